@@ -1,0 +1,1 @@
+"""Engines store blocks and carry announcements."""

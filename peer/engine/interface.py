@@ -1,0 +1,130 @@
+"""The one interface both engines have (design section 11).
+
+It is synchronous and safe to call from several threads: the app process calls it from Flower's threads, the peer process
+from a thread pool. Whatever it says it has stored is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocol.blocks import CID, Block
+
+
+class EngineError(Exception):
+    """The engine cannot do what it was asked. ``str`` says what and why, ``mend`` the command that mends it."""
+
+    def __init__(self, message: str, mend: str = "") -> None:
+        super().__init__(message)
+        self.mend = mend
+
+
+class EngineUnavailable(EngineError):
+    """The engine does not answer: a node that is down, a directory that is gone."""
+
+
+class StorageFull(EngineError):
+    """The disk is full. Nothing half-written is left behind."""
+
+
+class Unreachable(EngineError):
+    """Nobody within reach has the block. Carries its ``cid``."""
+
+    def __init__(self, cid: CID, message: str = "", mend: str = "") -> None:
+        super().__init__(message or f"nobody within reach has {cid}", mend)
+        self.cid = cid
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What ``peer doctor`` shows."""
+
+    kind: str
+    """``local`` or ``kubo``."""
+    identity: str
+    """The engine's own name: a libp2p peer id, or the directory."""
+    version: str
+    addresses: tuple[str, ...]
+    peers: int
+    """How many other engines it is connected to now."""
+    pubsub: bool
+    bytes_stored: int
+    bytes_sent: int
+    """Since the engine started; what went out to other engines."""
+
+
+class Subscription(Protocol):
+    """A running subscription."""
+
+    def close(self) -> None:
+        """Stop; no call to the receiver begins after this returns."""
+
+
+class Engine(Protocol):
+    """Stores blocks and carries announcements."""
+
+    @property
+    def address(self) -> str:
+        """What to give to `peer.engine.open_engine` for another connection to this same engine (``local:DIR`` or a URL)."""
+
+    def put(self, blocks: Iterable[Block], *, pin: CID | None = None) -> None:
+        """Store blocks durably, all of them on disk at return; then pin ``pin`` alone (not what it links to)."""
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out) and pin it
+        recursively. Durable at return."""
+
+    def has(self, cid: CID) -> bool:
+        """Whether the block is stored here, without asking the network."""
+
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+        """One block, checked against its CID, fetched from other engines where need be.
+
+        Raises:
+            Unreachable: where nobody gave it within ``timeout`` seconds.
+            protocol.blocks.BlockError: where what came is not that block.
+        """
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        """Make ``root`` and all it links to local, and pin it recursively.
+
+        Raises:
+            Unreachable: where some of it did not come within ``timeout`` seconds.
+            EngineError: where it is larger than ``limit`` bytes.
+        """
+
+    def read_content(self, root: CID) -> Iterable[Block]:
+        """Every block of a content that `fetch` made local (manifest first, then its chunks), checked, one at a time."""
+
+    def pin(self, cid: CID, *, recursive: bool) -> None:
+        """Keep a block (and all it links to) from garbage collection."""
+
+    def unpin(self, cid: CID) -> None:
+        """Undo `pin`; harmless where it is not pinned."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """Send one announcement, at most 1 MiB. Returning says nothing of its arrival."""
+
+    def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> Subscription:
+        """Call ``receive`` from a thread of the engine's with each announcement, one's own perhaps included.
+
+        It re-subscribes by itself after the engine was away.
+        """
+
+    def connect(self, addresses: Sequence[str]) -> None:
+        """Connect to other engines; addresses it cannot use are passed over, harmless when already connected."""
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where other engines reach this one."""
+
+    def status(self) -> EngineStatus:
+        """What it is and how it is.
+
+        Raises:
+            EngineUnavailable: where it does not answer.
+        """
+
+    def close(self) -> None:
+        """Stop subscriptions and free connections. A managed node keeps running; its own handle stops it."""

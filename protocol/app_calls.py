@@ -1,0 +1,181 @@
+"""What the app process and the peer say to each other: typed values, no I/O (design section 3).
+
+The app process asks (`Call`), the peer answers (`Answer`) or, for a ClientApp, gives work (`Task`). Contents never go
+through here: both sides read and write them in the engine and name them by CID. ``protocol/pipe.py`` turns these values
+into bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.blocks import CID
+
+RunConfig = tuple[tuple[str, bool | int | float | str], ...]
+"""A Flower run or node config as pairs, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What may change the bits of a result, as the app process measured it."""
+
+    python: str
+    flwr: str
+    numpy: str
+    torch: str
+    platform: str
+    cpu: str
+    blas: str
+    gpu: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message the ServerApp pushes."""
+
+    content: CID
+    type: str
+    group: str
+    ttl: int | float
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One reply as the ServerApp sees it: either ``content``, or a Flower error ``code`` with its ``reason``."""
+
+    message: bytes
+    created: float
+    content: CID | None = None
+    code: int | None = None
+    reason: str = ""
+
+
+# -- from the app process ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Imports are done; ``environment`` is what they found. The app itself is not loaded yet."""
+
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """``Grid.get_node_ids``."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """``Grid.push_messages``, with at least one message. The contents are already in the engine."""
+
+    call: int
+    messages: tuple[Outgoing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """``Grid.pull_messages``: the replies that are here now, perhaps none."""
+
+    call: int
+    messages: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The second half of ``Grid.send_and_receive``: every reply, or those here after ``timeout`` seconds."""
+
+    call: int
+    messages: tuple[bytes, ...]
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The ServerApp returned (``error`` is empty) or raised; ``model`` is its final model's content, if it has one."""
+
+    model: CID | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The ClientApp answered a task: a content and the `Context.state` after it, or a Flower error."""
+
+    message: bytes
+    created: float
+    content: CID | None = None
+    state: CID | None = None
+    code: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something for people to see (a log line of the app); never a rule."""
+
+    text: str
+
+
+# -- to the app process --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Load the app and, for a ServerApp, run it."""
+
+    run: CID
+    node: int
+    """This process's Flower node id; 1 for the server, as Flower's SuperLink has it."""
+    seed: bytes
+    """32 bytes: the run's seed for a ServerApp, the client's own secret for a ClientApp."""
+    run_config: RunConfig
+    node_config: RunConfig = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Answers `Look`, in rising order."""
+
+    call: int
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Answers `Push`: an id for each message, and the dispatch record's time as their ``created_at``."""
+
+    call: int
+    messages: tuple[bytes, ...]
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Answers `Pull` and `Wait`, in the order of the messages asked for."""
+
+    call: int
+    replies: tuple[Handed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One message for the ClientApp. ``state`` is the `Context.state` to start from, None where there is none yet."""
+
+    message: bytes
+    content: CID
+    type: str
+    group: str
+    ttl: int | float
+    created: float
+    state: CID | None = None
+
+
+ServerCall = Look | Push | Pull | Wait | Finished
+ServerAnswer = Nodes | Pushed | Replies
+FromApp = Ready | Look | Push | Pull | Wait | Finished | Answered | Progress
+ToApp = Start | Nodes | Pushed | Replies | Task

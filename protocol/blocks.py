@@ -1,0 +1,165 @@
+"""Blocks: bytes named by their CID (design section 5).
+
+Pollen uses two kinds only, both CIDv1 with sha2-256: ``raw`` for tensor bytes and ``dag-cbor`` for all else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import cbrrr
+
+CHUNK_SIZE: Final = 1 << 20
+"""Bytes in a full raw chunk."""
+
+MAX_BLOCK_SIZE: Final = 1 << 20
+"""No Pollen block is larger; Kubo's own limit is 2 MiB."""
+
+MAX_DEPTH: Final = 32
+"""How deeply lists and maps may nest in a dag-cbor block."""
+
+_RAW_PREFIX: Final = b"\x01\x55\x12\x20"
+_CBOR_PREFIX: Final = b"\x01\x71\x12\x20"
+
+
+class BlockError(Exception):
+    """A block or a CID that cannot be what it claims to be."""
+
+
+class MalformedCid(BlockError):
+    """Not a CIDv1 with sha2-256 and one of Pollen's two codecs."""
+
+
+class BlockMismatch(BlockError):
+    """The bytes do not hash to the CID they came under."""
+
+
+class MalformedBlock(BlockError):
+    """Not canonical dag-cbor, too large, or too deeply nested."""
+
+
+class MissingBlock(BlockError):
+    """A block source does not hold the block. Carries its ``cid``."""
+
+    def __init__(self, cid: CID) -> None:
+        super().__init__(f"block {cid} is not here")
+        self.cid = cid
+
+
+class CID(cbrrr.CID):
+    """A content identifier of one of Pollen's two kinds; anything else does not construct."""
+
+    def __init__(self, cid_bytes: bytes) -> None:
+        if len(cid_bytes) != 36 or cid_bytes[:4] not in (_RAW_PREFIX, _CBOR_PREFIX):
+            raise MalformedCid(f"not a CIDv1 (raw or dag-cbor, sha2-256): {cid_bytes[:40].hex()}")
+        super().__init__(cid_bytes)
+
+    @classmethod
+    def parse(cls, text: str) -> CID:
+        """The CID written as ``text`` (base32, as ``ipfs`` prints it).
+
+        Raises:
+            MalformedCid: where ``text`` is no such CID.
+        """
+        try:
+            return cls(bytes(cbrrr.CID.decode(text)))
+        except ValueError as error:
+            raise MalformedCid(f"not a CID: {text[:80]!r}") from error
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the block is raw bytes rather than dag-cbor."""
+        return bytes(self)[1] == 0x55
+
+    @property
+    def digest(self) -> bytes:
+        """The sha2-256 digest, 32 bytes."""
+        return bytes(self)[4:]
+
+    def __str__(self) -> str:
+        return self.encode()
+
+    def __lt__(self, other: CID) -> bool:
+        return bytes(self) < bytes(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Bytes and the CID they hash to. Build one only with the functions below, which keep that true."""
+
+    cid: CID
+    data: bytes
+
+
+class BlockSource(Protocol):
+    """Where blocks are read from: an engine, a CAR file, a dictionary in a test."""
+
+    def get(self, cid: CID) -> bytes:
+        """The bytes of ``cid``, already checked against it.
+
+        Raises:
+            MissingBlock: where the source does not hold it.
+        """
+
+
+def raw_block(data: bytes) -> Block:
+    """The raw block of ``data``, at most ``CHUNK_SIZE`` bytes."""
+    return Block(CID(_RAW_PREFIX + hashlib.sha256(data).digest()), data)
+
+
+def cbor_block(value: object) -> Block:
+    """The canonical dag-cbor block of ``value`` (maps, lists, strings, bytes, numbers, None and CIDs)."""
+    data = encode_cbor(value)
+    return Block(CID(_CBOR_PREFIX + hashlib.sha256(data).digest()), data)
+
+
+def checked_block(cid: CID, data: bytes) -> Block:
+    """A block from outside.
+
+    Raises:
+        MalformedBlock: where it is over ``MAX_BLOCK_SIZE``.
+        BlockMismatch: where ``data`` does not hash to ``cid``.
+    """
+    if len(data) > MAX_BLOCK_SIZE:
+        raise MalformedBlock(f"block {cid} has {len(data)} bytes, more than {MAX_BLOCK_SIZE}")
+    if hashlib.sha256(data).digest() != cid.digest:
+        raise BlockMismatch(f"block {cid} holds other bytes than its CID says")
+    return Block(cid, data)
+
+
+def encode_cbor(value: object) -> bytes:
+    """``value`` as canonical dag-cbor."""
+    return cbrrr.encode_dag_cbor(value, cid_type=CID)  # type: ignore[arg-type]  # cbrrr itself refuses other types
+
+
+def decode_cbor(data: bytes) -> Any:  # noqa: ANN401  # the caller parses it into a type
+    """The value of canonical dag-cbor; CIDs in it are ours.
+
+    Raises:
+        MalformedBlock: where the bytes are not canonical, too many, or nested too deeply.
+    """
+    if len(data) > MAX_BLOCK_SIZE:
+        raise MalformedBlock(f"{len(data)} bytes of dag-cbor are more than {MAX_BLOCK_SIZE}")
+    try:
+        value = cbrrr.decode_dag_cbor(data, cid_ctor=CID)
+    except (ValueError, BlockError, RecursionError, OverflowError, MemoryError) as error:
+        raise MalformedBlock(f"not dag-cbor: {error}") from error
+    if _depth_over(value, MAX_DEPTH):
+        raise MalformedBlock(f"nested more than {MAX_DEPTH} deep")
+    if encode_cbor(value) != data:
+        raise MalformedBlock("not the canonical dag-cbor of its value")
+    return value
+
+
+def _depth_over(value: object, limit: int) -> bool:
+    children: Iterable[object]
+    if isinstance(value, dict):
+        children = value.values()
+    elif isinstance(value, list):
+        children = value
+    else:
+        return False
+    return limit == 0 or any(_depth_over(child, limit - 1) for child in children)
