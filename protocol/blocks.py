@@ -135,7 +135,7 @@ def encode_cbor(value: object) -> bytes:
     return cbrrr.encode_dag_cbor(value, cid_type=CID)  # type: ignore[arg-type]  # cbrrr itself refuses other types
 
 
-def decode_cbor(data: bytes) -> Any:  # noqa: ANN401  # the caller parses it into a type
+def decode_cbor(data: bytes) -> Any:  # the caller parses it into a type
     """The value of canonical dag-cbor; CIDs in it are ours.
 
     Raises:
