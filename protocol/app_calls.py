@@ -163,6 +163,14 @@ class Replies:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Answers a `Push` that breaks a rule (a message to somebody who is no client member): the Grid raises ValueError."""
+
+    call: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One message for the ClientApp. ``state`` is the `Context.state` to start from, None where there is none yet."""
 
@@ -176,6 +184,6 @@ class Task:
 
 
 ServerCall = Look | Push | Pull | Wait | Finished
-ServerAnswer = Nodes | Pushed | Replies
+ServerAnswer = Nodes | Pushed | Replies | Refused
 FromApp = Ready | Look | Push | Pull | Wait | Finished | Answered | Progress
-ToApp = Start | Nodes | Pushed | Replies | Task
+ToApp = Start | Nodes | Pushed | Replies | Refused | Task

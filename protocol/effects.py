@@ -1,0 +1,160 @@
+"""What a role state machine wants done (design section 4). The peer process carries it out and nothing else.
+
+Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`) with that id, in any
+order; the others are not answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from protocol.app_calls import ToApp
+from protocol.blocks import CID, Block
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Put blocks on disk and pin each of them alone. ``own`` are records this peer signed: they are journalled besides."""
+
+    id: int
+    blocks: tuple[Block, ...]
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteHead:
+    """Replace the run's head atomically."""
+
+    id: int
+    run: CID
+    head: CID
+    height: int
+    term: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeepReply:
+    """Keep, together and atomically, the reply to a message and the `Context.state` after it."""
+
+    id: int
+    run: CID
+    message: bytes
+    reply: CID
+    state: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRecord:
+    """Get a record and everything needed to verify it (`protocol.closure.missing`)."""
+
+    id: int
+    cid: CID
+
+
+@dataclass(frozen=True, slots=True)
+class FetchContent:
+    """Make a content local, and pin it with all it links to."""
+
+    id: int
+    cid: CID
+
+
+@dataclass(frozen=True, slots=True)
+class PinRun:
+    """Pin the closed run's head with all it links to."""
+
+    id: int
+    head: CID
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send an announcement."""
+
+    topic: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Connect to an engine that a member named as its own."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartApp:
+    """Start a fresh app process, ending the one there is; answered by the event `AppReady`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Give something to the app process."""
+
+    value: ToApp
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send `Due` at this time; it replaces the moment asked for before."""
+
+    at: float
+
+
+class What(StrEnum):
+    """The events people and logs see. Each is one line of the log."""
+
+    RUN_OPENED = "run-opened"
+    RUN_FOLLOWED = "run-followed"
+    RUN_REFUSED = "run-refused"
+    RUN_CLOSED = "run-closed"
+    RUN_RESUMED = "run-resumed"
+    PEER_HERE = "peer-here"
+    PEER_AWAY = "peer-away"
+    WAITING_FOR_CLIENTS = "waiting-for-clients"
+    DISPATCHED = "dispatched"
+    REPLY_ARRIVED = "reply-arrived"
+    REPLY_REFUSED = "reply-refused"
+    COLLECTED = "collected"
+    TASK_STARTED = "task-started"
+    TASK_ANSWERED = "task-answered"
+    TASK_COLLECTED = "task-collected"
+    APP_LOST = "app-lost"
+    MANIFEST_IN_FORCE = "manifest-in-force"
+    EQUIVOCATION = "equivocation"
+    FETCH_FAILED = "fetch-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something for people and logs; never a rule."""
+
+    what: What
+    fields: Mapping[str, str | int | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The machine is at its end: the run is closed and heard of, or it cannot go on (``why`` is then not empty)."""
+
+    why: str
+
+
+Effect = (
+    Store
+    | WriteHead
+    | KeepReply
+    | FetchRecord
+    | FetchContent
+    | PinRun
+    | Publish
+    | Connect
+    | StartApp
+    | Hand
+    | WakeAt
+    | Report
+    | Stop
+)
