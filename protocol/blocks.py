@@ -105,14 +105,24 @@ class BlockSource(Protocol):
         """
 
 
+def raw_cid(data: bytes | memoryview) -> CID:
+    """The CID of the raw block of ``data``."""
+    return CID(_RAW_PREFIX + hashlib.sha256(data).digest())
+
+
 def raw_block(data: bytes) -> Block:
     """The raw block of ``data``, at most ``CHUNK_SIZE`` bytes."""
-    return Block(CID(_RAW_PREFIX + hashlib.sha256(data).digest()), data)
+    return Block(raw_cid(data), data)
 
 
 def cbor_block(value: object) -> Block:
     """The canonical dag-cbor block of ``value`` (maps, lists, strings, bytes, numbers, None and CIDs)."""
     data = encode_cbor(value)
+    return Block(CID(_CBOR_PREFIX + hashlib.sha256(data).digest()), data)
+
+
+def cbor_data_block(data: bytes) -> Block:
+    """The block of bytes that are said to be dag-cbor; `decode_cbor` checks that they are."""
     return Block(CID(_CBOR_PREFIX + hashlib.sha256(data).digest()), data)
 
 
@@ -141,8 +151,8 @@ def decode_cbor(data: bytes) -> Any:  # the caller parses it into a type
     Raises:
         MalformedBlock: where the bytes are not canonical, too many, or nested too deeply.
     """
-    if len(data) > MAX_BLOCK_SIZE:
-        raise MalformedBlock(f"{len(data)} bytes of dag-cbor are more than {MAX_BLOCK_SIZE}")
+    if len(data) > limit:
+        raise MalformedBlock(f"{len(data)} bytes of dag-cbor are more than {limit}")
     try:
         value = cbrrr.decode_dag_cbor(data, cid_ctor=CID)
     except (ValueError, BlockError, RecursionError, OverflowError, MemoryError) as error:

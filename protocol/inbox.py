@@ -1,0 +1,115 @@
+"""The gate every announcement passes before anything it names is looked at (design section 8).
+
+Pure: the clock is handed in. Memory is bounded by the number of members, since only theirs is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from crypto.dsse import BadSignature, verify
+from crypto.keys import VerifyKey
+
+from protocol.announcements import (
+    ANNOUNCEMENT_TYPE,
+    Announcement,
+    AnnouncementError,
+    Drop,
+    SignedAnnouncement,
+    parse_announcement,
+)
+from protocol.blocks import CID
+from protocol.manifest import Manifest
+
+WINDOW: Final = 1024
+"""How far below an author's highest counter an announcement may still come: pubsub reorders."""
+
+RATE: Final = 100.0
+"""Announcements a second that one author may send for long: twice what a leader sends whose clients answer at once."""
+
+BURST: Final = 200
+"""Announcements that one author may send at once."""
+
+
+class Inbox:
+    """Accepts each announcement of a member's once, and counts by reason what it drops."""
+
+    def __init__(self, federation: CID) -> None:
+        self._federation = federation
+        self._manifest: Manifest | None = None
+        self._authors: dict[bytes, _Author] = {}
+        self.dropped: Counter[Drop] = Counter()
+
+    def accept(self, data: bytes, manifest: Manifest, now: float) -> Announcement | Drop:
+        """The announcement in ``data``, or why it was dropped. ``now`` is in seconds and never falls.
+
+        ``manifest`` says who is a member. Never raises, whatever the bytes.
+        """
+        try:
+            signed = parse_announcement(data)
+            self._admit(signed, manifest, now)
+        except AnnouncementError as error:
+            self.dropped[error.reason] += 1
+            return error.reason
+        return signed.announcement
+
+    def _admit(self, signed: SignedAnnouncement, manifest: Manifest, now: float) -> None:
+        """Cheap checks first. Only what its author signed uses up the author's counters and rate, so that a stranger
+        cannot silence a member."""
+        announcement = signed.announcement
+        if announcement.federation != self._federation:
+            raise AnnouncementError(Drop.WRONG_FEDERATION, f"for federation {announcement.federation}")
+        self._follow(manifest)
+        member = manifest.member_by_key(signed.key)
+        if member is None or member.id != announcement.by:
+            raise AnnouncementError(Drop.STRANGER, "its key is not one of a member's, or not its author's")
+        author = self._authors.get(signed.key) or _Author(now)
+        if author.has_seen(announcement.counter):
+            raise AnnouncementError(Drop.REPLAYED, f"counter {announcement.counter} was seen, or is too old")
+        if author.tokens(now) < 1:
+            raise AnnouncementError(Drop.RATE_LIMITED, f"its author sends more than {RATE} a second")
+        try:
+            verify(VerifyKey.parse(signed.key), ANNOUNCEMENT_TYPE, signed.payload, signed.signature)
+        except BadSignature as error:
+            raise AnnouncementError(Drop.BAD_SIGNATURE, str(error)) from error
+        author.take(announcement.counter, now)
+        self._authors[signed.key] = author
+
+    def _follow(self, manifest: Manifest) -> None:
+        """Forget the keys that a new manifest no longer lists."""
+        if manifest is not self._manifest:
+            self._manifest = manifest
+            self._authors = {key: a for key, a in self._authors.items() if manifest.member_by_key(key) is not None}
+
+
+class _Author:
+    """What is kept of one key: its counters, as a window below the highest, and a token bucket."""
+
+    __slots__ = ("_at", "_highest", "_seen", "_tokens")
+
+    def __init__(self, now: float) -> None:
+        self._highest = -1
+        self._seen = 0  # bit n: highest - n was seen
+        self._tokens = float(BURST)
+        self._at = now
+
+    def has_seen(self, counter: int) -> bool:
+        """Whether ``counter`` was taken, or is below the window."""
+        below = self._highest - counter
+        return below >= WINDOW or (below >= 0 and bool(self._seen >> below & 1))
+
+    def tokens(self, now: float) -> float:
+        """How many announcements it may send now."""
+        return min(BURST, self._tokens + (now - self._at) * RATE)
+
+    def take(self, counter: int, now: float) -> None:
+        """Note one accepted announcement."""
+        self._tokens, self._at = self.tokens(now) - 1, now
+        above = counter - self._highest
+        if above > 0:
+            kept = self._seen << above if above < WINDOW else 0  # a counter may jump by 2**62
+            self._seen = (kept | 1) & ((1 << WINDOW) - 1)
+            self._highest = counter
+        else:
+            self._seen |= 1 << -above
