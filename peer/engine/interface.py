@@ -1,7 +1,7 @@
 """The one interface both engines have (design section 11).
 
-It is synchronous and safe to call from several threads: the app process calls it from Flower's threads, the peer process
-from a thread pool. Whatever it says it has stored is on disk.
+It is synchronous and safe to call from several threads: the app process calls it from Flower's threads, the peer
+process from a thread pool. Whatever it says it has stored is on disk.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class Engine(Protocol):
 
     @property
     def address(self) -> str:
-        """What to give to `peer.engine.open_engine` for another connection to this same engine (``local:DIR`` or a URL)."""
+        """What `peer.engine.open_engine` takes for another connection to this engine: ``local:DIR`` or a URL."""
 
     def put(self, blocks: Iterable[Block], *, pin: CID | None = None) -> None:
         """Store blocks durably, all of them on disk at return; then pin ``pin`` alone (not what it links to)."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out) and pin it
-        recursively. Durable at return."""
+        """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out) and pin
+        it recursively. Durable at return."""
 
     def has(self, cid: CID) -> bool:
         """Whether the block is stored here, without asking the network."""
@@ -96,7 +96,7 @@ class Engine(Protocol):
         """
 
     def read_content(self, root: CID) -> Iterable[Block]:
-        """Every block of a content that `fetch` made local (manifest first, then its chunks), checked, one at a time."""
+        """Every block of a content that `fetch` made local, checked, one at a time: manifest first, then its chunks."""
 
     def pin(self, cid: CID, *, recursive: bool) -> None:
         """Keep a block (and all it links to) from garbage collection."""

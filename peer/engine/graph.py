@@ -1,0 +1,43 @@
+"""Following links: the blocks that hang together under one root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from protocol.blocks import CID, Block, decode_cbor
+
+
+def links_of(block: Block) -> list[CID]:
+    """Every CID in ``block``, in the order of its bytes; none in a raw block.
+
+    Raises:
+        protocol.blocks.MalformedBlock: where it is no canonical dag-cbor.
+    """
+    if block.cid.is_raw:
+        return []
+    found: list[CID] = []
+    pending: list[object] = [decode_cbor(block.data)]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, CID):
+            found.append(value)
+        elif isinstance(value, dict):
+            pending.extend(reversed(value.values()))
+        elif isinstance(value, list):
+            pending.extend(reversed(value))
+    return found
+
+
+def walk(root: CID, read: Callable[[CID], Block]) -> Iterator[Block]:
+    """``root`` and all it links to: a block before those it links to, in the order of the links, each once.
+
+    It is the order of ``ipfs dag export`` too.
+    """
+    seen = {root}
+    pending = [root]
+    while pending:
+        block = read(pending.pop())
+        yield block
+        fresh = [cid for cid in dict.fromkeys(links_of(block)) if cid not in seen]
+        seen.update(fresh)
+        pending.extend(reversed(fresh))

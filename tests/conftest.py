@@ -1,0 +1,32 @@
+"""Fixtures that several packages' tests share: engines, and the Kubo nodes under them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.engine.local import LocalEngine
+
+
+@pytest.fixture
+def local_engine(tmp_path: Path) -> Iterator[LocalEngine]:
+    """A local engine in a folder of its own."""
+    engine = LocalEngine(tmp_path / "engine")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def ipfs_program() -> Path:
+    """The ``ipfs`` program, found as the product finds it. Without one: a skip, or a failure where CI is set."""
+    from peer.engine.kubo_program import find_ipfs
+
+    from peer.engine.interface import EngineError
+
+    try:
+        return find_ipfs()
+    except EngineError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI is set, so the Kubo tests may not be skipped: {error}")
+        pytest.skip(str(error))

@@ -1,0 +1,242 @@
+"""What is true of the local engine alone: its files, its processes, its disk."""
+
+import os
+import queue
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.engine import open_engine
+from peer.engine.interface import EngineUnavailable, StorageFull, Unreachable
+from peer.engine.local import LocalEngine
+from protocol.blocks import Block, BlockMismatch, cbor_block, raw_block
+
+SOON = 20.0
+
+
+def file_of(directory: Path, block: Block) -> Path:
+    return directory / "blocks" / f"{block.cid.digest[0]:02x}" / str(block.cid)
+
+
+def content(count: int) -> tuple[Block, list[Block]]:
+    chunks = [raw_block(b"chunk %d" % n) for n in range(count)]
+    return cbor_block({"links": [chunk.cid for chunk in chunks], "epoch": None, "private": b""}), chunks
+
+
+def test_a_block_is_a_file_named_by_its_cid(local_engine: LocalEngine, tmp_path: Path) -> None:
+    block = raw_block(b"hello")
+    local_engine.put([block])
+    assert file_of(tmp_path / "engine", block).read_bytes() == b"hello"
+
+
+def test_a_tampered_file_is_no_block(local_engine: LocalEngine, tmp_path: Path) -> None:
+    block = raw_block(b"hello")
+    local_engine.put([block])
+    file_of(tmp_path / "engine", block).write_bytes(b"jello")
+    with pytest.raises(BlockMismatch):
+        local_engine.get(block.cid)
+
+
+def test_a_tampered_chunk_ends_the_reading_of_its_content(local_engine: LocalEngine, tmp_path: Path) -> None:
+    root, chunks = content(3)
+    local_engine.put_content(root.cid, [root, *chunks])
+    file_of(tmp_path / "engine", chunks[1]).write_bytes(b"chunk X")
+    blocks = iter(local_engine.read_content(root.cid))
+    assert [next(blocks), next(blocks)] == [root, chunks[0]]
+    with pytest.raises(BlockMismatch):
+        next(blocks)
+
+
+def test_a_file_cut_short_is_written_anew(local_engine: LocalEngine, tmp_path: Path) -> None:
+    block = raw_block(b"hello")
+    local_engine.put([block])
+    file_of(tmp_path / "engine", block).write_bytes(b"hel")
+    local_engine.put([block])
+    assert local_engine.get(block.cid) == b"hello"
+
+
+def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> None:
+    root, chunks = content(3)
+    local_engine.put([root, chunks[0], chunks[2]])
+    with pytest.raises(Unreachable) as raised:
+        local_engine.fetch(root.cid, timeout=0.1, limit=1 << 20)
+    assert raised.value.cid == chunks[1].cid
+
+
+def test_a_pin_is_a_file_and_unpinning_removes_it(local_engine: LocalEngine, tmp_path: Path) -> None:
+    block = raw_block(b"hello")
+    local_engine.put([block], pin=block.cid)
+    assert [pin.name for pin in (tmp_path / "engine" / "pins").iterdir()] == [f"{block.cid}.direct"]
+    local_engine.unpin(block.cid)
+    assert not any((tmp_path / "engine" / "pins").iterdir())
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(EngineUnavailable, match="cannot use"):
+        LocalEngine(tmp_path / "file" / "engine")
+
+
+def test_a_directory_that_is_gone_is_unavailable(local_engine: LocalEngine, tmp_path: Path) -> None:
+    (tmp_path / "engine").rename(tmp_path / "gone")
+    with pytest.raises(EngineUnavailable, match="cannot use"):
+        local_engine.put([raw_block(b"hello")])
+
+
+def test_opening_one_directory_at_once_from_many_threads_is_harmless(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def open_and_publish() -> None:
+        try:
+            engine = LocalEngine(tmp_path / "engine")
+            engine.publish("t", b"x")
+            engine.close()
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=open_and_publish) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+# -- announcements -------------------------------------------------------------------------------------------------
+
+
+def test_old_announcements_are_trimmed_and_new_ones_still_come(local_engine: LocalEngine) -> None:
+    inbox: queue.Queue[bytes] = queue.Queue()
+    for n in range(1200):
+        local_engine.publish("t", b"%d" % n)
+    local_engine.subscribe("t", inbox.put)
+    local_engine.publish("t", b"new")
+    assert inbox.get(timeout=SOON) == b"new"
+    assert local_engine._announcements._database.execute("SELECT count(*) FROM announcement").fetchone()[0] < 1100
+
+
+def test_a_subscription_leaves_no_fifo_behind(local_engine: LocalEngine, tmp_path: Path) -> None:
+    subscription = local_engine.subscribe("t", lambda data: None)
+    assert len(list((tmp_path / "engine" / "wake").iterdir())) == 1
+    subscription.close()
+    subscription._thread.join(SOON)
+    assert list((tmp_path / "engine" / "wake").iterdir()) == []
+
+
+def test_the_fifo_of_a_killed_subscriber_is_removed_by_the_next_publisher(
+    local_engine: LocalEngine, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "engine" / "wake" / "dead.0")
+    local_engine.publish("t", b"x")
+    assert list((tmp_path / "engine" / "wake").iterdir()) == []
+
+
+# -- other processes -----------------------------------------------------------------------------------------------
+
+SUBSCRIBER = """
+import sys
+from peer.engine import open_engine
+from protocol.blocks import CID
+engine = open_engine(sys.argv[1])
+engine.subscribe("work", lambda data: print(engine.get(CID.parse(data.decode())).decode(), flush=True))
+print("ready", flush=True)
+sys.stdin.read()
+engine.close()
+"""
+
+WRITER = """
+import os, sys
+from peer.engine import open_engine
+from protocol.blocks import raw_block
+engine = open_engine(sys.argv[1])
+def blocks():
+    for n in range(8):
+        yield raw_block(b"%d" % n * 100000)
+    print("written", flush=True)
+    sys.stdin.read()
+engine.put(blocks())
+"""
+
+
+def run(script: str, directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, f"local:{directory}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_block_and_its_announcement_reach_another_process(local_engine: LocalEngine, tmp_path: Path) -> None:
+    block = raw_block(b"from one process to another")
+    with run(SUBSCRIBER, tmp_path / "engine") as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        local_engine.put([block])
+        local_engine.publish("work", str(block.cid).encode())
+        assert other.stdout.readline() == "from one process to another\n"
+        other.communicate("")
+    assert other.returncode == 0
+
+
+def test_what_a_killed_process_had_half_written_is_swept_at_the_next_opening(tmp_path: Path) -> None:
+    with run(WRITER, tmp_path) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "written\n"
+        writer.send_signal(signal.SIGKILL)
+    assert list((tmp_path / "tmp").iterdir()) != []
+    open_engine(f"local:{tmp_path}").close()
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not list((tmp_path / "blocks").glob("*/*"))
+
+
+# -- a full disk ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_what_was_there(small_disk: Path) -> None:
+    engine = LocalEngine(small_disk)
+    old = raw_block(b"old")
+    engine.put([old])
+    large = [raw_block(random.Random(n).randbytes(1 << 20)) for n in range(6)]
+    with pytest.raises(StorageFull, match=r"the disk that holds .* is full"):
+        engine.put(large)
+    assert list((small_disk / "tmp").iterdir()) == []
+    assert list((small_disk / "blocks").glob("*/*")) == [file_of(small_disk, old)]
+    assert engine.get(old.cid) == b"old"
+    engine.put(large[:2])
+    assert engine.get(large[1].cid) == large[1].data
+    engine.close()
+
+
+def test_an_announcement_on_a_full_disk_says_so(small_disk: Path) -> None:
+    engine = LocalEngine(small_disk)
+    engine.put([raw_block(random.Random(1).randbytes(1 << 20)) for _ in range(1)])
+
+    def announce_much() -> None:
+        for n in range(100):
+            engine.publish("t", random.Random(n).randbytes(200_000))
+
+    with pytest.raises(StorageFull):
+        announce_much()
+    engine.close()
