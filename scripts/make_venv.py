@@ -1,0 +1,138 @@
+"""Brings .venv to what requirements/ pins. Run through scripts/setup, which finds a Python for it.
+
+Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+UV = VENV / "bin" / "uv"
+REQUIREMENTS = ROOT / "requirements"
+GROUPS = ("run", "dev")
+"""Each group holds the ones before it."""
+
+
+class SetupError(Exception):
+    """What happened and, after a newline, the command that mends it."""
+
+
+def main(arguments: list[str]) -> int:
+    """Make `.venv` fit the group that is asked for; the exit code."""
+    if len(arguments) != 1 or arguments[0] not in GROUPS:
+        print(f"usage: scripts/setup [{'|'.join(GROUPS)}]", file=sys.stderr)
+        return 2
+    group = arguments[0]
+    try:
+        if not is_made(group):
+            with alone():
+                if not is_made(group):  # while this one waited, the other may have made it
+                    make(group)
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def is_made(group: str) -> bool:
+    """Whether `.venv` holds this group, or one that includes it, as it is pinned now."""
+    wider = GROUPS[GROUPS.index(group) :]
+    return PYTHON.exists() and read_stamp() in {stamp(each) for each in wider}
+
+
+def make(group: str) -> None:
+    """Install a group: the interpreter, uv, the pinned requirements, then this checkout itself."""
+    told = "" if sys.stdout.isatty() else "--quiet"
+    if not read_stamp().startswith(f"{ROOT}\n") or not works(PYTHON):
+        say(f"making {VENV}")
+        make_empty()
+    write_stamp(f"{ROOT}\nunfinished\n")
+    say(f"installing requirements/{group}.txt (the first time several GB are fetched, most of it torch)")
+    uv("pip", "sync", told, "--require-hashes", "--compile-bytecode", "--build-constraints",
+       str(REQUIREMENTS / "build.txt"), str(REQUIREMENTS / f"{group}.txt"))  # fmt: skip
+    uv("pip", "install", told, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    write_stamp(stamp(group))
+
+
+def make_empty() -> None:
+    """A virtual environment with nothing but the pinned uv."""
+    try:
+        run(sys.executable, "-m", "venv", "--clear", str(VENV))
+    except SetupError as error:
+        mend = f"apt install python3-venv (Debian, Ubuntu), or: POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
+        raise SetupError(f"{sys.executable} cannot make a virtual environment ({error})\nmend:  {mend}") from None
+    run(str(PYTHON), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps",
+        "-r", str(REQUIREMENTS / "uv.txt"))  # fmt: skip
+
+
+def uv(*arguments: str) -> None:
+    """Run the pinned uv on `.venv`, whatever environment happens to be active."""
+    run(str(UV), *(each for each in arguments if each), "--python", str(PYTHON))
+
+
+def run(*command: str) -> None:
+    """Run a command to its end."""
+    try:
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SetupError(f"setting up {VENV} stopped: {error}\nmend:  see above, then call it again") from None
+
+
+def works(python: Path) -> bool:
+    """Whether this interpreter still starts (its system may have been upgraded under it)."""
+    return python.exists() and subprocess.run([python, "-I", "-c", ""], check=False).returncode == 0
+
+
+def stamp(group: str) -> str:
+    """What `.venv` is made from: this folder (its scripts name it), and the content of every file that decides."""
+    digest = hashlib.sha256()
+    for path in (REQUIREMENTS / "build.txt", REQUIREMENTS / f"{group}.txt", ROOT / "pyproject.toml", Path(__file__)):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return f"{ROOT}\n{group} {digest.hexdigest()}\n"
+
+
+def read_stamp() -> str:
+    """What `.venv` was made from; empty where nothing tells."""
+    path = VENV / "pollen-stamp"
+    return path.read_text() if path.exists() else ""
+
+
+def write_stamp(text: str) -> None:
+    """Set the stamp, atomically."""
+    new = VENV / "pollen-stamp.new"
+    new.write_text(text)
+    new.replace(VENV / "pollen-stamp")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One setup of a checkout at a time. The lock is on the folder requirements/, and ends with the process."""
+    folder = os.open(REQUIREMENTS, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another setup of this checkout")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def say(text: str) -> None:
+    """Where things stand, for people; stdout stays free for what a script prints."""
+    print(f"setup: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
