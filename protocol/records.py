@@ -33,8 +33,8 @@ INDEX_EVERY: Final = 256
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 """A member id or an Ed25519 public key, 32 bytes."""
 MessageId = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Natural = Annotated[int, Meta(ge=0, lt=2**63)]
-Node = Annotated[int, Meta(ge=0, lt=2**63)]
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Node = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A Flower node id."""
 
 
@@ -112,7 +112,7 @@ class Federation(Body):
 
     TYPE: ClassVar[RecordType] = RecordType.FEDERATION
 
-    version: Annotated[int, Meta(ge=1, lt=2**63)]
+    version: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     prev: CID | None
     admins: tuple[Key, ...]
     """Signing keys, in rising order."""
@@ -150,7 +150,7 @@ class Chained(Body):
     run: CID | None
     prev: CID | None
     height: Natural
-    term: Annotated[int, Meta(ge=1, lt=2**63)]
+    term: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     looks: Listing
     """Of `Look`: what the app saw since the record before."""
     empties: Natural
