@@ -6,7 +6,7 @@ Pollen uses two kinds only, both CIDv1 with sha2-256: ``raw`` for tensor bytes a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -145,8 +145,10 @@ def encode_cbor(value: object) -> bytes:
     return cbrrr.encode_dag_cbor(value, cid_type=CID)  # type: ignore[arg-type]  # cbrrr itself refuses other types
 
 
-def decode_cbor(data: bytes) -> Any:  # the caller parses it into a type
+def decode_cbor(data: bytes, *, limit: int = MAX_BLOCK_SIZE) -> Any:  # the caller parses it into a type
     """The value of canonical dag-cbor; CIDs in it are ours.
+
+    ``limit`` is in bytes; a value that spans several blocks needs one of its own.
 
     Raises:
         MalformedBlock: where the bytes are not canonical, too many, or nested too deeply.
@@ -173,3 +175,17 @@ def _depth_over(value: object, limit: int) -> bool:
     else:
         return False
     return limit == 0 or any(_depth_over(child, limit - 1) for child in children)
+
+
+class MemoryBlocks:
+    """A `BlockSource` over blocks in memory, the first mapping that has one giving it."""
+
+    def __init__(self, *blocks: Mapping[CID, bytes]) -> None:
+        self._blocks = blocks
+
+    def get(self, cid: CID) -> bytes:
+        """The bytes of ``cid``; `MissingBlock` where no mapping has it."""
+        for blocks in self._blocks:
+            if cid in blocks:
+                return blocks[cid]
+        raise MissingBlock(cid)

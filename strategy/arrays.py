@@ -1,0 +1,45 @@
+"""Flower arrays whose bytes are read when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flwr.app import Array
+
+
+class LazyArray(Array):
+    """An `Array` that reads its ``data`` at the first use, and is a plain `Array` from then on.
+
+    It is equal to, hashes, prints, copies and pickles as the plain one, because each of these makes it one.
+    """
+
+    def __init__(self, dtype: str, shape: tuple[int, ...], stype: str, load: Callable[[], bytes]) -> None:
+        # not Array.__init__, which wants the bytes
+        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _load=load)
+
+    def __getattr__(self, name: str) -> Any:  # the signature that the protocol has
+        if name != "data":
+            raise AttributeError(name)
+        return self._plain().data
+
+    def __eq__(self, other: object) -> bool:
+        return self._plain() == other
+
+    def __repr__(self) -> str:
+        return repr(self._plain())
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # the signature that the protocol has
+        return self._plain().__reduce_ex__(protocol)
+
+    __hash__ = None  # type: ignore[assignment]  # as Array
+
+    def _plain(self) -> Array:
+        attributes = self.__dict__
+        load = attributes.get("_load")
+        if load is not None:  # else another thread has just done it
+            if "data" not in attributes:
+                attributes["data"] = load()
+            self.__class__ = Array  # type: ignore[assignment]  # the same layout, and nothing left to do lazily
+            attributes.pop("_load", None)
+        return self

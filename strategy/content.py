@@ -1,0 +1,269 @@
+"""A Flower `RecordDict` as content blocks, and back, exactly (design section 5).
+
+The body of the content (see `protocol.content`) is the dag-cbor list ``[FORMAT, records]``. Records, and the
+entries in one, are lists in the order the app sees, since dag-cbor would sort the keys of a map:
+
+    record   [name, "array" | "metric" | "config", entries]
+    entry    [key, dtype, shape, stype, data]  of an array record;  [key, value]  of the others
+
+``data`` is the bytes themselves up to ``INLINE_SIZE``, else their number: they lie in the next chunks that the content
+links, each but the last full. Names, keys and values are written as `strategy.values` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from typing import Final, Protocol, TypeVar
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_cid
+from protocol.content import ContentError, chunk_count, open_plain, read_chunks, write_manifest
+from strategy.arrays import LazyArray
+from strategy.values import decode_scalar, decode_value, encode_scalar, encode_value
+
+FORMAT: Final = 1
+INLINE_SIZE: Final = 4096
+"""Arrays of up to this many bytes stand in the body."""
+
+
+class Kind(StrEnum):
+    """The record types Flower has."""
+
+    ARRAY = "array"
+    METRIC = "metric"
+    CONFIG = "config"
+
+
+Values = TypeVar("Values", MetricRecord, ConfigRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one content may take, in bytes; checked against what it declares before any of it is allocated."""
+
+    body: int = 64 << 20
+    """Names, metrics, configs and small arrays."""
+    arrays: int = 8 << 30
+    """All larger arrays together."""
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class ContentStore(Protocol):
+    """What of an engine the app process needs."""
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        """As `peer.engine.interface.Engine.put_content`."""
+
+    def open(self, root: CID) -> BlockSource:
+        """Where the blocks of the content ``root`` are read from, now and as long as the process lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A content ready to be stored."""
+
+    root: CID
+    manifest: Sequence[Block]
+    pieces: Sequence[tuple[CID, memoryview]]
+
+    def blocks(self, *, without: Container[CID] = frozenset()) -> Iterator[Block]:
+        """Its blocks, the manifest block first, each once and those in ``without`` left out."""
+        seen: set[CID] = set()
+        for block in self.manifest:
+            if block.cid not in without and block.cid not in seen:
+                seen.add(block.cid)
+                yield block
+        for cid, piece in self.pieces:
+            if cid not in without and cid not in seen:
+                seen.add(cid)
+                yield Block(cid, bytes(piece))  # the view is over bytes that cannot have changed since they were hashed
+
+    def cids(self) -> Iterator[CID]:
+        """The CIDs of its blocks, some more than once."""
+        yield from (block.cid for block in self.manifest)
+        yield from (cid for cid, _ in self.pieces)
+
+
+def encode(records: RecordDict) -> Encoded:
+    """The content of ``records``, their large arrays not yet copied.
+
+    Raises:
+        TypeError: where the records hold what Flower does not take (lists in them can be changed unseen).
+    """
+    pieces: list[tuple[CID, memoryview]] = []
+    written = [_encode_record(name, record, pieces) for name, record in records.items()]
+    root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces])
+    return Encoded(root, manifest, pieces)
+
+
+def decode(root: CID, source: BlockSource, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
+    """The records of the content ``root``; large arrays are read from ``source`` when the app reads them.
+
+    Raises:
+        ContentError: where it is malformed or over a limit.
+        MissingBlock: where ``source`` lacks a block.
+
+    Both also come later, from an array, where its chunks are missing or not of the declared size.
+    """
+    opened = open_plain(root, source, body_limit=limits.body, chunk_limit=chunk_count(limits.arrays))
+    try:
+        value = decode_cbor(opened.body, limit=limits.body)
+    except MalformedBlock as error:
+        raise ContentError(f"the body of content {root}: {error}") from error
+    if not (isinstance(value, list) and len(value) == 2 and value[0] == FORMAT and isinstance(value[1], list)):
+        raise ContentError(f"content {root} is not in the format {FORMAT} of Flower records")
+    reader = _ArrayReader(opened.chunks, source, limits.arrays)
+    records = RecordDict()
+    for entry in value[1]:
+        name, record = _decode_record(entry, reader)
+        _check_new(name, records)
+        records[name] = record
+    reader.finish()
+    return records
+
+
+class ContentWriter:
+    """Stores contents, and sends to the store only the blocks it has not given it before."""
+
+    def __init__(self, store: ContentStore) -> None:
+        self._store = store
+        self._stored: set[CID] = set()
+
+    def write(self, records: RecordDict) -> CID:
+        """Store the content of ``records``; durable at return. Raises what `encode` and the store raise."""
+        encoded = encode(records)
+        if encoded.root not in self._stored:
+            self._store.put_content(encoded.root, encoded.blocks(without=self._stored))
+            self._stored.update(encoded.cids())
+        return encoded.root
+
+
+# -- encoding ------------------------------------------------------------------------------------------------------
+
+
+def _encode_record(name: str, record: object, pieces: list[tuple[CID, memoryview]]) -> list[object]:
+    match record:
+        case ArrayRecord():
+            entries = [_encode_array(key, array, pieces) for key, array in record.items()]
+            return [encode_scalar(name), Kind.ARRAY.value, entries]
+        case MetricRecord():
+            return [encode_scalar(name), Kind.METRIC.value, _encode_values(name, record)]
+        case ConfigRecord():
+            return [encode_scalar(name), Kind.CONFIG.value, _encode_values(name, record)]
+    raise TypeError(f"record {name!r} is a {type(record).__name__}")
+
+
+def _encode_values(name: str, record: MetricRecord | ConfigRecord) -> list[object]:
+    entries: list[object] = []
+    for key, value in record.items():
+        try:
+            entries.append([encode_scalar(key), encode_value(value)])
+        except TypeError as error:
+            raise TypeError(f"record {name!r}, key {key!r}: {error}") from error
+    return entries
+
+
+def _encode_array(key: str, array: Array, pieces: list[tuple[CID, memoryview]]) -> list[object]:
+    data = bytes(array.data)  # no copy, where it is bytes already
+    where: object = data
+    if len(data) > INLINE_SIZE:
+        view = memoryview(data)
+        chunks = [view[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE)]
+        pieces.extend((raw_cid(chunk), chunk) for chunk in chunks)
+        where = len(data)
+    shape = [encode_scalar(int(length)) for length in array.shape]
+    return [encode_scalar(key), encode_scalar(array.dtype), shape, encode_scalar(array.stype), where]
+
+
+# -- decoding ------------------------------------------------------------------------------------------------------
+
+
+class _ArrayReader:
+    """Hands out the chunks of a content in order, to the arrays that declare how many bytes they have."""
+
+    def __init__(self, chunks: Sequence[CID], source: BlockSource, limit: int) -> None:
+        self._chunks = iter(chunks)
+        self._source = source
+        self._left = limit
+
+    def array(self, dtype: str, shape: tuple[int, ...], stype: str, where: object) -> Array:
+        if isinstance(where, bytes) and len(where) <= INLINE_SIZE:
+            return Array(dtype=dtype, shape=shape, stype=stype, data=where)
+        if type(where) is not int or where <= INLINE_SIZE:
+            raise ContentError("an array has neither a few bytes nor the number of more")
+        self._left -= where
+        if self._left < 0:
+            raise ContentError("the arrays of a content are larger than the limit")
+        chunks = tuple(islice(self._chunks, chunk_count(where)))
+        if len(chunks) < chunk_count(where):
+            raise ContentError("an array is larger than the chunks that are linked")
+        return LazyArray(dtype, shape, stype, partial(read_chunks, chunks, where, self._source))
+
+    def finish(self) -> None:
+        if next(self._chunks, None) is not None:
+            raise ContentError("a content links chunks that no array has")
+
+
+def _decode_record(entry: object, reader: _ArrayReader) -> tuple[str, ArrayRecord | MetricRecord | ConfigRecord]:
+    match entry:
+        case [name, Kind.ARRAY.value, list(entries)]:
+            return _decode_text(name), _decode_arrays(entries, reader)
+        case [name, Kind.METRIC.value, list(entries)]:
+            return _decode_text(name), _decode_values(entries, MetricRecord())
+        case [name, Kind.CONFIG.value, list(entries)]:
+            return _decode_text(name), _decode_values(entries, ConfigRecord())
+    raise ContentError("a record is not [name, kind, entries]")
+
+
+def _decode_arrays(entries: list[object], reader: _ArrayReader) -> ArrayRecord:
+    record = ArrayRecord()
+    for entry in entries:
+        match entry:
+            case [key, dtype, list(shape), stype, where]:
+                name = _decode_text(key)
+                _check_new(name, record)
+                record[name] = reader.array(_decode_text(dtype), _decode_shape(shape), _decode_text(stype), where)
+            case _:
+                raise ContentError("an array is not [key, dtype, shape, stype, data]")
+    return record
+
+
+def _decode_values(entries: list[object], record: Values) -> Values:
+    for entry in entries:
+        match entry:
+            case [key, value]:
+                name = _decode_text(key)
+                _check_new(name, record)
+                try:
+                    record[name] = decode_value(value)  # type: ignore[assignment]  # Flower checks its type
+                except TypeError as error:  # Flower's own check: a metric is a number
+                    raise ContentError(f"key {name!r}: {error}") from error
+            case _:
+                raise ContentError("an entry is not [key, value]")
+    return record
+
+
+def _decode_text(value: object) -> str:
+    text = decode_scalar(value)
+    if not isinstance(text, str):
+        raise ContentError(f"a name is a {type(text).__name__}, not text")
+    return text
+
+
+def _decode_shape(shape: list[object]) -> tuple[int, ...]:
+    lengths = tuple(decode_scalar(length) for length in shape)
+    if any(type(length) is not int for length in lengths):
+        raise ContentError("a shape is not of integers")
+    return lengths  # type: ignore[return-value]  # integers, as just checked
+
+
+def _check_new(name: str, record: Container[str]) -> None:
+    if name in record:
+        raise ContentError(f"the name {name[:80]!r} stands twice")

@@ -1,0 +1,369 @@
+"""`strategy.content`: what an app sends arrives as it was, whatever Flower takes; what is hostile is refused."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import pickle
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.blocks import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
+from protocol.content import HEAD_SIZE, ContentError, Opened, open_plain, write_manifest
+from strategy.content import FORMAT, INLINE_SIZE, ContentWriter, Encoded, Limits, decode, encode
+
+
+class Blocks(dict[CID, bytes]):
+    """A block source in memory."""
+
+    def get(self, cid: CID) -> bytes:  # type: ignore[override]
+        if cid not in self:
+            raise MissingBlock(cid)
+        return self[cid]
+
+    def keep(self, encoded: Encoded) -> CID:
+        self.update((block.cid, block.data) for block in encoded.blocks())
+        return encoded.root
+
+
+def exact(value: object) -> object:
+    """``value`` in a form that is equal only where type and bits are."""
+    match value:
+        case RecordDict() | ArrayRecord() | ConfigRecord() | MetricRecord():
+            return type(value).__name__, [(key, exact(item)) for key, item in value.items()]
+        case Array():
+            return value.dtype, value.shape, value.stype, value.data
+        case list():
+            return [exact(item) for item in value]
+        case float():
+            return type(value).__name__, struct.pack(">d", value)
+    return type(value).__name__, value
+
+
+def there_and_back(records: RecordDict) -> RecordDict:
+    blocks = Blocks()
+    return decode(blocks.keep(encode(records)), blocks)
+
+
+# -- everything Flower can send ------------------------------------------------------------------------------------
+
+ints = st.integers(-(2**63), 2**64 - 1)
+floats = st.floats()
+text = st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=5)
+numbers = st.one_of(
+    ints,
+    floats,
+    floats.map(np.float64),
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
+    st.lists(st.integers(0, 2**64 - 1), max_size=4),
+    st.lists(floats, max_size=4),
+)
+values = st.one_of(
+    numbers,
+    st.booleans(),
+    text,
+    text.map(np.str_),
+    st.binary(max_size=5),
+    st.lists(st.booleans(), max_size=3),
+    st.lists(text, max_size=3),
+    st.lists(st.binary(max_size=3), max_size=3),
+)
+shapes = st.lists(st.integers(0, 3), max_size=3)
+dtypes = st.sampled_from(["float32", "float16", "int64", "bool", "complex128", "uint8"])
+arrays = st.one_of(
+    st.builds(lambda dtype, shape: Array(np.ones(shape, dtype)), dtypes, shapes),
+    st.binary(max_size=20).map(lambda data: Array("", (), "numpy.ndarray", data)),
+    st.integers(INLINE_SIZE - 1, INLINE_SIZE + 2).map(lambda size: Array("", (), "x", bytes(size))),
+)
+records = st.dictionaries(
+    text,
+    st.one_of(
+        st.dictionaries(text, numbers, max_size=4).map(MetricRecord),
+        st.dictionaries(text, values, max_size=4).map(ConfigRecord),
+        st.dictionaries(text, arrays, max_size=3).map(ArrayRecord),
+    ),
+    max_size=4,
+).map(RecordDict)
+
+
+@given(records)
+@settings(max_examples=300, deadline=None)
+def test_a_record_dict_arrives_as_through_flowers_own_protobuf(sent: RecordDict) -> None:
+    received = there_and_back(sent)
+
+    assert exact(received) == exact(recorddict_from_proto(recorddict_to_proto(sent)))
+    assert encode(received).root == encode(sent).root
+
+
+class Three(enum.IntEnum):
+    THREE = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "arrives"),
+    [
+        (2**64, 2**64),
+        (-(2**63) - 1, -(2**63) - 1),
+        (2**14000, 2**14000),
+        ("\ud800", "\ud800"),
+        (np.str_("\0"), "\0"),
+        (np.bytes_(b"a\0"), b"a\0"),
+        ([1, True], [1, 1]),
+        (Three.THREE, 3),
+        ([], []),
+        ([-1, 2**63], [-1, 2**63]),
+    ],
+)
+def test_values_that_flower_cannot_send_or_flattens_arrive_too(value: object, arrives: object) -> None:
+    received = there_and_back(RecordDict({"r": ConfigRecord({"x": value})}))
+
+    assert exact(received["r"]["x"]) == exact(arrives)
+
+
+def test_nan_keeps_its_payload() -> None:
+    (nan,) = struct.unpack(">d", bytes.fromhex("7ff8000000000123"))
+
+    received = there_and_back(RecordDict({"r": MetricRecord({"x": nan, "y": [float("inf"), nan]})}))
+
+    assert struct.pack(">d", received["r"]["x"]).hex() == "7ff8000000000123"
+
+
+def test_a_value_that_flower_does_not_take_is_refused_with_its_place() -> None:
+    config = ConfigRecord({"xs": [1]})
+    config["xs"].append(None)
+
+    with pytest.raises(TypeError, match="record 'r', key 'xs'"):
+        encode(RecordDict({"r": config}))
+
+
+# -- large contents ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
+def test_large_arrays_lie_in_full_chunks(size: int) -> None:
+    data = np.random.default_rng(1).bytes(size)
+    encoded = encode(RecordDict({"r": ArrayRecord({"w": Array("", (), "x", data)})}))
+
+    assert b"".join(piece for _, piece in encoded.pieces) == data
+    assert {len(piece) for _, piece in encoded.pieces[:-1]} <= {CHUNK_SIZE}
+
+
+def test_thousands_of_small_arrays_and_long_lists_overflow_the_manifest_block() -> None:
+    sent = RecordDict(
+        {
+            "many": ArrayRecord({f"layer {n}": Array(np.full(40, n)) for n in range(3000)}),
+            "long": ConfigRecord({"xs": [float(n) for n in range(200_000)], "blob": bytes(2 * CHUNK_SIZE)}),
+            "big": ArrayRecord({"w": Array(np.arange(300_000.0))}),
+        }
+    )
+    encoded = encode(sent)
+
+    assert exact(there_and_back(sent)) == exact(sent)
+    assert max(len(block.data) for block in encoded.blocks()) == CHUNK_SIZE
+    assert len(encoded.manifest[0].data) < HEAD_SIZE + (70 << 10)
+
+
+def test_equal_tensors_are_stored_once() -> None:
+    class Store:
+        def __init__(self) -> None:
+            self.given: list[Block] = []
+
+        def put_content(self, root: CID, blocks: object) -> None:
+            self.given.extend(blocks)  # type: ignore[call-overload]
+
+    store = Store()
+    writer = ContentWriter(store)  # type: ignore[arg-type]
+    model = np.random.default_rng(1).random(200_000)
+
+    writer.write(RecordDict({"a": ArrayRecord([model, model])}))
+    first = len(store.given)
+    writer.write(RecordDict({"a": ArrayRecord([model]), "c": ConfigRecord({"round": 2})}))
+
+    assert first == 3  # the manifest and two chunks
+    assert len(store.given) == first + 1  # the other manifest
+
+
+# -- lazy arrays ---------------------------------------------------------------------------------------------------
+
+
+class Counting(Blocks):
+    reads = 0
+
+    def get(self, cid: CID) -> bytes:  # type: ignore[override]
+        self.reads += cid.is_raw
+        return super().get(cid)
+
+
+def lazy() -> tuple[Array, Array, Counting]:
+    plain = Array(np.arange(2000.0))
+    blocks = Counting()
+    root = blocks.keep(encode(RecordDict({"r": ArrayRecord({"w": plain})})))
+    return plain, decode(root, blocks).array_records["r"]["w"], blocks
+
+
+def test_an_array_is_read_once_and_only_when_its_data_is_used() -> None:
+    _, array, blocks = lazy()
+
+    assert (array.dtype, array.shape, array.stype, blocks.reads) == ("float64", (2000,), "numpy.ndarray", 0)
+    assert array.data == array.data
+    assert blocks.reads == 1
+    assert type(array) is Array
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda plain, array: plain == array,
+        lambda plain, array: array == plain,
+        lambda plain, array: array == copy.copy(array),
+        lambda plain, array: copy.deepcopy(array) == plain,
+        lambda plain, array: pickle.loads(pickle.dumps(array)) == plain,  # noqa: S301  # our own bytes
+        lambda plain, array: array.object_id == plain.object_id,
+        lambda plain, array: repr(array) == repr(plain),
+        lambda plain, array: (array.numpy() == plain.numpy()).all(),
+        lambda plain, array: ArrayRecord({"w": array}) == ArrayRecord({"w": plain}),
+        lambda plain, array: lazy()[1] == array,
+    ],
+)
+def test_a_lazy_array_is_as_good_as_a_plain_one(same: object) -> None:
+    plain, array, _ = lazy()
+
+    assert same(plain, array)  # type: ignore[operator]
+
+
+def test_data_set_before_it_was_read_stays() -> None:
+    _, array, blocks = lazy()
+    array.data = b"x"
+
+    assert (array.data, blocks.reads) == (b"x", 0)
+
+
+# -- hostile contents ----------------------------------------------------------------------------------------------
+
+
+def hostile(body: object, chunks: list[Block] | None = None) -> tuple[CID, Blocks]:
+    chunks = chunks or []
+    root, blocks = write_manifest(encode_cbor(body), [chunk.cid for chunk in chunks])
+    return root, Blocks({block.cid: block.data for block in [*blocks, *chunks]})
+
+
+CHUNK = raw_block(b"c" * 5000)
+W = ["w", "", [], "x", 5000]
+
+
+@pytest.mark.parametrize(
+    ("records", "chunks"),
+    [
+        ("no list", []),
+        ([["r", "array"]], []),
+        ([["r", "tensor", []]], []),
+        ([["r", "array", []], ["r", "array", []]], []),
+        ([[1, "array", []]], []),
+        ([["r", "metric", [["x", True]]]], []),
+        ([["r", "metric", [["x", "text"]]]], []),
+        ([["r", "config", [["x", None]]]], []),
+        ([["r", "config", [["x", [1, 1.0]]]]], []),
+        ([["r", "config", [["x", [[1]]]]]], []),
+        ([["r", "config", [["x", 1], ["x", 2]]]], []),
+        ([["r", "config", [["x", {"int": b"\x01"}]]]], []),
+        ([["r", "config", [["x", {"int": (2**64).to_bytes(10, "big")}]]]], []),
+        ([["r", "config", [["x", 2**63]]]], []),
+        ([["r", "config", [["x", {"float": struct.pack(">d", 1.0)}]]]], []),
+        ([["r", "config", [["x", {"float": b"1"}]]]], []),
+        ([["r", "config", [["x", {"str": b"plain"}]]]], []),
+        ([["r", "config", [["x", {"str": b"\xff"}]]]], []),
+        ([["r", "config", [["x", {"int": b"\x01", "y": 1}]]]], []),
+        ([["r", "array", [["w", "", [], "x"]]]], []),
+        ([["r", "array", [["w", "", ["1"], "x", b""]]]], []),
+        ([["r", "array", [["w", "", [], "x", 5]]]], []),
+        ([["r", "array", [["w", "", [], "x", True]]]], []),
+        ([["r", "array", [["w", "", [], "x", bytes(INLINE_SIZE + 1)]]]], []),
+        ([["r", "array", [W]]], []),
+        ([["r", "array", [W]]], [CHUNK, CHUNK]),
+        ([], [CHUNK]),
+        ([["r", "array", [["w", "", [], "x", 2**62]]]], [CHUNK]),
+    ],
+)
+def test_a_malformed_body_is_a_content_error(records: object, chunks: list[Block]) -> None:
+    root, blocks = hostile([FORMAT, records], chunks)
+
+    with pytest.raises(ContentError):
+        decode(root, blocks)
+
+
+@pytest.mark.parametrize("body", [[FORMAT + 1, []], [FORMAT], {}, 1])
+def test_another_format_is_a_content_error(body: object) -> None:
+    with pytest.raises(ContentError, match="format"):
+        decode(*hostile(body))
+
+
+def test_a_chunk_of_another_size_than_declared_is_a_content_error_when_it_is_read() -> None:
+    root, blocks = hostile([FORMAT, [["r", "array", [["w", "", [], "x", 5001]]]]], [CHUNK])
+    array = decode(root, blocks).array_records["r"]["w"]
+
+    with pytest.raises(ContentError, match="5000 bytes where 5001"):
+        _ = array.data
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+)
+
+
+@given(
+    st.binary(max_size=200)
+    | plain.map(encode_cbor)
+    | plain.map(lambda junk: encode_cbor([FORMAT, [["r", "config", junk]]]))
+)
+@settings(max_examples=300, deadline=None)
+def test_random_bodies_are_a_content_error_or_an_empty_record(body: bytes) -> None:
+    root, blocks = write_manifest(body, [])
+
+    try:
+        decode(root, Blocks({block.cid: block.data for block in blocks}))
+    except ContentError:
+        return
+    assert body.endswith(encode_cbor(["r", "config", []])[1:])
+
+
+def test_arrays_over_the_limit_are_refused_before_a_chunk_is_read() -> None:
+    blocks = Counting()
+    root = blocks.keep(encode(RecordDict({"r": ArrayRecord([np.ones(200_000)])})))
+
+    with pytest.raises(ContentError):
+        decode(root, blocks, Limits(arrays=CHUNK_SIZE))
+    assert blocks.reads == 0
+
+
+def test_a_declared_size_allocates_nothing() -> None:
+    manifest = cbor_block({"links": [], "epoch": None, "private": encode_cbor([2**40, bytes(HEAD_SIZE)])})
+    blocks = Blocks({manifest.cid: manifest.data})
+    tracemalloc.start()
+
+    with pytest.raises(ContentError):
+        decode(manifest.cid, blocks, Limits(body=2**41))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_a_missing_chunk_is_a_missing_block() -> None:
+    root, blocks = hostile([FORMAT, [["r", "array", [W]]]], [CHUNK])
+    del blocks[CHUNK.cid]
+
+    with pytest.raises(MissingBlock):
+        _ = decode(root, blocks).array_records["r"]["w"].data
+
+
+def test_opening_gives_the_body_and_the_chunks() -> None:
+    root, blocks = hostile([FORMAT, []], [CHUNK])
+
+    assert open_plain(root, blocks, body_limit=100, chunk_limit=1) == Opened(encode_cbor([FORMAT, []]), (CHUNK.cid,))
