@@ -203,7 +203,7 @@ def topic_leader(federation: CID) -> str:
 
 
 def beat_interval(members: int) -> float:
-    """Seconds between two beats of one member: 2, or more in a large federation, so that all send at most 20 a second."""
+    """Seconds between two beats of one member: 2, or more in a large federation, where all send 20 a second."""
     return max(2.0, members / 20)
 
 
