@@ -1,0 +1,41 @@
+"""Signing with DSSE's pre-authentication encoding, so that bytes signed as one type can never pass as another.
+
+Only the encoding of DSSE is used (Dead Simple Signing Envelope, protocol 1.0.2, secure-systems-lab/dsse), not its JSON
+envelope.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from crypto.errors import BadSignature as BadSignature  # also to be had from here, beside what raises it
+from crypto.keys import SigningKey, VerifyKey
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """``DSSEv1``, then the length and the bytes of the type and of the payload: what is really signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def sign(key: SigningKey, payload_type: str, payload: bytes) -> bytes:
+    """The 64-byte signature of ``payload`` as a ``payload_type``."""
+    return key.sign(pae(payload_type, payload))
+
+
+def verify(key: VerifyKey, payload_type: str, payload: bytes, signature: bytes) -> None:
+    """Return where ``signature`` is ``key``'s over these very bytes as this type.
+
+    Strict: exactly 64 bytes, S below the group order, R compared as bytes (the cofactorless check of RFC 8032 that
+    OpenSSL makes), so that nobody can turn a signature into another valid one.
+
+    Raises:
+        BadSignature: where it is not.
+    """
+    if len(signature) != 64:
+        raise BadSignature(f"a signature has 64 bytes, not {len(signature)}")
+    try:
+        Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, pae(payload_type, payload))
+    except InvalidSignature:
+        raise BadSignature(f"not signed by {key.did} as {payload_type}") from None

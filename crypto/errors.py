@@ -1,0 +1,63 @@
+"""What can be wrong with keys, signatures and key files: one class each, with what a person can do about it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CryptoError(Exception):
+    """The base of every error of this package. ``str`` says what is wrong, ``mend`` what to do; neither holds a secret."""
+
+    mend: ClassVar[str] = ""
+
+
+class BadKey(CryptoError):
+    """Bytes or text that are no usable public or private key."""
+
+    mend = "ask the owner for the key again: `peer keys show` prints it there"
+
+
+class BadSignature(CryptoError):
+    """A signature that its key did not make over these bytes."""
+
+    mend = "the bytes were changed, or somebody else signed them: get them again from their author"
+
+
+class BadKeyText(CryptoError):
+    """The text given as a KEY is none, or not whole, or not signed by its owner."""
+
+    mend = "copy the whole line that `peer keys show` prints on the owner's machine"
+
+
+class BadName(CryptoError):
+    """A name that cannot be an identity's."""
+
+    mend = "choose 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit"
+
+
+class KeyFileError(CryptoError):
+    """A key file that cannot be used. One of the classes below says why."""
+
+
+class KeyFileDamaged(KeyFileError):
+    """Not a key file, cut short, or changed since its owner's key signed it."""
+
+    mend = "put back a copy of it: `peer keys import FILE` reads what `peer keys export NAME FILE` wrote"
+
+
+class KeyFileUnsupported(KeyFileError):
+    """A key file of another version, or one that asks for more memory or time than is allowed."""
+
+    mend = "open it with the version of Pollen that wrote it"
+
+
+class WrongPassphrase(KeyFileError):
+    """The key file is whole, but this passphrase does not open it."""
+
+    mend = "try again; `peer keys passwd NAME` changes a passphrase, nothing recovers a lost one"
+
+
+class BadPassphrase(KeyFileError):
+    """A passphrase that cannot lock a key file."""
+
+    mend = "give one that is not empty, or say --no-passphrase to store the keys unlocked"

@@ -1,0 +1,199 @@
+"""Signing and encryption keys, as values.
+
+Public keys are plain frozen values that hold bytes which were checked once. Private keys never show their secret: not
+in ``repr``, not in ``str``; `SigningKey.secret_bytes` and `DecryptionKey.secret_bytes` are the only ways to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NoReturn
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from crypto import base58
+from crypto.curve import why_not_a_key
+from crypto.errors import BadKey as BadKey  # also to be had from here, beside what raises it
+
+_DID_PREFIX: Final = "did:key:z"
+_ED25519_PUB: Final = b"\xed\x01"
+"""The multicodec of an Ed25519 public key, as a varint."""
+_MAX_DID: Final = 64
+"""Characters; the real ones have 56. Base58 is slow on long text."""
+_MLKEM768_BYTES: Final = 1184
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VerifyKey:
+    """An Ed25519 public key, checked. Ordered by its bytes. Build one with `parse` or `from_did`."""
+
+    raw: bytes
+    """32 bytes."""
+
+    @classmethod
+    def parse(cls, raw: bytes) -> VerifyKey:
+        """The key of 32 bytes from outside.
+
+        Raises:
+            BadKey: where they are not 32, not a point, not its canonical encoding, or a point of small order.
+        """
+        if why := why_not_a_key(raw):
+            raise BadKey(f"not an Ed25519 public key: {why}")
+        return cls(bytes(raw))
+
+    @property
+    def did(self) -> str:
+        """``did:key:z6Mk...``, what people see (W3C CCG, "The did:key Method", section 3)."""
+        return _DID_PREFIX + base58.encode(_ED25519_PUB + self.raw)
+
+    @classmethod
+    def from_did(cls, text: str) -> VerifyKey:
+        """The key written as a ``did:key``.
+
+        Raises:
+            BadKey: where ``text`` is not the ``did:key`` of a good Ed25519 key.
+        """
+        if not text.startswith(_DID_PREFIX) or len(text) > _MAX_DID:
+            raise BadKey(f"not a did:key of an Ed25519 key (did:key:z6Mk...): {text[:_MAX_DID]!r}")
+        try:
+            data = base58.decode(text.removeprefix(_DID_PREFIX))
+        except ValueError as error:
+            raise BadKey(f"not a did:key: {error}") from error
+        if not data.startswith(_ED25519_PUB):
+            raise BadKey(f"{text} is not the did:key of an Ed25519 key; those begin with did:key:z6Mk")
+        return cls.parse(data.removeprefix(_ED25519_PUB))
+
+    def __str__(self) -> str:
+        return self.did
+
+
+class _Secret:
+    """What the private keys share: they do not print, copy into pickles, or compare by accident."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} is not pickled")
+
+
+class SigningKey(_Secret):
+    """An Ed25519 private key."""
+
+    __slots__ = ("_private", "verify_key")
+
+    verify_key: VerifyKey
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.verify_key = VerifyKey(private.public_key().public_bytes_raw())
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """A new key, from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> SigningKey:
+        """The key of RFC 8032's 32-byte private key.
+
+        Raises:
+            BadKey: where ``seed`` has another length.
+        """
+        if len(seed) != 32:
+            raise BadKey(f"an Ed25519 private key has 32 bytes, not {len(seed)}")
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes; the same for the same message (Ed25519 needs no randomness)."""
+        return self._private.sign(message)
+
+    def secret_bytes(self) -> bytes:
+        """The seed, for the key file alone."""
+        return self._private.private_bytes_raw()
+
+    def __repr__(self) -> str:
+        return f"SigningKey(of {self.verify_key.did})"
+
+
+class EncryptionSuite(StrEnum):
+    """The HPKE suites (KEM, KDF and AEAD together) that keys may be for. One for now; the name makes room for others."""
+
+    MLKEM768X25519 = "mlkem768x25519-hkdfsha256-aes256gcm"
+    """`cryptography`'s ``Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)``: the hybrid also called X-Wing
+    (HPKE KEM 0x647a), safe while either ML-KEM-768 or X25519 is."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionKey:
+    """The public half of a `DecryptionKey`, checked. Build one with `parse`."""
+
+    suite: EncryptionSuite
+    raw: bytes
+    """For the hybrid: the ML-KEM-768 key (1184 bytes), then the X25519 key (32 bytes)."""
+
+    @classmethod
+    def parse(cls, suite: str, raw: bytes) -> EncryptionKey:
+        """The key of a suite's name and bytes from outside.
+
+        Raises:
+            BadKey: where the suite is not known, or the bytes are no key of it.
+        """
+        try:
+            known = EncryptionSuite(suite)
+        except ValueError as error:
+            raise BadKey(f"encryption suite {suite[:64]!r} is not known here (known: {_known_suites()})") from error
+        if len(raw) != _MLKEM768_BYTES + 32:
+            raise BadKey(f"a {known} key has {_MLKEM768_BYTES + 32} bytes, not {len(raw)}")
+        try:
+            MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM768_BYTES])
+        except ValueError as error:  # FIPS 203's modulus check; any 32 bytes are an X25519 key
+            raise BadKey("not an ML-KEM-768 key: a coefficient is out of range") from error
+        return cls(known, bytes(raw))
+
+
+def _known_suites() -> str:
+    return ", ".join(EncryptionSuite)
+
+
+class DecryptionKey(_Secret):
+    """The private key of the hybrid suite, as X-Wing has it: a 32-byte seed, from which both private keys come."""
+
+    __slots__ = ("_seed", "public")
+
+    public: EncryptionKey
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        # draft-connolly-cfrg-xwing-kem, section 5.2: expandDecapsulationKey
+        expanded = hashlib.shake_256(seed).digest(96)
+        mlkem = MLKEM768PrivateKey.from_seed_bytes(expanded[:64]).public_key().public_bytes_raw()
+        x25519 = X25519PrivateKey.from_private_bytes(expanded[64:]).public_key().public_bytes_raw()
+        self.public = EncryptionKey(EncryptionSuite.MLKEM768X25519, mlkem + x25519)
+
+    @classmethod
+    def generate(cls) -> DecryptionKey:
+        """A new key, from the operating system's randomness."""
+        return cls(AESGCM.generate_key(256))  # any 32 random bytes; this is how `cryptography` hands them out
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> DecryptionKey:
+        """The key of X-Wing's 32-byte decapsulation key.
+
+        Raises:
+            BadKey: where ``seed`` has another length.
+        """
+        if len(seed) != 32:
+            raise BadKey(f"a decryption key has 32 bytes, not {len(seed)}")
+        return cls(bytes(seed))
+
+    def secret_bytes(self) -> bytes:
+        """The seed, for the key file alone."""
+        return self._seed
+
+    def __repr__(self) -> str:
+        return f"DecryptionKey({self.public.suite})"
