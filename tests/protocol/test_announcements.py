@@ -38,7 +38,7 @@ from protocol.announcements import (
 )
 from protocol.blocks import cbor_block, raw_block
 
-KEY = SigningKey(bytes(range(32)))
+KEY = SigningKey.from_seed(bytes(range(32)))
 ME = KEY.verify_key.raw
 FEDERATION = cbor_block("federation").cid
 MANIFEST = ManifestRef(cbor_block("manifest").cid, 3)

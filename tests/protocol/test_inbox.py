@@ -6,30 +6,36 @@ from dataclasses import replace
 
 import msgpack
 import pytest
-from crypto.keys import SigningKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto.keys import SigningKey
 from protocol.announcements import Announcement, Bye, Drop, sign_announcement
 from protocol.blocks import cbor_block
 from protocol.inbox import BURST, RATE, WINDOW, Inbox
-from protocol.manifest import Manifest, Settings
-from protocol.records import EncryptionKeyText, Member, Role
+from protocol.manifest import Manifest, first_manifest
+from protocol.manifest_drafts import new_federation
+from protocol.records import EncryptionKeyText, Member, Role, parse_record, sign_record
 
-FEDERATION = cbor_block("federation").cid
-ALICE, BOB, EVE = (SigningKey(bytes([n]) * 32) for n in range(1, 4))
-
-
-def manifest_of(*keys: SigningKey) -> Manifest:
-    raws = sorted(key.verify_key.raw for key in keys)
-    members = {
-        raw: Member(id=raw, signing=raw, encryption=EncryptionKeyText(suite="", key=b""), roles=(Role.CLIENT,))
-        for raw in raws
-    }
-    return Manifest(FEDERATION, FEDERATION, 1, (), 1, members, "", {}, Settings())
+ALICE, BOB, EVE = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 4))
 
 
-MANIFEST = manifest_of(ALICE, BOB)
+def member(key: SigningKey) -> Member:
+    encryption = EncryptionKeyText(suite="any", key=b"any")
+    return Member(id=key.verify_key.raw, signing=key.verify_key.raw, encryption=encryption, roles=(Role.CLIENT,))
+
+
+def admit(*keys: SigningKey) -> Manifest:
+    admin = ALICE.verify_key.raw
+    names = {key.verify_key.raw: f"member {number}" for number, key in enumerate(keys)}
+    draft = new_federation(
+        name="trial", admins=[admin], members=[member(key) for key in keys], names=names, by=admin, time=0.0
+    )
+    return first_manifest(parse_record(sign_record(draft.body, [ALICE])), source={})  # no blocks but its own
+
+
+MANIFEST = admit(ALICE, BOB)
+FEDERATION = MANIFEST.federation
 
 
 def said(counter: int, key: SigningKey = ALICE) -> Announcement:
@@ -122,5 +128,5 @@ def test_what_was_cut_may_be_sent_again(inbox):
 
 def test_a_member_that_left_is_a_stranger_and_forgotten(inbox):
     inbox.accept(wire(5, BOB), MANIFEST, 0)
-    assert inbox.accept(wire(6, BOB), manifest_of(ALICE), 0) is Drop.STRANGER
+    assert inbox.accept(wire(6, BOB), admit(ALICE), 0) is Drop.STRANGER
     assert inbox.accept(wire(5, BOB), MANIFEST, 0) == said(5, BOB)
