@@ -1,0 +1,107 @@
+"""`protocol.pipe`: every value comes out as it went in, whatever the pieces it comes in; all else is a `PipeError`."""
+
+from __future__ import annotations
+
+import struct
+from typing import get_args
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.app_calls import Finished, FromApp, Look, Nodes, Outgoing, Push, Start, ToApp
+from protocol.blocks import CID, raw_block
+from protocol.pipe import FrameReader, PipeError, decode, encode
+
+SOME_CID = raw_block(b"content").cid
+text = st.text(st.characters(blacklist_categories=("Cs",)), max_size=10)
+integers = st.integers(-(2**63), 2**64 - 1)
+
+st.register_type_strategy(CID, st.binary(max_size=4).map(lambda data: raw_block(data).cid))
+st.register_type_strategy(str, text)
+st.register_type_strategy(int, integers)
+values = st.one_of([st.from_type(kind) for kind in (*get_args(FromApp), *get_args(ToApp))])
+
+
+def body(value: FromApp | ToApp) -> bytes:
+    return encode(value)[4:]
+
+
+@given(values)
+def test_a_value_comes_out_as_it_went_in(value: FromApp | ToApp) -> None:
+    assert repr(decode(body(value))) == repr(value)  # repr tells 1 from 1.0 and True, and NaN is NaN
+
+
+@given(st.lists(values, max_size=4), st.integers(1, 30))
+def test_frames_come_out_in_order_whatever_the_pieces(sent: list[FromApp | ToApp], piece: int) -> None:
+    stream = b"".join(map(encode, sent))
+    reader = FrameReader()
+
+    received = [value for at in range(0, len(stream), piece) for value in reader.feed(stream[at : at + piece])]
+
+    assert repr(received) == repr(sent)
+    assert reader.between_frames
+
+
+def test_a_stream_cut_short_is_seen() -> None:
+    reader = FrameReader()
+
+    assert list(reader.feed(encode(Look(1))[:-1])) == []
+    assert not reader.between_frames
+
+
+def test_a_frame_over_the_limit_is_refused_before_it_is_read() -> None:
+    with pytest.raises(PipeError, match="101 bytes is more than 100"):
+        list(FrameReader(limit=100).feed(struct.pack(">I", 101)))
+
+
+@given(st.binary(max_size=60))
+def test_random_bytes_are_a_pipe_error(data: bytes) -> None:
+    with pytest.raises(PipeError):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        1,
+        ["Unknown", 1],
+        [["Look"], 1],
+        ["Look"],
+        ["Look", 1, 2],
+        ["Look", "1"],
+        ["Look", True],
+        ["Look", 1.0],
+        ["Finished", b"x", ""],
+        ["Finished", msgpack.ExtType(1, b"short"), ""],
+        ["Finished", msgpack.ExtType(2, bytes(SOME_CID)), ""],
+        ["Push", 1, [{"content": msgpack.ExtType(1, bytes(SOME_CID))}]],
+    ],
+)
+def test_what_is_no_value_is_refused(parts: object) -> None:
+    with pytest.raises(PipeError):
+        decode(msgpack.packb(parts))
+
+
+def test_unknown_fields_are_refused() -> None:
+    name, call, (message,) = msgpack.unpackb(body(Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))))
+    message["more"] = 1
+
+    with pytest.raises(PipeError, match="the one way"):
+        decode(msgpack.packb([name, call, [message]]))
+
+
+def test_a_longer_way_to_write_a_number_is_refused() -> None:
+    with pytest.raises(PipeError, match="the one way"):
+        decode(body(Look(5)).replace(b"\x05", b"\xcc\x05"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Nodes(1, (2**64,)), Finished(None, "\ud800"), Start(SOME_CID, 1, bytes(32), (("x", 2**70),))],
+)
+def test_what_does_not_go_into_a_frame_is_refused(value: FromApp | ToApp) -> None:
+    with pytest.raises(PipeError):
+        encode(value)
