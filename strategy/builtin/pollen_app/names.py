@@ -1,0 +1,95 @@
+"""The names people choose from. Imports nothing heavy, so that a command line can check them in no time."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeVar
+
+
+class Dataset(StrEnum):
+    """Data the app can train on."""
+
+    DIGITS = "digits"
+    MNIST = "mnist"
+    FASHION_MNIST = "fashion-mnist"
+    CIFAR10 = "cifar10"
+
+
+class Model(StrEnum):
+    """Models by name; any other is named ``module:Class``."""
+
+    CNN = "cnn"
+    MLP = "mlp"
+    CUSTOM_CNN = "custom_cnn"
+
+
+class Partitioner(StrEnum):
+    """Ways to deal out the training examples: flwr-datasets' partitioners."""
+
+    IID = "iid"
+    DIRICHLET = "dirichlet"
+    SHARD = "shard"
+    PATHOLOGICAL = "pathological"
+    LINEAR = "linear"
+    SQUARE = "square"
+    EXPONENTIAL = "exponential"
+
+
+class StrategyName(StrEnum):
+    """Flower's strategies that fit a torch model."""
+
+    FEDAVG = "fedavg"
+    FEDPROX = "fedprox"
+    FEDAVGM = "fedavgm"
+    FEDADAM = "fedadam"
+    FEDYOGI = "fedyogi"
+    FEDADAGRAD = "fedadagrad"
+    QFEDAVG = "qfedavg"
+    FEDMEDIAN = "fedmedian"
+    FEDTRIMMEDAVG = "fedtrimmedavg"
+    KRUM = "krum"
+    MULTIKRUM = "multikrum"
+    BULYAN = "bulyan"
+    DP_SERVER_FIXED = "dp-server-fixed"
+    DP_SERVER_ADAPTIVE = "dp-server-adaptive"
+    DP_CLIENT_FIXED = "dp-client-fixed"
+    DP_CLIENT_ADAPTIVE = "dp-client-adaptive"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it adds noise for differential privacy."""
+        return self.startswith("dp-")
+
+
+Choice = TypeVar("Choice", Dataset, Model, Partitioner, StrategyName)
+
+_HINTS: dict[type[StrEnum], tuple[str, str]] = {
+    Dataset: ("dataset", "choose with --dataset"),
+    Model: ("model", 'name a class of your own as --model "module:Class", or choose'),
+    StrategyName: ("strategy", "choose with --strategy"),
+    Partitioner: ("partitioner", "choose with --run-config 'partitioner=\"...\"'"),
+}
+
+
+def choose(kind: type[Choice], name: str) -> Choice:
+    """The member of ``kind`` that is called ``name``.
+
+    Raises:
+        ValueError: there is none; says which there are, and which flag names one.
+    """
+    try:
+        return kind(name)
+    except ValueError:
+        what, hint = _HINTS[kind]
+        raise ValueError(f'there is no {what} "{name}"; {hint} among {", ".join(kind)}') from None
+
+
+def check_model(name: str) -> None:
+    """Check the form of a model's name, without importing anything.
+
+    Raises:
+        ValueError: it is neither a known name nor ``module:Class``.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (colon and module and attribute.isidentifier()):
+        choose(Model, name)

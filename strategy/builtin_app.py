@@ -1,0 +1,52 @@
+"""The built-in app from outside: where its folder is, and which names it knows, without importing flwr or torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from strategy.builtin.pollen_app.names import Dataset, Model, Partitioner, StrategyName, check_model, choose
+
+DATASETS = tuple(name.value for name in Dataset)
+MODELS = tuple(name.value for name in Model)
+PARTITIONERS = tuple(name.value for name in Partitioner)
+STRATEGIES = tuple(name.value for name in StrategyName)
+
+
+def builtin_app_folder() -> Path:
+    """The app's folder, to be given to whatever takes ``--app``."""
+    return Path(__file__).parent / "builtin"
+
+
+def check_names(*, dataset: str | None = None, model: str | None = None, strategy: str | None = None) -> None:
+    """Check what a user chose, before anything starts. A model ``module:Class`` is checked for its form alone.
+
+    Raises:
+        ValueError: a name is unknown; says which are known, and the flag.
+    """
+    if dataset is not None:
+        choose(Dataset, dataset)
+    if model is not None:
+        check_model(model)
+    if strategy is not None:
+        choose(StrategyName, strategy)
+
+
+class DataUnavailable(Exception):
+    """A dataset is not here and cannot be downloaded. ``str`` says where it was looked for, and the mend."""
+
+
+def prepare_dataset(dataset: str, data_dir: str = "") -> Path:
+    """Make sure that a dataset's files are on this machine, downloading them where need be: at once, in one process,
+    instead of in every client when the run has begun. The folder they are in. Quick when they are there.
+
+    Raises:
+        DataUnavailable: they are absent and the download failed.
+        ValueError: there is no such dataset.
+    """
+    chosen = choose(Dataset, dataset)
+    from strategy.builtin.pollen_app import datasets  # numpy, and torchvision if it downloads: only when asked
+
+    try:
+        return datasets.prepare(chosen, data_dir)
+    except datasets.DataUnavailable as error:
+        raise DataUnavailable(str(error)) from error
