@@ -1,41 +1,49 @@
-"""The chain of one run, checked record by record (design section 7). The rules are in `protocol.rules`."""
+"""The chain of one run, checked record by record (design section 7).
+
+The rules and their reasons are listed in `protocol.rules`. `Chain.append` is the only way to trust a record: an audit,
+a peer that catches up and the leader itself all go through it.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from protocol.blocks import CID, Block, BlockSource
-from protocol.manifest import Manifest
-from protocol.records import GridError, Record
+from protocol import rules
+from protocol.blocks import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
+from protocol.exchange import (
+    AnsweredMessage,
+    OpenMessage,
+    answered_messages,
+    check_reply,
+    client_at,
+    opened_messages,
+    private_of,
+    signers_of,
+)
+from protocol.manifest import Manifest, manifest_at
+from protocol.records import (
+    INDEX_EVERY,
+    Chained,
+    Close,
+    Collect,
+    Dispatch,
+    Federation,
+    Index,
+    Look,
+    ReasonPrivate,
+    Record,
+    Role,
+    Roster,
+    Run,
+    RunPrivate,
+    parse_record,
+    typed_items,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class OpenMessage:
-    """A dispatched message that no collect has answered yet."""
-
-    id: bytes
-    node: int
-    dispatch: CID
-    content: CID
-    type: str
-    """Empty where the dispatch's private part is encrypted; so is ``group``."""
-    group: str
-    ttl: int | float
-    created: float
-    """The dispatch's time, in seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredMessage:
-    """What a collect says to one message: the client's ``reply``, or the Grid's ``error``."""
-
-    message: OpenMessage
-    reply: Record | None
-    """Its body is a `protocol.records.Reply`."""
-    error: GridError | None
-    reason: str
-    """The error's reason, where it is readable."""
+__all__ = ["AnsweredMessage", "Chain", "OpenMessage", "Step", "check_reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,44 +57,56 @@ class Step:
 
 
 class Chain:
-    """The trusted state of one run. Its memory does not grow with the length of the chain.
+    """The trusted state of one run.
 
-    ``head is None`` until the run record is appended; ``run``, ``manifest`` and ``by`` may be read after that only.
+    Its memory grows with the members and the open messages, not with the length of the chain. ``run``, ``by`` and
+    ``manifest`` may be read once the run record is appended: while ``head`` is None there are none.
     """
 
     run: CID
-    head: CID | None
-    height: int
-    """Of the head; -1 before the run record."""
-    term: int
+    """Of the run record's block."""
     by: bytes
     """The leader's member id."""
     manifest: Manifest
     """In force after the head."""
-    closed: bool
 
     def __init__(self, federation: CID) -> None:
         """An empty chain of a run in ``federation`` (the CID of its manifest's version 1)."""
-        raise NotImplementedError
+        self.federation = federation
+        self.head: CID | None = None
+        self.height = -1
+        self.term = 1
+        self.closed = False
+        self._open: dict[bytes, OpenMessage] = {}
+        self._ordinals: Counter[int] = Counter()
+        self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
 
     @property
     def open(self) -> Mapping[bytes, OpenMessage]:
         """The open messages by id, in the order they were sent."""
-        raise NotImplementedError
+        return MappingProxyType(self._open)
 
     def ordinal(self, node: int) -> int:
         """How many messages the run has sent to ``node``: the ordinal of the next one (`protocol.messages`)."""
-        raise NotImplementedError
+        return self._ordinals.get(node, 0)
 
     @property
     def index_due(self) -> bool:
         """Whether the next record has to be an `Index`."""
-        raise NotImplementedError
+        return _is_index_height(self.height + 1)
 
     @property
     def recent(self) -> tuple[CID, ...]:
-        """The records since the last index (included), oldest first: what a due `Index` links."""
-        raise NotImplementedError
+        """The newest `INDEX_EVERY` records, oldest first: what an index links where one is due."""
+        return tuple(self._recent)
+
+    def append_block(self, block: Block, source: BlockSource) -> Step:
+        """`append` the record in ``block``, its hash and encoding checked too."""
+        try:
+            record = parse_record(checked_block(block.cid, block.data))
+        except BlockError as error:
+            raise rules.as_rule(error) from error
+        return self.append(record, source)
 
     def append(self, record: Record, source: BlockSource) -> Step:
         """Check ``record`` by every rule and make it the head. Nothing changes where it raises.
@@ -95,17 +115,125 @@ class Chain:
             protocol.rules.BrokenRule: which rule it breaks.
             protocol.blocks.MissingBlock: where ``source`` lacks a block that is needed (`protocol.closure.missing`).
         """
-        raise NotImplementedError
+        body = record.body
+        if not isinstance(body, Chained):
+            raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
+        try:
+            self._check_place(body)
+            manifest = self._in_force(body, source)
+            self._check_author(record, body, manifest)
+            self._check_looks(body, manifest, source)
+            step, after = self._judge(record, body, manifest, source)
+        except MissingBlock:
+            raise
+        except BlockError as error:
+            raise rules.as_rule(error) from error
+        self._advance(step, body, after)
+        return step
 
-    def append_block(self, block: Block, source: BlockSource) -> Step:
-        """`append` the record in ``block``, checking its hash and encoding too."""
-        raise NotImplementedError
+    def _check_place(self, body: Chained) -> None:
+        if self.closed:
+            raise rules.AfterClose(f"the chain closed at height {self.height}")
+        if isinstance(body, Run) != (self.head is None):
+            raise rules.RunFirst(f"a {body.TYPE} at height {self.height + 1}")
+        if body.run != (None if self.head is None else self.run):
+            raise rules.RunLink(f"it is of run {body.run}")
+        if body.prev != self.head:
+            raise rules.PrevLink(f"it links {body.prev}, not {self.head}")
+        if body.height != self.height + 1:
+            raise rules.Height(f"it claims height {body.height} at {self.height + 1}")
+        if body.term != self.term:
+            raise rules.Term(f"it claims term {body.term} in {self.term}")
+        if isinstance(body, Index) != self.index_due:
+            raise rules.IndexPlace(f"a {body.TYPE} at height {body.height}")
+
+    def _in_force(self, body: Chained, source: BlockSource) -> Manifest:
+        if isinstance(body, Run):
+            return manifest_at(body.manifest, self.federation, source)
+        return self.manifest
+
+    def _check_author(self, record: Record, body: Chained, manifest: Manifest) -> None:
+        if self.head is not None and body.by != self.by:
+            raise rules.OneLeader(f"{manifest.name_of(self.by)} leads term {self.term}")
+        leader = manifest.members.get(body.by)
+        if leader is None or Role.SERVER not in leader.roles:
+            raise rules.LeaderRole(f"{body.by.hex()} is no server in manifest {manifest.cid}")
+        if leader.signing not in signers_of(record):
+            raise rules.LeaderKey(f"it is not signed with {manifest.name_of(leader.id)}'s key")
+
+    def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> None:
+        seen = body.empties > 0
+        for look in typed_items(body.looks, Look, source):
+            seen = True
+            if list(look.nodes) != sorted(set(look.nodes)):
+                raise rules.LookNodes("a look's nodes are not in rising order")
+            for node in look.nodes:
+                if client_at(manifest, node) is None:
+                    raise rules.LookNodes(f"node {node} is no client member in manifest {manifest.cid}")
+        if seen and isinstance(body, Run):
+            raise rules.RunFirst("the app has seen something before the run record")
+
+    def _judge(
+        self, record: Record, body: Chained, manifest: Manifest, source: BlockSource
+    ) -> tuple[Step, Manifest]:
+        """What the record does and the manifest in force after it."""
+        match body:
+            case Run():
+                private_of(body, RunPrivate)
+                return Step(record, manifest_changed=True), manifest
+            case Dispatch():
+                opened = opened_messages(
+                    record,
+                    body,
+                    run=self.run,
+                    manifest=manifest,
+                    ordinals=self._ordinals,
+                    still_open=self._open,
+                    source=source,
+                )
+                return Step(record, opened=tuple(opened.values())), manifest
+            case Collect():
+                answered = answered_messages(
+                    body, run=self.run, manifest=manifest, still_open=self._open, source=source
+                )
+                return Step(record, answered=tuple(answered.values())), manifest
+            case Roster():
+                _check_nothing_private(body)
+                return Step(record, manifest_changed=True), self._newer(body, manifest, source)
+            case Index():
+                _check_nothing_private(body)
+                if body.records != self.recent:
+                    raise rules.IndexLinks(f"it does not link the {INDEX_EVERY} records before it in order")
+                return Step(record), manifest
+            case Close():
+                private_of(body, ReasonPrivate)
+                return Step(record), manifest
+            case _:
+                raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
+
+    def _newer(self, body: Roster, manifest: Manifest, source: BlockSource) -> Manifest:
+        named = parse_record(checked_block(body.manifest, source.get(body.manifest))).body
+        if isinstance(named, Federation) and named.version <= manifest.version:
+            raise rules.RosterNewer(f"version {named.version} where version {manifest.version} is in force")
+        return manifest_at(body.manifest, self.federation, source, known=manifest)
+
+    def _advance(self, step: Step, body: Chained, manifest: Manifest) -> None:
+        if isinstance(body, Run):
+            self.run, self.by = step.record.cid, body.by
+        self.head, self.height, self.manifest = step.record.cid, body.height, manifest
+        self.closed = isinstance(body, Close)
+        self._recent.append(step.record.cid)
+        for message in step.opened:
+            self._open[message.id] = message
+            self._ordinals[message.node] += 1
+        for answer in step.answered:
+            del self._open[answer.message.id]
 
 
-def check_reply(reply: Record, message: OpenMessage, manifest: Manifest, run: CID) -> None:
-    """Judge a reply as the collect that takes it will be judged; ``manifest`` is the one in force there.
+def _is_index_height(height: int) -> bool:
+    return height > 0 and height % INDEX_EVERY == 0
 
-    Raises:
-        protocol.rules.BrokenRule: which rule it breaks.
-    """
-    raise NotImplementedError
+
+def _check_nothing_private(body: Chained) -> None:
+    if body.epoch is not None or body.private:
+        raise rules.PrivatePart(f"a {body.TYPE} has nothing private")

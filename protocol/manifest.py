@@ -1,42 +1,129 @@
-"""The manifest: who is in a federation, and how one version follows from another (design sections 6 and 7)."""
+"""The manifest: who is in a federation, and how one version follows from another (design sections 6 and 7).
+
+The rule of succession is python-tuf's for its root metadata (tuf/ngclient/_internal/trusted_metadata_set.py,
+``update_root``): version + 1, signed by enough admins of the version before *and* of its own. Unlike there, a version
+also links the one before it, and every signature has to be right, not just enough of them.
+
+`protocol.manifest_drafts` writes new versions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
-from protocol.blocks import CID, Block, BlockError, BlockSource
-from protocol.records import Federation, Member, Record, Role
+from crypto.dsse import BadSignature
+from crypto.keys import BadKey, VerifyKey
+from protocol.blocks import CID, BlockError, BlockSource, checked_block
+from protocol.records import (
+    Federation,
+    FederationPrivate,
+    Member,
+    Record,
+    Role,
+    parse_record,
+    read_private,
+    typed_items,
+)
+
+MAX_MEMBERS: Final = 65_536
+MAX_VERSIONS: Final = 65_536
+MAX_NAME: Final = 64
+"""Characters in the name of a member or a federation."""
+MAX_ENCRYPTION_KEY: Final = 4_096
+"""Bytes; the hybrid with ML-KEM-768 takes 1,216."""
+
+
+class ManifestRule(StrEnum):
+    """What must hold for a manifest to be trusted, in the order in which it is checked."""
+
+    TYPE = "manifest-type"
+    """The block holds a `Federation` record."""
+    SUCCESSION = "manifest-succession"
+    """Version 1 has no ``prev``; any other has the version before, and a number one higher."""
+    ADMINS = "manifest-admins"
+    """At least one admin: valid Ed25519 keys in rising order, each once."""
+    THRESHOLD = "manifest-threshold"
+    """No more signatures are asked for than there are admins."""
+    AUTHOR = "manifest-author"
+    """``by`` is an admin of this version."""
+    SIGNATURE = "manifest-signature"
+    """Every signature is right."""
+    SIGNERS = "manifest-signers"
+    """Enough admins of this version signed."""
+    OLD_SIGNERS = "manifest-old-signers"
+    """Enough admins of the version before signed."""
+    MEMBERS = "manifest-members"
+    """At most `MAX_MEMBERS`, in rising order of id, each once."""
+    MEMBER_ROLES = "manifest-member-roles"
+    """A member has a role, and each once."""
+    MEMBER_KEYS = "manifest-member-keys"
+    """Signing keys are valid and nobody else's key or id; a new member's is its id; an encryption key is present."""
+    NODES = "manifest-nodes"
+    """No two members have one Flower node id."""
+    NAMES = "manifest-names"
+    """The federation has a name; members' names are in rising order of id; all printable, not empty, no two alike."""
+    SETTINGS = "manifest-settings"
+    """Settings are known, positive, in rising order of name, each once."""
+    PRIVATE = "manifest-private"
+    """The private part, where it is plain, is a manifest's."""
+    FEDERATION = "manifest-federation"
+    """The chain of versions leads to the federation, or to the version that is known already."""
 
 
 class ManifestError(BlockError):
-    """A manifest that must not be trusted. ``rule`` is the broken rule's name, as audits show it."""
+    """A manifest that must not be trusted."""
 
-    def __init__(self, rule: str, message: str) -> None:
+    def __init__(self, rule: ManifestRule, message: str) -> None:
         super().__init__(f"{rule}: {message}")
         self.rule = rule
 
 
 def node_id(member_id: bytes) -> int:
     """The Flower node id of a member: 63 bits of the SHA-256 of its id."""
-    raise NotImplementedError
+    return int.from_bytes(hashlib.sha256(member_id).digest()[:8], "big") & (2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Limits that hold in the whole federation."""
 
-    max_content_bytes: int = 16 << 30
-    """A content, all its chunks together."""
     max_app_bytes: int = 64 << 20
     """An app bundle, unpacked."""
+    max_content_bytes: int = 16 << 30
+    """A content, all its chunks together."""
     max_reason_chars: int = 2_000
-    """Why a reply is an error; longer ones are cut by who writes them and refused by who reads them."""
+    """Why a reply is an error; who writes a longer one cuts it, who reads one refuses it."""
+
+    @classmethod
+    def parse(cls, pairs: Iterable[tuple[str, int]]) -> Settings:
+        """The settings a manifest names; those that it does not name have their defaults.
+
+        Raises:
+            ManifestError: where one is unknown (it may be a limit that others keep), not positive, or out of order.
+        """
+        given = tuple(pairs)
+        names = [name for name, _ in given]
+        known = {setting.name for setting in fields(cls)}
+        if names != sorted(set(names)) or not known.issuperset(names) or any(value < 1 for _, value in given):
+            raise ManifestError(
+                ManifestRule.SETTINGS, f"not settings of this version in order: {given!r:.200}"
+            )
+        return cls(**dict(given))
+
+    def pairs(self) -> tuple[tuple[str, int], ...]:
+        """As a manifest carries them: those that are not the default, by name."""
+        values = ((setting.name, getattr(self, setting.name), setting.default) for setting in fields(self))
+        return tuple(sorted((name, value) for name, value, default in values if value != default))
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A trusted version of a federation's manifest. Built by `first_manifest` and `next_manifest` alone."""
+    """A trusted version of a federation's manifest. `first_manifest`, `next_manifest` and `manifest_at` build it."""
 
     cid: CID
     """Of the `Federation` record's block."""
@@ -52,76 +139,203 @@ class Manifest:
     """Empty where the private part is encrypted, as are ``names``; ``settings`` are the defaults then."""
     names: Mapping[bytes, str]
     settings: Settings
+    _keys: Mapping[bytes, Member] = field(repr=False, compare=False)
+    _nodes: Mapping[int, Member] = field(repr=False, compare=False)
 
     def member_by_key(self, key: bytes) -> Member | None:
         """The member whose signing key is ``key`` in this version."""
-        raise NotImplementedError
+        return self._keys.get(key)
 
     def member_by_node(self, node: int) -> Member | None:
         """The member with this Flower node id."""
-        raise NotImplementedError
+        return self._nodes.get(node)
 
     def nodes_of(self, role: Role) -> tuple[int, ...]:
         """The node ids of the members with ``role``, in rising order."""
-        raise NotImplementedError
+        return tuple(sorted(node for node, member in self._nodes.items() if role in member.roles))
 
     def name_of(self, member_id: bytes) -> str:
         """What people see: the member's name, or its ``did:key``."""
-        raise NotImplementedError
+        return self.names.get(member_id) or VerifyKey.parse(member_id).did
 
 
 def first_manifest(record: Record, source: BlockSource) -> Manifest:
     """Version 1, trusted because its CID is the federation's id and it is signed by enough of its own admins.
 
     Raises:
-        ManifestError: where it breaks a rule; `protocol.blocks.MissingBlock` where ``source`` lacks a part of it.
+        ManifestError: where it breaks a rule.
+        protocol.blocks.MissingBlock: where ``source`` lacks a part of it.
     """
-    raise NotImplementedError
+    body = _federation(record)
+    if body.version != 1 or body.prev is not None:
+        raise ManifestError(
+            ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first"
+        )
+    _check_signers(record, body)
+    return _parse(record, body, record.cid, frozenset(), source)
 
 
 def next_manifest(current: Manifest, record: Record, source: BlockSource) -> Manifest:
     """The version after ``current``. Raises as `first_manifest`."""
-    raise NotImplementedError
+    body = _federation(record)
+    if body.version != current.version + 1 or body.prev != current.cid:
+        raise ManifestError(
+            ManifestRule.SUCCESSION,
+            f"version {body.version} with prev {body.prev} does not follow version {current.version}, {current.cid}",
+        )
+    signers = _check_signers(record, body)
+    _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, current.threshold)
+    return _parse(record, body, current.federation, frozenset(current.members), source)
 
 
 def manifest_at(cid: CID, federation: CID, source: BlockSource, known: Manifest | None = None) -> Manifest:
-    """The manifest in block ``cid``, with its whole chain checked: from ``known`` where given, else from version 1.
+    """The manifest in block ``cid``, its chain checked from ``known`` where given, else from version 1.
+
+    Memory grows with the number of versions by one CID each.
 
     Raises:
         ManifestError: where a version breaks a rule, or the chain does not lead to ``known`` or to ``federation``.
-        protocol.blocks.MissingBlock: where ``source`` lacks a block of it.
+        protocol.blocks.BlockError: where a block is malformed; MissingBlock where ``source`` lacks one.
     """
-    raise NotImplementedError
+    if known is not None and known.federation != federation:
+        raise ManifestError(
+            ManifestRule.FEDERATION, f"{known.cid} is of another federation than {federation}"
+        )
+    base = known.version if known else 0
+    later: list[CID] = []
+    link: CID | None = cid
+    while link is not None and (known is None or link != known.cid):
+        body = _federation(_read(link, source))
+        if body.version <= base or len(later) == MAX_VERSIONS:
+            raise ManifestError(
+                ManifestRule.FEDERATION, f"{cid} does not follow from {known.cid if known else base}"
+            )
+        later.append(link)
+        link = body.prev
+    reached = later[-1] == federation if known is None else link is not None
+    if not reached:
+        raise ManifestError(ManifestRule.FEDERATION, f"{cid} does not belong to federation {federation}")
+    manifest = known
+    for link in reversed(later):
+        record = _read(link, source)
+        manifest = next_manifest(manifest, record, source) if manifest else first_manifest(record, source)
+    assert manifest is not None  # either known, or ``later`` holds version 1
+    return manifest
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A manifest version to be signed (`protocol.records.sign_record`) and the blocks to store with it."""
-
-    body: Federation
-    blocks: tuple[Block, ...]
+def _read(cid: CID, source: BlockSource) -> Record:
+    return parse_record(checked_block(cid, source.get(cid)))
 
 
-def new_federation(
-    *,
-    name: str,
-    admins: Sequence[bytes],
-    members: Sequence[Member],
-    names: Mapping[bytes, str],
-    by: bytes,
-    time: float,
-    threshold: int = 1,
-    settings: Settings = Settings(),  # noqa: B008  # frozen
-) -> Draft:
-    """Version 1. ``admins`` are signing keys; ``by`` is one of them."""
-    raise NotImplementedError
+def _federation(record: Record) -> Federation:
+    if not isinstance(record.body, Federation):
+        raise ManifestError(ManifestRule.TYPE, f"{record.cid} is a {record.body.TYPE} record")
+    return record.body
 
 
-def with_member(manifest: Manifest, member: Member, name: str, *, by: bytes, time: float) -> Draft:
-    """The next version, in which ``member`` is listed; it replaces one of the same id."""
-    raise NotImplementedError
+def _check_signers(record: Record, body: Federation) -> frozenset[bytes]:
+    if not body.admins or list(body.admins) != sorted(set(body.admins)):
+        raise ManifestError(ManifestRule.ADMINS, "the admins are not in rising order, each once")
+    for key in body.admins:
+        _check_key(ManifestRule.ADMINS, key)
+    if body.threshold > len(body.admins):
+        raise ManifestError(
+            ManifestRule.THRESHOLD, f"{body.threshold} signatures of {len(body.admins)} admins cannot be"
+        )
+    if body.by not in body.admins:
+        raise ManifestError(ManifestRule.AUTHOR, f"{body.by.hex()} is no admin")
+    try:
+        signers = record.valid_signers()
+    except BadSignature as error:
+        raise ManifestError(ManifestRule.SIGNATURE, str(error)) from error
+    _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
+    return signers
 
 
-def without_member(manifest: Manifest, member_id: bytes, *, by: bytes, time: float) -> Draft:
-    """The next version, in which the member is not listed."""
-    raise NotImplementedError
+def _check_key(rule: ManifestRule, key: bytes) -> None:
+    try:
+        VerifyKey.parse(key)
+    except BadKey as error:
+        raise ManifestError(rule, f"{key.hex()}: {error}") from error
+
+
+def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[bytes], threshold: int) -> None:
+    count = len(signers.intersection(admins))
+    if count < threshold:
+        raise ManifestError(rule, f"{count} of the {threshold} admins that are needed signed")
+
+
+def _parse(
+    record: Record, body: Federation, federation: CID, before: frozenset[bytes], source: BlockSource
+) -> Manifest:
+    members = _members(body, before, source)
+    nodes = {node_id(member.id): member for member in members.values()}
+    if len(nodes) != len(members):
+        raise ManifestError(ManifestRule.NODES, "two members have one node id")
+    name, names, settings = _private(record, members)
+    return Manifest(
+        cid=record.cid,
+        federation=federation,
+        version=body.version,
+        admins=body.admins,
+        threshold=body.threshold,
+        members=MappingProxyType(members),
+        name=name,
+        names=MappingProxyType(names),
+        settings=settings,
+        _keys=MappingProxyType({member.signing: member for member in members.values()}),
+        _nodes=MappingProxyType(nodes),
+    )
+
+
+def _members(body: Federation, before: frozenset[bytes], source: BlockSource) -> dict[bytes, Member]:
+    members: dict[bytes, Member] = {}
+    last = b""
+    for member in typed_items(body.members, Member, source):
+        if member.id <= last or len(members) == MAX_MEMBERS:
+            raise ManifestError(
+                ManifestRule.MEMBERS, f"members are not at most {MAX_MEMBERS} in rising order of id"
+            )
+        _check_member(member, before)
+        members[last := member.id] = member
+    keys = {member.signing for member in members.values()}
+    rotated = [member for member in members.values() if member.signing != member.id]
+    if len(keys) != len(members) or any(member.signing in members for member in rotated):
+        raise ManifestError(ManifestRule.MEMBER_KEYS, "a signing key is also another member's key or id")
+    return members
+
+
+def _check_member(member: Member, before: frozenset[bytes]) -> None:
+    shown = member.id.hex()
+    if not member.roles or len(set(member.roles)) != len(member.roles):
+        raise ManifestError(ManifestRule.MEMBER_ROLES, f"{shown} has no role, or one twice")
+    _check_key(ManifestRule.MEMBER_KEYS, member.signing)
+    if member.signing != member.id and member.id not in before:
+        raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} is new and its id is not its signing key")
+    if not member.encryption.suite or not 0 < len(member.encryption.key) <= MAX_ENCRYPTION_KEY:
+        raise ManifestError(
+            ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length"
+        )
+
+
+def _private(record: Record, members: Mapping[bytes, Member]) -> tuple[str, dict[bytes, str], Settings]:
+    try:
+        private = read_private(record.body, FederationPrivate)
+    except BlockError as error:
+        raise ManifestError(ManifestRule.PRIVATE, str(error)) from error
+    if private is None:
+        return "", {}, Settings()
+    ids = [member_id for member_id, _ in private.names]
+    if ids != sorted(set(ids)) or not members.keys() >= set(ids):
+        raise ManifestError(ManifestRule.NAMES, "names are not in rising order of id, one for a member")
+    names = [name for _, name in private.names]
+    if len(set(names)) != len(names) or not all(map(is_name, [private.name, *names])):
+        raise ManifestError(
+            ManifestRule.NAMES, f"names are printable, up to {MAX_NAME} characters, no two alike"
+        )
+    return private.name, dict(private.names), Settings.parse(private.settings)
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` may name a member or a federation: it is shown on terminals, so no control characters."""
+    return 0 < len(text) <= MAX_NAME and text.isprintable() and text == text.strip()

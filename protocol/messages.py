@@ -14,7 +14,7 @@ LABEL: Final = "pollen message id 1"
 def message_id(run: CID, node: int, ordinal: int, content: CID, type: str) -> bytes:
     """The id of the ``ordinal``-th message (from 0) that ``run`` sends to ``node``, 32 bytes.
 
-    SHA-256 over the dag-cbor list ``[LABEL, run, node, ordinal, content, type]``. A node's messages are counted in chain
-    order (`protocol.chain.Chain.ordinal`), so that two equal messages to one node have two ids.
+    SHA-256 over the dag-cbor list ``[LABEL, run, node, ordinal, content, type]``. A node's messages are counted
+    in chain order (`protocol.chain.Chain.ordinal`), so that two equal messages to one node have two ids.
     """
     return hashlib.sha256(encode_cbor([LABEL, run, node, ordinal, content, type])).digest()

@@ -1,8 +1,8 @@
 """Records: what each type says, and the signed block it is in (design section 6).
 
-A record block is ``{"body": {...}, "sigs": [{"by": key, "sig": signature}]}``. Links (``prev`` and all others) name record
-*blocks*, so that plain IPFS tools follow them; a record's *id* is the CID of its body alone, so that one more signature
-makes no other record.
+A record block is ``{"body": {...}, "sigs": [{"by": key, "sig": signature}]}``. Links (``prev`` and all others) name
+record *blocks*, so that plain IPFS tools follow them; a record's *id* is the CID of its body alone, so that one more
+signature makes no other record.
 """
 
 from __future__ import annotations
@@ -10,15 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
-from crypto.dsse import sign as dsse_sign
-from crypto.dsse import verify
-from crypto.keys import SigningKey, VerifyKey
 from msgspec import Meta
 
+from crypto.dsse import BadSignature, verify
+from crypto.dsse import sign as dsse_sign
+from crypto.keys import BadKey, SigningKey, VerifyKey
 from protocol.app_calls import Environment, RunConfig
-from protocol.blocks import CID, Block, BlockError, BlockSource, cbor_block, decode_cbor, encode_cbor
+from protocol.blocks import (
+    CID,
+    MAX_BLOCK_SIZE,
+    Block,
+    BlockError,
+    BlockSource,
+    cbor_block,
+    decode_cbor,
+    encode_cbor,
+)
 from protocol.trees import Listing
 from protocol.typed import ShapeError, from_plain, to_plain
 
@@ -335,8 +345,18 @@ class Record:
             crypto.dsse.BadSignature: where any signature is wrong, or a key is none.
         """
         for signature in self.signatures:
-            verify(VerifyKey.parse(signature.by), RECORD_TYPE, self.body_bytes, signature.sig)
+            try:
+                key = _verify_key(signature.by)
+            except BadKey as error:
+                raise BadSignature(str(error)) from error
+            verify(key, RECORD_TYPE, self.body_bytes, signature.sig)
         return frozenset(signature.by for signature in self.signatures)
+
+
+@lru_cache(maxsize=4_096)
+def _verify_key(raw: bytes) -> VerifyKey:
+    """`VerifyKey.parse`, which costs as much as verifying a signature: a chain is by few keys."""
+    return VerifyKey.parse(raw)
 
 
 def parse_record(block: Block) -> Record:
@@ -385,9 +405,16 @@ def sign_record(body: Body, keys: Sequence[SigningKey]) -> Block:
 
 
 def assemble(body: Body, signatures: dict[bytes, bytes]) -> Block:
-    """The record block of ``body`` with signatures made elsewhere, by key."""
+    """The record block of ``body`` with signatures made elsewhere, by key.
+
+    Raises:
+        RecordError: where it is larger than a block may be; what can grow belongs in a `Listing`.
+    """
     sigs = [{"by": key, "sig": signatures[key]} for key in sorted(signatures)]
-    return cbor_block({"body": body_value(body), "sigs": sigs})
+    block = cbor_block({"body": body_value(body), "sigs": sigs})
+    if len(block.data) > MAX_BLOCK_SIZE:
+        raise RecordError(f"a {body.TYPE} record of {len(block.data)} bytes is over {MAX_BLOCK_SIZE}")
+    return block
 
 
 def private_bytes(value: object) -> bytes:
@@ -425,7 +452,10 @@ def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterato
 def answers(collect: Collect, source: BlockSource) -> Iterator[TakenReply | GridError]:
     """The answers of a collect, in order; errors as `typed_items`."""
     for item in collect.answers.items(source):
+        kind: type[TakenReply | GridError] = (
+            TakenReply if isinstance(item, dict) and "reply" in item else GridError
+        )
         try:
-            yield from_plain(item, TakenReply if isinstance(item, dict) and "reply" in item else GridError)
+            yield from_plain(item, kind)
         except ShapeError as error:
             raise RecordError(str(error)) from error

@@ -1,8 +1,8 @@
 """Lists that may outgrow a block (design section 5).
 
 A `Listing` is written in place while it is small. A larger one is a link to a root block
-``{"count": n, "leaves": [CID, ...]}`` whose leaves are dag-cbor lists of the items, in order. Two levels hold some
-gigabytes, and a reader cannot be sent in circles.
+``{"count": n, "leaves": [CID, ...]}`` whose leaves are dag-cbor lists of the items, in order. Two levels hold half a
+gigabyte, and a reader cannot be sent in circles.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from protocol.blocks import CID, Block, BlockError, BlockSource, cbor_block, decode_cbor, encode_cbor
+from protocol.blocks import (
+    CID,
+    MAX_BLOCK_SIZE,
+    Block,
+    BlockError,
+    BlockSource,
+    cbor_block,
+    decode_cbor,
+    encode_cbor,
+)
 
 INLINE_LIMIT: Final = 64 << 10
 """The most bytes of dag-cbor a listing takes where it is written in place."""
@@ -18,7 +27,10 @@ INLINE_LIMIT: Final = 64 << 10
 LEAF_LIMIT: Final = 512 << 10
 """Leaves are closed before they pass this many bytes."""
 
-MAX_LEAVES: Final = 16_384
+ITEM_LIMIT: Final = MAX_BLOCK_SIZE - 64
+"""The most bytes of one item: it may fill a leaf alone (a look at 65,536 nodes takes 590,000)."""
+
+MAX_LEAVES: Final = 1_024
 
 
 class ListingError(BlockError):
@@ -81,15 +93,15 @@ def pack(items: Iterable[Any]) -> tuple[Listing, list[Block]]:
     """The listing of plain dag-cbor ``items`` and the blocks to store with it (none where it fits in place).
 
     Raises:
-        ListingError: where one item is larger than a leaf, or there are too many.
+        ListingError: where one item is larger than `ITEM_LIMIT`, or there are too many.
     """
     leaves: list[list[Any]] = [[]]
     size = total = count = 0
     for item in items:
         length = len(encode_cbor(item))
-        if length > LEAF_LIMIT:
-            raise ListingError(f"an item of {length} bytes is larger than a leaf of {LEAF_LIMIT}")
-        if size + length > LEAF_LIMIT:
+        if length > ITEM_LIMIT:
+            raise ListingError(f"an item of {length} bytes is larger than {ITEM_LIMIT}")
+        if leaves[-1] and size + length > LEAF_LIMIT:
             leaves.append([])
             size = 0
         leaves[-1].append(item)
@@ -106,7 +118,9 @@ def pack(items: Iterable[Any]) -> tuple[Listing, list[Block]]:
 def _root(data: bytes) -> tuple[int, list[CID]]:
     value = decode_cbor(data)
     match value:
-        case {"count": int(count), "leaves": list(leaves)} if len(value) == 2 and 0 < len(leaves) <= MAX_LEAVES:
+        case {"count": int(count), "leaves": list(leaves)} if (
+            len(value) == 2 and 0 < len(leaves) <= MAX_LEAVES
+        ):
             if all(isinstance(leaf, CID) and not leaf.is_raw for leaf in leaves):
                 return count, leaves
     raise ListingError("the root of a listing is not {count, leaves}")
