@@ -6,10 +6,10 @@ import tracemalloc
 
 import msgpack
 import pytest
-from crypto.keys import SigningKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto.keys import SigningKey
 from protocol.announcements import (
     INLINE_BUDGET,
     MAX_ADDRESS,
@@ -135,7 +135,7 @@ def test_deep_nesting_is_malformed_and_takes_little_memory(opener, where):
 
 
 def test_a_wide_body_takes_little_memory():
-    payload = payload_of(head()) | {"body": {"position": [[]] * 200_000}}
+    payload = payload_of(head()) | {"body": {"position": {"run": [[]] * 200_000}}}
     data = signed_bytes(payload)
     tracemalloc.start()
     assert reason(data) is Drop.MALFORMED
@@ -195,10 +195,10 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_sent():
     large, small = cbor_block(bytes(INLINE_BUDGET)), cbor_block(1)
     said = Bye("x" * (MAX_NOTE + 1))
     parsed = parse_announcement(
-        sign_announcement(head(body=said, blocks=(large, small), addresses=("a" * (MAX_ADDRESS + 1), "b")), KEY)
+        sign_announcement(head(body=said, blocks=(large, small), addresses=("a" * (MAX_ADDRESS + 1), *"b" * 99)), KEY)
     ).announcement
     assert parsed.blocks == (small,)
-    assert parsed.addresses == ("b",)
+    assert parsed.addresses == ("b",) * MAX_ADDRESSES
     assert parsed.body == Bye("x" * MAX_NOTE)
 
 
@@ -210,6 +210,10 @@ def test_fitting_blocks_keep_their_order_and_stay_within_the_budget(sizes, budge
     assert len(fitting) <= MAX_BLOCKS
     remaining = iter(offered)
     assert all(block in remaining for block in fitting)
+
+
+def test_no_more_blocks_are_fitted_than_a_reader_takes():
+    assert len(fit_blocks([cbor_block(n) for n in range(MAX_BLOCKS + 1)], budget=MAX_ANNOUNCEMENT)) == MAX_BLOCKS
 
 
 def test_the_largest_announcement_that_can_be_signed_is_within_the_limit():

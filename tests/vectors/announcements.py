@@ -1,0 +1,90 @@
+"""The announcement vectors: one of each kind, and bytes that are none (``make.py`` writes announcements.json)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from crypto.keys import SigningKey
+from protocol.announcements import (
+    Announcement,
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    ManifestRef,
+    PeerState,
+    Position,
+    ReplyReady,
+    Said,
+    sign_announcement,
+)
+from protocol.blocks import cbor_block
+
+SEED = bytes(range(32))
+
+
+def announcement_vectors() -> dict[str, object]:
+    """What the file holds. Bytes are hexadecimal; signatures are Ed25519's, so the same key gives the same bytes."""
+    key = SigningKey.from_seed(SEED)
+    good = {name: _good(announcement, key) for name, announcement in _announcements(key.verify_key.raw).items()}
+    return {"seed": SEED.hex(), "public_key": key.verify_key.raw.hex(), "good": good, "malformed": _malformed(good)}
+
+
+def _announcements(author: bytes) -> dict[str, Announcement]:
+    federation, run, head, record = (cbor_block(text) for text in ("federation", "run", "head", "record"))
+    manifest = ManifestRef(cbor_block("manifest").cid, 2)
+    position = Position(run.cid, head.cid, 7, 1)
+    said: dict[str, Said] = {
+        "hello": Hello(manifest, PeerState.IDLE),
+        "beat": Beat(manifest, PeerState.LEADING, position, "round 3"),
+        "head": Head(position),
+        "reply": ReplyReady(run.cid, bytes(range(32)), record.cid),
+        "bye": Bye("stopped"),
+    }
+    inline = {"head": (head,), "reply": (record,)}
+    return {
+        name: Announcement(
+            federation=federation.cid,
+            by=author,
+            counter=number,
+            body=body,
+            addresses=("/ip4/127.0.0.1/tcp/4001",),
+            blocks=inline.get(name, ()),
+        )
+        for number, (name, body) in enumerate(said.items(), start=1)
+    }
+
+
+def _good(announcement: Announcement, key: SigningKey) -> dict[str, object]:
+    wire = sign_announcement(announcement, key)
+    payload, _, signature = msgspec.msgpack.decode(wire)
+    return {
+        "federation": str(announcement.federation),
+        "counter": announcement.counter,
+        "kind": announcement.kind.value,
+        "blocks": [str(block.cid) for block in announcement.blocks],
+        "payload": payload.hex(),
+        "signature": signature.hex(),
+        "wire": wire.hex(),
+    }
+
+
+def _malformed(good: dict[str, dict[str, object]]) -> dict[str, str]:
+    wire = bytes.fromhex(str(good["head"]["wire"]))
+    payload, key, signature = msgspec.msgpack.decode(wire)
+    fields = msgspec.msgpack.decode(payload)
+
+    def with_payload(changed: dict[str, object]) -> str:
+        return msgspec.msgpack.encode([msgspec.msgpack.encode(changed), key, signature]).hex()
+
+    return {
+        "empty": "",
+        "cut-short": wire[:-1].hex(),
+        "bytes-after": (wire + b"\0").hex(),
+        "nested-deeply": (b"\x91" * 5000).hex(),
+        "unknown-field": with_payload({**fields, "more": 1}),
+        "fields-in-another-order": with_payload(dict(reversed(fields.items()))),
+        "body-of-another-kind": with_payload({**fields, "kind": "bye"}),
+        "negative-counter": with_payload({**fields, "counter": -1}),
+        "no-cid": with_payload({**fields, "federation": bytes(36)}),
+    }
