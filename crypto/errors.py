@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class CryptoError(Exception):
-    """The base of every error of this package. ``str`` says what is wrong, ``mend`` what to do; neither holds a secret."""
+    """The base of them all. ``str`` says what is wrong, ``mend`` what to do; neither holds a secret."""
 
     mend: ClassVar[str] = ""
 

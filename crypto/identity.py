@@ -125,7 +125,7 @@ def _body(signing: VerifyKey, encryption: EncryptionKey) -> _KeyBody:
 def _unwrap(text: str) -> bytes:
     """The bytes behind the prefix and the base64url."""
     if not text.startswith(_PREFIX):
-        raise BadKeyText(f"a KEY begins with {_PREFIX!r}; this begins with {text[:16]!r}")
+        raise BadKeyText(f"a KEY begins with {_PREFIX!r}, and this does not")
     if len(text) > _MAX_TEXT:
         raise BadKeyText(f"a KEY has at most {_MAX_TEXT} characters, this has {len(text)}")
     if any(character.isspace() for character in text):

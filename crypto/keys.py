@@ -121,7 +121,7 @@ class SigningKey(_Secret):
 
 
 class EncryptionSuite(StrEnum):
-    """The HPKE suites (KEM, KDF and AEAD together) that keys may be for. One for now; the name makes room for others."""
+    """The HPKE suites (KEM, KDF and AEAD together) that keys may be for. One for now; its name makes room for more."""
 
     MLKEM768X25519 = "mlkem768x25519-hkdfsha256-aes256gcm"
     """`cryptography`'s ``Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)``: the hybrid also called X-Wing

@@ -1,0 +1,250 @@
+"""The key file: one identity as JSON text, its secrets encrypted under a passphrase (format: README.md here).
+
+The identity's own signing key signs the whole file. So whatever was cut off or changed is told apart from a wrong
+passphrase, before any passphrase is asked for, and the name and public keys can be trusted while the file is locked.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import cbrrr
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from crypto import dsse
+from crypto.errors import (
+    BadKeyText,
+    BadName,
+    BadPassphrase,
+    BadSignature,
+    KeyFileDamaged,
+    KeyFileUnsupported,
+    WrongPassphrase,
+)
+from crypto.identity import Identity, PublicIdentity, parse_name
+from crypto.keys import DecryptionKey, SigningKey
+
+FILE_TYPE: Final = "application/vnd.pollen.key-file+dag-cbor"
+"""The DSSE type under which a key file is signed."""
+
+MAX_FILE_SIZE: Final = 16 << 10
+"""Bytes; today's files have about 2,500."""
+SALT_SIZE: Final = 16
+NONCE_SIZE: Final = 12
+
+_VERSION: Final = 1
+_SEED: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one guess at a passphrase costs, as Argon2id has it. The default is RFC 9106's second choice (section 4)."""
+
+    memory_kib: int = 64 << 10
+    iterations: int = 3
+    lanes: int = 4
+
+
+MAX_COST: Final = Cost(memory_kib=256 << 10, iterations=16, lanes=16)
+"""A file that asks for more is refused, so that opening one cannot eat the machine's memory or hours of its time."""
+
+
+class _Argon2id(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="argon2id", tag_field="name"):
+    salt: bytes
+    memory_kib: int
+    iterations: int
+    lanes: int
+
+    def key(self, passphrase: str) -> bytes:
+        """32 bytes, after the time and memory that the cost says."""
+        # NFC, as RFC 8265's OpaqueString: the same characters typed on another system are the same passphrase. What is
+        # not UTF-8 in an environment variable Python holds as surrogates, and it stays the bytes that it was.
+        typed = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+        kdf = Argon2id(
+            salt=self.salt,
+            length=32,
+            iterations=self.iterations,
+            lanes=self.lanes,
+            memory_cost=self.memory_kib,
+        )
+        return kdf.derive(typed)
+
+
+class _Unlocked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="none", tag_field="name"):
+    """The secrets stand in the file as they are."""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The JSON object; bytes are base64."""
+
+    format: Literal["pollen-key-file"]
+    version: Literal[1]
+    name: str
+    public: str
+    """The KEY text."""
+    kdf: _Argon2id | _Unlocked
+    nonce: bytes
+    secret: bytes = b""
+    """Both seeds, signing key first; with ``kdf``'s key encrypted by AES-256-GCM."""
+    signature: bytes = b""
+
+    def signed_bytes(self) -> bytes:
+        """What the signature is over: all but the signature, as the JSON has it, in dag-cbor."""
+        return self._without("signature")
+
+    def header_bytes(self) -> bytes:
+        """What the encryption authenticates beside the secret: all but the secret and the signature."""
+        return self._without("signature", "secret")
+
+    def _without(self, *fields: str) -> bytes:
+        plain: dict[str, Any] = msgspec.to_builtins(self)  # JSON's own types
+        return cbrrr.encode_dag_cbor({key: value for key, value in plain.items() if key not in fields})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """What can be read of a key file without its passphrase. All of it is signed by the identity."""
+
+    name: str
+    public: PublicIdentity
+    locked: bool
+    """Whether a passphrase is needed for the rest."""
+
+
+def lock(identity: Identity, passphrase: str, *, salt: bytes, nonce: bytes, cost: Cost = Cost()) -> bytes:
+    """The key file of ``identity``, encrypted under ``passphrase``.
+
+    ``salt`` (16 bytes) and ``nonce`` (12) are random and never used again.
+
+    Raises:
+        BadPassphrase: where it is empty.
+    """
+    if not passphrase:
+        raise BadPassphrase("an empty passphrase locks nothing")
+    if len(salt) != SALT_SIZE or len(nonce) != NONCE_SIZE:
+        raise ValueError("salt or nonce has the wrong length")
+    kdf = _Argon2id(salt, cost.memory_kib, cost.iterations, cost.lanes)
+    file = _file(identity, kdf, nonce)
+    secret = AESGCM(kdf.key(passphrase)).encrypt(nonce, _secrets(identity), file.header_bytes())
+    return _signed(identity, msgspec.structs.replace(file, secret=secret))
+
+
+def write_unlocked(identity: Identity) -> bytes:
+    """The key file of ``identity`` with its secrets as they are: whoever reads the file has them."""
+    return _signed(identity, msgspec.structs.replace(_file(identity, _Unlocked(), b""), secret=_secrets(identity)))
+
+
+def read_public(data: bytes) -> KeyFile:
+    """The part of a key file that needs no passphrase.
+
+    Raises:
+        KeyFileDamaged: where it is none, was cut short, or was changed.
+        KeyFileUnsupported: where it is of another version, or asks for too much memory or time.
+    """
+    file, public = _parse(data)
+    return KeyFile(file.name, public, isinstance(file.kdf, _Argon2id))
+
+
+def unlock(data: bytes, passphrase: str | None = None) -> Identity:
+    """The identity in a key file; ``passphrase`` may be None where it is not locked.
+
+    Raises:
+        WrongPassphrase: where the file is whole and this does not open it.
+        KeyFileDamaged: where it is none, was cut short, or was changed.
+        KeyFileUnsupported: where it is of another version, or asks for too much memory or time.
+    """
+    file, public = _parse(data)
+    secrets = file.secret
+    if isinstance(file.kdf, _Argon2id):
+        if passphrase is None:
+            raise WrongPassphrase(f"the key file of {file.name} is locked with a passphrase")
+        try:
+            secrets = AESGCM(file.kdf.key(passphrase)).decrypt(file.nonce, file.secret, file.header_bytes())
+        except InvalidTag:
+            raise WrongPassphrase(f"wrong passphrase for the key of {file.name}") from None
+    if len(secrets) != 2 * _SEED:
+        raise KeyFileDamaged("the key file does not hold two secret keys")
+    keys = SigningKey.from_seed(secrets[:_SEED]), DecryptionKey.from_seed(secrets[_SEED:])
+    identity = Identity(file.name, *keys)
+    if identity.public != public:
+        raise KeyFileDamaged("the secret and public keys in the key file do not belong together")
+    return identity
+
+
+def _file(identity: Identity, kdf: _Argon2id | _Unlocked, nonce: bytes) -> _File:
+    return _File(
+        format="pollen-key-file",
+        version=_VERSION,
+        name=identity.name,
+        public=identity.public.key_text(),
+        kdf=kdf,
+        nonce=nonce,
+    )
+
+
+def _secrets(identity: Identity) -> bytes:
+    return identity.signing.secret_bytes() + identity.decryption.secret_bytes()
+
+
+def _signed(identity: Identity, file: _File) -> bytes:
+    signature = dsse.sign(identity.signing, FILE_TYPE, file.signed_bytes())
+    whole = msgspec.json.encode(msgspec.structs.replace(file, signature=signature))
+    return msgspec.json.format(whole, indent=2) + b"\n"
+
+
+def _parse(data: bytes) -> tuple[_File, PublicIdentity]:
+    """A key file that is whole: of a format known here, signed by the identity that it names, and within the limits."""
+    value = _json(data)
+    try:
+        file = msgspec.convert(value, _File)
+        if msgspec.to_builtins(file) != value:  # base64 that can be written in two ways
+            raise KeyFileDamaged("the key file is not written as Pollen writes it")
+        parse_name(file.name)
+        public = PublicIdentity.parse_key_text(file.public)
+        dsse.verify(public.signing, FILE_TYPE, file.signed_bytes(), file.signature)
+    except msgspec.ValidationError as error:
+        raise KeyFileDamaged(f"the key file lacks something, or holds what it should not: {error}") from None
+    except (BadKeyText, BadName) as error:
+        raise KeyFileDamaged(f"the key file was changed: {error}") from error
+    except BadSignature as error:
+        raise KeyFileDamaged("the key file was changed: its signature does not fit its content") from error
+    _check_limits(file)
+    return file, public
+
+
+def _json(data: bytes) -> dict[str, object]:
+    """The JSON object of a key file of our version. Nothing of it goes into an error: it may be an unlocked one."""
+    if len(data) > MAX_FILE_SIZE:
+        raise KeyFileDamaged(f"not a key file: {len(data)} bytes are more than {MAX_FILE_SIZE}")
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        raise KeyFileDamaged("the key file is cut short, or is none: it is not JSON") from None
+    if not isinstance(value, dict) or value.get("format") != "pollen-key-file":
+        raise KeyFileDamaged("not a key file: it does not say that it is one")
+    if type(value.get("version")) is not int or value["version"] != _VERSION:
+        raise KeyFileUnsupported(f"the key file is of version {value.get('version')}; version {_VERSION} is known here")
+    return value
+
+
+def _check_limits(file: _File) -> None:
+    match file.kdf:
+        case _Argon2id(salt, memory_kib, iterations, lanes):
+            allowed = (
+                0 < iterations <= MAX_COST.iterations
+                and 0 < lanes <= MAX_COST.lanes
+                and 8 * lanes <= memory_kib <= MAX_COST.memory_kib
+            )
+            if not allowed:
+                asked = f"{memory_kib} KiB, {iterations} iterations, {lanes} lanes"
+                raise KeyFileUnsupported(f"the key file asks for an Argon2id that is not allowed here: {asked}")
+            if len(salt) != SALT_SIZE or len(file.nonce) != NONCE_SIZE:
+                raise KeyFileDamaged("the key file's salt or nonce has the wrong length")
+        case _Unlocked():
+            if file.nonce:
+                raise KeyFileDamaged("the key file has a nonce, but is not encrypted")
