@@ -51,6 +51,8 @@ def from_plain(value: Any, kind: type[T]) -> T:  # plain values have no better t
 
 
 def _custom(kind: type, value: object) -> object:
+    if kind is CID and isinstance(value, CID):
+        return value
     if kind is Listing:
         if isinstance(value, CID):
             return Listing(value)

@@ -1,0 +1,276 @@
+"""A federation whose keys come from seeds, and a scribe who writes honest chains for it; tests then spoil them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from crypto.keys import SigningKey
+from protocol.app_calls import Environment
+from protocol.blocks import CID, Block, MissingBlock, cbor_block, raw_block
+from protocol.chain import Chain, OpenMessage, Step
+from protocol.manifest import Manifest, first_manifest, next_manifest, node_id
+from protocol.manifest_drafts import Draft, new_federation, with_member
+from protocol.messages import message_id
+from protocol.records import (
+    Body,
+    Close,
+    Collect,
+    CollectPrivate,
+    Dispatch,
+    DispatchPrivate,
+    EncryptionKeyText,
+    GridError,
+    Group,
+    Index,
+    Look,
+    Member,
+    Outcome,
+    ReasonPrivate,
+    Record,
+    Reply,
+    Role,
+    Roster,
+    Run,
+    RunPrivate,
+    TakenReply,
+    parse_record,
+    private_bytes,
+    sign_record,
+)
+from protocol.trees import Listing, pack
+from protocol.typed import to_plain
+
+
+def key(name: str) -> SigningKey:
+    """The signing key of whoever is called ``name``."""
+    return SigningKey.from_seed(hashlib.sha256(name.encode()).digest())
+
+
+ADMIN, SERVER, SECOND, ALICE, BOB, CAROL, DAVE, STRANGER = map(
+    key, ("admin", "server", "second server", "alice", "bob", "carol", "dave", "stranger")
+)
+TIME = 1_700_000_000.25
+TTL = 3600.0
+CONTENT = raw_block(b"a content").cid
+ANSWER = raw_block(b"an answer").cid
+ENVIRONMENT = Environment(
+    python="3.11.9",
+    flwr="1.41.0",
+    numpy="2.2.0",
+    torch="2.9.0",
+    platform="linux-x86_64",
+    cpu="AVX2",
+    blas="openblas",
+    gpu="",
+    threads=1,
+)
+
+
+def id_of(signer: SigningKey) -> bytes:
+    """The member id that belongs to a first key."""
+    return signer.verify_key.raw
+
+
+def node_of(signer: SigningKey) -> int:
+    """The node id of the member with this first key."""
+    return node_id(id_of(signer))
+
+
+def member(signer: SigningKey, *roles: Role) -> Member:
+    """A new member."""
+    encryption = EncryptionKeyText(suite="test", key=b"encryption key")
+    return Member(id=id_of(signer), signing=id_of(signer), encryption=encryption, roles=roles)
+
+
+MEMBERS = {
+    "server": member(SERVER, Role.SERVER),
+    "second server": member(SECOND, Role.SERVER),
+    "alice": member(ALICE, Role.CLIENT),
+    "bob": member(BOB, Role.CLIENT),
+    "carol": member(CAROL, Role.CLIENT, Role.AUDITOR),
+}
+
+
+class Blocks(dict[CID, bytes]):
+    """A block source in memory."""
+
+    def get(self, cid: CID) -> bytes:  # type: ignore[override]  # as `BlockSource` has it
+        """The block, or MissingBlock."""
+        try:
+            return self[cid]
+        except KeyError:
+            raise MissingBlock(cid) from None
+
+    def add(self, *blocks: Block) -> None:
+        """Store blocks."""
+        self.update({block.cid: block.data for block in blocks})
+
+
+def draft_federation(members: Mapping[str, Member] = MEMBERS, **changes: Any) -> Draft:
+    """Version 1 of the tests' federation, not yet signed."""
+    names = {each.id: name for name, each in members.items()}
+    given = {"admins": [id_of(ADMIN)], "by": id_of(ADMIN), "time": TIME, "name": "trial", "names": names} | changes
+    return new_federation(members=members.values(), **given)
+
+
+class Scribe:
+    """Writes one run's records as an honest leader would, and keeps every block.
+
+    The methods named after a record type give its *body*, next in the chain; `add` signs it and appends it.
+    """
+
+    def __init__(self, members: Mapping[str, Member] = MEMBERS) -> None:
+        self.source = Blocks()
+        draft = draft_federation(members)
+        self.source.add(*draft.blocks)
+        self.first = first_manifest(parse_record(self.sign(draft.body, ADMIN)), self.source)
+        self.manifest = self.first
+        self.chain = Chain(self.first.cid)
+
+    def sign(self, body: Body, *signers: SigningKey) -> Block:
+        """The signed and stored record, by the server where nobody else is named."""
+        block = sign_record(body, signers or [SERVER])
+        self.source.add(block)
+        return block
+
+    def add(self, body: Body) -> Step:
+        """Sign and append."""
+        return self.chain.append_block(self.sign(body), self.source)
+
+    def pack(self, items: Iterable[object]) -> Listing:
+        """The listing of ``items``, its blocks stored."""
+        listing, blocks = pack(to_plain(tuple(items)))
+        self.source.add(*blocks)
+        return listing
+
+    def place(self, **changes: Any) -> dict[str, Any]:
+        """What the next record has in common with all others."""
+        chain = self.chain
+        start = chain.head is None
+        return {
+            "by": id_of(SERVER),
+            "time": TIME + chain.height + 1,
+            "run": None if start else chain.run,
+            "prev": chain.head,
+            "height": chain.height + 1,
+            "term": 1,
+            "looks": Listing(()),
+            "empties": 0,
+        } | changes
+
+    def run(self, **changes: Any) -> Run:
+        private = RunPrivate(
+            name="app", version="1.0", config=(("num-rounds", 3),), replay_format=1, environment=ENVIRONMENT
+        )
+        links = {
+            "manifest": self.manifest.cid,
+            "app": cbor_block({"files": []}).cid,
+            "seed": cbor_block({"seed": b"s"}).cid,
+        }
+        return Run(**self.place(private=private_bytes(private), **links) | changes)
+
+    def group(self, *clients: SigningKey, content: CID = CONTENT, type: str = "train", kind: int = 0) -> Group:
+        """A group of one message for each of ``clients``, its ids counted on from the chain's."""
+        to = []
+        for at, client in enumerate(clients):
+            ordinal = self.chain.ordinal(node_of(client)) + clients[:at].count(client)
+            to.append(
+                (message_id(self.chain.run, node_of(client), ordinal, content, type), node_of(client))
+            )
+        return Group(content=content, ttl=TTL, kind=kind, to=tuple(to))
+
+    def dispatch(
+        self, *groups: Group, kinds: Sequence[tuple[str, str]] = (("train", "1"),), **changes: Any
+    ) -> Dispatch:
+        """One message to Alice and one to Bob, where no groups are given."""
+        listing = self.pack(groups or [self.group(ALICE, BOB)])
+        private = private_bytes(DispatchPrivate(kinds=tuple(kinds)))
+        return Dispatch(**self.place(groups=listing, private=private) | changes)
+
+    def message(self, client: SigningKey) -> OpenMessage:
+        """The oldest open message to ``client``."""
+        return next(each for each in self.chain.open.values() if each.node == node_of(client))
+
+    def reply_body(self, client: SigningKey, **changes: Any) -> Reply:
+        """The client's answer to its oldest open message."""
+        message = self.message(client)
+        reason = private_bytes(ReasonPrivate(reason=changes.pop("reason", "")))
+        given = {
+            "by": id_of(client),
+            "time": TIME,
+            "run": self.chain.run,
+            "message": message.id,
+            "dispatch": message.dispatch,
+            "created": TIME + 1,
+            "ttl": TTL,
+            "content": ANSWER,
+            "code": None,
+            "private": reason,
+        }
+        return Reply(**given | changes)
+
+    def taken(self, client: SigningKey, *signers: SigningKey, **changes: Any) -> TakenReply:
+        """The client's reply, signed by itself where nobody else is named, and stored."""
+        return TakenReply(reply=self.sign(self.reply_body(client, **changes), *(signers or [client])).cid)
+
+    def error(self, client: SigningKey, **changes: Any) -> GridError:
+        """An error of the Grid's for the client's oldest open message."""
+        given = {"message": self.message(client).id, "code": 3, "why": 0, "created": TIME + 2, "refused": None}
+        return GridError(**given | changes)
+
+    def collect(
+        self,
+        *answers: TakenReply | GridError,
+        unanswered: Iterable[bytes] = (),
+        reasons: Sequence[str] = ("no answer in time",),
+        **changes: Any,
+    ) -> Collect:
+        private = private_bytes(CollectPrivate(reasons=tuple(reasons)))
+        listings = {"answers": self.pack(answers), "unanswered": self.pack(unanswered)}
+        return Collect(**self.place(private=private, **listings) | changes)
+
+    def next_manifest(self, draft: Draft, *signers: SigningKey) -> Block:
+        """A later version, signed by the admin where nobody else is named, and stored."""
+        self.source.add(*draft.blocks)
+        return self.sign(draft.body, *(signers or [ADMIN]))
+
+    def with_dave(self) -> Block:
+        """The manifest in which Dave is a client too."""
+        draft = with_member(
+            self.manifest, member(DAVE, Role.CLIENT), "dave", by=id_of(ADMIN), time=TIME
+        )
+        return self.next_manifest(draft)
+
+    def roster(self, manifest: CID, **changes: Any) -> Roster:
+        return Roster(**self.place(manifest=manifest) | changes)
+
+    def index(self, **changes: Any) -> Index:
+        return Index(**self.place(records=self.chain.recent) | changes)
+
+    def close(self, **changes: Any) -> Close:
+        private = private_bytes(ReasonPrivate(reason=""))
+        return Close(**self.place(outcome=Outcome.RETURNED, model=ANSWER, private=private) | changes)
+
+    def look(self, *clients: SigningKey, count: int = 1) -> Look:
+        return Look(nodes=tuple(sorted(map(node_of, clients))), count=count)
+
+    def fill_until(self, height: int) -> None:
+        """Append exchanges of one message until the head has ``height``."""
+        while self.chain.height < height:
+            if self.chain.index_due:
+                self.add(self.index())
+            elif self.chain.open:
+                self.add(self.collect(self.taken(ALICE)))
+            else:
+                self.add(self.dispatch(self.group(ALICE)))
+
+
+def begun() -> Scribe:
+    """A scribe with a run record and a dispatch to Alice and Bob."""
+    scribe = Scribe()
+    scribe.add(scribe.run())
+    scribe.add(scribe.dispatch())
+    return scribe
