@@ -64,13 +64,13 @@ class Inbox:
         member = manifest.member_by_key(signed.key)
         if member is None or member.id != announcement.by:
             raise AnnouncementError(Drop.STRANGER, "its key is not one of a member's, or not its author's")
-        author = self._authors.get(signed.key) or _Author(now)
+        author = self._authors.get(signed.key) or _Author(VerifyKey.parse(signed.key), now)
         if author.has_seen(announcement.counter):
             raise AnnouncementError(Drop.REPLAYED, f"counter {announcement.counter} was seen, or is too old")
         if author.tokens(now) < 1:
             raise AnnouncementError(Drop.RATE_LIMITED, f"its author sends more than {RATE} a second")
         try:
-            verify(VerifyKey.parse(signed.key), ANNOUNCEMENT_TYPE, signed.payload, signed.signature)
+            verify(author.key, ANNOUNCEMENT_TYPE, signed.payload, signed.signature)
         except BadSignature as error:
             raise AnnouncementError(Drop.BAD_SIGNATURE, str(error)) from error
         author.take(announcement.counter, now)
@@ -86,9 +86,10 @@ class Inbox:
 class _Author:
     """What is kept of one key: its counters, as a window below the highest, and a token bucket."""
 
-    __slots__ = ("_at", "_highest", "_seen", "_tokens")
+    __slots__ = ("_at", "_highest", "_seen", "_tokens", "key")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, key: VerifyKey, now: float) -> None:
+        self.key = key
         self._highest = -1
         self._seen = 0  # bit n: highest - n was seen
         self._tokens = float(BURST)
