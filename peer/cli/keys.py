@@ -1,0 +1,182 @@
+"""``peer keys``: make, show, move and relock identities. Imports what is slow only when a command runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
+
+if TYPE_CHECKING:
+    from crypto.keyfile import KeyFile
+
+app = typer.Typer(
+    name="keys",
+    help="Make, show and keep identities: who you are in a federation.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # its tracebacks can show local variables, and so secrets
+)
+
+NoPassphrase = Annotated[
+    bool, typer.Option("--no-passphrase", help="Store the keys unlocked: whoever reads the file is you.")
+]
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="Which one; not needed where there is only one.", show_default=False),
+]
+
+
+@app.command("init")
+def init(
+    name: Annotated[str, typer.Option("--name", help="What to call it: letters, digits, '-', '_', '.'.")],
+    no_passphrase: NoPassphrase = False,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Make a new identity: a signing key and an encryption key in one locked file."""
+    from crypto.identity import Identity
+    from peer.keystore import KeyStore
+    from peer.passphrase import Passphrases
+
+    store = KeyStore(home)
+    store.refuse_taken(name)  # before a person has typed a passphrase in vain
+    passphrase = None if no_passphrase else Passphrases.of_process(passphrase_file).new(name)
+    path = store.add(Identity.generate(name), passphrase)
+    _report(
+        _facts(store.public(name)) | {"file": str(path)},
+        json_output,
+        f"{name} is {store.public(name).public.signing.did}",
+        f"its keys are in {path}{', unlocked' if no_passphrase else ''}",
+        "next: peer federation init FEDERATION, or give an admin your KEY: peer keys show",
+    )
+
+
+@app.command("list")
+def list_identities(home: HomeOption = DEFAULT_HOME, json_output: JsonOption = False) -> None:
+    """List the identities in this home."""
+    from peer.keystore import KeyStore
+
+    store = KeyStore(home)
+    found = [store.public(name) for name in store.names()]
+    width = max((len(one.name) for one in found), default=0)
+    lines = [f"{one.name:{width}}  {one.public.signing.did}{'' if one.locked else '  (unlocked)'}" for one in found]
+    if not found:
+        lines = ["no identity yet: peer keys init --name NAME"]
+    _report({"keys": [_facts(one) for one in found]}, json_output, *lines)
+
+
+@app.command("show")
+def show(
+    name: NameArgument = None,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Print the KEY of an identity: what an admin needs to add it to a federation. It holds no secret."""
+    from peer.keystore import KeyStore
+
+    found = KeyStore(home).public(name)
+    _report(_facts(found), json_output, found.public.key_text())
+    if sys.stderr.isatty() and not json_output:
+        typer.echo(f"{found.name}  {found.public.signing.did}  {found.public.encryption.suite}", err=True)
+
+
+@app.command("export")
+def export(
+    name: Annotated[str, typer.Argument(help="Which identity.")],
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Write a locked copy of an identity to a file, under the passphrase it has (a new one where it has none)."""
+    from peer.keystore import KeyStore, locked_copy, write_new
+    from peer.passphrase import Passphrases
+
+    store = KeyStore(home)
+    found = store.public(name)
+    if found.locked:
+        data = store.file(name)
+    else:
+        passphrases = Passphrases.of_process(passphrase_file)
+        data = locked_copy(store.load(name, passphrases), passphrases.new(name))
+    write_new(file, data)
+    _report(
+        _facts(found) | {"file": str(file)},
+        json_output,
+        f"{name} is in {file}, locked with {'its' if found.locked else 'the new'} passphrase",
+        f"to use it elsewhere: peer keys import {file.name}",
+    )
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="What `peer keys export` wrote.")],
+    no_passphrase: Annotated[
+        bool, typer.Option("--no-passphrase", help="Take a file that is not locked, too.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Take an identity from a file into this home, under the name and the passphrase it has."""
+    from peer.keystore import KeyStore
+
+    store = KeyStore(home)
+    path = store.import_file(file, unlocked_too=no_passphrase)
+    found = store.public(path.stem)
+    _report(
+        _facts(found) | {"file": str(path)},
+        json_output,
+        f"{found.name} is {found.public.signing.did}",
+        f"its keys are in {path}",
+    )
+
+
+@app.command("passwd")
+def passwd(
+    name: NameArgument = None,
+    no_passphrase: NoPassphrase = False,
+    passphrase_file: PassphraseFileOption = None,
+    new_passphrase_file: Annotated[
+        Path | None, typer.Option("--new-passphrase-file", help="Read the new passphrase from this file's first line.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Change the passphrase of an identity. Copies made before keep the old one."""
+    from peer.keystore import KeyStore
+    from peer.passphrase import Passphrases
+
+    store = KeyStore(home)
+    process = Passphrases.of_process(passphrase_file)
+    identity = store.load(name, process)
+    # what the environment holds is the old passphrase
+    new = None if no_passphrase else Passphrases(new_passphrase_file, ask=process.ask).new(identity.name)
+    store.relock(identity, new)
+    state = "has no passphrase any more" if no_passphrase else "has a new passphrase"
+    _report(_facts(store.public(identity.name)), json_output, f"{identity.name} {state}")
+
+
+def _facts(found: KeyFile) -> dict[str, object]:
+    """An identity as ``--json`` shows it."""
+    return {
+        "name": found.name,
+        "did": found.public.signing.did,
+        "suite": found.public.encryption.suite.value,
+        "key": found.public.key_text(),
+        "locked": found.locked,
+    }
+
+
+def _report(facts: dict[str, object], json_output: bool, *lines: str) -> None:
+    if json_output:
+        typer.echo(json.dumps(facts))
+    else:
+        for line in lines:
+            typer.echo(line)
