@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from crypto.keys import SigningKey
 from protocol.app_calls import Environment
 from protocol.blocks import CID, Block, MissingBlock, cbor_block, raw_block
 from protocol.chain import Chain, OpenMessage, Step
-from protocol.manifest import Manifest, first_manifest, next_manifest, node_id
+from protocol.manifest import first_manifest, node_id
 from protocol.manifest_drafts import Draft, new_federation, with_member
 from protocol.messages import message_id
 from protocol.records import (
@@ -29,7 +28,6 @@ from protocol.records import (
     Member,
     Outcome,
     ReasonPrivate,
-    Record,
     Reply,
     Role,
     Roster,
@@ -112,7 +110,13 @@ class Blocks(dict[CID, bytes]):
 def draft_federation(members: Mapping[str, Member] = MEMBERS, **changes: Any) -> Draft:
     """Version 1 of the tests' federation, not yet signed."""
     names = {each.id: name for name, each in members.items()}
-    given = {"admins": [id_of(ADMIN)], "by": id_of(ADMIN), "time": TIME, "name": "trial", "names": names} | changes
+    given = {
+        "admins": [id_of(ADMIN)],
+        "by": id_of(ADMIN),
+        "time": TIME,
+        "name": "trial",
+        "names": names,
+    } | changes
     return new_federation(members=members.values(), **given)
 
 
@@ -172,14 +176,14 @@ class Scribe:
         }
         return Run(**self.place(private=private_bytes(private), **links) | changes)
 
-    def group(self, *clients: SigningKey, content: CID = CONTENT, type: str = "train", kind: int = 0) -> Group:
+    def group(
+        self, *clients: SigningKey, content: CID = CONTENT, type: str = "train", kind: int = 0
+    ) -> Group:
         """A group of one message for each of ``clients``, its ids counted on from the chain's."""
         to = []
         for at, client in enumerate(clients):
             ordinal = self.chain.ordinal(node_of(client)) + clients[:at].count(client)
-            to.append(
-                (message_id(self.chain.run, node_of(client), ordinal, content, type), node_of(client))
-            )
+            to.append((message_id(self.chain.run, node_of(client), ordinal, content, type), node_of(client)))
         return Group(content=content, ttl=TTL, kind=kind, to=tuple(to))
 
     def dispatch(
@@ -218,7 +222,13 @@ class Scribe:
 
     def error(self, client: SigningKey, **changes: Any) -> GridError:
         """An error of the Grid's for the client's oldest open message."""
-        given = {"message": self.message(client).id, "code": 3, "why": 0, "created": TIME + 2, "refused": None}
+        given = {
+            "message": self.message(client).id,
+            "code": 3,
+            "why": 0,
+            "created": TIME + 2,
+            "refused": None,
+        }
         return GridError(**given | changes)
 
     def collect(
@@ -239,9 +249,7 @@ class Scribe:
 
     def with_dave(self) -> Block:
         """The manifest in which Dave is a client too."""
-        draft = with_member(
-            self.manifest, member(DAVE, Role.CLIENT), "dave", by=id_of(ADMIN), time=TIME
-        )
+        draft = with_member(self.manifest, member(DAVE, Role.CLIENT), "dave", by=id_of(ADMIN), time=TIME)
         return self.next_manifest(draft)
 
     def roster(self, manifest: CID, **changes: Any) -> Roster:

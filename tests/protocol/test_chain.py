@@ -1,0 +1,143 @@
+"""An honest chain passes; and for each rule, a record that breaks it and nothing else is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from chains import (
+    ALICE,
+    ANSWER,
+    BOB,
+    CAROL,
+    DAVE,
+    TIME,
+    Scribe,
+    begun,
+    node_of,
+)
+
+from crypto.keys import SigningKey
+from protocol.blocks import CID, Block, MissingBlock, cbor_block
+from protocol.chain import Chain
+from protocol.messages import message_id
+from protocol.records import (
+    Body,
+    TakenReply,
+    parse_record,
+)
+
+# -- an honest chain -----------------------------------------------------------------------------------------------
+
+
+def honest_chain() -> tuple[Scribe, list[Block]]:
+    """Everything that may occur, up to the close: 260 records."""
+    scribe = Scribe()
+    bodies: list[Body] = []
+
+    def add(body: Body) -> None:
+        bodies.append(body)
+        scribe.add(body)
+
+    add(scribe.run())
+    looks = scribe.pack([scribe.look(ALICE, BOB, CAROL, count=2), scribe.look(ALICE, BOB)])
+    both = (scribe.group(ALICE, BOB), scribe.group(CAROL, ALICE, content=ANSWER, type="query", kind=1))
+    second = replace(both[1], to=(both[1].to[0], (_id(scribe, ALICE, 1, ANSWER, "query"), node_of(ALICE))))
+    add(scribe.dispatch(both[0], second, kinds=[("train", "1"), ("query", "1")], looks=looks, empties=3))
+    carol = scribe.message(CAROL).id
+    late = scribe.message(ALICE).id
+    refused = scribe.taken(BOB).reply
+    add(scribe.collect(scribe.error(BOB, refused=refused), unanswered=[late, carol], empties=1))
+    add(
+        scribe.collect(scribe.taken(ALICE), scribe.taken(CAROL, content=None, code=1, reason="out of memory"))
+    )
+    newer = scribe.with_dave()
+    add(scribe.roster(newer.cid, looks=scribe.pack([scribe.look(ALICE)])))
+    add(scribe.dispatch(scribe.group(DAVE)))
+    add(scribe.collect(scribe.error(ALICE), scribe.taken(DAVE)))
+    scribe.fill_until(258)
+    add(scribe.close())
+    return scribe, blocks_of(scribe)
+
+
+def _id(scribe: Scribe, client: SigningKey, ordinal: int, content: CID, type: str) -> bytes:
+    return message_id(scribe.chain.run, node_of(client), ordinal, content, type)
+
+
+def blocks_of(scribe: Scribe) -> list[Block]:
+    """The record blocks of the scribe's chain, oldest first."""
+    blocks: list[Block] = []
+    link = scribe.chain.head
+    while link is not None:
+        blocks.append(Block(link, scribe.source.get(link)))
+        link = parse_record(blocks[-1]).body.prev  # type: ignore[attr-defined]  # every one is in the chain
+    return blocks[::-1]
+
+
+def test_an_honest_chain_of_every_record_passes():
+    scribe, blocks = honest_chain()
+    again = Chain(scribe.first.cid)
+    for block in blocks:
+        again.append_block(block, scribe.source)
+    assert (again.head, again.height, again.closed) == (blocks[-1].cid, 259, True)
+
+
+def test_a_step_says_what_a_record_opened_and_answered():
+    scribe = Scribe()
+    assert scribe.add(scribe.run()).manifest_changed
+    opened = scribe.add(scribe.dispatch()).opened
+    assert [(each.node, each.type, each.group, each.created) for each in opened] == [
+        (node_of(ALICE), "train", "1", TIME + 1),
+        (node_of(BOB), "train", "1", TIME + 1),
+    ]
+    step = scribe.add(scribe.collect(scribe.taken(ALICE), scribe.error(BOB)))
+    assert [(each.message, each.reason) for each in step.answered] == [
+        (opened[0], ""),
+        (opened[1], "no answer in time"),
+    ]
+    assert not scribe.chain.open
+
+
+def test_an_unanswered_message_stays_open_for_a_later_collect():
+    scribe = begun()
+    late = scribe.message(BOB).id
+    scribe.add(scribe.collect(scribe.taken(ALICE), unanswered=[late]))
+    assert list(scribe.chain.open) == [late]
+    scribe.add(scribe.collect(scribe.taken(BOB)))
+    assert not scribe.chain.open
+
+
+def test_ordinals_count_each_nodes_messages():
+    scribe = begun()
+    scribe.add(scribe.dispatch(scribe.group(ALICE, ALICE)))
+    assert [scribe.chain.ordinal(node_of(client)) for client in (ALICE, BOB, CAROL)] == [3, 1, 0]
+
+
+def test_memory_does_not_grow_with_the_chain():
+    scribe = begun()
+    scribe.add(scribe.collect(scribe.error(ALICE), scribe.error(BOB)))
+    scribe.fill_until(600)
+    assert len(scribe.chain.recent) == 256
+    assert len(scribe.chain.open) <= 1
+
+
+def test_a_roster_lets_a_new_member_in_and_an_old_one_out():
+    scribe = begun()
+    scribe.add(scribe.roster(scribe.with_dave().cid))
+    assert scribe.chain.manifest.version == 2
+    scribe.add(scribe.dispatch(scribe.group(DAVE)))
+
+
+def test_a_chain_with_encrypted_private_parts_is_checked_as_far_as_it_shows():
+    scribe = begun()
+    scribe.add(scribe.dispatch(epoch=1, private=b"sealed"))
+    assert scribe.chain.open[list(scribe.chain.open)[-1]].type == ""
+
+
+def test_a_missing_block_is_said_to_be_missing_and_changes_nothing():
+    scribe = begun()
+    body = scribe.collect(scribe.taken(ALICE))
+    reply = TakenReply(reply=cbor_block("nowhere").cid)
+    with pytest.raises(MissingBlock):
+        scribe.add(replace(body, answers=scribe.pack([reply])))
+    scribe.add(body)
