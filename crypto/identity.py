@@ -136,7 +136,7 @@ def _unwrap(text: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise BadKeyText("this KEY is cut short, or holds characters that no KEY has") from error
     if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != written:
-        raise BadKeyText("this KEY was changed: its last characters are not as they were written")
+        raise BadKeyText("this KEY is cut short or changed: its last character is none that Pollen writes")
     return data
 
 
