@@ -207,13 +207,12 @@ def beat_interval(members: int) -> float:
     return max(2.0, members / 20)
 
 
-def first_counter(now: float) -> int:
-    """The counter of a process's first announcement, above all those of the process before it.
+def first_counter(start: int) -> int:
+    """The counter of a process's first announcement; it counts on by ones, as the window of the inbox needs.
 
-    ``now`` is the wall clock in seconds. A process counts on from here by ones, as the window of the inbox needs, and
-    there is room for a thousand announcements a millisecond, so that nothing need be stored.
+    ``start`` says how many times this member's peer was started: a number that only grows, whatever its clock does.
     """
-    return int(now * 1000) << 10
+    return start << 32
 
 
 def sign_announcement(announcement: Announcement, key: SigningKey) -> bytes:
