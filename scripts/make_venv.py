@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,11 +67,8 @@ def make(group: str) -> None:
 
 def make_empty() -> None:
     """A virtual environment with nothing but the pinned uv."""
-    try:
-        run(sys.executable, "-m", "venv", "--clear", str(VENV))
-    except SetupError as error:
-        mend = f"apt install python3-venv (Debian, Ubuntu), or: POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
-        raise SetupError(f"{sys.executable} cannot make a virtual environment ({error})\nmend:  {mend}") from None
+    mend = f"apt install python3-venv (Debian, Ubuntu), or POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
+    run(sys.executable, "-m", "venv", "--clear", str(VENV), mend=mend)
     run(str(PYTHON), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps",
         "-r", str(REQUIREMENTS / "uv.txt"))  # fmt: skip
 
@@ -80,12 +78,15 @@ def uv(*arguments: str) -> None:
     run(str(UV), *(each for each in arguments if each), "--python", str(PYTHON))
 
 
-def run(*command: str) -> None:
+def run(*command: str, mend: str = "see what it said above, then call it again") -> None:
     """Run a command to its end."""
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SetupError(f"setting up {VENV} stopped: {error}\nmend:  see above, then call it again") from None
+    except OSError as error:
+        raise SetupError(f"cannot start {command[0]}: {error.strerror}\nmend:  {mend}") from None
+    except subprocess.CalledProcessError as error:
+        what = f"{shlex.join(command)}\n       ended with exit code {error.returncode}"
+        raise SetupError(f"{VENV} could not be set up:\n       {what}\nmend:  {mend}") from None
 
 
 def works(python: Path) -> bool:
