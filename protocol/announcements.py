@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
-from crypto.dsse import sign as dsse_sign
-from crypto.keys import SigningKey
 from msgspec import Meta
 
+from crypto.dsse import sign as dsse_sign
+from crypto.keys import SigningKey
 from protocol.blocks import CID, Block, MalformedCid, cbor_data_block
 from protocol.records import Key, MessageId, Natural
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from crypto.dsse import BadSignature, verify
 from crypto.keys import VerifyKey
-
 from protocol.announcements import (
     ANNOUNCEMENT_TYPE,
     Announcement,
