@@ -176,9 +176,7 @@ class Scribe:
         }
         return Run(**self.place(private=private_bytes(private), **links) | changes)
 
-    def group(
-        self, *clients: SigningKey, content: CID = CONTENT, type: str = "train", kind: int = 0
-    ) -> Group:
+    def group(self, *clients: SigningKey, content: CID = CONTENT, type: str = "train", kind: int = 0) -> Group:
         """A group of one message for each of ``clients``, its ids counted on from the chain's."""
         to = []
         for at, client in enumerate(clients):

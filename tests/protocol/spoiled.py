@@ -397,8 +397,7 @@ def a_record_signed_by_another_member(s: Scribe) -> Spoiled:
 def _with_a_new_server_key() -> Scribe:
     scribe = begun()
     members = [
-        replace(each, signing=id_of(STRANGER)) if each == MEMBERS["server"] else each
-        for each in MEMBERS.values()
+        replace(each, signing=id_of(STRANGER)) if each == MEMBERS["server"] else each for each in MEMBERS.values()
     ]
     draft = next_version(scribe.manifest, members=members, by=id_of(ADMIN), time=TIME)
     scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
@@ -503,9 +502,7 @@ def a_message_to_a_stranger(s: Scribe) -> Spoiled:
 @breaks(rules.MessageUnique)
 def the_id_of_an_open_message_again(s: Scribe) -> Spoiled:
     group = replace(s.group(ALICE), to=((s.message(ALICE).id, node_of(ALICE)),))
-    return signed(
-        s, s.dispatch(group, epoch=1), s.dispatch(epoch=1)
-    )  # a reader without keys cannot tell true ids
+    return signed(s, s.dispatch(group, epoch=1), s.dispatch(epoch=1))  # a reader without keys cannot tell true ids
 
 
 @breaks(rules.MessageUnique)
@@ -570,9 +567,7 @@ def a_reply_that_an_earlier_collect_took(s: Scribe) -> Spoiled:
 @breaks(rules.UnansweredOpen)
 def a_message_both_answered_and_unanswered(s: Scribe) -> Spoiled:
     alice, bob = s.message(ALICE).id, s.message(BOB).id
-    return signed(
-        s, s.collect(s.taken(ALICE), unanswered=[alice]), s.collect(s.taken(ALICE), unanswered=[bob])
-    )
+    return signed(s, s.collect(s.taken(ALICE), unanswered=[alice]), s.collect(s.taken(ALICE), unanswered=[bob]))
 
 
 @breaks(rules.UnansweredOpen)

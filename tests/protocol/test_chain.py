@@ -48,9 +48,7 @@ def honest_chain() -> tuple[Scribe, list[Block]]:
     late = scribe.message(ALICE).id
     refused = scribe.taken(BOB).reply
     add(scribe.collect(scribe.error(BOB, refused=refused), unanswered=[late, carol], empties=1))
-    add(
-        scribe.collect(scribe.taken(ALICE), scribe.taken(CAROL, content=None, code=1, reason="out of memory"))
-    )
+    add(scribe.collect(scribe.taken(ALICE), scribe.taken(CAROL, content=None, code=1, reason="out of memory")))
     newer = scribe.with_dave()
     add(scribe.roster(newer.cid, looks=scribe.pack([scribe.look(ALICE)])))
     add(scribe.dispatch(scribe.group(DAVE)))

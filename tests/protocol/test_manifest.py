@@ -1,0 +1,416 @@
+"""Which manifests are trusted, and what one says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    DAVE,
+    MEMBERS,
+    SECOND,
+    SERVER,
+    STRANGER,
+    TIME,
+    Blocks,
+    begun,
+    draft_federation,
+    id_of,
+    key,
+    member,
+    node_of,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto.keys import SigningKey
+from protocol.blocks import Block, MissingBlock, raw_block
+from protocol.manifest import (
+    MAX_NAME,
+    Manifest,
+    ManifestError,
+    ManifestRule,
+    Settings,
+    first_manifest,
+    manifest_at,
+    next_manifest,
+    node_id,
+)
+from protocol.manifest_drafts import Draft, next_version, with_member, without_member
+from protocol.records import (
+    EncryptionKeyText,
+    Federation,
+    FederationPrivate,
+    Record,
+    Role,
+    parse_record,
+    private_bytes,
+    sign_record,
+)
+from protocol.trees import Listing, pack
+from protocol.typed import to_plain
+
+SECOND_ADMIN, THIRD_ADMIN = key("second admin"), key("third admin")
+
+
+def signed(body: Federation, *admins: SigningKey) -> Record:
+    return parse_record(sign_record(body, admins or [ADMIN]))
+
+
+def first(body: Federation, *admins: SigningKey) -> Manifest:
+    return first_manifest(signed(body, *admins), Blocks())
+
+
+FIRST = first(draft_federation().body)
+NEXT = {"by": id_of(ADMIN), "time": TIME}
+
+
+# -- what a manifest says ------------------------------------------------------------------------------------------
+
+
+def test_a_node_id_is_63_bits_of_the_hash_of_the_member_id():
+    assert node_id(bytes(32)) == 0x66687AADF862BD77
+    assert all(0 <= node_id(bytes([n]) * 32) < 2**63 for n in range(256))
+
+
+def test_a_manifest_finds_members_by_key_and_by_node():
+    alice = MEMBERS["alice"]
+    assert FIRST.member_by_key(id_of(ALICE)) == alice == FIRST.member_by_node(node_of(ALICE))
+    assert FIRST.member_by_key(id_of(STRANGER)) is FIRST.member_by_node(node_of(STRANGER)) is None
+
+
+def test_a_manifest_lists_the_nodes_of_a_role_in_rising_order():
+    servers = FIRST.nodes_of(Role.SERVER)
+    assert servers == tuple(sorted([node_of(SERVER), node_of(SECOND)]))
+
+
+def test_people_see_names_and_else_the_did():
+    assert FIRST.name_of(id_of(ALICE)) == "alice"
+    assert FIRST.name_of(id_of(DAVE)) == DAVE.verify_key.did
+
+
+def test_the_federation_is_the_first_versions_cid():
+    assert FIRST.federation == FIRST.cid
+    second = next_manifest(FIRST, signed(next_version(FIRST, **NEXT).body), Blocks())
+    assert (second.federation, second.version) == (FIRST.cid, 2)
+
+
+def test_a_manifest_cannot_be_changed():
+    with pytest.raises(TypeError):
+        FIRST.members[id_of(DAVE)] = member(DAVE, Role.SERVER)  # type: ignore[index]  # that is the point
+
+
+def test_a_manifest_of_many_members_spills_into_blocks():
+    many = {str(n): member(key(f"member {n}"), Role.CLIENT) for n in range(600)}
+    draft = draft_federation(many, names={})
+    source = Blocks()
+    source.add(*draft.blocks)
+    record = signed(draft.body)
+    assert len(first_manifest(record, source).nodes_of(Role.CLIENT)) == 600
+    with pytest.raises(MissingBlock):
+        first_manifest(record, Blocks())
+
+
+def test_an_encrypted_private_part_leaves_defaults():
+    manifest = first(replace(draft_federation().body, epoch=1, private=b"sealed"))
+    assert (manifest.name, dict(manifest.names), manifest.settings) == ("", {}, Settings())
+
+
+def test_settings_that_are_not_named_have_their_defaults():
+    settings = Settings(max_reason_chars=7)
+    assert settings.pairs() == (("max_reason_chars", 7),)
+    assert Settings.parse(settings.pairs()) == settings
+    assert first(draft_federation(settings=settings).body).settings == settings
+
+
+# -- drafts --------------------------------------------------------------------------------------------------------
+
+
+def test_with_member_adds_or_replaces_one():
+    draft = with_member(FIRST, member(DAVE, Role.CLIENT), "dave", **NEXT)
+    second = next_manifest(FIRST, signed(draft.body), Blocks())
+    assert second.name_of(id_of(DAVE)) == "dave"
+    draft = with_member(second, member(DAVE, Role.AUDITOR), "auditor dave", **NEXT)
+    third = next_manifest(second, signed(draft.body), Blocks())
+    assert third.members[id_of(DAVE)].roles == (Role.AUDITOR,)
+    assert len(third.members) == len(FIRST.members) + 1
+
+
+def test_without_member_removes_one_and_its_name():
+    draft = without_member(FIRST, id_of(BOB), **NEXT)
+    second = next_manifest(FIRST, signed(draft.body), Blocks())
+    assert id_of(BOB) not in second.members
+    assert id_of(BOB) not in second.names
+
+
+# -- succession ----------------------------------------------------------------------------------------------------
+
+
+def two_of_three() -> Manifest:
+    """A federation with three admins, two of whom have to sign."""
+    admins = [id_of(each) for each in (ADMIN, SECOND_ADMIN, THIRD_ADMIN)]
+    return first(draft_federation(admins=admins, threshold=2).body, ADMIN, SECOND_ADMIN)
+
+
+def test_new_admins_need_the_old_ones_too():
+    old = two_of_three()
+    draft = next_version(old, admins=[id_of(STRANGER)], threshold=1, by=id_of(STRANGER), time=TIME)
+    new = next_manifest(old, signed(draft.body, STRANGER, ADMIN, THIRD_ADMIN), Blocks())
+    assert new.admins == (id_of(STRANGER),)
+    assert broken(lambda: next_manifest(old, signed(draft.body, STRANGER, ADMIN), Blocks())) == (
+        ManifestRule.OLD_SIGNERS
+    )
+    assert broken(lambda: next_manifest(old, signed(draft.body, ADMIN, THIRD_ADMIN), Blocks())) == (
+        ManifestRule.SIGNERS
+    )
+
+
+def test_a_member_may_get_a_new_signing_key():
+    rotated = replace(MEMBERS["alice"], signing=id_of(STRANGER))
+    second = next_manifest(FIRST, signed(with_member(FIRST, rotated, "alice", **NEXT).body), Blocks())
+    assert second.member_by_key(id_of(STRANGER)) == rotated
+    assert second.member_by_key(id_of(ALICE)) is None
+    assert second.member_by_node(node_of(ALICE)) == rotated
+
+
+def broken(check: Callable[[], object]) -> ManifestRule:
+    """The rule that ``check`` finds broken."""
+    with pytest.raises(ManifestError) as caught:
+        check()
+    return caught.value.rule
+
+
+BODY = draft_federation().body
+SUCCESSOR = next_version(FIRST, **NEXT).body
+
+
+def members_of(*members: object) -> Federation:
+    return replace(BODY, members=pack(to_plain(sorted(members, key=lambda each: each.id)))[0], private=private())
+
+
+def private(name: str = "trial", names: tuple = (), settings: tuple = ()) -> bytes:
+    return private_bytes(FederationPrivate(name=name, names=names, settings=settings))
+
+
+ALICE_MEMBER, BOB_MEMBER = MEMBERS["alice"], MEMBERS["bob"]
+IN_ORDER = tuple(sorted([(id_of(ALICE), "alice"), (id_of(BOB), "bob")]))
+
+BROKEN_FIRSTS = {
+    "a later version": (ManifestRule.SUCCESSION, replace(BODY, version=2)),
+    "a version with one before it": (ManifestRule.SUCCESSION, replace(BODY, prev=FIRST.cid)),
+    "no admin": (ManifestRule.ADMINS, replace(BODY, admins=())),
+    "an admin twice": (ManifestRule.ADMINS, replace(BODY, admins=(id_of(ADMIN),) * 2)),
+    "admins out of order": (
+        ManifestRule.ADMINS,
+        replace(BODY, admins=tuple(sorted([id_of(ADMIN), id_of(SECOND_ADMIN)], reverse=True))),
+    ),
+    "an admin key of small order": (ManifestRule.ADMINS, replace(BODY, admins=(bytes(32), id_of(ADMIN)))),
+    "a threshold out of reach": (ManifestRule.THRESHOLD, replace(BODY, threshold=2)),
+    "an author who is no admin": (ManifestRule.AUTHOR, replace(BODY, by=id_of(ALICE))),
+    "members out of order": (
+        ManifestRule.MEMBERS,
+        replace(BODY, members=Listing(BODY.members.value[::-1]), private=private()),
+    ),
+    "a member twice": (ManifestRule.MEMBERS, members_of(ALICE_MEMBER, ALICE_MEMBER)),
+    "a member without a role": (ManifestRule.MEMBER_ROLES, members_of(replace(ALICE_MEMBER, roles=()))),
+    "a role twice": (ManifestRule.MEMBER_ROLES, members_of(replace(ALICE_MEMBER, roles=(Role.CLIENT,) * 2))),
+    "a signing key of small order": (
+        ManifestRule.MEMBER_KEYS,
+        members_of(replace(ALICE_MEMBER, id=bytes(32), signing=bytes(32))),
+    ),
+    "a new member whose id is not its key": (
+        ManifestRule.MEMBER_KEYS,
+        members_of(replace(ALICE_MEMBER, signing=id_of(STRANGER))),
+    ),
+    "no encryption key": (
+        ManifestRule.MEMBER_KEYS,
+        members_of(replace(ALICE_MEMBER, encryption=EncryptionKeyText(suite="test", key=b""))),
+    ),
+    "no encryption suite": (
+        ManifestRule.MEMBER_KEYS,
+        members_of(replace(ALICE_MEMBER, encryption=EncryptionKeyText(suite="", key=b"key"))),
+    ),
+    "an encryption key of absurd length": (
+        ManifestRule.MEMBER_KEYS,
+        members_of(replace(ALICE_MEMBER, encryption=EncryptionKeyText(suite="test", key=bytes(5_000)))),
+    ),
+    "names out of order": (ManifestRule.NAMES, replace(BODY, private=private(names=IN_ORDER[::-1]))),
+    "a name of a stranger": (
+        ManifestRule.NAMES,
+        replace(BODY, private=private(names=((id_of(DAVE), "dave"),))),
+    ),
+    "one name for two": (
+        ManifestRule.NAMES,
+        replace(BODY, private=private(names=tuple((each, "alice") for each, _ in IN_ORDER))),
+    ),
+    "a name that moves the cursor": (
+        ManifestRule.NAMES,
+        replace(BODY, private=private(names=((id_of(ALICE), "alice\x1b[2J"),))),
+    ),
+    "a name that is too long": (
+        ManifestRule.NAMES,
+        replace(BODY, private=private(name="x" * (MAX_NAME + 1))),
+    ),
+    "no name": (ManifestRule.NAMES, replace(BODY, private=private(name=""))),
+    "a setting that is not known": (
+        ManifestRule.SETTINGS,
+        replace(BODY, private=private(settings=(("x", 1),))),
+    ),
+    "a setting twice": (
+        ManifestRule.SETTINGS,
+        replace(BODY, private=private(settings=(("max_reason_chars", 1),) * 2)),
+    ),
+    "a limit of nothing": (
+        ManifestRule.SETTINGS,
+        replace(BODY, private=private(settings=(("max_reason_chars", 0),))),
+    ),
+    "no private part": (ManifestRule.PRIVATE, replace(BODY, private=b"")),
+}
+
+
+@pytest.mark.parametrize(("rule", "body"), BROKEN_FIRSTS.values(), ids=BROKEN_FIRSTS.keys())
+def test_a_first_version_that_breaks_a_rule_is_refused(rule: ManifestRule, body: Federation):
+    assert broken(lambda: first(body)) == rule
+
+
+BROKEN_NEXTS = {
+    "a version left out": (ManifestRule.SUCCESSION, replace(SUCCESSOR, version=3)),
+    "the same version": (ManifestRule.SUCCESSION, replace(SUCCESSOR, version=1)),
+    "another version before it": (ManifestRule.SUCCESSION, replace(SUCCESSOR, prev=raw_block(b"").cid)),
+    "no version before it": (ManifestRule.SUCCESSION, replace(SUCCESSOR, prev=None)),
+    "a rotated key that is another's id": (
+        ManifestRule.MEMBER_KEYS,
+        with_member(FIRST, replace(ALICE_MEMBER, signing=id_of(BOB)), "alice", **NEXT).body,
+    ),
+    "a new key for two": (
+        ManifestRule.MEMBER_KEYS,
+        next_version(
+            FIRST,
+            members=[replace(each, signing=id_of(DAVE)) for each in (ALICE_MEMBER, BOB_MEMBER)],
+            names={},
+            **NEXT,
+        ).body,
+    ),
+}
+
+
+@pytest.mark.parametrize(("rule", "body"), BROKEN_NEXTS.values(), ids=BROKEN_NEXTS.keys())
+def test_a_later_version_that_breaks_a_rule_is_refused(rule: ManifestRule, body: Federation):
+    assert broken(lambda: next_manifest(FIRST, signed(body), Blocks())) == rule
+
+
+def test_a_version_that_no_admin_signed_is_refused():
+    assert broken(lambda: first(BODY, STRANGER)) == ManifestRule.SIGNERS
+    assert broken(lambda: next_manifest(FIRST, signed(SUCCESSOR, STRANGER), Blocks())) == ManifestRule.SIGNERS
+
+
+def test_one_admin_cannot_sign_for_two():
+    admins = [id_of(ADMIN), id_of(SECOND_ADMIN)]
+    body = draft_federation(admins=admins, threshold=2).body
+    assert broken(lambda: first(body, ADMIN)) == ManifestRule.SIGNERS
+    assert broken(lambda: first(body, ADMIN, STRANGER)) == ManifestRule.SIGNERS
+
+
+def test_a_wrong_signature_is_refused_even_where_enough_are_right():
+    record = signed(BODY, ADMIN, STRANGER)
+    spoiled = tuple(replace(each, sig=bytes(64)) if each.by == id_of(STRANGER) else each for each in record.signatures)
+    assert broken(lambda: first_manifest(replace(record, signatures=spoiled), Blocks())) == ManifestRule.SIGNATURE
+
+
+def test_two_members_with_one_node_id_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("protocol.manifest.node_id", lambda member_id: 7)  # no collision of 63 bits is at hand
+    assert broken(lambda: first(BODY)) == ManifestRule.NODES
+
+
+def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("protocol.manifest.MAX_MEMBERS", len(MEMBERS) - 1)
+    assert broken(lambda: first(BODY)) == ManifestRule.MEMBERS
+
+
+def test_a_record_of_another_type_is_no_manifest():
+    scribe = begun()
+    record = parse_record(Block(scribe.chain.run, scribe.source[scribe.chain.run]))
+    assert broken(lambda: first_manifest(record, scribe.source)) == ManifestRule.TYPE
+
+
+# -- the chain of versions -----------------------------------------------------------------------------------------
+
+
+class Versions:
+    """A federation with some versions in a block source."""
+
+    def __init__(self, count: int, name: str = "trial") -> None:
+        self.source = Blocks()
+        self.manifests = [first_manifest(self.keep(draft_federation(name=name)), self.source)]
+        while len(self.manifests) < count:
+            self.extend(self.manifests[-1])
+        self.federation = self.manifests[0].cid
+
+    def extend(self, manifest: Manifest, time: float = TIME) -> None:
+        record = self.keep(next_version(manifest, by=id_of(ADMIN), time=time))
+        self.manifests.append(next_manifest(manifest, record, self.source))
+
+    def keep(self, draft: Draft) -> Record:
+        block = sign_record(draft.body, [ADMIN])
+        self.source.add(block, *draft.blocks)
+        return parse_record(block)
+
+
+def test_a_later_version_is_reached_from_the_first_or_from_one_that_is_known():
+    versions = Versions(4)
+    last = versions.manifests[-1]
+    assert manifest_at(last.cid, versions.federation, versions.source) == last
+    assert manifest_at(last.cid, versions.federation, versions.source, known=versions.manifests[1]) == last
+    assert manifest_at(last.cid, versions.federation, versions.source, known=last) == last
+
+
+def test_a_version_known_spares_those_before_it():
+    versions = Versions(3)
+    del versions.source[versions.manifests[0].cid]
+    last = versions.manifests[-1]
+    assert manifest_at(last.cid, versions.federation, versions.source, known=versions.manifests[1]) == last
+    with pytest.raises(MissingBlock):
+        manifest_at(last.cid, versions.federation, versions.source)
+
+
+def test_another_federations_manifest_is_refused():
+    versions, other = Versions(2), Versions(2, name="other")
+    assert broken(lambda: manifest_at(other.manifests[-1].cid, versions.federation, other.source)) == (
+        ManifestRule.FEDERATION
+    )
+
+
+def test_a_fork_that_leaves_out_the_known_version_is_refused():
+    versions = Versions(2)
+    versions.extend(versions.manifests[0], time=TIME + 1)
+    known, fork = versions.manifests[1:]
+    assert known.version == fork.version == 2
+    assert broken(lambda: manifest_at(fork.cid, versions.federation, versions.source, known=known)) == (
+        ManifestRule.FEDERATION
+    )
+    versions.extend(fork)
+    later = versions.manifests[-1]
+    assert broken(lambda: manifest_at(later.cid, versions.federation, versions.source, known=known)) == (
+        ManifestRule.FEDERATION
+    )
+
+
+def test_an_older_version_than_the_known_one_is_refused():
+    versions = Versions(2)
+    old, known = versions.manifests
+    assert broken(lambda: manifest_at(old.cid, versions.federation, versions.source, known=known)) == (
+        ManifestRule.FEDERATION
+    )
+
+
+@given(st.lists(st.tuples(st.text(), st.integers(-(2**63), 2**63 - 1))))
+def test_settings_from_anywhere_parse_or_are_refused(pairs: list[tuple[str, int]]):
+    try:
+        settings = Settings.parse(pairs)
+    except ManifestError:
+        return
+    assert Settings.parse(settings.pairs()) == settings
