@@ -8,11 +8,22 @@ into bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from protocol.blocks import CID
 
 RunConfig = tuple[tuple[str, bool | int | float | str], ...]
 """A Flower run or node config as pairs, in order."""
+
+
+class ErrorCode(IntEnum):
+    """The codes of Flower's ``flwr/common/constant.py`` that Pollen itself gives; an app's own are carried as is."""
+
+    LOAD_CLIENT_APP_EXCEPTION = 1
+    CLIENT_APP_RAISED_EXCEPTION = 2
+    MESSAGE_UNAVAILABLE = 3
+    NODE_UNAVAILABLE = 5
+    CLIENT_APP_CRASHED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,7 @@ class Replies:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Answers a `Push` that breaks a rule (a message to somebody who is no client member): the Grid raises ValueError."""
+    """Answers a `Push` that breaks a rule (a message to no client member, say): the Grid raises ValueError."""
 
     call: int
     reason: str

@@ -1,7 +1,8 @@
 """What a role state machine wants done (design section 4). The peer process carries it out and nothing else.
 
-Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`) with that id, in any
-order; the others are not answered.
+Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`) with that id; the
+others are not answered. `Store`, `WriteHead`, `KeepReply` and `KeepManifest` are carried out in the order given,
+so that a head is never on disk before its record; all others in any order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from protocol.blocks import CID, Block
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Put blocks on disk and pin each of them alone. ``own`` are records this peer signed: they are journalled besides."""
+    """Put blocks on disk and pin each of them alone. ``own``: records we signed, journalled besides."""
 
     id: int
     blocks: tuple[Block, ...]
@@ -44,6 +45,14 @@ class KeepReply:
     message: bytes
     reply: CID
     state: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepManifest:
+    """Keep a newer manifest, already verified, for the next start."""
+
+    cid: CID
+    blocks: Mapping[CID, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class StartApp:
-    """Start a fresh app process, ending the one there is; answered by the event `AppReady`."""
+    """Start a fresh app process, ending the one there is, from which nothing is handed in any more. `AppReady` follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,7 @@ class What(StrEnum):
     RUN_OPENED = "run-opened"
     RUN_FOLLOWED = "run-followed"
     RUN_REFUSED = "run-refused"
+    RUN_LOST = "run-lost"
     RUN_CLOSED = "run-closed"
     RUN_RESUMED = "run-resumed"
     PEER_HERE = "peer-here"
@@ -124,7 +134,6 @@ class What(StrEnum):
     TASK_COLLECTED = "task-collected"
     APP_LOST = "app-lost"
     MANIFEST_IN_FORCE = "manifest-in-force"
-    EQUIVOCATION = "equivocation"
     FETCH_FAILED = "fetch-failed"
 
 
@@ -147,6 +156,7 @@ Effect = (
     Store
     | WriteHead
     | KeepReply
+    | KeepManifest
     | FetchRecord
     | FetchContent
     | PinRun

@@ -1,0 +1,362 @@
+"""The client role: answers the messages of a run, and announces each reply until it is collected.
+
+A message is answered in steps that can each be interrupted and begun again: fetch its content, let the app work, store
+the signed reply, keep it together with the app's state, announce it. What is kept is never computed twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import partial
+from typing import Final
+
+from protocol.announcements import Beat, PeerState, ReplyReady, topic_leader
+from protocol.app_calls import Answered, ErrorCode, RunConfig, Start, Task
+from protocol.blocks import CID, Block
+from protocol.catch_up import CatchUp
+from protocol.chain import OpenMessage, Step
+from protocol.effects import FetchContent, Hand, KeepReply, StartApp, Stop, Store, What
+from protocol.events import (
+    AppAnswered,
+    AppLost,
+    AppReady,
+    Done,
+    Due,
+    Failed,
+    Fetched,
+    ManifestChanged,
+    Received,
+    Started,
+    Stopping,
+)
+from protocol.following import ClientState, Following
+from protocol.machine import Author, IllegalEvent, Retry, TrustedManifest
+from protocol.manifest import node_id
+from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate, private_bytes, read_private, sign_record
+
+CRASHES: Final = 2
+"""How often the app process may be lost over one message before that is its answer."""
+
+FETCH_AGAIN: Final = 1.0
+"""Seconds until a content that could not be had is asked for again."""
+
+
+class AppState(Enum):
+    """Where the client's app process is."""
+
+    STARTING = auto()
+    READY = auto()
+    STARTED = auto()
+    """It has its run."""
+
+
+@dataclass(slots=True)
+class KeptRun:
+    """What a client has on disk of a run: its reply to each message, and the newest `Context.state`."""
+
+    replies: dict[bytes, CID] = field(default_factory=dict)
+    state: CID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """The owner's choices. ``secret`` (32 bytes) seeds the app and stays with this peer."""
+
+    app: CID
+    """The bundle of the app that the owner lets run here."""
+    secret: bytes = field(repr=False)
+    node_config: RunConfig = ()
+    once: bool = False
+    """Stop after the first run that closes."""
+
+
+@dataclass(slots=True)
+class Work:
+    """The message in hand."""
+
+    message: OpenMessage
+    has_content: bool = False
+    at_app: bool = False
+    crashes: int = 0
+    fetch_again: float | None = None
+
+
+@dataclass(slots=True)
+class Unacknowledged:
+    """A reply that no collect has taken yet. ``block`` is None after a restart: the leader fetches it."""
+
+    reply: CID
+    block: Block | None
+    retry: Retry
+
+
+class Client(Following):
+    """The state machine of a client peer."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, kept: Mapping[CID, KeptRun]) -> None:
+        """``kept`` is what earlier processes of this peer have kept, by run."""
+        super().__init__(author, trusted)
+        self.node = node_id(author.member)
+        self._plan = plan
+        self._kept_runs = dict(kept)
+        self._kept = KeptRun()
+        self._app = AppState.STARTING
+        self._run_config: RunConfig = ()
+        self._queue: dict[bytes, OpenMessage] = {}
+        self._work: Work | None = None
+        self._unacknowledged: dict[bytes, Unacknowledged] = {}
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def _started(self, event: Started, now: float) -> None:
+        self._addresses = event.addresses
+        self.state = ClientState.LISTENING
+        self._emit(StartApp())
+        self._keep_saying(now)
+
+    def _due(self, event: Due, now: float) -> None:
+        self._keep_saying(now)
+        for message, waiting in self._unacknowledged.items():
+            if now >= waiting.retry.at:
+                self._announce_reply(message, waiting, now)
+        if self._work is not None and self._work.fetch_again is not None and now >= self._work.fetch_again:
+            self._fetch_content(self._work)
+
+    def _moments(self) -> Iterable[float]:
+        yield from super()._moments()
+        yield from (waiting.retry.at for waiting in self._unacknowledged.values())
+        if self._work is not None and self._work.fetch_again is not None:
+            yield self._work.fetch_again
+
+    @property
+    def _peer_state(self) -> PeerState:
+        if self._note:
+            return PeerState.REFUSED
+        return PeerState.WORKING if self._work is not None else PeerState.IDLE
+
+    # -- the run ----------------------------------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        if self.state is not ClientState.STOPPED and self._run is not None:
+            self._follow(self._run, now)
+        if self.state is ClientState.FOLLOWING and self._run is not None and self._run.caught_up:
+            self._next_work(self._run)
+
+    def _begun(self) -> None:
+        assert self._run is not None
+        self._kept = self._kept_runs.setdefault(self._run.run, KeptRun())
+        self._drop_messages()
+
+    def _drop_messages(self) -> None:
+        """Nothing of the run before is to be answered any more."""
+        self._queue, self._work, self._unacknowledged = {}, None, {}
+        if self._app is AppState.STARTED:
+            self._restart_app()
+
+    def _stepped(self, step: Step, now: float) -> None:
+        for message in step.opened:
+            if message.node == self.node:
+                self._take_message(message, now)
+        for answer in step.answered:
+            if answer.message.node == self.node:
+                self._acknowledged(answer.message.id, taken=answer.reply is not None)
+        match step.record.body:
+            case Run() as run:
+                self._take_run(run, now)
+            case Close():
+                self._take_close(now)
+            case _:
+                pass
+
+    def _take_run(self, body: Run, now: float) -> None:
+        assert self._run is not None
+        private = read_private(body, RunPrivate)
+        if body.app != self._plan.app:
+            self._decline(self._run, f"the run's app is {body.app}, ours is {self._plan.app}", now)
+        elif private is None:
+            self._decline(self._run, "the run record is encrypted for others", now)
+        else:
+            self.state = ClientState.FOLLOWING
+            self._run_config = private.config
+            self._report(What.RUN_FOLLOWED, run=str(self._run.run), app=private.name)
+            self._begin_app(self._run)
+
+    def _take_close(self, now: float) -> None:
+        assert self._run is not None
+        took_part, self.state = self.state is ClientState.FOLLOWING, ClientState.LISTENING
+        self._report(What.RUN_CLOSED, run=str(self._run.run), head=str(self._run.chain.head))
+        self._say(Beat, now)
+        if took_part and self._plan.once:
+            self._stopping(Stopping(), now)
+            self._emit(Stop(""))
+        else:
+            self._drop_messages()
+
+    def _leader_is_back(self, now: float) -> None:
+        for message, waiting in self._unacknowledged.items():
+            self._announce_reply(message, waiting, now)
+
+    # -- messages ---------------------------------------------------------------------------------------------------
+
+    def _take_message(self, message: OpenMessage, now: float) -> None:
+        reply = self._kept.replies.get(message.id)
+        if reply is None:
+            self._queue[message.id] = message
+        else:  # answered before a restart
+            self._unacknowledged[message.id] = Unacknowledged(reply, None, Retry(now))
+
+    def _acknowledged(self, message: bytes, *, taken: bool) -> None:
+        """A collect has answered the message: nothing more is to be done for it."""
+        self._queue.pop(message, None)
+        self._unacknowledged.pop(message, None)
+        self._report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken))
+
+    def _next_work(self, run: CatchUp) -> None:
+        """Begin with the next message, in chain order; not while we know a newer manifest than the run does."""
+        behind = self.manifest.version > run.chain.manifest.version
+        if self._work is None and self._queue and not behind:
+            self._work = Work(self._queue.pop(next(iter(self._queue))))
+            self._report(What.TASK_STARTED, message=self._work.message.id.hex(), type=self._work.message.type)
+            self._fetch_content(self._work)
+
+    def _fetch_content(self, work: Work) -> None:
+        work.fetch_again = None
+        id = self._await(partial(self._content_here, work), partial(self._content_lost, work))
+        self._emit(FetchContent(id, work.message.content))
+
+    def _content_here(self, work: Work, now: float) -> None:
+        work.has_content = True
+        if work is self._work:
+            self._hand_over(work)
+
+    def _content_lost(self, work: Work, why: str, now: float) -> None:
+        self._report(What.FETCH_FAILED, message=work.message.id.hex(), why=why)
+        work.fetch_again = now + FETCH_AGAIN
+
+    def _hand_over(self, work: Work) -> None:
+        """Give the message to the app, once both are here."""
+        if self._app is not AppState.STARTED or not work.has_content:
+            return
+        work.at_app = True
+        message = work.message
+        self._emit(
+            Hand(
+                Task(
+                    message=message.id,
+                    content=message.content,
+                    type=message.type,
+                    group=message.group,
+                    ttl=message.ttl,
+                    created=message.created,
+                    state=self._kept.state,
+                )
+            )
+        )
+
+    def _app_answered(self, event: AppAnswered, now: float) -> None:
+        answer = event.answer
+        if self._work is None or not self._work.at_app or self._work.message.id != answer.message:
+            raise IllegalEvent(f"an answer to message {answer.message.hex()}, which the app does not have")
+        self._sign_reply(self._work, answer, now)
+
+    def _sign_reply(self, work: Work, answer: Answered, now: float) -> None:
+        assert self._run is not None
+        work.at_app = False
+        message = work.message
+        reason = answer.reason[: self._run.chain.manifest.settings.max_reason_chars]
+        body = Reply(
+            by=self.author.member,
+            time=now,
+            private=private_bytes(ReasonPrivate(reason=reason)),
+            run=self._run.run,
+            message=message.id,
+            dispatch=message.dispatch,
+            created=answer.created,
+            ttl=message.ttl,
+            content=answer.content,
+            code=answer.code,
+        )
+        block = sign_record(body, [self.author.key])
+        done = partial(self._reply_stored, work, self._run.run, block, answer.state)
+        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
+
+    def _reply_stored(self, work: Work, run: CID, block: Block, state: CID | None, now: float) -> None:
+        done = partial(self._reply_kept, work, run, block, state)
+        self._emit(KeepReply(self._await(done, self._cannot_go_on), run, work.message.id, block.cid, state))
+
+    def _reply_kept(self, work: Work, run: CID, block: Block, state: CID | None, now: float) -> None:
+        message = work.message.id
+        kept = self._kept_runs[run]
+        kept.replies[message] = block.cid
+        kept.state = state or kept.state
+        self._report(What.TASK_ANSWERED, message=message.hex(), reply=str(block.cid))
+        if work is not self._work or self._run is None:
+            return
+        self._work = None
+        if message in self._run.chain.open:
+            self._unacknowledged[message] = waiting = Unacknowledged(block.cid, block, Retry(now))
+            self._announce_reply(message, waiting, now)
+
+    def _announce_reply(self, message: bytes, waiting: Unacknowledged, now: float) -> None:
+        assert self._run is not None
+        waiting.retry.back_off(now)
+        inline = (waiting.block,) if waiting.block is not None else ()
+        ready = ReplyReady(self._run.run, message, waiting.reply)
+        self._announce(topic_leader(self.manifest.federation), ready, inline)
+
+    # -- the app process --------------------------------------------------------------------------------------------
+
+    def _app_ready(self, event: AppReady, now: float) -> None:
+        self._app = AppState.READY
+        if self.state is ClientState.FOLLOWING and self._run is not None:
+            self._begin_app(self._run)
+
+    def _begin_app(self, run: CatchUp) -> None:
+        """Give the app process its run, and the message in hand if there is one."""
+        if self._app is not AppState.READY:
+            return
+        self._app = AppState.STARTED
+        seed = hashlib.sha256(b"pollen client seed 1" + self._plan.secret + bytes(run.run)).digest()
+        self._emit(Hand(Start(run.run, self.node, seed, self._run_config, self._plan.node_config)))
+        if self._work is not None:
+            self._hand_over(self._work)
+
+    def _restart_app(self) -> None:
+        self._app = AppState.STARTING
+        self._emit(StartApp())
+
+    def _app_lost(self, event: AppLost, now: float) -> None:
+        self._report(What.APP_LOST, why=event.why)
+        self._restart_app()
+        work = self._work
+        if work is None or not work.at_app:
+            return
+        work.at_app = False
+        work.crashes += 1
+        if work.crashes >= CRASHES:
+            reason = f"the app process was lost {work.crashes} times over this message: {event.why}"
+            crashed = Answered(work.message.id, now, code=ErrorCode.CLIENT_APP_CRASHED, reason=reason)
+            self._sign_reply(work, crashed, now)
+
+
+_ALWAYS: Final[Mapping[type, str]] = {
+    Received: "_take_announcement",
+    Done: "_answered",
+    Fetched: "_answered",
+    Failed: "_answered",
+    Due: "_due",
+    AppReady: "_app_ready",
+    AppLost: "_app_lost",
+    ManifestChanged: "_manifest_changed",
+    Stopping: "_stopping",
+}
+
+Client.TABLE = {
+    ClientState.NEW: {Started: "_started"},
+    ClientState.LISTENING: _ALWAYS,
+    ClientState.FOLLOWING: {**_ALWAYS, AppAnswered: "_app_answered"},
+    ClientState.STOPPED: {},
+}

@@ -1,0 +1,192 @@
+"""Following runs: hearing of heads, catching up, and saying how far we are (design section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from functools import partial
+
+from protocol.announcements import (
+    Announcement,
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    ManifestRef,
+    PeerState,
+    Position,
+    ReplyReady,
+    topic_leader,
+)
+from protocol.blocks import CID, checked_block
+from protocol.catch_up import CatchUp, Lost
+from protocol.chain import Step
+from protocol.effects import FetchRecord, Store, What, WriteHead
+from protocol.events import Received, Stopping
+from protocol.machine import Author, Machine, Retry, TrustedManifest
+from protocol.records import Chained, Close, Role
+
+
+class ClientState(Enum):
+    """Where a client is."""
+
+    NEW = auto()
+    LISTENING = auto()
+    """No run to follow, or none that it takes part in."""
+    FOLLOWING = auto()
+    STOPPED = auto()
+
+
+class Following(Machine):
+    """A machine that follows one run at a time, the newest of its leader's."""
+
+    state: ClientState
+
+    def __init__(self, author: Author, trusted: TrustedManifest) -> None:
+        super().__init__(author, trusted)
+        self.state = ClientState.NEW
+        self._run: CatchUp | None = None
+        self._fetching: set[CID] = set()
+        self._note = ""
+        """Why we take no part in the run, empty where we do."""
+        self._heard_leader = False
+        self._hello = Retry(0.0)
+        self._next_beat = 0.0
+
+    # -- for the role to fill ---------------------------------------------------------------------------------------
+
+    def _begun(self) -> None:
+        """Another run is followed from now on."""
+        raise NotImplementedError
+
+    def _stepped(self, step: Step, now: float) -> None:
+        """One more record of the run is verified."""
+        raise NotImplementedError
+
+    def _leader_is_back(self, now: float) -> None:
+        """A leader said hello: it may have missed what we announced."""
+        raise NotImplementedError
+
+    @property
+    def _peer_state(self) -> PeerState:
+        """What our beats say of us."""
+        raise NotImplementedError
+
+    # -- saying -----------------------------------------------------------------------------------------------------
+
+    def _say(self, kind: type[Hello] | type[Beat], now: float) -> None:
+        self._next_beat = now + self._beat_interval
+        manifest = ManifestRef(self.manifest.cid, self.manifest.version)
+        presence = kind(manifest, self._peer_state, self._position, self._note)
+        self._announce(topic_leader(self.manifest.federation), presence)
+
+    @property
+    def _position(self) -> Position | None:
+        """What this client has verified: its acknowledgement."""
+        if self._run is None or self._run.chain.head is None:
+            return None
+        chain = self._run.chain
+        return Position(chain.run, self._run.chain.head, chain.height, chain.term)
+
+    def _keep_saying(self, now: float) -> None:
+        """Say hello until a leader is heard, and beat."""
+        if not self._heard_leader and now >= self._hello.at:
+            self._hello.back_off(now)
+            self._say(Hello, now)
+        if now >= self._next_beat:
+            self._say(Beat, now)
+
+    def _moments(self) -> Iterable[float]:
+        if self.state in (ClientState.NEW, ClientState.STOPPED):
+            return
+        yield self._next_beat
+        if not self._heard_leader:
+            yield self._hello.at
+
+    def _stopping(self, event: Stopping, now: float) -> None:
+        self._announce(topic_leader(self.manifest.federation), Bye())
+        self.state = ClientState.STOPPED
+
+    def _cannot_go_on(self, why: str, now: float) -> None:
+        super()._cannot_go_on(why, now)
+        self.state = ClientState.STOPPED
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    def _take_announcement(self, event: Received, now: float) -> None:
+        self._received(event.data, now)
+
+    def _said(self, announcement: Announcement, now: float) -> None:
+        author = self.manifest.members.get(announcement.by)
+        if author is None or Role.SERVER not in author.roles:
+            return
+        match announcement.body:
+            case Hello() | Beat() as body:
+                self._heard_server(announcement, body.position)
+                if isinstance(body, Hello) or not self._heard_leader:
+                    self._heard_leader = True
+                    self._say(Beat, now)
+                    self._leader_is_back(now)
+            case Head(position):
+                self._heard_server(announcement, position)
+            case ReplyReady() | Bye():
+                pass
+
+    def _heard_server(self, announcement: Announcement, position: Position | None) -> None:
+        if position is None:
+            return
+        if self._run is None or (position.run != self._run.run and self._may_leave(self._run, announcement.by)):
+            self._run = CatchUp(position.run, self.manifest, self._manifest_blocks)
+            self._note = ""
+            self.state = ClientState.LISTENING
+            self._begun()
+        if position.run == self._run.run:
+            self._run.hear(position, announcement.blocks)
+
+    def _may_leave(self, run: CatchUp, server: bytes) -> bool:
+        """Whether the run followed is over, or its leader has turned to another."""
+        return run.chain.head is None or run.chain.closed or run.chain.by == server
+
+    # -- following --------------------------------------------------------------------------------------------------
+
+    def _follow(self, run: CatchUp, now: float) -> None:
+        """Verify and take what is here, and fetch what is not."""
+        run.manifest = self.manifest
+        try:
+            for step, blocks in run.steps():
+                self._keep(run, step, blocks)
+                self._stepped(step, now)
+        except Lost as error:
+            run.give_up()
+            self._report(What.RUN_LOST, run=str(run.run), why=str(error))
+        for cid in run.wanted():
+            if cid not in self._fetching:
+                self._fetching.add(cid)
+                id = self._await(partial(self._fetched, cid), partial(self._unfetched, cid))
+                self._emit(FetchRecord(id, cid))
+
+    def _fetched(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._fetching.discard(cid)
+        if self._run is not None and cid in self._run.wanted():
+            self._run.fetched(cid, blocks)
+
+    def _unfetched(self, cid: CID, why: str, now: float) -> None:
+        self._fetching.discard(cid)
+        self._report(What.FETCH_FAILED, cid=str(cid), why=why)
+        if self._run is not None and cid in self._run.wanted():
+            self._run.give_up()
+
+    def _keep(self, run: CatchUp, step: Step, blocks: Mapping[CID, bytes]) -> None:
+        """Have a verified record on disk, and the run's head after it. Nothing of ours waits for that."""
+        body = step.record.body
+        assert isinstance(body, Chained)
+        parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
+        self._emit(Store(self._await(lambda _: None, self._cannot_go_on), parts, own=False))
+        written = self._await(lambda _: None, self._cannot_go_on)
+        self._emit(WriteHead(written, run.run, step.record.cid, body.height, body.term, isinstance(body, Close)))
+
+    def _decline(self, run: CatchUp, why: str, now: float) -> None:
+        """Take no part in the run, and say so."""
+        self._note = why
+        self._report(What.RUN_REFUSED, run=str(run.run), why=why)
+        self._say(Beat, now)

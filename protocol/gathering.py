@@ -1,0 +1,133 @@
+"""How a leader gathers: who is here, and whose reply has come (design section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from protocol.announcements import Announcement, Beat, Bye, Head, Hello, PeerState, ReplyReady
+from protocol.blocks import CID, Block, BlockError
+from protocol.chain import Chain, check_reply
+from protocol.effects import FetchContent, FetchRecord, What
+from protocol.events import Received
+from protocol.machine import Author, TrustedManifest
+from protocol.mailbox import Arrived, Mailbox
+from protocol.presence import AWAY_AFTER, Presence, Sighting
+from protocol.recorder import Recorder
+from protocol.records import Reply, parse_record
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings:
+    """The owner's choices. Times are in seconds."""
+
+    min_clients: int
+    client_timeout: float
+    """From a message's dispatch until it is given up."""
+    away_after: float = AWAY_AFTER
+    grace: float = 10.0
+    """How long a resumed run waits for the clients of its last look."""
+    linger: float = 10.0
+    """How long a closed run waits for its clients to verify the last record."""
+
+
+class Gathering(Recorder):
+    """A recorder that listens to its clients."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest, chain: Chain, settings: LeaderSettings) -> None:
+        super().__init__(author, trusted, chain)
+        self._settings = settings
+        self._presence = Presence(settings.away_after)
+        self._mailbox = Mailbox(chain.open, settings.client_timeout)
+        self._fetching: set[bytes] = set()
+        self._next_beat = 0.0
+
+    def _listed(self) -> tuple[int, ...]:
+        """The nodes that the app is told of."""
+        return self._presence.listed(self.chain.manifest)
+
+    def _take_announcement(self, event: Received, now: float) -> None:
+        self._received(event.data, now)
+
+    def _said(self, announcement: Announcement, now: float) -> None:
+        match announcement.body:
+            case Hello() | Beat() as body:
+                head = body.position.head if body.position else None
+                if self._presence.heard(announcement.by, Sighting(now, body.state, head, body.note)):
+                    self._report(What.PEER_HERE, name=self.manifest.name_of(announcement.by))
+                elif body.state is PeerState.REFUSED:
+                    name = self.manifest.name_of(announcement.by)
+                    self._report(What.RUN_REFUSED, name=name, why=body.note)
+                if isinstance(body, Hello):
+                    self._next_beat = now
+            case ReplyReady() as body:
+                self._presence.still_here(announcement.by, now)
+                self._heard_of_reply(body, announcement.blocks, now)
+            case Bye():
+                if self._presence.left(announcement.by):
+                    self._report(What.PEER_AWAY, name=self.manifest.name_of(announcement.by))
+            case Head():
+                pass  # another leader's run is none of ours
+
+    def _heard_of_reply(self, ready: ReplyReady, inline: Iterable[Block], now: float) -> None:
+        if self.chain.head is None or ready.run != self.chain.run:
+            return
+        if ready.message not in self.chain.open:  # its client has not heard of the collect
+            self._remind(now)
+        elif not self._mailbox.has(ready.message) and ready.message not in self._fetching:
+            self._fetching.add(ready.message)
+            block = next((block for block in inline if block.cid == ready.record), None)
+            if block is not None:
+                self._judge_reply(ready.message, block, now)
+            else:
+                done = partial(self._fetched_reply, ready)
+                self._emit(FetchRecord(self._await(done, partial(self._lost_reply, ready.message)), ready.record))
+
+    def _fetched_reply(self, ready: ReplyReady, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._judge_reply(ready.message, Block(ready.record, blocks[ready.record]), now)
+
+    def _judge_reply(self, message: bytes, block: Block, now: float) -> None:
+        """Take a reply that would be good in a collect made now; fetch its content first."""
+        try:
+            arrived = Arrived(parse_record(block), block)
+        except BlockError as error:
+            self._refuse_reply(message, str(error))
+            return
+        why = self._is_good(message, arrived)
+        if why is not None:
+            self._refuse_reply(message, why)
+            return
+        body = arrived.record.body
+        assert isinstance(body, Reply)
+        if body.content is None:
+            self._reply_is_here(message, arrived, now)
+        else:
+            done = partial(self._reply_is_here, message, arrived)
+            self._emit(FetchContent(self._await(done, partial(self._lost_reply, message)), body.content))
+
+    def _is_good(self, message: bytes, arrived: Arrived) -> str | None:
+        """Why the reply would be refused, None where it would not."""
+        if message not in self.chain.open:
+            return "the message is no longer open"
+        try:
+            check_reply(arrived.record, self.chain.open[message], self.chain.manifest, self.chain.run)
+        except BlockError as error:
+            return str(error)
+        return None
+
+    def _refuse_reply(self, message: bytes, why: str) -> None:
+        self._fetching.discard(message)
+        self._report(What.REPLY_REFUSED, message=message.hex(), why=why)
+
+    def _lost_reply(self, message: bytes, why: str, now: float) -> None:
+        """Its client announces it again."""
+        self._fetching.discard(message)
+        self._report(What.FETCH_FAILED, message=message.hex(), why=why)
+
+    def _reply_is_here(self, message: bytes, arrived: Arrived, now: float) -> None:
+        self._fetching.discard(message)
+        if message not in self.chain.open:
+            return
+        self._mailbox.arrived(message, arrived)
+        self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.record.body.by), message=message.hex())

@@ -1,0 +1,382 @@
+"""The server role: leads one run, records it, and collects the replies (design sections 4, 6 and 8).
+
+Every record goes the same way: build it, check it by our own chain rules, store it, write the head, and only then
+announce it and answer the app. `TABLE` says which event may come when.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from protocol.announcements import (
+    Beat,
+    Bye,
+    Hello,
+    ManifestRef,
+    PeerState,
+    topic_all,
+)
+from protocol.app_calls import (
+    Environment,
+    Finished,
+    Look,
+    Nodes,
+    Pull,
+    Push,
+    Pushed,
+    Refused,
+    Replies,
+    RunConfig,
+    ServerAnswer,
+    ServerCall,
+    Start,
+    Wait,
+)
+from protocol.blocks import CID, Block
+from protocol.chain import Chain
+from protocol.effects import Hand, PinRun, StartApp, Stop, What
+from protocol.events import (
+    AppCalled,
+    AppLost,
+    AppReady,
+    Done,
+    Due,
+    Failed,
+    Fetched,
+    ManifestChanged,
+    Received,
+    Started,
+    Stopping,
+)
+from protocol.gathering import Gathering, LeaderSettings
+from protocol.machine import Author, TrustedManifest
+from protocol.recorder import LeaderState
+from protocol.recording import record_messages
+from protocol.records import (
+    Close,
+    Collect,
+    Dispatch,
+    Index,
+    Outcome,
+    ReasonPrivate,
+    Role,
+    Roster,
+    Run,
+    RunPrivate,
+    private_bytes,
+)
+from protocol.trees import pack
+
+FIRST_TERM: Final = 1
+SERVER_NODE: Final = 1
+"""The node id a ServerApp sees as its own, as under Flower's SuperLink."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What a run record says that is known before the app process is there."""
+
+    app: CID
+    seed_block: Block
+    seed: bytes
+    name: str
+    version: str
+    config: RunConfig
+    replay_format: int
+
+
+class Leader(Gathering):
+    """The state machine of a server peer."""
+
+    def __init__(
+        self,
+        author: Author,
+        trusted: TrustedManifest,
+        plan: RunPlan,
+        settings: LeaderSettings,
+        resumed: Chain | None = None,
+    ) -> None:
+        """``resumed`` is the verified chain of a run to go on with; None begins a new one."""
+        super().__init__(author, trusted, resumed or Chain(trusted.manifest.federation), settings)
+        self.state = LeaderState.NEW
+        self._plan = plan
+        self._calls: deque[ServerCall] = deque()
+        self._held: list[Look] = []
+        self._waits: list[tuple[Wait, float | None]] = []
+        self._gate_open = False
+        self._gate_until: float | None = None
+        self._linger_until: float | None = None
+
+    # -- starting ---------------------------------------------------------------------------------------------------
+
+    def _started(self, event: Started, now: float) -> None:
+        self._addresses = event.addresses
+        self.state = LeaderState.PREPARING
+        self._emit(StartApp())
+        self._say_presence(Hello, now)
+
+    def _app_ready(self, event: AppReady, now: float) -> None:
+        if self.chain.head is None:
+            self._append(
+                self._run_body(event.environment, now),
+                [self._plan.seed_block, *self._manifest_as_blocks()],
+                self._opened,
+            )
+            return
+        self.state = LeaderState.LEADING
+        self._gate_until = now + self._settings.grace
+        self._report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
+        self._start_app(now)
+
+    def _run_body(self, environment: Environment, now: float) -> Run:
+        plan = self._plan
+        private = RunPrivate(
+            name=plan.name,
+            version=plan.version,
+            config=plan.config,
+            replay_format=plan.replay_format,
+            environment=environment,
+        )
+        empty, _ = pack([])
+        return Run(
+            by=self.author.member,
+            time=now,
+            private=private_bytes(private),
+            run=None,
+            prev=None,
+            height=0,
+            term=FIRST_TERM,
+            looks=empty,
+            empties=0,
+            manifest=self.manifest.cid,
+            app=plan.app,
+            seed=plan.seed_block.cid,
+        )
+
+    def _opened(self, now: float) -> None:
+        self._report(What.RUN_OPENED, run=str(self.chain.run), app=self._plan.name)
+        self._start_app(now)
+
+    def _start_app(self, now: float) -> None:
+        self._emit(Hand(Start(self.chain.run, SERVER_NODE, self._plan.seed, self._plan.config)))
+
+    # -- what has become possible -----------------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        while self.state is LeaderState.LEADING:
+            if self.chain.index_due:
+                self._append_index(now)
+            elif self.manifest.version > self.chain.manifest.version:
+                self._append_roster(now)
+            elif self._calls:
+                self._take_call(self._calls.popleft(), now)
+            elif not self._open_gate(now) and not self._finish_a_wait(now):
+                break
+        if self.state is LeaderState.ENDING:
+            self._stop_when_heard(now)
+
+    def _append_index(self, now: float) -> None:
+        fields, blocks = self._header(now)
+        self._append(Index(**fields, records=self.chain.recent), blocks, lambda _: None)
+
+    def _append_roster(self, now: float) -> None:
+        fields, blocks = self._header(now)
+        self._append(
+            Roster(**fields, manifest=self.manifest.cid), [*blocks, *self._manifest_as_blocks()], self._rostered
+        )
+
+    def _rostered(self, now: float) -> None:
+        self._mailbox.keep_if(lambda message, arrived: self._is_good(message, arrived) is None)
+        self._report(What.MANIFEST_IN_FORCE, version=self.chain.manifest.version, cid=str(self.chain.manifest.cid))
+
+    # -- what the app asks for --------------------------------------------------------------------------------------
+
+    def _app_called(self, event: AppCalled, now: float) -> None:
+        self._calls.append(event.call)
+
+    def _take_call(self, call: ServerCall, now: float) -> None:
+        match call:
+            case Look():
+                self._held.append(call)
+                if not self._gate_open:
+                    self._report(
+                        What.WAITING_FOR_CLIENTS, here=len(self._listed()), needed=max(1, self._settings.min_clients)
+                    )
+            case Push():
+                self._push(call, now)
+            case Pull():
+                if self._mailbox.nothing_for(call.messages, self.chain.manifest, now):
+                    self._seen.pulled_nothing()
+                    self._answer(Replies(call.call, ()), now)
+                else:
+                    self._collect(call, now)
+            case Wait() if self.chain.open.keys().isdisjoint(call.messages):
+                self._seen.pulled_nothing()
+                self._answer(Replies(call.call, ()), now)
+            case Wait():
+                self._waits.append((call, None if call.timeout is None else now + call.timeout))
+            case Finished():
+                self._close(call, now)
+
+    def _answer(self, answer: ServerAnswer, now: float) -> None:
+        self._emit(Hand(answer))
+
+    def _open_gate(self, now: float) -> bool:
+        """Answer the looks that are held, once there are enough clients; whether it did."""
+        if not self._held or not self._may_look(now):
+            return False
+        self._gate_open = True
+        nodes = self._listed()
+        for look in self._held:
+            self._seen.looked(nodes)
+            self._answer(Nodes(look.call, nodes), now)
+        self._held = []
+        return True
+
+    def _may_look(self, now: float) -> bool:
+        """The first look waits for ``min_clients``; a resumed run's for the clients of its last look, or the grace."""
+        if self._gate_open:
+            return True
+        if self._gate_until is not None:
+            return now >= self._gate_until or set(self.chain.last_look) <= set(self._listed())
+        return len(self._listed()) >= max(1, self._settings.min_clients)
+
+    def _push(self, call: Push, now: float) -> None:
+        clients = set(self.chain.manifest.nodes_of(Role.CLIENT))
+        strangers = sorted({message.node for message in call.messages} - clients)
+        if strangers:
+            self._answer(Refused(call.call, f"no client member of the federation has node id {strangers[0]}"), now)
+            return
+        recorded, ids = record_messages(self.chain, call.messages)
+        fields, blocks = self._header(now)
+        body = Dispatch(**fields, private=recorded.private, groups=recorded.listing)
+        self._append(body, [*blocks, *recorded.blocks], partial(self._pushed, Pushed(call.call, ids, now)))
+
+    def _pushed(self, answer: Pushed, now: float) -> None:
+        self._report(What.DISPATCHED, height=self.chain.height, messages=len(answer.messages))
+        self._answer(answer, now)
+
+    def _finish_a_wait(self, now: float) -> bool:
+        """Collect for the first wait that has all its replies, or whose time is up; whether there was one."""
+        for wait, until in self._waits:
+            if self._mailbox.complete(wait.messages, self.chain.manifest, now) or (until is not None and now >= until):
+                self._waits.remove((wait, until))
+                self._collect(wait, now)
+                return True
+        return False
+
+    def _collect(self, call: Pull | Wait, now: float) -> None:
+        got = self._mailbox.collect(call.messages, self.chain.manifest, now)
+        recorded = got.answers.record()
+        unanswered, more = pack(got.unanswered)
+        fields, blocks = self._header(now)
+        body = Collect(**fields, private=recorded.private, answers=recorded.listing, unanswered=unanswered)
+        then = partial(self._collected, Replies(call.call, got.handed))
+        self._append(body, [*blocks, *recorded.blocks, *more, *got.blocks], then)
+
+    def _collected(self, answer: Replies, now: float) -> None:
+        errors = sum(reply.code is not None for reply in answer.replies)
+        self._report(What.COLLECTED, height=self.chain.height, replies=len(answer.replies), errors=errors)
+        self._answer(answer, now)
+
+    def _close(self, call: Finished, now: float) -> None:
+        fields, blocks = self._header(now)
+        body = Close(
+            **fields,
+            private=private_bytes(ReasonPrivate(reason=call.error)),
+            outcome=Outcome.RAISED if call.error else Outcome.RETURNED,
+            model=call.model,
+        )
+        self._append(body, blocks, partial(self._closed, body.outcome))
+
+    def _closed(self, outcome: Outcome, now: float) -> None:
+        assert self.chain.head is not None
+        self.state = LeaderState.ENDING
+        self._linger_until = now + self._settings.linger
+        self._report(What.RUN_CLOSED, run=str(self.chain.run), head=str(self.chain.head), outcome=outcome.value)
+        self._emit(PinRun(self._await(lambda _: None, self._cannot_go_on), self.chain.head))
+
+    def _stop_when_heard(self, now: float) -> None:
+        assert self._linger_until is not None
+        assert self.chain.head is not None
+        if self._awaited and now < self._linger_until:
+            return
+        if now >= self._linger_until or self._presence.all_have(self.chain.head, self.chain.manifest):
+            self._stopping(Stopping(), now)
+            self._emit(Stop(""))
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def _due(self, event: Due, now: float) -> None:
+        for node in self._presence.fade(now):
+            member = self.manifest.member_by_node(node)
+            self._report(What.PEER_AWAY, name=self.manifest.name_of(member.id) if member else str(node))
+        if now >= self._next_beat:
+            self._say_presence(Beat, now)
+        if self._announcing and now >= self._retry.at:
+            self._announce_head(now)
+
+    def _moments(self) -> Iterable[float]:
+        if self.state in (LeaderState.NEW, LeaderState.STOPPED):
+            return
+        yield self._next_beat
+        if self._announcing:
+            yield self._retry.at
+        if (fading := self._presence.next_fading()) is not None:
+            yield fading
+        if self._linger_until is not None:
+            yield self._linger_until
+        if self.state is LeaderState.LEADING:
+            yield from self._moments_of_the_app()
+
+    def _moments_of_the_app(self) -> Iterable[float]:
+        """When `_settle` may have something to do. While a record is on its way it has not, whatever the time."""
+        if self._held and self._gate_until is not None and not self._gate_open:
+            yield self._gate_until
+        for wait, until in self._waits:
+            if until is not None:
+                yield until
+            yield from self._mailbox.deadlines(wait.messages)
+
+    def _say_presence(self, kind: type[Hello] | type[Beat], now: float) -> None:
+        self._next_beat = now + self._beat_interval
+        presence = kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
+        self._announce(topic_all(self.manifest.federation), presence)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _app_lost(self, event: AppLost, now: float) -> None:
+        self._report(What.APP_LOST, why=event.why)
+        self._cannot_go_on(f"the app process was lost: {event.why}", now)
+
+    def _stopping(self, event: Stopping, now: float) -> None:
+        self._announce(topic_all(self.manifest.federation), Bye())
+        self.state = LeaderState.STOPPED
+
+    def _cannot_go_on(self, why: str, now: float) -> None:
+        super()._cannot_go_on(why, now)
+        self.state = LeaderState.STOPPED
+
+
+_ALWAYS: Final[Mapping[type, str]] = {
+    Received: "_take_announcement",
+    Done: "_answered",
+    Fetched: "_answered",
+    Failed: "_answered",
+    Due: "_due",
+    ManifestChanged: "_manifest_changed",
+    Stopping: "_stopping",
+}
+
+Leader.TABLE = {
+    LeaderState.NEW: {Started: "_started"},
+    LeaderState.PREPARING: {**_ALWAYS, AppReady: "_app_ready", AppLost: "_app_lost"},
+    LeaderState.LEADING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
+    LeaderState.APPENDING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
+    LeaderState.ENDING: _ALWAYS,
+    LeaderState.STOPPED: {},
+}

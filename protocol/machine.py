@@ -1,0 +1,221 @@
+"""What both role state machines share: the table of transitions, effects and their answers, the manifest, announcing.
+
+In the style of h11 (``h11/_state.py``): which event may come in which state is data, not control flow. What our own
+shell may not ask for raises `IllegalEvent`; what comes from the network never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar, Final
+
+from crypto.keys import SigningKey
+from protocol.announcements import (
+    Announcement,
+    Beat,
+    Hello,
+    ManifestRef,
+    Said,
+    beat_interval,
+    sign_announcement,
+)
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks
+from protocol.effects import Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
+from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged
+from protocol.inbox import Inbox
+from protocol.manifest import Manifest, manifest_at
+
+FIRST_RETRY: Final = 0.25
+"""Seconds until something unacknowledged is announced again; each time twice as long."""
+
+SLOWEST_RETRY: Final = 10.0
+
+
+class IllegalEvent(Exception):
+    """The shell handed in an event that the machine's state does not allow: a bug of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who a machine acts for. ``first_counter`` is above every counter this member ever announced with."""
+
+    member: bytes
+    key: SigningKey
+    first_counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedManifest:
+    """A manifest and the blocks of all its versions, so that anybody can check it from version 1."""
+
+    manifest: Manifest
+    blocks: Mapping[CID, bytes] = field(repr=False)
+
+
+@dataclass(slots=True)
+class Retry:
+    """When to announce something again."""
+
+    at: float
+    delay: float = FIRST_RETRY
+
+    def back_off(self, now: float) -> None:
+        """It was announced now."""
+        self.at, self.delay = now + self.delay, min(self.delay * 2, SLOWEST_RETRY)
+
+
+class Machine:
+    """A role state machine: ``handle`` events, get effects."""
+
+    TABLE: ClassVar[Mapping[Enum, Mapping[type, str]]]
+    """For each state the events that may come and the method that takes each."""
+
+    state: Enum
+
+    def __init__(self, author: Author, trusted: TrustedManifest) -> None:
+        self.author = author
+        self.manifest = trusted.manifest
+        self.inbox = Inbox(trusted.manifest.federation)
+        self._manifest_blocks = dict(trusted.blocks)
+        self._counter = author.first_counter
+        self._addresses: tuple[str, ...] = ()
+        self._known_addresses: dict[bytes, tuple[str, ...]] = {}
+        self._manifest_wanted: CID | None = None
+        self._effects: list[Effect] = []
+        self._last_effect = 0
+        self._awaited: dict[int, tuple[Callable[..., None], Callable[[str, float], None]]] = {}
+        self._wake_at: float | None = None
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take ``event`` at ``now`` (seconds since 1970, never falling) and say what to do.
+
+        Raises:
+            IllegalEvent: where the state does not allow the event.
+        """
+        method = self.TABLE[self.state].get(type(event))
+        if method is None:
+            raise IllegalEvent(f"{type(event).__name__} in state {self.state.name}")
+        if isinstance(event, Due):
+            self._wake_at = None
+        getattr(self, method)(event, now)
+        self._settle(now)
+        self._set_alarm(now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    # -- for the roles to fill --------------------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        """Do what has become possible."""
+        raise NotImplementedError
+
+    def _moments(self) -> Iterable[float]:
+        """When something is due."""
+        raise NotImplementedError
+
+    def _said(self, announcement: Announcement, now: float) -> None:
+        """A member's announcement, accepted by the inbox."""
+        raise NotImplementedError
+
+    # -- effects and their answers ----------------------------------------------------------------------------------
+
+    def _emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def _await(self, done: Callable[..., None], failed: Callable[[str, float], None]) -> int:
+        """The id of an effect about to be emitted. ``done(now)`` (``done(blocks, now)`` for a fetched record) or
+        ``failed(why, now)`` is called when it is answered."""
+        self._last_effect += 1
+        self._awaited[self._last_effect] = (done, failed)
+        return self._last_effect
+
+    def _answered(self, event: Done | Fetched | Failed, now: float) -> None:
+        if event.effect not in self._awaited:
+            raise IllegalEvent(f"{type(event).__name__} for effect {event.effect}, which waits for no answer")
+        done, failed = self._awaited.pop(event.effect)
+        match event:
+            case Done():
+                done(now)
+            case Fetched():
+                done(event.blocks, now)
+            case Failed():
+                failed(event.why, now)
+
+    def _cannot_go_on(self, why: str, now: float) -> None:
+        """A durable step failed: nothing was announced of it, and the run stays open to be resumed."""
+        self._emit(Stop(why))
+
+    def _report(self, what: What, **fields: str | int | float | None) -> None:
+        self._emit(Report(what, fields))
+
+    def _set_alarm(self, now: float) -> None:
+        soonest = min(self._moments(), default=None)
+        if soonest is not None and (soonest != self._wake_at or soonest <= now):
+            self._emit(WakeAt(max(soonest, now)))
+            self._wake_at = soonest
+
+    # -- announcements ----------------------------------------------------------------------------------------------
+
+    @property
+    def _beat_interval(self) -> float:
+        return beat_interval(len(self.manifest.members))
+
+    def _announce(self, topic: str, body: Said, blocks: Iterable[Block] = ()) -> None:
+        announcement = Announcement(
+            federation=self.manifest.federation,
+            by=self.author.member,
+            counter=self._counter,
+            body=body,
+            addresses=self._addresses,
+            blocks=tuple(blocks),
+        )
+        self._counter += 1
+        self._emit(Publish(topic, sign_announcement(announcement, self.author.key)))
+
+    def _received(self, data: bytes, now: float) -> None:
+        announcement = self.inbox.accept(data, self.manifest, now)
+        if not isinstance(announcement, Announcement) or announcement.by == self.author.member:
+            return
+        if announcement.addresses and self._known_addresses.get(announcement.by) != announcement.addresses:
+            self._known_addresses[announcement.by] = announcement.addresses
+            self._emit(Connect(announcement.addresses))
+        if isinstance(announcement.body, Hello | Beat):
+            self._heard_of_manifest(announcement.body.manifest)
+        self._said(announcement, now)
+
+    # -- the manifest -----------------------------------------------------------------------------------------------
+
+    def _heard_of_manifest(self, newest: ManifestRef) -> None:
+        if newest.version <= self.manifest.version or self._manifest_wanted is not None:
+            return
+        self._manifest_wanted = newest.cid
+
+        def fetched(blocks: Mapping[CID, bytes], _now: float) -> None:
+            self._manifest_wanted = None
+            self._learn_manifest(newest.cid, blocks)
+
+        def failed(why: str, _now: float) -> None:
+            self._manifest_wanted = None
+            self._report(What.FETCH_FAILED, cid=str(newest.cid), why=why)
+
+        self._emit(FetchRecord(self._await(fetched, failed), newest.cid))
+
+    def _manifest_changed(self, event: ManifestChanged, now: float) -> None:
+        self._learn_manifest(event.cid, event.blocks)
+
+    def _learn_manifest(self, cid: CID, blocks: Mapping[CID, bytes]) -> None:
+        """Adopt a newer manifest that follows from ours; anything else is reported and left alone."""
+        source = MemoryBlocks(blocks, self._manifest_blocks)
+        try:
+            newer = manifest_at(cid, self.manifest.federation, source, self.manifest)
+        except BlockError as error:
+            self._report(What.FETCH_FAILED, cid=str(cid), why=str(error))
+            return
+        if newer.version <= self.manifest.version:
+            return
+        self._manifest_blocks.update(blocks)
+        self.manifest = newer
+        self._emit(KeepManifest(cid, dict(blocks)))
+        self._report(What.MANIFEST_IN_FORCE, version=newer.version, cid=str(cid))

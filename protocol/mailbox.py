@@ -1,0 +1,117 @@
+"""The leader's open messages: which have an answer, which have run out of time, what to hand to the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from protocol.app_calls import ErrorCode, Handed
+from protocol.blocks import Block
+from protocol.chain import OpenMessage
+from protocol.manifest import Manifest
+from protocol.recording import Answers
+from protocol.records import ReasonPrivate, Record, Reply, Role, read_private
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A reply that was judged good and whose content is here."""
+
+    record: Record
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What a pull or a wait gives: for the record, and for the app."""
+
+    answers: Answers
+    handed: tuple[Handed, ...]
+    blocks: tuple[Block, ...]
+    """The reply records taken."""
+    unanswered: tuple[bytes, ...]
+
+
+class Mailbox:
+    """Answers by message. ``open`` is the chain's own view of the open messages."""
+
+    def __init__(self, open: Mapping[bytes, OpenMessage], client_timeout: float) -> None:
+        self._open = open
+        self._client_timeout = client_timeout
+        self._arrived: dict[bytes, Arrived] = {}
+
+    def arrived(self, message: bytes, reply: Arrived) -> None:
+        """A good reply is here."""
+        self._arrived[message] = reply
+
+    def keep_if(self, good: Callable[[bytes, Arrived], bool]) -> None:
+        """Forget the replies that are no longer good, now that another manifest is in force."""
+        self._arrived = {id: reply for id, reply in self._arrived.items() if good(id, reply)}
+
+    def has(self, message: bytes) -> bool:
+        """Whether the reply to ``message`` is here."""
+        return message in self._arrived
+
+    def deadline(self, message: OpenMessage) -> float:
+        """When ``message`` is given up."""
+        return message.created + min(self._client_timeout, message.ttl)
+
+    def deadlines(self, asked: Iterable[bytes]) -> Iterable[float]:
+        """When the asked messages that have no answer yet are given up."""
+        return (self.deadline(self._open[id]) for id in asked if id in self._open and id not in self._arrived)
+
+    def complete(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> bool:
+        """Whether every asked message that is open has its answer or is given up."""
+        return all(
+            id in self._arrived or self._given_up(self._open[id], manifest, now) is not None
+            for id in asked
+            if id in self._open
+        )
+
+    def collect(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> Collection:
+        """Take the answers to the asked messages that are open, in the order the messages were sent."""
+        wanted = set(asked)
+        answers, handed, blocks, unanswered = Answers(), [], [], []
+        for id, message in self._open.items():
+            if id not in wanted:
+                continue
+            if (reply := self._arrived.pop(id, None)) is not None:
+                answers.took(reply.record.cid)
+                handed.append(_hand(reply.record))
+                blocks.append(reply.block)
+            elif (error := self._given_up(message, manifest, now)) is not None:
+                code, reason = error
+                answers.failed(id, code, reason, now)
+                handed.append(Handed(id, now, code=code, reason=reason))
+            else:
+                unanswered.append(id)
+        return Collection(answers, tuple(handed), tuple(blocks), tuple(unanswered))
+
+    def nothing_for(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> bool:
+        """Whether a pull of ``asked`` gives nothing now."""
+        return not any(
+            id in self._arrived or self._given_up(self._open[id], manifest, now) is not None
+            for id in asked
+            if id in self._open
+        )
+
+    def _given_up(self, message: OpenMessage, manifest: Manifest, now: float) -> tuple[int, str] | None:
+        """The Flower error code and the reason, None while the message may still be answered."""
+        member = manifest.member_by_node(message.node)
+        if member is None or Role.CLIENT not in member.roles:
+            return ErrorCode.NODE_UNAVAILABLE, "its client is no longer a member of the federation"
+        if now < self.deadline(message):
+            return None
+        if message.ttl <= self._client_timeout:
+            return (
+                ErrorCode.MESSAGE_UNAVAILABLE,
+                f"the message's time to live of {message.ttl:g} s ended without a reply",
+            )
+        return ErrorCode.NODE_UNAVAILABLE, f"no reply within the client time-out of {self._client_timeout:g} s"
+
+
+def _hand(record: Record) -> Handed:
+    reply = record.body
+    assert isinstance(reply, Reply)
+    private = read_private(reply, ReasonPrivate) if reply.private else None
+    return Handed(reply.message, reply.created, reply.content, reply.code, private.reason if private else "")

@@ -1,0 +1,71 @@
+"""Which clients a leader counts as here: what Flower's ``get_node_ids`` answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.announcements import PeerState
+from protocol.blocks import CID
+from protocol.manifest import Manifest, node_id
+from protocol.records import Role
+
+AWAY_AFTER: Final = 15.0
+"""Seconds of silence after which a client is no longer listed; several lost beats are no reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The newest that was heard of a client."""
+
+    at: float
+    state: PeerState
+    head: CID | None
+    note: str
+
+
+class Presence:
+    """The clients heard of, by node id."""
+
+    def __init__(self, away_after: float) -> None:
+        self._away_after = away_after
+        self._seen: dict[int, Sighting] = {}
+
+    def heard(self, member: bytes, sighting: Sighting) -> bool:
+        """Note a sighting; whether the client was not listed before it and is now."""
+        node = node_id(member)
+        before = node in self._seen and self._seen[node].state is not PeerState.REFUSED
+        self._seen[node] = sighting
+        return not before and sighting.state is not PeerState.REFUSED
+
+    def still_here(self, member: bytes, now: float) -> None:
+        """A client gave a sign of life that says nothing of its state."""
+        node = node_id(member)
+        if node in self._seen:
+            old = self._seen[node]
+            self._seen[node] = Sighting(now, old.state, old.head, old.note)
+
+    def left(self, member: bytes) -> bool:
+        """A client said goodbye; whether it was listed."""
+        return self._seen.pop(node_id(member), None) is not None
+
+    def fade(self, now: float) -> tuple[int, ...]:
+        """Forget the clients that have been silent for too long; their nodes."""
+        gone = tuple(node for node, sighting in self._seen.items() if now >= sighting.at + self._away_after)
+        for node in gone:
+            del self._seen[node]
+        return gone
+
+    def listed(self, manifest: Manifest) -> tuple[int, ...]:
+        """The nodes that take part, in rising order: client members here that have not refused the run."""
+        clients = set(manifest.nodes_of(Role.CLIENT))
+        here = (node for node, sighting in self._seen.items() if sighting.state is not PeerState.REFUSED)
+        return tuple(sorted(clients.intersection(here)))
+
+    def all_have(self, head: CID, manifest: Manifest) -> bool:
+        """Whether every listed client has verified ``head``."""
+        return all(self._seen[node].head == head for node in self.listed(manifest))
+
+    def next_fading(self) -> float | None:
+        """When the next client fades, if it stays silent."""
+        return min((sighting.at + self._away_after for sighting in self._seen.values()), default=None)

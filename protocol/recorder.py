@@ -1,0 +1,102 @@
+"""How a leader's record gets into the chain: built, checked by our own rules, stored, made the head, announced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from functools import partial
+from typing import Any
+
+from protocol.announcements import Head, Position, topic_all
+from protocol.blocks import Block, MemoryBlocks, checked_block
+from protocol.chain import Chain
+from protocol.effects import Store, WriteHead
+from protocol.machine import FIRST_RETRY, Author, Machine, Retry, TrustedManifest
+from protocol.recording import Seen
+from protocol.records import Chained, parse_record, sign_record
+
+
+class LeaderState(Enum):
+    """Where a leader is."""
+
+    NEW = auto()
+    PREPARING = auto()
+    """Waiting for the app process to have its imports."""
+    LEADING = auto()
+    APPENDING = auto()
+    """A record is on its way to disk; nothing else is decided meanwhile."""
+    ENDING = auto()
+    """The run is closed; the clients are hearing of it."""
+    STOPPED = auto()
+
+
+class Recorder(Machine):
+    """A machine that appends to a chain, one record at a time."""
+
+    state: LeaderState
+
+    def __init__(self, author: Author, trusted: TrustedManifest, chain: Chain) -> None:
+        super().__init__(author, trusted)
+        self.chain = chain
+        self._seen = Seen()
+        self._durable: Position | None = None
+        """The newest head that is on disk; the only one that is ever announced."""
+        self._head_blocks: tuple[Block, ...] = ()
+        self._retry = Retry(0.0)
+        self._announced_at = 0.0
+        if chain.head is not None:
+            self._durable = Position(chain.run, chain.head, chain.height, chain.term)
+
+    def _header(self, now: float) -> tuple[dict[str, Any], list[Block]]:
+        """The fields that every record but the first shares, and the blocks of what the app saw."""
+        looks, empties, blocks = self._seen.take()
+        chain = self.chain
+        fields = {
+            "by": self.author.member, "time": now, "run": chain.run, "prev": chain.head, "height": chain.height + 1,
+            "term": chain.term, "looks": looks, "empties": empties,
+        }  # fmt: skip
+        return fields, blocks
+
+    def _append(self, body: Chained, blocks: Sequence[Block], then: Callable[[float], None]) -> None:
+        """Append ``body``, stored with ``blocks``; ``then(now)`` runs when it is on disk and announced."""
+        record = sign_record(body, [self.author.key])
+        own = (record, *blocks)
+        source = MemoryBlocks({block.cid: block.data for block in own}, self._manifest_blocks)
+        self.chain.append(parse_record(record), source)
+        self.state = LeaderState.APPENDING
+        self._emit(Store(self._await(partial(self._stored, own, then), self._cannot_go_on), own, own=True))
+
+    def _stored(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
+        chain = self.chain
+        assert chain.head is not None
+        written = self._await(partial(self._head_written, own, then), self._cannot_go_on)
+        self._emit(WriteHead(written, chain.run, chain.head, chain.height, chain.term, chain.closed))
+
+    def _head_written(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
+        chain = self.chain
+        assert chain.head is not None
+        self.state = LeaderState.LEADING
+        self._durable = Position(chain.run, chain.head, chain.height, chain.term)
+        self._head_blocks = own
+        self._retry = Retry(now)
+        self._announce_head(now)
+        then(now)
+
+    def _announce_head(self, now: float) -> None:
+        if self._durable is not None:
+            self._announced_at = now
+            self._retry.back_off(now)
+            self._announce(topic_all(self.manifest.federation), Head(self._durable), self._head_blocks)
+
+    def _remind(self, now: float) -> None:
+        """Announce the head again to somebody who shows not to know it, but not for each one."""
+        if now >= self._announced_at + FIRST_RETRY:
+            self._announce_head(now)
+
+    @property
+    def _announcing(self) -> bool:
+        """Whether somebody may not know the head yet: a message is open, or the run is closed."""
+        return self._durable is not None and (bool(self.chain.open) or self.chain.closed)
+
+    def _manifest_as_blocks(self) -> list[Block]:
+        return [checked_block(cid, data) for cid, data in self._manifest_blocks.items()]
