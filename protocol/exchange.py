@@ -127,9 +127,7 @@ def opened_messages(
                     f"message {key.hex()} is not number {ordinal} to node {node} with its content"
                 )
             sent[node] += 1
-            opened[key] = OpenMessage(
-                key, node, record.cid, group.content, kind, flower_group, group.ttl, body.time
-            )
+            opened[key] = OpenMessage(key, node, record.cid, group.content, kind, flower_group, group.ttl, body.time)
     if not opened:
         raise rules.DispatchEmpty("no message")
     return opened

@@ -110,9 +110,7 @@ class Settings:
         names = [name for name, _ in given]
         known = {setting.name for setting in fields(cls)}
         if names != sorted(set(names)) or not known.issuperset(names) or any(value < 1 for _, value in given):
-            raise ManifestError(
-                ManifestRule.SETTINGS, f"not settings of this version in order: {given!r:.200}"
-            )
+            raise ManifestError(ManifestRule.SETTINGS, f"not settings of this version in order: {given!r:.200}")
         return cls(**dict(given))
 
     def pairs(self) -> tuple[tuple[str, int], ...]:
@@ -168,9 +166,7 @@ def first_manifest(record: Record, source: BlockSource) -> Manifest:
     """
     body = _federation(record)
     if body.version != 1 or body.prev is not None:
-        raise ManifestError(
-            ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first"
-        )
+        raise ManifestError(ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first")
     _check_signers(record, body)
     return _parse(record, body, record.cid, frozenset(), source)
 
@@ -198,18 +194,14 @@ def manifest_at(cid: CID, federation: CID, source: BlockSource, known: Manifest 
         protocol.blocks.BlockError: where a block is malformed; MissingBlock where ``source`` lacks one.
     """
     if known is not None and known.federation != federation:
-        raise ManifestError(
-            ManifestRule.FEDERATION, f"{known.cid} is of another federation than {federation}"
-        )
+        raise ManifestError(ManifestRule.FEDERATION, f"{known.cid} is of another federation than {federation}")
     base = known.version if known else 0
     later: list[CID] = []
     link: CID | None = cid
     while link is not None and (known is None or link != known.cid):
         body = _federation(_read(link, source))
         if body.version <= base or len(later) == MAX_VERSIONS:
-            raise ManifestError(
-                ManifestRule.FEDERATION, f"{cid} does not follow from {known.cid if known else base}"
-            )
+            raise ManifestError(ManifestRule.FEDERATION, f"{cid} does not follow from {known.cid if known else base}")
         later.append(link)
         link = body.prev
     reached = later[-1] == federation if known is None else link is not None
@@ -293,9 +285,7 @@ def _members(body: Federation, before: frozenset[bytes], source: BlockSource) ->
     last = b""
     for member in typed_items(body.members, Member, source):
         if member.id <= last or len(members) == MAX_MEMBERS:
-            raise ManifestError(
-                ManifestRule.MEMBERS, f"members are not at most {MAX_MEMBERS} in rising order of id"
-            )
+            raise ManifestError(ManifestRule.MEMBERS, f"members are not at most {MAX_MEMBERS} in rising order of id")
         _check_member(member, before)
         members[last := member.id] = member
     keys = {member.signing for member in members.values()}
@@ -313,9 +303,7 @@ def _check_member(member: Member, before: frozenset[bytes]) -> None:
     if member.signing != member.id and member.id not in before:
         raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} is new and its id is not its signing key")
     if not member.encryption.suite or not 0 < len(member.encryption.key) <= MAX_ENCRYPTION_KEY:
-        raise ManifestError(
-            ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length"
-        )
+        raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length")
 
 
 def _private(record: Record, members: Mapping[bytes, Member]) -> tuple[str, dict[bytes, str], Settings]:
@@ -330,9 +318,7 @@ def _private(record: Record, members: Mapping[bytes, Member]) -> tuple[str, dict
         raise ManifestError(ManifestRule.NAMES, "names are not in rising order of id, one for a member")
     names = [name for _, name in private.names]
     if len(set(names)) != len(names) or not all(map(is_name, [private.name, *names])):
-        raise ManifestError(
-            ManifestRule.NAMES, f"names are printable, up to {MAX_NAME} characters, no two alike"
-        )
+        raise ManifestError(ManifestRule.NAMES, f"names are printable, up to {MAX_NAME} characters, no two alike")
     return private.name, dict(private.names), Settings.parse(private.settings)
 
 

@@ -452,9 +452,7 @@ def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterato
 def answers(collect: Collect, source: BlockSource) -> Iterator[TakenReply | GridError]:
     """The answers of a collect, in order; errors as `typed_items`."""
     for item in collect.answers.items(source):
-        kind: type[TakenReply | GridError] = (
-            TakenReply if isinstance(item, dict) and "reply" in item else GridError
-        )
+        kind: type[TakenReply | GridError] = TakenReply if isinstance(item, dict) and "reply" in item else GridError
         try:
             yield from_plain(item, kind)
         except ShapeError as error:

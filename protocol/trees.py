@@ -118,9 +118,7 @@ def pack(items: Iterable[Any]) -> tuple[Listing, list[Block]]:
 def _root(data: bytes) -> tuple[int, list[CID]]:
     value = decode_cbor(data)
     match value:
-        case {"count": int(count), "leaves": list(leaves)} if (
-            len(value) == 2 and 0 < len(leaves) <= MAX_LEAVES
-        ):
+        case {"count": int(count), "leaves": list(leaves)} if len(value) == 2 and 0 < len(leaves) <= MAX_LEAVES:
             if all(isinstance(leaf, CID) and not leaf.is_raw for leaf in leaves):
                 return count, leaves
     raise ListingError("the root of a listing is not {count, leaves}")
