@@ -1,0 +1,87 @@
+"""What an app's ``pyproject.toml`` says, and the configs of runs and nodes, read with Flower's own readers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.app_calls import RunConfig
+from strategy.flower_compat import FlatConfig, config_overrides, parsed_pairs, project_config, run_config
+
+
+class AppError(Exception):
+    """A folder that is no Flower app, or a config that does not fit it. The message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """A Flower app, as its ``pyproject.toml`` describes it."""
+
+    name: str
+    version: str
+    server: str
+    """Where its ServerApp is: ``module:attribute``."""
+    client: str
+    """Where its ClientApp is: ``module:attribute``."""
+    run_config: RunConfig
+    """The settings it has, with their defaults, nested ones as ``a.b``."""
+
+
+def read_app(app_dir: Path) -> AppConfig:
+    """The app in a folder.
+
+    Raises:
+        AppError: where its ``pyproject.toml`` is absent, or lacks what Flower requires.
+    """
+    try:
+        config = project_config(app_dir)
+        defaults = run_config(config)
+    except ValueError as error:  # a TOML error is one
+        raise AppError(f"{app_dir} is not a Flower app: {error}") from error
+    components = config["tool"]["flwr"]["app"]["components"]
+    missing = [name for name in ("serverapp", "clientapp") if not isinstance(components.get(name), str)]
+    if missing:
+        raise AppError(f"{app_dir} is not a Flower app: [tool.flwr.app.components] names no {missing[0]}")
+    return AppConfig(
+        name=str(config["project"]["name"]),
+        version=str(config["project"]["version"]),
+        server=components["serverapp"],
+        client=components["clientapp"],
+        run_config=_pairs(defaults),
+    )
+
+
+def fuse_run_config(app: AppConfig, overrides: str) -> RunConfig:
+    """The app's run config with overrides such as ``lr=0.1 name="x"`` (or a TOML file's) put over its defaults.
+
+    A value keeps the type it is written in, as with Flower: ``lr=1`` is an integer whatever the default is.
+
+    Raises:
+        AppError: where they cannot be read, or name a setting the app does not have.
+    """
+    try:
+        return _pairs(config_overrides(dict(app.run_config), overrides))
+    except ValueError as error:
+        raise AppError(f"--run-config {overrides!r}: {error}") from error
+
+
+def parse_node_config(text: str) -> RunConfig:
+    """A node config such as ``partition-id=0 num-partitions=3``.
+
+    Raises:
+        AppError: where it cannot be read.
+    """
+    try:
+        return _pairs(parsed_pairs(text))
+    except ValueError as error:
+        raise AppError(f"--node-config {text!r}: {error}") from error
+
+
+def _pairs(config: FlatConfig) -> RunConfig:
+    for key, value in config.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise AppError(f"the setting {key} is {value}: a run record holds finite numbers only")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise AppError(f"the setting {key} is {value}: a run record holds integers of 64 bits only")
+    return tuple(config.items())

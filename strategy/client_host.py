@@ -1,0 +1,169 @@
+"""Running a ClientApp in the app process (design sections 9 and 12)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from flwr.app import Context, Message, Metadata, RecordDict
+from flwr.clientapp import ClientApp
+
+from protocol.app_calls import Answered, ErrorCode, Start, Task
+from protocol.blocks import CID
+from protocol.content import ContentError
+from strategy.app_config import read_app
+from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.flower_compat import (
+    SUPERLINK_NODE_ID,
+    load_app,
+    log,
+    received_message,
+    run_number,
+    take_identity,
+    timestamp,
+)
+from strategy.hosting import GuardedStore, describe, out_of_sight, working_in
+from strategy.seeds import seed_generators
+
+
+def serve_client_app(
+    app_dir: Path,
+    start: Start,
+    store: ContentStore,
+    tasks: Iterable[Task],
+    scratch: Path,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Iterator[Answered]:
+    """Answer each task with the ClientApp of an app's folder, in order, until ``tasks`` ends. `prepare` comes first.
+
+    Contents and states are stored before the answer that names them is given. An app that cannot be imported answers
+    every task with Flower's error for that.
+
+    Raises:
+        RunStopped: where the engine is gone.
+    """
+    with out_of_sight(), working_in(scratch):
+        host = ClientHost(app_dir, start, store, limits)
+        for task in tasks:
+            yield host.answer(task)
+
+
+class _AnswerError(Exception):
+    """An answer that is an error: Flower's ``code``, and the reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class ClientHost:
+    """One ClientApp, imported before the first task."""
+
+    def __init__(self, app_dir: Path, start: Start, store: ContentStore, limits: Limits) -> None:
+        self._app_dir = app_dir
+        self._start = start
+        self._number = run_number(start.run)
+        self._store = GuardedStore(store)
+        self._writer = ContentWriter(self._store)
+        self._limits = limits
+        take_identity(self._number, start.node)
+        seed_generators(start.seed)
+        self._app = self._import()
+
+    def answer(self, task: Task) -> Answered:
+        """The answer to one task; contents are stored by then. Raises RunStopped where the engine is gone."""
+        # after the import, which may draw: a message that is the first after a restart has the same numbers
+        seed_generators(hashlib.sha256(self._start.seed + task.message).digest())
+        state = task.state
+        try:
+            message, context = self._message(task), self._context(task)
+            try:
+                reply = self._run(message, context)
+            finally:  # as Flower, which keeps what an app did to its state before it raised
+                self._store.check()
+                state = self._write(context.state)
+            if reply.has_error():
+                raise _AnswerError(reply.error.code, reply.error.reason or "")
+            content, created = self._write(reply.content), _time(reply)
+        except _AnswerError as error:
+            return Answered(task.message, timestamp(), state=state, code=error.code, reason=_text(error.reason))
+        return Answered(task.message, created, content=content, state=state)
+
+    def _run(self, message: Message, context: Context) -> Message:
+        if isinstance(self._app, _AnswerError):
+            raise _AnswerError(self._app.code, self._app.reason)
+        try:
+            reply: object = self._app(message, context)
+        except (Exception, SystemExit) as raised:
+            log(logging.ERROR, "The ClientApp raised an exception", exc_info=raised)
+            raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(raised)) from raised
+        if not isinstance(reply, Message) or not (reply.has_content() or reply.has_error()):
+            raise _AnswerError(
+                ErrorCode.CLIENT_APP_RAISED_EXCEPTION,
+                f"the ClientApp returned a {type(reply).__name__}, not a message with content",
+            )
+        return reply
+
+    def _import(self) -> ClientApp | _AnswerError:
+        try:
+            reference = read_app(self._app_dir).client
+            app = load_app(reference, ImportError, self._app_dir)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever importing the app raises is its own
+            log(logging.ERROR, "The ClientApp could not be loaded", exc_info=raised)
+            return _AnswerError(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, describe(raised))
+        if isinstance(app, ClientApp):
+            return app
+        return _AnswerError(
+            ErrorCode.LOAD_CLIENT_APP_EXCEPTION, f"{reference} is a {type(app).__name__}, not a ClientApp"
+        )
+
+    def _message(self, task: Task) -> Message:
+        metadata = Metadata(
+            run_id=self._number,
+            message_id=task.message.hex(),
+            src_node_id=SUPERLINK_NODE_ID,
+            dst_node_id=self._start.node,
+            reply_to_message_id="",
+            group_id=task.group,
+            created_at=task.created,
+            ttl=task.ttl,
+            message_type=task.type,
+            src_task_id=1,
+        )
+        return received_message(metadata, self._read(task.content))
+
+    def _context(self, task: Task) -> Context:
+        return Context(
+            run_id=self._number,
+            node_id=self._start.node,
+            node_config=dict(self._start.node_config),
+            state=RecordDict() if task.state is None else self._read(task.state),
+            run_config=dict(self._start.run_config),
+        )
+
+    def _read(self, root: CID) -> RecordDict:
+        try:
+            return decode(root, self._store.open(root), self._limits)
+        except ContentError as error:
+            raise _AnswerError(ErrorCode.MESSAGE_UNAVAILABLE, f"cannot be read: {error}") from error
+
+    def _write(self, records: RecordDict) -> CID:
+        try:
+            return self._writer.write(records)
+        except TypeError as error:
+            raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(error)) from error
+
+
+def _time(reply: Message) -> float:
+    created = float(reply.metadata.created_at)
+    if not math.isfinite(created):
+        raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"the reply was created at {created}")
+    return created
+
+
+def _text(reason: str) -> str:
+    return reason.encode("utf-8", "replace").decode()

@@ -1,0 +1,208 @@
+"""Every name of Flower 1.41 that its public API does not promise, in one place (design section 9).
+
+The rest of ``strategy`` imports from ``flwr.app``, ``flwr.serverapp``, ``flwr.clientapp`` and here. A Flower release
+that moves one of these names fails in ``tests/strategy/test_flower_compat.py``, which says which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from flwr.app import ArrayRecord, Context, Error, Message, Metadata, RecordDict
+from flwr.app.message import make_message
+from flwr.common.config import flatten_dict, fuse_dicts, get_project_config, parse_config_args
+from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.common.typing import Code
+from flwr.compat.common import recorddict_compat
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.server import server as legacy_server
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.compat import app as legacy_app
+from flwr.server.compat import app_utils as legacy_app_utils
+from flwr.server.compat.grid_client_proxy import GridClientProxy
+from flwr.server.workflow import DefaultWorkflow
+from flwr.server.workflow.constant import MAIN_PARAMS_RECORD
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+from flwr.supercore import log
+from flwr.supercore.date import now
+from flwr.supercore.object_ref import load_app
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from protocol.blocks import CID
+
+__all__ = [
+    "SUPERLINK_NODE_ID",
+    "ClientManager",
+    "ClientProxy",
+    "Code",
+    "GridClientProxy",
+    "NodeInfo",
+    "Run",
+    "config_overrides",
+    "final_model_hooks",
+    "load_app",
+    "log",
+    "parsed_pairs",
+    "project_config",
+    "received_message",
+    "recorddict_compat",
+    "replace_legacy_machinery",
+    "run_config",
+    "run_number",
+    "server_run",
+    "set_message_id",
+    "take_identity",
+    "timestamp",
+]
+
+FlatConfig = dict[str, bool | int | float | str]
+_PAIR: Final = re.compile(r"(\S+?)=(\'[^\']*\'|\"[^\"]*\"|\S+)")
+"""As in ``flwr.common.config.parse_config_args``."""
+
+Exchange = Callable[..., tuple[list[Any], list[Any]]]
+
+
+# -- messages ------------------------------------------------------------------------------------------------------
+
+
+def run_number(run: CID) -> int:
+    """Flower's integer run id for the run of that run record."""
+    return int.from_bytes(run.digest[:8], "big") & (2**63 - 1)
+
+
+def server_run(number: int) -> Run:
+    """What a Grid says of its run; Flower's other fields are about its SuperLink."""
+    return Run.create_empty(number)
+
+
+def timestamp() -> float:
+    """The time as Flower writes it into a reply's metadata."""
+    return now().timestamp()
+
+
+def take_identity(run: int, node: int) -> None:
+    """Who this process is: ``Message(...)`` reads it when the app makes one."""
+    TaskIdentity.task_id = 1
+    TaskIdentity.run_id = run
+    TaskIdentity.node_id = node
+
+
+def set_message_id(message: Message, message_id: str) -> None:
+    """Give a message its id, as Flower's own Grid does on pushing it."""
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+def received_message(metadata: Metadata, content: RecordDict | Error) -> Message:
+    """A message as it arrives, with its metadata."""
+    if isinstance(content, Error):
+        return make_message(metadata=metadata, error=content)
+    return make_message(metadata=metadata, content=content)
+
+
+# -- apps and their configs ----------------------------------------------------------------------------------------
+
+
+def project_config(app_dir: Path) -> dict[str, Any]:
+    """An app's ``pyproject.toml``, with the fields that Flower requires.
+
+    Raises:
+        ValueError: where there is none, or it lacks one; the message says which.
+    """
+    try:
+        return get_project_config(app_dir)
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def run_config(config: dict[str, Any]) -> FlatConfig:
+    """The default run config in an app's ``pyproject.toml``, flat."""
+    return flatten_dict(config["tool"]["flwr"]["app"].get("config", {}))
+
+
+def config_overrides(defaults: FlatConfig, text: str) -> FlatConfig:
+    """``defaults`` with the ``key=value`` pairs of ``text`` (or of the TOML file that it names) put over them.
+
+    Raises:
+        ValueError: where it cannot be read, or names a key that the app does not have.
+    """
+    overrides = parsed_pairs(text)
+    unknown = [key for key in overrides if key not in defaults]
+    if unknown:
+        raise ValueError(f"the app has no setting {unknown[0]!r}; it has {', '.join(sorted(defaults)) or 'none'}")
+    return fuse_dicts(defaults, overrides)
+
+
+def parsed_pairs(text: str) -> FlatConfig:
+    """The ``key=value`` pairs of ``text``, or of the TOML file that it names.
+
+    Raises:
+        ValueError: where it cannot be read.
+    """
+    unread = _PAIR.sub("", text).strip()
+    if unread and not text.endswith(".toml"):  # Flower passes over what it does not understand
+        raise ValueError(f"{unread!r} is not of the form key=value")
+    try:
+        pairs: FlatConfig = parse_config_args([text])
+    except click.ClickException as error:
+        raise ValueError(error.message) from error
+    except OSError as error:
+        raise ValueError(str(error)) from error
+    return pairs
+
+
+# -- the older server_fn machinery ---------------------------------------------------------------------------------
+
+
+def replace_legacy_machinery(
+    update_client_manager: Callable[..., None], fit_clients: Exchange, evaluate_clients: Exchange
+) -> None:
+    """Put these in the place of Flower's own; Flower looks all three up when it calls them."""
+    legacy_app_utils._update_client_manager = update_client_manager
+    legacy_server.fit_clients = fit_clients
+    legacy_server.evaluate_clients = evaluate_clients
+
+
+@contextmanager
+def final_model_hooks(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
+    """Call ``report`` with the final model, wherever Flower's three ways to run a training loop leave it.
+
+    It need not go through the Grid: after a last round without an evaluation, nothing sends it.
+    """
+    start, workflow = Strategy.start, DefaultWorkflow.__call__
+    run_fl = legacy_app.run_fl  # type: ignore[attr-defined]  # its global, which it calls
+
+    @wraps(start)
+    def reporting_start(self: Strategy, *args: Any, **kwargs: Any) -> Result:
+        result = start(self, *args, **kwargs)
+        report(result.arrays)
+        return result
+
+    @wraps(run_fl)
+    def reporting_run_fl(server: legacy_server.Server, config: Any) -> Any:
+        history = run_fl(server, config)
+        report(recorddict_compat.parameters_to_arrayrecord(server.parameters, keep_input=True))
+        return history
+
+    @wraps(workflow)
+    def reporting_workflow(self: DefaultWorkflow, grid: Grid, context: Context) -> None:
+        workflow(self, grid, context)
+        report(context.state.array_records[MAIN_PARAMS_RECORD])
+
+    Strategy.start = reporting_start  # type: ignore[method-assign]
+    legacy_app.run_fl = reporting_run_fl  # type: ignore[attr-defined]  # as above
+    DefaultWorkflow.__call__ = reporting_workflow  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Strategy.start = start  # type: ignore[method-assign]
+        legacy_app.run_fl = run_fl  # type: ignore[attr-defined]  # as above
+        DefaultWorkflow.__call__ = workflow  # type: ignore[method-assign]

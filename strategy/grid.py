@@ -1,0 +1,262 @@
+"""Flower's `Grid` over a Pollen run: everything a ServerApp sees of the world goes through here.
+
+The Grid encodes and decodes; where the answers come from is an `Answers`. `LiveAnswers` asks the peer. A script of
+recorded answers has the same four methods, and stands in front of it (design section 9).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from flwr.app import Error, Message, Metadata, RecordDict
+from flwr.serverapp import Grid
+
+from protocol.app_calls import (
+    ErrorCode,
+    Handed,
+    Look,
+    Nodes,
+    Outgoing,
+    Pull,
+    Push,
+    Pushed,
+    Replies,
+    ServerAnswer,
+    ServerCall,
+    Wait,
+)
+from protocol.blocks import CID
+from protocol.content import ContentError
+from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.flower_compat import SUPERLINK_NODE_ID, NodeInfo, Run, received_message, set_message_id
+
+T = TypeVar("T")
+
+
+class ServerPipe(Protocol):
+    """The app process's end of the pipe to its peer."""
+
+    def ask(self, call: ServerCall) -> ServerAnswer:
+        """Send ``call`` and wait for the answer with the same number. Safe to call from several threads.
+
+        Raises:
+            RunStopped: where the peer ends the run, and no answer will come.
+        """
+
+
+class RunStopped(BaseException):
+    """The run stops here without being finished: the peer or its engine is gone. It can be resumed.
+
+    Not an `Exception`, so that an app that goes on after any error does not go on after this one.
+    """
+
+
+class Answers(Protocol):
+    """Where the Grid's answers come from. Each method may be called from several threads."""
+
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes there are now, in rising order."""
+
+    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
+        """Send messages, at least one; their ids and the time of the dispatch."""
+
+    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
+        """The replies that are here now, in the order of the messages."""
+
+    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
+        """All the replies, or those that are here after ``timeout`` seconds, in the order of the messages."""
+
+
+class LiveAnswers:
+    """The peer's answers, now."""
+
+    def __init__(self, pipe: ServerPipe) -> None:
+        self._pipe = pipe
+        self._calls = itertools.count(1)  # next() on it is atomic
+
+    def nodes(self) -> tuple[int, ...]:
+        return self._ask(Look(next(self._calls)), Nodes).nodes
+
+    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
+        return self._ask(Push(next(self._calls), messages), Pushed)
+
+    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
+        return self._ask(Pull(next(self._calls), messages), Replies).replies
+
+    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
+        return self._ask(Wait(next(self._calls), messages, timeout), Replies).replies
+
+    def _ask(self, call: ServerCall, kind: type[T]) -> T:
+        answer = self._pipe.ask(call)
+        if not isinstance(answer, kind):
+            raise RunStopped(f"the peer answered a {type(call).__name__} with a {type(answer).__name__}")
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What a reply's metadata repeats of the message it answers."""
+
+    node: int
+    type: str
+    group: str
+    expires: float
+
+
+class PollenGrid(Grid):
+    """The Grid of one run. Its methods may be called from several threads."""
+
+    def __init__(self, run: Run, answers: Answers, store: ContentStore, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._run = run
+        self._answers = answers
+        self._store = store
+        self._writer = ContentWriter(store)
+        self._limits = limits
+        self._open: dict[bytes, _Sent] = {}
+        self._lock = threading.Lock()
+
+    def set_run(self, run: Run) -> None:
+        """Set the run; Flower's own Grid refuses anything else too."""
+        if not isinstance(run, Run):
+            raise TypeError(f"`run` must be an instance of Run, got {type(run).__name__}")
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """A copy of the run's details."""
+        return Run(**vars(self._run))
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """A new message; Flower's older way to write ``Message(...)``."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> list[int]:
+        """The nodes there are now, in rising order."""
+        return list(self._answers.nodes())
+
+    def get_nodes(self) -> list[NodeInfo]:
+        """The nodes there are now, in rising order."""
+        return [NodeInfo(node_id=node) for node in self.get_node_ids()]
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages; the id of each.
+
+        Raises:
+            ValueError: where one has no content, or metadata that cannot be sent.
+        """
+        messages = list(messages)
+        if not messages:
+            return []
+        pushed = self._answers.push(self._outgoing(messages))
+        with self._lock:
+            for message, message_id in zip(messages, pushed.messages, strict=True):
+                metadata = message.metadata
+                set_message_id(message, message_id.hex())
+                metadata.created_at = pushed.created
+                expires = pushed.created + metadata.ttl
+                self._open[message_id] = _Sent(metadata.dst_node_id, metadata.message_type, metadata.group_id, expires)
+        return [message_id.hex() for message_id in pushed.messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The replies that are here now and were not handed out before, in the order of the messages."""
+        asked = self._still_open(message_ids)
+        return self._receive(self._answers.pull(asked)) if asked else []
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
+        """Send messages and wait for the replies, ``timeout`` seconds at most; in the order of the messages."""
+        asked = self._still_open(self.push_messages(messages))
+        if not asked:
+            return []
+        return self._receive(self._answers.wait(asked, None if timeout is None else float(timeout)))
+
+    def _outgoing(self, messages: Sequence[Message]) -> tuple[Outgoing, ...]:
+        for message in messages:
+            _check(message)
+        # By identity, and within one push only: between two the app may have changed the same object.
+        contents: dict[int, CID] = {}
+        for message in messages:
+            if id(message.content) not in contents:
+                contents[id(message.content)] = self._writer.write(message.content)
+        return tuple(
+            Outgoing(
+                contents[id(message.content)],
+                message.metadata.message_type,
+                message.metadata.group_id,
+                _plain_number(message.metadata.ttl),
+                message.metadata.dst_node_id,
+            )
+            for message in messages
+        )
+
+    def _still_open(self, message_ids: Iterable[str]) -> tuple[bytes, ...]:
+        # sets are what Flower's own Grid passes here: their order must not reach the chain
+        wanted = {bytes.fromhex(message_id) for message_id in message_ids}
+        with self._lock:
+            return tuple(message_id for message_id in self._open if message_id in wanted)
+
+    def _receive(self, replies: Sequence[Handed]) -> list[Message]:
+        received = []
+        for reply in replies:
+            with self._lock:
+                sent = self._open.pop(reply.message, None)
+            if sent is None:
+                raise RunStopped(f"the peer handed over a reply to {reply.message.hex()}, which is not open")
+            received.append(self._message(reply, sent))
+        return received
+
+    def _message(self, reply: Handed, sent: _Sent) -> Message:
+        metadata = Metadata(
+            run_id=self._run.run_id,
+            message_id=hashlib.sha256(b"reply" + reply.message).hexdigest(),
+            src_node_id=sent.node,
+            dst_node_id=SUPERLINK_NODE_ID,
+            reply_to_message_id=reply.message.hex(),
+            group_id=sent.group,
+            created_at=reply.created,
+            ttl=sent.expires - reply.created,  # as Flower limits the ttl of a reply
+            message_type=sent.type,
+            dst_task_id=1,
+        )
+        return received_message(metadata, self._content(reply))
+
+    def _content(self, reply: Handed) -> RecordDict | Error:
+        if reply.content is None:
+            return Error(int(ErrorCode.MESSAGE_UNAVAILABLE) if reply.code is None else reply.code, reply.reason)
+        try:
+            # afresh for each hand-over, since strategies change replies in place
+            return decode(reply.content, self._store.open(reply.content), self._limits)
+        except ContentError as error:
+            return Error(int(ErrorCode.MESSAGE_UNAVAILABLE), f"the reply's content cannot be read: {error}")
+
+
+def _check(message: Message) -> None:
+    if not isinstance(message, Message):
+        raise TypeError(f"a Grid pushes messages, not a {type(message).__name__}")
+    metadata = message.metadata
+    if not message.has_content():
+        raise ValueError(f"Invalid message: it has no content: {message}")
+    if not (metadata.ttl > 0 and math.isfinite(metadata.ttl)):
+        raise ValueError(f"Invalid message: its ttl of {metadata.ttl} s is no time to live")
+    if metadata.reply_to_message_id or metadata.src_node_id != SUPERLINK_NODE_ID:
+        raise ValueError("Invalid message: a ServerApp pushes messages of its own, not replies")
+    if type(metadata.dst_node_id) is not int or not 0 <= metadata.dst_node_id < 2**63:
+        raise ValueError(f"Invalid message: {metadata.dst_node_id!r} is no node id")
+    metadata.group_id.encode()  # a UnicodeEncodeError is a ValueError
+
+
+def _plain_number(ttl: float) -> int | float:
+    """Flower's default ttl is an int, others may be floats or numpy's; the chain keeps which."""
+    return int(ttl) if isinstance(ttl, int) else float(ttl)

@@ -1,0 +1,80 @@
+"""Running a ServerApp in the app process (design section 9)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flwr.app import ArrayRecord, Context, RecordDict
+from flwr.serverapp import ServerApp
+
+from protocol.app_calls import Finished, Start
+from protocol.blocks import CID
+from strategy.app_config import read_app
+from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits
+from strategy.flower_compat import final_model_hooks, load_app, log, run_number, server_run, take_identity
+from strategy.grid import LiveAnswers, PollenGrid, ServerPipe
+from strategy.hosting import GuardedStore, describe, out_of_sight, working_in
+from strategy.legacy_shim import install_legacy_shim
+from strategy.seeds import seed_generators
+
+FINAL_MODEL: str = "arrays"
+"""The one record of a final model's content."""
+
+
+def run_server_app(
+    app_dir: Path,
+    start: Start,
+    pipe: ServerPipe,
+    store: ContentStore,
+    scratch: Path,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Finished:
+    """Run the ServerApp of an app's folder to its end. `strategy.hosting.prepare` comes first.
+
+    What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
+    own files go.
+
+    Raises:
+        RunStopped: where the peer or its engine is gone: the run is not finished.
+    """
+    guarded = GuardedStore(store)
+    models: list[ArrayRecord] = []
+    error = ""
+    number = run_number(start.run)
+    with out_of_sight(), working_in(scratch), final_model_hooks(models.append):
+        install_legacy_shim()
+        take_identity(number, start.node)
+        grid = PollenGrid(server_run(number), LiveAnswers(pipe), guarded, limits)
+        seed_generators(start.seed)
+        try:
+            _load(app_dir)(grid, _context(start, number))
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever the app raises is its own
+            log(logging.ERROR, "The ServerApp raised an exception", exc_info=raised)
+            error = describe(raised)
+        guarded.check()
+        return Finished(_store_model(models, guarded), error)
+
+
+def _load(app_dir: Path) -> ServerApp:
+    reference = read_app(app_dir).server
+    app = load_app(reference, ImportError, app_dir)
+    if not isinstance(app, ServerApp):
+        raise TypeError(f"{reference} is a {type(app).__name__}, not a ServerApp")
+    return app
+
+
+def _context(start: Start, number: int) -> Context:
+    return Context(
+        run_id=number,
+        node_id=start.node,
+        node_config=dict(start.node_config),
+        state=RecordDict(),
+        run_config=dict(start.run_config),
+    )
+
+
+def _store_model(models: list[ArrayRecord], store: ContentStore) -> CID | None:
+    if not models:
+        return None
+    return ContentWriter(store).write(RecordDict({FINAL_MODEL: models[-1]}))

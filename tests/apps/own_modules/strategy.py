@@ -1,0 +1,3 @@
+"""A module with the name of one of Pollen's packages."""
+
+OWN = "the app's strategy"
