@@ -96,6 +96,15 @@ def test_a_signed_body_of_another_shape_is_refused(change: dict[str, object]) ->
         PublicIdentity.parse_key_text(written(body, dsse.sign(ALICE.signing, KEY_TYPE, cbrrr.encode_dag_cbor(body))))
 
 
+def test_a_key_text_has_one_spelling() -> None:
+    """So that whoever compares texts compares keys: neither base64's other alphabet nor look-alike types pass."""
+    other_alphabet = "pollen-key-1." + KEY.removeprefix("pollen-key-1.").replace("-", "+").replace("_", "/")
+    text_for_bytes = written(body_of(ALICE) | {"signing": base64.b64encode(ALICE.id).decode()}, ALICE.public.proof)
+    for text in (other_alphabet, text_for_bytes):
+        with pytest.raises(BadKeyText, match="changed"):
+            PublicIdentity.parse_key_text(text)
+
+
 def test_a_key_of_a_suite_that_is_not_known_says_so() -> None:
     body = body_of(ALICE) | {"suite": "rot13"}
     with pytest.raises(BadKeyText, match="suite 'rot13' is not known"):

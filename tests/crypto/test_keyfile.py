@@ -207,6 +207,18 @@ def test_a_salt_or_nonce_of_another_length_is_damage() -> None:
         read_public(signed(nonce="AAAA"))
 
 
+def test_base64_spelt_in_another_way_is_damage() -> None:
+    kdf = json.loads(FILE)["kdf"]
+    assert kdf["salt"].endswith("w==")
+    with pytest.raises(KeyFileDamaged, match="not written as Pollen writes it"):
+        read_public(changed(kdf=kdf | {"salt": kdf["salt"].replace("w==", "x==")}))
+
+
+def test_an_unlocked_file_with_a_nonce_is_damage() -> None:
+    with pytest.raises(KeyFileDamaged, match="not encrypted"):
+        read_public(signed(kdf={"name": "none"}))
+
+
 def test_a_name_that_is_a_path_is_damage_even_when_it_is_signed() -> None:
     with pytest.raises(KeyFileDamaged, match="name of an identity"):
         read_public(signed(name="../../etc/passwd"))
