@@ -1,7 +1,7 @@
 """The models.
 
-To use one of your own, either copy this app's folder, edit `CustomCNN` and start with ``--app FOLDER``, or write a class
-with the same four parameters anywhere Python finds it and start with ``--model module:Class``.
+To use one of your own, either copy the folder of this app, edit `CustomCNN` and start with ``--app FOLDER``, or write a
+class with the same four parameters anywhere Python finds it and start with ``--model module:Class``.
 """
 
 from __future__ import annotations

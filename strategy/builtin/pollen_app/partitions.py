@@ -78,7 +78,7 @@ def _deal_by_flower(
     partitioner.dataset = Dataset.from_dict({"index": order, "label": labels[order]})
     try:
         return np.asarray(partitioner.load_partition(partition)["index"], dtype=np.int64)
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:  # the latter where there are more shards than examples
         raise ValueError(
             f"{len(labels)} examples cannot be dealt out to {partitions} clients by the {dealing.partitioner} "
             f"partitioner: {error}"

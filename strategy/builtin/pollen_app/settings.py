@@ -90,11 +90,19 @@ def client_settings(run: Config, node: Config) -> ClientSettings:
         share=_share(run, node),
         model=_text(run, "model"),
         strategy=choose(StrategyName, _text(run, "strategy")),
-        momentum=real(run, "momentum", least=0.0),
+        momentum=momentum(run),
         local_epochs=whole(run, "local-epochs", least=1),
         batch_size=whole(own, "batch-size", least=1),
         device=_text({"device": "cpu", **node}, "device"),
     )
+
+
+def momentum(run: Config) -> float:
+    """SGD's momentum, from 0 to below 1, or ValueError."""
+    value = real(run, "momentum", least=0.0)
+    if value >= 1:
+        raise _wrong(run, "momentum", "below 1")
+    return value
 
 
 def _share(run: Config, node: Config) -> Share:

@@ -9,7 +9,7 @@ from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
 
 from .names import StrategyName, choose
-from .settings import Config, real, whole
+from .settings import Config, momentum, real, whole
 
 EQUAL_WEIGHT = "equal-weight"
 """The metric that private strategies weigh clients by: their noise is right only if no client counts for more."""
@@ -47,7 +47,7 @@ def build_strategy(name: str, run: Config) -> Strategy:
         "min_available_nodes": clients,
         "min_train_nodes": clients,
         "min_evaluate_nodes": clients,
-        "client_learning_rate": real(run, "lr", least=0.0),
+        "client_learning_rate": real(run, "lr", least=0.0) / (1 - momentum(run)),  # what a step comes to in the end
         "num_sampled_clients": clients,
     }
     if chosen.is_private:
