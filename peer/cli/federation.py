@@ -1,0 +1,252 @@
+"""``peer federation``: found one, say who is in it, hand it over, and join it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crypto.identity import Identity, PublicIdentity
+from crypto.keys import VerifyKey
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    FederationOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    ListenOption,
+    PassphraseFileOption,
+)
+from peer.cli.output import put_fields, put_json, put_table
+from peer.engine_choice import addresses_for_others
+from peer.errors import ExitCode, PeerError
+from peer.federation import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
+from peer.home import Home, replace_file
+from peer.keystore import KeyStore
+from peer.membership import add_member, found_federation, remove_member
+from peer.passphrase import Passphrases
+from protocol.manifest import Manifest, node_id
+from protocol.records import Member, Role
+
+app = typer.Typer(
+    name="federation",
+    help="Found a federation, say who is in it, hand it over, and join it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+RolesOption = Annotated[list[Role], typer.Option("--role", help="What it may do; give it again for more.")]
+
+
+@app.command("init")
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
+    role: RolesOption = [Role.SERVER],  # noqa: B006  # typer copies it
+    member_name: Annotated[
+        str | None,
+        typer.Option("--name", help="What the federation calls you.", show_default="the identity's name"),
+    ] = None,
+    no_encrypt: Annotated[
+        bool,
+        typer.Option("--no-encrypt", help="Say that you know: this version does not encrypt what is trained."),
+    ] = False,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Found a federation: version 1 of its manifest, signed by you, its admin and first member."""
+    store = FederationStore(Home(home).create())
+    _refuse_taken(store.all(), name)
+    founder = _identity(home, identity, passphrase_file)
+    stored = found_federation(
+        founder,
+        name=name,
+        member_name=member_name or founder.name,
+        roles=role,
+        swarm_key=secrets.token_bytes(SWARM_KEY_SIZE),
+        time=time.time(),
+    )
+    store.save(stored)
+    if json:
+        put_json(_facts(stored) | {"encrypted": False})
+        return
+    typer.echo(f"federation {name} is founded: {stored.id}")
+    if not no_encrypt:
+        typer.echo("note: this version does not encrypt: who can reach an engine can read every model and update in it")
+    typer.echo("next: peer federation add KEY --name NAME --role client, then peer federation export FILE")
+
+
+@app.command("add")
+def add(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="What `peer keys show` prints on the member's machine.")],
+    name: Annotated[str, typer.Option("--name", help="What the federation calls the member.")],
+    role: RolesOption,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Take in a member, or give one that is in it another name or other roles. Admins only."""
+    public = PublicIdentity.parse_key_text(key)
+    store = FederationStore(Home(home))
+    stored = store.current(federation)
+    admin = _identity(home, identity, passphrase_file)
+    stored = add_member(stored, admin, public, name=name, roles=role, time=time.time())
+    store.save(stored)
+    _report_change(stored, f"{name} is in, as {', '.join(role)}", json)
+
+
+@app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Take a member out. What it was given it keeps. Admins only."""
+    store = FederationStore(Home(home))
+    stored = store.current(federation)
+    admin = _identity(home, identity, passphrase_file)
+    stored = remove_member(stored, admin, name, time=time.time())
+    store.save(stored)
+    _report_change(stored, f"{name} is out", json)
+
+
+@app.command("show")
+def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Show who is in it."""
+    stored = FederationStore(Home(home)).current(federation)
+    if json:
+        put_json(_facts(stored))
+        return
+    manifest = stored.manifest
+    put_fields(
+        [
+            ("federation", manifest.name),
+            ("id", str(stored.id)),
+            ("version", str(manifest.version)),
+            ("manifest", str(manifest.cid)),
+            ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
+            *(("address", address) for address in stored.addresses),
+        ]
+    )
+    put_table(
+        "members",
+        ["name", "roles", "did"],
+        [_member_row(manifest, each) for each in manifest.members.values()],
+    )
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    address: Annotated[
+        list[str],
+        typer.Option("--address", help="Where your engine is, as others reach it; give it again for more."),
+    ] = [],  # noqa: B006  # typer copies it
+    ipfs: EngineOption = None,
+    listen: ListenOption = "127.0.0.1",
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Write the file to hand to members: the manifest, the swarm key, and where this peer's engine is."""
+    store = FederationStore(Home(home))
+    stored = store.current(federation)
+    store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
+    stored = store.current(federation)
+    replace_file(file, [stored.to_bytes()])
+    if json:
+        put_json(_facts(stored) | {"file": str(file.absolute())})
+        return
+    typer.echo(f"{file} holds version {stored.manifest.version} of {stored.manifest.name}, and the swarm key: hand it")
+    typer.echo("to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)")
+    if not stored.addresses:
+        typer.echo("it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR")
+    typer.echo(f"next, on each member's machine: peer federation join {file.name}")
+
+
+@app.command("join")
+def join(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `peer federation export` wrote.")],
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Join a federation, or take in a newer version of its manifest. Everything is verified from version 1."""
+    stored = FederationStore(Home(home).create()).join(read_federation(file))
+    manifest = stored.manifest
+    keys = KeyStore(home)
+    ours = [manifest.members.get(keys.public(name).public.id) for name in keys.names()]
+    members = [member for member in ours if member is not None]
+    if json:
+        put_json(_facts(stored) | {"you": [_member_facts(manifest, member) for member in members]})
+        return
+    typer.echo(f"joined {manifest.name}, version {manifest.version}: {stored.id}")
+    for member in members:
+        typer.echo(f"you are {manifest.name_of(member.id)}: {', '.join(member.roles)}")
+    if members:
+        typer.echo(f"next: peer start --role {members[0].roles[0]}")
+    else:
+        typer.echo("none of this home's identities is a member yet: send `peer keys show` to an admin")
+
+
+# -- below ---------------------------------------------------------------------------------------------------------
+
+
+def _identity(home: Path, name: str | None, passphrase_file: Path | None) -> Identity:
+    return KeyStore(home).load(name, Passphrases.of_process(passphrase_file))
+
+
+def _refuse_taken(known: list[StoredFederation], name: str) -> None:
+    if any(stored.manifest.name == name for stored in known):
+        raise PeerError(
+            f"this home is in a federation {name!r} already",
+            mend="choose another name, or another home with --home DIR",
+            code=ExitCode.WRONG_USE,
+        )
+
+
+def _report_change(stored: StoredFederation, what: str, json: bool) -> None:
+    if json:
+        put_json(_facts(stored))
+        return
+    typer.echo(f"{what}: version {stored.manifest.version} of {stored.manifest.name}")
+    typer.echo("a peer running with this home takes it up by itself; others need: peer federation export FILE")
+
+
+def _facts(stored: StoredFederation) -> dict[str, object]:
+    manifest = stored.manifest
+    return {
+        "federation": str(stored.id),
+        "name": manifest.name,
+        "version": manifest.version,
+        "manifest": str(manifest.cid),
+        "threshold": manifest.threshold,
+        "admins": [VerifyKey.parse(admin).did for admin in manifest.admins],
+        "members": [_member_facts(manifest, member) for member in manifest.members.values()],
+        "addresses": list(stored.addresses),
+    }
+
+
+def _member_facts(manifest: Manifest, member: Member) -> dict[str, object]:
+    return {
+        "name": manifest.name_of(member.id),
+        "did": VerifyKey.parse(member.id).did,
+        "node": node_id(member.id),
+        "roles": [role.value for role in member.roles],
+        "admin": member.signing in manifest.admins,
+    }
+
+
+def _member_row(manifest: Manifest, member: Member) -> list[str]:
+    roles = [*member.roles, *(["admin"] if member.signing in manifest.admins else [])]
+    return [manifest.name_of(member.id), ", ".join(roles), VerifyKey.parse(member.id).did]

@@ -1,0 +1,191 @@
+"""The ``peer`` command: finds the command asked for, runs it, and turns whatever goes wrong into words.
+
+A command's module is imported when it is called, so that ``peer --help`` imports nothing but typer. A command is a
+function that returns an `ExitCode`, or None where it is done.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
+
+import click
+import typer
+import typer.core
+import typer.main
+from click.core import ParameterSource
+
+from peer import config, logs
+from peer.cli.options import verbose_option
+from peer.errors import ExitCode, PeerError
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a command is, and the line that ``peer --help`` shows for it. ``app`` is a `typer.Typer`."""
+
+    module: str
+    summary: str
+    app: str = "app"
+
+    def load(self) -> click.Command:
+        command = typer.main.get_command(getattr(import_module(self.module), self.app))
+        config.wire(command)
+        for leaf in config.leaves(command):
+            leaf.params.append(verbose_option())
+        return command
+
+
+COMMANDS: Final = {
+    "keys": _Entry("peer.cli.keys", "Make, list and move identities."),
+    "federation": _Entry("peer.cli.federation", "Found a federation, say who is in it, and join one."),
+    "start": _Entry("peer.cli.start", "Run a peer: lead a run, or train in one."),
+    "log": _Entry("peer.cli.log", "Show the runs of this home, or the rounds of one."),
+    "show": _Entry("peer.cli.show", "Show any block: a record, a content, a manifest."),
+    "audit": _Entry("peer.cli.audit", "Verify a run by every rule."),
+    "export": _Entry("peer.cli.transfer", "Write a run to a CAR file.", "export_app"),
+    "import": _Entry("peer.cli.transfer", "Verify and take in a run from a CAR file.", "import_app"),
+    "doctor": _Entry("peer.cli.doctor", "Check that everything a peer needs is there."),
+    "demo": _Entry("peer.cli.demo", "One server and some clients on this machine, then the audit."),
+}
+
+
+class Commands(typer.core.TyperGroup):
+    """The table above as a group of commands."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            name="peer",
+            help="Flower federated learning without a central SuperLink, over IPFS.",
+            commands={name: click.Command(name) for name in COMMANDS},  # known by name, until `get_command` loads it
+            rich_markup_mode=None,  # rich takes most of the half second that --help may take
+            suggest_commands=False,  # click does
+            no_args_is_help=True,
+        )
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        return entry.load() if entry else None
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # here, because typer makes of it the exit code that means a failed verification
+            return _reader_gone()
+        return result
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+def main() -> None:
+    """The entry point of the ``peer`` program."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line, and return what the process is to end with."""
+    logs.set_up()
+    try:
+        result = Commands().main(list(arguments), prog_name="peer", standalone_mode=False)
+    except Exception as error:  # noqa: BLE001  # whatever it is, a person is told, and the process ends in order
+        return _explain(error)
+    if result == _INTERRUPTED:
+        _tell("stopped")
+        return ExitCode.UNFINISHED
+    return ExitCode.DONE if result is None else ExitCode(result)
+
+
+_INTERRUPTED: Final = 130
+"""What typer makes of Ctrl-C."""
+
+
+def _explain(error: Exception) -> ExitCode:
+    """Say what happened, why, and what mends it."""
+    if logs.verbose():
+        traceback.print_exception(error)
+    match error:
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return ExitCode.WRONG_USE
+        case click.UsageError():
+            _tell_usage(error)
+            return ExitCode.WRONG_USE
+        case click.Abort():
+            _tell("stopped")
+            return ExitCode.UNFINISHED
+        case PeerError():
+            _tell(f"error: {error}", error.mend)
+            return error.exit_code
+    return _explain_other(error)
+
+
+def _explain_other(error: Exception) -> ExitCode:
+    """Errors of the layers below, which know what went wrong, and those that nobody foresaw."""
+    from crypto.errors import CryptoError
+    from peer.engine.interface import EngineError
+    from protocol.blocks import BlockError, MissingBlock
+
+    match error:
+        case EngineError():
+            _tell(f"error: {error}", error.mend)
+            return ExitCode.UNFINISHED
+        case CryptoError():
+            _tell(f"error: {error}", error.mend)
+            return ExitCode.WRONG_USE
+        case MissingBlock():
+            _tell(f"error: {error}", "name the engine that has it with --ipfs ENGINE")
+            return ExitCode.UNFINISHED
+        case BlockError():
+            _tell(f"error: {error}")
+            return ExitCode.VERIFICATION_FAILED
+        case OSError(errno=errno.ENOSPC):
+            _tell(
+                "error: the disk is full; nothing half-written was left behind",
+                "free some space and try again",
+            )
+            return ExitCode.UNFINISHED
+        case OSError():
+            _tell(f"error: {error}")
+            return ExitCode.UNFINISHED
+    _tell(
+        f"error: {type(error).__name__}: {error}",
+        "" if logs.verbose() else "run it with -v for the traceback",
+    )
+    return ExitCode.UNFINISHED
+
+
+def _tell_usage(error: click.UsageError) -> None:
+    where = ""
+    if error.ctx and isinstance(error, click.BadParameter) and error.param and error.param.name:
+        where = _SOURCES.get(str(error.ctx.get_parameter_source(error.param.name)), "")
+    usage = f"{error.ctx.command_path} --help" if error.ctx else "peer --help"
+    _tell(f"error: {error.format_message()}{where}", usage)
+
+
+_SOURCES: Final = {
+    str(ParameterSource.DEFAULT_MAP): f" (from {config.FILE_NAME} in the home)",
+    str(ParameterSource.ENVIRONMENT): f" (from a {config.VARIABLE_PREFIX}_ variable)",
+}
+
+
+def _tell(message: str, mend: str = "") -> None:
+    """One line on stderr, and one with what to do; red on a terminal."""
+    first, *rest = message.splitlines() or [""]
+    typer.secho(first, err=True, fg=typer.colors.RED if first.startswith("error") else None)
+    for line in [*rest, *([f"  mend: {mend}"] if mend else [])]:
+        typer.echo(line, err=True)
+
+
+def _reader_gone() -> ExitCode:
+    """``peer log | head``: nobody reads on, which is no error of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.UNFINISHED

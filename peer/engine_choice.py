@@ -1,0 +1,107 @@
+"""Which engine a command talks to: the one named with ``--ipfs``, else the one this home used last, else ``kubo``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from peer.engine import open_engine
+from peer.engine.interface import Engine, EngineError, EngineUnavailable
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore, StoredFederation
+from peer.home import Home
+from peer.journal import Journal
+
+MANAGED: Final = "kubo"
+"""How ``--ipfs`` names the node in the home."""
+
+
+def chosen(home: Home, named: str | None) -> str:
+    """The engine as ``--ipfs`` takes it; ``named`` is what the command line, a variable or ``config.toml`` says."""
+    if named is not None:
+        return named
+    if home.journal.exists():
+        with contextlib.closing(Journal(home.journal)) as journal:
+            return journal.engine() or MANAGED
+    return MANAGED
+
+
+@contextlib.contextmanager
+def opened(home: Home, named: str | None, federation: StoredFederation | None = None) -> Iterator[Engine]:
+    """The chosen engine, closed afterwards. The node in the home is used as it runs, else started for this while.
+
+    Raises:
+        EngineError: where it cannot be used; it says what mends it.
+    """
+    address = chosen(home, named)
+    if address != MANAGED:
+        engine = open_engine(address)
+        with contextlib.closing(engine):
+            yield engine
+        return
+    with _managed(home, federation) as engine:
+        yield engine
+
+
+def running_node(home: Home) -> Engine | None:
+    """The node in the home, where it runs."""
+    try:
+        _, _, host, _, port = (home.path / "ipfs" / "api").read_text("ascii").strip().split("/")
+        return open_engine(f"http://{host}:{port}")
+    except (
+        FileNotFoundError,
+        ValueError,
+        EngineUnavailable,
+    ):  # the file stays behind where a node was killed
+        return None
+
+
+@contextlib.contextmanager
+def _managed(home: Home, federation: StoredFederation | None, listen: str = "127.0.0.1") -> Iterator[Engine]:
+    engine = running_node(home)
+    if engine is not None:
+        with contextlib.closing(engine):
+            yield engine
+        return
+    from peer.engine.kubo_node import KuboNode
+
+    with (
+        KuboNode(home.path, _swarm_key(home, federation), listen=listen) as node,
+        contextlib.closing(open_engine(node.api)) as engine,
+    ):
+        yield engine
+
+
+def _swarm_key(home: Home, federation: StoredFederation | None) -> bytes:
+    if federation is None:
+        known = FederationStore(home).all()
+        if len(known) != 1:
+            raise PeerError(
+                f"this home is in {len(known)} federations, so it is not clear which private network its node is in",
+                mend="name an engine with --ipfs, such as --ipfs local:DIR",
+                code=ExitCode.WRONG_USE,
+            )
+        federation = known[0]
+    return federation.swarm_key
+
+
+def addresses_for_others(home: Home, federation: StoredFederation, named: str | None, listen: str) -> tuple[str, ...]:
+    """Where others reach the engine that this home will use.
+
+    Where nobody named one and there is no ``ipfs`` program, there are none.
+
+    Raises:
+        EngineError: where the engine that was named cannot be used.
+    """
+    address = chosen(home, named)
+    if address != MANAGED:
+        with contextlib.closing(open_engine(address)) as engine:
+            return engine.addresses()
+    try:
+        with _managed(home, federation, listen) as engine:  # it keeps its port, so that what it says here stays true
+            return engine.addresses()
+    except EngineError:
+        if named is not None:
+            raise
+        return ()

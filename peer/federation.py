@@ -1,0 +1,246 @@
+"""The federations a home is in: one file each, ``federations/<federation id>.car``, which is also what is handed over.
+
+The file is a CAR. Its root is a block that names the newest manifest, the swarm key and addresses (`_Root`); the blocks
+of every version of the manifest follow. It is replaced whole, so that a running peer that looks sees one version or the
+next. It holds the swarm key, hence mode 0600.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from peer.errors import ExitCode, PeerError
+from peer.home import PRIVATE_FOLDER, Home, replace_file
+from protocol.blocks import CID, Block, BlockError, MissingBlock, cbor_block, decode_cbor
+from protocol.car import read_car, write_car
+from protocol.manifest import Manifest, manifest_at
+from protocol.records import Federation, parse_record
+from protocol.typed import ShapeError, from_plain, to_plain
+
+FORMAT: Final = "pollen federation 1"
+SWARM_KEY_SIZE: Final = 32
+MAX_FILE_SIZE: Final = 1 << 30
+"""Bytes of a federation's file at most; 65,536 members and a few hundred versions fit."""
+
+_SUFFIX: Final = ".car"
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The root block of a federation's file."""
+
+    format: str
+    federation: CID
+    manifest: CID
+    swarm_key: Annotated[bytes, Meta(min_length=SWARM_KEY_SIZE, max_length=SWARM_KEY_SIZE)]
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFederation:
+    """A federation as a home keeps it: its manifest is verified from version 1."""
+
+    manifest: Manifest
+    blocks: Mapping[CID, bytes]
+    """Every version of the manifest and its listings, by CID."""
+    swarm_key: bytes
+    """What makes the members' Kubo nodes a private network, 32 bytes."""
+    addresses: tuple[str, ...]
+    """Where engines of other members are."""
+
+    @property
+    def id(self) -> CID:
+        """The federation's id: the CID of version 1."""
+        return self.manifest.federation
+
+    def versions(self) -> Iterator[CID]:
+        """The blocks of the manifest's versions, newest first."""
+        link: CID | None = self.manifest.cid
+        while link is not None:
+            yield link
+            body = parse_record(Block(link, self.blocks[link])).body
+            assert isinstance(body, Federation)  # `manifest_at` has read it
+            link = body.prev
+
+    def to_bytes(self) -> bytes:
+        """The federation's file."""
+        root = cbor_block(to_plain(_Root(FORMAT, self.id, self.manifest.cid, self.swarm_key, tuple(self.addresses))))
+        blocks = (Block(cid, data) for cid, data in self.blocks.items())
+        return b"".join(write_car([root.cid], [root, *blocks]))
+
+
+class BlockMap(dict[CID, bytes]):
+    """Blocks in memory, as a `protocol.blocks.BlockSource`."""
+
+    def get(self, cid: CID) -> bytes:  # type: ignore[override]  # a source raises where a dict gives None
+        """The block's bytes."""
+        try:
+            return self[cid]
+        except KeyError:
+            raise MissingBlock(cid) from None
+
+
+def read_federation(path: Path) -> StoredFederation:
+    """The federation in a file, everything in it verified from version 1.
+
+    Raises:
+        PeerError: where it cannot be read, is no such file, was damaged, or must not be trusted.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_SIZE:
+            raise PeerError(f"{path} is too large for a federation's file", code=ExitCode.WRONG_USE)
+        with path.open("rb") as stream:
+            roots, sections = read_car(stream)
+            blocks = BlockMap({block.cid: block.data for block in sections})
+        return _parse(roots, blocks)
+    except OSError as error:
+        raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
+    except (BlockError, ShapeError) as error:
+        raise PeerError(
+            f"{path} is no federation's file, or was damaged: {error}",
+            mend="ask an admin of the federation to send it again: peer federation export FILE",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def _parse(roots: tuple[CID, ...], blocks: BlockMap) -> StoredFederation:
+    if len(roots) != 1:
+        raise BlockError(f"it has {len(roots)} roots, not one")
+    root = from_plain(decode_cbor(blocks.get(roots[0])), _Root)
+    if root.format != FORMAT:
+        raise BlockError(f"it is in the format {root.format!r:.60}, not {FORMAT!r}")
+    manifest = manifest_at(root.manifest, root.federation, blocks)
+    others = {cid: data for cid, data in blocks.items() if cid != roots[0]}
+    return StoredFederation(manifest, MappingProxyType(others), root.swarm_key, root.addresses)
+
+
+Stamp = tuple[int, int, int]
+"""What changes when a file is replaced."""
+
+
+class FederationStore:
+    """The federations of one home."""
+
+    def __init__(self, home: Home) -> None:
+        self._folder = home.federations
+
+    def path(self, federation: CID) -> Path:
+        """The federation's file."""
+        return self._folder / f"{federation}{_SUFFIX}"
+
+    def all(self) -> list[StoredFederation]:
+        """Every federation, by name."""
+        if not self._folder.is_dir():
+            return []
+        files = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
+        return sorted(map(read_federation, files), key=lambda stored: stored.manifest.name)
+
+    def current(self, name: str | None = None) -> StoredFederation:
+        """The federation called ``name`` (or with that id), or the only one there is.
+
+        Raises:
+            PeerError: where there is none, or several and none was named.
+        """
+        known = self.all()
+        names = ", ".join(stored.manifest.name for stored in known)
+        match [stored for stored in known if name in (None, stored.manifest.name, str(stored.id))]:
+            case [stored]:
+                return stored
+            case [] if not known:
+                raise PeerError(
+                    "this home is in no federation",
+                    mend="peer federation join FILE, or found one: peer federation init NAME",
+                    code=ExitCode.WRONG_USE,
+                )
+            case []:
+                raise PeerError(
+                    f"this home is in no federation {name!r}; it is in: {names}",
+                    mend="name one of these with --federation NAME",
+                    code=ExitCode.WRONG_USE,
+                )
+        raise PeerError(
+            f"this home is in several federations: {names}",
+            mend="say which, with --federation NAME",
+            code=ExitCode.WRONG_USE,
+        )
+
+    def get(self, federation: CID) -> StoredFederation | None:
+        """The federation with this id, where the home is in it."""
+        path = self.path(federation)
+        return read_federation(path) if path.exists() else None
+
+    def save(self, stored: StoredFederation) -> None:
+        """Write the federation's file, whole and on disk at return."""
+        self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        replace_file(self.path(stored.id), [stored.to_bytes()])
+
+    def stamp(self, federation: CID) -> Stamp:
+        """Changes whenever the federation's file does. Cheap: for polling.
+
+        Raises:
+            FileNotFoundError: where the home is not, or no longer, in the federation.
+        """
+        status = os.stat(self.path(federation))
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    def add_addresses(self, federation: CID, addresses: Iterable[str]) -> None:
+        """Note where engines are, so that the next export tells others. Does nothing where they are known."""
+        stored = self.get(federation)
+        if stored is not None:
+            merged = _merged(stored.addresses, addresses)
+            if merged != stored.addresses:
+                self.save(replace(stored, addresses=merged))
+
+    def join(self, offered: StoredFederation) -> StoredFederation:
+        """Take in a federation's file that somebody handed over, or a newer one of a federation known already.
+
+        Raises:
+            PeerError: where it is older than what is here, another branch of it, or another federation of that name.
+        """
+        known = self.get(offered.id)
+        if known is None:
+            self._refuse_same_name(offered)
+        else:
+            _check_newer(known, offered)
+            offered = replace(offered, addresses=_merged(known.addresses, offered.addresses))
+        self.save(offered)
+        return offered
+
+    def _refuse_same_name(self, offered: StoredFederation) -> None:
+        for other in self.all():
+            if other.manifest.name == offered.manifest.name:
+                raise PeerError(
+                    f"this home is in another federation that is also called {offered.manifest.name!r}: {other.id}; "
+                    f"the file is of {offered.id}",
+                    mend="ask who sent the file; to be in both, join with another home: --home DIR",
+                    code=ExitCode.WRONG_USE,
+                )
+
+
+def _merged(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*known, *more]))
+
+
+def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
+    ours, theirs = known.manifest, offered.manifest
+    longer, shorter = (known, theirs) if ours.version >= theirs.version else (offered, ours)
+    if shorter.cid not in longer.versions():
+        raise PeerError(
+            f"the file's manifest (version {theirs.version}) and this home's (version {ours.version}) are two "
+            f"branches: an admin of {ours.name!r} signed two different versions with one number",
+            mend="keep both files and ask the federation's admins which one holds",
+            code=ExitCode.VERIFICATION_FAILED,
+        )
+    if theirs.version < ours.version:
+        raise PeerError(
+            f"the file is older than what this home has: version {theirs.version}, not {ours.version}",
+            mend="nothing to do; or ask for a newer file: peer federation export FILE",
+            code=ExitCode.WRONG_USE,
+        )

@@ -1,0 +1,260 @@
+"""The journal: what a peer must not forget, in one SQLite file of its home (design section 12).
+
+It replaces one file per head: each method that changes something is one transaction and one sync, so that a reply and
+the state after it, or a head and the height it has, can never be seen one without the other.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from peer.errors import ExitCode, PeerError
+from peer.home import PRIVATE_FILE
+from protocol.blocks import CID, Block
+from protocol.records import Role
+
+LAYOUT: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE heads (
+    run BLOB PRIMARY KEY, federation BLOB NOT NULL, head BLOB NOT NULL, height INTEGER NOT NULL, term INTEGER NOT NULL,
+    closed INTEGER NOT NULL, role TEXT NOT NULL, engine TEXT NOT NULL, updated REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE replies (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT, run BLOB NOT NULL, message BLOB NOT NULL, reply BLOB NOT NULL,
+    state BLOB,
+    UNIQUE (run, message)
+);
+CREATE TABLE own (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHead:
+    """The newest record of a run that this peer has verified."""
+
+    run: CID
+    federation: CID
+    head: CID
+    height: int
+    term: int
+    closed: bool
+    role: Role
+    """What this peer is in the run; an imported run is an auditor's."""
+    engine: str
+    """Where its blocks are, as ``--ipfs`` takes it."""
+    updated: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """A reply and the `Context.state` after it, None where the app failed before there was one."""
+
+    message: bytes
+    reply: CID
+    state: CID | None
+
+
+class Journal:
+    """An open journal. Safe to call from several threads; what a method wrote is on disk when it returns.
+
+    Every method raises `PeerError` where the disk is full or the file is no journal; nothing of that call is kept then,
+    and all that was kept before still is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._translated():
+            path.touch(mode=PRIVATE_FILE)
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            self._set_up()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    # -- this peer -------------------------------------------------------------------------------------------------
+
+    def next_boot(self) -> int:
+        """A number higher than at any start before, from 1: the upper part of an announcement's counter."""
+        with self._transaction() as database:
+            row = database.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
+            boot = 1 + (int(row[0]) if row else 0)
+            database.execute("INSERT OR REPLACE INTO facts VALUES ('boot', ?)", (str(boot),))
+        return boot
+
+    def remember_engine(self, engine: str) -> None:
+        """Note the engine that was used, as ``--ipfs`` takes it, for commands that are not told one."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO facts VALUES ('engine', ?)", (engine,))
+
+    def engine(self) -> str | None:
+        """The engine that was used last."""
+        row = self._row("SELECT value FROM facts WHERE name = 'engine'")
+        return str(row[0]) if row else None
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def keep_head(self, head: RunHead) -> None:
+        """Replace the run's head."""
+        values = (
+            bytes(head.run),
+            bytes(head.federation),
+            bytes(head.head),
+            head.height,
+            head.term,
+            head.closed,
+            head.role.value,
+            head.engine,
+            head.updated,
+        )
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def head_of(self, run: CID) -> RunHead | None:
+        """The head of one run."""
+        row = self._row("SELECT * FROM heads WHERE run = ?", bytes(run))
+        return _head(row) if row else None
+
+    def run_of(self, head: CID) -> RunHead | None:
+        """The run that has this head."""
+        row = self._row("SELECT * FROM heads WHERE head = ?", bytes(head))
+        return _head(row) if row else None
+
+    def heads(self) -> list[RunHead]:
+        """The heads of all runs, the last changed one first."""
+        return [_head(row) for row in self._rows("SELECT * FROM heads ORDER BY updated DESC, run")]
+
+    # -- replies ---------------------------------------------------------------------------------------------------
+
+    def keep_reply(self, run: CID, message: bytes, reply: CID, state: CID | None) -> None:
+        """Keep the reply to a message and the state after it, together. The first reply to a message stays: what was
+        announced is never taken back."""
+        values = (bytes(run), message, bytes(reply), None if state is None else bytes(state))
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO replies (run, message, reply, state) VALUES (?, ?, ?, ?)", values)
+
+    def reply_to(self, run: CID, message: bytes) -> KeptReply | None:
+        """What was answered to a message."""
+        row = self._row("SELECT message, reply, state FROM replies WHERE run = ? AND message = ?", bytes(run), message)
+        return _reply(row) if row else None
+
+    def replies(self, run: CID) -> list[KeptReply]:
+        """Every reply in a run, in the order in which they were kept."""
+        rows = self._rows("SELECT message, reply, state FROM replies WHERE run = ? ORDER BY ordinal", bytes(run))
+        return [_reply(row) for row in rows]
+
+    def state_of(self, run: CID) -> CID | None:
+        """The newest `Context.state` of a run, None where there is none yet."""
+        row = self._row(
+            "SELECT state FROM replies WHERE run = ? AND state IS NOT NULL ORDER BY ordinal DESC LIMIT 1",
+            bytes(run),
+        )
+        return CID(row[0]) if row else None
+
+    # -- records this peer signed ----------------------------------------------------------------------------------
+
+    def keep_own(self, blocks: Iterable[Block]) -> None:
+        """Keep records that this peer signed, besides the engine, whose disk may sync late."""
+        with self._transaction() as database:
+            rows = [(bytes(block.cid), block.data) for block in blocks]
+            database.executemany("INSERT OR IGNORE INTO own VALUES (?, ?)", rows)
+
+    def own(self, cid: CID) -> bytes | None:
+        """The bytes of a record that this peer signed."""
+        row = self._row("SELECT data FROM own WHERE cid = ?", bytes(cid))
+        return bytes(row[0]) if row else None
+
+    def own_records(self) -> Iterator[Block]:
+        """Every record that this peer signed, one in memory at a time, to be put into an engine again."""
+        for (cid,) in self._rows("SELECT cid FROM own ORDER BY cid"):
+            data = self.own(CID(cid))
+            if data is not None:
+                yield Block(CID(cid), data)
+
+    # -- below -----------------------------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        database = self._database
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("BEGIN IMMEDIATE")  # of two processes that find a new file, one waits here
+        (layout,) = database.execute("PRAGMA user_version").fetchone()
+        if layout == 0:
+            for statement in _SCHEMA.split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {LAYOUT}")
+        database.execute("COMMIT")
+        if layout > LAYOUT:
+            raise PeerError(
+                f"{self._path} was written by a newer version (layout {layout}, this one knows {LAYOUT})",
+                mend="use that version, or another home with --home DIR",
+                code=ExitCode.WRONG_USE,
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # a full disk may have ended it already
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, *values: object) -> list[Any]:  # rows are tuples of what the schema says
+        with self._lock, self._translated():
+            return self._database.execute(query, values).fetchall()
+
+    def _row(self, query: str, *values: object) -> Any:
+        rows = self._rows(query, *values)
+        return rows[0] if rows else None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            raise _explained(self._path, code, error) from error
+        except OSError as error:
+            raise _explained(self._path, None, error) from error
+
+
+def _explained(path: Path, code: int | None, error: Exception) -> PeerError:
+    match code:
+        case sqlite3.SQLITE_FULL:
+            what, mend = (
+                f"the disk of {path} is full; nothing was lost",
+                "free some space and start the peer again",
+            )
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            what, mend = (
+                f"{path} is no journal, or is damaged",
+                f"put back a copy of {path}, or use another --home DIR",
+            )
+        case _:
+            what, mend = f"the journal {path} cannot be used: {error}", "`peer doctor` checks the home"
+    return PeerError(what, mend=mend, code=ExitCode.UNFINISHED)
+
+
+def _head(row: Any) -> RunHead:
+    run, federation, head, height, term, closed, role, engine, updated = row
+    return RunHead(CID(run), CID(federation), CID(head), height, term, bool(closed), Role(role), engine, updated)
+
+
+def _reply(row: Any) -> KeptReply:
+    message, reply, state = row
+    return KeptReply(bytes(message), CID(reply), None if state is None else CID(state))
