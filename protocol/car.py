@@ -7,7 +7,7 @@ its length as an unsigned LEB128 varint. Reading and writing hold one block in m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from protocol.blocks import CID, MAX_BLOCK_SIZE, Block, BlockError, checked_block, decode_cbor, encode_cbor
 
@@ -18,6 +18,13 @@ _CID_SIZE: Final = 36
 _MAX_SECTION_SIZE: Final = _CID_SIZE + MAX_BLOCK_SIZE
 _VARINT_SIZE: Final = 4
 """Bytes of a length at most: enough for every length allowed here."""
+
+
+class ByteStream(Protocol):
+    """What a CAR is read from: a file, a pipe, the body of an answer."""
+
+    def read(self, size: int, /) -> bytes:
+        """``size`` bytes or fewer, none at the end only."""
 
 
 class CarError(BlockError):
@@ -50,7 +57,7 @@ def write_car(roots: Sequence[CID], blocks: Iterable[Block]) -> Iterator[bytes]:
         yield block.data
 
 
-def read_car(stream: BinaryIO) -> tuple[tuple[CID, ...], Iterator[Block]]:
+def read_car(stream: ByteStream) -> tuple[tuple[CID, ...], Iterator[Block]]:
     """The roots of the CAR in ``stream``, and its blocks, each checked against its CID as it is read.
 
     Raises:
@@ -64,7 +71,7 @@ def read_car(stream: BinaryIO) -> tuple[tuple[CID, ...], Iterator[Block]]:
 class _Reader:
     """Reads whole things, and knows how far it is."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self.offset = 0
 

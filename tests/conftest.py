@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from peer.engine.interface import EngineError
+from peer.engine.kubo_node import KuboNode
+from peer.engine.kubo_program import find_ipfs
 from peer.engine.local import LocalEngine
 
 
@@ -20,13 +23,20 @@ def local_engine(tmp_path: Path) -> Iterator[LocalEngine]:
 @pytest.fixture(scope="session")
 def ipfs_program() -> Path:
     """The ``ipfs`` program, found as the product finds it. Without one: a skip, or a failure where CI is set."""
-    from peer.engine.kubo_program import find_ipfs
-
-    from peer.engine.interface import EngineError
-
     try:
         return find_ipfs()
     except EngineError as error:
         if os.environ.get("CI"):
             pytest.fail(f"CI is set, so the Kubo tests may not be skipped: {error}")
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kubo_nodes(ipfs_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KuboNode, KuboNode]]:
+    """Two private nodes of one network; whoever uses them connects them."""
+    key = bytes(range(32))
+    with (
+        KuboNode(tmp_path_factory.mktemp("kubo-one"), key) as one,
+        KuboNode(tmp_path_factory.mktemp("kubo-two"), key) as two,
+    ):
+        yield one, two

@@ -145,9 +145,9 @@ class BlockFiles:
                 path.unlink(missing_ok=True)
 
 
-def write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write ``data`` to the new file ``path`` and sync it (the file, not its folder)."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         rest = memoryview(data)
         while rest:

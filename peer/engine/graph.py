@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from protocol.blocks import CID, Block, decode_cbor
+from protocol.blocks import CID, Block, MissingBlock, decode_cbor
 
 
 def links_of(block: Block) -> list[CID]:
@@ -41,3 +41,22 @@ def walk(root: CID, read: Callable[[CID], Block]) -> Iterator[Block]:
         fresh = [cid for cid in dict.fromkeys(links_of(block)) if cid not in seen]
         seen.update(fresh)
         pending.extend(reversed(fresh))
+
+
+def complete(root: CID, blocks: Iterable[Block]) -> Iterator[Block]:
+    """``blocks`` as they come, checked to be ``root`` and all it links to.
+
+    A Kubo that lacks a block ends its export there, in good order; its error is in an HTTP trailer, which few see.
+
+    Raises:
+        protocol.blocks.MissingBlock: at the end, where a linked block did not come.
+    """
+    linked = {root: None}  # a dictionary for its order: the first block that is missing is named
+    came: set[CID] = set()
+    for block in blocks:
+        came.add(block.cid)
+        linked.update(dict.fromkeys(links_of(block)))
+        yield block
+    for cid in linked:
+        if cid not in came:
+            raise MissingBlock(cid)

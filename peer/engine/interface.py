@@ -73,8 +73,8 @@ class Engine(Protocol):
         """Store blocks durably, all of them on disk at return; then pin ``pin`` alone (not what it links to)."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out) and pin
-        it recursively. Durable at return."""
+        """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out), and
+        pin it recursively. Durable at return."""
 
     def has(self, cid: CID) -> bool:
         """Whether the block is stored here, without asking the network."""

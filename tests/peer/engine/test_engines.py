@@ -3,6 +3,7 @@
 import queue
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from peer.engine import open_engine
-from peer.engine.interface import Engine, EngineError, Unreachable
+from peer.engine.interface import Engine, EngineError, Subscription, Unreachable
 from protocol.blocks import CHUNK_SIZE, Block, cbor_block, raw_block
 
 SOON = 20.0
 """Seconds that a test waits for what must come; it comes in milliseconds."""
+
+
+PROBE = b"does this reach you?"
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,15 @@ class Pair:
     one: Engine
     two: Engine
     reopen: Callable[[], Engine]
+
+    def listen(self, topic: str, inbox: "Inbox") -> Subscription:
+        """Subscribe the second engine, and wait until the first one knows of it: Kubo drops what is sent before."""
+        subscription = self.two.subscribe(topic, inbox)
+        deadline = time.monotonic() + SOON
+        while not inbox.is_reached.wait(0.05):
+            assert time.monotonic() < deadline, "no announcement came"
+            self.one.publish(topic, PROBE)
+        return subscription
 
 
 @pytest.fixture(params=["local", pytest.param("kubo", marks=pytest.mark.kubo)])
@@ -63,13 +76,16 @@ def content_of(chunks: list[Block]) -> Block:
 
 
 class Inbox:
-    """A receiver that keeps what it is given."""
+    """A receiver that keeps what it is given, but for probes."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[bytes] = queue.Queue()
+        self.is_reached = threading.Event()
 
     def __call__(self, data: bytes) -> None:
-        self._queue.put(data)
+        self.is_reached.set()
+        if data != PROBE:
+            self._queue.put(data)
 
     def next(self) -> bytes:
         return self._queue.get(timeout=SOON)
@@ -261,24 +277,23 @@ def test_unpinning_is_harmless_where_nothing_is_pinned(pair: Pair, fresh: random
 
 def test_an_announcement_reaches_the_other_engine(pair: Pair) -> None:
     inbox = Inbox()
-    subscription = pair.two.subscribe("reaches", inbox)
+    subscription = pair.listen("reaches", inbox)
     pair.one.publish("reaches", b"\x00\xffhello\n")
     assert inbox.next() == b"\x00\xffhello\n"
     subscription.close()
 
 
-def test_announcements_of_one_engine_come_in_order(pair: Pair) -> None:
+def test_announcements_come_one_after_another(pair: Pair) -> None:
     inbox = Inbox()
-    pair.two.subscribe("in-order", inbox)
-    sent = [b"%d" % n for n in range(20)]
-    for data in sent:
-        pair.one.publish("in-order", data)
-    assert [inbox.next() for _ in sent] == sent
+    pair.listen("in-order", inbox)
+    for n in range(20):
+        pair.one.publish("in-order", b"%d" % n)
+        assert inbox.next() == b"%d" % n
 
 
 def test_a_large_announcement_comes_whole(pair: Pair, fresh: random.Random) -> None:
     inbox, data = Inbox(), fresh.randbytes(512 << 10)
-    pair.two.subscribe("large", inbox)
+    pair.listen("large", inbox)
     pair.one.publish("large", data)
     assert inbox.next() == data
 
@@ -290,7 +305,7 @@ def test_an_announcement_over_1_mib_is_refused(pair: Pair) -> None:
 
 def test_topics_are_kept_apart(pair: Pair) -> None:
     inbox = Inbox()
-    pair.two.subscribe("topic/a", inbox)
+    pair.listen("topic/a", inbox)
     pair.one.publish("topic/b", b"not for a")
     pair.one.publish("topic/a", b"for a")
     assert inbox.next() == b"for a"
@@ -299,25 +314,25 @@ def test_topics_are_kept_apart(pair: Pair) -> None:
 def test_every_subscription_gets_every_announcement(pair: Pair) -> None:
     inboxes = [Inbox(), Inbox()]
     for inbox in inboxes:
-        pair.two.subscribe("every", inbox)
+        pair.listen("every", inbox)
     pair.one.publish("every", b"to both")
     assert [inbox.next() for inbox in inboxes] == [b"to both", b"to both"]
 
 
 def test_a_subscription_begins_now(pair: Pair) -> None:
     first, second = Inbox(), Inbox()
-    pair.two.subscribe("now", first)
+    pair.listen("now", first)
     pair.one.publish("now", b"before")
     assert first.next() == b"before"
-    pair.two.subscribe("now", second)
+    pair.listen("now", second)
     pair.one.publish("now", b"after")
     assert second.next() == b"after"
 
 
 def test_a_closed_subscription_gets_nothing_more(pair: Pair) -> None:
     closed, other = Inbox(), Inbox()
-    subscription = pair.two.subscribe("closed", closed)
-    pair.two.subscribe("closed", other)
+    subscription = pair.listen("closed", closed)
+    pair.listen("closed", other)
     subscription.close()
     subscription.close()
     pair.one.publish("closed", b"late")
@@ -326,29 +341,33 @@ def test_a_closed_subscription_gets_nothing_more(pair: Pair) -> None:
 
 
 def test_a_receiver_that_raises_gets_the_next_announcement_all_the_same(pair: Pair) -> None:
-    inbox = Inbox()
-
-    def receive(data: bytes) -> None:
-        inbox(data)
-        if data == b"bad":
+    class Raising(Inbox):
+        def __call__(self, data: bytes) -> None:
+            super().__call__(data)
             raise ValueError(data)
 
-    pair.two.subscribe("raises", receive)
-    for data in (b"bad", b"good"):
+    inbox = Raising()
+    pair.listen("raises", inbox)
+    for data in (b"first", b"second"):
         pair.one.publish("raises", data)
-    assert [inbox.next(), inbox.next()] == [b"bad", b"good"]
+        assert inbox.next() == data
 
 
 def test_a_receiver_may_close_its_own_subscription(pair: Pair) -> None:
-    done = threading.Event()
+    done: queue.Queue[bytes] = queue.Queue()
 
     def receive(data: bytes) -> None:
         subscription.close()
-        done.set()
+        done.put(data)
 
+    inbox = Inbox()
+    pair.listen("own", inbox)
     subscription = pair.two.subscribe("own", receive)
-    pair.one.publish("own", b"the last")
-    assert done.wait(SOON)
+    for data in (b"the last", b"too late"):
+        pair.one.publish("own", data)
+        assert inbox.next() == data
+    assert done.get(timeout=SOON) == b"the last"
+    assert done.empty()
 
 
 # -- who and where -------------------------------------------------------------------------------------------------
@@ -357,7 +376,7 @@ def test_a_receiver_may_close_its_own_subscription(pair: Pair) -> None:
 def test_status_says_what_the_engine_is(pair: Pair, fresh: random.Random) -> None:
     pair.one.put(chunks_of(fresh, 10, 10_000))
     inbox = Inbox()
-    pair.two.subscribe("status", inbox)
+    pair.listen("status", inbox)
     status = pair.one.status()
     assert (status.kind, status.peers, status.pubsub) == (pair.kind, 1, True)
     assert status.identity

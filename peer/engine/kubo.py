@@ -1,0 +1,286 @@
+"""The ``kubo`` engine: a Kubo node, a managed one or the user's own, through its RPC API (design section 11)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from peer.engine.graph import complete, links_of
+from peer.engine.interface import EngineError, EngineStatus, Unreachable
+from peer.engine.kubo_api import GRACE, KuboApi, KuboRefused, KuboTimeout, PubsubOff, duration
+from peer.engine.kubo_program import OLDEST
+from peer.engine.kubo_pubsub import KuboSubscription, publish
+from protocol.blocks import CID, MAX_BLOCK_SIZE, Block, MissingBlock, checked_block
+from protocol.car import CarCutShort, read_car, write_car
+
+_T = TypeVar("_T")
+
+_DIAL_SECONDS: Final = 10.0
+_DIALS_AT_ONCE: Final = 8
+_FIRST_TRY: Final = 0.5
+"""Seconds after which a node is asked anew for what has not come; each later try has twice as many."""
+
+
+class KuboEngine:
+    """The node whose RPC API is at ``url``."""
+
+    def __init__(self, url: str) -> None:
+        self._api = KuboApi(url)
+        self._subscriptions: list[KuboSubscription] = []
+        try:
+            self._version = self._checked_version()
+        except EngineError:
+            self._api.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        return self._api.url
+
+    def put(self, blocks: Iterable[Block], *, pin: CID | None = None) -> None:
+        self._import([], blocks)
+        if pin is not None:
+            self.pin(pin, recursive=False)
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        failure = self._import([root], blocks)
+        if failure:
+            raise Unreachable(root, f"{root} could not be pinned: {failure}")
+
+    def has(self, cid: CID) -> bool:
+        try:
+            with self._api.translated():
+                self._api.client.block.stat(str(cid), offline=True)
+        except KuboRefused as error:
+            if error.is_not_found:
+                return False
+            raise
+        return True
+
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+        def ask(patience: float) -> bytes:
+            return self._api.call("block/get", str(cid), within=patience)
+
+        return checked_block(cid, _ask_until(cid, time.monotonic() + timeout, ask)).data
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        deadline = time.monotonic() + timeout
+        structure, chunks = self._structure(root, deadline, limit)
+        if structure + len(chunks) * MAX_BLOCK_SIZE > limit:  # it may be too large: count before fetching it all
+            for cid in chunks:
+                structure += len(self.get(cid, timeout=deadline - time.monotonic()))
+                _check_limit(root, structure, limit)
+
+        def pin(patience: float) -> None:
+            with self._api.translated():
+                self._api.client.pin.add(str(root), timeout=patience + GRACE, opts={"timeout": duration(patience)})
+
+        _ask_until(root, deadline, pin)
+
+    def read_content(self, root: CID) -> Iterable[Block]:
+        try:
+            response = self._api.open("dag/export", str(root), progress=False, offline=True)
+            with contextlib.closing(response), self._api.translated():
+                yield from complete(root, read_car(_Body(response.iter_raw()))[1])
+        except (KuboRefused, CarCutShort) as error:
+            raise Unreachable(root, f"{root} is not whole on the Kubo node at {self.address}") from error
+        except MissingBlock as error:
+            why = f"{root} is not whole: {error.cid} is not on the Kubo node at {self.address}"
+            raise Unreachable(error.cid, why) from error
+
+    def pin(self, cid: CID, *, recursive: bool) -> None:
+        try:
+            with self._api.translated():
+                self._api.client.pin.add(str(cid), recursive=recursive)
+        except KuboRefused as error:
+            if "already pinned recursively" not in str(error):
+                raise
+
+    def unpin(self, cid: CID) -> None:
+        try:
+            with self._api.translated():
+                self._api.client.pin.rm(str(cid))
+        except KuboRefused as error:
+            if "not pinned" not in str(error):
+                raise
+
+    def publish(self, topic: str, data: bytes) -> None:
+        publish(self._api, topic, data)
+
+    def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> KuboSubscription:
+        subscription = KuboSubscription(self._api, topic, receive)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def connect(self, addresses: Sequence[str]) -> None:
+        known = {peer["Peer"] for peer in self._peers()} | {self._identity()["ID"]}
+        routes: dict[str, list[str]] = {}
+        for address in addresses:
+            head, _, peer = address.rpartition("/p2p/")
+            if head and peer not in known:
+                routes.setdefault(peer, []).append(address)
+        with ThreadPoolExecutor(_DIALS_AT_ONCE) as pool:
+            list(pool.map(self._dial, routes.values()))
+
+    def addresses(self) -> tuple[str, ...]:
+        ours = [str(address) for address in self._identity()["Addresses"] or []]
+        return tuple(sorted(ours, key=_is_loopback))
+
+    def status(self) -> EngineStatus:
+        with self._api.translated():
+            stored = self._api.client.repo.stat(opts={"size-only": True})["RepoSize"]
+            sent = self._api.client.bitswap.stat()["DataSent"]
+        return EngineStatus(
+            kind="kubo",
+            identity=self._identity()["ID"],
+            version=self._version,
+            addresses=self.addresses(),
+            peers=len(self._peers()),
+            pubsub=self._has_pubsub(),
+            bytes_stored=int(stored),
+            bytes_sent=int(sent),
+        )
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._api.close()
+
+    def _checked_version(self) -> str:
+        with self._api.translated():
+            answer = self._api.client.version()
+        try:
+            version = str(answer["Version"])
+            numbers = tuple(int(number) for number in version.split("-")[0].split("."))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._api.no_kubo() from error
+        if numbers < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise EngineError(
+                f"the Kubo node at {self.address} has version {version}, older than {oldest}", "./scripts/install-kubo"
+            )
+        return version
+
+    def _import(self, roots: Sequence[CID], blocks: Iterable[Block]) -> str:
+        """Store blocks in one go, and pin ``roots`` recursively; why they could not be pinned, where they could not.
+
+        Raises:
+            EngineError: also where the node says it took fewer blocks than it was given.
+        """
+        given = 0
+
+        def counted() -> Iterator[Block]:
+            nonlocal given
+            for block in blocks:
+                given += 1
+                yield block
+
+        answer = self._api.call(
+            "dag/import",
+            upload=write_car(roots, counted()),
+            pin_roots=bool(roots),
+            stats=True,
+            fast_provide_root=False,
+        )
+        lines = [json.loads(line) for line in answer.splitlines()]
+        taken = sum(line["Stats"]["BlockCount"] for line in lines if line.get("Stats"))
+        if taken != given:
+            raise EngineError(f"the Kubo node at {self.address} took {taken} of {given} blocks")
+        return "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
+
+    def _structure(self, root: CID, deadline: float, limit: int) -> tuple[int, set[CID]]:
+        """The bytes of the dag-cbor blocks under ``root``, and the raw blocks that they link to."""
+        total = 0
+        seen = {root}
+        pending = [root]
+        while pending:
+            cid = pending.pop()
+            block = Block(cid, self.get(cid, timeout=deadline - time.monotonic()))
+            total += len(block.data)
+            _check_limit(root, total, limit)
+            fresh = set(links_of(block)) - seen
+            seen |= fresh
+            pending.extend(cid for cid in fresh if not cid.is_raw)
+        return total, {cid for cid in seen if cid.is_raw and cid != root}
+
+    def _dial(self, routes: list[str]) -> None:
+        """Try one peer's addresses until one works; that none does is no error."""
+        for address in routes:
+            try:
+                self._api.call("swarm/connect", address, within=_DIAL_SECONDS)
+            except (KuboRefused, KuboTimeout):
+                continue
+            return
+
+    def _identity(self) -> dict[str, Any]:
+        with self._api.translated():
+            identity: dict[str, Any] = self._api.client.id()
+        return identity
+
+    def _peers(self) -> list[dict[str, Any]]:
+        with self._api.translated():
+            answer = self._api.client.swarm.peers()
+        return (answer or {}).get("Peers") or []
+
+    def _has_pubsub(self) -> bool:
+        try:
+            self._api.call("pubsub/ls")
+        except PubsubOff:
+            return False
+        return True
+
+
+class _Body:
+    """The body of an answer as a stream to `read` from."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """``size`` bytes, fewer at the end only."""
+        found: list[memoryview] = []
+        while size:
+            if not self._rest:
+                part = next(self._parts, None)
+                if part is None:
+                    break
+                self._rest = memoryview(part)
+            found.append(self._rest[:size])
+            self._rest = self._rest[size:]
+            size -= len(found[-1])
+        return b"".join(found)
+
+
+def _ask_until(cid: CID, deadline: float, ask: Callable[[float], _T]) -> _T:
+    """What ``ask`` returns, asked again and again with longer patience.
+
+    Bitswap asks its peers once, and a peer that imports the block as a CAR afterwards does not tell those who asked.
+
+    Raises:
+        Unreachable: where ``cid`` did not come before the deadline.
+    """
+    patience = _FIRST_TRY
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return ask(max(min(patience, left), 0.0))
+        except (KuboRefused, KuboTimeout) as error:
+            if isinstance(error, KuboRefused) and not error.is_not_found:
+                raise
+            if left <= patience:
+                raise Unreachable(cid, f"nobody within reach has {cid}: {error}") from error
+        patience *= 2
+
+
+def _check_limit(root: CID, total: int, limit: int) -> None:
+    if total > limit:
+        raise EngineError(f"{root} is larger than the {limit} bytes allowed")
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith(("/ip4/127.", "/ip6/::1/"))

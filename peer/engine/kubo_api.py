@@ -1,0 +1,225 @@
+"""Calls to a Kubo node's RPC API, and what its errors mean (https://docs.ipfs.tech/reference/kubo/rpc/)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import secrets
+import socket
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import httpx
+import ipfshttpclient
+import ipfshttpclient.exceptions
+
+from peer.engine.interface import EngineError, EngineUnavailable, StorageFull
+
+# ipfshttpclient hands urllib3 an argument that does nothing since urllib3 2; the user need not hear of it.
+warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning, "urllib3")
+
+CALL_SECONDS: Final = 60.0
+"""Seconds that a node has for an answer that needs nothing from the network."""
+
+GRACE: Final = 5.0
+"""Seconds that a node has beyond the time-out it was given, to say that it timed out."""
+
+_CONNECT_SECONDS: Final = 5.0
+
+_PUBSUB_OFF: Final = "experimental pubsub feature not enabled"
+_NOT_FOUND: Final = re.compile("could not find|not found|deadline exceeded|context canceled", re.IGNORECASE)
+
+Option = str | int | bool
+
+
+class KuboRefused(EngineError):
+    """The node answered with an error of its own."""
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether it did not find a block, here or (in time) elsewhere."""
+        return _NOT_FOUND.search(str(self)) is not None
+
+
+class PubsubOff(EngineError):
+    """The node's pubsub is not enabled."""
+
+
+class KuboTimeout(EngineUnavailable):
+    """The node did not answer in time."""
+
+
+class KuboApi:
+    """One node's RPC API. Safe from several threads.
+
+    ``client`` (ipfshttpclient) is for the calls it gets right with a current Kubo; `call` and `open` (httpx) for the
+    others. Errors of both become the engine's own; wrap uses of ``client`` in `translated`.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = _parse(url)
+        self.url = str(parsed)
+        self._http = httpx.Client(
+            base_url=parsed.join("/api/v0/"),
+            timeout=httpx.Timeout(CALL_SECONDS, connect=_CONNECT_SECONDS),
+            # A proxy from the environment is not for a node's private API. Keep-alive notices a node that is cut off.
+            transport=httpx.HTTPTransport(
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
+                socket_options=[
+                    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+                    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+                ],
+                trust_env=False,
+            ),
+            trust_env=False,
+        )
+        host = f"{_protocol_of(parsed.host)}/{parsed.host}"
+        port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        # `ipfshttpclient.connect` would warn of every Kubo since 0.9 and fetch the version; `Client` does neither.
+        self.client = ipfshttpclient.Client(f"/{host}/tcp/{port}/{parsed.scheme}", timeout=CALL_SECONDS)
+
+    def call(
+        self,
+        path: str,
+        *args: str,
+        within: float | None = None,
+        upload: Iterable[bytes] | None = None,
+        **options: Option,
+    ) -> bytes:
+        """The whole answer to one call. ``upload`` is the one file that it sends; ``within`` the seconds that the node
+        has for what it needs from the network.
+
+        Raises:
+            EngineError: and its kinds, as `translated` has them.
+        """
+        response = self.open(path, *args, within=within, upload=upload, **options)
+        with contextlib.closing(response), self.translated():
+            return response.read()
+
+    def open(
+        self,
+        path: str,
+        *args: str,
+        within: float | None = None,
+        upload: Iterable[bytes] | None = None,
+        **options: Option,
+    ) -> httpx.Response:
+        """The answer to one call, its body yet to be read inside `translated`. The caller closes it. Where ``within``
+        is infinite, the body may stay silent for any time."""
+        params: list[tuple[str, str | int | float | bool | None]] = [("arg", arg) for arg in args]
+        params += [(name.replace("_", "-"), value) for name, value in options.items()]
+        wait: float | None = CALL_SECONDS
+        if within == math.inf:
+            wait = None
+        elif within is not None:
+            params.append(("timeout", duration(within)))
+            wait = within + GRACE
+        request = self._http.build_request(
+            "POST", path, params=params, timeout=httpx.Timeout(wait, connect=_CONNECT_SECONDS), **_multipart(upload)
+        )
+        with self.translated():
+            response = self._http.send(request, stream=True)
+            if not response.is_success:
+                try:
+                    response.read()
+                finally:
+                    response.close()
+                raise self._refusal(response.status_code, response.content)
+        return response
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the errors of httpx and ipfshttpclient into the engine's own.
+
+        Raises:
+            KuboTimeout: where it does not answer in time.
+            EngineUnavailable: where it does not answer at all.
+            KuboRefused, PubsubOff, StorageFull: where it answers with an error.
+            EngineError: where what answers is no Kubo.
+        """
+        try:
+            yield
+        except (httpx.TimeoutException, ipfshttpclient.exceptions.TimeoutError) as error:
+            raise KuboTimeout(f"the Kubo node at {self.url} did not answer in time", self._mend()) from error
+        except ipfshttpclient.exceptions.ErrorResponse as error:
+            raise self._meaning(str(error.args[0])) from error
+        except (ipfshttpclient.exceptions.StatusError, ipfshttpclient.exceptions.DecodingError) as error:
+            raise self.no_kubo() from error
+        except (httpx.TransportError, ipfshttpclient.exceptions.CommunicationError) as error:
+            raise EngineUnavailable(f"no Kubo node answers at {self.url}: {error}", self._mend()) from error
+
+    def no_kubo(self) -> EngineError:
+        """The error for an answer that no Kubo gives."""
+        mend = "give the address of a Kubo node's RPC API: ipfs config Addresses.API; by default http://127.0.0.1:5001"
+        return EngineError(f"what answers at {self.url} is not a Kubo node's RPC API", mend)
+
+    def close(self) -> None:
+        """Free the connections."""
+        self._http.close()
+        self.client.close()
+
+    def _refusal(self, status: int, body: bytes) -> EngineError:
+        if status == httpx.codes.FORBIDDEN:
+            return EngineError(f"the Kubo node at {self.url} forbids this call", "see: ipfs config API.Authorizations")
+        try:
+            message = json.loads(body)["Message"]
+        except (ValueError, KeyError, TypeError):
+            return self.no_kubo()
+        return self._meaning(str(message))
+
+    def _meaning(self, message: str) -> EngineError:
+        if _PUBSUB_OFF in message:
+            return PubsubOff(
+                f"the Kubo node at {self.url} has pubsub off",
+                "ipfs config --json Pubsub.Enabled true, then start the node again",
+            )
+        if "no space left" in message or "disk quota exceeded" in message:
+            return StorageFull(f"the disk of the Kubo node at {self.url} is full: {message}", "free some space there")
+        return KuboRefused(f"the Kubo node at {self.url} says: {message}")
+
+    def _mend(self) -> str:
+        return "start it: ipfs daemon; or do without IPFS: --ipfs local:DIR"
+
+
+def _parse(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise EngineError(f"{url!r} is no URL: {error}", "give one such as http://127.0.0.1:5001") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise EngineError(f"{url!r} is no URL of an RPC API", "give one such as http://127.0.0.1:5001")
+    return parsed.copy_with(raw_path=b"/")
+
+
+def _protocol_of(host: str) -> str:
+    for family, protocol in ((socket.AF_INET, "ip4"), (socket.AF_INET6, "ip6")):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return protocol
+    return "dns"
+
+
+def duration(seconds: float) -> str:
+    """A time-out as Kubo writes it; never 0, which it takes for none."""
+    return f"{max(seconds, 0.001):.3f}s"
+
+
+def _multipart(upload: Iterable[bytes] | None) -> dict[str, Any]:
+    """One file as the body that Kubo wants, without holding it in memory as httpx's own ``files`` would."""
+    if upload is None:
+        return {}
+    boundary = secrets.token_hex(16)
+    return {
+        "content": _body(boundary, upload),
+        "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    }
+
+
+def _body(boundary: str, upload: Iterable[bytes]) -> Iterator[bytes]:
+    head = 'Content-Disposition: form-data; name="file"; filename="file"\r\nContent-Type: application/octet-stream'
+    yield f"--{boundary}\r\n{head}\r\n\r\n".encode()
+    yield from upload
+    yield f"\r\n--{boundary}--\r\n".encode()

@@ -1,0 +1,228 @@
+"""A managed Kubo node: a private ``ipfs daemon`` in the peer's home (design section 11)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Final, Self
+
+import httpx
+
+from peer.engine.block_files import translated
+from peer.engine.interface import EngineError, EngineUnavailable
+from peer.engine.kubo_config import SWARM_KEY_SIZE, configure, earlier_ports, environment, prepare
+from peer.engine.kubo_program import find_ipfs
+
+_STEP: Final = 0.005
+"""Seconds between two looks at a node that starts or stops."""
+
+_STOP_SECONDS: Final = 10.0
+"""Seconds that a node has to stop by itself before it is killed."""
+
+_LOG_LIMIT: Final = 10 << 20
+"""Bytes of the log over which it is begun anew at the next start."""
+
+_WATCH: Final = """
+cat >/dev/null
+kill -TERM "$1" 2>/dev/null
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    kill -0 "$1" 2>/dev/null || exit 0
+    sleep 0.1
+done
+kill -KILL "$1" 2>/dev/null
+"""
+"""Stops the daemon when our end of the pipe on its standard input closes, which the kernel does however we end, ``kill
+-9`` included. (Linux's PR_SET_PDEATHSIG will not do: it fires when the *thread* that started the child ends.)"""
+
+
+class KuboNode:
+    """One private node, its repository in ``home/ipfs``. Not safe from several threads.
+
+    ``swarm_key`` (32 bytes) is what makes the network private: nodes with another key cannot connect. ``listen`` is the
+    IP address for other nodes: loopback, unless members live on other machines. A port of 0 is chosen here, and kept
+    for the next start where it is free, so that addresses and URLs handed out stay true.
+    """
+
+    def __init__(
+        self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1", swarm_port: int = 0, api_port: int = 0
+    ) -> None:
+        if len(swarm_key) != SWARM_KEY_SIZE:
+            raise EngineError(f"a swarm key has {SWARM_KEY_SIZE} bytes, not {len(swarm_key)}")
+        self.repository = home.absolute() / "ipfs"
+        self._swarm_key = swarm_key
+        self._listen = listen
+        self._swarm_port = swarm_port
+        self._api_port = api_port
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
+        self._api = ""
+
+    @property
+    def api(self) -> str:
+        """The URL of its RPC API, once started: what `peer.engine.open_engine` takes."""
+        if not self._api:
+            raise EngineUnavailable("the Kubo node is not started")
+        return self._api
+
+    @property
+    def log(self) -> Path:
+        """Where the daemon writes."""
+        return self.repository / "daemon.log"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the daemon is alive."""
+        return self._daemon is not None and self._daemon.poll() is None
+
+    def start(self, *, timeout: float = 60.0) -> None:
+        """Start the daemon and wait until its API answers. Harmless where it runs.
+
+        Raises:
+            EngineError: where there is no usable ``ipfs``, a port is taken, or another process uses the repository.
+            EngineUnavailable: where it ends or does not answer within ``timeout`` seconds; with its last words.
+        """
+        if self.is_running:
+            return
+        deadline = time.monotonic() + timeout
+        program = find_ipfs()
+        prepare(program, self.repository, self._swarm_key)
+        self._await_unlocked(deadline)
+        api_before, swarm_before = earlier_ports(self.repository)
+        api_port = _choose("127.0.0.1", self._api_port, api_before, "the Kubo API")
+        swarm_port = _choose(self._listen, self._swarm_port, swarm_before, "other Kubo nodes")
+        configure(self.repository, listen=self._listen, swarm_port=swarm_port, api_port=api_port)
+        self._spawn(program)
+        try:
+            self._await_api(deadline)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the daemon: ask, then kill. Harmless where it does not run."""
+        daemon, self._daemon = self._daemon, None
+        if daemon is not None:
+            daemon.terminate()
+            try:
+                daemon.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.kill()
+            watch.communicate()
+        self._api = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _await_unlocked(self, deadline: float) -> None:
+        """A node whose peer was killed takes a moment to follow it; wait for that, then clear what it left."""
+        lock = self.repository / "repo.lock"
+        while _is_locked(lock):
+            if time.monotonic() > deadline:
+                raise EngineError(f"another Kubo uses {self.repository}", f"see who it is: fuser {lock}; then stop it")
+            time.sleep(_STEP)
+        (self.repository / "api").unlink(missing_ok=True)  # names a port that nobody has any more
+
+    def _spawn(self, program: Path) -> None:
+        with translated(self.repository):
+            mode = "wb" if self.log.is_file() and self.log.stat().st_size > _LOG_LIMIT else "ab"
+            with self.log.open(mode) as log:
+                self._log_start = log.tell()
+                # Sessions of their own: Ctrl-C in the terminal is for the peer, which then stops its node in order.
+                self._daemon = subprocess.Popen(
+                    [str(program), "daemon", "--migrate=true"],
+                    env=environment(self.repository),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+                self._watch = subprocess.Popen(
+                    ["/bin/sh", "-c", _WATCH, "watch", str(self._daemon.pid)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    start_new_session=True,
+                )
+
+    def _await_api(self, deadline: float) -> None:
+        while True:
+            if not self.is_running:
+                raise self._unavailable("the Kubo node ended as it started")
+            if (url := self._answering_url()) is not None:
+                self._api = url
+                return
+            if time.monotonic() > deadline:
+                raise self._unavailable("the Kubo node does not answer")
+            time.sleep(_STEP)
+
+    def _answering_url(self) -> str | None:
+        try:
+            address = (self.repository / "api").read_text()
+        except FileNotFoundError:
+            return None
+        parts = re.fullmatch(r"/ip4/([0-9.]+)/tcp/(\d+)\s*", address)
+        if parts is None:
+            raise EngineError(f"{self.repository / 'api'} names no address: {address[:80]!r}")
+        url = f"http://{parts[1]}:{parts[2]}"
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.post(f"{url}/api/v0/version", timeout=5.0, trust_env=False).is_success:
+                return url
+        return None
+
+    def _last_words(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read(1 << 20).decode(errors="replace").strip().splitlines()
+        return " | ".join(lines[-5:]) or "nothing"
+
+    def _unavailable(self, what: str) -> EngineUnavailable:
+        return EngineUnavailable(f"{what}; it said: {self._last_words()}", f"look at {self.log}")
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds Kubo's lock: a POSIX lock, so that a file left by a crash is none."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _choose(host: str, asked: int, before: int, purpose: str) -> int:
+    """The port asked for; else the one used before, where it is free; else any free one.
+
+    Raises:
+        EngineError: where the port asked for is taken, or ``host`` is no address of this machine.
+    """
+    refusal = ""
+    for port in (asked,) if asked else (before, 0):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kubo's own listener does
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                refusal = str(error.strerror)
+            else:
+                return int(probe.getsockname()[1])
+    mend = f"see who has it (ss -ltnp 'sport = :{asked}'), or give another port; 0 lets the node choose"
+    raise EngineError(f"cannot listen on {host} port {asked} for {purpose}: {refusal}", mend)
