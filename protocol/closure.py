@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from protocol.blocks import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
@@ -13,7 +14,6 @@ from protocol.records import (
     Collect,
     Dispatch,
     Federation,
-    GridError,
     Group,
     Record,
     Reply,
@@ -72,8 +72,9 @@ def contents(record: Record, source: BlockSource) -> Iterator[CID]:
         case Collect() as collect:
             for answer in answers(collect, source):
                 if isinstance(answer, TakenReply):
-                    reply = checked_block(answer.reply, source.get(answer.reply))
-                    yield from contents(parse_record(reply), source)
+                    reply = parse_record(checked_block(answer.reply, source.get(answer.reply))).body
+                    if isinstance(reply, Reply) and reply.content is not None:
+                        yield reply.content
         case _:
             return
 
@@ -88,43 +89,55 @@ class _Walk:
         self.lacking: list[CID] = []
 
     def record(self, cid: CID) -> None:
-        """Visit the record in block ``cid`` and what it needs; a manifest's predecessors one after the other."""
-        link: CID | None = cid
-        while link is not None and link not in self.seen:
-            try:
-                body = parse_record(checked_block(link, self.get(link))).body
-            except MissingBlock:
-                return
+        """Visit the record in block ``cid`` and what it needs.
+
+        Only links of the kind that the record's type has are followed: records that link each other some other way, as
+        deep as somebody cares to nest them, end here and are refused by the chain.
+        """
+        try:
+            body = self.body(cid)
             for listing in _listings(body):
                 self.tree(listing)
-            for needed in self.records(body):
-                self.record(needed)
-            link = body.prev if isinstance(body, Federation) else None
+            match body:
+                case Run(manifest=manifest) | Roster(manifest=manifest):
+                    self.manifests(manifest)
+                case Federation(prev=CID() as prev):
+                    self.manifests(prev)
+                case Collect() as collect:
+                    self.replies(collect)
+                case _:
+                    return
+        except MissingBlock:
+            return  # noted by `get`; it is not known yet what comes after it
 
-    def records(self, body: Body) -> Iterable[CID]:
-        """The records that ``body`` needs, manifests aside from their own chain."""
-        match body:
-            case Run(manifest=manifest) | Roster(manifest=manifest):
-                yield manifest
-            case Collect() as collect:
-                try:
-                    yield from filter(None, map(_reply_link, answers(collect, self)))
-                except MissingBlock:
-                    return  # `tree` has listed it
-            case _:
+    def manifests(self, newest: CID) -> None:
+        """Visit a manifest and those before it, down to one that is trusted."""
+        link: CID | None = newest
+        while link is not None and link not in self.seen:
+            body = self.body(link)
+            if not isinstance(body, Federation):
                 return
+            self.tree(body.members)
+            link = body.prev
+
+    def replies(self, collect: Collect) -> None:
+        """Visit the replies that a collect takes or refuses; they need nothing more."""
+        for answer in answers(collect, self):
+            link = answer.reply if isinstance(answer, TakenReply) else answer.refused
+            if link is not None:
+                with suppress(MissingBlock):
+                    self.get(link)
+
+    def body(self, cid: CID) -> Body:
+        """The body of the record in block ``cid``."""
+        return parse_record(checked_block(cid, self.get(cid))).body
 
     def tree(self, listing: Listing) -> None:
         """Visit the blocks of a listing's tree."""
-        try:
-            blocks = list(listing.blocks(self))
-        except MissingBlock:
-            return
-        for leaf in blocks[1:]:
-            try:
-                self.get(leaf)
-            except MissingBlock:
-                continue
+        with suppress(MissingBlock):
+            for block in listing.blocks(self):
+                with suppress(MissingBlock):
+                    self.get(block)
 
     def get(self, cid: CID) -> bytes:
         """A block that is needed; noted in ``lacking``, once, where it is not here."""
@@ -140,10 +153,6 @@ class _Walk:
             if first:
                 self.lacking.append(cid)
             raise
-
-
-def _reply_link(answer: TakenReply | GridError) -> CID | None:
-    return answer.reply if isinstance(answer, TakenReply) else answer.refused
 
 
 def _listings(body: Body) -> Iterator[Listing]:

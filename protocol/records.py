@@ -385,8 +385,9 @@ def parse_record(block: Block) -> Record:
 
 def _parse_body(body: dict[str, Any]) -> Body:
     fields = dict(body)
-    if fields.pop("v", None) != VERSION:
-        raise RecordError(f"version {body.get('v')!r} is not {VERSION}")
+    version = fields.pop("v", None)
+    if type(version) is not int or version != VERSION:  # 1.0 and True equal 1
+        raise RecordError(f"version {version!r} is not {VERSION}")
     kind = fields.pop("type", None)
     if not isinstance(kind, str) or kind not in BODIES:
         raise RecordError(f"{kind!r} is no record type")

@@ -92,6 +92,11 @@ MEMBERS = {
 }
 
 
+def block_of(data: bytes) -> Block:
+    """Any bytes as a dag-cbor block under the CID they hash to."""
+    return Block(CID(b"\x01\x71\x12\x20" + hashlib.sha256(data).digest()), data)
+
+
 class Blocks(dict[CID, bytes]):
     """A block source in memory."""
 

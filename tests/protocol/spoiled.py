@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from chains import (
     TIME,
     Scribe,
     begun,
+    block_of,
     draft_federation,
     id_of,
     node_of,
@@ -28,7 +28,7 @@ from chains import (
 from crypto import dsse
 from crypto.keys import SigningKey
 from protocol import rules
-from protocol.blocks import CID, Block, cbor_block, encode_cbor
+from protocol.blocks import Block, cbor_block, encode_cbor
 from protocol.manifest_drafts import next_version, without_member
 from protocol.messages import message_id
 from protocol.records import RECORD_TYPE, Body, Look, TakenReply, body_value, parse_record
@@ -86,11 +86,6 @@ def signed(scribe: Scribe, bad: Body, good: Body | None, *signers: SigningKey) -
     return Spoiled(scribe.sign(bad, *signers), good)
 
 
-def raw_record(data: bytes) -> Block:
-    """Bytes as a block of their right CID."""
-    return Block(CID(b"\x01\x71\x12\x20" + hashlib.sha256(data).digest()), data)
-
-
 # -- the block -----------------------------------------------------------------------------------------------------
 
 
@@ -114,13 +109,13 @@ def keys_out_of_order(s: Scribe) -> Spoiled:
     good = s.dispatch()
     data = s.sign(good).data
     sigs, body = data.index(b"dsigs"), 1  # a map of two: "body" and its value, then "sigs" and its value
-    return Spoiled(raw_record(data[:1] + data[sigs:] + data[body:sigs]), good)
+    return Spoiled(block_of(data[:1] + data[sigs:] + data[body:sigs]), good)
 
 
 @breaks(rules.CanonicalEncoding)
 def bytes_after_the_end(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    return Spoiled(raw_record(s.sign(good).data + b"\x00"), good)
+    return Spoiled(block_of(s.sign(good).data + b"\x00"), good)
 
 
 @breaks(rules.RecordShape)

@@ -60,3 +60,6 @@ def test_a_leader_judges_an_arriving_reply_by_the_same_rules():
     check_reply(record, scribe.message(ALICE), scribe.chain.manifest, scribe.chain.run)
     with pytest.raises(rules.ReplyNames):
         check_reply(record, scribe.message(BOB), scribe.chain.manifest, scribe.chain.run)
+    run = parse_record(Block(scribe.chain.run, scribe.source[scribe.chain.run]))
+    with pytest.raises(rules.ReplyType):
+        check_reply(run, scribe.message(ALICE), scribe.chain.manifest, scribe.chain.run)

@@ -399,6 +399,32 @@ def test_a_fork_that_leaves_out_the_known_version_is_refused():
     )
 
 
+def test_a_fork_is_not_followed_below_the_known_version():
+    versions = Versions(2)
+    versions.extend(versions.manifests[0], time=TIME + 1)
+    known, fork = versions.manifests[1:]
+    del versions.source[versions.manifests[0].cid]
+    assert broken(lambda: manifest_at(fork.cid, versions.federation, versions.source, known=known)) == (
+        ManifestRule.FEDERATION
+    )
+
+
+def test_a_known_version_of_another_federation_is_refused():
+    versions, other = Versions(2), Versions(2, name="other")
+    known = versions.manifests[0]
+    assert broken(lambda: manifest_at(known.cid, other.federation, versions.source, known=known)) == (
+        ManifestRule.FEDERATION
+    )
+
+
+def test_more_versions_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch):
+    versions = Versions(3)
+    monkeypatch.setattr("protocol.manifest.MAX_VERSIONS", 2)
+    assert broken(lambda: manifest_at(versions.manifests[-1].cid, versions.federation, versions.source)) == (
+        ManifestRule.FEDERATION
+    )
+
+
 def test_an_older_version_than_the_known_one_is_refused():
     versions = Versions(2)
     old, known = versions.manifests

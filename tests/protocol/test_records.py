@@ -1,0 +1,262 @@
+"""Record blocks: what is signed, what parses, and what does not."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    SECOND,
+    SERVER,
+    Blocks,
+    Scribe,
+    begun,
+    block_of,
+    draft_federation,
+    id_of,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto.dsse import BadSignature, verify
+from crypto.keys import SigningKey
+from protocol.blocks import (
+    MAX_BLOCK_SIZE,
+    Block,
+    BlockError,
+    BlockMismatch,
+    MissingBlock,
+    cbor_block,
+    checked_block,
+    encode_cbor,
+)
+from protocol.chain import Chain
+from protocol.records import (
+    BODIES,
+    RECORD_TYPE,
+    Body,
+    DispatchPrivate,
+    Look,
+    ReasonPrivate,
+    RecordError,
+    RecordType,
+    RunPrivate,
+    answers,
+    assemble,
+    body_value,
+    parse_record,
+    private_bytes,
+    read_private,
+    sign_record,
+    typed_items,
+)
+from protocol.rules import BrokenRule
+from protocol.trees import Listing
+
+
+def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
+    start = Scribe()
+    scribe = begun()
+    bodies: list[tuple[Body, SigningKey]] = [
+        (draft_federation().body, ADMIN),
+        (start.run(), SERVER),
+        (scribe.dispatch(looks=scribe.pack([scribe.look(ALICE, BOB)]), empties=2), SERVER),
+        (scribe.reply_body(ALICE), ALICE),
+        (scribe.collect(scribe.taken(ALICE), scribe.error(BOB, refused=scribe.taken(BOB).reply)), SERVER),
+        (scribe.roster(scribe.with_dave().cid), SERVER),
+        (scribe.index(), SERVER),
+        (scribe.close(), SERVER),
+    ]
+    return {body.TYPE: (body, signer) for body, signer in bodies}
+
+
+EACH = a_body_of_each_type()
+RECORDS = {kind: sign_record(body, [signer]) for kind, (body, signer) in EACH.items()}
+CLOSE = EACH[RecordType.CLOSE][0]
+
+
+def test_every_type_is_tested():
+    assert set(EACH) == set(RecordType) == set(BODIES)
+
+
+@pytest.mark.parametrize("kind", RecordType)
+def test_a_signed_record_parses_to_its_body(kind: RecordType):
+    body, signer = EACH[kind]
+    record = parse_record(RECORDS[kind])
+    assert record.body == body
+    assert record.valid_signers() == {id_of(signer)}
+
+
+@pytest.mark.parametrize("kind", RecordType)
+def test_the_signature_is_over_the_encoding_of_the_body(kind: RecordType):
+    body, signer = EACH[kind]
+    record = parse_record(RECORDS[kind])
+    assert record.body_bytes == encode_cbor(body_value(body))
+    verify(signer.verify_key, RECORD_TYPE, record.body_bytes, record.signatures[0].sig)
+
+
+def test_the_id_is_the_bodys_and_the_cid_the_blocks():
+    one, two = (parse_record(sign_record(CLOSE, signers)) for signers in ([SERVER], [SERVER, SECOND]))
+    assert one.id == two.id == cbor_block(body_value(CLOSE)).cid
+    assert one.cid != two.cid
+    assert two.valid_signers() == {id_of(SERVER), id_of(SECOND)}
+
+
+def test_signatures_made_elsewhere_give_the_same_record():
+    record = parse_record(RECORDS[RecordType.CLOSE])
+    assert assemble(CLOSE, {each.by: each.sig for each in record.signatures}) == RECORDS[RecordType.CLOSE]
+
+
+def test_a_wrong_signature_is_found():
+    signature = parse_record(RECORDS[RecordType.CLOSE]).signatures[0]
+    other = parse_record(assemble(EACH[RecordType.INDEX][0], {signature.by: signature.sig}))
+    with pytest.raises(BadSignature):
+        other.valid_signers()
+
+
+def test_a_signature_by_what_is_no_key_is_wrong():
+    with pytest.raises(BadSignature):
+        parse_record(assemble(CLOSE, {bytes(32): bytes(64)})).valid_signers()
+
+
+def test_a_record_too_large_for_a_block_is_not_made():
+    scribe = begun()
+    with pytest.raises(RecordError):
+        sign_record(scribe.close(private=bytes(MAX_BLOCK_SIZE)), [SERVER])
+
+
+# -- what does not parse -------------------------------------------------------------------------------------------
+
+VALUE = body_value(CLOSE)
+SIGS = [{"by": id_of(SERVER), "sig": bytes(64)}]
+NO_RECORDS = {
+    "a list": [VALUE, SIGS],
+    "no signatures": {"body": VALUE},
+    "an empty list of signatures": {"body": VALUE, "sigs": []},
+    "one more part": {"body": VALUE, "sigs": SIGS, "more": 1},
+    "a signature cut short": {"body": VALUE, "sigs": [{"by": id_of(SERVER), "sig": bytes(63)}]},
+    "a key cut short": {"body": VALUE, "sigs": [{"by": bytes(31), "sig": bytes(64)}]},
+    "a signature with more to it": {"body": VALUE, "sigs": [SIGS[0] | {"more": 1}]},
+    "a key twice": {"body": VALUE, "sigs": SIGS * 2},
+    "keys out of order": {"body": VALUE, "sigs": [{"by": b"\xff" * 32, "sig": bytes(64)}, *SIGS]},
+    "another version": {"body": VALUE | {"v": 2}, "sigs": SIGS},
+    "a version that is a float": {"body": VALUE | {"v": 1.0}, "sigs": SIGS},
+    "no version": {"body": {key: value for key, value in VALUE.items() if key != "v"}, "sigs": SIGS},
+    "another type": {"body": VALUE | {"type": "open"}, "sigs": SIGS},
+    "a type that is no text": {"body": VALUE | {"type": ["close"]}, "sigs": SIGS},
+    "another type's fields": {"body": VALUE | {"type": "index"}, "sigs": SIGS},
+    "a negative height": {"body": VALUE | {"height": -1}, "sigs": SIGS},
+    "a height past 63 bits": {"body": VALUE | {"height": 2**63}, "sigs": SIGS},
+    "term 0": {"body": VALUE | {"term": 0}, "sigs": SIGS},
+    "a time that is whole": {"body": VALUE | {"time": 1}, "sigs": SIGS},
+    "an outcome that is not known": {"body": VALUE | {"outcome": "gave up"}, "sigs": SIGS},
+}
+
+
+@pytest.mark.parametrize("value", NO_RECORDS.values(), ids=NO_RECORDS.keys())
+def test_a_block_that_is_no_record_is_refused(value: object):
+    with pytest.raises(RecordError):
+        parse_record(cbor_block(value))
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_make_it_raise_anything_else(data: bytes):
+    with pytest.raises(BlockError):
+        parse_record(Block(RECORDS[RecordType.CLOSE].cid, data))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.binary() | st.text() | st.just(RECORDS[RecordType.CLOSE].cid),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(st.data())
+def test_a_field_of_another_value_parses_to_that_value_or_is_refused(data: st.DataObject):
+    body, _ = EACH[data.draw(st.sampled_from(RecordType))]
+    value = body_value(body)
+    changed = value | {data.draw(st.sampled_from(list(value))): data.draw(VALUES)}
+    try:
+        record = parse_record(cbor_block({"body": changed, "sigs": SIGS}))
+    except BlockError:
+        return
+    assert encode_cbor(body_value(record.body)) == encode_cbor(changed)
+
+
+# -- private parts and listings ------------------------------------------------------------------------------------
+
+
+def test_a_private_part_is_read_where_it_is_plain():
+    body = EACH[RecordType.DISPATCH][0]
+    assert read_private(body, DispatchPrivate) == DispatchPrivate(kinds=(("train", "1"),))
+
+
+def test_an_encrypted_private_part_is_not_read():
+    assert read_private(Scribe().run(epoch=1, private=b"sealed"), RunPrivate) is None
+
+
+@pytest.mark.parametrize("private", [b"", b"\xff", encode_cbor({}), encode_cbor({"reason": 1}), encode_cbor([])])
+def test_a_private_part_of_another_shape_is_refused(private: bytes):
+    with pytest.raises(BlockError):
+        read_private(Scribe().close(private=private), ReasonPrivate)
+
+
+def test_a_private_part_keeps_the_exact_types_of_a_run_config():
+    config = (("whole", 1), ("part", 1.0), ("truth", True), ("text", "1"))
+    private = read_private(Scribe().run(), RunPrivate)
+    assert private is not None
+    again = RunPrivate(name="", version="", config=config, replay_format=1, environment=private.environment)
+    read = read_private(Scribe().run(private=private_bytes(again)), RunPrivate)
+    assert read is not None
+    assert [type(value) for _, value in read.config] == [int, float, bool, str]
+
+
+def test_items_of_another_type_are_refused():
+    with pytest.raises(RecordError):
+        list(typed_items(Listing(({"nodes": [1]},)), Look, Blocks()))
+
+
+def test_an_answer_that_is_neither_reply_nor_error_is_refused():
+    scribe = begun()
+    body = scribe.collect(answers=Listing(({"reply": scribe.chain.run, "message": bytes(32)},)))
+    with pytest.raises(RecordError):
+        list(answers(body, Blocks()))
+
+
+# -- tampering -----------------------------------------------------------------------------------------------------
+
+
+def test_every_flipped_bit_of_a_stored_record_is_found_by_its_hash():
+    for block in RECORDS.values():
+        for at, bit in itertools.product(range(0, len(block.data), 7), (0, 3, 7)):
+            with pytest.raises(BlockMismatch):
+                checked_block(block.cid, _flipped(block.data, at, bit))
+
+
+def test_a_bit_flipped_and_the_block_named_anew_is_found_all_the_same():
+    scribe = Scribe()
+    data = scribe.sign(scribe.run()).data
+    for at in range(len(data)):
+        spoiled = _flipped(data, at, at % 8)
+        with pytest.raises((BrokenRule, MissingBlock)):  # a link that is changed leads nowhere
+            Chain(scribe.first.cid).append_block(block_of(spoiled), scribe.source)
+
+
+def test_a_bit_flipped_in_a_reply_is_found_by_the_collect():
+    scribe = begun()
+    reply = scribe.taken(ALICE).reply
+    block = scribe.sign(scribe.collect(scribe.taken(ALICE)))
+    data = scribe.source[reply]
+    for at in range(0, len(data), 5):
+        scribe.source[reply] = _flipped(data, at, at % 8)
+        with pytest.raises(BrokenRule):
+            scribe.chain.append_block(block, scribe.source)
+
+
+def _flipped(data: bytes, at: int, bit: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
