@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
+from peer.cli.output import put_json
 
 if TYPE_CHECKING:
     from crypto.keyfile import KeyFile
@@ -176,7 +176,7 @@ def _facts(found: KeyFile) -> dict[str, object]:
 
 def _report(facts: dict[str, object], json_output: bool, *lines: str) -> None:
     if json_output:
-        typer.echo(json.dumps(facts))
+        put_json(facts)
     else:
         for line in lines:
             typer.echo(line)

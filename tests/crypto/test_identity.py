@@ -19,11 +19,11 @@ BOB = Identity("bob", SigningKey.from_seed(b"b" * 32), DecryptionKey.from_seed(b
 KEY = ALICE.public.key_text()
 
 
-def written(body: object, proof: bytes) -> str:
+def written(body: cbrrr.DagCborTypes, proof: bytes) -> str:
     return "pollen-key-1." + base64.urlsafe_b64encode(cbrrr.encode_dag_cbor(body) + proof).rstrip(b"=").decode()
 
 
-def body_of(identity: Identity) -> dict[str, object]:
+def body_of(identity: Identity) -> dict[str, cbrrr.DagCborTypes]:
     public = identity.public
     return {"encryption": public.encryption.raw, "signing": public.signing.raw, "suite": str(public.encryption.suite)}
 
@@ -90,7 +90,7 @@ def test_nobody_can_put_their_encryption_key_beside_anothers_signing_key() -> No
     [{"more": 1}, {"suite": None}, {"signing": "text"}, {"signing": base64.b64encode(ALICE.id).decode()}],
     ids=str,
 )
-def test_a_signed_body_of_another_shape_is_refused(change: dict[str, object]) -> None:
+def test_a_signed_body_of_another_shape_is_refused(change: dict[str, cbrrr.DagCborTypes]) -> None:
     body = body_of(ALICE) | change
     with pytest.raises(BadKeyText):
         PublicIdentity.parse_key_text(written(body, dsse.sign(ALICE.signing, KEY_TYPE, cbrrr.encode_dag_cbor(body))))
@@ -130,7 +130,7 @@ CBOR = st.recursive(
 
 
 @given(CBOR)
-def test_any_dag_cbor_in_a_key_text_is_a_bad_key_text(value: object) -> None:
+def test_any_dag_cbor_in_a_key_text_is_a_bad_key_text(value: cbrrr.DagCborTypes) -> None:
     with pytest.raises(BadKeyText):
         PublicIdentity.parse_key_text(written(value, bytes(64)))
 
