@@ -9,8 +9,10 @@ import fcntl
 import hashlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ UV = VENV / "bin" / "uv"
 REQUIREMENTS = ROOT / "requirements"
 GROUPS = ("run", "dev")
 """Each group holds the ones before it."""
+SEE_ABOVE = "see what it said above, then call it again"
 
 
 class SetupError(Exception):
@@ -60,25 +63,36 @@ def make(group: str) -> None:
     write_stamp(f"{ROOT}\nunfinished\n")
     say(f"installing requirements/{group}.txt (the first time several GB are fetched, most of it torch)")
     uv("pip", "sync", told, "--require-hashes", "--compile-bytecode", "--build-constraints",
-       str(REQUIREMENTS / "build.txt"), str(REQUIREMENTS / f"{group}.txt"))  # fmt: skip
+       str(REQUIREMENTS / "build.txt"), str(REQUIREMENTS / f"{group}.txt"), mend=mend_of_a_build())  # fmt: skip
     uv("pip", "install", told, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     write_stamp(stamp(group))
 
 
 def make_empty() -> None:
     """A virtual environment with nothing but the pinned uv."""
-    mend = f"apt install python3-venv (Debian, Ubuntu), or POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
+    mend = f"apt install python3-venv python3-dev gcc (Debian), or POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
     run(sys.executable, "-m", "venv", "--clear", str(VENV), mend=mend)
     run(str(PYTHON), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps",
         "-r", str(REQUIREMENTS / "uv.txt"))  # fmt: skip
 
 
-def uv(*arguments: str) -> None:
+def mend_of_a_build() -> str:
+    """What to do where the requirements cannot be installed. cbrrr comes as C source only, so it needs a compiler."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) and (Path(sysconfig.get_path("include")) / "Python.h").exists():
+        return SEE_ABOVE
+    return (
+        f"{SEE_ABOVE}. If it could not build cbrrr: that comes as C source, and {compiler} or\n"
+        "       Python.h is not here: apt install gcc python3-dev (Debian, Ubuntu), xcode-select --install (macOS)"
+    )
+
+
+def uv(*arguments: str, mend: str = SEE_ABOVE) -> None:
     """Run the pinned uv on `.venv`, whatever environment happens to be active."""
-    run(str(UV), *(each for each in arguments if each), "--python", str(PYTHON))
+    run(str(UV), *(each for each in arguments if each), "--python", str(PYTHON), mend=mend)
 
 
-def run(*command: str, mend: str = "see what it said above, then call it again") -> None:
+def run(*command: str, mend: str = SEE_ABOVE) -> None:
     """Run a command to its end."""
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
