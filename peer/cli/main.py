@@ -73,14 +73,6 @@ class Commands(typer.core.TyperGroup):
         entry = COMMANDS.get(cmd_name)
         return entry.load() if entry else None
 
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:  # here, because typer makes of it the exit code that means a failed verification
-            return _reader_gone()
-        return result
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
@@ -96,6 +88,9 @@ def run(arguments: Sequence[str]) -> int:
     logs.set_up()
     try:
         result = Commands().main(list(arguments), prog_name="peer", standalone_mode=False)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # typer ends with 1, a failed verification, where the reader has gone
+        return _reader_gone()
     except Exception as error:  # noqa: BLE001  # whatever it is, a person is told, and the process ends in order
         return _explain(error)
     if result == _INTERRUPTED:

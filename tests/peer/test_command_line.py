@@ -1,0 +1,238 @@
+"""What every command has in common: help, options and their sources, errors, logs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import click
+import pytest
+import typer
+from command_line import Peer
+
+from peer import config, logs
+from peer.cli import main
+from peer.cli.options import DEFAULT_HOME, HomeOption
+from peer.engine.interface import EngineUnavailable
+from peer.errors import ExitCode, PeerError
+from protocol.blocks import BlockMismatch, MissingBlock, raw_block
+
+Peers = Callable[[str], Peer]
+HEAVY = ("flwr", "torch", "numpy", "httpx", "msgspec", "cryptography", "rich")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom peer.cli.main import run\nassert run(['--help']) == 0\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+    assert all(name in done.stdout for name in main.COMMANDS)
+
+
+def test_the_program_ends_with_the_commands_exit_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "peer", "federation", "show", "--home", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (ExitCode.WRONG_USE, "")
+    assert done.stderr.startswith("error: this home is in no federation\n  mend: ")
+
+
+def test_a_command_that_is_none_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["lgo"]) == ExitCode.WRONG_USE
+    assert "Did you mean 'log'?" in capsys.readouterr().err
+
+
+def test_nothing_asked_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([]) == ExitCode.WRONG_USE
+    assert "audit" in capsys.readouterr().err
+
+
+# -- errors --------------------------------------------------------------------------------------------------------
+
+CID_ = raw_block(b"").cid
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (PeerError("it broke", mend="glue it", code=ExitCode.APP_FAILED), ExitCode.APP_FAILED, "glue it"),
+        (EngineUnavailable("no node", "start it"), ExitCode.UNFINISHED, "start it"),
+        (MissingBlock(CID_), ExitCode.UNFINISHED, "--ipfs"),
+        (BlockMismatch("other bytes"), ExitCode.VERIFICATION_FAILED, "other bytes"),
+        (OSError(errno.ENOSPC, "no space"), ExitCode.UNFINISHED, "disk is full"),
+        (RuntimeError("a bug"), ExitCode.UNFINISHED, "run it with -v"),
+        (KeyboardInterrupt(), ExitCode.UNFINISHED, "stopped"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_whatever_goes_wrong_is_said_in_words(
+    error: BaseException, code: ExitCode, said: str, fake: FakeCommand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.raises = error
+    assert main.run(["fake"]) == code
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.out == ""
+    assert "Traceback" not in shown.err
+
+
+def test_verbose_shows_the_traceback(fake: FakeCommand, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.raises = RuntimeError("a bug")
+    assert main.run(["fake", "-v"]) == ExitCode.UNFINISHED
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_command_says_how_it_ended(fake: FakeCommand) -> None:
+    fake.returns = ExitCode.VERIFICATION_FAILED
+    assert main.run(["fake"]) == ExitCode.VERIFICATION_FAILED
+
+
+def test_a_reader_who_goes_away_is_no_failed_verification() -> None:
+    code = "import sys; from peer.cli.main import run; sys.exit(run(['--help']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait() != ExitCode.VERIFICATION_FAILED
+
+
+# -- where an option's value comes from ----------------------------------------------------------------------------
+
+
+class FakeCommand:
+    """A command ``peer fake --colour X --rounds N``, and what it is to do."""
+
+    def __init__(self) -> None:
+        self.raises: BaseException | None = None
+        self.returns: ExitCode | None = None
+        self.got: tuple[str, int] | None = None
+        self.app = typer.Typer()
+
+        @self.app.command("fake")
+        def fake(
+            colour: Annotated[str, typer.Option("--colour")] = "white",
+            rounds: Annotated[int, typer.Option("--max-rounds")] = 1,
+            home: HomeOption = DEFAULT_HOME,
+        ) -> ExitCode | None:
+            self.got = (colour, rounds)
+            if self.raises is not None:
+                raise self.raises
+            return self.returns
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCommand:
+    """The only command there is; its home is ``tmp_path``."""
+    command = FakeCommand()
+    module = type(sys)("fake_command")
+    module.__dict__["app"] = command.app
+    monkeypatch.setitem(sys.modules, "fake_command", module)
+    monkeypatch.setattr(main, "COMMANDS", {"fake": main._Entry("fake_command", "for tests")})
+    monkeypatch.setenv("POLLEN_HOME", str(tmp_path))
+    return command
+
+
+def test_a_default_is_what_is_left(fake: FakeCommand) -> None:
+    main.run(["fake"])
+    assert fake.got == ("white", 1)
+
+
+def test_the_file_beats_the_default(fake: FakeCommand, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('colour = "red"\nmax-rounds = 7')
+    main.run(["fake"])
+    assert fake.got == ("red", 7)
+
+
+def test_a_variable_beats_the_file(fake: FakeCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text('colour = "red"')
+    monkeypatch.setenv("POLLEN_COLOUR", "blue")
+    main.run(["fake"])
+    assert fake.got == ("blue", 1)
+
+
+def test_a_flag_beats_a_variable(fake: FakeCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLLEN_COLOUR", "blue")
+    main.run(["fake", "--colour", "green"])
+    assert fake.got == ("green", 1)
+
+
+def test_the_file_of_the_home_that_is_named_counts(fake: FakeCommand, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.toml").write_text('colour = "red"')
+    main.run(["fake", "--home", str(tmp_path / "other")])
+    assert fake.got == ("red", 1)
+
+
+@pytest.mark.parametrize("text", ["colr = 'red'", "[fake]\ncolour = 'red'", "home = '/elsewhere'"])
+def test_unknown_keys_in_the_file_are_named(
+    text: str, fake: FakeCommand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    assert main.run(["fake"]) == ExitCode.WRONG_USE
+    assert f"keys that are no options: {text.strip('[').split()[0].strip(']')}" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_toml_is_refused(
+    fake: FakeCommand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text("colour: red")
+    assert main.run(["fake"]) == ExitCode.WRONG_USE
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_bad_value_in_the_file_is_said_to_be_there(
+    fake: FakeCommand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text("max-rounds = 'many'")
+    assert main.run(["fake"]) == ExitCode.WRONG_USE
+    assert "config.toml" in capsys.readouterr().err
+
+
+def test_every_option_of_every_command_has_a_variable() -> None:
+    command = click.Command("leaf", params=[click.Option(["--some-thing"])])
+    config.wire(click.Group("group", commands={"leaf": command}))
+    assert command.make_context("leaf", []).auto_envvar_prefix == "POLLEN"
+
+
+# -- logs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def restored_logs() -> object:
+    """Leave logging as it was found."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def test_events_are_not_shown_until_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up()
+    logs.event("reply-arrived")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_event_is_one_line_of_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up(verbose=True)
+    logs.event("reply-arrived", client="hospital a", bytes=12, seconds=0.25, reason="two\nlines", none=None)
+    expected = 'info reply-arrived client="hospital a" bytes=12 seconds=0.25 reason="two\\nlines" none=-\n'
+    assert capsys.readouterr().err.split(" ", 1)[1] == expected
+
+
+def test_an_event_is_one_object_with_json(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up(verbose=True, as_json=True)
+    logs.event("reply-arrived", bytes=12)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["bytes"], line["level"]) == ("reply-arrived", 12, "info")
+
+
+def test_other_packages_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up(verbose=True)
+    logging.getLogger("httpx").info("a request")
+    assert capsys.readouterr().err == ""

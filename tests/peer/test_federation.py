@@ -1,0 +1,236 @@
+"""``peer federation``: founding, changing, handing over and joining, as people do it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import Peer
+
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore, StoredFederation, read_federation
+from peer.home import Home
+from peer.membership import require_role
+from protocol.records import Role
+
+Peers = Callable[[str], Peer]
+
+
+@pytest.fixture
+def admin(peers: Peers) -> Peer:
+    """Somebody who has founded the federation ``trial``."""
+    founder = peers("admin").named("hospital-a")
+    assert founder("federation", "init", "trial").code == 0
+    return founder
+
+
+@pytest.fixture
+def member(peers: Peers) -> Peer:
+    """Somebody with an identity, in no federation yet."""
+    return peers("member").named("b")
+
+
+def export(admin: Peer, file: Path) -> Path:
+    assert admin("federation", "export", file, "--address", "local:/engine").code == 0
+    return file
+
+
+def stored(peer: Peer) -> StoredFederation:
+    return FederationStore(Home(peer.home)).current()
+
+
+def test_the_founder_is_admin_and_server(admin: Peer) -> None:
+    shown = admin("federation", "show", "--json").json
+    assert (shown["name"], shown["version"]) == ("trial", 1)
+    assert [(each["name"], each["roles"], each["admin"]) for each in shown["members"]] == [
+        ("hospital-a", ["server"], True)
+    ]
+
+
+def test_founding_says_once_that_nothing_is_encrypted(peers: Peers) -> None:
+    founder = peers("founder").named("a")
+    assert founder("federation", "init", "one").out.count("does not encrypt") == 1
+    assert "does not encrypt" not in founder("federation", "init", "two", "--no-encrypt").out
+
+
+def test_a_name_is_founded_once_in_a_home(admin: Peer) -> None:
+    again = admin("federation", "init", "trial")
+    assert again.code == ExitCode.WRONG_USE
+    assert "already" in again.err
+
+
+def test_an_impossible_name_is_refused(admin: Peer) -> None:
+    assert "printable" in admin("federation", "init", "two\nlines").err
+
+
+def test_founding_needs_an_identity(peers: Peers) -> None:
+    outcome = peers("nobody")("federation", "init", "trial")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "peer keys init" in outcome.err
+
+
+def test_a_member_is_added_with_its_roles(admin: Peer, member: Peer) -> None:
+    outcome = admin("federation", "add", member.key, "--name", "b", "--role", "client", "--role", "auditor", "--json")
+    assert outcome.json["version"] == 2
+    assert {each["name"]: each["roles"] for each in outcome.json["members"]}["b"] == ["client", "auditor"]
+
+
+def test_adding_a_member_again_changes_its_roles(admin: Peer, member: Peer) -> None:
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    outcome = admin("federation", "add", member.key, "--name", "b", "--role", "auditor", "--json")
+    assert {each["name"]: each["roles"] for each in outcome.json["members"]}["b"] == ["auditor"]
+
+
+def test_two_members_cannot_have_one_name(admin: Peer, member: Peer) -> None:
+    outcome = admin("federation", "add", member.key, "--name", "hospital-a", "--role", "client")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "nobody in the federation has" in outcome.err
+    assert stored(admin).manifest.version == 1
+
+
+def test_what_is_no_key_is_refused(admin: Peer) -> None:
+    outcome = admin("federation", "add", "z6Mk", "--name", "b", "--role", "client")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "peer keys show" in outcome.err
+
+
+def test_what_is_no_role_is_refused(admin: Peer, member: Peer) -> None:
+    outcome = admin("federation", "add", member.key, "--name", "b", "--role", "boss")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "'server', 'client', 'auditor'" in outcome.err
+
+
+def test_a_member_is_removed_by_name(admin: Peer, member: Peer) -> None:
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    outcome = admin("federation", "remove", "b", "--json")
+    assert [each["name"] for each in outcome.json["members"]] == ["hospital-a"]
+
+
+def test_removing_nobody_is_refused(admin: Peer) -> None:
+    outcome = admin("federation", "remove", "nobody")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "peer federation show" in outcome.err
+
+
+def test_only_an_admin_changes_it(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    member("federation", "join", export(admin, tmp_path / "file"))
+    outcome = member("federation", "remove", "hospital-a")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "no admin" in outcome.err
+
+
+def test_the_exported_file_is_its_owners_alone(admin: Peer, tmp_path: Path) -> None:
+    assert stat.S_IMODE(export(admin, tmp_path / "file").stat().st_mode) == 0o600
+
+
+def test_a_member_who_joins_has_all_the_admin_has(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    outcome = member("federation", "join", export(admin, tmp_path / "file"), "--json")
+    assert outcome.json["you"][0]["roles"] == ["client"]
+    assert stored(member) == stored(admin)
+    assert stored(member).addresses == ("local:/engine",)
+
+
+def test_joining_before_being_added_says_what_to_do(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    outcome = member("federation", "join", export(admin, tmp_path / "file"))
+    assert outcome.code == 0
+    assert "send `peer keys show` to an admin" in outcome.out
+
+
+def test_joining_again_takes_in_the_newer_version(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    member("federation", "join", export(admin, tmp_path / "old"))
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    member("federation", "join", export(admin, tmp_path / "new"))
+    assert stored(member).manifest == stored(admin).manifest
+
+
+def test_joining_the_same_version_twice_is_harmless(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    file = export(admin, tmp_path / "file")
+    member("federation", "join", file)
+    assert member("federation", "join", file).code == 0
+
+
+def test_an_older_file_is_refused(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    old = export(admin, tmp_path / "old")
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    member("federation", "join", export(admin, tmp_path / "new"))
+    outcome = member("federation", "join", old)
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "older" in outcome.err
+    assert stored(member).manifest.version == 2
+
+
+def test_another_branch_is_refused_as_somebodys_fault(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    before = stored(admin)
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    member("federation", "join", export(admin, tmp_path / "one"))
+    FederationStore(Home(admin.home)).save(before)  # a home put back from a copy
+    admin("federation", "add", member.key, "--name", "c", "--role", "client")
+    outcome = member("federation", "join", export(admin, tmp_path / "other"))
+    assert outcome.code == ExitCode.VERIFICATION_FAILED
+    assert "two branches" in outcome.err
+
+
+def test_another_federation_of_the_same_name_is_refused(
+    admin: Peer, member: Peer, peers: Peers, tmp_path: Path
+) -> None:
+    member("federation", "join", export(admin, tmp_path / "file"))
+    impostor = peers("impostor").named("x")
+    impostor("federation", "init", "trial")
+    outcome = member("federation", "join", export(impostor, tmp_path / "forged"))
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "another federation that is also called" in outcome.err
+
+
+def test_no_bit_of_the_file_can_change_unseen_but_for_the_swarm_key_and_addresses(admin: Peer, tmp_path: Path) -> None:
+    data = export(admin, tmp_path / "file").read_bytes()
+    for position in range(0, len(data), 7):
+        spoiled = bytearray(data)
+        spoiled[position] ^= 1 << position % 8
+        (tmp_path / "spoiled").write_bytes(spoiled)
+        with pytest.raises(PeerError):
+            read_federation(tmp_path / "spoiled")
+
+
+def test_a_file_cut_short_is_refused_with_the_mend(admin: Peer, member: Peer, tmp_path: Path) -> None:
+    file = export(admin, tmp_path / "file")
+    file.write_bytes(file.read_bytes()[:-10])
+    outcome = member("federation", "join", file)
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "send it again" in outcome.err
+
+
+def test_a_file_that_is_not_there_is_refused(member: Peer, tmp_path: Path) -> None:
+    assert "cannot be read" in member("federation", "join", tmp_path / "absent").err
+
+
+def test_a_home_in_several_federations_asks_which(admin: Peer) -> None:
+    admin("federation", "init", "second")
+    assert "--federation" in admin("federation", "show").err
+    assert admin("federation", "show", "--federation", "second", "--json").json["name"] == "second"
+
+
+def test_a_home_in_none_says_how_to_join(member: Peer) -> None:
+    assert "peer federation join" in member("federation", "show").err
+
+
+def test_a_running_peer_can_see_the_change(admin: Peer, member: Peer) -> None:
+    store = FederationStore(Home(admin.home))
+    before = store.stamp(stored(admin).id)
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    assert store.stamp(stored(admin).id) != before
+
+
+def test_a_stranger_is_told_how_to_be_added(admin: Peer) -> None:
+    with pytest.raises(PeerError, match="not in the federation") as raised:
+        require_role(stored(admin).manifest, b"s" * 32, Role.CLIENT)
+    assert "peer federation add KEY" in raised.value.mend
+
+
+def test_a_member_in_the_wrong_role_is_told_its_own(admin: Peer) -> None:
+    (founder,) = stored(admin).manifest.members
+    with pytest.raises(PeerError, match="is server in the federation 'trial', not client") as raised:
+        require_role(stored(admin).manifest, founder, Role.CLIENT)
+    assert "--role server" in raised.value.mend

@@ -1,0 +1,155 @@
+"""The journal keeps what a peer must not forget, whole or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from peer.errors import ExitCode, PeerError
+from peer.journal import Journal, RunHead
+from protocol.blocks import CID, cbor_block, raw_block
+from protocol.records import Role
+
+
+def cid(text: str) -> CID:
+    return raw_block(text.encode()).cid
+
+
+HEAD = RunHead(
+    run=cid("run"),
+    federation=cid("federation"),
+    head=cid("head"),
+    height=3,
+    term=1,
+    closed=False,
+    role=Role.SERVER,
+    engine="local:/engine",
+    updated=1.5,
+)
+RUN = HEAD.run
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    journal = Journal(path)
+    yield journal
+    journal.close()
+
+
+def again(path: Path, journal: Journal) -> Journal:
+    """The journal as the next process finds it."""
+    journal.close()
+    return Journal(path)
+
+
+def test_each_boot_has_a_higher_number(path: Path, journal: Journal) -> None:
+    assert journal.next_boot() == 1
+    assert again(path, journal).next_boot() == 2
+
+
+def test_a_head_is_found_again(path: Path, journal: Journal) -> None:
+    journal.keep_head(HEAD)
+    assert again(path, journal).head_of(RUN) == HEAD
+
+
+def test_a_newer_head_replaces_the_one_before(journal: Journal) -> None:
+    newer = replace(HEAD, head=cid("newer"), height=4, closed=True)
+    journal.keep_head(HEAD)
+    journal.keep_head(newer)
+    assert journal.heads() == [newer]
+
+
+def test_runs_are_listed_by_their_last_change(journal: Journal) -> None:
+    other = replace(HEAD, run=cid("other"), head=cid("other head"), updated=2.5)
+    journal.keep_head(HEAD)
+    journal.keep_head(other)
+    assert journal.heads() == [other, HEAD]
+
+
+def test_a_run_is_found_by_its_head(journal: Journal) -> None:
+    journal.keep_head(HEAD)
+    assert journal.run_of(HEAD.head) == HEAD
+    assert journal.run_of(RUN) is None
+
+
+def test_the_newest_state_is_the_one_kept_last(journal: Journal) -> None:
+    for number in range(3):
+        journal.keep_reply(RUN, b"%d" % number, cid(f"reply {number}"), cid(f"state {number}"))
+    assert journal.state_of(RUN) == cid("state 2")
+
+
+def test_a_failed_task_leaves_the_state_before_it(journal: Journal) -> None:
+    journal.keep_reply(RUN, b"1", cid("reply"), cid("state"))
+    journal.keep_reply(RUN, b"2", cid("error"), None)
+    assert journal.state_of(RUN) == cid("state")
+
+
+def test_a_message_is_answered_again_as_it_was_first(path: Path, journal: Journal) -> None:
+    journal.keep_reply(RUN, b"1", cid("first"), cid("state"))
+    journal.keep_reply(RUN, b"1", cid("second"), None)
+    kept = again(path, journal).reply_to(RUN, b"1")
+    assert kept is not None
+    assert (kept.reply, kept.state) == (cid("first"), cid("state"))
+
+
+def test_replies_come_in_the_order_in_which_they_were_kept(journal: Journal) -> None:
+    for message in (b"b", b"a", b"c"):
+        journal.keep_reply(RUN, message, cid("reply"), None)
+    assert [kept.message for kept in journal.replies(RUN)] == [b"b", b"a", b"c"]
+
+
+def test_own_records_are_kept_byte_for_byte(path: Path, journal: Journal) -> None:
+    record = cbor_block({"body": 1})
+    journal.keep_own([record])
+    journal.keep_own([record])
+    assert list(again(path, journal).own_records()) == [record]
+
+
+def test_the_last_engine_is_remembered(path: Path, journal: Journal) -> None:
+    journal.remember_engine("kubo")
+    journal.remember_engine("local:/engine")
+    assert again(path, journal).engine() == "local:/engine"
+
+
+def test_a_full_disk_is_said_and_loses_nothing(path: Path, journal: Journal) -> None:
+    journal.keep_head(HEAD)
+    (pages,) = journal._database.execute("PRAGMA page_count").fetchone()
+    journal._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(PeerError, match="full; nothing was lost") as raised:
+        journal.keep_own([raw_block(b"x" * 100_000), raw_block(b"y" * 100_000)])
+    assert raised.value.exit_code is ExitCode.UNFINISHED
+    reopened = again(path, journal)
+    assert reopened.head_of(RUN) == HEAD
+    assert list(reopened.own_records()) == []
+
+
+def test_a_file_that_is_no_journal_is_refused(path: Path) -> None:
+    path.write_bytes(b"not a database, though long enough to look like one" * 50)
+    with pytest.raises(PeerError, match="no journal, or is damaged"):
+        Journal(path)
+
+
+def test_a_newer_layout_is_refused(path: Path, journal: Journal) -> None:
+    journal.close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(PeerError, match="newer version"):
+        Journal(path)
+
+
+def test_nobody_else_may_read_it(path: Path, journal: Journal) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_was_written_is_synced(journal: Journal) -> None:
+    assert journal._database.execute("PRAGMA synchronous").fetchone() == (2,)
