@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from strategy.builtin.pollen_app.names import Dataset, Model, Partitioner, StrategyName, check_model, choose
+from strategy.builtin.pollen_app.settings import partition_of
 
 DATASETS = tuple(name.value for name in Dataset)
 MODELS = tuple(name.value for name in Model)
@@ -29,6 +31,15 @@ def check_names(*, dataset: str | None = None, model: str | None = None, strateg
         check_model(model)
     if strategy is not None:
         choose(StrategyName, strategy)
+
+
+def check_partition(node_config: Mapping[str, object]) -> None:
+    """Check that a client's node config says which part of the data it has, before it joins a run.
+
+    Raises:
+        ValueError: it does not, or says something impossible; names the flag.
+    """
+    partition_of(node_config)
 
 
 class DataUnavailable(Exception):

@@ -17,6 +17,7 @@ from strategy.builtin_app import (
     DataUnavailable,
     builtin_app_folder,
     check_names,
+    check_partition,
     prepare_dataset,
 )
 
@@ -86,6 +87,12 @@ def test_known_names_and_own_models_pass() -> None:
         check_names(dataset=dataset)
     for strategy in STRATEGIES:
         check_names(strategy=strategy, model="my.nets:Net")
+
+
+@pytest.mark.parametrize("node", [{}, {"partition-id": 0}, {"num-partitions": 3}])
+def test_client_without_its_part_is_told_the_flag(node: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match='--node-config "partition-id=0 num-partitions=3"'):
+        check_partition(node)
 
 
 def test_preparing_digits_needs_nothing(tmp_path: Path) -> None:

@@ -105,13 +105,12 @@ def momentum(run: Config) -> float:
     return value
 
 
-def _share(run: Config, node: Config) -> Share:
-    dataset = choose(Dataset, _text(run, "dataset"))
-    if node.get("dataset", dataset) != dataset:
-        raise ValueError(
-            f"the run trains on {dataset}, but this client was started for {node['dataset']}; "
-            f"start it again with --dataset {dataset}"
-        )
+def partition_of(node: Config) -> tuple[int, int]:
+    """Which part of the data is the client's, and of how many.
+
+    Raises:
+        ValueError: its node config does not say, or says something impossible.
+    """
     if "partition-id" not in node or "num-partitions" not in node:
         raise ValueError(
             "this client was not told which part of the data is its own; "
@@ -124,6 +123,17 @@ def _share(run: Config, node: Config) -> Share:
             f"partition-id is {partition}, but with num-partitions={partitions} it ends at {partitions - 1}; "
             "mend --node-config"
         )
+    return partition, partitions
+
+
+def _share(run: Config, node: Config) -> Share:
+    dataset = choose(Dataset, _text(run, "dataset"))
+    if node.get("dataset", dataset) != dataset:
+        raise ValueError(
+            f"the run trains on {dataset}, but this client was started for {node['dataset']}; "
+            f"start it again with --dataset {dataset}"
+        )
+    partition, partitions = partition_of(node)
     dealing = Dealing(
         partitioner=choose(Partitioner, _text(run, "partitioner")),
         seed=whole(run, "partition-seed", least=0),
