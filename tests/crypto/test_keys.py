@@ -134,8 +134,8 @@ def test_base58_reads_what_it_writes(data: bytes) -> None:
     assert base58.decode(base58.encode(data)) == data
 
 
-def test_a_decryption_key_is_x_wings() -> None:
-    """X-Wing's key expansion written out, and `cryptography`'s own HPKE with both halves."""
+def test_a_public_encryption_key_and_its_seed_fit_hpke() -> None:
+    """`cryptography`'s own HPKE, with X-Wing's key expansion written out."""
     key = DecryptionKey.from_seed(bytes(range(32)))
     expanded = hashlib.shake_256(bytes(range(32))).digest(96)
     mlkem = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
@@ -146,6 +146,14 @@ def test_a_decryption_key_is_x_wings() -> None:
     )
     suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
     assert suite.decrypt(suite.encrypt(b"sealed", public, b"info"), private, b"info") == b"sealed"
+
+
+def test_a_decryption_key_expands_as_the_published_vector() -> None:
+    """draft-connolly-cfrg-xwing-kem-10, appendix C, the first: where its 1216 bytes begin and end."""
+    seed = bytes.fromhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26")
+    raw = DecryptionKey.from_seed(seed).public.raw.hex()
+    assert raw.startswith("e2236b35a8c24b39b10aa1323a96a919a2ced88400633a7b07131713fc14b2b5")
+    assert raw.endswith("859edb06eff389b27dce59844570216223593d4ba32d9abac8cd049040ef6534")
 
 
 def test_an_encryption_key_is_read_back() -> None:
