@@ -241,7 +241,7 @@ class Leader(Gathering):
         """The first look waits for ``min_clients``; a resumed run's for the clients of its last look, or the grace."""
         if self._gate_open:
             return True
-        if self._gate_until is not None:
+        if self._gate_until is not None and self.chain.last_look:
             return now >= self._gate_until or set(self.chain.last_look) <= set(self._listed())
         return len(self._listed()) >= max(1, self._settings.min_clients)
 
