@@ -67,6 +67,16 @@ def test_an_installed_wheel_gives_each_package_its_plain_name(installed: Path, p
     assert f"/site-packages/_pollen/{package}/" in found
 
 
+def test_an_installed_wheel_gives_the_peer_command(installed: Path) -> None:
+    assert "Usage: peer" in output_of(installed / "peer", "--help", cwd=installed)
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    heavy = ("flwr", "torch", "torchvision", "numpy", "sklearn")
+    code = f"import sys, peer.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    assert output_of(sys.executable, "-c", code, cwd=ROOT) == "[]\n"
+
+
 def pins(file: str) -> dict[str, set[str]]:
     """The versions that a requirements file pins, by name; several where they differ by platform."""
     found: dict[str, set[str]] = {}
