@@ -63,7 +63,7 @@ class _AnswerError(Exception):
 class ClientHost:
     """One ClientApp, imported before the first task."""
 
-    def __init__(self, app_dir: Path, start: Start, store: ContentStore, limits: Limits) -> None:
+    def __init__(self, app_dir: Path, start: Start, store: ContentStore, limits: Limits = DEFAULT_LIMITS) -> None:
         self._app_dir = app_dir
         self._start = start
         self._number = run_number(start.run)

@@ -19,6 +19,7 @@ from flwr.serverapp import Grid
 
 from protocol.app_calls import (
     ErrorCode,
+    GridCall,
     Handed,
     Look,
     Nodes,
@@ -28,7 +29,6 @@ from protocol.app_calls import (
     Pushed,
     Replies,
     ServerAnswer,
-    ServerCall,
     Wait,
 )
 from protocol.blocks import CID
@@ -42,7 +42,7 @@ T = TypeVar("T")
 class ServerPipe(Protocol):
     """The app process's end of the pipe to its peer."""
 
-    def ask(self, call: ServerCall) -> ServerAnswer:
+    def ask(self, call: GridCall) -> ServerAnswer:
         """Send ``call`` and wait for the answer with the same number. Safe to call from several threads.
 
         Raises:
@@ -92,7 +92,7 @@ class LiveAnswers:
     def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
         return self._ask(Wait(next(self._calls), messages, timeout), Replies).replies
 
-    def _ask(self, call: ServerCall, kind: type[T]) -> T:
+    def _ask(self, call: GridCall, kind: type[T]) -> T:
         answer = self._pipe.ask(call)
         if not isinstance(answer, kind):
             raise RunStopped(f"the peer answered a {type(call).__name__} with a {type(answer).__name__}")

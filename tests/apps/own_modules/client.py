@@ -1,13 +1,14 @@
 """Answers with what it is asked."""
 
-import strategy
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+
+import strategy
 
 app = ClientApp()
 
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    assert strategy.OWN == message.content["said"]["strategy"]
+    assert message.content["said"]["strategy"] == strategy.OWN
     return Message(message.content, reply_to=message)

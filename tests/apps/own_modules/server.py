@@ -1,8 +1,9 @@
 """Imports modules that are named like Pollen's packages, one of them late."""
 
-import strategy
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
+
+import strategy
 
 app = ServerApp()
 

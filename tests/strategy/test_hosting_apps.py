@@ -1,0 +1,212 @@
+"""`strategy.server_host` and `strategy.client_host`: unchanged Flower apps run, and do the same thing twice."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from flwr.app import RecordDict
+from small_leader import APPS, Leader, MemoryStore, run_app, start_for
+
+from protocol.app_calls import ErrorCode, Task
+from strategy.client_host import ClientHost, serve_client_app
+from strategy.content import ContentWriter, decode
+from strategy.grid import RunStopped
+from strategy.server_host import run_server_app
+
+
+def last_content(leader: Leader) -> RecordDict:
+    return decode(leader.sent[-1].content, leader.store)
+
+
+def test_fedavg_trains_and_leaves_its_final_model(tmp_path: Path) -> None:
+    finished, leader = run_app("numpy_fedavg", tmp_path)
+
+    assert finished.error == ""
+    assert [message.type for message in leader.sent[::3]] == ["train", "evaluate"] * 2
+    assert finished.model is not None
+    assert decode(finished.model, leader.store)["arrays"] == last_content(leader)["arrays"]
+
+
+def test_equal_content_for_many_nodes_is_one_content(tmp_path: Path) -> None:
+    _, leader = run_app("numpy_fedavg", tmp_path)
+
+    assert all(len({message.content for message in push.messages}) == 1 for push in leader.pushes)
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("numpy_fedavg", ""),
+        ("numpy_fedavg", 'strategy="FedMedian"'),
+        ("numpy_fedavg", 'strategy="FedAdam" size=70'),
+        ("legacy_fedavg", ""),
+        ("polling", ""),
+        ("client_state", ""),
+    ],
+)
+def test_an_app_does_the_same_thing_twice(name: str, config: str, tmp_path: Path) -> None:
+    first, before = run_app(name, tmp_path, config)
+    second, after = run_app(name, tmp_path, config)
+
+    assert first == second
+    assert first.error == ""
+    assert before.pushes == after.pushes
+    assert before.looks == after.looks
+
+
+def test_a_server_fn_app_makes_one_exchange_a_round(tmp_path: Path) -> None:
+    finished, leader = run_app("legacy_fedavg", tmp_path)
+
+    assert [len(push.messages) for push in leader.pushes] == [2, 3, 2, 3]
+    assert finished.model is not None
+    (array,) = decode(finished.model, leader.store)["arrays"].values()
+    assert (array.dtype, array.numpy().shape) == ("", (30, 5))
+
+
+def test_a_server_fn_app_goes_on_without_a_client_that_is_lost(tmp_path: Path) -> None:
+    finished, leader = run_app("legacy_fedavg", tmp_path, lost=lambda node, dispatch: node == 11)
+
+    assert finished.error == ""
+    assert len(leader.pushes) == 4
+
+
+def test_secure_aggregation_goes_through(tmp_path: Path) -> None:
+    finished, leader = run_app("secagg", tmp_path)
+
+    assert finished.error == ""
+    assert finished.model is not None
+    assert len(leader.pushes) == 4  # its four stages
+
+
+def test_a_polling_app_gets_each_reply_once(tmp_path: Path) -> None:
+    finished, leader = run_app("polling", tmp_path)
+
+    assert (finished.error, finished.model) == ("", None)
+    assert len(leader.sent) == 3 + 6
+    assert {message.group for message in leader.sent} == {str(number) for number in range(7)}
+
+
+def test_a_client_keeps_its_state_and_an_error_becomes_flowers_own(tmp_path: Path) -> None:
+    _, leader = run_app("client_state", tmp_path, clients=1)
+
+    assert last_content(leader)["seen"]["calls"] == [1, 2, -ErrorCode.CLIENT_APP_RAISED_EXCEPTION, 4]
+
+
+def test_an_interrupted_message_is_answered_the_same_after_a_restart(tmp_path: Path) -> None:
+    app, store = APPS / "client_state", MemoryStore()
+    content = ContentWriter(store).write(RecordDict())
+    tasks = [Task(bytes([number]) * 32, content, "query", "", 60, 1.0) for number in range(2)]
+    host = ClientHost(app, start_for(app, 11), store)
+    uninterrupted = [host.answer(task) for task in tasks]
+
+    restarted = ClientHost(app, start_for(app, 11), store).answer(tasks[1])
+
+    assert (restarted.content, restarted.state) == (uninterrupted[1].content, uninterrupted[1].state)
+    assert uninterrupted[0].content != uninterrupted[1].content
+
+
+def broken_app(folder: Path, server: str = "", client: str = "") -> Path:
+    """An app with these sources, in modules of names of its own."""
+    stem = f"broken_{hashlib.sha256((server + client).encode()).hexdigest()[:16]}"  # not imported before
+    (folder / "app").mkdir()
+    (folder / "app" / f"{stem}_server.py").write_text(server)
+    (folder / "app" / f"{stem}_client.py").write_text(client)
+    (folder / "app" / "pyproject.toml").write_text(
+        f'[project]\nname = "x"\nversion = "1"\n[tool.flwr.app]\npublisher = "x"\n[tool.flwr.app.components]\n'
+        f'serverapp = "{stem}_server:app"\nclientapp = "{stem}_client:app"\n'
+    )
+    return folder / "app"
+
+
+HEAD = "from flwr.app import *\nfrom flwr.serverapp import ServerApp\nfrom flwr.clientapp import ClientApp\n"
+SERVER = HEAD + "app = ServerApp()\n@app.main()\ndef main(grid, context):\n    "
+CLIENT = HEAD + "app = ClientApp()\n@app.query()\ndef query(message, context):\n    "
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("app = 1", "is a int, not a ServerApp"),
+        ("", "Unable to load attribute app"),
+        ("syntax error", "SyntaxError"),
+        (SERVER + "raise KeyError('boom')", "KeyError"),
+        (SERVER + "raise SystemExit(3)", "SystemExit"),
+        (SERVER + "raise ValueError('\\ud800')", "ValueError"),
+        (SERVER + "grid.push_messages([Message(RecordDict(), 5, 'train', ttl=-1.0)])", "ttl of -1.0"),
+        (SERVER + "grid.push_messages([Message(RecordDict(), -5, 'train')])", "-5 is no node id"),
+        (SERVER + "grid.push_messages([Message(RecordDict(), 5, 'train', group_id='\\ud800')])", "surrogates"),
+    ],
+)
+def test_what_a_server_app_raises_is_its_error(source: str, error: str, tmp_path: Path) -> None:
+    app, store = broken_app(tmp_path, server=source), MemoryStore()
+
+    finished = run_server_app(app, start_for(app, 1), Leader(store, {}), store, tmp_path / "scratch")
+
+    assert error in finished.error
+    assert finished.error.encode()
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "reason"),
+    [
+        ("import no_such_module", 1, "no_such_module"),
+        ("app = 1", 1, "is a int, not a ClientApp"),
+        (CLIENT + "raise KeyError('boom')", 2, "<class 'KeyError'>:<''boom''>"),
+        (CLIENT + "raise SystemExit(3)", 2, "SystemExit"),
+        (CLIENT + "return RecordDict()", 2, "a RecordDict, not a message"),
+        (
+            CLIENT
+            + "c = ConfigRecord({'x': [1]}); c['x'].append(None)\n"
+            + "    return Message(RecordDict({'c': c}), reply_to=message)",
+            2,
+            "record 'c', key 'x'",
+        ),
+        (CLIENT + "return Message(Error(77, 'own'), reply_to=message)", 77, "own"),
+        (HEAD + "app = ClientApp()", 2, "No query function"),
+    ],
+)
+def test_what_a_client_app_raises_is_flowers_error(source: str, code: int, reason: str, tmp_path: Path) -> None:
+    app, store = broken_app(tmp_path, client=source), MemoryStore()
+    task = Task(bytes(32), ContentWriter(store).write(RecordDict()), "query", "", 60, 1.0)
+
+    (answered,) = serve_client_app(app, start_for(app, 11), store, [task], tmp_path / "scratch")
+
+    assert (answered.content, answered.code) == (None, code)
+    assert reason in answered.reason
+
+
+def test_a_message_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
+    app, store = APPS / "client_state", MemoryStore()
+    root = ContentWriter(store).write(RecordDict())
+    store[root] = b"\xf6"
+
+    answered = ClientHost(app, start_for(app, 11), store).answer(Task(bytes(32), root, "query", "", 60, 1.0))
+
+    assert answered.code == ErrorCode.MESSAGE_UNAVAILABLE
+
+
+class FullStore(MemoryStore):
+    def put_content(self, root: object, blocks: object) -> None:
+        raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+def test_a_full_disk_stops_the_run_and_is_no_error_of_the_apps(swallowed: bool, tmp_path: Path) -> None:
+    push = "grid.push_messages([Message(RecordDict(), 5, 'train')])"
+    source = f"try: {push}\n    except BaseException: pass" if swallowed else push
+    app = broken_app(tmp_path, server=SERVER + source)
+
+    with pytest.raises(RunStopped, match="no space left"):
+        run_server_app(app, start_for(app, 1), Leader(MemoryStore(), {}), FullStore(), tmp_path / "scratch")
+
+
+def test_the_apps_files_go_to_its_scratch_folder(tmp_path: Path) -> None:
+    app = broken_app(tmp_path, server=SERVER + "open('model.pt', 'w').close()")
+
+    run_server_app(app, start_for(app, 1), Leader(MemoryStore(), {}), MemoryStore(), tmp_path / "scratch")
+
+    assert (tmp_path / "scratch" / "model.pt").exists()
+    assert Path.cwd() != tmp_path / "scratch"
