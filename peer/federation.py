@@ -198,6 +198,15 @@ class FederationStore:
             if merged != stored.addresses:
                 self.save(replace(stored, addresses=merged))
 
+    def learn(self, federation: CID, manifest: CID, blocks: Mapping[CID, bytes]) -> None:
+        """Take in a newer version of the manifest that a running peer heard of; an older one is left alone."""
+        stored = self.get(federation)
+        assert stored is not None  # the peer runs in it
+        merged = BlockMap({**stored.blocks, **blocks})
+        newer = manifest_at(manifest, federation, merged, known=stored.manifest)
+        if newer.version > stored.manifest.version:
+            self.save(replace(stored, manifest=newer, blocks=MappingProxyType(merged)))
+
     def join(self, offered: StoredFederation) -> StoredFederation:
         """Take in a federation's file that somebody handed over, or a newer one of a federation known already.
 

@@ -194,7 +194,8 @@ class Task:
     state: CID | None = None
 
 
-ServerCall = Look | Push | Pull | Wait | Finished
+GridCall = Look | Push | Pull | Wait
+ServerCall = GridCall | Finished
 ServerAnswer = Nodes | Pushed | Replies | Refused
 FromApp = Ready | Look | Push | Pull | Wait | Finished | Answered | Progress
 ToApp = Start | Nodes | Pushed | Replies | Refused | Task

@@ -80,6 +80,8 @@ class Chain:
         self._open: dict[bytes, OpenMessage] = {}
         self._ordinals: Counter[int] = Counter()
         self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
+        self.last_look: tuple[int, ...] = ()
+        """The newest answer of ``get_node_ids`` on record: a resumed run waits for these nodes."""
 
     @property
     def open(self) -> Mapping[bytes, OpenMessage]:
@@ -122,13 +124,14 @@ class Chain:
             self._check_place(body)
             manifest = self._in_force(body, source)
             self._check_author(record, body, manifest)
-            self._check_looks(body, manifest, source)
+            last_look = self._check_looks(body, manifest, source)
             step, after = self._judge(record, body, manifest, source)
         except MissingBlock:
             raise
         except BlockError as error:
             raise rules.as_rule(error) from error
         self._advance(step, body, after)
+        self.last_look = last_look
         return step
 
     def _check_place(self, body: Chained) -> None:
@@ -161,10 +164,11 @@ class Chain:
         if leader.signing not in signers_of(record):
             raise rules.LeaderKey(f"it is not signed with {manifest.name_of(leader.id)}'s key")
 
-    def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> None:
-        seen = body.empties > 0
+    def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[int, ...]:
+        """The newest answer to a look, once all of them are checked."""
+        seen, last = body.empties > 0, self.last_look
         for look in typed_items(body.looks, Look, source):
-            seen = True
+            seen, last = True, look.nodes
             if list(look.nodes) != sorted(set(look.nodes)):
                 raise rules.LookNodes("a look's nodes are not in rising order")
             for node in look.nodes:
@@ -172,10 +176,9 @@ class Chain:
                     raise rules.LookNodes(f"node {node} is no client member in manifest {manifest.cid}")
         if seen and isinstance(body, Run):
             raise rules.RunFirst("the app has seen something before the run record")
+        return last
 
-    def _judge(
-        self, record: Record, body: Chained, manifest: Manifest, source: BlockSource
-    ) -> tuple[Step, Manifest]:
+    def _judge(self, record: Record, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[Step, Manifest]:
         """What the record does and the manifest in force after it."""
         match body:
             case Run():

@@ -238,7 +238,7 @@ class Client(Following):
 
     def _hand_over(self, work: Work) -> None:
         """Give the message to the app, once both are here."""
-        if self._app is not AppState.STARTED or not work.has_content:
+        if self._app is not AppState.STARTED or not work.has_content or work.crashes >= CRASHES:
             return
         work.at_app = True
         message = work.message
@@ -330,6 +330,9 @@ class Client(Following):
 
     def _app_lost(self, event: AppLost, now: float) -> None:
         self._report(What.APP_LOST, why=event.why)
+        if self._app is AppState.STARTING:
+            self._cannot_go_on(f"the app process does not start: {event.why}", now)
+            return
         self._restart_app()
         work = self._work
         if work is None or not work.at_app:

@@ -96,7 +96,7 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class StartApp:
-    """Start a fresh app process, ending the one there is, from which nothing is handed in any more. `AppReady` follows."""
+    """Start a fresh app process; `AppReady` follows. The one there is ends, and nothing of it is handed in any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ class Engine(Protocol):
     def address(self) -> str:
         """What `peer.engine.open_engine` takes for another connection to this engine: ``local:DIR`` or a URL."""
 
-    def put(self, blocks: Iterable[Block], *, pin: CID | None = None) -> None:
-        """Store blocks durably, all of them on disk at return; then pin ``pin`` alone (not what it links to)."""
+    def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
+        """Store blocks durably, all of them on disk at return; then pin those of ``pin`` alone (not what they link to)."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out), and

@@ -41,10 +41,10 @@ class KuboEngine:
     def address(self) -> str:
         return self._api.url
 
-    def put(self, blocks: Iterable[Block], *, pin: CID | None = None) -> None:
+    def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         self._import([], blocks)
-        if pin is not None:
-            self.pin(pin, recursive=False)
+        if pin:
+            self._pin(pin, recursive=False)
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         failure = self._import([root], blocks)
@@ -93,12 +93,18 @@ class KuboEngine:
             raise Unreachable(error.cid, why) from error
 
     def pin(self, cid: CID, *, recursive: bool) -> None:
+        self._pin([cid], recursive=recursive)
+
+    def _pin(self, cids: Sequence[CID], *, recursive: bool) -> None:
         try:
             with self._api.translated():
-                self._api.client.pin.add(str(cid), recursive=recursive)
+                self._api.client.pin.add(*map(str, cids), recursive=recursive)
         except KuboRefused as error:
             if "already pinned recursively" not in str(error):
                 raise
+            if len(cids) > 1:  # Kubo stops at the first of these: the others are still to be pinned
+                for cid in cids:
+                    self._pin([cid], recursive=recursive)
 
     def unpin(self, cid: CID) -> None:
         try:
@@ -151,10 +157,8 @@ class KuboEngine:
         self._api.close()
 
     def _checked_version(self) -> str:
-        with self._api.translated():
-            answer = self._api.client.version()
         try:
-            version = str(answer["Version"])
+            version = str(json.loads(self._api.call("version"))["Version"])
             numbers = tuple(int(number) for number in version.split("-")[0].split("."))
         except (KeyError, TypeError, ValueError) as error:
             raise self._api.no_kubo() from error

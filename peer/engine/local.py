@@ -43,10 +43,9 @@ class LocalEngine:
     def address(self) -> str:
         return f"local:{self._directory}"
 
-    def put(self, blocks: Iterable[Block], *, pin: CID | None = None) -> None:
+    def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         self._bytes_out += self._files.put(blocks)
-        if pin is not None:
-            self.pin(pin, recursive=False)
+        self._pin(pin, "direct")
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         self._bytes_out += self._files.put(blocks)
@@ -82,9 +81,14 @@ class LocalEngine:
             raise Unreachable(error.cid, f"{root} is not whole: {error.cid} is not in {self._directory}") from error
 
     def pin(self, cid: CID, *, recursive: bool) -> None:
+        self._pin([cid], "recursive" if recursive else "direct")
+
+    def _pin(self, cids: Sequence[CID], kind: str) -> None:
         with translated(self._pins):
-            (self._pins / f"{cid}.{'recursive' if recursive else 'direct'}").touch()
-            sync_folder(self._pins)
+            for cid in cids:
+                (self._pins / f"{cid}.{kind}").touch()
+            if cids:
+                sync_folder(self._pins)
 
     def unpin(self, cid: CID) -> None:
         with translated(self._pins):

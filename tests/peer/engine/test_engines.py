@@ -99,14 +99,14 @@ class Inbox:
 
 def test_a_block_that_was_put_is_here_and_reads_back(pair: Pair, fresh: random.Random) -> None:
     raw, cbor = raw_block(fresh.randbytes(CHUNK_SIZE)), cbor_block({"n": fresh.getrandbits(60)})
-    pair.one.put([raw, cbor], pin=cbor.cid)
+    pair.one.put([raw, cbor], pin=[cbor.cid])
     assert [pair.one.has(raw.cid), pair.one.has(cbor.cid)] == [True, True]
     assert [pair.one.get(raw.cid), pair.one.get(cbor.cid)] == [raw.data, cbor.data]
 
 
 def test_a_block_outlives_the_connection_that_put_it(pair: Pair, fresh: random.Random) -> None:
     block = raw_block(fresh.randbytes(100))
-    pair.one.put([block], pin=block.cid)
+    pair.one.put([block], pin=[block.cid])
     pair.one.close()
     assert pair.reopen().get(block.cid) == block.data
 
@@ -115,7 +115,7 @@ def test_putting_nothing_and_putting_twice_are_harmless(pair: Pair, fresh: rando
     block = raw_block(fresh.randbytes(100))
     pair.one.put([])
     pair.one.put([block, block])
-    pair.one.put([block], pin=block.cid)
+    pair.one.put([block], pin=[block.cid])
     assert pair.one.get(block.cid) == block.data
 
 
@@ -151,7 +151,7 @@ def test_many_threads_may_use_one_engine(pair: Pair, fresh: random.Random) -> No
     blocks = chunks_of(fresh, 40)
 
     def put_and_get(block: Block) -> bytes:
-        pair.one.put([block], pin=block.cid)
+        pair.one.put([block], pin=[block.cid])
         return pair.one.get(block.cid)
 
     with ThreadPoolExecutor(8) as pool:
@@ -257,7 +257,7 @@ def test_reading_a_content_that_was_not_fetched_whole_is_unreachable(pair: Pair,
 def test_pinning_twice_and_both_ways_is_harmless(pair: Pair, fresh: random.Random) -> None:
     chunks = chunks_of(fresh, 2)
     root = content_of(chunks)
-    pair.one.put([root, *chunks], pin=root.cid)
+    pair.one.put([root, *chunks], pin=[root.cid])
     pair.one.pin(root.cid, recursive=True)
     pair.one.pin(root.cid, recursive=True)
     pair.one.pin(root.cid, recursive=False)
@@ -266,7 +266,7 @@ def test_pinning_twice_and_both_ways_is_harmless(pair: Pair, fresh: random.Rando
 
 def test_unpinning_is_harmless_where_nothing_is_pinned(pair: Pair, fresh: random.Random) -> None:
     block = raw_block(fresh.randbytes(100))
-    pair.one.put([block], pin=block.cid)
+    pair.one.put([block], pin=[block.cid])
     pair.one.unpin(block.cid)
     pair.one.unpin(block.cid)
     pair.one.unpin(raw_block(fresh.randbytes(100)).cid)

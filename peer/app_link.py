@@ -1,0 +1,127 @@
+"""The peer's end of its app process: starts it, hands it values, hears what it says, ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from protocol.app_calls import FromApp, ToApp
+from protocol.pipe import FrameReader, PipeError, encode
+from protocol.records import Role
+
+_END_SECONDS: Final = 5.0
+"""How long an app process has to end by itself once its pipe is closed."""
+
+_LAST_WORDS: Final = 2000
+"""Bytes of its log that say why it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppCommand:
+    """What to start."""
+
+    role: Role
+    folder: Path
+    """The app's folder, unpacked from its bundle."""
+    scratch: Path
+    """The working directory of the app."""
+    engine: str
+    """As `peer.engine.open_engine` takes it."""
+    log: Path
+    """Where what the app prints goes."""
+    environment: Mapping[str, str]
+    """Variables besides those of this process (`strategy.replay_format`)."""
+
+
+class AppLink:
+    """One app process at a time."""
+
+    def __init__(self, command: AppCommand, heard: Callable[[FromApp], None], lost: Callable[[str], None]) -> None:
+        """``heard`` gets each value it says, ``lost`` why it ended where nobody asked it to; both in the event loop."""
+        self._command = command
+        self._heard = heard
+        self._lost = lost
+        self._process: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._may_end = False
+        self.generation = 0
+        """Goes up with each process."""
+
+    async def start(self) -> None:
+        """Start a fresh process, ending the one there is."""
+        await self.stop()
+        self.generation += 1
+        self._may_end = False
+        command = self._command
+        command.log.parent.mkdir(parents=True, exist_ok=True)
+        with command.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "peer.app_process",
+                command.role.value,
+                str(command.folder),
+                command.engine,
+                str(command.scratch),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **command.environment},
+                start_new_session=True,  # Ctrl-C in the terminal is for the peer, which ends this in good order
+            )
+        self._listening = asyncio.create_task(self._listen(self._process))
+
+    def hand(self, value: ToApp) -> None:
+        """Give it a value. One that is ending does not get it; that it ended is heard of in ``lost``."""
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(encode(value))
+
+    def may_end(self) -> None:
+        """It has done all it had to do: that it ends is no loss."""
+        self._may_end = True
+
+    async def stop(self) -> None:
+        """End it: close its pipe, then kill. Nothing of it is heard after this."""
+        process, self._process = self._process, None
+        listening, self._listening = self._listening, None
+        if process is None or listening is None:
+            return
+        listening.cancel()
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _END_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        reader = FrameReader()
+        why = ""
+        try:
+            while data := await process.stdout.read(1 << 16):
+                for value in reader.feed(data):
+                    if not isinstance(value, FromApp):
+                        raise PipeError(f"a {type(value).__name__} from an app process")
+                    self._heard(value)
+        except PipeError as error:  # an app that writes to file descriptors it does not own
+            why = f"what it sent is no frame: {error}; "
+            process.kill()
+        code = await process.wait()
+        ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        if not self._may_end:
+            self._lost(f"{why}{ending}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        with self._command.log.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, end - _LAST_WORDS))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return f"; its last words: {lines[-1]}" if lines else ""

@@ -1,0 +1,115 @@
+"""The app process: hosts one Flower app for one run (design sections 3 and 9). The peer starts it; people do not.
+
+``python -m peer.app_process ROLE APP_FOLDER ENGINE SCRATCH`` speaks `protocol.pipe` on its standard input and output.
+What the app prints goes to standard error. When the peer goes, standard input ends and so does this process.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from peer.contents import EngineContents
+from peer.engine import open_engine
+from protocol.app_calls import (
+    FromApp,
+    GridCall,
+    Nodes,
+    Pushed,
+    Ready,
+    Refused,
+    Replies,
+    ServerAnswer,
+    Start,
+    Task,
+)
+from protocol.pipe import FrameReader, encode
+from protocol.records import Role
+from strategy.client_host import serve_client_app
+from strategy.grid import RunStopped
+from strategy.hosting import prepare
+from strategy.server_host import run_server_app
+
+RUN_STOPPED: Final = 3
+"""Exit code where the peer or its engine was lost: the run is not finished."""
+
+
+class Pipe:
+    """Our end of the pipe. A thread reads; the process ends when the pipe does, whatever the app is doing."""
+
+    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._sending = threading.Lock()
+        self._waiting: dict[int, queue.SimpleQueue[ServerAnswer]] = {}
+        self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="pipe", daemon=True).start()
+
+    def send(self, value: FromApp) -> None:
+        """Give the peer a value."""
+        frame = encode(value)
+        with self._sending:
+            self._outgoing.write(frame)
+            self._outgoing.flush()
+
+    def ask(self, call: GridCall) -> ServerAnswer:
+        """Send a Grid's call and wait for its answer. Safe to call from several threads."""
+        answer: queue.SimpleQueue[ServerAnswer] = queue.SimpleQueue()
+        self._waiting[call.call] = answer
+        self.send(call)
+        return answer.get()
+
+    def start(self) -> Start:
+        """Wait for what to run."""
+        return self._starts.get()
+
+    def tasks(self) -> Iterator[Task]:
+        """The messages for a ClientApp, as they come."""
+        while True:
+            yield self._tasks.get()
+
+    def _read(self) -> None:
+        reader = FrameReader()
+        while data := os.read(self._incoming.fileno(), 1 << 16):
+            for value in reader.feed(data):
+                match value:
+                    case Start():
+                        self._starts.put(value)
+                    case Task():
+                        self._tasks.put(value)
+                    case Nodes() | Pushed() | Replies() | Refused():
+                        self._waiting.pop(value.call).put(value)
+        os._exit(0)  # the peer is gone, and the app may be anywhere
+
+
+def main(role: Role, app_dir: Path, engine_address: str, scratch: Path) -> int:
+    """Host the app until its run, or the peer, ends; the exit code."""
+    outgoing = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever the app prints must not get between our frames
+    pipe = Pipe(sys.stdin.buffer, outgoing)
+    environment = prepare(app_dir)
+    engine = open_engine(engine_address)  # before the app's folder is in sight: it imports
+    pipe.send(Ready(environment))
+    start = pipe.start()
+    try:
+        if role is Role.SERVER:
+            pipe.send(run_server_app(app_dir, start, pipe, EngineContents(engine), scratch))
+        else:
+            for answered in serve_client_app(app_dir, start, EngineContents(engine), pipe.tasks(), scratch):
+                pipe.send(answered)
+    except RunStopped as error:
+        sys.stderr.write(f"the run stopped: {error}\n")
+        return RUN_STOPPED
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(Role(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    sys.stderr.flush()
+    os._exit(code)  # threads that an app left behind do not keep it

@@ -1,0 +1,60 @@
+"""Keeping what must survive this process: blocks in the engine, and what the journal holds (design section 12).
+
+Every method returns when what it keeps is on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from peer.engine.interface import Engine
+from peer.federation import FederationStore
+from peer.journal import Journal, RunHead
+from protocol.blocks import CID
+from protocol.effects import KeepManifest, KeepReply, Store, WriteHead
+from protocol.records import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Carries out the effects that are about durability, in the order they come."""
+
+    engine: Engine
+    journal: Journal
+    federations: FederationStore
+    federation: CID
+    role: Role
+    engine_name: str
+    """As ``--ipfs`` took it, for later commands on this home."""
+
+    def carry_out(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> None:
+        """Carry out one effect.
+
+        Raises:
+            EngineError, PeerError, OSError: where it cannot be done; nothing half-done is left.
+        """
+        match effect:
+            case Store():
+                if effect.own:
+                    self.journal.keep_own(effect.blocks)
+                self.engine.put(effect.blocks, pin=[block.cid for block in effect.blocks])
+            case WriteHead():
+                self.journal.keep_head(self._head(effect))
+            case KeepReply():
+                self.journal.keep_reply(effect.run, effect.message, effect.reply, effect.state)
+            case KeepManifest():
+                self.federations.learn(self.federation, effect.cid, effect.blocks)
+
+    def _head(self, effect: WriteHead) -> RunHead:
+        return RunHead(
+            run=effect.run,
+            federation=self.federation,
+            head=effect.head,
+            height=effect.height,
+            term=effect.term,
+            closed=effect.closed,
+            role=self.role,
+            engine=self.engine_name,
+            updated=time.time(),
+        )

@@ -1,0 +1,308 @@
+"""The peer process: feeds events to a role state machine, carries out its effects, and nothing else (design section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from peer import logs
+from peer.app_link import AppCommand, AppLink
+from peer.engine.interface import Engine, EngineError, Subscription
+from peer.errors import PeerError
+from peer.fetching import RecordFetcher
+from peer.keeping import Keeper
+from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready
+from protocol.blocks import CID, BlockError
+from protocol.effects import (
+    Connect,
+    Effect,
+    FetchContent,
+    FetchRecord,
+    Hand,
+    KeepManifest,
+    KeepReply,
+    PinRun,
+    Publish,
+    Report,
+    StartApp,
+    Stop,
+    Store,
+    WakeAt,
+    WriteHead,
+)
+from protocol.events import (
+    AppAnswered,
+    AppCalled,
+    AppLost,
+    AppReady,
+    Done,
+    Due,
+    Event,
+    Failed,
+    Fetched,
+    ManifestChanged,
+    Received,
+    Started,
+    Stopping,
+)
+from protocol.machine import Machine
+
+FETCHERS: Final = 8
+"""Records and contents fetched side by side."""
+
+CONTENT_TIMEOUT: Final = 120.0
+"""Seconds until a content that does not come is given up and asked for again."""
+
+MANIFEST_POLL: Final = 0.5
+"""Seconds between two looks at whether the owner changed the manifest: a person's pace, not the protocol's."""
+
+
+class Clock:
+    """Seconds since 1970 that never fall, whatever is done to the machine's clock."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        """Now."""
+        return self._offset + time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a peer process came to its end. ``why`` is empty where all was done."""
+
+    why: str = ""
+    interrupted: bool = False
+    """The owner stopped it: what it had begun stays to be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FromApp:
+    """An event of the app process's, and which of the app processes that was."""
+
+    generation: int
+    event: Event
+
+
+BackgroundEffect = (
+    Store | WriteHead | KeepReply | KeepManifest | FetchRecord | FetchContent | PinRun | Publish | Connect
+)
+
+
+class Runner:
+    """One machine, run to its end."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        engine: Engine,
+        keeper: Keeper,
+        command: AppCommand,
+        topics: Sequence[str],
+        *,
+        max_content_bytes: int,
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._machine = machine
+        self._engine = engine
+        self._keeper = keeper
+        self._topics = topics
+        self._max_content_bytes = max_content_bytes
+        self._on_report = on_report
+        self._clock = Clock()
+        self._events: asyncio.Queue[Event | _FromApp] = asyncio.Queue()
+        self._app = AppLink(command, self._heard, self._lost)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._ending: Ending | None = None
+        self._interrupted = False
+        self._records = RecordFetcher(engine)
+        self._durable = ThreadPoolExecutor(1, "durable")  # one thread: in the order given
+        self._publisher = ThreadPoolExecutor(1, "publish")
+        self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
+
+    async def run(self) -> Ending:
+        """Run until the machine stops, or `interrupt` asks it to."""
+        self._loop = asyncio.get_running_loop()
+        subscriptions = [self._engine.subscribe(topic, self._received) for topic in self._topics]
+        watching = asyncio.create_task(self._watch_manifest())
+        try:
+            self._events.put_nowait(Started(self._engine.addresses()))
+            while not self._is_over:
+                event = self._current(await self._events.get())
+                if event is None:
+                    continue
+                for effect in self._machine.handle(event, self._clock.now()):
+                    await self._carry_out(effect)
+                if isinstance(event, Stopping):
+                    self._end(Ending(interrupted=True))
+        finally:
+            watching.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
+            await self._app.stop()
+            await asyncio.to_thread(self._close, subscriptions)
+        assert self._ending is not None
+        return self._ending
+
+    @property
+    def _is_over(self) -> bool:
+        return self._ending is not None
+
+    def _end(self, ending: Ending) -> None:
+        """End like this, unless the end has come already."""
+        self._ending = self._ending or ending
+
+    def _current(self, event: Event | _FromApp) -> Event | None:
+        """The event; None where it is of an app process that was ended since."""
+        if not isinstance(event, _FromApp):
+            return event
+        return event.event if event.generation == self._app.generation else None
+
+    def interrupt(self) -> None:
+        """Ask for a clean stop. Call it in the event loop, as a signal handler does."""
+        if not self._interrupted:
+            self._interrupted = True
+            self._events.put_nowait(Stopping())
+
+    def _close(self, subscriptions: Sequence[Subscription]) -> None:
+        """What was begun is finished first: a goodbye, a record on its way to disk."""
+        for subscription in subscriptions:
+            subscription.close()
+        self._records.close()
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
+        self._publisher.shutdown()
+        self._durable.shutdown()
+
+    # -- effects ----------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case StartApp():
+                await self._app.start()
+            case Hand(value):
+                self._app.hand(value)
+            case WakeAt(at):
+                self._wake_at(at)
+            case Report():
+                self._on_report(effect)
+            case Stop(why):
+                self._end(Ending(why))
+            case _:
+                self._begin(effect)
+
+    def _begin(self, effect: BackgroundEffect) -> None:
+        match effect:
+            case Store(id=id) | WriteHead(id=id) | KeepReply(id=id):
+                self._in_background(self._durable, partial(self._keep, effect), id)
+            case KeepManifest():
+                self._in_background(self._durable, partial(self._keep, effect), None)
+            case FetchRecord(id, cid):
+                self._in_background(self._fetchers, partial(self._fetch_record, id, cid), id)
+            case FetchContent(id, cid):
+                self._in_background(self._fetchers, partial(self._fetch_content, id, cid), id)
+            case PinRun(id, head):
+                self._in_background(self._fetchers, partial(self._pin_run, id, head), id)
+            case Publish(topic, data):
+                self._in_background(self._publisher, partial(self._publish, topic, data), None)
+            case Connect(addresses):
+                self._in_background(self._fetchers, partial(self._connect, addresses), None)
+
+    def _in_background(self, pool: ThreadPoolExecutor, work: Callable[[], Event | None], id: int | None) -> None:
+        """Do ``work`` in ``pool`` and hand in the event it returns; a `Failed` where it raises."""
+
+        def done(future: Future[Event | None]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                event = future.result()
+            elif isinstance(error, EngineError | PeerError | BlockError | OSError) and id is not None:
+                event = Failed(id, str(error))
+            else:
+                self._loop.call_soon_threadsafe(self._crash, error)
+                return
+            if event is not None:
+                self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+        pool.submit(work).add_done_callback(done)
+
+    def _crash(self, error: BaseException) -> None:
+        """A bug of ours, or a manifest that cannot be kept: end, saying what it was."""
+        logs.event("crashed", logging.ERROR, error=f"{type(error).__name__}: {error}")
+        self._end(Ending(f"{type(error).__name__}: {error}"))
+        self.interrupt()
+
+    def _keep(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> Event | None:
+        self._keeper.carry_out(effect)
+        return None if isinstance(effect, KeepManifest) else Done(effect.id)
+
+    def _fetch_record(self, id: int, cid: CID) -> Event:
+        return Fetched(id, self._records.fetch(cid))
+
+    def _fetch_content(self, id: int, cid: CID) -> Event:
+        self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=self._max_content_bytes)
+        return Done(id)
+
+    def _pin_run(self, id: int, head: CID) -> Event:
+        self._engine.pin(head, recursive=True)
+        return Done(id)
+
+    def _publish(self, topic: str, data: bytes) -> None:
+        try:
+            self._engine.publish(topic, data)
+        except EngineError as error:  # a hint lost: whoever waits for it announces it again
+            logs.event("publish-failed", logging.WARNING, why=str(error))
+
+    def _connect(self, addresses: tuple[str, ...]) -> None:
+        try:
+            self._engine.connect(addresses)
+        except EngineError as error:
+            logs.event("connect-failed", logging.WARNING, why=str(error))
+
+    def _wake_at(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(max(0.0, at - self._clock.now()), self._events.put_nowait, Due())
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def _received(self, data: bytes) -> None:
+        """In a thread of the engine's."""
+        self._loop.call_soon_threadsafe(self._events.put_nowait, Received(data))
+
+    def _heard(self, value: FromApp) -> None:
+        match value:
+            case Ready(environment):
+                self._from_app(AppReady(environment))
+            case Answered():
+                self._from_app(AppAnswered(value))
+            case Progress(text):
+                logs.event("app-progress", text=text)
+            case _:
+                if isinstance(value, Finished):
+                    self._app.may_end()
+                self._from_app(AppCalled(value))
+
+    def _lost(self, why: str) -> None:
+        self._from_app(AppLost(why))
+
+    def _from_app(self, event: Event) -> None:
+        self._events.put_nowait(_FromApp(self._app.generation, event))
+
+    async def _watch_manifest(self) -> None:
+        """Hand in what `peer federation` changes in this home while we run."""
+        store, federation = self._keeper.federations, self._keeper.federation
+        stamp = store.stamp(federation)
+        while True:
+            await asyncio.sleep(MANIFEST_POLL)
+            newest = store.stamp(federation)
+            if newest != stamp and (stored := store.get(federation)) is not None:
+                stamp = newest
+                self._events.put_nowait(ManifestChanged(stored.manifest.cid, stored.blocks))
