@@ -5,6 +5,7 @@ Files have mode 0600 in a directory of mode 0700, and appear under their name wh
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import tempfile
@@ -89,9 +90,9 @@ class KeyStore:
             written.replace(path)
             _sync(path.parent)
 
-    def file(self, name: str | None = None) -> bytes:
+    def file(self, name: str) -> bytes:
         """The key file's own bytes."""
-        path = self.path(self.choose(name))
+        path = self.path(name)
         if not path.exists():
             known = f"there are: {', '.join(self.names())}; " if self.names() else ""
             mend = f"{known}make it: peer keys init --name {path.stem}"
@@ -198,5 +199,7 @@ def _translated(doing: str) -> Iterator[None]:
     except CryptoError as error:
         raise PeerError(f"{doing}{error}", mend=error.mend, code=ExitCode.WRONG_USE) from error
     except OSError as error:
-        mend = "see that the directory is yours and the disk has room, then try again"
-        raise PeerError(f"{doing}: {error.strerror}", mend=mend, code=ExitCode.UNFINISHED) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some space and try again" if full else "see that the directory is there and yours, then try again"
+        code = ExitCode.UNFINISHED if full else ExitCode.WRONG_USE
+        raise PeerError(f"{doing}: {error.strerror}", mend=mend, code=code) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,6 +175,33 @@ def test_export_overwrites_nothing(keys: Peer, tmp_path: Path) -> None:
     copy.write_text("something else")
     assert keys("export", "alice", copy) == ExitCode.WRONG_USE
     assert copy.read_text() == "something else"
+
+
+def test_export_into_a_directory_that_is_not_there_is_wrong_use(keys: Peer, tmp_path: Path) -> None:
+    keys("init", "--name", "alice")
+    assert keys("export", "alice", tmp_path / "absent" / "copy") == ExitCode.WRONG_USE
+
+
+@pytest.mark.parametrize(
+    "arguments", [["init", "--name", "bob"], ["passwd", "--no-passphrase"]], ids=["init", "passwd"]
+)
+def test_a_full_disk_leaves_everything_as_it_was(
+    keys: Peer,
+    home: Path,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keys("init", "--name", "alice")
+    before = file_of(home).read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert keys(*arguments) == ExitCode.UNFINISHED
+    assert "free some space" in capsys.readouterr().err
+    assert [path.read_bytes() for path in (home / "keys").iterdir()] == [before]
 
 
 def test_import_of_an_unlocked_file_is_explicit(keys: Peer, home: Path, tmp_path: Path) -> None:
