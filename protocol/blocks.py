@@ -34,7 +34,12 @@ class MalformedCid(BlockError):
 
 
 class BlockMismatch(BlockError):
-    """The bytes do not hash to the CID they came under."""
+    """The bytes do not hash to the CID they came under. Carries both, so that an audit can say more."""
+
+    def __init__(self, cid: CID, data: bytes) -> None:
+        super().__init__(f"block {cid} holds other bytes than its CID says")
+        self.cid = cid
+        self.data = data
 
 
 class MalformedBlock(BlockError):
@@ -136,7 +141,7 @@ def checked_block(cid: CID, data: bytes) -> Block:
     if len(data) > MAX_BLOCK_SIZE:
         raise MalformedBlock(f"block {cid} has {len(data)} bytes, more than {MAX_BLOCK_SIZE}")
     if hashlib.sha256(data).digest() != cid.digest:
-        raise BlockMismatch(f"block {cid} holds other bytes than its CID says")
+        raise BlockMismatch(cid, data)
     return Block(cid, data)
 
 

@@ -7,6 +7,7 @@ its length as an unsigned LEB128 varint. Reading and writing hold one block in m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from protocol.blocks import CID, MAX_BLOCK_SIZE, Block, BlockError, checked_block, decode_cbor, encode_cbor
@@ -63,6 +64,28 @@ def read_car(stream: ByteStream) -> tuple[tuple[CID, ...], Iterator[Block]]:
     Raises:
         CarError: now for a bad header, and from the iterator for a bad section; `CarCutShort` where the stream ends
             in one.
+    """
+    roots, sections = read_sections(stream)
+    return roots, map(_checked, sections)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section as it stands in the file: nothing in it is checked."""
+
+    offset: int
+    """Of the section's first byte, its length."""
+    data_offset: int
+    cid: bytes
+    """36 bytes where the section is that long; perhaps no CID."""
+    data: bytes
+
+
+def read_sections(stream: ByteStream) -> tuple[tuple[CID, ...], Iterator[Section]]:
+    """The roots of the CAR in ``stream`` and its sections unchecked, for whoever wants to know all that is wrong with it.
+
+    Raises:
+        CarError: as `read_car`, but not for a section whose bytes do not fit its CID.
     """
     reader = _Reader(stream)
     return _read_header(reader), _read_sections(reader)
@@ -124,16 +147,21 @@ def _read_header(reader: _Reader) -> tuple[CID, ...]:
     return tuple(roots)
 
 
-def _read_sections(reader: _Reader) -> Iterator[Block]:
+def _read_sections(reader: _Reader) -> Iterator[Section]:
     while True:
         start = reader.offset
         section = reader.framed("a section", _MAX_SECTION_SIZE)
         if section is None:
             return
-        try:
-            yield checked_block(CID(section[:_CID_SIZE]), section[_CID_SIZE:])
-        except BlockError as error:
-            raise CarError(start, str(error)) from error
+        data = section[_CID_SIZE:]
+        yield Section(start, reader.offset - len(data), section[:_CID_SIZE], data)
+
+
+def _checked(section: Section) -> Block:
+    try:
+        return checked_block(CID(section.cid), section.data)
+    except BlockError as error:
+        raise CarError(section.offset, str(error)) from error
 
 
 def _varint(number: int) -> bytes:

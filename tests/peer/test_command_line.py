@@ -65,7 +65,7 @@ CID_ = raw_block(b"").cid
         (PeerError("it broke", mend="glue it", code=ExitCode.APP_FAILED), ExitCode.APP_FAILED, "glue it"),
         (EngineUnavailable("no node", "start it"), ExitCode.UNFINISHED, "start it"),
         (MissingBlock(CID_), ExitCode.UNFINISHED, "--ipfs"),
-        (BlockMismatch("other bytes"), ExitCode.VERIFICATION_FAILED, "other bytes"),
+        (BlockMismatch(CID_, b"x"), ExitCode.VERIFICATION_FAILED, "other bytes"),
         (OSError(errno.ENOSPC, "no space"), ExitCode.UNFINISHED, "disk is full"),
         (RuntimeError("a bug"), ExitCode.UNFINISHED, "run it with -v"),
         (KeyboardInterrupt(), ExitCode.UNFINISHED, "stopped"),
