@@ -22,8 +22,8 @@ from peer.engine.kubo_program import find_ipfs
 _STEP: Final = 0.005
 """Seconds between two looks at a node that starts or stops."""
 
-_STOP_SECONDS: Final = 10.0
-"""Seconds that a node has to stop by itself before it is killed."""
+_STOP_SECONDS: Final = 2.0
+"""Seconds that a node has to stop before it is asked more firmly. All that it has answered is on the disk by then."""
 
 _LOG_LIMIT: Final = 10 << 20
 """Bytes of the log over which it is begun anew at the next start."""
@@ -108,12 +108,12 @@ class KuboNode:
         """Stop the daemon: ask, then kill. Harmless where it does not run."""
         daemon, self._daemon = self._daemon, None
         if daemon is not None:
-            daemon.terminate()
-            try:
-                daemon.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+            # Kubo waits for open streams, such as a subscription; asked a second time, it ends at once.
+            for ask in (daemon.terminate, daemon.terminate, daemon.kill):
+                ask()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    daemon.wait(_STOP_SECONDS)
+                    break
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.kill()

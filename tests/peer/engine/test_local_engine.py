@@ -71,7 +71,7 @@ def test_fetch_names_the_block_that_is_nowhere(local_engine: LocalEngine) -> Non
 
 def test_a_pin_is_a_file_and_unpinning_removes_it(local_engine: LocalEngine, tmp_path: Path) -> None:
     block = raw_block(b"hello")
-    local_engine.put([block], pin=block.cid)
+    local_engine.put([block], pin=[block.cid])
     assert [pin.name for pin in (tmp_path / "engine" / "pins").iterdir()] == [f"{block.cid}.direct"]
     local_engine.unpin(block.cid)
     assert not any((tmp_path / "engine" / "pins").iterdir())

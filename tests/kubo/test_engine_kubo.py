@@ -1,0 +1,257 @@
+"""What is true of the Kubo engine alone: nodes that are down, are no Kubo, restart, or run out of disk."""
+
+import http.server
+import json
+import queue
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from peer.engine import open_engine
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, StorageFull
+from peer.engine.kubo_config import configure, environment, prepare
+from peer.engine.kubo_node import KuboNode
+from protocol.blocks import BlockMismatch, cbor_block, raw_block
+
+KEY = bytes(range(32))
+SOON = 30.0
+
+needs_kubo = pytest.mark.kubo
+
+
+@pytest.fixture
+def node(ipfs_program: Path, tmp_path: Path) -> Iterator[KuboNode]:
+    with KuboNode(tmp_path, KEY) as node:
+        yield node
+
+
+@pytest.fixture
+def engine(node: KuboNode) -> Iterator[Engine]:
+    engine = open_engine(node.api)
+    yield engine
+    engine.close()
+
+
+def pins(program: Path, node: KuboNode) -> dict[str, str]:
+    """CIDs and how they are pinned, as the plain ``ipfs`` program lists them; without Kubo's own, an empty folder."""
+    done = subprocess.run(
+        [program, "pin", "ls"], env=environment(node.repository), capture_output=True, text=True, check=True
+    )
+    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if not line.startswith("Qm"))
+
+
+# -- with the plain ipfs program -----------------------------------------------------------------------------------
+
+
+@needs_kubo
+def test_a_record_is_pinned_alone_and_a_content_with_all_it_links_to(
+    engine: Engine, node: KuboNode, ipfs_program: Path
+) -> None:
+    chunk = raw_block(b"chunk")
+    root = cbor_block({"links": [chunk.cid]})
+    record = cbor_block({"content": root.cid, "prev": raw_block(b"not here").cid})
+    engine.put([record], pin=[record.cid])
+    engine.put_content(root.cid, [root, chunk])
+    assert pins(ipfs_program, node) == {
+        str(record.cid): "direct",
+        str(root.cid): "recursive",
+        str(chunk.cid): "indirect",
+    }
+
+
+@needs_kubo
+def test_what_is_unpinned_is_collected_and_what_is_pinned_is_not(
+    engine: Engine, node: KuboNode, ipfs_program: Path
+) -> None:
+    kept, dropped = raw_block(b"kept"), raw_block(b"dropped")
+    for block in (kept, dropped):
+        engine.put([block], pin=[block.cid])
+    engine.unpin(dropped.cid)
+    subprocess.run([ipfs_program, "repo", "gc"], env=environment(node.repository), capture_output=True, check=True)
+    assert [engine.has(kept.cid), engine.has(dropped.cid)] == [True, False]
+
+
+@needs_kubo
+def test_the_plain_program_reads_what_the_engine_stored(engine: Engine, node: KuboNode, ipfs_program: Path) -> None:
+    block = cbor_block({"hello": [1, 2, 3], "link": raw_block(b"x").cid})
+    engine.put([block])
+    done = subprocess.run(
+        [ipfs_program, "dag", "get", str(block.cid)], env=environment(node.repository), capture_output=True, check=True
+    )
+    assert json.loads(done.stdout) == {"hello": [1, 2, 3], "link": {"/": str(raw_block(b"x").cid)}}
+
+
+@needs_kubo
+def test_a_block_that_was_tampered_with_on_the_nodes_disk_is_refused(engine: Engine, node: KuboNode) -> None:
+    block = raw_block(b"A" * 1000)
+    engine.put([block])
+    (stored,) = [p for p in (node.repository / "blocks").rglob("*.data") if p.read_bytes() == block.data]
+    stored.chmod(0o600)
+    stored.write_bytes(b"B" * 1000)
+    with pytest.raises(BlockMismatch):
+        engine.get(block.cid)
+
+
+# -- restarts ------------------------------------------------------------------------------------------------------
+
+
+@needs_kubo
+def test_an_engine_is_unavailable_while_its_node_is_down_and_works_after(engine: Engine, node: KuboNode) -> None:
+    block = raw_block(b"before")
+    engine.put([block])
+    node.stop()
+    for call in (
+        lambda: engine.get(block.cid),
+        lambda: engine.put([block]),
+        lambda: engine.publish("t", b"x"),
+        lambda: engine.subscribe("t", print),
+        lambda: engine.pin(block.cid, recursive=True),
+        engine.status,
+    ):
+        with pytest.raises(EngineUnavailable, match="no Kubo node answers at"):
+            call()
+    node.start()
+    assert engine.get(block.cid) == b"before"
+
+
+@needs_kubo
+def test_a_subscription_goes_on_after_its_node_was_away(engine: Engine, node: KuboNode) -> None:
+    inbox: queue.Queue[bytes] = queue.Queue()
+    engine.subscribe("t", inbox.put)
+    engine.publish("t", b"before")
+    assert inbox.get(timeout=SOON) == b"before"
+    node.stop()
+    node.start()
+    deadline = time.monotonic() + SOON
+    while inbox.empty():  # what is published before it has subscribed again is lost, as on any network
+        assert time.monotonic() < deadline
+        engine.publish("t", b"after")
+        time.sleep(0.05)
+    assert inbox.get() == b"after"
+
+
+@needs_kubo
+def test_closing_an_engine_ends_the_threads_of_its_subscriptions(node: KuboNode) -> None:
+    before = set(threading.enumerate())
+    engine = open_engine(node.api)
+    for topic in ("a", "b"):
+        engine.subscribe(topic, lambda data: None)
+    started = set(threading.enumerate()) - before
+    assert len(started) == 2
+    engine.close()
+    for thread in started:
+        thread.join(SOON)
+        assert not thread.is_alive()
+
+
+# -- a node of the user's ------------------------------------------------------------------------------------------
+
+
+@needs_kubo
+def test_a_node_with_pubsub_off_says_how_to_turn_it_on(ipfs_program: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "ipfs"
+    prepare(ipfs_program, repository, KEY)
+    configure(repository, listen="127.0.0.1", swarm_port=0, api_port=0)
+    config = json.loads((repository / "config").read_text())
+    config["Pubsub"]["Enabled"] = False
+    (repository / "config").write_text(json.dumps(config))
+    with subprocess.Popen(
+        [ipfs_program, "daemon"], env=environment(repository), stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        assert daemon.stdout is not None
+        port = next(line for line in daemon.stdout if line.startswith("RPC API server")).split("/")[-1].strip()
+        assert any(line.startswith("Daemon is ready") for line in daemon.stdout)
+        engine = open_engine(f"http://127.0.0.1:{port}")
+        for call in (lambda: engine.publish("t", b"x"), lambda: engine.subscribe("t", print)):
+            with pytest.raises(EngineError, match="has pubsub off") as raised:
+                call()
+            assert "ipfs config --json Pubsub.Enabled true" in raised.value.mend
+        assert engine.status().pubsub is False
+        engine.close()
+        daemon.terminate()
+
+
+def test_a_node_that_is_not_running_is_unavailable() -> None:
+    with pytest.raises(EngineUnavailable, match=r"no Kubo node answers at http://127.0.0.1:1") as raised:
+        open_engine("http://127.0.0.1:1")
+    assert "ipfs daemon" in raised.value.mend
+
+
+@contextmanager
+def server_that_says(status: int, body: bytes) -> Iterator[str]:
+    """An HTTP server that answers everything alike."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(404, b"<h1>not here</h1>"), (200, b"<h1>welcome</h1>"), (200, b"{}"), (200, b"[1]"), (200, b""), (501, b"")],
+)
+def test_what_is_no_kubo_is_named(status: int, body: bytes) -> None:
+    with (
+        server_that_says(status, body) as url,
+        pytest.raises(EngineError, match="is not a Kubo node's RPC API") as raised,
+    ):
+        open_engine(url)
+    assert "Addresses.API" in raised.value.mend
+
+
+def test_a_node_that_is_too_old_is_named() -> None:
+    with (
+        server_that_says(200, b'{"Version": "0.30.0-dev"}') as url,
+        pytest.raises(EngineError, match=r"has version 0\.30\.0-dev, older than 0\.40"),
+    ):
+        open_engine(url)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://user:pass@127.0.0.1:5001", "http://[::1", "http://127.0.0.1:x"])
+def test_what_is_no_url_is_named(url: str) -> None:
+    with pytest.raises(EngineError, match="is no URL"):
+        open_engine(url)
+
+
+# -- a full disk ---------------------------------------------------------------------------------------------------
+
+
+@needs_kubo
+def test_a_full_disk_says_so_and_keeps_what_was_there(ipfs_program: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system here: {mounted.stderr.strip()}")
+    try:
+        with KuboNode(disk, KEY) as node:
+            engine = open_engine(node.api)
+            old = raw_block(b"old")
+            engine.put([old], pin=[old.cid])
+            chunks = [raw_block(random.Random(n).randbytes(1 << 20)) for n in range(20)]
+            root = cbor_block({"links": [chunk.cid for chunk in chunks]})
+            with pytest.raises(StorageFull, match="is full"):
+                engine.put_content(root.cid, [root, *chunks])
+            assert engine.get(old.cid) == b"old"
+            engine.close()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

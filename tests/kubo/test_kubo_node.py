@@ -1,0 +1,207 @@
+"""The managed node: private, in order after a crash, and never left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.engine import open_engine
+from peer.engine.interface import EngineError, EngineUnavailable
+from peer.engine.kubo_config import environment
+from peer.engine.kubo_node import KuboNode
+from protocol.blocks import raw_block
+
+pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]
+
+KEY = bytes(range(32))
+SOON = 30.0
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[KuboNode]:
+    """A node that is not started; stopped whatever happens."""
+    node = KuboNode(tmp_path, KEY)
+    yield node
+    node.stop()
+
+
+def ask(program: Path, node: KuboNode, *args: str) -> str:
+    """What the plain ``ipfs`` program prints."""
+    done = subprocess.run(
+        [program, *args], env=environment(node.repository), capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout
+
+
+def daemon_pid(node: KuboNode) -> int:
+    assert node._daemon is not None
+    return node._daemon.pid
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone; one that nobody has waited for yet counts as gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_node_is_private(node: KuboNode, ipfs_program: Path) -> None:
+    node.start()
+    config = json.loads(ask(ipfs_program, node, "config", "show"))
+    assert config["Bootstrap"] == []
+    assert config["Discovery"]["MDNS"]["Enabled"] is False
+    assert config["Routing"]["Type"] == "none"
+    assert config["AutoConf"]["Enabled"] is False
+    assert config["AutoTLS"]["Enabled"] is False
+    assert config["Plugins"]["Plugins"]["telemetry"]["Disabled"] is True
+    assert config["Datastore"]["Spec"]["mounts"][0]["sync"] is True
+    assert "auto" not in json.dumps([config[name] for name in ("Bootstrap", "DNS", "Routing", "Ipns")])
+    assert "private network" in node.log.read_text()
+    assert "ERROR" not in node.log.read_text()
+
+
+def test_a_node_listens_on_loopback_alone(node: KuboNode, ipfs_program: Path) -> None:
+    node.start()
+    listening = ask(ipfs_program, node, "swarm", "addrs", "listen").split()
+    assert all(address.startswith("/ip4/127.0.0.1/tcp/") for address in listening)
+    assert node.api.startswith("http://127.0.0.1:")
+
+
+def test_secrets_are_for_their_owner_alone(node: KuboNode) -> None:
+    node.start()
+    for name in ("config", "swarm.key"):
+        assert (node.repository / name).stat().st_mode & 0o077 == 0
+
+
+def test_nodes_with_different_swarm_keys_do_not_connect(tmp_path: Path) -> None:
+    with KuboNode(tmp_path / "a", KEY) as ours, KuboNode(tmp_path / "b", KEY[::-1]) as stranger:
+        one, two = open_engine(ours.api), open_engine(stranger.api)
+        one.connect(two.addresses())
+        assert one.status().peers == 0
+        one.close()
+        two.close()
+
+
+def test_a_swarm_key_of_another_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="32 bytes, not 31"):
+        KuboNode(tmp_path, KEY[1:])
+
+
+def test_started_again_a_node_has_its_name_its_addresses_and_its_blocks(node: KuboNode) -> None:
+    block = raw_block(b"kept")
+    node.start()
+    engine = open_engine(node.api)
+    engine.put([block], pin=[block.cid])
+    before = (node.api, engine.addresses(), engine.status().identity)
+    node.stop()
+    node.start()
+    assert (node.api, engine.addresses(), engine.status().identity) == before
+    assert engine.get(block.cid) == b"kept"
+    engine.close()
+
+
+def test_starting_and_stopping_twice_are_harmless(node: KuboNode) -> None:
+    node.start()
+    pid = daemon_pid(node)
+    node.start()
+    assert daemon_pid(node) == pid
+    node.stop()
+    node.stop()
+    assert has_ended(pid)
+    with pytest.raises(EngineUnavailable, match="not started"):
+        _ = node.api
+
+
+def test_a_node_whose_daemon_was_killed_starts_again(node: KuboNode) -> None:
+    node.start()
+    os.kill(daemon_pid(node), signal.SIGKILL)
+    node.stop()
+    assert (node.repository / "repo.lock").exists()
+    node.start()
+    assert open_engine(node.api).status().pubsub
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from peer.engine.kubo_node import KuboNode
+node = KuboNode(Path(sys.argv[1]), bytes(range(32)))
+node.start()
+print(node._daemon.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_when_its_owner_is_killed_the_daemon_ends_and_the_next_start_waits_for_that(
+    node: KuboNode, tmp_path: Path
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        owner.kill()
+    node.start()
+    assert has_ended(pid)
+    assert open_engine(node.api).status().pubsub
+
+
+def test_a_repository_in_use_is_an_error(node: KuboNode, tmp_path: Path) -> None:
+    node.start()
+    with pytest.raises(EngineError, match="another Kubo uses"):
+        KuboNode(tmp_path, KEY).start(timeout=0.3)
+    assert node.is_running
+
+
+def test_an_api_port_that_is_taken_is_named(tmp_path: Path, node: KuboNode) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        other = KuboNode(tmp_path / "other", KEY, api_port=port)
+        with pytest.raises(EngineError, match=f"cannot listen on 127.0.0.1 port {port} for the Kubo API: Address") as e:
+            other.start()
+    assert str(port) in e.value.mend
+
+
+def test_a_port_that_was_chosen_and_is_taken_now_is_chosen_anew(node: KuboNode) -> None:
+    node.start()
+    port = int(node.api.rpartition(":")[2])
+    node.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        node.start()
+        assert int(node.api.rpartition(":")[2]) != port
+
+
+def test_what_a_failing_node_said_last_is_in_the_error(node: KuboNode) -> None:
+    node.start()
+    node.stop()
+    (node.repository / "version").write_text("999\n")
+    with pytest.raises(EngineUnavailable, match=r"ended as it started; it said: .*999") as raised:
+        node.start()
+    assert str(node.log) in raised.value.mend
+    assert not node.is_running
+
+
+def test_a_spoilt_configuration_is_named(node: KuboNode) -> None:
+    node.start()
+    node.stop()
+    (node.repository / "config").write_text("{")
+    with pytest.raises(EngineError, match="is no Kubo configuration") as raised:
+        node.start()
+    assert str(node.repository) in raised.value.mend
+
+
+def test_the_node_of_a_thread_that_has_ended_lives_on(node: KuboNode) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(node.start).result()
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        assert node.is_running
+        time.sleep(0.1)

@@ -1,0 +1,70 @@
+"""Where the ``ipfs`` program is looked for, and which one will do."""
+
+from pathlib import Path
+
+import pytest
+
+from peer.engine.interface import EngineError
+from peer.engine.kubo_program import cached_ipfs, find_ipfs
+
+
+def program(path: Path, says: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{says}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No ``ipfs`` anywhere."""
+    monkeypatch.delenv("POLLEN_IPFS", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_no_program_at_all_names_both_ways_out() -> None:
+    with pytest.raises(EngineError, match="there is no ipfs program") as raised:
+        find_ipfs()
+    assert "./scripts/install-kubo" in raised.value.mend
+    assert "--ipfs local:DIR" in raised.value.mend
+
+
+def test_what_install_kubo_keeps_in_the_cache_is_found() -> None:
+    kept = program(cached_ipfs(), "echo 0.43.0")
+    assert find_ipfs() == kept
+
+
+def test_the_path_goes_before_the_cache(tmp_path: Path) -> None:
+    program(cached_ipfs(), "echo 0.43.0")
+    assert find_ipfs() == cached_ipfs()
+    on_path = program(tmp_path / "bin" / "ipfs", "echo 0.41.2")
+    assert find_ipfs() == on_path
+
+
+def test_pollen_ipfs_goes_before_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "ipfs", "echo 0.41.2")
+    named = program(tmp_path / "mine", "echo 0.44.0-rc1")
+    monkeypatch.setenv("POLLEN_IPFS", str(named))
+    assert find_ipfs() == named
+
+
+def test_pollen_ipfs_that_names_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("POLLEN_IPFS", str(tmp_path / "nowhere"))
+    with pytest.raises(EngineError, match=r"POLLEN_IPFS names .*nowhere"):
+        find_ipfs()
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ("echo 0.39.0", "is Kubo 0.39.0, older than 0.40"),
+        ("echo hello", "is no Kubo: .*'hello'"),
+        ("echo 0.43.0; exit 1", "is no Kubo"),
+    ],
+)
+def test_a_program_that_will_not_do_is_named(tmp_path: Path, says: str, why: str) -> None:
+    program(tmp_path / "bin" / "ipfs", says)
+    with pytest.raises(EngineError, match=why) as raised:
+        find_ipfs()
+    assert "install-kubo" in raised.value.mend
