@@ -7,6 +7,8 @@ next. It holds the swarm key, hence mode 0600.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ from msgspec import Meta
 
 from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FOLDER, Home, replace_file
-from protocol.blocks import CID, Block, BlockError, MissingBlock, cbor_block, decode_cbor
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks, cbor_block, decode_cbor
 from protocol.car import read_car, write_car
 from protocol.manifest import Manifest, manifest_at
 from protocol.records import Federation, parse_record
@@ -76,17 +78,6 @@ class StoredFederation:
         return b"".join(write_car([root.cid], [root, *blocks]))
 
 
-class BlockMap(dict[CID, bytes]):
-    """Blocks in memory, as a `protocol.blocks.BlockSource`."""
-
-    def get(self, cid: CID) -> bytes:  # type: ignore[override]  # a source raises where a dict gives None
-        """The block's bytes."""
-        try:
-            return self[cid]
-        except KeyError:
-            raise MissingBlock(cid) from None
-
-
 def read_federation(path: Path) -> StoredFederation:
     """The federation in a file, everything in it verified from version 1.
 
@@ -98,7 +89,7 @@ def read_federation(path: Path) -> StoredFederation:
             raise PeerError(f"{path} is too large for a federation's file", code=ExitCode.WRONG_USE)
         with path.open("rb") as stream:
             roots, sections = read_car(stream)
-            blocks = BlockMap({block.cid: block.data for block in sections})
+            blocks = {block.cid: block.data for block in sections}
         return _parse(roots, blocks)
     except OSError as error:
         raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
@@ -110,13 +101,13 @@ def read_federation(path: Path) -> StoredFederation:
         ) from error
 
 
-def _parse(roots: tuple[CID, ...], blocks: BlockMap) -> StoredFederation:
+def _parse(roots: tuple[CID, ...], blocks: Mapping[CID, bytes]) -> StoredFederation:
     if len(roots) != 1:
         raise BlockError(f"it has {len(roots)} roots, not one")
-    root = from_plain(decode_cbor(blocks.get(roots[0])), _Root)
+    root = from_plain(decode_cbor(MemoryBlocks(blocks).get(roots[0])), _Root)
     if root.format != FORMAT:
         raise BlockError(f"it is in the format {root.format!r:.60}, not {FORMAT!r}")
-    manifest = manifest_at(root.manifest, root.federation, blocks)
+    manifest = manifest_at(root.manifest, root.federation, MemoryBlocks(blocks))
     others = {cid: data for cid, data in blocks.items() if cid != roots[0]}
     return StoredFederation(manifest, MappingProxyType(others), root.swarm_key, root.addresses)
 
@@ -190,21 +181,35 @@ class FederationStore:
         status = os.stat(self.path(federation))
         return (status.st_mtime_ns, status.st_size, status.st_ino)
 
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Held while a federation is read, changed and saved, so that no other process saves in between."""
+        self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def add_addresses(self, federation: CID, addresses: Iterable[str]) -> None:
         """Note where engines are, so that the next export tells others. Does nothing where they are known."""
-        stored = self.get(federation)
-        if stored is not None:
-            merged = _merged(stored.addresses, addresses)
-            if merged != stored.addresses:
-                self.save(replace(stored, addresses=merged))
+        with self.changing():
+            stored = self.get(federation)
+            if stored is not None:
+                merged = _merged(stored.addresses, addresses)
+                if merged != stored.addresses:
+                    self.save(replace(stored, addresses=merged))
 
     def learn(self, federation: CID, manifest: CID, blocks: Mapping[CID, bytes]) -> None:
-        """Take in a newer version of the manifest that a running peer heard of; an older one is left alone."""
-        stored = self.get(federation)
-        assert stored is not None  # the peer runs in it
-        merged = BlockMap({**stored.blocks, **blocks})
-        newer = manifest_at(manifest, federation, merged, known=stored.manifest)
-        if newer.version > stored.manifest.version:
+        """Take in a newer version of the manifest that a running peer heard of; an older one is left alone.
+
+        Raises:
+            protocol.manifest.ManifestError: where it does not follow from the version here.
+        """
+        with self.changing():
+            stored = self.get(federation)
+            if stored is None or manifest in stored.versions():
+                return
+            merged = {**stored.blocks, **blocks}
+            newer = manifest_at(manifest, federation, MemoryBlocks(merged), known=stored.manifest)
             self.save(replace(stored, manifest=newer, blocks=MappingProxyType(merged)))
 
     def join(self, offered: StoredFederation) -> StoredFederation:
@@ -213,14 +218,15 @@ class FederationStore:
         Raises:
             PeerError: where it is older than what is here, another branch of it, or another federation of that name.
         """
-        known = self.get(offered.id)
-        if known is None:
-            self._refuse_same_name(offered)
-        else:
-            _check_newer(known, offered)
-            offered = replace(offered, addresses=_merged(known.addresses, offered.addresses))
-        self.save(offered)
-        return offered
+        with self.changing():
+            known = self.get(offered.id)
+            if known is None:
+                self._refuse_same_name(offered)
+            else:
+                _check_newer(known, offered)
+                offered = replace(offered, addresses=_merged(known.addresses, offered.addresses))
+            self.save(offered)
+            return offered
 
     def _refuse_same_name(self, offered: StoredFederation) -> None:
         for other in self.all():

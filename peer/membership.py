@@ -9,8 +9,8 @@ from types import MappingProxyType
 from crypto.identity import Identity, PublicIdentity
 from crypto.keys import VerifyKey
 from peer.errors import ExitCode, PeerError
-from peer.federation import BlockMap, StoredFederation
-from protocol.blocks import Block
+from peer.federation import StoredFederation
+from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.manifest import Manifest, ManifestError, ManifestRule, manifest_at
 from protocol.manifest_drafts import Draft, new_federation, with_member, without_member
 from protocol.records import EncryptionKeyText, Member, Role, sign_record
@@ -35,7 +35,7 @@ def found_federation(
     record = sign_record(draft.body, [founder.signing])
     blocks = _blocks(record, draft.blocks)
     try:
-        manifest = manifest_at(record.cid, record.cid, blocks)
+        manifest = manifest_at(record.cid, record.cid, MemoryBlocks(blocks))
     except ManifestError as error:
         raise _refused(error) from error
     return StoredFederation(manifest, MappingProxyType(blocks), swarm_key, ())
@@ -126,18 +126,16 @@ def _require_admin(manifest: Manifest, identity: Identity) -> None:
 
 def _advance(stored: StoredFederation, admin: Identity, draft: Draft) -> StoredFederation:
     record = sign_record(draft.body, [admin.signing])
-    blocks = _blocks(record, draft.blocks, BlockMap(stored.blocks))
+    blocks = _blocks(record, draft.blocks) | stored.blocks
     try:
-        manifest = manifest_at(record.cid, stored.id, blocks, known=stored.manifest)
+        manifest = manifest_at(record.cid, stored.id, MemoryBlocks(blocks), known=stored.manifest)
     except ManifestError as error:
         raise _refused(error) from error
     return replace(stored, manifest=manifest, blocks=MappingProxyType(blocks))
 
 
-def _blocks(record: Block, listings: Iterable[Block], known: BlockMap | None = None) -> BlockMap:
-    blocks = known if known is not None else BlockMap()
-    blocks.update({block.cid: block.data for block in (record, *listings)})
-    return blocks
+def _blocks(record: Block, listings: Iterable[Block]) -> dict[CID, bytes]:
+    return {block.cid: block.data for block in (record, *listings)}
 
 
 def _refused(error: ManifestError) -> PeerError:

@@ -82,7 +82,7 @@ class Section:
 
 
 def read_sections(stream: ByteStream) -> tuple[tuple[CID, ...], Iterator[Section]]:
-    """The roots of the CAR in ``stream`` and its sections unchecked, for whoever wants to know all that is wrong with it.
+    """The roots of the CAR in ``stream`` and its sections unchecked, for who wants to know all that is wrong.
 
     Raises:
         CarError: as `read_car`, but not for a section whose bytes do not fit its CID.

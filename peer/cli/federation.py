@@ -98,8 +98,9 @@ def add(
     store = FederationStore(Home(home))
     stored = store.current(federation)
     admin = _identity(home, identity, passphrase_file)
-    stored = add_member(stored, admin, public, name=name, roles=role, time=time.time())
-    store.save(stored)
+    with store.changing():
+        stored = add_member(store.current(str(stored.id)), admin, public, name=name, roles=role, time=time.time())
+        store.save(stored)
     _report_change(stored, f"{name} is in, as {', '.join(role)}", json)
 
 
@@ -116,8 +117,9 @@ def remove(
     store = FederationStore(Home(home))
     stored = store.current(federation)
     admin = _identity(home, identity, passphrase_file)
-    stored = remove_member(stored, admin, name, time=time.time())
-    store.save(stored)
+    with store.changing():
+        stored = remove_member(store.current(str(stored.id)), admin, name, time=time.time())
+        store.save(stored)
     _report_change(stored, f"{name} is out", json)
 
 
