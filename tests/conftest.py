@@ -12,6 +12,11 @@ from peer.engine.kubo_program import find_ipfs
 from peer.engine.local import LocalEngine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--seeds`` for tests/simulation; only here is an option known however pytest is called."""
+    parser.addoption("--seeds", type=int, default=300, help="simulated runs, each from a seed of its own (default 300)")
+
+
 @pytest.fixture
 def local_engine(tmp_path: Path) -> Iterator[LocalEngine]:
     """A local engine in a folder of its own."""

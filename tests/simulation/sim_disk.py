@@ -1,0 +1,100 @@
+"""What survives a crash: a peer's blocks, heads and replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from protocol.blocks import CID, Block, MissingBlock, decode_cbor
+from protocol.effects import KeepManifest, KeepReply, Store, WriteHead
+from protocol.records import Chained, Record, parse_record
+
+Durable = Store | WriteHead | KeepReply | KeepManifest
+"""The effects that are carried out in the order given."""
+
+
+@dataclass
+class Disk:
+    """One peer's. What is put here is synced; a step either happened whole or not at all."""
+
+    blocks: dict[CID, bytes] = field(default_factory=dict)
+    heads: dict[CID, WriteHead] = field(default_factory=dict)
+    """By run."""
+    replies: dict[bytes, KeepReply] = field(default_factory=dict)
+    """By message, in the order they were kept."""
+    manifest: CID | None = None
+    starts: int = 0
+    """How many times the peer was started."""
+
+    def get(self, cid: CID) -> bytes:
+        """The block, as a `protocol.blocks.BlockSource`."""
+        try:
+            return self.blocks[cid]
+        except KeyError:
+            raise MissingBlock(cid) from None
+
+    def put(self, blocks: Iterable[Block]) -> None:
+        """Store blocks."""
+        self.blocks.update((block.cid, block.data) for block in blocks)
+
+    def carry_out(self, effect: Durable) -> None:
+        """Make a durable step true."""
+        match effect:
+            case Store():
+                self.put(effect.blocks)
+            case WriteHead():
+                if effect.head not in self.blocks:
+                    raise AssertionError(f"head {effect.head} is written before its record is stored")
+                self.heads[effect.run] = effect
+            case KeepReply():
+                if effect.reply not in self.blocks:
+                    raise AssertionError(f"reply {effect.reply} is kept before its record is stored")
+                kept = self.replies.setdefault(effect.message, effect)
+                if kept.reply != effect.reply:
+                    raise AssertionError(f"a second reply to message {effect.message.hex()}")
+            case KeepManifest():
+                self.blocks.update(effect.blocks)
+                self.manifest = effect.cid
+
+    def whole(self, root: CID) -> bool:
+        """Whether ``root`` and all it links to are here."""
+        return all(cid in self.blocks for cid in linked(root, self))
+
+
+def linked(root: CID, source: Disk) -> Iterator[CID]:
+    """``root`` and everything it links to, as far as it is here; what is not here comes up and is not looked into."""
+    seen = {root}
+    ahead = [root]
+    while ahead:
+        cid = ahead.pop()
+        yield cid
+        if cid.is_raw or cid not in source.blocks:
+            continue
+        for link in _links(decode_cbor(source.blocks[cid])):
+            if link not in seen:
+                seen.add(link)
+                ahead.append(link)
+
+
+def _links(value: object) -> Iterator[CID]:
+    if isinstance(value, CID):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _links(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _links(item)
+
+
+def chain_of(head: CID, source: Disk) -> list[Record]:
+    """The records from the run record to ``head``."""
+    records: list[Record] = []
+    link: CID | None = head
+    while link is not None:
+        record = parse_record(Block(link, source.get(link)))
+        if not isinstance(record.body, Chained):
+            raise AssertionError(f"{link} is in a chain and no chained record")
+        records.append(record)
+        link = record.body.prev
+    return records[::-1]

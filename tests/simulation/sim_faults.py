@@ -1,0 +1,52 @@
+"""What goes wrong in one simulated run: a seed expands into these numbers, and a failure prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Times are in virtual seconds, chances between 0 and 1."""
+
+    loss: float = 0.0
+    """Of an announcement to one receiver."""
+    duplication: float = 0.0
+    delay: float = 0.005
+    """The mean one; delays vary, so that announcements overtake each other."""
+    stragglers: float = 0.0
+    """The chance of a delay a hundred times as long."""
+    fetch_failure: float = 0.0
+    partitions: int = 0
+    partition_length: float = 0.0
+    crash_chance: float = 0.0
+    """At each step of a process: before it, or after it."""
+    crashes: int = 0
+    """Of one peer."""
+    downtime: float = 0.0
+    full_disks: float = 0.0
+    """The chance that a durable step fails."""
+    clean_stops: float = 0.0
+    """The share of the leader's crashes that are requests to stop instead."""
+
+    @classmethod
+    def draw(cls, random: Random) -> Faults:
+        """Anything from a quiet day to the worst."""
+        return cls(
+            loss=random.choice((0.0, 0.1, 0.5, 0.8)),
+            duplication=random.choice((0.0, 0.1, 0.5)),
+            delay=random.choice((0.002, 0.02, 0.3)),
+            stragglers=random.choice((0.0, 0.02, 0.1)),
+            fetch_failure=random.choice((0.0, 0.1, 0.5)),
+            partitions=random.choice((0, 0, 1, 3)),
+            partition_length=random.choice((1.0, 10.0, 40.0)),
+            crash_chance=random.choice((0.0, 0.005, 0.02, 0.1)),
+            crashes=random.choice((1, 3, 6)),
+            downtime=random.choice((0.1, 2.0, 20.0)),
+            full_disks=random.choice((0.0, 0.0, 0.02)),
+            clean_stops=random.choice((0.0, 0.5)),
+        )
+
+
+CALM = Faults()

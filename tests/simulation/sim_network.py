@@ -1,0 +1,103 @@
+"""The network: pubsub that loses, repeats, delays and reorders, block exchange that fails, and partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from sim_disk import Disk
+from sim_faults import Faults
+from sim_time import Timeline
+
+from protocol.blocks import CID, MissingBlock
+
+PARTITIONS_BEGIN_WITHIN = 30.0
+"""Seconds; an undisturbed run takes a few."""
+
+
+class Network:
+    """What connects the peers, by name. A peer that is down neither hears nor gives."""
+
+    def __init__(self, timeline: Timeline, random: Random, faults: Faults, names: Iterable[str]) -> None:
+        self._timeline = timeline
+        self._random = random
+        self._faults = faults
+        self._names = tuple(names)
+        self._receivers: dict[str, tuple[tuple[str, ...], Callable[[bytes], None]]] = {}
+        self._disks: dict[str, Disk] = {}
+        self._cut_off: list[frozenset[str]] = []
+        for _ in range(faults.partitions):
+            self._plan_partition()
+
+    # -- who is there ----------------------------------------------------------------------------------------------
+
+    def join(self, name: str, topics: tuple[str, ...], receive: Callable[[bytes], None], disk: Disk) -> None:
+        """A process of ``name`` has started; ``receive`` gets what is published on ``topics``."""
+        self._receivers[name] = (topics, receive)
+        self._disks[name] = disk
+
+    def leave(self, name: str) -> None:
+        """Its process is gone."""
+        self._receivers.pop(name, None)
+        self._disks.pop(name, None)
+
+    # -- announcements ---------------------------------------------------------------------------------------------
+
+    def publish(self, sender: str, topic: str, data: bytes) -> None:
+        """Carry an announcement to whoever listens now, the sender included, as Kubo does."""
+        for name in self._names:
+            copies = 1 + (self._random.random() < self._faults.duplication)
+            for _ in range(copies):
+                if name == sender or self._random.random() >= self._faults.loss:
+                    self._timeline.after(self.delay(), lambda name=name: self._deliver(sender, name, topic, data))
+
+    def _deliver(self, sender: str, name: str, topic: str, data: bytes) -> None:
+        topics, receive = self._receivers.get(name, ((), None))
+        if receive is not None and topic in topics and self.connected(sender, name):
+            receive(data)
+
+    def delay(self) -> float:
+        """How long something takes."""
+        long = 100.0 if self._random.random() < self._faults.stragglers else 1.0
+        return self._random.expovariate(1.0 / self._faults.delay) * long
+
+    # -- blocks ----------------------------------------------------------------------------------------------------
+
+    def reach(self, name: str) -> Swarm:
+        """The blocks that ``name`` can get now: its own, and those of everybody it is connected to."""
+        return Swarm([self._disks[name], *(self._disks[other] for other in self._disks if self.connected(name, other))])
+
+    # -- partitions ------------------------------------------------------------------------------------------------
+
+    def connected(self, one: str, other: str) -> bool:
+        """Whether no partition lies between the two."""
+        return all((one in side) == (other in side) for side in self._cut_off)
+
+    def _plan_partition(self) -> None:
+        side = frozenset(name for name in self._names if self._random.random() < 0.5)
+        begin = self._random.uniform(0.0, PARTITIONS_BEGIN_WITHIN)
+        end = begin + self._random.uniform(0.5, 1.5) * self._faults.partition_length
+        self._timeline.after(begin, lambda: self._cut(side))
+        self._timeline.after(end, lambda: self._mend(side))
+
+    def _cut(self, side: frozenset[str]) -> None:
+        self._cut_off.append(side)
+        self._timeline.trace("network", f"cut off {sorted(side)}")
+
+    def _mend(self, side: frozenset[str]) -> None:
+        self._cut_off.remove(side)
+        self._timeline.trace("network", f"mended {sorted(side)}")
+
+
+class Swarm:
+    """The blocks on several disks, as a `protocol.blocks.BlockSource`."""
+
+    def __init__(self, disks: list[Disk]) -> None:
+        self._disks = disks
+
+    def get(self, cid: CID) -> bytes:
+        """The block from the first disk that has it."""
+        for disk in self._disks:
+            if (data := disk.blocks.get(cid)) is not None:
+                return data
+        raise MissingBlock(cid)

@@ -1,0 +1,245 @@
+"""One simulated peer: carries out the effects of its machine, crashes, and starts again from its disk.
+
+Every step of a process goes through `Peer.later`: a crash comes before a step or after it, and takes all later steps of
+that process with it. So an effect that was asked for may have happened or not, and if it has, nobody may have heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from sim_disk import Disk, linked
+from sim_faults import Faults
+from sim_network import Network
+from sim_time import Timeline
+from sim_witness import Witness
+
+from protocol.app_calls import ToApp
+from protocol.blocks import BlockError, MemoryBlocks
+from protocol.closure import missing
+from protocol.effects import (
+    Connect,
+    Effect,
+    FetchContent,
+    FetchRecord,
+    Hand,
+    KeepManifest,
+    KeepReply,
+    PinRun,
+    Publish,
+    Report,
+    StartApp,
+    Stop,
+    Store,
+    WakeAt,
+    WriteHead,
+)
+from protocol.events import Done, Due, Event, Failed, Fetched, Received, Started, Stopping
+from protocol.machine import Machine
+
+DISK_TIME = 0.002
+"""Seconds a durable step takes, on average."""
+PIPE_TIME = 0.0005
+FETCH_TIMEOUT = 5.0
+FETCH_AGAIN = 0.25
+"""Seconds after which a fetch looks again for who has the block."""
+APP_START = 0.5
+
+
+class Peer:
+    """What a server and a client peer have in common. ``disk`` outlives the processes."""
+
+    topics: tuple[str, ...]
+
+    def __init__(
+        self, name: str, timeline: Timeline, random: Random, faults: Faults, network: Network, witness: Witness
+    ) -> None:
+        self.name = name
+        self.disk = Disk()
+        self.finished = False
+        """Whether its machine has come to its end, and nothing starts it again."""
+        self.crashes = 0
+        self._timeline = timeline
+        self._random = random
+        self._faults = faults
+        self._network = network
+        self._witness = witness
+        self._machine: Machine | None = None
+        self._process = 0
+        self._app = 0
+        self._alarm: float | None = None
+        self._disk_free = self._pipe_free = 0.0
+        self._disk_full = False
+
+    # -- for the role to fill --------------------------------------------------------------------------------------
+
+    def _build(self, now: float) -> Machine:
+        """The machine of a new process, from what is on disk."""
+        raise NotImplementedError
+
+    def _start_app(self) -> None:
+        """A fresh app process is there."""
+        raise NotImplementedError
+
+    def _to_app(self, value: ToApp) -> None:
+        """The app process is handed something."""
+        raise NotImplementedError
+
+    def _stopped(self, why: str) -> None:
+        """The machine says it is at its end."""
+        raise NotImplementedError
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a process."""
+        self._process += 1
+        self._app += 1
+        self._alarm = None
+        self._disk_full = False
+        self._disk_free = self._pipe_free = self._timeline.now
+        self.disk.starts += 1
+        self._trace("starts")
+        self._machine = self._build(self._timeline.now)
+        self._network.join(self.name, self.topics, self._hear, self.disk)
+        self.feed(Started(addresses=(f"/sim/{self.name}",)))
+
+    def crash(self, why: str = "crashes") -> None:
+        """The process is gone, and comes back some time later."""
+        self._end(why)
+        downtime = self._random.expovariate(1.0 / (self._faults.downtime or 1.0))
+        self._timeline.after(downtime, self.start)
+
+    def _end(self, why: str) -> None:
+        self._process += 1
+        self._machine = None
+        self._network.leave(self.name)
+        self._trace(why)
+
+    def later(self, delay: float, step: Callable[[], None]) -> None:
+        """Let this process do ``step``, unless it is gone by then."""
+        process = self._process
+
+        def do() -> None:
+            if process != self._process:
+                return
+            strikes = self.crashes < self._faults.crashes and self._random.random() < self._faults.crash_chance
+            after = strikes and self._random.random() < 0.5
+            if not strikes or after:
+                step()
+            if strikes and process == self._process:
+                self.crashes += 1
+                self._strike()
+
+        self._timeline.after(delay, do)
+
+    def _strike(self) -> None:
+        self.crash()
+
+    def _stop_cleanly(self) -> None:
+        self.feed(Stopping())
+        self.crash("stops")
+
+    def feed(self, event: Event) -> None:
+        """Let the machine take an event, and carry out what it wants."""
+        assert self._machine is not None
+        process = self._process
+        for effect in self._machine.handle(event, self._timeline.now):
+            if process == self._process:
+                self._carry_out(effect)
+
+    def _feed_later(self, delay: float, event: Event) -> None:
+        self.later(delay, lambda: self.feed(event))
+
+    def _hear(self, data: bytes) -> None:
+        self._feed_later(0.0, Received(data))
+
+    def _trace(self, what: str) -> None:
+        self._timeline.trace(self.name, what)
+
+    # -- effects ---------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Store() | WriteHead() | KeepReply() | KeepManifest():
+                self._write(effect)
+            case FetchRecord() | FetchContent() | PinRun():
+                self._begin_fetch(effect)
+            case Publish(topic, data):
+                self._witness.saw(self.disk, data)
+                self._network.publish(self.name, topic, data)
+            case Connect(addresses):
+                self._trace(f"connects to {addresses}")
+            case StartApp():
+                self._app += 1
+                self._in_app_process(APP_START, self._start_app)
+            case Hand(value):
+                self._pipe_free = max(self._timeline.now, self._pipe_free) + PIPE_TIME
+                self._in_app_process(self._pipe_free - self._timeline.now, lambda: self._to_app(value))
+            case WakeAt(at):
+                self._alarm = at
+                self.later(at - self._timeline.now, lambda: self._ring(at))
+            case Report(what, fields):
+                self._trace(f"{what} {dict(fields)}")
+            case Stop(why):
+                self._stopped(why)
+
+    def _write(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> None:
+        """One after the other, in the order given; a full disk keeps nothing of a step, nor of those after it."""
+        self._disk_free = max(self._timeline.now, self._disk_free) + self._random.expovariate(1.0 / DISK_TIME)
+        self._disk_full = self._disk_full or self._random.random() < self._faults.full_disks
+        full = self._disk_full
+
+        def write() -> None:
+            if not full:
+                self.disk.carry_out(effect)
+            if not isinstance(effect, KeepManifest):
+                answer = Failed(effect.id, "the disk is full") if full else Done(effect.id)
+                self._feed_later(self._random.expovariate(1.0 / DISK_TIME), answer)
+
+        self.later(self._disk_free - self._timeline.now, write)
+
+    def _begin_fetch(self, effect: FetchRecord | FetchContent | PinRun) -> None:
+        if not isinstance(effect, PinRun) and self._random.random() < self._faults.fetch_failure:
+            self._feed_later(FETCH_TIMEOUT, Failed(effect.id, "nobody answered in time"))
+            return
+        give_up = self._timeline.now + FETCH_TIMEOUT
+        self.later(self._network.delay(), lambda: self._fetch(effect, give_up))
+
+    def _fetch(self, effect: FetchRecord | FetchContent | PinRun, give_up: float) -> None:
+        """Take blocks from whoever is within reach, and look again until it is time to give up."""
+        try:
+            answer = self._taken(effect)
+        except BlockError as error:
+            if self._timeline.now < give_up:
+                self.later(FETCH_AGAIN, lambda: self._fetch(effect, give_up))
+                return
+            answer = Failed(effect.id, str(error))
+        self.feed(answer)
+
+    def _taken(self, effect: FetchRecord | FetchContent | PinRun) -> Event:
+        swarm = self._network.reach(self.name)
+        match effect:
+            case FetchRecord(id, cid):
+                fetched, lacking = {}, [cid]
+                while lacking:
+                    fetched.update((each, swarm.get(each)) for each in lacking)
+                    lacking = missing(cid, MemoryBlocks(fetched))
+                return Fetched(id, fetched)
+            case FetchContent(id, root) | PinRun(id, root):
+                while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
+                    self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
+                return Done(id)
+
+    def _ring(self, at: float) -> None:
+        if self._alarm == at:
+            self._alarm = None
+            self.feed(Due())
+
+    # -- the app process -------------------------------------------------------------------------------------------
+
+    def _in_app_process(self, delay: float, step: Callable[[], None]) -> None:
+        """Let the present app process do ``step``, unless another one has been started by then."""
+        app = self._app
+        self.later(delay, lambda: step() if app == self._app else None)

@@ -1,0 +1,38 @@
+"""Watches every peer and speaks up where one does what must never happen, whatever goes wrong around it."""
+
+from __future__ import annotations
+
+from sim_disk import Disk
+
+from protocol.announcements import Head, PeerState, Position, Presence, ReplyReady, parse_announcement
+from protocol.blocks import CID
+
+
+class Witness:
+    """What members have announced, by what must be unique."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[CID, int, int], CID] = {}
+        self._replies: dict[bytes, CID] = {}
+
+    def saw(self, disk: Disk, data: bytes) -> None:
+        """A peer with this disk announces ``data``.
+
+        Replies and the leader's heads must be on disk already, and nothing else may ever have been said in their place.
+        """
+        body = parse_announcement(data).announcement.body
+        match body:
+            case Head(position) | Presence(state=PeerState.LEADING, position=Position() as position):
+                self._head(disk, position)
+            case ReplyReady(message=message, record=record):
+                if message not in disk.replies:
+                    raise AssertionError(f"reply {record} is announced before it is kept")
+                if self._replies.setdefault(message, record) != record:
+                    raise AssertionError(f"two replies to message {message.hex()} were announced")
+
+    def _head(self, disk: Disk, position: Position) -> None:
+        if position.run not in disk.heads or disk.heads[position.run].height < position.height:
+            raise AssertionError(f"head {position.head} is announced before it is written")
+        place = (position.run, position.term, position.height)
+        if self._heads.setdefault(place, position.head) != position.head:
+            raise AssertionError(f"two records of run {position.run} at height {position.height} were announced")

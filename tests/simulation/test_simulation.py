@@ -1,0 +1,60 @@
+"""Whatever is lost, late, cut off or crashes: a run ends as the undisturbed one does.
+
+``pytest tests/simulation --seeds 5000`` tries more seeds. A failure prints its seed and what happened last; the test of
+that number repeats it exactly, in any process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+from sim_faults import CALM, Faults
+from simulation import Scenario, Simulation, undisturbed
+
+HERE = Path(__file__).parent
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(metafunc.config.getoption("--seeds")))
+
+
+def simulation(seed: int) -> Simulation:
+    """Scenario and faults follow from the seed too."""
+    random = Random(f"pollen {seed}")
+    return Simulation(Scenario.draw(random), Faults.draw(random), seed)
+
+
+def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):
+    disturbed = simulation(seed)
+    assert disturbed.run() == undisturbed(disturbed.scenario)
+
+
+@pytest.mark.parametrize("app", ["rounds", "crossing"])
+def test_an_undisturbed_run_hands_each_message_to_an_app_once(app):
+    calm = Simulation(Scenario(app=app), CALM, seed=1)
+    calm.run()
+    assert {count for client in calm.clients for count in client.handed.values()} == {1}
+
+
+def test_what_is_kept_is_never_computed_again():
+    harsh = Simulation(Scenario(), Faults(loss=0.5, crash_chance=0.02, crashes=20, downtime=1.0), seed=1)
+    harsh.run()
+    for client in harsh.clients:
+        assert client.crashes > 0
+        assert max(client.handed.values()) <= 1 + client.crashes
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_a_seed_repeats_exactly_in_another_process(hash_seed):
+    script = "from test_simulation import simulation; s = simulation(10); s.run(); print(s.timeline.digest)"
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}
+    there = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    here = simulation(10)
+    here.run()
+    assert there.stdout.strip() == here.timeline.digest
