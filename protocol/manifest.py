@@ -154,7 +154,7 @@ class Manifest:
 
     def name_of(self, member_id: bytes) -> str:
         """What people see: the member's name, or its ``did:key``."""
-        return self.names.get(member_id) or VerifyKey.parse(member_id).did
+        return self.names.get(member_id) or VerifyKey(member_id).did  # not parsed: a stranger's may be no key
 
 
 def first_manifest(record: Record, source: BlockSource) -> Manifest:

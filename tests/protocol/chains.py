@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from crypto import dsse
 from crypto.keys import SigningKey
 from protocol.app_calls import Environment
-from protocol.blocks import CID, Block, MissingBlock, cbor_block, raw_block
+from protocol.blocks import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.chain import Chain, OpenMessage, Step
 from protocol.manifest import first_manifest, node_id
 from protocol.manifest_drafts import Draft, new_federation, with_member
 from protocol.messages import message_id
 from protocol.records import (
+    RECORD_TYPE,
     Body,
     Close,
     Collect,
@@ -95,6 +97,16 @@ MEMBERS = {
 def block_of(data: bytes) -> Block:
     """Any bytes as a dag-cbor block under the CID they hash to."""
     return Block(CID(b"\x01\x71\x12\x20" + hashlib.sha256(data).digest()), data)
+
+
+def signature_of(value: object, signer: SigningKey = SERVER) -> bytes:
+    """The signature over any value as a record's body."""
+    return dsse.sign(signer, RECORD_TYPE, encode_cbor(value))
+
+
+def signed_value(value: object) -> Block:
+    """Any value as the body of a record block that the server signed."""
+    return cbor_block({"body": value, "sigs": [{"by": id_of(SERVER), "sig": signature_of(value)}]})
 
 
 class Blocks(dict[CID, bytes]):
@@ -181,11 +193,18 @@ class Scribe:
         }
         return Run(**self.place(private=private_bytes(private), **links) | changes)
 
-    def group(self, *clients: SigningKey, content: CID = CONTENT, type: str = "train", kind: int = 0) -> Group:
-        """A group of one message for each of ``clients``, its ids counted on from the chain's."""
+    def group(
+        self,
+        *clients: SigningKey,
+        content: CID = CONTENT,
+        type: str = "train",
+        kind: int = 0,
+        after: Sequence[SigningKey] = (),
+    ) -> Group:
+        """A group of one message for each of ``clients``; ``after`` are those whom the dispatch addresses before it."""
         to = []
         for at, client in enumerate(clients):
-            ordinal = self.chain.ordinal(node_of(client)) + clients[:at].count(client)
+            ordinal = self.chain.ordinal(node_of(client)) + [*after, *clients[:at]].count(client)
             to.append((message_id(self.chain.run, node_of(client), ordinal, content, type), node_of(client)))
         return Group(content=content, ttl=TTL, kind=kind, to=tuple(to))
 

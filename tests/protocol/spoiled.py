@@ -23,15 +23,16 @@ from chains import (
     draft_federation,
     id_of,
     node_of,
+    signature_of,
+    signed_value,
 )
 
-from crypto import dsse
 from crypto.keys import SigningKey
 from protocol import rules
 from protocol.blocks import Block, cbor_block, encode_cbor
 from protocol.manifest_drafts import next_version, without_member
 from protocol.messages import message_id
-from protocol.records import RECORD_TYPE, Body, Look, TakenReply, body_value, parse_record
+from protocol.records import Body, Look, TakenReply, body_value, parse_record
 from protocol.rules import BrokenRule
 
 
@@ -121,25 +122,25 @@ def bytes_after_the_end(s: Scribe) -> Spoiled:
 @breaks(rules.RecordShape)
 def a_field_that_is_not_known(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    return Spoiled(_signed_value(body_value(good) | {"more": 1}), good)
+    return Spoiled(signed_value(body_value(good) | {"more": 1}), good)
 
 
 @breaks(rules.RecordShape)
 def a_version_that_is_not_known(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    return Spoiled(_signed_value(body_value(good) | {"v": 2}), good)
+    return Spoiled(signed_value(body_value(good) | {"v": 2}), good)
 
 
 @breaks(rules.RecordShape)
 def a_type_that_is_not_known(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    return Spoiled(_signed_value(body_value(good) | {"type": "despatch"}), good)
+    return Spoiled(signed_value(body_value(good) | {"type": "despatch"}), good)
 
 
 @breaks(rules.RecordShape)
 def one_signature_twice(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    signature = {"by": id_of(SERVER), "sig": _signature(body_value(good))}
+    signature = {"by": id_of(SERVER), "sig": signature_of(body_value(good))}
     return Spoiled(cbor_block({"body": body_value(good), "sigs": [signature, signature]}), good)
 
 
@@ -187,7 +188,7 @@ def a_reply_with_no_private_part(s: Scribe) -> Spoiled:
 @breaks(rules.SignatureValid)
 def a_signature_with_a_bit_flipped(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    signature = bytearray(_signature(body_value(good)))
+    signature = bytearray(signature_of(body_value(good)))
     signature[0] ^= 1
     sigs = [{"by": id_of(SERVER), "sig": bytes(signature)}]
     return Spoiled(cbor_block({"body": body_value(good), "sigs": sigs}), good)
@@ -196,7 +197,7 @@ def a_signature_with_a_bit_flipped(s: Scribe) -> Spoiled:
 @breaks(rules.SignatureValid)
 def a_second_signature_that_is_wrong(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    sigs = [{"by": id_of(key), "sig": _signature(body_value(good))} for key in (SERVER, SECOND)]
+    sigs = [{"by": id_of(key), "sig": signature_of(body_value(good))} for key in (SERVER, SECOND)]
     sigs.sort(key=lambda each: each["by"])
     return Spoiled(cbor_block({"body": body_value(good), "sigs": sigs}), good)
 
@@ -204,17 +205,9 @@ def a_second_signature_that_is_wrong(s: Scribe) -> Spoiled:
 @breaks(rules.SignatureValid)
 def a_signature_by_what_is_no_key(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    signature = _signature(body_value(good))
+    signature = signature_of(body_value(good))
     sigs = [{"by": bytes(32), "sig": signature}, {"by": id_of(SERVER), "sig": signature}]
     return Spoiled(cbor_block({"body": body_value(good), "sigs": sigs}), good)
-
-
-def _signature(value: object) -> bytes:
-    return dsse.sign(SERVER, RECORD_TYPE, encode_cbor(value))
-
-
-def _signed_value(value: object) -> Block:
-    return cbor_block({"body": value, "sigs": [{"by": id_of(SERVER), "sig": _signature(value)}]})
 
 
 # -- its place in the chain ----------------------------------------------------------------------------------------

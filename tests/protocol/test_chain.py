@@ -1,4 +1,4 @@
-"""An honest chain passes; and for each rule, a record that breaks it and nothing else is refused."""
+"""An honest chain passes, and what it remembers is right. `test_chain_rules` breaks the rules."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from chains import (
     ANSWER,
     BOB,
     CAROL,
+    CONTENT,
     DAVE,
     TIME,
     Scribe,
     begun,
     node_of,
+    signed_value,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crypto.keys import SigningKey
-from protocol.blocks import CID, Block, MissingBlock, cbor_block
+from protocol.blocks import Block, MissingBlock, cbor_block
 from protocol.chain import Chain
-from protocol.messages import message_id
 from protocol.records import (
-    Body,
     TakenReply,
+    body_value,
     parse_record,
 )
+from protocol.rules import BrokenRule
 
 # -- an honest chain -----------------------------------------------------------------------------------------------
 
@@ -33,33 +36,21 @@ from protocol.records import (
 def honest_chain() -> tuple[Scribe, list[Block]]:
     """Everything that may occur, up to the close: 260 records."""
     scribe = Scribe()
-    bodies: list[Body] = []
-
-    def add(body: Body) -> None:
-        bodies.append(body)
-        scribe.add(body)
-
-    add(scribe.run())
+    scribe.add(scribe.run())
     looks = scribe.pack([scribe.look(ALICE, BOB, CAROL, count=2), scribe.look(ALICE, BOB)])
-    both = (scribe.group(ALICE, BOB), scribe.group(CAROL, ALICE, content=ANSWER, type="query", kind=1))
-    second = replace(both[1], to=(both[1].to[0], (_id(scribe, ALICE, 1, ANSWER, "query"), node_of(ALICE))))
-    add(scribe.dispatch(both[0], second, kinds=[("train", "1"), ("query", "1")], looks=looks, empties=3))
-    carol = scribe.message(CAROL).id
-    late = scribe.message(ALICE).id
+    trains = scribe.group(ALICE, BOB)
+    queries = scribe.group(CAROL, ALICE, content=ANSWER, type="query", kind=1, after=[ALICE, BOB])
+    scribe.add(scribe.dispatch(trains, queries, kinds=[("train", "1"), ("query", "1")], looks=looks, empties=3))
+    late = [scribe.message(client).id for client in (ALICE, CAROL)]
     refused = scribe.taken(BOB).reply
-    add(scribe.collect(scribe.error(BOB, refused=refused), unanswered=[late, carol], empties=1))
-    add(scribe.collect(scribe.taken(ALICE), scribe.taken(CAROL, content=None, code=1, reason="out of memory")))
-    newer = scribe.with_dave()
-    add(scribe.roster(newer.cid, looks=scribe.pack([scribe.look(ALICE)])))
-    add(scribe.dispatch(scribe.group(DAVE)))
-    add(scribe.collect(scribe.error(ALICE), scribe.taken(DAVE)))
+    scribe.add(scribe.collect(scribe.error(BOB, refused=refused), unanswered=late, empties=1))
+    scribe.add(scribe.collect(scribe.taken(ALICE), scribe.taken(CAROL, content=None, code=1, reason="out of memory")))
+    scribe.add(scribe.roster(scribe.with_dave().cid, looks=scribe.pack([scribe.look(ALICE)])))
+    scribe.add(scribe.dispatch(scribe.group(DAVE)))
+    scribe.add(scribe.collect(scribe.error(ALICE), scribe.taken(DAVE)))
     scribe.fill_until(258)
-    add(scribe.close())
+    scribe.add(scribe.close())
     return scribe, blocks_of(scribe)
-
-
-def _id(scribe: Scribe, client: SigningKey, ordinal: int, content: CID, type: str) -> bytes:
-    return message_id(scribe.chain.run, node_of(client), ordinal, content, type)
 
 
 def blocks_of(scribe: Scribe) -> list[Block]:
@@ -139,3 +130,33 @@ def test_a_missing_block_is_said_to_be_missing_and_changes_nothing():
     with pytest.raises(MissingBlock):
         scribe.add(replace(body, answers=scribe.pack([reply])))
     scribe.add(body)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.binary()
+    | st.text()
+    | st.sampled_from([CONTENT, ANSWER]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.data())
+def test_a_leader_who_writes_anything_into_a_field_breaks_a_rule_or_says_something_allowed(data: st.DataObject):
+    scribe = begun()
+    bodies = [
+        scribe.dispatch(),
+        scribe.collect(scribe.taken(ALICE), scribe.error(BOB)),
+        scribe.roster(scribe.with_dave().cid),
+        scribe.close(),
+    ]
+    value = body_value(data.draw(st.sampled_from(bodies)))
+    changed = value | {data.draw(st.sampled_from(list(value))): data.draw(VALUES)}
+    try:
+        scribe.chain.append_block(signed_value(changed), scribe.source)
+    except (BrokenRule, MissingBlock):
+        assert scribe.chain.height == 1

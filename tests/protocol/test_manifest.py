@@ -91,6 +91,7 @@ def test_a_manifest_lists_the_nodes_of_a_role_in_rising_order():
 def test_people_see_names_and_else_the_did():
     assert FIRST.name_of(id_of(ALICE)) == "alice"
     assert FIRST.name_of(id_of(DAVE)) == DAVE.verify_key.did
+    assert FIRST.name_of(bytes(32)).startswith("did:key:z")
 
 
 def test_the_federation_is_the_first_versions_cid():

@@ -1,0 +1,55 @@
+"""For each chain rule, chains whose last record breaks that rule alone (``make.py`` writes chain_rules.json)."""
+
+from __future__ import annotations
+
+from chains import block_of
+from spoiled import CASES, Case
+
+from protocol.blocks import CID, Block
+from protocol.records import Chained, parse_record
+from protocol.rules import RULES
+
+LONGEST = 32
+"""Records before the one that breaks the rule: rules about indexes take 256, and are left to the specification."""
+
+
+def chain_rule_vectors() -> dict[str, object]:
+    """What the file holds.
+
+    ``blocks`` are all cases' together. A case's ``bad`` block stands under the CID that it claims, and its
+    ``false_blocks`` are what a source gives that does not check.
+    """
+    blocks: dict[str, str] = {}
+    cases = [shown for case in CASES if (shown := _case(case, blocks)) is not None]
+    rules = {rule.number: rule.name for rule in RULES.values()}
+    return {"rules": rules, "cases": cases, "blocks": dict(sorted(blocks.items()))}
+
+
+def _case(case: Case, blocks: dict[str, str]) -> dict[str, object] | None:
+    scribe = case.start()
+    if scribe.chain.height > LONGEST:
+        return None
+    chain = _records(scribe.chain.head, scribe.source)
+    bad = case.spoil(scribe).bad
+    scribe.source.pop(bad.cid, None)
+    false = {str(cid): data.hex() for cid, data in scribe.source.items() if block_of(data).cid != cid}
+    blocks.update({str(cid): data.hex() for cid, data in scribe.source.items() if str(cid) not in false})
+    return {
+        "rule": case.rule.name,
+        "case": case.spoil.__name__.replace("_", " "),
+        "federation": str(scribe.first.cid),
+        "chain": [str(cid) for cid in chain],
+        "false_blocks": false,
+        "bad": {"cid": str(bad.cid), "data": bad.data.hex()},
+    }
+
+
+def _records(head: CID | None, source: dict[CID, bytes]) -> list[CID]:
+    """The chain up to ``head``, oldest first."""
+    chain: list[CID] = []
+    while head is not None:
+        chain.append(head)
+        body = parse_record(Block(head, source[head])).body
+        assert isinstance(body, Chained)
+        head = body.prev
+    return chain[::-1]

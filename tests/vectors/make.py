@@ -1,0 +1,37 @@
+"""Writes the vector files beside it, the same bytes each time: ``python tests/vectors/make.py``.
+
+A format has one module here, whose function gives what its file holds; to add one, add it to `FILES`. ``crypto.json``
+is not made: it fixes what its own test derives.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "protocol")]
+
+from announcements import announcement_vectors  # noqa: E402  # the path is set just above
+from blocks import block_vectors  # noqa: E402
+from chain_rules import chain_rule_vectors  # noqa: E402
+from records import record_vectors  # noqa: E402
+
+FILES: dict[str, Callable[[], dict[str, object]]] = {
+    "announcements.json": announcement_vectors,
+    "blocks.json": block_vectors,
+    "chain_rules.json": chain_rule_vectors,
+    "records.json": record_vectors,
+}
+
+
+def text_of(vectors: dict[str, object]) -> str:
+    """What a vector file holds."""
+    return json.dumps(vectors, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    for name, vectors in FILES.items():
+        (HERE / name).write_text(text_of(vectors()), encoding="utf-8")

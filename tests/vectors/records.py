@@ -1,0 +1,97 @@
+"""A federation and a run with a record of each type, signed with keys from seeds (``make.py`` writes records.json)."""
+
+from __future__ import annotations
+
+from chains import (
+    ADMIN,
+    ALICE,
+    ANSWER,
+    BOB,
+    CAROL,
+    CONTENT,
+    MEMBERS,
+    SERVER,
+    Scribe,
+    id_of,
+    node_of,
+)
+
+from crypto.dsse import pae, sign
+from crypto.keys import SigningKey
+from protocol.blocks import CID, Block
+from protocol.manifest import node_id
+from protocol.messages import message_id
+from protocol.records import RECORD_TYPE, Body, parse_record
+
+SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
+
+
+def record_vectors() -> dict[str, object]:
+    """What the file holds. Bytes are hexadecimal; ``data`` is a record's block, ``id`` the CID of its body alone."""
+    scribe = Scribe()
+    chain = _chain(scribe)
+    replies = [parse_record(Block(cid, data)) for cid, data in scribe.source.items()]
+    return {
+        "keys": {name: {"seed": key.secret_bytes().hex(), "public": id_of(key).hex()} for name, key in SIGNERS.items()},
+        "node_ids": {name: {"id": each.id.hex(), "node": node_id(each.id)} for name, each in MEMBERS.items()},
+        "dsse": _dsse(ADMIN),
+        "message_ids": _message_ids(scribe),
+        "federation": str(scribe.first.cid),
+        "manifests": [_shown(scribe, scribe.first.cid), _shown(scribe, scribe.chain.manifest.cid)],
+        "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
+        "chain": [_shown(scribe, cid) for cid in chain],
+    }
+
+
+def _chain(scribe: Scribe) -> list[CID]:
+    """The run: two exchanges with a reply, an error, a refused reply and an unanswered message; a roster between."""
+    records = [scribe.add(scribe.run()).record.cid]
+
+    def add(body: Body) -> None:
+        records.append(scribe.add(body).record.cid)
+
+    looks = scribe.pack([scribe.look(ALICE, BOB, CAROL, count=2)])
+    query = scribe.group(CAROL, content=ANSWER, type="query", kind=1)
+    add(scribe.dispatch(scribe.group(ALICE, BOB), query, kinds=[("train", "1"), ("query", "1")], looks=looks))
+    refused = scribe.taken(BOB).reply
+    carol = scribe.message(CAROL).id
+    add(scribe.collect(scribe.taken(ALICE), scribe.error(BOB, refused=refused), unanswered=[carol], empties=3))
+    add(scribe.roster(scribe.with_dave().cid))
+    add(scribe.collect(scribe.taken(CAROL, content=None, code=2, reason="out of memory")))
+    add(scribe.close())
+    return records
+
+
+def _dsse(key: SigningKey) -> dict[str, str]:
+    payload = b"\xa0"  # an empty map
+    return {
+        "type": RECORD_TYPE,
+        "payload": payload.hex(),
+        "signed": pae(RECORD_TYPE, payload).hex(),
+        "signature": sign(key, RECORD_TYPE, payload).hex(),
+    }
+
+
+def _message_ids(scribe: Scribe) -> list[dict[str, object]]:
+    run = scribe.chain.run
+    asked = [
+        (node_of(ALICE), 0, CONTENT, "train"),
+        (node_of(ALICE), 1, CONTENT, "train"),
+        (node_of(BOB), 300, ANSWER, "query.a"),
+    ]
+    return [
+        {
+            "run": str(run),
+            "node": node,
+            "ordinal": ordinal,
+            "content": str(content),
+            "type": type,
+            "id": message_id(run, node, ordinal, content, type).hex(),
+        }
+        for node, ordinal, content, type in asked
+    ]
+
+
+def _shown(scribe: Scribe, cid: CID) -> dict[str, str]:
+    record = parse_record(Block(cid, scribe.source[cid]))
+    return {"type": record.body.TYPE.value, "cid": str(cid), "id": str(record.id), "data": scribe.source[cid].hex()}
