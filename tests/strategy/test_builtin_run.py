@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from in_memory_federation import Outcome, bits, run_federation
+from in_memory_federation import Outcome, bits, run_config, run_federation
 
 from strategy.builtin.pollen_app.client_app import app as client
 from strategy.builtin.pollen_app.server_app import app as server
+from strategy.builtin.pollen_app.strategies import build_strategy
 from strategy.builtin_app import PARTITIONERS, STRATEGIES
 
 
@@ -62,6 +64,19 @@ def test_private_strategies_count_every_client_alike() -> None:
     sizes = {metrics["num-examples"] for metrics in outcome.evaluations[0]}
     assert len(sizes) == 3
     assert {metrics["equal-weight"] for metrics in outcome.evaluations[0]} == {1.0}
+
+
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name.startswith("dp-")])
+def test_private_strategies_bound_what_a_round_changes(strategy: str) -> None:
+    """Without noise, so that clipping alone is seen."""
+    outcome = run(strategy=strategy, noise_multiplier=0.0, clipping_norm=0.01, initial_clipping_norm=0.01)
+    before, after = (np.concatenate([a.ravel() for a in m.to_numpy_ndarrays()]) for m in outcome.models[:2])
+    assert 0.005 < np.linalg.norm(after - before) <= 0.0101
+
+
+def test_private_strategies_average_without_weights() -> None:
+    strategy = build_strategy("dp-server-fixed", run_config())
+    assert strategy.strategy.weighted_by_key == "equal-weight"
 
 
 def test_proximal_term_reaches_the_clients() -> None:

@@ -37,6 +37,17 @@ def test_learns() -> None:
     assert evaluate(model, examples())[1] >= 0.95
 
 
+def test_batches_are_shuffled_by_the_global_generator() -> None:
+    def trained(seed: int) -> torch.Tensor:
+        model = linear()
+        torch.manual_seed(seed)
+        train(model, examples(), lr=0.1, momentum=0.9, epochs=1, batch_size=8)
+        return model.weight.detach()
+
+    assert torch.equal(trained(1), trained(1))
+    assert not torch.equal(trained(1), trained(2))
+
+
 def test_frozen_weights_stay() -> None:
     model = linear()
     model.bias.requires_grad_(False)
