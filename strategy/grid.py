@@ -27,6 +27,7 @@ from protocol.app_calls import (
     Pull,
     Push,
     Pushed,
+    Refused,
     Replies,
     ServerAnswer,
     Wait,
@@ -64,7 +65,11 @@ class Answers(Protocol):
         """The nodes there are now, in rising order."""
 
     def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
-        """Send messages, at least one; their ids and the time of the dispatch."""
+        """Send messages, at least one; their ids and the time of the dispatch.
+
+        Raises:
+            ValueError: where they break a rule, such as a message to a node that is no client member.
+        """
 
     def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
         """The replies that are here now, in the order of the messages."""
@@ -94,6 +99,8 @@ class LiveAnswers:
 
     def _ask(self, call: GridCall, kind: type[T]) -> T:
         answer = self._pipe.ask(call)
+        if isinstance(answer, Refused):
+            raise ValueError(answer.reason)
         if not isinstance(answer, kind):
             raise RunStopped(f"the peer answered a {type(call).__name__} with a {type(answer).__name__}")
         return answer
@@ -155,7 +162,7 @@ class PollenGrid(Grid):
         """Send messages; the id of each.
 
         Raises:
-            ValueError: where one has no content, or metadata that cannot be sent.
+            ValueError: where one has no content or metadata that cannot be sent, or breaks a rule of the federation.
         """
         messages = list(messages)
         if not messages:

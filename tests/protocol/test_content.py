@@ -1,0 +1,135 @@
+"""`protocol.content`: a body of any size and its chunks, and nothing that only looks like them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, cbor_block, encode_cbor, raw_block
+from protocol.content import (
+    HEAD_SIZE,
+    ContentError,
+    Opened,
+    chunk_count,
+    open_plain,
+    parse_manifest,
+    read_chunks,
+    write_manifest,
+)
+
+
+class Blocks(BlockSource):
+    """A block source in memory."""
+
+    def __init__(self, *blocks: Block) -> None:
+        self.held = {block.cid: block.data for block in blocks}
+
+    def get(self, cid: CID) -> bytes:
+        if cid not in self.held:
+            raise MissingBlock(cid)
+        return self.held[cid]
+
+
+def opened(root: CID, blocks: list[Block], *, body_limit: int = 1 << 24, chunk_limit: int = 1 << 16) -> Opened:
+    return open_plain(root, Blocks(*blocks), body_limit=body_limit, chunk_limit=chunk_limit)
+
+
+CHUNKS = [raw_block(bytes([number])).cid for number in range(5)]
+
+
+@pytest.mark.parametrize("size", [0, 1, HEAD_SIZE, HEAD_SIZE + 1, HEAD_SIZE + CHUNK_SIZE, 3 * CHUNK_SIZE + 7])
+@pytest.mark.parametrize("chunks", [[], CHUNKS])
+def test_a_body_of_any_size_comes_back_with_its_chunks(size: int, chunks: list[CID]) -> None:
+    body = bytes(range(251)) * (size // 251) + bytes(size % 251)
+
+    root, blocks = write_manifest(body, chunks)
+
+    assert opened(root, blocks) == Opened(body, tuple(chunks))
+    assert all(len(block.data) <= CHUNK_SIZE for block in blocks)
+
+
+def test_thousands_of_links_are_a_tree_and_the_manifest_stays_small() -> None:
+    chunks = [raw_block(number.to_bytes(4, "big")).cid for number in range(20_000)]
+
+    root, blocks = write_manifest(b"body", chunks)
+
+    assert opened(root, blocks).chunks == tuple(chunks)
+    assert len(blocks[0].data) < 200
+    assert all(len(block.data) <= CHUNK_SIZE for block in blocks)
+
+
+def test_a_body_over_the_limit_is_refused() -> None:
+    root, blocks = write_manifest(bytes(101), [])
+
+    with pytest.raises(ContentError, match="101 bytes, more than 100"):
+        opened(root, blocks, body_limit=100)
+
+
+def test_more_chunks_than_the_limit_are_refused() -> None:
+    root, blocks = write_manifest(b"", CHUNKS)
+
+    with pytest.raises(ContentError, match="more than 4 chunks"):
+        opened(root, blocks, chunk_limit=4)
+
+
+def private(size: object, head: object) -> bytes:
+    return encode_cbor([size, head])
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {},
+        {"links": [], "epoch": None},
+        {"links": [], "epoch": None, "private": "text"},
+        {"links": [], "epoch": None, "private": private(0, b""), "more": 1},
+        {"links": [], "epoch": -1, "private": private(0, b"")},
+        {"links": [], "epoch": True, "private": private(0, b"")},
+        {"links": [], "epoch": 3, "private": private(0, b"")},
+        {"links": 5, "epoch": None, "private": private(0, b"")},
+        {"links": ["x"], "epoch": None, "private": private(0, b"")},
+        {"links": [cbor_block([]).cid], "epoch": None, "private": private(0, b"")},
+        {"links": CHUNKS[0], "epoch": None, "private": private(0, b"")},
+        {"links": [], "epoch": None, "private": b""},
+        {"links": [], "epoch": None, "private": private(1, b"")},
+        {"links": [], "epoch": None, "private": private(-1, b"")},
+        {"links": [], "epoch": None, "private": private(False, b"")},
+        {"links": [], "epoch": None, "private": private(HEAD_SIZE + 1, bytes(HEAD_SIZE + 1))},
+        {"links": [], "epoch": None, "private": private(HEAD_SIZE + 1, bytes(HEAD_SIZE))},
+        {"links": CHUNKS[:1], "epoch": None, "private": private(HEAD_SIZE + 2, bytes(HEAD_SIZE))},
+    ],
+)
+def test_what_is_no_plain_content_is_refused(manifest: object) -> None:
+    block = cbor_block(manifest)
+
+    with pytest.raises(ContentError):
+        opened(block.cid, [block, *(raw_block(bytes([number])) for number in range(5))])
+
+
+@given(st.binary(max_size=100))
+@settings(max_examples=200)
+def test_random_bytes_are_no_manifest(data: bytes) -> None:
+    with pytest.raises(ContentError):
+        parse_manifest(data)
+
+
+def test_a_missing_block_of_the_tree_or_the_body_is_named() -> None:
+    root, (manifest, rest) = write_manifest(bytes(HEAD_SIZE + 1), [])
+
+    with pytest.raises(MissingBlock) as caught:
+        opened(root, [manifest])
+    assert caught.value.cid == rest.cid
+
+
+@pytest.mark.parametrize(("sizes", "declared"), [([1], 2), ([2], 1), ([1, 1], 2), ([CHUNK_SIZE], CHUNK_SIZE + 1)])
+def test_chunks_that_do_not_fill_what_is_declared_are_refused(sizes: list[int], declared: int) -> None:
+    blocks = [raw_block(bytes(size)) for size in sizes]
+
+    with pytest.raises(ContentError):
+        read_chunks([block.cid for block in blocks], declared, Blocks(*blocks))
+
+
+def test_nothing_lies_in_no_chunk() -> None:
+    assert (chunk_count(0), chunk_count(1), chunk_count(CHUNK_SIZE), chunk_count(CHUNK_SIZE + 1)) == (0, 1, 1, 2)
+    assert read_chunks([], 0, Blocks()) == b""

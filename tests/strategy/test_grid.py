@@ -1,0 +1,252 @@
+"""`strategy.grid`: all of Flower's Grid, over answers from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from small_leader import MemoryStore
+
+from protocol.app_calls import ErrorCode, Handed, Look, Nodes, Outgoing, Pull, Push, Pushed, Refused, Replies, Wait
+from protocol.blocks import CID
+from strategy.content import ContentWriter, decode
+from strategy.flower_compat import server_run, take_identity
+from strategy.grid import LiveAnswers, PollenGrid, RunStopped
+
+
+@dataclass
+class Answering:
+    """Answers with what a test put there, and keeps what was pushed and asked for."""
+
+    replies: dict[bytes, Handed] = field(default_factory=dict)
+    pushed: list[tuple[Outgoing, ...]] = field(default_factory=list)
+    asked: list[tuple[bytes, ...]] = field(default_factory=list)
+
+    def nodes(self) -> tuple[int, ...]:
+        return (5, 9)
+
+    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
+        first = sum(map(len, self.pushed))
+        self.pushed.append(messages)
+        return Pushed(1, tuple(bytes([first + at]) * 32 for at in range(len(messages))), 100.0)
+
+    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
+        self.asked.append(messages)
+        return tuple(self.replies.pop(message) for message in messages if message in self.replies)
+
+    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
+        return self.pull(messages)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def answers() -> Answering:
+    return Answering()
+
+
+@pytest.fixture
+def grid(answers: Answering, store: MemoryStore) -> PollenGrid:
+    take_identity(7, 1)
+    return PollenGrid(server_run(7), answers, store)
+
+
+def message(node: int = 5, *, content: RecordDict | None = None, ttl: float | None = None, group: str = "") -> Message:
+    return Message(content or RecordDict(), node, "train", ttl=ttl, group_id=group)
+
+
+def content(store: MemoryStore, **values: int) -> CID:
+    return ContentWriter(store).write(RecordDict({"m": MetricRecord(values)}))
+
+
+def test_the_nodes_are_lists_that_can_be_read_twice(grid: PollenGrid) -> None:
+    assert grid.get_node_ids() == [5, 9]
+    assert [node.node_id for node in grid.get_nodes()] == [5, 9]
+
+
+def test_the_run_is_a_copy(grid: PollenGrid) -> None:
+    assert grid.run.run_id == 7
+    assert grid.run is not grid.run
+    grid.set_run(server_run(8))
+    assert grid.run.run_id == 8
+
+
+def test_a_message_gets_its_id_and_the_time_of_the_dispatch(grid: PollenGrid) -> None:
+    sent = message()
+
+    (message_id,) = grid.push_messages([sent])
+
+    assert message_id == "00" * 32
+    assert (sent.metadata.message_id, sent.metadata.created_at) == (message_id, 100.0)
+
+
+def test_what_is_sent_is_in_the_store_when_it_is_pushed(
+    grid: PollenGrid, answers: Answering, store: MemoryStore
+) -> None:
+    model = RecordDict({"w": ArrayRecord(), "c": ConfigRecord({"lr": 0.1})})
+
+    grid.push_messages([message(5, content=model, ttl=30.5, group="3"), message(9, content=model)])
+
+    first, second = answers.pushed[0]
+    assert (first.type, first.group, first.ttl, first.node) == ("train", "3", 30.5, 5)
+    assert (second.ttl, type(second.ttl), second.content) == (43_200, int, first.content)
+    assert decode(first.content, store) == model
+
+
+def test_content_that_was_changed_between_two_pushes_is_sent_as_it_is_then(
+    grid: PollenGrid, answers: Answering
+) -> None:
+    changed = RecordDict()
+    grid.push_messages([message(content=changed)])
+    changed["c"] = ConfigRecord({"round": 2})
+    grid.push_messages([message(content=changed)])
+
+    assert answers.pushed[0][0].content != answers.pushed[1][0].content
+
+
+def test_messages_may_come_from_a_generator_and_none_are_no_call(grid: PollenGrid, answers: Answering) -> None:
+    assert len(grid.push_messages(message(node) for node in (5, 9))) == 2
+    assert grid.push_messages(iter([])) == []
+    assert grid.send_and_receive([]) == []
+    assert grid.pull_messages([]) == []
+    assert (len(answers.pushed), answers.asked) == (1, [])
+
+
+def test_a_reply_repeats_the_metadata_of_its_message(grid: PollenGrid, answers: Answering, store: MemoryStore) -> None:
+    answers.replies[bytes(32)] = Handed(bytes(32), 112.0, content(store, n=3))
+
+    (reply,) = grid.send_and_receive([message(9, ttl=60, group="3")])
+
+    metadata = reply.metadata
+    assert dict(reply.content["m"]) == {"n": 3}
+    assert (metadata.run_id, metadata.src_node_id, metadata.dst_node_id) == (7, 9, 1)
+    assert (metadata.reply_to_message_id, metadata.message_type, metadata.group_id) == ("00" * 32, "train", "3")
+    assert (metadata.created_at, metadata.ttl) == (112.0, 48.0)
+    assert len(metadata.message_id) == 64
+
+
+def test_an_error_comes_with_its_code_and_reason(grid: PollenGrid, answers: Answering) -> None:
+    answers.replies[bytes(32)] = Handed(bytes(32), 112.0, code=ErrorCode.NODE_UNAVAILABLE, reason="it is away")
+
+    (reply,) = grid.send_and_receive([message()])
+
+    assert reply.has_error()
+    assert reply.error == Error(5, "it is away")
+
+
+def test_a_reply_that_cannot_be_read_is_an_error_and_no_exception(
+    grid: PollenGrid, answers: Answering, store: MemoryStore
+) -> None:
+    root = content(store, n=3)
+    store[root] = b"\xf6"
+    answers.replies[bytes(32)] = Handed(bytes(32), 112.0, root)
+
+    (reply,) = grid.send_and_receive([message()])
+
+    assert reply.error.code == ErrorCode.MESSAGE_UNAVAILABLE
+
+
+def test_equal_replies_are_objects_of_their_own(grid: PollenGrid, answers: Answering, store: MemoryStore) -> None:
+    root = content(store, n=3)
+    answers.replies = {bytes([at]) * 32: Handed(bytes([at]) * 32, 112.0, root) for at in range(2)}
+
+    first, second = grid.send_and_receive([message(5), message(9)])
+    first.content["m"]["n"] = 4
+
+    assert second.content["m"]["n"] == 3
+
+
+def test_replies_are_asked_for_in_the_order_of_the_messages_and_only_until_they_came(
+    grid: PollenGrid, answers: Answering, store: MemoryStore
+) -> None:
+    ids = grid.push_messages([message(5), message(9), message(5)])
+    answers.replies[bytes([1]) * 32] = Handed(bytes([1]) * 32, 112.0, content(store, n=1))
+
+    (first,) = grid.pull_messages(set(ids))
+    assert grid.pull_messages(reversed(ids)) == []
+
+    assert first.metadata.src_node_id == 9
+    assert [[message_id[0] for message_id in asked] for asked in answers.asked] == [[0, 1, 2], [0, 2]]
+
+
+def test_the_old_way_to_make_a_message(grid: PollenGrid) -> None:
+    made = grid.create_message(RecordDict(), "query", 9, "g", ttl=5.0)
+
+    assert (made.metadata.dst_node_id, made.metadata.group_id, made.metadata.ttl) == (9, "g", 5.0)
+
+
+def errors() -> list[tuple[Message, str]]:
+    take_identity(7, 1)
+    without_content = Message(Error(1), reply_to=message())
+    reply = Message(RecordDict(), reply_to=message())
+    too_far = message()
+    too_far.metadata.dst_node_id = 2**63
+    surrogate = message(group="\ud800")
+    return [
+        (without_content, "no content"),
+        (reply, "not replies"),
+        (too_far, "is no node id"),
+        (surrogate, "surrogates"),
+        (message(ttl=-1), "no time to live"),
+        (message(ttl=float("inf")), "no time to live"),
+    ]
+
+
+@pytest.mark.parametrize(("bad", "why"), errors(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_message_that_cannot_be_sent_is_refused_and_nothing_is_pushed(
+    bad: Message, why: str, grid: PollenGrid, answers: Answering
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        grid.push_messages([message(), bad])
+    assert answers.pushed == []
+
+
+# -- live answers --------------------------------------------------------------------------------------------------
+
+
+class Pipe:
+    """Answers with a given value, and keeps the calls."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = list(answers)
+        self.calls: list[object] = []
+
+    def ask(self, call: object) -> object:
+        self.calls.append(call)
+        return self.answers.pop(0)
+
+
+def test_each_call_has_a_number_of_its_own() -> None:
+    pipe = Pipe(Nodes(1, (5,)), Pushed(2, (b"m",), 1.0), Replies(3, ()), Replies(4, ()))
+    live = LiveAnswers(pipe)  # type: ignore[arg-type]
+
+    live.nodes()
+    live.push(())
+    live.pull((b"m",))
+    live.wait((b"m",), 2.0)
+
+    assert pipe.calls == [Look(1), Push(2, ()), Pull(3, (b"m",)), Wait(4, (b"m",), 2.0)]
+
+
+def test_a_push_that_breaks_a_rule_is_a_value_error() -> None:
+    live = LiveAnswers(Pipe(Refused(1, "node 3 is no client member")))  # type: ignore[arg-type]
+
+    with pytest.raises(ValueError, match="node 3 is no client member"):
+        live.push(())
+
+
+def test_an_answer_of_another_kind_stops_the_run() -> None:
+    with pytest.raises(RunStopped):
+        LiveAnswers(Pipe(Replies(1, ()))).nodes()  # type: ignore[arg-type]
+
+
+def test_a_reply_that_nobody_waits_for_stops_the_run(grid: PollenGrid, answers: Answering) -> None:
+    grid.push_messages([message()])
+    answers.pull = lambda messages: (Handed(bytes([7]) * 32, 1.0),)  # type: ignore[method-assign]
+
+    with pytest.raises(RunStopped):
+        grid.pull_messages(["00" * 32])
