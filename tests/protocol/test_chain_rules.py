@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from chains import ALICE, BOB, Scribe, begun
 from spoiled import CASES, Case
@@ -9,8 +11,11 @@ from spoiled import CASES, Case
 from protocol import rules
 from protocol.blocks import Block
 from protocol.chain import check_reply
+from protocol.manifest import ManifestRule
 from protocol.records import parse_record
 from protocol.rules import RULES, BrokenRule
+
+README = Path(__file__).parents[2] / "protocol" / "README.md"
 
 
 def state_of(scribe: Scribe) -> tuple[object, ...]:
@@ -51,6 +56,12 @@ def test_rules_have_distinct_names_and_say_why():
     assert [rule.number for rule in RULES.values()] == list(range(1, len(RULES) + 1))
     assert len({rule.name for rule in RULES.values()}) == len(RULES)
     assert all(rule.why for rule in RULES.values())
+
+
+def test_the_specification_lists_the_rules():
+    text = README.read_text("utf-8")
+    assert all(f"| {rule.number} | `{rule.name}` | {rule.why} |" in text for rule in RULES.values())
+    assert all(f"| `{rule}` |" in text for rule in ManifestRule)
 
 
 def test_a_leader_judges_an_arriving_reply_by_the_same_rules():

@@ -36,11 +36,10 @@ from protocol.manifest import (
     ManifestRule,
     Settings,
     first_manifest,
-    manifest_at,
     next_manifest,
     node_id,
 )
-from protocol.manifest_drafts import Draft, next_version, with_member, without_member
+from protocol.manifest_drafts import next_version, with_member, without_member
 from protocol.records import (
     EncryptionKeyText,
     Federation,
@@ -336,102 +335,6 @@ def test_a_record_of_another_type_is_no_manifest():
     scribe = begun()
     record = parse_record(Block(scribe.chain.run, scribe.source[scribe.chain.run]))
     assert broken(lambda: first_manifest(record, scribe.source)) == ManifestRule.TYPE
-
-
-# -- the chain of versions -----------------------------------------------------------------------------------------
-
-
-class Versions:
-    """A federation with some versions in a block source."""
-
-    def __init__(self, count: int, name: str = "trial") -> None:
-        self.source = Blocks()
-        self.manifests = [first_manifest(self.keep(draft_federation(name=name)), self.source)]
-        while len(self.manifests) < count:
-            self.extend(self.manifests[-1])
-        self.federation = self.manifests[0].cid
-
-    def extend(self, manifest: Manifest, time: float = TIME) -> None:
-        record = self.keep(next_version(manifest, by=id_of(ADMIN), time=time))
-        self.manifests.append(next_manifest(manifest, record, self.source))
-
-    def keep(self, draft: Draft) -> Record:
-        block = sign_record(draft.body, [ADMIN])
-        self.source.add(block, *draft.blocks)
-        return parse_record(block)
-
-
-def test_a_later_version_is_reached_from_the_first_or_from_one_that_is_known():
-    versions = Versions(4)
-    last = versions.manifests[-1]
-    assert manifest_at(last.cid, versions.federation, versions.source) == last
-    assert manifest_at(last.cid, versions.federation, versions.source, known=versions.manifests[1]) == last
-    assert manifest_at(last.cid, versions.federation, versions.source, known=last) == last
-
-
-def test_a_version_known_spares_those_before_it():
-    versions = Versions(3)
-    del versions.source[versions.manifests[0].cid]
-    last = versions.manifests[-1]
-    assert manifest_at(last.cid, versions.federation, versions.source, known=versions.manifests[1]) == last
-    with pytest.raises(MissingBlock):
-        manifest_at(last.cid, versions.federation, versions.source)
-
-
-def test_another_federations_manifest_is_refused():
-    versions, other = Versions(2), Versions(2, name="other")
-    assert broken(lambda: manifest_at(other.manifests[-1].cid, versions.federation, other.source)) == (
-        ManifestRule.FEDERATION
-    )
-
-
-def test_a_fork_that_leaves_out_the_known_version_is_refused():
-    versions = Versions(2)
-    versions.extend(versions.manifests[0], time=TIME + 1)
-    known, fork = versions.manifests[1:]
-    assert known.version == fork.version == 2
-    assert broken(lambda: manifest_at(fork.cid, versions.federation, versions.source, known=known)) == (
-        ManifestRule.FEDERATION
-    )
-    versions.extend(fork)
-    later = versions.manifests[-1]
-    assert broken(lambda: manifest_at(later.cid, versions.federation, versions.source, known=known)) == (
-        ManifestRule.FEDERATION
-    )
-
-
-def test_a_fork_is_not_followed_below_the_known_version():
-    versions = Versions(2)
-    versions.extend(versions.manifests[0], time=TIME + 1)
-    known, fork = versions.manifests[1:]
-    del versions.source[versions.manifests[0].cid]
-    assert broken(lambda: manifest_at(fork.cid, versions.federation, versions.source, known=known)) == (
-        ManifestRule.FEDERATION
-    )
-
-
-def test_a_known_version_of_another_federation_is_refused():
-    versions, other = Versions(2), Versions(2, name="other")
-    known = versions.manifests[0]
-    assert broken(lambda: manifest_at(known.cid, other.federation, versions.source, known=known)) == (
-        ManifestRule.FEDERATION
-    )
-
-
-def test_more_versions_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch):
-    versions = Versions(3)
-    monkeypatch.setattr("protocol.manifest.MAX_VERSIONS", 2)
-    assert broken(lambda: manifest_at(versions.manifests[-1].cid, versions.federation, versions.source)) == (
-        ManifestRule.FEDERATION
-    )
-
-
-def test_an_older_version_than_the_known_one_is_refused():
-    versions = Versions(2)
-    old, known = versions.manifests
-    assert broken(lambda: manifest_at(old.cid, versions.federation, versions.source, known=known)) == (
-        ManifestRule.FEDERATION
-    )
 
 
 @given(st.lists(st.tuples(st.text(), st.integers(-(2**63), 2**63 - 1))))
