@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from flwr.app import Context, Message, Metadata, RecordDict
+from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.clientapp import ClientApp
 
 from protocol.app_calls import Answered, ErrorCode, Start, Task
@@ -81,28 +81,29 @@ class ClientHost:
         state = task.state
         try:
             message, context = self._message(task), self._context(task)
-            try:
-                reply = self._run(message, context)
-            finally:  # as Flower, which keeps what an app did to its state before it raised
-                self._store.check()
-                state = self._write(context.state)
+            reply = self._run(message, context)
+            self._store.check()
+            # also where the app raised: Flower keeps what it did to its state before
+            state = self._write(self._writer.write_whole, context.state)
+            if isinstance(reply, _AnswerError):
+                raise reply
             if reply.has_error():
-                raise _AnswerError(reply.error.code, reply.error.reason or "")
-            content, created = self._write(reply.content), _time(reply)
+                raise _own_error(reply.error)
+            content, created = self._write(self._writer.write, reply.content), _time(reply)
         except _AnswerError as error:
             return Answered(task.message, timestamp(), state=state, code=error.code, reason=_text(error.reason))
         return Answered(task.message, created, content=content, state=state)
 
-    def _run(self, message: Message, context: Context) -> Message:
+    def _run(self, message: Message, context: Context) -> Message | _AnswerError:
         if isinstance(self._app, _AnswerError):
-            raise _AnswerError(self._app.code, self._app.reason)
+            return _AnswerError(self._app.code, self._app.reason)
         try:
             reply: object = self._app(message, context)
-        except (Exception, SystemExit) as raised:
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever the app raises is its own
             log(logging.ERROR, "The ClientApp raised an exception", exc_info=raised)
-            raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(raised)) from raised
+            return _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(raised))
         if not isinstance(reply, Message) or not (reply.has_content() or reply.has_error()):
-            raise _AnswerError(
+            return _AnswerError(
                 ErrorCode.CLIENT_APP_RAISED_EXCEPTION,
                 f"the ClientApp returned a {type(reply).__name__}, not a message with content",
             )
@@ -151,9 +152,9 @@ class ClientHost:
         except ContentError as error:
             raise _AnswerError(ErrorCode.MESSAGE_UNAVAILABLE, f"cannot be read: {error}") from error
 
-    def _write(self, records: RecordDict) -> CID:
+    def _write(self, write: Callable[[RecordDict], CID], records: RecordDict) -> CID:
         try:
-            return self._writer.write(records)
+            return write(records)
         except TypeError as error:
             raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(error)) from error
 
@@ -163,6 +164,13 @@ def _time(reply: Message) -> float:
     if not math.isfinite(created):
         raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"the reply was created at {created}")
     return created
+
+
+def _own_error(error: Error) -> _AnswerError:
+    """What the app itself answers as an error: any code that a reply record holds."""
+    if type(error.code) is int and 0 <= error.code < 2**63:
+        return _AnswerError(error.code, str(error.reason or ""))
+    return _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{error.code!r} is no error code: {error.reason}")
 
 
 def _text(reason: str) -> str:

@@ -144,6 +144,12 @@ class ContentWriter:
             self._stored.update(encoded.cids())
         return encoded.root
 
+    def write_whole(self, records: RecordDict) -> CID:
+        """As `write`, with all the blocks, since what was stored before may have been unpinned and collected."""
+        encoded = encode(records)
+        self._store.put_content(encoded.root, encoded.blocks())
+        return encoded.root
+
 
 # -- encoding ------------------------------------------------------------------------------------------------------
 

@@ -39,8 +39,10 @@ def test_equal_content_for_many_nodes_is_one_content(tmp_path: Path) -> None:
     ("name", "config"),
     [
         ("numpy_fedavg", ""),
-        ("numpy_fedavg", 'strategy="FedMedian"'),
-        ("numpy_fedavg", 'strategy="FedAdam" size=70'),
+        *(
+            ("numpy_fedavg", f'strategy="{name}" size=70')
+            for name in ("FedAdagrad", "FedAdam", "FedAvgM", "FedMedian", "FedTrimmedAvg", "FedYogi")
+        ),
         ("legacy_fedavg", ""),
         ("polling", ""),
         ("client_state", ""),
@@ -165,6 +167,8 @@ def test_what_a_server_app_raises_is_its_error(source: str, error: str, tmp_path
             "record 'c', key 'x'",
         ),
         (CLIENT + "return Message(Error(77, 'own'), reply_to=message)", 77, "own"),
+        (CLIENT + "return Message(Error(-1, 'own'), reply_to=message)", 2, "-1 is no error code"),
+        (CLIENT + "m = Message(RecordDict(), reply_to=message); m.metadata.created_at = 1e999; return m", 2, "inf"),
         (HEAD + "app = ClientApp()", 2, "No query function"),
     ],
 )
