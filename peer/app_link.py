@@ -72,7 +72,7 @@ class AppLink:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **command.environment},
+                env={**_inherited(), **command.environment},
                 start_new_session=True,  # Ctrl-C in the terminal is for the peer, which ends this in good order
             )
         self._listening = asyncio.create_task(self._listen(self._process))
@@ -125,3 +125,8 @@ class AppLink:
             log.seek(max(self._log_start, end - _LAST_WORDS))
             lines = log.read().decode(errors="replace").strip().splitlines()
         return f"; its last words: {lines[-1]}" if lines else ""
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment without what opens the key: the app must not be able to."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("POLLEN_PASSPHRASE")}

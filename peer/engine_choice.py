@@ -28,8 +28,12 @@ def chosen(home: Home, named: str | None) -> str:
 
 
 @contextlib.contextmanager
-def opened(home: Home, named: str | None, federation: StoredFederation | None = None) -> Iterator[Engine]:
+def opened(
+    home: Home, named: str | None, federation: StoredFederation | None = None, listen: str = "127.0.0.1"
+) -> Iterator[Engine]:
     """The chosen engine, closed afterwards. The node in the home is used as it runs, else started for this while.
+
+    ``listen`` is the IP address that a node started here listens on for other members' nodes.
 
     Raises:
         EngineError: where it cannot be used; it says what mends it.
@@ -40,7 +44,7 @@ def opened(home: Home, named: str | None, federation: StoredFederation | None = 
         with contextlib.closing(engine):
             yield engine
         return
-    with _managed(home, federation) as engine:
+    with _managed(home, federation, listen) as engine:
         yield engine
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 _LOGGER: Final = logging.getLogger("peer")
@@ -16,7 +17,12 @@ Field = str | int | float | None
 
 def event(what: str, level: int = logging.INFO, **fields: Field) -> None:
     """Log one event: its name in kebab-case, and its fields."""
-    _LOGGER.log(level, what, extra={"fields": fields})
+    report(what, fields, level)
+
+
+def report(what: str, fields: Mapping[str, Field], level: int = logging.INFO) -> None:
+    """`event`, its fields as a mapping."""
+    _LOGGER.log(level, what, extra={"fields": dict(fields)})
 
 
 def set_up(*, verbose: bool = False, as_json: bool = False) -> None:

@@ -126,7 +126,7 @@ def _require_admin(manifest: Manifest, identity: Identity) -> None:
 
 def _advance(stored: StoredFederation, admin: Identity, draft: Draft) -> StoredFederation:
     record = sign_record(draft.body, [admin.signing])
-    blocks = _blocks(record, draft.blocks) | stored.blocks
+    blocks = {**_blocks(record, draft.blocks), **stored.blocks}
     try:
         manifest = manifest_at(record.cid, stored.id, MemoryBlocks(blocks), known=stored.manifest)
     except ManifestError as error:

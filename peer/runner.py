@@ -1,4 +1,4 @@
-"""The peer process: feeds events to a role state machine, carries out its effects, and nothing else (design section 4)."""
+"""The peer process: feeds a role state machine events, carries out its effects, and nothing else (design section 4)."""
 
 from __future__ import annotations
 

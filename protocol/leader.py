@@ -87,6 +87,8 @@ class RunPlan:
     version: str
     config: RunConfig
     replay_format: int
+    node_config: RunConfig = ()
+    """Of this machine alone (where its data is, say): handed to the app, not recorded."""
 
 
 class Leader(Gathering):
@@ -162,7 +164,7 @@ class Leader(Gathering):
         self._start_app(now)
 
     def _start_app(self, now: float) -> None:
-        self._emit(Hand(Start(self.chain.run, SERVER_NODE, self._plan.seed, self._plan.config)))
+        self._emit(Hand(Start(self.chain.run, SERVER_NODE, self._plan.seed, self._plan.config, self._plan.node_config)))
 
     # -- what has become possible -----------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""Which app a peer runs, and what its owner says about it on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peer.errors import ExitCode, PeerError
+from strategy.builtin_app import (
+    DataUnavailable,
+    builtin_app_folder,
+    check_names,
+    check_partition,
+    prepare_dataset,
+)
+
+if TYPE_CHECKING:
+    from protocol.app_calls import RunConfig
+    from strategy.app_config import AppConfig
+
+Setting = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class AppChoice:
+    """The owner's choice, checked as far as it can be before the app is read."""
+
+    folder: Path | None
+    """None for the built-in app."""
+    shared: Mapping[str, Setting]
+    """Settings of the run, by their names in the built-in app's ``pyproject.toml``."""
+    local: Mapping[str, Setting]
+    """Settings of this peer."""
+    run_config: str
+    node_config: str
+
+    @property
+    def app_folder(self) -> Path:
+        """Where the app is."""
+        return builtin_app_folder() if self.folder is None else self.folder.expanduser().absolute()
+
+    def check(self) -> None:
+        """Refuse what cannot be meant, before anything is started.
+
+        Raises:
+            PeerError: where a name is not known, or a setting is given to an app that is not the built-in one.
+        """
+        names = {key: str(self.shared[key]) for key in ("dataset", "model", "strategy") if key in self.shared}
+        foreign = [key for key in (*names, *self.local) if key in _BUILTIN_FLAGS]
+        if self.folder is not None and foreign:
+            raise _wrong(
+                f"--{foreign[0]} is a setting of the built-in app, and --app names another",
+                "give that app's own settings with --run-config or --node-config",
+            )
+        try:
+            check_names(**names)
+        except ValueError as error:
+            raise _wrong(str(error)) from error
+
+    def server_config(self, app: AppConfig) -> RunConfig:
+        """The run config: the app's defaults, under ``--run-config``, under the flags.
+
+        Raises:
+            PeerError: where a flag or a pair names a setting that the app does not have.
+        """
+        from strategy.app_config import AppError, fuse_run_config
+
+        known = dict(app.run_config)
+        unknown = [key for key in self.shared if key not in known and key != "min-clients"]
+        if unknown:
+            flag = _FLAGS.get(unknown[0], unknown[0])
+            raise _wrong(f"the app {app.name} has no setting {unknown[0]}, which --{flag} sets")
+        try:
+            fused = dict(fuse_run_config(app, self.run_config))
+        except AppError as error:
+            raise _wrong(str(error)) from error
+        return tuple({**fused, **{key: value for key, value in self.shared.items() if key in known}}.items())
+
+    def local_config(self) -> RunConfig:
+        """The node config of a server."""
+        return tuple(self.local.items())
+
+    def client_config(self) -> RunConfig:
+        """The node config of a client: ``--node-config`` under the flags.
+
+        Raises:
+            PeerError: where it cannot be read, or the built-in app could not work with it.
+        """
+        from strategy.app_config import AppError, parse_node_config
+
+        try:
+            config = {**dict(parse_node_config(self.node_config)), **self.local}
+            if self.folder is None:
+                check_partition(config)
+        except (AppError, ValueError) as error:
+            raise _wrong(str(error)) from error
+        self._prepare_data(config)
+        return tuple(config.items())
+
+    def _prepare_data(self, config: Mapping[str, object]) -> None:
+        """Have the data here before the run needs it, where it is known which."""
+        dataset = config.get("dataset")
+        if self.folder is not None or not isinstance(dataset, str):
+            return
+        try:
+            prepare_dataset(dataset, str(config.get("data-dir", "")))
+        except DataUnavailable as error:
+            raise PeerError(str(error), code=ExitCode.UNFINISHED) from error
+
+
+_FLAGS = {"num-server-rounds": "rounds"}
+_BUILTIN_FLAGS = frozenset({"dataset", "model", "strategy", "data-dir", "batch-size"})
+
+
+def given(settings: Mapping[str, Setting | None]) -> dict[str, Setting]:
+    """The settings that were given."""
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _wrong(message: str, mend: str = "") -> PeerError:
+    return PeerError(message, mend=mend, code=ExitCode.WRONG_USE)

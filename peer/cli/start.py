@@ -1,0 +1,191 @@
+"""``peer start``: lead a run, or train in one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peer.app_choice import AppChoice, given
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    FederationOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    ListenOption,
+    PassphraseFileOption,
+)
+from peer.cli.output import put_json
+from peer.engine_choice import chosen, opened
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore
+from peer.home import Home
+from peer.journal import Journal
+from peer.keystore import KeyStore
+from peer.membership import require_role
+from peer.narrator import Narrator
+from peer.passphrase import Passphrases
+from protocol.gathering import LeaderSettings
+from protocol.records import Outcome, Role
+
+if TYPE_CHECKING:  # they import flwr: not before the key and the federation are found good
+    from peer.runner import Ending
+    from peer.start import ClosedRun, Session
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def start(
+    role: Annotated[Role, typer.Option("--role", help="server: lead a run. client: train in one.")],
+    app_dir: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="DIR", help="A Flower app's folder.", show_default="the built-in app"),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="cnn, mlp, custom_cnn, or module:Class.")] = None,
+    strategy: Annotated[str | None, typer.Option("--strategy", help="fedavg, fedprox, fedadam, krum, ...")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Client: examples in a step.")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Server: how many rounds.")] = None,
+    min_clients: Annotated[int, typer.Option("--min-clients", min=1, help="Server: wait for this many.")] = 2,
+    client_timeout: Annotated[
+        float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
+    ] = 3600.0,
+    run_config: Annotated[str, typer.Option("--run-config", metavar='"K=V ..."', help="Server: the app's.")] = "",
+    node_config: Annotated[str, typer.Option("--node-config", metavar='"K=V ..."', help="Client: its own.")] = "",
+    save_path: Annotated[
+        Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model (safetensors).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Server: make the run repeatable.")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="For each numerical library of the app.")] = 1,
+    once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
+    ipfs: EngineOption = None,
+    listen: ListenOption = "127.0.0.1",
+    federation: FederationOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Run a peer: a server until its run is closed, a client until Ctrl-C."""
+    if role is Role.AUDITOR:
+        raise PeerError("an auditor runs nothing", mend="peer audit HEAD", code=ExitCode.WRONG_USE)
+    data = None if data_dir is None else str(data_dir.expanduser().absolute())
+    choice = AppChoice(
+        folder=app_dir,
+        shared=given({"dataset": dataset, "model": model, "strategy": strategy, "num-server-rounds": rounds})
+        | {"min-clients": min_clients},
+        local=given({"data-dir": data, "batch-size": batch_size, "dataset": dataset if role is Role.CLIENT else None}),
+        run_config=run_config,
+        node_config=node_config,
+    )
+    choice.check()
+    own_home = Home(home)
+    stored = FederationStore(own_home).current(federation)
+    person = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
+    require_role(stored.manifest, person.public.id, role)
+    narrator = Narrator(None if json else _say)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(own_home.lock())
+        journal = stack.enter_context(contextlib.closing(Journal(own_home.journal)))
+        name = chosen(own_home, ipfs)
+        engine = stack.enter_context(opened(own_home, name, stored, listen))
+        journal.remember_engine(name)
+        from peer.start import Session
+
+        session = Session(own_home, person, stored, engine, name, journal, threads, narrator.tell)
+        if role is Role.SERVER:
+            settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout)
+            code = _lead(session, choice, settings, seed, save_path, as_json=json)
+        else:
+            code = _serve(session, choice, once=once)
+    _leave(code)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _lead(
+    session: Session,
+    choice: AppChoice,
+    settings: LeaderSettings,
+    seed: int | None,
+    save_path: Path | None,
+    *,
+    as_json: bool,
+) -> ExitCode:
+    from peer.start import lead, new_seed, take_app
+
+    app = take_app(session.home, session.engine, choice.app_folder)
+    config = choice.server_config(app.config)
+    closed, ending = lead(session, app, config, choice.local_config(), settings, new_seed(seed))
+    if closed is None:
+        return _unfinished(ending, "the run stays open")
+    saved = _save(session, closed, save_path)
+    facts = {
+        "run": str(closed.run),
+        "head": str(closed.head),
+        "outcome": closed.outcome.value,
+        "model": str(closed.model) if closed.model else None,
+        "saved": str(saved) if saved else None,
+        "reason": closed.reason,
+    }
+    if as_json:
+        put_json(facts)
+    elif closed.outcome is Outcome.RAISED:
+        typer.echo(f"error: the ServerApp raised {closed.reason}", err=True)
+        typer.echo(f"  mend: its log is {session.home.path / 'logs' / 'app-server.log'}", err=True)
+    else:
+        typer.echo(f"the final model is in {saved}" if saved else "the run is done", err=True)
+        typer.echo(f"next: peer audit {closed.head}", err=True)
+    return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
+
+
+def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None:
+    """Write the final model where the owner asked for it."""
+    if path is None:
+        return None
+    if closed.model is None:
+        raise PeerError("the app has no final model to write", code=ExitCode.APP_FAILED)
+    from peer.contents import EngineBlocks
+    from strategy.model_files import NoModel, save_safetensors
+
+    try:
+        metadata = {"run": str(closed.run), "head": str(closed.head)}
+        save_safetensors(closed.model, EngineBlocks(session.engine), path.expanduser(), metadata)
+    except NoModel as error:
+        raise PeerError(f"no model file was written: {error}", code=ExitCode.APP_FAILED) from error
+    return path
+
+
+def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
+    from peer.start import serve, take_app
+
+    config = choice.client_config()
+    app = take_app(session.home, session.engine, choice.app_folder)
+    ending = serve(session, app, config, once=once)
+    return _unfinished(ending, "what was answered is kept") if ending.why else ExitCode.DONE
+
+
+def _unfinished(ending: Ending, stays: str) -> ExitCode:
+    if ending.interrupted:
+        typer.echo(f"stopped; {stays}", err=True)
+    else:
+        typer.echo(f"error: {ending.why}", err=True)
+        typer.echo(f"  mend: {stays}; see to the cause and start it again", err=True)
+    return ExitCode.UNFINISHED
+
+
+def _leave(code: ExitCode) -> None:
+    """End now: everything is kept and closed, but a thread may still wait for a block that nobody has."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

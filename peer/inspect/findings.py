@@ -1,0 +1,66 @@
+"""What an audit finds, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from peer.errors import ExitCode
+from protocol.blocks import CID
+
+
+class Verdict(StrEnum):
+    """The outcome of an audit."""
+
+    VERIFIED = "verified"
+    """Every record keeps every rule, and everything it links is there and whole."""
+    FAILED = "failed"
+    """Somebody's record is wrong."""
+    INCOMPLETE = "incomplete"
+    """What is there is right, but not all is there."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the audit ends with."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES: Final = {
+    Verdict.VERIFIED: ExitCode.DONE,
+    Verdict.FAILED: ExitCode.VERIFICATION_FAILED,
+    Verdict.INCOMPLETE: ExitCode.UNFINISHED,
+}
+
+MISSING_BLOCK: Final = "missing-block"
+CUT_SHORT: Final = "car-cut-short"
+CAR_SECTION: Final = "car-section"
+"""A section of a CAR that is not sound, and that the run does not need."""
+EQUIVOCATION: Final = "equivocation"
+FEDERATION_BRANCH: Final = "federation-branch"
+"""The run's manifest and the one in this home are two branches."""
+
+_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT})
+"""Findings that are nobody's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    height: int | None
+    """Of the record concerned; None where that cannot be told."""
+    cid: CID | None
+    """Of the block concerned."""
+    rule: str
+    """The name of the chain rule (`protocol.rules`), or one of the names above."""
+    message: str
+
+
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    """What findings amount to: one that is somebody's fault outweighs any number of missing blocks."""
+    rules = {finding.rule for finding in findings}
+    if rules - _LACKS:
+        return Verdict.FAILED
+    return Verdict.INCOMPLETE if rules else Verdict.VERIFIED

@@ -1,0 +1,83 @@
+"""What of a content people want to see: metrics, settings and the shapes of arrays. No array's bytes are read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from protocol.blocks import CID, BlockSource
+from strategy.content import decode
+
+Shown = bool | int | float | str | bytes | list[bool] | list[int] | list[float] | list[str] | list[bytes]
+"""What Flower's metrics and configs hold."""
+
+ROUND_KEY = "server-round"
+"""Where Flower's strategies say which round a message is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySummary:
+    """One array of a content."""
+
+    record: str
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsSummary:
+    """A content's records without their arrays' bytes. Names are ``record.key``, or the key alone where that is enough."""
+
+    arrays: tuple[ArraySummary, ...]
+    metrics: dict[str, Shown]
+    configs: dict[str, Shown]
+
+    @property
+    def round(self) -> int | None:
+        """The round that its configs name."""
+        for name, value in self.configs.items():
+            if name.rpartition(".")[2] == ROUND_KEY and type(value) is int:
+                return value
+        return None
+
+
+def summarise(root: CID, source: BlockSource) -> RecordsSummary:
+    """The summary of a content.
+
+    Raises:
+        protocol.content.ContentError: where it is no content of Flower records.
+        protocol.blocks.MissingBlock: where ``source`` lacks a block of its manifest.
+    """
+    records = decode(root, source)
+    arrays = tuple(
+        ArraySummary(name, key, array.dtype, tuple(array.shape))
+        for name, record in records.array_records.items()
+        for key, array in record.items()
+    )
+    return RecordsSummary(
+        arrays,
+        _flat({name: dict(record) for name, record in records.metric_records.items()}),
+        _flat({name: dict(record) for name, record in records.config_records.items()}),
+    )
+
+
+def _flat(records: dict[str, dict[str, Shown]]) -> dict[str, Shown]:
+    keys = [key for record in records.values() for key in record]
+    return {
+        key if keys.count(key) == 1 else f"{name}.{key}": value
+        for name, record in records.items()
+        for key, value in record.items()
+    }
+
+
+def to_json(value: Shown) -> object:
+    """A value that JSON can hold: numbers it has none for become text, bytes hex."""
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case bytes():
+            return value.hex()
+        case list():
+            return [to_json(item) for item in value]
+    return value

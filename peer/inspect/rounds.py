@@ -1,0 +1,148 @@
+"""The table of rounds: for each exchange of a run, who was asked for what, and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from peer.inspect.flower import RecordsSummary, Shown, summarise
+from peer.inspect.sources import RunSource
+from protocol.blocks import CID, BlockError
+from protocol.chain import AnsweredMessage, OpenMessage, Step
+from protocol.manifest import Manifest
+from protocol.records import Dispatch, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one participant gave back."""
+
+    name: str
+    node: int
+    content: CID | None
+    bytes: int
+    metrics: dict[str, Shown]
+    code: int | None
+    """A Flower error code where there is no content."""
+    reason: str
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One dispatch and what answered it."""
+
+    height: int
+    number: int
+    """From 1, in the order of the chain."""
+    round: int | None
+    """Flower's round, where the app names it."""
+    time: float
+    types: tuple[str, ...]
+    asked: dict[bytes, str]
+    """The addressee's name by message id."""
+    sent: int
+    """Bytes of the contents sent, each once."""
+    answers: list[Answer] = field(default_factory=list)
+    waiting: set[bytes] = field(default_factory=set)
+    """Messages that are not answered yet."""
+
+    @property
+    def received(self) -> int:
+        """Bytes of the contents that came back."""
+        return sum(answer.bytes for answer in self.answers)
+
+    def mean_metrics(self) -> dict[str, float]:
+        """Each metric that all answers have as one number: its mean, weighted by ``num-examples`` where all have that."""
+        given = [answer.metrics for answer in self.answers if answer.code is None]
+        if not given:
+            return {}
+        weights = [_number(metrics.get("num-examples")) for metrics in given]
+        if any(weight is None or weight < 0 for weight in weights) or not sum(filter(None, weights)):
+            weights = [1.0] * len(given)
+        total = sum(weight for weight in weights if weight is not None)
+        means: dict[str, float] = {}
+        for name in given[0]:
+            values = [_number(metrics.get(name)) for metrics in given]
+            if name != "num-examples" and None not in values:
+                pairs = zip(values, weights, strict=True)
+                means[name] = sum(v * w for v, w in pairs if v is not None and w is not None) / total
+        return means
+
+
+def _number(value: Shown | None) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+class Rounds:
+    """Makes exchanges of the steps of a verified chain. Keeps only those that wait for an answer."""
+
+    def __init__(self, source: RunSource, size_of: Callable[[CID], int | None]) -> None:
+        self._source = source
+        self._size_of = size_of
+        self._waiting: dict[CID, Exchange] = {}
+        self.count = 0
+        """Of exchanges."""
+        self.highest: int | None = None
+        """Flower's highest round."""
+
+    def take(self, step: Step, manifest: Manifest) -> Iterator[Exchange]:
+        """The exchanges that ``step`` completes."""
+        body = step.record.body
+        if isinstance(body, Dispatch):
+            self._open(step, body, manifest)
+        for answered in step.answered:
+            dispatch = answered.message.dispatch
+            exchange = self._waiting[dispatch]
+            exchange.answers.append(self._answer(answered, manifest))
+            exchange.waiting.discard(answered.message.id)
+            if not exchange.waiting:
+                yield self._waiting.pop(dispatch)
+
+    def finish(self) -> Iterator[Exchange]:
+        """The exchanges that were still waiting at the end."""
+        yield from self._waiting.values()
+        self._waiting.clear()
+
+    def _open(self, step: Step, body: Dispatch, manifest: Manifest) -> None:
+        self.count += 1
+        contents = list(dict.fromkeys(message.content for message in step.opened))
+        rounds = [summary.round for summary in map(self._summary, contents) if summary and summary.round is not None]
+        if rounds:
+            self.highest = max(rounds + [self.highest] if self.highest is not None else rounds)
+        self._waiting[step.record.cid] = Exchange(
+            height=body.height,
+            number=self.count,
+            round=rounds[0] if rounds else None,
+            time=body.time,
+            types=tuple(dict.fromkeys(message.type for message in step.opened)),
+            asked={message.id: _name(message, manifest) for message in step.opened},
+            sent=sum(self._size_of(content) or 0 for content in contents),
+            waiting={message.id for message in step.opened},
+        )
+
+    def _answer(self, answered: AnsweredMessage, manifest: Manifest) -> Answer:
+        reply = answered.reply.body if answered.reply else None
+        content = reply.content if isinstance(reply, Reply) else None
+        code = answered.error.code if answered.error else reply.code if isinstance(reply, Reply) else None
+        summary = self._summary(content) if content else None
+        return Answer(
+            name=_name(answered.message, manifest),
+            node=answered.message.node,
+            content=content,
+            bytes=(self._size_of(content) or 0) if content else 0,
+            metrics=summary.metrics if summary else {},
+            code=code,
+            reason=answered.reason,
+        )
+
+    def _summary(self, content: CID) -> RecordsSummary | None:
+        """None where the content is missing, encrypted or none of Flower's: the audit says what is wrong with it."""
+        try:
+            return summarise(content, self._source)
+        except BlockError:
+            return None
+
+
+def _name(message: OpenMessage, manifest: Manifest) -> str:
+    member = manifest.member_by_node(message.node)
+    return manifest.name_of(member.id) if member else f"node {message.node}"

@@ -1,0 +1,76 @@
+"""Walking back from a head to the run record, along ``prev``. What it trusts is hashes alone: verifying comes after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peer.inspect.findings import MISSING_BLOCK, Finding
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import RunSource
+from protocol import rules
+from protocol.blocks import CID, Block, BlockError, BlockMismatch, MissingBlock
+from protocol.records import Chained, Index, parse_record
+
+
+@dataclass(frozen=True, slots=True)
+class NotAHead(Exception):
+    """The block that was given as a head is whole, and is none."""
+
+    cid: CID
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.cid} is {self.what}, not a record in the chain of a run"
+
+
+def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int | None) -> Finding | None:
+    """Note every record from ``head`` to the run record in ``scratch``; or say why that cannot be done.
+
+    ``head_height`` is what is known of the head's height otherwise, for the case that the head cannot be read.
+
+    Raises:
+        NotAHead: where ``head`` is another thing.
+        EngineError: where the engine cannot be used.
+    """
+    link: CID | None = head
+    height = head_height
+    while link is not None:
+        try:
+            record = parse_record(Block(link, source.get(link)))
+        except MissingBlock as error:
+            return Finding(height, error.cid, MISSING_BLOCK, f"record {link} is nowhere to be found")
+        except BlockError as error:
+            if link == head and not isinstance(error, BlockMismatch):
+                raise NotAHead(head, "no record") from error
+            return _broken(link, height, error)
+        body = record.body
+        if not isinstance(body, Chained):
+            if link == head:
+                raise NotAHead(head, f"a {body.TYPE} record")
+            return Finding(height, link, rules.ChainedType.name, f"{link} is a {body.TYPE}")
+        scratch.add_older(link)
+        if isinstance(body, Index):
+            source.prefetch(body.records[::-1])
+        link, height = body.prev, body.height - 1
+    return None
+
+
+def _broken(cid: CID, height: int | None, error: BlockError) -> Finding:
+    if height is None and isinstance(error, BlockMismatch):
+        height = claimed_height(error.data)
+    return Finding(height, cid, rules.as_rule(error).name, f"{error}")
+
+
+def claimed_height(data: bytes) -> int | None:
+    """The height that the bytes of a damaged record seem to claim, for want of better knowledge."""
+    key = b"\x66height"  # the text "height" as dag-cbor writes it; an unsigned number follows
+    at = data.find(key)
+    if at < 0:
+        return None
+    head = data[at + len(key) : at + len(key) + 9]
+    if not head or head[0] > 0x1B:
+        return None
+    if head[0] < 0x18:
+        return head[0]
+    size = 1 << (head[0] - 0x18)
+    return int.from_bytes(head[1 : 1 + size], "big") if len(head) > size else None

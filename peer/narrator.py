@@ -1,0 +1,51 @@
+"""What a running peer tells people: a line for each report worth one; all of them go to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from peer import logs
+from protocol.effects import Report, What
+
+Fields = Mapping[str, str | int | float | None]
+
+_LINES: Final[Mapping[What, str]] = {
+    What.RUN_OPENED: "run {run} is open: app {app}",
+    What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
+    What.RUN_CLOSED: "run {run} is closed: head {head}",
+    What.RUN_LOST: "run {run} cannot be followed: {why}",
+    What.PEER_HERE: "{name} is here",
+    What.PEER_AWAY: "{name} is away",
+    What.WAITING_FOR_CLIENTS: "waiting for clients: {here} of {needed} are here",
+    What.DISPATCHED: "{messages} messages are out (height {height})",
+    What.COLLECTED: "{replies} replies are in, {errors} of them errors (height {height})",
+    What.TASK_STARTED: "working on a {type} message",
+    What.TASK_ANSWERED: "answered it",
+    What.APP_LOST: "the app process was lost: {why}",
+    What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
+}
+
+
+class Narrator:
+    """Tells reports as they come."""
+
+    def __init__(self, say: Callable[[str], None] | None) -> None:
+        """``say`` takes a line for a person; None where logs alone are wanted."""
+        self._say = say
+        self._last = ""
+
+    def tell(self, report: Report) -> None:
+        """Log the report, and say it where it is news."""
+        logs.report(report.what.value, report.fields)
+        line = _line(report)
+        if self._say is not None and line and line != self._last:
+            self._last = line
+            self._say(line)
+
+
+def _line(report: Report) -> str:
+    if report.what is What.RUN_REFUSED:
+        who = report.fields.get("name")
+        return f"{who or 'this peer'} takes no part in the run: {report.fields['why']}"
+    return _LINES.get(report.what, "").format_map(report.fields)

@@ -1,0 +1,202 @@
+"""Starting a peer: from the owner's choices to a running machine, for both roles."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from crypto.identity import Identity
+from peer.app_link import AppCommand
+from peer.contents import EngineBlocks
+from peer.engine.interface import Engine
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore, StoredFederation
+from peer.home import Home
+from peer.journal import Journal
+from peer.keeping import Keeper
+from peer.runner import Ending, Runner
+from protocol.announcements import topic_all, topic_leader
+from protocol.app_calls import RunConfig
+from protocol.blocks import CID, Block, BlockError, cbor_block, encode_cbor
+from protocol.client import Client, ClientPlan, KeptRun
+from protocol.effects import Report
+from protocol.gathering import LeaderSettings
+from protocol.leader import Leader, RunPlan
+from protocol.machine import Author, Machine, TrustedManifest
+from protocol.records import Close, Outcome, ReasonPrivate, Role, parse_record, read_private
+from strategy.app_config import AppConfig, AppError, read_app
+from strategy.bundle import bundle_folder, unpack_bundle
+from strategy.replay_format import REPLAY_FORMAT, child_environment
+
+BOOT_SHIFT: Final = 32
+"""An announcement's counter is the boot number and, in its lower bits, how many this process has sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A Flower app that the owner lets run here."""
+
+    bundle: CID
+    folder: Path
+    """Unpacked from the bundle in this home: what runs is what the run record names."""
+    config: AppConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRun:
+    """How a run that was led here ended."""
+
+    run: CID
+    head: CID
+    outcome: Outcome
+    model: CID | None
+    reason: str
+    """Why the app raised; empty where it returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a peer of either role needs."""
+
+    home: Home
+    identity: Identity
+    stored: StoredFederation
+    engine: Engine
+    engine_name: str
+    journal: Journal
+    threads: int
+    """For each numerical library in the app process."""
+    on_report: Callable[[Report], None]
+
+
+def take_app(home: Home, engine: Engine, folder: Path) -> App:
+    """Bundle an app's folder, put the bundle into the engine, and unpack it in the home.
+
+    Raises:
+        PeerError: where it is no Flower app, or cannot be bundled.
+    """
+    try:
+        bundle, blocks = bundle_folder(folder)
+        engine.put_content(bundle, blocks)
+        unpacked = home.path / "apps" / str(bundle)
+        if not unpacked.is_dir():
+            unpacked.parent.mkdir(parents=True, exist_ok=True)
+            unpack_bundle(bundle, EngineBlocks(engine), unpacked)
+        return App(bundle, unpacked, read_app(unpacked))
+    except (AppError, BlockError, OSError) as error:
+        raise PeerError(
+            f"the app cannot be used: {error}",
+            mend="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def lead(
+    session: Session,
+    app: App,
+    run_config: RunConfig,
+    node_config: RunConfig,
+    settings: LeaderSettings,
+    seed: bytes,
+) -> tuple[ClosedRun | None, Ending]:
+    """Lead a run of ``app`` to its end; None where it stays open. ``seed`` (32 bytes) is the run's."""
+    seed_block = cbor_block({"epoch": None, "private": encode_cbor(seed)})
+    plan = RunPlan(
+        app=app.bundle,
+        seed_block=seed_block,
+        seed=seed,
+        name=app.config.name,
+        version=app.config.version,
+        config=run_config,
+        replay_format=REPLAY_FORMAT,
+        node_config=node_config,
+    )
+    leader = Leader(_author(session), _trusted(session), plan, settings)
+    topics = [topic_all(session.stored.id), topic_leader(session.stored.id)]
+    ending = _run(session, leader, app, Role.SERVER, topics, seed)
+    return _closed(session, leader), ending
+
+
+def _closed(session: Session, leader: Leader) -> ClosedRun | None:
+    chain = leader.chain
+    if chain.head is None or not chain.closed:
+        return None
+    body = parse_record(Block(chain.head, session.engine.get(chain.head))).body
+    assert isinstance(body, Close)
+    private = read_private(body, ReasonPrivate)
+    return ClosedRun(chain.run, chain.head, body.outcome, body.model, private.reason if private else "")
+
+
+def serve(session: Session, app: App, node_config: RunConfig, *, once: bool) -> Ending:
+    """Train in runs of ``app`` until stopped, or with ``once`` until the first run closes."""
+    secret = hashlib.sha256(session.identity.signing.sign(b"pollen client secret 1")).digest()
+    plan = ClientPlan(app=app.bundle, secret=secret, node_config=node_config, once=once)
+    client = Client(_author(session), _trusted(session), plan, _kept_runs(session.journal))
+    return _run(session, client, app, Role.CLIENT, [topic_all(session.stored.id)], secret)
+
+
+def _author(session: Session) -> Author:
+    first_counter = session.journal.next_boot() << BOOT_SHIFT
+    return Author(session.identity.public.id, session.identity.signing, first_counter)
+
+
+def _trusted(session: Session) -> TrustedManifest:
+    return TrustedManifest(session.stored.manifest, session.stored.blocks)
+
+
+def _kept_runs(journal: Journal) -> dict[CID, KeptRun]:
+    """What this peer has answered in the runs that may still be open."""
+    open_runs = [head.run for head in journal.heads() if not head.closed]
+    return {
+        run: KeptRun({kept.message: kept.reply for kept in journal.replies(run)}, journal.state_of(run))
+        for run in open_runs
+    }
+
+
+def _run(session: Session, machine: Machine, app: App, role: Role, topics: Sequence[str], seed: bytes) -> Ending:
+    scratch = session.home.path / "scratch"
+    command = AppCommand(
+        role=role,
+        folder=app.folder,
+        scratch=scratch,
+        engine=session.engine.address,
+        log=session.home.path / "logs" / f"app-{role}.log",
+        environment=child_environment(seed, session.threads),
+    )
+    keeper = Keeper(
+        engine=session.engine,
+        journal=session.journal,
+        federations=FederationStore(session.home),
+        federation=session.stored.id,
+        role=role,
+        engine_name=session.engine_name,
+    )
+    runner = Runner(
+        machine,
+        session.engine,
+        keeper,
+        command,
+        topics,
+        max_content_bytes=session.stored.manifest.settings.max_content_bytes,
+        on_report=session.on_report,
+    )
+    session.engine.connect(session.stored.addresses)
+    return asyncio.run(_until_stopped(runner))
+
+
+async def _until_stopped(runner: Runner) -> Ending:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, runner.interrupt)
+    return await runner.run()
+
+
+def new_seed(chosen: int | None) -> bytes:
+    """The run's seed: the owner's number, for a run that can be repeated, or the system's randomness."""
+    return os.urandom(32) if chosen is None else hashlib.sha256(f"pollen seed {chosen}".encode()).digest()
