@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
@@ -84,12 +85,12 @@ class ClientHost:
             reply = self._run(message, context)
             self._store.check()
             # also where the app raised: Flower keeps what it did to its state before
-            state = self._write(self._writer.write_whole, context.state)
+            state = self._write_state(context.state, task.state)
             if isinstance(reply, _AnswerError):
                 raise reply
             if reply.has_error():
                 raise _own_error(reply.error)
-            content, created = self._write(self._writer.write, reply.content), _time(reply)
+            content, created = self._write_content(reply.content), _time(reply)
         except _AnswerError as error:
             return Answered(task.message, timestamp(), state=state, code=error.code, reason=_text(error.reason))
         return Answered(task.message, created, content=content, state=state)
@@ -152,11 +153,24 @@ class ClientHost:
         except ContentError as error:
             raise _AnswerError(ErrorCode.MESSAGE_UNAVAILABLE, f"cannot be read: {error}") from error
 
-    def _write(self, write: Callable[[RecordDict], CID], records: RecordDict) -> CID:
-        try:
-            return write(records)
-        except TypeError as error:
-            raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(error)) from error
+    def _write_content(self, records: RecordDict) -> CID:
+        with _as_error_of_the_apps():
+            return self._writer.write(records)
+
+    def _write_state(self, records: RecordDict, before: CID | None) -> CID | None:
+        if before is None and not records:
+            return None  # most apps keep none, and a write takes as long as the disk
+        with _as_error_of_the_apps():
+            return self._writer.write_whole(records, held=before)
+
+
+@contextmanager
+def _as_error_of_the_apps() -> Iterator[None]:
+    """Records that hold what Flower does not take are an error of the app's."""
+    try:
+        yield
+    except TypeError as error:
+        raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(error)) from error
 
 
 def _time(reply: Message) -> float:

@@ -144,10 +144,14 @@ class ContentWriter:
             self._stored.update(encoded.cids())
         return encoded.root
 
-    def write_whole(self, records: RecordDict) -> CID:
-        """As `write`, with all the blocks, since what was stored before may have been unpinned and collected."""
+    def write_whole(self, records: RecordDict, *, held: CID | None) -> CID:
+        """As `write`, but with all the blocks: what was stored before may have been unpinned and collected since.
+
+        ``held`` is a content that is known to be there still; where that is the one, nothing is written.
+        """
         encoded = encode(records)
-        self._store.put_content(encoded.root, encoded.blocks())
+        if encoded.root != held:
+            self._store.put_content(encoded.root, encoded.blocks())
         return encoded.root
 
 

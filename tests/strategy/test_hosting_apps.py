@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from flwr.app import RecordDict
 from small_leader import APPS, Leader, MemoryStore, run_app, start_for
 
 from protocol.app_calls import ErrorCode, Task
+from protocol.blocks import CID, Block
 from strategy.client_host import ClientHost, serve_client_app
 from strategy.content import ContentWriter, decode
 from strategy.grid import RunStopped
@@ -107,6 +109,40 @@ def test_an_interrupted_message_is_answered_the_same_after_a_restart(tmp_path: P
 
     assert (restarted.content, restarted.state) == (uninterrupted[1].content, uninterrupted[1].state)
     assert uninterrupted[0].content != uninterrupted[1].content
+
+
+def test_a_state_that_did_not_change_is_not_written_again(tmp_path: Path) -> None:
+    same = CLIENT + "context.state.setdefault('s', ConfigRecord()); return Message(RecordDict(), reply_to=message)"
+    app, store = broken_app(tmp_path, client=same), Writes()
+    content = ContentWriter(store).write(RecordDict())
+    host = ClientHost(app, start_for(app, 11), store)
+    first = host.answer(Task(bytes(32), content, "query", "", 60, 1.0))
+    store.roots.clear()
+
+    second = host.answer(Task(bytes(31) + b"1", content, "query", "", 60, 1.0, first.state))
+
+    assert (second.state, store.roots) == (first.state, [])
+
+
+def test_an_app_without_a_state_has_none(tmp_path: Path) -> None:
+    app, store = broken_app(tmp_path, client=CLIENT + "return Message(RecordDict(), reply_to=message)"), Writes()
+    content = ContentWriter(store).write(RecordDict())
+
+    answered = ClientHost(app, start_for(app, 11), store).answer(Task(bytes(32), content, "query", "", 60, 1.0))
+
+    assert answered.state is None
+
+
+class Writes(MemoryStore):
+    """Keeps which contents were put."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roots: list[CID] = []
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        self.roots.append(root)
+        super().put_content(root, blocks)
 
 
 def broken_app(folder: Path, server: str = "", client: str = "") -> Path:
