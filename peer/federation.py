@@ -23,7 +23,8 @@ from peer.home import PRIVATE_FOLDER, Home, replace_file
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks, cbor_block, decode_cbor
 from protocol.car import read_car, write_car
 from protocol.manifest import Manifest, manifest_at
-from protocol.records import Federation, parse_record
+from protocol.records import Federation
+from protocol.signed import parse_record
 from protocol.typed import ShapeError, from_plain, to_plain
 
 FORMAT: Final = "pollen federation 1"

@@ -13,7 +13,8 @@ from peer.federation import StoredFederation
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.manifest import Manifest, ManifestError, ManifestRule, manifest_at
 from protocol.manifest_drafts import Draft, new_federation, with_member, without_member
-from protocol.records import EncryptionKeyText, Member, Role, sign_record
+from protocol.records import EncryptionKeyText, Member, Role
+from protocol.signed import sign_record
 
 
 def found_federation(

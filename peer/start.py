@@ -29,7 +29,8 @@ from protocol.effects import Report
 from protocol.gathering import LeaderSettings
 from protocol.leader import Leader, RunPlan
 from protocol.machine import Author, Machine, TrustedManifest
-from protocol.records import Close, Outcome, ReasonPrivate, Role, parse_record, read_private
+from protocol.records import Close, Outcome, ReasonPrivate, Role
+from protocol.signed import parse_record, read_private
 from strategy.app_config import AppConfig, AppError, read_app
 from strategy.bundle import bundle_folder, unpack_bundle
 from strategy.replay_format import REPLAY_FORMAT, child_environment

@@ -16,7 +16,8 @@ from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.chain import Chain, Step
 from protocol.closure import missing
 from protocol.manifest import Manifest
-from protocol.records import Chained, Index, Record, Role, parse_record
+from protocol.records import Chained, Index, Role
+from protocol.signed import Record, parse_record
 
 AHEAD: Final = 32
 """Records fetched side by side."""

@@ -34,14 +34,12 @@ from protocol.records import (
     Index,
     Look,
     ReasonPrivate,
-    Record,
     Role,
     Roster,
     Run,
     RunPrivate,
-    parse_record,
-    typed_items,
 )
+from protocol.signed import Record, parse_record, typed_items
 
 __all__ = ["AnsweredMessage", "Chain", "OpenMessage", "Step", "check_reply"]
 

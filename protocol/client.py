@@ -35,7 +35,8 @@ from protocol.events import (
 from protocol.following import ClientState, Following
 from protocol.machine import Author, IllegalEvent, Retry, TrustedManifest
 from protocol.manifest import node_id
-from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate, private_bytes, read_private, sign_record
+from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate
+from protocol.signed import private_bytes, read_private, sign_record
 
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""

@@ -7,23 +7,8 @@ from contextlib import suppress
 from typing import Final
 
 from protocol.blocks import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
-from protocol.records import (
-    Body,
-    Chained,
-    Close,
-    Collect,
-    Dispatch,
-    Federation,
-    Group,
-    Record,
-    Reply,
-    Roster,
-    Run,
-    TakenReply,
-    answers,
-    parse_record,
-    typed_items,
-)
+from protocol.records import Body, Chained, Close, Collect, Dispatch, Federation, Group, Reply, Roster, Run, TakenReply
+from protocol.signed import Record, answers, parse_record, typed_items
 from protocol.trees import Listing
 
 MAX_BLOCKS: Final = 200_000

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from crypto.dsse import BadSignature
 from protocol.blocks import CID
-from protocol.records import Chained, Record, Reply
+from protocol.records import Chained, Reply
+from protocol.signed import Record
 
 Place = tuple[CID, int, int] | tuple[CID, bytes]
 """Where a signer may say one thing only: run, term and height; or run and message."""

@@ -23,15 +23,11 @@ from protocol.records import (
     Member,
     MessageId,
     ReasonPrivate,
-    Record,
     Reply,
     Role,
     TakenReply,
-    answers,
-    parse_record,
-    read_private,
-    typed_items,
 )
+from protocol.signed import Record, answers, parse_record, read_private, typed_items
 
 P = TypeVar("P")
 
@@ -77,7 +73,7 @@ def signers_of(record: Record) -> frozenset[bytes]:
 
 
 def private_of(body: Body, kind: type[P]) -> P | None:
-    """`protocol.records.read_private`, but what is malformed breaks `protocol.rules.PrivatePart`."""
+    """`protocol.signed.read_private`, but what is malformed breaks `protocol.rules.PrivatePart`."""
     try:
         return read_private(body, kind)
     except BlockError as error:

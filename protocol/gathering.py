@@ -15,7 +15,8 @@ from protocol.machine import Author, TrustedManifest
 from protocol.mailbox import Arrived, Mailbox
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.recorder import Recorder
-from protocol.records import Reply, parse_record
+from protocol.records import Reply
+from protocol.signed import parse_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,19 +56,8 @@ from protocol.gathering import Gathering, LeaderSettings
 from protocol.machine import Author, TrustedManifest
 from protocol.recorder import LeaderState
 from protocol.recording import record_messages
-from protocol.records import (
-    Close,
-    Collect,
-    Dispatch,
-    Index,
-    Outcome,
-    ReasonPrivate,
-    Role,
-    Roster,
-    Run,
-    RunPrivate,
-    private_bytes,
-)
+from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster, Run, RunPrivate
+from protocol.signed import private_bytes
 from protocol.trees import pack
 
 FIRST_TERM: Final = 1

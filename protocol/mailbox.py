@@ -10,7 +10,8 @@ from protocol.blocks import Block
 from protocol.chain import OpenMessage
 from protocol.manifest import Manifest
 from protocol.recording import Answers
-from protocol.records import ReasonPrivate, Record, Reply, Role, read_private
+from protocol.records import ReasonPrivate, Reply, Role
+from protocol.signed import Record, read_private
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,8 @@ from typing import Final
 from crypto.dsse import BadSignature
 from crypto.keys import BadKey, VerifyKey
 from protocol.blocks import CID, BlockError, BlockSource, checked_block
-from protocol.records import (
-    Federation,
-    FederationPrivate,
-    Member,
-    Record,
-    Role,
-    parse_record,
-    read_private,
-    typed_items,
-)
+from protocol.records import Federation, FederationPrivate, Member, Role
+from protocol.signed import Record, parse_record, read_private, typed_items
 
 MAX_MEMBERS: Final = 65_536
 MAX_VERSIONS: Final = 65_536

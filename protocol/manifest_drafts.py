@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 
 from protocol.blocks import Block
 from protocol.manifest import Manifest, Settings
-from protocol.records import Federation, FederationPrivate, Member, private_bytes
+from protocol.records import Federation, FederationPrivate, Member
+from protocol.signed import private_bytes
 from protocol.trees import pack
 from protocol.typed import to_plain
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A version to be signed (`protocol.records.sign_record`) and the ``blocks`` to store with it.
+    """A version to be signed (`protocol.signed.sign_record`) and the ``blocks`` to store with it.
 
     It is not judged yet: `protocol.manifest.first_manifest` and `next_manifest` do that to the signed record.
     """

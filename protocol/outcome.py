@@ -19,15 +19,12 @@ from protocol.records import (
     Group,
     Index,
     Look,
-    Record,
     Reply,
     Roster,
     Run,
     TakenReply,
-    answers,
-    parse_record,
-    typed_items,
 )
+from protocol.signed import Record, answers, parse_record, typed_items
 from protocol.typed import to_plain
 
 Name = tuple[int, int]

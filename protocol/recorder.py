@@ -13,7 +13,8 @@ from protocol.chain import Chain
 from protocol.effects import Store, WriteHead
 from protocol.machine import FIRST_RETRY, Author, Machine, Retry, TrustedManifest
 from protocol.recording import Seen
-from protocol.records import Chained, parse_record, sign_record
+from protocol.records import Chained
+from protocol.signed import parse_record, sign_record
 
 
 class LeaderState(Enum):

@@ -12,7 +12,8 @@ from protocol.app_calls import Outgoing
 from protocol.blocks import CID, Block
 from protocol.chain import Chain
 from protocol.messages import message_id
-from protocol.records import CollectPrivate, DispatchPrivate, GridError, Group, Look, TakenReply, private_bytes
+from protocol.records import CollectPrivate, DispatchPrivate, GridError, Group, Look, TakenReply
+from protocol.signed import private_bytes
 from protocol.trees import Listing, pack
 from protocol.typed import to_plain
 

@@ -15,7 +15,6 @@ from protocol.manifest import first_manifest, node_id
 from protocol.manifest_drafts import Draft, new_federation, with_member
 from protocol.messages import message_id
 from protocol.records import (
-    RECORD_TYPE,
     Body,
     Close,
     Collect,
@@ -36,10 +35,8 @@ from protocol.records import (
     Run,
     RunPrivate,
     TakenReply,
-    parse_record,
-    private_bytes,
-    sign_record,
 )
+from protocol.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
 from protocol.trees import Listing, pack
 from protocol.typed import to_plain
 

@@ -9,7 +9,7 @@ from spoiling import Spoiled, breaks, signed
 
 from protocol import rules
 from protocol.blocks import Block, cbor_block, encode_cbor
-from protocol.records import body_value
+from protocol.signed import body_value
 
 # -- the block -----------------------------------------------------------------------------------------------------
 

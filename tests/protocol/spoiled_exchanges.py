@@ -11,7 +11,8 @@ from protocol import rules
 from protocol.blocks import Block
 from protocol.manifest_drafts import without_member
 from protocol.messages import message_id
-from protocol.records import TakenReply, parse_record
+from protocol.records import TakenReply
+from protocol.signed import parse_record
 
 # -- dispatch ------------------------------------------------------------------------------------------------------
 

@@ -23,12 +23,9 @@ from hypothesis import strategies as st
 
 from protocol.blocks import Block, MissingBlock, cbor_block
 from protocol.chain import Chain
-from protocol.records import (
-    TakenReply,
-    body_value,
-    parse_record,
-)
+from protocol.records import TakenReply
 from protocol.rules import BrokenRule
+from protocol.signed import body_value, parse_record
 
 # -- an honest chain -----------------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from protocol import rules
 from protocol.blocks import Block
 from protocol.chain import check_reply
 from protocol.manifest import ManifestRule
-from protocol.records import parse_record
 from protocol.rules import RULES, BrokenRule
+from protocol.signed import parse_record
 
 README = Path(__file__).parents[2] / "protocol" / "README.md"
 

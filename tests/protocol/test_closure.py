@@ -24,7 +24,8 @@ from protocol.chain import Chain
 from protocol.closure import ClosureTooLarge, contents, missing
 from protocol.manifest import next_manifest
 from protocol.manifest_drafts import next_version
-from protocol.records import Body, Group, Look, TakenReply, parse_record
+from protocol.records import Body, Group, Look, TakenReply
+from protocol.signed import parse_record
 from protocol.trees import LEAF_LIMIT, Listing
 
 

@@ -8,7 +8,8 @@ from chains import ADMIN, ALICE, BOB, CONTENT, SECOND, SERVER, TIME, Scribe, beg
 
 from crypto.keys import SigningKey
 from protocol.equivocation import equivocation
-from protocol.records import Body, Record, parse_record
+from protocol.records import Body
+from protocol.signed import Record, parse_record
 
 
 def record(scribe: Scribe, body: Body, *signers: SigningKey) -> Record:

@@ -15,7 +15,8 @@ from protocol.blocks import cbor_block
 from protocol.inbox import BURST, RATE, WINDOW, Inbox
 from protocol.manifest import Manifest, first_manifest
 from protocol.manifest_drafts import new_federation
-from protocol.records import EncryptionKeyText, Member, Role, parse_record, sign_record
+from protocol.records import EncryptionKeyText, Member, Role
+from protocol.signed import parse_record, sign_record
 
 ALICE, BOB, EVE = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 4))
 

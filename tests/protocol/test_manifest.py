@@ -40,16 +40,8 @@ from protocol.manifest import (
     node_id,
 )
 from protocol.manifest_drafts import next_version, with_member, without_member
-from protocol.records import (
-    EncryptionKeyText,
-    Federation,
-    FederationPrivate,
-    Record,
-    Role,
-    parse_record,
-    private_bytes,
-    sign_record,
-)
+from protocol.records import EncryptionKeyText, Federation, FederationPrivate, Role
+from protocol.signed import Record, parse_record, private_bytes, sign_record
 from protocol.trees import Listing, pack
 from protocol.typed import to_plain
 

@@ -10,7 +10,7 @@ from chains import ADMIN, TIME, Blocks, draft_federation, id_of
 from protocol.blocks import MissingBlock
 from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, manifest_at, next_manifest
 from protocol.manifest_drafts import Draft, next_version
-from protocol.records import Record, parse_record, sign_record
+from protocol.signed import Record, parse_record, sign_record
 
 
 def broken(check: Callable[[], object]) -> ManifestRule:

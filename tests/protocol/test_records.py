@@ -34,16 +34,11 @@ from protocol.blocks import (
     encode_cbor,
 )
 from protocol.chain import Chain
-from protocol.records import (
-    BODIES,
+from protocol.records import BODIES, Body, DispatchPrivate, Look, ReasonPrivate, RecordType, RunPrivate
+from protocol.rules import BrokenRule
+from protocol.signed import (
     RECORD_TYPE,
-    Body,
-    DispatchPrivate,
-    Look,
-    ReasonPrivate,
     RecordError,
-    RecordType,
-    RunPrivate,
     answers,
     assemble,
     body_value,
@@ -53,7 +48,6 @@ from protocol.records import (
     sign_record,
     typed_items,
 )
-from protocol.rules import BrokenRule
 from protocol.trees import Listing
 
 

@@ -18,8 +18,9 @@ from protocol.car import read_car
 from protocol.chain import Chain
 from protocol.manifest import first_manifest, next_manifest, node_id
 from protocol.messages import message_id
-from protocol.records import RECORD_TYPE, RecordType, parse_record
+from protocol.records import RecordType
 from protocol.rules import RULES, BrokenRule
+from protocol.signed import RECORD_TYPE, parse_record
 from protocol.trees import Listing, pack
 
 VECTORS = Path(__file__).parents[1] / "vectors"

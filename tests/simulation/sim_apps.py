@@ -31,20 +31,9 @@ from protocol.app_calls import (
     Wait,
 )
 from protocol.blocks import CID, Block, cbor_block, raw_block
-from protocol.records import (
-    Chained,
-    Collect,
-    Dispatch,
-    DispatchPrivate,
-    Group,
-    ReasonPrivate,
-    Reply,
-    answers,
-    parse_record,
-    read_private,
-    typed_items,
-)
+from protocol.records import Chained, Collect, Dispatch, DispatchPrivate, Group, ReasonPrivate, Reply
 from protocol.records import Look as LookRecord
+from protocol.signed import answers, parse_record, read_private, typed_items
 
 TTL = 1e9
 

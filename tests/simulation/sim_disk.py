@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from protocol.blocks import CID, Block, MissingBlock, decode_cbor
 from protocol.effects import KeepManifest, KeepReply, Store, WriteHead
-from protocol.records import Chained, Record, parse_record
+from protocol.records import Chained
+from protocol.signed import Record, parse_record
 
 Durable = Store | WriteHead | KeepReply | KeepManifest
 """The effects that are carried out in the order given."""

@@ -23,7 +23,8 @@ from protocol.machine import TrustedManifest
 from protocol.manifest import first_manifest
 from protocol.manifest_drafts import new_federation
 from protocol.outcome import outcome
-from protocol.records import EncryptionKeyText, Member, Role, parse_record, sign_record
+from protocol.records import EncryptionKeyText, Member, Role
+from protocol.signed import parse_record, sign_record
 
 PATIENCE = 24 * 3600.0
 """Virtual seconds after which a run counts as stuck."""

@@ -6,8 +6,9 @@ from chains import block_of
 from spoiled import CASES, Case
 
 from protocol.blocks import CID, Block
-from protocol.records import Chained, parse_record
+from protocol.records import Chained
 from protocol.rules import RULES
+from protocol.signed import parse_record
 
 LONGEST = 32
 """Records before the one that breaks the rule: rules about indexes take 256, and are left to the specification."""

@@ -21,7 +21,8 @@ from crypto.keys import SigningKey
 from protocol.blocks import CID, Block
 from protocol.manifest import node_id
 from protocol.messages import message_id
-from protocol.records import RECORD_TYPE, Body, parse_record
+from protocol.records import Body
+from protocol.signed import RECORD_TYPE, parse_record
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
 

@@ -1,0 +1,183 @@
+"""Signed record blocks: made, parsed and read (design section 6). `protocol.records` has the bodies in them.
+
+A record block is ``{"body": {...}, "sigs": [{"by": key, "sig": signature}]}``. Links (``prev`` and all others) name
+record *blocks*, so that plain IPFS tools follow them; a record's *id* is the CID of its body alone, so that one more
+signature makes no other record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Final, TypeVar
+
+from msgspec import Meta
+
+from crypto.dsse import BadSignature, verify
+from crypto.dsse import sign as dsse_sign
+from crypto.keys import BadKey, SigningKey, VerifyKey
+from protocol.blocks import (
+    CID,
+    MAX_BLOCK_SIZE,
+    Block,
+    BlockError,
+    BlockSource,
+    cbor_block,
+    decode_cbor,
+    encode_cbor,
+)
+from protocol.records import BODIES, VERSION, Body, Collect, GridError, Key, TakenReply
+from protocol.trees import Listing
+from protocol.typed import ShapeError, from_plain, to_plain
+
+RECORD_TYPE: Final = "application/vnd.pollen.record+dag-cbor"
+"""The DSSE payload type of every record."""
+
+P = TypeVar("P")
+
+
+class RecordError(BlockError):
+    """Bytes that are not a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature over DSSE's pre-authentication encoding of the body."""
+
+    by: Key
+    sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A parsed record block. Its signatures are not yet checked: `valid_signers` does that."""
+
+    cid: CID
+    """Of the whole block: what links name."""
+    id: CID
+    """Of the body alone: what is compared, voted on and countersigned."""
+    body: Body
+    signatures: tuple[Signature, ...]
+    body_bytes: bytes
+
+    def valid_signers(self) -> frozenset[bytes]:
+        """The keys whose signature is right.
+
+        Raises:
+            crypto.dsse.BadSignature: where any signature is wrong, or a key is none.
+        """
+        for signature in self.signatures:
+            try:
+                key = _verify_key(signature.by)
+            except BadKey as error:
+                raise BadSignature(str(error)) from error
+            verify(key, RECORD_TYPE, self.body_bytes, signature.sig)
+        return frozenset(signature.by for signature in self.signatures)
+
+
+@lru_cache(maxsize=4_096)
+def _verify_key(raw: bytes) -> VerifyKey:
+    """`VerifyKey.parse`, which costs as much as verifying a signature: a chain is by few keys."""
+    return VerifyKey.parse(raw)
+
+
+def parse_record(block: Block) -> Record:
+    """The record in a checked block.
+
+    Raises:
+        RecordError: where it is not exactly one.
+    """
+    value = decode_cbor(block.data)
+    match value:
+        case {"body": dict(body), "sigs": list(sigs)} if len(value) == 2 and sigs:
+            pass
+        case _:
+            raise RecordError("a record block is not {body, sigs}")
+    try:
+        signatures = tuple(from_plain(signature, Signature) for signature in sigs)
+        parsed = _parse_body(body)
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
+    keys = [signature.by for signature in signatures]
+    if keys != sorted(set(keys)):
+        raise RecordError("signatures are not sorted by key, a key once")
+    whole = cbor_block(body)
+    return Record(block.cid, whole.cid, parsed, signatures, whole.data)
+
+
+def _parse_body(body: dict[str, Any]) -> Body:
+    fields = dict(body)
+    version = fields.pop("v", None)
+    if type(version) is not int or version != VERSION:  # 1.0 and True equal 1
+        raise RecordError(f"version {version!r} is not {VERSION}")
+    kind = fields.pop("type", None)
+    if not isinstance(kind, str) or kind not in BODIES:
+        raise RecordError(f"{kind!r} is no record type")
+    return from_plain(fields, BODIES[kind])
+
+
+def body_value(body: Body) -> dict[str, Any]:
+    """The body as the plain map that is signed."""
+    return {"v": VERSION, "type": body.TYPE.value, **to_plain(body)}
+
+
+def sign_record(body: Body, keys: Sequence[SigningKey]) -> Block:
+    """The record block of ``body``, signed with each key."""
+    data = encode_cbor(body_value(body))
+    return assemble(body, {key.verify_key.raw: dsse_sign(key, RECORD_TYPE, data) for key in keys})
+
+
+def assemble(body: Body, signatures: dict[bytes, bytes]) -> Block:
+    """The record block of ``body`` with signatures made elsewhere, by key.
+
+    Raises:
+        RecordError: where it is larger than a block may be; what can grow belongs in a `Listing`.
+    """
+    sigs = [{"by": key, "sig": signatures[key]} for key in sorted(signatures)]
+    block = cbor_block({"body": body_value(body), "sigs": sigs})
+    if len(block.data) > MAX_BLOCK_SIZE:
+        raise RecordError(f"a {body.TYPE} record of {len(block.data)} bytes is over {MAX_BLOCK_SIZE}")
+    return block
+
+
+def private_bytes(value: object) -> bytes:
+    """A private part as the plain dag-cbor that ``epoch: null`` means."""
+    return encode_cbor(to_plain(value))
+
+
+def read_private(body: Body, kind: type[P]) -> P | None:
+    """The private part of ``body``, None where it is encrypted.
+
+    Raises:
+        RecordError: where it is not a ``kind``.
+    """
+    if body.epoch is not None:
+        return None
+    try:
+        return from_plain(decode_cbor(body.private), kind)
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
+
+
+def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterator[P]:
+    """The items of ``listing`` as ``kind``.
+
+    Raises:
+        RecordError: where one is not; `protocol.blocks.MissingBlock` where a block of the tree is not here.
+    """
+    for item in listing.items(source):
+        try:
+            yield from_plain(item, kind)
+        except ShapeError as error:
+            raise RecordError(str(error)) from error
+
+
+def answers(collect: Collect, source: BlockSource) -> Iterator[TakenReply | GridError]:
+    """The answers of a collect, in order; errors as `typed_items`."""
+    for item in collect.answers.items(source):
+        kind: type[TakenReply | GridError] = TakenReply if isinstance(item, dict) and "reply" in item else GridError
+        try:
+            yield from_plain(item, kind)
+        except ShapeError as error:
+            raise RecordError(str(error)) from error
