@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain as chained
 from typing import Final
 
 from crypto.dsse import BadSignature
+from crypto.keys import VerifyKey
 from peer.federation import StoredFederation
 from peer.inspect.findings import (
     CAR_SECTION,
@@ -24,7 +24,7 @@ from peer.inspect.findings import (
     verdict_of,
 )
 from peer.inspect.report import Report, exchange_value
-from peer.inspect.rounds import Rounds
+from peer.inspect.rounds import Exchange, Rounds
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, RunSource
 from peer.inspect.walk import walk_back
@@ -34,7 +34,8 @@ from protocol.chain import Chain, Step
 from protocol.closure import contents
 from protocol.equivocation import equivocation, place_of
 from protocol.manifest import ManifestError, manifest_at
-from protocol.records import Chained, Collect, Federation, GridError, Record, Run, answers, parse_record
+from protocol.records import Chained, Collect, Federation, GridError, Run
+from protocol.signed import Record, answers, parse_record
 
 MAX_FINDINGS: Final = 1_000
 """How many findings are told one by one."""
@@ -60,16 +61,18 @@ class Audit:
         self._with_contents = with_contents
         self._rounds = Rounds(source, scratch.size_of)
         self._chain: Chain | None = None
+        self._rules: set[str] = set()
         self.report = Report(head)
 
     def run(self) -> Report:
         """Audit, and say what was found.
 
         Raises:
-            peer.inspect.walk.NotAHead: where the head is no record of a chain.
+            PeerError: where the head is no record of a chain.
             EngineError: where the engine cannot be used.
         """
         finding = walk_back(self.report.head, self._source, self._scratch, self._head_height)
+        self._tell_start()
         if finding is None:
             self._verify_forward()
         else:
@@ -77,7 +80,7 @@ class Audit:
             self._check_alone()
         if isinstance(self._source, CarSource):
             self._check_car(self._source)
-        self.report.verdict = verdict_of(self.report.findings)
+        self.report.verdict = verdict_of(self._rules)
         return self.report
 
     # -- forward ---------------------------------------------------------------------------------------------------
@@ -94,7 +97,7 @@ class Audit:
                 break
             self._take(height, step)
         for exchange in self._rounds.finish():
-            self._put(exchange_value(exchange), exchange.number)
+            self._put(exchange)
         self._tell_chain()
 
     def _append(self, block: Block) -> Step:
@@ -125,8 +128,7 @@ class Audit:
         for record in self._replies(step):
             self._check_contradiction(record, height)
         for exchange in self._rounds.take(step, self._chain.manifest):
-            self._put(exchange_value(exchange), exchange.number)
-            self.report.tally(exchange)
+            self._put(exchange)
 
     def _check_content(self, height: int, root: CID) -> None:
         assert self._chain is not None
@@ -150,6 +152,10 @@ class Audit:
                 if isinstance(answer, GridError) and answer.refused is not None:
                     yield parse_record(Block(answer.refused, self._source.get(answer.refused)))
 
+    def _put(self, exchange: Exchange) -> None:
+        self.report.tally(exchange)
+        self._scratch.put_row(exchange.number, json.dumps(exchange_value(exchange)))
+
     # -- besides the chain -----------------------------------------------------------------------------------------
 
     def _check_alone(self) -> None:
@@ -164,7 +170,6 @@ class Audit:
 
     def _check_car(self, car: CarSource) -> None:
         """What else is in the file: contradictions that the chain does not link, and damage that nothing above met."""
-        highest = -1
         for block in car.blocks():
             if block.cid.is_raw:
                 continue
@@ -172,7 +177,6 @@ class Audit:
                 record = parse_record(block)
             except BlockError:
                 continue  # a content's manifest, a listing
-            highest = max(highest, record.body.height if isinstance(record.body, Chained) else -1)
             self._check_contradiction(record, None)
         for damage in car.damage:
             self._note(Finding(None, None, CAR_SECTION, damage))
@@ -191,29 +195,74 @@ class Audit:
             what = f"{self._name(record.body.by)} signed two different records in one place: {other} and {record.cid}"
             self._note(Finding(height, record.cid, EQUIVOCATION, what))
 
-    def _check_branch(self) -> None:
+    def _check_branch(self, chain: Chain) -> None:
         """Whether the run's manifest and the one in this home are versions of one line."""
-        assert self._chain is not None
-        known = self._known.get(self._chain.federation)
+        known = self._known.get(chain.federation)
         if known is None:
             return
-        ours, theirs = known.manifest, self._chain.manifest
-        try:
-            if theirs.version > ours.version:
+        ours, theirs = known.manifest, chain.manifest
+        if theirs.version > ours.version:
+            try:
                 manifest_at(theirs.cid, ours.federation, self._source, known=ours)
-            elif theirs.cid not in known.versions():
-                raise ManifestError(rule=_BRANCH, message=f"{theirs.cid} is not version {theirs.version} here")
-        except ManifestError as error:
-            what = f"the run's manifest and this home's are two branches of {ours.name!r}: {error}"
-            self._note(Finding(self._chain.height, theirs.cid, FEDERATION_BRANCH, what))
+            except ManifestError:
+                pass
+            else:
+                return
+        elif theirs.cid in known.versions():
+            return
+        what = f"version {theirs.version} of the run's manifest and {ours.version} of this home's are on two branches"
+        self._note(Finding(chain.height, theirs.cid, FEDERATION_BRANCH, what))
 
     # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _note(self, finding: Finding) -> None:
+        self._rules.add(finding.rule)
+        if len(self.report.findings) < MAX_FINDINGS:
+            self.report.findings.append(finding)
+        else:
+            self.report.findings_left_out += 1
+
+    def _note_broken(self, height: int, cid: CID, error: BlockError) -> None:
+        """``cid`` breaks a rule, or a block that it needs is damaged."""
+        damaged = next((each for each in (error, error.__cause__) if isinstance(each, BlockMismatch)), None)
+        broken = rules.as_rule(error)
+        self._note(Finding(height, damaged.cid if damaged else cid, broken.name, str(broken)))
+
+    def _tell_start(self) -> None:
+        """What the head alone says."""
+        for head in self._scratch.newest_first():
+            body = parse_record(Block(head, self._source.get(head))).body
+            self.report.run = body.run if isinstance(body, Chained) and body.run else head
+            break
+        self.report.records = self._scratch.length()
 
     def _tell_chain(self) -> None:
         chain = self._chain
         if chain is None or chain.head is None:
             return
-        self._check_branch()
-        self.report.tell(chain, self._rounds, known=chain.federation in self._known)
-        self.report.tell_run(parse_record(Block(chain.run, self._source.get(chain.run))))
-        self.report.tell_end(parse_record(Block(chain.head, self._source.get(chain.head))))
+        self._check_branch(chain)
+        self.report.tell_chain(chain, known=chain.federation in self._known)
+        for cid in (chain.run, chain.head):
+            self.report.tell_record(parse_record(Block(cid, self._source.get(cid))))
+
+    def _name(self, member: bytes) -> str:
+        if self._chain is None or self._chain.head is None:
+            return VerifyKey.parse(member).did
+        return self._chain.manifest.name_of(member)
+
+    def _with_height(self, finding: Finding) -> Finding:
+        """A damaged head does not say its height; in a CAR the records below it do."""
+        if finding.cid != self.report.head or not isinstance(self._source, CarSource):
+            return finding
+        return replace(finding, height=1 + max(map(_height, self._source.blocks()), default=-1))
+
+
+def _height(block: Block) -> int:
+    """The height of a record of a chain, -1 for any other block."""
+    if block.cid.is_raw:
+        return -1
+    try:
+        body = parse_record(block).body
+    except BlockError:
+        return -1
+    return body.height if isinstance(body, Chained) else -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -58,9 +58,8 @@ class Finding:
     message: str
 
 
-def verdict_of(findings: Iterable[Finding]) -> Verdict:
-    """What findings amount to: one that is somebody's fault outweighs any number of missing blocks."""
-    rules = {finding.rule for finding in findings}
+def verdict_of(rules: Set[str]) -> Verdict:
+    """What the rules of all findings amount to: one that is somebody's fault outweighs any number of missing blocks."""
     if rules - _LACKS:
         return Verdict.FAILED
     return Verdict.INCOMPLETE if rules else Verdict.VERIFIED

@@ -27,7 +27,7 @@ class ArraySummary:
 
 @dataclass(frozen=True, slots=True)
 class RecordsSummary:
-    """A content's records without their arrays' bytes. Names are ``record.key``, or the key alone where that is enough."""
+    """A content's records, not their arrays' bytes. Names are ``record.key``, or the key alone where that is enough."""
 
     arrays: tuple[ArraySummary, ...]
     metrics: dict[str, Shown]

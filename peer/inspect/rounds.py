@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from peer.inspect.flower import RecordsSummary, Shown, summarise
@@ -20,7 +20,8 @@ class Answer:
     name: str
     node: int
     content: CID | None
-    bytes: int
+    bytes: int | None
+    """Of the content; None where it was not read."""
     metrics: dict[str, Shown]
     code: int | None
     """A Flower error code where there is no content."""
@@ -40,19 +41,19 @@ class Exchange:
     types: tuple[str, ...]
     asked: dict[bytes, str]
     """The addressee's name by message id."""
-    sent: int
-    """Bytes of the contents sent, each once."""
+    sent: int | None
+    """Bytes of the contents sent, each once; None where they were not read."""
     answers: list[Answer] = field(default_factory=list)
     waiting: set[bytes] = field(default_factory=set)
     """Messages that are not answered yet."""
 
     @property
-    def received(self) -> int:
+    def received(self) -> int | None:
         """Bytes of the contents that came back."""
-        return sum(answer.bytes for answer in self.answers)
+        return _sum(answer.bytes for answer in self.answers if answer.content)
 
     def mean_metrics(self) -> dict[str, float]:
-        """Each metric that all answers have as one number: its mean, weighted by ``num-examples`` where all have that."""
+        """The mean of each numeric metric that all answers have, weighted by ``num-examples`` where all have that."""
         given = [answer.metrics for answer in self.answers if answer.code is None]
         if not given:
             return {}
@@ -80,10 +81,7 @@ class Rounds:
         self._source = source
         self._size_of = size_of
         self._waiting: dict[CID, Exchange] = {}
-        self.count = 0
-        """Of exchanges."""
-        self.highest: int | None = None
-        """Flower's highest round."""
+        self._count = 0
 
     def take(self, step: Step, manifest: Manifest) -> Iterator[Exchange]:
         """The exchanges that ``step`` completes."""
@@ -104,19 +102,17 @@ class Rounds:
         self._waiting.clear()
 
     def _open(self, step: Step, body: Dispatch, manifest: Manifest) -> None:
-        self.count += 1
+        self._count += 1
         contents = list(dict.fromkeys(message.content for message in step.opened))
         rounds = [summary.round for summary in map(self._summary, contents) if summary and summary.round is not None]
-        if rounds:
-            self.highest = max(rounds + [self.highest] if self.highest is not None else rounds)
         self._waiting[step.record.cid] = Exchange(
             height=body.height,
-            number=self.count,
+            number=self._count,
             round=rounds[0] if rounds else None,
             time=body.time,
             types=tuple(dict.fromkeys(message.type for message in step.opened)),
             asked={message.id: _name(message, manifest) for message in step.opened},
-            sent=sum(self._size_of(content) or 0 for content in contents),
+            sent=_sum(map(self._size_of, contents)),
             waiting={message.id for message in step.opened},
         )
 
@@ -129,7 +125,7 @@ class Rounds:
             name=_name(answered.message, manifest),
             node=answered.message.node,
             content=content,
-            bytes=(self._size_of(content) or 0) if content else 0,
+            bytes=self._size_of(content) if content else None,
             metrics=summary.metrics if summary else {},
             code=code,
             reason=answered.reason,
@@ -141,6 +137,15 @@ class Rounds:
             return summarise(content, self._source)
         except BlockError:
             return None
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    total = 0
+    for size in sizes:
+        if size is None:
+            return None
+        total += size
+    return total
 
 
 def _name(message: OpenMessage, manifest: Manifest) -> str:

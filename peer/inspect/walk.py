@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from peer.errors import ExitCode, PeerError
 from peer.inspect.findings import MISSING_BLOCK, Finding
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import RunSource
 from protocol import rules
 from protocol.blocks import CID, Block, BlockError, BlockMismatch, MissingBlock
-from protocol.records import Chained, Index, parse_record
-
-
-@dataclass(frozen=True, slots=True)
-class NotAHead(Exception):
-    """The block that was given as a head is whole, and is none."""
-
-    cid: CID
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.cid} is {self.what}, not a record in the chain of a run"
+from protocol.records import Chained, Index
+from protocol.signed import parse_record
 
 
 def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int | None) -> Finding | None:
@@ -29,7 +18,7 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
     ``head_height`` is what is known of the head's height otherwise, for the case that the head cannot be read.
 
     Raises:
-        NotAHead: where ``head`` is another thing.
+        PeerError: where ``head`` is whole, and another thing.
         EngineError: where the engine cannot be used.
     """
     link: CID | None = head
@@ -41,18 +30,26 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
             return Finding(height, error.cid, MISSING_BLOCK, f"record {link} is nowhere to be found")
         except BlockError as error:
             if link == head and not isinstance(error, BlockMismatch):
-                raise NotAHead(head, "no record") from error
+                raise _not_a_head(head, "no record") from error
             return _broken(link, height, error)
         body = record.body
         if not isinstance(body, Chained):
             if link == head:
-                raise NotAHead(head, f"a {body.TYPE} record")
+                raise _not_a_head(head, f"a {body.TYPE} record")
             return Finding(height, link, rules.ChainedType.name, f"{link} is a {body.TYPE}")
         scratch.add_older(link)
         if isinstance(body, Index):
             source.prefetch(body.records[::-1])
         link, height = body.prev, body.height - 1
     return None
+
+
+def _not_a_head(cid: CID, what: str) -> PeerError:
+    return PeerError(
+        f"{cid} is {what}, not one in the chain of a run",
+        mend="peer log shows the heads of this home's runs; peer show CID shows any block",
+        code=ExitCode.WRONG_USE,
+    )
 
 
 def _broken(cid: CID, height: int | None, error: BlockError) -> Finding:

@@ -1,0 +1,102 @@
+"""``peer audit``: verify a run by every rule, and show who did what."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.report import put_report
+from peer.engine_choice import opened
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore
+from peer.home import Home
+from peer.inspect.audit import Audit
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import CarSource, EngineSource
+from peer.journal import Journal
+from protocol.blocks import CID, MalformedCid
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+HeadArgument = Annotated[
+    str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with one.")
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to look for one block.")
+]
+
+
+@app.command("audit")
+def audit(
+    head: HeadArgument,
+    ipfs: EngineOption = None,
+    timeout: TimeoutOption = 30.0,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Verify a run by every rule, and that all it links is there. A CAR file needs no engine."""
+    with Scratch() as scratch, audit_of(head, Home(home), ipfs, timeout, scratch) as prepared:
+        report = prepared.run()
+        if json:
+            for part in report.json_parts(scratch):
+                sys.stdout.write(part)
+            sys.stdout.write("\n")
+        else:
+            put_report(report, scratch)
+    return report.verdict.exit_code
+
+
+@contextlib.contextmanager
+def audit_of(
+    text: str, home: Home, ipfs: str | None, timeout: float, scratch: Scratch, *, with_contents: bool = True
+) -> Iterator[Audit]:
+    """An audit of what ``text`` names: a CAR file, or a head (or a run of this home) in an engine.
+
+    Raises:
+        PeerError: where it is neither.
+    """
+    known = FederationStore(home).all()
+    if Path(text).suffix == ".car" or Path(text).is_file():
+        with contextlib.closing(CarSource(Path(text))) as car:
+            yield Audit(only_root(car, text), car, scratch, known=known, with_contents=with_contents)
+        return
+    head, height = head_named(home, text)
+    federation = known[0] if len(known) == 1 else None
+    with opened(home, ipfs, federation) as engine:
+        source = EngineSource(engine, timeout)
+        yield Audit(head, source, scratch, known=known, head_height=height, with_contents=with_contents)
+
+
+def only_root(car: CarSource, text: str) -> CID:
+    match car.roots:
+        case (root,):
+            return root
+    raise PeerError(
+        f"{text} has {len(car.roots)} roots, so it is not clear which head is meant",
+        mend="peer import is for files that `peer export HEAD FILE.car` or `ipfs dag export HEAD` wrote",
+        code=ExitCode.WRONG_USE,
+    )
+
+
+def head_named(home: Home, text: str) -> tuple[CID, int | None]:
+    """The head that is meant, and its height where the journal knows it."""
+    try:
+        cid = CID.parse(text)
+    except MalformedCid as error:
+        raise PeerError(
+            f"{text!r} is neither a CID nor a CAR file",
+            mend="peer log shows the heads of this home's runs",
+            code=ExitCode.WRONG_USE,
+        ) from error
+    if home.journal.exists():
+        with contextlib.closing(Journal(home.journal)) as journal:
+            known = journal.head_of(cid) or journal.run_of(cid)
+        if known is not None:
+            return known.head, known.height
+    return cid, None

@@ -1,0 +1,77 @@
+"""``peer log``: the runs of this home, or the rounds of one."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from peer.cli.audit import audit_of
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.output import moment, put_json, put_table
+from peer.cli.report import put_report
+from peer.errors import ExitCode
+from peer.federation import FederationStore
+from peer.home import Home
+from peer.inspect.scratch import Scratch
+from peer.journal import Journal, RunHead
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command("log")
+def log(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN|HEAD]", help="Whose rounds; none for the runs.", show_default=False)
+    ] = None,
+    ipfs: EngineOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Show the runs of this home; or the rounds of one, whose chain is verified, its models not (peer audit does that)."""
+    if run is None:
+        _put_runs(Home(home), json)
+        return ExitCode.DONE
+    with Scratch() as scratch, audit_of(run, Home(home), ipfs, 30.0, scratch, with_contents=False) as prepared:
+        report = prepared.run()
+        if json:
+            sys.stdout.writelines([*report.json_parts(scratch), "\n"])
+        else:
+            put_report(report, scratch)
+    return report.verdict.exit_code
+
+
+def _put_runs(home: Home, json: bool) -> None:
+    heads: list[RunHead] = []
+    if home.journal.exists():
+        with contextlib.closing(Journal(home.journal)) as journal:
+            heads = journal.heads()
+    names = {stored.id: stored.manifest.name for stored in FederationStore(home).all()}
+    if json:
+        put_json({"runs": [_value(head, names.get(head.federation, "")) for head in heads]})
+    elif heads:
+        header = ["run", "federation", "role", "height", "", "changed", "head"]
+        put_table("runs", header, [_row(head, names.get(head.federation, "")) for head in heads])
+    else:
+        typer.echo("no run yet: peer start --role server, or peer demo")
+
+
+def _row(head: RunHead, federation: str) -> list[str]:
+    state = "closed" if head.closed else "open"
+    return [str(head.run), federation, head.role.value, str(head.height), state, moment(head.updated), str(head.head)]
+
+
+def _value(head: RunHead, federation: str) -> dict[str, Any]:
+    return {
+        "run": str(head.run),
+        "head": str(head.head),
+        "height": head.height,
+        "term": head.term,
+        "closed": head.closed,
+        "role": head.role.value,
+        "federation": {"id": str(head.federation), "name": federation},
+        "engine": head.engine,
+        "updated": head.updated,
+    }

@@ -1,0 +1,98 @@
+"""An audit's report for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from peer.cli.output import bad, doubtful, good, put_fields, put_table, size
+from peer.inspect.findings import Verdict
+from peer.inspect.report import Report
+from peer.inspect.scratch import Scratch
+
+_METRICS = 4
+"""How many metrics a line of the table shows."""
+
+
+def put_report(report: Report, scratch: Scratch) -> None:
+    """Print the table of rounds, who did what, the findings and the verdict."""
+    put_rounds(scratch)
+    if report.participants:
+        rows = [
+            [name, str(tally.asked), str(tally.answered), str(tally.errors)]
+            for name, tally in sorted(report.participants.items())
+        ]
+        typer.echo()
+        put_table("participants", ["participant", "asked", "answered", "errors"], rows)
+    typer.echo()
+    put_fields(_facts(report))
+    for finding in report.findings:
+        where = "at an unknown height" if finding.height is None else f"at height {finding.height}"
+        typer.echo(f"finding {where}, rule {finding.rule}: {finding.message}")
+    if report.findings_left_out:
+        typer.echo(f"and {report.findings_left_out} findings more")
+    typer.echo(_verdict(report))
+
+
+def put_rounds(scratch: Scratch) -> None:
+    """Print the table of rounds."""
+    rows = [_row(json.loads(text)) for text in scratch.rows()]
+    put_table("rounds", ["height", "round", "message", "participants", "sent", "received", "metrics", "errors"], rows)
+
+
+def _row(exchange: dict[str, Any]) -> list[str]:
+    number = exchange["round"] if exchange["round"] is not None else f"({exchange['number']})"
+    metrics = [f"{name} {float(value):.4g}" for name, value in list(exchange["metrics"].items())[:_METRICS]]
+    return [
+        str(exchange["height"]),
+        str(number),
+        " ".join(exchange["types"]),
+        ", ".join(exchange["participants"]),
+        _size(exchange["bytes_sent"]),
+        _size(exchange["bytes_received"]),
+        ", ".join(metrics),
+        "; ".join(_errors(exchange)),
+    ]
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else size(count)
+
+
+def _errors(exchange: dict[str, Any]) -> Iterator[str]:
+    for answer in exchange["answers"]:
+        if answer["code"] is not None:
+            first = answer["reason"].splitlines()[0] if answer["reason"] else "no reason given"
+            yield f"{answer['name']}: {first} (code {answer['code']})"
+    if exchange["unanswered"]:
+        yield f"no answer from {', '.join(exchange['unanswered'])}"
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    yield "run", str(report.run or "unknown")
+    yield "head", str(report.head)
+    if report.federation is not None:
+        yield "federation", f"{report.federation_name or report.federation}, {report.members} members"
+        yield "app", report.app
+        yield "leader", report.leader
+        ended = report.outcome.value if report.outcome else "still open"
+        yield "ended", f"{ended}{f': {report.reason}' if report.reason else ''}"
+    if report.model is not None:
+        yield "model", str(report.model)
+    yield "size", f"{report.records} records, {report.rounds} rounds, {report.exchanges} exchanges"
+
+
+def _verdict(report: Report) -> str:
+    match report.verdict:
+        case Verdict.VERIFIED if report.federation_known:
+            return good("verified: every record keeps every rule, and all it links is there")
+        case Verdict.VERIFIED:
+            note = f"this home is not in the federation {report.federation}: it cannot say whose keys these are"
+            return f"{good('verified: every record keeps every rule, and all it links is there')}\nnote: {note}"
+        case Verdict.INCOMPLETE:
+            return doubtful("incomplete: what is here is right, but not all is here")
+        case Verdict.FAILED:
+            return bad("failed: somebody's record or block is wrong")

@@ -1,0 +1,175 @@
+"""What an audit tells: the verdict, the run, who did what, and the table of exchanges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from peer.inspect.findings import Finding, Verdict
+from peer.inspect.flower import to_json
+from peer.inspect.rounds import Answer, Exchange
+from peer.inspect.scratch import Scratch
+from protocol.blocks import CID
+from protocol.chain import Chain
+from protocol.records import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
+from protocol.signed import Record, read_private
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one participant was asked and gave."""
+
+    asked: int = 0
+    answered: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of an audit, but for its exchanges: they are in the audit's `Scratch`."""
+
+    head: CID
+    verdict: Verdict = Verdict.INCOMPLETE
+    run: CID | None = None
+    records: int = 0
+    """How many were found; all of them are verified where the verdict says so."""
+    height: int | None = None
+    """Of the last verified record."""
+    rounds: int = 0
+    """Flower's rounds, where the app numbers them; else exchanges."""
+    exchanges: int = 0
+    members: int = 0
+    """In the manifest in force at the end."""
+    federation: CID | None = None
+    federation_name: str = ""
+    federation_known: bool = False
+    """Whether this home is in it; if not, nothing says whose keys these are."""
+    app: str = ""
+    leader: str = ""
+    closed: bool = False
+    term: int = 1
+    outcome: Outcome | None = None
+    reason: str = ""
+    model: CID | None = None
+    participants: dict[str, Tally] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    findings_left_out: int = 0
+    _highest_round: int | None = None
+
+    def tally(self, exchange: Exchange) -> None:
+        """Count one exchange."""
+        self.exchanges += 1
+        if exchange.round is not None:
+            self._highest_round = max(exchange.round, self._highest_round or 0)
+        for name in exchange.asked.values():
+            self.participants.setdefault(name, Tally()).asked += 1
+        for answer in exchange.answers:
+            tally = self.participants.setdefault(answer.name, Tally())
+            if answer.code is None:
+                tally.answered += 1
+            else:
+                tally.errors += 1
+        self.rounds = self.exchanges if self._highest_round is None else self._highest_round
+
+    def tell_chain(self, chain: Chain, *, known: bool) -> None:
+        """What a verified chain says at its end."""
+        self.height, self.term, self.closed = chain.height, chain.term, chain.closed
+        self.federation, self.federation_name = chain.federation, chain.manifest.name
+        self.federation_known = known
+        self.members = len(chain.manifest.members)
+        self.leader = chain.manifest.name_of(chain.by)
+
+    def tell_record(self, record: Record) -> None:
+        """What a verified run record or close says."""
+        match record.body:
+            case Run() as body:
+                about = read_private(body, RunPrivate)
+                self.app = f"{about.name} {about.version}" if about else ""
+            case Close() as body:
+                private = read_private(body, ReasonPrivate)
+                self.outcome, self.model = body.outcome, body.model
+                self.reason = private.reason if private else ""
+            case Chained():
+                pass
+
+    def value(self) -> dict[str, Any]:
+        """The report as ``--json`` shows it, without its exchanges."""
+        return {
+            "verdict": self.verdict.value,
+            "run": _text(self.run),
+            "head": str(self.head),
+            "rounds": self.rounds,
+            "records": self.records,
+            "members": self.members,
+            "findings": [_finding_value(finding) for finding in self.findings],
+            "findings_left_out": self.findings_left_out,
+            "height": self.height,
+            "closed": self.closed,
+            "outcome": self.outcome.value if self.outcome else None,
+            "reason": self.reason,
+            "model": _text(self.model),
+            "app": self.app,
+            "leader": self.leader,
+            "federation": {
+                "id": _text(self.federation),
+                "name": self.federation_name,
+                "known_here": self.federation_known,
+            },
+            "participants": {
+                name: {"asked": tally.asked, "answered": tally.answered, "errors": tally.errors}
+                for name, tally in self.participants.items()
+            },
+        }
+
+    def json_parts(self, scratch: Scratch) -> Iterator[str]:
+        """The one object of ``--json``, its exchanges one at a time."""
+        yield json.dumps(self.value()).removesuffix("}")
+        separator = ', "exchanges": ['
+        for row in scratch.rows():
+            yield separator + row
+            separator = ", "
+        yield "]}" if separator == ", " else f"{separator}]}}"
+
+
+def exchange_value(exchange: Exchange) -> dict[str, Any]:
+    """An exchange as ``--json`` shows it."""
+    return {
+        "height": exchange.height,
+        "number": exchange.number,
+        "round": exchange.round,
+        "time": exchange.time,
+        "types": list(exchange.types),
+        "participants": list(dict.fromkeys(exchange.asked.values())),
+        "bytes_sent": exchange.sent,
+        "bytes_received": exchange.received,
+        "metrics": {name: to_json(value) for name, value in exchange.mean_metrics().items()},
+        "answers": [_answer_value(answer) for answer in exchange.answers],
+        "unanswered": [exchange.asked[message] for message in sorted(exchange.waiting)],
+    }
+
+
+def _answer_value(answer: Answer) -> dict[str, Any]:
+    return {
+        "name": answer.name,
+        "node": answer.node,
+        "content": _text(answer.content),
+        "bytes": answer.bytes,
+        "metrics": {name: to_json(value) for name, value in answer.metrics.items()},
+        "code": answer.code,
+        "reason": answer.reason,
+    }
+
+
+def _finding_value(finding: Finding) -> dict[str, Any]:
+    return {
+        "height": finding.height,
+        "cid": _text(finding.cid),
+        "rule": finding.rule,
+        "message": finding.message,
+    }
+
+
+def _text(cid: CID | None) -> str | None:
+    return None if cid is None else str(cid)

@@ -1,0 +1,83 @@
+"""A run as a stream of blocks, newest record first, and back into an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from peer.engine.graph import links_of
+from peer.engine.interface import Engine
+from peer.errors import ExitCode, PeerError
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import RunSource
+from peer.inspect.walk import walk_back
+from protocol.blocks import CID, Block, BlockError, MissingBlock
+from protocol.closure import contents
+from protocol.records import parse_record
+
+CONTENT_LIMIT = 1 << 44
+"""Bytes of one content. Verifying it against the federation's own limit is the audit's work."""
+BATCH = 8 << 20
+"""Bytes that are put into an engine at once."""
+
+
+def run_blocks(head: CID, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+    """Every block of the run, each once: a record, what it needs, the contents it names; then the record before it.
+
+    Raises:
+        PeerError: where ``head`` is no head, or a block of the run is missing or damaged.
+    """
+    finding = walk_back(head, source, scratch, None)
+    if finding is not None:
+        raise _not_whole(finding.message)
+    for cid in scratch.newest_first():
+        try:
+            yield from _record_blocks(cid, source, scratch)
+        except MissingBlock as error:
+            raise _not_whole(f"record {cid} needs {error}") from error
+        except BlockError as error:
+            raise PeerError(
+                f"record {cid} cannot be exported: {error}",
+                mend=f"peer audit {head} says what is wrong with the run",
+                code=ExitCode.VERIFICATION_FAILED,
+            ) from error
+
+
+def _record_blocks(cid: CID, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+    """A record with its listings, replies and manifests, then its contents; what came before is left out."""
+    block = Block(cid, source.get(cid))
+    roots = dict.fromkeys(contents(parse_record(block), source))
+    pending = [block]
+    while pending:
+        block = pending.pop()
+        if scratch.see(block.cid, len(block.data)):
+            yield block
+            pending.extend(
+                Block(link, source.get(link))
+                for link in reversed(links_of(block))
+                if link not in roots and not scratch.in_chain(link) and scratch.size_of(link) is None
+            )
+    for root in roots:
+        if scratch.size_of(root) is None:
+            yield from (each for each in source.content(root, CONTENT_LIMIT) if scratch.see(each.cid, len(each.data)))
+
+
+def _not_whole(why: str) -> PeerError:
+    return PeerError(
+        f"the run is not whole here: {why}",
+        mend="name the engine that has all of it with --ipfs ENGINE",
+        code=ExitCode.UNFINISHED,
+    )
+
+
+def put_all(engine: Engine, blocks: Iterable[Block]) -> int:
+    """Store blocks, durably at return, a batch in memory at a time; how many there were."""
+    batch: list[Block] = []
+    size = count = 0
+    for block in blocks:
+        batch.append(block)
+        size, count = size + len(block.data), count + 1
+        if size >= BATCH:
+            engine.put(batch)
+            batch, size = [], 0
+    engine.put(batch)
+    return count

@@ -1,0 +1,82 @@
+"""Whole runs, with the contents of an app, for the tests of what reads runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from protocol.blocks import CID, Block, cbor_block, raw_block
+from protocol.bundle import write_bundle
+from strategy.content import encode
+
+sys.path.append(str(Path(__file__).parent.parent / "protocol"))
+
+from chains import ALICE, BOB, Scribe  # noqa: E402  # it lies beside the tests of the chain
+
+ROUNDS = 2
+
+
+class WrittenRun:
+    """A finished run of two rounds: Alice answers both, Bob the first; in the second an error stands for him."""
+
+    def __init__(self) -> None:
+        self.scribe = Scribe()
+        app, app_blocks = write_bundle([("pyproject.toml", b"[project]")])
+        seed = raw_block(b"s" * 32)
+        self.scribe.source.add(*app_blocks, seed)
+        self.scribe.add(self.scribe.run(app=app, seed=seed.cid))
+        for number in range(1, ROUNDS + 1):
+            self.exchange(number, bob_answers=number == 1)
+        self.scribe.add(self.scribe.close(model=self.model(ROUNDS)))
+
+    def exchange(self, number: int, *, bob_answers: bool = True) -> None:
+        """One round."""
+        scribe = self.scribe
+        config = RecordDict({"config": ConfigRecord({"server-round": number})})
+        scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=self.model(number, config))))
+        alice = scribe.taken(ALICE, content=self.answer(loss=0.5, examples=30))
+        bob = scribe.taken(BOB, content=self.answer(loss=1.0, examples=10)) if bob_answers else scribe.error(BOB)
+        scribe.add(scribe.collect(alice, bob))
+
+    def model(self, number: int, records: RecordDict | None = None) -> CID:
+        """A model larger than one chunk, stored; another one for each ``number``."""
+        records = records or RecordDict()
+        data = np.full(300_000, number, np.float32)
+        records["arrays"] = ArrayRecord({"weight": Array(data)})
+        return self.store(records)
+
+    def answer(self, *, loss: float, examples: int) -> CID:
+        """What a client gives back, stored."""
+        return self.store(RecordDict({"metrics": MetricRecord({"loss": loss, "num-examples": examples})}))
+
+    def store(self, records: RecordDict) -> CID:
+        """Store a content."""
+        encoded = encode(records)
+        self.scribe.source.add(*encoded.blocks())
+        return encoded.root
+
+    @property
+    def head(self) -> CID:
+        assert self.scribe.chain.head is not None
+        return self.scribe.chain.head
+
+    @property
+    def run(self) -> CID:
+        return self.scribe.chain.run
+
+    @property
+    def height(self) -> int:
+        return self.scribe.chain.height
+
+    @property
+    def blocks(self) -> list[Block]:
+        """Every block of it."""
+        return [Block(cid, data) for cid, data in self.scribe.source.items()]
+
+
+def stray() -> Block:
+    """A block that belongs to no run."""
+    return cbor_block({"stray": True})
