@@ -160,7 +160,7 @@ def first_manifest(record: Record, source: BlockSource) -> Manifest:
     if body.version != 1 or body.prev is not None:
         raise ManifestError(ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first")
     _check_signers(record, body)
-    return _parse(record, body, record.cid, frozenset(), source)
+    return _parse(record, body, record.cid, {}, source)
 
 
 def next_manifest(current: Manifest, record: Record, source: BlockSource) -> Manifest:
@@ -173,7 +173,7 @@ def next_manifest(current: Manifest, record: Record, source: BlockSource) -> Man
         )
     signers = _check_signers(record, body)
     _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, current.threshold)
-    return _parse(record, body, current.federation, frozenset(current.members), source)
+    return _parse(record, body, current.federation, current.members, source)
 
 
 def manifest_at(cid: CID, federation: CID, source: BlockSource, known: Manifest | None = None) -> Manifest:
@@ -250,7 +250,7 @@ def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[byte
 
 
 def _parse(
-    record: Record, body: Federation, federation: CID, before: frozenset[bytes], source: BlockSource
+    record: Record, body: Federation, federation: CID, before: Mapping[bytes, Member], source: BlockSource
 ) -> Manifest:
     members = _members(body, before, source)
     nodes = {node_id(member.id): member for member in members.values()}
@@ -272,13 +272,14 @@ def _parse(
     )
 
 
-def _members(body: Federation, before: frozenset[bytes], source: BlockSource) -> dict[bytes, Member]:
+def _members(body: Federation, before: Mapping[bytes, Member], source: BlockSource) -> dict[bytes, Member]:
     members: dict[bytes, Member] = {}
     last = b""
     for member in typed_items(body.members, Member, source):
         if member.id <= last or len(members) == MAX_MEMBERS:
             raise ManifestError(ManifestRule.MEMBERS, f"members are not at most {MAX_MEMBERS} in rising order of id")
-        _check_member(member, before)
+        if member != before.get(member.id):  # else it was checked with the version before
+            _check_member(member, before)
         members[last := member.id] = member
     keys = {member.signing for member in members.values()}
     rotated = [member for member in members.values() if member.signing != member.id]
@@ -287,7 +288,7 @@ def _members(body: Federation, before: frozenset[bytes], source: BlockSource) ->
     return members
 
 
-def _check_member(member: Member, before: frozenset[bytes]) -> None:
+def _check_member(member: Member, before: Mapping[bytes, Member]) -> None:
     shown = member.id.hex()
     if not member.roles or len(set(member.roles)) != len(member.roles):
         raise ManifestError(ManifestRule.MEMBER_ROLES, f"{shown} has no role, or one twice")

@@ -76,9 +76,9 @@ class Record:
         return frozenset(signature.by for signature in self.signatures)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=65_536)
 def _verify_key(raw: bytes) -> VerifyKey:
-    """`VerifyKey.parse`, which costs as much as verifying a signature: a chain is by few keys."""
+    """`VerifyKey.parse`, which costs as much as verifying a signature; a chain is by few keys, again and again."""
     return VerifyKey.parse(raw)
 
 
