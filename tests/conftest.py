@@ -1,7 +1,7 @@
 """Fixtures that several packages' tests share: engines, and the Kubo nodes under them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,14 @@ from peer.engine.local import LocalEngine
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--seeds`` for tests/simulation; only here is an option known however pytest is called."""
     parser.addoption("--seeds", type=int, default=300, help="simulated runs, each from a seed of its own (default 300)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape lone surrogates in what a test printed or logged: apps under test do, and pytest-xdist dies of them."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture
