@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_block
@@ -73,16 +74,18 @@ def read_bundle(root: CID, source: BlockSource) -> list[BundledFile]:
         ContentError: where it is none; a `BundleError` where it is a content, but not of a bundle.
         MissingBlock: where ``source`` lacks a block.
     """
-    opened = open_plain(root, source, body_limit=_BODY_LIMIT, chunk_limit=chunk_count(MAX_SIZE) + MAX_FILES)
+    opened = open_plain(root, source, body_limit=_BODY_LIMIT)
     try:
         value = decode_cbor(opened.body, limit=_BODY_LIMIT)
     except MalformedBlock as error:
         raise BundleError(f"bundle {root}: {error}") from error
     paths, sizes = _parse(value)
     _check(paths, sizes)
-    if sum(map(chunk_count, sizes)) != len(opened.chunks):
+    expected = sum(map(chunk_count, sizes))
+    chunks = list(islice(opened.chunks, expected + 1))
+    if len(chunks) != expected:
         raise BundleError("a bundle links other chunks than its files have")
-    return list(_deal(paths, sizes, opened.chunks))
+    return list(_deal(paths, sizes, chunks))
 
 
 def _parse(value: Any) -> tuple[list[str], list[int]]:  # the value of any dag-cbor

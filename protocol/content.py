@@ -51,10 +51,13 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A plain content's body, and the CIDs of the chunks that it tells about, in order."""
+    """A plain content's body, and the CIDs of the chunks that it tells about, in order.
+
+    Reading ``chunks`` may raise ContentError or MissingBlock. It reads no more of a tree of links than is asked for.
+    """
 
     body: bytes
-    chunks: tuple[CID, ...]
+    chunks: Iterator[CID]
 
 
 def chunk_count(size: int) -> int:
@@ -86,14 +89,13 @@ def parse_manifest(data: bytes) -> Manifest:
         raise ContentError(f"not the manifest of a content: {error}") from error
 
 
-def open_plain(root: CID, source: BlockSource, *, body_limit: int, chunk_limit: int) -> Opened:
-    """Read the manifest, the tree of its links and its body; the chunks stay where they are.
+def open_plain(root: CID, source: BlockSource, *, body_limit: int) -> Opened:
+    """Read the manifest and the body; the chunks stay where they are.
 
     Args:
         root: The CID of the manifest block.
         source: Where its blocks are.
         body_limit: The most bytes its body may take.
-        chunk_limit: The most chunks that may follow the body.
 
     Raises:
         ContentError: where it is malformed, encrypted, or over a limit.
@@ -106,10 +108,8 @@ def open_plain(root: CID, source: BlockSource, *, body_limit: int, chunk_limit: 
     if size > body_limit:
         raise ContentError(f"the body of content {root} has {size} bytes, more than {body_limit}")
     rest = chunk_count(size - len(head))
-    links = _read_links(manifest.links, source, rest + chunk_limit)
-    if len(links) < rest:
-        raise ContentError(f"content {root} lacks chunks of its body")
-    return Opened(head + read_chunks(links[:rest], size - len(head), source), tuple(links[rest:]))
+    links = _raw_links(manifest.links, source)
+    return Opened(head + read_chunks(list(islice(links, rest)), size - len(head), source), links)
 
 
 def read_chunks(chunks: Sequence[CID], size: int, source: BlockSource) -> bytes:
@@ -146,20 +146,13 @@ def _parse_private(private: bytes) -> tuple[int, bytes]:
     raise ContentError("the private part is not [size of the body, its head]")
 
 
-def _read_links(links: Listing, source: BlockSource, limit: int) -> list[CID]:
+def _raw_links(links: Listing, source: BlockSource) -> Iterator[CID]:
     try:
-        read = list(islice(_raw_links(links.items(source)), limit + 1))
-    except MissingBlock:
+        for item in links.items(source):
+            if not isinstance(item, CID) or not item.is_raw:
+                raise ContentError("a content links something that is no raw chunk")
+            yield item
+    except (ContentError, MissingBlock):
         raise
     except BlockError as error:
         raise ContentError(f"the links of a content: {error}") from error
-    if len(read) > limit:
-        raise ContentError(f"a content links more than {limit} chunks")
-    return read
-
-
-def _raw_links(items: Iterator[object]) -> Iterator[CID]:
-    for item in items:
-        if not isinstance(item, CID) or not item.is_raw:
-            raise ContentError("a content links something that is no raw chunk")
-        yield item

@@ -112,7 +112,7 @@ def decode(root: CID, source: BlockSource, limits: Limits = DEFAULT_LIMITS) -> R
 
     Both also come later, from an array, where its chunks are missing or not of the declared size.
     """
-    opened = open_plain(root, source, body_limit=limits.body, chunk_limit=chunk_count(limits.arrays))
+    opened = open_plain(root, source, body_limit=limits.body)
     try:
         value = decode_cbor(opened.body, limit=limits.body)
     except MalformedBlock as error:
@@ -198,8 +198,8 @@ def _encode_array(key: str, array: Array, pieces: list[tuple[CID, memoryview]]) 
 class _ArrayReader:
     """Hands out the chunks of a content in order, to the arrays that declare how many bytes they have."""
 
-    def __init__(self, chunks: Sequence[CID], source: BlockSource, limit: int) -> None:
-        self._chunks = iter(chunks)
+    def __init__(self, chunks: Iterator[CID], source: BlockSource, limit: int) -> None:
+        self._chunks = chunks
         self._source = source
         self._left = limit
 

@@ -10,7 +10,6 @@ from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, c
 from protocol.content import (
     HEAD_SIZE,
     ContentError,
-    Opened,
     chunk_count,
     open_plain,
     parse_manifest,
@@ -31,8 +30,9 @@ class Blocks(BlockSource):
         return self.held[cid]
 
 
-def opened(root: CID, blocks: list[Block], *, body_limit: int = 1 << 24, chunk_limit: int = 1 << 16) -> Opened:
-    return open_plain(root, Blocks(*blocks), body_limit=body_limit, chunk_limit=chunk_limit)
+def opened(root: CID, blocks: list[Block], *, body_limit: int = 1 << 24) -> tuple[bytes, list[CID]]:
+    content = open_plain(root, Blocks(*blocks), body_limit=body_limit)
+    return content.body, list(content.chunks)
 
 
 CHUNKS = [raw_block(bytes([number])).cid for number in range(5)]
@@ -45,7 +45,7 @@ def test_a_body_of_any_size_comes_back_with_its_chunks(size: int, chunks: list[C
 
     root, blocks = write_manifest(body, chunks)
 
-    assert opened(root, blocks) == Opened(body, tuple(chunks))
+    assert opened(root, blocks) == (body, chunks)
     assert all(len(block.data) <= CHUNK_SIZE for block in blocks)
 
 
@@ -54,7 +54,7 @@ def test_thousands_of_links_are_a_tree_and_the_manifest_stays_small() -> None:
 
     root, blocks = write_manifest(b"body", chunks)
 
-    assert opened(root, blocks).chunks == tuple(chunks)
+    assert opened(root, blocks) == (b"body", chunks)
     assert len(blocks[0].data) < 200
     assert all(len(block.data) <= CHUNK_SIZE for block in blocks)
 
@@ -66,11 +66,15 @@ def test_a_body_over_the_limit_is_refused() -> None:
         opened(root, blocks, body_limit=100)
 
 
-def test_more_chunks_than_the_limit_are_refused() -> None:
-    root, blocks = write_manifest(b"", CHUNKS)
+def test_no_more_of_the_links_is_read_than_is_asked_for() -> None:
+    root, blocks = write_manifest(b"", [raw_block(number.to_bytes(4, "big")).cid for number in range(20_000)])
+    first_leaf = Blocks(*blocks[:3])
 
-    with pytest.raises(ContentError, match="more than 4 chunks"):
-        opened(root, blocks, chunk_limit=4)
+    chunks = open_plain(root, first_leaf, body_limit=1).chunks
+
+    assert next(chunks) == raw_block(bytes(4)).cid
+    with pytest.raises(MissingBlock):
+        list(chunks)
 
 
 def private(size: object, head: object) -> bytes:

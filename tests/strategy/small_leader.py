@@ -44,7 +44,7 @@ class MemoryStore(dict[CID, bytes]):
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         self.update((block.cid, block.data) for block in blocks)
-        opened = open_plain(root, self, body_limit=1 << 20, chunk_limit=1 << 10)
+        opened = open_plain(root, self, body_limit=1 << 20)
         assert all(chunk in self for chunk in opened.chunks)
 
     def open(self, root: CID) -> MemoryStore:

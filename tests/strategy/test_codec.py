@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.blocks import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
-from protocol.content import HEAD_SIZE, ContentError, Opened, open_plain, write_manifest
+from protocol.content import HEAD_SIZE, ContentError, write_manifest
 from strategy.content import FORMAT, INLINE_SIZE, ContentWriter, Encoded, Limits, decode, encode
 
 
@@ -334,13 +334,23 @@ def test_random_bodies_are_a_content_error_or_an_empty_record(body: bytes) -> No
     assert body.endswith(encode_cbor(["r", "config", []])[1:])
 
 
-def test_arrays_over_the_limit_are_refused_before_a_chunk_is_read() -> None:
+@pytest.mark.parametrize("sizes", [[9_001], [5_000, 5_000]])
+def test_arrays_over_the_limit_are_refused_before_a_chunk_is_read(sizes: list[int]) -> None:
     blocks = Counting()
-    root = blocks.keep(encode(RecordDict({"r": ArrayRecord([np.ones(200_000)])})))
+    arrays = {str(number): Array("", (), "x", bytes(size)) for number, size in enumerate(sizes)}
+    root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)})))
 
-    with pytest.raises(ContentError):
-        decode(root, blocks, Limits(arrays=CHUNK_SIZE))
+    with pytest.raises(ContentError, match="larger than the limit"):
+        decode(root, blocks, Limits(arrays=9_000))
     assert blocks.reads == 0
+
+
+def test_many_arrays_of_a_chunk_each_are_within_the_limit() -> None:
+    blocks = Blocks()
+    arrays = {str(number): Array("", (), "x", bytes(5_000)) for number in range(1000)}
+    root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)})))
+
+    assert len(decode(root, blocks, Limits(arrays=5_000_000)).array_records["r"]) == 1000
 
 
 def test_a_declared_size_allocates_nothing() -> None:
@@ -361,9 +371,3 @@ def test_a_missing_chunk_is_a_missing_block() -> None:
 
     with pytest.raises(MissingBlock):
         _ = decode(root, blocks).array_records["r"]["w"].data
-
-
-def test_opening_gives_the_body_and_the_chunks() -> None:
-    root, blocks = hostile([FORMAT, []], [CHUNK])
-
-    assert open_plain(root, blocks, body_limit=100, chunk_limit=1) == Opened(encode_cbor([FORMAT, []]), (CHUNK.cid,))
