@@ -30,7 +30,7 @@ def log(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Show the runs of this home; or the rounds of one, whose chain is verified, its models not (peer audit does that)."""
+    """Show the runs of this home; or the rounds of one, its chain verified, its models not (peer audit does that)."""
     if run is None:
         _put_runs(Home(home), json)
         return ExitCode.DONE

@@ -12,7 +12,7 @@ from peer.inspect.sources import RunSource
 from peer.inspect.walk import walk_back
 from protocol.blocks import CID, Block, BlockError, MissingBlock
 from protocol.closure import contents
-from protocol.records import parse_record
+from protocol.signed import parse_record
 
 CONTENT_LIMIT = 1 << 44
 """Bytes of one content. Verifying it against the federation's own limit is the audit's work."""
