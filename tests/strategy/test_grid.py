@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -203,6 +205,29 @@ def test_a_message_that_cannot_be_sent_is_refused_and_nothing_is_pushed(
     with pytest.raises(ValueError, match=why):
         grid.push_messages([message(), bad])
     assert answers.pushed == []
+
+
+def test_exchanges_from_several_threads_each_get_their_own_replies(store: MemoryStore) -> None:
+    class Echo(Answering):
+        lock = threading.Lock()
+
+        def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
+            with self.lock:
+                return super().push(messages)
+
+        def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
+            sent = {bytes([at]) * 32: message for at, (message,) in enumerate(self.pushed)}
+            return tuple(Handed(message, 112.0, sent[message].content) for message in messages)
+
+    grid = PollenGrid(server_run(7), Echo(), store)
+
+    def ask(number: int) -> int:
+        question = RecordDict({"m": MetricRecord({"n": number})})
+        (reply,) = grid.send_and_receive([message(content=question)])
+        return reply.content["m"]["n"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(40))) == list(range(40))
 
 
 # -- live answers --------------------------------------------------------------------------------------------------
