@@ -70,7 +70,7 @@ class Engine(Protocol):
         """What `peer.engine.open_engine` takes for another connection to this engine: ``local:DIR`` or a URL."""
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
-        """Store blocks durably, all of them on disk at return; then pin those of ``pin`` alone (not what they link to)."""
+        """Store blocks durably, all on disk at return; then pin those of ``pin`` alone (not what they link to)."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out), and

@@ -21,23 +21,25 @@ WAYS_OUT: Final = "./scripts/install-kubo, or do without IPFS: --ipfs local:DIR"
 
 
 def find_ipfs() -> Path:
-    """The first of: ``POLLEN_IPFS``, ``ipfs`` on the ``PATH``, what ``scripts/install-kubo`` keeps in the user's cache.
+    """The one that ``POLLEN_IPFS`` names, else the first that is new enough: ``ipfs`` on the ``PATH``, or what
+    ``scripts/install-kubo`` keeps in the user's cache.
 
     Raises:
-        EngineError: where there is none, or the first one found is too old.
+        EngineError: where there is none that will do.
     """
     named = os.environ.get("POLLEN_IPFS")
-    if named and not Path(named).is_file():
-        raise EngineError(f"POLLEN_IPFS names {named}, which is no file", "unset POLLEN_IPFS, or correct it")
-    installed = cached_ipfs()
-    program = named or shutil.which("ipfs") or (str(installed) if installed.is_file() else None)
-    if program is None:
-        raise EngineError("there is no ipfs program: not on the PATH, nor in the cache", WAYS_OUT)
-    version = version_of(Path(program))
-    if version < OLDEST:
-        found, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
-        raise EngineError(f"{program} is Kubo {found}, older than {oldest}", WAYS_OUT)
-    return Path(program)
+    if named:
+        if not Path(named).is_file():
+            raise EngineError(f"POLLEN_IPFS names {named}, which is no file", "unset POLLEN_IPFS, or correct it")
+        return _new_enough(Path(named))
+    on_path = shutil.which("ipfs")
+    failure = EngineError("there is no ipfs program: not on the PATH, nor in the cache", WAYS_OUT)
+    for program in ([Path(on_path)] if on_path else []) + [path for path in (cached_ipfs(),) if path.is_file()]:
+        try:
+            return _new_enough(program)
+        except EngineError as error:
+            failure = error
+    raise failure
 
 
 def cached_ipfs() -> Path:
@@ -63,3 +65,11 @@ def version_of(program: Path) -> tuple[int, ...]:
         said = (done.stdout + done.stderr).strip()[:200]
         raise EngineError(f"{program} is no Kubo: asked for its version it said {said!r}", WAYS_OUT)
     return tuple(map(int, numbers.groups()))
+
+
+def _new_enough(program: Path) -> Path:
+    version = version_of(program)
+    if version < OLDEST:
+        found, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
+        raise EngineError(f"{program} is Kubo {found}, older than {oldest}", WAYS_OUT)
+    return program

@@ -42,6 +42,12 @@ def test_the_path_goes_before_the_cache(tmp_path: Path) -> None:
     assert find_ipfs() == on_path
 
 
+def test_one_on_the_path_that_is_too_old_does_not_hide_the_one_in_the_cache(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "ipfs", "echo 0.18.1")
+    kept = program(cached_ipfs(), "echo 0.43.0")
+    assert find_ipfs() == kept
+
+
 def test_pollen_ipfs_goes_before_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program(tmp_path / "bin" / "ipfs", "echo 0.41.2")
     named = program(tmp_path / "mine", "echo 0.44.0-rc1")
