@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
+from chains import ALICE, BOB, Scribe
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from protocol.blocks import CID, Block, cbor_block, raw_block
+from protocol.blocks import CID, Block, raw_block
 from protocol.bundle import write_bundle
 from strategy.content import encode
 
 sys.path.append(str(Path(__file__).parent.parent / "protocol"))
 
-from chains import ALICE, BOB, Scribe  # noqa: E402  # it lies beside the tests of the chain
 
 ROUNDS = 2
 
 
 class WrittenRun:
-    """A finished run of two rounds: Alice answers both, Bob the first; in the second an error stands for him."""
+    """A run that has begun, with its app and seed; the other methods write on."""
 
     def __init__(self) -> None:
         self.scribe = Scribe()
@@ -28,9 +25,6 @@ class WrittenRun:
         seed = raw_block(b"s" * 32)
         self.scribe.source.add(*app_blocks, seed)
         self.scribe.add(self.scribe.run(app=app, seed=seed.cid))
-        for number in range(1, ROUNDS + 1):
-            self.exchange(number, bob_answers=number == 1)
-        self.scribe.add(self.scribe.close(model=self.model(ROUNDS)))
 
     def exchange(self, number: int, *, bob_answers: bool = True) -> None:
         """One round."""
@@ -40,6 +34,18 @@ class WrittenRun:
         alice = scribe.taken(ALICE, content=self.answer(loss=0.5, examples=30))
         bob = scribe.taken(BOB, content=self.answer(loss=1.0, examples=10)) if bob_answers else scribe.error(BOB)
         scribe.add(scribe.collect(alice, bob))
+
+    def lengthen(self, height: int) -> None:
+        """Exchanges of one small message to Alice, until the head has ``height``."""
+        scribe = self.scribe
+        content = self.answer(loss=1.0, examples=1)
+        while scribe.chain.height < height:
+            if scribe.chain.index_due:
+                scribe.add(scribe.index())
+            elif scribe.chain.open:
+                scribe.add(scribe.collect(scribe.taken(ALICE, content=content)))
+            else:
+                scribe.add(scribe.dispatch(scribe.group(ALICE, content=content)))
 
     def model(self, number: int, records: RecordDict | None = None) -> CID:
         """A model larger than one chunk, stored; another one for each ``number``."""
@@ -77,6 +83,10 @@ class WrittenRun:
         return [Block(cid, data) for cid, data in self.scribe.source.items()]
 
 
-def stray() -> Block:
-    """A block that belongs to no run."""
-    return cbor_block({"stray": True})
+def finished_run() -> WrittenRun:
+    """A run of two rounds: Alice answers in both, Bob in the first; in the second an error stands for him."""
+    written = WrittenRun()
+    for number in range(1, ROUNDS + 1):
+        written.exchange(number, bob_answers=number == 1)
+    written.scribe.add(written.scribe.close(model=written.model(ROUNDS)))
+    return written
