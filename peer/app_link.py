@@ -63,6 +63,7 @@ class AppLink:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # or the folder we were started in comes first, and a strategy.py in it is taken for ours
                 "-m",
                 "peer.app_process",
                 command.role.value,
@@ -72,7 +73,7 @@ class AppLink:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**_inherited(), **command.environment},
+                env={**_inherited(), **command.environment, "PYTHONPATH": _python_path()},
                 start_new_session=True,  # Ctrl-C in the terminal is for the peer, which ends this in good order
             )
         self._listening = asyncio.create_task(self._listen(self._process))
@@ -130,3 +131,10 @@ class AppLink:
 def _inherited() -> dict[str, str]:
     """Our environment without what opens the key: the app must not be able to."""
     return {name: value for name, value in os.environ.items() if not name.startswith("POLLEN_PASSPHRASE")}
+
+
+def _python_path() -> str:
+    """Ours first; then what there was, and last the folder we were started in, where a model class may be."""
+    ours = Path(__file__).resolve().parent.parent
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(entry for entry in (str(ours), *inherited, os.getcwd()) if entry)
