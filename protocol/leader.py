@@ -248,7 +248,9 @@ class Leader(Gathering):
         self._append(body, [*blocks, *recorded.blocks], partial(self._pushed, Pushed(call.call, ids, now)))
 
     def _pushed(self, answer: Pushed, now: float) -> None:
-        self._report(What.DISPATCHED, height=self.chain.height, messages=len(answer.messages))
+        self._report(
+            What.DISPATCHED, height=self.chain.height, head=str(self.chain.head), messages=len(answer.messages)
+        )
         self._answer(answer, now)
 
     def _finish_a_wait(self, now: float) -> bool:
@@ -271,7 +273,13 @@ class Leader(Gathering):
 
     def _collected(self, answer: Replies, now: float) -> None:
         errors = sum(reply.code is not None for reply in answer.replies)
-        self._report(What.COLLECTED, height=self.chain.height, replies=len(answer.replies), errors=errors)
+        self._report(
+            What.COLLECTED,
+            height=self.chain.height,
+            head=str(self.chain.head),
+            replies=len(answer.replies),
+            errors=errors,
+        )
         self._answer(answer, now)
 
     def _close(self, call: Finished, now: float) -> None:
