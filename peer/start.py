@@ -27,8 +27,9 @@ from protocol.blocks import CID, Block, BlockError, cbor_block, encode_cbor
 from protocol.client import Client, ClientPlan, KeptRun
 from protocol.effects import Report
 from protocol.gathering import LeaderSettings
-from protocol.leader import Leader, RunPlan
+from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
+from protocol.plan import RunPlan
 from protocol.records import Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record, read_private
 from strategy.app_config import AppConfig, AppError, read_app

@@ -106,6 +106,39 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class NextEntry:
+    """A replaying Grid asks for the next entry of its script."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A replaying Grid found the messages of a dispatch equal to those recorded at ``height``."""
+
+    height: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """A replaying Grid, or the final model, differs from the chain. It is the verdict, whatever the app does next."""
+
+    height: int
+    """Of the record that differs."""
+    what: str
+    """For people."""
+    message: int | None = None
+    """Which message of the dispatch, from 0."""
+    record: str | None = None
+    """The key of the first record of the message that differs."""
+    tensor: str | None = None
+    """The key of the first tensor (or value) in it that differs."""
+    largest: float | None = None
+    """The largest absolute difference between the two tensors."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The ServerApp returned (``error`` is empty) or raised; ``model`` is its final model's content, if it has one."""
 
@@ -132,6 +165,81 @@ class Progress:
     text: str
 
 
+# -- the script of a replay: what the records of a chain say to the app, in order ----------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """An answer to `Look` and how many times in a row it was given."""
+
+    nodes: tuple[int, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHead:
+    """What every entry has: where it is, and what the app saw since the entry before."""
+
+    height: int
+    glimpses: tuple[Glimpse, ...]
+    empties: int
+    """Pulls that gave nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """A recorded message."""
+
+    id: bytes
+    message: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchEntry:
+    """Answers `NextEntry`: a push."""
+
+    call: int
+    head: EntryHead
+    created: float
+    messages: tuple[Scripted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectEntry:
+    """Answers `NextEntry`: a pull or a wait that gave ``replies``; ``unanswered`` were asked for too."""
+
+    call: int
+    head: EntryHead
+    replies: tuple[Handed, ...]
+    unanswered: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuietEntry:
+    """Answers `NextEntry`: a record that is none of the app's doing (an index, a roster)."""
+
+    call: int
+    head: EntryHead
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEntry:
+    """Answers `NextEntry`: the app ended."""
+
+    call: int
+    head: EntryHead
+    raised: bool
+    model: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptEnd:
+    """Answers `NextEntry`: nothing is recorded beyond this. The Grid goes live, or stops."""
+
+    call: int
+    live: bool
+
+
 # -- to the app process --------------------------------------------------------------------------------------------
 
 
@@ -146,6 +254,8 @@ class Start:
     """32 bytes: the run's seed for a ServerApp, the client's own secret for a ClientApp."""
     run_config: RunConfig
     node_config: RunConfig = ()
+    scripted: bool = False
+    """Whether the ServerApp's Grid begins with the script of what is recorded already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +304,9 @@ class Task:
     state: CID | None = None
 
 
-GridCall = Look | Push | Pull | Wait
-ServerCall = GridCall | Finished
-ServerAnswer = Nodes | Pushed | Replies | Refused
-FromApp = Ready | Look | Push | Pull | Wait | Finished | Answered | Progress
-ToApp = Start | Nodes | Pushed | Replies | Refused | Task
+ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
+GridCall = Look | Push | Pull | Wait | NextEntry
+ServerCall = GridCall | Compared | Diverged | Finished
+ServerAnswer = Nodes | Pushed | Replies | Refused | ScriptEntry
+FromApp = Ready | ServerCall | Answered | Progress
+ToApp = Start | ServerAnswer | Task

@@ -122,6 +122,8 @@ class What(StrEnum):
     RUN_LOST = "run-lost"
     RUN_CLOSED = "run-closed"
     RUN_RESUMED = "run-resumed"
+    REPLAYED = "replayed"
+    DIVERGED = "diverged"
     PEER_HERE = "peer-here"
     PEER_AWAY = "peer-away"
     WAITING_FOR_CLIENTS = "waiting-for-clients"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from protocol.app_calls import Answered, Environment, Finished, Look, Pull, Push, Wait
+from protocol.app_calls import Answered, Environment, ServerCall
 from protocol.blocks import CID
 
 
@@ -60,7 +60,7 @@ class AppReady:
 class AppCalled:
     """The ServerApp's Grid asked for something, or the ServerApp ended."""
 
-    call: Look | Push | Pull | Wait | Finished
+    call: ServerCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from protocol.machine import Author, TrustedManifest
 from protocol.mailbox import Arrived, Mailbox
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.recorder import Recorder
-from protocol.records import Reply
 from protocol.signed import parse_record
 
 
@@ -99,13 +98,11 @@ class Gathering(Recorder):
         if why is not None:
             self._refuse_reply(message, why)
             return
-        body = arrived.record.body
-        assert isinstance(body, Reply)
-        if body.content is None:
+        if arrived.body.content is None:
             self._reply_is_here(message, arrived, now)
         else:
             done = partial(self._reply_is_here, message, arrived)
-            self._emit(FetchContent(self._await(done, partial(self._lost_reply, message)), body.content))
+            self._emit(FetchContent(self._await(done, partial(self._lost_reply, message)), arrived.body.content))
 
     def _is_good(self, message: bytes, arrived: Arrived) -> str | None:
         """Why the reply would be refused, None where it would not."""
@@ -131,4 +128,4 @@ class Gathering(Recorder):
         if message not in self.chain.open:
             return
         self._mailbox.arrived(message, arrived)
-        self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.record.body.by), message=message.hex())
+        self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.body.by), message=message.hex())

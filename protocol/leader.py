@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -21,24 +20,26 @@ from protocol.announcements import (
     topic_all,
 )
 from protocol.app_calls import (
-    Environment,
+    Compared,
+    Diverged,
     Finished,
     Look,
+    NextEntry,
     Nodes,
     Pull,
     Push,
     Pushed,
     Refused,
     Replies,
-    RunConfig,
+    ScriptEnd,
     ServerAnswer,
     ServerCall,
     Start,
     Wait,
 )
-from protocol.blocks import CID, Block
+from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.chain import Chain
-from protocol.effects import Hand, PinRun, StartApp, Stop, What
+from protocol.effects import FetchRecord, Hand, PinRun, StartApp, Stop, What
 from protocol.events import (
     AppCalled,
     AppLost,
@@ -54,30 +55,13 @@ from protocol.events import (
 )
 from protocol.gathering import Gathering, LeaderSettings
 from protocol.machine import Author, TrustedManifest
+from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
 from protocol.recording import record_messages
-from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster, Run, RunPrivate
-from protocol.signed import private_bytes
+from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster
+from protocol.script import script_entry
+from protocol.signed import parse_record, private_bytes
 from protocol.trees import pack
-
-FIRST_TERM: Final = 1
-SERVER_NODE: Final = 1
-"""The node id a ServerApp sees as its own, as under Flower's SuperLink."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunPlan:
-    """What a run record says that is known before the app process is there."""
-
-    app: CID
-    seed_block: Block
-    seed: bytes
-    name: str
-    version: str
-    config: RunConfig
-    replay_format: int
-    node_config: RunConfig = ()
-    """Of this machine alone (where its data is, say): handed to the app, not recorded."""
 
 
 class Leader(Gathering):
@@ -89,12 +73,14 @@ class Leader(Gathering):
         trusted: TrustedManifest,
         plan: RunPlan,
         settings: LeaderSettings,
-        resumed: Chain | None = None,
+        resumed: ResumedRun | None = None,
     ) -> None:
-        """``resumed`` is the verified chain of a run to go on with; None begins a new one."""
-        super().__init__(author, trusted, resumed or Chain(trusted.manifest.federation), settings)
+        """``resumed`` is a run to go on with; None begins a new one."""
+        super().__init__(author, trusted, resumed.chain if resumed else Chain(trusted.manifest.federation), settings)
         self.state = LeaderState.NEW
         self._plan = plan
+        self._script = iter(resumed.records if resumed else ())
+        """The records that the app has not replayed yet."""
         self._calls: deque[ServerCall] = deque()
         self._held: list[Look] = []
         self._waits: list[tuple[Wait, float | None]] = []
@@ -113,7 +99,7 @@ class Leader(Gathering):
     def _app_ready(self, event: AppReady, now: float) -> None:
         if self.chain.head is None:
             self._append(
-                self._run_body(event.environment, now),
+                run_body(self._plan, event.environment, self.manifest.cid, self.author.member, now),
                 [self._plan.seed_block, *self._manifest_as_blocks()],
                 self._opened,
             )
@@ -121,39 +107,18 @@ class Leader(Gathering):
         self.state = LeaderState.LEADING
         self._gate_until = now + self._settings.grace
         self._report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
-        self._start_app(now)
-
-    def _run_body(self, environment: Environment, now: float) -> Run:
-        plan = self._plan
-        private = RunPrivate(
-            name=plan.name,
-            version=plan.version,
-            config=plan.config,
-            replay_format=plan.replay_format,
-            environment=environment,
-        )
-        empty, _ = pack([])
-        return Run(
-            by=self.author.member,
-            time=now,
-            private=private_bytes(private),
-            run=None,
-            prev=None,
-            height=0,
-            term=FIRST_TERM,
-            looks=empty,
-            empties=0,
-            manifest=self.manifest.cid,
-            app=plan.app,
-            seed=plan.seed_block.cid,
-        )
+        self._start_app(scripted=True)
 
     def _opened(self, now: float) -> None:
         self._report(What.RUN_OPENED, run=str(self.chain.run), app=self._plan.name)
-        self._start_app(now)
+        self._start_app(scripted=False)
 
-    def _start_app(self, now: float) -> None:
-        self._emit(Hand(Start(self.chain.run, SERVER_NODE, self._plan.seed, self._plan.config, self._plan.node_config)))
+    def _start_app(self, *, scripted: bool) -> None:
+        self._emit(
+            Hand(
+                Start(self.chain.run, SERVER_NODE, self._plan.seed, self._plan.config, self._plan.node_config, scripted)
+            )
+        )
 
     # -- what has become possible -----------------------------------------------------------------------------------
 
@@ -210,8 +175,33 @@ class Leader(Gathering):
                 self._answer(Replies(call.call, ()), now)
             case Wait():
                 self._waits.append((call, None if call.timeout is None else now + call.timeout))
+            case NextEntry() | Compared() | Diverged():
+                self._take_replay_call(call, now)
             case Finished():
                 self._close(call, now)
+
+    def _take_replay_call(self, call: NextEntry | Compared | Diverged, now: float) -> None:
+        match call:
+            case NextEntry():
+                self._next_entry(call)
+            case Compared():
+                self._report(What.REPLAYED, height=call.height, messages=call.messages)
+            case Diverged():
+                self._report(What.DIVERGED, height=call.height, why=call.what)
+                self._cannot_go_on(f"the app does not replay to its own chain: {call.what}", now)
+
+    def _next_entry(self, call: NextEntry) -> None:
+        """Hand the replaying app what the next record says, or let it go live."""
+        cid = next(self._script, None)
+        if cid is None:
+            self._emit(Hand(ScriptEnd(call.call, live=True)))
+        else:
+            done = partial(self._entry_here, cid, call.call)
+            self._emit(FetchRecord(self._await(done, self._cannot_go_on), cid))
+
+    def _entry_here(self, cid: CID, call: int, blocks: Mapping[CID, bytes], now: float) -> None:
+        source = MemoryBlocks(blocks, self._manifest_blocks)
+        self._emit(Hand(script_entry(parse_record(Block(cid, blocks[cid])), source, call)))
 
     def _answer(self, answer: ServerAnswer, now: float) -> None:
         self._emit(Hand(answer))

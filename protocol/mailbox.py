@@ -10,8 +10,9 @@ from protocol.blocks import Block
 from protocol.chain import OpenMessage
 from protocol.manifest import Manifest
 from protocol.recording import Answers
-from protocol.records import ReasonPrivate, Reply, Role
-from protocol.signed import Record, read_private
+from protocol.records import Reply, Role
+from protocol.script import hand_over
+from protocol.signed import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,12 @@ class Arrived:
 
     record: Record
     block: Block
+
+    @property
+    def body(self) -> Reply:
+        """What it says."""
+        assert isinstance(self.record.body, Reply)
+        return self.record.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class Mailbox:
                 continue
             if (reply := self._arrived.pop(id, None)) is not None:
                 answers.took(reply.record.cid)
-                handed.append(_hand(reply.record))
+                handed.append(hand_over(reply.body))
                 blocks.append(reply.block)
             elif (error := self._given_up(message, manifest, now)) is not None:
                 code, reason = error
@@ -109,10 +116,3 @@ class Mailbox:
                 f"the message's time to live of {message.ttl:g} s ended without a reply",
             )
         return ErrorCode.NODE_UNAVAILABLE, f"no reply within the client time-out of {self._client_timeout:g} s"
-
-
-def _hand(record: Record) -> Handed:
-    reply = record.body
-    assert isinstance(reply, Reply)
-    private = read_private(reply, ReasonPrivate) if reply.private else None
-    return Handed(reply.message, reply.created, reply.content, reply.code, private.reason if private else "")

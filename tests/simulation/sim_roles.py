@@ -19,9 +19,10 @@ from protocol.chain import Chain
 from protocol.client import Client, ClientPlan, KeptRun
 from protocol.events import AppAnswered, AppCalled, AppReady
 from protocol.gathering import LeaderSettings
-from protocol.leader import Leader, RunPlan
+from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import node_id
+from protocol.plan import ResumedRun, RunPlan
 
 ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)
 BUNDLE = cbor_block({"files": []})
@@ -78,14 +79,14 @@ class Server(Peer):
         author = self.identity.author(self.disk.starts)
         return Leader(author, self.identity.trusted, plan, settings, self._resumed())
 
-    def _resumed(self) -> Chain | None:
+    def _resumed(self) -> ResumedRun | None:
         if not self.disk.heads:
             return None
         (head,) = self.disk.heads.values()
         chain = Chain(self.identity.trusted.manifest.federation)
         for record in chain_of(head.head, self.disk):
             chain.append(record, self.disk)
-        return chain
+        return ResumedRun(chain, ())  # the front of `sim_apps` replays by itself
 
     def _strike(self) -> None:
         if self._random.random() < self._faults.clean_stops:
