@@ -26,7 +26,7 @@ from protocol.outcome import outcome
 from protocol.records import EncryptionKeyText, Member, Role
 from protocol.signed import parse_record, sign_record
 
-PATIENCE = 24 * 3600.0
+PATIENCE = 2 * 3600.0
 """Virtual seconds after which a run counts as stuck."""
 
 
