@@ -10,9 +10,6 @@ from protocol.blocks import CID, Block, raw_block
 from protocol.bundle import write_bundle
 from strategy.content import encode
 
-sys.path.append(str(Path(__file__).parent.parent / "protocol"))
-
-
 ROUNDS = 2
 
 
