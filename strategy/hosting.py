@@ -26,7 +26,7 @@ from strategy.grid import RunStopped
 
 OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")
 
-MAX_REASON: Final = 4000
+MAX_REASON: Final = 2000
 """Characters of an error's reason that are kept."""
 
 _IMPORTS_TORCH: Final = re.compile(r"^\s*(import|from)\s+(torch|torchvision)\b", re.MULTILINE)

@@ -17,12 +17,14 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "protocol")]
 from announcements import announcement_vectors  # noqa: E402  # the path is set just above
 from blocks import block_vectors  # noqa: E402
 from chain_rules import chain_rule_vectors  # noqa: E402
+from contents import content_vectors  # noqa: E402
 from records import record_vectors  # noqa: E402
 
 FILES: dict[str, Callable[[], dict[str, object]]] = {
     "announcements.json": announcement_vectors,
     "blocks.json": block_vectors,
     "chain_rules.json": chain_rule_vectors,
+    "contents.json": content_vectors,
     "records.json": record_vectors,
 }
 
