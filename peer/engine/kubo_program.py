@@ -21,16 +21,16 @@ WAYS_OUT: Final = "./scripts/install-kubo, or do without IPFS: --ipfs local:DIR"
 
 
 def find_ipfs() -> Path:
-    """The one that ``POLLEN_IPFS`` names, else the first that is new enough: ``ipfs`` on the ``PATH``, or what
+    """The one that ``POLLEN_KUBO`` names, else the first that is new enough: ``ipfs`` on the ``PATH``, or what
     ``scripts/install-kubo`` keeps in the user's cache.
 
     Raises:
         EngineError: where there is none that will do.
     """
-    named = os.environ.get("POLLEN_IPFS")
+    named = os.environ.get("POLLEN_KUBO")
     if named:
         if not Path(named).is_file():
-            raise EngineError(f"POLLEN_IPFS names {named}, which is no file", "unset POLLEN_IPFS, or correct it")
+            raise EngineError(f"POLLEN_KUBO names {named}, which is no file", "unset POLLEN_KUBO, or correct it")
         return _new_enough(Path(named))
     on_path = shutil.which("ipfs")
     failure = EngineError("there is no ipfs program: not on the PATH, nor in the cache", WAYS_OUT)

@@ -38,7 +38,7 @@ def executable(path: Path, text: str) -> Path:
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without ``ipfs`` and Go; the folder on its PATH."""
-    monkeypatch.delenv("POLLEN_IPFS", raising=False)
+    monkeypatch.delenv("POLLEN_KUBO", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "bin").mkdir()
@@ -181,7 +181,7 @@ def test_what_cannot_be_had_or_trusted_is_not_installed(
     assert script.main() == 3
     said = capsys.readouterr()
     assert why in said.err
-    assert "POLLEN_IPFS" in said.err
+    assert "POLLEN_KUBO" in said.err
     assert "--ipfs local:DIR" in said.err
     assert said.out == ""
     assert [path.name for path in cached_ipfs().parent.iterdir()] == ["lock"]
@@ -198,6 +198,6 @@ def test_a_machine_without_releases_is_told_so(
 def test_pollen_ipfs_that_will_not_do_is_an_error(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("POLLEN_IPFS", "/nowhere/ipfs")
+    monkeypatch.setenv("POLLEN_KUBO", "/nowhere/ipfs")
     assert script.main() == 3
-    assert "POLLEN_IPFS names /nowhere/ipfs" in capsys.readouterr().err
+    assert "POLLEN_KUBO names /nowhere/ipfs" in capsys.readouterr().err

@@ -18,7 +18,7 @@ def program(path: Path, says: str) -> Path:
 @pytest.fixture(autouse=True)
 def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No ``ipfs`` anywhere."""
-    monkeypatch.delenv("POLLEN_IPFS", raising=False)
+    monkeypatch.delenv("POLLEN_KUBO", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -51,13 +51,13 @@ def test_one_on_the_path_that_is_too_old_does_not_hide_the_one_in_the_cache(tmp_
 def test_pollen_ipfs_goes_before_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program(tmp_path / "bin" / "ipfs", "echo 0.41.2")
     named = program(tmp_path / "mine", "echo 0.44.0-rc1")
-    monkeypatch.setenv("POLLEN_IPFS", str(named))
+    monkeypatch.setenv("POLLEN_KUBO", str(named))
     assert find_ipfs() == named
 
 
 def test_pollen_ipfs_that_names_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("POLLEN_IPFS", str(tmp_path / "nowhere"))
-    with pytest.raises(EngineError, match=r"POLLEN_IPFS names .*nowhere"):
+    monkeypatch.setenv("POLLEN_KUBO", str(tmp_path / "nowhere"))
+    with pytest.raises(EngineError, match=r"POLLEN_KUBO names .*nowhere"):
         find_ipfs()
 
 
