@@ -1,0 +1,1 @@
+"""``peer demo``: a whole federation on this machine, of real processes, that audits itself."""

@@ -1,0 +1,56 @@
+"""Founding the demo's federation, in process: what `peer keys` and `peer federation` do for people."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from crypto.identity import Identity
+from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
+from peer.federation import SWARM_KEY_SIZE, FederationStore, StoredFederation
+from peer.keystore import KeyStore
+from peer.membership import add_member, found_federation
+from peer.passphrase import Passphrases
+
+
+def found(plan: DemoPlan) -> StoredFederation:
+    """The demo's federation with all its peers, kept in the server's home; founded where there is none yet.
+
+    The keys are not locked: nobody is there to type passphrases, and they are of no use outside the demo.
+    """
+    store = FederationStore(plan.server.home.create())
+    founder = _identity(plan.server)
+    known = {stored.manifest.name: stored for stored in store.all()}
+    stored = known.get(FEDERATION) or found_federation(
+        founder,
+        name=FEDERATION,
+        member_name=plan.server.name,
+        roles=[plan.server.role],
+        swarm_key=secrets.token_bytes(SWARM_KEY_SIZE),
+        time=time.time(),
+    )
+    for client in plan.client_peers:
+        public = _identity(client).public
+        if public.id not in stored.manifest.members:
+            stored = add_member(
+                stored, founder, public, name=client.name, roles=[client.role], time=time.time()
+            )
+    store.save(stored)
+    return stored
+
+
+def join(plan: DemoPlan, stored: StoredFederation, addresses: tuple[str, ...]) -> None:
+    """Hand the federation to every client, with the ``addresses`` of the server's engine."""
+    store = FederationStore(plan.server.home)
+    store.add_addresses(stored.id, addresses)
+    offered = store.current(str(stored.id))
+    for client in plan.client_peers:
+        FederationStore(client.home.create()).join(offered)
+
+
+def _identity(peer: DemoPeer) -> Identity:
+    """The peer's identity, made at its first demo."""
+    keys = KeyStore(peer.home.create().path)
+    if peer.name not in keys.names():
+        keys.add(Identity.generate(peer.name), None)
+    return keys.load(peer.name, Passphrases.of_process(None))

@@ -1,0 +1,81 @@
+"""What a demo is to do, and where in its folder things are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from peer.home import Home
+from protocol.records import Role
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPeer:
+    """One peer of the demo: a process with a home of its own."""
+
+    name: str
+    role: Role
+    home: Home
+    log: Path
+    """What the process prints, one run after the other."""
+    partition: int
+    """Which part of the data a client has."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """The choices of whoever starts the demo."""
+
+    folder: Path
+    dataset: str
+    data_dir: Path | None
+    model: str
+    clients: int
+    rounds: int
+    ipfs: str
+    """``local``, ``kubo``, or what `peer.engine.open_engine` takes."""
+
+    @property
+    def server(self) -> DemoPeer:
+        """The peer that leads the run."""
+        return self._peer("server", Role.SERVER, 0)
+
+    @property
+    def client_peers(self) -> list[DemoPeer]:
+        """The peers that train."""
+        return [
+            self._peer(f"client-{number}", Role.CLIENT, number - 1) for number in range(1, self.clients + 1)
+        ]
+
+    @property
+    def peers(self) -> list[DemoPeer]:
+        """All of them, the server first."""
+        return [self.server, *self.client_peers]
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the processes' logs."""
+        return self.folder / "logs"
+
+    def _peer(self, name: str, role: Role, partition: int) -> DemoPeer:
+        return DemoPeer(name, role, Home(self.folder / name), self.logs / f"{name}.log", partition)
+
+    def command(self, peer: DemoPeer, engine: str) -> list[str]:
+        """The words after ``peer`` that start this peer."""
+        words = ["start", "--role", peer.role.value, "--dataset", self.dataset, "--home", str(peer.home.path)]
+        words += ["--ipfs", engine, "--federation", FEDERATION, "--identity", peer.name, "--json", "-v"]
+        if self.data_dir is not None:
+            words += ["--data-dir", str(self.data_dir)]
+        if peer.role is Role.SERVER:
+            words += ["--model", self.model, "--rounds", str(self.rounds), "--min-clients", str(self.clients)]
+        else:
+            words += [
+                "--once",
+                "--node-config",
+                f"partition-id={peer.partition} num-partitions={self.clients}",
+            ]
+        return words
+
+
+FEDERATION = "demo"
+"""What the demo's federation is called."""

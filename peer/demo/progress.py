@@ -1,0 +1,100 @@
+"""How far a demo is, as its processes' logs and the chain tell it. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from peer.demo.processes import LogEvent
+from protocol.effects import What
+
+if TYPE_CHECKING:  # it imports flwr: only once there is a chain to read
+    from peer.inspect.rounds import Exchange
+
+
+class Activity(StrEnum):
+    """What a client does."""
+
+    STARTING = "starting"
+    READY = "ready"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    WORKING = "working"
+    ANSWERED = "answered"
+    DONE = "done"
+
+
+@dataclass(slots=True)
+class ClientProgress:
+    """One client."""
+
+    activity: Activity = Activity.STARTING
+    started: int = 0
+    """Messages it has begun to work on."""
+    answered: int = 0
+    trained: int = 0
+    """Train messages among those begun: the round it is in."""
+    bytes: int = 0
+    """Of what it has sent that is in the chain."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """All of it."""
+
+    clients: dict[str, ClientProgress]
+    rounds: int
+    run: str = ""
+    head: str = ""
+    """The newest record that the server has reported."""
+    closed: bool = False
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def round(self) -> int:
+        """The round that the clients are in, 0 before the first."""
+        return max((client.trained for client in self.clients.values()), default=0)
+
+    @property
+    def accuracy(self) -> float | None:
+        """What the clients measured last, weighted by their numbers of examples."""
+        measured = [exchange.mean_metrics().get("accuracy") for exchange in self.exchanges]
+        return next((accuracy for accuracy in reversed(measured) if accuracy is not None), None)
+
+    def take(self, event: LogEvent) -> None:
+        """Take in a report."""
+        if event.peer in self.clients:
+            self._take_of_client(self.clients[event.peer], event)
+            return
+        match event.what:
+            case What.RUN_OPENED:
+                self.run = event.text("run")
+            case What.DISPATCHED | What.COLLECTED:
+                self.head = event.text("head")
+            case What.RUN_CLOSED:
+                self.head, self.closed = event.text("head"), True
+
+    def take_exchange(self, exchange: Exchange) -> None:
+        """Take in an exchange that the chain shows as done."""
+        self.exchanges.append(exchange)
+        for answer in exchange.answers:
+            if answer.name in self.clients:
+                self.clients[answer.name].bytes += answer.bytes or 0
+
+    def _take_of_client(self, client: ClientProgress, event: LogEvent) -> None:
+        match event.what:
+            case What.RUN_FOLLOWED:
+                client.activity = Activity.READY
+            case What.TASK_STARTED:
+                client.started += 1
+                client.trained += event.text("type") == "train"
+                client.activity = _ACTIVITIES.get(event.text("type"), Activity.WORKING)
+            case What.TASK_ANSWERED:
+                client.answered += 1
+                client.activity = Activity.ANSWERED
+            case What.RUN_CLOSED:
+                client.activity = Activity.DONE
+
+
+_ACTIVITIES = {"train": Activity.TRAINING, "evaluate": Activity.EVALUATING}
