@@ -19,19 +19,15 @@ from peer.engine import open_engine
 from protocol.app_calls import (
     FromApp,
     GridCall,
-    Nodes,
-    Pushed,
     Ready,
-    Refused,
-    Replies,
     ServerAnswer,
     Start,
     Task,
 )
 from protocol.pipe import FrameReader, encode
 from protocol.records import Role
+from strategy.answers import RunStopped
 from strategy.client_host import serve_client_app
-from strategy.grid import RunStopped
 from strategy.hosting import prepare
 from strategy.server_host import run_server_app
 
@@ -83,7 +79,7 @@ class Pipe:
                         self._starts.put(value)
                     case Task():
                         self._tasks.put(value)
-                    case Nodes() | Pushed() | Replies() | Refused():
+                    case _ if isinstance(value, ServerAnswer):
                         self._waiting.pop(value.call).put(value)
         os._exit(0)  # the peer is gone, and the app may be anywhere
 
@@ -99,7 +95,9 @@ def main(role: Role, app_dir: Path, engine_address: str, scratch: Path) -> int:
     start = pipe.start()
     try:
         if role is Role.SERVER:
-            pipe.send(run_server_app(app_dir, start, pipe, EngineContents(engine), scratch))
+            ending = run_server_app(app_dir, start, pipe, EngineContents(engine), scratch)
+            if ending is not None:
+                pipe.send(ending)
         else:
             for answered in serve_client_app(app_dir, start, EngineContents(engine), pipe.tasks(), scratch):
                 pipe.send(answered)

@@ -1,109 +1,31 @@
 """Flower's `Grid` over a Pollen run: everything a ServerApp sees of the world goes through here.
 
-The Grid encodes and decodes; where the answers come from is an `Answers`. `LiveAnswers` asks the peer. A script of
-recorded answers has the same four methods, and stands in front of it (design section 9).
+The Grid encodes and decodes; where the answers come from is an `Answers` (`strategy.answers`, `strategy.script`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from flwr.app import Error, Message, Metadata, RecordDict
 from flwr.serverapp import Grid
 
 from protocol.app_calls import (
     ErrorCode,
-    GridCall,
     Handed,
-    Look,
-    Nodes,
     Outgoing,
-    Pull,
-    Push,
-    Pushed,
-    Refused,
-    Replies,
-    ServerAnswer,
-    Wait,
 )
-from protocol.blocks import CID
+from protocol.blocks import CID, BlockError
 from protocol.content import ContentError
+from strategy.answers import Answers, RunStopped
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.difference import first_difference
 from strategy.flower_compat import SUPERLINK_NODE_ID, NodeInfo, Run, received_message, set_message_id
-
-T = TypeVar("T")
-
-
-class ServerPipe(Protocol):
-    """The app process's end of the pipe to its peer."""
-
-    def ask(self, call: GridCall) -> ServerAnswer:
-        """Send ``call`` and wait for the answer with the same number. Safe to call from several threads.
-
-        Raises:
-            RunStopped: where the peer ends the run, and no answer will come.
-        """
-
-
-class RunStopped(BaseException):
-    """The run stops here without being finished: the peer or its engine is gone. It can be resumed.
-
-    Not an `Exception`, so that an app that goes on after any error does not go on after this one.
-    """
-
-
-class Answers(Protocol):
-    """Where the Grid's answers come from. Each method may be called from several threads."""
-
-    def nodes(self) -> tuple[int, ...]:
-        """The nodes there are now, in rising order."""
-
-    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
-        """Send messages, at least one; their ids and the time of the dispatch.
-
-        Raises:
-            ValueError: where they break a rule, such as a message to a node that is no client member.
-        """
-
-    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
-        """The replies that are here now, in the order of the messages."""
-
-    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
-        """All the replies, or those that are here after ``timeout`` seconds, in the order of the messages."""
-
-
-class LiveAnswers:
-    """The peer's answers, now."""
-
-    def __init__(self, pipe: ServerPipe) -> None:
-        self._pipe = pipe
-        self._calls = itertools.count(1)  # next() on it is atomic
-
-    def nodes(self) -> tuple[int, ...]:
-        return self._ask(Look(next(self._calls)), Nodes).nodes
-
-    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
-        return self._ask(Push(next(self._calls), messages), Pushed)
-
-    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
-        return self._ask(Pull(next(self._calls), messages), Replies).replies
-
-    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
-        return self._ask(Wait(next(self._calls), messages, timeout), Replies).replies
-
-    def _ask(self, call: GridCall, kind: type[T]) -> T:
-        answer = self._pipe.ask(call)
-        if isinstance(answer, Refused):
-            raise ValueError(answer.reason)
-        if not isinstance(answer, kind):
-            raise RunStopped(f"the peer answered a {type(call).__name__} with a {type(answer).__name__}")
-        return answer
+from strategy.script import Divergence
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +89,12 @@ class PollenGrid(Grid):
         messages = list(messages)
         if not messages:
             return []
-        pushed = self._answers.push(self._outgoing(messages))
+        outgoing = self._outgoing(messages)
+        try:
+            pushed = self._answers.push(outgoing)
+        except Divergence as divergence:
+            self._explain(divergence, messages)
+            raise
         with self._lock:
             for message, message_id in zip(messages, pushed.messages, strict=True):
                 metadata = message.metadata
@@ -176,6 +103,17 @@ class PollenGrid(Grid):
                 expires = pushed.created + metadata.ttl
                 self._open[message_id] = _Sent(metadata.dst_node_id, metadata.message_type, metadata.group_id, expires)
         return [message_id.hex() for message_id in pushed.messages]
+
+    def _explain(self, divergence: Divergence, messages: Sequence[Message]) -> None:
+        """Say how the content of a message differs from the recorded one."""
+        recorded, index = divergence.recorded, divergence.index
+        if recorded is None or index is None or divergence.difference is not None:
+            return
+        try:
+            was = decode(recorded.content, self._store.open(recorded.content), self._limits)
+            divergence.difference = first_difference(was, messages[index].content)
+        except BlockError as error:
+            divergence.what += f" (what was recorded cannot be read: {error})"
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """The replies that are here now and were not handed out before, in the order of the messages."""

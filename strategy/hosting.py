@@ -8,12 +8,13 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 
 import msgspec
 import numpy as np
@@ -21,8 +22,8 @@ import numpy as np
 from protocol.app_calls import Environment
 from protocol.blocks import CID, Block, BlockSource
 from protocol.content import ContentError
+from strategy.answers import RunStopped
 from strategy.content import ContentStore
-from strategy.grid import RunStopped
 
 OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")
 
@@ -121,6 +122,22 @@ def working_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextmanager
+def sleeping_only_if(live: Callable[[], bool]) -> Iterator[None]:
+    """Let ``time.sleep`` return at once while a script is replayed: what an app waited for has happened already."""
+    real = time.sleep
+
+    def sleep(seconds: float | SupportsIndex, /) -> None:
+        if live():
+            real(seconds)
+
+    time.sleep = sleep
+    try:
+        yield
+    finally:
+        time.sleep = real
 
 
 class GuardedStore:

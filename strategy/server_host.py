@@ -8,14 +8,17 @@ from pathlib import Path
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from protocol.app_calls import Finished, Start
+from protocol.app_calls import Diverged, Finished, Start
 from protocol.blocks import CID
+from strategy.answers import LiveAnswers, ServerPipe
 from strategy.app_config import read_app
-from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits
+from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.difference import first_difference
 from strategy.flower_compat import final_model_hooks, load_app, log, run_number, server_run, take_identity
-from strategy.grid import LiveAnswers, PollenGrid, ServerPipe
-from strategy.hosting import GuardedStore, describe, out_of_sight, working_in
+from strategy.grid import PollenGrid
+from strategy.hosting import GuardedStore, describe, out_of_sight, sleeping_only_if, working_in
 from strategy.legacy_shim import install_legacy_shim
+from strategy.script import Divergence, ScriptedAnswers, ScriptOver
 from strategy.seeds import seed_generators
 
 FINAL_MODEL: str = "arrays"
@@ -29,31 +32,59 @@ def run_server_app(
     store: ContentStore,
     scratch: Path,
     limits: Limits = DEFAULT_LIMITS,
-) -> Finished:
+) -> Finished | Diverged | None:
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.prepare` comes first.
 
     What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
-    own files go.
+    own files go. A scripted run that differs from its script gives a `Diverged`, whatever the app made of it; one whose
+    script ends where nothing goes on gives None.
 
     Raises:
         RunStopped: where the peer or its engine is gone: the run is not finished.
     """
     guarded = GuardedStore(store)
     models: list[ArrayRecord] = []
-    error = ""
     number = run_number(start.run)
-    with out_of_sight(), working_in(scratch), final_model_hooks(models.append):
+    live = LiveAnswers(pipe)
+    script = ScriptedAnswers(pipe, live) if start.scripted else None
+    with (
+        out_of_sight(),
+        working_in(scratch),
+        final_model_hooks(models.append),
+        sleeping_only_if(lambda: script is None or script.is_over),
+    ):
         install_legacy_shim()
         take_identity(number, start.node)
-        grid = PollenGrid(server_run(number), LiveAnswers(pipe), guarded, limits)
+        grid = PollenGrid(server_run(number), script or live, guarded, limits)
         seed_generators(start.seed)
         try:
-            _load(app_dir)(grid, _context(start, number))
-        except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever the app raises is its own
-            log(logging.ERROR, "The ServerApp raised an exception", exc_info=raised)
-            error = describe(raised)
+            error = _run(app_dir, grid, _context(start, number))
+            if script is not None:
+                _compare_end(script, models, guarded, raised=bool(error))
+        except Divergence as divergence:
+            return divergence.verdict()
+        except ScriptOver:
+            return None
         guarded.check()
         return Finished(_store_model(models, guarded), error)
+
+
+def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
+    """Run the app; what it raised, empty where it returned."""
+    try:
+        _load(app_dir)(grid, context)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever the app raises is its own
+        log(logging.ERROR, "The ServerApp raised an exception", exc_info=raised)
+        return describe(raised)
+    return ""
+
+
+def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, *, raised: bool) -> None:
+    """Raises Divergence where the app, or its final model, did not come to the recorded end."""
+    recorded = script.finish(_store_model(models, store), raised=raised)
+    if recorded is not None:
+        was = decode(recorded, store.open(recorded))
+        raise script.differs(first_difference(was, RecordDict({FINAL_MODEL: models[-1]})))
 
 
 def _load(app_dir: Path) -> ServerApp:

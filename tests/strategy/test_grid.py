@@ -12,9 +12,10 @@ from small_leader import MemoryStore
 
 from protocol.app_calls import ErrorCode, Handed, Look, Nodes, Outgoing, Pull, Push, Pushed, Refused, Replies, Wait
 from protocol.blocks import CID
+from strategy.answers import LiveAnswers, RunStopped
 from strategy.content import ContentWriter, decode
 from strategy.flower_compat import server_run, take_identity
-from strategy.grid import LiveAnswers, PollenGrid, RunStopped
+from strategy.grid import PollenGrid
 
 
 @dataclass

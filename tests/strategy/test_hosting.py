@@ -11,7 +11,7 @@ import pytest
 import strategy
 from protocol.blocks import CID, MissingBlock, raw_block
 from protocol.content import ContentError
-from strategy.grid import RunStopped
+from strategy.answers import RunStopped
 from strategy.hosting import (
     MAX_REASON,
     OUR_PACKAGES,

@@ -12,9 +12,9 @@ from small_leader import APPS, Leader, MemoryStore, run_app, start_for
 
 from protocol.app_calls import ErrorCode, Task
 from protocol.blocks import CID, Block
+from strategy.answers import RunStopped
 from strategy.client_host import ClientHost, serve_client_app
 from strategy.content import ContentWriter, decode
-from strategy.grid import RunStopped
 from strategy.server_host import run_server_app
 
 
