@@ -48,16 +48,32 @@ def opened(
         yield engine
 
 
+@contextlib.contextmanager
+def borrowed(home: Home, named: str | None, federation: StoredFederation | None = None) -> Iterator[Engine]:
+    """`opened`, for a command that is soon done.
+
+    Where it has to start the node in the home, it holds the home as well, so that no peer starts to use that node.
+    """
+    with contextlib.ExitStack() as stack:
+        if chosen(home, named) == MANAGED and not is_running(home):
+            stack.enter_context(home.lock())
+        yield stack.enter_context(opened(home, named, federation))
+
+
+def is_running(home: Home) -> bool:
+    """Whether the node in the home runs."""
+    engine = running_node(home)
+    if engine is not None:
+        engine.close()
+    return engine is not None
+
+
 def running_node(home: Home) -> Engine | None:
     """The node in the home, where it runs."""
     try:
         _, _, host, _, port = (home.path / "ipfs" / "api").read_text("ascii").strip().split("/")
         return open_engine(f"http://{host}:{port}")
-    except (
-        FileNotFoundError,
-        ValueError,
-        EngineUnavailable,
-    ):  # the file stays behind where a node was killed
+    except (FileNotFoundError, ValueError, EngineUnavailable):  # the file stays behind where a node was killed
         return None
 
 
@@ -103,8 +119,11 @@ def addresses_for_others(home: Home, federation: StoredFederation, named: str | 
         with contextlib.closing(open_engine(address)) as engine:
             return engine.addresses()
     try:
-        with _managed(home, federation, listen) as engine:  # it keeps its port, so that what it says here stays true
-            return engine.addresses()
+        with contextlib.ExitStack() as stack:
+            if not is_running(home):
+                stack.enter_context(home.lock())
+            # it keeps its port, so that what it says here stays true
+            return stack.enter_context(_managed(home, federation, listen)).addresses()
     except EngineError:
         if named is not None:
             raise

@@ -12,7 +12,7 @@ import typer
 
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.report import put_report
-from peer.engine_choice import opened
+from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
 from peer.home import Home
@@ -68,7 +68,7 @@ def audit_of(
         return
     head, height = head_named(home, text)
     federation = known[0] if len(known) == 1 else None
-    with opened(home, ipfs, federation) as engine:
+    with borrowed(home, ipfs, federation) as engine:
         source = EngineSource(engine, timeout)
         yield Audit(head, source, scratch, known=known, head_height=height, with_contents=with_contents)
 
@@ -84,16 +84,25 @@ def only_root(car: CarSource, text: str) -> CID:
     )
 
 
-def head_named(home: Home, text: str) -> tuple[CID, int | None]:
-    """The head that is meant, and its height where the journal knows it."""
+def cid_of(text: str) -> CID:
+    """The CID that somebody typed.
+
+    Raises:
+        PeerError: where it is none.
+    """
     try:
-        cid = CID.parse(text)
+        return CID.parse(text)
     except MalformedCid as error:
         raise PeerError(
-            f"{text!r} is neither a CID nor a CAR file",
-            mend="peer log shows the heads of this home's runs",
+            f"{text!r} is no CID",
+            mend="peer log shows the heads of this home's runs; a CAR file's name ends in .car",
             code=ExitCode.WRONG_USE,
         ) from error
+
+
+def head_named(home: Home, text: str) -> tuple[CID, int | None]:
+    """The head that is meant, and its height where the journal knows it."""
+    cid = cid_of(text)
     if home.journal.exists():
         with contextlib.closing(Journal(home.journal)) as journal:
             known = journal.head_of(cid) or journal.run_of(cid)

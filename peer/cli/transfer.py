@@ -13,7 +13,7 @@ import typer
 from peer.cli.audit import TimeoutOption, head_named, only_root
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json, size
-from peer.engine_choice import chosen, opened
+from peer.engine_choice import borrowed, chosen
 from peer.errors import PeerError
 from peer.federation import FederationStore
 from peer.home import Home, replace_file
@@ -44,7 +44,7 @@ def export(
     """Write a run with all its models to one file, which any IPFS node and `peer audit` can read."""
     cid, _ = head_named(Home(home), head)
     counted = _Counted()
-    with Scratch() as scratch, opened(Home(home), ipfs) as engine:
+    with Scratch() as scratch, borrowed(Home(home), ipfs) as engine:
         blocks = counted.count(run_blocks(cid, EngineSource(engine, timeout), scratch))
         replace_file(file.absolute(), write_car([cid], blocks))
     if json:
@@ -67,7 +67,7 @@ def import_file(
         head = only_root(car, str(file))
         report = Audit(head, car, scratch, known=FederationStore(place).all()).run()
         _require_verified(file, report)
-        with opened(place, ipfs) as engine:
+        with borrowed(place, ipfs) as engine:
             count = put_all(engine, car.blocks())
             engine.pin(head, recursive=True)
     _register(place, report, chosen(place, ipfs))

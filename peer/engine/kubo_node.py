@@ -22,7 +22,7 @@ from peer.engine.kubo_program import find_ipfs
 _STEP: Final = 0.005
 """Seconds between two looks at a node that starts or stops."""
 
-_STOP_SECONDS: Final = 2.0
+_STOP_SECONDS: Final = 1.0
 """Seconds that a node has to stop before it is asked more firmly. All that it has answered is on the disk by then."""
 
 _LOG_LIMIT: Final = 10 << 20
@@ -119,6 +119,16 @@ class KuboNode:
             watch.kill()
             watch.communicate()
         self._api = ""
+
+    def leave_running(self) -> int:
+        """Let the daemon go on when this process ends, and forget it; its process id."""
+        if self._daemon is None or self._watch is None:
+            raise EngineUnavailable("the Kubo node is not started")
+        self._watch.kill()  # before its pipe closes, which is its sign to stop the daemon
+        self._watch.communicate()
+        pid = self._daemon.pid
+        self._daemon = self._watch = None
+        return pid
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,0 +1,193 @@
+"""What ``peer doctor`` checks: everything a peer needs, one thing at a time. A check never raises."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from typing import Final
+
+from crypto.errors import CryptoError
+from peer.engine import open_engine
+from peer.engine.interface import EngineError, EngineStatus
+from peer.engine_choice import MANAGED, chosen, running_node
+from peer.errors import PeerError
+from peer.federation import FederationStore
+from peer.home import Home
+from peer.keystore import KeyStore
+
+LITTLE_SPACE: Final = 2 << 30
+"""Bytes free under which there is a warning."""
+NO_SPACE: Final = 100 << 20
+"""Bytes free under which nothing can be expected to work."""
+
+PACKAGES: Final = (
+    "cbrrr",
+    "cryptography",
+    "flwr",
+    "flwr-datasets",
+    "httpx",
+    "ipfshttpclient",
+    "msgpack",
+    "msgspec",
+    "numpy",
+    "safetensors",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+)
+FLOWER: Final = "1.41.0"
+"""The only Flower that replay is known to work with."""
+
+
+class State(StrEnum):
+    """How a check went."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor's."""
+
+    name: str
+    state: State
+    what: str
+    mend: str = ""
+
+
+def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
+    """Every check, in the order in which what is wrong should be mended."""
+    engine = chosen(home, ipfs)
+    checks: list[Callable[[], Check]] = [
+        _python,
+        _packages,
+        lambda: _home(home),
+        lambda: _space(home),
+        lambda: _keys(home),
+        lambda: _federation(home),
+        lambda: _program(needed=engine == MANAGED),
+        lambda: _engine(home, engine),
+    ]
+    for check in checks:
+        yield check()
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < (3, 11):
+        return Check("python", State.FAIL, f"{version}, and 3.11 is needed", "install a newer Python")
+    return Check("python", State.OK, version)
+
+
+def _packages() -> Check:
+    absent = [name for name in PACKAGES if _version(name) is None]
+    if absent:
+        return Check(
+            "packages", State.FAIL, f"not installed: {', '.join(absent)}", "run ./scripts/setup in the checkout"
+        )
+    flower = _version("flwr")
+    if flower != FLOWER:
+        return Check("packages", State.FAIL, f"flwr {flower}, and {FLOWER} is needed", f"pip install flwr=={FLOWER}")
+    return Check("packages", State.OK, f"flwr {flower}, torch {_version('torch')}, numpy {_version('numpy')}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _home(home: Home) -> Check:
+    if not home.path.exists():
+        return Check("home", State.WARN, f"{home.path} is not there yet", "peer keys init --name NAME makes it")
+    if not os.access(home.path, os.W_OK | os.X_OK):
+        return Check("home", State.FAIL, f"{home.path} cannot be written", "name another one with --home DIR")
+    if home.open_to_others:
+        return Check("home", State.WARN, f"others may look into {home.path}", f"chmod 700 {home.path}")
+    return Check("home", State.OK, str(home.path))
+
+
+def _space(home: Home) -> Check:
+    place = next(path for path in (home.path, *home.path.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    what = f"{free / 1e9:.1f} GB free at {place}"
+    if free < NO_SPACE:
+        return Check("disk", State.FAIL, what, "free some space")
+    return Check("disk", State.WARN if free < LITTLE_SPACE else State.OK, what)
+
+
+def _keys(home: Home) -> Check:
+    store = KeyStore(home.path)
+    try:
+        found = [store.public(name) for name in store.names()]
+    except (PeerError, CryptoError) as error:
+        return Check("keys", State.FAIL, str(error), error.mend)
+    if not found:
+        return Check("keys", State.FAIL, "there is no identity in this home", "peer keys init --name NAME")
+    unlocked = [identity.name for identity in found if not identity.locked]
+    if unlocked:
+        mend = f"peer keys passwd {unlocked[0]} gives it a passphrase"
+        return Check("keys", State.WARN, f"stored without a passphrase: {', '.join(unlocked)}", mend)
+    return Check("keys", State.OK, ", ".join(identity.name for identity in found))
+
+
+def _federation(home: Home) -> Check:
+    try:
+        known = FederationStore(home).all()
+        keys = KeyStore(home.path)
+        ids = [keys.public(name).public.id for name in keys.names()]
+    except PeerError as error:
+        return Check("federation", State.FAIL, str(error), error.mend)
+    if not known:
+        mend = "peer federation join FILE, or found one: peer federation init NAME"
+        return Check("federation", State.FAIL, "this home is in no federation", mend)
+    strange = [stored.manifest.name for stored in known if not any(each in stored.manifest.members for each in ids)]
+    if strange:
+        mend = "send `peer keys show` to an admin, then join again with a new export"
+        return Check("federation", State.WARN, f"no identity of this home is a member of {', '.join(strange)}", mend)
+    names = (f"{stored.manifest.name} (version {stored.manifest.version})" for stored in known)
+    return Check("federation", State.OK, ", ".join(names))
+
+
+def _program(*, needed: bool) -> Check:
+    from peer.engine.kubo_program import find_ipfs, version_of
+
+    try:
+        program = find_ipfs()
+        version = ".".join(map(str, version_of(program)))
+    except EngineError as error:
+        return Check("ipfs program", State.FAIL if needed else State.OK, str(error), error.mend if needed else "")
+    return Check("ipfs program", State.OK, f"Kubo {version} at {program}")
+
+
+def _engine(home: Home, engine: str) -> Check:
+    try:
+        if engine == MANAGED:
+            opened = running_node(home)
+            if opened is None:
+                mend = "nothing to do, `peer start` starts it; or now: peer doctor --start-daemon"
+                return Check("engine", State.WARN, "this home's Kubo node is not running", mend)
+        else:
+            opened = open_engine(engine)
+        try:
+            return _engine_status(engine, opened.status())
+        finally:
+            opened.close()
+    except EngineError as error:
+        return Check("engine", State.FAIL, str(error), error.mend)
+
+
+def _engine_status(engine: str, status: EngineStatus) -> Check:
+    what = f"{engine}: {status.kind} {status.version}, {status.peers} peers, {status.bytes_stored / 1e6:.1f} MB stored"
+    if not status.pubsub:
+        mend = "ipfs config --json Pubsub.Enabled true, then restart that node"
+        return Check("engine", State.FAIL, f"{what}; its pubsub is off", mend)
+    return Check("engine", State.OK, what)

@@ -1,0 +1,69 @@
+"""``peer doctor``: check that everything a peer needs is there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from peer.checks import Check, State, all_checks
+from peer.cli.options import DEFAULT_HOME, EngineOption, FederationOption, HomeOption, JsonOption, ListenOption
+from peer.cli.output import bad, doubtful, good, put_json
+from peer.engine_choice import MANAGED, running_node
+from peer.errors import ExitCode
+from peer.federation import FederationStore
+from peer.home import Home
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command("doctor")
+def doctor(
+    start_daemon: Annotated[
+        bool, typer.Option("--start-daemon", help="Start this home's Kubo node first, and leave it running.")
+    ] = False,
+    ipfs: EngineOption = None,
+    listen: ListenOption = "127.0.0.1",
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Check that everything a peer needs is there, and say what mends what is not."""
+    place = Home(home)
+    started = _start(place, federation, listen) if start_daemon else None
+    checks = list(all_checks(place, MANAGED if start_daemon else ipfs))
+    failed = any(check.state is State.FAIL for check in checks)
+    if json:
+        put_json({"ok": not failed, "checks": [_value(check) for check in checks], "daemon": started})
+    else:
+        for check in checks:
+            _put(check)
+        if started is not None:
+            typer.echo(f"the Kubo node runs as process {started}; it stops with: kill {started}")
+    return ExitCode.UNFINISHED if failed else ExitCode.DONE
+
+
+def _start(home: Home, federation: str | None, listen: str) -> int | None:
+    """Start the node in the home and leave it running; its process, None where it ran already."""
+    running = running_node(home)
+    if running is not None:
+        running.close()
+        return None
+    from peer.engine.kubo_node import KuboNode
+
+    stored = FederationStore(home).current(federation)
+    with home.lock(), KuboNode(home.path, stored.swarm_key, listen=listen) as node:
+        return node.leave_running()
+
+
+_COLOURS = {State.OK: good, State.WARN: doubtful, State.FAIL: bad}
+
+
+def _put(check: Check) -> None:
+    typer.echo(f"{_COLOURS[check.state](check.state.value.ljust(4))}  {check.name}: {check.what}")
+    if check.mend:
+        typer.echo(f"      mend: {check.mend}")
+
+
+def _value(check: Check) -> dict[str, str]:
+    return {"name": check.name, "state": check.state.value, "what": check.what, "mend": check.mend}
