@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import logging
 import os
-import secrets
 import select
 import sqlite3
 import threading
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from peer.engine.block_files import translated
+from peer.engine.block_files import owner_token, translated
 from peer.engine.delivery import Delivery, check_size
 from peer.engine.interface import EngineUnavailable, StorageFull
 
@@ -47,7 +47,8 @@ class AnnouncementLog:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._wake = directory / "wake"
-        self._token = secrets.token_hex(6)
+        self._token = owner_token()
+        self._count = itertools.count()
         self._lock = threading.Lock()
         with translated(directory):
             self._wake.mkdir(exist_ok=True)
@@ -71,12 +72,12 @@ class AnnouncementLog:
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> LogSubscription:
         """Call ``receive`` with every announcement on ``topic`` that is published from now on."""
         with self._translated(), translated(self._directory):
-            return LogSubscription(self._wake, f"{self._token}.{secrets.token_hex(4)}", self._open(), topic, receive)
+            return LogSubscription(self._wake, f"{self._token}.{next(self._count)}", self._open(), topic, receive)
 
     def others(self) -> int:
         """How many other engines subscribe in this directory now."""
         with translated(self._directory):
-            tokens = {fifo.name.partition(".")[0] for fifo in self._wake.iterdir() if _is_read(fifo)}
+            tokens = {fifo.name.rpartition(".")[0] for fifo in self._wake.iterdir() if _is_read(fifo)}
         return len(tokens - {self._token})
 
     def close(self) -> None:

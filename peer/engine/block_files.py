@@ -33,7 +33,7 @@ class BlockFiles:
     def __init__(self, directory: Path) -> None:
         self._blocks = directory / "blocks"
         self._temporary = directory / "tmp"
-        self._prefix = f"{_host()}~{os.getpid()}.{secrets.token_hex(4)}"
+        self._prefix = owner_token()
         self._count = itertools.count()
         self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="block-writer")
         with translated(directory):
@@ -143,6 +143,11 @@ class BlockFiles:
             pid = rest.partition(".")[0]
             if host == _host() and pid.isdigit() and not _is_alive(int(pid)):
                 path.unlink(missing_ok=True)
+
+
+def owner_token() -> str:
+    """A name that no other engine has, and that says which process owns what is called by it."""
+    return f"{_host()}~{os.getpid()}.{secrets.token_hex(4)}"
 
 
 def write_synced(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from peer.engine.graph import complete, links_of
+from peer.engine.graph import complete
 from peer.engine.interface import EngineError, EngineStatus, Unreachable
-from peer.engine.kubo_api import GRACE, KuboApi, KuboRefused, KuboTimeout, PubsubOff, duration
+from peer.engine.kubo_api import KuboApi, KuboRefused, KuboTimeout, PubsubOff
 from peer.engine.kubo_program import OLDEST
 from peer.engine.kubo_pubsub import KuboSubscription, publish
-from protocol.blocks import CID, MAX_BLOCK_SIZE, Block, MissingBlock, checked_block
+from protocol.blocks import CID, Block, MissingBlock, checked_block
 from protocol.car import CarCutShort, read_car, write_car
 
 _T = TypeVar("_T")
 
 _DIAL_SECONDS: Final = 10.0
 _DIALS_AT_ONCE: Final = 8
+_STALL_SECONDS: Final = 30.0
+"""Seconds without a new block after which a recursive pin is given up."""
+
 _FIRST_TRY: Final = 0.5
 """Seconds after which a node is asked anew for what has not come; each later try has twice as many."""
 
@@ -44,7 +48,7 @@ class KuboEngine:
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         self._import([], blocks)
         if pin:
-            self._pin(pin, recursive=False)
+            self._pin_alone(pin)
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         failure = self._import([root], blocks)
@@ -68,18 +72,7 @@ class KuboEngine:
         return checked_block(cid, _ask_until(cid, time.monotonic() + timeout, ask)).data
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
-        deadline = time.monotonic() + timeout
-        structure, chunks = self._structure(root, deadline, limit)
-        if structure + len(chunks) * MAX_BLOCK_SIZE > limit:  # it may be too large: count before fetching it all
-            for cid in chunks:
-                structure += len(self.get(cid, timeout=deadline - time.monotonic()))
-                _check_limit(root, structure, limit)
-
-        def pin(patience: float) -> None:
-            with self._api.translated():
-                self._api.client.pin.add(str(root), timeout=patience + GRACE, opts={"timeout": duration(patience)})
-
-        _ask_until(root, deadline, pin)
+        _ask_until(root, time.monotonic() + timeout, lambda patience: self._pin_tree(root, patience, limit))
 
     def read_content(self, root: CID) -> Iterable[Block]:
         try:
@@ -93,18 +86,24 @@ class KuboEngine:
             raise Unreachable(error.cid, why) from error
 
     def pin(self, cid: CID, *, recursive: bool) -> None:
-        self._pin([cid], recursive=recursive)
+        if not recursive:
+            self._pin_alone([cid])
+            return
+        try:
+            self._pin_tree(cid, math.inf, math.inf)  # without a time-out: a long run takes long to walk
+        except KuboTimeout as error:
+            raise Unreachable(cid, f"{cid} is not whole, so it is not pinned: {error}") from error
 
-    def _pin(self, cids: Sequence[CID], *, recursive: bool) -> None:
+    def _pin_alone(self, cids: Sequence[CID]) -> None:
         try:
             with self._api.translated():
-                self._api.client.pin.add(*map(str, cids), recursive=recursive)
+                self._api.client.pin.add(*map(str, cids), recursive=False)
         except KuboRefused as error:
             if "already pinned recursively" not in str(error):
                 raise
             if len(cids) > 1:  # Kubo stops at the first of these: the others are still to be pinned
                 for cid in cids:
-                    self._pin([cid], recursive=recursive)
+                    self._pin_alone([cid])
 
     def unpin(self, cid: CID) -> None:
         try:
@@ -196,20 +195,31 @@ class KuboEngine:
             raise EngineError(f"the Kubo node at {self.address} took {taken} of {given} blocks")
         return "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
 
-    def _structure(self, root: CID, deadline: float, limit: int) -> tuple[int, set[CID]]:
-        """The bytes of the dag-cbor blocks under ``root``, and the raw blocks that they link to."""
-        total = 0
-        seen = {root}
-        pending = [root]
-        while pending:
-            cid = pending.pop()
-            block = Block(cid, self.get(cid, timeout=deadline - time.monotonic()))
-            total += len(block.data)
-            _check_limit(root, total, limit)
-            fresh = set(links_of(block)) - seen
-            seen |= fresh
-            pending.extend(cid for cid in fresh if not cid.is_raw)
-        return total, {cid for cid in seen if cid.is_raw and cid != root}
+    def _pin_tree(self, root: CID, within: float, limit: float) -> None:
+        """Pin ``root`` recursively, while its progress (twice a second, since Kubo 0.40 with its bytes) is watched.
+
+        Raises:
+            KuboTimeout: where it is not done ``within`` so many seconds; if infinite, where no block has come for long.
+            EngineError: where it has more than ``limit`` bytes.
+        """
+        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=within)
+        blocks, since, too_large = 0, time.monotonic(), False
+        with contextlib.closing(response), self._api.translated():
+            for line in response.iter_lines():
+                news = json.loads(line)
+                if news.get("Pins"):
+                    return
+                if news.get("Bytes", 0) > limit:
+                    too_large = True
+                    break
+                if news.get("Progress", 0) > blocks:
+                    blocks, since = news["Progress"], time.monotonic()
+                elif time.monotonic() - since > _STALL_SECONDS:
+                    break
+        if too_large:
+            self.unpin(root)  # Kubo may have pinned it before it said how large it is
+            raise EngineError(f"{root} is larger than the {limit} bytes allowed")
+        raise KuboTimeout(f"the Kubo node at {self.address} did not get all of it: {blocks} blocks came")
 
     def _dial(self, routes: list[str]) -> None:
         """Try one peer's addresses until one works; that none does is no error."""
@@ -279,11 +289,6 @@ def _ask_until(cid: CID, deadline: float, ask: Callable[[float], _T]) -> _T:
             if left <= patience:
                 raise Unreachable(cid, f"nobody within reach has {cid}: {error}") from error
         patience *= 2
-
-
-def _check_limit(root: CID, total: int, limit: int) -> None:
-    if total > limit:
-        raise EngineError(f"{root} is larger than the {limit} bytes allowed")
 
 
 def _is_loopback(address: str) -> bool:

@@ -21,7 +21,7 @@ from peer.engine.interface import EngineError, EngineUnavailable, StorageFull
 # ipfshttpclient hands urllib3 an argument that does nothing since urllib3 2; the user need not hear of it.
 warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning, "urllib3")
 
-CALL_SECONDS: Final = 60.0
+CALL_SECONDS: Final = 120.0
 """Seconds that a node has for an answer that needs nothing from the network."""
 
 GRACE: Final = 5.0
@@ -181,7 +181,7 @@ class KuboApi:
         return KuboRefused(f"the Kubo node at {self.url} says: {message}")
 
     def _mend(self) -> str:
-        return "start it: ipfs daemon; or do without IPFS: --ipfs local:DIR"
+        return "start it: peer doctor --start-daemon, or ipfs daemon; or do without IPFS: --ipfs local:DIR"
 
 
 def _parse(url: str) -> httpx.URL:

@@ -29,7 +29,7 @@ _LOG_LIMIT: Final = 10 << 20
 """Bytes of the log over which it is begun anew at the next start."""
 
 _WATCH: Final = """
-cat >/dev/null
+read -r _
 kill -TERM "$1" 2>/dev/null
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     kill -0 "$1" 2>/dev/null || exit 0
@@ -164,7 +164,7 @@ class KuboNode:
                     ["/bin/sh", "-c", _WATCH, "watch", str(self._daemon.pid)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
-                    stderr=log,
+                    stderr=subprocess.DEVNULL,
                     start_new_session=True,
                 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from peer.engine import open_engine
-from peer.engine.interface import Engine, EngineError, EngineUnavailable, StorageFull
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, StorageFull, Unreachable
 from peer.engine.kubo_config import configure, environment, prepare
 from peer.engine.kubo_node import KuboNode
 from protocol.blocks import BlockMismatch, cbor_block, raw_block
@@ -96,6 +96,15 @@ def test_a_block_that_was_tampered_with_on_the_nodes_disk_is_refused(engine: Eng
     stored.write_bytes(b"B" * 1000)
     with pytest.raises(BlockMismatch):
         engine.get(block.cid)
+
+
+@needs_kubo
+def test_what_is_not_whole_is_not_pinned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peer.engine.kubo._STALL_SECONDS", 0.2)
+    record = cbor_block({"content": raw_block(b"not here").cid})
+    engine.put([record])
+    with pytest.raises(Unreachable, match="is not whole, so it is not pinned"):
+        engine.pin(record.cid, recursive=True)
 
 
 # -- restarts ------------------------------------------------------------------------------------------------------
