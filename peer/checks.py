@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -80,18 +81,13 @@ def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Check("python", State.FAIL, f"{version}, and 3.11 is needed", "install a newer Python")
-    return Check("python", State.OK, version)
+    return Check("python", State.OK, f"{platform.python_version()} at {sys.executable}")
 
 
 def _packages() -> Check:
     absent = [name for name in PACKAGES if _version(name) is None]
     if absent:
-        return Check(
-            "packages", State.FAIL, f"not installed: {', '.join(absent)}", "run ./scripts/setup in the checkout"
-        )
+        return Check("packages", State.FAIL, f"not installed: {', '.join(absent)}", "./scripts/setup")
     flower = _version("flwr")
     if flower != FLOWER:
         return Check("packages", State.FAIL, f"flwr {flower}, and {FLOWER} is needed", f"pip install flwr=={FLOWER}")

@@ -120,7 +120,7 @@ class KeyStore:
 
     def _make_directory(self) -> None:
         with _translated(f"cannot make {self.directory}"):
-            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            self.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.directory.mkdir(mode=0o700, exist_ok=True)
         _refuse_open_to_others(self.directory, "700")
 

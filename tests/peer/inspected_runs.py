@@ -18,6 +18,8 @@ class WrittenRun:
 
     def __init__(self) -> None:
         self.scribe = Scribe()
+        self.sent: list[CID] = []
+        """The contents that were dispatched, by round."""
         app, app_blocks = write_bundle([("pyproject.toml", b"[project]")])
         seed = raw_block(b"s" * 32)
         self.scribe.source.add(*app_blocks, seed)
@@ -27,7 +29,8 @@ class WrittenRun:
         """One round."""
         scribe = self.scribe
         config = RecordDict({"config": ConfigRecord({"server-round": number})})
-        scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=self.model(number, config))))
+        self.sent.append(self.model(number, config))
+        scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=self.sent[-1])))
         alice = scribe.taken(ALICE, content=self.answer(loss=0.5, examples=30))
         bob = scribe.taken(BOB, content=self.answer(loss=1.0, examples=10)) if bob_answers else scribe.error(BOB)
         scribe.add(scribe.collect(alice, bob))
