@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.journal import Journal
 from peer.keeping import Keeper
+from peer.resuming import open_run
 from peer.runner import Ending, Runner
 from protocol.announcements import topic_all, topic_leader
 from protocol.app_calls import RunConfig
@@ -105,13 +106,34 @@ def lead(
     run_config: RunConfig,
     node_config: RunConfig,
     settings: LeaderSettings,
+    *,
     seed: bytes,
+    new_run: bool,
 ) -> tuple[ClosedRun | None, Ending]:
-    """Lead a run of ``app`` to its end; None where it stays open. ``seed`` (32 bytes) is the run's."""
-    seed_block = cbor_block({"epoch": None, "private": encode_cbor(seed)})
-    plan = RunPlan(
+    """Lead a run of ``app`` to its end; None where it stays open.
+
+    It is the one that was left open, where there is one and not ``new_run``; else a new one with ``seed`` (32 bytes).
+
+    Raises:
+        PeerError: where a run was left open and this is another app, or other settings.
+    """
+    federation = session.stored.id
+    left = None if new_run else open_run(session.journal, federation, session.identity.public.id, session.engine)
+    if left is not None:
+        left.check_same(app.bundle, run_config, REPLAY_FORMAT)
+        plan, threads = left.plan(node_config), left.environment.threads
+    else:
+        plan, threads = _new_plan(app, run_config, node_config, seed), session.threads
+    leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
+    topics = [topic_all(federation), topic_leader(federation)]
+    ending = _run(session, leader, app, Role.SERVER, topics, child_environment(plan.seed, threads))
+    return _closed(session, leader), ending
+
+
+def _new_plan(app: App, run_config: RunConfig, node_config: RunConfig, seed: bytes) -> RunPlan:
+    return RunPlan(
         app=app.bundle,
-        seed_block=seed_block,
+        seed_block=cbor_block({"epoch": None, "private": encode_cbor(seed)}),
         seed=seed,
         name=app.config.name,
         version=app.config.version,
@@ -119,10 +141,6 @@ def lead(
         replay_format=REPLAY_FORMAT,
         node_config=node_config,
     )
-    leader = Leader(_author(session), _trusted(session), plan, settings)
-    topics = [topic_all(session.stored.id), topic_leader(session.stored.id)]
-    ending = _run(session, leader, app, Role.SERVER, topics, seed)
-    return _closed(session, leader), ending
 
 
 def _closed(session: Session, leader: Leader) -> ClosedRun | None:
@@ -140,7 +158,9 @@ def serve(session: Session, app: App, node_config: RunConfig, *, once: bool) -> 
     secret = hashlib.sha256(session.identity.signing.sign(b"pollen client secret 1")).digest()
     plan = ClientPlan(app=app.bundle, secret=secret, node_config=node_config, once=once)
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session.journal))
-    return _run(session, client, app, Role.CLIENT, [topic_all(session.stored.id)], secret)
+    return _run(
+        session, client, app, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
+    )
 
 
 def _author(session: Session) -> Author:
@@ -161,7 +181,9 @@ def _kept_runs(journal: Journal) -> dict[CID, KeptRun]:
     }
 
 
-def _run(session: Session, machine: Machine, app: App, role: Role, topics: Sequence[str], seed: bytes) -> Ending:
+def _run(
+    session: Session, machine: Machine, app: App, role: Role, topics: Sequence[str], environment: Mapping[str, str]
+) -> Ending:
     scratch = session.home.path / "scratch"
     command = AppCommand(
         role=role,
@@ -169,7 +191,7 @@ def _run(session: Session, machine: Machine, app: App, role: Role, topics: Seque
         scratch=scratch,
         engine=session.engine.address,
         log=session.home.path / "logs" / f"app-{role}.log",
-        environment=child_environment(seed, session.threads),
+        environment=environment,
     )
     keeper = Keeper(
         engine=session.engine,

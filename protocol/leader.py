@@ -183,17 +183,18 @@ class Leader(Gathering):
     def _take_replay_call(self, call: NextEntry | Compared | Diverged, now: float) -> None:
         match call:
             case NextEntry():
-                self._next_entry(call)
+                self._next_entry(call, now)
             case Compared():
                 self._report(What.REPLAYED, height=call.height, messages=call.messages)
             case Diverged():
                 self._report(What.DIVERGED, height=call.height, why=call.what)
                 self._cannot_go_on(f"the app does not replay to its own chain: {call.what}", now)
 
-    def _next_entry(self, call: NextEntry) -> None:
+    def _next_entry(self, call: NextEntry, now: float) -> None:
         """Hand the replaying app what the next record says, or let it go live."""
         cid = next(self._script, None)
         if cid is None:
+            self._gate_until = now + self._settings.grace
             self._emit(Hand(ScriptEnd(call.call, live=True)))
         else:
             done = partial(self._entry_here, cid, call.call)

@@ -65,6 +65,9 @@ def start(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Server: make the run repeatable.")] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="For each numerical library of the app.")] = 1,
+    new_run: Annotated[
+        bool, typer.Option("--new-run", help="Server: begin another run though one was left open.")
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
     ipfs: EngineOption = None,
     listen: ListenOption = "127.0.0.1",
@@ -103,7 +106,7 @@ def start(
         session = Session(own_home, person, stored, engine, name, journal, threads, narrator.tell)
         if role is Role.SERVER:
             settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout)
-            code = _lead(session, choice, settings, seed, save_path, as_json=json)
+            code = _lead(session, choice, settings, seed, save_path, new_run=new_run, as_json=json)
         else:
             code = _serve(session, choice, once=once)
     _leave(code)
@@ -120,15 +123,16 @@ def _lead(
     seed: int | None,
     save_path: Path | None,
     *,
+    new_run: bool,
     as_json: bool,
 ) -> ExitCode:
     from peer.start import lead, new_seed, take_app
 
     app = take_app(session.home, session.engine, choice.app_folder)
     config = choice.server_config(app.config)
-    closed, ending = lead(session, app, config, choice.local_config(), settings, new_seed(seed))
+    closed, ending = lead(session, app, config, choice.local_config(), settings, seed=new_seed(seed), new_run=new_run)
     if closed is None:
-        return _unfinished(ending, "the run stays open")
+        return _unfinished(ending, "the run stays open: start this again to go on with it")
     saved = _save(session, closed, save_path)
     facts = {
         "run": str(closed.run),

@@ -1,0 +1,164 @@
+"""Going on with a run that this peer led and left open: its chain read and verified, its plan as recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from peer.engine.interface import Engine
+from peer.errors import ExitCode, PeerError
+from peer.fetching import RecordFetcher
+from peer.journal import Journal, RunHead
+from protocol.app_calls import Environment, RunConfig
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks, decode_cbor
+from protocol.chain import Chain
+from protocol.plan import ResumedRun, RunPlan
+from protocol.records import Chained, Role, Run, RunPrivate
+from protocol.signed import Record, parse_record, read_private
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run to go on with."""
+
+    resumed: ResumedRun
+    seed: bytes
+    seed_block: Block
+    recorded: RunPrivate
+    app: CID
+
+    @property
+    def environment(self) -> Environment:
+        """What it ran in when it began."""
+        return self.recorded.environment
+
+    def plan(self, node_config: RunConfig) -> RunPlan:
+        """What it was begun with; only what is of this machine alone is said anew."""
+        return RunPlan(
+            app=self.app,
+            seed_block=self.seed_block,
+            seed=self.seed,
+            name=self.recorded.name,
+            version=self.recorded.version,
+            config=self.recorded.config,
+            replay_format=self.recorded.replay_format,
+            node_config=node_config,
+        )
+
+    def check_same(self, app: CID, config: RunConfig, replay_format: int) -> None:
+        """Refuse to go on with another app or other settings than it began with.
+
+        Raises:
+            PeerError: which says what differs.
+        """
+        if app != self.app:
+            raise _differs(f"its app is {self.app}, this one is {app}: the folder has changed, or is another")
+        if replay_format != self.recorded.replay_format:
+            raise _differs(f"it is in replay format {self.recorded.replay_format}, this version has {replay_format}")
+        was, now = dict(self.recorded.config), dict(config)
+        for key in [*was, *now]:
+            if was.get(key) != now.get(key):
+                raise _differs(f"its setting {key} is {was.get(key)!r}, not {now.get(key)!r}")
+
+
+def open_run(journal: Journal, federation: CID, member: bytes, engine: Engine) -> OpenRun | None:
+    """The newest run that this peer led in the federation and that is not closed; None where there is none.
+
+    Its chain is verified by every rule, from the journal's own records where the engine lost some.
+
+    Raises:
+        PeerError: where its chain cannot be read, or is not sound.
+    """
+    head = next(
+        (
+            head
+            for head in journal.heads()
+            if head.role is Role.SERVER and not head.closed and head.federation == federation
+        ),
+        None,
+    )
+    if head is None:
+        return None
+    try:
+        return _read(journal, head, federation, member, engine)
+    except BlockError as error:
+        raise PeerError(
+            f"the run {head.run} was left open, and its chain cannot be verified: {error}",
+            mend="audit it (peer audit HEAD), and begin another with --new-run",
+            code=ExitCode.VERIFICATION_FAILED,
+        ) from error
+
+
+def _read(journal: Journal, head: RunHead, federation: CID, member: bytes, engine: Engine) -> OpenRun | None:
+    _put_back(journal, engine, head.head)
+    fetcher = RecordFetcher(engine)
+    records, link = [], head.head
+    while True:
+        records.append(link)
+        body = _chained(Block(link, engine.get(link)))
+        if body.prev is None:
+            break
+        link = body.prev
+    records.reverse()
+    chain = Chain(federation)
+    for cid in records:
+        blocks = fetcher.fetch(cid)
+        chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks))
+    fetcher.close()
+    if chain.by != member:
+        return None
+    run = parse_record(Block(records[0], engine.get(records[0])))
+    return _opened(run, ResumedRun(chain, records), engine)
+
+
+def _put_back(journal: Journal, engine: Engine, head: CID) -> None:
+    """Give the engine our own records again, where it does not have the newest: its disk may have synced too late."""
+    if not engine.has(head):
+        engine.put(journal.own_records())
+
+
+def _chained(block: Block) -> Chained:
+    body = parse_record(block).body
+    if not isinstance(body, Chained):
+        raise BlockError(f"{block.cid} is a {body.TYPE}, which is in no chain")
+    return body
+
+
+def _opened(run: Record, resumed: ResumedRun, engine: Engine) -> OpenRun:
+    body = run.body
+    assert isinstance(body, Run)
+    private = read_private(body, RunPrivate)
+    if private is None:
+        raise BlockError("its run record is encrypted for others")
+    seed_block = Block(body.seed, engine.get(body.seed))
+    return OpenRun(resumed, read_seed(seed_block), seed_block, private, body.app)
+
+
+def read_seed(block: Block) -> bytes:
+    """The seed in its block.
+
+    Raises:
+        BlockError: where there is none that can be read.
+    """
+    value = decode_cbor(block.data)
+    match value:
+        case {"epoch": None, "private": bytes(private)}:
+            seed = decode_cbor(private)
+            if isinstance(seed, bytes) and len(seed) == 32:
+                return seed
+    raise BlockError(f"{block.cid} holds no seed that can be read here")
+
+
+def differing(was: Environment, now: Environment) -> Mapping[str, tuple[str, str]]:
+    """What of the environment is not as it was."""
+    names = Environment.__dataclass_fields__
+    pairs = {name: (str(getattr(was, name)), str(getattr(now, name))) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _differs(why: str) -> PeerError:
+    return PeerError(
+        f"a run was left open, and this is not the same: {why}",
+        mend="start it as it was started to go on with it, or begin another with --new-run",
+        code=ExitCode.WRONG_USE,
+    )
