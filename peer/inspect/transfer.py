@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from peer.engine.graph import links_of
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
+from peer.inspect.findings import MISSING_BLOCK
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import RunSource
 from peer.inspect.walk import walk_back
@@ -28,18 +29,14 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch) -> Iterator[Block
     """
     finding = walk_back(head, source, scratch, None)
     if finding is not None:
-        raise _not_whole(finding.message)
+        raise _not_whole(finding.message) if finding.rule == MISSING_BLOCK else _wrong(head, finding.message)
     for cid in scratch.newest_first():
         try:
             yield from _record_blocks(cid, source, scratch)
         except MissingBlock as error:
             raise _not_whole(f"record {cid} needs {error}") from error
         except BlockError as error:
-            raise PeerError(
-                f"record {cid} cannot be exported: {error}",
-                mend=f"peer audit {head} says what is wrong with the run",
-                code=ExitCode.VERIFICATION_FAILED,
-            ) from error
+            raise _wrong(head, f"record {cid}: {error}") from error
 
 
 def _record_blocks(cid: CID, source: RunSource, scratch: Scratch) -> Iterator[Block]:
@@ -59,6 +56,14 @@ def _record_blocks(cid: CID, source: RunSource, scratch: Scratch) -> Iterator[Bl
     for root in roots:
         if scratch.size_of(root) is None:
             yield from (each for each in source.content(root, CONTENT_LIMIT) if scratch.see(each.cid, len(each.data)))
+
+
+def _wrong(head: CID, why: str) -> PeerError:
+    return PeerError(
+        f"the run cannot be exported, something in it is wrong: {why}",
+        mend=f"peer audit {head} says more",
+        code=ExitCode.VERIFICATION_FAILED,
+    )
 
 
 def _not_whole(why: str) -> PeerError:
