@@ -72,7 +72,12 @@ class KuboEngine:
         return checked_block(cid, _ask_until(cid, time.monotonic() + timeout, ask)).data
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
-        _ask_until(root, time.monotonic() + timeout, lambda patience: self._pin_tree(root, patience, limit))
+        deadline = time.monotonic() + timeout
+
+        def pin(patience: float) -> None:
+            self._pin_tree(root, limit, within=deadline - time.monotonic(), stall=patience)
+
+        _ask_until(root, deadline, pin)
 
     def read_content(self, root: CID) -> Iterable[Block]:
         try:
@@ -90,7 +95,9 @@ class KuboEngine:
             self._pin_alone([cid])
             return
         try:
-            self._pin_tree(cid, math.inf, math.inf)  # without a time-out: a long run takes long to walk
+            self._pin_tree(
+                cid, math.inf, within=math.inf, stall=_STALL_SECONDS
+            )  # without a time-out: a long run takes long to walk
         except KuboTimeout as error:
             raise Unreachable(cid, f"{cid} is not whole, so it is not pinned: {error}") from error
 
@@ -195,11 +202,11 @@ class KuboEngine:
             raise EngineError(f"the Kubo node at {self.address} took {taken} of {given} blocks")
         return "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
 
-    def _pin_tree(self, root: CID, within: float, limit: float) -> None:
+    def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float) -> None:
         """Pin ``root`` recursively, while its progress (twice a second, since Kubo 0.40 with its bytes) is watched.
 
         Raises:
-            KuboTimeout: where it is not done ``within`` so many seconds; if infinite, where no block has come for long.
+            KuboTimeout: where it is not done ``within`` so many seconds, or no block came for ``stall`` seconds.
             EngineError: where it has more than ``limit`` bytes.
         """
         response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=within)
@@ -214,7 +221,7 @@ class KuboEngine:
                     break
                 if news.get("Progress", 0) > blocks:
                     blocks, since = news["Progress"], time.monotonic()
-                elif time.monotonic() - since > _STALL_SECONDS:
+                elif time.monotonic() - since > stall:
                     break
         if too_large:
             self.unpin(root)  # Kubo may have pinned it before it said how large it is
