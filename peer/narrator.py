@@ -38,13 +38,14 @@ class Narrator:
     def tell(self, report: Report) -> None:
         """Log the report, and say it where it is news."""
         logs.report(report.what.value, report.fields)
-        line = _line(report)
+        line = line_of(report)
         if self._say is not None and line and line != self._last:
             self._last = line
             self._say(line)
 
 
-def _line(report: Report) -> str:
+def line_of(report: Report) -> str:
+    """The report in words; empty where it is for logs alone."""
     if report.what is What.RUN_REFUSED:
         who = report.fields.get("name")
         return f"{who or 'this peer'} takes no part in the run: {report.fields['why']}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from peer.demo.demo import DemoResult
     from peer.demo.plan import DemoPlan
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
@@ -91,8 +90,6 @@ def _perform(plan: DemoPlan, *, as_json: bool) -> DemoResult:
     from peer.demo.demo import perform
     from peer.demo.display import LiveDisplay, PlainDisplay
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # as Ctrl-C
     live = sys.stdout.isatty() and not as_json
     return perform(plan, LiveDisplay() if live else PlainDisplay(to_stderr=as_json))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -13,18 +11,28 @@ from peer.cli.output import size
 from peer.demo.display import Display
 from peer.demo.engines import engine_of, server_engine
 from peer.demo.founding import found, join
+from peer.demo.interrupts import Interrupts
 from peer.demo.plan import DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
 from peer.demo.progress import ClientProgress, Progress
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.federation import StoredFederation
+from peer.home import Home
+from peer.narrator import line_of
 from protocol.blocks import CID
-from protocol.effects import What
+from protocol.effects import Report, What
 
 if TYPE_CHECKING:  # they import flwr, which the demo does while its processes start
-    from peer.inspect.report import Report
+    from peer.demo.following import ChainFollower
+    from peer.inspect.report import Report as AuditReport
     from peer.inspect.rounds import Exchange
+
+_NEWS: Final = frozenset({What.RUN_OPENED, What.WAITING_FOR_CLIENTS})
+"""What of the server's reports is told as it is."""
+
+_TROUBLE: Final = frozenset({What.RUN_REFUSED, What.RUN_LOST, What.APP_LOST})
+"""What of anybody's is."""
 
 _LOOK: Final = 0.05
 """Seconds between two looks at the logs: a person's pace."""
@@ -66,7 +74,7 @@ class DemoResult:
 
     accuracy: float | None
     exchanges: list[Exchange]
-    audit: Report
+    audit: AuditReport
     seconds: dict[Phase, float]
 
 
@@ -76,30 +84,22 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
     Raises:
         PeerError: where a process failed, the data is absent, or the folder is in use; no process is left then.
         EngineError: where the engine cannot be used.
+        KeyboardInterrupt: where the person, or the system, asked it to stop; no process is left then.
     """
     watch = Stopwatch()
-    with plan_lock(plan):
+    with Interrupts() as interrupts, Home(plan.folder).lock():
         federation = _set_up(plan)
         with server_engine(plan, federation) as engine:
             join(plan, federation, engine.addresses())
             watch.ends(Phase.SETUP)
             display.say(f"1 server and {plan.clients} clients in {plan.folder}, engine {engine_of(plan)}")
-            with PeerProcesses() as processes, display:
-                course = _Course(plan, federation, engine, processes, display, watch)
-                course.run()
+            with PeerProcesses(interrupts) as processes, display:
+                course = _Course(plan, processes, display, watch, interrupts)
+                course.run(federation, engine)
             display.say("auditing the run")
             report = _audit(engine, federation, course.progress.head)
             watch.ends(Phase.AUDIT)
     return DemoResult(course.progress.accuracy, course.progress.exchanges, report, watch.seconds)
-
-
-@contextmanager
-def plan_lock(plan: DemoPlan) -> Iterator[None]:
-    """Hold the demo's folder: two demos in one would be in each other's way."""
-    from peer.home import Home
-
-    with Home(plan.folder).lock():
-        yield
 
 
 def _set_up(plan: DemoPlan) -> StoredFederation:
@@ -118,76 +118,98 @@ class _Course:
     def __init__(
         self,
         plan: DemoPlan,
-        federation: StoredFederation,
-        engine: Engine,
         processes: PeerProcesses,
         display: Display,
         watch: Stopwatch,
+        interrupts: Interrupts,
     ) -> None:
         self._plan = plan
-        self._federation = federation
-        self._engine = engine
         self._processes = processes
         self._display = display
         self._watch = watch
+        self._interrupts = interrupts
+        self._server_seen = time.monotonic()
         self.progress = Progress({peer.name: ClientProgress() for peer in plan.client_peers}, plan.rounds)
 
-    def run(self) -> None:
-        """Start all processes at once, and watch them to their end."""
+    def run(self, federation: StoredFederation, engine: Engine) -> None:
+        """Start all processes at once, and watch them to their end.
+
+        Raises:
+            PeerError: where one failed, or no client could do its work.
+        """
         for peer in self._plan.peers:
             self._processes.start(peer, self._plan.command(peer, engine_of(self._plan)))
         self._display.show(self.progress)
         from peer.demo.following import ChainFollower  # flwr: while the others import it too
 
-        limit = self._federation.manifest.settings.max_content_bytes
-        follower = ChainFollower(self._federation.id, self._engine, limit)
-        deadline = float("inf")
-        while not self._processes.ended and time.monotonic() < deadline:
+        follower = ChainFollower(federation.id, engine, federation.manifest.settings.max_content_bytes)
+        while not self._is_over():
             time.sleep(_LOOK)
-            head = self.progress.head
-            for event in self._processes.events():
-                self._take(event)
-            if self.progress.head != head:
-                for exchange in follower.follow(CID.parse(self.progress.head)):
-                    self.progress.take_exchange(exchange)
-                    self._display.say(_told(exchange))
-            self._display.show(self.progress)
-            self._processes.raise_failure()
-            if self._processes.all[0].code == 0:
-                deadline = min(deadline, time.monotonic() + _END_SECONDS)
-        if not self.progress.closed:
-            raise PeerError("the server ended before its run did", code=ExitCode.UNFINISHED)
+            self._interrupts.check()
+            self._look(follower)
+        self._look(follower)  # what they reported as they ended
+        self._judge()
+
+    def _is_over(self) -> bool:
+        """Whether all have ended; or the server has, and the clients have had their time to hear of it."""
+        server = self._processes.all[0]
+        if server.code is None:
+            self._server_seen = time.monotonic()
+        return self._processes.ended or time.monotonic() > self._server_seen + _END_SECONDS
+
+    def _look(self, follower: ChainFollower) -> None:
+        """Take in what is new."""
+        head, was_closed = self.progress.head, self.progress.closed
+        for event in self._processes.events():
+            self._take(event)
+        if self.progress.head != head:
+            for exchange in follower.follow(CID.parse(self.progress.head)):
+                self.progress.take_exchange(exchange)
+                self._display.say(_told(exchange))
+        if self.progress.closed and not was_closed:
+            self._watch.ends(Phase.TRAINING)
+            self._display.say(f"the run is closed: head {self.progress.head}")
+        self._display.show(self.progress)
+        self._processes.raise_failure()
 
     def _take(self, event: LogEvent) -> None:
         self.progress.take(event)
-        if event.peer != self._plan.server.name:
-            return
-        match event.what:
-            case What.RUN_OPENED:
-                self._display.say(f"run {self.progress.run} is open")
-            case What.WAITING_FOR_CLIENTS:
-                self._display.say(
-                    f"waiting for clients: {event.text('here')} of {event.text('needed')} are here"
-                )
-            case What.DISPATCHED if Phase.IMPORTS not in self._watch.seconds:
-                self._watch.ends(Phase.IMPORTS)
-            case What.RUN_CLOSED:
-                self._watch.ends(Phase.TRAINING)
-                self._display.say(f"the run is closed: {event.text('outcome')}")
+        of_server = event.peer == self._plan.server.name
+        if event.what is What.DISPATCHED and Phase.IMPORTS not in self._watch.seconds:
+            self._watch.ends(Phase.IMPORTS)
+        if event.what in _TROUBLE or (of_server and event.what in _NEWS):
+            line = line_of(Report(event.what, event.fields))
+            self._display.say(line if of_server else f"{event.peer}: {line}")
+
+    def _judge(self) -> None:
+        progress = self.progress
+        if not progress.closed:
+            raise PeerError("the server ended before its run did", code=ExitCode.UNFINISHED)
+        answers = sum(len(exchange.answers) for exchange in progress.exchanges)
+        if progress.failures and len(progress.failures) == answers:
+            raise PeerError(
+                f"no client could do its work: {progress.failures[0].strip()}",
+                mend=f"see what its app said in {self._plan.client_peers[0].home.path / 'logs' / 'app-client.log'}",
+                code=ExitCode.APP_FAILED,
+            )
 
 
 def _told(exchange: Exchange) -> str:
     """``round 2: train by 3: loss 0.123 (270 kB out, 811 kB back)``"""
     answered = sum(answer.code is None for answer in exchange.answers)
     metrics = ", ".join(f"{name} {value:.3g}" for name, value in exchange.mean_metrics().items())
-    errors = len(exchange.answers) - answered
-    failed = f", {errors} failed" if errors else ""
+    errors = [answer for answer in exchange.answers if answer.code is not None]
+    failed = f", {len(errors)} failed ({errors[0].name}: {_first_line(errors[0].reason)})" if errors else ""
     traffic = f"({size(exchange.sent or 0)} out, {size(exchange.received or 0)} back)"
     where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
     return f"{where}: {', '.join(exchange.types)} by {answered}{failed}: {metrics} {traffic}"
 
 
-def _audit(engine: Engine, federation: StoredFederation, head: str) -> Report:
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[0]
+
+
+def _audit(engine: Engine, federation: StoredFederation, head: str) -> AuditReport:
     """The audit that ``peer audit`` does."""
     from peer.demo.following import FETCH_SECONDS
     from peer.inspect.audit import Audit

@@ -56,6 +56,7 @@ class LiveDisplay:
         from rich.live import Live
 
         self._live = Live(auto_refresh=False)
+        self._shown = ""
 
     def say(self, line: str) -> None:
         """As `Display`."""
@@ -63,7 +64,10 @@ class LiveDisplay:
 
     def show(self, progress: Progress) -> None:
         """As `Display`."""
-        self._live.update(_table(progress), refresh=True)
+        now = f"{progress.clients} {progress.accuracy}"
+        if now != self._shown:  # a terminal that is written to all the time flickers
+            self._shown = now
+            self._live.update(_table(progress), refresh=True)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -78,7 +82,7 @@ def _table(progress: Progress) -> Table:
 
     accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.3f}"
     table = Table(title=f"round {progress.round} of {progress.rounds}{accuracy}", title_justify="left")
-    for name in ("client", "state", "progress", "sent"):
+    for name in ("client", "state", "progress", "sent", "accuracy"):
         table.add_column(name)
     total = (
         2 * progress.rounds
@@ -86,7 +90,8 @@ def _table(progress: Progress) -> Table:
     for name, client in progress.clients.items():
         done = min(client.answered, total)
         bar = "█" * (done * _BAR // total) + "·" * (_BAR - done * _BAR // total)
-        table.add_row(name, client.activity.value, f"{bar} {done}/{total}", size(client.bytes))
+        measured = "" if client.accuracy is None else f"{client.accuracy:.3f}"
+        table.add_row(name, client.activity.value, f"{bar} {done}/{total}", size(client.bytes), measured)
     return table
 
 

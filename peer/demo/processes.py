@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+from peer.demo.interrupts import Interrupts
 from peer.demo.plan import DemoPeer
 from peer.errors import ExitCode, PeerError
 from protocol.effects import What
@@ -89,25 +90,25 @@ class PeerProcess:
         ending = (
             f"was killed by signal {-self.code}" if self.code < 0 else f"ended with exit code {self.code}"
         )
+        said = self._last_lines() or ["(nothing)"]
+        log = self.peer.log
+        if self.code == ExitCode.APP_FAILED:
+            log = self.peer.home.path / "logs" / f"app-{self.peer.role}.log"
         known = self.code in set(ExitCode) - {ExitCode.DONE}
         return PeerError(
-            "\n".join(
-                [
-                    f"{self.peer.name} {ending}; its last lines:",
-                    *(f"  | {line}" for line in self._last_lines()),
-                ]
-            ),
-            mend=f"see the cause in its log: {self.peer.log}",
+            "\n".join([f"{self.peer.name} {ending}; it said last:", *(f"  | {line}" for line in said)]),
+            mend=f"see the cause in {log}",
             code=ExitCode(self.code) if known else ExitCode.UNFINISHED,
         )
 
     def _last_lines(self) -> list[str]:
-        """What it said last, to people where it did, else to its log."""
+        """What it said last: to people, where it did; else to its log."""
         with self.peer.log.open("rb") as log:
             log.seek(self._begin)
             lines = log.read().decode(errors="replace").splitlines()
-        plain = [line for line in lines if line and not line.startswith("{")]
-        return (plain or lines)[-_LAST_LINES:]
+        events = [line for line in lines if parse_line(self.peer.name, line) is not None]
+        said = [_words(line) for line in lines if line.strip() and line not in events]
+        return (said or events)[-_LAST_LINES:]
 
     def terminate(self) -> None:
         """Ask it to stop."""
@@ -126,12 +127,14 @@ class PeerProcess:
 class PeerProcesses:
     """All of them. Used as a context, at whose end none is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
         self.all: list[PeerProcess] = []
 
     def start(self, peer: DemoPeer, command: Sequence[str]) -> None:
         """Start one more."""
-        self.all.append(PeerProcess(peer, command))
+        with self._interrupts.held():
+            self.all.append(PeerProcess(peer, command))
 
     def events(self) -> Iterator[LogEvent]:
         """What they have reported since the last call."""
@@ -157,11 +160,21 @@ class PeerProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.all:
-            process.terminate()
-        deadline = time.monotonic() + _STOP_SECONDS
-        for process in self.all:
-            process.wait(deadline - time.monotonic())
+        with self._interrupts.held():
+            for process in self.all:
+                process.terminate()
+            deadline = time.monotonic() + _STOP_SECONDS
+            for process in self.all:
+                process.wait(deadline - time.monotonic())
+
+
+def _words(line: str) -> str:
+    """A line that is not a report: words, or the one object of ``--json``, which says why an app raised."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return line
+    return str(value.get("reason") or line) if isinstance(value, dict) else line
 
 
 def _environment() -> dict[str, str]:

@@ -37,6 +37,8 @@ class ClientProgress:
     """Train messages among those begun: the round it is in."""
     bytes: int = 0
     """Of what it has sent that is in the chain."""
+    accuracy: float | None = None
+    """What it measured last."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,13 @@ class Progress:
     def round(self) -> int:
         """The round that the clients are in, 0 before the first."""
         return max((client.trained for client in self.clients.values()), default=0)
+
+    @property
+    def failures(self) -> list[str]:
+        """The reasons of the answers that are errors."""
+        return [
+            each.reason for exchange in self.exchanges for each in exchange.answers if each.code is not None
+        ]
 
     @property
     def accuracy(self) -> float | None:
@@ -80,7 +89,10 @@ class Progress:
         self.exchanges.append(exchange)
         for answer in exchange.answers:
             if answer.name in self.clients:
-                self.clients[answer.name].bytes += answer.bytes or 0
+                client = self.clients[answer.name]
+                client.bytes += answer.bytes or 0
+                measured = answer.metrics.get("accuracy")
+                client.accuracy = measured if isinstance(measured, float) else client.accuracy
 
     def _take_of_client(self, client: ClientProgress, event: LogEvent) -> None:
         match event.what:
