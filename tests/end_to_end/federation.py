@@ -1,0 +1,252 @@
+"""A federation of real processes: homes made in this process, peers started with ``peer start``, followed by their logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from crypto.identity import Identity
+from peer.engine import open_engine
+from peer.engine.interface import Engine
+from peer.federation import FederationStore, StoredFederation
+from peer.home import Home
+from peer.inspect.audit import Audit
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import EngineSource
+from peer.journal import Journal, RunHead
+from peer.keystore import KeyStore
+from peer.membership import add_member, found_federation
+from peer.passphrase import Passphrases
+from protocol.records import Role
+
+APPS: Final = Path(__file__).parent.parent / "apps"
+GATED: Final = Path(__file__).parent / "gated"
+"""An app whose rounds and clients wait for files, so that a test decides what happens when."""
+
+PATIENCE: Final = 90.0
+"""Seconds until something awaited is a failure. Nothing takes nearly as long; a crowded machine is no failure."""
+
+LOOK_AGAIN: Final = 0.01
+
+Fields = Mapping[str, Any]
+
+
+class PeerProcess:
+    """One ``peer`` process, its reports on standard error as JSON lines."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.log = log
+        self._out = log.with_suffix(".out")
+        with log.open("wb") as err, self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "peer", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**_environment(), **environment},
+                cwd=log.parent,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        """What it wrote to standard error."""
+        return self.log.read_text(errors="replace")
+
+    @property
+    def json(self) -> Any:
+        """The one object on its standard output."""
+        return json.loads(self._out.read_text())
+
+    def events(self, event: str) -> list[Fields]:
+        """What it has reported of this kind."""
+        lines = (line for line in self.said.splitlines() if line.startswith("{") and line.endswith("}"))
+        return [fields for line in lines if (fields := json.loads(line)).get("event") == event]
+
+    def wait_for(self, event: str, count: int = 1, **expected: object) -> Fields:
+        """The ``count``-th report of a kind with these fields, once it is there."""
+
+        def found() -> Fields | None:
+            fitting = [fields for fields in self.events(event) if expected.items() <= fields.items()]
+            return fitting[count - 1] if len(fitting) >= count else None
+
+        def over() -> str:
+            return "" if self.process.poll() is None else f"{self.name} ended with {self.process.returncode}"
+
+        return until(found, lambda: f"{self.name} never reported {event} {expected} ({count}x):\n{self.said}", over)
+
+    def code(self) -> int:
+        """Its exit code, once it has ended."""
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} does not end:\n{self.said}") from None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it as a power cut would, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait()
+
+
+def until(found: Callable[[], Any], failure: Callable[[], str], over: Callable[[], str] = lambda: "") -> Any:
+    """What ``found`` returns, once that is something; an AssertionError where ``over`` says that it cannot be."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        why = over()  # first: what it did before it ended counts
+        if value := found():
+            return value
+        if why or time.monotonic() > deadline:
+            raise AssertionError(f"{why}\n{failure()}")
+        time.sleep(LOOK_AGAIN)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without the tester's settings of ``peer``."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("POLLEN_")}
+    return {**ours, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@dataclass
+class Gate:
+    """A folder of files that a gated app waits for."""
+
+    folder: Path
+
+    def open(self, *names: str) -> None:
+        """Let pass who waits for these."""
+        self.folder.mkdir(exist_ok=True)
+        for name in names:
+            (self.folder / name).touch()
+
+
+@dataclass
+class Federation:
+    """One server and some clients, who have joined; nothing runs yet."""
+
+    root: Path
+    engine: str
+    names: list[str] = field(default_factory=list)
+    processes: list[PeerProcess] = field(default_factory=list)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """In the environment of every process started, and so in that of their children."""
+
+    def __post_init__(self) -> None:
+        admin = self.identity("server")
+        stored = found_federation(
+            admin, name="trial", member_name="server", roles=[Role.SERVER], swarm_key=bytes(32), time=time.time()
+        )
+        FederationStore(self.home("server")).save(stored)
+
+    def home(self, name: str) -> Home:
+        """Whose home it is."""
+        return Home(self.root / name).create()
+
+    def identity(self, name: str) -> Identity:
+        """A new identity in a home of its own."""
+        identity = Identity.generate(name)
+        KeyStore(self.home(name).path).add(identity, None)
+        return identity
+
+    @property
+    def stored(self) -> StoredFederation:
+        """As the server's home has it."""
+        return FederationStore(self.home("server")).current()
+
+    def add(self, *names: str) -> None:
+        """Add clients and let every home know."""
+        admin = KeyStore(self.home("server").path).load("server", Passphrases.of_process(None))
+        stored = self.stored
+        for name in names:
+            public = self.identity(name).public
+            stored = add_member(stored, admin, public, name=name, roles=[Role.CLIENT], time=time.time())
+        self.names += names
+        FederationStore(self.home("server")).save(stored)
+        for name in self.names:
+            FederationStore(self.home(name)).join(stored)
+
+    def start(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
+        """Start ``peer start`` in a home."""
+        home = self.home(name).path
+        command = ["start", *map(str, arguments), "--home", str(home), "--ipfs", self.engine, "-v", "--json"]
+        return self.run(name, *command, **variables)
+
+    def run(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
+        """Start any ``peer`` command."""
+        log = self.root / f"{name}-{len(self.processes)}.log"
+        process = PeerProcess(name, list(map(str, arguments)), log, {"E2E_MARK": self.mark, **variables})
+        self.processes.append(process)
+        return process
+
+    def server(self, app: Path, *arguments: str | Path, clients: int = 2, **variables: str) -> PeerProcess:
+        """Start the server."""
+        options = ["--role", "server", "--app", app, "--min-clients", str(clients), "--seed", "1"]
+        return self.start("server", *options, *arguments, **variables)
+
+    def client(self, name: str, app: Path, node_config: str = "", **variables: str) -> PeerProcess:
+        """Start a client that leaves when the run is closed."""
+        config = f"partition-id={self.names.index(name)} num-partitions={len(self.names)} {node_config}"
+        return self.start(name, "--role", "client", "--app", app, "--once", "--node-config", config, **variables)
+
+    @contextmanager
+    def blocks(self, engine: str | None = None) -> Iterator[Engine]:
+        """The engine, for a look at what was kept."""
+        opened = open_engine(engine or self.engine)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def head(self, name: str) -> RunHead:
+        """The newest run in a home."""
+        journal = Journal(self.home(name).journal)
+        try:
+            (newest,) = journal.heads()
+            return newest
+        finally:
+            journal.close()
+
+    def audit(self) -> Any:
+        """What ``peer audit --json`` prints of the server's head."""
+        with self.blocks() as engine, Scratch() as scratch:
+            report = Audit(self.head("server").head, EngineSource(engine, 1.0), scratch, known=[self.stored]).run()
+            return json.loads("".join(report.json_parts(scratch)))
+
+    def orphans(self) -> list[int]:
+        """Processes of this federation that are still there."""
+        return [process for process in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(process)]
+
+    def _is_ours(self, process: int) -> bool:
+        try:
+            environment = Path(f"/proc/{process}/environ").read_bytes()
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][:1]
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return False
+        return f"E2E_MARK={self.mark}".encode() in environment and state != "Z"
+
+    def half_written(self) -> list[Path]:
+        """Files that are not whole."""
+        return [path for path in self.root.rglob("*") if path.suffix in (".tmp", ".part")]
+
+    def end(self) -> None:
+        """Kill whatever still runs."""
+        for process in self.orphans():
+            os.kill(process, signal.SIGKILL)
+        for peer in self.processes:
+            peer.process.wait()
+
+
