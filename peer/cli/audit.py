@@ -22,7 +22,7 @@ from peer.inspect.sources import CarSource, EngineSource
 from peer.journal import Journal
 from protocol.blocks import CID, MalformedCid
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 HeadArgument = Annotated[
     str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with one.")

@@ -14,7 +14,7 @@ from peer.errors import ExitCode
 from peer.federation import FederationStore
 from peer.home import Home
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command("doctor")

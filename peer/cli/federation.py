@@ -36,7 +36,7 @@ app = typer.Typer(
     name="federation",
     help="Found a federation, say who is in it, hand it over, and join it.",
     no_args_is_help=True,
-    rich_markup_mode=None,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -19,7 +19,6 @@ app = typer.Typer(
     help="Make, show and keep identities: who you are in a federation.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,  # its tracebacks can show local variables, and so secrets
 )
 

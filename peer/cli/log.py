@@ -18,7 +18,7 @@ from peer.home import Home
 from peer.inspect.scratch import Scratch
 from peer.journal import Journal, RunHead
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command("log")

@@ -86,6 +86,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line, and return what the process is to end with."""
     logs.set_up()
+    typer.core.HAS_RICH = sys.stdout.isatty()  # off a terminal --help is plain lines, like all else
     try:
         result = Commands().main(list(arguments), prog_name="peer", standalone_mode=False)
         sys.stdout.flush()

@@ -15,7 +15,7 @@ from peer.home import Home
 from peer.inspect.describe import describe
 from peer.inspect.sources import EngineSource
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command("show")

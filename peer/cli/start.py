@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # they import flwr: not before the key and the federation are
     from peer.runner import Ending
     from peer.start import ClosedRun, Session
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

@@ -28,8 +28,8 @@ from protocol.blocks import Block
 from protocol.car import write_car
 from protocol.records import Role
 
-export_app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-import_app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+export_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+import_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @export_app.command("export")
