@@ -1,6 +1,6 @@
 """Simulated Flower apps and their processes: what they say depends on everything they were told, and on nothing else.
 
-The server's process has a small front, as Pollen's Grid is one: while the chain on disk has answers it gives those and
+The server's process has a small front, as Pollen's Grid is one: while the script has answers it gives those and
 compares what the app sends, then it goes live (design section 9).
 """
 
@@ -8,22 +8,28 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sim_disk import Disk, chain_of
+from sim_disk import Disk
 
 from protocol.app_calls import (
     Answered,
+    CloseEntry,
+    CollectEntry,
+    DispatchEntry,
     Finished,
-    Handed,
     Look,
+    NextEntry,
     Nodes,
     Outgoing,
     Pull,
     Push,
     Pushed,
+    QuietEntry,
+    Refused,
     Replies,
+    ScriptEnd,
     ServerAnswer,
     ServerCall,
     Start,
@@ -31,9 +37,6 @@ from protocol.app_calls import (
     Wait,
 )
 from protocol.blocks import CID, Block, cbor_block, raw_block
-from protocol.records import Chained, Collect, Dispatch, DispatchPrivate, Group, ReasonPrivate, Reply
-from protocol.records import Look as LookRecord
-from protocol.signed import answers, parse_record, read_private, typed_items
 
 TTL = 1e9
 
@@ -106,117 +109,90 @@ class Front:
     send: Callable[[ServerCall], None]
 
     def __post_init__(self) -> None:
-        self._calls = 0
-        self._asked: ServerCall | None = None
+        self._call = 0
+        self._replaying = False
         self._running: App | None = None
-        self._script: deque[ServerAnswer | Pushed] = deque()
-        self._expected: deque[tuple[Outgoing, ...]] = deque()
+        self._asked: ServerCall | None = None
+        """What the app waits for."""
+        self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...]]] = deque()
+        """Recorded answers; with that to a push, the messages it had."""
 
     def start(self, start: Start) -> None:
-        """The peer says that the run may begin; there may be a script."""
-        for answer, messages in script_of(start.run, self.disk):
-            self._script.append(answer)
-            if messages is not None:
-                self._expected.append(messages)
+        """The peer says that the run may begin, from a script where there is one."""
+        self._replaying = start.scripted
         self._running = self.app(self._keep)
-        self._go_on(None)
+        self._advance(None)
 
     def answer(self, answer: ServerAnswer) -> None:
-        """The peer answers the call that is under way."""
-        if self._asked is None or answer.call != self._calls:
-            raise AssertionError(f"the app got {answer} while it waits for call {self._calls}")
-        if isinstance(answer, Replies):
-            for reply in answer.replies:
-                if reply.content is not None:
-                    read_content(reply.content, self.disk)
-        self._go_on(answer)
+        """The peer answers the newest call."""
+        if answer.call != self._call:
+            raise AssertionError(f"the app got {answer} while it waits for call {self._call}")
+        match answer:
+            case ScriptEnd(live=True):
+                self._replaying = False
+                self._ask()
+            case DispatchEntry() | CollectEntry() | QuietEntry():
+                self._script.extend(_scripted_answers(answer))
+                self._ask()
+            case CloseEntry() | ScriptEnd() | Refused():
+                raise AssertionError(f"the app got {answer}")
+            case Nodes() | Pushed() | Replies():
+                self._advance(answer)
 
     def _keep(self, *parts: object) -> CID:
         root, blocks = content_of(*parts)
         self.disk.put(blocks)
         return root
 
-    def _go_on(self, answer: ServerAnswer | None) -> None:
-        """Run the app until it asks for something that the script does not say."""
+    def _advance(self, answer: ServerAnswer | None) -> None:
+        """Let the app go on until it asks for something."""
         assert self._running is not None
-        while True:
-            try:
-                call = self._running.send(answer)
-            except StopIteration as end:
-                self._asked = Finished(end.value)
-                self.send(self._asked)
-                return
-            if not self._script:
-                break
-            answer = self._scripted(call)
-        self._calls += 1
-        self._asked = _numbered(call, self._calls)
-        self.send(self._asked)
+        if isinstance(answer, Replies):
+            for reply in answer.replies:
+                if reply.content is not None:
+                    read_content(reply.content, self.disk)
+        try:
+            self._asked = self._running.send(answer)
+        except StopIteration as end:
+            self._asked = Finished(end.value)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Answer the app from the script, or ask the peer: for more of the script, or for what the app wants."""
+        assert self._asked is not None
+        if self._script:
+            self._advance(self._scripted(self._asked))
+            return
+        self._call += 1
+        self.send(NextEntry(self._call) if self._replaying else _numbered(self._asked, self._call))
 
     def _scripted(self, call: ServerCall) -> ServerAnswer:
-        answer = self._script.popleft()
-        fitting = {Look: Nodes, Push: Pushed, Pull: Replies, Wait: Replies}[type(call)]
-        if not isinstance(answer, fitting):
+        answer, messages = self._script.popleft()
+        if type(answer) is not {Look: Nodes, Push: Pushed, Pull: Replies, Wait: Replies}.get(type(call)):
             raise AssertionError(f"replay: the app asks {call}, the chain answers {answer}")
-        if isinstance(call, Push) and (expected := self._expected.popleft()) != call.messages:
-            raise AssertionError(f"replay: the app sends {call.messages}, the chain has {expected}")
+        if isinstance(call, Push) and messages != call.messages:
+            raise AssertionError(f"replay: the app sends {call.messages}, the chain has {messages}")
         return answer
 
 
 def _numbered(call: ServerCall, number: int) -> ServerCall:
-    match call:
-        case Look():
-            return Look(number)
-        case Push(messages=messages):
-            return Push(number, messages)
-        case Pull(messages=messages):
-            return Pull(number, messages)
-        case Wait(messages=messages, timeout=timeout):
-            return Wait(number, messages, timeout)
-        case Finished():
-            return call
+    return call if isinstance(call, Finished) else replace(call, call=number)
 
 
-Scripted = tuple[ServerAnswer, tuple[Outgoing, ...] | None]
-
-
-def script_of(run: CID, disk: Disk) -> Iterator[Scripted]:
-    """The answers on record, in order; with a dispatch's answer the messages it had."""
-    for record in chain_of(disk.heads[run].head, disk):
-        body = record.body
-        assert isinstance(body, Chained)
-        for look in typed_items(body.looks, LookRecord, disk):
-            for _ in range(look.count):
-                yield Nodes(0, look.nodes), None
-        for _ in range(body.empties):
-            yield Replies(0, ()), None
-        if isinstance(body, Dispatch):
-            yield _dispatch(body, disk)
-        elif isinstance(body, Collect):
-            yield Replies(0, tuple(_handed(body, disk))), None
-
-
-def _dispatch(body: Dispatch, disk: Disk) -> Scripted:
-    private = read_private(body, DispatchPrivate)
-    assert private is not None
-    ids, messages = [], []
-    for group in typed_items(body.groups, Group, disk):
-        kind, name = private.kinds[group.kind]
-        for id, node in group.to:
-            ids.append(id)
-            messages.append(Outgoing(group.content, kind, name, group.ttl, node))
-    return Pushed(0, tuple(ids), body.time), tuple(messages)
-
-
-def _handed(body: Collect, disk: Disk) -> Iterator[Handed]:
-    for answer in answers(body, disk):
-        if not hasattr(answer, "reply"):
-            raise AssertionError(f"the Grid made an error where nothing may time out: {answer}")
-        reply = parse_record(Block(answer.reply, disk.get(answer.reply))).body
-        assert isinstance(reply, Reply)
-        private = read_private(reply, ReasonPrivate)
-        assert private is not None
-        yield Handed(reply.message, reply.created, reply.content, reply.code, private.reason)
+def _scripted_answers(
+    entry: DispatchEntry | CollectEntry | QuietEntry,
+) -> Iterator[tuple[ServerAnswer, tuple[Outgoing, ...]]]:
+    for glimpse in entry.head.glimpses:
+        yield from ((Nodes(0, glimpse.nodes), ()) for _ in range(glimpse.count))
+    yield from ((Replies(0, ()), ()) for _ in range(entry.head.empties))
+    match entry:
+        case DispatchEntry():
+            pushed = Pushed(0, tuple(each.id for each in entry.messages), entry.created)
+            yield pushed, tuple(each.message for each in entry.messages)
+        case CollectEntry():
+            yield Replies(0, entry.replies), ()
+        case QuietEntry():
+            pass
 
 
 # -- a client's app ------------------------------------------------------------------------------------------------

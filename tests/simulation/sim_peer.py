@@ -201,11 +201,20 @@ class Peer:
         self.later(self._disk_free - self._timeline.now, write)
 
     def _begin_fetch(self, effect: FetchRecord | FetchContent | PinRun) -> None:
-        if not isinstance(effect, PinRun) and self._random.random() < self._faults.fetch_failure:
+        """Only the network fails; what is on our own disk is there."""
+        failing = self._random.random() < self._faults.fetch_failure
+        if failing and not self._has(effect):
             self._feed_later(FETCH_TIMEOUT, Failed(effect.id, "nobody answered in time"))
             return
         give_up = self._timeline.now + FETCH_TIMEOUT
         self.later(self._network.delay(), lambda: self._fetch(effect, give_up))
+
+    def _has(self, effect: FetchRecord | FetchContent | PinRun) -> bool:
+        match effect:
+            case FetchRecord(cid=cid):
+                return not missing(cid, self.disk)
+            case FetchContent(cid=root) | PinRun(head=root):
+                return self.disk.whole(root)
 
     def _fetch(self, effect: FetchRecord | FetchContent | PinRun, give_up: float) -> None:
         """Take blocks from whoever is within reach, and look again until it is time to give up."""

@@ -83,10 +83,10 @@ class Server(Peer):
         if not self.disk.heads:
             return None
         (head,) = self.disk.heads.values()
-        chain = Chain(self.identity.trusted.manifest.federation)
-        for record in chain_of(head.head, self.disk):
+        chain, records = Chain(self.identity.trusted.manifest.federation), chain_of(head.head, self.disk)
+        for record in records:
             chain.append(record, self.disk)
-        return ResumedRun(chain, ())  # the front of `sim_apps` replays by itself
+        return ResumedRun(chain, [record.cid for record in records])
 
     def _strike(self) -> None:
         if self._random.random() < self._faults.clean_stops:

@@ -17,6 +17,9 @@ EPOCH = 1_700_000_000.0
 SHOWN = 60
 """Lines of the trace that a failure shows."""
 
+BUSY = 10_000
+"""Things that happen at one time before it counts as a busy loop."""
+
 
 class Timeline:
     """The clock and the agenda. Two things at one time happen in the order they were planned."""
@@ -35,11 +38,15 @@ class Timeline:
 
     def run(self, until: Callable[[], bool], limit: float) -> bool:
         """Let things happen until ``until()``, at most ``limit`` seconds; whether it came to that."""
-        end = self.now + limit
+        end, at_once = self.now + limit, 0
         while not until():
             if not self._agenda or self._agenda[0][0] > end:
                 return False
-            self.now, _, action = heapq.heappop(self._agenda)
+            at, _, action = heapq.heappop(self._agenda)
+            at_once = at_once + 1 if at == self.now else 0
+            if at_once > BUSY:
+                raise AssertionError("a busy loop: time does not go on")
+            self.now = at
             action()
         return True
 
