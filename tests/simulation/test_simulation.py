@@ -45,9 +45,8 @@ def test_an_undisturbed_run_hands_each_message_to_an_app_once(app):
 def test_what_is_kept_is_never_computed_again():
     harsh = Simulation(Scenario(), Faults(loss=0.5, crash_chance=0.02, crashes=20, downtime=1.0), seed=1)
     harsh.run()
-    for client in harsh.clients:
-        assert client.crashes > 0
-        assert max(client.handed.values()) <= 1 + client.crashes
+    assert sum(client.crashes for client in harsh.clients) > 10
+    assert all(max(client.handed.values()) <= 1 + client.crashes for client in harsh.clients)
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
