@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,14 @@ from chains import ADMIN, ALICE, BOB, CAROL, STRANGER, Scribe, id_of
 from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
+from peer.engine.graph import walk
 from peer.engine.local import LocalEngine
 from peer.errors import ExitCode
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
+from peer.inspect.audit import Audit
+from peer.inspect.findings import Verdict
+from peer.inspect.scratch import Scratch
 from protocol.blocks import CID, Block, MemoryBlocks, cbor_block, decode_cbor
 from protocol.car import write_car
 from protocol.manifest import manifest_at
@@ -354,3 +359,37 @@ def join(peer: Peer, written: WrittenRun, versions: list[Block]) -> None:
     blocks = {first: written.scribe.source[first], **{block.cid: block.data for block in versions}}
     manifest = manifest_at(versions[-1].cid if versions else first, first, MemoryBlocks(blocks))
     FederationStore(Home(peer.home).create()).save(StoredFederation(manifest, blocks, b"k" * 32, ()))
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+def peak_of_audit(records: int) -> int:
+    """The most bytes that an audit of so many records holds at once."""
+    long = WrittenRun()
+    long.lengthen(records)
+    tracemalloc.start()
+    try:
+        with Scratch() as scratch:
+            assert Audit(long.head, InMemory(long), scratch).run().verdict is Verdict.VERIFIED
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+class InMemory:
+    """A written run as a `RunSource`."""
+
+    def __init__(self, written: WrittenRun) -> None:
+        self.get = written.scribe.source.get
+
+    def content(self, root: CID, limit: int) -> Iterator[Block]:
+        return walk(root, lambda cid: Block(cid, self.get(cid)))
+
+    def prefetch(self, cids: object) -> None:
+        """Nothing to do."""
+
+
+def test_memory_does_not_grow_with_the_chain() -> None:
+    peak_of_audit(600)  # fills what is imported and cached once
+    assert peak_of_audit(1_800) < 1.5 * peak_of_audit(600)
