@@ -104,6 +104,16 @@ def test_an_imported_run_is_listed_and_whole(peer: Peer, exported: Path, written
     assert peer("audit", str(written.head), "--ipfs", fresh).code == ExitCode.DONE
 
 
+def test_the_height_of_a_damaged_head_is_known_where_its_run_is(
+    peer: Peer, exported: Path, written: WrittenRun, engine: str, tmp_path: Path
+) -> None:
+    peer("import", exported, "--ipfs", engine)
+    (file,) = (tmp_path / "engine").rglob(str(written.head))
+    file.write_bytes(b"nothing of it is left")
+    (finding,) = peer("audit", str(written.head), "--ipfs", engine, "--json").json["findings"]
+    assert (finding["height"], finding["rule"]) == (written.height, "block-hash")
+
+
 def test_what_fails_is_not_taken_in(peer: Peer, exported: Path, written: WrittenRun, tmp_path: Path) -> None:
     data = bytearray(exported.read_bytes())
     data[len(data) // 2] ^= 1
