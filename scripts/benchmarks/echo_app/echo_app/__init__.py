@@ -1,0 +1,1 @@
+"""A Flower app that does next to nothing with its arrays."""

@@ -1,0 +1,147 @@
+"""How long one exchange takes: from dispatch to the replies in the ServerApp's hands, with clients that answer at once.
+
+A federation of real processes for each engine and size, founded as `peer demo` founds its own; with ``kubo`` one
+private node for each peer. The ServerApp (``echo_app``) takes the time itself. Every exchange has a new model, and
+every client a reply of its own, so that nothing is saved by sending the same content twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from peer.demo.engines import LOCAL, engine_of, server_engine
+from peer.demo.founding import found, join
+from peer.demo.interrupts import Interrupts
+from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
+from peer.demo.processes import PeerProcesses
+from peer.engine_choice import MANAGED, running_node
+from peer.errors import ExitCode, PeerError
+from protocol.records import Role
+
+APP = Path(__file__).resolve().parent / "echo_app"
+ARRAYS = 20
+WARM_UP = 2
+"""Exchanges not counted: the first ones connect, and import what is imported late."""
+
+Json = dict[str, object]
+
+
+def main() -> int:
+    """Measure, and print one JSON object."""
+    parser = argparse.ArgumentParser(prog="scripts/bench exchange", description="Time one exchange.")
+    parser.add_argument("--sizes", type=float, nargs="+", default=[1.0, 100.0], help="of the model, in MB")
+    parser.add_argument("--clients", type=int, default=2)
+    parser.add_argument("--engines", nargs="+", choices=[LOCAL, MANAGED], default=[LOCAL, MANAGED])
+    parser.add_argument("--exchanges", type=int, help="counted ones; by default 30, fewer of large models, at least 10")
+    parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
+    options = parser.parse_args()
+    measured = []
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+        for engine in options.engines:
+            for size in options.sizes:
+                count = options.exchanges or max(10, min(30, int(300 / size)))
+                measured.append(measure(folder / f"{engine}-{size:g}", engine, size, options.clients, count))
+    print(json.dumps({"benchmark": "exchange", "machine": machine(), "results": measured}, indent=2))
+    return 0
+
+
+def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges: int) -> Json:
+    """One run, in a new federation of its own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    plan = DemoPlan(folder, "", None, "", clients, exchanges + WARM_UP, engine)
+    with Interrupts() as interrupts:
+        federation = found(plan)
+        with server_engine(plan, federation) as servers_engine:
+            join(plan, federation, servers_engine.addresses())
+            with PeerProcesses(interrupts) as processes:
+                for peer in plan.peers:
+                    processes.start(peer, _command(plan, peer, megabytes))
+                while not processes.ended:
+                    processes.raise_failure()
+                    time.sleep(0.1)
+                processes.raise_failure()
+            sent = {peer.name: _bytes_sent(peer) for peer in plan.peers} if engine == MANAGED else None
+            stored = servers_engine.status().bytes_stored
+    seconds = json.loads((plan.server.home.path / "scratch" / "seconds.json").read_text())
+    counted = seconds[WARM_UP:]
+    return {
+        "engine": engine,
+        "megabytes": megabytes,
+        "clients": clients,
+        "exchanges": len(counted),
+        "median_seconds": round(statistics.median(counted), 4),
+        "p95_seconds": round(percentile(counted, 95), 4),
+        "fastest_seconds": round(min(counted), 4),
+        "first_seconds": round(seconds[0], 4),
+        # With `local` nothing is sent: all peers read and write one directory.
+        "bytes_sent": sent,
+        "bytes_sent_per_exchange": None if sent is None else {name: n // len(seconds) for name, n in sent.items()},
+        "bytes_stored": stored,
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _command(plan: DemoPlan, peer: DemoPeer, megabytes: float) -> list[str]:
+    """The words after ``peer``."""
+    words = ["start", "--role", peer.role.value, "--app", str(APP), "--home", str(peer.home.path), "--json", "-v"]
+    words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
+    if peer.role is Role.SERVER:
+        size = f"bytes={int(megabytes * 1e6)} arrays={ARRAYS} exchanges={plan.rounds} clients={plan.clients}"
+        return [*words, "--min-clients", str(plan.clients), "--run-config", size]
+    return [*words, "--once", "--node-config", f"partition-id={peer.partition}"]
+
+
+def _bytes_sent(peer: DemoPeer) -> int:
+    engine = running_node(peer.home)
+    if engine is None:
+        raise PeerError(
+            f"the Kubo node of {peer.name} is gone", mend=f"see {peer.home.path / 'ipfs'}", code=ExitCode.UNFINISHED
+        )
+    with contextlib.closing(engine):
+        return engine.status().bytes_sent
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest of ``values`` that ``share`` percent of them do not exceed."""
+    return sorted(values)[math.ceil(len(values) * share / 100) - 1]
+
+
+def machine() -> Json:
+    """What the numbers depend on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(memory / 1e9, 1),
+        "python": platform.python_version(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except PeerError as error:
+        print(f"error: {error}\n  mend: {error.mend}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,53 @@
+"""The benchmarks of scripts/bench: that they run and say what they measured, not how fast this machine is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "scripts" / "benchmarks"
+
+
+def bench(name: str, *options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a benchmark with this Python, which has what scripts/bench would install."""
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / f"{name}.py"), *options, "--folder", str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_exchange_tells_the_time_of_each_size(tmp_path: Path) -> None:
+    done = bench("exchange", "--engines", "local", "--sizes", "0.1", "1.5", "--exchanges", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert [(result["megabytes"], result["exchanges"]) for result in results] == [(0.1, 2), (1.5, 2)]
+    assert all(0 < result["median_seconds"] <= result["p95_seconds"] for result in results)
+
+
+@pytest.mark.kubo
+@pytest.mark.slow
+@pytest.mark.usefixtures("ipfs_program")
+def test_exchange_tells_what_each_kubo_node_sent(tmp_path: Path) -> None:
+    done = bench("exchange", "--engines", "kubo", "--sizes", "1", "--exchanges", "1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    per_exchange = result["bytes_sent_per_exchange"]
+    assert per_exchange["server"] > 2_000_000  # the model, to each client
+    assert per_exchange["client-1"] > 1_000_000
+    assert per_exchange["client-2"] > 1_000_000
+
+
+def test_a_benchmark_that_there_is_not_is_wrong_use() -> None:
+    done = subprocess.run([ROOT / "scripts" / "bench", "nothing"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "exchange" in done.stderr
