@@ -24,9 +24,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def demo(
-    dataset: Annotated[
-        str, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")
-    ] = "digits",
+    dataset: Annotated[str, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")] = "digits",
     clients: Annotated[int, typer.Option("--clients", min=2, max=100, help="How many.")] = 3,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many.")] = 5,
     model: Annotated[str, typer.Option("--model", help="cnn, mlp, custom_cnn, or module:Class.")] = "cnn",
@@ -48,9 +46,7 @@ def demo(
             show_default="a new temporary folder, which is kept",
         ),
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")
-    ] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")] = None,
     json: JsonOption = False,
 ) -> ExitCode:
     """Train with one server and some clients on this machine, each a real process, then audit the run."""

@@ -84,9 +84,7 @@ def _table(progress: Progress) -> Table:
     table = Table(title=f"round {progress.round} of {progress.rounds}{accuracy}", title_justify="left")
     for name in ("client", "state", "progress", "sent", "accuracy"):
         table.add_column(name)
-    total = (
-        2 * progress.rounds
-    )  # Flower's strategies send each client a train and an evaluate message a round
+    total = 2 * progress.rounds  # Flower's strategies send each client a train and an evaluate message a round
     for name, client in progress.clients.items():
         done = min(client.answered, total)
         bar = "█" * (done * _BAR // total) + "·" * (_BAR - done * _BAR // total)

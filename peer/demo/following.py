@@ -47,7 +47,5 @@ class ChainFollower:
 
     def _size(self, content: CID) -> int:
         if content not in self._sizes:
-            self._sizes[content] = sum(
-                len(block.data) for block in self._source.content(content, self._limit)
-            )
+            self._sizes[content] = sum(len(block.data) for block in self._source.content(content, self._limit))
         return self._sizes[content]

@@ -32,9 +32,7 @@ def found(plan: DemoPlan) -> StoredFederation:
     for client in plan.client_peers:
         public = _identity(client).public
         if public.id not in stored.manifest.members:
-            stored = add_member(
-                stored, founder, public, name=client.name, roles=[client.role], time=time.time()
-            )
+            stored = add_member(stored, founder, public, name=client.name, roles=[client.role], time=time.time())
     store.save(stored)
     return stored
 

@@ -43,9 +43,7 @@ class DemoPlan:
     @property
     def client_peers(self) -> list[DemoPeer]:
         """The peers that train."""
-        return [
-            self._peer(f"client-{number}", Role.CLIENT, number - 1) for number in range(1, self.clients + 1)
-        ]
+        return [self._peer(f"client-{number}", Role.CLIENT, number - 1) for number in range(1, self.clients + 1)]
 
     @property
     def peers(self) -> list[DemoPeer]:

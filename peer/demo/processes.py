@@ -87,9 +87,7 @@ class PeerProcess:
     def failure(self) -> PeerError:
         """That it ended, as people need to hear it."""
         assert self.code is not None
-        ending = (
-            f"was killed by signal {-self.code}" if self.code < 0 else f"ended with exit code {self.code}"
-        )
+        ending = f"was killed by signal {-self.code}" if self.code < 0 else f"ended with exit code {self.code}"
         said = self._last_lines() or ["(nothing)"]
         log = self.peer.log
         if self.code == ExitCode.APP_FAILED:

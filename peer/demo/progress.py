@@ -61,9 +61,7 @@ class Progress:
     @property
     def failures(self) -> list[str]:
         """The reasons of the answers that are errors."""
-        return [
-            each.reason for exchange in self.exchanges for each in exchange.answers if each.code is not None
-        ]
+        return [each.reason for exchange in self.exchanges for each in exchange.answers if each.code is not None]
 
     @property
     def accuracy(self) -> float | None:

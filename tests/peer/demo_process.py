@@ -56,14 +56,10 @@ class RunningDemo:
 
     def processes(self, *words: str) -> list[int]:
         """Every process that was started for this folder, the demo itself aside."""
-        listing = subprocess.run(
-            ["ps", "-wwAo", "pid,args"], capture_output=True, text=True, check=True
-        ).stdout
+        listing = subprocess.run(["ps", "-wwAo", "pid,args"], capture_output=True, text=True, check=True).stdout
         rows = [line.split(maxsplit=1) for line in listing.splitlines()[1:]]
         return [
             int(pid)
             for pid, command in rows
-            if str(self.folder) in command
-            and int(pid) != self._process.pid
-            and all(word in command for word in words)
+            if str(self.folder) in command and int(pid) != self._process.pid and all(word in command for word in words)
         ]
