@@ -125,6 +125,8 @@ class LogSubscription:
         self._database = database
         self._topic = topic
         self._stopping = threading.Event()
+        self._ending = threading.Lock()
+        """Held to wake the thread and to close the FIFO: its number may be another file's right afterwards."""
         self._fifo = wake / name
         # Opened before it has its name: a publisher that finds a FIFO without a reader takes it for a dead one's.
         nascent = wake.parent / "tmp" / name
@@ -139,10 +141,10 @@ class LogSubscription:
     def close(self) -> None:
         """Stop; no call to the receiver begins after this returns."""
         self._delivery.close()
-        if self._stopping.is_set():
-            return
-        self._stopping.set()
-        os.write(self._reader, b"\0")
+        with self._ending:
+            if not self._stopping.is_set():
+                self._stopping.set()
+                os.write(self._reader, b"\0")
 
     def _run(self) -> None:
         try:
@@ -151,8 +153,10 @@ class LogSubscription:
                     os.read(self._reader, 65536)
                 self._hand_out()
         finally:
-            self._fifo.unlink(missing_ok=True)
-            os.close(self._reader)
+            with self._ending:
+                self._stopping.set()
+                self._fifo.unlink(missing_ok=True)
+                os.close(self._reader)
             self._database.close()
 
     def _hand_out(self) -> None:

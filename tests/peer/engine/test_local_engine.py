@@ -130,6 +130,23 @@ def test_a_subscription_leaves_no_fifo_behind(local_engine: LocalEngine, tmp_pat
     assert list((tmp_path / "engine" / "wake").iterdir()) == []
 
 
+def test_subscriptions_may_be_closed_while_announcements_wake_them(local_engine: LocalEngine) -> None:
+    done = threading.Event()
+
+    def publish() -> None:
+        while not done.is_set():
+            local_engine.publish("t", b"x")
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    try:
+        for _ in range(300):
+            local_engine.subscribe("t", lambda data: None).close()
+    finally:
+        done.set()
+        publisher.join()
+
+
 def test_the_fifo_of_a_killed_subscriber_is_removed_by_the_next_publisher(
     local_engine: LocalEngine, tmp_path: Path
 ) -> None:
