@@ -108,7 +108,7 @@ def _resolve_annotations(modules: Iterable[ModuleType]) -> None:
             if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__:
                 try:
                     msgspec.convert({}, kind)
-                except (msgspec.ValidationError, TypeError):
+                except (msgspec.ValidationError, TypeError, NameError):
                     continue  # an empty map is none of them, and some are never converted
 
 
