@@ -1,57 +1,237 @@
-"""Writing a model from a content to a file that other tools read."""
+"""Models as files that other tools read: ``.safetensors``, ``.npz`` and ``.pt``, written from a content, and read back.
+
+A file says where it is from: in the header of safetensors, in the entry ``__metadata__`` (JSON) of an npz, under
+``"metadata"`` beside ``"state_dict"`` in a pt, which ``torch.load(..., weights_only=True)`` reads.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tempfile
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
-from flwr.app import ArrayRecord, RecordDict
+from flwr.app import Array, RecordDict
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from protocol.blocks import CID, BlockSource
 from strategy.content import decode
 
+if TYPE_CHECKING:
+    import torch
+
+METADATA: Final = "__metadata__"
+"""The entry of an npz that is no tensor."""
+
+_SAME_BYTES: Final = (1980, 1, 1, 0, 0, 0)
+"""The time of every entry of an npz: one model, one file."""
+
+Tensor = np.ndarray[Any, Any]
+Tensors = Mapping[str, Callable[[], Tensor]]
+"""A model, each tensor read when it is called for; call each at most once."""
+
 
 class NoModel(Exception):
-    """The content holds no arrays, or arrays that the file format does not take."""
+    """The content or file holds no arrays, or arrays that the file format does not take."""
+
+
+class ModelFormat(StrEnum):
+    """The formats, by the suffix of a file's name."""
+
+    SAFETENSORS = ".safetensors"
+    NPZ = ".npz"
+    PT = ".pt"
+
+    @classmethod
+    def of(cls, path: Path) -> ModelFormat:
+        """The format of a file named so.
+
+        Raises:
+            NoModel: where its suffix is none of the three.
+        """
+        try:
+            return cls(path.suffix)
+        except ValueError:
+            raise NoModel(f"{path.name} ends in none of {', '.join(cls)}") from None
+
+
+# -- from a content ------------------------------------------------------------------------------------------------
+
+
+def content_tensors(root: CID, source: BlockSource) -> Tensors:
+    """The arrays of a content, named by their keys, or by ``record/key`` where it has several array records.
+
+    Raises:
+        NoModel: where there are none; also from a tensor whose bytes are no array of numpy's.
+        protocol.content.ContentError: where the content is malformed; also from a tensor.
+    """
+    arrays = _named_arrays(decode(root, source))
+    if not arrays:
+        raise NoModel(f"the content {root} holds no arrays")
+    return {name: _reader(arrays, name) for name in list(arrays)}
+
+
+def _named_arrays(records: RecordDict) -> dict[str, Array]:
+    found = dict(records.array_records)
+    return {
+        key if len(found) == 1 else f"{name}/{key}": array
+        for name, record in found.items()
+        for key, array in record.items()
+    }
+
+
+def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
+    def read() -> Tensor:
+        array = arrays.pop(name)  # it keeps its bytes once they are read, so it is let go
+        try:
+            return np.ascontiguousarray(array.numpy()).reshape(array.shape)
+        except (TypeError, ValueError) as error:
+            raise NoModel(f"the array {name!r} cannot be read as numpy's: {error}") from error
+
+    return read
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
 
 
 def save_safetensors(root: CID, source: BlockSource, path: Path, metadata: Mapping[str, str]) -> int:
-    """Write the arrays of a content to ``path``, whole or not at all, with ``metadata`` in its header; how many bytes.
+    """`save_model` as safetensors, whatever the file's name."""
+    return _save(root, source, path, metadata, ModelFormat.SAFETENSORS)
 
-    Tensors are named by their keys, or by ``record/key`` where the content has several array records.
+
+def save_model(root: CID, source: BlockSource, path: Path, metadata: Mapping[str, str]) -> int:
+    """Write the arrays of a content to ``path``, whole or not at all, in the format of its suffix; how many bytes.
+
+    The file's metadata is ``metadata`` and the content's CID as ``content``. Tensors are named as `content_tensors`
+    says. A file that was there is replaced.
 
     Raises:
-        NoModel: where there is nothing to write.
+        NoModel: where there is nothing to write, or the format does not take it.
         protocol.content.ContentError: where the content is malformed.
         OSError: where the file cannot be written.
     """
-    records = decode(root, source)
-    data = save(_tensors(records), metadata={"content": str(root), **metadata})
+    return _save(root, source, path, metadata, ModelFormat.of(path))
+
+
+def _save(root: CID, source: BlockSource, path: Path, metadata: Mapping[str, str], kind: ModelFormat) -> int:
+    tensors = content_tensors(root, source)
+    about = {"content": str(root), **metadata}
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
-            file.write(data)
+            _write(file, tensors, about, kind)
             file.flush()
             os.fsync(file.fileno())
+            size = file.tell()
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
-    return len(data)
+    return size
 
 
-def _tensors(records: RecordDict) -> dict[str, np.ndarray]:
-    found: dict[str, ArrayRecord] = dict(records.array_records)
-    tensors = {
-        key if len(found) == 1 else f"{name}/{key}": np.ascontiguousarray(array.numpy())
-        for name, record in found.items()
-        for key, array in record.items()
-    }
-    if not tensors:
-        raise NoModel("the content holds no arrays")
-    return tensors
+def _write(file: IO[bytes], tensors: Tensors, about: dict[str, str], kind: ModelFormat) -> None:
+    match kind:
+        case ModelFormat.SAFETENSORS:
+            _write_safetensors(file, tensors, about)
+        case ModelFormat.NPZ:
+            _write_npz(file, tensors, about)
+        case ModelFormat.PT:
+            _write_pt(file, tensors, about)
+
+
+def _write_safetensors(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    try:
+        data = save({name: read() for name, read in tensors.items()}, metadata=about)
+    except (SafetensorError, KeyError) as error:  # KeyError: a dtype it has no name for
+        raise NoModel(f"safetensors does not take it: {error}") from error
+    file.write(data)
+
+
+def _write_npz(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    if METADATA in tensors:
+        raise NoModel(f"it has a tensor called {METADATA}, where an npz has its metadata; write .safetensors or .pt")
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, read in tensors.items():
+            _write_entry(archive, name, read())
+        _write_entry(archive, METADATA, np.array(json.dumps(about)))
+
+
+def _write_entry(archive: zipfile.ZipFile, name: str, tensor: Tensor) -> None:
+    with archive.open(zipfile.ZipInfo(f"{name}.npy", _SAME_BYTES), "w", force_zip64=True) as entry:
+        np.lib.format.write_array(entry, tensor, allow_pickle=False)
+
+
+def _write_pt(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    import torch
+
+    state = {}
+    for name, read in tensors.items():
+        try:
+            state[name] = torch.tensor(read())
+        except TypeError as error:
+            raise NoModel(f"torch does not take the array {name!r}: {error}") from error
+    torch.save({"state_dict": state, "metadata": about}, file)
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def opened_model(path: Path) -> Iterator[Tensors]:
+    """The tensors of a model file, as long as it is open. Nothing in it is run: no pickle but torch's weights alone.
+
+    Raises:
+        NoModel: where it is none; also from a tensor that numpy has no type for.
+        OSError: where it cannot be read.
+    """
+    kind = ModelFormat.of(path)
+    try:
+        match kind:
+            case ModelFormat.SAFETENSORS:
+                with safe_open(path, framework="numpy") as handle:
+                    yield {name: _guarded(path, name, handle.get_tensor) for name in handle.keys()}  # noqa: SIM118  # it is no mapping
+            case ModelFormat.NPZ:
+                with np.load(path, allow_pickle=False) as entries:
+                    names = [name for name in entries.files if name != METADATA]
+                    yield {name: _guarded(path, name, entries.__getitem__) for name in names}
+            case ModelFormat.PT:
+                state = _torch_state(path)
+                yield {name: _guarded(path, name, lambda each: state[each].detach().numpy()) for name in state}
+    except (SafetensorError, zipfile.BadZipFile, EOFError, ValueError, AttributeError) as error:
+        raise NoModel(f"{path} is no sound {kind} file: {error}") from error
+
+
+def _guarded(path: Path, name: str, read: Callable[[str], Tensor]) -> Callable[[], Tensor]:
+    def tensor() -> Tensor:
+        try:
+            return read(name)
+        except (TypeError, ValueError, AttributeError, SafetensorError, zipfile.BadZipFile) as error:
+            raise NoModel(f"the tensor {name!r} of {path} cannot be read: {error}") from error
+
+    return tensor
+
+
+def _torch_state(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a pt: of one written here, or of a plain ``state_dict``."""
+    import pickle
+
+    import torch
+
+    try:
+        value = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise NoModel(f"{path} is no file of torch's with weights alone: {first}") from error
+    state = value.get("state_dict", value) if isinstance(value, dict) else None
+    if not isinstance(state, dict):
+        raise NoModel(f"{path} holds a {type(value).__name__}, not tensors by name")
+    return {str(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

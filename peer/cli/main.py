@@ -49,6 +49,8 @@ COMMANDS: Final = {
     "log": _Entry("peer.cli.log", "Show the runs of this home, or the rounds of one."),
     "show": _Entry("peer.cli.show", "Show any block: a record, a content, a manifest."),
     "audit": _Entry("peer.cli.audit", "Verify a run by every rule."),
+    "model": _Entry("peer.cli.model", "Write the model of any round, or a client's update, to a file."),
+    "diff": _Entry("peer.cli.diff", "Show how two models differ, tensor by tensor."),
     "export": _Entry("peer.cli.transfer", "Write a run to a CAR file.", "export_app"),
     "import": _Entry("peer.cli.transfer", "Verify and take in a run from a CAR file.", "import_app"),
     "doctor": _Entry("peer.cli.doctor", "Check that everything a peer needs is there."),

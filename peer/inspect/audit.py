@@ -64,6 +64,11 @@ class Audit:
         self._rules: set[str] = set()
         self.report = Report(head)
 
+    @property
+    def source(self) -> RunSource:
+        """Where the run is read from."""
+        return self._source
+
     def run(self) -> Report:
         """Audit, and say what was found.
 

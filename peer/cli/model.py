@@ -1,0 +1,74 @@
+"""``peer model``: a model of a run as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peer.cli.audit import HeadArgument, TimeoutOption, audit_of
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.output import put_json, size
+from peer.errors import ExitCode, PeerError
+from peer.home import Home
+from peer.inspect.models import SERVER, RunModels
+from peer.inspect.scratch import Scratch
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("model")
+def model(
+    head: HeadArgument,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="Ends in .safetensors, .npz or .pt; replaced."),
+    ],
+    round_number: Annotated[
+        int | None,
+        typer.Option("--round", metavar="N", help="Which round; 0: before the first.", show_default="the last"),
+    ] = None,
+    of: Annotated[
+        str, typer.Option("--of", metavar="server|NAME", help="The global model, or this client's update.")
+    ] = SERVER,
+    ipfs: EngineOption = None,
+    timeout: TimeoutOption = 30.0,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Write the global model, or one client's update, of any round to a file, once the run's chain is verified.
+
+    The global model of round N is what the server sent first after the training of round N was collected, or the final
+    model where it sent nothing more. The file's metadata has the head, the run, the round and the content's CID.
+    """
+    from strategy.model_files import ModelFormat, NoModel, save_model
+
+    path = output.expanduser()
+    try:
+        ModelFormat.of(path)
+    except NoModel as error:
+        raise PeerError(
+            str(error), mend="name the file FILE.safetensors, FILE.npz or FILE.pt", code=ExitCode.WRONG_USE
+        ) from error
+    if not path.parent.is_dir():
+        raise PeerError(f"there is no folder {path.parent}", mend=f"mkdir -p {path.parent}", code=ExitCode.WRONG_USE)
+    with (
+        Scratch() as scratch,
+        audit_of(head, Home(home), ipfs, timeout, scratch, with_contents=False) as audit,
+    ):
+        found = RunModels(audit.run(), scratch, audit.source).find(of, round_number)
+        try:
+            count = save_model(found.content, audit.source, path, found.metadata())
+        except NoModel as error:
+            raise PeerError(
+                f"no file was written: {error}",
+                mend=f"peer show {found.content} shows what is in it; another format may take it",
+                code=ExitCode.UNFINISHED,
+            ) from error
+    if json:
+        about = {"file": str(path), "bytes": count, "content": str(found.content), **found.metadata()}
+        put_json(about | {"round": found.round})
+        return
+    whose = "the global model" if found.of == SERVER else f"the update of {found.of}"
+    typer.echo(f"{path}: {whose} of round {found.round}, {size(count)}, content {found.content}")

@@ -1,0 +1,230 @@
+"""The models of a run: which contents are the global model, or a client's update, of a round.
+
+They are found by CID in a chain that an `peer.inspect.audit.Audit` has verified; nothing is computed again. A round is
+Flower's, ``config["server-round"]``, where the app sets that in any message; else the number of the exchange, from 1.
+
+- The **global model** of round N is the arrays content of the first dispatch after the last train collect of round N,
+  or the close record's model where there is none. Round 0 has the initial model: the first dispatch with arrays.
+- A client's **update** of round N is its reply content with arrays in an exchange of round N, the last where its app
+  answers more than once (as the stages of a workflow do).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crypto.errors import CryptoError
+from crypto.keys import VerifyKey
+from peer.errors import ExitCode, PeerError
+from peer.inspect.flower import summarise
+from peer.inspect.report import Report
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import RunSource
+from protocol.blocks import CID, Block
+from protocol.manifest import node_id
+from protocol.records import Body, Close, Collect, Dispatch, GridError, Group, Reply
+from protocol.signed import answers, parse_record, typed_items
+
+SERVER: Final = "server"
+"""Whose the global model is."""
+
+TRAIN: Final = "train"
+"""Flower's message type, or what stands before the dot in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A content of a run, and what it is there."""
+
+    content: CID
+    run: CID
+    head: CID
+    round: int
+    of: str
+    """`SERVER`, or the client's name."""
+
+    def metadata(self) -> dict[str, str]:
+        """What a file of it says about itself, besides the content's CID."""
+        return {"head": str(self.head), "run": str(self.run), "round": str(self.round), "of": self.of}
+
+
+class RunModels:
+    """The models of one run, from what its audit noted. Memory does not grow with the length of the chain."""
+
+    def __init__(self, report: Report, scratch: Scratch, source: RunSource) -> None:
+        """Raises:
+        PeerError: where the audit did not verify the run, with the exit code of its verdict.
+        """
+        _require_verified(report)
+        assert report.run is not None  # it is verified
+        self._run, self._report, self._scratch, self._source = report.run, report, scratch, source
+        self._numbered = any(row["round"] is not None for row in self._rows())
+
+    def find(self, of: str = SERVER, round_number: int | None = None) -> FoundModel:
+        """The global model, or the update of the client ``of`` (its name or did), of a round: the last where None.
+
+        Raises:
+            PeerError: where the run has no such round or member, or nothing with arrays there.
+            protocol.blocks.BlockError: where a content cannot be read.
+        """
+        last = max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
+        number = last if round_number is None else round_number
+        if not 0 <= number <= last:
+            raise PeerError(
+                f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
+                mend=f"peer log {self._report.head} shows them",
+                code=ExitCode.WRONG_USE,
+            )
+        content, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
+        return FoundModel(content, self._run, self._report.head, number, name)
+
+    # -- the global model ------------------------------------------------------------------------------------------
+
+    def _global(self, number: int) -> CID:
+        trained = {row["height"] for row in self._rows() if self._round(row) == number and _is_train(row)}
+        if number and not trained:
+            raise PeerError(
+                f"nothing was trained in round {number}",
+                mend=f"peer log {self._report.head} shows which messages are of type train",
+                code=ExitCode.WRONG_USE,
+            )
+        found = self._after(trained) if number else self._first_dispatched()
+        if found is None:
+            raise PeerError(
+                f"no model of round {number} is recorded: {self._why_none()}",
+                mend=f"--round {number - 1} has the one before it" if number else "",
+                code=ExitCode.UNFINISHED,
+            )
+        return found
+
+    def _after(self, trained: set[int]) -> CID | None:
+        """The first arrays dispatched after the last collect of the dispatches at the heights ``trained``."""
+        waiting: set[bytes] = set()
+        found: CID | None = None
+        collected = False
+        for body in self._bodies():
+            match body:
+                case Dispatch() if body.height in trained:
+                    if collected and found is None:
+                        found = self._arrays_of(body)
+                    waiting |= self._messages(body)
+                case Dispatch() if collected and found is None:
+                    found = self._arrays_of(body)
+                case Collect() if waiting and (taken := self._answered(body) & waiting):
+                    waiting -= taken
+                    found, collected = None, True
+                case Close() if collected and found is None:
+                    found = body.model
+        return found
+
+    def _first_dispatched(self) -> CID | None:
+        dispatched = (self._arrays_of(body) for body in self._bodies() if isinstance(body, Dispatch))
+        return next((content for content in dispatched if content is not None), None)
+
+    def _why_none(self) -> str:
+        if not self._report.closed:
+            return "the run goes on, and the server has sent none since"
+        return "the app sent none after it, and left no final model"
+
+    def _bodies(self) -> Iterator[Body]:
+        for cid in self._scratch.oldest_first():
+            yield self._body(cid)
+
+    def _body(self, cid: CID) -> Body:
+        return parse_record(Block(cid, self._source.get(cid))).body
+
+    def _messages(self, body: Dispatch) -> set[bytes]:
+        return {key for group in typed_items(body.groups, Group, self._source) for key, _ in group.to}
+
+    def _answered(self, body: Collect) -> set[bytes]:
+        """The ids of the messages that a collect answers."""
+        found = set()
+        for answer in answers(body, self._source):
+            reply = answer if isinstance(answer, GridError) else self._body(answer.reply)
+            assert isinstance(reply, GridError | Reply)  # the chain is verified
+            found.add(reply.message)
+        return found
+
+    def _arrays_of(self, body: Dispatch) -> CID | None:
+        """The first content with arrays of a dispatch."""
+        for group in typed_items(body.groups, Group, self._source):
+            if self._has_arrays(group.content):
+                return group.content
+        return None
+
+    def _has_arrays(self, content: CID) -> bool:
+        return bool(summarise(content, self._source).arrays)
+
+    # -- updates ---------------------------------------------------------------------------------------------------
+
+    def _update(self, of: str, number: int) -> tuple[CID, str]:
+        rows = [row for row in self._rows() if self._round(row) == number]
+        name = self._name(of)
+        given = [answer for row in rows for answer in row["answers"] if answer["name"] == name]
+        contents = [CID.parse(answer["content"]) for answer in given if answer["content"]]
+        for content in reversed(contents):
+            if self._has_arrays(content):
+                return content, name
+        log = f"peer log {self._report.head} shows who answered in which round"
+        raise PeerError(
+            f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
+            mend=log,
+            code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
+        )
+
+    def _name(self, of: str) -> str:
+        """The name of a participant that is called, or has the did, ``of``."""
+        if of in self._report.participants:
+            return of
+        try:
+            node = node_id(VerifyKey.from_did(of).raw)
+        except CryptoError:
+            node = None
+        for row in self._rows():
+            for answer in row["answers"]:
+                if answer["node"] == node:
+                    return str(answer["name"])
+        known = ", ".join(sorted(self._report.participants)) or "nobody"
+        raise PeerError(
+            f"no participant of this run is called {of!r}",
+            mend=f"say --of {SERVER}, or one of those it asked: {known}",
+            code=ExitCode.WRONG_USE,
+        )
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """The exchanges, as `peer.inspect.report.exchange_value` has them."""
+        return map(json.loads, self._scratch.rows())
+
+    def _round(self, row: dict[str, Any]) -> int | None:
+        found: int | None = row["round"] if self._numbered else row["number"]
+        return found
+
+
+def _is_train(row: dict[str, Any]) -> bool:
+    return any(kind.partition(".")[0] == TRAIN for kind in row["types"])
+
+
+def _why_no_update(name: str, rows: Sequence[dict[str, Any]], given: Sequence[dict[str, Any]]) -> str:
+    if not any(name in row["participants"] for row in rows):
+        return "it was not asked for anything"
+    for answer in given:
+        if answer["code"] is not None:
+            return f"{answer['reason'] or 'no reason given'} (Flower error {answer['code']})"
+    return "what it answered has no arrays" if given else "it has not answered"
+
+
+def _require_verified(report: Report) -> None:
+    if report.verdict.exit_code is ExitCode.DONE:
+        return
+    first = report.findings[0]
+    where = "" if first.height is None else f" at height {first.height}"
+    raise PeerError(
+        f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
+        mend=f"peer audit {report.head} tells all that is wrong",
+        code=report.verdict.exit_code,
+    )
