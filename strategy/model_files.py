@@ -194,20 +194,27 @@ def opened_model(path: Path) -> Iterator[Tensors]:
         OSError: where it cannot be read.
     """
     kind = ModelFormat.of(path)
-    try:
-        match kind:
-            case ModelFormat.SAFETENSORS:
-                with safe_open(path, framework="numpy") as handle:
-                    yield {name: _guarded(path, name, handle.get_tensor) for name in handle.keys()}  # noqa: SIM118  # it is no mapping
-            case ModelFormat.NPZ:
-                with np.load(path, allow_pickle=False) as entries:
-                    names = [name for name in entries.files if name != METADATA]
-                    yield {name: _guarded(path, name, entries.__getitem__) for name in names}
-            case ModelFormat.PT:
-                state = _torch_state(path)
-                yield {name: _guarded(path, name, lambda each: state[each].detach().numpy()) for name in state}
-    except (SafetensorError, zipfile.BadZipFile, EOFError, ValueError, AttributeError) as error:
-        raise NoModel(f"{path} is no sound {kind} file: {error}") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            tensors = _tensors_in(path, kind, stack)
+        except (SafetensorError, zipfile.BadZipFile, EOFError, ValueError, AttributeError) as error:
+            raise NoModel(f"{path} is no sound {kind} file: {error}") from error
+        yield tensors
+
+
+def _tensors_in(path: Path, kind: ModelFormat, stack: contextlib.ExitStack) -> Tensors:
+    match kind:
+        case ModelFormat.SAFETENSORS:
+            handle = stack.enter_context(safe_open(path, framework="numpy"))
+            names = handle.keys()
+            return {name: _guarded(path, name, handle.get_tensor) for name in names}
+        case ModelFormat.NPZ:
+            entries = stack.enter_context(np.load(path, allow_pickle=False))
+            names = [name for name in entries.files if name != METADATA]
+            return {name: _guarded(path, name, entries.__getitem__) for name in names}
+        case ModelFormat.PT:
+            state = _torch_state(path)
+            return {name: _guarded(path, name, lambda each: state[each].detach().numpy()) for name in state}
 
 
 def _guarded(path: Path, name: str, read: Callable[[str], Tensor]) -> Callable[[], Tensor]:
@@ -226,9 +233,10 @@ def _torch_state(path: Path) -> dict[str, torch.Tensor]:
 
     import torch
 
+    path.open("rb").close()  # where it cannot be read, that is what is said; torch's own OSError is of a damaged one
     try:
         value = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise NoModel(f"{path} is no file of torch's with weights alone: {first}") from error
     state = value.get("state_dict", value) if isinstance(value, dict) else None

@@ -1,0 +1,203 @@
+"""Model files: what is written is read back to the bit, whole or not at all, and nothing in a file is run."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, RecordDict
+from safetensors import safe_open
+
+from protocol.blocks import CID, MemoryBlocks
+from strategy.content import encode
+from strategy.model_difference import compare, tensor_differences
+from strategy.model_files import METADATA, NoModel, Tensor, opened_model, save_model, save_safetensors
+
+SUFFIXES = [".safetensors", ".npz", ".pt"]
+MODEL = {
+    "weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "large": np.linspace(0, 1, 5000),
+    "scalar": np.array(7, np.int64),
+    "empty": np.zeros((0, 2), np.float16),
+    "file": np.array([True, False]),  # the name of a parameter of np.savez
+    "nan": np.array([np.nan, -0.0], np.float32),
+}
+
+
+def content_of(records: RecordDict) -> tuple[CID, MemoryBlocks]:
+    encoded = encode(records)
+    return encoded.root, MemoryBlocks({block.cid: block.data for block in encoded.blocks()})
+
+
+def content(tensors: Mapping[str, Tensor]) -> tuple[CID, MemoryBlocks]:
+    return content_of(RecordDict({"arrays": ArrayRecord({name: Array(each) for name, each in tensors.items()})}))
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    with opened_model(path) as tensors:
+        return {name: each().copy() for name, each in tensors.items()}
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_written_model_is_read_back_to_the_bit(tmp_path: Path, suffix: str) -> None:
+    save_model(*content(MODEL), tmp_path / f"m{suffix}", {})
+    found = read(tmp_path / f"m{suffix}")
+    assert {name: compare(name, MODEL[name], found[name]).equal for name in found} == dict.fromkeys(MODEL, True)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_number_of_bytes_is_the_size_of_the_file(tmp_path: Path, suffix: str) -> None:
+    count = save_model(*content(MODEL), tmp_path / f"m{suffix}", {"round": "3"})
+    assert count == (tmp_path / f"m{suffix}").stat().st_size
+
+
+def test_an_npz_is_what_numpy_reads(tmp_path: Path) -> None:
+    save_model(*content(MODEL), tmp_path / "m.npz", {})
+    assert set(np.load(tmp_path / "m.npz")) == {*MODEL, METADATA}
+
+
+def test_a_pt_is_what_torch_reads_without_pickles(tmp_path: Path) -> None:
+    save_model(*content({"weight": MODEL["weight"]}), tmp_path / "m.pt", {})
+    state = torch.load(tmp_path / "m.pt", weights_only=True)["state_dict"]
+    assert torch.equal(state["weight"], torch.tensor(MODEL["weight"]))
+
+
+def test_one_model_makes_one_npz(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_model(*content(MODEL), tmp_path / f"{name}.npz", {"round": "1"})
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_save_safetensors_writes_it_whatever_the_name(tmp_path: Path) -> None:
+    root, blocks = content(MODEL)
+    save_safetensors(root, blocks, tmp_path / "model.bin", {"run": "r"})
+    with safe_open(tmp_path / "model.bin", framework="numpy") as file:
+        assert file.metadata() == {"content": str(root), "run": "r"}
+
+
+def test_tensors_of_several_records_have_both_names(tmp_path: Path) -> None:
+    one, two = (ArrayRecord({"w": Array(np.full(2, value))}) for value in (1.0, 2.0))
+    save_model(*content_of(RecordDict({"one": one, "two": two})), tmp_path / "m.npz", {})
+    assert {name: each[0] for name, each in read(tmp_path / "m.npz").items()} == {"one/w": 1.0, "two/w": 2.0}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_a_format_does_not_take_leaves_the_old_file_and_no_other(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(b"old")
+    array = Array("no-dtype", (2,), "numpy.ndarray", b"12")
+    with pytest.raises(NoModel):
+        save_model(*content_of(RecordDict({"arrays": ArrayRecord({"odd": array})})), path, {})
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [(path.name, b"old")]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_text_is_no_tensor_where_the_format_has_none(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(NoModel, match="does not take"):
+        save_model(*content({"words": np.array(["a", "b"])}), tmp_path / f"m{suffix}", {})
+
+
+def test_a_tensor_called_as_the_metadata_of_an_npz_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoModel, match="metadata"):
+        save_model(*content({METADATA: np.zeros(1)}), tmp_path / "m.npz", {})
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("data", [b"", b"nonsense" * 9, b"PK\x03\x04" + b"\0" * 40])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, suffix: str, data: bytes) -> None:
+    (tmp_path / f"m{suffix}").write_bytes(data)
+    with pytest.raises(NoModel):
+        read(tmp_path / f"m{suffix}")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"m{suffix}"
+    save_model(*content(MODEL), path, {})
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(NoModel):
+        read(path)
+
+
+class Trap:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (print, ("sprung",))
+
+
+def test_no_code_in_a_pt_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": Trap()}, tmp_path / "m.pt")
+    with pytest.raises(NoModel):
+        read(tmp_path / "m.pt")
+    assert "sprung" not in capsys.readouterr().out
+
+
+def test_no_code_in_an_npz_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.npz").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(NoModel):
+        read(tmp_path / "m.npz")
+    assert "sprung" not in capsys.readouterr().out
+
+
+def test_a_plain_state_dict_of_torchs_is_a_model(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 1).state_dict(), tmp_path / "m.pt")
+    assert set(read(tmp_path / "m.pt")) == {"weight", "bias"}
+
+
+# -- differences ---------------------------------------------------------------------------------------------------
+
+
+def test_differences_are_measured() -> None:
+    found = compare("t", np.array([3.0, 4.0], np.float32), np.array([3.0, 6.0], np.float32))
+    assert (found.equal, found.largest, found.mean, found.relative) == (False, 2.0, 1.0, 0.4)
+
+
+def test_integers_are_subtracted_without_wrapping_round() -> None:
+    assert compare("t", np.array([0], np.uint8), np.array([255], np.uint8)).largest == 255.0
+
+
+def test_minus_zero_has_other_bits_and_no_distance() -> None:
+    found = compare("t", np.array([0.0]), np.array([-0.0]))
+    assert (found.equal, found.largest, found.relative) == (False, 0.0, 0.0)
+
+
+def test_the_same_nan_is_equal() -> None:
+    assert compare("t", np.array([np.nan]), np.array([np.nan])).equal
+
+
+def test_what_is_not_finite_is_counted_and_left_out() -> None:
+    found = compare("t", np.array([np.nan, 1.0, np.inf]), np.array([0.0, 1.5, np.inf]))
+    assert (found.largest, found.not_finite) == (0.5, 2)
+
+
+def test_another_dtype_is_not_equal_and_yet_measured() -> None:
+    found = compare("t", np.ones(2, np.float32), np.ones(2, np.float64))
+    assert (found.equal, found.largest, str(found.a), str(found.b)) == (False, 0.0, "float32[2]", "float64[2]")
+
+
+def test_nothing_is_divided_by_a_zero_norm() -> None:
+    assert compare("t", np.zeros(2), np.ones(2)).relative is None
+
+
+def test_one_pair_of_tensors_is_read_at_a_time() -> None:
+    order: list[str] = []
+
+    def reader(name: str) -> Tensor:
+        order.append(name)
+        return np.zeros(1)
+
+    a = {name: lambda name=name: reader(f"a.{name}") for name in ("x", "y")}
+    b = {name: lambda name=name: reader(f"b.{name}") for name in ("y", "x")}
+    next(tensor_differences(a, b))
+    assert order == ["a.x", "b.x"]
