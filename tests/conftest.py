@@ -13,8 +13,17 @@ from peer.engine.local import LocalEngine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--seeds`` for tests/simulation; only here is an option known however pytest is called."""
-    parser.addoption("--seeds", type=int, default=300, help="simulated runs, each from a seed of its own (default 300)")
+    """For tests/simulation and tests/faults; only here is an option known however pytest is called."""
+    parser.addoption("--seeds", type=int, default=250, help="simulated runs, each from a seed of its own (default 250)")
+    parser.addoption("--all-faults", action="store_true", help="try every cell of the fault matrix, not only a sample")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the cells that only ``--all-faults`` tries."""
+    if not config.getoption("--all-faults"):
+        left_out = [item for item in items if item.get_closest_marker("all_faults")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("all_faults")]
 
 
 @pytest.hookimpl(wrapper=True)

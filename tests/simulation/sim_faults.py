@@ -25,6 +25,8 @@ class Faults:
     crashes: int = 0
     """Of one peer."""
     downtime: float = 0.0
+    app_losses: float = 0.0
+    """The chance that an app process dies instead of saying what it would have said."""
     full_disks: float = 0.0
     """The chance that a durable step fails."""
     clean_stops: float = 0.0
@@ -44,6 +46,7 @@ class Faults:
             crash_chance=random.choice((0.0, 0.005, 0.02, 0.1)),
             crashes=random.choice((1, 3, 6)),
             downtime=random.choice((0.1, 2.0, 20.0)),
+            app_losses=random.choice((0.0, 0.1, 0.3)),
             full_disks=random.choice((0.0, 0.0, 0.02)),
             clean_stops=random.choice((0.0, 0.5)),
         )

@@ -6,7 +6,7 @@ that process with it. So an effect that was asked for may have happened or not, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from sim_disk import Disk, linked
@@ -16,7 +16,7 @@ from sim_time import Timeline
 from sim_witness import Witness
 
 from protocol.app_calls import ToApp
-from protocol.blocks import BlockError, MemoryBlocks
+from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.closure import missing
 from protocol.effects import (
     Connect,
@@ -35,7 +35,7 @@ from protocol.effects import (
     WakeAt,
     WriteHead,
 )
-from protocol.events import Done, Due, Event, Failed, Fetched, Received, Started, Stopping
+from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged, Received, Started, Stopping
 from protocol.machine import Machine
 
 DISK_TIME = 0.002
@@ -136,6 +136,20 @@ class Peer:
 
     def _strike(self) -> None:
         self.crash()
+
+    def _loses_app(self) -> bool:
+        """Whether the app process is to be lost now, by itself."""
+        lost = self.crashes < self._faults.crashes and self._random.random() < self._faults.app_losses
+        self.crashes += lost
+        return lost
+
+    def learn(self, manifest: CID, blocks: Mapping[CID, bytes]) -> None:
+        """The owner of this peer has a newer manifest: it is kept, and told to the process if there is one."""
+        self.disk.blocks.update(blocks)
+        self.disk.manifest = manifest
+        self._trace(f"has manifest {manifest}")
+        if self._machine is not None:
+            self._feed_later(0.0, ManifestChanged(manifest, blocks))
 
     def _stop_cleanly(self) -> None:
         self.feed(Stopping())

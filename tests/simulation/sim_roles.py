@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_apps import App, ClientApp, Front, Keep
-from sim_disk import chain_of
+from sim_disk import Disk, chain_of, linked
 from sim_peer import Peer
 
 from crypto.keys import SigningKey
@@ -17,11 +17,11 @@ from protocol.app_calls import Environment, ServerCall, Start, Task, ToApp
 from protocol.blocks import CID, cbor_block
 from protocol.chain import Chain
 from protocol.client import Client, ClientPlan, KeptRun
-from protocol.events import AppAnswered, AppCalled, AppReady
+from protocol.events import AppAnswered, AppCalled, AppLost, AppReady
 from protocol.gathering import LeaderSettings
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
-from protocol.manifest import node_id
+from protocol.manifest import manifest_at, node_id
 from protocol.plan import ResumedRun, RunPlan
 
 ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)
@@ -38,14 +38,20 @@ class Identity:
     """Who a peer acts for."""
 
     key: SigningKey
-    trusted: TrustedManifest
+    federation: CID
 
     @property
     def member(self) -> bytes:
         return self.key.verify_key.raw
 
-    def author(self, start: int) -> Author:
-        return Author(self.member, self.key, first_counter(start))
+    def author(self, disk: Disk) -> Author:
+        return Author(self.member, self.key, first_counter(disk.starts))
+
+    def trusted(self, disk: Disk) -> TrustedManifest:
+        """The newest manifest that is on the disk, and the blocks of all its versions."""
+        assert disk.manifest is not None
+        blocks = {cid: disk.blocks[cid] for cid in linked(disk.manifest, disk)}
+        return TrustedManifest(manifest_at(disk.manifest, self.federation, disk), blocks)
 
 
 class Server(Peer):
@@ -53,8 +59,7 @@ class Server(Peer):
 
     def __init__(self, identity: Identity, clients: int, app: Callable[[Keep], App], *simulation: Any) -> None:
         super().__init__("server", *simulation)
-        federation = identity.trusted.manifest.federation
-        self.topics = topic_all(federation), topic_leader(federation)
+        self.topics = topic_all(identity.federation), topic_leader(identity.federation)
         self.identity = identity
         self._clients = clients
         self._program = app
@@ -76,14 +81,14 @@ class Server(Peer):
     def _build(self, now: float) -> Machine:
         plan = RunPlan(BUNDLE.cid, SEED, bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
         settings = LeaderSettings(self._clients, FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
-        author = self.identity.author(self.disk.starts)
-        return Leader(author, self.identity.trusted, plan, settings, self._resumed())
+        identity = self.identity
+        return Leader(identity.author(self.disk), identity.trusted(self.disk), plan, settings, self._resumed())
 
     def _resumed(self) -> ResumedRun | None:
         if not self.disk.heads:
             return None
         (head,) = self.disk.heads.values()
-        chain, records = Chain(self.identity.trusted.manifest.federation), chain_of(head.head, self.disk)
+        chain, records = Chain(self.identity.federation), chain_of(head.head, self.disk)
         for record in records:
             chain.append(record, self.disk)
         return ResumedRun(chain, [record.cid for record in records])
@@ -99,8 +104,8 @@ class Server(Peer):
         self.feed(AppReady(ENVIRONMENT))
 
     def _send(self, call: ServerCall) -> None:
-        delay = self._random.expovariate(1.0 / THINKING)
-        self._in_app_process(delay, lambda: self.feed(AppCalled(call)))
+        event = AppLost("killed") if self._loses_app() else AppCalled(call)
+        self._in_app_process(self._random.expovariate(1.0 / THINKING), lambda: self.feed(event))
 
     def _to_app(self, value: ToApp) -> None:
         assert self._front is not None
@@ -123,7 +128,7 @@ class ClientPeer(Peer):
 
     def __init__(self, name: str, identity: Identity, *simulation: Any) -> None:
         super().__init__(name, *simulation)
-        self.topics = (topic_all(identity.trusted.manifest.federation),)
+        self.topics = (topic_all(identity.federation),)
         self.identity = identity
         self.handed: Counter[bytes] = Counter()
         self._client_app: ClientApp | None = None
@@ -135,7 +140,7 @@ class ClientPeer(Peer):
             run.replies[reply.message] = reply.reply
             run.state = reply.state or run.state
         plan = ClientPlan(BUNDLE.cid, bytes(32), once=True)
-        return Client(self.identity.author(self.disk.starts), self.identity.trusted, plan, kept)
+        return Client(self.identity.author(self.disk), self.identity.trusted(self.disk), plan, kept)
 
     def _start_app(self) -> None:
         self._client_app = ClientApp(self.disk, node_id(self.identity.member), self.handed)
@@ -144,9 +149,10 @@ class ClientPeer(Peer):
     def _to_app(self, value: ToApp) -> None:
         assert self._client_app is not None
         if isinstance(value, Task):
+            first = value.message not in self.handed  # lost over one message twice, its answer would be an error
             answer = self._client_app.work(value, self._timeline.now)
-            delay = self._random.expovariate(1.0 / THINKING)
-            self._in_app_process(delay, lambda: self.feed(AppAnswered(answer)))
+            event = AppLost("killed") if first and self._loses_app() else AppAnswered(answer)
+            self._in_app_process(self._random.expovariate(1.0 / THINKING), lambda: self.feed(event))
 
     def _stopped(self, why: str) -> None:
         self.finished = not why

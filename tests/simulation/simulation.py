@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from random import Random
 from typing import Any
 
 from sim_apps import APPS
-from sim_disk import Disk, chain_of
+from sim_disk import chain_of
 from sim_faults import CALM, Faults
+from sim_federation import by_cid, founded, key_of, with_newcomer
 from sim_network import Network
 from sim_roles import ClientPeer, Identity, Server
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
-from crypto.keys import SigningKey
 from protocol.chain import Chain
-from protocol.machine import TrustedManifest
-from protocol.manifest import first_manifest
-from protocol.manifest_drafts import new_federation
 from protocol.outcome import outcome
-from protocol.records import EncryptionKeyText, Member, Role
-from protocol.signed import parse_record, sign_record
 
 PATIENCE = 2 * 3600.0
 """Virtual seconds after which a run counts as stuck."""
@@ -37,11 +31,18 @@ class Scenario:
     clients: int = 3
     rounds: int = 3
     app: str = "rounds"
+    newcomer: bool = False
+    """Whether a newer manifest reaches one of the peers while the run is on."""
 
     @classmethod
     def draw(cls, random: Random) -> Scenario:
         """A small one: what matters is how often things go wrong on the way."""
-        return cls(clients=random.choice((2, 3)), rounds=random.choice((2, 3)), app=random.choice(sorted(APPS)))
+        return cls(
+            clients=random.choice((2, 3)),
+            rounds=random.choice((2, 3)),
+            app=random.choice(sorted(APPS)),
+            newcomer=random.random() < 0.25,
+        )
 
 
 class SimulationFailure(AssertionError):
@@ -59,16 +60,23 @@ class Simulation:
 
     def __post_init__(self) -> None:
         random = Random(self.seed)
-        names = [f"client-{number}" for number in range(1, self.scenario.clients + 1)]
-        keys = {name: _key(name) for name in ("server", *names)}
-        trusted = _federation(tuple(keys))
-        network = Network(self.timeline, random, self.faults, keys)
+        names = ("server", *(f"client-{number}" for number in range(1, self.scenario.clients + 1)))
+        blocks = founded(names)
+        self.federation = blocks[0].cid
+        network = Network(self.timeline, random, self.faults, names)
         shared = self.timeline, random, self.faults, network, Witness()
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
-        self.server = Server(Identity(keys["server"], trusted), len(names), program, *shared)
-        self.clients = [ClientPeer(name, Identity(keys[name], trusted), *shared) for name in names]
+        who = {name: Identity(key_of(name), self.federation) for name in names}
+        self.server = Server(who["server"], self.scenario.clients, program, *shared)
+        self.clients = [ClientPeer(name, who[name], *shared) for name in names[1:]]
         for peer in (self.server, *self.clients):
+            peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
+        if self.scenario.newcomer:
+            newer = with_newcomer(names)
+            first_to_know = random.choice((self.server, *self.clients))
+            at = random.uniform(0.0, 4.0)
+            self.timeline.after(at, lambda: first_to_know.learn(newer[0].cid, by_cid((*newer, *blocks))))
 
     def run(self) -> tuple[Mapping[str, Any], ...]:
         """Let it happen; the outcome of the run.
@@ -91,7 +99,7 @@ class Simulation:
         disk, head = self.server.disk, self.server.closed
         assert head is not None
         records = chain_of(head, disk)
-        chain = Chain(self.server.identity.trusted.manifest.federation)
+        chain = Chain(self.federation)
         answered = [answer for record in records for answer in chain.append(record, disk).answered]
         assert chain.closed
         assert disk.whole(head), "the closed run is not all on the leader's disk"
@@ -113,33 +121,12 @@ def undisturbed(scenario: Scenario) -> tuple[Mapping[str, Any], ...]:
     return Simulation(scenario, CALM, seed=0).run()
 
 
-@cache
-def _key(name: str) -> SigningKey:
-    return SigningKey.from_seed(hashlib.sha256(name.encode()).digest())
-
-
-@cache
-def _federation(names: tuple[str, ...]) -> TrustedManifest:
-    admin = _key("admin")
-    encryption = EncryptionKeyText(suite="simulated", key=b"none")
-    members = [
-        Member(
-            id=_key(name).verify_key.raw,
-            signing=_key(name).verify_key.raw,
-            encryption=encryption,
-            roles=(Role.SERVER if name == "server" else Role.CLIENT,),
-        )
-        for name in names
-    ]
-    draft = new_federation(
-        name="simulated",
-        admins=[admin.verify_key.raw],
-        members=members,
-        names={member.id: name for member, name in zip(members, names, strict=True)},
-        by=admin.verify_key.raw,
-        time=EPOCH,
-    )
-    record = sign_record(draft.body, [admin])
-    blocks = Disk()
-    blocks.put([record, *draft.blocks])
-    return TrustedManifest(first_manifest(parse_record(record), blocks), blocks.blocks)
+def seen_by_the_app(told: Iterable[Mapping[str, Any]]) -> list[object]:
+    """An outcome without what is none of the app's doing: index and roster records, and the manifest in force."""
+    seen: list[object] = []
+    for record in told:
+        seen += [look["nodes"] for look in record["looks"] for _ in range(look["count"])]
+        seen += ["nothing"] * record["empties"]
+        if record["type"] not in ("roster", "index"):
+            seen.append({key: record[key] for key in record.keys() - {"height", "looks", "empties", "manifest"}})
+    return seen

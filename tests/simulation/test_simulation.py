@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
 from sim_faults import CALM, Faults
-from simulation import Scenario, Simulation, undisturbed
+from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
 
 HERE = Path(__file__).parent
 
@@ -32,7 +34,24 @@ def simulation(seed: int) -> Simulation:
 
 def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):
     disturbed = simulation(seed)
-    assert disturbed.run() == undisturbed(disturbed.scenario)
+    told, expected = disturbed.run(), undisturbed(replace(disturbed.scenario, newcomer=False))
+    assert seen_by_the_app(told) == seen_by_the_app(expected)
+    assert disturbed.scenario.newcomer or told == expected
+
+
+def test_a_newer_manifest_takes_force_while_messages_are_open():
+    types = [[told["type"] for told in Simulation(Scenario(newcomer=True), CALM, seed).run()] for seed in range(12)]
+    assert any(later == "roster" for each in types for earlier, later in pairwise(each) if earlier == "dispatch")
+
+
+def test_a_long_run_with_index_records_ends_the_same():
+    scenario = Scenario(clients=2, rounds=66, app="crossing")
+    faults = Faults(loss=0.3, crash_chance=0.0005, crashes=3, downtime=0.1, fetch_failure=0.1)
+    disturbed = Simulation(scenario, faults, seed=3)
+    told = disturbed.run()
+    assert disturbed.server.crashes > 0
+    assert told[256]["type"] == "index"
+    assert told == undisturbed(scenario)
 
 
 @pytest.mark.parametrize("app", ["rounds", "crossing"])
