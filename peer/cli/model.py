@@ -25,7 +25,7 @@ def model(
         Path,
         typer.Option("-o", "--output", metavar="FILE", help="Ends in .safetensors, .npz or .pt; replaced."),
     ],
-    round_number: Annotated[
+    round: Annotated[
         int | None,
         typer.Option("--round", metavar="N", help="Which round; 0: before the first.", show_default="the last"),
     ] = None,
@@ -57,7 +57,7 @@ def model(
         Scratch() as scratch,
         audit_of(head, Home(home), ipfs, timeout, scratch, with_contents=False) as audit,
     ):
-        found = RunModels(audit.run(), scratch, audit.source).find(of, round_number)
+        found = RunModels(audit.run(), scratch, audit.source).find(of, round)
         try:
             count = save_model(found.content, audit.source, path, found.metadata())
         except NoModel as error:

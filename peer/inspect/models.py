@@ -1,10 +1,11 @@
 """The models of a run: which contents are the global model, or a client's update, of a round.
 
-They are found by CID in a chain that an `peer.inspect.audit.Audit` has verified; nothing is computed again. A round is
+They are found by CID in a chain that a `peer.inspect.audit.Audit` has verified; nothing is computed again. A round is
 Flower's, ``config["server-round"]``, where the app sets that in any message; else the number of the exchange, from 1.
 
 - The **global model** of round N is the arrays content of the first dispatch after the last train collect of round N,
   or the close record's model where there is none. Round 0 has the initial model: the first dispatch with arrays.
+  Dispatches without arrays are passed over; where a dispatch sends several contents with arrays, the first counts.
 - A client's **update** of round N is its reply content with arrays in an exchange of round N, the last where its app
   answers more than once (as the stages of a workflow do).
 """

@@ -18,7 +18,7 @@ from strategy.model_difference import compare, tensor_differences
 from strategy.model_files import METADATA, NoModel, Tensor, opened_model, save_model, save_safetensors
 
 SUFFIXES = [".safetensors", ".npz", ".pt"]
-MODEL = {
+MODEL: dict[str, Tensor] = {
     "weight": np.arange(12, dtype=np.float32).reshape(3, 4),
     "large": np.linspace(0, 1, 5000),
     "scalar": np.array(7, np.int64),
