@@ -52,6 +52,11 @@ class AppLink:
         self.generation = 0
         """Goes up with each process."""
 
+    @property
+    def pid(self) -> int | None:
+        """The process id of the one there is."""
+        return self._process.pid if self._process is not None else None
+
     async def start(self) -> None:
         """Start a fresh process, ending the one there is."""
         await self.stop()

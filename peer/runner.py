@@ -9,17 +9,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from peer import logs
 from peer.app_link import AppCommand, AppLink
 from peer.engine.interface import Engine, EngineError, Subscription
 from peer.errors import PeerError
+from peer.faults import Faults
 from peer.fetching import RecordFetcher
 from peer.keeping import Keeper
 from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready
 from protocol.blocks import CID, BlockError
 from protocol.effects import (
+    Cause,
     Connect,
     Effect,
     FetchContent,
@@ -79,6 +82,7 @@ class Ending:
     """How a peer process came to its end. ``why`` is empty where all was done."""
 
     why: str = ""
+    cause: Cause = Cause.MEANS
     interrupted: bool = False
     """The owner stopped it: what it had begun stays to be resumed."""
 
@@ -107,6 +111,7 @@ class Runner:
         command: AppCommand,
         topics: Sequence[str],
         *,
+        home: Path,
         max_content_bytes: int,
         on_report: Callable[[Report], None],
     ) -> None:
@@ -119,6 +124,7 @@ class Runner:
         self._clock = Clock()
         self._events: asyncio.Queue[Event | _FromApp] = asyncio.Queue()
         self._app = AppLink(command, self._heard, self._lost)
+        self._faults = Faults(home, lambda: self._app.pid)
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
         self._interrupted = False
@@ -138,7 +144,8 @@ class Runner:
                 event = self._current(await self._events.get())
                 if event is None:
                     continue
-                for effect in self._machine.handle(event, self._clock.now()):
+                handle = partial(self._machine.handle, event, self._clock.now())
+                for effect in self._faults.around(event, handle):
                     await self._carry_out(effect)
                 if isinstance(event, Stopping):
                     self._end(Ending(interrupted=True))
@@ -187,35 +194,37 @@ class Runner:
             case StartApp():
                 await self._app.start()
             case Hand(value):
-                self._app.hand(value)
+                self._faults.around(effect, partial(self._app.hand, value))
             case WakeAt(at):
                 self._wake_at(at)
             case Report():
                 self._on_report(effect)
-            case Stop(why):
-                self._end(Ending(why))
+            case Stop(why, cause):
+                self._end(Ending(why, cause))
             case _:
                 self._begin(effect)
 
     def _begin(self, effect: BackgroundEffect) -> None:
         match effect:
             case Store(id=id) | WriteHead(id=id) | KeepReply(id=id):
-                self._in_background(self._durable, partial(self._keep, effect), id)
+                self._in_background(self._durable, effect, partial(self._keep, effect), id)
             case KeepManifest():
-                self._in_background(self._durable, partial(self._keep, effect), None)
+                self._in_background(self._durable, effect, partial(self._keep, effect), None)
             case FetchRecord(id, cid):
-                self._in_background(self._fetchers, partial(self._fetch_record, id, cid), id)
+                self._in_background(self._fetchers, effect, partial(self._fetch_record, id, cid), id)
             case FetchContent(id, cid):
-                self._in_background(self._fetchers, partial(self._fetch_content, id, cid), id)
+                self._in_background(self._fetchers, effect, partial(self._fetch_content, id, cid), id)
             case PinRun(id, head):
-                self._in_background(self._fetchers, partial(self._pin_run, id, head), id)
+                self._in_background(self._fetchers, effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data):
-                self._in_background(self._publisher, partial(self._publish, topic, data), None)
+                self._in_background(self._publisher, effect, partial(self._publish, topic, data), None)
             case Connect(addresses):
-                self._in_background(self._fetchers, partial(self._connect, addresses), None)
+                self._in_background(self._fetchers, effect, partial(self._connect, addresses), None)
 
-    def _in_background(self, pool: ThreadPoolExecutor, work: Callable[[], Event | None], id: int | None) -> None:
-        """Do ``work`` in ``pool`` and hand in the event it returns; a `Failed` where it raises."""
+    def _in_background(
+        self, pool: ThreadPoolExecutor, effect: BackgroundEffect, work: Callable[[], Event | None], id: int | None
+    ) -> None:
+        """Do ``work``, the ``effect``, in ``pool`` and hand in the event it returns; a `Failed` where it raises."""
 
         def done(future: Future[Event | None]) -> None:
             if future.cancelled():
@@ -231,7 +240,7 @@ class Runner:
             if event is not None:
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
-        pool.submit(work).add_done_callback(done)
+        pool.submit(self._faults.around, effect, work).add_done_callback(done)
 
     def _crash(self, error: BaseException) -> None:
         """A bug of ours, or a manifest that cannot be kept: end, saying what it was."""

@@ -207,6 +207,7 @@ def _run(
         keeper,
         command,
         topics,
+        home=session.home.path,
         max_content_bytes=session.stored.manifest.settings.max_content_bytes,
         on_report=session.on_report,
     )

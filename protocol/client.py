@@ -18,7 +18,7 @@ from protocol.app_calls import Answered, ErrorCode, RunConfig, Start, Task
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.chain import OpenMessage, Step
-from protocol.effects import FetchContent, Hand, KeepReply, StartApp, Stop, Store, What
+from protocol.effects import Cause, FetchContent, Hand, KeepReply, StartApp, Stop, Store, What
 from protocol.events import (
     AppAnswered,
     AppLost,
@@ -332,7 +332,7 @@ class Client(Following):
     def _app_lost(self, event: AppLost, now: float) -> None:
         self._report(What.APP_LOST, why=event.why)
         if self._app is AppState.STARTING:
-            self._cannot_go_on(f"the app process does not start: {event.why}", now)
+            self._cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
             return
         self._restart_app()
         work = self._work

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from protocol.app_calls import ToApp
 from protocol.blocks import CID, Block
@@ -147,11 +147,23 @@ class Report:
     fields: Mapping[str, str | int | float | None]
 
 
+class Cause(Enum):
+    """What a machine that cannot go on lacks."""
+
+    MEANS = auto()
+    """Disk, engine or peers."""
+    APP = auto()
+    """An app process that stays alive."""
+    REPLAY = auto()
+    """An app that does again what its chain says it did."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
     """The machine is at its end: the run is closed and heard of, or it cannot go on (``why`` is then not empty)."""
 
     why: str
+    cause: Cause = Cause.MEANS
 
 
 Effect = (

@@ -21,7 +21,7 @@ from protocol.announcements import (
 from protocol.blocks import CID, checked_block
 from protocol.catch_up import CatchUp, Lost
 from protocol.chain import Step
-from protocol.effects import FetchRecord, Store, What, WriteHead
+from protocol.effects import Cause, FetchRecord, Store, What, WriteHead
 from protocol.events import Received, Stopping
 from protocol.machine import Author, Machine, Retry, TrustedManifest
 from protocol.records import Chained, Close, Role
@@ -107,8 +107,8 @@ class Following(Machine):
         self._announce(topic_leader(self.manifest.federation), Bye())
         self.state = ClientState.STOPPED
 
-    def _cannot_go_on(self, why: str, now: float) -> None:
-        super()._cannot_go_on(why, now)
+    def _cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:
+        super()._cannot_go_on(why, now, cause)
         self.state = ClientState.STOPPED
 
     # -- hearing ----------------------------------------------------------------------------------------------------

@@ -6,13 +6,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from protocol.announcements import Announcement, Beat, Bye, Head, Hello, PeerState, ReplyReady
+from protocol.announcements import (
+    Announcement,
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    ManifestRef,
+    PeerState,
+    ReplyReady,
+    topic_all,
+)
 from protocol.blocks import CID, Block, BlockError
-from protocol.chain import Chain, check_reply
+from protocol.chain import check_reply
 from protocol.effects import FetchContent, FetchRecord, What
 from protocol.events import Received
 from protocol.machine import Author, TrustedManifest
 from protocol.mailbox import Arrived, Mailbox
+from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.recorder import Recorder
 from protocol.signed import parse_record
@@ -35,13 +46,18 @@ class LeaderSettings:
 class Gathering(Recorder):
     """A recorder that listens to its clients."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest, chain: Chain, settings: LeaderSettings) -> None:
-        super().__init__(author, trusted, chain)
+    def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun, settings: LeaderSettings) -> None:
+        super().__init__(author, trusted, run)
         self._settings = settings
         self._presence = Presence(settings.away_after)
-        self._mailbox = Mailbox(chain.open, settings.client_timeout)
+        self._mailbox = Mailbox(run.chain.open, settings.client_timeout)
         self._fetching: set[bytes] = set()
         self._next_beat = 0.0
+
+    def _say_presence(self, kind: type[Hello] | type[Beat], now: float) -> None:
+        self._next_beat = now + self._beat_interval
+        presence = kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
+        self._announce(topic_all(self.manifest.federation), presence)
 
     def _listed(self) -> tuple[int, ...]:
         """The nodes that the app is told of."""

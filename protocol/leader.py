@@ -7,18 +7,11 @@ announce it and answer the app. `TABLE` says which event may come when.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from protocol.announcements import (
-    Beat,
-    Bye,
-    Hello,
-    ManifestRef,
-    PeerState,
-    topic_all,
-)
+from protocol.announcements import Beat, Bye, Hello, topic_all
 from protocol.app_calls import (
     Compared,
     Diverged,
@@ -32,14 +25,14 @@ from protocol.app_calls import (
     Refused,
     Replies,
     ScriptEnd,
-    ServerAnswer,
     ServerCall,
     Start,
+    ToApp,
     Wait,
 )
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.chain import Chain
-from protocol.effects import FetchRecord, Hand, PinRun, StartApp, Stop, What
+from protocol.effects import Cause, FetchRecord, Hand, PinRun, StartApp, Stop, What
 from protocol.events import (
     AppCalled,
     AppLost,
@@ -57,11 +50,14 @@ from protocol.gathering import Gathering, LeaderSettings
 from protocol.machine import Author, TrustedManifest
 from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
-from protocol.recording import record_messages
+from protocol.recording import Seen, record_messages
 from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster
 from protocol.script import script_entry
 from protocol.signed import parse_record, private_bytes
 from protocol.trees import pack
+
+CRASHES: Final = 3
+"""How often the app process may be lost at one height of the chain before the run is given up."""
 
 
 class Leader(Gathering):
@@ -76,11 +72,15 @@ class Leader(Gathering):
         resumed: ResumedRun | None = None,
     ) -> None:
         """``resumed`` is a run to go on with; None begins a new one."""
-        super().__init__(author, trusted, resumed.chain if resumed else Chain(trusted.manifest.federation), settings)
+        went_on = resumed or ResumedRun(Chain(trusted.manifest.federation), ())
+        super().__init__(author, trusted, went_on, settings)
         self.state = LeaderState.NEW
         self._plan = plan
-        self._script = iter(resumed.records if resumed else ())
+        self._script: Iterator[CID] = iter(())
         """The records that the app has not replayed yet."""
+        self._app_is_lost = False
+        self._crashes = 0
+        self._crash_height = -1
         self._calls: deque[ServerCall] = deque()
         self._held: list[Look] = []
         self._waits: list[tuple[Wait, float | None]] = []
@@ -105,6 +105,7 @@ class Leader(Gathering):
             )
             return
         self.state = LeaderState.LEADING
+        self._script = iter(self._records)
         self._gate_until = now + self._settings.grace
         self._report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
         self._start_app(scripted=True)
@@ -114,17 +115,16 @@ class Leader(Gathering):
         self._start_app(scripted=False)
 
     def _start_app(self, *, scripted: bool) -> None:
-        self._emit(
-            Hand(
-                Start(self.chain.run, SERVER_NODE, self._plan.seed, self._plan.config, self._plan.node_config, scripted)
-            )
-        )
+        plan = self._plan
+        self._hand(Start(self.chain.run, SERVER_NODE, plan.seed, plan.config, plan.node_config, scripted))
 
     # -- what has become possible -----------------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
         while self.state is LeaderState.LEADING:
-            if self.chain.index_due:
+            if self._app_is_lost:
+                self._restart_app()
+            elif self.chain.index_due:
                 self._append_index(now)
             elif self.manifest.version > self.chain.manifest.version:
                 self._append_roster(now)
@@ -167,12 +167,12 @@ class Leader(Gathering):
             case Pull():
                 if self._mailbox.nothing_for(call.messages, self.chain.manifest, now):
                     self._seen.pulled_nothing()
-                    self._answer(Replies(call.call, ()), now)
+                    self._hand(Replies(call.call, ()))
                 else:
                     self._collect(call, now)
             case Wait() if self.chain.open.keys().isdisjoint(call.messages):
                 self._seen.pulled_nothing()
-                self._answer(Replies(call.call, ()), now)
+                self._hand(Replies(call.call, ()))
             case Wait():
                 self._waits.append((call, None if call.timeout is None else now + call.timeout))
             case NextEntry() | Compared() | Diverged():
@@ -188,24 +188,27 @@ class Leader(Gathering):
                 self._report(What.REPLAYED, height=call.height, messages=call.messages)
             case Diverged():
                 self._report(What.DIVERGED, height=call.height, why=call.what)
-                self._cannot_go_on(f"the app does not replay to its own chain: {call.what}", now)
+                self._cannot_go_on(f"the app does not replay to its own chain: {call.what}", now, Cause.REPLAY)
 
     def _next_entry(self, call: NextEntry, now: float) -> None:
         """Hand the replaying app what the next record says, or let it go live."""
         cid = next(self._script, None)
         if cid is None:
             self._gate_until = now + self._settings.grace
-            self._emit(Hand(ScriptEnd(call.call, live=True)))
+            self._hand(ScriptEnd(call.call, live=True))
         else:
-            done = partial(self._entry_here, cid, call.call)
+            done = partial(self._entry_here, cid, call.call, self._script)
             self._emit(FetchRecord(self._await(done, self._cannot_go_on), cid))
 
-    def _entry_here(self, cid: CID, call: int, blocks: Mapping[CID, bytes], now: float) -> None:
-        source = MemoryBlocks(blocks, self._manifest_blocks)
-        self._emit(Hand(script_entry(parse_record(Block(cid, blocks[cid])), source, call)))
+    def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
+        if script is self._script:  # else an app process asked that has been lost since
+            source = MemoryBlocks(blocks, self._manifest_blocks)
+            self._hand(script_entry(parse_record(Block(cid, blocks[cid])), source, call))
 
-    def _answer(self, answer: ServerAnswer, now: float) -> None:
-        self._emit(Hand(answer))
+    def _hand(self, value: ToApp) -> None:
+        """Hand the app process something, where there is one: the next one asks for it again."""
+        if not self._app_is_lost:
+            self._emit(Hand(value))
 
     def _open_gate(self, now: float) -> bool:
         """Answer the looks that are held, once there are enough clients; whether it did."""
@@ -215,7 +218,7 @@ class Leader(Gathering):
         nodes = self._listed()
         for look in self._held:
             self._seen.looked(nodes)
-            self._answer(Nodes(look.call, nodes), now)
+            self._hand(Nodes(look.call, nodes))
         self._held = []
         return True
 
@@ -231,7 +234,7 @@ class Leader(Gathering):
         clients = set(self.chain.manifest.nodes_of(Role.CLIENT))
         strangers = sorted({message.node for message in call.messages} - clients)
         if strangers:
-            self._answer(Refused(call.call, f"no client member of the federation has node id {strangers[0]}"), now)
+            self._hand(Refused(call.call, f"no client member of the federation has node id {strangers[0]}"))
             return
         recorded, ids = record_messages(self.chain, call.messages)
         fields, blocks = self._header(now)
@@ -242,7 +245,7 @@ class Leader(Gathering):
         self._report(
             What.DISPATCHED, height=self.chain.height, head=str(self.chain.head), messages=len(answer.messages)
         )
-        self._answer(answer, now)
+        self._hand(answer)
 
     def _finish_a_wait(self, now: float) -> bool:
         """Collect for the first wait that has all its replies, or whose time is up; whether there was one."""
@@ -271,7 +274,7 @@ class Leader(Gathering):
             replies=len(answer.replies),
             errors=errors,
         )
-        self._answer(answer, now)
+        self._hand(answer)
 
     def _close(self, call: Finished, now: float) -> None:
         fields, blocks = self._header(now)
@@ -332,23 +335,38 @@ class Leader(Gathering):
                 yield until
             yield from self._mailbox.deadlines(wait.messages)
 
-    def _say_presence(self, kind: type[Hello] | type[Beat], now: float) -> None:
-        self._next_beat = now + self._beat_interval
-        presence = kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
-        self._announce(topic_all(self.manifest.federation), presence)
-
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _app_lost(self, event: AppLost, now: float) -> None:
+        """Start another once no record is on its way to disk; give up where it is lost here again and again."""
         self._report(What.APP_LOST, why=event.why)
-        self._cannot_go_on(f"the app process was lost: {event.why}", now)
+        self._crashes = self._crashes + 1 if self.chain.height == self._crash_height else 1
+        self._crash_height = self.chain.height
+        if self._crashes >= CRASHES:
+            times = f"{self._crashes} times at height {self.chain.height}"
+            self._cannot_go_on(f"the app process was lost {times}: {event.why}", now, Cause.APP)
+        elif self.state is LeaderState.PREPARING:
+            self._emit(StartApp())
+        else:
+            self._app_is_lost = True
+
+    def _restart_app(self) -> None:
+        """Have a fresh app process replay the chain to its head, as after a crash of ours. Replies that came stay."""
+        self._app_is_lost = False
+        self._calls.clear()
+        self._held, self._waits = [], []
+        self._seen = Seen()
+        self._gate_open = False
+        self._script = iter(())
+        self.state = LeaderState.PREPARING
+        self._emit(StartApp())
 
     def _stopping(self, event: Stopping, now: float) -> None:
         self._announce(topic_all(self.manifest.federation), Bye())
         self.state = LeaderState.STOPPED
 
-    def _cannot_go_on(self, why: str, now: float) -> None:
-        super()._cannot_go_on(why, now)
+    def _cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:
+        super()._cannot_go_on(why, now, cause)
         self.state = LeaderState.STOPPED
 
 

@@ -22,7 +22,7 @@ from protocol.announcements import (
     sign_announcement,
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
-from protocol.effects import Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
+from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
 from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged
 from protocol.inbox import Inbox
 from protocol.manifest import Manifest, manifest_at
@@ -143,9 +143,9 @@ class Machine:
             case Failed():
                 failed(event.why, now)
 
-    def _cannot_go_on(self, why: str, now: float) -> None:
-        """A durable step failed: nothing was announced of it, and the run stays open to be resumed."""
-        self._emit(Stop(why))
+    def _cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:
+        """Stop. Nothing was announced of a durable step that failed, and the run stays open to be resumed."""
+        self._emit(Stop(why, cause))
 
     def _report(self, what: What, **fields: str | int | float | None) -> None:
         self._emit(Report(what, fields))

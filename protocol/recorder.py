@@ -9,9 +9,9 @@ from typing import Any
 
 from protocol.announcements import Head, Position, topic_all
 from protocol.blocks import Block, MemoryBlocks, checked_block
-from protocol.chain import Chain
 from protocol.effects import Store, WriteHead
 from protocol.machine import FIRST_RETRY, Author, Machine, Retry, TrustedManifest
+from protocol.plan import ResumedRun
 from protocol.recording import Seen
 from protocol.records import Chained
 from protocol.signed import parse_record, sign_record
@@ -36,9 +36,12 @@ class Recorder(Machine):
 
     state: LeaderState
 
-    def __init__(self, author: Author, trusted: TrustedManifest, chain: Chain) -> None:
+    def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun) -> None:
+        """``run`` is what there is of the run already; its chain may be empty."""
         super().__init__(author, trusted)
-        self.chain = chain
+        self.chain = chain = run.chain
+        self._records = list(run.records)
+        """The whole chain: what a fresh app process has to replay."""
         self._seen = Seen()
         self._durable: Position | None = None
         """The newest head that is on disk; the only one that is ever announced."""
@@ -64,6 +67,7 @@ class Recorder(Machine):
         own = (record, *blocks)
         source = MemoryBlocks({block.cid: block.data for block in own}, self._manifest_blocks)
         self.chain.append(parse_record(record), source)
+        self._records.append(record.cid)
         self.state = LeaderState.APPENDING
         self._emit(Store(self._await(partial(self._stored, own, then), self._cannot_go_on), own, own=True))
 

@@ -31,6 +31,7 @@ from peer.keystore import KeyStore
 from peer.membership import require_role
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
+from protocol.effects import Cause
 from protocol.gathering import LeaderSettings
 from protocol.records import Outcome, Role
 
@@ -132,7 +133,7 @@ def _lead(
     config = choice.server_config(app.config)
     closed, ending = lead(session, app, config, choice.local_config(), settings, seed=new_seed(seed), new_run=new_run)
     if closed is None:
-        return _unfinished(ending, "the run stays open: start this again to go on with it")
+        return _unfinished(session, ending, "the run stays open: start this again to go on with it")
     saved = _save(session, closed, save_path)
     facts = {
         "run": str(closed.run),
@@ -176,16 +177,31 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
     config = choice.client_config()
     app = take_app(session.home, session.engine, choice.app_folder)
     ending = serve(session, app, config, once=once)
-    return _unfinished(ending, "what was answered is kept") if ending.why else ExitCode.DONE
+    return _unfinished(session, ending, "what was answered is kept") if ending.why else ExitCode.DONE
 
 
-def _unfinished(ending: Ending, stays: str) -> ExitCode:
+def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
     if ending.interrupted:
         typer.echo(f"stopped; {stays}", err=True)
     else:
         typer.echo(f"error: {ending.why}", err=True)
-        typer.echo(f"  mend: {stays}; see to the cause and start it again", err=True)
-    return ExitCode.UNFINISHED
+        typer.echo(f"  mend: {_mend(ending.cause, session.home)}; {stays}", err=True)
+    return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
+        ending.cause, ExitCode.UNFINISHED
+    )
+
+
+def _mend(cause: Cause, home: Home) -> str:
+    match cause:
+        case Cause.MEANS:
+            return "see to the cause and start it again"
+        case Cause.APP:
+            return f"see its log in {home.path / 'logs'}"
+        case Cause.REPLAY:
+            return (
+                "an app that reads a clock, or draws numbers that do not follow from the run's seed, "
+                "cannot be resumed; begin another run with --new-run"
+            )
 
 
 def _leave(code: ExitCode) -> None:

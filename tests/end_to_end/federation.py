@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from crypto.identity import Identity
 from peer.engine import open_engine
@@ -44,13 +44,15 @@ Fields = Mapping[str, Any]
 class PeerProcess:
     """One ``peer`` process, its reports on standard error as JSON lines."""
 
+    module: ClassVar[str] = "peer"
+
     def __init__(self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self.log = log
         self._out = log.with_suffix(".out")
         with log.open("wb") as err, self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "peer", *arguments],
+                [sys.executable, "-P", "-m", self.module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -138,6 +140,8 @@ class Gate:
 class Federation:
     """One server and some clients, who have joined; nothing runs yet."""
 
+    process: ClassVar[type[PeerProcess]] = PeerProcess
+
     root: Path
     engine: str
     names: list[str] = field(default_factory=list)
@@ -188,7 +192,7 @@ class Federation:
     def run(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
         """Start any ``peer`` command."""
         log = self.root / f"{name}-{len(self.processes)}.log"
-        process = PeerProcess(name, list(map(str, arguments)), log, {"E2E_MARK": self.mark, **variables})
+        process = self.process(name, list(map(str, arguments)), log, {"E2E_MARK": self.mark, **variables})
         self.processes.append(process)
         return process
 

@@ -1,0 +1,36 @@
+"""A federation to copy for each fault, and what its undisturbed run comes to."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "end_to_end"))
+
+from disturbed import Disturbed, Told, founded
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Homes of a server and two clients, who have joined. Each run is in a copy, so that all have the same secrets."""
+    return founded(tmp_path_factory.mktemp("origin") / "homes")
+
+
+@pytest.fixture
+def disturbed(origin: Path, tmp_path: Path) -> Iterator[Disturbed]:
+    """A copy for this test; whatever still runs at the end is killed."""
+    run = Disturbed.copy_of(origin, tmp_path / "run")
+    yield run
+    run.end()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """What a run comes to where nothing happens to it."""
+    run = Disturbed.copy_of(origin, tmp_path_factory.mktemp("undisturbed") / "run")
+    run.start_all()
+    run.await_all()
+    told = run.told()
+    run.end()
+    return told

@@ -1,0 +1,14 @@
+"""`peer` whose run record has a fixed time.
+
+Message ids, and so what clients draw from their generators, follow from the run record: two runs from one seed have
+equal models only where these are equal, their times included.
+"""
+
+from peer.cli.main import main
+from protocol import leader
+from protocol.plan import run_body
+
+TIME = 1_700_000_000.0
+
+leader.run_body = lambda plan, environment, manifest, by, now: run_body(plan, environment, manifest, by, TIME)
+main()

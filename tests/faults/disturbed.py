@@ -1,0 +1,104 @@
+"""Runs of real processes to which something happens, and what they come to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+from federation import Federation, PeerProcess
+
+from peer.engine_choice import MANAGED, opened
+from peer.faults import VARIABLE, Fault, Victim
+from protocol.blocks import CID, Block, BlockSource
+from protocol.outcome import outcome
+from protocol.records import Chained
+from protocol.signed import Record, parse_record
+
+HERE: Final = Path(__file__).parent
+APP: Final = HERE / "counting"
+CLIENTS: Final = ("one", "two")
+PEERS: Final = ("server", *CLIENTS)
+
+Told = tuple[Mapping[str, Any], ...]
+"""An outcome, record by record (`protocol.outcome`)."""
+
+
+def founded(root: Path) -> Path:
+    """Make the homes that runs are copies of."""
+    Federation(root, "").add(*CLIENTS)
+    return root
+
+
+class DatedPeer(PeerProcess):
+    """`dated_peer`."""
+
+    module = "dated_peer"
+
+
+class Disturbed(Federation):
+    """A run in a copy of the homes. ``peers`` has the newest process of each."""
+
+    process = DatedPeer
+    peers: dict[str, PeerProcess]
+    variables: dict[str, str]
+
+    @classmethod
+    def copy_of(cls, origin: Path, root: Path, engine: str = "", **variables: str) -> Self:
+        """A run with the secrets of ``origin``, on the local engine where no other is named."""
+        shutil.copytree(origin, root)
+        made = cls.__new__(cls)
+        made.root, made.engine, made.names = root, engine or f"local:{root / 'engine'}", list(CLIENTS)
+        made.processes, made.mark, made.peers, made.variables = [], uuid.uuid4().hex, {}, variables
+        made.variables["PYTHONPATH"] = os.pathsep.join(map(str, (HERE.parents[1], HERE)))
+        return made
+
+    def start_all(self, faults: Mapping[str, Fault] = {}) -> None:
+        """Start every peer, each with its fault where it has one."""
+        for name in PEERS:
+            self.start_one(name, faults.get(name))
+            if name == "server" and self.engine == MANAGED:
+                self.meet(self.peers[name])
+
+    def start_one(self, name: str, fault: Fault | None = None) -> PeerProcess:
+        """Start a peer, or start it again."""
+        variables = self.variables | ({VARIABLE: str(fault)} if fault else {})
+        process = self.server(APP, **variables) if name == "server" else self.client(name, APP, **variables)
+        self.peers[name] = process
+        return process
+
+    def await_death(self, name: str) -> None:
+        """Wait until a peer has been killed by its fault."""
+        code = self.peers[name].code()
+        assert code == -signal.SIGKILL, f"{name} was to be killed and ended with {code}:\n{self.peers[name].said}"
+
+    def await_all(self) -> None:
+        """Wait until every peer has done its part."""
+        codes = {name: process.code() for name, process in self.peers.items()}
+        said = "\n".join(f"-- {name}\n{process.said}" for name, process in self.peers.items() if codes[name])
+        assert set(codes.values()) == {0}, f"{codes}\n{said}"
+
+    def told(self) -> Told:
+        """What the server's run came to."""
+        with opened(self.home("server"), self.engine, self.stored) as engine:
+            return tuple(outcome(_chain(self.head("server").head, engine), engine))
+
+
+def _chain(head: CID, source: BlockSource) -> list[Record]:
+    records = []
+    link: CID | None = head
+    while link is not None:
+        record = parse_record(Block(link, source.get(link)))
+        assert isinstance(record.body, Chained)
+        records.append(record)
+        link = record.body.prev
+    return records[::-1]
+
+
+def happened(process: PeerProcess, victim: Victim) -> bool:
+    """Whether a peer that lived on says that its app process, or its Kubo node, was lost."""
+    return bool(process.events("app-lost" if victim is Victim.APP else "node-died"))

@@ -1,0 +1,48 @@
+"""The fault matrix: whose process, at which step, on which side of it (issue's words: role x step x fault)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from peer.faults import Fault, Step, Victim, When
+
+SERVER: Final = "server"
+CLIENT: Final = "one"
+
+STEPS: Final = {
+    SERVER: (Step.STORE, Step.PIN, Step.WRITE_HEAD, Step.PUBLISH, Step.FETCH_CONTENT, Step.HAND, Step.APP_ANSWERED),
+    CLIENT: (
+        Step.STORE,
+        Step.WRITE_HEAD,
+        Step.KEEP_REPLY,
+        Step.PUBLISH,
+        Step.FETCH_RECORD,
+        Step.FETCH_CONTENT,
+        Step.HAND,
+        Step.APP_ANSWERED,
+    ),
+}
+"""What each role does in an undisturbed run. A server fetches records to replay them: see `test_second_faults`."""
+
+TIMES: Final = (1, 4)
+"""Which of the times a step is taken."""
+
+ONCE: Final = frozenset({Step.PIN})
+"""Steps that are taken once."""
+
+Cell = tuple[str, Fault]
+
+
+def cells(victim: Victim) -> Iterator[Cell]:
+    """Every cell with this victim."""
+    for peer, steps in STEPS.items():
+        for step in steps:
+            for nth in TIMES[:1] if step in ONCE else TIMES:
+                yield from ((peer, Fault(victim, step, when, nth)) for when in When)
+
+
+def name(cell: Cell) -> str:
+    """How a test is called; ``pytest -k`` finds it."""
+    peer, fault = cell
+    return f"{peer}-{fault.victim}-{fault.step}-{fault.when}-{fault.nth}"

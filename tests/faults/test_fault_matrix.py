@@ -1,0 +1,78 @@
+"""A process killed at any step and started again ends in the model of the undisturbed run, bit for bit.
+
+``pytest tests/faults --all-faults`` tries every cell of the matrix; a plain run tries a sample.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from disturbed import Disturbed, Told, happened
+from matrix import Cell, cells, name
+
+from peer.engine_choice import MANAGED
+from peer.faults import Victim
+
+SAMPLE = {
+    "server-peer-store-after-4",
+    "server-peer-write-head-before-1",
+    "server-peer-fetch-content-after-1",
+    "server-peer-pin-before-1",
+    "one-peer-keep-reply-before-4",
+    "one-peer-hand-after-1",
+    "one-peer-publish-after-4",
+    "server-app-app-answered-after-4",
+    "server-app-write-head-after-4",
+    "one-app-hand-after-4",
+    "server-engine-store-before-4",
+    "one-engine-fetch-content-before-4",
+}
+
+
+def params(victim: Victim) -> list[object]:
+    """The cells, those that only ``--all-faults`` tries marked."""
+    return [
+        pytest.param(cell, id=name(cell), marks=[] if name(cell) in SAMPLE else [pytest.mark.all_faults])
+        for cell in cells(victim)
+    ]
+
+
+@pytest.mark.parametrize("cell", params(Victim.PEER))
+def test_a_peer_killed_at_a_step(cell: Cell, disturbed: Disturbed, undisturbed: Told) -> None:
+    peer, fault = cell
+    disturbed.start_all({peer: fault})
+    disturbed.await_death(peer)
+
+    disturbed.start_one(peer)
+    disturbed.await_all()
+
+    assert disturbed.told() == undisturbed
+
+
+@pytest.mark.parametrize("cell", params(Victim.APP))
+def test_an_app_process_killed_at_a_step(cell: Cell, disturbed: Disturbed, undisturbed: Told) -> None:
+    peer, fault = cell
+    disturbed.start_all({peer: fault})
+
+    disturbed.await_all()
+
+    assert happened(disturbed.peers[peer], Victim.APP)
+    assert disturbed.told() == undisturbed
+
+
+@pytest.mark.kubo
+@pytest.mark.parametrize("cell", params(Victim.ENGINE))
+def test_a_kubo_node_killed_at_a_step(
+    cell: Cell, origin: Path, tmp_path: Path, ipfs_program: Path, undisturbed: Told
+) -> None:
+    peer, fault = cell
+    run = Disturbed.copy_of(origin, tmp_path / "run", MANAGED, POLLEN_KUBO=str(ipfs_program))
+    try:
+        run.start_all({peer: fault})
+        run.await_all()
+
+        assert happened(run.peers[peer], Victim.ENGINE)
+        assert run.told() == undisturbed
+    finally:
+        run.end()
