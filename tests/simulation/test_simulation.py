@@ -15,8 +15,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from sim_disk import Disk
 from sim_faults import CALM, Faults
-from simulation import Scenario, Simulation, seen_by_the_app, undisturbed
+from simulation import Scenario, Simulation, SimulationFailure, seen_by_the_app, undisturbed
+
+from protocol.effects import KeepReply, WriteHead
 
 HERE = Path(__file__).parent
 
@@ -76,3 +79,11 @@ def test_a_seed_repeats_exactly_in_another_process(hash_seed):
     here = simulation(10)
     here.run()
     assert there.stdout.strip() == here.timeline.digest
+
+
+@pytest.mark.parametrize("forgotten", [KeepReply, WriteHead], ids=lambda effect: effect.__name__)
+def test_a_disk_that_forgets_is_found_out(forgotten, monkeypatch):
+    carry_out = Disk.carry_out
+    monkeypatch.setattr(Disk, "carry_out", lambda disk, step: isinstance(step, forgotten) or carry_out(disk, step))
+    with pytest.raises(SimulationFailure, match=r"seed 7; what happened last"):
+        Simulation(Scenario(), Faults(crash_chance=0.02, crashes=3, downtime=1.0), seed=7).run()
