@@ -30,8 +30,8 @@ class AppCommand:
     """The app's folder, unpacked from its bundle."""
     scratch: Path
     """The working directory of the app."""
-    engine: str
-    """As `peer.engine.open_engine` takes it."""
+    contents: str
+    """As `peer.contents.open_contents` takes it."""
     log: Path
     """Where what the app prints goes."""
     environment: Mapping[str, str]
@@ -73,7 +73,7 @@ class AppLink:
                 "peer.app_process",
                 command.role.value,
                 str(command.folder),
-                command.engine,
+                command.contents,
                 str(command.scratch),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -1,6 +1,6 @@
 """The app process: hosts one Flower app for one run (design sections 3 and 9). The peer starts it; people do not.
 
-``python -m peer.app_process ROLE APP_FOLDER ENGINE SCRATCH`` speaks `protocol.pipe` on its standard input and output.
+``python -m peer.app_process ROLE APP_FOLDER CONTENTS SCRATCH`` speaks `protocol.pipe` on its standard input and output.
 What the app prints goes to standard error. When the peer goes, standard input ends and so does this process.
 """
 
@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from peer.contents import EngineContents
-from peer.engine import open_engine
+from peer.contents import open_contents
 from protocol.app_calls import (
     FromApp,
     GridCall,
@@ -84,22 +83,20 @@ class Pipe:
         os._exit(0)  # the peer is gone, and the app may be anywhere
 
 
-def main(role: Role, app_dir: Path, engine_address: str, scratch: Path) -> int:
-    """Host the app until its run, or the peer, ends; the exit code."""
+def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
+    """Host the app until its run, or the peer, ends; the exit code. ``where`` is as `open_contents` takes it."""
     outgoing = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever the app prints must not get between our frames
     pipe = Pipe(sys.stdin.buffer, outgoing)
     environment = prepare(app_dir)
-    engine = open_engine(engine_address)  # before the app's folder is in sight: it imports
+    contents = open_contents(where)  # before the app's folder is in sight: it imports
     pipe.send(Ready(environment))
     start = pipe.start()
     try:
         if role is Role.SERVER:
-            ending = run_server_app(app_dir, start, pipe, EngineContents(engine), scratch)
-            if ending is not None:
-                pipe.send(ending)
+            pipe.send(run_server_app(app_dir, start, pipe, contents, scratch))
         else:
-            for answered in serve_client_app(app_dir, start, EngineContents(engine), pipe.tasks(), scratch):
+            for answered in serve_client_app(app_dir, start, contents, pipe.tasks(), scratch):
                 pipe.send(answered)
     except RunStopped as error:
         sys.stderr.write(f"the run stopped: {error}\n")

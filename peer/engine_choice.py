@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import threading
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from peer import logs
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, EngineUnavailable
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.journal import Journal
+
+if TYPE_CHECKING:  # httpx and all: not for an engine that is no Kubo
+    from peer.engine.kubo_node import KuboNode
+
+NODE_POLL: Final = 0.5
+"""Seconds between two looks at whether the node in the home lives."""
 
 MANAGED: Final = "kubo"
 """How ``--ipfs`` names the node in the home."""
@@ -89,8 +98,35 @@ def _managed(home: Home, federation: StoredFederation | None, listen: str = "127
     with (
         KuboNode(home.path, _swarm_key(home, federation), listen=listen) as node,
         contextlib.closing(open_engine(node.api)) as engine,
+        _kept_running(node),
     ):
         yield engine
+
+
+@contextlib.contextmanager
+def _kept_running(node: KuboNode) -> Iterator[None]:
+    """Start the node again whenever it has died. It keeps its ports, so that its engine finds it again."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(NODE_POLL):
+            if node.is_running:
+                continue
+            logs.event("node-died", logging.WARNING, log=str(node.log))
+            try:
+                node.start()
+            except EngineError as error:  # tried again; whoever needs the node meanwhile says so
+                logs.event("node-not-started", logging.ERROR, why=str(error), mend=error.mend)
+            else:
+                logs.event("node-started-again", logging.WARNING)
+
+    watching = threading.Thread(target=watch, name="node", daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
 
 
 def _swarm_key(home: Home, federation: StoredFederation | None) -> bytes:

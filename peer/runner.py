@@ -19,7 +19,8 @@ from peer.errors import PeerError
 from peer.faults import Faults
 from peer.fetching import RecordFetcher
 from peer.keeping import Keeper
-from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready
+from peer.patience import Patience
+from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready, Replayed
 from protocol.blocks import CID, BlockError
 from protocol.effects import (
     Cause,
@@ -61,6 +62,9 @@ FETCHERS: Final = 8
 
 CONTENT_TIMEOUT: Final = 120.0
 """Seconds until a content that does not come is given up and asked for again."""
+
+STAY_CONNECTED: Final = 5.0
+"""Seconds between two looks at whether the members' engines are connected: nodes that were away do not call back."""
 
 MANIFEST_POLL: Final = 0.5
 """Seconds between two looks at whether the owner changed the manifest: a person's pace, not the protocol's."""
@@ -112,6 +116,7 @@ class Runner:
         topics: Sequence[str],
         *,
         home: Path,
+        addresses: Sequence[str],
         max_content_bytes: int,
         on_report: Callable[[Report], None],
     ) -> None:
@@ -119,6 +124,7 @@ class Runner:
         self._engine = engine
         self._keeper = keeper
         self._topics = topics
+        self._addresses = addresses
         self._max_content_bytes = max_content_bytes
         self._on_report = on_report
         self._clock = Clock()
@@ -128,6 +134,7 @@ class Runner:
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
         self._interrupted = False
+        self._patience = Patience()
         self._records = RecordFetcher(engine)
         self._durable = ThreadPoolExecutor(1, "durable")  # one thread: in the order given
         self._publisher = ThreadPoolExecutor(1, "publish")
@@ -137,7 +144,7 @@ class Runner:
         """Run until the machine stops, or `interrupt` asks it to."""
         self._loop = asyncio.get_running_loop()
         subscriptions = [self._engine.subscribe(topic, self._received) for topic in self._topics]
-        watching = asyncio.create_task(self._watch_manifest())
+        watching = [asyncio.create_task(self._watch_manifest()), asyncio.create_task(self._stay_connected())]
         try:
             self._events.put_nowait(Started(self._engine.addresses()))
             while not self._is_over:
@@ -150,7 +157,8 @@ class Runner:
                 if isinstance(event, Stopping):
                     self._end(Ending(interrupted=True))
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             if self._alarm is not None:
                 self._alarm.cancel()
             await self._app.stop()
@@ -180,6 +188,7 @@ class Runner:
 
     def _close(self, subscriptions: Sequence[Subscription]) -> None:
         """What was begun is finished first: a goodbye, a record on its way to disk."""
+        self._patience.lose()
         for subscription in subscriptions:
             subscription.close()
         self._records.close()
@@ -249,18 +258,19 @@ class Runner:
         self.interrupt()
 
     def _keep(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> Event | None:
-        self._keeper.carry_out(effect)
+        self._patience(lambda: self._keeper.carry_out(effect))
         return None if isinstance(effect, KeepManifest) else Done(effect.id)
 
     def _fetch_record(self, id: int, cid: CID) -> Event:
-        return Fetched(id, self._records.fetch(cid))
+        return Fetched(id, self._patience(lambda: self._records.fetch(cid)))
 
     def _fetch_content(self, id: int, cid: CID) -> Event:
-        self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=self._max_content_bytes)
+        limit = self._max_content_bytes
+        self._patience(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
 
     def _pin_run(self, id: int, head: CID) -> Event:
-        self._engine.pin(head, recursive=True)
+        self._patience(lambda: self._engine.pin(head, recursive=True))
         return Done(id)
 
     def _publish(self, topic: str, data: bytes) -> None:
@@ -269,11 +279,17 @@ class Runner:
         except EngineError as error:  # a hint lost: whoever waits for it announces it again
             logs.event("publish-failed", logging.WARNING, why=str(error))
 
-    def _connect(self, addresses: tuple[str, ...]) -> None:
+    def _connect(self, addresses: Sequence[str]) -> None:
         try:
             self._engine.connect(addresses)
         except EngineError as error:
             logs.event("connect-failed", logging.WARNING, why=str(error))
+
+    async def _stay_connected(self) -> None:
+        while True:
+            addresses = (*self._addresses, *self._machine.known_addresses)
+            await self._loop.run_in_executor(self._fetchers, self._connect, addresses)
+            await asyncio.sleep(STAY_CONNECTED)
 
     def _wake_at(self, at: float) -> None:
         if self._alarm is not None:
@@ -294,6 +310,8 @@ class Runner:
                 self._from_app(AppAnswered(value))
             case Progress(text):
                 logs.event("app-progress", text=text)
+            case Replayed():  # a leader's script always goes live
+                self._lost("it ended with its script")
             case _:
                 if isinstance(value, Finished):
                     self._app.may_end()

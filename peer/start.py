@@ -189,7 +189,7 @@ def _run(
         role=role,
         folder=app.folder,
         scratch=scratch,
-        engine=session.engine.address,
+        contents=session.engine.address,
         log=session.home.path / "logs" / f"app-{role}.log",
         environment=environment,
     )
@@ -208,10 +208,10 @@ def _run(
         command,
         topics,
         home=session.home.path,
+        addresses=session.stored.addresses,
         max_content_bytes=session.stored.manifest.settings.max_content_bytes,
         on_report=session.on_report,
     )
-    session.engine.connect(session.stored.addresses)
     return asyncio.run(_until_stopped(runner))
 
 

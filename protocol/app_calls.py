@@ -136,6 +136,13 @@ class Diverged:
     """The key of the first tensor (or value) in it that differs."""
     largest: float | None = None
     """The largest absolute difference between the two tensors."""
+    raised: str = ""
+    """What the app raised, where that is the difference: it came to no result that could be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A replaying Grid came to the end of its script without a difference, and the run does not go on here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,5 +315,5 @@ ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
 GridCall = Look | Push | Pull | Wait | NextEntry
 ServerCall = GridCall | Compared | Diverged | Finished
 ServerAnswer = Nodes | Pushed | Replies | Refused | ScriptEntry
-FromApp = Ready | ServerCall | Answered | Progress
+FromApp = Ready | ServerCall | Replayed | Answered | Progress
 ToApp = Start | ServerAnswer | Task

@@ -174,6 +174,11 @@ class Machine:
         self._counter += 1
         self._emit(Publish(topic, sign_announcement(announcement, self.author.key)))
 
+    @property
+    def known_addresses(self) -> tuple[str, ...]:
+        """Where members have said that their engines are."""
+        return tuple(address for addresses in self._known_addresses.values() for address in addresses)
+
     def _received(self, data: bytes, now: float) -> None:
         announcement = self.inbox.accept(data, self.manifest, now)
         if not isinstance(announcement, Announcement) or announcement.by == self.author.member:

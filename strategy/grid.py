@@ -93,7 +93,8 @@ class PollenGrid(Grid):
         try:
             pushed = self._answers.push(outgoing)
         except Divergence as divergence:
-            self._explain(divergence, messages)
+            if divergence.pushed is outgoing:  # else it is the one that another push came upon before
+                self._explain(divergence, messages)
             raise
         with self._lock:
             for message, message_id in zip(messages, pushed.messages, strict=True):
@@ -107,7 +108,7 @@ class PollenGrid(Grid):
     def _explain(self, divergence: Divergence, messages: Sequence[Message]) -> None:
         """Say how the content of a message differs from the recorded one."""
         recorded, index = divergence.recorded, divergence.index
-        if recorded is None or index is None or divergence.difference is not None:
+        if recorded is None or index is None:
             return
         try:
             was = decode(recorded.content, self._store.open(recorded.content), self._limits)

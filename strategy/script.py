@@ -48,12 +48,16 @@ class Divergence(BaseException):
         """What is recorded of that message."""
         self.difference: Difference | None = None
         """How the contents differ, where they do."""
+        self.pushed: Sequence[Outgoing] = ()
+        """The push that differs."""
+        self.raised = ""
+        """What the app raised, where that is the difference."""
 
     def verdict(self) -> Diverged:
         """What to tell the peer."""
         found = self.difference
         if found is None:
-            return Diverged(self.height, self.what, self.index)
+            return Diverged(self.height, self.what, self.index, raised=self.raised)
         what = f"{self.what}: {found.what}"
         return Diverged(self.height, what, self.index, found.record, found.tensor, found.largest)
 
@@ -134,8 +138,8 @@ class ScriptedAnswers:
                 return self._wait(pending, set(messages))
         return self._live.wait(messages, timeout)
 
-    def finish(self, model: CID | None, *, raised: bool) -> CID | None:
-        """The app ended: compare that with the close record, where there is one.
+    def finish(self, model: CID | None, raised: str) -> CID | None:
+        """The app ended: compare that with the close record, where there is one. ``raised`` is empty where it returned.
 
         Returns the recorded final model's content where it differs from ``model``; the caller says how.
 
@@ -147,12 +151,15 @@ class ScriptedAnswers:
             if pending is None:
                 return None
             entry = pending.entry
+            if raised and not (isinstance(entry, CloseEntry) and entry.raised):
+                divergence = self._diverged(pending, f"the app raised {raised} where {_recorded(entry)}")
+                divergence.raised = raised
+                raise divergence
             if not isinstance(entry, CloseEntry):
-                raise self._diverged(pending, f"the app ended where {_recorded(entry)}")
+                raise self._diverged(pending, f"the app returned where {_recorded(entry)}")
             self._check_seen(pending)
-            if entry.raised != raised:
-                was, now = ("raised", "returned") if entry.raised else ("returned", "raised")
-                raise self._diverged(pending, f"the app {was} when it was recorded and {now} now")
+            if entry.raised and not raised:
+                raise self._diverged(pending, "the app raised when it was recorded and returned now")
             if (entry.model is None) != (model is None):
                 had = "no final model" if entry.model is None else "a final model"
                 raise self._diverged(pending, f"{had} is recorded")
@@ -217,7 +224,9 @@ class ScriptedAnswers:
         for index, (scripted, message) in enumerate(zip(entry.messages, messages, strict=False)):
             if scripted.message != message:
                 what = f"message {index} differs: {_difference(scripted, message)}"
-                return self._diverged(pending, what, index, scripted.message)
+                divergence = self._diverged(pending, what, index, scripted.message)
+                divergence.pushed = messages
+                return divergence
         return self._diverged(pending, f"the app sends {len(messages)} messages, {len(entry.messages)} are recorded")
 
     def _diverged(
@@ -295,7 +304,7 @@ def _recorded(entry: Entry) -> str:
         case CollectEntry():
             return f"a collect of {len(entry.replies)} replies is recorded"
         case CloseEntry():
-            return "its end is recorded"
+            return "its end is recorded" if entry.raised else "its return is recorded"
 
 
 def _difference(scripted: Scripted, message: Outgoing) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from protocol.app_calls import Diverged, Finished, Start
+from protocol.app_calls import Diverged, Finished, Replayed, Start
 from protocol.blocks import CID
 from strategy.answers import LiveAnswers, ServerPipe
 from strategy.app_config import read_app
@@ -32,12 +32,12 @@ def run_server_app(
     store: ContentStore,
     scratch: Path,
     limits: Limits = DEFAULT_LIMITS,
-) -> Finished | Diverged | None:
+) -> Finished | Diverged | Replayed:
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.prepare` comes first.
 
     What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
     own files go. A scripted run that differs from its script gives a `Diverged`, whatever the app made of it; one whose
-    script ends where nothing goes on gives None.
+    script ends where nothing goes on gives a `Replayed`.
 
     Raises:
         RunStopped: where the peer or its engine is gone: the run is not finished.
@@ -60,11 +60,12 @@ def run_server_app(
         try:
             error = _run(app_dir, grid, _context(start, number))
             if script is not None:
-                _compare_end(script, models, guarded, raised=bool(error))
+                _compare_end(script, models, guarded, error)
         except Divergence as divergence:
             return divergence.verdict()
         except ScriptOver:
-            return None
+            guarded.check()
+            return Replayed()
         guarded.check()
         return Finished(_store_model(models, guarded), error)
 
@@ -79,9 +80,9 @@ def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
     return ""
 
 
-def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, *, raised: bool) -> None:
+def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, error: str) -> None:
     """Raises Divergence where the app, or its final model, did not come to the recorded end."""
-    recorded = script.finish(_store_model(models, store), raised=raised)
+    recorded = script.finish(_store_model(models, store), error)
     if recorded is not None:
         was = decode(recorded, store.open(recorded))
         raise script.differs(first_difference(was, RecordDict({FINAL_MODEL: models[-1]})))

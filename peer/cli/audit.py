@@ -11,14 +11,16 @@ from typing import Annotated
 import typer
 
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
-from peer.cli.report import put_report
+from peer.cli.report import put_compared, put_report
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
 from peer.home import Home
 from peer.inspect.audit import Audit
+from peer.inspect.replay import ComparedExchange
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource
+from peer.inspect.trusted_app import trusted_app
 from peer.journal import Journal
 from protocol.blocks import CID, MalformedCid
 
@@ -37,19 +39,44 @@ def audit(
     head: HeadArgument,
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
+    replay: Annotated[bool, typer.Option("--replay", help="Run the app again, and compare all it sends.")] = False,
+    app_dir: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="DIR", help="The app to replay with.", show_default="the built-in app"),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="For the app: where a dataset is.")
+    ] = None,
+    to_round: Annotated[
+        int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Verify a run by every rule, and that all it links is there. A CAR file needs no engine."""
+    """Verify a run by every rule, and that all it links is there. A CAR file needs no engine.
+
+    With --replay, also run its app again on the recorded replies: it has to send the same messages, bit for bit.
+    """
+    if not replay and not (app_dir is None and data_dir is None and to_round is None):
+        raise PeerError(
+            "--app, --data-dir and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
+        )
     with Scratch() as scratch, audit_of(head, Home(home), ipfs, timeout, scratch) as prepared:
+        trusted = trusted_app(prepared.recorded_app(), app_dir, data_dir) if replay else None
         report = prepared.run()
+        if trusted is not None:
+            prepared.replay(trusted, to_round=to_round, on_compared=_nothing if json else put_compared)
         if json:
             for part in report.json_parts(scratch):
                 sys.stdout.write(part)
             sys.stdout.write("\n")
         else:
-            put_report(report, scratch)
-    return report.verdict.exit_code
+            put_report(report, scratch, replay=replay)
+    return report.exit_code
+
+
+def _nothing(_: ComparedExchange) -> None:
+    pass
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def log(
         if json:
             sys.stdout.writelines([*report.json_parts(scratch), "\n"])
         else:
-            put_report(report, scratch)
+            put_report(report, scratch, replay=False)
     return report.verdict.exit_code
 
 

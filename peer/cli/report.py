@@ -9,7 +9,8 @@ from typing import Any
 import typer
 
 from peer.cli.output import bad, doubtful, good, put_fields, put_table, size
-from peer.inspect.findings import Verdict
+from peer.inspect.findings import APP_BUNDLE, REPLAY, Verdict
+from peer.inspect.replay import ComparedExchange
 from peer.inspect.report import Report
 from peer.inspect.scratch import Scratch
 
@@ -17,8 +18,14 @@ _METRICS = 4
 """How many metrics a line of the table shows."""
 
 
-def put_report(report: Report, scratch: Scratch) -> None:
-    """Print the table of rounds, who did what, the findings and the verdict."""
+def put_compared(exchange: ComparedExchange) -> None:
+    """Print that an exchange was replayed."""
+    where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
+    typer.echo(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
+
+
+def put_report(report: Report, scratch: Scratch, *, replay: bool) -> None:
+    """Print the table of rounds, who did what, the findings and the verdict; ``replay`` says whether one was wanted."""
     put_rounds(scratch)
     if report.participants:
         rows = [
@@ -34,6 +41,8 @@ def put_report(report: Report, scratch: Scratch) -> None:
         typer.echo(f"finding {where}, rule {finding.rule}: {finding.message}")
     if report.findings_left_out:
         typer.echo(f"and {report.findings_left_out} findings more")
+    if replay:
+        typer.echo(_replayed(report))
     typer.echo(_verdict(report))
 
 
@@ -85,14 +94,33 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "size", f"{report.records} records, {report.rounds} rounds, {report.exchanges} exchanges"
 
 
+def _replayed(report: Report) -> str:
+    replay = report.replay
+    if replay is None:
+        return "not replayed: what is wrong without a replay is above"
+    extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
+    return f"replayed in {replay.seconds:.1f} s: {extent}"
+
+
 def _verdict(report: Report) -> str:
+    replayed = ", and the app, run again, does what is recorded" if report.replay else ""
+    verified = f"verified: every record keeps every rule, all it links is there{replayed}"
     match report.verdict:
         case Verdict.VERIFIED if report.federation_known:
-            return good("verified: every record keeps every rule, and all it links is there")
+            return good(verified)
         case Verdict.VERIFIED:
             note = f"this home is not in the federation {report.federation}: it cannot say whose keys these are"
-            return f"{good('verified: every record keeps every rule, and all it links is there')}\nnote: {note}"
+            return f"{good(verified)}\nnote: {note}"
         case Verdict.INCOMPLETE:
-            return doubtful("incomplete: what is here is right, but not all is here")
+            return doubtful("incomplete: what is here is right, but not all could be checked")
         case Verdict.FAILED:
-            return bad("failed: somebody's record or block is wrong")
+            return bad(_failed(report))
+
+
+def _failed(report: Report) -> str:
+    match [finding.rule for finding in report.findings]:
+        case [rule] if rule == REPLAY:
+            return "failed: every record keeps every rule, but the app, run again, does not do what is recorded"
+        case [rule] if rule == APP_BUNDLE:
+            return "failed: every record keeps every rule, but this is not the app that the run record names"
+    return "failed: somebody's record or block is wrong"

@@ -7,7 +7,7 @@ the length of the chain: what must be remembered of it is in a `Scratch` on disk
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -15,14 +15,17 @@ from crypto.dsse import BadSignature
 from crypto.keys import VerifyKey
 from peer.federation import StoredFederation
 from peer.inspect.findings import (
+    APP_BUNDLE,
     CAR_SECTION,
     CUT_SHORT,
     EQUIVOCATION,
     FEDERATION_BRANCH,
     MISSING_BLOCK,
     Finding,
+    Verdict,
     verdict_of,
 )
+from peer.inspect.replay import AuditedApp, ComparedExchange, RunReplay
 from peer.inspect.report import Report, exchange_value
 from peer.inspect.rounds import Exchange, Rounds
 from peer.inspect.scratch import Scratch
@@ -87,6 +90,52 @@ class Audit:
             self._check_car(self._source)
         self.report.verdict = verdict_of(self._rules)
         return self.report
+
+    def recorded_app(self) -> CID | None:
+        """The app bundle that the run record names, before anything of it is verified; None where it cannot be read."""
+        try:
+            head = self._body(self.report.head)
+            run = head if isinstance(head, Run) or head.run is None else self._body(head.run)
+        except BlockError:
+            return None
+        return run.app if isinstance(run, Run) else None
+
+    def replay(
+        self,
+        app: AuditedApp,
+        *,
+        to_round: int | None = None,
+        on_compared: Callable[[ComparedExchange], None] = lambda _: None,
+    ) -> None:
+        """After `run`: run the app again, and compare what it does with what is recorded, where the chain is sound.
+
+        ``to_round`` is the last round of it; None replays to the end.
+        """
+        if self.report.verdict is not Verdict.VERIFIED or self.report.run is None:
+            return
+        if app.bundle != self.recorded_app():
+            what = f"the run is of the app bundle {self.recorded_app()}, and {app.where} has the bundle {app.bundle}"
+            self._note(Finding(0, self.report.run, APP_BUNDLE, what))
+        else:
+            replay = RunReplay(
+                self.report.run,
+                self._scratch,
+                self._source,
+                app,
+                to_round=to_round,
+                numbered=self.report.numbered,
+                on_compared=on_compared,
+            ).run()
+            self.report.replay = replay
+            if (finding := replay.finding()) is not None:
+                self._note(finding)
+        self.report.verdict = verdict_of(self._rules)
+
+    def _body(self, cid: CID) -> Chained:
+        body = parse_record(Block(cid, self._source.get(cid))).body
+        if not isinstance(body, Chained):
+            raise BlockError(f"{cid} is a {body.TYPE}, which is in no chain")
+        return body
 
     # -- forward ---------------------------------------------------------------------------------------------------
 

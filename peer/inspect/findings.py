@@ -41,7 +41,14 @@ EQUIVOCATION: Final = "equivocation"
 FEDERATION_BRANCH: Final = "federation-branch"
 """The run's manifest and the one in this home are two branches."""
 
-_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT})
+APP_BUNDLE: Final = "app-bundle"
+"""The app to replay the run with is not the one that it records."""
+REPLAY: Final = "replay"
+"""The app, run again on the recorded replies, does not do what is recorded."""
+REPLAY_UNFINISHED: Final = "replay-unfinished"
+"""The replay came to no end: its app process was lost, or its app raised."""
+
+_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED})
 """Findings that are nobody's fault."""
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from peer.errors import ExitCode
 from peer.inspect.findings import Finding, Verdict
 from peer.inspect.flower import to_json
+from peer.inspect.replay import Replay
 from peer.inspect.rounds import Answer, Exchange
 from peer.inspect.scratch import Scratch
 from protocol.blocks import CID
@@ -56,7 +58,21 @@ class Report:
     participants: dict[str, Tally] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     findings_left_out: int = 0
+    replay: Replay | None = None
+    """None where nobody asked for one, or the chain is not sound."""
     _highest_round: int | None = None
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the app numbers its rounds as Flower does."""
+        return self._highest_round is not None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a command that audits ends with."""
+        if self.verdict is Verdict.INCOMPLETE and self.replay is not None and self.replay.app_raised:
+            return ExitCode.APP_FAILED
+        return self.verdict.exit_code
 
     def tally(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -105,6 +121,7 @@ class Report:
             "members": self.members,
             "findings": [_finding_value(finding) for finding in self.findings],
             "findings_left_out": self.findings_left_out,
+            "replay": None if self.replay is None else self.replay.value(),
             "height": self.height,
             "closed": self.closed,
             "outcome": self.outcome.value if self.outcome else None,

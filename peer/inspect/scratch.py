@@ -84,6 +84,11 @@ class Scratch:
         """Keep a line of the result."""
         self._database.execute("INSERT INTO rows VALUES (?, ?)", (number, text))
 
+    def row(self, number: int) -> str | None:
+        """A kept line."""
+        row = self._database.execute("SELECT text FROM rows WHERE number = ?", (number,)).fetchone()
+        return str(row[0]) if row else None
+
     def rows(self) -> Iterator[str]:
         """The kept lines, by number."""
         return (str(text) for (text,) in self._database.execute("SELECT text FROM rows ORDER BY number"))

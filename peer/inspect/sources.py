@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
+from peer.contents import car_contents, recorded_contents
 from peer.engine.graph import walk
 from peer.engine.interface import Engine, Unreachable
 from peer.errors import ExitCode, PeerError
@@ -25,6 +26,9 @@ class RunSource(Protocol):
     Both methods raise `MissingBlock` for what is not there, and `BlockMismatch` for bytes that are not the block.
     """
 
+    contents: str
+    """What `peer.contents.open_contents` takes for an app process that is to read the same, and write nothing."""
+
     def get(self, cid: CID) -> bytes:
         """One block, checked."""
 
@@ -39,6 +43,7 @@ class EngineSource:
     """An engine; ``timeout`` is how many seconds it may look for a block."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
+        self.contents = recorded_contents(engine)
         self._engine = engine
         self._is_local = engine.status().kind == "local"
         self._timeout = 0.0 if self._is_local else timeout  # nobody else will bring a block into a directory
@@ -83,7 +88,8 @@ class CarSource:
         """Raises:
         PeerError: where the file cannot be read, or is no CAR of one root.
         """
-        self._index = sqlite3.connect("", isolation_level=None)
+        self.contents = car_contents(path)
+        self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._index.executescript(
             "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER) WITHOUT ROWID;"
             "CREATE TABLE bad (digest BLOB PRIMARY KEY, section INTEGER) WITHOUT ROWID; BEGIN"

@@ -1,4 +1,4 @@
-"""A federation of real processes: homes made in this process, peers started with ``peer start``, followed by their logs."""
+"""A federation of real processes: homes made in this process, peers started with ``peer start``, their logs read."""
 
 from __future__ import annotations
 
@@ -196,6 +196,16 @@ class Federation:
         self.processes.append(process)
         return process
 
+    def meet(self, server: PeerProcess) -> None:
+        """Tell the clients' homes where the running server's Kubo node is, as ``peer federation export`` does."""
+        api = self.home("server").path / "ipfs" / "api"
+        server.wait_for("waiting-for-clients")
+        _, _, host, _, port = api.read_text().strip().split("/")
+        with self.blocks(f"http://{host}:{port}") as engine:
+            addresses = engine.addresses()
+        for name in self.names:
+            FederationStore(self.home(name)).add_addresses(self.stored.id, addresses)
+
     def server(self, app: Path, *arguments: str | Path, clients: int = 2, **variables: str) -> PeerProcess:
         """Start the server."""
         options = ["--role", "server", "--app", app, "--min-clients", str(clients), "--seed", "1"]
@@ -252,5 +262,3 @@ class Federation:
             os.kill(process, signal.SIGKILL)
         for peer in self.processes:
             peer.process.wait()
-
-

@@ -32,7 +32,7 @@ def weights(value: float, round_number: int | None = None) -> RecordDict:
 
 
 class Training(WrittenRun):
-    """A run as Flower's strategies lead it: a train and an evaluate in each round. The model of round N is full of N."""
+    """A run as Flower's strategies lead it: train and evaluate in each round. The model of round N is full of N."""
 
     def round(self, number: int, *, numbered: bool = True, evaluated: bool = True, bob: bool = True) -> None:
         scribe, named = self.scribe, number if numbered else None

@@ -1,0 +1,289 @@
+"""Audit by replay: the ServerApp of a verified run is run again, and has to do what is recorded (design section 9).
+
+The app process gets the recorded replies, entry by entry as it asks for them, and compares what it sends itself. No
+engine is written to, and a CAR file needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from peer.app_link import AppCommand, AppLink
+from peer.inspect.findings import REPLAY, REPLAY_UNFINISHED, Finding
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import RunSource
+from peer.resuming import differing, read_seed
+from protocol.app_calls import (
+    Compared,
+    DispatchEntry,
+    Diverged,
+    Environment,
+    Finished,
+    FromApp,
+    NextEntry,
+    Progress,
+    Ready,
+    Replayed,
+    RunConfig,
+    ScriptEnd,
+    ScriptEntry,
+    Start,
+)
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks
+from protocol.plan import SERVER_NODE
+from protocol.records import Role, Run, RunPrivate
+from protocol.script import Unreadable, script_entry
+from protocol.signed import Record, parse_record, read_private
+from strategy.bundle import unpack_bundle
+from strategy.replay_format import REPLAY_FORMAT, child_environment
+
+HONEST_BUT: Final = (
+    "the server did not run this app on these replies, or the app does not do the same thing twice: "
+    "it reads a clock, draws a uuid4, or takes results in the order in which its own threads finish"
+)
+"""What a difference may mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedApp:
+    """An app that the auditor lets run."""
+
+    where: str
+    """Its folder, for people."""
+    bundle: CID
+    blocks: Mapping[CID, bytes]
+    node_config: RunConfig = ()
+    """Of this machine alone, such as where its data is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedExchange:
+    """The messages of one dispatch, compared with the recorded ones and equal."""
+
+    height: int
+    round: int | None
+    number: int
+    """Of the exchange, from 1."""
+    messages: int
+
+
+@dataclass(slots=True)
+class Replay:
+    """How a replay went."""
+
+    exchanges: int = 0
+    """Compared and equal."""
+    messages: int = 0
+    """In them."""
+    divergence: Diverged | None = None
+    round: int | None = None
+    """Of the divergence, where the app numbers its rounds."""
+    unfinished: str = ""
+    """Why there is no verdict; empty where there is one."""
+    app_raised: bool = False
+    """Whether that is because the app raised."""
+    environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """What of the environment is not as recorded: as it was, and as it is."""
+    seconds: float = 0.0
+    """From the start of the app process."""
+
+    def finding(self) -> Finding | None:
+        """What the audit has to say of it."""
+        found = self.divergence
+        if self.unfinished:
+            return Finding(found.height if found else None, None, REPLAY_UNFINISHED, self.unfinished)
+        if found is None:
+            return None
+        where = "" if self.round is None else f"in round {self.round}, "
+        return Finding(found.height, None, REPLAY, f"{where}{found.what}; {self._meaning()}")
+
+    def _meaning(self) -> str:
+        if not self.environment:
+            return f"this environment is the recorded one, so {HONEST_BUT}"
+        pairs = (f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
+        return f"it may be this environment, which is another one ({', '.join(pairs)}); or {HONEST_BUT}"
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        found = None if self.unfinished else self.divergence
+        return {
+            "exchanges": self.exchanges,
+            "messages": self.messages,
+            "mismatches": 0 if found is None else 1,
+            "first_divergence": None if found is None else self._divergence_value(found),
+            "environment": {name: list(pair) for name, pair in self.environment.items()},
+            "seconds": round(self.seconds, 3),
+        }
+
+    def _divergence_value(self, found: Diverged) -> dict[str, Any]:
+        return {
+            "height": found.height,
+            "round": self.round,
+            "message": found.message,
+            "record": found.record,
+            "tensor": found.tensor,
+            "largest": found.largest,
+            "environment": {name: list(pair) for name, pair in self.environment.items()},
+        }
+
+
+class RunReplay:
+    """One replay of a run that an audit has verified."""
+
+    def __init__(
+        self,
+        run: CID,
+        scratch: Scratch,
+        source: RunSource,
+        app: AuditedApp,
+        *,
+        to_round: int | None = None,
+        numbered: bool = True,
+        on_compared: Callable[[ComparedExchange], None] = lambda _: None,
+    ) -> None:
+        """``scratch`` has the audit's records and rows.
+
+        ``to_round`` is the last round to replay: of Flower's where the app's messages are ``numbered``, else exchanges.
+        """
+        self._run = run
+        self._records = scratch.oldest_first()
+        self._scratch = scratch
+        self._source = source
+        self._app = app
+        self._to_round = to_round
+        self._numbered = numbered
+        self._on_compared = on_compared
+        self._dispatches = 0
+        self._ahead: dict[int, tuple[int, int | None]] = {}
+        """The number and round of each exchange that was handed over and not compared yet, by height."""
+        self._last_round: int | None = None
+        self._replay = Replay()
+
+    def run(self) -> Replay:
+        """Replay to the end, or to the first difference."""
+        began = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory(prefix="pollen-replay-") as folder:
+                self._run_in(Path(folder))
+        except Unreadable as error:
+            self._unfinished(str(error))
+        except BlockError as error:
+            self._unfinished(f"what is recorded cannot be read: {error}")
+        self._replay.seconds = time.monotonic() - began
+        return self._replay
+
+    def _run_in(self, folder: Path) -> None:
+        record = parse_record(Block(self._run, self._source.get(self._run)))
+        body = record.body
+        assert isinstance(body, Run)  # the audit has verified it
+        recorded = read_private(body, RunPrivate)
+        if recorded is None:
+            raise Unreadable(f"the run record {self._run} is encrypted for others")
+        if recorded.replay_format != REPLAY_FORMAT:
+            self._unfinished(f"it is in replay format {recorded.replay_format}, this version has {REPLAY_FORMAT}")
+            return
+        seed = read_seed(Block(body.seed, self._source.get(body.seed)))
+        unpack_bundle(self._app.bundle, MemoryBlocks(self._app.blocks), folder / "app")
+        command = AppCommand(
+            role=Role.SERVER,
+            folder=folder / "app",
+            scratch=folder / "scratch",
+            contents=self._source.contents,
+            log=folder / "app.log",
+            environment=child_environment(seed, recorded.environment.threads),
+        )
+        start = Start(self._run, SERVER_NODE, seed, recorded.config, self._app.node_config, scripted=True)
+        asyncio.run(self._drive(command, start, recorded.environment))
+
+    async def _drive(self, command: AppCommand, start: Start, environment: Environment) -> None:
+        said: asyncio.Queue[FromApp | str] = asyncio.Queue()
+        link = AppLink(command, said.put_nowait, said.put_nowait)
+        await link.start()
+        try:
+            is_over = False
+            while not is_over:
+                match await said.get():
+                    case Ready(environment=now):
+                        self._replay.environment = differing(environment, now)
+                        link.hand(start)
+                    case NextEntry(call):
+                        link.hand(self._next_entry(call))
+                    case value:
+                        is_over = self._take(value)
+        finally:
+            await link.stop()
+
+    def _take(self, value: FromApp | str) -> bool:
+        """Take in what the app process said, or why it ended; whether the replay is over."""
+        match value:
+            case Compared():
+                self._compared(value)
+                return False
+            case Progress():
+                return False
+            case Diverged():
+                self._diverged(value)
+            case Finished() | Replayed():
+                pass
+            case str(why):
+                self._unfinished(f"the app process was lost: {why}")
+            case _:
+                self._unfinished(f"the app process said a {type(value).__name__}")
+        return True
+
+    def _compared(self, value: Compared) -> None:
+        number, round_number = self._ahead.pop(value.height)
+        self._replay.exchanges += 1
+        self._replay.messages += value.messages
+        self._on_compared(ComparedExchange(value.height, round_number, number, value.messages))
+
+    def _diverged(self, value: Diverged) -> None:
+        self._replay.divergence = value
+        _, self._replay.round = self._ahead.get(value.height, (None, self._last_round))
+        if value.raised:
+            self._replay.app_raised = True
+            self._unfinished(f"{value.what}: whether it would have done what is recorded cannot be told")
+
+    def _unfinished(self, why: str) -> None:
+        self._replay.unfinished = why
+
+    # -- the script -------------------------------------------------------------------------------------------------
+
+    def _next_entry(self, call: int) -> ScriptEntry:
+        cid = next(self._records, None)
+        if cid == self._run:
+            cid = next(self._records, None)
+        if cid is None:
+            return ScriptEnd(call, live=False)
+        entry = script_entry(self._record(cid), self._source, call)
+        if isinstance(entry, DispatchEntry):
+            self._dispatches += 1
+            round_number = self._round_of(self._dispatches)
+            if self._is_beyond(round_number):
+                self._records = iter(())
+                return ScriptEnd(call, live=False)
+            self._last_round = self._last_round if round_number is None else round_number
+            self._ahead[entry.head.height] = (self._dispatches, round_number)
+        return entry
+
+    def _record(self, cid: CID) -> Record:
+        return parse_record(Block(cid, self._source.get(cid)))
+
+    def _round_of(self, number: int) -> int | None:
+        """Flower's round of an exchange; what the audit noted."""
+        row = self._scratch.row(number)
+        found = json.loads(row)["round"] if row else None
+        return found if isinstance(found, int) else None
+
+    def _is_beyond(self, round_number: int | None) -> bool:
+        if self._to_round is None:
+            return False
+        reached = round_number if self._numbered else self._dispatches
+        return reached is not None and reached > self._to_round

@@ -1,0 +1,50 @@
+"""Patience with an engine that is away: a node that is started again in mid-run ends no run (design section 12)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from peer import logs
+from peer.engine.interface import EngineUnavailable
+
+T = TypeVar("T")
+
+ENGINE_AWAY: Final = 60.0
+"""Seconds that an engine may be away. A node that was killed is back in two; a person needs longer to start one."""
+
+_PAUSE: Final = 0.25
+"""Seconds between two tries."""
+
+
+class Patience:
+    """Does work on an engine again while the engine does not answer. Safe from several threads."""
+
+    def __init__(self, seconds: float = ENGINE_AWAY) -> None:
+        self._seconds = seconds
+        self._lost = threading.Event()
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns. It is done again from its beginning, so it must be harmless to do twice.
+
+        Raises:
+            EngineUnavailable: where the engine stayed away too long, or `lose` was called.
+        """
+        deadline = time.monotonic() + self._seconds
+        told = False
+        while True:
+            try:
+                return work()
+            except EngineUnavailable as error:
+                if time.monotonic() >= deadline or self._lost.wait(_PAUSE):
+                    raise
+                if not told:
+                    logs.event("engine-away", logging.WARNING, why=str(error), mend=error.mend, waits=self._seconds)
+                    told = True
+
+    def lose(self) -> None:
+        """Wait no more, now and later: the owner wants to stop."""
+        self._lost.set()
