@@ -136,6 +136,7 @@ class Runner:
         self._interrupted = False
         self._patience = Patience()
         self._records = RecordFetcher(engine)
+        self._durable_failure: Exception | None = None
         self._durable = ThreadPoolExecutor(1, "durable")  # one thread: in the order given
         self._publisher = ThreadPoolExecutor(1, "publish")
         self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
@@ -258,7 +259,14 @@ class Runner:
         self.interrupt()
 
     def _keep(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> Event | None:
-        self._patience(lambda: self._keeper.carry_out(effect))
+        """Carry out one durable step; none after one that failed, so that no head is kept without its record."""
+        if self._durable_failure is not None:
+            raise EngineError(f"a step before this one failed: {self._durable_failure}")
+        try:
+            self._patience(lambda: self._keeper.carry_out(effect))
+        except (EngineError, PeerError, BlockError, OSError) as error:
+            self._durable_failure = error
+            raise
         return None if isinstance(effect, KeepManifest) else Done(effect.id)
 
     def _fetch_record(self, id: int, cid: CID) -> Event:

@@ -2,7 +2,7 @@
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`) with that id; the
 others are not answered. `Store`, `WriteHead`, `KeepReply` and `KeepManifest` are carried out in the order given,
-so that a head is never on disk before its record; all others in any order.
+so that a head is never on disk before its record; after one that failed none is carried out. All others in any order.
 """
 
 from __future__ import annotations

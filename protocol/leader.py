@@ -32,7 +32,7 @@ from protocol.app_calls import (
 )
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.chain import Chain
-from protocol.effects import Cause, FetchRecord, Hand, PinRun, StartApp, Stop, What
+from protocol.effects import Cause, FetchRecord, Hand, StartApp, Stop, What
 from protocol.events import (
     AppCalled,
     AppLost,
@@ -291,13 +291,10 @@ class Leader(Gathering):
         self.state = LeaderState.ENDING
         self._linger_until = now + self._settings.linger
         self._report(What.RUN_CLOSED, run=str(self.chain.run), head=str(self.chain.head), outcome=outcome.value)
-        self._emit(PinRun(self._await(lambda _: None, self._cannot_go_on), self.chain.head))
 
     def _stop_when_heard(self, now: float) -> None:
         assert self._linger_until is not None
         assert self.chain.head is not None
-        if self._awaited and now < self._linger_until:
-            return
         if now >= self._linger_until or self._presence.all_have(self.chain.head, self.chain.manifest):
             self._stopping(Stopping(), now)
             self._emit(Stop(""))

@@ -9,7 +9,7 @@ from typing import Any
 
 from protocol.announcements import Head, Position, topic_all
 from protocol.blocks import Block, MemoryBlocks, checked_block
-from protocol.effects import Store, WriteHead
+from protocol.effects import PinRun, Store, WriteHead
 from protocol.machine import FIRST_RETRY, Author, Machine, Retry, TrustedManifest
 from protocol.plan import ResumedRun
 from protocol.recording import Seen
@@ -72,6 +72,15 @@ class Recorder(Machine):
         self._emit(Store(self._await(partial(self._stored, own, then), self._cannot_go_on), own, own=True))
 
     def _stored(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
+        """Go on to the head; a closed run is pinned whole before, since a peer that starts again finds it done."""
+        chain = self.chain
+        assert chain.head is not None
+        if chain.closed:
+            self._emit(PinRun(self._await(partial(self._write_head, own, then), self._cannot_go_on), chain.head))
+        else:
+            self._write_head(own, then, now)
+
+    def _write_head(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         chain = self.chain
         assert chain.head is not None
         written = self._await(partial(self._head_written, own, then), self._cannot_go_on)
