@@ -240,6 +240,11 @@ class Federation:
             report = Audit(self.head("server").head, EngineSource(engine, 1.0), scratch, known=[self.stored]).run()
             return json.loads("".join(report.json_parts(scratch)))
 
+    def replay(self, head: str | Path, app: Path, *arguments: str, **variables: str) -> tuple[int, Any]:
+        """What ``peer audit HEAD --replay`` ends with and prints."""
+        auditor = self.run("auditor", "audit", head, "--replay", "--app", app, *arguments, "--json", **variables)
+        return auditor.code(), auditor.json
+
     def orphans(self) -> list[int]:
         """Processes of this federation that are still there."""
         return [process for process in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(process)]

@@ -47,4 +47,8 @@ def test_every_kind_of_app_runs(app: str, config: str, federation: Federation) -
     clients = [federation.client(name, APPS / app) for name in federation.names]
 
     assert [peer.code() for peer in (server, *clients)] == [0, 0, 0, 0], server.said
-    assert federation.audit()["verdict"] == "verified"
+    code, report = federation.replay(
+        str(federation.head("server").head), APPS / app, "--home", str(federation.home("server").path)
+    )
+    assert (code, report["verdict"]) == (0, "verified"), report["findings"]
+    assert report["replay"]["messages"] > 0

@@ -1,0 +1,39 @@
+"""FedAvg, as long as nobody sets CHEAT: what a server that alters its process, but not its app's folder, could do."""
+
+import os
+import time
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+
+app = ServerApp()
+CHEAT = os.environ.get("CHEAT", "")
+
+
+class Cheating(FedAvg):
+    """Cheats in round 2."""
+
+    def aggregate_train(self, server_round, replies):
+        replies = list(replies)
+        if server_round == 2 and CHEAT == "drop":
+            replies = replies[1:]
+        if server_round == 2 and CHEAT == "reorder":
+            replies = [replies[0], replies[2], replies[1]]
+        arrays, metrics = super().aggregate_train(server_round, replies)
+        if server_round == 2 and CHEAT == "scale":
+            arrays["b"] = Array((arrays["b"].numpy() * 1.5).astype(np.float32))
+        if server_round == 2 and CHEAT == "swap":
+            arrays = ArrayRecord({key: Array(np.ones_like(array.numpy())) for key, array in arrays.items()})
+        return arrays, metrics
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    model = ArrayRecord({"w": Array(np.random.randn(4, 4)), "b": Array(np.zeros(4, np.float32))})
+    # No evaluate: a cheat in the last round shows in the final model alone.
+    strategy = Cheating(fraction_evaluate=0.0, min_train_nodes=3, min_available_nodes=3)
+    rounds = context.run_config["num-server-rounds"]
+    config = ConfigRecord({"lr": 0.1, **({"now": time.time()} if CHEAT == "clock" else {})})
+    strategy.start(grid, model, num_rounds=rounds, timeout=60, train_config=config)
