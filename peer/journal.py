@@ -103,6 +103,16 @@ class Journal:
         row = self._row("SELECT value FROM facts WHERE name = 'engine'")
         return str(row[0]) if row else None
 
+    def finish(self, run: CID) -> None:
+        """Note that nothing is left to do for a closed run that was led here: all know, its model is written."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO facts VALUES ('finished', ?)", (str(run),))
+
+    def is_finished(self, run: CID) -> bool:
+        """Whether this is the last run that was finished."""
+        row = self._row("SELECT value FROM facts WHERE name = 'finished'")
+        return row is not None and row[0] == str(run)
+
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def keep_head(self, head: RunHead) -> None:

@@ -28,6 +28,11 @@ class OpenRun:
     app: CID
 
     @property
+    def is_closed(self) -> bool:
+        """Whether only its end is left to be seen to."""
+        return self.resumed.chain.closed
+
+    @property
     def environment(self) -> Environment:
         """What it ran in when it began."""
         return self.recorded.environment
@@ -45,39 +50,30 @@ class OpenRun:
             node_config=node_config,
         )
 
-    def check_same(self, app: CID, config: RunConfig, replay_format: int) -> None:
-        """Refuse to go on with another app or other settings than it began with.
-
-        Raises:
-            PeerError: which says what differs.
-        """
+    def difference(self, app: CID, config: RunConfig, replay_format: int) -> str:
+        """In what it began with another app or other settings; empty where in nothing."""
         if app != self.app:
-            raise _differs(f"its app is {self.app}, this one is {app}: the folder has changed, or is another")
+            return f"its app is {self.app}, this one is {app}: the folder has changed, or is another"
         if replay_format != self.recorded.replay_format:
-            raise _differs(f"it is in replay format {self.recorded.replay_format}, this version has {replay_format}")
+            return f"it is in replay format {self.recorded.replay_format}, this version has {replay_format}"
         was, now = dict(self.recorded.config), dict(config)
         for key in [*was, *now]:
             if was.get(key) != now.get(key):
-                raise _differs(f"its setting {key} is {was.get(key)!r}, not {now.get(key)!r}")
+                return f"its setting {key} is {was.get(key)!r}, not {now.get(key)!r}"
+        return ""
 
 
 def open_run(journal: Journal, federation: CID, member: bytes, engine: Engine) -> OpenRun | None:
-    """The newest run that this peer led in the federation and that is not closed; None where there is none.
+    """The newest run that this peer led in the federation, where something is left to do for it.
 
     Its chain is verified by every rule, from the journal's own records where the engine lost some.
 
     Raises:
         PeerError: where its chain cannot be read, or is not sound.
     """
-    head = next(
-        (
-            head
-            for head in journal.heads()
-            if head.role is Role.SERVER and not head.closed and head.federation == federation
-        ),
-        None,
-    )
-    if head is None:
+    led = (head for head in journal.heads() if head.role is Role.SERVER and head.federation == federation)
+    head = next(led, None)
+    if head is None or (head.closed and journal.is_finished(head.run)):
         return None
     try:
         return _read(journal, head, federation, member, engine)
@@ -156,7 +152,8 @@ def differing(was: Environment, now: Environment) -> Mapping[str, tuple[str, str
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _differs(why: str) -> PeerError:
+def not_the_same(why: str) -> PeerError:
+    """A run that was left open, and choices that are not the ones it began with."""
     return PeerError(
         f"a run was left open, and this is not the same: {why}",
         mend="start it as it was started to go on with it, or begin another with --new-run",

@@ -20,7 +20,7 @@ from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.journal import Journal
 from peer.keeping import Keeper
-from peer.resuming import open_run
+from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from protocol.announcements import topic_all, topic_leader
 from protocol.app_calls import RunConfig
@@ -118,9 +118,8 @@ def lead(
         PeerError: where a run was left open and this is another app, or other settings.
     """
     federation = session.stored.id
-    left = None if new_run else open_run(session.journal, federation, session.identity.public.id, session.engine)
+    left = None if new_run else _left_open(session, app, run_config)
     if left is not None:
-        left.check_same(app.bundle, run_config, REPLAY_FORMAT)
         plan, threads = left.plan(node_config), left.environment.threads
     else:
         plan, threads = _new_plan(app, run_config, node_config, seed), session.threads
@@ -128,6 +127,16 @@ def lead(
     topics = [topic_all(federation), topic_leader(federation)]
     ending = _run(session, leader, app, Role.SERVER, topics, child_environment(plan.seed, threads))
     return _closed(session, leader), ending
+
+
+def _left_open(session: Session, app: App, run_config: RunConfig) -> OpenRun | None:
+    """The run to go on with. One that is closed already is left alone where something else is asked for now."""
+    left = open_run(session.journal, session.stored.id, session.identity.public.id, session.engine)
+    if left is None or not (why := left.difference(app.bundle, run_config, REPLAY_FORMAT)):
+        return left
+    if left.is_closed:
+        return None
+    raise not_the_same(why)
 
 
 def _new_plan(app: App, run_config: RunConfig, node_config: RunConfig, seed: bytes) -> RunPlan:

@@ -72,29 +72,33 @@ class Leader(Gathering):
         resumed: ResumedRun | None = None,
     ) -> None:
         """``resumed`` is a run to go on with; None begins a new one."""
-        went_on = resumed or ResumedRun(Chain(trusted.manifest.federation), ())
-        super().__init__(author, trusted, went_on, settings)
+        super().__init__(author, trusted, resumed or ResumedRun(Chain(trusted.manifest.federation), ()), settings)
         self.state = LeaderState.NEW
         self._plan = plan
         self._script: Iterator[CID] = iter(())
         """The records that the app has not replayed yet."""
         self._app_is_lost = False
-        self._crashes = 0
-        self._crash_height = -1
+        self._crashes, self._crash_height = 0, -1
         self._calls: deque[ServerCall] = deque()
         self._held: list[Look] = []
         self._waits: list[tuple[Wait, float | None]] = []
         self._gate_open = False
         self._gate_until: float | None = None
         self._linger_until: float | None = None
+        self._expected: frozenset[int] = frozenset()
+        """Clients to hear before a run that was closed by an earlier process of ours is left."""
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
     def _started(self, event: Started, now: float) -> None:
         self._addresses = event.addresses
+        self._say_presence(Hello, now)
+        if self.chain.closed:  # we were killed before all was done
+            self._expected = frozenset(self.chain.last_look)
+            self._see_to_the_end(now)
+            return
         self.state = LeaderState.PREPARING
         self._emit(StartApp())
-        self._say_presence(Hello, now)
 
     def _app_ready(self, event: AppReady, now: float) -> None:
         if self.chain.head is None:
@@ -287,15 +291,19 @@ class Leader(Gathering):
         self._append(body, blocks, partial(self._closed, body.outcome))
 
     def _closed(self, outcome: Outcome, now: float) -> None:
-        assert self.chain.head is not None
+        self._report(What.RUN_CLOSED, run=str(self.chain.run), head=str(self.chain.head), outcome=outcome.value)
+        self._see_to_the_end(now)
+
+    def _see_to_the_end(self, now: float) -> None:
+        """Stay until the clients have heard that the run is closed."""
         self.state = LeaderState.ENDING
         self._linger_until = now + self._settings.linger
-        self._report(What.RUN_CLOSED, run=str(self.chain.run), head=str(self.chain.head), outcome=outcome.value)
 
     def _stop_when_heard(self, now: float) -> None:
         assert self._linger_until is not None
         assert self.chain.head is not None
-        if now >= self._linger_until or self._presence.all_have(self.chain.head, self.chain.manifest):
+        all_have_it = self._presence.all_have(self.chain.head, self.chain.manifest)
+        if now >= self._linger_until or (all_have_it and self._expected <= set(self._listed())):
             self._stopping(Stopping(), now)
             self._emit(Stop(""))
 

@@ -135,6 +135,7 @@ def _lead(
     if closed is None:
         return _unfinished(session, ending, "the run stays open: start this again to go on with it")
     saved = _save(session, closed, save_path)
+    session.journal.finish(closed.run)
     facts = {
         "run": str(closed.run),
         "head": str(closed.head),
