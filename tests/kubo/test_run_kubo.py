@@ -19,11 +19,11 @@ pytestmark = pytest.mark.kubo
 
 
 @pytest.fixture
-def federation(ipfs_program: Path, tmp_path: Path) -> Iterator[Federation]:
+def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Federation]:
     """A server and two clients, each with a managed node, who know where the server's is."""
     made = Federation(tmp_path, "kubo")
     made.add("one", "two")
-    os.environ["POLLEN_KUBO"] = str(ipfs_program)
+    monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))
     yield made
     made.end()
 

@@ -83,6 +83,7 @@ def test_a_home_whose_identity_is_no_member_is_warned(
 
 
 def test_no_ipfs_program_names_both_ways_out(ready: Peer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("POLLEN_KUBO", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     state, mend = found(ready("doctor", "--ipfs", "kubo", "--json"), "ipfs program")
