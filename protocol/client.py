@@ -41,6 +41,9 @@ from protocol.signed import private_bytes, read_private, sign_record
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
 
+STARTS: Final = 3
+"""How often in a row the app process may be lost before it is ready."""
+
 FETCH_AGAIN: Final = 1.0
 """Seconds until a content that could not be had is asked for again."""
 
@@ -105,6 +108,7 @@ class Client(Following):
         self._kept_runs = dict(kept)
         self._kept = KeptRun()
         self._app = AppState.STARTING
+        self._failed_starts = 0
         self._run_config: RunConfig = ()
         self._queue: dict[bytes, OpenMessage] = {}
         self._work: Work | None = None
@@ -312,6 +316,7 @@ class Client(Following):
 
     def _app_ready(self, event: AppReady, now: float) -> None:
         self._app = AppState.READY
+        self._failed_starts = 0
         if self.state is ClientState.FOLLOWING and self._run is not None:
             self._begin_app(self._run)
 
@@ -332,8 +337,10 @@ class Client(Following):
     def _app_lost(self, event: AppLost, now: float) -> None:
         self._report(What.APP_LOST, why=event.why)
         if self._app is AppState.STARTING:
-            self._cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
-            return
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS:
+                self._cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
+                return
         self._restart_app()
         work = self._work
         if work is None or not work.at_app:

@@ -92,13 +92,13 @@ class Leader(Gathering):
 
     def _started(self, event: Started, now: float) -> None:
         self._addresses = event.addresses
-        self._say_presence(Hello, now)
         if self.chain.closed:  # we were killed before all was done
             self._expected = frozenset(self.chain.last_look)
             self._see_to_the_end(now)
-            return
-        self.state = LeaderState.PREPARING
-        self._emit(StartApp())
+        else:
+            self.state = LeaderState.PREPARING
+            self._emit(StartApp())
+        self._say_presence(Hello, now)
 
     def _app_ready(self, event: AppReady, now: float) -> None:
         if self.chain.head is None:

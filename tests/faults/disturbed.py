@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from federation import Federation, PeerProcess
 
 from peer.engine_choice import MANAGED, opened
 from peer.faults import VARIABLE, Fault, Victim
+from peer.journal import Journal
 from protocol.blocks import CID, Block, BlockSource
 from protocol.outcome import outcome
 from protocol.records import Chained
@@ -64,12 +66,26 @@ class Disturbed(Federation):
             if name == "server" and self.engine == MANAGED:
                 self.meet(self.peers[name])
 
-    def start_one(self, name: str, fault: Fault | None = None) -> PeerProcess:
-        """Start a peer, or start it again."""
+    def start_one(self, name: str, fault: Fault | None = None, *options: str) -> PeerProcess:
+        """Start a peer, or start it again; ``options`` are for a server."""
         variables = self.variables | ({VARIABLE: str(fault)} if fault else {})
-        process = self.server(APP, **variables) if name == "server" else self.client(name, APP, **variables)
+        process = self.server(APP, *options, **variables) if name == "server" else self.client(name, APP, **variables)
         self.peers[name] = process
         return process
+
+    def kill(self, name: str) -> None:
+        """Kill a peer as it runs, and start it again where something is left to do."""
+        self.peers[name].kill()
+        if self.is_over(name):
+            del self.peers[name]
+        else:
+            self.start_one(name)
+
+    def is_over(self, name: str) -> bool:
+        """Whether nothing is left to do for a peer that was killed."""
+        with contextlib.closing(Journal(self.home(name).journal)) as journal:
+            runs = journal.heads()
+            return bool(runs) and runs[0].closed and (name != "server" or journal.is_finished(runs[0].run))
 
     def await_death(self, name: str) -> None:
         """Wait until a peer has been killed by its fault."""
