@@ -6,16 +6,21 @@ and a file. The last two are for a replay, which writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from itertools import tee
 from pathlib import Path
 from typing import Final
 
+from peer import logs
 from peer.engine import open_engine
-from peer.engine.interface import Engine
+from peer.engine.interface import Engine, EngineError
 from peer.patience import Patience
-from protocol.blocks import CID, Block, BlockSource
+from protocol.blocks import CID, Block, BlockError, BlockSource
 from strategy.content import ContentStore
+
+READ_AHEAD: Final = 8 << 20
+"""Bytes of a content that are read at once when it is opened; what lies beyond is read as it is needed."""
 
 _RECORDED: Final = "recorded:"
 _CAR: Final = "car:"
@@ -79,7 +84,34 @@ class EngineContents:
 
     def open(self, root: CID) -> BlockSource:
         """The blocks of a content that the peer has made local."""
-        return self._blocks
+        return BegunContent(dict(_beginning(self._engine, root)), self._blocks)
+
+
+class BegunContent:
+    """A content whose first blocks are in memory, each until it is read, and whose others are fetched when read."""
+
+    def __init__(self, begun: dict[CID, bytes], others: BlockSource) -> None:
+        self._begun = begun
+        self._others = others
+
+    def get(self, cid: CID) -> bytes:
+        """One block, as `EngineBlocks` gives it."""
+        data = self._begun.pop(cid, None)
+        return self._others.get(cid) if data is None else data
+
+
+def _beginning(engine: Engine, root: CID) -> Iterator[tuple[CID, bytes]]:
+    """The first blocks of a content in one call to the engine: a model of many small arrays is as many calls else."""
+    left = READ_AHEAD
+    try:
+        for block in engine.read_content(root):
+            yield block.cid, block.data
+            left -= len(block.data)
+            if left <= 0:
+                return
+    except (EngineError, BlockError) as error:
+        # Whoever reads the block that is missing or damaged asks for it by itself, which waits for it and says why.
+        logs.event("read-ahead-ended", logging.DEBUG, content=str(root), why=str(error))
 
 
 class RecordedContents:

@@ -129,7 +129,12 @@ def _private(spec: dict[str, Any], listen: str, swarm_port: int, api_port: int) 
         "HTTPRetrieval": {"Enabled": False},
         # Without a DHT, asking every connected member is how a block is found; and contents are blocks of 1 MiB.
         "Internal": {
-            "Bitswap": {"BroadcastControl": {"Enable": False}, "MaxOutstandingBytesPerPeer": 8 << 20},
+            # Who asks whether we have a small block gets it for an answer: one more message would take 20 ms more.
+            "Bitswap": {
+                "BroadcastControl": {"Enable": False},
+                "MaxOutstandingBytesPerPeer": 8 << 20,
+                "WantHaveReplaceSize": 64 << 10,
+            },
         },
         "Ipns": {"DelegatedPublishers": []},
         "Plugins": {"Plugins": {"telemetry": {"Disabled": True, "Config": {"Mode": "off"}}}},

@@ -1,0 +1,67 @@
+"""How an app process reads contents: small ones at once, large ones as they are needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.contents import READ_AHEAD, EngineContents
+from peer.engine.local import LocalEngine
+from protocol.blocks import CHUNK_SIZE, CID, Block, raw_block
+from protocol.content import write_manifest
+
+
+class CountingEngine(LocalEngine):
+    """Counts the blocks that are asked for one by one."""
+
+    asked = 0
+
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+        self.asked += 1
+        return super().get(cid, timeout=timeout)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[CountingEngine]:
+    engine = CountingEngine(tmp_path / "engine")
+    yield engine
+    engine.close()
+
+
+def stored(engine: LocalEngine, chunks: int, size: int = CHUNK_SIZE) -> tuple[CID, list[Block]]:
+    blocks = [raw_block(os.urandom(size)) for _ in range(chunks)]
+    root, manifest = write_manifest(b"body", [block.cid for block in blocks])
+    engine.put_content(root, [*manifest, *blocks])
+    return root, blocks
+
+
+def test_a_small_content_is_one_call_to_the_engine(engine: CountingEngine) -> None:
+    root, blocks = stored(engine, chunks=40, size=5000)
+    source = EngineContents(engine).open(root)
+    assert [source.get(block.cid) for block in blocks] == [block.data for block in blocks]
+    assert engine.asked == 0
+
+
+def test_a_large_content_is_held_in_memory_no_further_than_read_ahead(engine: CountingEngine) -> None:
+    root, blocks = stored(engine, chunks=READ_AHEAD // CHUNK_SIZE + 3)
+    source = EngineContents(engine).open(root)
+    assert [source.get(block.cid) for block in blocks] == [block.data for block in blocks]
+    assert engine.asked >= 3
+
+
+def test_a_block_that_is_read_twice_is_the_same(engine: CountingEngine) -> None:
+    root, (block,) = stored(engine, chunks=1)
+    source = EngineContents(engine).open(root)
+    assert source.get(block.cid) == source.get(block.cid) == block.data
+
+
+def test_a_block_that_is_not_here_yet_is_asked_for_by_itself(engine: CountingEngine) -> None:
+    late = raw_block(b"late")
+    root, manifest = write_manifest(b"body", [late.cid])
+    engine.put_content(root, manifest)
+    source = EngineContents(engine).open(root)
+    engine.put([late])
+    assert source.get(late.cid) == b"late"
