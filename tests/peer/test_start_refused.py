@@ -1,0 +1,149 @@
+"""`peer start` with what it cannot use: the exit code, and the words that mend it (issue 3, section 4)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from command_line import Peer
+
+from peer.errors import ExitCode
+from peer.home import Home
+
+Peers = Callable[[str], Peer]
+APPS = Path(__file__).parent.parent / "apps"
+
+
+@pytest.fixture
+def server(peers: Peers) -> Peer:
+    """The founder of a federation."""
+    founder = peers("server").named("server")
+    assert founder("federation", "init", "trial", "--no-encrypt").code == ExitCode.DONE
+    return founder
+
+
+@pytest.fixture
+def client(server: Peer, peers: Peers, tmp_path: Path) -> Peer:
+    """A client of it, who has joined."""
+    member = peers("client").named("client")
+    file = tmp_path / "trial.federation"
+    engine = f"local:{tmp_path / 'engine'}"
+    assert server("federation", "add", member.key, "--name", "client", "--role", "client").code == ExitCode.DONE
+    assert server("federation", "export", file, "--ipfs", engine).code == ExitCode.DONE
+    assert member("federation", "join", file).code == ExitCode.DONE
+    return member
+
+
+def refuse(peer: Peer, code: ExitCode, *words: str, options: list[str]) -> None:
+    """Start it, and look for the exit code and for what names the mend."""
+    outcome = peer("start", *options)
+    assert (outcome.code, outcome.out) == (code, ""), outcome.err
+    for word in words:
+        assert word in outcome.err
+    assert re.search("mend: .", outcome.err)
+    with Home(peer.home).lock():
+        """What was refused holds nothing."""
+
+
+def test_without_an_ipfs_program_both_ways_out_are_named(
+    server: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = ["--role", "server", "--ipfs", "kubo"]
+    refuse(server, ExitCode.UNFINISHED, "no ipfs program", "install-kubo", "--ipfs local:DIR", options=options)
+
+
+def test_a_node_that_is_not_running_names_what_starts_it(server: Peer) -> None:
+    with unanswered_port() as port:
+        options = ["--role", "server", "--ipfs", f"http://127.0.0.1:{port}"]
+        refuse(server, ExitCode.UNFINISHED, str(port), "peer doctor --start-daemon", options=options)
+
+
+def test_what_is_no_engine_names_those_there_are(server: Peer) -> None:
+    options = ["--role", "server", "--ipfs", "ftp://nowhere"]
+    refuse(server, ExitCode.UNFINISHED, "ftp://nowhere", "--ipfs local:DIR", options=options)
+
+
+def test_a_wrong_passphrase_is_wrong_use(server: Peer, tmp_path: Path) -> None:
+    (tmp_path / "right").write_text("right")
+    (tmp_path / "wrong").write_text("wrong")
+    made = server("keys", "init", "--name", "locked", "--passphrase-file", tmp_path / "right")
+    assert made.code == ExitCode.DONE, made.err
+    options = ["--role", "server", "--identity", "locked", "--passphrase-file", str(tmp_path / "wrong")]
+    refuse(server, ExitCode.WRONG_USE, "passphrase", options=options)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:40], lambda data: data[:-9] + b"?" + data[-8:]])
+def test_a_damaged_key_file_is_wrong_use(server: Peer, spoil: Callable[[bytes], bytes]) -> None:
+    file = server.home / "keys" / "server.key"
+    file.write_bytes(spoil(file.read_bytes()))
+    refuse(server, ExitCode.WRONG_USE, "server", options=["--role", "server"])
+
+
+def test_an_identity_outside_the_federation_is_told_how_to_be_added(server: Peer) -> None:
+    assert server("keys", "init", "--name", "stranger", "--no-passphrase").code == ExitCode.DONE
+    options = ["--role", "server", "--identity", "stranger"]
+    refuse(server, ExitCode.WRONG_USE, "not in the federation 'trial'", "peer federation add", options=options)
+
+
+def test_a_member_in_the_wrong_role_is_told_its_own(client: Peer) -> None:
+    refuse(client, ExitCode.WRONG_USE, "client is client", "--role client", options=["--role", "server"])
+
+
+@pytest.mark.parametrize(
+    ("option", "known"), [("--dataset", "digits"), ("--model", "custom_cnn"), ("--strategy", "fedavg")]
+)
+def test_an_unknown_name_lists_those_that_are_known(option: str, known: str, server: Peer) -> None:
+    outcome = server("start", "--role", "server", option, "nonsense")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "nonsense" in outcome.err
+    assert known in outcome.err
+
+
+def test_absent_data_says_where_it_was_looked_for(
+    client: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):  # no network, at once
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    options = ["--role", "client", "--dataset", "mnist", "--data-dir", str(tmp_path / "data")]
+    options += ["--node-config", "partition-id=0 num-partitions=1", "--ipfs", f"local:{tmp_path / 'engine'}"]
+    outcome = client("start", *options)
+    assert outcome.code == ExitCode.UNFINISHED
+    assert str(tmp_path / "data") in outcome.err
+    assert "--data-dir" in outcome.err
+
+
+def test_a_folder_that_is_no_app_is_wrong_use(server: Peer, tmp_path: Path) -> None:
+    options = ["--role", "server", "--app", str(tmp_path), "--ipfs", f"local:{tmp_path / 'engine'}"]
+    refuse(server, ExitCode.WRONG_USE, "pyproject.toml", "--app DIR", options=options)
+
+
+def test_a_second_peer_in_one_home_is_told_of_the_first(server: Peer, tmp_path: Path) -> None:
+    with Home(server.home).lock():
+        options = ["--role", "server", "--ipfs", f"local:{tmp_path / 'engine'}"]
+        outcome = server("start", *options)
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "another peer" in outcome.err
+    assert "--home DIR" in outcome.err
+
+
+def test_a_setting_that_the_app_does_not_have_is_wrong_use(server: Peer, tmp_path: Path) -> None:
+    shutil.copytree(APPS / "numpy_fedavg", tmp_path / "app")
+    options = ["--role", "server", "--app", str(tmp_path / "app"), "--ipfs", f"local:{tmp_path / 'engine'}"]
+    outcome = server("start", *options, "--run-config", "nonsense=1")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "nonsense" in outcome.err
+
+
+@contextmanager
+def unanswered_port() -> Iterator[int]:
+    """A port that is taken and where nobody answers."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
