@@ -17,6 +17,7 @@ from protocol.app_calls import (
     Push,
     Pushed,
     Refused,
+    Replayed,
     Replies,
     ServerAnswer,
     Wait,
@@ -35,7 +36,7 @@ class ServerPipe(Protocol):
             RunStopped: where the peer ends the run, and no answer will come.
         """
 
-    def send(self, value: Compared | Diverged) -> None:
+    def send(self, value: Compared | Diverged | Replayed) -> None:
         """Tell the peer how a replay goes."""
 
 

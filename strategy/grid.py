@@ -95,6 +95,7 @@ class PollenGrid(Grid):
         except Divergence as divergence:
             if divergence.pushed is outgoing:  # else it is the one that another push came upon before
                 self._explain(divergence, messages)
+                divergence.tell()
             raise
         with self._lock:
             for message, message_id in zip(messages, pushed.messages, strict=True):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from protocol.app_calls import (
@@ -24,6 +25,7 @@ from protocol.app_calls import (
     Outgoing,
     Pushed,
     QuietEntry,
+    Replayed,
     Scripted,
     ScriptEnd,
 )
@@ -38,7 +40,14 @@ LOOK_AHEAD: Final = 512
 class Divergence(BaseException):
     """The app did not do what is recorded. Not an `Exception`: an app must not be able to go on after it."""
 
-    def __init__(self, height: int, what: str, *, index: int | None = None, recorded: Outgoing | None = None) -> None:
+    def __init__(
+        self,
+        height: int,
+        what: str,
+        tell: Callable[[Diverged], None],
+        index: int | None = None,
+        recorded: Outgoing | None = None,
+    ) -> None:
         super().__init__(what)
         self.height = height
         self.what = what
@@ -52,6 +61,12 @@ class Divergence(BaseException):
         """The push that differs."""
         self.raised = ""
         """What the app raised, where that is the difference."""
+        self._tell = tell
+
+    def tell(self) -> None:
+        """Tell the peer, once: an app in which this ends a thread that it waits for would never end itself."""
+        tell, self._tell = self._tell, lambda _: None
+        tell(self.verdict())
 
     def verdict(self) -> Diverged:
         """What to tell the peer."""
@@ -109,30 +124,28 @@ class ScriptedAnswers:
         return self._end is not None and not self._ahead
 
     def nodes(self) -> tuple[int, ...]:
-        with self._lock:
+        with self._answering():
             pending = self._head()
             if pending is not None:
-                if not pending.glimpses:
-                    raise self._diverged(pending, f"the app looks at the nodes where {_recorded(pending.entry)}")
-                return pending.glimpses.popleft()
+                return self._look(pending)
         return self._live.nodes()
 
     def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
-        with self._lock:
+        with self._answering():
             pending = self._head()
             if pending is not None:
                 return self._push(pending, messages)
         return self._live.push(messages)
 
     def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
-        with self._lock:
+        with self._answering():
             pending = self._head()
             if pending is not None:
                 return self._pull(pending, set(messages))
         return self._live.pull(messages)
 
     def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
-        with self._lock:
+        with self._answering():
             pending = self._head()
             if pending is not None:
                 return self._wait(pending, set(messages))
@@ -167,6 +180,14 @@ class ScriptedAnswers:
 
     # -- taking entries ---------------------------------------------------------------------------------------------
 
+    def _look(self, pending: _Pending) -> tuple[int, ...]:
+        if not pending.glimpses:
+            other = self._find(lambda each: bool(each.glimpses))
+            if other is None:
+                raise self._diverged(pending, f"the app looks at the nodes where {_recorded(pending.entry)}")
+            pending = other
+        return pending.glimpses.popleft()
+
     def _push(self, pending: _Pending, messages: Sequence[Outgoing]) -> Pushed:
         if not self._is_push_of(pending, messages):
             other = self._find(lambda each: self._is_push_of(each, messages))
@@ -196,8 +217,12 @@ class ScriptedAnswers:
         entry = pending.entry
         if not isinstance(entry, CollectEntry) or _asked_for(entry) != asked:
             other = self._find(lambda each: isinstance(each.entry, CollectEntry) and _asked_for(each.entry) == asked)
+            if other is None and pending.empties:  # another thread of the app's had taken what there was
+                pending.empties -= 1
+                return ()
             if other is None:
-                raise self._diverged(pending, f"the app waits for {len(asked)} replies where {_recorded(entry)}")
+                what = f"the app waits for {len(asked)} replies where {_recorded(entry)}"
+                raise self._diverged(pending, what)
             pending = other
         return self._collect(pending)
 
@@ -227,13 +252,25 @@ class ScriptedAnswers:
                 divergence = self._diverged(pending, what, index, scripted.message)
                 divergence.pushed = messages
                 return divergence
-        return self._diverged(pending, f"the app sends {len(messages)} messages, {len(entry.messages)} are recorded")
+        what = f"the app sends {len(messages)} messages, {len(entry.messages)} are recorded"
+        return self._diverged(pending, what)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Answer one call at a time, and tell the peer of a difference at once, but for one that the Grid explains."""
+        with self._lock:
+            try:
+                yield
+            except Divergence as divergence:
+                if not divergence.pushed:
+                    divergence.tell()
+                raise
 
     def _diverged(
         self, pending: _Pending, what: str, index: int | None = None, recorded: Outgoing | None = None
     ) -> Divergence:
         height = pending.entry.head.height
-        self._divergence = Divergence(height, f"at height {height}, {what}", index=index, recorded=recorded)
+        self._divergence = Divergence(height, f"at height {height}, {what}", self._pipe.send, index, recorded)
         return self._divergence
 
     # -- the script -------------------------------------------------------------------------------------------------
@@ -249,6 +286,7 @@ class ScriptedAnswers:
             return self._ahead[0]
         assert self._end is not None
         if not self._end.live:
+            self._pipe.send(Replayed())  # at once, as with a divergence
             raise ScriptOver
         return None
 
@@ -264,7 +302,11 @@ class ScriptedAnswers:
         return None
 
     def _take(self, pending: _Pending) -> None:
+        """Take an entry. What other threads of the app's are still to see of its looks and pulls stays to be seen."""
         self._ahead.remove(pending)
+        if (pending.glimpses or pending.empties) and (self._ahead or self._read_one()):
+            self._ahead[0].glimpses.extendleft(reversed(pending.glimpses))
+            self._ahead[0].empties += pending.empties
 
     def _read_one(self) -> bool:
         """Read one more entry of the app's from the script; whether there is one.

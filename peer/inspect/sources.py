@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -89,6 +90,7 @@ class CarSource:
         PeerError: where the file cannot be read, or is no CAR of one root.
         """
         self.contents = car_contents(path)
+        self._reading = threading.Lock()  # an app under replay may read its replies in threads of its own
         self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._index.executescript(
             "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER) WITHOUT ROWID;"
@@ -118,12 +120,14 @@ class CarSource:
 
     def get(self, cid: CID) -> bytes:
         """As `RunSource` says."""
-        row = self._index.execute("SELECT at, size FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
-        if row is None:
-            self._refuse_mislabelled(cid)
-            raise MissingBlock(cid)
-        self._file.seek(row[0])
-        return checked_block(cid, self._file.read(row[1])).data
+        with self._reading:
+            row = self._index.execute("SELECT at, size FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
+            if row is None:
+                self._refuse_mislabelled(cid)
+                raise MissingBlock(cid)
+            self._file.seek(row[0])
+            data = self._file.read(row[1])
+        return checked_block(cid, data).data
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         """As `RunSource` says; the file is as large as it is, so there is no limit to keep."""
