@@ -164,6 +164,8 @@ class Runner:
                 self._alarm.cancel()
             await self._app.stop()
             await asyncio.to_thread(self._close, subscriptions)
+            if self._machine.inbox.dropped:
+                logs.event("announcements-dropped", **{why.value: n for why, n in self._machine.inbox.dropped.items()})
         assert self._ending is not None
         return self._ending
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -82,6 +83,7 @@ class Commands(typer.core.TyperGroup):
 
 def main() -> None:
     """The entry point of the ``peer`` program."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before a peer takes it for a clean stop
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,6 +8,9 @@ from flwr.clientapp import ClientApp
 
 from gated.gate import wait
 
+if "E2E_CLIENT_IMPORT_FAILS" in os.environ:
+    raise ImportError("the client app cannot be imported")
+
 app = ClientApp()
 
 

@@ -1,11 +1,16 @@
 """FedAvg whose rounds begin when a file is there."""
 
+import os
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from gated.gate import wait
+
+if "E2E_SERVER_IMPORT_FAILS" in os.environ:
+    raise ImportError("the server app cannot be imported")
 
 app = ServerApp()
 

@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM, whenever they come: a clean stop, nothing left running, nothing half-written."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from federation import GATED, Federation, Gate, until
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_peers_stopped_in_a_round_leave_it_to_be_resumed(
+    number: signal.Signals, federation: Federation, gate: Gate
+) -> None:
+    gate.open("round-1")
+    config = f'gate="{gate.folder}"'
+    server = federation.server(GATED, "--run-config", f"rounds=1 {config}")
+    clients = [federation.client(name, GATED, config) for name in federation.names]
+    for client in clients:
+        client.wait_for("task-started")
+    for peer in (server, *clients):
+        peer.signal(number)
+
+    assert [peer.code() for peer in (server, *clients)] == [3, 0, 0], server.said
+    assert "stopped; the run stays open" in server.said
+    assert federation.orphans() == []
+    assert federation.half_written() == []
+
+    gate.open("train-1")
+    server = federation.server(GATED, "--run-config", f"rounds=1 {config}")
+    clients = [federation.client(name, GATED, config) for name in federation.names]
+    assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
+    assert federation.audit()["verdict"] == "verified"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("event", ["", "waiting-for-clients"])
+def test_a_server_is_stopped_before_there_is_anybody(
+    number: signal.Signals, event: str, federation: Federation
+) -> None:
+    server = federation.server(GATED)
+    if event:
+        server.wait_for(event)
+    else:  # it holds its home: it is at its imports
+        lock = federation.home("server").path / "peer.lock"
+        until(lambda: lock.exists() and lock.read_text(), lambda: "the home is never locked")
+    server.signal(number)
+
+    assert server.code() == 3, server.said
+    assert "stopped" in server.said
+    assert federation.orphans() == []
+    assert federation.half_written() == []
