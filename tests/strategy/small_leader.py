@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from protocol.app_calls import (
     Answered,
@@ -65,11 +66,12 @@ class Member:
 
     def answer(self, message_id: bytes, message: Outgoing, created: float) -> Answered:
         task = Task(message_id, message.content, message.type, message.group, message.ttl, created, self.state)
-        before = random.getstate(), np.random.get_state(), np.random.bit_generator.randbits
+        before = random.getstate(), np.random.get_state(), np.random.bit_generator.randbits, torch.get_rng_state()
         answered = self.host.answer(task)
         random.setstate(before[0])
         np.random.set_state(before[1])
         np.random.bit_generator.randbits = before[2]
+        torch.set_rng_state(before[3])
         take_identity(run_number(RUN), SUPERLINK_NODE_ID)
         self.state = answered.state
         return answered
