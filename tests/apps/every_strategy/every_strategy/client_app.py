@@ -46,7 +46,9 @@ def train(message: Message, context: Context) -> Message:
     else:
         model = ArrayRecord({key: noisy(array.numpy()) for key, array in message.content["arrays"].items()})
     examples = 10 if strategy.startswith("DifferentialPrivacy") else 10 + number
-    metrics = MetricRecord({"train_loss": float(np.random.rand()), "num-examples": examples, "pair": [0.1, 0.3 * number]})
+    metrics = MetricRecord(
+        {"train_loss": float(np.random.rand()), "num-examples": examples, "pair": [0.1, 0.3 * number]}
+    )
     return Message(RecordDict({"arrays": model, "metrics": metrics}), reply_to=message)
 
 
