@@ -75,7 +75,7 @@ def demo(
         put_json(_facts(plan, result))
     else:
         _tell(plan, result)
-    return result.audit.verdict.exit_code
+    return result.audit.exit_code
 
 
 def _folder(home: Path | None) -> Path:
@@ -116,7 +116,7 @@ def _next_commands(plan: DemoPlan, head: str) -> list[str]:
     return [
         f"{peer} log --home {home}",
         f"{peer} show {head} --home {home}",
-        f"{peer} audit {head} --home {home}",
+        f"{peer} audit {head} --replay --home {home}",
         f"{peer} export {head} run.car --home {home}",
     ]
 

@@ -96,7 +96,7 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
             with PeerProcesses(interrupts) as processes, display:
                 course = _Course(plan, processes, display, watch, interrupts)
                 course.run(federation, engine)
-            display.say("auditing the run")
+            display.say("auditing the run, by running its app again")
             report = _audit(engine, federation, course.progress.head)
             watch.ends(Phase.AUDIT)
     return DemoResult(course.progress.accuracy, course.progress.exchanges, report, watch.seconds)
@@ -210,11 +210,15 @@ def _first_line(text: str) -> str:
 
 
 def _audit(engine: Engine, federation: StoredFederation, head: str) -> AuditReport:
-    """The audit that ``peer audit`` does."""
+    """The audit that ``peer audit --replay`` does."""
     from peer.demo.following import FETCH_SECONDS
     from peer.inspect.audit import Audit
     from peer.inspect.scratch import Scratch
     from peer.inspect.sources import EngineSource
+    from peer.inspect.trusted_app import trusted_app
 
     with Scratch() as scratch:
-        return Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation]).run()
+        audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation])
+        audit.run()
+        audit.replay(trusted_app(audit.recorded_app(), None, None))
+        return audit.report

@@ -93,6 +93,8 @@ class Replay:
     """What of the environment is not as recorded: as it was, and as it is."""
     seconds: float = 0.0
     """From the start of the app process."""
+    import_seconds: float = 0.0
+    """Of those, until its imports were done."""
 
     def finding(self) -> Finding | None:
         """What the audit has to say of it."""
@@ -120,6 +122,7 @@ class Replay:
             "first_divergence": None if found is None else self._divergence_value(found),
             "environment": {name: list(pair) for name, pair in self.environment.items()},
             "seconds": round(self.seconds, 3),
+            "import_seconds": round(self.import_seconds, 3),
         }
 
     def _divergence_value(self, found: Diverged) -> dict[str, Any]:
@@ -164,11 +167,12 @@ class RunReplay:
         self._ahead: dict[int, tuple[int, int | None]] = {}
         """The number and round of each exchange that was handed over and not compared yet, by height."""
         self._last_round: int | None = None
+        self._began = 0.0
         self._replay = Replay()
 
     def run(self) -> Replay:
         """Replay to the end, or to the first difference."""
-        began = time.monotonic()
+        self._began = time.monotonic()
         try:
             with tempfile.TemporaryDirectory(prefix="pollen-replay-") as folder:
                 self._run_in(Path(folder))
@@ -176,7 +180,7 @@ class RunReplay:
             self._unfinished(str(error))
         except BlockError as error:
             self._unfinished(f"what is recorded cannot be read: {error}")
-        self._replay.seconds = time.monotonic() - began
+        self._replay.seconds = time.monotonic() - self._began
         return self._replay
 
     def _run_in(self, folder: Path) -> None:
@@ -211,6 +215,7 @@ class RunReplay:
             while not is_over:
                 match await said.get():
                     case Ready(environment=now):
+                        self._replay.import_seconds = time.monotonic() - self._began
                         self._replay.environment = differing(environment, now)
                         link.hand(start)
                     case NextEntry(call):
