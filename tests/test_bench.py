@@ -47,6 +47,20 @@ def test_exchange_tells_what_each_kubo_node_sent(tmp_path: Path) -> None:
     assert per_exchange["client-2"] > 1_000_000
 
 
+@pytest.mark.slow
+def test_replay_tells_what_an_audit_costs(tmp_path: Path) -> None:
+    done = bench("replay", "--rounds", "2", "--clients", "2", "--megabytes", "0.1", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["rounds"], result["chain_verification"]["records"], result["chain_verification"]["replies"]) == (
+        2,
+        6,
+        4,
+    )
+    assert all(result[kind]["messages_compared"] == 4 for kind in ("replay_of_the_file", "replay_in_the_engine"))
+    assert result["run_seconds"] > 0
+
+
 def test_a_benchmark_that_there_is_not_is_wrong_use() -> None:
     done = subprocess.run([ROOT / "scripts" / "bench", "nothing"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,0 +1,193 @@
+"""What an audit by replay costs, beside the run that it replays and beside merely reading and hashing the same bytes.
+
+For each number of rounds one run of real processes on a `local` engine; then `peer export`, and `peer audit --replay`
+of the file and of the engine, each in a process of its own. Peak memory is that of the larger of the audit's process and
+its app process. The clients compute next to nothing, so a run's time is Pollen's and FedAvg's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from exchange import Json, machine
+
+from peer.demo.engines import LOCAL, engine_of, server_engine
+from peer.demo.founding import found, join
+from peer.demo.interrupts import Interrupts
+from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
+from peer.demo.processes import PeerProcesses
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import CarSource
+from peer.inspect.walk import walk_back
+from peer.journal import Journal
+from protocol.blocks import CID, Block
+from protocol.car import read_sections
+from protocol.chain import Chain
+from protocol.records import Role
+
+APP = Path(__file__).resolve().parent / "replay_app"
+
+
+def main() -> int:
+    """Measure, and print one JSON object."""
+    parser = argparse.ArgumentParser(prog="scripts/bench replay", description="Time an audit by replay.")
+    parser.add_argument("--rounds", type=int, nargs="+", default=[20, 100, 200])
+    parser.add_argument("--megabytes", type=float, default=1.0, help="of the model, and of each reply")
+    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="keep homes, logs, engines and files here; else a temporary one")
+    options = parser.parse_args()
+    measured = []
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
+        for rounds in options.rounds:
+            plan = DemoPlan(folder / f"rounds-{rounds}", "", None, "", options.clients, rounds, LOCAL)
+            measured.append(measure(plan, options.megabytes))
+            if options.folder is None:
+                shutil.rmtree(plan.folder)  # a long run is large
+    print(json.dumps({"benchmark": "replay", "machine": machine(), "results": measured}, indent=2))
+    return 0
+
+
+def measure(plan: DemoPlan, megabytes: float) -> Json:
+    """One run, and what can be done with it."""
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    run_seconds = _run(plan, megabytes)
+    head = _head(plan.server)
+    car = plan.folder / "run.car"
+    home = ["--home", str(plan.server.home.path)]
+    _peer(["export", str(head), str(car), *home], _file(plan, "export"))
+    hashing = _hash(car)
+    return {
+        "rounds": plan.rounds,
+        "clients": plan.clients,
+        "megabytes": megabytes,
+        "run_seconds": round(run_seconds, 3),
+        "car_megabytes": round(car.stat().st_size / 1e6, 1),
+        "hashing_seconds": round(hashing, 3),
+        "chain_verification": _verify(car, FederationStore(plan.server.home).current().id),
+        "replay_of_the_file": _replay(plan, ["audit", str(car)]),
+        "replay_in_the_engine": _replay(plan, ["audit", str(head), "--ipfs", engine_of(plan)]),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _run(plan: DemoPlan, megabytes: float) -> float:
+    """Run it; the seconds from the first dispatch to the end of the run."""
+    with Interrupts() as interrupts:
+        federation = found(plan)
+        with server_engine(plan, federation) as engine:
+            join(plan, federation, engine.addresses())
+            with PeerProcesses(interrupts) as processes:
+                for peer in plan.peers:
+                    processes.start(peer, _command(plan, peer, megabytes))
+                begun = ended = 0.0
+                while not processes.ended:
+                    processes.raise_failure()
+                    for event in processes.events():
+                        begun = begun or time.perf_counter() * (event.what.value == "dispatched")
+                        ended = ended or time.perf_counter() * (event.what.value == "run-closed")
+                    time.sleep(0.02)
+                processes.raise_failure()
+    return ended - begun
+
+
+def _command(plan: DemoPlan, peer: DemoPeer, megabytes: float) -> list[str]:
+    """The words after ``peer``."""
+    words = ["start", "--role", peer.role.value, "--app", str(APP), "--home", str(peer.home.path), "--json", "-v"]
+    words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
+    if peer.role is Role.SERVER:
+        config = f"bytes={int(megabytes * 1e6)} rounds={plan.rounds} clients={plan.clients}"
+        return [*words, "--min-clients", str(plan.clients), "--run-config", config]
+    return [*words, "--once", "--node-config", f"partition-id={peer.partition}"]
+
+
+def _head(server: DemoPeer) -> CID:
+    with contextlib.closing(Journal(server.home.journal)) as journal:
+        (run,) = journal.heads()
+    return run.head
+
+
+def _hash(car: Path) -> float:
+    """The seconds that reading and hashing the file's blocks takes, once it is in the system's cache."""
+    with car.open("rb") as file:
+        while file.read(1 << 20):
+            pass
+        file.seek(0)
+        begun = time.perf_counter()
+        for section in read_sections(file)[1]:
+            hashlib.sha256(section.data).digest()
+        return time.perf_counter() - begun
+
+
+def _verify(car: Path, federation: CID) -> Json:
+    """Walk the chain back, and verify it by every rule, without its contents."""
+    chain, replies = Chain(federation), 0
+    with contextlib.closing(CarSource(car)) as source, Scratch() as scratch:
+        begun = time.perf_counter()
+        walk_back(source.roots[0], source, scratch, None)
+        for cid in scratch.oldest_first():
+            step = chain.append_block(Block(cid, source.get(cid)), source)
+            replies += sum(answered.reply is not None for answered in step.answered)
+        seconds = time.perf_counter() - begun
+    records = chain.height + 1
+    return {
+        "seconds": round(seconds, 3),
+        "records": records,
+        "records_per_second": round(records / seconds),
+        "replies": replies,
+        "records_and_replies_per_second": round((records + replies) / seconds),
+    }
+
+
+def _replay(plan: DemoPlan, command: list[str]) -> Json:
+    """An audit by replay in a process of its own, as `peer` runs it for people."""
+    words = [*command, "--replay", "--app", str(APP), "--json", "--home", str(plan.folder / "auditor")]
+    begun = time.perf_counter()
+    report, peak = _peer(words, _file(plan, "audit"))
+    seconds = time.perf_counter() - begun
+    if report["verdict"] != "verified":
+        raise PeerError(f"the run does not replay: {report['findings']}", code=ExitCode.VERIFICATION_FAILED)
+    replay = report["replay"]
+    return {
+        "audit_seconds": round(seconds, 3),
+        "replay_seconds": replay["seconds"],
+        "of_it_imports": replay["import_seconds"],
+        "messages_compared": replay["messages"],
+        "peak_megabytes": round(peak / 1e6, 1),
+    }
+
+
+def _file(plan: DemoPlan, name: str) -> Path:
+    return plan.folder / f"{name}.out"
+
+
+def _peer(words: list[str], out: Path) -> tuple[dict[str, object], int]:
+    """Run ``peer``; the object it prints with ``--json``, and the peak memory of its largest process, in bytes."""
+    with out.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-m", "peer", *words], stdout=file, stdin=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise PeerError(f"peer {words[0]} ended with {process.returncode}", mend=f"see {out}", code=ExitCode.UNFINISHED)
+    report = json.loads(out.read_text()) if "--json" in words else {}
+    return report, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except PeerError as error:
+        print(f"error: {error}\n  mend: {error.mend}", file=sys.stderr)
+        sys.exit(error.exit_code)

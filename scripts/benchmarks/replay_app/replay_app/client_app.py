@@ -1,0 +1,20 @@
+"""The client: adds noise of its own, so that no two replies are the same content."""
+
+from __future__ import annotations
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+app = ClientApp()
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Answer at once."""
+    arrays = {
+        name: Array(array.numpy() + np.random.rand(*array.shape).astype(np.float32))
+        for name, array in message.content.array_records["arrays"].items()
+    }
+    metrics = MetricRecord({"num-examples": 10 + int(context.node_config["partition-id"])})
+    return Message(RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics}), reply_to=message)
