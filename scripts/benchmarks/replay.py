@@ -1,8 +1,8 @@
 """What an audit by replay costs, beside the run that it replays and beside merely reading and hashing the same bytes.
 
 For each number of rounds one run of real processes on a `local` engine; then `peer export`, and `peer audit --replay`
-of the file and of the engine, each in a process of its own. Peak memory is that of the larger of the audit's process and
-its app process. The clients compute next to nothing, so a run's time is Pollen's and FedAvg's own.
+of the file and of the engine, each in a process of its own. Peak memory is that of the larger of the audit's process
+and its app process. The clients compute next to nothing, so a run's time is Pollen's and FedAvg's own.
 """
 
 from __future__ import annotations
