@@ -1,6 +1,7 @@
-"""FedAvg, as long as nobody sets CHEAT: what a server that alters its process, but not its app's folder, could do."""
+"""FedAvg, as long as nobody sets CHEAT: what can be done to a process without altering its app's folder."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -21,8 +22,12 @@ class Cheating(FedAvg):
             replies = replies[1:]
         if server_round == 2 and CHEAT == "reorder":
             replies = [replies[0], replies[2], replies[1]]
+        if server_round == 2 and CHEAT == "raise":
+            raise ValueError("it does not go here")
+        if server_round == 2 and CHEAT == "crash":
+            os.abort()
         arrays, metrics = super().aggregate_train(server_round, replies)
-        if server_round == 2 and CHEAT == "scale":
+        if server_round == 2 and CHEAT in ("scale", "hang"):
             arrays["b"] = Array((arrays["b"].numpy() * 1.5).astype(np.float32))
         if server_round == 2 and CHEAT == "swap":
             arrays = ArrayRecord({key: Array(np.ones_like(array.numpy())) for key, array in arrays.items()})
@@ -36,4 +41,11 @@ def main(grid: Grid, context: Context) -> None:
     strategy = Cheating(fraction_evaluate=0.0, min_train_nodes=3, min_available_nodes=3)
     rounds = context.run_config["num-server-rounds"]
     config = ConfigRecord({"lr": 0.1, **({"now": time.time()} if CHEAT == "clock" else {})})
-    strategy.start(grid, model, num_rounds=rounds, timeout=60, train_config=config)
+
+    def start():
+        strategy.start(grid, model, num_rounds=rounds, timeout=60, train_config=config)
+
+    if CHEAT == "hang":
+        threading.Thread(target=start, daemon=True).start()
+        threading.Event().wait()
+    start()

@@ -1,0 +1,113 @@
+"""Runs of real peers, replayed: apps of every kind, members that come late, and replays that come to no end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation import APPS, Federation, Gate
+
+HONEST = [
+    ("every_strategy", 'strategy="DifferentialPrivacyClientSideFixedClipping"'),
+    ("every_strategy", 'strategy="FedMedian" fraction-train=0.7 num-server-rounds=2'),
+    ("legacy_fedavg", "num-server-rounds=2"),
+    ("own_threads", 'mode="map"'),
+    ("polling", "count=true pause=0.02"),
+    ("query_first", ""),
+    ("torch_server", ""),
+]
+
+
+def ran(federation: Federation, app: Path, config: str = "", **variables: str) -> Path:
+    """The CAR of a run with three clients that is over."""
+    federation.add("three")
+    server = federation.server(app, "--run-config", config, clients=3, **variables)
+    clients = [federation.client(name, app) for name in federation.names]
+    assert [peer.code() for peer in (server, *clients)] == [0] * 4, server.said
+    return exported(federation)
+
+
+def exported(federation: Federation) -> Path:
+    """The run as a CAR, and its engine gone."""
+    car = federation.root / "run.car"
+    home = federation.home("server").path
+    assert federation.run("server", "export", str(federation.head("server").head), car, "--home", home).code() == 0
+    shutil.rmtree(federation.root / "engine")
+    return car
+
+
+def replayed(federation: Federation, car: Path, app: Path, *arguments: str, **variables: str) -> tuple[int, Any]:
+    """An audit of the CAR alone, in a home that knows nothing."""
+    return federation.replay(car, app, *arguments, "--home", str(federation.root / "auditor"), **variables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("app", "config"), HONEST)
+def test_an_honest_app_replays(app: str, config: str, federation: Federation) -> None:
+    car = ran(federation, APPS / app, config)
+
+    code, report = replayed(federation, car, APPS / app)
+
+    assert (code, report["verdict"], report["findings"]) == (0, "verified", [])
+    assert report["replay"]["messages"] == sum(person["asked"] for person in report["participants"].values())
+
+
+def test_members_that_come_late_are_seen_again_as_they_came(federation: Federation, gate: Gate, tmp_path: Path) -> None:
+    app = Path(__file__).parent / "gated"
+    server = federation.server(app, "--run-config", f'gate="{gate.folder}" rounds=2 clients=1', clients=1)
+    first = federation.client("one", app)
+    gate.open("round-1")
+    server.wait_for("collected", replies=1)
+    second = federation.client("two", app)
+    server.wait_for("peer-here", name="two")
+    gate.open("round-2")
+    assert [peer.code() for peer in (server, first, second)] == [0, 0, 0], server.said
+    car = exported(federation)
+    shutil.rmtree(gate.folder)  # a replay waits for nothing: its sleeps are skipped, and its gates are looked at again
+    gate.open("round-1", "round-2")
+
+    code, report = replayed(federation, car, app)
+
+    assert (code, report["verdict"]) == (0, "verified"), report["findings"]
+    assert [len(exchange["participants"]) for exchange in report["exchanges"]] == [1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["pool", "uuid"])
+def test_an_app_that_does_not_do_the_same_thing_twice_fails_with_what_it_may_be(
+    mode: str, federation: Federation
+) -> None:
+    car = ran(federation, APPS / "own_threads", f'mode="{mode}"')
+
+    code, report = replayed(federation, car, APPS / "own_threads")
+
+    assert (code, report["verdict"]) == (1, "failed")
+    (finding,) = report["findings"]
+    assert finding["rule"] == "replay"
+    assert "draws a uuid4, or takes results in the order in which its own threads finish" in finding["message"]
+
+
+def test_a_replay_to_a_round_ends_with_that_round(federation: Federation) -> None:
+    car = ran(federation, APPS / "cheating", "num-server-rounds=3", CHEAT="scale")
+
+    code, report = replayed(federation, car, APPS / "cheating", "--to-round", "2")  # the cheat shows in round 3
+
+    assert (code, report["verdict"]) == (0, "verified")
+    assert report["replay"]["exchanges"] == 2
+
+
+@pytest.mark.parametrize(
+    ("cheat", "expected", "says"),
+    [("raise", 4, "ValueError"), ("crash", 3, "killed by signal"), ("hang", 1, "round 3")],
+)
+def test_a_replay_whose_app_breaks_is_no_accusation_and_one_that_hangs_ends(
+    cheat: str, expected: int, says: str, federation: Federation
+) -> None:
+    car = ran(federation, APPS / "cheating", "num-server-rounds=3")
+
+    code, report = replayed(federation, car, APPS / "cheating", CHEAT=cheat)
+
+    assert (code, report["verdict"]) == (expected, "failed" if expected == 1 else "incomplete")
+    assert says in report["findings"][0]["message"]
