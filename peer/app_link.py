@@ -17,6 +17,9 @@ from protocol.records import Role
 _END_SECONDS: Final = 5.0
 """How long an app process has to end by itself once its pipe is closed."""
 
+RUN_STOPPED: Final = 3
+"""What an app process ends with where the peer or its engine was lost: the run is not finished."""
+
 _LAST_WORDS: Final = 2000
 """Bytes of its log that say why it ended."""
 
@@ -41,11 +44,22 @@ class AppCommand:
 class AppLink:
     """One app process at a time."""
 
-    def __init__(self, command: AppCommand, heard: Callable[[FromApp], None], lost: Callable[[str], None]) -> None:
-        """``heard`` gets each value it says, ``lost`` why it ended where nobody asked it to; both in the event loop."""
+    def __init__(
+        self,
+        command: AppCommand,
+        heard: Callable[[FromApp], None],
+        lost: Callable[[str], None],
+        halted: Callable[[str], None] | None = None,
+    ) -> None:
+        """``heard`` gets each value it says, ``lost`` why it ended where nobody asked it to; both in the event loop.
+
+        ``halted`` is called instead of ``lost`` where it ended because it cannot use its engine: another process could
+        not either.
+        """
         self._command = command
         self._heard = heard
         self._lost = lost
+        self._halted = halted or lost
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
         self._may_end = False
@@ -123,7 +137,8 @@ class AppLink:
         code = await process.wait()
         ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         if not self._may_end:
-            self._lost(f"{why}{ending}{self._last_words()}")
+            tell = self._halted if code == RUN_STOPPED else self._lost
+            tell(f"{why}{ending}{self._last_words()}")
 
     def _last_words(self) -> str:
         with self._command.log.open("rb") as log:

@@ -12,8 +12,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
+from peer.app_link import RUN_STOPPED
 from peer.contents import open_contents
 from protocol.app_calls import (
     FromApp,
@@ -29,9 +30,6 @@ from strategy.answers import RunStopped
 from strategy.client_host import serve_client_app
 from strategy.hosting import prepare
 from strategy.server_host import run_server_app
-
-RUN_STOPPED: Final = 3
-"""Exit code where the peer or its engine was lost: the run is not finished."""
 
 
 class Pipe:

@@ -129,7 +129,7 @@ class Runner:
         self._on_report = on_report
         self._clock = Clock()
         self._events: asyncio.Queue[Event | _FromApp] = asyncio.Queue()
-        self._app = AppLink(command, self._heard, self._lost)
+        self._app = AppLink(command, self._heard, self._lost, self._halted)
         self._faults = Faults(home, lambda: self._app.pid)
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
@@ -329,6 +329,11 @@ class Runner:
 
     def _lost(self, why: str) -> None:
         self._from_app(AppLost(why))
+
+    def _halted(self, why: str) -> None:
+        """The app's process cannot use the engine, on a full disk say: that is no error of the app's, nor an answer."""
+        self._end(Ending(f"the app process stopped: {why}"))
+        self.interrupt()
 
     def _from_app(self, event: Event) -> None:
         self._events.put_nowait(_FromApp(self._app.generation, event))

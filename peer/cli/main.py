@@ -96,6 +96,9 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # typer ends with 1, a failed verification, where the reader has gone
         return _reader_gone()
+    except KeyboardInterrupt:  # it fell between click's own hands
+        _tell("stopped")
+        return ExitCode.UNFINISHED
     except Exception as error:  # noqa: BLE001  # whatever it is, a person is told, and the process ends in order
         return _explain(error)
     if result == _INTERRUPTED:
