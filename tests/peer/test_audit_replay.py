@@ -1,0 +1,84 @@
+"""``peer audit --replay``: what it refuses, and when it runs no app. Replays themselves: tests/end_to_end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from command_line import Outcome, Peer
+from inspected_runs import WrittenRun, finished_run
+
+from peer.errors import ExitCode
+from protocol.blocks import Block
+from protocol.car import write_car
+
+
+@pytest.fixture(scope="module")
+def written() -> WrittenRun:
+    return finished_run()
+
+
+@pytest.fixture
+def replay(tmp_path: Path, peers: Callable[[str], Peer], written: WrittenRun) -> Callable[..., Outcome]:
+    """``peer audit`` of a CAR with these blocks."""
+
+    def run(blocks: Iterable[Block], *arguments: str | Path) -> Outcome:
+        path = tmp_path / "run.car"
+        path.write_bytes(b"".join(write_car([written.head], blocks)))
+        return peers("auditor")("audit", path, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def recorded_app(tmp_path: Path) -> Path:
+    """The app's folder as the run record names it: one file, and no app that could run."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_bytes(b"[project]")
+    return folder
+
+
+@pytest.mark.parametrize("option", [("--app", "."), ("--data-dir", "."), ("--to-round", "1")])
+def test_options_of_a_replay_are_refused_without_one(
+    option: tuple[str, str], replay: Callable[..., Outcome], written: WrittenRun
+) -> None:
+    outcome = replay(written.blocks, *option)
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "add --replay" in outcome.err
+
+
+def test_no_app_is_run_because_the_record_names_it(replay: Callable[..., Outcome], written: WrittenRun) -> None:
+    outcome = replay(written.blocks, "--replay")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "not the built-in app of this version" in outcome.err
+    assert "--app DIR" in outcome.err
+
+
+def test_another_app_than_the_recorded_one_is_not_run(
+    replay: Callable[..., Outcome], written: WrittenRun, recorded_app: Path
+) -> None:
+    (recorded_app / "more.py").write_text("raise SystemExit('it was run')\n")
+    outcome = replay(written.blocks, "--replay", "--app", recorded_app, "--json")
+    assert (outcome.code, outcome.json["replay"]) == (ExitCode.VERIFICATION_FAILED, None)
+    (finding,) = outcome.json["findings"]
+    assert (finding["rule"], finding["height"]) == ("app-bundle", 0)
+    assert str(recorded_app) in finding["message"]
+
+
+def test_a_chain_that_is_not_whole_is_not_replayed(
+    replay: Callable[..., Outcome], written: WrittenRun, recorded_app: Path
+) -> None:
+    blocks = [block for block in written.blocks if block.cid != written.sent[0]]
+    outcome = replay(blocks, "--replay", "--app", recorded_app)
+    assert outcome.code == ExitCode.UNFINISHED
+    assert "not replayed" in outcome.out
+
+
+def test_what_is_recorded_of_another_kind_of_seed_cannot_be_replayed(
+    replay: Callable[..., Outcome], written: WrittenRun, recorded_app: Path
+) -> None:
+    outcome = replay(written.blocks, "--replay", "--app", recorded_app, "--json")  # its seed is a raw block
+    assert outcome.code == ExitCode.UNFINISHED
+    assert [finding["rule"] for finding in outcome.json["findings"]] == ["replay-unfinished"]
