@@ -1,7 +1,7 @@
 """A federation to copy for each fault, and what its undisturbed run comes to."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,15 @@ import pytest
 sys.path.append(str(Path(__file__).parent.parent / "end_to_end"))
 
 from disturbed import Disturbed, Told, founded
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say how to try a failing cell again."""
+    report = yield
+    if report.failed:
+        report.sections.append(("to repeat it", f"scripts/test --all-faults '{item.nodeid}'"))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
-from federation import Federation, PeerProcess
+from federation import Federation, PeerProcess, until
 
+from peer.engine.interface import EngineUnavailable
 from peer.engine_choice import MANAGED, opened
 from peer.faults import VARIABLE, Fault, Victim
-from peer.journal import Journal
+from peer.journal import Journal, RunHead
 from protocol.blocks import CID, Block, BlockSource
 from protocol.outcome import outcome
 from protocol.records import Chained
@@ -64,12 +65,20 @@ class Disturbed(Federation):
         for name in PEERS:
             self.start_one(name, faults.get(name))
             if name == "server" and self.engine == MANAGED:
-                self.meet(self.peers[name])
+                until(self._have_met, lambda: f"the server's node does not answer:\n{self.peers['server'].said}")
 
-    def start_one(self, name: str, fault: Fault | None = None, *options: str) -> PeerProcess:
+    def _have_met(self) -> bool:
+        """Whether the clients know the server's node; it may just have been killed."""
+        try:
+            self.meet(self.peers["server"])
+        except (EngineUnavailable, FileNotFoundError, ValueError):
+            return False
+        return True
+
+    def start_one(self, name: str, fault: Fault | None = None, *options: str, app: Path = APP) -> PeerProcess:
         """Start a peer, or start it again; ``options`` are for a server."""
         variables = self.variables | ({VARIABLE: str(fault)} if fault else {})
-        process = self.server(APP, *options, **variables) if name == "server" else self.client(name, APP, **variables)
+        process = self.server(app, *options, **variables) if name == "server" else self.client(name, app, **variables)
         self.peers[name] = process
         return process
 
@@ -80,6 +89,11 @@ class Disturbed(Federation):
             del self.peers[name]
         else:
             self.start_one(name)
+
+    def heads(self, name: str) -> list[RunHead]:
+        """The heads of all runs in a home, the last changed one first."""
+        with contextlib.closing(Journal(self.home(name).journal)) as journal:
+            return journal.heads()
 
     def is_over(self, name: str) -> bool:
         """Whether nothing is left to do for a peer that was killed."""

@@ -1,7 +1,10 @@
 """FedAvg with a random start, and noise that the server draws in every round: another draw is another model."""
 
+import os
+import time
+
 import numpy as np
-from flwr.app import Array, ArrayRecord, Context
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
@@ -9,6 +12,15 @@ app = ServerApp()
 
 
 class NoisyFedAvg(FedAvg):
+    trouble = ""
+
+    def configure_train(self, server_round, arrays, config, grid):
+        if self.trouble == "clock":
+            config = ConfigRecord({**config, "now": time.time()})
+        if self.trouble == "abort" and server_round == 2:
+            os.abort()
+        return super().configure_train(server_round, arrays, config, grid)
+
     def aggregate_train(self, server_round, replies):
         arrays, metrics = super().aggregate_train(server_round, replies)
         model = arrays["w"].numpy()
@@ -18,5 +30,6 @@ class NoisyFedAvg(FedAvg):
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     strategy = NoisyFedAvg(min_train_nodes=2, min_evaluate_nodes=2, min_available_nodes=2)
+    strategy.trouble = context.run_config["trouble"]
     model = ArrayRecord({"w": Array(np.random.randn(8, 8))})
     strategy.start(grid, model, num_rounds=context.run_config["rounds"])

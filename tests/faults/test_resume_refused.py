@@ -1,0 +1,80 @@
+"""A run is gone on with only as what it was: else the server says what differs, and leaves it as it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from disturbed import APP, Disturbed
+from federation import PeerProcess
+
+from peer.errors import ExitCode
+from peer.faults import Fault, Step, Victim, When
+
+IN_ROUND_ONE = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 3)
+
+
+@pytest.fixture
+def left_open(disturbed: Disturbed) -> Disturbed:
+    """A run whose server was killed; its clients still wait."""
+    disturbed.process = PeerProcess  # what runs, times included, is the product
+    disturbed.start_all({"server": IN_ROUND_ONE})
+    disturbed.await_death("server")
+    return disturbed
+
+
+def test_another_app_is_not_gone_on_with(left_open: Disturbed, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(APP, changed)
+    (changed / "counting" / "server_app.py").write_text((APP / "counting" / "server_app.py").read_text() + "\n")
+
+    server = left_open.start_one("server", app=changed)
+
+    assert server.code() == ExitCode.WRONG_USE
+    assert "its app is" in server.said
+    assert "--new-run" in server.said
+
+
+def test_other_settings_are_not_gone_on_with(left_open: Disturbed) -> None:
+    server = left_open.start_one("server", None, "--run-config", "rounds=4")
+
+    assert server.code() == ExitCode.WRONG_USE
+    assert "its setting rounds is 3, not 4" in server.said
+
+
+def test_a_new_run_begins_afresh(left_open: Disturbed) -> None:
+    before = left_open.head("server").run
+
+    left_open.start_one("server", None, "--new-run", "--run-config", "rounds=1")
+    left_open.await_all()
+
+    runs = {head.run: head.closed for head in left_open.heads("server")}
+    assert runs.pop(before) is False
+    assert list(runs.values()) == [True]
+
+
+def test_an_app_that_reads_a_clock_is_not_gone_on_with(disturbed: Disturbed) -> None:
+    trouble = ("--run-config", 'trouble="clock"')
+    disturbed.start_one("server", IN_ROUND_ONE, *trouble)
+    for name in disturbed.names:
+        disturbed.start_one(name)
+    disturbed.await_death("server")
+
+    server = disturbed.start_one("server", None, *trouble)
+
+    assert server.code() == ExitCode.VERIFICATION_FAILED
+    assert "does not replay to its own chain: at height 1, message 0 differs" in server.said
+    assert "now" in server.said
+    assert "--new-run" in server.said
+
+
+def test_an_app_process_that_always_dies_is_the_apps_failure(disturbed: Disturbed) -> None:
+    server = disturbed.start_one("server", None, "--run-config", 'trouble="abort"')
+    for name in disturbed.names:
+        disturbed.start_one(name)
+
+    assert server.code() == ExitCode.APP_FAILED
+    assert "3 times at height 4" in server.said
+    assert "logs" in server.said
+    assert not disturbed.head("server").closed
