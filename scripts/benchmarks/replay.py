@@ -132,22 +132,24 @@ def _hash(car: Path) -> float:
 
 
 def _verify(car: Path, federation: CID) -> Json:
-    """Walk the chain back, and verify it by every rule, without its contents."""
+    """Walk the chain back, and verify it by every rule, without its contents. One thread: its own time, whatever else
+    the machine does meanwhile, is what it takes on an idle core."""
     chain, replies = Chain(federation), 0
     with contextlib.closing(CarSource(car)) as source, Scratch() as scratch:
-        begun = time.perf_counter()
+        begun, own = time.perf_counter(), time.process_time()
         walk_back(source.roots[0], source, scratch, None)
         for cid in scratch.oldest_first():
             step = chain.append_block(Block(cid, source.get(cid)), source)
             replies += sum(answered.reply is not None for answered in step.answered)
-        seconds = time.perf_counter() - begun
+        seconds, own = time.perf_counter() - begun, time.process_time() - own
     records = chain.height + 1
     return {
         "seconds": round(seconds, 3),
+        "cpu_seconds": round(own, 3),
         "records": records,
-        "records_per_second": round(records / seconds),
         "replies": replies,
-        "records_and_replies_per_second": round((records + replies) / seconds),
+        "records_per_cpu_second": round(records / own),
+        "records_and_replies_per_cpu_second": round((records + replies) / own),
     }
 
 
