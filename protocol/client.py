@@ -23,17 +23,12 @@ from protocol.events import (
     AppAnswered,
     AppLost,
     AppReady,
-    Done,
     Due,
-    Failed,
-    Fetched,
-    ManifestChanged,
-    Received,
     Started,
     Stopping,
 )
 from protocol.following import ClientState, Following
-from protocol.machine import Author, IllegalEvent, Retry, TrustedManifest
+from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
 from protocol.manifest import node_id
 from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate
 from protocol.signed import private_bytes, read_private, sign_record
@@ -353,17 +348,7 @@ class Client(Following):
             self._sign_reply(work, crashed, now)
 
 
-_ALWAYS: Final[Mapping[type, str]] = {
-    Received: "_take_announcement",
-    Done: "_answered",
-    Fetched: "_answered",
-    Failed: "_answered",
-    Due: "_due",
-    AppReady: "_app_ready",
-    AppLost: "_app_lost",
-    ManifestChanged: "_manifest_changed",
-    Stopping: "_stopping",
-}
+_ALWAYS: Final[Mapping[type, str]] = {**COMMON, AppReady: "_app_ready", AppLost: "_app_lost"}
 
 Client.TABLE = {
     ClientState.NEW: {Started: "_started"},

@@ -37,17 +37,12 @@ from protocol.events import (
     AppCalled,
     AppLost,
     AppReady,
-    Done,
     Due,
-    Failed,
-    Fetched,
-    ManifestChanged,
-    Received,
     Started,
     Stopping,
 )
 from protocol.gathering import Gathering, LeaderSettings
-from protocol.machine import Author, TrustedManifest
+from protocol.machine import COMMON, Author, TrustedManifest
 from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
 from protocol.recording import Seen, record_messages
@@ -375,21 +370,11 @@ class Leader(Gathering):
         self.state = LeaderState.STOPPED
 
 
-_ALWAYS: Final[Mapping[type, str]] = {
-    Received: "_take_announcement",
-    Done: "_answered",
-    Fetched: "_answered",
-    Failed: "_answered",
-    Due: "_due",
-    ManifestChanged: "_manifest_changed",
-    Stopping: "_stopping",
-}
-
 Leader.TABLE = {
     LeaderState.NEW: {Started: "_started"},
-    LeaderState.PREPARING: {**_ALWAYS, AppReady: "_app_ready", AppLost: "_app_lost"},
-    LeaderState.LEADING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
-    LeaderState.APPENDING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
-    LeaderState.ENDING: _ALWAYS,
+    LeaderState.PREPARING: {**COMMON, AppReady: "_app_ready", AppLost: "_app_lost"},
+    LeaderState.LEADING: {**COMMON, AppCalled: "_app_called", AppLost: "_app_lost"},
+    LeaderState.APPENDING: {**COMMON, AppCalled: "_app_called", AppLost: "_app_lost"},
+    LeaderState.ENDING: COMMON,
     LeaderState.STOPPED: {},
 }

@@ -23,7 +23,7 @@ from protocol.announcements import (
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
-from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged
+from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged, Received, Stopping
 from protocol.inbox import Inbox
 from protocol.manifest import Manifest, manifest_at
 
@@ -224,3 +224,15 @@ class Machine:
         self.manifest = newer
         self._emit(KeepManifest(cid, dict(blocks)))
         self._report(What.MANIFEST_IN_FORCE, version=newer.version, cid=str(cid))
+
+
+COMMON: Final[Mapping[type, str]] = {
+    Received: "_take_announcement",
+    Done: "_answered",
+    Fetched: "_answered",
+    Failed: "_answered",
+    Due: "_due",
+    ManifestChanged: "_manifest_changed",
+    Stopping: "_stopping",
+}
+"""The events that may come in every state of either role between its first and its last."""
