@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-from peer.engine.block_files import sync_folder, translated, write_synced
+from peer.engine.block_files import translated
 from peer.engine.interface import EngineError
+from peer.home import replace_file
 
 SWARM_KEY_SIZE: Final = 32
 """Bytes of a private network's key (libp2p's pre-shared key)."""
@@ -40,7 +41,7 @@ def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
         key = repository / "swarm.key"
         text = f"/key/swarm/psk/1.0.0/\n/base16/\n{swarm_key.hex()}\n".encode()
         if not key.is_file() or key.read_bytes() != text:
-            replace_file(key, text)
+            replace_file(key, [text])
         if (repository / "config").is_file():
             return
         done = subprocess.run(
@@ -70,7 +71,7 @@ def configure(repository: Path, *, listen: str, swarm_port: int, api_port: int) 
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(repository, error) from error
     with translated(repository):
-        replace_file(path, json.dumps(config, indent=2).encode())
+        replace_file(path, [json.dumps(config, indent=2).encode()])
 
 
 def earlier_ports(repository: Path) -> tuple[int, int]:
@@ -85,15 +86,6 @@ def earlier_ports(repository: Path) -> tuple[int, int]:
         return int(addresses["API"].split("/")[4]), int(addresses["Swarm"][0].split("/")[4])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _broken(repository, error) from error
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` in place of what ``path`` holds, whole or not at all, readable by its owner alone."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    write_synced(fresh, data, mode=0o600)
-    fresh.replace(path)
-    sync_folder(path.parent)
 
 
 def _broken(repository: Path, error: Exception) -> EngineError:
