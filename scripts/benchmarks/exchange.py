@@ -12,7 +12,6 @@ import contextlib
 import json
 import math
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -20,21 +19,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from peer.demo.engines import LOCAL, engine_of, server_engine
+from federation import Json, machine, start_words
+
+from peer.demo.engines import LOCAL, server_engine
 from peer.demo.founding import found, join
 from peer.demo.interrupts import Interrupts
-from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
+from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
 from peer.engine_choice import MANAGED, running_node
 from peer.errors import ExitCode, PeerError
-from protocol.records import Role
 
 APP = Path(__file__).resolve().parent / "echo_app"
 ARRAYS = 20
 WARM_UP = 2
 """Exchanges not counted: the first ones connect, and import what is imported late."""
-
-Json = dict[str, object]
 
 
 def main() -> int:
@@ -94,13 +92,8 @@ def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges
 
 
 def _command(plan: DemoPlan, peer: DemoPeer, megabytes: float) -> list[str]:
-    """The words after ``peer``."""
-    words = ["start", "--role", peer.role.value, "--app", str(APP), "--home", str(peer.home.path), "--json", "-v"]
-    words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
-    if peer.role is Role.SERVER:
-        size = f"bytes={int(megabytes * 1e6)} arrays={ARRAYS} exchanges={plan.rounds} clients={plan.clients}"
-        return [*words, "--min-clients", str(plan.clients), "--run-config", size]
-    return [*words, "--once", "--node-config", f"partition-id={peer.partition}"]
+    config = f"bytes={int(megabytes * 1e6)} arrays={ARRAYS} exchanges={plan.rounds} clients={plan.clients}"
+    return start_words(plan, peer, APP, config)
 
 
 def _bytes_sent(peer: DemoPeer) -> int:
@@ -116,27 +109,6 @@ def _bytes_sent(peer: DemoPeer) -> int:
 def percentile(values: list[float], share: float) -> float:
     """The smallest of ``values`` that ``share`` percent of them do not exceed."""
     return sorted(values)[math.ceil(len(values) * share / 100) - 1]
-
-
-def machine() -> Json:
-    """What the numbers depend on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gb": round(memory / 1e9, 1),
-        "python": platform.python_version(),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
-    }
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from exchange import Json, machine
+from federation import Json, machine, start_words
 
 from peer.demo.engines import LOCAL, engine_of, server_engine
 from peer.demo.founding import found, join
 from peer.demo.interrupts import Interrupts
-from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
+from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
@@ -35,7 +35,6 @@ from peer.journal import Journal
 from protocol.blocks import CID, Block
 from protocol.car import read_sections
 from protocol.chain import Chain
-from protocol.records import Role
 
 APP = Path(__file__).resolve().parent / "replay_app"
 
@@ -104,13 +103,8 @@ def _run(plan: DemoPlan, megabytes: float) -> float:
 
 
 def _command(plan: DemoPlan, peer: DemoPeer, megabytes: float) -> list[str]:
-    """The words after ``peer``."""
-    words = ["start", "--role", peer.role.value, "--app", str(APP), "--home", str(peer.home.path), "--json", "-v"]
-    words += ["--ipfs", engine_of(plan), "--federation", FEDERATION, "--identity", peer.name]
-    if peer.role is Role.SERVER:
-        config = f"bytes={int(megabytes * 1e6)} rounds={plan.rounds} clients={plan.clients}"
-        return [*words, "--min-clients", str(plan.clients), "--run-config", config]
-    return [*words, "--once", "--node-config", f"partition-id={peer.partition}"]
+    config = f"bytes={int(megabytes * 1e6)} rounds={plan.rounds} clients={plan.clients}"
+    return start_words(plan, peer, APP, config)
 
 
 def _head(server: DemoPeer) -> CID:
