@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +12,10 @@ from chains import ADMIN, ALICE, BOB, CAROL, STRANGER, Scribe, id_of
 from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
-from peer.engine.graph import walk
 from peer.engine.local import LocalEngine
 from peer.errors import ExitCode
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
-from peer.inspect.audit import Audit
-from peer.inspect.findings import Verdict
-from peer.inspect.scratch import Scratch
 from protocol.blocks import CID, Block, MemoryBlocks, cbor_block, decode_cbor
 from protocol.car import write_car
 from protocol.manifest import manifest_at
@@ -360,46 +354,3 @@ def join(peer: Peer, written: WrittenRun, versions: list[Block]) -> None:
     blocks = {first: written.scribe.source[first], **{block.cid: block.data for block in versions}}
     manifest = manifest_at(versions[-1].cid if versions else first, first, MemoryBlocks(blocks))
     FederationStore(Home(peer.home).create()).save(StoredFederation(manifest, blocks, b"k" * 32, ()))
-
-
-# -- memory --------------------------------------------------------------------------------------------------------
-
-
-def peak_of_audit(records: int) -> int:
-    """The most bytes that an audit of so many records holds at once."""
-    long = WrittenRun()
-    long.lengthen(records)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        with Scratch() as scratch:
-            assert Audit(long.head, InMemory(long), scratch).run().verdict is Verdict.VERIFIED
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-class InMemory:
-    """A written run as a `RunSource`."""
-
-    def __init__(self, written: WrittenRun) -> None:
-        self._blocks = written.scribe.source
-        self._reads = 0
-
-    def get(self, cid: CID) -> bytes:
-        self._reads += 1
-        if self._reads % 200 == 0:
-            gc.collect()  # garbage in cycles is none of what is held
-        return self._blocks.get(cid)
-
-    def content(self, root: CID, limit: int) -> Iterator[Block]:
-        return walk(root, lambda cid: Block(cid, self.get(cid)))
-
-    def prefetch(self, cids: object) -> None:
-        """Nothing to do."""
-
-
-def test_memory_does_not_grow_with_the_chain() -> None:
-    peak_of_audit(600)  # fills what is imported and cached once
-    grown = peak_of_audit(1_800) - peak_of_audit(600)
-    assert grown < 1_200 * 200, "a parsed record takes some 3 kB: they are kept"
