@@ -17,7 +17,7 @@ from protocol.records import Role
 _END_SECONDS: Final = 5.0
 """How long an app process has to end by itself once its pipe is closed."""
 
-RUN_STOPPED: Final = 3
+RUN_STOPPED: Final = 75  # EX_TEMPFAIL of sysexits.h: an app that fails by itself rather takes a small one
 """What an app process ends with where the peer or its engine was lost: the run is not finished."""
 
 _LAST_WORDS: Final = 2000

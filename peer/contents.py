@@ -48,8 +48,13 @@ def open_contents(where: str) -> ContentStore:
 
         return RecordedContents(CarSource(Path(where.removeprefix(_CAR))))
     if where.startswith(_RECORDED):
-        return RecordedContents(EngineBlocks(open_engine(where.removeprefix(_RECORDED))))
-    return EngineContents(open_engine(where))
+        return RecordedContents(EngineBlocks(_opened(where.removeprefix(_RECORDED))))
+    return EngineContents(_opened(where))
+
+
+def _opened(address: str) -> Engine:
+    """The engine, which may be away while this process starts."""
+    return Patience()(lambda: open_engine(address))
 
 
 class EngineBlocks:

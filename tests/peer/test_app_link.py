@@ -1,4 +1,4 @@
-"""`peer.app_link`: an app process starts wherever its peer was started."""
+"""`peer.app_link`: an app process starts wherever its peer was started, and says how it ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from peer.app_link import AppCommand, AppLink
-from protocol.app_calls import FromApp, Ready
+from protocol.app_calls import FromApp, Ready, Start, Task
+from protocol.blocks import raw_block
+from protocol.car import write_car
 from protocol.records import Role
 from strategy.replay_format import child_environment
 
@@ -38,3 +40,31 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
             await link.stop()
 
     assert isinstance(asyncio.run(first_words()), Ready)
+
+
+def test_an_app_process_that_cannot_read_is_halted_and_not_lost(tmp_path: Path) -> None:
+    car, gone = tmp_path / "run.car", raw_block(b"gone").cid
+    root = raw_block(b"root")
+    car.write_bytes(b"".join(write_car([root.cid], [root])))
+    app = APPS / "numpy_fedavg"
+    environment = child_environment(bytes(32), 1)
+    command = AppCommand(Role.CLIENT, app, tmp_path / "scratch", f"car:{car}", tmp_path / "app.log", environment)
+
+    async def ending() -> tuple[str, str]:
+        ended: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        link = AppLink(
+            command,
+            lambda _: None,
+            lambda why: ended.put_nowait(("lost", why)),
+            lambda why: ended.put_nowait(("halted", why)),
+        )
+        await link.start()
+        link.hand(Start(root.cid, 5, bytes(32), ()))
+        link.hand(Task(bytes(32), gone, "train", "1", 3600, 0.0))
+        try:
+            return await asyncio.wait_for(ended.get(), 60)
+        finally:
+            await link.stop()
+
+    how, why = asyncio.run(ending())
+    assert (how, str(gone) in why) == ("halted", True), why
