@@ -23,6 +23,12 @@ class BadSignature(CryptoError):
     mend = "the bytes were changed, or somebody else signed them: get them again from their author"
 
 
+class CannotDecrypt(CryptoError):
+    """Bytes that are encrypted for somebody else, or were changed."""
+
+    mend = "ask a server of the federation to grant you its keys: peer federation grant"
+
+
 class BadKeyText(CryptoError):
     """The text given as a KEY is none, or not whole, or not signed by its owner."""
 

@@ -25,7 +25,7 @@ _ED25519_PUB: Final = b"\xed\x01"
 """The multicodec of an Ed25519 public key, as a varint."""
 _MAX_DID: Final = 64
 """Characters; the real ones have 56. Base58 is slow on long text."""
-_MLKEM768_BYTES: Final = 1184
+MLKEM768_BYTES: Final = 1184
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,7 +72,7 @@ class VerifyKey:
         return self.did
 
 
-class _Secret:
+class Secret:
     """What the private keys share: they do not print, copy into pickles, or compare by accident."""
 
     __slots__ = ()
@@ -81,7 +81,7 @@ class _Secret:
         raise TypeError(f"a {type(self).__name__} is not pickled")
 
 
-class SigningKey(_Secret):
+class SigningKey(Secret):
     """An Ed25519 private key."""
 
     __slots__ = ("_private", "verify_key")
@@ -147,10 +147,10 @@ class EncryptionKey:
             known = EncryptionSuite(suite)
         except ValueError as error:
             raise BadKey(f"encryption suite {suite[:64]!r} is not known here (known: {_known_suites()})") from error
-        if len(raw) != _MLKEM768_BYTES + 32:
-            raise BadKey(f"a {known} key has {_MLKEM768_BYTES + 32} bytes, not {len(raw)}")
+        if len(raw) != MLKEM768_BYTES + 32:
+            raise BadKey(f"a {known} key has {MLKEM768_BYTES + 32} bytes, not {len(raw)}")
         try:
-            MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM768_BYTES])
+            MLKEM768PublicKey.from_public_bytes(raw[:MLKEM768_BYTES])
         except ValueError as error:  # FIPS 203's modulus check; any 32 bytes are an X25519 key
             raise BadKey("not an ML-KEM-768 key: a coefficient is out of range") from error
         return cls(known, bytes(raw))
@@ -160,7 +160,7 @@ def _known_suites() -> str:
     return ", ".join(EncryptionSuite)
 
 
-class DecryptionKey(_Secret):
+class DecryptionKey(Secret):
     """The private key of the hybrid suite, as X-Wing has it: a 32-byte seed, from which both private keys come."""
 
     __slots__ = ("_seed", "public")

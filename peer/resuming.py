@@ -13,8 +13,9 @@ from protocol.app_calls import Environment, RunConfig
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks, decode_cbor
 from protocol.chain import Chain
 from protocol.plan import ResumedRun, RunPlan
+from protocol.reading import read_private
 from protocol.records import Chained, Role, Run, RunPrivate
-from protocol.signed import Record, parse_record, read_private
+from protocol.signed import Record, parse_record
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ from protocol.gathering import LeaderSettings
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import RunPlan
+from protocol.reading import read_private
 from protocol.records import Close, Outcome, ReasonPrivate, Role
-from protocol.signed import parse_record, read_private
+from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
 from strategy.bundle import bundle_folder, unpack_bundle
 from strategy.replay_format import REPLAY_FORMAT, child_environment

@@ -7,7 +7,7 @@ into bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from protocol.blocks import CID
@@ -42,6 +42,16 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentKey:
+    """What a content is encrypted with; where there is none, it is plain."""
+
+    epoch: int
+    """As the content's manifest block names it; 0 for what a client keeps for itself."""
+    key: bytes = field(repr=False)
+    """32 bytes (`crypto.symmetric.SymmetricKey`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """One message the ServerApp pushes."""
 
@@ -61,6 +71,8 @@ class Handed:
     content: CID | None = None
     code: int | None = None
     reason: str = ""
+    key: ContentKey | None = None
+    """What opens the content."""
 
 
 # -- from the app process ------------------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ from types import MappingProxyType
 
 from protocol import rules
 from protocol.blocks import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
+from protocol.epoch_rules import check_epoch, next_keys
 from protocol.exchange import (
     AnsweredMessage,
+    InForce,
     OpenMessage,
     answered_messages,
     check_reply,
@@ -23,7 +25,8 @@ from protocol.exchange import (
     private_of,
     signers_of,
 )
-from protocol.manifest import Manifest, manifest_at
+from protocol.manifest import PUBLIC, Manifest, manifest_at
+from protocol.reading import Reader, RunKeys
 from protocol.records import (
     INDEX_EVERY,
     Chained,
@@ -41,7 +44,7 @@ from protocol.records import (
 )
 from protocol.signed import Record, parse_record, typed_items
 
-__all__ = ["AnsweredMessage", "Chain", "OpenMessage", "Step", "check_reply"]
+__all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,11 @@ class Chain:
     manifest: Manifest
     """In force after the head."""
 
-    def __init__(self, federation: CID) -> None:
-        """An empty chain of a run in ``federation`` (the CID of its manifest's version 1)."""
+    def __init__(self, federation: CID, reader: Reader = PUBLIC) -> None:
+        """An empty chain of a run in ``federation`` (the CID of its manifest's version 1), for ``reader`` to read."""
         self.federation = federation
+        self.keys = RunKeys(reader)
+        """The epochs that have begun, as far as the reader may read them."""
         self.head: CID | None = None
         self.height = -1
         self.term = 1
@@ -89,6 +94,11 @@ class Chain:
     def ordinal(self, node: int) -> int:
         """How many messages the run has sent to ``node``: the ordinal of the next one (`protocol.messages`)."""
         return self._ordinals.get(node, 0)
+
+    @property
+    def in_force(self) -> InForce:
+        """What the next record is judged by."""
+        return InForce(self.run, self.manifest, self.keys)
 
     @property
     def index_due(self) -> bool:
@@ -123,12 +133,16 @@ class Chain:
             manifest = self._in_force(body, source)
             self._check_author(record, body, manifest)
             last_look = self._check_looks(body, manifest, source)
-            step, after = self._judge(record, body, manifest, source)
+            keys = self._next_keys(record, manifest, manifest, source) if isinstance(body, Run) else self.keys
+            check_epoch(body, keys)
+            step, after = self._judge(record, body, InForce(body.run or record.cid, manifest, keys), source)
+            if isinstance(body, Roster):
+                keys = self._next_keys(record, manifest, after, source)
         except MissingBlock:
             raise
         except BlockError as error:
             raise rules.as_rule(error) from error
-        self._advance(step, body, after)
+        self._advance(step, body, after, keys)
         self.last_look = last_look
         return step
 
@@ -150,7 +164,7 @@ class Chain:
 
     def _in_force(self, body: Chained, source: BlockSource) -> Manifest:
         if isinstance(body, Run):
-            return manifest_at(body.manifest, self.federation, source)
+            return manifest_at(body.manifest, self.federation, source, reader=self.keys.reader)
         return self.manifest
 
     def _check_author(self, record: Record, body: Chained, manifest: Manifest) -> None:
@@ -176,27 +190,31 @@ class Chain:
             raise rules.RunFirst("the app has seen something before the run record")
         return last
 
-    def _judge(self, record: Record, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[Step, Manifest]:
+    def _next_keys(self, record: Record, manifest: Manifest, after: Manifest, source: BlockSource) -> RunKeys:
+        """The keys once ``after`` is in force; ``record`` is judged by ``manifest``."""
+        body = record.body
+        assert isinstance(body, Run | Roster)
+        return next_keys(body.keys, record, manifest.members[body.by].signing, after, self.keys, source)
+
+    def _judge(self, record: Record, body: Chained, in_force: InForce, source: BlockSource) -> tuple[Step, Manifest]:
         """What the record does and the manifest in force after it."""
+        manifest = in_force.manifest
         match body:
             case Run():
-                private_of(body, RunPrivate)
+                private_of(body, RunPrivate, in_force.keys)
                 return Step(record, manifest_changed=True), manifest
             case Dispatch():
                 opened = opened_messages(
                     record,
                     body,
-                    run=self.run,
-                    manifest=manifest,
+                    in_force,
                     ordinals=self._ordinals,
                     still_open=self._open,
                     source=source,
                 )
                 return Step(record, opened=tuple(opened.values())), manifest
             case Collect():
-                answered = answered_messages(
-                    body, run=self.run, manifest=manifest, still_open=self._open, source=source
-                )
+                answered = answered_messages(body, in_force, still_open=self._open, source=source)
                 return Step(record, answered=tuple(answered.values())), manifest
             case Roster():
                 _check_nothing_private(body)
@@ -207,7 +225,7 @@ class Chain:
                     raise rules.IndexLinks(f"it does not link the {INDEX_EVERY} records before it in order")
                 return Step(record), manifest
             case Close():
-                private_of(body, ReasonPrivate)
+                private_of(body, ReasonPrivate, in_force.keys)
                 return Step(record), manifest
             case _:
                 raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
@@ -216,12 +234,13 @@ class Chain:
         named = parse_record(checked_block(body.manifest, source.get(body.manifest))).body
         if isinstance(named, Federation) and named.version <= manifest.version:
             raise rules.RosterNewer(f"version {named.version} where version {manifest.version} is in force")
-        return manifest_at(body.manifest, self.federation, source, known=manifest)
+        return manifest_at(body.manifest, self.federation, source, known=manifest, reader=self.keys.reader)
 
-    def _advance(self, step: Step, body: Chained, manifest: Manifest) -> None:
+    def _advance(self, step: Step, body: Chained, manifest: Manifest, keys: RunKeys) -> None:
         if isinstance(body, Run):
             self.run, self.by = step.record.cid, body.by
         self.head, self.height, self.manifest = step.record.cid, body.height, manifest
+        self.keys = keys
         self.closed = isinstance(body, Close)
         self._recent.append(step.record.cid)
         for message in step.opened:

@@ -30,8 +30,9 @@ from protocol.events import (
 from protocol.following import ClientState, Following
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
 from protocol.manifest import node_id
+from protocol.reading import read_private
 from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate
-from protocol.signed import private_bytes, read_private, sign_record
+from protocol.signed import private_bytes, sign_record
 
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
@@ -278,6 +279,7 @@ class Client(Following):
             ttl=message.ttl,
             content=answer.content,
             code=answer.code,
+            key=b"",
         )
         block = sign_record(body, [self.author.key])
         done = partial(self._reply_stored, work, self._run.run, block, answer.state)

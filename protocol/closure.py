@@ -7,7 +7,20 @@ from contextlib import suppress
 from typing import Final
 
 from protocol.blocks import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
-from protocol.records import Body, Chained, Close, Collect, Dispatch, Federation, Group, Reply, Roster, Run, TakenReply
+from protocol.records import (
+    Body,
+    Chained,
+    Close,
+    Collect,
+    Dispatch,
+    Federation,
+    Group,
+    Keys,
+    Reply,
+    Roster,
+    Run,
+    TakenReply,
+)
 from protocol.signed import Record, answers, parse_record, typed_items
 from protocol.trees import Listing
 
@@ -84,8 +97,10 @@ class _Walk:
             for listing in _listings(body):
                 self.tree(listing)
             match body:
-                case Run(manifest=manifest) | Roster(manifest=manifest):
+                case Run(manifest=manifest, keys=keys) | Roster(manifest=manifest, keys=keys):
                     self.manifests(manifest)
+                    if keys is not None:
+                        self.keys(keys)
                 case Federation(prev=CID() as prev):
                     self.manifests(prev)
                 case Collect() as collect:
@@ -102,8 +117,17 @@ class _Walk:
             body = self.body(link)
             if not isinstance(body, Federation):
                 return
-            self.tree(body.members)
+            for listing in _listings(body):
+                self.tree(listing)
             link = body.prev
+
+    def keys(self, cid: CID) -> None:
+        """Visit the keys of an epoch."""
+        with suppress(MissingBlock):
+            body = self.body(cid)
+            if isinstance(body, Keys):
+                for listing in _listings(body):
+                    self.tree(listing)
 
     def replies(self, collect: Collect) -> None:
         """Visit the replies that a collect takes or refuses; they need nothing more."""
@@ -148,7 +172,11 @@ def _listings(body: Body) -> Iterator[Listing]:
             yield groups
         case Collect(answers=taken, unanswered=unanswered):
             yield from (taken, unanswered)
-        case Federation(members=members):
-            yield members
+        case Federation(members=members, revoked=revoked, key=key):
+            yield from (members, revoked)
+            if key is not None:
+                yield key.wraps
+        case Keys(model=model, update=update):
+            yield from (model.wraps, update.wraps)
         case _:
             return

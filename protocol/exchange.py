@@ -10,8 +10,10 @@ from typing import TypeVar
 from crypto.dsse import BadSignature
 from protocol import rules
 from protocol.blocks import CID, BlockError, BlockSource, checked_block
+from protocol.epoch_rules import check_reply_epoch
 from protocol.manifest import Manifest
 from protocol.messages import message_id
+from protocol.reading import RunKeys, read_private
 from protocol.records import (
     Body,
     Collect,
@@ -27,7 +29,7 @@ from protocol.records import (
     Role,
     TakenReply,
 )
-from protocol.signed import Record, answers, parse_record, read_private, typed_items
+from protocol.signed import Record, answers, parse_record, typed_items
 
 P = TypeVar("P")
 
@@ -60,6 +62,16 @@ class AnsweredMessage:
     """The error's reason, the Grid's or the client's; empty where there is none or it is encrypted."""
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What holds at the place where a record is judged."""
+
+    run: CID
+    manifest: Manifest
+    keys: RunKeys
+    """As far as whoever judges may read."""
+
+
 def signers_of(record: Record) -> frozenset[bytes]:
     """The keys that signed ``record``.
 
@@ -72,10 +84,10 @@ def signers_of(record: Record) -> frozenset[bytes]:
         raise rules.SignatureValid(f"{record.cid}: {error}") from error
 
 
-def private_of(body: Body, kind: type[P]) -> P | None:
-    """`protocol.signed.read_private`, but what is malformed breaks `protocol.rules.PrivatePart`."""
+def private_of(body: Body, kind: type[P], keys: RunKeys) -> P | None:
+    """`protocol.reading.read_private`, but what is malformed breaks `protocol.rules.PrivatePart`."""
     try:
-        return read_private(body, kind)
+        return read_private(body, kind, keys)
     except BlockError as error:
         raise rules.PrivatePart(f"the private part of a {body.TYPE}: {error}") from error
 
@@ -92,9 +104,8 @@ def client_at(manifest: Manifest, node: int) -> Member | None:
 def opened_messages(
     record: Record,
     body: Dispatch,
+    in_force: InForce,
     *,
-    run: CID,
-    manifest: Manifest,
     ordinals: Mapping[int, int],
     still_open: Mapping[bytes, OpenMessage],
     source: BlockSource,
@@ -104,7 +115,7 @@ def opened_messages(
     Raises:
         protocol.rules.BrokenRule: where one must not be sent.
     """
-    private = private_of(body, DispatchPrivate)
+    private = private_of(body, DispatchPrivate, in_force.keys)
     kinds = private.kinds if private is not None else None
     if kinds is not None and len(set(kinds)) != len(kinds):
         raise rules.GroupKind("a kind of message is listed twice")
@@ -113,12 +124,12 @@ def opened_messages(
     for group in typed_items(body.groups, Group, source):
         kind, flower_group = _kind_of(group, kinds)
         for key, node in group.to:
-            if client_at(manifest, node) is None:
-                raise rules.Addressee(f"node {node} is no client member in manifest {manifest.cid}")
+            if client_at(in_force.manifest, node) is None:
+                raise rules.Addressee(f"node {node} is no client member in manifest {in_force.manifest.cid}")
             if key in opened or key in still_open:
                 raise rules.MessageUnique(f"message {key.hex()} is open already")
             ordinal = ordinals.get(node, 0) + sent[node]
-            if kinds is not None and key != message_id(run, node, ordinal, group.content, kind):
+            if kinds is not None and key != message_id(in_force.run, node, ordinal, group.content, kind):
                 raise rules.MessageIdTrue(
                     f"message {key.hex()} is not number {ordinal} to node {node} with its content"
                 )
@@ -144,9 +155,8 @@ def _kind_of(group: Group, kinds: tuple[tuple[str, str], ...] | None) -> tuple[s
 
 def answered_messages(
     body: Collect,
+    in_force: InForce,
     *,
-    run: CID,
-    manifest: Manifest,
     still_open: Mapping[bytes, OpenMessage],
     source: BlockSource,
 ) -> dict[bytes, AnsweredMessage]:
@@ -155,13 +165,13 @@ def answered_messages(
     Raises:
         protocol.rules.BrokenRule: where an answer must not be handed to the app.
     """
-    private = private_of(body, CollectPrivate)
+    private = private_of(body, CollectPrivate, in_force.keys)
     reasons = private.reasons if private is not None else None
     if reasons is not None and len(set(reasons)) != len(reasons):
         raise rules.ErrorReason("a reason is listed twice")
     answered: dict[bytes, AnsweredMessage] = {}
     for answer in answers(body, source):
-        result = _answer(answer, reasons, still_open, manifest, run, source)
+        result = _answer(answer, reasons, still_open, in_force, source)
         if result.message.id in answered:
             raise rules.AnswersOpen(f"message {result.message.id.hex()} is answered twice")
         answered[result.message.id] = result
@@ -173,18 +183,17 @@ def _answer(
     answer: TakenReply | GridError,
     reasons: tuple[str, ...] | None,
     still_open: Mapping[bytes, OpenMessage],
-    manifest: Manifest,
-    run: CID,
+    in_force: InForce,
     source: BlockSource,
 ) -> AnsweredMessage:
     if isinstance(answer, TakenReply):
         reply, body = _reply(answer.reply, source)
         message = _still_open(body.message, still_open)
-        check_reply(reply, message, manifest, run)
-        return AnsweredMessage(message, reply, None, _reply_reason(body))
+        check_reply(reply, message, in_force)
+        return AnsweredMessage(message, reply, None, _reply_reason(body, in_force.keys))
     message = _still_open(answer.message, still_open)
     if answer.refused is not None:
-        check_reply(_reply(answer.refused, source)[0], message, manifest, run)
+        check_reply(_reply(answer.refused, source)[0], message, in_force)
     return AnsweredMessage(message, None, answer, _grid_reason(answer, reasons))
 
 
@@ -228,8 +237,8 @@ def _check_unanswered(
 # -- reply ---------------------------------------------------------------------------------------------------------
 
 
-def check_reply(reply: Record, message: OpenMessage, manifest: Manifest, run: CID) -> None:
-    """Judge a reply as the collect that takes it will be judged; ``manifest`` is the one in force there.
+def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
+    """Judge a reply as the collect that takes it will be judged; ``in_force`` is what holds there.
 
     Raises:
         protocol.rules.BrokenRule: which rule it breaks.
@@ -237,8 +246,9 @@ def check_reply(reply: Record, message: OpenMessage, manifest: Manifest, run: CI
     body = reply.body
     if not isinstance(body, Reply):
         raise rules.ReplyType(f"{reply.cid} is a {body.TYPE}")
-    if (body.run, body.message, body.dispatch) != (run, message.id, message.dispatch):
+    if (body.run, body.message, body.dispatch) != (in_force.run, message.id, message.dispatch):
         raise rules.ReplyNames(f"{reply.cid} answers another message than {message.id.hex()}")
+    manifest = in_force.manifest
     member = client_at(manifest, message.node)
     if member is None or body.by != member.id:
         raise rules.ReplyAuthor(f"{reply.cid} is not by the client member with node id {message.node}")
@@ -246,11 +256,12 @@ def check_reply(reply: Record, message: OpenMessage, manifest: Manifest, run: CI
         raise rules.ReplyKey(f"{reply.cid} is not signed with {manifest.name_of(member.id)}'s key")
     if (body.content is None) == (body.code is None):
         raise rules.ReplyAnswer(f"{reply.cid} has neither or both of a content and an error code")
-    reason = _reply_reason(body)
+    check_reply_epoch(body, in_force.keys)
+    reason = _reply_reason(body, in_force.keys)
     if len(reason) > (manifest.settings.max_reason_chars if body.content is None else 0):
         raise rules.ReplyReason(f"{reply.cid} has a reason of {len(reason)} characters")
 
 
-def _reply_reason(body: Reply) -> str:
-    private = private_of(body, ReasonPrivate)
+def _reply_reason(body: Reply, keys: RunKeys) -> str:
+    private = private_of(body, ReasonPrivate, keys)
     return private.reason if private is not None else ""

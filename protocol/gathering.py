@@ -125,7 +125,7 @@ class Gathering(Recorder):
         if message not in self.chain.open:
             return "the message is no longer open"
         try:
-            check_reply(arrived.record, self.chain.open[message], self.chain.manifest, self.chain.run)
+            check_reply(arrived.record, self.chain.open[message], self.chain.in_force)
         except BlockError as error:
             return str(error)
         return None

@@ -141,7 +141,9 @@ class Leader(Gathering):
     def _append_roster(self, now: float) -> None:
         fields, blocks = self._header(now)
         self._append(
-            Roster(**fields, manifest=self.manifest.cid), [*blocks, *self._manifest_as_blocks()], self._rostered
+            Roster(**fields, manifest=self.manifest.cid, keys=None),
+            [*blocks, *self._manifest_as_blocks()],
+            self._rostered,
         )
 
     def _rostered(self, now: float) -> None:

@@ -18,9 +18,14 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from crypto.keys import BadKey, VerifyKey
+from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID, BlockError, BlockSource, checked_block
-from protocol.records import Federation, FederationPrivate, Member, Role
-from protocol.signed import Record, parse_record, read_private, typed_items
+from protocol.reading import Reader, WrongKey, read_manifest_private
+from protocol.records import Federation, FederationPrivate, Key, Member, Role, Wrap
+from protocol.signed import Record, parse_record, typed_items
+
+PUBLIC: Final = Reader()
+"""Reads what is plain."""
 
 MAX_MEMBERS: Final = 65_536
 MAX_VERSIONS: Final = 65_536
@@ -62,7 +67,13 @@ class ManifestRule(StrEnum):
     SETTINGS = "manifest-settings"
     """Settings are known, positive, in rising order of name, each once."""
     PRIVATE = "manifest-private"
-    """The private part, where it is plain, is a manifest's."""
+    """The private part, where it can be read, is a manifest's."""
+    ENCRYPTION = "manifest-encryption"
+    """All versions of a federation encrypt, or none; ``epoch`` is the version that brought the manifest key."""
+    KEY_READERS = "manifest-key-readers"
+    """The manifest key is wrapped for every member and nobody else; where a reader of the old one left it is new."""
+    KEY_TRUE = "manifest-key-true"
+    """A member who unwraps the manifest key finds the one that is committed to."""
     FEDERATION = "manifest-federation"
     """The chain of versions leads to the federation, or to the version that is known already."""
 
@@ -129,8 +140,21 @@ class Manifest:
     """Empty where the private part is encrypted, as are ``names``; ``settings`` are the defaults then."""
     names: Mapping[bytes, str]
     settings: Settings
+    revoked: tuple[bytes, ...]
+    """Signing keys that never count again, in rising order."""
+    key: SymmetricKey | None = field(repr=False, compare=False)
+    """The manifest key; None where the federation does not encrypt, or this reader cannot have it."""
+    key_epoch: int | None
+    """The version that brought the manifest key; None where the federation does not encrypt."""
+    key_commitment: bytes
+    """Empty where the federation does not encrypt."""
     _keys: Mapping[bytes, Member] = field(repr=False, compare=False)
     _nodes: Mapping[int, Member] = field(repr=False, compare=False)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is trained in this federation is encrypted."""
+        return self.key_epoch is not None
 
     def member_by_key(self, key: bytes) -> Member | None:
         """The member whose signing key is ``key`` in this version."""
@@ -149,8 +173,10 @@ class Manifest:
         return self.names.get(member_id) or VerifyKey(member_id).did  # not parsed: a stranger's may be no key
 
 
-def first_manifest(record: Record, source: BlockSource) -> Manifest:
+def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
     """Version 1, trusted because its CID is the federation's id and it is signed by enough of its own admins.
+
+    ``reader`` opens its private part, where it can.
 
     Raises:
         ManifestError: where it breaks a rule.
@@ -160,10 +186,10 @@ def first_manifest(record: Record, source: BlockSource) -> Manifest:
     if body.version != 1 or body.prev is not None:
         raise ManifestError(ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first")
     _check_signers(record, body)
-    return _parse(record, body, record.cid, {}, source)
+    return _parse(record, body, record.cid, None, source, reader)
 
 
-def next_manifest(current: Manifest, record: Record, source: BlockSource) -> Manifest:
+def next_manifest(current: Manifest, record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
     """The version after ``current``. Raises as `first_manifest`."""
     body = _federation(record)
     if body.version != current.version + 1 or body.prev != current.cid:
@@ -173,11 +199,15 @@ def next_manifest(current: Manifest, record: Record, source: BlockSource) -> Man
         )
     signers = _check_signers(record, body)
     _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, current.threshold)
-    return _parse(record, body, current.federation, current.members, source)
+    return _parse(record, body, current.federation, current, source, reader)
 
 
-def manifest_at(cid: CID, federation: CID, source: BlockSource, known: Manifest | None = None) -> Manifest:
+def manifest_at(
+    cid: CID, federation: CID, source: BlockSource, known: Manifest | None = None, reader: Reader = PUBLIC
+) -> Manifest:
     """The manifest in block ``cid``, its chain checked from ``known`` where given, else from version 1.
+
+    ``reader`` opens private parts, where it can.
 
     Memory grows with the number of versions by one CID each.
 
@@ -202,7 +232,9 @@ def manifest_at(cid: CID, federation: CID, source: BlockSource, known: Manifest 
     manifest = known
     for link in reversed(later):
         record = _read(link, source)
-        manifest = next_manifest(manifest, record, source) if manifest else first_manifest(record, source)
+        manifest = (
+            next_manifest(manifest, record, source, reader) if manifest else first_manifest(record, source, reader)
+        )
     assert manifest is not None  # either known, or ``later`` holds version 1
     return manifest
 
@@ -250,13 +282,15 @@ def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[byte
 
 
 def _parse(
-    record: Record, body: Federation, federation: CID, before: Mapping[bytes, Member], source: BlockSource
+    record: Record, body: Federation, federation: CID, before: Manifest | None, source: BlockSource, reader: Reader
 ) -> Manifest:
-    members = _members(body, before, source)
+    members = _members(body, before.members if before else {}, source)
     nodes = {node_id(member.id): member for member in members.values()}
     if len(nodes) != len(members):
         raise ManifestError(ManifestRule.NODES, "two members have one node id")
-    name, names, settings = _private(record, members)
+    _check_key_readers(body, members, before, source)
+    key = _key(body, source, reader)
+    name, names, settings = _private(body, members, key)
     return Manifest(
         cid=record.cid,
         federation=federation,
@@ -267,6 +301,10 @@ def _parse(
         name=name,
         names=MappingProxyType(names),
         settings=settings,
+        revoked=tuple(typed_items(body.revoked, Key, source)),
+        key=key,
+        key_epoch=body.epoch,
+        key_commitment=body.key.commitment if body.key else b"",
         _keys=MappingProxyType({member.signing: member for member in members.values()}),
         _nodes=MappingProxyType(nodes),
     )
@@ -299,9 +337,44 @@ def _check_member(member: Member, before: Mapping[bytes, Member]) -> None:
         raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length")
 
 
-def _private(record: Record, members: Mapping[bytes, Member]) -> tuple[str, dict[bytes, str], Settings]:
+def _check_key_readers(
+    body: Federation, members: Mapping[bytes, Member], before: Manifest | None, source: BlockSource
+) -> None:
+    if (body.key is None) != (body.epoch is None) or (
+        before is not None and before.encrypted != (body.key is not None)
+    ):
+        raise ManifestError(ManifestRule.ENCRYPTION, "a federation encrypts in all its versions or in none")
+    if body.key is None:
+        return
+    is_new = before is None or body.key.commitment != before.key_commitment
+    expected = body.version if is_new or before is None else before.key_epoch
+    if body.epoch != expected:
+        raise ManifestError(ManifestRule.ENCRYPTION, f"the manifest key is of version {expected}, not {body.epoch}")
+    if tuple(wrap.to for wrap in typed_items(body.key.wraps, Wrap, source)) != tuple(members):
+        raise ManifestError(ManifestRule.KEY_READERS, "the manifest key is not wrapped for the members in order of id")
+    if not is_new and before is not None and any(_left(member, members) for member in before.members.values()):
+        raise ManifestError(
+            ManifestRule.KEY_READERS, "a member left, or has other keys, and the manifest key is the old one"
+        )
+
+
+def _left(member: Member, members: Mapping[bytes, Member]) -> bool:
+    now = members.get(member.id)
+    return now is None or now.encryption != member.encryption
+
+
+def _key(body: Federation, source: BlockSource, reader: Reader) -> SymmetricKey | None:
     try:
-        private = read_private(record.body, FederationPrivate)
+        return reader.manifest_key(body, source)
+    except WrongKey as error:
+        raise ManifestError(ManifestRule.KEY_TRUE, str(error)) from error
+
+
+def _private(
+    body: Federation, members: Mapping[bytes, Member], key: SymmetricKey | None
+) -> tuple[str, dict[bytes, str], Settings]:
+    try:
+        private = read_manifest_private(body, FederationPrivate, key)
     except BlockError as error:
         raise ManifestError(ManifestRule.PRIVATE, str(error)) from error
     if private is None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from protocol.blocks import Block
+from crypto.symmetric import SymmetricKey
+from protocol.blocks import CID, Block
+from protocol.epochs import wrapped_key
 from protocol.manifest import Manifest, Settings
+from protocol.reading import private_part
 from protocol.records import Federation, FederationPrivate, Member
-from protocol.signed import private_bytes
 from protocol.trees import pack
 from protocol.typed import to_plain
+
+
+class Unreadable(Exception):
+    """A manifest that its editor cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +40,38 @@ def new_federation(
     time: float,
     threshold: int = 1,
     settings: Settings | None = None,
+    revoked: Iterable[bytes] = (),
+    key: SymmetricKey | None = None,
+    version: int = 1,
+    prev: CID | None = None,
+    key_epoch: int = 1,
 ) -> Draft:
-    """Version 1. ``admins`` are signing keys; ``by`` is one of them; ``names`` is by member id."""
+    """Version 1, where no other is named.
+
+    ``admins`` are signing keys; ``by`` is one of them; ``names`` is by member id. ``key`` is the manifest key, which
+    version ``key_epoch`` brought; None where the federation does not encrypt.
+    """
     private = FederationPrivate(
         name=name, names=tuple(sorted(names.items())), settings=(settings or Settings()).pairs()
     )
-    listing, blocks = pack(to_plain(sorted(members, key=lambda member: member.id)))
+    in_order = sorted(members, key=lambda member: member.id)
+    listing, blocks = pack(to_plain(in_order))
+    never_again, more = pack(sorted(revoked))
+    wrapped, wraps = (None, []) if key is None else wrapped_key(key, in_order)
     body = Federation(
         by=by,
         time=time,
-        private=private_bytes(private),
-        version=1,
-        prev=None,
+        epoch=None if key is None else key_epoch,
+        private=private_part(private, Federation.TYPE, key),
+        version=version,
+        prev=prev,
         admins=tuple(sorted(set(admins))),
         threshold=threshold,
         members=listing,
+        revoked=never_again,
+        key=wrapped,
     )
-    return Draft(body, tuple(blocks))
+    return Draft(body, (*blocks, *more, *wraps))
 
 
 def next_version(
@@ -63,19 +84,42 @@ def next_version(
     members: Iterable[Member] | None = None,
     names: Mapping[bytes, str] | None = None,
     settings: Settings | None = None,
+    revoked: Iterable[bytes] | None = None,
 ) -> Draft:
-    """The version after ``manifest``; what is not given stays as it is there."""
-    draft = new_federation(
+    """The version after ``manifest``; what is not given stays as it is there.
+
+    Where a member leaves, or has another encryption key, there is a new manifest key.
+
+    Raises:
+        Unreadable: where the manifest is encrypted for others: names and settings would be lost.
+    """
+    if manifest.encrypted and manifest.key is None:
+        raise Unreadable(f"the manifest {manifest.cid} is encrypted for its members")
+    listed = list(manifest.members.values() if members is None else members)
+    key, key_epoch = manifest.key, manifest.key_epoch
+    if key is not None and not _all_stay(manifest, listed):
+        key, key_epoch = SymmetricKey.generate(), manifest.version + 1
+    return new_federation(
         name=manifest.name,
         admins=manifest.admins if admins is None else admins,
-        members=manifest.members.values() if members is None else members,
+        members=listed,
         names=manifest.names if names is None else names,
         by=by,
         time=time,
         threshold=manifest.threshold if threshold is None else threshold,
         settings=settings or manifest.settings,
+        revoked=manifest.revoked if revoked is None else revoked,
+        key=key,
+        version=manifest.version + 1,
+        prev=manifest.cid,
+        key_epoch=key_epoch or 1,
     )
-    return Draft(replace(draft.body, version=manifest.version + 1, prev=manifest.cid), draft.blocks)
+
+
+def _all_stay(manifest: Manifest, listed: Iterable[Member]) -> bool:
+    """Whether everybody who has the manifest key may go on having it."""
+    encryption = {member.id: member.encryption for member in listed}
+    return all(encryption.get(member.id) == member.encryption for member in manifest.members.values())
 
 
 def with_member(manifest: Manifest, member: Member, name: str, *, by: bytes, time: float) -> Draft:

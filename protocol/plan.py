@@ -64,4 +64,5 @@ def run_body(plan: RunPlan, environment: Environment, manifest: CID, member: byt
         manifest=manifest,
         app=plan.app,
         seed=plan.seed_block.cid,
+        keys=None,
     )

@@ -19,6 +19,7 @@ INDEX_EVERY: Final = 256
 
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 """A member id or an Ed25519 public key, 32 bytes."""
+SignatureBytes = Annotated[bytes, Meta(min_length=64, max_length=64)]
 MessageId = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Node = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -36,6 +37,9 @@ class RecordType(StrEnum):
     ROSTER = "roster"
     INDEX = "index"
     CLOSE = "close"
+    KEYS = "keys"
+    GRANT = "grant"
+    ACK = "ack"
 
 
 class Role(StrEnum):
@@ -55,7 +59,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What every body has. ``private`` is plain dag-cbor where ``epoch`` is None."""
+    """What every body has. ``private`` is plain dag-cbor where ``epoch`` is None; `protocol.reading` opens others."""
 
     TYPE: ClassVar[RecordType]
 
@@ -77,6 +81,14 @@ class EncryptionKeyText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """A member's two signatures under its newest change of keys: with the signing key before, and with the new one."""
+
+    old: SignatureBytes
+    new: SignatureBytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """An identity listed in the manifest. ``id`` is its first signing key and never changes."""
 
@@ -84,6 +96,27 @@ class Member:
     signing: Key
     encryption: EncryptionKeyText
     roles: tuple[Role, ...]
+    handover: Handover | None = None
+    """None while its keys are its first ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrap:
+    """A secret sealed for one member (`crypto.sealing`)."""
+
+    to: Key
+    """The member's id."""
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """A symmetric key for several members, and what each of them checks it against."""
+
+    commitment: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    """`crypto.symmetric.SymmetricKey.commitment`."""
+    wraps: Listing
+    """Of `Wrap`, in rising order of member."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +132,11 @@ class Federation(Body):
     threshold: Annotated[int, Meta(ge=1)]
     members: Listing
     """Of `Member`, in rising order of id."""
+    revoked: Listing
+    """Of signing keys that never count again, in rising order."""
+    key: WrappedKey | None
+    """The *manifest key*, wrapped for every member: for names, settings and announcements. None where the federation
+    does not encrypt. ``epoch`` is the version that brought it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +187,8 @@ class Run(Chained):
     """The app bundle."""
     seed: CID
     """A block of its own, for servers and auditors."""
+    keys: CID | None
+    """The `Keys` of epoch 1; None where the federation does not encrypt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +244,9 @@ class Reply(Body):
     content: CID | None
     code: Natural | None
     """A Flower error code where there is no content."""
+    key: bytes
+    """The client's own key of the ``epoch``, for its content and ``private``, sealed to the epoch's update key; empty
+    where nothing is encrypted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +301,8 @@ class Roster(Chained):
     TYPE: ClassVar[RecordType] = RecordType.ROSTER
 
     manifest: CID
+    keys: CID | None
+    """The `Keys` of the next epoch, for the readers that the new manifest lists; None as in `Run`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +325,69 @@ class Close(Chained):
     """The final model's content."""
 
 
+# -- beside the chain ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateKey:
+    """An epoch's update key pair: clients seal to its public half, and servers and auditors hold the other."""
+
+    public: EncryptionKeyText
+    wraps: Listing
+    """Of `Wrap`, of the private half (32 bytes), in rising order of member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys(Body):
+    """The keys of one epoch of a run, linked by the `Run` or the `Roster` that begins it."""
+
+    TYPE: ClassVar[RecordType] = RecordType.KEYS
+
+    number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """Of the epoch, from 1."""
+    model: WrappedKey
+    """For what the server sends: for every member."""
+    update: UpdateKey
+    """For what clients send: for servers and auditors."""
+    model_before: bytes
+    """The model key of the epoch before, encrypted under this one's; empty in epoch 1."""
+    update_before: bytes
+    """The private update key of the epoch before, encrypted under a key derived from this one's; empty in epoch 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(Body):
+    """An epoch's keys for one more reader, given later: beside the chain, a root of the export of its own."""
+
+    TYPE: ClassVar[RecordType] = RecordType.GRANT
+
+    run: CID
+    number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """Of the epoch; those before it come with it (`Keys.model_before`)."""
+    manifest: CID
+    """The version that lists the reader."""
+    to: Key
+    """The reader's member id."""
+    model: bytes
+    """The model key, sealed for the reader."""
+    update: bytes
+    """The private update key, sealed for the reader; empty where the reader may not read updates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack(Body):
+    """A member has verified the chain up to a head: nobody can show it another history later."""
+
+    TYPE: ClassVar[RecordType] = RecordType.ACK
+
+    run: CID
+    term: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    height: Natural
+    head: CID
+    replies: Listing
+    """Of links: the member's own replies since its last ack."""
+
+
 BODIES: Final[dict[str, type[Body]]] = {
-    kind.TYPE: kind for kind in (Federation, Run, Dispatch, Reply, Collect, Roster, Index, Close)
+    kind.TYPE: kind for kind in (Federation, Run, Dispatch, Reply, Collect, Roster, Index, Close, Keys, Grant, Ack)
 }

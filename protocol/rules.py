@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 
 from protocol.blocks import BlockError, BlockMismatch, MalformedBlock, MalformedCid
 from protocol.manifest import ManifestError
+from protocol.reading import WrongKey
 
 RULES: Final[dict[int, type[BrokenRule]]] = {}
 """Every rule by its number."""
@@ -196,6 +197,33 @@ class ReplyReason(BrokenRule, number=35, name="reply-reason"):
     """Only an error has a reason, and not a longer one than the federation allows."""
 
 
+# -- who can read it -------------------------------------------------------------------------------------------------
+
+
+class KeysLink(BrokenRule, number=36, name="keys-link"):
+    """Where a manifest encrypts, a run and each roster bring the keys of a new epoch: who left reads no more."""
+
+
+class KeysRecord(BrokenRule, number=37, name="keys-record"):
+    """The keys of the next epoch are a record by the leader, signed like the record that links it."""
+
+
+class KeysReaders(BrokenRule, number=38, name="keys-readers"):
+    """An epoch's keys are wrapped for those whose roles let them read, all of them and nobody else."""
+
+
+class KeysTrue(BrokenRule, number=39, name="keys-true"):
+    """What a reader unwraps is what all are told of: a server cannot show two readers two models."""
+
+
+class RecordEpoch(BrokenRule, number=40, name="record-epoch"):
+    """A private part is encrypted in the newest epoch, or plain where nothing is encrypted."""
+
+
+class ReplyEpoch(BrokenRule, number=41, name="reply-epoch"):
+    """A reply is encrypted in an epoch that has begun, under a key sealed to it; or plain where nothing is."""
+
+
 def as_rule(error: BlockError) -> BrokenRule:
     """The rule that a malformed block, record, listing or manifest breaks."""
     match error:
@@ -203,6 +231,8 @@ def as_rule(error: BlockError) -> BrokenRule:
             return error
         case ManifestError():
             return ManifestFollows(str(error))
+        case WrongKey():
+            return KeysTrue(str(error))
         case BlockMismatch():
             return BlockHash(str(error))
         case MalformedBlock() | MalformedCid():

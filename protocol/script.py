@@ -15,6 +15,7 @@ from protocol.app_calls import (
     ScriptEntry,
 )
 from protocol.blocks import CID, Block, BlockSource
+from protocol.reading import read_private
 from protocol.records import (
     Chained,
     Close,
@@ -31,7 +32,7 @@ from protocol.records import (
     Reply,
     TakenReply,
 )
-from protocol.signed import Record, RecordError, answers, parse_record, read_private, typed_items
+from protocol.signed import Record, RecordError, answers, parse_record, typed_items
 
 
 class Unreadable(RecordError):

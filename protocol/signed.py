@@ -146,20 +146,6 @@ def private_bytes(value: object) -> bytes:
     return encode_cbor(to_plain(value))
 
 
-def read_private(body: Body, kind: type[P]) -> P | None:
-    """The private part of ``body``, None where it is encrypted.
-
-    Raises:
-        RecordError: where it is not a ``kind``.
-    """
-    if body.epoch is not None:
-        return None
-    try:
-        return from_plain(decode_cbor(body.private), kind)
-    except ShapeError as error:
-        raise RecordError(str(error)) from error
-
-
 def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterator[P]:
     """The items of ``listing`` as ``kind``.
 

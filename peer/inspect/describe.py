@@ -11,6 +11,7 @@ from peer.inspect.flower import summarise, to_json
 from protocol.blocks import CID, Block, BlockError, BlockSource, MissingBlock, decode_cbor
 from protocol.bundle import read_bundle
 from protocol.content import ContentError, parse_manifest
+from protocol.reading import read_private
 from protocol.records import (
     Body,
     CollectPrivate,
@@ -20,7 +21,7 @@ from protocol.records import (
     RecordType,
     RunPrivate,
 )
-from protocol.signed import Record, body_value, parse_record, read_private
+from protocol.signed import Record, body_value, parse_record
 from protocol.trees import Listing
 from protocol.typed import to_plain
 

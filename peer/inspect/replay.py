@@ -38,9 +38,10 @@ from protocol.app_calls import (
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.plan import SERVER_NODE
+from protocol.reading import read_private
 from protocol.records import Role, Run, RunPrivate
 from protocol.script import Unreadable, script_entry
-from protocol.signed import Record, parse_record, read_private
+from protocol.signed import Record, parse_record
 from strategy.bundle import unpack_bundle
 from strategy.replay_format import REPLAY_FORMAT, child_environment
 

@@ -15,8 +15,9 @@ from peer.inspect.rounds import Answer, Exchange
 from peer.inspect.scratch import Scratch
 from protocol.blocks import CID
 from protocol.chain import Chain
+from protocol.reading import read_private
 from protocol.records import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
-from protocol.signed import Record, read_private
+from protocol.signed import Record
 
 
 @dataclass(slots=True)

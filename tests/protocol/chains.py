@@ -187,6 +187,7 @@ class Scribe:
             "manifest": self.manifest.cid,
             "app": cbor_block({"files": []}).cid,
             "seed": cbor_block({"seed": b"s"}).cid,
+            "keys": None,
         }
         return Run(**self.place(private=private_bytes(private), **links) | changes)
 
@@ -232,6 +233,7 @@ class Scribe:
             "content": ANSWER,
             "code": None,
             "private": reason,
+            "key": b"",
         }
         return Reply(**given | changes)
 
@@ -272,7 +274,7 @@ class Scribe:
         return self.next_manifest(draft)
 
     def roster(self, manifest: CID, **changes: Any) -> Roster:
-        return Roster(**self.place(manifest=manifest) | changes)
+        return Roster(**self.place(manifest=manifest, keys=None) | changes)
 
     def index(self, **changes: Any) -> Index:
         return Index(**self.place(records=self.chain.recent) | changes)

@@ -68,9 +68,9 @@ def test_a_leader_judges_an_arriving_reply_by_the_same_rules():
     scribe = begun()
     reply = scribe.taken(ALICE).reply
     record = parse_record(Block(reply, scribe.source[reply]))
-    check_reply(record, scribe.message(ALICE), scribe.chain.manifest, scribe.chain.run)
+    check_reply(record, scribe.message(ALICE), scribe.chain.in_force)
     with pytest.raises(rules.ReplyNames):
-        check_reply(record, scribe.message(BOB), scribe.chain.manifest, scribe.chain.run)
+        check_reply(record, scribe.message(BOB), scribe.chain.in_force)
     run = parse_record(Block(scribe.chain.run, scribe.source[scribe.chain.run]))
     with pytest.raises(rules.ReplyType):
-        check_reply(run, scribe.message(ALICE), scribe.chain.manifest, scribe.chain.run)
+        check_reply(run, scribe.message(ALICE), scribe.chain.in_force)

@@ -34,6 +34,7 @@ from protocol.blocks import (
     encode_cbor,
 )
 from protocol.chain import Chain
+from protocol.reading import read_private
 from protocol.records import BODIES, Body, DispatchPrivate, Look, ReasonPrivate, RecordType, RunPrivate
 from protocol.rules import BrokenRule
 from protocol.signed import (
@@ -44,7 +45,6 @@ from protocol.signed import (
     body_value,
     parse_record,
     private_bytes,
-    read_private,
     sign_record,
     typed_items,
 )

@@ -1,0 +1,158 @@
+"""Making the keys of an epoch, and giving them to one more reader later (design section 10).
+
+The only randomness is that of making keys, which `crypto` takes from the operating system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from crypto.keys import DecryptionKey, EncryptionKey
+from crypto.sealing import seal
+from crypto.symmetric import SymmetricKey
+from protocol.blocks import CID, Block, BlockError, cbor_block, decode_cbor, encode_cbor
+from protocol.manifest import Manifest
+from protocol.reading import MANIFEST_KEY, Epoch, RunKeys, epoch_info
+from protocol.records import (
+    EncryptionKeyText,
+    Grant,
+    Keys,
+    Member,
+    Role,
+    UpdateKey,
+    Wrap,
+    WrappedKey,
+)
+from protocol.trees import Listing, pack
+from protocol.typed import to_plain
+
+SEED: Final = b"pollen seed 1"
+"""What a run's seed is sealed as."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpoch:
+    """An epoch's keys: the body to sign, the blocks of its listings, and the secrets."""
+
+    body: Keys
+    blocks: tuple[Block, ...]
+    epoch: Epoch
+
+
+def reads_updates(member: Member) -> bool:
+    """Whether the member's roles let it read what clients send."""
+    return Role.SERVER in member.roles or Role.AUDITOR in member.roles
+
+
+def new_epoch(manifest: Manifest, before: Epoch | None, *, by: bytes, time: float) -> NewEpoch:
+    """The epoch after ``before`` (None: the first of a run), for the members of ``manifest``.
+
+    Raises:
+        crypto.errors.BadKey: where a member's encryption key is of a suite that is not known here.
+    """
+    number = before.number + 1 if before else 1
+    model, update = SymmetricKey.generate(), DecryptionKey.generate()
+    members = list(manifest.members.values())
+    for_members, blocks = wrapped_key(model, members, epoch_info("model", number))
+    updates, more = _wraps(update.secret_bytes(), filter(reads_updates, members), epoch_info("update", number))
+    body = Keys(
+        by=by,
+        time=time,
+        number=number,
+        model=for_members,
+        update=UpdateKey(
+            public=EncryptionKeyText(suite=update.public.suite.value, key=update.public.raw), wraps=updates
+        ),
+        model_before=b"",
+        update_before=b"",
+    )
+    if before is not None:
+        body = _with_before(body, before, model, update)
+    return NewEpoch(body, (*blocks, *more), Epoch(body, update.public, model, update))
+
+
+def _with_before(body: Keys, before: Epoch, model: SymmetricKey, update: DecryptionKey) -> Keys:
+    assert before.model is not None  # who leads is a server, and reads all
+    assert before.update is not None
+    update_key = SymmetricKey(update.secret_bytes())
+    return replace(
+        body,
+        model_before=model.derive(b"epoch before").encrypt(before.model.secret_bytes()),
+        update_before=update_key.derive(b"epoch before").encrypt(before.update.secret_bytes()),
+    )
+
+
+def wrapped_key(
+    key: SymmetricKey, members: Iterable[Member], info: bytes = MANIFEST_KEY
+) -> tuple[WrappedKey, list[Block]]:
+    """``key`` for each of ``members``, and the blocks of the listing.
+
+    Raises:
+        crypto.errors.BadKey: where a member's encryption key is of a suite that is not known here.
+    """
+    wraps, blocks = _wraps(key.secret_bytes(), members, info)
+    return WrappedKey(commitment=key.commitment(), wraps=wraps), blocks
+
+
+def _wraps(secret: bytes, members: Iterable[Member], info: bytes) -> tuple[Listing, list[Block]]:
+    sealed = [Wrap(to=member.id, sealed=seal(encryption_key(member), secret, info)) for member in members]
+    return pack(to_plain(sorted(sealed, key=lambda wrap: wrap.to)))
+
+
+def encryption_key(member: Member) -> EncryptionKey:
+    """The member's encryption key.
+
+    Raises:
+        crypto.errors.BadKey: where it is of a suite that is not known here.
+    """
+    return EncryptionKey.parse(member.encryption.suite, member.encryption.key)
+
+
+def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: bytes, time: float) -> Grant:
+    """The keys of ``epoch``, and so of all before it, for ``reader``, whom ``manifest`` lists."""
+    assert epoch.model is not None
+    assert epoch.update is not None
+    key = encryption_key(reader)
+    update = epoch.update.secret_bytes() if reads_updates(reader) else None
+    return Grant(
+        by=by,
+        time=time,
+        run=run,
+        number=epoch.number,
+        manifest=manifest.cid,
+        to=reader.id,
+        model=seal(key, epoch.model.secret_bytes(), epoch_info("model", epoch.number)),
+        update=b"" if update is None else seal(key, update, epoch_info("update", epoch.number)),
+    )
+
+
+# -- the seed of a run -----------------------------------------------------------------------------------------------
+
+
+def seed_block(seed: bytes, epoch: Epoch | None) -> Block:
+    """The block with a run's seed, for servers and auditors; plain where there is no epoch."""
+    private = encode_cbor(seed)
+    if epoch is None:
+        return cbor_block({"epoch": None, "private": private})
+    return cbor_block({"epoch": epoch.number, "private": seal(epoch.public, private, SEED)})
+
+
+def read_seed(block: Block, keys: RunKeys) -> bytes:
+    """The seed in its block, 32 bytes.
+
+    Raises:
+        BlockError: where there is none that can be read with these keys.
+    """
+    match decode_cbor(block.data):
+        case {"epoch": None, "private": bytes(private), **rest} if not rest:
+            plain: bytes | None = private
+        case {"epoch": int(number), "private": bytes(sealed), **rest} if not rest:
+            plain = keys.open_for_update_readers(number, sealed, SEED)
+        case _:
+            plain = None
+    seed = None if plain is None else decode_cbor(plain)
+    if isinstance(seed, bytes) and len(seed) == 32:
+        return seed
+    raise BlockError(f"{block.cid} holds no seed that can be read here")

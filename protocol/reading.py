@@ -1,0 +1,327 @@
+"""Who can read what: the keys that a reader has of a federation and of a run (design section 10).
+
+Reading is apart from trusting. A chain is verified by anybody; who has keys opens private parts too, and then checks
+the rules that are about them. `protocol.epochs` makes the keys, `crypto` does the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from crypto.errors import BadKey, CannotDecrypt
+from crypto.keys import DecryptionKey, EncryptionKey
+from crypto.sealing import open_sealed
+from crypto.symmetric import SymmetricKey
+from protocol.app_calls import ContentKey
+from protocol.blocks import BlockError, BlockSource, decode_cbor, encode_cbor
+from protocol.records import Body, Federation, Grant, Keys, Reply, Wrap, WrappedKey
+from protocol.signed import RecordError, private_bytes, typed_items
+from protocol.trees import Listing
+from protocol.typed import ShapeError, from_plain
+
+P = TypeVar("P")
+
+MANIFEST_KEY: Final = b"pollen manifest key 1"
+"""What a manifest key is sealed as."""
+
+
+class WrongKey(BlockError):
+    """A key that was wrapped for this reader and is not the one that all are told of."""
+
+
+def epoch_info(group: str, number: int) -> bytes:
+    """What a key of epoch ``number`` is sealed as; ``group`` is ``"model"`` or ``"update"``."""
+    return encode_cbor(["pollen epoch key 1", group, number])
+
+
+def update_info(run: object, member: bytes, number: int) -> bytes:
+    """What a client's own key of an epoch is sealed as; ``run`` is the CID of the run record."""
+    return encode_cbor(["pollen update key 1", run, member, number])
+
+
+# -- what is encrypted under a key -----------------------------------------------------------------------------------
+
+
+def content_key(key: SymmetricKey, number: int) -> ContentKey:
+    """What contents are encrypted with under the key of an epoch."""
+    return ContentKey(number, key.derive(b"content").secret_bytes())
+
+
+def private_part(value: object, kind: str, key: SymmetricKey | None) -> bytes:
+    """A private part of a record of type ``kind``, plain where there is no key."""
+    plain = private_bytes(value)
+    return plain if key is None else key.derive(b"private").encrypt(plain, kind.encode())
+
+
+def _opened(body: Body, key: SymmetricKey) -> bytes:
+    try:
+        return key.derive(b"private").decrypt(body.private, body.TYPE.encode())
+    except CannotDecrypt as error:
+        raise RecordError(f"the private part of a {body.TYPE}: {error}") from error
+
+
+# -- a reader --------------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """A member with its decryption keys, newest first; without any it reads what is plain."""
+
+    def __init__(self, member: bytes = b"", keys: Sequence[DecryptionKey] = ()) -> None:
+        self.member = member
+        self._keys = tuple(keys)
+        self._manifest_keys: dict[bytes, SymmetricKey] = {}
+
+    def manifest_key(self, body: Federation, source: BlockSource) -> SymmetricKey | None:
+        """The manifest key of a version; None where there is none, or it is not wrapped for this reader.
+
+        Raises:
+            WrongKey: where what is wrapped is not what the manifest commits to.
+        """
+        wrapped = body.key
+        if wrapped is None or not self._keys:
+            return None
+        known = self._manifest_keys.get(wrapped.commitment)
+        if known is None and (secret := self.unwrap(wrapped.wraps, MANIFEST_KEY, source)) is not None:
+            known = self._manifest_keys[wrapped.commitment] = committed(secret, wrapped)
+        return known
+
+    def unwrap(self, wraps: Listing, info: bytes, source: BlockSource) -> bytes | None:
+        """What is wrapped for this reader among ``wraps``; None where nothing is.
+
+        Raises:
+            WrongKey: where it does not open.
+        """
+        if not self._keys:
+            return None
+        mine = (wrap.sealed for wrap in typed_items(wraps, Wrap, source) if wrap.to == self.member)
+        sealed = next(mine, None)
+        return None if sealed is None else self.open(sealed, info)
+
+    def open(self, sealed: bytes, info: bytes) -> bytes:
+        """What was sealed for this reader.
+
+        Raises:
+            WrongKey: where none of its keys opens it.
+        """
+        for key in self._keys:
+            try:
+                return open_sealed(key, sealed, info)
+            except CannotDecrypt:
+                continue  # sealed for a key of ours before or after this one
+        raise WrongKey("a key that is sealed for this member does not open with its keys")
+
+
+def committed(secret: bytes, wrapped: WrappedKey) -> SymmetricKey:
+    """The key of ``secret`` bytes.
+
+    Raises:
+        WrongKey: where it is not the one that ``wrapped`` commits to.
+    """
+    try:
+        key = SymmetricKey(secret)
+    except BadKey as error:
+        raise WrongKey(str(error)) from error
+    if key.commitment() != wrapped.commitment:
+        raise WrongKey("the key wrapped for this member is not the one that the others are told of")
+    return key
+
+
+# -- the keys of a run -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch of a run, as far as a reader may read it."""
+
+    body: Keys
+    public: EncryptionKey
+    """The update key's public half."""
+    model: SymmetricKey | None = field(repr=False)
+    update: DecryptionKey | None = field(repr=False)
+    """The update key's private half: servers and auditors have it."""
+
+    @property
+    def number(self) -> int:
+        """Of the epoch, from 1."""
+        return self.body.number
+
+
+class RunKeys:
+    """The epochs of one run."""
+
+    def __init__(self, reader: Reader, epochs: Mapping[int, Epoch] | None = None) -> None:
+        self.reader = reader
+        self._epochs = dict(epochs or {})
+
+    @property
+    def current(self) -> Epoch | None:
+        """The newest epoch; None before the run record, and where nothing is encrypted."""
+        return self._epochs.get(len(self._epochs))
+
+    @property
+    def next_number(self) -> int:
+        """Of the epoch that may begin next."""
+        return len(self._epochs) + 1
+
+    def has(self, number: int) -> bool:
+        """Whether the epoch has begun."""
+        return number in self._epochs
+
+    def read(self, body: Keys, source: BlockSource) -> Epoch:
+        """What this reader gets out of the keys of an epoch. Nothing is kept yet.
+
+        Raises:
+            WrongKey: where a key is not the one committed to, or the public half is none.
+        """
+        try:
+            public = EncryptionKey.parse(body.update.public.suite, body.update.public.key)
+        except BadKey as error:
+            raise WrongKey(f"the update key of epoch {body.number}: {error}") from error
+        model = self.reader.unwrap(body.model.wraps, epoch_info("model", body.number), source)
+        update = self.reader.unwrap(body.update.wraps, epoch_info("update", body.number), source)
+        return _epoch(body, public, model, update)
+
+    def begun(self, epoch: Epoch) -> RunKeys:
+        """The keys once ``epoch`` has begun. What it says of the epochs before it is read too.
+
+        Raises:
+            WrongKey: where that is not what they were committed to.
+        """
+        after = RunKeys(self.reader, {**self._epochs, epoch.number: epoch})
+        after._look_back(epoch)
+        return after
+
+    def grant(self, body: Grant) -> None:
+        """Take in the keys of a grant for this reader, whose epoch has begun.
+
+        Raises:
+            WrongKey: where it is for somebody else, or a key is not the one committed to.
+        """
+        epoch = self._epochs.get(body.number)
+        if epoch is None or body.to != self.reader.member:
+            raise WrongKey(f"the grant of epoch {body.number} is not for this reader, or of another run")
+        model = self.reader.open(body.model, epoch_info("model", body.number))
+        update = self.reader.open(body.update, epoch_info("update", body.number)) if body.update else None
+        granted = _epoch(epoch.body, epoch.public, model, update)
+        self._epochs[body.number] = granted
+        self._look_back(granted)
+
+    def _look_back(self, epoch: Epoch) -> None:
+        """Each epoch's keys open those of the one before: who may read one may read all that was."""
+        while epoch.number > 1:
+            before = self._epochs[epoch.number - 1]
+            model = _before(epoch.model, epoch.body.model_before) if before.model is None else None
+            update_key = None if epoch.update is None else SymmetricKey(epoch.update.secret_bytes())
+            update = _before(update_key, epoch.body.update_before) if before.update is None else None
+            if model is None and update is None:
+                return
+            opened = _epoch(before.body, before.public, model, update)
+            epoch = replace(before, model=before.model or opened.model, update=before.update or opened.update)
+            self._epochs[epoch.number] = epoch
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def private(self, body: Body) -> bytes | None:
+        """The private part of a record of the run, as plain dag-cbor; None where this reader has no key for it.
+
+        Raises:
+            RecordError: where it does not open with the key that it says.
+        """
+        if body.epoch is None:
+            return body.private
+        key = self._reply_key(body) if isinstance(body, Reply) else self._model(body.epoch)
+        return None if key is None else _opened(body, key)
+
+    def content(self, number: int | None) -> ContentKey | None:
+        """What opens a content that the server made in an epoch; None where it is plain, or not for this reader."""
+        key = None if number is None else self._model(number)
+        return None if key is None or number is None else content_key(key, number)
+
+    def reply_content(self, reply: Reply) -> ContentKey | None:
+        """What opens the content of a reply; None as for `content`."""
+        key = self._reply_key(reply)
+        return None if key is None or reply.epoch is None else content_key(key, reply.epoch)
+
+    def open_for_update_readers(self, number: int, sealed: bytes, info: bytes) -> bytes | None:
+        """What is sealed to the update key of an epoch; None where this reader does not have it.
+
+        Raises:
+            RecordError: where it does not open.
+        """
+        epoch = self._epochs.get(number)
+        if epoch is None or epoch.update is None:
+            return None
+        try:
+            return open_sealed(epoch.update, sealed, info)
+        except CannotDecrypt as error:
+            raise RecordError(f"what is sealed to the update key of epoch {number}: {error}") from error
+
+    def _model(self, number: int) -> SymmetricKey | None:
+        epoch = self._epochs.get(number)
+        return epoch.model if epoch else None
+
+    def _reply_key(self, reply: Reply) -> SymmetricKey | None:
+        if reply.epoch is None:
+            return None
+        info = update_info(reply.run, reply.by, reply.epoch)
+        secret = self.open_for_update_readers(reply.epoch, reply.key, info)
+        try:
+            return None if secret is None else SymmetricKey(secret)
+        except BadKey as error:
+            raise RecordError(f"the key of a reply: {error}") from error
+
+
+def _before(key: SymmetricKey | None, sealed: bytes) -> bytes | None:
+    if key is None:
+        return None
+    try:
+        return key.derive(b"epoch before").decrypt(sealed)
+    except CannotDecrypt as error:
+        raise WrongKey(f"the keys of the epoch before: {error}") from error
+
+
+def _epoch(body: Keys, public: EncryptionKey, model: bytes | None, update: bytes | None) -> Epoch:
+    private = None
+    if update is not None:
+        try:
+            private = DecryptionKey.from_seed(update)
+        except BadKey as error:
+            raise WrongKey(str(error)) from error
+        if private.public != public:
+            raise WrongKey("the update key wrapped for this member is not the one that clients seal to")
+    return Epoch(body, public, None if model is None else committed(model, body.model), private)
+
+
+def read_private(body: Body, kind: type[P], keys: RunKeys | None = None) -> P | None:
+    """The private part of a record of a run; None where it is encrypted, and ``keys`` do not open it.
+
+    Raises:
+        RecordError: where it is not a ``kind``, or does not open with the key that it says.
+    """
+    plain = body.private if body.epoch is None else keys.private(body) if keys else None
+    return None if plain is None else parse_private(plain, kind)
+
+
+def read_manifest_private(body: Federation, kind: type[P], key: SymmetricKey | None) -> P | None:
+    """The private part of a manifest, opened with its manifest key; None where it is encrypted and there is no key.
+
+    Raises:
+        RecordError: as `read_private`.
+    """
+    if body.epoch is None:
+        return parse_private(body.private, kind)
+    return None if key is None else parse_private(_opened(body, key), kind)
+
+
+def parse_private(plain: bytes, kind: type[P]) -> P:
+    """The ``kind`` in a private part that is plain.
+
+    Raises:
+        RecordError: where it is none.
+    """
+    try:
+        return from_plain(decode_cbor(plain), kind)
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
