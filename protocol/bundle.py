@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_block
-from protocol.content import ContentError, chunk_count, open_plain, read_chunks, write_manifest
+from protocol.blocks import CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_block
+from protocol.content import PLAIN, ContentError, open_content, read_chunks, write_manifest
 
 FORMAT: Final = 1
 MAX_FILES: Final = 10_000
@@ -60,9 +60,7 @@ def write_bundle(files: Sequence[tuple[str, bytes]]) -> tuple[CID, list[Block]]:
     ordered = sorted(files, key=lambda file: file[0].encode())
     listed = [[path, len(data)] for path, data in ordered]
     _check([path for path, _ in ordered], [len(data) for _, data in ordered])
-    chunks = [
-        raw_block(data[start : start + CHUNK_SIZE]) for _, data in ordered for start in range(0, len(data), CHUNK_SIZE)
-    ]
+    chunks = [raw_block(bytes(part)) for _, data in ordered for part in PLAIN.split(data)]
     root, blocks = write_manifest(encode_cbor([FORMAT, listed]), [chunk.cid for chunk in chunks])
     return root, list({block.cid: block for block in [*blocks, *chunks]}.values())
 
@@ -74,14 +72,14 @@ def read_bundle(root: CID, source: BlockSource) -> list[BundledFile]:
         ContentError: where it is none; a `BundleError` where it is a content, but not of a bundle.
         MissingBlock: where ``source`` lacks a block.
     """
-    opened = open_plain(root, source, body_limit=_BODY_LIMIT)
+    opened = open_content(root, source, None, body_limit=_BODY_LIMIT)
     try:
         value = decode_cbor(opened.body, limit=_BODY_LIMIT)
     except MalformedBlock as error:
         raise BundleError(f"bundle {root}: {error}") from error
     paths, sizes = _parse(value)
     _check(paths, sizes)
-    expected = sum(map(chunk_count, sizes))
+    expected = sum(map(PLAIN.chunk_count, sizes))
     chunks = list(islice(opened.chunks, expected + 1))
     if len(chunks) != expected:
         raise BundleError("a bundle links other chunks than its files have")
@@ -143,6 +141,6 @@ def _parents(path: str) -> Iterator[str]:
 def _deal(paths: Sequence[str], sizes: Sequence[int], chunks: Sequence[CID]) -> Iterator[BundledFile]:
     at = 0
     for path, size in zip(paths, sizes, strict=True):
-        count = chunk_count(size)
+        count = PLAIN.chunk_count(size)
         yield BundledFile(path, size, tuple(chunks[at : at + count]))
         at += count

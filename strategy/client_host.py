@@ -149,19 +149,19 @@ class ClientHost:
 
     def _read(self, root: CID) -> RecordDict:
         try:
-            return decode(root, self._store.open(root), self._limits)
+            return decode(root, self._store.open(root), None, self._limits)
         except ContentError as error:
             raise _AnswerError(ErrorCode.MESSAGE_UNAVAILABLE, f"cannot be read: {error}") from error
 
     def _write_content(self, records: RecordDict) -> CID:
         with _as_error_of_the_apps():
-            return self._writer.write(records)
+            return self._writer.write(records, None)
 
     def _write_state(self, records: RecordDict, before: CID | None) -> CID | None:
         if before is None and not records:
             return None  # most apps keep none, and a write takes as long as the disk
         with _as_error_of_the_apps():
-            return self._writer.write_whole(records, held=before)
+            return self._writer.write_whole(records, None, held=before)
 
 
 @contextmanager

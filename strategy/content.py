@@ -8,6 +8,8 @@ entries in one, are lists in the order the app sees, since dag-cbor would sort t
 
 ``data`` is the bytes themselves up to ``INLINE_SIZE``, else their number: they lie in the next chunks that the content
 links, each but the last full. Names, keys and values are written as `strategy.values` says.
+
+Under a `ContentKey` all of it is encrypted, and the same records have the same CID under the same key.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from typing import Final, Protocol, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_cid
-from protocol.content import ContentError, chunk_count, open_plain, read_chunks, write_manifest
+from protocol.app_calls import ContentKey
+from protocol.blocks import CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_cid
+from protocol.content import ContentError, ContentForm, Opened, open_content, read_chunks, write_manifest
 from strategy.arrays import LazyArray
+from strategy.side_by_side import side_by_side
 from strategy.values import decode_scalar, decode_value, encode_scalar, encode_value
 
 FORMAT: Final = 1
@@ -39,6 +43,10 @@ class Kind(StrEnum):
     CONFIG = "config"
 
 
+_WORTH_A_THREAD: Final = 64 << 10
+"""Chunks of fewer bytes than this are hashed before another thread has begun."""
+
+Piece = tuple[CID, bytes | memoryview]
 Values = TypeVar("Values", MetricRecord, ConfigRecord)
 
 
@@ -71,7 +79,8 @@ class Encoded:
 
     root: CID
     manifest: Sequence[Block]
-    pieces: Sequence[tuple[CID, memoryview]]
+    pieces: Sequence[Piece]
+    """The chunks of its arrays: views of their own bytes where it is plain."""
 
     def blocks(self, *, without: Container[CID] = frozenset()) -> Iterator[Block]:
         """Its blocks, the manifest block first, each once and those in ``without`` left out."""
@@ -91,35 +100,37 @@ class Encoded:
         yield from (cid for cid, _ in self.pieces)
 
 
-def encode(records: RecordDict) -> Encoded:
-    """The content of ``records``, their large arrays not yet copied.
+def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
+    """The content of ``records`` under ``key``; where that is None it is plain, and its large arrays not yet copied.
 
     Raises:
         TypeError: where the records hold what Flower does not take (lists in them can be changed unseen).
     """
-    pieces: list[tuple[CID, memoryview]] = []
-    written = [_encode_record(name, record, pieces) for name, record in records.items()]
-    root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces])
+    form = ContentForm(key)
+    parts: list[memoryview] = []
+    written = [_encode_record(name, record, form, parts) for name, record in records.items()]
+    pieces = _closed(parts, form)
+    root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces], form)
     return Encoded(root, manifest, pieces)
 
 
-def decode(root: CID, source: BlockSource, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
+def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
     """The records of the content ``root``; large arrays are read from ``source`` when the app reads them.
 
     Raises:
-        ContentError: where it is malformed or over a limit.
+        ContentError: where it is malformed, over a limit, or not encrypted with ``key`` (plain where that is None).
         MissingBlock: where ``source`` lacks a block.
 
-    Both also come later, from an array, where its chunks are missing or not of the declared size.
+    Both also come later, from an array, where its chunks are missing, not of the declared size, or do not open.
     """
-    opened = open_plain(root, source, body_limit=limits.body)
+    opened = open_content(root, source, key, body_limit=limits.body)
     try:
         value = decode_cbor(opened.body, limit=limits.body)
     except MalformedBlock as error:
         raise ContentError(f"the body of content {root}: {error}") from error
     if not (isinstance(value, list) and len(value) == 2 and value[0] == FORMAT and isinstance(value[1], list)):
         raise ContentError(f"content {root} is not in the format {FORMAT} of Flower records")
-    reader = _ArrayReader(opened.chunks, source, limits.arrays)
+    reader = _ArrayReader(opened, source, limits.arrays)
     records = RecordDict()
     for entry in value[1]:
         name, record = _decode_record(entry, reader)
@@ -134,22 +145,22 @@ class ContentWriter:
 
     def __init__(self, store: ContentStore) -> None:
         self._store = store
-        self._stored: set[CID] = set()
+        self._stored: set[CID] = set()  # under another key a chunk has another CID
 
-    def write(self, records: RecordDict) -> CID:
+    def write(self, records: RecordDict, key: ContentKey | None) -> CID:
         """Store the content of ``records``; durable at return. Raises what `encode` and the store raise."""
-        encoded = encode(records)
+        encoded = encode(records, key)
         if encoded.root not in self._stored:
             self._store.put_content(encoded.root, encoded.blocks(without=self._stored))
             self._stored.update(encoded.cids())
         return encoded.root
 
-    def write_whole(self, records: RecordDict, *, held: CID | None) -> CID:
+    def write_whole(self, records: RecordDict, key: ContentKey | None, *, held: CID | None) -> CID:
         """As `write`, but with all the blocks: what was stored before may have been unpinned and collected since.
 
         ``held`` is a content that is known to be there still; where that is the one, nothing is written.
         """
-        encoded = encode(records)
+        encoded = encode(records, key)
         if encoded.root != held:
             self._store.put_content(encoded.root, encoded.blocks())
         return encoded.root
@@ -158,10 +169,10 @@ class ContentWriter:
 # -- encoding ------------------------------------------------------------------------------------------------------
 
 
-def _encode_record(name: str, record: object, pieces: list[tuple[CID, memoryview]]) -> list[object]:
+def _encode_record(name: str, record: object, form: ContentForm, parts: list[memoryview]) -> list[object]:
     match record:
         case ArrayRecord():
-            entries = [_encode_array(key, array, pieces) for key, array in record.items()]
+            entries = [_encode_array(key, array, form, parts) for key, array in record.items()]
             return [encode_scalar(name), Kind.ARRAY.value, entries]
         case MetricRecord():
             return [encode_scalar(name), Kind.METRIC.value, _encode_values(name, record)]
@@ -180,16 +191,26 @@ def _encode_values(name: str, record: MetricRecord | ConfigRecord) -> list[objec
     return entries
 
 
-def _encode_array(key: str, array: Array, pieces: list[tuple[CID, memoryview]]) -> list[object]:
+def _encode_array(key: str, array: Array, form: ContentForm, parts: list[memoryview]) -> list[object]:
     data = bytes(array.data)  # no copy, where it is bytes already
     where: object = data
     if len(data) > INLINE_SIZE:
-        view = memoryview(data)
-        chunks = [view[start : start + CHUNK_SIZE] for start in range(0, len(data), CHUNK_SIZE)]
-        pieces.extend((raw_cid(chunk), chunk) for chunk in chunks)
+        parts.extend(form.split(data))
         where = len(data)
     shape = [encode_scalar(int(length)) for length in array.shape]
     return [encode_scalar(key), encode_scalar(array.dtype), shape, encode_scalar(array.stype), where]
+
+
+def _closed(parts: Sequence[memoryview], form: ContentForm) -> list[Piece]:
+    """The chunk of each part."""
+
+    def close(part: memoryview) -> Piece:
+        chunk = form.close_chunk(part)
+        return raw_cid(chunk), chunk
+
+    if len(parts) < 2 or sum(map(len, parts)) < len(parts) * _WORTH_A_THREAD:
+        return list(map(close, parts))
+    return list(side_by_side(close, parts))
 
 
 # -- decoding ------------------------------------------------------------------------------------------------------
@@ -198,8 +219,9 @@ def _encode_array(key: str, array: Array, pieces: list[tuple[CID, memoryview]]) 
 class _ArrayReader:
     """Hands out the chunks of a content in order, to the arrays that declare how many bytes they have."""
 
-    def __init__(self, chunks: Iterator[CID], source: BlockSource, limit: int) -> None:
-        self._chunks = chunks
+    def __init__(self, opened: Opened, source: BlockSource, limit: int) -> None:
+        self._chunks = opened.chunks
+        self._form = opened.form
         self._source = source
         self._left = limit
 
@@ -211,10 +233,13 @@ class _ArrayReader:
         self._left -= where
         if self._left < 0:
             raise ContentError("the arrays of a content are larger than the limit")
-        chunks = tuple(islice(self._chunks, chunk_count(where)))
-        if len(chunks) < chunk_count(where):
+        count = self._form.chunk_count(where)
+        chunks = tuple(islice(self._chunks, count))
+        if len(chunks) < count:
             raise ContentError("an array is larger than the chunks that are linked")
-        return LazyArray(dtype, shape, stype, partial(read_chunks, chunks, where, self._source))
+        spread = map if self._form.epoch is None else side_by_side  # there is nothing to do to a plain chunk
+        load = partial(read_chunks, chunks, where, self._source, self._form, spread)
+        return LazyArray(dtype, shape, stype, load)
 
     def finish(self) -> None:
         if next(self._chunks, None) is not None:

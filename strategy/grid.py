@@ -112,7 +112,7 @@ class PollenGrid(Grid):
         if recorded is None or index is None:
             return
         try:
-            was = decode(recorded.content, self._store.open(recorded.content), self._limits)
+            was = decode(recorded.content, self._store.open(recorded.content), None, self._limits)
             divergence.difference = first_difference(was, messages[index].content)
         except BlockError as error:
             divergence.what += f" (what was recorded cannot be read: {error})"
@@ -136,7 +136,7 @@ class PollenGrid(Grid):
         contents: dict[int, CID] = {}
         for message in messages:
             if id(message.content) not in contents:
-                contents[id(message.content)] = self._writer.write(message.content)
+                contents[id(message.content)] = self._writer.write(message.content, None)
         return tuple(
             Outgoing(
                 contents[id(message.content)],
@@ -184,7 +184,7 @@ class PollenGrid(Grid):
             return Error(int(ErrorCode.MESSAGE_UNAVAILABLE) if reply.code is None else reply.code, reply.reason)
         try:
             # afresh for each hand-over, since strategies change replies in place
-            return decode(reply.content, self._store.open(reply.content), self._limits)
+            return decode(reply.content, self._store.open(reply.content), reply.key, self._limits)
         except ContentError as error:
             return Error(int(ErrorCode.MESSAGE_UNAVAILABLE), f"the reply's content cannot be read: {error}")
 

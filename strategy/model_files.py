@@ -21,6 +21,7 @@ from flwr.app import Array, RecordDict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
 from strategy.content import decode
 
@@ -65,14 +66,16 @@ class ModelFormat(StrEnum):
 # -- from a content ------------------------------------------------------------------------------------------------
 
 
-def content_tensors(root: CID, source: BlockSource) -> Tensors:
-    """The arrays of a content, named by their keys, or by ``record/key`` where it has several array records.
+def content_tensors(root: CID, source: BlockSource, key: ContentKey | None) -> Tensors:
+    """The arrays of a content that is encrypted with ``key``.
+
+    They are named by their keys, or by ``record/key`` where it has several array records.
 
     Raises:
         NoModel: where there are none; also from a tensor whose bytes are no array of numpy's.
-        protocol.content.ContentError: where the content is malformed; also from a tensor.
+        protocol.content.ContentError: where the content is malformed, or not encrypted so; also from a tensor.
     """
-    arrays = _named_arrays(decode(root, source))
+    arrays = _named_arrays(decode(root, source, key))
     if not arrays:
         raise NoModel(f"the content {root} holds no arrays")
     return {name: _reader(arrays, name) for name in list(arrays)}
@@ -101,12 +104,14 @@ def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
 # -- writing -------------------------------------------------------------------------------------------------------
 
 
-def save_safetensors(root: CID, source: BlockSource, path: Path, metadata: Mapping[str, str]) -> int:
+def save_safetensors(
+    root: CID, source: BlockSource, key: ContentKey | None, path: Path, metadata: Mapping[str, str]
+) -> int:
     """`save_model` as safetensors, whatever the file's name."""
-    return _save(root, source, path, metadata, ModelFormat.SAFETENSORS)
+    return _save(ModelFormat.SAFETENSORS, content_tensors(root, source, key), root, path, metadata)
 
 
-def save_model(root: CID, source: BlockSource, path: Path, metadata: Mapping[str, str]) -> int:
+def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Path, metadata: Mapping[str, str]) -> int:
     """Write the arrays of a content to ``path``, whole or not at all, in the format of its suffix; how many bytes.
 
     The file's metadata is ``metadata`` and the content's CID as ``content``. Tensors are named as `content_tensors`
@@ -114,14 +119,13 @@ def save_model(root: CID, source: BlockSource, path: Path, metadata: Mapping[str
 
     Raises:
         NoModel: where there is nothing to write, or the format does not take it.
-        protocol.content.ContentError: where the content is malformed.
+        protocol.content.ContentError: where the content is malformed, or not encrypted with ``key``.
         OSError: where the file cannot be written.
     """
-    return _save(root, source, path, metadata, ModelFormat.of(path))
+    return _save(ModelFormat.of(path), content_tensors(root, source, key), root, path, metadata)
 
 
-def _save(root: CID, source: BlockSource, path: Path, metadata: Mapping[str, str], kind: ModelFormat) -> int:
-    tensors = content_tensors(root, source)
+def _save(kind: ModelFormat, tensors: Tensors, root: CID, path: Path, metadata: Mapping[str, str]) -> int:
     about = {"content": str(root), **metadata}
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

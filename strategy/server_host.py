@@ -84,7 +84,7 @@ def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: Guar
     """Raises Divergence where the app, or its final model, did not come to the recorded end."""
     recorded = script.finish(_store_model(models, store), error)
     if recorded is not None:
-        was = decode(recorded, store.open(recorded))
+        was = decode(recorded, store.open(recorded), None)
         raise script.differs(first_difference(was, RecordDict({FINAL_MODEL: models[-1]})))
 
 
@@ -109,4 +109,4 @@ def _context(start: Start, number: int) -> Context:
 def _store_model(models: list[ArrayRecord], store: ContentStore) -> CID | None:
     if not models:
         return None
-    return ContentWriter(store).write(RecordDict({FINAL_MODEL: models[-1]}))
+    return ContentWriter(store).write(RecordDict({FINAL_MODEL: models[-1]}), None)

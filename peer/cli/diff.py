@@ -98,12 +98,12 @@ def _opened(text: str, home: Home, ipfs: str | None, timeout: float) -> Iterator
     run, round_number, of = _parsed(text)
     if run == text and (content := _content(run, home, ipfs, timeout)) is not None:
         with borrowed(home, ipfs) as engine:
-            yield _Opened(content_tensors(content, EngineSource(engine, timeout)), {"content": str(content)})
+            yield _Opened(content_tensors(content, EngineSource(engine, timeout), None), {"content": str(content)})
         return
     with Scratch() as scratch, audit_of(run, home, ipfs, timeout, scratch, with_contents=False) as audit:
         found = RunModels(audit.run(), scratch, audit.source).find(of, round_number)
         about = {"content": str(found.content), **found.metadata(), "round": found.round}
-        yield _Opened(content_tensors(found.content, audit.source), about)
+        yield _Opened(content_tensors(found.content, audit.source, found.key), about)
 
 
 def _parsed(text: str) -> tuple[str, int | None, str]:

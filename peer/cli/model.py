@@ -59,7 +59,7 @@ def model(
     ):
         found = RunModels(audit.run(), scratch, audit.source).find(of, round)
         try:
-            count = save_model(found.content, audit.source, path, found.metadata())
+            count = save_model(found.content, audit.source, found.key, path, found.metadata())
         except NoModel as error:
             raise PeerError(
                 f"no file was written: {error}",

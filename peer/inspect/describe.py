@@ -101,7 +101,7 @@ def _content(block: Block, source: BlockSource) -> dict[str, Any]:
     if manifest.epoch is not None:
         return {"kind": "content", "epoch": manifest.epoch, "links": _shown(manifest.links, source)}
     try:
-        summary = summarise(block.cid, source)
+        summary = summarise(block.cid, source, None)
     except MissingBlock as error:
         return {"kind": "content", "missing": str(error.cid)}
     except ContentError:

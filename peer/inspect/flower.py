@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
 from strategy.content import decode
 
@@ -42,14 +43,14 @@ class RecordsSummary:
         return None
 
 
-def summarise(root: CID, source: BlockSource) -> RecordsSummary:
-    """The summary of a content.
+def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> RecordsSummary:
+    """The summary of a content that is encrypted with ``key``.
 
     Raises:
-        protocol.content.ContentError: where it is no content of Flower records.
+        protocol.content.ContentError: where it is no content of Flower records, or not encrypted so.
         protocol.blocks.MissingBlock: where ``source`` lacks a block of its manifest.
     """
-    records = decode(root, source)
+    records = decode(root, source, key)
     arrays = tuple(
         ArraySummary(name, key, array.dtype, tuple(array.shape))
         for name, record in records.array_records.items()

@@ -24,6 +24,7 @@ from peer.inspect.flower import summarise
 from peer.inspect.report import Report
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import RunSource
+from protocol.app_calls import ContentKey
 from protocol.blocks import CID, Block
 from protocol.manifest import node_id
 from protocol.records import Body, Close, Collect, Dispatch, GridError, Group, Reply
@@ -41,6 +42,8 @@ class FoundModel:
     """A content of a run, and what it is there."""
 
     content: CID
+    key: ContentKey | None
+    """What it is encrypted with."""
     run: CID
     head: CID
     round: int
@@ -80,7 +83,7 @@ class RunModels:
                 code=ExitCode.WRONG_USE,
             )
         content, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
-        return FoundModel(content, self._run, self._report.head, number, name)
+        return FoundModel(content, None, self._run, self._report.head, number, name)
 
     # -- the global model ------------------------------------------------------------------------------------------
 
@@ -152,12 +155,12 @@ class RunModels:
     def _arrays_of(self, body: Dispatch) -> CID | None:
         """The first content with arrays of a dispatch."""
         for group in typed_items(body.groups, Group, self._source):
-            if self._has_arrays(group.content):
+            if self._has_arrays(group.content, None):
                 return group.content
         return None
 
-    def _has_arrays(self, content: CID) -> bool:
-        return bool(summarise(content, self._source).arrays)
+    def _has_arrays(self, content: CID, key: ContentKey | None) -> bool:
+        return bool(summarise(content, self._source, key).arrays)
 
     # -- updates ---------------------------------------------------------------------------------------------------
 
@@ -167,7 +170,7 @@ class RunModels:
         given = [answer for row in rows for answer in row["answers"] if answer["name"] == name]
         contents = [CID.parse(answer["content"]) for answer in given if answer["content"]]
         for content in reversed(contents):
-            if self._has_arrays(content):
+            if self._has_arrays(content, None):
                 return content, name
         log = f"peer log {self._report.head} shows who answered in which round"
         raise PeerError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from peer.inspect.flower import RecordsSummary, Shown, summarise
 from peer.inspect.sources import RunSource
+from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockError
 from protocol.chain import AnsweredMessage, OpenMessage, Step
 from protocol.manifest import Manifest
@@ -104,7 +105,8 @@ class Rounds:
     def _open(self, step: Step, body: Dispatch, manifest: Manifest) -> None:
         self._count += 1
         contents = list(dict.fromkeys(message.content for message in step.opened))
-        rounds = [summary.round for summary in map(self._summary, contents) if summary and summary.round is not None]
+        summaries = [self._summary(content, None) for content in contents]
+        rounds = [summary.round for summary in summaries if summary and summary.round is not None]
         self._waiting[step.record.cid] = Exchange(
             height=body.height,
             number=self._count,
@@ -120,7 +122,7 @@ class Rounds:
         reply = answered.reply.body if answered.reply else None
         content = reply.content if isinstance(reply, Reply) else None
         code = answered.error.code if answered.error else reply.code if isinstance(reply, Reply) else None
-        summary = self._summary(content) if content else None
+        summary = self._summary(content, None) if content else None
         return Answer(
             name=_name(answered.message, manifest),
             node=answered.message.node,
@@ -131,10 +133,10 @@ class Rounds:
             reason=answered.reason,
         )
 
-    def _summary(self, content: CID) -> RecordsSummary | None:
+    def _summary(self, content: CID, key: ContentKey | None) -> RecordsSummary | None:
         """None where the content is missing, encrypted or none of Flower's: the audit says what is wrong with it."""
         try:
-            return summarise(content, self._source)
+            return summarise(content, self._source, key)
         except BlockError:
             return None
 

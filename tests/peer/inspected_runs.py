@@ -60,7 +60,7 @@ class WrittenRun:
 
     def store(self, records: RecordDict) -> CID:
         """Store a content."""
-        encoded = encode(records)
+        encoded = encode(records, None)
         self.scribe.source.add(*encoded.blocks())
         return encoded.root
 

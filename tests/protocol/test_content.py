@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.content import (
     HEAD_SIZE,
+    PLAIN,
     ContentError,
-    chunk_count,
-    open_plain,
+    open_content,
     parse_manifest,
     read_chunks,
     write_manifest,
@@ -31,7 +31,7 @@ class Blocks(BlockSource):
 
 
 def opened(root: CID, blocks: list[Block], *, body_limit: int = 1 << 24) -> tuple[bytes, list[CID]]:
-    content = open_plain(root, Blocks(*blocks), body_limit=body_limit)
+    content = open_content(root, Blocks(*blocks), None, body_limit=body_limit)
     return content.body, list(content.chunks)
 
 
@@ -70,7 +70,7 @@ def test_no_more_of_the_links_is_read_than_is_asked_for() -> None:
     root, blocks = write_manifest(b"", [raw_block(number.to_bytes(4, "big")).cid for number in range(20_000)])
     first_leaf = Blocks(*blocks[:3])
 
-    chunks = open_plain(root, first_leaf, body_limit=1).chunks
+    chunks = open_content(root, first_leaf, None, body_limit=1).chunks
 
     assert next(chunks) == raw_block(bytes(4)).cid
     with pytest.raises(MissingBlock):
@@ -135,5 +135,5 @@ def test_chunks_that_do_not_fill_what_is_declared_are_refused(sizes: list[int], 
 
 
 def test_nothing_lies_in_no_chunk() -> None:
-    assert (chunk_count(0), chunk_count(1), chunk_count(CHUNK_SIZE), chunk_count(CHUNK_SIZE + 1)) == (0, 1, 1, 2)
+    assert [PLAIN.chunk_count(size) for size in (0, 1, CHUNK_SIZE, CHUNK_SIZE + 1)] == [0, 1, 1, 2]
     assert read_chunks([], 0, Blocks()) == b""

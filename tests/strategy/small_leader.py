@@ -29,7 +29,7 @@ from protocol.app_calls import (
     Wait,
 )
 from protocol.blocks import CID, Block, MissingBlock, raw_block
-from protocol.content import open_plain
+from protocol.content import open_content
 from strategy.app_config import fuse_run_config, read_app
 from strategy.client_host import ClientHost
 from strategy.flower_compat import SUPERLINK_NODE_ID, run_number, take_identity
@@ -45,7 +45,7 @@ class MemoryStore(dict[CID, bytes]):
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         self.update((block.cid, block.data) for block in blocks)
-        opened = open_plain(root, self, body_limit=1 << 20)
+        opened = open_content(root, self, None, body_limit=1 << 20)
         assert all(chunk in self for chunk in opened.chunks)
 
     def open(self, root: CID) -> MemoryStore:

@@ -10,6 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from any_records import Blocks, exact, records
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
@@ -17,80 +18,15 @@ from hypothesis import strategies as st
 
 from protocol.blocks import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.content import HEAD_SIZE, ContentError, write_manifest
-from strategy.content import FORMAT, INLINE_SIZE, ContentWriter, Encoded, Limits, decode, encode
-
-
-class Blocks(dict[CID, bytes]):
-    """A block source in memory."""
-
-    def get(self, cid: CID) -> bytes:  # type: ignore[override]
-        if cid not in self:
-            raise MissingBlock(cid)
-        return self[cid]
-
-    def keep(self, encoded: Encoded) -> CID:
-        self.update((block.cid, block.data) for block in encoded.blocks())
-        return encoded.root
-
-
-def exact(value: object) -> object:
-    """``value`` in a form that is equal only where type and bits are."""
-    match value:
-        case RecordDict() | ArrayRecord() | ConfigRecord() | MetricRecord():
-            return type(value).__name__, [(key, exact(item)) for key, item in value.items()]
-        case Array():
-            return value.dtype, value.shape, value.stype, value.data
-        case list():
-            return [exact(item) for item in value]
-        case float():
-            return type(value).__name__, struct.pack(">d", value)
-    return type(value).__name__, value
+from strategy.content import FORMAT, INLINE_SIZE, ContentWriter, Limits, decode, encode
 
 
 def there_and_back(records: RecordDict) -> RecordDict:
     blocks = Blocks()
-    return decode(blocks.keep(encode(records)), blocks)
+    return decode(blocks.keep(encode(records, None)), blocks, None)
 
 
 # -- everything Flower can send ------------------------------------------------------------------------------------
-
-ints = st.integers(-(2**63), 2**64 - 1)
-floats = st.floats()
-text = st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=5)
-numbers = st.one_of(
-    ints,
-    floats,
-    floats.map(np.float64),
-    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
-    st.lists(st.integers(0, 2**64 - 1), max_size=4),
-    st.lists(floats, max_size=4),
-)
-values = st.one_of(
-    numbers,
-    st.booleans(),
-    text,
-    text.map(np.str_),
-    st.binary(max_size=5),
-    st.lists(st.booleans(), max_size=3),
-    st.lists(text, max_size=3),
-    st.lists(st.binary(max_size=3), max_size=3),
-)
-shapes = st.lists(st.integers(0, 3), max_size=3)
-dtypes = st.sampled_from(["float32", "float16", "int64", "bool", "complex128", "uint8"])
-arrays = st.one_of(
-    st.builds(lambda dtype, shape: Array(np.ones(shape, dtype)), dtypes, shapes),
-    st.binary(max_size=20).map(lambda data: Array("", (), "numpy.ndarray", data)),
-    st.integers(INLINE_SIZE - 1, INLINE_SIZE + 2).map(lambda size: Array("", (), "x", bytes(size))),
-)
-records = st.dictionaries(
-    text,
-    st.one_of(
-        st.dictionaries(text, numbers, max_size=4).map(MetricRecord),
-        st.dictionaries(text, values, max_size=4).map(ConfigRecord),
-        st.dictionaries(text, arrays, max_size=3).map(ArrayRecord),
-    ),
-    max_size=4,
-).map(RecordDict)
 
 
 @given(records)
@@ -99,7 +35,7 @@ def test_a_record_dict_arrives_as_through_flowers_own_protobuf(sent: RecordDict)
     received = there_and_back(sent)
 
     assert exact(received) == exact(recorddict_from_proto(recorddict_to_proto(sent)))
-    assert encode(received).root == encode(sent).root
+    assert encode(received, None).root == encode(sent, None).root
 
 
 class Three(enum.IntEnum):
@@ -140,7 +76,7 @@ def test_a_value_that_flower_does_not_take_is_refused_with_its_place() -> None:
     config["xs"].append(None)
 
     with pytest.raises(TypeError, match="record 'r', key 'xs'"):
-        encode(RecordDict({"r": config}))
+        encode(RecordDict({"r": config}), None)
 
 
 # -- large contents ------------------------------------------------------------------------------------------------
@@ -149,7 +85,7 @@ def test_a_value_that_flower_does_not_take_is_refused_with_its_place() -> None:
 @pytest.mark.parametrize("size", [CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
 def test_large_arrays_lie_in_full_chunks(size: int) -> None:
     data = np.random.default_rng(1).bytes(size)
-    encoded = encode(RecordDict({"r": ArrayRecord({"w": Array("", (), "x", data)})}))
+    encoded = encode(RecordDict({"r": ArrayRecord({"w": Array("", (), "x", data)})}), None)
 
     assert b"".join(piece for _, piece in encoded.pieces) == data
     assert {len(piece) for _, piece in encoded.pieces[:-1]} <= {CHUNK_SIZE}
@@ -163,7 +99,7 @@ def test_thousands_of_small_arrays_and_long_lists_overflow_the_manifest_block() 
             "big": ArrayRecord({"w": Array(np.arange(300_000.0))}),
         }
     )
-    encoded = encode(sent)
+    encoded = encode(sent, None)
 
     assert exact(there_and_back(sent)) == exact(sent)
     assert max(len(block.data) for block in encoded.blocks()) == CHUNK_SIZE
@@ -182,9 +118,9 @@ def test_equal_tensors_are_stored_once() -> None:
     writer = ContentWriter(store)  # type: ignore[arg-type]
     model = np.random.default_rng(1).random(200_000)
 
-    writer.write(RecordDict({"a": ArrayRecord([model, model])}))
+    writer.write(RecordDict({"a": ArrayRecord([model, model])}), None)
     first = len(store.given)
-    writer.write(RecordDict({"a": ArrayRecord([model]), "c": ConfigRecord({"round": 2})}))
+    writer.write(RecordDict({"a": ArrayRecord([model]), "c": ConfigRecord({"round": 2})}), None)
 
     assert first == 3  # the manifest and two chunks
     assert len(store.given) == first + 1  # the other manifest
@@ -204,8 +140,8 @@ class Counting(Blocks):
 def lazy() -> tuple[Array, Array, Counting]:
     plain = Array(np.arange(2000.0))
     blocks = Counting()
-    root = blocks.keep(encode(RecordDict({"r": ArrayRecord({"w": plain})})))
-    return plain, decode(root, blocks).array_records["r"]["w"], blocks
+    root = blocks.keep(encode(RecordDict({"r": ArrayRecord({"w": plain})}), None))
+    return plain, decode(root, blocks, None).array_records["r"]["w"], blocks
 
 
 def test_an_array_is_read_once_and_only_when_its_data_is_used() -> None:
@@ -295,18 +231,18 @@ def test_a_malformed_body_is_a_content_error(records: object, chunks: list[Block
     root, blocks = hostile([FORMAT, records], chunks)
 
     with pytest.raises(ContentError):
-        decode(root, blocks)
+        decode(root, blocks, None)
 
 
 @pytest.mark.parametrize("body", [[FORMAT + 1, []], [FORMAT], {}, 1])
 def test_another_format_is_a_content_error(body: object) -> None:
     with pytest.raises(ContentError, match="format"):
-        decode(*hostile(body))
+        decode(*hostile(body), None)
 
 
 def test_a_chunk_of_another_size_than_declared_is_a_content_error_when_it_is_read() -> None:
     root, blocks = hostile([FORMAT, [["r", "array", [["w", "", [], "x", 5001]]]]], [CHUNK])
-    array = decode(root, blocks).array_records["r"]["w"]
+    array = decode(root, blocks, None).array_records["r"]["w"]
 
     with pytest.raises(ContentError, match="5000 bytes where 5001"):
         _ = array.data
@@ -328,7 +264,7 @@ def test_random_bodies_are_a_content_error_or_an_empty_record(body: bytes) -> No
     root, blocks = write_manifest(body, [])
 
     try:
-        decode(root, Blocks({block.cid: block.data for block in blocks}))
+        decode(root, Blocks({block.cid: block.data for block in blocks}), None)
     except ContentError:
         return
     assert body.endswith(encode_cbor(["r", "config", []])[1:])
@@ -338,19 +274,19 @@ def test_random_bodies_are_a_content_error_or_an_empty_record(body: bytes) -> No
 def test_arrays_over_the_limit_are_refused_before_a_chunk_is_read(sizes: list[int]) -> None:
     blocks = Counting()
     arrays = {str(number): Array("", (), "x", bytes(size)) for number, size in enumerate(sizes)}
-    root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)})))
+    root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)}), None))
 
     with pytest.raises(ContentError, match="larger than the limit"):
-        decode(root, blocks, Limits(arrays=9_000))
+        decode(root, blocks, None, Limits(arrays=9_000))
     assert blocks.reads == 0
 
 
 def test_many_arrays_of_a_chunk_each_are_within_the_limit() -> None:
     blocks = Blocks()
     arrays = {str(number): Array("", (), "x", bytes(5_000)) for number in range(1000)}
-    root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)})))
+    root = blocks.keep(encode(RecordDict({"r": ArrayRecord(arrays)}), None))
 
-    assert len(decode(root, blocks, Limits(arrays=5_000_000)).array_records["r"]) == 1000
+    assert len(decode(root, blocks, None, Limits(arrays=5_000_000)).array_records["r"]) == 1000
 
 
 def test_a_declared_size_allocates_nothing() -> None:
@@ -359,7 +295,7 @@ def test_a_declared_size_allocates_nothing() -> None:
     tracemalloc.start()
 
     with pytest.raises(ContentError):
-        decode(manifest.cid, blocks, Limits(body=2**41))
+        decode(manifest.cid, blocks, None, Limits(body=2**41))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 << 20
@@ -370,4 +306,4 @@ def test_a_missing_chunk_is_a_missing_block() -> None:
     del blocks[CHUNK.cid]
 
     with pytest.raises(MissingBlock):
-        _ = decode(root, blocks).array_records["r"]["w"].data
+        _ = decode(root, blocks, None).array_records["r"]["w"].data

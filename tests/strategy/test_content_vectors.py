@@ -12,7 +12,7 @@ from small_leader import MemoryStore
 
 from protocol.blocks import CID, checked_block
 from protocol.bundle import read_bundle, write_bundle
-from protocol.content import open_plain
+from protocol.content import open_content
 from strategy.content import decode, encode
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "contents.json").read_text("utf-8"))
@@ -36,7 +36,7 @@ def records() -> RecordDict:
 
 def test_records_are_written_as_the_vector_has_them(records: RecordDict) -> None:
     vector = VECTORS["records"]
-    encoded = encode(records)
+    encoded = encode(records, None)
 
     assert str(encoded.root) == vector["root"]
     assert {block.cid: block.data for block in encoded.blocks()} == held(vector["blocks"])
@@ -45,7 +45,7 @@ def test_records_are_written_as_the_vector_has_them(records: RecordDict) -> None
 def test_records_are_read_from_the_vector(records: RecordDict) -> None:
     vector = VECTORS["records"]
 
-    received = decode(CID.parse(vector["root"]), held(vector["blocks"]))
+    received = decode(CID.parse(vector["root"]), held(vector["blocks"]), None)
 
     assert repr(received) == repr(records)
 
@@ -53,7 +53,7 @@ def test_records_are_read_from_the_vector(records: RecordDict) -> None:
 def test_the_body_of_the_vector_is_its_own() -> None:
     vector = VECTORS["records"]
 
-    opened = open_plain(CID.parse(vector["root"]), held(vector["blocks"]), body_limit=1 << 20)
+    opened = open_content(CID.parse(vector["root"]), held(vector["blocks"]), None, body_limit=1 << 20)
 
     assert opened.body.hex() == vector["body"]
 

@@ -63,7 +63,7 @@ def message(node: int = 5, *, content: RecordDict | None = None, ttl: float | No
 
 
 def content(store: MemoryStore, **values: int) -> CID:
-    return ContentWriter(store).write(RecordDict({"m": MetricRecord(values)}))
+    return ContentWriter(store).write(RecordDict({"m": MetricRecord(values)}), None)
 
 
 def test_the_nodes_are_lists_that_can_be_read_twice(grid: PollenGrid) -> None:
@@ -97,7 +97,7 @@ def test_what_is_sent_is_in_the_store_when_it_is_pushed(
     first, second = answers.pushed[0]
     assert (first.type, first.group, first.ttl, first.node) == ("train", "3", 30.5, 5)
     assert (second.ttl, type(second.ttl), second.content) == (43_200, int, first.content)
-    assert decode(first.content, store) == model
+    assert decode(first.content, store, None) == model
 
 
 def test_content_that_was_changed_between_two_pushes_is_sent_as_it_is_then(

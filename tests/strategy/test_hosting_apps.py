@@ -19,7 +19,7 @@ from strategy.server_host import run_server_app
 
 
 def last_content(leader: Leader) -> RecordDict:
-    return decode(leader.sent[-1].content, leader.store)
+    return decode(leader.sent[-1].content, leader.store, None)
 
 
 def test_fedavg_trains_and_leaves_its_final_model(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_fedavg_trains_and_leaves_its_final_model(tmp_path: Path) -> None:
     assert finished.error == ""
     assert [message.type for message in leader.sent[::3]] == ["train", "evaluate"] * 2
     assert finished.model is not None
-    assert decode(finished.model, leader.store)["arrays"] == last_content(leader)["arrays"]
+    assert decode(finished.model, leader.store, None)["arrays"] == last_content(leader)["arrays"]
 
 
 def test_equal_content_for_many_nodes_is_one_content(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_server_fn_app_makes_one_exchange_a_round(tmp_path: Path) -> None:
 
     assert [len(push.messages) for push in leader.pushes] == [2, 3, 2, 3]
     assert finished.model is not None
-    (array,) = decode(finished.model, leader.store)["arrays"].values()
+    (array,) = decode(finished.model, leader.store, None)["arrays"].values()
     assert (array.dtype, array.numpy().shape) == ("", (30, 5))
 
 
@@ -100,7 +100,7 @@ def test_a_client_keeps_its_state_and_an_error_becomes_flowers_own(tmp_path: Pat
 
 def test_an_interrupted_message_is_answered_the_same_after_a_restart(tmp_path: Path) -> None:
     app, store = APPS / "client_state", MemoryStore()
-    content = ContentWriter(store).write(RecordDict())
+    content = ContentWriter(store).write(RecordDict(), None)
     tasks = [Task(bytes([number]) * 32, content, "query", "", 60, 1.0) for number in range(2)]
     host = ClientHost(app, start_for(app, 11), store)
     uninterrupted = [host.answer(task) for task in tasks]
@@ -114,7 +114,7 @@ def test_an_interrupted_message_is_answered_the_same_after_a_restart(tmp_path: P
 def test_a_state_that_did_not_change_is_not_written_again(tmp_path: Path) -> None:
     same = CLIENT + "context.state.setdefault('s', ConfigRecord()); return Message(RecordDict(), reply_to=message)"
     app, store = broken_app(tmp_path, client=same), Writes()
-    content = ContentWriter(store).write(RecordDict())
+    content = ContentWriter(store).write(RecordDict(), None)
     host = ClientHost(app, start_for(app, 11), store)
     first = host.answer(Task(bytes(32), content, "query", "", 60, 1.0))
     store.roots.clear()
@@ -126,7 +126,7 @@ def test_a_state_that_did_not_change_is_not_written_again(tmp_path: Path) -> Non
 
 def test_an_app_without_a_state_has_none(tmp_path: Path) -> None:
     app, store = broken_app(tmp_path, client=CLIENT + "return Message(RecordDict(), reply_to=message)"), Writes()
-    content = ContentWriter(store).write(RecordDict())
+    content = ContentWriter(store).write(RecordDict(), None)
 
     answered = ClientHost(app, start_for(app, 11), store).answer(Task(bytes(32), content, "query", "", 60, 1.0))
 
@@ -210,7 +210,7 @@ def test_what_a_server_app_raises_is_its_error(source: str, error: str, tmp_path
 )
 def test_what_a_client_app_raises_is_flowers_error(source: str, code: int, reason: str, tmp_path: Path) -> None:
     app, store = broken_app(tmp_path, client=source), MemoryStore()
-    task = Task(bytes(32), ContentWriter(store).write(RecordDict()), "query", "", 60, 1.0)
+    task = Task(bytes(32), ContentWriter(store).write(RecordDict(), None), "query", "", 60, 1.0)
 
     (answered,) = serve_client_app(app, start_for(app, 11), store, [task], tmp_path / "scratch")
 
@@ -220,7 +220,7 @@ def test_what_a_client_app_raises_is_flowers_error(source: str, code: int, reaso
 
 def test_a_message_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
     app, store = APPS / "client_state", MemoryStore()
-    root = ContentWriter(store).write(RecordDict())
+    root = ContentWriter(store).write(RecordDict(), None)
     store[root] = b"\xf6"
 
     answered = ClientHost(app, start_for(app, 11), store).answer(Task(bytes(32), root, "query", "", 60, 1.0))

@@ -28,12 +28,12 @@ MODEL: dict[str, Tensor] = {
 }
 
 
-def content_of(records: RecordDict) -> tuple[CID, MemoryBlocks]:
-    encoded = encode(records)
-    return encoded.root, MemoryBlocks({block.cid: block.data for block in encoded.blocks()})
+def content_of(records: RecordDict) -> tuple[CID, MemoryBlocks, None]:
+    encoded = encode(records, None)
+    return encoded.root, MemoryBlocks({block.cid: block.data for block in encoded.blocks()}), None
 
 
-def content(tensors: Mapping[str, Tensor]) -> tuple[CID, MemoryBlocks]:
+def content(tensors: Mapping[str, Tensor]) -> tuple[CID, MemoryBlocks, None]:
     return content_of(RecordDict({"arrays": ArrayRecord({name: Array(each) for name, each in tensors.items()})}))
 
 
@@ -76,8 +76,8 @@ def test_one_model_makes_one_npz(tmp_path: Path) -> None:
 
 
 def test_save_safetensors_writes_it_whatever_the_name(tmp_path: Path) -> None:
-    root, blocks = content(MODEL)
-    save_safetensors(root, blocks, tmp_path / "model.bin", {"run": "r"})
+    root, blocks, key = content(MODEL)
+    save_safetensors(root, blocks, key, tmp_path / "model.bin", {"run": "r"})
     with safe_open(tmp_path / "model.bin", framework="numpy") as file:
         assert file.metadata() == {"content": str(root), "run": "r"}
 

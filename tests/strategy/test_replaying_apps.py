@@ -123,9 +123,9 @@ def test_a_changed_tensor_of_the_final_model_shows(averaged: RecordedApp) -> Non
     close = averaged.entries[-1]
     assert isinstance(close, CloseEntry)
     assert close.model is not None
-    model = decode(close.model, averaged.store)["arrays"]
+    model = decode(close.model, averaged.store, None)["arrays"]
     model["wide"] = Array(model["wide"].numpy() + 0.25)
-    other = ContentWriter(averaged.store).write(RecordDict({"arrays": ArrayRecord(dict(model))}))
+    other = ContentWriter(averaged.store).write(RecordDict({"arrays": ArrayRecord(dict(model))}), None)
     found = replayed_with(averaged, len(averaged.entries) - 1, replace(close, model=other))
     assert (found.height, found.record, found.tensor) == (close.head.height, "arrays", "wide")
     assert found.largest == pytest.approx(0.25)
