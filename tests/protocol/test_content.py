@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.app_calls import ContentKey
 from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.content import (
     HEAD_SIZE,
     PLAIN,
     ContentError,
+    ContentForm,
     open_content,
     parse_manifest,
     read_chunks,
@@ -137,3 +139,47 @@ def test_chunks_that_do_not_fill_what_is_declared_are_refused(sizes: list[int], 
 def test_nothing_lies_in_no_chunk() -> None:
     assert [PLAIN.chunk_count(size) for size in (0, 1, CHUNK_SIZE, CHUNK_SIZE + 1)] == [0, 1, 1, 2]
     assert read_chunks([], 0, Blocks()) == b""
+
+
+# -- encrypted -----------------------------------------------------------------------------------------------------
+
+KEY = ContentKey(3, b"k" * 32)
+FULL = ContentForm(KEY).chunk_size
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, HEAD_SIZE, HEAD_SIZE + 1, HEAD_SIZE + FULL, HEAD_SIZE + FULL + 1, 3 * CHUNK_SIZE]
+)
+def test_an_encrypted_body_of_any_size_comes_back_with_its_chunks(size: int) -> None:
+    body = bytes(range(251)) * (size // 251) + bytes(size % 251)
+
+    root, blocks = write_manifest(body, CHUNKS, ContentForm(KEY))
+
+    content = open_content(root, Blocks(*blocks), KEY, body_limit=1 << 24)
+    assert (content.body, list(content.chunks)) == (body, CHUNKS)
+    assert all(len(block.data) <= CHUNK_SIZE for block in blocks)
+
+
+def test_an_encrypted_body_over_the_limit_is_refused() -> None:
+    root, blocks = write_manifest(bytes(HEAD_SIZE + 1), [], ContentForm(KEY))
+
+    with pytest.raises(ContentError, match=f"more than {HEAD_SIZE}"):
+        open_content(root, Blocks(blocks[0]), KEY, body_limit=HEAD_SIZE)
+
+
+def test_a_rest_of_the_body_that_does_not_open_is_refused() -> None:
+    other = ContentForm(ContentKey(3, b"l" * 32))
+    rest = raw_block(bytes(other.close_chunk(memoryview(b"\0"))))
+    private = ContentForm(KEY).close_private(encode_cbor([HEAD_SIZE + 1, bytes(HEAD_SIZE)]))
+    manifest = cbor_block({"links": [rest.cid], "epoch": 3, "private": private})
+
+    with pytest.raises(ContentError, match="the chunk does not open"):
+        open_content(manifest.cid, Blocks(manifest, rest), KEY, body_limit=1 << 24)
+
+
+@given(st.binary(max_size=100))
+def test_a_private_part_that_is_not_encrypted_with_the_key_is_refused(junk: bytes) -> None:
+    manifest = cbor_block({"links": [], "epoch": 3, "private": junk})
+
+    with pytest.raises(ContentError, match="the content does not open"):
+        open_content(manifest.cid, Blocks(manifest), KEY, body_limit=1)

@@ -10,11 +10,13 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from small_leader import MemoryStore
 
-from protocol.blocks import CID, checked_block
+from protocol.app_calls import ContentKey
+from protocol.blocks import CID, checked_block, encode_cbor
 from protocol.bundle import read_bundle, write_bundle
-from protocol.content import open_content
+from protocol.content import ContentForm, open_content, write_manifest
 from strategy.content import decode, encode
 
+KeyedVector = tuple[dict[str, Any], ContentKey | None]
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "contents.json").read_text("utf-8"))
 
 
@@ -34,28 +36,55 @@ def records() -> RecordDict:
     return RecordDict({"model": ArrayRecord(arrays), "metrics": MetricRecord(metrics), "config": ConfigRecord(config)})
 
 
-def test_records_are_written_as_the_vector_has_them(records: RecordDict) -> None:
-    vector = VECTORS["records"]
-    encoded = encode(records, None)
+@pytest.fixture(params=["plain", "encrypted"])
+def vectors(request: pytest.FixtureRequest) -> KeyedVector:
+    if request.param == "plain":
+        return VECTORS, None
+    encrypted = VECTORS["encrypted"]
+    return encrypted, ContentKey(encrypted["epoch"], bytes.fromhex(encrypted["key"]))
+
+
+def test_records_are_written_as_the_vector_has_them(records: RecordDict, vectors: KeyedVector) -> None:
+    vector, key = vectors[0]["records"], vectors[1]
+    encoded = encode(records, key)
 
     assert str(encoded.root) == vector["root"]
     assert {block.cid: block.data for block in encoded.blocks()} == held(vector["blocks"])
 
 
-def test_records_are_read_from_the_vector(records: RecordDict) -> None:
-    vector = VECTORS["records"]
+def test_records_are_read_from_the_vector(records: RecordDict, vectors: KeyedVector) -> None:
+    vector, key = vectors[0]["records"], vectors[1]
 
-    received = decode(CID.parse(vector["root"]), held(vector["blocks"]), None)
+    received = decode(CID.parse(vector["root"]), held(vector["blocks"]), key)
 
     assert repr(received) == repr(records)
 
 
-def test_the_body_of_the_vector_is_its_own() -> None:
-    vector = VECTORS["records"]
+def test_the_body_of_the_vector_is_its_own(vectors: KeyedVector) -> None:
+    vector, key = vectors[0]["records"], vectors[1]
 
-    opened = open_content(CID.parse(vector["root"]), held(vector["blocks"]), None, body_limit=1 << 20)
+    opened = open_content(CID.parse(vector["root"]), held(vector["blocks"]), key, body_limit=1 << 20)
 
     assert opened.body.hex() == vector["body"]
+
+
+def test_a_long_body_goes_on_in_the_chunk_of_the_vector(vectors: KeyedVector) -> None:
+    vector, key = vectors[0]["long_body"], vectors[1]
+
+    root, blocks = write_manifest(encode_cbor(bytes(vector["zeros"])), [], ContentForm(key))
+
+    assert str(root) == vector["root"]
+    assert {block.cid: block.data for block in blocks[1:]} == held(vector["rest"])
+
+
+def test_an_array_lies_in_the_encrypted_chunks_of_the_vector() -> None:
+    encrypted = VECTORS["encrypted"]
+    key = ContentKey(encrypted["epoch"], bytes.fromhex(encrypted["key"]))
+    array = Array("", (), "x", bytes(encrypted["chunks"]["zeros"]))
+
+    pieces = encode(RecordDict({"r": ArrayRecord({"w": array})}), key).pieces
+
+    assert [{"cid": str(cid), "size": len(chunk)} for cid, chunk in pieces] == encrypted["chunks"]["chunks"]
 
 
 def test_the_bundle_of_the_vector() -> None:

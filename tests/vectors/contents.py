@@ -5,13 +5,15 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from protocol.blocks import Block, encode_cbor, raw_block
+from protocol.app_calls import ContentKey
+from protocol.blocks import CHUNK_SIZE, Block, encode_cbor, raw_block
 from protocol.bundle import write_bundle
-from protocol.content import HEAD_SIZE, write_manifest
+from protocol.content import HEAD_SIZE, PLAIN, ContentForm, write_manifest
 
 FILES = [("pyproject.toml", b"[project]\n"), ("pkg/app.py", b"app = 1\n"), ("pkg/empty.py", b"")]
 TENSOR = bytes(range(256)) * 20
 """5,120 bytes: too many to stand in the body."""
+KEY = ContentKey(3, bytes(range(32)))
 BODY: list[Any] = [
     1,
     [
@@ -35,16 +37,16 @@ BODY: list[Any] = [
 
 def content_vectors() -> dict[str, object]:
     """What the file holds. Bytes are hexadecimal."""
-    tensor = raw_block(TENSOR)
-    long_body = encode_cbor(bytes(HEAD_SIZE))
     root, blocks = write_bundle(FILES)
     return {
-        "records": _shown(encode_cbor(BODY), [tensor]),
-        "long_body": {
-            "size": len(long_body),
-            "zeros": HEAD_SIZE,
-            "root": str(write_manifest(long_body, [])[0]),
-            "rest": [_block(block) for block in write_manifest(long_body, [])[1][1:]],
+        "records": _records(PLAIN),
+        "long_body": _long_body(PLAIN),
+        "encrypted": {
+            "epoch": KEY.epoch,
+            "key": KEY.key.hex(),
+            "records": _records(ContentForm(KEY)),
+            "long_body": _long_body(ContentForm(KEY)),
+            "chunks": _chunks(ContentForm(KEY)),
         },
         "bundle": {
             "files": [[path, data.hex()] for path, data in FILES],
@@ -54,9 +56,29 @@ def content_vectors() -> dict[str, object]:
     }
 
 
-def _shown(body: bytes, chunks: list[Block]) -> dict[str, object]:
-    root, blocks = write_manifest(body, [chunk.cid for chunk in chunks])
-    return {"body": body.hex(), "root": str(root), "blocks": [_block(block) for block in [*blocks, *chunks]]}
+def _records(form: ContentForm) -> dict[str, object]:
+    body, tensor = encode_cbor(BODY), raw_block(bytes(form.close_chunk(memoryview(TENSOR))))
+    root, blocks = write_manifest(body, [tensor.cid], form)
+    return {"body": body.hex(), "root": str(root), "blocks": [_block(block) for block in [*blocks, tensor]]}
+
+
+def _long_body(form: ContentForm) -> dict[str, object]:
+    """A body that goes on in a chunk."""
+    body = encode_cbor(bytes(HEAD_SIZE))
+    root, blocks = write_manifest(body, [], form)
+    return {
+        "size": len(body),
+        "zeros": HEAD_SIZE,
+        "root": str(root),
+        "rest": [_block(block) for block in blocks[1:]],
+    }
+
+
+def _chunks(form: ContentForm) -> dict[str, object]:
+    """The chunks of an array of a full plain chunk's size."""
+    chunks = [raw_block(bytes(form.close_chunk(part))) for part in form.split(bytes(CHUNK_SIZE))]
+    sizes = [{"cid": str(chunk.cid), "size": len(chunk.data)} for chunk in chunks]
+    return {"zeros": CHUNK_SIZE, "chunks": sizes}
 
 
 def _block(block: Block) -> dict[str, str]:
