@@ -29,8 +29,6 @@ class AppCommand:
     """What to start."""
 
     role: Role
-    folder: Path
-    """The app's folder, unpacked from its bundle."""
     scratch: Path
     """The working directory of the app."""
     contents: str
@@ -71,8 +69,8 @@ class AppLink:
         """The process id of the one there is."""
         return self._process.pid if self._process is not None else None
 
-    async def start(self) -> None:
-        """Start a fresh process, ending the one there is."""
+    async def start(self, folder: Path) -> None:
+        """Start a fresh process of the app in ``folder``, ending the one there is."""
         await self.stop()
         self.generation += 1
         self._may_end = False
@@ -86,7 +84,7 @@ class AppLink:
                 "-m",
                 "peer.app_process",
                 command.role.value,
-                str(command.folder),
+                str(folder),
                 command.contents,
                 str(command.scratch),
                 stdin=asyncio.subprocess.PIPE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,8 @@ from peer.home import PRIVATE_FILE
 from protocol.blocks import CID, Block
 from protocol.records import Role
 
-LAYOUT: Final = 1
-
-_SCHEMA: Final = """
+_LAYOUTS: Final = (
+    """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE heads (
     run BLOB PRIMARY KEY, federation BLOB NOT NULL, head BLOB NOT NULL, height INTEGER NOT NULL, term INTEGER NOT NULL,
@@ -33,7 +33,16 @@ CREATE TABLE replies (
     UNIQUE (run, message)
 );
 CREATE TABLE own (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
-"""
+""",
+    """
+CREATE TABLE apps (
+    bundle BLOB PRIMARY KEY, name TEXT NOT NULL, run BLOB, noted REAL NOT NULL, approved INTEGER NOT NULL
+) WITHOUT ROWID;
+""",
+)
+"""What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""
+
+LAYOUT: Final = len(_LAYOUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,20 @@ class KeptReply:
     message: bytes
     reply: CID
     state: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownApp:
+    """An app that the owner approved, or that a run waits for."""
+
+    bundle: CID
+    name: str
+    """As a run record calls it; empty where none was seen."""
+    run: CID | None
+    """The run that waited for it last."""
+    noted: float
+    """Seconds since 1970: when it was approved, else when the run began to wait."""
+    approved: bool
 
 
 class Journal:
@@ -172,6 +195,44 @@ class Journal:
         )
         return CID(row[0]) if row else None
 
+    # -- apps ------------------------------------------------------------------------------------------------------
+
+    def ask_for_app(self, bundle: CID, name: str, run: CID) -> None:
+        """Note that a run waits for the owner's approval of its app."""
+        values = (bytes(bundle), name, bytes(run), time.time())
+        with self._transaction() as database:
+            database.execute(
+                "INSERT INTO apps VALUES (?, ?, ?, ?, FALSE)"
+                " ON CONFLICT (bundle) DO UPDATE SET name = excluded.name, run = excluded.run",
+                values,
+            )
+
+    def approve_app(self, bundle: CID) -> None:
+        """Let an app run here from now on."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT INTO apps VALUES (?, '', NULL, ?, TRUE)"
+                " ON CONFLICT (bundle) DO UPDATE SET noted = excluded.noted, approved = TRUE WHERE NOT approved",
+                (bytes(bundle), time.time()),
+            )
+
+    def forget_app(self, bundle: CID) -> bool:
+        """Undo `approve_app`, or the note of a run that waits; whether there was something to forget."""
+        with self._transaction() as database:
+            return database.execute("DELETE FROM apps WHERE bundle = ?", (bytes(bundle),)).rowcount > 0
+
+    def apps(self) -> list[KnownApp]:
+        """Approved apps and those that runs wait for, the newest first."""
+        rows = self._rows("SELECT bundle, name, run, noted, approved FROM apps ORDER BY noted DESC, bundle")
+        return [
+            KnownApp(CID(bundle), name, CID(run) if run is not None else None, noted, bool(approved))
+            for bundle, name, run, noted, approved in rows
+        ]
+
+    def approved_apps(self) -> frozenset[CID]:
+        """The apps that may run here."""
+        return frozenset(app.bundle for app in self.apps() if app.approved)
+
     # -- records this peer signed ----------------------------------------------------------------------------------
 
     def keep_own(self, blocks: Iterable[Block]) -> None:
@@ -200,8 +261,8 @@ class Journal:
         database.execute("PRAGMA synchronous = FULL")
         database.execute("BEGIN IMMEDIATE")  # of two processes that find a new file, one waits here
         (layout,) = database.execute("PRAGMA user_version").fetchone()
-        if layout == 0:
-            for statement in _SCHEMA.split(";"):
+        if layout < LAYOUT:
+            for statement in "".join(_LAYOUTS[layout:]).split(";"):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {LAYOUT}")
         database.execute("COMMIT")

@@ -12,8 +12,11 @@ from peer.engine.interface import Engine
 from peer.federation import FederationStore
 from peer.journal import Journal, RunHead
 from protocol.blocks import CID
-from protocol.effects import KeepManifest, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepManifest, KeepReply, Store, WriteHead
 from protocol.records import Role
+
+Durable = Store | WriteHead | KeepReply | KeepManifest | AskOwner
+"""The effects that are carried out in the order given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Keeper:
     engine_name: str
     """As ``--ipfs`` took it, for later commands on this home."""
 
-    def carry_out(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> None:
+    def carry_out(self, effect: Durable) -> None:
         """Carry out one effect.
 
         Raises:
@@ -45,6 +48,8 @@ class Keeper:
                 self.journal.keep_reply(effect.run, effect.message, effect.reply, effect.state)
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks)
+            case AskOwner(app, name, run):
+                self.journal.ask_for_app(app, name, run)
 
     def _head(self, effect: WriteHead) -> RunHead:
         return RunHead(

@@ -22,6 +22,10 @@ _LINES: Final[Mapping[What, str]] = {
     What.COLLECTED: "{replies} replies are in, {errors} of them errors (height {height})",
     What.TASK_STARTED: "working on a {type} message",
     What.TASK_ANSWERED: "answered it",
+    What.APP_UNAPPROVED: (
+        "run {run} waits for your approval of its app {name}; read it with `peer app show {app}`, "
+        "let it run here with `peer app approve {app}`"
+    ),
     What.APP_LOST: "the app process was lost: {why}",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from peer import logs
@@ -18,11 +17,14 @@ from peer.engine.interface import Engine, EngineError, Subscription
 from peer.errors import PeerError
 from peer.faults import Faults
 from peer.fetching import RecordFetcher
-from peer.keeping import Keeper
+from peer.home import Home
+from peer.keeping import Durable, Keeper
 from peer.patience import Patience
+from peer.unpacked_apps import UnpackedApps
 from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready, Replayed
 from protocol.blocks import CID, BlockError
 from protocol.effects import (
+    AskOwner,
     Cause,
     Connect,
     Effect,
@@ -37,6 +39,7 @@ from protocol.effects import (
     StartApp,
     Stop,
     Store,
+    UnpackApp,
     WakeAt,
     WriteHead,
 )
@@ -45,6 +48,7 @@ from protocol.events import (
     AppCalled,
     AppLost,
     AppReady,
+    AppsApproved,
     Done,
     Due,
     Event,
@@ -56,6 +60,7 @@ from protocol.events import (
     Stopping,
 )
 from protocol.machine import Machine
+from protocol.records import Role
 
 FETCHERS: Final = 8
 """Records and contents fetched side by side."""
@@ -66,8 +71,8 @@ CONTENT_TIMEOUT: Final = 120.0
 STAY_CONNECTED: Final = 5.0
 """Seconds between two looks at whether the members' engines are connected: nodes that were away do not call back."""
 
-MANIFEST_POLL: Final = 0.5
-"""Seconds between two looks at whether the owner changed the manifest: a person's pace, not the protocol's."""
+HOME_POLL: Final = 0.5
+"""Seconds between two looks at what the owner changed in the home: a person's pace, not the protocol's."""
 
 
 class Clock:
@@ -100,7 +105,17 @@ class _FromApp:
 
 
 BackgroundEffect = (
-    Store | WriteHead | KeepReply | KeepManifest | FetchRecord | FetchContent | PinRun | Publish | Connect
+    Store
+    | WriteHead
+    | KeepReply
+    | KeepManifest
+    | AskOwner
+    | FetchRecord
+    | FetchContent
+    | UnpackApp
+    | PinRun
+    | Publish
+    | Connect
 )
 
 
@@ -115,7 +130,7 @@ class Runner:
         command: AppCommand,
         topics: Sequence[str],
         *,
-        home: Path,
+        home: Home,
         addresses: Sequence[str],
         max_content_bytes: int,
         on_report: Callable[[Report], None],
@@ -130,7 +145,8 @@ class Runner:
         self._clock = Clock()
         self._events: asyncio.Queue[Event | _FromApp] = asyncio.Queue()
         self._app = AppLink(command, self._heard, self._lost, self._halted)
-        self._faults = Faults(home, lambda: self._app.pid)
+        self._apps = UnpackedApps(home, engine)
+        self._faults = Faults(home.path, lambda: self._app.pid)
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
         self._interrupted = False
@@ -145,7 +161,7 @@ class Runner:
         """Run until the machine stops, or `interrupt` asks it to."""
         self._loop = asyncio.get_running_loop()
         subscriptions = [self._engine.subscribe(topic, self._received) for topic in self._topics]
-        watching = [asyncio.create_task(self._watch_manifest()), asyncio.create_task(self._stay_connected())]
+        watching = [asyncio.create_task(self._watch_home()), asyncio.create_task(self._stay_connected())]
         try:
             self._events.put_nowait(Started(self._engine.addresses()))
             while not self._is_over:
@@ -203,8 +219,8 @@ class Runner:
 
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case StartApp():
-                await self._app.start()
+            case StartApp(app):
+                await self._app.start(self._apps.folder(app))
             case Hand(value):
                 self._faults.around(effect, partial(self._app.hand, value))
             case WakeAt(at):
@@ -220,12 +236,14 @@ class Runner:
         match effect:
             case Store(id=id) | WriteHead(id=id) | KeepReply(id=id):
                 self._in_background(self._durable, effect, partial(self._keep, effect), id)
-            case KeepManifest():
+            case KeepManifest() | AskOwner():
                 self._in_background(self._durable, effect, partial(self._keep, effect), None)
             case FetchRecord(id, cid):
                 self._in_background(self._fetchers, effect, partial(self._fetch_record, id, cid), id)
             case FetchContent(id, cid):
                 self._in_background(self._fetchers, effect, partial(self._fetch_content, id, cid), id)
+            case UnpackApp(id, app, limit):
+                self._in_background(self._fetchers, effect, partial(self._unpack_app, id, app, limit), id)
             case PinRun(id, head):
                 self._in_background(self._fetchers, effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data):
@@ -260,7 +278,7 @@ class Runner:
         self._end(Ending(f"{type(error).__name__}: {error}"))
         self.interrupt()
 
-    def _keep(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> Event | None:
+    def _keep(self, effect: Durable) -> Event | None:
         """Carry out one durable step; none after one that failed, so that no head is kept without its record."""
         if self._durable_failure is not None:
             raise EngineError(f"a step before this one failed: {self._durable_failure}")
@@ -269,7 +287,7 @@ class Runner:
         except (EngineError, PeerError, BlockError, OSError) as error:
             self._durable_failure = error
             raise
-        return None if isinstance(effect, KeepManifest) else Done(effect.id)
+        return None if isinstance(effect, KeepManifest | AskOwner) else Done(effect.id)
 
     def _fetch_record(self, id: int, cid: CID) -> Event:
         return Fetched(id, self._patience(lambda: self._records.fetch(cid)))
@@ -277,6 +295,10 @@ class Runner:
     def _fetch_content(self, id: int, cid: CID) -> Event:
         limit = self._max_content_bytes
         self._patience(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
+        return Done(id)
+
+    def _unpack_app(self, id: int, app: CID, limit: int) -> Event:
+        self._patience(lambda: self._apps.fetch(app, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
 
     def _pin_run(self, id: int, head: CID) -> Event:
@@ -338,13 +360,16 @@ class Runner:
     def _from_app(self, event: Event) -> None:
         self._events.put_nowait(_FromApp(self._app.generation, event))
 
-    async def _watch_manifest(self) -> None:
-        """Hand in what `peer federation` changes in this home while we run."""
+    async def _watch_home(self) -> None:
+        """Hand in what `peer federation` and `peer app` change in this home while we run."""
         store, federation = self._keeper.federations, self._keeper.federation
-        stamp = store.stamp(federation)
+        stamp, approved = store.stamp(federation), None
         while True:
-            await asyncio.sleep(MANIFEST_POLL)
+            await asyncio.sleep(HOME_POLL)
             newest = store.stamp(federation)
             if newest != stamp and (stored := store.get(federation)) is not None:
                 stamp = newest
                 self._events.put_nowait(ManifestChanged(stored.manifest.cid, stored.blocks))
+            if self._keeper.role is Role.CLIENT and (allowed := self._keeper.journal.approved_apps()) != approved:
+                approved = allowed
+                self._events.put_nowait(AppsApproved(allowed))

@@ -13,7 +13,6 @@ from typing import Final
 
 from crypto.identity import Identity
 from peer.app_link import AppCommand
-from peer.contents import EngineBlocks
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
@@ -22,12 +21,14 @@ from peer.journal import Journal
 from peer.keeping import Keeper
 from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
+from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
 from protocol.app_calls import RunConfig
 from protocol.blocks import CID, Block, BlockError, cbor_block, encode_cbor
-from protocol.client import Client, ClientPlan, KeptRun
+from protocol.client import Client, KeptRun
 from protocol.effects import Report
 from protocol.gathering import LeaderSettings
+from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import RunPlan
@@ -35,7 +36,7 @@ from protocol.reading import read_private
 from protocol.records import Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
-from strategy.bundle import bundle_folder, unpack_bundle
+from strategy.bundle import bundle_folder
 from strategy.replay_format import REPLAY_FORMAT, child_environment
 
 BOOT_SHIFT: Final = 32
@@ -47,8 +48,6 @@ class App:
     """A Flower app that the owner lets run here."""
 
     bundle: CID
-    folder: Path
-    """Unpacked from the bundle in this home: what runs is what the run record names."""
     config: AppConfig
 
 
@@ -88,11 +87,7 @@ def take_app(home: Home, engine: Engine, folder: Path) -> App:
     try:
         bundle, blocks = bundle_folder(folder)
         engine.put_content(bundle, blocks)
-        unpacked = home.path / "apps" / str(bundle)
-        if not unpacked.is_dir():
-            unpacked.parent.mkdir(parents=True, exist_ok=True)
-            unpack_bundle(bundle, EngineBlocks(engine), unpacked)
-        return App(bundle, unpacked, read_app(unpacked))
+        return App(bundle, read_app(UnpackedApps(home, engine).unpack(bundle)))
     except (AppError, BlockError, OSError) as error:
         raise PeerError(
             f"the app cannot be used: {error}",
@@ -126,7 +121,7 @@ def lead(
         plan, threads = _new_plan(app, run_config, node_config, seed), session.threads
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
-    ending = _run(session, leader, app, Role.SERVER, topics, child_environment(plan.seed, threads))
+    ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads))
     return _closed(session, leader), ending
 
 
@@ -163,13 +158,26 @@ def _closed(session: Session, leader: Leader) -> ClosedRun | None:
     return ClosedRun(chain.run, chain.head, body.outcome, body.model, private.reason if private else "")
 
 
-def serve(session: Session, app: App, node_config: RunConfig, *, once: bool) -> Ending:
-    """Train in runs of ``app`` until stopped, or with ``once`` until the first run closes."""
+def serve(
+    session: Session, app: App, node_config: RunConfig, *, once: bool, approvable: bool = False, unfit: str = ""
+) -> Ending:
+    """Train in runs until stopped, or with ``once`` until the first run closes.
+
+    In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. ``unfit`` says why
+    ``app`` itself cannot run with this ``node_config``; empty where it can.
+    """
     secret = hashlib.sha256(session.identity.signing.sign(b"pollen client secret 1")).digest()
-    plan = ClientPlan(app=app.bundle, secret=secret, node_config=node_config, once=once)
+    plan = ClientPlan(
+        app=None if unfit else app.bundle,
+        secret=secret,
+        node_config=node_config,
+        once=once,
+        approved=session.journal.approved_apps() if approvable else None,
+        unfit={app.bundle: unfit} if unfit else {},
+    )
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session.journal))
     return _run(
-        session, client, app, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
+        session, client, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
     )
 
 
@@ -192,12 +200,11 @@ def _kept_runs(journal: Journal) -> dict[CID, KeptRun]:
 
 
 def _run(
-    session: Session, machine: Machine, app: App, role: Role, topics: Sequence[str], environment: Mapping[str, str]
+    session: Session, machine: Machine, role: Role, topics: Sequence[str], environment: Mapping[str, str]
 ) -> Ending:
     scratch = session.home.path / "scratch"
     command = AppCommand(
         role=role,
-        folder=app.folder,
         scratch=scratch,
         contents=session.engine.address,
         log=session.home.path / "logs" / f"app-{role}.log",
@@ -217,7 +224,7 @@ def _run(
         keeper,
         command,
         topics,
-        home=session.home.path,
+        home=session.home,
         addresses=session.stored.addresses,
         max_content_bytes=session.stored.manifest.settings.max_content_bytes,
         on_report=session.on_report,

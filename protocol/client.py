@@ -6,30 +6,29 @@ the signed reply, keep it together with the app's state, announce it. What is ke
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from functools import partial
 from typing import Final
 
 from protocol.announcements import Beat, PeerState, ReplyReady, topic_leader
-from protocol.app_calls import Answered, ErrorCode, RunConfig, Start, Task
+from protocol.app_calls import Answered, ErrorCode, Task
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.chain import OpenMessage, Step
-from protocol.effects import Cause, FetchContent, Hand, KeepReply, StartApp, Stop, Store, What
+from protocol.effects import FetchContent, Hand, KeepReply, Stop, Store, What
 from protocol.events import (
     AppAnswered,
     AppLost,
     AppReady,
+    AppsApproved,
     Due,
     Started,
     Stopping,
 )
-from protocol.following import ClientState, Following
+from protocol.following import ClientState
+from protocol.hosting import AppState, ClientPlan, Hosting
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
-from protocol.manifest import node_id
 from protocol.reading import read_private
 from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate
 from protocol.signed import private_bytes, sign_record
@@ -37,20 +36,8 @@ from protocol.signed import private_bytes, sign_record
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
 
-STARTS: Final = 3
-"""How often in a row the app process may be lost before it is ready."""
-
 FETCH_AGAIN: Final = 1.0
 """Seconds until a content that could not be had is asked for again."""
-
-
-class AppState(Enum):
-    """Where the client's app process is."""
-
-    STARTING = auto()
-    READY = auto()
-    STARTED = auto()
-    """It has its run."""
 
 
 @dataclass(slots=True)
@@ -59,18 +46,6 @@ class KeptRun:
 
     replies: dict[bytes, CID] = field(default_factory=dict)
     state: CID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClientPlan:
-    """The owner's choices. ``secret`` (32 bytes) seeds the app and stays with this peer."""
-
-    app: CID
-    """The bundle of the app that the owner lets run here."""
-    secret: bytes = field(repr=False)
-    node_config: RunConfig = ()
-    once: bool = False
-    """Stop after the first run that closes."""
 
 
 @dataclass(slots=True)
@@ -93,19 +68,14 @@ class Unacknowledged:
     retry: Retry
 
 
-class Client(Following):
+class Client(Hosting):
     """The state machine of a client peer."""
 
     def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, kept: Mapping[CID, KeptRun]) -> None:
         """``kept`` is what earlier processes of this peer have kept, by run."""
-        super().__init__(author, trusted)
-        self.node = node_id(author.member)
-        self._plan = plan
+        super().__init__(author, trusted, plan)
         self._kept_runs = dict(kept)
         self._kept = KeptRun()
-        self._app = AppState.STARTING
-        self._failed_starts = 0
-        self._run_config: RunConfig = ()
         self._queue: dict[bytes, OpenMessage] = {}
         self._work: Work | None = None
         self._unacknowledged: dict[bytes, Unacknowledged] = {}
@@ -115,7 +85,8 @@ class Client(Following):
     def _started(self, event: Started, now: float) -> None:
         self._addresses = event.addresses
         self.state = ClientState.LISTENING
-        self._emit(StartApp())
+        if self._plan.app is not None:
+            self._start_app(self._plan.app)
         self._keep_saying(now)
 
     def _due(self, event: Due, now: float) -> None:
@@ -125,12 +96,15 @@ class Client(Following):
                 self._announce_reply(message, waiting, now)
         if self._work is not None and self._work.fetch_again is not None and now >= self._work.fetch_again:
             self._fetch_content(self._work)
+        self._app_due(now)
 
     def _moments(self) -> Iterable[float]:
         yield from super()._moments()
         yield from (waiting.retry.at for waiting in self._unacknowledged.values())
         if self._work is not None and self._work.fetch_again is not None:
             yield self._work.fetch_again
+        if self._unpack_again is not None:
+            yield self._unpack_again.at
 
     @property
     def _peer_state(self) -> PeerState:
@@ -154,8 +128,7 @@ class Client(Following):
     def _drop_messages(self) -> None:
         """Nothing of the run before is to be answered any more."""
         self._queue, self._work, self._unacknowledged = {}, None, {}
-        if self._app is AppState.STARTED:
-            self._restart_app()
+        self._leave_app()
 
     def _stepped(self, step: Step, now: float) -> None:
         for message in step.opened:
@@ -175,15 +148,10 @@ class Client(Following):
     def _take_run(self, body: Run, now: float) -> None:
         assert self._run is not None
         private = read_private(body, RunPrivate)
-        if body.app != self._plan.app:
-            self._decline(self._run, f"the run's app is {body.app}, ours is {self._plan.app}", now)
-        elif private is None:
+        if private is None:
             self._decline(self._run, "the run record is encrypted for others", now)
         else:
-            self.state = ClientState.FOLLOWING
-            self._run_config = private.config
-            self._report(What.RUN_FOLLOWED, run=str(self._run.run), app=private.name)
-            self._begin_app(self._run)
+            self._choose_app(body, private, now)
 
     def _take_close(self, now: float) -> None:
         assert self._run is not None
@@ -311,46 +279,28 @@ class Client(Following):
 
     # -- the app process --------------------------------------------------------------------------------------------
 
-    def _app_ready(self, event: AppReady, now: float) -> None:
-        self._app = AppState.READY
-        self._failed_starts = 0
-        if self.state is ClientState.FOLLOWING and self._run is not None:
-            self._begin_app(self._run)
-
-    def _begin_app(self, run: CatchUp) -> None:
-        """Give the app process its run, and the message in hand if there is one."""
-        if self._app is not AppState.READY:
-            return
-        self._app = AppState.STARTED
-        seed = hashlib.sha256(b"pollen client seed 1" + self._plan.secret + bytes(run.run)).digest()
-        self._emit(Hand(Start(run.run, self.node, seed, self._run_config, self._plan.node_config)))
+    def _app_has_run(self) -> None:
         if self._work is not None:
             self._hand_over(self._work)
 
-    def _restart_app(self) -> None:
-        self._app = AppState.STARTING
-        self._emit(StartApp())
-
-    def _app_lost(self, event: AppLost, now: float) -> None:
-        self._report(What.APP_LOST, why=event.why)
-        if self._app is AppState.STARTING:
-            self._failed_starts += 1
-            if self._failed_starts >= STARTS:
-                self._cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
-                return
-        self._restart_app()
+    def _app_lost_work(self, why: str, now: float) -> None:
         work = self._work
         if work is None or not work.at_app:
             return
         work.at_app = False
         work.crashes += 1
         if work.crashes >= CRASHES:
-            reason = f"the app process was lost {work.crashes} times over this message: {event.why}"
+            reason = f"the app process was lost {work.crashes} times over this message: {why}"
             crashed = Answered(work.message.id, now, code=ErrorCode.CLIENT_APP_CRASHED, reason=reason)
             self._sign_reply(work, crashed, now)
 
 
-_ALWAYS: Final[Mapping[type, str]] = {**COMMON, AppReady: "_app_ready", AppLost: "_app_lost"}
+_ALWAYS: Final[Mapping[type, str]] = {
+    **COMMON,
+    AppReady: "_app_ready",
+    AppLost: "_app_lost",
+    AppsApproved: "_apps_approved",
+}
 
 Client.TABLE = {
     ClientState.NEW: {Started: "_started"},

@@ -1,8 +1,9 @@
 """What a role state machine wants done (design section 4). The peer process carries it out and nothing else.
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`) with that id; the
-others are not answered. `Store`, `WriteHead`, `KeepReply` and `KeepManifest` are carried out in the order given,
-so that a head is never on disk before its record; after one that failed none is carried out. All others in any order.
+others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepManifest` and `AskOwner` are carried out in the order
+given, so that a head is never on disk before its record; after one that failed none is carried out. All others in any
+order.
 """
 
 from __future__ import annotations
@@ -95,8 +96,29 @@ class Connect:
 
 
 @dataclass(frozen=True, slots=True)
+class UnpackApp:
+    """Fetch an approved app's bundle, of at most ``limit`` bytes of files, and unpack it where `StartApp` looks."""
+
+    id: int
+    app: CID
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskOwner:
+    """Keep, for the owner to see, that the ``run`` waits for approval of its ``app``, called ``name`` there."""
+
+    app: CID
+    name: str
+    run: CID
+
+
+@dataclass(frozen=True, slots=True)
 class StartApp:
-    """Start a fresh app process; `AppReady` follows. The one there is ends, and nothing of it is handed in any more."""
+    """Start a fresh process of an unpacked app; `AppReady` follows. The one there is ends, and nothing of it is handed
+    in any more."""
+
+    app: CID
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +156,7 @@ class What(StrEnum):
     TASK_STARTED = "task-started"
     TASK_ANSWERED = "task-answered"
     TASK_COLLECTED = "task-collected"
+    APP_UNAPPROVED = "app-unapproved"
     APP_LOST = "app-lost"
     MANIFEST_IN_FORCE = "manifest-in-force"
     FETCH_FAILED = "fetch-failed"
@@ -176,6 +199,8 @@ Effect = (
     | PinRun
     | Publish
     | Connect
+    | UnpackApp
+    | AskOwner
     | StartApp
     | Hand
     | WakeAt

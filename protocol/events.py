@@ -78,6 +78,13 @@ class AppLost:
 
 
 @dataclass(frozen=True, slots=True)
+class AppsApproved:
+    """The owner approved an app, or took an approval back; ``apps`` is all that are approved now."""
+
+    apps: frozenset[CID]
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A moment asked for with `protocol.effects.WakeAt` has come."""
 
@@ -105,6 +112,7 @@ Event = (
     | AppCalled
     | AppAnswered
     | AppLost
+    | AppsApproved
     | Due
     | ManifestChanged
     | Stopping

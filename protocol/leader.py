@@ -92,7 +92,7 @@ class Leader(Gathering):
             self._see_to_the_end(now)
         else:
             self.state = LeaderState.PREPARING
-            self._emit(StartApp())
+            self._emit(StartApp(self._plan.app))
         self._say_presence(Hello, now)
 
     def _app_ready(self, event: AppReady, now: float) -> None:
@@ -348,7 +348,7 @@ class Leader(Gathering):
             times = f"{self._crashes} times at height {self.chain.height}"
             self._cannot_go_on(f"the app process was lost {times}: {event.why}", now, Cause.APP)
         elif self.state is LeaderState.PREPARING:
-            self._emit(StartApp())
+            self._emit(StartApp(self._plan.app))
         else:
             self._app_is_lost = True
 
@@ -361,7 +361,7 @@ class Leader(Gathering):
         self._gate_open = False
         self._script = iter(())
         self.state = LeaderState.PREPARING
-        self._emit(StartApp())
+        self._emit(StartApp(self._plan.app))
 
     def _stopping(self, event: Stopping, now: float) -> None:
         self._announce(topic_all(self.manifest.federation), Bye())

@@ -195,22 +195,22 @@ class RunReplay:
             self._unfinished(f"it is in replay format {recorded.replay_format}, this version has {REPLAY_FORMAT}")
             return
         seed = read_seed(Block(body.seed, self._source.get(body.seed)))
-        unpack_bundle(self._app.bundle, MemoryBlocks(self._app.blocks), folder / "app")
+        app = folder / "app"
+        unpack_bundle(self._app.bundle, MemoryBlocks(self._app.blocks), app)
         command = AppCommand(
             role=Role.SERVER,
-            folder=folder / "app",
             scratch=folder / "scratch",
             contents=self._source.contents,
             log=folder / "app.log",
             environment=child_environment(seed, recorded.environment.threads),
         )
         start = Start(self._run, SERVER_NODE, seed, recorded.config, self._app.node_config, scripted=True)
-        asyncio.run(self._drive(command, start, recorded.environment))
+        asyncio.run(self._drive(command, app, start, recorded.environment))
 
-    async def _drive(self, command: AppCommand, start: Start, environment: Environment) -> None:
+    async def _drive(self, command: AppCommand, app: Path, start: Start, environment: Environment) -> None:
         said: asyncio.Queue[FromApp | str] = asyncio.Queue()
         link = AppLink(command, said.put_nowait, said.put_nowait)
-        await link.start()
+        await link.start(app)
         try:
             is_over = False
             while not is_over:

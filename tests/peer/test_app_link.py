@@ -23,7 +23,6 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
     monkeypatch.chdir(APPS / "own_modules")
     command = AppCommand(
         Role.SERVER,
-        APPS / "own_modules",
         tmp_path / "scratch",
         f"local:{tmp_path / 'engine'}",
         tmp_path / "app.log",
@@ -33,7 +32,7 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
     async def first_words() -> FromApp | str:
         said: asyncio.Queue[FromApp | str] = asyncio.Queue()
         link = AppLink(command, said.put_nowait, said.put_nowait)
-        await link.start()
+        await link.start(APPS / "own_modules")
         try:
             return await asyncio.wait_for(said.get(), 60)
         finally:
@@ -46,9 +45,8 @@ def test_an_app_process_that_cannot_read_is_halted_and_not_lost(tmp_path: Path) 
     car, gone = tmp_path / "run.car", raw_block(b"gone").cid
     root = raw_block(b"root")
     car.write_bytes(b"".join(write_car([root.cid], [root])))
-    app = APPS / "numpy_fedavg"
     environment = child_environment(bytes(32), 1)
-    command = AppCommand(Role.CLIENT, app, tmp_path / "scratch", f"car:{car}", tmp_path / "app.log", environment)
+    command = AppCommand(Role.CLIENT, tmp_path / "scratch", f"car:{car}", tmp_path / "app.log", environment)
 
     async def ending() -> tuple[str, str]:
         ended: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
@@ -58,7 +56,7 @@ def test_an_app_process_that_cannot_read_is_halted_and_not_lost(tmp_path: Path) 
             lambda why: ended.put_nowait(("lost", why)),
             lambda why: ended.put_nowait(("halted", why)),
         )
-        await link.start()
+        await link.start(APPS / "numpy_fedavg")
         link.hand(Start(root.cid, 5, bytes(32), ()))
         link.hand(Task(bytes(32), gone, "train", "1", 3600, 0.0))
         try:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from protocol.blocks import CID, Block, MissingBlock, decode_cbor
-from protocol.effects import KeepManifest, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepManifest, KeepReply, Store, WriteHead
 from protocol.records import Chained
 from protocol.signed import Record, parse_record
 
-Durable = Store | WriteHead | KeepReply | KeepManifest
+Durable = Store | WriteHead | KeepReply | KeepManifest | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -24,6 +24,10 @@ class Disk:
     replies: dict[bytes, KeepReply] = field(default_factory=dict)
     """By message, in the order they were kept."""
     manifest: CID | None = None
+    asked: set[CID] = field(default_factory=set)
+    """Apps that the owner was asked to approve."""
+    approved: set[CID] = field(default_factory=set)
+    unpacked: set[CID] = field(default_factory=set)
     starts: int = 0
     """How many times the peer was started."""
 
@@ -56,6 +60,8 @@ class Disk:
             case KeepManifest():
                 self.blocks.update(effect.blocks)
                 self.manifest = effect.cid
+            case AskOwner():
+                self.asked.add(effect.app)
 
     def whole(self, root: CID) -> bool:
         """Whether ``root`` and all it links to are here."""

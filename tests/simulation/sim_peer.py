@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from sim_disk import Disk, linked
+from sim_disk import Disk, Durable, linked
 from sim_faults import Faults
 from sim_network import Network
 from sim_time import Timeline
@@ -19,6 +19,7 @@ from protocol.app_calls import ToApp
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.closure import missing
 from protocol.effects import (
+    AskOwner,
     Connect,
     Effect,
     FetchContent,
@@ -32,11 +33,15 @@ from protocol.effects import (
     StartApp,
     Stop,
     Store,
+    UnpackApp,
     WakeAt,
     WriteHead,
 )
 from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged, Received, Started, Stopping
 from protocol.machine import Machine
+
+Fetch = FetchRecord | FetchContent | UnpackApp | PinRun
+"""The effects that may need other peers."""
 
 DISK_TIME = 0.002
 """Seconds a durable step takes, on average."""
@@ -78,7 +83,7 @@ class Peer:
         """The machine of a new process, from what is on disk."""
         raise NotImplementedError
 
-    def _start_app(self) -> None:
+    def _start_app(self, app: CID) -> None:
         """A fresh app process is there."""
         raise NotImplementedError
 
@@ -176,18 +181,18 @@ class Peer:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepManifest():
+            case Store() | WriteHead() | KeepReply() | KeepManifest() | AskOwner():
                 self._write(effect)
-            case FetchRecord() | FetchContent() | PinRun():
+            case FetchRecord() | FetchContent() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)
             case Publish(topic, data):
                 self._witness.saw(self.disk, data)
                 self._network.publish(self.name, topic, data)
             case Connect(addresses):
                 self._trace(f"connects to {addresses}")
-            case StartApp():
+            case StartApp(app):
                 self._app += 1
-                self._in_app_process(APP_START, self._start_app)
+                self._in_app_process(APP_START, lambda: self._start_app(app))
             case Hand(value):
                 self._pipe_free = max(self._timeline.now, self._pipe_free) + PIPE_TIME
                 self._in_app_process(self._pipe_free - self._timeline.now, lambda: self._to_app(value))
@@ -199,7 +204,7 @@ class Peer:
             case Stop(why):
                 self._stopped(why)
 
-    def _write(self, effect: Store | WriteHead | KeepReply | KeepManifest) -> None:
+    def _write(self, effect: Durable) -> None:
         """One after the other, in the order given; a full disk keeps nothing of a step, nor of those after it."""
         self._disk_free = max(self._timeline.now, self._disk_free) + self._random.expovariate(1.0 / DISK_TIME)
         self._disk_full = self._disk_full or self._random.random() < self._faults.full_disks
@@ -208,13 +213,13 @@ class Peer:
         def write() -> None:
             if not full:
                 self.disk.carry_out(effect)
-            if not isinstance(effect, KeepManifest):
+            if not isinstance(effect, KeepManifest | AskOwner):
                 answer = Failed(effect.id, "the disk is full") if full else Done(effect.id)
                 self._feed_later(self._random.expovariate(1.0 / DISK_TIME), answer)
 
         self.later(self._disk_free - self._timeline.now, write)
 
-    def _begin_fetch(self, effect: FetchRecord | FetchContent | PinRun) -> None:
+    def _begin_fetch(self, effect: Fetch) -> None:
         """Only the network fails; what is on our own disk is there."""
         failing = self._random.random() < self._faults.fetch_failure
         if failing and not self._has(effect):
@@ -223,14 +228,14 @@ class Peer:
         give_up = self._timeline.now + FETCH_TIMEOUT
         self.later(self._network.delay(), lambda: self._fetch(effect, give_up))
 
-    def _has(self, effect: FetchRecord | FetchContent | PinRun) -> bool:
+    def _has(self, effect: Fetch) -> bool:
         match effect:
             case FetchRecord(cid=cid):
                 return not missing(cid, self.disk)
-            case FetchContent(cid=root) | PinRun(head=root):
+            case FetchContent(cid=root) | UnpackApp(app=root) | PinRun(head=root):
                 return self.disk.whole(root)
 
-    def _fetch(self, effect: FetchRecord | FetchContent | PinRun, give_up: float) -> None:
+    def _fetch(self, effect: Fetch, give_up: float) -> None:
         """Take blocks from whoever is within reach, and look again until it is time to give up."""
         try:
             answer = self._taken(effect)
@@ -241,7 +246,7 @@ class Peer:
             answer = Failed(effect.id, str(error))
         self.feed(answer)
 
-    def _taken(self, effect: FetchRecord | FetchContent | PinRun) -> Event:
+    def _taken(self, effect: Fetch) -> Event:
         swarm = self._network.reach(self.name)
         match effect:
             case FetchRecord(id, cid):
@@ -250,9 +255,11 @@ class Peer:
                     fetched.update((each, swarm.get(each)) for each in lacking)
                     lacking = missing(cid, MemoryBlocks(fetched))
                 return Fetched(id, fetched)
-            case FetchContent(id, root) | PinRun(id, root):
+            case FetchContent(id, root) | UnpackApp(id, root) | PinRun(id, root):
                 while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
                     self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
+                if isinstance(effect, UnpackApp):
+                    self.disk.unpacked.add(root)
                 return Done(id)
 
     def _ring(self, at: float) -> None:

@@ -16,9 +16,10 @@ from protocol.announcements import first_counter, topic_all, topic_leader
 from protocol.app_calls import Environment, ServerCall, Start, Task, ToApp
 from protocol.blocks import CID, cbor_block
 from protocol.chain import Chain
-from protocol.client import Client, ClientPlan, KeptRun
-from protocol.events import AppAnswered, AppCalled, AppLost, AppReady
+from protocol.client import Client, KeptRun
+from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
 from protocol.gathering import LeaderSettings
+from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import manifest_at, node_id
@@ -29,6 +30,8 @@ BUNDLE = cbor_block({"files": []})
 SEED = cbor_block({"seed": bytes(32)})
 FOREVER = 1e9
 """Seconds; nothing may time out where every run has to end the same."""
+LOOKING = 0.5
+"""Seconds between two looks of an owner."""
 THINKING = 0.05
 """Seconds an app computes, on average."""
 
@@ -99,7 +102,7 @@ class Server(Peer):
         else:
             self.crash()
 
-    def _start_app(self) -> None:
+    def _start_app(self, app: CID) -> None:
         self._front = Front(self.disk, self._program, self._send)
         self.feed(AppReady(ENVIRONMENT))
 
@@ -126,12 +129,24 @@ class Server(Peer):
 class ClientPeer(Peer):
     """Answers what it is sent, until its run is closed."""
 
-    def __init__(self, name: str, identity: Identity, *simulation: Any) -> None:
+    def __init__(self, name: str, identity: Identity, names_app: bool, *simulation: Any) -> None:
+        """``names_app``: the owner named the app; else it runs once it is approved."""
         super().__init__(name, *simulation)
+        self._names_app = names_app
         self.topics = (topic_all(identity.federation),)
         self.identity = identity
         self.handed: Counter[bytes] = Counter()
         self._client_app: ClientApp | None = None
+
+    def approve(self) -> None:
+        """The owner approves what runs wait for, and looks again later where none does."""
+        if self.disk.asked <= self.disk.approved:
+            self._timeline.after(LOOKING, self.approve)
+            return
+        self.disk.approved |= self.disk.asked
+        self._trace("approves")
+        if self._machine is not None:
+            self._feed_later(0.0, AppsApproved(frozenset(self.disk.approved)))
 
     def _build(self, now: float) -> Machine:
         kept: dict[CID, KeptRun] = {}
@@ -139,10 +154,18 @@ class ClientPeer(Peer):
             run = kept.setdefault(reply.run, KeptRun())
             run.replies[reply.message] = reply.reply
             run.state = reply.state or run.state
-        plan = ClientPlan(BUNDLE.cid, bytes(32), once=True)
+        if self._names_app:
+            plan = ClientPlan(BUNDLE.cid, bytes(32), once=True)
+            self.disk.unpacked.add(BUNDLE.cid)
+        else:
+            plan = ClientPlan(None, bytes(32), once=True, approved=frozenset(self.disk.approved))
         return Client(self.identity.author(self.disk), self.identity.trusted(self.disk), plan, kept)
 
-    def _start_app(self) -> None:
+    def _start_app(self, app: CID) -> None:
+        if app not in self.disk.unpacked:
+            raise AssertionError("an app is started that is not here")
+        if not self._names_app and app not in self.disk.approved:
+            raise AssertionError("an app is started that nobody approved")
         self._client_app = ClientApp(self.disk, node_id(self.identity.member), self.handed)
         self.feed(AppReady(ENVIRONMENT))
 

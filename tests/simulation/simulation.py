@@ -33,6 +33,8 @@ class Scenario:
     app: str = "rounds"
     newcomer: bool = False
     """Whether a newer manifest reaches one of the peers while the run is on."""
+    approval: bool = False
+    """Whether the clients' owners named no app, and approve the run's some time after it waits for that."""
 
     @classmethod
     def draw(cls, random: Random) -> Scenario:
@@ -68,10 +70,13 @@ class Simulation:
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
         who = {name: Identity(key_of(name), self.federation) for name in names}
         self.server = Server(who["server"], self.scenario.clients, program, *shared)
-        self.clients = [ClientPeer(name, who[name], *shared) for name in names[1:]]
+        self.clients = [ClientPeer(name, who[name], not self.scenario.approval, *shared) for name in names[1:]]
         for peer in (self.server, *self.clients):
             peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
+        if self.scenario.approval:
+            for client in self.clients:
+                self.timeline.after(random.uniform(0.0, 20.0), client.approve)
         if self.scenario.newcomer:
             newer = with_newcomer(names)
             first_to_know = random.choice((self.server, *self.clients))

@@ -17,6 +17,7 @@ from random import Random
 import pytest
 from sim_disk import Disk
 from sim_faults import CALM, Faults
+from sim_roles import BUNDLE, ClientPeer
 from simulation import Scenario, Simulation, SimulationFailure, seen_by_the_app, undisturbed
 
 from protocol.effects import KeepReply, WriteHead
@@ -45,6 +46,27 @@ def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):
 def test_a_newer_manifest_takes_force_while_messages_are_open():
     types = [[told["type"] for told in Simulation(Scenario(newcomer=True), CALM, seed).run()] for seed in range(12)]
     assert any(later == "roster" for each in types for earlier, later in pairwise(each) if earlier == "dispatch")
+
+
+def test_clients_wait_for_approval_and_the_run_ends_as_if_they_had_named_its_app():
+    waiting = Simulation(Scenario(approval=True), CALM, seed=2)
+    assert waiting.run() == undisturbed(Scenario())
+    assert all(client.disk.asked == client.disk.unpacked == {BUNDLE.cid} for client in waiting.clients)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_disturbed_run_is_finished_though_its_app_waits_for_approval(number):
+    random = Random(f"approval {number}")
+    waiting = Simulation(Scenario(approval=True), Faults.draw(random), number)
+    waiting.run()
+    assert any(client.disk.asked for client in waiting.clients)
+
+
+def test_what_nobody_approves_is_neither_unpacked_nor_started(monkeypatch):
+    monkeypatch.setattr(ClientPeer, "approve", lambda _: None)
+    unread = Simulation(Scenario(approval=True), CALM, seed=2)
+    unread.timeline.run(lambda: False, 60.0)
+    assert all(client.disk.asked == {BUNDLE.cid} and not client.disk.unpacked for client in unread.clients)
 
 
 def test_a_long_run_with_index_records_ends_the_same():

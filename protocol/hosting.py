@@ -1,0 +1,210 @@
+"""The app of a client's run: may it run here, is it here, and does its process have its run (design section 9).
+
+Code is never run because a record names it. An app is the one that the owner named, or one that the owner approved; an
+unknown one waits for that, if the owner left it open, and nothing of it is even unpacked before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import partial
+from typing import Final
+
+from protocol.announcements import Beat
+from protocol.app_calls import RunConfig, Start
+from protocol.blocks import CID
+from protocol.effects import AskOwner, Cause, Hand, StartApp, UnpackApp, What
+from protocol.events import AppLost, AppReady, AppsApproved
+from protocol.following import ClientState, Following
+from protocol.machine import Author, Retry, TrustedManifest
+from protocol.manifest import node_id
+from protocol.records import Run, RunPrivate
+
+STARTS: Final = 3
+"""How often in a row the app process may be lost before it is ready."""
+
+
+class AppState(Enum):
+    """Where the client's app process is."""
+
+    ABSENT = auto()
+    """No app is chosen yet."""
+    STARTING = auto()
+    READY = auto()
+    STARTED = auto()
+    """It has its run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """The owner's choices. ``secret`` (32 bytes) seeds the app and stays with this peer."""
+
+    app: CID | None
+    """The bundle of the app that is started at once, before a run is known; None for none."""
+    secret: bytes = field(repr=False)
+    node_config: RunConfig = ()
+    once: bool = False
+    """Stop after the first run that closes."""
+    approved: frozenset[CID] | None = None
+    """The bundles that may run besides; others wait for approval. None where the owner lets ``app`` alone run."""
+    unfit: Mapping[CID, str] = field(default_factory=dict)
+    """Bundles that cannot run with this ``node_config``, and why: their runs are declined."""
+
+
+class Hosting(Following):
+    """A machine that follows runs and has their app here."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan) -> None:
+        super().__init__(author, trusted)
+        self.node = node_id(author.member)
+        self._plan = plan
+        self._approved = plan.approved
+        self._app = AppState.ABSENT
+        self._hosted: CID | None = None
+        """The app of the process there is."""
+        self._failed_starts = 0
+        self._body: Run | None = None
+        """The run record of the run that is followed or waits for approval."""
+        self._run_private: RunPrivate | None = None
+        self._unpack_again: Retry | None = None
+
+    # -- for the role to fill ---------------------------------------------------------------------------------------
+
+    def _app_has_run(self) -> None:
+        """The app process was given its run."""
+        raise NotImplementedError
+
+    def _app_lost_work(self, why: str, now: float) -> None:
+        """The app process was lost, and with it what it had in hand."""
+        raise NotImplementedError
+
+    # -- may it run -------------------------------------------------------------------------------------------------
+
+    def _choose_app(self, body: Run, private: RunPrivate, now: float) -> None:
+        """Take part in the run, decline it, or wait, by its app."""
+        assert self._run is not None
+        self._body, self._run_private = body, private
+        if (why := self._plan.unfit.get(body.app)) is not None:
+            self._decline(self._run, why, now)
+        elif self._may_run(body.app):
+            self._take_part(body, private, now)
+        elif self._approved is None:
+            self._decline(self._run, f"the run's app is {body.app}, ours is {self._plan.app}", now)
+        else:
+            self._wait_for_approval(body, private, now)
+
+    def _may_run(self, app: CID) -> bool:
+        return app == self._plan.app or (self._approved is not None and app in self._approved)
+
+    def _wait_for_approval(self, body: Run, private: RunPrivate, now: float) -> None:
+        assert self._run is not None
+        self._note = f"its owner has not approved the run's app yet: peer app approve {body.app}"
+        name = f"{private.name} {private.version}"
+        self._report(What.APP_UNAPPROVED, run=str(self._run.run), app=str(body.app), name=name)
+        self._emit(AskOwner(body.app, name, self._run.run))
+        self._say(Beat, now)
+
+    def _apps_approved(self, event: AppsApproved, now: float) -> None:
+        """The owner approved apps or took that back; what has begun goes on."""
+        if self._approved is None:
+            return
+        self._approved = event.apps
+        body, private = self._body, self._run_private
+        waits = self.state is ClientState.LISTENING and body is not None and body.app not in self._plan.unfit
+        if waits and body is not None and private is not None and self._may_run(body.app):
+            self._note = ""
+            self._take_part(body, private, now)
+            self._say(Beat, now)
+
+    def _leave_app(self) -> None:
+        """The run is over, or another is followed: its app is not needed, a process that had it begins afresh."""
+        self._body = self._run_private = self._unpack_again = None
+        if self._app is AppState.STARTED and self._hosted is not None:
+            self._start_app(self._hosted)
+
+    # -- is it here -------------------------------------------------------------------------------------------------
+
+    def _take_part(self, body: Run, private: RunPrivate, now: float) -> None:
+        assert self._run is not None
+        self.state = ClientState.FOLLOWING
+        self._report(What.RUN_FOLLOWED, run=str(self._run.run), app=private.name)
+        if body.app == self._hosted:
+            self._begin_app()
+        elif body.app == self._plan.app:
+            self._start_app(body.app)
+        else:
+            self._unpack_app(body.app, Retry(now))
+
+    def _unpack_app(self, app: CID, retry: Retry) -> None:
+        self._unpack_again = None
+        id = self._await(partial(self._app_unpacked, app), partial(self._app_not_unpacked, app, retry))
+        self._emit(UnpackApp(id, app, self.manifest.settings.max_app_bytes))
+
+    def _app_unpacked(self, app: CID, now: float) -> None:
+        self._unpack_again = None
+        if not self._needs(app):
+            return
+        if self._note:
+            self._note = ""
+            self._say(Beat, now)
+        self._start_app(app)
+
+    def _app_not_unpacked(self, app: CID, retry: Retry, why: str, now: float) -> None:
+        """Try again later, and say that we are of no use till then."""
+        self._report(What.FETCH_FAILED, app=str(app), why=why)
+        if self._needs(app):
+            self._note = f"the run's app {app} cannot be had: {why}"[:500]
+            self._say(Beat, now)
+            retry.back_off(now)
+            self._unpack_again = retry
+
+    def _needs(self, app: CID) -> bool:
+        following = self.state is ClientState.FOLLOWING
+        return following and self._body is not None and self._body.app == app and self._hosted != app
+
+    def _app_due(self, now: float) -> None:
+        if self._unpack_again is not None and self._body is not None and now >= self._unpack_again.at:
+            self._unpack_app(self._body.app, self._unpack_again)
+
+    # -- its process ------------------------------------------------------------------------------------------------
+
+    def _start_app(self, app: CID) -> None:
+        if app != self._hosted:
+            self._failed_starts = 0
+        self._app, self._hosted = AppState.STARTING, app
+        self._emit(StartApp(app))
+
+    def _app_ready(self, event: AppReady, now: float) -> None:
+        self._app = AppState.READY
+        self._failed_starts = 0
+        self._begin_app()
+
+    def _begin_app(self) -> None:
+        """Give the app process its run, once both are here."""
+        following = self.state is ClientState.FOLLOWING and self._run is not None
+        if not following or self._app is not AppState.READY:
+            return
+        assert self._run is not None
+        assert self._body is not None
+        assert self._run_private is not None
+        if self._body.app != self._hosted:
+            return
+        self._app = AppState.STARTED
+        seed = hashlib.sha256(b"pollen client seed 1" + self._plan.secret + bytes(self._run.run)).digest()
+        config = self._run_private.config
+        self._emit(Hand(Start(self._run.run, self.node, seed, config, self._plan.node_config)))
+        self._app_has_run()
+
+    def _app_lost(self, event: AppLost, now: float) -> None:
+        assert self._hosted is not None
+        self._report(What.APP_LOST, why=event.why)
+        if self._app is AppState.STARTING:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS:
+                self._cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
+                return
+        self._start_app(self._hosted)
+        self._app_lost_work(event.why, now)
