@@ -1,0 +1,90 @@
+"""`crypto.symmetric`: as crypto/README.md says, deterministic, and refused when anything is another."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto.errors import BadKey, CannotDecrypt
+from crypto.symmetric import OVERHEAD, SymmetricKey
+
+VECTOR: dict[str, str] = json.loads((Path(__file__).parents[1] / "vectors" / "crypto.json").read_text("utf-8"))[
+    "symmetric"
+]
+KEY = SymmetricKey(b"k" * 32)
+
+
+def expand(key: bytes, label: bytes) -> bytes:
+    """HKDF-Expand of RFC 5869 for one block of output."""
+    return hmac.digest(key, label + b"\x01", "sha256")
+
+
+def test_the_vector_is_what_the_readme_says() -> None:
+    key, context = bytes.fromhex(VECTOR["key"]), VECTOR["context"].encode()
+    plaintext = bytes.fromhex(VECTOR["plaintext"])
+    said = len(context).to_bytes(8, "big") + context + plaintext
+    nonce = hmac.digest(expand(key, b"pollen nonce 1"), said, "sha256")[:12]
+    sealed = AESGCM(expand(key, b"pollen aes-256-gcm 1")).encrypt(nonce, plaintext, context)
+
+    assert VECTOR["ciphertext"] == (nonce + sealed).hex()
+    assert VECTOR["derived"] == expand(key, b"pollen derived 1 " + VECTOR["label"].encode()).hex()
+    assert VECTOR["commitment"] == hashlib.sha256(b"pollen key commitment 1" + key).hexdigest()
+
+
+def test_a_key_makes_what_the_vector_has() -> None:
+    key = SymmetricKey(bytes.fromhex(VECTOR["key"]))
+    plaintext, context = bytes.fromhex(VECTOR["plaintext"]), VECTOR["context"].encode()
+
+    assert key.encrypt(plaintext, context).hex() == VECTOR["ciphertext"]
+    assert key.derive(VECTOR["label"].encode()).secret_bytes().hex() == VECTOR["derived"]
+    assert key.commitment().hex() == VECTOR["commitment"]
+
+
+@given(st.binary(max_size=100), st.binary(max_size=20))
+def test_what_is_encrypted_comes_back_and_is_the_same_each_time(plaintext: bytes, context: bytes) -> None:
+    ciphertext = KEY.encrypt(memoryview(plaintext), context)
+
+    assert KEY.decrypt(memoryview(ciphertext), context) == plaintext
+    assert KEY.encrypt(plaintext, context) == ciphertext
+    assert len(ciphertext) == len(plaintext) + OVERHEAD
+
+
+@given(st.integers(0, 7 + OVERHEAD - 1), st.integers(0, 7))
+def test_a_changed_bit_is_refused(place: int, bit: int) -> None:
+    changed = bytearray(KEY.encrypt(b"7 bytes"))
+    changed[place] ^= 1 << bit
+
+    with pytest.raises(CannotDecrypt):
+        KEY.decrypt(bytes(changed))
+
+
+@pytest.mark.parametrize(
+    ("key", "context"), [(SymmetricKey(b"l" * 32), b"c"), (KEY, b"d"), (KEY, b""), (KEY.derive(b"x"), b"c")]
+)
+def test_another_key_or_context_is_refused(key: SymmetricKey, context: bytes) -> None:
+    with pytest.raises(CannotDecrypt):
+        key.decrypt(KEY.encrypt(b"secret", b"c"), context)
+
+
+@pytest.mark.parametrize("size", [0, 11, 12, OVERHEAD - 1])
+def test_too_few_bytes_are_refused(size: int) -> None:
+    with pytest.raises(CannotDecrypt):
+        KEY.decrypt(bytes(size))
+
+
+def test_nothing_shows_the_key() -> None:
+    assert b"kkkk".hex() not in repr(KEY)
+    assert "kkkk" not in repr(KEY)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_key_has_32_bytes(size: int) -> None:
+    with pytest.raises(BadKey):
+        SymmetricKey(bytes(size))
