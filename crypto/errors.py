@@ -41,6 +41,12 @@ class BadName(CryptoError):
     mend = "choose 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit"
 
 
+class TooManyKeys(CryptoError):
+    """An identity that was rotated too often."""
+
+    mend = "make a new identity: peer keys init --name NAME, and have it added in place of this one"
+
+
 class KeyFileError(CryptoError):
     """A key file that cannot be used. One of the classes below says why."""
 
@@ -48,7 +54,7 @@ class KeyFileError(CryptoError):
 class KeyFileDamaged(KeyFileError):
     """Not a key file, cut short, or changed since its owner's key signed it."""
 
-    mend = "put back a copy of it: `peer keys import FILE` reads what `peer keys export NAME FILE` wrote"
+    mend = "put back a copy of it: `peer keys restore FILE` reads what `peer keys backup FILE` wrote"
 
 
 class KeyFileUnsupported(KeyFileError):

@@ -2,6 +2,9 @@
 
 The KEY text is what a newcomer sends to an admin. Its owner's signing key has signed it, so that no character of it can
 change unseen and nobody can put an encryption key of theirs beside somebody else's signing key.
+
+Keys can be rotated. The first signing key stays the member's id; each key before the newest is kept, the signing keys to
+sign what is judged by an older manifest, the decryption keys to read what was sealed for them.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,15 +20,20 @@ import cbrrr
 import msgspec
 
 from crypto import dsse
-from crypto.errors import BadKey, BadKeyText, BadName, BadSignature
+from crypto.errors import BadKey, BadKeyText, BadName, BadSignature, TooManyKeys
+from crypto.handover import NewKeys
 from crypto.keys import DecryptionKey, EncryptionKey, SigningKey, VerifyKey
 
 KEY_TYPE: Final = "application/vnd.pollen.key+dag-cbor"
 """The DSSE type under which a key text is signed."""
 
+MAX_RETIRED: Final = 32
+"""Pairs of keys that an identity may have had before those it has now."""
+
 _PREFIX: Final = "pollen-key-1."
+_ROTATED_PREFIX: Final = "pollen-key-2."
 _MAX_TEXT: Final = 8192
-"""Characters; today's have about 1,850."""
+"""Characters; one has about 1,850, and 128 more for each rotation."""
 _SIGNATURE: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
@@ -51,6 +60,34 @@ class _KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cbrrr.encode_dag_cbor(msgspec.structs.asdict(self))
 
 
+class _RotatedBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the key text of a rotated identity holds."""
+
+    encryption: bytes
+    new: bytes
+    old: list[tuple[bytes, bytes]]
+    signing: bytes
+    suite: str
+
+    def encode(self) -> bytes:
+        return cbrrr.encode_dag_cbor(msgspec.structs.asdict(self) | {"old": [list(pair) for pair in self.old]})
+
+
+@dataclass(frozen=True, slots=True)
+class Handovers:
+    """What an identity's earlier signing keys say to its newest keys (`crypto.handover`)."""
+
+    new: bytes
+    """The newest signing key's signature."""
+    old: tuple[tuple[bytes, bytes], ...]
+    """Each earlier signing key with its signature, the oldest first: whatever key a federation still has, its own
+    signature is here."""
+
+    def by(self, key: bytes) -> bytes | None:
+        """The signature of an earlier signing key."""
+        return dict(self.old).get(key)
+
+
 @dataclass(frozen=True, slots=True)
 class PublicIdentity:
     """Both public keys of an identity, and the proof that they belong together. Build one with `parse_key_text`."""
@@ -58,17 +95,20 @@ class PublicIdentity:
     signing: VerifyKey
     encryption: EncryptionKey
     proof: bytes
-    """``signing``'s signature over both keys, 64 bytes."""
+    """``signing``'s signature over the body of the key text, 64 bytes."""
+    handovers: Handovers | None = None
+    """None where these are its first keys."""
 
     @property
     def id(self) -> bytes:
         """The member id: the bytes of its first signing key (design section 6)."""
-        return self.signing.raw
+        return self.handovers.old[0][0] if self.handovers else self.signing.raw
 
     def key_text(self) -> str:
         """The KEY: one line without spaces, the same for the same identity."""
-        data = _body(self.signing, self.encryption).encode() + self.proof
-        return _PREFIX + base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+        data = _body(self.signing, self.encryption, self.handovers).encode() + self.proof
+        prefix = _ROTATED_PREFIX if self.handovers else _PREFIX
+        return prefix + base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
     @classmethod
     def parse_key_text(cls, text: str) -> PublicIdentity:
@@ -77,76 +117,142 @@ class PublicIdentity:
         Raises:
             BadKeyText: where it is none, is cut short or changed, or its owner did not sign it.
         """
-        body, proof = _parse_body(_unwrap(text.strip()))
+        body, proof = _parse_body(*_unwrap(text.strip()))
         try:
             signing = VerifyKey.parse(body.signing)
             encryption = EncryptionKey.parse(body.suite, body.encryption)
             dsse.verify(signing, KEY_TYPE, body.encode(), proof)
+            handovers = _parse_handovers(body) if isinstance(body, _RotatedBody) else None
         except BadKey as error:
             raise BadKeyText(f"this KEY holds a key that cannot be used: {error}") from error
         except BadSignature as error:
             raise BadKeyText("this KEY is not signed by its owner: a part of it was changed or mixed up") from error
-        return cls(signing, encryption, proof)
+        return cls(signing, encryption, proof, handovers)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """What an identity signs and decrypts with at one time."""
+
+    signing: SigningKey
+    decryption: DecryptionKey
 
 
 class Identity:
     """The private whole of an identity. Its ``repr`` shows the public part."""
 
-    __slots__ = ("decryption", "name", "public", "signing")
+    __slots__ = ("decryption", "name", "public", "retired", "signing")
 
-    def __init__(self, name: str, signing: SigningKey, decryption: DecryptionKey) -> None:
-        """Raises:
-        BadName: where ``name`` cannot be an identity's.
+    def __init__(
+        self, name: str, signing: SigningKey, decryption: DecryptionKey, retired: Sequence[KeyPair] = ()
+    ) -> None:
+        """``retired`` are the keys it had before, the newest first.
+
+        Raises:
+            BadName: where ``name`` cannot be an identity's.
+            TooManyKeys: where more than `MAX_RETIRED` are retired.
         """
+        if len(retired) > MAX_RETIRED:
+            raise TooManyKeys(f"an identity has at most {MAX_RETIRED} retired pairs of keys")
         self.name = parse_name(name)
         self.signing = signing
         self.decryption = decryption
-        proof = dsse.sign(signing, KEY_TYPE, _body(signing.verify_key, decryption.public).encode())
-        self.public = PublicIdentity(signing.verify_key, decryption.public, proof)
+        self.retired = tuple(retired)
+        handovers = _handovers(signing, decryption, self.retired) if retired else None
+        proof = dsse.sign(signing, KEY_TYPE, _body(signing.verify_key, decryption.public, handovers).encode())
+        self.public = PublicIdentity(signing.verify_key, decryption.public, proof, handovers)
 
     @classmethod
     def generate(cls, name: str) -> Identity:
         """A new identity with new keys."""
         return cls(name, SigningKey.generate(), DecryptionKey.generate())
 
+    def rotated(self) -> Identity:
+        """The same identity with new keys; those it has now are retired.
+
+        Raises:
+            TooManyKeys: where it was rotated too often.
+        """
+        retired = (KeyPair(self.signing, self.decryption), *self.retired)
+        return Identity(self.name, SigningKey.generate(), DecryptionKey.generate(), retired)
+
     @property
     def id(self) -> bytes:
         """The member id, 32 bytes."""
         return self.public.id
 
+    @property
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """All of them, the newest first; the last one is the first it had."""
+        return (self.signing, *(pair.signing for pair in self.retired))
+
+    @property
+    def decryption_keys(self) -> tuple[DecryptionKey, ...]:
+        """All of them, the newest first."""
+        return (self.decryption, *(pair.decryption for pair in self.retired))
+
     def __repr__(self) -> str:
         return f"Identity({self.name!r}, {self.public.signing.did})"
 
 
-def _body(signing: VerifyKey, encryption: EncryptionKey) -> _KeyBody:
-    return _KeyBody(encryption=encryption.raw, signing=signing.raw, suite=encryption.suite.value)
+def _handovers(signing: SigningKey, decryption: DecryptionKey, retired: Sequence[KeyPair]) -> Handovers:
+    first = retired[-1].signing.verify_key.raw
+    keys = _new_keys(first, signing.verify_key, decryption.public)
+    old = [(pair.signing.verify_key.raw, keys.sign(pair.signing)) for pair in reversed(retired)]
+    return Handovers(keys.sign(signing), tuple(old))
 
 
-def _unwrap(text: str) -> bytes:
-    """The bytes behind the prefix and the base64url."""
-    if not text.startswith(_PREFIX):
-        raise BadKeyText(f"a KEY begins with {_PREFIX!r}, and this does not")
+def _new_keys(id: bytes, signing: VerifyKey, encryption: EncryptionKey) -> NewKeys:
+    return NewKeys(id, signing.raw, encryption.suite.value, encryption.raw)
+
+
+def _body(signing: VerifyKey, encryption: EncryptionKey, handovers: Handovers | None) -> _KeyBody | _RotatedBody:
+    suite = encryption.suite.value
+    if handovers is None:
+        return _KeyBody(encryption=encryption.raw, signing=signing.raw, suite=suite)
+    return _RotatedBody(
+        encryption=encryption.raw, new=handovers.new, old=list(handovers.old), signing=signing.raw, suite=suite
+    )
+
+
+def _parse_handovers(body: _RotatedBody) -> Handovers:
+    """The hand-overs, each of them checked; raises BadSignature."""
+    keys = NewKeys(body.old[0][0], body.signing, body.suite, body.encryption)
+    for key, signature in (*body.old, (body.signing, body.new)):
+        keys.check(key, signature)
+    return Handovers(body.new, tuple(body.old))
+
+
+def _unwrap(text: str) -> tuple[type[_KeyBody | _RotatedBody], bytes]:
+    """What is in it by its prefix, and the bytes behind the base64url."""
+    kind, prefix = (_RotatedBody, _ROTATED_PREFIX) if text.startswith(_ROTATED_PREFIX) else (_KeyBody, _PREFIX)
+    if not text.startswith(prefix):
+        raise BadKeyText(f"a KEY begins with {_PREFIX!r} or {_ROTATED_PREFIX!r}, and this does not")
     if len(text) > _MAX_TEXT:
         raise BadKeyText(f"a KEY has at most {_MAX_TEXT} characters, this has {len(text)}")
     if any(character.isspace() for character in text):
         raise BadKeyText("a space or a line break came into this KEY")
-    written = text.removeprefix(_PREFIX)
+    written = text.removeprefix(prefix)
     try:
         data = base64.b64decode(written + "=" * (-len(written) % 4), altchars="-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadKeyText("this KEY is cut short, or holds characters that no KEY has") from error
     if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != written:
         raise BadKeyText("this KEY is cut short or changed: its last character is none that Pollen writes")
-    return data
+    return kind, data
 
 
-def _parse_body(data: bytes) -> tuple[_KeyBody, bytes]:
+def _parse_body(kind: type[_KeyBody | _RotatedBody], data: bytes) -> tuple[_KeyBody | _RotatedBody, bytes]:
     signed, proof = data[:-_SIGNATURE], data[-_SIGNATURE:]
     try:
-        body = msgspec.convert(cbrrr.decode_dag_cbor(signed), _KeyBody)
+        body = msgspec.convert(cbrrr.decode_dag_cbor(signed), kind)
         canonical = body.encode() == signed
     except (ValueError, RecursionError, OverflowError) as error:  # msgspec's ValidationError is a ValueError
         raise BadKeyText("this KEY is cut short or changed: it does not hold two keys") from error
     if not canonical:
         raise BadKeyText("this KEY was changed: it is not written as Pollen writes it")
+    if isinstance(body, _RotatedBody):
+        keys = [*(key for key, _ in body.old), body.signing]
+        if not 0 < len(body.old) <= MAX_RETIRED or len(set(keys)) != len(keys):
+            raise BadKeyText(f"this KEY names no earlier keys, or one twice, or more than {MAX_RETIRED}")
     return body, proof

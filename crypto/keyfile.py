@@ -26,18 +26,20 @@ from crypto.errors import (
     KeyFileUnsupported,
     WrongPassphrase,
 )
-from crypto.identity import Identity, PublicIdentity, parse_name
+from crypto.identity import MAX_RETIRED, Identity, KeyPair, PublicIdentity, parse_name
 from crypto.keys import DecryptionKey, SigningKey
 
 FILE_TYPE: Final = "application/vnd.pollen.key-file+dag-cbor"
 """The DSSE type under which a key file is signed."""
 
 MAX_FILE_SIZE: Final = 16 << 10
-"""Bytes; today's files have about 2,500."""
+"""Bytes; a file has about 2,500, and 220 more for each rotation."""
 SALT_SIZE: Final = 16
 NONCE_SIZE: Final = 12
 
 _VERSION: Final = 1
+_ROTATED_VERSION: Final = 2
+"""Of a file that holds retired keys too."""
 _SEED: Final = 32
 
 
@@ -83,14 +85,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The JSON object; bytes are base64."""
 
     format: Literal["pollen-key-file"]
-    version: Literal[1]
+    version: Literal[1, 2]
     name: str
     public: str
     """The KEY text."""
     kdf: _Argon2id | _Unlocked
     nonce: bytes
     secret: bytes = b""
-    """Both seeds, signing key first; with ``kdf``'s key encrypted by AES-256-GCM."""
+    """Both seeds, signing key first, then those of retired keys, newest first; with ``kdf``'s key encrypted by
+    AES-256-GCM."""
     signature: bytes = b""
 
     def signed_bytes(self) -> bytes:
@@ -167,10 +170,7 @@ def unlock(data: bytes, passphrase: str | None = None) -> Identity:
             secrets = AESGCM(file.kdf.key(passphrase)).decrypt(file.nonce, file.secret, file.header_bytes())
         except InvalidTag:
             raise WrongPassphrase(f"wrong passphrase for the key of {file.name}") from None
-    if len(secrets) != 2 * _SEED:
-        raise KeyFileDamaged("the key file does not hold two secret keys")
-    keys = SigningKey.from_seed(secrets[:_SEED]), DecryptionKey.from_seed(secrets[_SEED:])
-    identity = Identity(file.name, *keys)
+    identity = _identity(file, secrets)
     if identity.public != public:
         raise KeyFileDamaged("the secret and public keys in the key file do not belong together")
     return identity
@@ -179,7 +179,7 @@ def unlock(data: bytes, passphrase: str | None = None) -> Identity:
 def _file(identity: Identity, kdf: _Argon2id | _Unlocked, nonce: bytes) -> _File:
     return _File(
         format="pollen-key-file",
-        version=_VERSION,
+        version=_ROTATED_VERSION if identity.retired else _VERSION,
         name=identity.name,
         public=identity.public.key_text(),
         kdf=kdf,
@@ -188,7 +188,22 @@ def _file(identity: Identity, kdf: _Argon2id | _Unlocked, nonce: bytes) -> _File
 
 
 def _secrets(identity: Identity) -> bytes:
-    return identity.signing.secret_bytes() + identity.decryption.secret_bytes()
+    return b"".join(
+        signing.secret_bytes() + decryption.secret_bytes()
+        for signing, decryption in zip(identity.signing_keys, identity.decryption_keys, strict=True)
+    )
+
+
+def _identity(file: _File, secrets: bytes) -> Identity:
+    pairs, rest = divmod(len(secrets), 2 * _SEED)
+    if rest or not (pairs == 1 if file.version == _VERSION else 1 < pairs <= 1 + MAX_RETIRED):
+        raise KeyFileDamaged(f"the key file does not hold the secret keys of version {file.version}")
+    seeds = [secrets[start : start + _SEED] for start in range(0, len(secrets), _SEED)]
+    newest, *retired = (
+        KeyPair(SigningKey.from_seed(signing), DecryptionKey.from_seed(decryption))
+        for signing, decryption in zip(seeds[::2], seeds[1::2], strict=True)
+    )
+    return Identity(file.name, newest.signing, newest.decryption, retired)
 
 
 def _signed(identity: Identity, file: _File) -> bytes:
@@ -227,8 +242,9 @@ def _json(data: bytes) -> dict[str, object]:
         raise KeyFileDamaged("the key file is cut short, or is none: it is not JSON") from None
     if not isinstance(value, dict) or value.get("format") != "pollen-key-file":
         raise KeyFileDamaged("not a key file: it does not say that it is one")
-    if type(value.get("version")) is not int or value["version"] != _VERSION:
-        raise KeyFileUnsupported(f"the key file is of version {value.get('version')}; version {_VERSION} is known here")
+    if type(value.get("version")) is not int or value["version"] not in (_VERSION, _ROTATED_VERSION):
+        known = f"versions {_VERSION} and {_ROTATED_VERSION} are known here"
+        raise KeyFileUnsupported(f"the key file is of version {value.get('version')}; {known}")
     return value
 
 

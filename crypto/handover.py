@@ -1,0 +1,45 @@
+"""Handing a member id over from one signing key to the next: both sign the new keys (README.md, "Hand-overs")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cbrrr
+
+from crypto import dsse
+from crypto.errors import BadKey, BadSignature
+from crypto.keys import SigningKey, VerifyKey
+
+HANDOVER_TYPE: Final = "application/vnd.pollen.handover+dag-cbor"
+"""The DSSE type under which a hand-over is signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeys:
+    """What is handed over to: the keys that the member ``id`` has from then on, as they are written."""
+
+    id: bytes
+    signing: bytes
+    suite: str
+    encryption: bytes
+
+    def sign(self, key: SigningKey) -> bytes:
+        """The signature of an old key, or of the new one, 64 bytes."""
+        return dsse.sign(key, HANDOVER_TYPE, self._signed_bytes())
+
+    def check(self, key: bytes, signature: bytes) -> None:
+        """Return where ``signature`` is that of ``key``.
+
+        Raises:
+            BadSignature: where it is not.
+        """
+        try:
+            verify_key = VerifyKey.parse(key)
+        except BadKey as error:
+            raise BadSignature(str(error)) from error
+        dsse.verify(verify_key, HANDOVER_TYPE, self._signed_bytes(), signature)
+
+    def _signed_bytes(self) -> bytes:
+        encryption: cbrrr.DagCborTypes = {"key": self.encryption, "suite": self.suite}
+        return cbrrr.encode_dag_cbor({"encryption": encryption, "id": self.id, "signing": self.signing})
