@@ -3,8 +3,8 @@
 The KEY text is what a newcomer sends to an admin. Its owner's signing key has signed it, so that no character of it can
 change unseen and nobody can put an encryption key of theirs beside somebody else's signing key.
 
-Keys can be rotated. The first signing key stays the member's id; each key before the newest is kept, the signing keys to
-sign what is judged by an older manifest, the decryption keys to read what was sealed for them.
+Keys can be rotated. The first signing key stays the member's id; each key before the newest is kept, the signing keys
+to sign what is judged by an older manifest, the decryption keys to read what was sealed for them.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def lead(
 
 def _left_open(session: Session, app: App, run_config: RunConfig) -> OpenRun | None:
     """The run to go on with. One that is closed already is left alone where something else is asked for now."""
-    left = open_run(session.journal, session.stored.id, session.identity.public.id, session.engine)
+    left = open_run(session.journal, session.stored.id, session.identity.id, session.engine)
     if left is None or not (why := left.difference(app.bundle, run_config, REPLAY_FORMAT)):
         return left
     if left.is_closed:
@@ -166,7 +166,8 @@ def serve(
     In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. ``unfit`` says why
     ``app`` itself cannot run with this ``node_config``; empty where it can.
     """
-    secret = hashlib.sha256(session.identity.signing.sign(b"pollen client secret 1")).digest()
+    first_key = session.identity.signing_keys[-1]  # it stays, so that a rotation changes no answer
+    secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
     plan = ClientPlan(
         app=None if unfit else app.bundle,
         secret=secret,
@@ -183,7 +184,7 @@ def serve(
 
 def _author(session: Session) -> Author:
     first_counter = session.journal.next_boot() << BOOT_SHIFT
-    return Author(session.identity.public.id, session.identity.signing, first_counter)
+    return Author(session.identity.id, session.identity.signing_keys, first_counter)
 
 
 def _trusted(session: Session) -> TrustedManifest:

@@ -16,7 +16,7 @@ from protocol.app_calls import Answered, ErrorCode, Task
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.chain import OpenMessage, Step
-from protocol.effects import FetchContent, Hand, KeepReply, Stop, Store, What
+from protocol.effects import FetchContent, FetchRecord, Hand, KeepReply, Stop, Store, What
 from protocol.events import (
     AppAnswered,
     AppLost,
@@ -31,7 +31,7 @@ from protocol.hosting import AppState, ClientPlan, Hosting
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
 from protocol.reading import read_private
 from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate
-from protocol.signed import private_bytes, sign_record
+from protocol.signed import parse_record, private_bytes, sign_record
 
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
@@ -249,7 +249,7 @@ class Client(Hosting):
             code=answer.code,
             key=b"",
         )
-        block = sign_record(body, [self.author.key])
+        block = sign_record(body, [self.author.key_in(self._run.chain.manifest)])
         done = partial(self._reply_stored, work, self._run.run, block, answer.state)
         self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
 
@@ -273,9 +273,39 @@ class Client(Hosting):
     def _announce_reply(self, message: bytes, waiting: Unacknowledged, now: float) -> None:
         assert self._run is not None
         waiting.retry.back_off(now)
+        if len(self.author.keys) > 1 and not self._is_signed_for_now(message, waiting, self._run):
+            return
         inline = (waiting.block,) if waiting.block is not None else ()
         ready = ReplyReady(self._run.run, message, waiting.reply)
         self._announce(topic_leader(self.manifest.federation), ready, inline)
+
+    def _is_signed_for_now(self, message: bytes, waiting: Unacknowledged, run: CatchUp) -> bool:
+        """Whether the reply has the signature that the manifest in force asks for. Where our key was rotated since, the
+        very same body is signed again and announced then: the reply stays the same (`protocol.signed.Record.id`)."""
+        if waiting.block is None:
+            done = partial(self._reply_here_again, message, waiting)
+            self._emit(FetchRecord(self._await(done, partial(self._reply_lost, message)), waiting.reply))
+            return False
+        record, key = parse_record(waiting.block), self.author.key_in(run.chain.manifest)
+        if any(signature.by == key.verify_key.raw for signature in record.signatures):
+            return True
+        block = sign_record(record.body, [key])
+        done = partial(self._signed_again, message, waiting, block)
+        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
+        return False
+
+    def _reply_lost(self, message: bytes, why: str, now: float) -> None:
+        self._report(What.FETCH_FAILED, message=message.hex(), why=why)
+
+    def _reply_here_again(
+        self, message: bytes, waiting: Unacknowledged, blocks: Mapping[CID, bytes], now: float
+    ) -> None:
+        self._signed_again(message, waiting, Block(waiting.reply, blocks[waiting.reply]), now)
+
+    def _signed_again(self, message: bytes, waiting: Unacknowledged, block: Block, now: float) -> None:
+        waiting.reply, waiting.block = block.cid, block
+        if self._unacknowledged.get(message) is waiting:
+            self._announce_reply(message, waiting, now)
 
     # -- the app process --------------------------------------------------------------------------------------------
 

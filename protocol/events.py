@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crypto.keys import DecryptionKey, SigningKey
 from protocol.app_calls import Answered, Environment, ServerCall
 from protocol.blocks import CID
 
@@ -98,6 +99,17 @@ class ManifestChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """The owner of this peer rotated its keys. It comes before any manifest that names the new ones.
+
+    Both are all that there are, the newest first.
+    """
+
+    signing: tuple[SigningKey, ...]
+    decryption: tuple[DecryptionKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The owner asked for a clean stop; the machine says goodbye and takes no further event."""
 
@@ -115,5 +127,6 @@ Event = (
     | AppsApproved
     | Due
     | ManifestChanged
+    | KeysChanged
     | Stopping
 )

@@ -78,7 +78,7 @@ class Following(Machine):
         self._next_beat = now + self._beat_interval
         manifest = ManifestRef(self.manifest.cid, self.manifest.version)
         presence = kind(manifest, self._peer_state, self._position, self._note)
-        self._announce(topic_leader(self.manifest.federation), presence)
+        self._announce_presence(topic_leader(self.manifest.federation), presence)
 
     @property
     def _position(self) -> Position | None:

@@ -57,7 +57,7 @@ class Gathering(Recorder):
     def _say_presence(self, kind: type[Hello] | type[Beat], now: float) -> None:
         self._next_beat = now + self._beat_interval
         presence = kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
-        self._announce(topic_all(self.manifest.federation), presence)
+        self._announce_presence(topic_all(self.manifest.federation), presence)
 
     def _listed(self) -> tuple[int, ...]:
         """The nodes that the app is told of."""

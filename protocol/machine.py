@@ -7,7 +7,7 @@ shell may not ask for raises `IllegalEvent`; what comes from the network never d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar, Final
 
@@ -23,7 +23,7 @@ from protocol.announcements import (
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
-from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged, Received, Stopping
+from protocol.events import Done, Due, Event, Failed, Fetched, KeysChanged, ManifestChanged, Received, Stopping
 from protocol.inbox import Inbox
 from protocol.manifest import Manifest, manifest_at
 
@@ -42,8 +42,19 @@ class Author:
     """Who a machine acts for. ``first_counter`` is above every counter this member ever announced with."""
 
     member: bytes
-    key: SigningKey
+    keys: tuple[SigningKey, ...]
+    """The newest first. Those before it are for what is judged by a manifest before the newest."""
     first_counter: int
+
+    def key_in(self, manifest: Manifest) -> SigningKey:
+        """The key that ``manifest`` gives to the member; the newest, where it gives it none of these."""
+        member = manifest.members.get(self.member)
+        return next((key for key in self.keys if member and key.verify_key.raw == member.signing), self.keys[0])
+
+    def lacks_key(self, manifest: Manifest) -> bool:
+        """Whether ``manifest`` lists the member with a key that is not among these."""
+        member = manifest.members.get(self.member)
+        return member is not None and self.key_in(manifest).verify_key.raw != member.signing
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,15 @@ class Machine:
         return beat_interval(len(self.manifest.members))
 
     def _announce(self, topic: str, body: Said, blocks: Iterable[Block] = ()) -> None:
+        self._announce_with(self.author.key_in(self.manifest), topic, body, blocks)
+
+    def _announce_presence(self, topic: str, body: Hello | Beat) -> None:
+        """Announce it with each of our keys: who has an older manifest takes an older one and hears of ours."""
+        newest = self.author.key_in(self.manifest)
+        for key in (newest, *(key for key in self.author.keys if key is not newest)):
+            self._announce_with(key, topic, body)
+
+    def _announce_with(self, key: SigningKey, topic: str, body: Said, blocks: Iterable[Block] = ()) -> None:
         announcement = Announcement(
             federation=self.manifest.federation,
             by=self.author.member,
@@ -172,7 +192,7 @@ class Machine:
             blocks=tuple(blocks),
         )
         self._counter += 1
-        self._emit(Publish(topic, sign_announcement(announcement, self.author.key)))
+        self._emit(Publish(topic, sign_announcement(announcement, key)))
 
     @property
     def known_addresses(self) -> tuple[str, ...]:
@@ -197,9 +217,9 @@ class Machine:
             return
         self._manifest_wanted = newest.cid
 
-        def fetched(blocks: Mapping[CID, bytes], _now: float) -> None:
+        def fetched(blocks: Mapping[CID, bytes], now: float) -> None:
             self._manifest_wanted = None
-            self._learn_manifest(newest.cid, blocks)
+            self._learn_manifest(newest.cid, blocks, now)
 
         def failed(why: str, _now: float) -> None:
             self._manifest_wanted = None
@@ -208,9 +228,12 @@ class Machine:
         self._emit(FetchRecord(self._await(fetched, failed), newest.cid))
 
     def _manifest_changed(self, event: ManifestChanged, now: float) -> None:
-        self._learn_manifest(event.cid, event.blocks)
+        self._learn_manifest(event.cid, event.blocks, now)
 
-    def _learn_manifest(self, cid: CID, blocks: Mapping[CID, bytes]) -> None:
+    def _keys_changed(self, event: KeysChanged, now: float) -> None:
+        self.author = replace(self.author, keys=event.signing)
+
+    def _learn_manifest(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         """Adopt a newer manifest that follows from ours; anything else is reported and left alone."""
         source = MemoryBlocks(blocks, self._manifest_blocks)
         try:
@@ -224,6 +247,8 @@ class Machine:
         self.manifest = newer
         self._emit(KeepManifest(cid, dict(blocks)))
         self._report(What.MANIFEST_IN_FORCE, version=newer.version, cid=str(cid))
+        if self.author.lacks_key(newer):
+            self._cannot_go_on("the manifest names newer keys of ours than are in this home", now)
 
 
 COMMON: Final[Mapping[type, str]] = {
@@ -233,6 +258,7 @@ COMMON: Final[Mapping[type, str]] = {
     Failed: "_answered",
     Due: "_due",
     ManifestChanged: "_manifest_changed",
+    KeysChanged: "_keys_changed",
     Stopping: "_stopping",
 }
 """The events that may come in every state of either role between its first and its last."""

@@ -12,78 +12,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from crypto.dsse import BadSignature
-from crypto.keys import BadKey, VerifyKey
+from crypto.keys import VerifyKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID, BlockError, BlockSource, checked_block
+from protocol.manifest_rules import ManifestError as ManifestError  # also to be had from here, beside what raises it
+from protocol.manifest_rules import ManifestRule as ManifestRule
+from protocol.member_rules import check_key, read_members, read_revoked
 from protocol.reading import Reader, WrongKey, read_manifest_private
-from protocol.records import Federation, FederationPrivate, Key, Member, Role, Wrap
+from protocol.records import Federation, FederationPrivate, Member, Role, Wrap
 from protocol.signed import Record, parse_record, typed_items
 
 PUBLIC: Final = Reader()
 """Reads what is plain."""
 
-MAX_MEMBERS: Final = 65_536
 MAX_VERSIONS: Final = 65_536
 MAX_NAME: Final = 64
 """Characters in the name of a member or a federation."""
-MAX_ENCRYPTION_KEY: Final = 4_096
-"""Bytes; the hybrid with ML-KEM-768 takes 1,216."""
-
-
-class ManifestRule(StrEnum):
-    """What must hold for a manifest to be trusted, in the order in which it is checked."""
-
-    TYPE = "manifest-type"
-    """The block holds a `Federation` record."""
-    SUCCESSION = "manifest-succession"
-    """Version 1 has no ``prev``; any other has the version before, and a number one higher."""
-    ADMINS = "manifest-admins"
-    """At least one admin: valid Ed25519 keys in rising order, each once."""
-    THRESHOLD = "manifest-threshold"
-    """No more signatures are asked for than there are admins."""
-    AUTHOR = "manifest-author"
-    """``by`` is an admin of this version."""
-    SIGNATURE = "manifest-signature"
-    """Every signature is right."""
-    SIGNERS = "manifest-signers"
-    """Enough admins of this version signed."""
-    OLD_SIGNERS = "manifest-old-signers"
-    """Enough admins of the version before signed."""
-    MEMBERS = "manifest-members"
-    """At most `MAX_MEMBERS`, in rising order of id, each once."""
-    MEMBER_ROLES = "manifest-member-roles"
-    """A member has a role, and each once."""
-    MEMBER_KEYS = "manifest-member-keys"
-    """Signing keys are valid and nobody else's key or id; a new member's is its id; an encryption key is present."""
-    NODES = "manifest-nodes"
-    """No two members have one Flower node id."""
-    NAMES = "manifest-names"
-    """The federation has a name; members' names are in rising order of id; all printable, not empty, no two alike."""
-    SETTINGS = "manifest-settings"
-    """Settings are known, positive, in rising order of name, each once."""
-    PRIVATE = "manifest-private"
-    """The private part, where it can be read, is a manifest's."""
-    ENCRYPTION = "manifest-encryption"
-    """All versions of a federation encrypt, or none; ``epoch`` is the version that brought the manifest key."""
-    KEY_READERS = "manifest-key-readers"
-    """The manifest key is wrapped for every member and nobody else; where a reader of the old one left it is new."""
-    KEY_TRUE = "manifest-key-true"
-    """A member who unwraps the manifest key finds the one that is committed to."""
-    FEDERATION = "manifest-federation"
-    """The chain of versions leads to the federation, or to the version that is known already."""
-
-
-class ManifestError(BlockError):
-    """A manifest that must not be trusted."""
-
-    def __init__(self, rule: ManifestRule, message: str) -> None:
-        super().__init__(f"{rule}: {message}")
-        self.rule = rule
 
 
 def node_id(member_id: bytes) -> int:
@@ -253,7 +201,7 @@ def _check_signers(record: Record, body: Federation) -> frozenset[bytes]:
     if not body.admins or list(body.admins) != sorted(set(body.admins)):
         raise ManifestError(ManifestRule.ADMINS, "the admins are not in rising order, each once")
     for key in body.admins:
-        _check_key(ManifestRule.ADMINS, key)
+        check_key(ManifestRule.ADMINS, key)
     if body.threshold > len(body.admins):
         raise ManifestError(
             ManifestRule.THRESHOLD, f"{body.threshold} signatures of {len(body.admins)} admins cannot be"
@@ -268,13 +216,6 @@ def _check_signers(record: Record, body: Federation) -> frozenset[bytes]:
     return signers
 
 
-def _check_key(rule: ManifestRule, key: bytes) -> None:
-    try:
-        VerifyKey.parse(key)
-    except BadKey as error:
-        raise ManifestError(rule, f"{key.hex()}: {error}") from error
-
-
 def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[bytes], threshold: int) -> None:
     count = len(signers.intersection(admins))
     if count < threshold:
@@ -284,7 +225,8 @@ def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[byte
 def _parse(
     record: Record, body: Federation, federation: CID, before: Manifest | None, source: BlockSource, reader: Reader
 ) -> Manifest:
-    members = _members(body, before.members if before else {}, source)
+    members = read_members(body, before.members if before else {}, source)
+    revoked = read_revoked(body, before.revoked if before else (), members, source)
     nodes = {node_id(member.id): member for member in members.values()}
     if len(nodes) != len(members):
         raise ManifestError(ManifestRule.NODES, "two members have one node id")
@@ -301,40 +243,13 @@ def _parse(
         name=name,
         names=MappingProxyType(names),
         settings=settings,
-        revoked=tuple(typed_items(body.revoked, Key, source)),
+        revoked=revoked,
         key=key,
         key_epoch=body.epoch,
         key_commitment=body.key.commitment if body.key else b"",
         _keys=MappingProxyType({member.signing: member for member in members.values()}),
         _nodes=MappingProxyType(nodes),
     )
-
-
-def _members(body: Federation, before: Mapping[bytes, Member], source: BlockSource) -> dict[bytes, Member]:
-    members: dict[bytes, Member] = {}
-    last = b""
-    for member in typed_items(body.members, Member, source):
-        if member.id <= last or len(members) == MAX_MEMBERS:
-            raise ManifestError(ManifestRule.MEMBERS, f"members are not at most {MAX_MEMBERS} in rising order of id")
-        if member != before.get(member.id):  # else it was checked with the version before
-            _check_member(member, before)
-        members[last := member.id] = member
-    keys = {member.signing for member in members.values()}
-    rotated = [member for member in members.values() if member.signing != member.id]
-    if len(keys) != len(members) or any(member.signing in members for member in rotated):
-        raise ManifestError(ManifestRule.MEMBER_KEYS, "a signing key is also another member's key or id")
-    return members
-
-
-def _check_member(member: Member, before: Mapping[bytes, Member]) -> None:
-    shown = member.id.hex()
-    if not member.roles or len(set(member.roles)) != len(member.roles):
-        raise ManifestError(ManifestRule.MEMBER_ROLES, f"{shown} has no role, or one twice")
-    _check_key(ManifestRule.MEMBER_KEYS, member.signing)
-    if member.signing != member.id and member.id not in before:
-        raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} is new and its id is not its signing key")
-    if not member.encryption.suite or not 0 < len(member.encryption.key) <= MAX_ENCRYPTION_KEY:
-        raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length")
 
 
 def _check_key_readers(

@@ -123,10 +123,31 @@ def _all_stay(manifest: Manifest, listed: Iterable[Member]) -> bool:
 
 
 def with_member(manifest: Manifest, member: Member, name: str, *, by: bytes, time: float) -> Draft:
-    """The next version, in which ``member`` is listed; it takes the place of one with the same id."""
+    """The next version, in which ``member`` is listed; it takes the place of one with the same id, as an admin too."""
+    before = manifest.members.get(member.id)
+    admins = [member.signing if before and admin == before.signing else admin for admin in manifest.admins]
     members = {**manifest.members, member.id: member}
     names = {**manifest.names, member.id: name}
-    return next_version(manifest, by=by, time=time, members=members.values(), names=names)
+    return next_version(manifest, by=by, time=time, admins=admins, members=members.values(), names=names)
+
+
+def with_revoked(manifest: Manifest, member: Member, *, by: bytes, time: float) -> Draft:
+    """The next version, in which the member's keys count for nothing any more, nor ever will again.
+
+    Where it is an admin, and as many have to sign as there are, one fewer has to from then on.
+    """
+    keys = {member.id, member.signing}
+    admins = [admin for admin in manifest.admins if admin not in keys]
+    return next_version(
+        manifest,
+        by=by,
+        time=time,
+        admins=admins,
+        threshold=min(manifest.threshold, len(admins)),
+        members=[other for other in manifest.members.values() if other.id != member.id],
+        names={id: name for id, name in manifest.names.items() if id != member.id},
+        revoked={*manifest.revoked, *keys},
+    )
 
 
 def without_member(manifest: Manifest, member_id: bytes, *, by: bytes, time: float) -> Draft:

@@ -63,7 +63,8 @@ class Recorder(Machine):
 
     def _append(self, body: Chained, blocks: Sequence[Block], then: Callable[[float], None]) -> None:
         """Append ``body``, stored with ``blocks``; ``then(now)`` runs when it is on disk and announced."""
-        record = sign_record(body, [self.author.key])
+        in_force = self.manifest if self.chain.head is None else self.chain.manifest
+        record = sign_record(body, [self.author.key_in(in_force)])
         own = (record, *blocks)
         source = MemoryBlocks({block.cid: block.data for block in own}, self._manifest_blocks)
         self.chain.append(parse_record(record), source)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from crypto import dsse
+from crypto.handover import NewKeys
 from crypto.keys import SigningKey
 from protocol.app_calls import Environment
 from protocol.blocks import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
@@ -24,6 +26,7 @@ from protocol.records import (
     EncryptionKeyText,
     GridError,
     Group,
+    Handover,
     Index,
     Look,
     Member,
@@ -80,6 +83,17 @@ def member(signer: SigningKey, *roles: Role) -> Member:
     """A new member."""
     encryption = EncryptionKeyText(suite="test", key=b"encryption key")
     return Member(id=id_of(signer), signing=id_of(signer), encryption=encryption, roles=roles)
+
+
+def rotated(before: Member, old: SigningKey, new: SigningKey, encryption: bytes = b"a newer key") -> Member:
+    """The member with new keys, which its old and its new signing key hand over to."""
+    keys = NewKeys(before.id, id_of(new), before.encryption.suite, encryption)
+    return replace(
+        before,
+        signing=keys.signing,
+        encryption=EncryptionKeyText(suite=keys.suite, key=encryption),
+        handover=Handover(old=keys.sign(old), new=keys.sign(new)),
+    )
 
 
 MEMBERS = {

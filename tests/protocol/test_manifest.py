@@ -23,6 +23,7 @@ from chains import (
     key,
     member,
     node_of,
+    rotated,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,11 +163,11 @@ def test_new_admins_need_the_old_ones_too():
 
 
 def test_a_member_may_get_a_new_signing_key():
-    rotated = replace(MEMBERS["alice"], signing=id_of(STRANGER))
-    second = next_manifest(FIRST, signed(with_member(FIRST, rotated, "alice", **NEXT).body), Blocks())
-    assert second.member_by_key(id_of(STRANGER)) == rotated
+    alice = rotated(MEMBERS["alice"], ALICE, STRANGER)
+    second = next_manifest(FIRST, signed(with_member(FIRST, alice, "alice", **NEXT).body), Blocks())
+    assert second.member_by_key(id_of(STRANGER)) == alice
     assert second.member_by_key(id_of(ALICE)) is None
-    assert second.member_by_node(node_of(ALICE)) == rotated
+    assert second.member_by_node(node_of(ALICE)) == alice
 
 
 def broken(check: Callable[[], object]) -> ManifestRule:
@@ -319,7 +320,7 @@ def test_two_members_with_one_node_id_are_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("protocol.manifest.MAX_MEMBERS", len(MEMBERS) - 1)
+    monkeypatch.setattr("protocol.member_rules.MAX_MEMBERS", len(MEMBERS) - 1)
     assert broken(lambda: first(BODY)) == ManifestRule.MEMBERS
 
 

@@ -48,7 +48,7 @@ class Identity:
         return self.key.verify_key.raw
 
     def author(self, disk: Disk) -> Author:
-        return Author(self.member, self.key, first_counter(disk.starts))
+        return Author(self.member, (self.key,), first_counter(disk.starts))
 
     def trusted(self, disk: Disk) -> TrustedManifest:
         """The newest manifest that is on the disk, and the blocks of all its versions."""

@@ -1,0 +1,203 @@
+"""Members' keys over their life: handed over to newer ones, and revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    DAVE,
+    MEMBERS,
+    SERVER,
+    STRANGER,
+    TIME,
+    Blocks,
+    begun,
+    draft_federation,
+    id_of,
+    key,
+    member,
+    rotated,
+)
+
+from crypto.keys import SigningKey
+from protocol import rules
+from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
+from protocol.manifest_drafts import Draft, next_version, with_member, with_revoked
+from protocol.records import EncryptionKeyText, Handover, Member, Role
+from protocol.signed import parse_record, sign_record
+
+NEWER, NEWEST = key("alice, newer"), key("alice, newest")
+ALICE_BEFORE = MEMBERS["alice"]
+ALICE_AFTER = rotated(ALICE_BEFORE, ALICE, NEWER)
+BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
+
+
+def first(*admins: SigningKey) -> Manifest:
+    """Version 1, with as many admins."""
+    signers = admins or (ADMIN,)
+    draft = draft_federation(admins=[id_of(each) for each in signers], by=id_of(signers[0]))
+    return first_manifest(parse_record(sign_record(draft.body, signers)), Blocks())
+
+
+def after(manifest: Manifest, draft: Draft, *signers: SigningKey) -> Manifest:
+    """The version that ``draft`` makes, signed by the admin where nobody else is named."""
+    return next_manifest(manifest, parse_record(sign_record(draft.body, signers or (ADMIN,))), Blocks())
+
+
+def with_alice(manifest: Manifest, alice: Member) -> Draft:
+    return with_member(manifest, alice, "alice", **BY_ADMIN)
+
+
+def broken(check: Callable[[], object]) -> ManifestRule:
+    """The rule that ``check`` finds broken."""
+    with pytest.raises(ManifestError) as caught:
+        check()
+    return caught.value.rule
+
+
+FIRST = first()
+ROTATED = after(FIRST, with_alice(FIRST, ALICE_AFTER))
+
+
+# -- new keys ------------------------------------------------------------------------------------------------------
+
+
+def test_a_member_keeps_its_id_through_any_number_of_new_keys():
+    newest = rotated(ALICE_AFTER, NEWER, NEWEST)
+    third = after(ROTATED, with_alice(ROTATED, newest))
+    assert third.members[id_of(ALICE)].signing == id_of(NEWEST)
+    assert third.member_by_key(id_of(NEWER)) is None
+
+
+def test_a_member_with_new_keys_may_get_another_role_and_name_later():
+    third = after(ROTATED, with_member(ROTATED, replace(ALICE_AFTER, roles=(Role.AUDITOR,)), "auditor", **BY_ADMIN))
+    assert third.members[id_of(ALICE)].signing == id_of(NEWER)
+
+
+def test_an_admin_who_is_a_member_stays_one_under_its_new_key():
+    manifest = first(SERVER)
+    server = rotated(MEMBERS["server"], SERVER, NEWER)
+    draft = with_member(manifest, server, "server", by=id_of(NEWER), time=TIME)
+    assert after(manifest, draft, SERVER, NEWER).admins == (id_of(NEWER),)
+    assert broken(lambda: after(manifest, draft, NEWER)) == ManifestRule.OLD_SIGNERS
+    assert broken(lambda: after(manifest, draft, SERVER)) == ManifestRule.SIGNERS
+
+
+OTHER_KEY = EncryptionKeyText(suite="test", key=b"the admin's own")
+BROKEN_MEMBERS = {
+    "new keys without a hand-over": (FIRST, replace(ALICE_AFTER, handover=None)),
+    "a hand-over by somebody else's key": (FIRST, rotated(ALICE_BEFORE, BOB, NEWER)),
+    "a hand-over that the new key did not sign": (
+        FIRST,
+        replace(ALICE_AFTER, handover=replace(ALICE_AFTER.handover, new=ALICE_AFTER.handover.old)),
+    ),
+    "a hand-over to another encryption key": (FIRST, replace(ALICE_AFTER, encryption=OTHER_KEY)),
+    "a hand-over of another member's": (
+        FIRST,
+        replace(ALICE_AFTER, handover=rotated(MEMBERS["bob"], ALICE, NEWER).handover),
+    ),
+    "a hand-over by the key before the last": (ROTATED, rotated(ALICE_AFTER, ALICE, NEWEST)),
+    "the old keys again": (ROTATED, ALICE_BEFORE),
+    "a hand-over without new keys": (FIRST, replace(ALICE_BEFORE, handover=ALICE_AFTER.handover)),
+    "the same keys without their hand-over": (ROTATED, replace(ALICE_AFTER, handover=None)),
+    "another encryption key alone": (FIRST, replace(ALICE_BEFORE, encryption=OTHER_KEY)),
+    "a new member with a hand-over": (
+        FIRST,
+        replace(member(DAVE, Role.CLIENT), handover=Handover(old=bytes(64), new=bytes(64))),
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "changed"), BROKEN_MEMBERS.values(), ids=BROKEN_MEMBERS.keys())
+def test_nobody_but_the_member_brings_in_new_keys(before: Manifest, changed: Member):
+    draft = with_member(before, changed, "changed", **BY_ADMIN)
+    assert broken(lambda: after(before, draft)) == ManifestRule.HANDOVER
+
+
+# -- revoked keys --------------------------------------------------------------------------------------------------
+
+REVOKED = after(FIRST, with_revoked(FIRST, ALICE_BEFORE, **BY_ADMIN))
+
+
+def test_a_revoked_member_is_not_listed_any_more():
+    assert REVOKED.revoked == (id_of(ALICE),)
+    assert id_of(ALICE) not in REVOKED.members
+    assert id_of(ALICE) not in REVOKED.names
+
+
+def test_every_key_in_use_of_a_member_is_revoked():
+    revoked = after(ROTATED, with_revoked(ROTATED, ALICE_AFTER, **BY_ADMIN)).revoked
+    assert set(revoked) == {id_of(ALICE), id_of(NEWER)}
+
+
+def test_an_admin_who_is_revoked_is_none_any_more():
+    manifest = first(ADMIN, SERVER)
+    revoked = after(manifest, with_revoked(manifest, MEMBERS["server"], **BY_ADMIN))
+    assert revoked.admins == (id_of(ADMIN),)
+
+
+def revoking(manifest: Manifest, keys: Iterable[bytes], **changes: object) -> Draft:
+    return next_version(manifest, revoked=keys, **BY_ADMIN, **changes)
+
+
+BROKEN_REVOCATIONS = {
+    "a revoked key that is not any more": (REVOKED, revoking(REVOKED, ())),
+    "a member who comes back": (REVOKED, with_alice(REVOKED, ALICE_BEFORE)),
+    "a member's key": (ROTATED, revoking(ROTATED, [id_of(NEWER)])),
+    "a member's id": (ROTATED, revoking(ROTATED, [id_of(ALICE)])),
+    "an admin": (FIRST, revoking(FIRST, [id_of(ADMIN)])),
+    "a key twice": (FIRST, revoking(FIRST, [id_of(STRANGER)] * 2)),
+}
+
+
+@pytest.mark.parametrize(("before", "draft"), BROKEN_REVOCATIONS.values(), ids=BROKEN_REVOCATIONS.keys())
+def test_a_revoked_key_never_counts_again(before: Manifest, draft: Draft):
+    assert broken(lambda: after(before, draft)) == ManifestRule.REVOKED
+
+
+def test_too_many_revoked_keys_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("protocol.member_rules.MAX_REVOKED", 0)
+    assert broken(lambda: after(FIRST, with_revoked(FIRST, ALICE_BEFORE, **BY_ADMIN))) == ManifestRule.REVOKED
+
+
+@pytest.mark.parametrize("claim", [{"time": 0.0, "created": 0.0}, {}], ids=["an earlier time", "the present"])
+def test_a_reply_of_a_client_that_was_revoked_is_refused_whatever_it_claims(claim: dict[str, float]):
+    scribe = begun()
+    reply = scribe.taken(ALICE, **claim)
+    manifest = scribe.next_manifest(with_revoked(scribe.manifest, ALICE_BEFORE, **BY_ADMIN))
+    scribe.add(scribe.roster(manifest.cid))
+    with pytest.raises(rules.ReplyAuthor):
+        scribe.add(scribe.collect(reply))
+
+
+def test_a_reply_that_was_collected_before_the_revocation_stays_in_the_chain():
+    scribe = begun()
+    scribe.add(scribe.collect(scribe.taken(ALICE)))
+    manifest = scribe.next_manifest(with_revoked(scribe.manifest, ALICE_BEFORE, **BY_ADMIN))
+    scribe.add(scribe.roster(manifest.cid))
+    assert scribe.chain.height == 3
+
+
+def test_a_reply_is_judged_by_its_authors_key_at_the_collect():
+    scribe = begun()
+    manifest = scribe.next_manifest(with_member(scribe.manifest, ALICE_AFTER, "alice", **BY_ADMIN))
+    scribe.add(scribe.roster(manifest.cid))
+    with pytest.raises(rules.ReplyKey):
+        scribe.add(scribe.collect(scribe.taken(ALICE)))
+    scribe.add(scribe.collect(scribe.taken(ALICE, NEWER)))
+
+
+def test_a_leader_signs_the_roster_with_its_old_key_and_goes_on_with_the_new_one():
+    scribe = begun()
+    server = rotated(MEMBERS["server"], SERVER, NEWER)
+    manifest = scribe.next_manifest(with_member(scribe.manifest, server, "server", **BY_ADMIN))
+    roster = scribe.roster(manifest.cid)
+    with pytest.raises(rules.LeaderKey):
+        scribe.chain.append_block(scribe.sign(roster, NEWER), scribe.source)
+    scribe.add(roster)
+    scribe.chain.append_block(scribe.sign(scribe.close(), NEWER), scribe.source)
