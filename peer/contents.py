@@ -92,6 +92,11 @@ class EngineContents:
         return BegunContent(dict(_beginning(self._engine, root)), self._blocks)
 
 
+def local_content(engine: Engine, root: CID) -> BlockSource:
+    """The blocks of a content that the engine has made local. An engine that is away is not waited for."""
+    return BegunContent(dict(_beginning(engine, root)), engine)
+
+
 class BegunContent:
     """A content whose first blocks are in memory, each until it is read, and whose others are fetched when read."""
 

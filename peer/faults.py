@@ -20,7 +20,18 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from peer.errors import ExitCode, PeerError
-from protocol.effects import Effect, FetchContent, FetchRecord, Hand, KeepReply, PinRun, Publish, Store, WriteHead
+from protocol.effects import (
+    Effect,
+    Examine,
+    FetchContent,
+    FetchRecord,
+    Hand,
+    KeepReply,
+    PinRun,
+    Publish,
+    Store,
+    WriteHead,
+)
 from protocol.events import AppAnswered, AppCalled, Event
 
 T = TypeVar("T")
@@ -65,6 +76,7 @@ _STEPS: Final[Mapping[type, Step]] = {
     Publish: Step.PUBLISH,
     FetchRecord: Step.FETCH_RECORD,
     FetchContent: Step.FETCH_CONTENT,
+    Examine: Step.FETCH_CONTENT,  # a server fetches the contents of replies so
     Hand: Step.HAND,
     AppAnswered: Step.APP_ANSWERED,
     AppCalled: Step.APP_ANSWERED,

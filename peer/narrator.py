@@ -18,6 +18,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.PEER_HERE: "{name} is here",
     What.PEER_AWAY: "{name} is away",
     What.WAITING_FOR_CLIENTS: "waiting for clients: {here} of {needed} are here",
+    What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
     What.DISPATCHED: "{messages} messages are out (height {height})",
     What.COLLECTED: "{replies} replies are in, {errors} of them errors (height {height})",
     What.TASK_STARTED: "working on a {type} message",
@@ -53,4 +54,6 @@ def line_of(report: Report) -> str:
     if report.what is What.RUN_REFUSED:
         who = report.fields.get("name")
         return f"{who or 'this peer'} takes no part in the run: {report.fields['why']}"
+    if report.what is What.TASK_COLLECTED and report.fields["why"]:
+        return f"the server gave the app an error instead of our answer: {report.fields['why']}"
     return _LINES.get(report.what, "").format_map(report.fields)

@@ -15,6 +15,7 @@ from peer import logs
 from peer.app_link import AppCommand, AppLink
 from peer.engine.interface import Engine, EngineError, Subscription
 from peer.errors import PeerError
+from peer.examining import Examiner
 from peer.faults import Faults
 from peer.fetching import RecordFetcher
 from peer.home import Home
@@ -28,6 +29,7 @@ from protocol.effects import (
     Cause,
     Connect,
     Effect,
+    Examine,
     FetchContent,
     FetchRecord,
     Hand,
@@ -52,6 +54,7 @@ from protocol.events import (
     Done,
     Due,
     Event,
+    Examined,
     Failed,
     Fetched,
     ManifestChanged,
@@ -112,6 +115,7 @@ BackgroundEffect = (
     | AskOwner
     | FetchRecord
     | FetchContent
+    | Examine
     | UnpackApp
     | PinRun
     | Publish
@@ -152,6 +156,7 @@ class Runner:
         self._interrupted = False
         self._patience = Patience()
         self._records = RecordFetcher(engine)
+        self._examiner = Examiner(engine)
         self._durable_failure: Exception | None = None
         self._durable = ThreadPoolExecutor(1, "durable")  # one thread: in the order given
         self._publisher = ThreadPoolExecutor(1, "publish")
@@ -244,6 +249,8 @@ class Runner:
                 self._in_background(self._fetchers, effect, partial(self._fetch_content, id, cid), id)
             case UnpackApp(id, app, limit):
                 self._in_background(self._fetchers, effect, partial(self._unpack_app, id, app, limit), id)
+            case Examine(id=id):
+                self._in_background(self._fetchers, effect, partial(self._examine, effect), id)
             case PinRun(id, head):
                 self._in_background(self._fetchers, effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data):
@@ -300,6 +307,9 @@ class Runner:
     def _unpack_app(self, id: int, app: CID, limit: int) -> Event:
         self._patience(lambda: self._apps.fetch(app, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
+
+    def _examine(self, effect: Examine) -> Event:
+        return Examined(effect.id, self._patience(lambda: self._examiner.examine(effect, timeout=CONTENT_TIMEOUT)))
 
     def _pin_run(self, id: int, head: CID) -> Event:
         self._patience(lambda: self._engine.pin(head, recursive=True))

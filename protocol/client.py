@@ -15,7 +15,7 @@ from protocol.announcements import Beat, PeerState, ReplyReady, topic_leader
 from protocol.app_calls import Answered, ErrorCode, Task
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
-from protocol.chain import OpenMessage, Step
+from protocol.chain import AnsweredMessage, OpenMessage, Step
 from protocol.effects import FetchContent, FetchRecord, Hand, KeepReply, Stop, Store, What
 from protocol.events import (
     AppAnswered,
@@ -136,7 +136,7 @@ class Client(Hosting):
                 self._take_message(message, now)
         for answer in step.answered:
             if answer.message.node == self.node:
-                self._acknowledged(answer.message.id, taken=answer.reply is not None)
+                self._acknowledged(answer)
         match step.record.body:
             case Run() as run:
                 self._take_run(run, now)
@@ -177,11 +177,13 @@ class Client(Hosting):
         else:  # answered before a restart
             self._unacknowledged[message.id] = Unacknowledged(reply, None, Retry(now))
 
-    def _acknowledged(self, message: bytes, *, taken: bool) -> None:
+    def _acknowledged(self, answer: AnsweredMessage) -> None:
         """A collect has answered the message: nothing more is to be done for it."""
+        message, taken = answer.message.id, answer.reply is not None
         self._queue.pop(message, None)
         self._unacknowledged.pop(message, None)
-        self._report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken))
+        why = "" if taken else answer.reason
+        self._report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
 
     def _next_work(self, run: CatchUp) -> None:
         """Begin with the next message, in chain order; not while we know a newer manifest than the run does."""

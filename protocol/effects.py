@@ -1,9 +1,9 @@
 """What a role state machine wants done (design section 4). The peer process carries it out and nothing else.
 
-Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`) with that id; the
-others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepManifest` and `AskOwner` are carried out in the order
-given, so that a head is never on disk before its record; after one that failed none is carried out. All others in any
-order.
+Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
+`Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepManifest` and
+`AskOwner` are carried out in the order given, so that a head is never on disk before its record; after one that failed
+none is carried out. All others in any order.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
+from protocol.admission import SizeLimits
 from protocol.app_calls import ToApp
 from protocol.blocks import CID, Block
 
@@ -70,6 +71,21 @@ class FetchContent:
 
     id: int
     cid: CID
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Make a reply's content local, pin it with all it links to, and say what is found in it (`protocol.admission`)."""
+
+    id: int
+    sent: CID
+    """The content that it answers."""
+    reply: CID
+    limits: SizeLimits
+    update: bool
+    """Whether it answers a message that asked for an update."""
+    measure: bool
+    """Whether the norm of its change is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +212,7 @@ Effect = (
     | KeepManifest
     | FetchRecord
     | FetchContent
+    | Examine
     | PinRun
     | Publish
     | Connect

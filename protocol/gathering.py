@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from protocol.admission import Admission, Examination, is_update
 from protocol.announcements import (
     Announcement,
     Beat,
@@ -19,7 +20,7 @@ from protocol.announcements import (
 )
 from protocol.blocks import CID, Block, BlockError
 from protocol.chain import check_reply
-from protocol.effects import FetchContent, FetchRecord, What
+from protocol.effects import Examine, FetchRecord, What
 from protocol.events import Received
 from protocol.machine import Author, TrustedManifest
 from protocol.mailbox import Arrived, Mailbox
@@ -36,6 +37,7 @@ class LeaderSettings:
     min_clients: int
     client_timeout: float
     """From a message's dispatch until it is given up."""
+    admission: Admission = field(default_factory=Admission)
     away_after: float = AWAY_AFTER
     grace: float = 10.0
     """How long a resumed run waits for the clients of its last look."""
@@ -50,7 +52,7 @@ class Gathering(Recorder):
         super().__init__(author, trusted, run)
         self._settings = settings
         self._presence = Presence(settings.away_after)
-        self._mailbox = Mailbox(run.chain.open, settings.client_timeout)
+        self._mailbox = Mailbox(run.chain.open, settings.client_timeout, settings.admission)
         self._fetching: set[bytes] = set()
         self._next_beat = 0.0
 
@@ -104,7 +106,7 @@ class Gathering(Recorder):
         self._judge_reply(ready.message, Block(ready.record, blocks[ready.record]), now)
 
     def _judge_reply(self, message: bytes, block: Block, now: float) -> None:
-        """Take a reply that would be good in a collect made now; fetch its content first."""
+        """Take a reply that would be good in a collect made now; fetch its content and have it examined first."""
         try:
             arrived = Arrived(parse_record(block), block)
         except BlockError as error:
@@ -117,8 +119,24 @@ class Gathering(Recorder):
         if arrived.body.content is None:
             self._reply_is_here(message, arrived, now)
         else:
-            done = partial(self._reply_is_here, message, arrived)
-            self._emit(FetchContent(self._await(done, partial(self._lost_reply, message)), arrived.body.content))
+            self._examine(message, arrived, arrived.body.content)
+
+    def _examine(self, message: bytes, arrived: Arrived, content: CID) -> None:
+        admission, asked = self._settings.admission, self.chain.open[message]
+        update = is_update(asked.type)
+        self._emit(
+            Examine(
+                self._await(partial(self._examined, message, arrived), partial(self._lost_reply, message)),
+                sent=asked.content,
+                reply=content,
+                limits=admission.limits(self.chain.manifest.settings.max_content_bytes),
+                update=update,
+                measure=update and admission.bound is not None,
+            )
+        )
+
+    def _examined(self, message: bytes, arrived: Arrived, found: Examination, now: float) -> None:
+        self._reply_is_here(message, replace(arrived, found=found), now)
 
     def _is_good(self, message: bytes, arrived: Arrived) -> str | None:
         """Why the reply would be refused, None where it would not."""
@@ -132,7 +150,13 @@ class Gathering(Recorder):
 
     def _refuse_reply(self, message: bytes, why: str) -> None:
         self._fetching.discard(message)
-        self._report(What.REPLY_REFUSED, message=message.hex(), why=why)
+        self._refused(message, why)
+
+    def _refused(self, message: bytes, why: str) -> None:
+        asked = self.chain.open.get(message)
+        member = self.chain.manifest.member_by_node(asked.node) if asked else None
+        name = self.chain.manifest.name_of(member.id) if member else "somebody"
+        self._report(What.REPLY_REFUSED, name=name, message=message.hex(), why=why)
 
     def _lost_reply(self, message: bytes, why: str, now: float) -> None:
         """Its client announces it again."""

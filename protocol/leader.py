@@ -38,6 +38,7 @@ from protocol.events import (
     AppLost,
     AppReady,
     Due,
+    Examined,
     Started,
     Stopping,
 )
@@ -259,6 +260,8 @@ class Leader(Gathering):
 
     def _collect(self, call: Pull | Wait, now: float) -> None:
         got = self._mailbox.collect(call.messages, self.chain.manifest, now)
+        for message, why in got.refused.items():
+            self._refused(message, why)
         recorded = got.answers.record()
         unanswered, more = pack(got.unanswered)
         fields, blocks = self._header(now)
@@ -372,11 +375,13 @@ class Leader(Gathering):
         self.state = LeaderState.STOPPED
 
 
+_ALWAYS: Final[Mapping[type, str]] = {**COMMON, Examined: "_answered"}
+
 Leader.TABLE = {
     LeaderState.NEW: {Started: "_started"},
-    LeaderState.PREPARING: {**COMMON, AppReady: "_app_ready", AppLost: "_app_lost"},
-    LeaderState.LEADING: {**COMMON, AppCalled: "_app_called", AppLost: "_app_lost"},
-    LeaderState.APPENDING: {**COMMON, AppCalled: "_app_called", AppLost: "_app_lost"},
-    LeaderState.ENDING: COMMON,
+    LeaderState.PREPARING: {**_ALWAYS, AppReady: "_app_ready", AppLost: "_app_lost"},
+    LeaderState.LEADING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
+    LeaderState.APPENDING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
+    LeaderState.ENDING: _ALWAYS,
     LeaderState.STOPPED: {},
 }

@@ -23,7 +23,18 @@ from protocol.announcements import (
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
-from protocol.events import Done, Due, Event, Failed, Fetched, KeysChanged, ManifestChanged, Received, Stopping
+from protocol.events import (
+    Done,
+    Due,
+    Event,
+    Examined,
+    Failed,
+    Fetched,
+    KeysChanged,
+    ManifestChanged,
+    Received,
+    Stopping,
+)
 from protocol.inbox import Inbox
 from protocol.manifest import Manifest, manifest_at
 
@@ -136,13 +147,13 @@ class Machine:
         self._effects.append(effect)
 
     def _await(self, done: Callable[..., None], failed: Callable[[str, float], None]) -> int:
-        """The id of an effect about to be emitted. ``done(now)`` (``done(blocks, now)`` for a fetched record) or
-        ``failed(why, now)`` is called when it is answered."""
+        """The id of an effect about to be emitted. ``done(now)`` (``done(blocks, now)`` for a fetched record,
+        ``done(found, now)`` for an examined reply) or ``failed(why, now)`` is called when it is answered."""
         self._last_effect += 1
         self._awaited[self._last_effect] = (done, failed)
         return self._last_effect
 
-    def _answered(self, event: Done | Fetched | Failed, now: float) -> None:
+    def _answered(self, event: Done | Fetched | Examined | Failed, now: float) -> None:
         if event.effect not in self._awaited:
             raise IllegalEvent(f"{type(event).__name__} for effect {event.effect}, which waits for no answer")
         done, failed = self._awaited.pop(event.effect)
@@ -151,6 +162,8 @@ class Machine:
                 done(now)
             case Fetched():
                 done(event.blocks, now)
+            case Examined():
+                done(event.found, now)
             case Failed():
                 failed(event.why, now)
 

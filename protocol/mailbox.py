@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from protocol.admission import Admission, Examination
 from protocol.app_calls import ErrorCode, Handed
-from protocol.blocks import Block
+from protocol.blocks import CID, Block
 from protocol.chain import OpenMessage
 from protocol.manifest import Manifest
 from protocol.recording import Answers
@@ -17,16 +19,22 @@ from protocol.signed import Record
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A reply that was judged good and whose content is here."""
+    """A reply that keeps every rule of the chain, and what was found in its content where it has one."""
 
     record: Record
     block: Block
+    found: Examination = field(default_factory=Examination)
 
     @property
     def body(self) -> Reply:
         """What it says."""
         assert isinstance(self.record.body, Reply)
         return self.record.body
+
+    @property
+    def link(self) -> CID | None:
+        """What a collect that refuses it links. A run is pinned with all its links: none to a content not here."""
+        return self.record.cid if self.found.here else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +44,23 @@ class Collection:
     answers: Answers
     handed: tuple[Handed, ...]
     blocks: tuple[Block, ...]
-    """The reply records taken."""
+    """The reply records taken, and those refused."""
     unanswered: tuple[bytes, ...]
+    refused: Mapping[bytes, str]
+    """Why a reply that is here is not handed over, by message."""
 
 
 class Mailbox:
     """Answers by message. ``open`` is the chain's own view of the open messages."""
 
-    def __init__(self, open: Mapping[bytes, OpenMessage], client_timeout: float) -> None:
+    def __init__(self, open: Mapping[bytes, OpenMessage], client_timeout: float, admission: Admission) -> None:
         self._open = open
         self._client_timeout = client_timeout
+        self._admission = admission
         self._arrived: dict[bytes, Arrived] = {}
 
     def arrived(self, message: bytes, reply: Arrived) -> None:
-        """A good reply is here."""
+        """A reply that keeps the rules is here, and examined."""
         self._arrived[message] = reply
 
     def keep_if(self, good: Callable[[bytes, Arrived], bool]) -> None:
@@ -79,21 +90,41 @@ class Mailbox:
     def collect(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> Collection:
         """Take the answers to the asked messages that are open, in the order the messages were sent."""
         wanted = set(asked)
+        refused = self._refusals(wanted)
         answers, handed, blocks, unanswered = Answers(), [], [], []
         for id, message in self._open.items():
             if id not in wanted:
                 continue
             if (reply := self._arrived.pop(id, None)) is not None:
-                answers.took(reply.record.cid)
-                handed.append(hand_over(reply.body))
-                blocks.append(reply.block)
+                if reply.found.here:
+                    blocks.append(reply.block)
+                if id in refused:
+                    reason = answers.failed(id, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, refused[id], now, reply.link)
+                    handed.append(Handed(id, now, code=ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason=reason))
+                else:
+                    answers.took(reply.record.cid)
+                    handed.append(hand_over(reply.body))
             elif (error := self._given_up(message, manifest, now)) is not None:
                 code, reason = error
                 answers.failed(id, code, reason, now)
                 handed.append(Handed(id, now, code=code, reason=reason))
             else:
                 unanswered.append(id)
-        return Collection(answers, tuple(handed), tuple(blocks), tuple(unanswered))
+        return Collection(answers, tuple(handed), tuple(blocks), tuple(unanswered), refused)
+
+    def _refusals(self, wanted: set[bytes]) -> dict[bytes, str]:
+        """Why replies that are collected together are refused, by message; norms are compared within a dispatch."""
+        refused: dict[bytes, str] = {}
+        norms: defaultdict[CID, dict[bytes, float]] = defaultdict(dict)
+        for id in wanted & self._arrived.keys() & self._open.keys():
+            found = self._arrived[id].found
+            if why := self._admission.refusal(found):
+                refused[id] = why if found.here else f"{why}; the reply was {self._arrived[id].record.cid}"
+            elif found.norm is not None:
+                norms[self._open[id].dispatch][id] = found.norm
+        for together in norms.values():
+            refused |= self._admission.too_far(together)
+        return refused
 
     def nothing_for(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> bool:
         """Whether a pull of ``asked`` gives nothing now."""

@@ -20,6 +20,11 @@ from protocol.typed import to_plain
 MAX_GROUP: Final = 4_096
 """Messages in one group of a dispatch: a group is one item of a listing and has to fit a leaf."""
 
+MAX_REASONS: Final = 128 << 10
+"""Characters in all the reasons of a collect: they are in the record's own block, at 4 bytes each at most."""
+
+REASON_LEFT_OUT: Final = "there are more reasons in this collect than fit the record"
+
 
 class Seen:
     """What the app saw since the last record: answers of ``get_node_ids`` in order, and empty pulls."""
@@ -91,15 +96,24 @@ class Answers:
     def __init__(self) -> None:
         self._items: list[TakenReply | GridError] = []
         self._reasons: dict[str, int] = {}
+        self._characters = 0
 
     def took(self, reply: CID) -> None:
         """A client's reply, by its record."""
         self._items.append(TakenReply(reply=reply))
 
-    def failed(self, message: bytes, code: int, reason: str, created: float) -> None:
-        """An error that the Grid makes."""
+    def failed(self, message: bytes, code: int, reason: str, created: float, refused: CID | None = None) -> str:
+        """An error that the Grid makes, and the reply that it refused where there is one; the reason as recorded.
+
+        A longer list of reasons than fits a record ends with one for all that are left.
+        """
+        if reason not in self._reasons and self._characters + len(reason) > MAX_REASONS:
+            reason = REASON_LEFT_OUT
+        if reason not in self._reasons:
+            self._characters += len(reason)
         why = self._reasons.setdefault(reason, len(self._reasons))
-        self._items.append(GridError(message=message, code=code, why=why, created=created, refused=None))
+        self._items.append(GridError(message=message, code=code, why=why, created=created, refused=refused))
+        return reason
 
     def record(self) -> Recorded:
         """The answers as a collect has them."""

@@ -29,6 +29,10 @@ class StorageFull(EngineError):
     """The disk is full. Nothing half-written is left behind."""
 
 
+class TooLarge(EngineError):
+    """A content has more bytes than are allowed."""
+
+
 class Unreachable(EngineError):
     """Nobody within reach has the block. Carries its ``cid``."""
 
@@ -92,7 +96,7 @@ class Engine(Protocol):
 
         Raises:
             Unreachable: where some of it did not come within ``timeout`` seconds.
-            EngineError: where it is larger than ``limit`` bytes.
+            TooLarge: where it has more than ``limit`` bytes; it is not pinned.
         """
 
     def read_content(self, root: CID) -> Iterable[Block]:

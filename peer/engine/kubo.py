@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from peer.engine.graph import complete
-from peer.engine.interface import EngineError, EngineStatus, Unreachable
+from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
 from peer.engine.kubo_api import KuboApi, KuboRefused, KuboTimeout, PubsubOff
 from peer.engine.kubo_program import OLDEST
 from peer.engine.kubo_pubsub import KuboSubscription, publish
@@ -207,7 +207,7 @@ class KuboEngine:
 
         Raises:
             KuboTimeout: where it is not done ``within`` so many seconds, or no block came for ``stall`` seconds.
-            EngineError: where it has more than ``limit`` bytes.
+            TooLarge: where it has more than ``limit`` bytes.
         """
         response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=within)
         blocks, since, too_large = 0, time.monotonic(), False
@@ -225,7 +225,7 @@ class KuboEngine:
                     break
         if too_large:
             self.unpin(root)  # Kubo may have pinned it before it said how large it is
-            raise EngineError(f"{root} is larger than the {limit} bytes allowed")
+            raise TooLarge(f"{root} is larger than the {limit} bytes allowed")
         raise KuboTimeout(f"the Kubo node at {self.address} did not get all of it: {blocks} blocks came")
 
     def _dial(self, routes: list[str]) -> None:

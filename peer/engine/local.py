@@ -13,7 +13,7 @@ from typing import Final
 from peer.engine.announcement_log import AnnouncementLog, LogSubscription
 from peer.engine.block_files import BlockFiles, sync_folder, translated
 from peer.engine.graph import links_of, walk
-from peer.engine.interface import EngineError, EngineStatus, Unreachable
+from peer.engine.interface import EngineStatus, TooLarge, Unreachable
 from protocol.blocks import CID, Block, MissingBlock
 
 _LOOK_AGAIN: Final = 0.004
@@ -67,7 +67,7 @@ class LocalEngine:
             cid = pending.pop()
             total += self._await(cid, deadline)
             if total > limit:
-                raise EngineError(f"{root} is larger than the {limit} bytes allowed")
+                raise TooLarge(f"{root} is larger than the {limit} bytes allowed")
             if not cid.is_raw:  # a chunk's size is enough: read_content checks its bytes
                 fresh = set(links_of(self._files.read(cid))) - seen
                 seen |= fresh

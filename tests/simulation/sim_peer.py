@@ -15,6 +15,7 @@ from sim_network import Network
 from sim_time import Timeline
 from sim_witness import Witness
 
+from protocol.admission import Examination
 from protocol.app_calls import ToApp
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.closure import missing
@@ -22,6 +23,7 @@ from protocol.effects import (
     AskOwner,
     Connect,
     Effect,
+    Examine,
     FetchContent,
     FetchRecord,
     Hand,
@@ -37,10 +39,21 @@ from protocol.effects import (
     WakeAt,
     WriteHead,
 )
-from protocol.events import Done, Due, Event, Failed, Fetched, ManifestChanged, Received, Started, Stopping
+from protocol.events import (
+    Done,
+    Due,
+    Event,
+    Examined,
+    Failed,
+    Fetched,
+    ManifestChanged,
+    Received,
+    Started,
+    Stopping,
+)
 from protocol.machine import Machine
 
-Fetch = FetchRecord | FetchContent | UnpackApp | PinRun
+Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
 """The effects that may need other peers."""
 
 DISK_TIME = 0.002
@@ -183,7 +196,7 @@ class Peer:
         match effect:
             case Store() | WriteHead() | KeepReply() | KeepManifest() | AskOwner():
                 self._write(effect)
-            case FetchRecord() | FetchContent() | UnpackApp() | PinRun():
+            case FetchRecord() | FetchContent() | Examine() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)
             case Publish(topic, data):
                 self._witness.saw(self.disk, data)
@@ -232,7 +245,7 @@ class Peer:
         match effect:
             case FetchRecord(cid=cid):
                 return not missing(cid, self.disk)
-            case FetchContent(cid=root) | UnpackApp(app=root) | PinRun(head=root):
+            case FetchContent(cid=root) | Examine(reply=root) | UnpackApp(app=root) | PinRun(head=root):
                 return self.disk.whole(root)
 
     def _fetch(self, effect: Fetch, give_up: float) -> None:
@@ -255,12 +268,12 @@ class Peer:
                     fetched.update((each, swarm.get(each)) for each in lacking)
                     lacking = missing(cid, MemoryBlocks(fetched))
                 return Fetched(id, fetched)
-            case FetchContent(id, root) | UnpackApp(id, root) | PinRun(id, root):
+            case FetchContent(id, root) | Examine(id, reply=root) | UnpackApp(id, root) | PinRun(id, root):
                 while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
                     self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
                 if isinstance(effect, UnpackApp):
                     self.disk.unpacked.add(root)
-                return Done(id)
+                return Examined(id, Examination()) if isinstance(effect, Examine) else Done(id)
 
     def _ring(self, at: float) -> None:
         if self._alarm == at:

@@ -1,0 +1,121 @@
+"""The numbers of an array in numpy's file format, as views of its bytes: nothing is larger than what is here.
+
+``numpy.load`` would do, but that it copies, and that it makes room for as many numbers as a header declares. The
+format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+from flwr.app import Array
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+NUMPY: Final = "numpy.ndarray"
+"""Flower's ``stype`` of arrays whose bytes are in numpy's format: the only ones that are opened."""
+
+_HEADER: Final = 64 << 10
+"""Bytes in which a header is looked for; numpy takes none of more than 10,000 characters."""
+_PIECE: Final = 1 << 16
+"""Numbers that are computed on at once: they stay in the processor's cache."""
+
+_READERS: Final = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+    (3, 0): npy.read_array_header_2_0,  # they differ in the names of fields alone, and what has fields is no number
+}
+
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the bytes of an array say they are."""
+
+    dtype: np.dtype[Any]
+    """In the byte order of this machine."""
+    shape: tuple[int, ...]
+    fortran: bool
+    swapped: bool
+    """Whether the bytes are in the other order."""
+    start: int
+    """Where the numbers begin."""
+
+    @property
+    def is_row_of_bytes(self) -> bool:
+        """Whether it is more likely bytes than numbers."""
+        return self.dtype == np.uint8 and len(self.shape) == 1
+
+
+def stored(array: Array) -> Stored | None:
+    """What ``array`` is; None where it is not in numpy's format, or not whole."""
+    if array.stype != NUMPY:
+        return None
+    file = BytesIO(array.data[:_HEADER])
+    try:
+        shape, fortran, dtype = _READERS[npy.read_magic(file)](file)
+    except (KeyError, ValueError, TypeError, RecursionError, MemoryError):  # Python's parser of literals, too
+        return None
+    start, count = file.tell(), math.prod(shape)
+    if dtype.hasobject or min(shape, default=0) < 0 or start + count * dtype.itemsize > len(array.data):
+        return None
+    native = dtype.newbyteorder("=")
+    return Stored(native, shape, fortran and len(shape) > 1, native != dtype, start)
+
+
+def numbers(array: Array, what: Stored | None) -> Numbers | None:
+    """All the numbers of ``array`` in the order of its bytes, not copied; None where they are no numbers."""
+    if what is None or not (what.dtype.kind in "biufc" or _is_bfloat16(array, what)):
+        return None
+    dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
+    flat = np.frombuffer(array.data, dtype, math.prod(what.shape), what.start)
+    return flat if what.dtype.kind != "V" else flat.view(np.uint16).view(_BFLOAT16)
+
+
+_BFLOAT16: Final = np.dtype([("bfloat16", np.uint16)])
+"""numpy has no bfloat16, and stores two bytes that it does not understand."""
+
+
+def _is_bfloat16(array: Array, what: Stored) -> bool:
+    return array.dtype == "bfloat16" and what.dtype.kind == "V" and what.dtype.itemsize == 2 and not what.dtype.names
+
+
+def count_not_finite(values: Numbers) -> int:
+    """How many of them are NaN or infinite."""
+    if values.dtype.kind in "biu":
+        return 0
+    return sum(
+        len(piece) - int(np.count_nonzero(np.isfinite(piece)))
+        for piece in (_readable(values[at : at + _PIECE]) for at in range(0, len(values), _PIECE))
+    )
+
+
+def change(after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None) -> float | None:
+    """The squared L2 norm of the difference of two arrays of one shape; None where there is none to compute."""
+    a, b = numbers(after, stored_after), numbers(before, stored_before)
+    if a is None or b is None or stored_after is None or stored_before is None:
+        return None
+    if stored_after.shape != stored_before.shape:
+        return None
+    if stored_after.fortran != stored_before.fortran:
+        a = a.reshape(stored_after.shape, order="F" if stored_after.fortran else "C")
+        a = a.ravel(order="F" if stored_before.fortran else "C")
+    wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
+    total = 0.0
+    with np.errstate(all="ignore"):  # a difference that is no number is larger than any bound
+        for at in range(0, len(a), _PIECE):
+            apart = np.subtract(_readable(a[at : at + _PIECE]).astype(wide), _readable(b[at : at + _PIECE]))
+            total += float(np.vdot(apart, apart).real)
+    return total
+
+
+def _readable(piece: Numbers) -> Numbers:
+    """``piece``, a bfloat16 as the float32 whose upper half it is."""
+    if piece.dtype != _BFLOAT16:
+        return piece
+    return (piece["bfloat16"].astype(np.uint32) << 16).view(np.float32)
