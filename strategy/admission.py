@@ -21,6 +21,7 @@ from protocol.admission import Check, Examination, Finding
 from protocol.blocks import CID, BlockSource
 from protocol.content import ContentError
 from strategy.content import decode
+from strategy.flower_compat import SECAGG_RECORD
 from strategy.npy import Stored, change, count_not_finite, numbers, stored
 
 SHOWN: Final = 60
@@ -66,6 +67,8 @@ class Sent:
     """The layouts of its arrays by record and key, in order."""
     size: int
     """Bytes of all its arrays."""
+    masked: bool
+    """Whether it is of secure aggregation: answers to it are masked, in a config, and their arrays taken out."""
 
     def counterpart(self, record: str) -> str:
         """The dispatched record that an answer's ``record`` is compared with; empty where there is none."""
@@ -89,12 +92,13 @@ def read_sent(root: CID, source: BlockSource) -> Sent:
     """What is to be known of a dispatched content. Raises as `open_content`."""
     records: dict[str, dict[str, Layout]] = {}
     size = 0
-    for name, record in open_content(root, source).array_records.items():
+    content = open_content(root, source)
+    for name, record in content.array_records.items():
         layouts = records[name] = {}
         for key, array in _one_by_one(record):
             layouts[key] = _layout(array)
             size += len(array.data)
-    return Sent(root, records, size)
+    return Sent(root, records, size, SECAGG_RECORD in content)
 
 
 def examine(
@@ -151,7 +155,7 @@ class _Looking:
                 self._measure(where, array, layout, before.pop(key, None) if before is not None else None)
 
     def _compare_keys(self, name: str, sent: list[str], answered: list[str]) -> None:
-        if sent == answered:
+        if sent == answered or (self._sent.masked and not answered):
             return
         shown, given, asked = _shown(name), set(answered), set(sent)
         if missing := [key for key in sent if key not in given]:

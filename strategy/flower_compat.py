@@ -18,6 +18,7 @@ from flwr.app import ArrayRecord, Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 from flwr.common.config import flatten_dict, fuse_dicts, get_project_config, parse_config_args
 from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS as SECAGG_RECORD
 from flwr.common.typing import Code
 from flwr.compat.common import recorddict_compat
 from flwr.proto.node_pb2 import NodeInfo
@@ -40,6 +41,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from protocol.blocks import CID
 
 __all__ = [
+    "SECAGG_RECORD",
     "SUPERLINK_NODE_ID",
     "ClientManager",
     "ClientProxy",

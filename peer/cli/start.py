@@ -31,6 +31,7 @@ from peer.keystore import KeyStore
 from peer.membership import require_role
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
+from protocol.admission import Admission
 from protocol.effects import Cause
 from protocol.gathering import LeaderSettings
 from protocol.records import Outcome, Role
@@ -59,6 +60,23 @@ def start(
     client_timeout: Annotated[
         float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
     ] = 3600.0,
+    admission: Annotated[
+        str,
+        typer.Option(
+            "--admission",
+            metavar="CHECKS",
+            help="Server: what a reply has to pass before the app sees it: all, off, or some of structure,finite,size.",
+        ),
+    ] = "all",
+    max_update_norm: Annotated[
+        str | None,
+        typer.Option(
+            "--max-update-norm",
+            metavar="NORM|Nx",
+            help="Server: refuse updates whose change has a larger L2 norm, or N times the median's.",
+            show_default="no bound",
+        ),
+    ] = None,
     run_config: Annotated[str, typer.Option("--run-config", metavar='"K=V ..."', help="Server: the app's.")] = "",
     node_config: Annotated[str, typer.Option("--node-config", metavar='"K=V ..."', help="Client: its own.")] = "",
     save_path: Annotated[
@@ -91,6 +109,7 @@ def start(
         node_config=node_config,
     )
     choice.check()
+    admitted = _admission(admission, max_update_norm)
     own_home = Home(home)
     stored = FederationStore(own_home).current(federation)
     person = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
@@ -106,11 +125,22 @@ def start(
 
         session = Session(own_home, person, stored, engine, name, journal, threads, narrator.tell)
         if role is Role.SERVER:
-            settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout)
+            settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout, admission=admitted)
             code = _lead(session, choice, settings, seed, save_path, new_run=new_run, as_json=json)
         else:
             code = _serve(session, choice, once=once)
     _leave(code)
+
+
+def _admission(checks: str, max_update_norm: str | None) -> Admission:
+    try:
+        return Admission.parse(checks, max_update_norm)
+    except ValueError as error:
+        raise PeerError(
+            str(error),
+            mend="--admission all, off, or structure,size; --max-update-norm 10, or 3x for three times the median",
+            code=ExitCode.WRONG_USE,
+        ) from error
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from protocol.admission import Admission, is_update
 from protocol.app_calls import (
     Answered,
     Finished,
@@ -30,6 +31,7 @@ from protocol.app_calls import (
 )
 from protocol.blocks import CID, Block, MissingBlock, raw_block
 from protocol.content import open_content
+from strategy.admission import examine, read_sent
 from strategy.app_config import fuse_run_config, read_app
 from strategy.client_host import ClientHost
 from strategy.flower_compat import SUPERLINK_NODE_ID, run_number, take_identity
@@ -108,10 +110,18 @@ class Leader:
         for message_id, message in zip(ids, call.messages, strict=True):
             if not self.lost(message.node, dispatch):
                 answered = self.members[message.node].answer(message_id, message, created)
+                self._check_admitted(message, answered.content)
                 self.ready[message_id] = Handed(
                     message_id, created + 0.5, answered.content, answered.code, answered.reason
                 )
         return Pushed(call.call, tuple(ids), created)
+
+    def _check_admitted(self, message: Outgoing, reply: CID | None) -> None:
+        """What the apps of these tests answer, a leader takes as it is unless its owner says otherwise."""
+        if reply is not None:
+            sent = read_sent(message.content, self.store)
+            found = examine(reply, self.store, sent, update=is_update(message.type))
+            assert not (why := Admission().refusal(found)), why
 
     @property
     def sent(self) -> list[Outgoing]:
