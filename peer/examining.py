@@ -10,7 +10,7 @@ from peer.engine.interface import Engine, TooLarge
 from protocol.admission import Check, Examination, Finding
 from protocol.blocks import CID
 from protocol.effects import Examine
-from strategy.admission import Sent, examine, open_content, read_sent
+from strategy.admission import Sent, examine, opened_records, read_sent
 
 SIDE_BY_SIDE: Final = 2
 """Replies that are examined at once: each may hold the rest of a content's records and two arrays in memory."""
@@ -47,7 +47,7 @@ class Examiner:
                 local_content(self._engine, effect.reply),
                 sent,
                 update=effect.update,
-                measured=open_content(sent.root, local_content(self._engine, sent.root)) if effect.measure else None,
+                measured=opened_records(sent.root, local_content(self._engine, sent.root)) if effect.measure else None,
             )
 
     def _read_sent(self, root: CID) -> Sent:

@@ -18,6 +18,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 
 from protocol.admission import Check, Examination, Finding
+from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
 from protocol.content import ContentError
 from strategy.content import decode
@@ -78,21 +79,21 @@ class Sent:
         return name if any(layout.stored or layout.dtype for layout in layouts) else ""
 
 
-def open_content(root: CID, source: BlockSource) -> RecordDict:
-    """The records of a content; large arrays are read when they are used.
+def opened_records(root: CID, source: BlockSource, key: ContentKey | None = None) -> RecordDict:
+    """The records of a content, plain where there is no ``key``; large arrays are read when they are used.
 
     Raises:
         ContentError: where it is malformed, also later, from an array.
         protocol.blocks.MissingBlock: where ``source`` lacks a block, also later.
     """
-    return decode(root, source)
+    return decode(root, source, key)
 
 
 def read_sent(root: CID, source: BlockSource) -> Sent:
-    """What is to be known of a dispatched content. Raises as `open_content`."""
+    """What is to be known of a dispatched content. Raises as `opened_records`."""
     records: dict[str, dict[str, Layout]] = {}
     size = 0
-    content = open_content(root, source)
+    content = opened_records(root, source)
     for name, record in content.array_records.items():
         layouts = records[name] = {}
         for key, array in _one_by_one(record):
@@ -114,7 +115,7 @@ def examine(
     """
     looking = _Looking(sent, update, measured if update else None)
     try:
-        records = open_content(reply, source)
+        records = opened_records(reply, source)
         for name, record in records.array_records.items():
             looking.at(name, record)
     except ContentError as error:

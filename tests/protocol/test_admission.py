@@ -24,9 +24,10 @@ from protocol.admission import (
 from protocol.app_calls import ErrorCode
 from protocol.blocks import Block
 from protocol.mailbox import Arrived, Collection, Mailbox
+from protocol.reading import read_private
 from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.records import Collect, CollectPrivate
-from protocol.signed import parse_record, read_private
+from protocol.signed import parse_record
 from protocol.trees import pack
 
 BROKEN = Examination((Finding(Check.FINITE, "a NaN"),))
