@@ -35,6 +35,8 @@ class AppChoice:
     """Settings of this peer."""
     run_config: str
     node_config: str
+    initial_model: str | None = None
+    """HEAD or a file, where a new run is to begin with a model that there is."""
 
     @property
     def app_folder(self) -> Path:
@@ -53,6 +55,12 @@ class AppChoice:
             raise _wrong(
                 f"--{foreign[0]} is a setting of the built-in app, and --app names another",
                 "give that app's own settings with --run-config or --node-config",
+            )
+        if self.folder is not None and self.initial_model is not None:
+            raise _wrong(
+                "--initial-model is for the built-in app, and --app names another: "
+                "only that app's author knows what its ServerApp begins with",
+                "write the model to a file (peer model HEAD -o FILE), and have the app's ServerApp load it",
             )
         try:
             check_names(**names)

@@ -127,14 +127,13 @@ class Journal:
         return str(row[0]) if row else None
 
     def finish(self, run: CID) -> None:
-        """Note that nothing is left to do for a closed run that was led here: all know, its model is written."""
+        """Note that nothing is left to do for a closed run: the peer that had a part in it has come to its end."""
         with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO facts VALUES ('finished', ?)", (str(run),))
+            database.execute("INSERT OR REPLACE INTO facts VALUES (?, '')", (_finished(run),))
 
     def is_finished(self, run: CID) -> bool:
-        """Whether this is the last run that was finished."""
-        row = self._row("SELECT value FROM facts WHERE name = 'finished'")
-        return row is not None and row[0] == str(run)
+        """Whether nothing is left to do for the run."""
+        return self._row("SELECT 1 FROM facts WHERE name = ?", _finished(run)) is not None
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -319,6 +318,10 @@ def _explained(path: Path, code: int | None, error: Exception) -> PeerError:
         case _:
             what, mend = f"the journal {path} cannot be used: {error}", "`peer doctor` checks the home"
     return PeerError(what, mend=mend, code=ExitCode.UNFINISHED)
+
+
+def _finished(run: CID) -> str:
+    return f"finished {run}"
 
 
 def _head(row: Any) -> RunHead:

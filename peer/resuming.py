@@ -27,6 +27,7 @@ class OpenRun:
     seed_block: Block
     recorded: RunPrivate
     app: CID
+    initial_model: CID | None
 
     @property
     def is_closed(self) -> bool:
@@ -49,10 +50,11 @@ class OpenRun:
             config=self.recorded.config,
             replay_format=self.recorded.replay_format,
             node_config=node_config,
+            initial_model=self.initial_model,
         )
 
-    def difference(self, app: CID, config: RunConfig, replay_format: int) -> str:
-        """In what it began with another app or other settings; empty where in nothing."""
+    def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:
+        """In what it began with another app or other settings; empty where in nothing. ``seed``: where one is given."""
         if app != self.app:
             return f"its app is {self.app}, this one is {app}: the folder has changed, or is another"
         if replay_format != self.recorded.replay_format:
@@ -61,7 +63,7 @@ class OpenRun:
         for key in [*was, *now]:
             if was.get(key) != now.get(key):
                 return f"its setting {key} is {was.get(key)!r}, not {now.get(key)!r}"
-        return ""
+        return "" if seed is None or seed == self.seed else "it has another seed than --seed gives"
 
 
 def open_run(journal: Journal, federation: CID, member: bytes, engine: Engine) -> OpenRun | None:
@@ -128,7 +130,7 @@ def _opened(run: Record, resumed: ResumedRun, engine: Engine) -> OpenRun:
     if private is None:
         raise BlockError("its run record is encrypted for others")
     seed_block = Block(body.seed, engine.get(body.seed))
-    return OpenRun(resumed, read_seed(seed_block), seed_block, private, body.app)
+    return OpenRun(resumed, read_seed(seed_block), seed_block, private, body.app, body.initial_model)
 
 
 def read_seed(block: Block) -> bytes:

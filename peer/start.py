@@ -6,18 +6,19 @@ import asyncio
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from crypto.identity import Identity
 from peer.app_link import AppCommand
+from peer.contents import EngineContents
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
-from peer.journal import Journal
+from peer.journal import Journal, RunHead
 from peer.keeping import Keeper
 from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
@@ -26,7 +27,7 @@ from protocol.announcements import topic_all, topic_leader
 from protocol.app_calls import RunConfig
 from protocol.blocks import CID, Block, BlockError, cbor_block, encode_cbor
 from protocol.client import Client, KeptRun
-from protocol.effects import Report
+from protocol.effects import Report, What
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
@@ -37,6 +38,7 @@ from protocol.records import Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
 from strategy.bundle import bundle_folder
+from strategy.initial_model import InitialModel
 from strategy.replay_format import REPLAY_FORMAT, child_environment
 
 BOOT_SHIFT: Final = 32
@@ -103,39 +105,45 @@ def lead(
     node_config: RunConfig,
     settings: LeaderSettings,
     *,
-    seed: bytes,
+    seed: bytes | None,
+    initial: InitialModel | None,
     new_run: bool,
 ) -> tuple[ClosedRun | None, Ending]:
     """Lead a run of ``app`` to its end; None where it stays open.
 
-    It is the one that was left open, where there is one and not ``new_run``; else a new one with ``seed`` (32 bytes).
+    It is the one that was left open, where there is one and not ``new_run``; else a new one. ``seed`` (32 bytes) is the
+    owner's, None for the system's randomness; ``initial`` is what a new run's app is to begin with.
 
     Raises:
         PeerError: where a run was left open and this is another app, or other settings.
     """
     federation = session.stored.id
-    left = None if new_run else _left_open(session, app, run_config)
+    left = None if new_run else _left_open(session, app, run_config, seed)
     if left is not None:
         plan, threads = left.plan(node_config), left.environment.threads
     else:
-        plan, threads = _new_plan(app, run_config, node_config, seed), session.threads
+        model = initial.store(EngineContents(session.engine), None) if initial else None
+        plan = _new_plan(app, run_config, node_config, seed or os.urandom(32), model)
+        threads = session.threads
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
     ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads))
     return _closed(session, leader), ending
 
 
-def _left_open(session: Session, app: App, run_config: RunConfig) -> OpenRun | None:
+def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> OpenRun | None:
     """The run to go on with. One that is closed already is left alone where something else is asked for now."""
     left = open_run(session.journal, session.stored.id, session.identity.id, session.engine)
-    if left is None or not (why := left.difference(app.bundle, run_config, REPLAY_FORMAT)):
+    if left is None or not (why := left.difference(app.bundle, run_config, REPLAY_FORMAT, seed)):
         return left
     if left.is_closed:
         return None
     raise not_the_same(why)
 
 
-def _new_plan(app: App, run_config: RunConfig, node_config: RunConfig, seed: bytes) -> RunPlan:
+def _new_plan(
+    app: App, run_config: RunConfig, node_config: RunConfig, seed: bytes, initial_model: CID | None
+) -> RunPlan:
     return RunPlan(
         app=app.bundle,
         seed_block=cbor_block({"epoch": None, "private": encode_cbor(seed)}),
@@ -145,6 +153,7 @@ def _new_plan(app: App, run_config: RunConfig, node_config: RunConfig, seed: byt
         config=run_config,
         replay_format=REPLAY_FORMAT,
         node_config=node_config,
+        initial_model=initial_model,
     )
 
 
@@ -166,6 +175,8 @@ def serve(
     In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. ``unfit`` says why
     ``app`` itself cannot run with this ``node_config``; empty where it can.
     """
+    if once and _closed_as_we_were_killed(session):
+        return Ending()
     first_key = session.identity.signing_keys[-1]  # it stays, so that a rotation changes no answer
     secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
     plan = ClientPlan(
@@ -177,9 +188,29 @@ def serve(
         unfit={app.bundle: unfit} if unfit else {},
     )
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session.journal))
-    return _run(
+    ending = _run(
         session, client, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
     )
+    for head in _trained_in(session):
+        if head.closed:
+            session.journal.finish(head.run)
+    return ending
+
+
+def _trained_in(session: Session) -> Iterator[RunHead]:
+    """The runs of the federation that this peer followed, the last changed one first."""
+    heads = session.journal.heads()
+    return (head for head in heads if head.role is Role.CLIENT and head.federation == session.stored.id)
+
+
+def _closed_as_we_were_killed(session: Session) -> bool:
+    """Whether the newest run is over, and the peer that answered in it did not live to leave it."""
+    journal, newest = session.journal, next(_trained_in(session), None)
+    if newest is None or not newest.closed or journal.is_finished(newest.run) or not journal.replies(newest.run):
+        return False
+    session.on_report(Report(What.RUN_CLOSED, {"run": str(newest.run), "head": str(newest.head)}))
+    journal.finish(newest.run)
+    return True
 
 
 def _author(session: Session) -> Author:
@@ -240,6 +271,6 @@ async def _until_stopped(runner: Runner) -> Ending:
     return await runner.run()
 
 
-def new_seed(chosen: int | None) -> bytes:
-    """The run's seed: the owner's number, for a run that can be repeated, or the system's randomness."""
-    return os.urandom(32) if chosen is None else hashlib.sha256(f"pollen seed {chosen}".encode()).digest()
+def seed_of(chosen: int) -> bytes:
+    """The seed of a run that can be repeated, of the owner's number."""
+    return hashlib.sha256(f"pollen seed {chosen}".encode()).digest()

@@ -276,6 +276,8 @@ class Start:
     node_config: RunConfig = ()
     scripted: bool = False
     """Whether the ServerApp's Grid begins with the script of what is recorded already."""
+    initial_model: CID | None = None
+    """The content of the arrays that a ServerApp is to begin with, where the run record names one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,14 +55,15 @@ def missing(block: Block | CID, source: BlockSource, trusted: CID | None = None)
 def contents(record: Record, source: BlockSource) -> Iterator[CID]:
     """The roots of what ``record`` links besides records, in order; one may come several times.
 
-    They are a run's app and seed, a dispatch's contents, those of the replies that a collect takes, a close's model.
+    They are a run's app, seed and initial model, a dispatch's contents, those of the replies that a collect takes, and
+    the model of a close.
 
     Raises:
         protocol.blocks.BlockError: where a block of the record's closure is missing or malformed.
     """
     match record.body:
-        case Run(app=app, seed=seed):
-            yield from (app, seed)
+        case Run(app=app, seed=seed, initial_model=model):
+            yield from (app, seed) if model is None else (app, seed, model)
         case Dispatch(groups=groups):
             yield from (group.content for group in typed_items(groups, Group, source))
         case Reply(content=CID() as content) | Close(model=CID() as content):

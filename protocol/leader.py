@@ -116,7 +116,16 @@ class Leader(Gathering):
 
     def _start_app(self, *, scripted: bool) -> None:
         plan = self._plan
-        self._hand(Start(self.chain.run, SERVER_NODE, plan.seed, plan.config, plan.node_config, scripted))
+        start = Start(
+            self.chain.run,
+            SERVER_NODE,
+            plan.seed,
+            plan.config,
+            plan.node_config,
+            scripted=scripted,
+            initial_model=plan.initial_model,
+        )
+        self._hand(start)
 
     # -- what has become possible -----------------------------------------------------------------------------------
 

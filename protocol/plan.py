@@ -31,6 +31,8 @@ class RunPlan:
     replay_format: int
     node_config: RunConfig = ()
     """Of this machine alone (where its data is, say): handed to the app, not recorded."""
+    initial_model: CID | None = None
+    """A stored content with the arrays that the app is to begin with; None where it makes its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +66,6 @@ def run_body(plan: RunPlan, environment: Environment, manifest: CID, member: byt
         manifest=manifest,
         app=plan.app,
         seed=plan.seed_block.cid,
+        initial_model=plan.initial_model,
         keys=None,
     )

@@ -187,6 +187,8 @@ class Run(Chained):
     """The app bundle."""
     seed: CID
     """A block of its own, for servers and auditors."""
+    initial_model: CID | None
+    """A content with the arrays that the app begins with; None where it makes its own."""
     keys: CID | None
     """The `Keys` of epoch 1; None where the federation does not encrypt."""
 

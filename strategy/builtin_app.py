@@ -33,6 +33,32 @@ def check_names(*, dataset: str | None = None, model: str | None = None, strateg
         choose(StrategyName, strategy)
 
 
+def check_initial_model(run_config: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that a run's model takes arrays with these names and shapes. Imports torch.
+
+    A model ``module:Class`` is not checked: whatever code is its author's runs in the app process only, where the app
+    checks the same before it asks anybody for anything.
+
+    Raises:
+        ValueError: it does not; says in what first.
+    """
+    name, dataset = str(run_config["model"]), choose(Dataset, str(run_config["dataset"]))
+    if ":" in name:
+        return
+    import torch
+
+    from strategy.builtin.pollen_app.datasets import SHAPES
+    from strategy.builtin.pollen_app.initial import check_fit
+    from strategy.builtin.pollen_app.models import build_model
+
+    with torch.device("meta"):  # shapes alone
+        model = build_model(name, SHAPES[dataset])
+    try:
+        check_fit(model, shapes)
+    except ValueError as error:
+        raise ValueError(f"it does not fit --model {name} for {dataset.value}: {error}") from error
+
+
 def check_partition(node_config: Mapping[str, object]) -> None:
     """Check that a client's node config says which part of the data it has, before it joins a run.
 

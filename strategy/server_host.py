@@ -17,6 +17,7 @@ from strategy.difference import first_difference
 from strategy.flower_compat import final_model_hooks, load_app, log, run_number, server_run, take_identity
 from strategy.grid import PollenGrid
 from strategy.hosting import GuardedStore, describe, out_of_sight, sleeping_only_if, working_in
+from strategy.initial_model import initial_state
 from strategy.legacy_shim import install_legacy_shim
 from strategy.script import Divergence, ScriptedAnswers, ScriptOver
 from strategy.seeds import seed_generators
@@ -56,9 +57,10 @@ def run_server_app(
         install_legacy_shim()
         take_identity(number, start.node)
         grid = PollenGrid(server_run(number), script or live, guarded, limits)
+        context = _context(start, number, initial_state(start.initial_model, guarded, None, limits))
         seed_generators(start.seed)
         try:
-            error = _run(app_dir, grid, _context(start, number))
+            error = _run(app_dir, grid, context)
             if script is not None:
                 _compare_end(script, models, guarded, error)
         except Divergence as divergence:
@@ -96,12 +98,12 @@ def _load(app_dir: Path) -> ServerApp:
     return app
 
 
-def _context(start: Start, number: int) -> Context:
+def _context(start: Start, number: int, state: RecordDict) -> Context:
     return Context(
         run_id=number,
         node_id=start.node,
         node_config=dict(start.node_config),
-        state=RecordDict(),
+        state=state,
         run_config=dict(start.run_config),
     )
 

@@ -87,6 +87,14 @@ def start(
     new_run: Annotated[
         bool, typer.Option("--new-run", help="Server: begin another run though one was left open.")
     ] = False,
+    initial_model: Annotated[
+        str | None,
+        typer.Option(
+            "--initial-model",
+            metavar="HEAD|FILE",
+            help="Server: begin another run with a run's newest model, or a file's.",
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
     ipfs: EngineOption = None,
     listen: ListenOption = "127.0.0.1",
@@ -99,6 +107,9 @@ def start(
     """Run a peer: a server until its run is closed, a client until Ctrl-C."""
     if role is Role.AUDITOR:
         raise PeerError("an auditor runs nothing", mend="peer audit HEAD", code=ExitCode.WRONG_USE)
+    if role is Role.CLIENT and initial_model is not None:
+        mend = "give --initial-model to the server"
+        raise PeerError("a client begins with the model it is sent", mend=mend, code=ExitCode.WRONG_USE)
     data = None if data_dir is None else str(data_dir.expanduser().absolute())
     choice = AppChoice(
         folder=app_dir,
@@ -107,6 +118,7 @@ def start(
         local=given({"data-dir": data, "batch-size": batch_size, "dataset": dataset if role is Role.CLIENT else None}),
         run_config=run_config,
         node_config=node_config,
+        initial_model=initial_model,
     )
     choice.check()
     admitted = _admission(admission, max_update_norm)
@@ -157,13 +169,24 @@ def _lead(
     new_run: bool,
     as_json: bool,
 ) -> ExitCode:
-    from peer.start import lead, new_seed, take_app
+    from peer.initial_model import initial_model
+    from peer.start import lead, seed_of, take_app
 
     app = take_app(session.home, session.engine, choice.app_folder)
     config = choice.server_config(app.config)
-    closed, ending = lead(session, app, config, choice.local_config(), settings, seed=new_seed(seed), new_run=new_run)
+    named = choice.initial_model
+    closed, ending = lead(
+        session,
+        app,
+        config,
+        choice.local_config(),
+        settings,
+        seed=None if seed is None else seed_of(seed),
+        initial=None if named is None else initial_model(session, named, dict(config)),
+        new_run=new_run or named is not None,
+    )
     if closed is None:
-        return _unfinished(session, ending, "the run stays open: start this again to go on with it")
+        return _unfinished(session, ending, _stays_open(named, new_run=new_run))
     saved = _save(session, closed, save_path)
     session.journal.finish(closed.run)
     facts = {
@@ -183,6 +206,12 @@ def _lead(
         typer.echo(f"the final model is in {saved}" if saved else "the run is done", err=True)
         typer.echo(f"next: peer audit {closed.head}", err=True)
     return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
+
+
+def _stays_open(initial_model: str | None, *, new_run: bool) -> str:
+    given = "--initial-model" if initial_model is not None else "--new-run" if new_run else ""
+    without = f" without {given}" if given else ""
+    return f"the run stays open: start this again{without} to go on with it"
 
 
 def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None:
@@ -216,22 +245,23 @@ def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
         typer.echo(f"stopped; {stays}", err=True)
     else:
         typer.echo(f"error: {ending.why}", err=True)
-        typer.echo(f"  mend: {_mend(ending.cause, session.home)}; {stays}", err=True)
+        typer.echo(f"  mend: {_mend(ending.cause, session, stays)}", err=True)
     return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
         ending.cause, ExitCode.UNFINISHED
     )
 
 
-def _mend(cause: Cause, home: Home) -> str:
+def _mend(cause: Cause, session: Session, stays: str) -> str:
     match cause:
         case Cause.MEANS:
-            return "see to the cause and start it again"
+            return f"see to the cause and start it again; {stays}"
         case Cause.APP:
-            return f"see its log in {home.path / 'logs'}"
+            return f"see its log in {session.home.path / 'logs'}; {stays}"
         case Cause.REPLAY:
             return (
-                "an app that reads a clock, or draws numbers that do not follow from the run's seed, "
-                "cannot be resumed; begin another run with --new-run"
+                "an app that reads a clock, or draws numbers that do not follow from the run's seed, cannot be "
+                "resumed; begin another run with --new-run, or one of the built-in app with this run's last model: "
+                f"--initial-model {session.journal.heads()[0].head}"
             )
 
 

@@ -74,7 +74,7 @@ class RunModels:
             PeerError: where the run has no such round or member, or nothing with arrays there.
             protocol.blocks.BlockError: where a content cannot be read.
         """
-        last = max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
+        last = self._last_round()
         number = last if round_number is None else round_number
         if not 0 <= number <= last:
             raise PeerError(
@@ -83,12 +83,31 @@ class RunModels:
                 code=ExitCode.WRONG_USE,
             )
         content, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
-        return FoundModel(content, None, self._run, self._report.head, number, name)
+        return self._found(content, number, name)
+
+    def newest(self) -> FoundModel:
+        """The newest global model there is: of the last round that has one. The run may be in the middle of the next.
+
+        Raises:
+            PeerError: where no model is recorded at all.
+            protocol.blocks.BlockError: where a content cannot be read.
+        """
+        for number in range(self._last_round(), 0, -1):
+            trained = self._trained_in(number)
+            if trained and (found := self._after(trained)) is not None:
+                return self._found(found, number, SERVER)
+        return self.find(round_number=0)
+
+    def _last_round(self) -> int:
+        return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
+
+    def _found(self, content: CID, number: int, of: str) -> FoundModel:
+        return FoundModel(content, None, self._run, self._report.head, number, of)
 
     # -- the global model ------------------------------------------------------------------------------------------
 
     def _global(self, number: int) -> CID:
-        trained = {row["height"] for row in self._rows() if self._round(row) == number and _is_train(row)}
+        trained = self._trained_in(number)
         if number and not trained:
             raise PeerError(
                 f"nothing was trained in round {number}",
@@ -103,6 +122,10 @@ class RunModels:
                 code=ExitCode.UNFINISHED,
             )
         return found
+
+    def _trained_in(self, number: int) -> set[int]:
+        """The heights of the dispatches of a round that are of type train."""
+        return {row["height"] for row in self._rows() if self._round(row) == number and _is_train(row)}
 
     def _after(self, trained: set[int]) -> CID | None:
         """The first arrays dispatched after the last collect of the dispatches at the heights ``trained``."""

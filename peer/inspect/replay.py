@@ -204,7 +204,15 @@ class RunReplay:
             log=folder / "app.log",
             environment=child_environment(seed, recorded.environment.threads),
         )
-        start = Start(self._run, SERVER_NODE, seed, recorded.config, self._app.node_config, scripted=True)
+        start = Start(
+            self._run,
+            SERVER_NODE,
+            seed,
+            recorded.config,
+            self._app.node_config,
+            scripted=True,
+            initial_model=body.initial_model,
+        )
         asyncio.run(self._drive(command, app, start, recorded.environment))
 
     async def _drive(self, command: AppCommand, app: Path, start: Start, environment: Environment) -> None:

@@ -43,6 +43,13 @@ def test_other_settings_are_not_gone_on_with(left_open: Disturbed) -> None:
     assert "its setting rounds is 3, not 4" in server.said
 
 
+def test_another_seed_is_not_gone_on_with(left_open: Disturbed) -> None:
+    server = left_open.start_one("server", None, "--seed", "2")
+
+    assert server.code() == ExitCode.WRONG_USE
+    assert "it has another seed than --seed gives" in server.said
+
+
 def test_a_new_run_begins_afresh(left_open: Disturbed) -> None:
     before = left_open.head("server").run
 
@@ -67,6 +74,8 @@ def test_an_app_that_reads_a_clock_is_not_gone_on_with(disturbed: Disturbed) -> 
     assert "does not replay to its own chain: at height 1, message 0 differs" in server.said
     assert "now" in server.said
     assert "--new-run" in server.said
+    assert f"--initial-model {disturbed.head('server').head}" in server.said
+    assert "to go on with it" not in server.said
 
 
 def test_an_app_process_that_always_dies_is_the_apps_failure(disturbed: Disturbed) -> None:

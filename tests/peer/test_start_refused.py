@@ -141,6 +141,27 @@ def test_a_setting_that_the_app_does_not_have_is_wrong_use(server: Peer, tmp_pat
     assert "nonsense" in outcome.err
 
 
+def test_another_app_begins_with_no_model_of_ours(server: Peer) -> None:
+    options = ["--role", "server", "--app", str(APPS / "numpy_fedavg"), "--initial-model", "m.npz"]
+    refuse(server, ExitCode.WRONG_USE, "only that app's author knows", "peer model HEAD -o FILE", options=options)
+
+
+def test_a_client_begins_with_what_it_is_sent(client: Peer) -> None:
+    options = ["--role", "client", "--initial-model", "m.npz"]
+    refuse(client, ExitCode.WRONG_USE, "give --initial-model to the server", options=options)
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [("nowhere.npz", "No such file"), ("nonsense", "neither a CID nor a file"), ("broken.npz", "no sound .npz file")],
+)
+def test_what_is_no_initial_model_is_told(named: str, words: str, server: Peer, tmp_path: Path) -> None:
+    (tmp_path / "broken.npz").write_bytes(b"PK broken")
+    model = str(tmp_path / named) if named.endswith(".npz") else named
+    options = ["--role", "server", "--initial-model", model, "--ipfs", f"local:{tmp_path / 'engine'}"]
+    refuse(server, ExitCode.WRONG_USE, words, options=options)
+
+
 @contextmanager
 def unanswered_port() -> Iterator[int]:
     """A port that is taken and where nobody answers."""

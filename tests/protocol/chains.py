@@ -201,6 +201,7 @@ class Scribe:
             "manifest": self.manifest.cid,
             "app": cbor_block({"files": []}).cid,
             "seed": cbor_block({"seed": b"s"}).cid,
+            "initial_model": None,
             "keys": None,
         }
         return Run(**self.place(private=private_bytes(private), **links) | changes)

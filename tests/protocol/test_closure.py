@@ -160,6 +160,11 @@ def test_a_run_names_its_app_and_seed():
     assert contents_of(Scribe(), body) == [body.app, body.seed]
 
 
+def test_a_run_names_the_model_that_it_begins_with():
+    body = Scribe().run(initial_model=CONTENT)
+    assert contents_of(Scribe(), body) == [body.app, body.seed, CONTENT]
+
+
 def test_a_dispatch_names_the_content_of_each_group():
     scribe = begun()
     groups = [scribe.group(ALICE), Group(content=ANSWER, ttl=1, kind=0, to=((bytes(32), node_of(BOB)),))]

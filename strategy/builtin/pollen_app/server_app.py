@@ -9,6 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 from torch import nn
 
 from .datasets import SHAPES, Split, load
+from .initial import initial_arrays
 from .models import build_model
 from .partitions import as_examples
 from .settings import ServerSettings, server_settings
@@ -20,13 +21,13 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Train a new model over the run's rounds."""
+    """Train a model, new or given, over the run's rounds."""
     settings = server_settings(context.run_config, context.node_config)
     strategy = build_strategy(str(context.run_config["strategy"]), context.run_config)
     model = build_model(settings.model, SHAPES[settings.dataset])
     strategy.start(
         grid=grid,
-        initial_arrays=ArrayRecord(model.state_dict()),
+        initial_arrays=initial_arrays(model, context.state),
         num_rounds=settings.rounds,
         timeout=settings.round_timeout,
         train_config=ConfigRecord({"lr": settings.lr}),

@@ -1,0 +1,65 @@
+"""A new run of the built-in app that begins with a model of an earlier run (issue 4, section 3)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from federation import Federation, PeerProcess
+from safetensors.numpy import load_file, save_file
+
+from peer.errors import ExitCode
+
+SETTINGS = ("--model", "mlp", "--rounds", "1", "--min-clients", "1", "--run-config", "local-epochs=1")
+
+
+def start_server(federation: Federation, *options: str | Path) -> PeerProcess:
+    return federation.start("server", "--role", "server", *SETTINGS, *options)
+
+
+def trained(federation: Federation, *options: str | Path) -> Any:
+    """What the server says of a run of one round with one client."""
+    client = ("--role", "client", "--once", "--node-config", "partition-id=0 num-partitions=2")
+    peers = [start_server(federation, *options), federation.start("one", *client)]
+    assert [peer.code() for peer in peers] == [0, 0], peers[0].said
+    return peers[0].json
+
+
+def model_of(federation: Federation, run: str | Path, *options: str) -> dict[str, np.ndarray]:
+    file = federation.root / "model.safetensors"
+    home = ("--home", str(federation.home("server").path))
+    assert federation.run("server", "model", run, "-o", file, *options, *home).code() == 0
+    return load_file(file)
+
+
+def equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_a_run_begins_where_another_ended_and_is_replayed_from_a_car_alone(federation: Federation) -> None:
+    first = trained(federation)
+
+    second = trained(federation, "--initial-model", first["head"])
+
+    ended, began = model_of(federation, first["head"]), model_of(federation, second["head"], "--round", "0")
+    assert equal(ended, began)
+    assert not equal(began, model_of(federation, second["head"]))
+    car = federation.root / "run.car"
+    home = str(federation.home("server").path)
+    assert federation.run("server", "export", second["head"], car, "--home", home).code() == 0
+    shutil.rmtree(federation.root / "engine")
+    auditor = federation.run("auditor", "audit", car, "--replay", "--json", "--home", str(federation.root / "auditor"))
+    assert (auditor.code(), auditor.json["verdict"]) == (0, "verified"), auditor.said
+
+
+def test_a_model_of_another_kind_is_refused_before_a_run_begins(federation: Federation, tmp_path: Path) -> None:
+    save_file({"w": np.ones(3)}, tmp_path / "other.safetensors")
+
+    server = start_server(federation, "--initial-model", tmp_path / "other.safetensors")
+
+    assert server.code() == ExitCode.WRONG_USE
+    assert "does not fit --model mlp for digits: it lacks the tensor '1.weight'" in server.said
+    assert "same --model and --dataset" in server.said
+    assert server.events("run-opened") == []
