@@ -94,18 +94,28 @@ class AppChoice:
         """The node config of a client: ``--node-config`` under the flags.
 
         Raises:
-            PeerError: where it cannot be read, or the built-in app could not work with it.
+            PeerError: where it cannot be read, or is meant for the built-in app, which could not work with it.
         """
         from strategy.app_config import AppError, parse_node_config
 
         try:
             config = {**dict(parse_node_config(self.node_config)), **self.local}
-            if self.folder is None:
+            if self.folder is None and (self.local or config.keys() >= _PARTITION):
                 check_partition(config)
         except (AppError, ValueError) as error:
             raise _wrong(str(error)) from error
         self._prepare_data(config)
         return tuple(config.items())
+
+    def unfit(self, node_config: RunConfig) -> str:
+        """Why the built-in app, if that is chosen, cannot run with a client's node config; empty where it can."""
+        if self.folder is not None:
+            return ""
+        try:
+            check_partition(dict(node_config))
+        except ValueError as error:
+            return f"it is of the built-in app, and {error}"
+        return ""
 
     def _prepare_data(self, config: Mapping[str, object]) -> None:
         """Have the data here before the run needs it, where it is known which."""
@@ -120,6 +130,8 @@ class AppChoice:
 
 _FLAGS = {"num-server-rounds": "rounds"}
 _BUILTIN_FLAGS = frozenset({"dataset", "model", "strategy", "data-dir", "batch-size"})
+_PARTITION = frozenset({"partition-id", "num-partitions"})
+"""What the built-in app has to be told; a client that is told nothing is there for apps that its owner approves."""
 
 
 def given(settings: Mapping[str, Setting | None]) -> dict[str, Setting]:

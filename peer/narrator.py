@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from peer import logs
+from peer.visible import visible
 from protocol.effects import Report, What
 
 Fields = Mapping[str, str | int | float | None]
@@ -50,7 +51,12 @@ class Narrator:
 
 
 def line_of(report: Report) -> str:
-    """The report in words; empty where it is for logs alone."""
+    """The report in words; empty where it is for logs alone. Names and reasons are other people's: no terminal obeys
+    them."""
+    return visible(_line(report))
+
+
+def _line(report: Report) -> str:
     if report.what is What.RUN_REFUSED:
         who = report.fields.get("name")
         return f"{who or 'this peer'} takes no part in the run: {report.fields['why']}"

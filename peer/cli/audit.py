@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from peer.cli.cids import cid_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.report import put_compared, put_report
 from peer.engine_choice import borrowed
@@ -22,7 +23,7 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource
 from peer.inspect.trusted_app import trusted_app
 from peer.journal import Journal
-from protocol.blocks import CID, MalformedCid
+from protocol.blocks import CID
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -109,22 +110,6 @@ def only_root(car: CarSource, text: str) -> CID:
         mend="peer import is for files that `peer export HEAD FILE.car` or `ipfs dag export HEAD` wrote",
         code=ExitCode.WRONG_USE,
     )
-
-
-def cid_of(text: str) -> CID:
-    """The CID that somebody typed.
-
-    Raises:
-        PeerError: where it is none.
-    """
-    try:
-        return CID.parse(text)
-    except MalformedCid as error:
-        raise PeerError(
-            f"{text!r} is no CID",
-            mend="peer log shows the heads of this home's runs; a CAR file's name ends in .car",
-            code=ExitCode.WRONG_USE,
-        ) from error
 
 
 def head_named(home: Home, text: str) -> tuple[CID, int | None]:

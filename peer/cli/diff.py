@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, audit_of, cid_of, head_named
+from peer.cli.audit import TimeoutOption, audit_of, head_named
+from peer.cli.cids import cid_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import bad, good, put_json, put_table
 from peer.engine_choice import borrowed

@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "keys": _Entry("peer.cli.keys", "Make, list and move identities."),
     "federation": _Entry("peer.cli.federation", "Found a federation, say who is in it, and join one."),
     "start": _Entry("peer.cli.start", "Run a peer: lead a run, or train in one."),
+    "app": _Entry("peer.cli.app", "Read the app that a run needs, and say whether it may run here."),
     "log": _Entry("peer.cli.log", "Show the runs of this home, or the rounds of one."),
     "show": _Entry("peer.cli.show", "Show any block: a record, a content, a manifest."),
     "audit": _Entry("peer.cli.audit", "Verify a run by every rule."),

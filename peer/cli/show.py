@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, cid_of
+from peer.cli.audit import TimeoutOption
+from peer.cli.cids import cid_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json
 from peer.engine_choice import borrowed

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peer.app_choice import AppChoice, given
+from peer.cli.cids import app_cid
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -32,6 +33,7 @@ from peer.membership import require_role
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
 from protocol.admission import Admission
+from protocol.blocks import CID
 from protocol.effects import Cause
 from protocol.gathering import LeaderSettings
 from protocol.records import Outcome, Role
@@ -50,6 +52,9 @@ def start(
         Path | None,
         typer.Option("--app", metavar="DIR", help="A Flower app's folder.", show_default="the built-in app"),
     ] = None,
+    approve_app: Annotated[
+        list[str], typer.Option("--approve-app", metavar="CID", help="Client: first do `peer app approve CID`.")
+    ] = [],  # noqa: B006  # typer copies it
     dataset: Annotated[str | None, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")] = None,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="cnn, mlp, custom_cnn, or module:Class.")] = None,
@@ -122,6 +127,7 @@ def start(
     )
     choice.check()
     admitted = _admission(admission, max_update_norm)
+    approved = _approved(approve_app, role, app_dir)
     own_home = Home(home)
     stored = FederationStore(own_home).current(federation)
     person = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
@@ -130,6 +136,8 @@ def start(
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_home.lock())
         journal = stack.enter_context(contextlib.closing(Journal(own_home.journal)))
+        for bundle in approved:
+            journal.approve_app(bundle)
         name = chosen(own_home, ipfs)
         engine = stack.enter_context(opened(own_home, name, stored, listen))
         journal.remember_engine(name)
@@ -153,6 +161,17 @@ def _admission(checks: str, max_update_norm: str | None) -> Admission:
             mend="--admission all, off, or structure,size; --max-update-norm 10, or 3x for three times the median",
             code=ExitCode.WRONG_USE,
         ) from error
+
+
+def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
+    """The apps that ``--approve-app`` names."""
+    if texts and (role is Role.SERVER or app_dir is not None):
+        raise PeerError(
+            "--approve-app is for a client that names no app of its own",
+            mend="leave out --approve-app, or --app",
+            code=ExitCode.WRONG_USE,
+        )
+    return [app_cid(text) for text in texts]
 
 
 def _say(line: str) -> None:
@@ -236,7 +255,7 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
 
     config = choice.client_config()
     app = take_app(session.home, session.engine, choice.app_folder)
-    ending = serve(session, app, config, once=once)
+    ending = serve(session, app, config, once=once, approvable=choice.folder is None, unfit=choice.unfit(config))
     return _unfinished(session, ending, "what was answered is kept") if ending.why else ExitCode.DONE
 
 

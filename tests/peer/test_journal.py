@@ -153,3 +153,33 @@ def test_nobody_else_may_read_it(path: Path, journal: Journal) -> None:
 
 def test_what_was_written_is_synced(journal: Journal) -> None:
     assert journal._database.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_an_approval_outlives_the_process_and_a_question(path: Path, journal: Journal) -> None:
+    app, run = cid("app"), cid("run")
+    journal.ask_for_app(app, "app 1.0", run)
+    assert journal.approved_apps() == frozenset()
+    journal.approve_app(app)
+    journal.ask_for_app(app, "app 1.0", cid("another run"))
+    (known,) = again(path, journal).apps()
+    assert (known.bundle, known.name, known.run, known.approved) == (app, "app 1.0", cid("another run"), True)
+
+
+def test_a_forgotten_app_may_not_run(journal: Journal) -> None:
+    journal.approve_app(cid("app"))
+    assert journal.forget_app(cid("app"))
+    assert not journal.forget_app(cid("app"))
+    assert journal.approved_apps() == frozenset()
+
+
+def test_a_journal_of_the_first_layout_is_brought_up_to_date(path: Path, journal: Journal) -> None:
+    journal.keep_head(HEAD)
+    journal.close()
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE apps")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    newer = Journal(path)
+    newer.approve_app(cid("app"))
+    assert (newer.heads(), newer.approved_apps()) == ([HEAD], {cid("app")})
+    newer.close()

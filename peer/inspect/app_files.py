@@ -1,0 +1,75 @@
+"""The files of an app bundle, for an owner who reads them before letting them run. Nothing of them is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from peer.errors import ExitCode, PeerError
+from protocol.blocks import CHUNK_SIZE, CID, BlockSource
+from protocol.bundle import BundledFile, read_bundle
+from protocol.content import ContentError, read_chunks
+
+MAX_SHOWN: Final = CHUNK_SIZE
+"""Bytes of files that are shown at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppFile:
+    """A file, as far as it is shown."""
+
+    path: str
+    size: int
+    text: str | None
+    """What does not decode as UTF-8 stands as ``\\xNN``; None for a binary file."""
+    shown: int
+    """Of its bytes; fewer than ``size`` where it is cut short."""
+
+
+def bundled_files(app: CID, source: BlockSource) -> list[BundledFile]:
+    """The list of an app's files.
+
+    Raises:
+        PeerError: where ``app`` is no bundle.
+        protocol.blocks.MissingBlock: where ``source`` lacks a block.
+    """
+    try:
+        return read_bundle(app, source)
+    except ContentError as error:
+        raise PeerError(
+            f"{app} is no app: {error}", mend="peer show CID tells what it is", code=ExitCode.WRONG_USE
+        ) from error
+
+
+def chosen_file(files: list[BundledFile], path: str) -> BundledFile:
+    """The file at ``path``.
+
+    Raises:
+        PeerError: where there is none.
+    """
+    for file in files:
+        if file.path == path:
+            return file
+    raise PeerError(f"the app has no file {path}", mend="peer app show CID lists them", code=ExitCode.WRONG_USE)
+
+
+def read_files(files: list[BundledFile], source: BlockSource) -> Iterator[AppFile]:
+    """What is in files, one after the other, until `MAX_SHOWN` bytes are shown; of those after it nothing is read.
+
+    Source files come first, so that data cannot push code out of sight.
+    """
+    left = MAX_SHOWN
+    for file in sorted(files, key=_is_data):
+        size = min(file.size, left)
+        count = -(-size // CHUNK_SIZE)
+        data = read_chunks(file.chunks[:count], min(file.size, count * CHUNK_SIZE), source)[:size]
+        binary = b"\0" in data
+        text = None if binary else data.decode("utf-8", "backslashreplace")
+        left -= 0 if binary else size
+        yield AppFile(file.path, file.size, text, 0 if binary else size)
+
+
+def _is_data(file: BundledFile) -> bool:
+    return PurePosixPath(file.path).suffix not in (".py", ".toml", ".cfg", ".md", ".txt", ".sh", ".yaml", ".yml")
