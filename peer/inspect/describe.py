@@ -14,6 +14,7 @@ from protocol.content import ContentError, parse_manifest
 from protocol.reading import read_private
 from protocol.records import (
     Body,
+    Collect,
     CollectPrivate,
     DispatchPrivate,
     FederationPrivate,
@@ -61,15 +62,25 @@ def describe(cid: CID, source: BlockSource) -> dict[str, Any]:
 def _record(block: Block, source: BlockSource) -> dict[str, Any]:
     record = parse_record(block)
     body = body_value(record.body)
+    private = _private(record.body, source)
     values = {field: getattr(record.body, field, value) for field, value in body.items() if field != "private"}
+    shown = {field: _shown(value, source) for field, value in values.items()}
+    if isinstance(record.body, Collect) and isinstance(private, dict) and isinstance(shown["answers"], list):
+        shown["answers"] = [_with_reason(answer, private["reasons"]) for answer in shown["answers"]]
     return {
         "kind": "record",
         "type": record.body.TYPE.value,
         "id": str(record.id),
         "signatures": [{"by": _key(signature.by), "valid": _is_valid(record)} for signature in record.signatures],
-        "body": {field: _shown(value, source) for field, value in values.items()} | {"by": _key(record.body.by)},
-        "private": _private(record.body, source),
+        "body": shown | {"by": _key(record.body.by)},
+        "private": private,
     }
+
+
+def _with_reason(answer: dict[str, Any], reasons: list[str]) -> dict[str, Any]:
+    """An answer of a collect, its error's reason in words; a forged record may name one that is not there."""
+    why = answer.get("why")
+    return answer | {"why": reasons[why]} if isinstance(why, int) and why < len(reasons) else answer
 
 
 def _private(body: Body, source: BlockSource) -> object:

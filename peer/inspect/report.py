@@ -177,6 +177,7 @@ def _answer_value(answer: Answer) -> dict[str, Any]:
         "metrics": {name: to_json(value) for name, value in answer.metrics.items()},
         "code": answer.code,
         "reason": answer.reason,
+        "refused": _text(answer.refused),
     }
 
 

@@ -27,6 +27,8 @@ class Answer:
     code: int | None
     """A Flower error code where there is no content."""
     reason: str
+    refused: CID | None
+    """The reply that the leader refused, where the error is that."""
 
 
 @dataclass(slots=True)
@@ -131,6 +133,7 @@ class Rounds:
             metrics=summary.metrics if summary else {},
             code=code,
             reason=answered.reason,
+            refused=answered.error.refused if answered.error else None,
         )
 
     def _summary(self, content: CID, key: ContentKey | None) -> RecordsSummary | None:

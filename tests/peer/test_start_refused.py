@@ -168,3 +168,11 @@ def unanswered_port() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [("--admission", "everything", "is no check"), ("--max-update-norm", "3y", "is no bound")],
+)
+def test_checks_that_there_are_not_are_named(server: Peer, option: str, value: str, words: str) -> None:
+    refuse(server, ExitCode.WRONG_USE, words, "--admission all", "3x", options=["--role", "server", option, value])

@@ -1,4 +1,4 @@
-"""A client that adds noise: when a file is there, or not at all, as its node config says."""
+"""A client that adds noise: when a file is there, not at all, or as nobody should, as its node config says."""
 
 import os
 
@@ -23,6 +23,12 @@ def train(message: Message, context: Context) -> Message:
     if config.get("crashes"):
         os.abort()
     model = message.content["arrays"]["w"].numpy()
-    arrays = ArrayRecord({"w": Array(model + np.random.randn(*model.shape))})
+    noise = np.random.randn(*model.shape)
+    updates = {
+        "nan": np.full_like(model, np.nan),
+        "shape": np.zeros((2, 8)),
+        "scaled": model + 100 * noise,
+    }
+    arrays = ArrayRecord({"w": Array(updates.get(config.get("update"), model + noise))})
     metrics = MetricRecord({"num-examples": 10 + context.node_config["partition-id"]})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
