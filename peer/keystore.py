@@ -83,8 +83,8 @@ class KeyStore:
         write_new(self.path(name), data)
         return self.path(name)
 
-    def relock(self, identity: Identity, passphrase: str | None) -> None:
-        """Store an identity that is here already under another passphrase, or unlocked where that is None."""
+    def replace(self, identity: Identity, passphrase: str | None) -> None:
+        """Store an identity that is here already anew, locked with ``passphrase``, or unlocked where that is None."""
         path = self.path(identity.name)
         with _translated(f"cannot write {path}"), _temporary(path, _written(identity, passphrase)) as written:
             written.replace(path)
@@ -101,6 +101,14 @@ class KeyStore:
         _refuse_open_to_others(path, "600")
         return _read(path)
 
+    def stamp(self, name: str) -> tuple[int, int, int] | None:
+        """Changes whenever the key file does; None while there is none. Cheap: for polling."""
+        try:
+            status = os.stat(self.path(name))
+        except FileNotFoundError:
+            return None
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
     def public(self, name: str | None = None) -> KeyFile:
         """What a key file says without its passphrase."""
         chosen = self.choose(name)
@@ -113,10 +121,14 @@ class KeyStore:
 
     def load(self, name: str | None, passphrases: Passphrases) -> Identity:
         """The identity, its passphrase taken from ``passphrases`` where it is locked."""
+        return self.load_with_passphrase(name, passphrases)[0]
+
+    def load_with_passphrase(self, name: str | None, passphrases: Passphrases) -> tuple[Identity, str | None]:
+        """The identity, and what its file is locked with; None where it is not locked."""
         found = self.public(name)
         passphrase = passphrases.existing(found.name) if found.locked else None
         with _translated(f"{self.path(found.name)}: "):
-            return keyfile.unlock(self.file(found.name), passphrase)
+            return keyfile.unlock(self.file(found.name), passphrase), passphrase
 
     def _make_directory(self) -> None:
         with _translated(f"cannot make {self.directory}"):

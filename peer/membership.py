@@ -12,8 +12,8 @@ from peer.errors import ExitCode, PeerError
 from peer.federation import StoredFederation
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.manifest import Manifest, ManifestError, ManifestRule, manifest_at
-from protocol.manifest_drafts import Draft, new_federation, with_member, without_member
-from protocol.records import EncryptionKeyText, Member, Role
+from protocol.manifest_drafts import Draft, new_federation, next_version, with_member, with_revoked, without_member
+from protocol.records import EncryptionKeyText, Handover, Member, Role
 from protocol.signed import sign_record
 
 
@@ -22,24 +22,27 @@ def found_federation(
 ) -> StoredFederation:
     """A new federation: version 1, signed by its founder, who is its admin and only member.
 
+    Where the founder's keys were rotated before, version 2 hands over to the newest.
+
     Raises:
         PeerError: where it breaks a rule, as an impossible name does.
     """
     draft = new_federation(
         name=name,
-        admins=[founder.signing.verify_key.raw],
-        members=[_member(founder.public, roles)],
+        admins=[founder.id],
+        members=[_newcomer(founder.public, tuple(dict.fromkeys(roles)))],
         names={founder.id: member_name},
         by=founder.id,
         time=time,
     )
-    record = sign_record(draft.body, [founder.signing])
+    record = sign_record(draft.body, [founder.signing_keys[-1]])  # the first: it is the member's id
     blocks = _blocks(record, draft.blocks)
     try:
         manifest = manifest_at(record.cid, record.cid, MemoryBlocks(blocks))
     except ManifestError as error:
         raise _refused(error) from error
-    return StoredFederation(manifest, MappingProxyType(blocks), swarm_key, ())
+    stored = StoredFederation(manifest, MappingProxyType(blocks), swarm_key, ())
+    return rotate_in(stored, founder, time=time) or stored
 
 
 def add_member(
@@ -47,17 +50,53 @@ def add_member(
     admin: Identity,
     public: PublicIdentity,
     *,
-    name: str,
-    roles: Iterable[Role],
+    name: str | None = None,
+    roles: Iterable[Role] = (),
     time: float,
 ) -> StoredFederation:
-    """The federation with a member more, or with one that was there under another name or in other roles.
+    """The federation with a member more, or with one that was there with another name, other roles or new keys.
+
+    ``name`` and ``roles`` stay as they were where they are not given. A newcomer whose keys were rotated before comes
+    in two versions: under its first key, which is its id, and handed over to the newest.
 
     Raises:
-        PeerError: where ``admin`` is none, or the name is taken or impossible.
+        PeerError: where ``admin`` is none, the name is taken or impossible, or a newcomer has none, or no role.
     """
-    _require_admin(stored.manifest, admin)
-    return _advance(stored, admin, with_member(stored.manifest, _member(public, roles), name, by=admin.id, time=time))
+    by = _admin_key(stored.manifest, admin)
+    before = stored.manifest.members.get(public.id)
+    chosen = tuple(dict.fromkeys(roles)) or (before.roles if before else ())
+    called = name or stored.manifest.names.get(public.id)
+    if before is None and not (chosen and called):
+        raise PeerError(
+            f"that KEY is of nobody in the federation {stored.manifest.name!r} yet: it needs a name and a role",
+            mend="peer federation add KEY --name NAME --role client",
+            code=ExitCode.WRONG_USE,
+        )
+    if before is None and public.handovers is not None:
+        before = _newcomer(public, chosen)
+        stored = _advance(stored, admin, with_member(stored.manifest, before, called, by=by, time=time))
+    member = _newcomer(public, chosen) if before is None else _changed(before, public, chosen)
+    by = member.signing if before is not None and by == before.signing else by
+    return _advance(stored, admin, with_member(stored.manifest, member, called, by=by, time=time))
+
+
+def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> StoredFederation | None:
+    """The federation with the newest keys of ``owner``, as a member and as an admin.
+
+    None where nothing has to change, or ``owner`` cannot change it alone.
+
+    Raises:
+        PeerError: where the version here has newer keys of the owner's than its own.
+    """
+    manifest, newest = stored.manifest, owner.signing.verify_key.raw
+    member = manifest.members.get(owner.id)
+    held = _held(manifest, owner)
+    if held is None or manifest.threshold > 1 or newest in (held, member.signing if member else held):
+        return None
+    if member is not None:
+        return add_member(stored, owner, owner.public, time=time)
+    admins = [newest if admin == held else admin for admin in manifest.admins]
+    return _advance(stored, owner, next_version(manifest, admins=admins, by=newest, time=time))
 
 
 def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time: float) -> StoredFederation:
@@ -66,9 +105,26 @@ def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time:
     Raises:
         PeerError: where ``admin`` is none, or nobody is called that.
     """
-    _require_admin(stored.manifest, admin)
+    by = _admin_key(stored.manifest, admin)
     member = find_member(stored.manifest, name)
-    return _advance(stored, admin, without_member(stored.manifest, member.id, by=admin.id, time=time))
+    return _advance(stored, admin, without_member(stored.manifest, member.id, by=by, time=time))
+
+
+def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time: float) -> StoredFederation:
+    """The federation without a member, whose keys never count again.
+
+    Raises:
+        PeerError: where ``admin`` is none, nobody is called that, or it is the admin itself.
+    """
+    by = _admin_key(stored.manifest, admin)
+    member = find_member(stored.manifest, name)
+    if by in (member.id, member.signing):
+        raise PeerError(
+            "an admin cannot revoke its own key: nobody would be left to sign that",
+            mend="let another admin do it; for a new key of your own: peer keys rotate",
+            code=ExitCode.WRONG_USE,
+        )
+    return _advance(stored, admin, with_revoked(stored.manifest, member, by=by, time=time))
 
 
 def find_member(manifest: Manifest, name: str) -> Member:
@@ -87,12 +143,13 @@ def find_member(manifest: Manifest, name: str) -> Member:
     )
 
 
-def require_role(manifest: Manifest, member_id: bytes, role: Role) -> None:
-    """Return where the member has the role.
+def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None:
+    """Return where the member has the role, and these keys of it are not older than the manifest's.
 
     Raises:
         PeerError: where it is no member, or has other roles; it names what an admin has to do.
     """
+    member_id = public.id
     member = manifest.members.get(member_id)
     if member is None:
         raise PeerError(
@@ -109,24 +166,63 @@ def require_role(manifest: Manifest, member_id: bytes, role: Role) -> None:
             f"peer federation add KEY --name {manifest.name_of(member_id)} --role {role}; then join again",
             code=ExitCode.WRONG_USE,
         )
+    if not (member.signing == public.signing.raw or (public.handovers and public.handovers.by(member.signing))):
+        raise PeerError(
+            f"the keys of {manifest.name_of(member_id)} were rotated, and this home has older ones",
+            mend="restore a backup that was made after: peer keys restore FILE",
+            code=ExitCode.WRONG_USE,
+        )
 
 
-def _member(public: PublicIdentity, roles: Iterable[Role]) -> Member:
-    key = EncryptionKeyText(suite=public.encryption.suite.value, key=public.encryption.raw)
-    return Member(id=public.id, signing=public.id, encryption=key, roles=tuple(dict.fromkeys(roles)))
+def _newcomer(public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
+    return Member(id=public.id, signing=public.id, encryption=_encryption(public), roles=roles)
 
 
-def _require_admin(manifest: Manifest, identity: Identity) -> None:
-    if identity.signing.verify_key.raw not in manifest.admins:
+def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
+    """The member with these roles, and with the keys of ``public`` where those are newer."""
+    if before.signing == public.signing.raw:
+        return replace(before, roles=roles)
+    handovers = public.handovers
+    old = handovers.by(before.signing) if handovers else None
+    if handovers is None or old is None:
+        raise PeerError(
+            "that KEY does not follow the one that the federation has of this member: it is an older one",
+            mend="ask for what `peer keys show` prints there now",
+            code=ExitCode.WRONG_USE,
+        )
+    return Member(
+        id=before.id,
+        signing=public.signing.raw,
+        encryption=_encryption(public),
+        roles=roles,
+        handover=Handover(old=old, new=handovers.new),
+    )
+
+
+def _encryption(public: PublicIdentity) -> EncryptionKeyText:
+    return EncryptionKeyText(suite=public.encryption.suite.value, key=public.encryption.raw)
+
+
+def _held(manifest: Manifest, identity: Identity) -> bytes | None:
+    """The admin's key that ``identity`` has in this version, be it the newest of its own or one before; or None."""
+    keys = (key.verify_key.raw for key in identity.signing_keys)
+    return next((key for key in keys if key in manifest.admins), None)
+
+
+def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
+    held = _held(manifest, identity)
+    if held is None:
         raise PeerError(
             f"{identity.name} is no admin of the federation {manifest.name!r}",
             mend="run it where the federation was founded, or name that identity with --identity NAME",
             code=ExitCode.WRONG_USE,
         )
+    return held
 
 
 def _advance(stored: StoredFederation, admin: Identity, draft: Draft) -> StoredFederation:
-    record = sign_record(draft.body, [admin.signing])
+    asked = {*stored.manifest.admins, *draft.body.admins}
+    record = sign_record(draft.body, [key for key in admin.signing_keys if key.verify_key.raw in asked])
     blocks = {**_blocks(record, draft.blocks), **stored.blocks}
     try:
         manifest = manifest_at(record.cid, stored.id, MemoryBlocks(blocks), known=stored.manifest)
@@ -145,6 +241,8 @@ def _refused(error: ManifestError) -> PeerError:
             mend = "choose a name of 1 to 64 printable characters that nobody in the federation has"
         case ManifestRule.OLD_SIGNERS | ManifestRule.AUTHOR | ManifestRule.SIGNERS:
             mend = "only an admin may do that: use the identity that founded the federation, with --identity NAME"
+        case ManifestRule.REVOKED:
+            mend = "a key that was revoked stays so: make a new identity there with peer keys init"
         case _:
             mend = ""
     return PeerError(f"that cannot be the next manifest: {error}", mend=mend, code=ExitCode.WRONG_USE)

@@ -1,4 +1,7 @@
-"""Where a passphrase comes from: a file, the environment or a terminal, never the command line itself."""
+"""Where a passphrase comes from: a file, the environment, a credential that systemd hands over, or a terminal.
+
+Never the command line itself: everybody on the machine can read that.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,34 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from peer.errors import ExitCode, PeerError
 
 _MEND: Final = (
-    "give --passphrase-file FILE, or set POLLEN_PASSPHRASE_FILE or POLLEN_PASSPHRASE, or use a terminal to be asked"
+    "give --passphrase-file FILE, or set POLLEN_PASSPHRASE_FILE or POLLEN_PASSPHRASE, "
+    "or have systemd load the credential pollen-passphrase, or use a terminal to be asked"
 )
+_CREDENTIAL: Final = "pollen-passphrase"
+"""In systemd's ``$CREDENTIALS_DIRECTORY``; ``pollen-passphrase-NAME`` is for the identity of that name alone."""
 _MAX_FILE: Final = 4096
 """Bytes of a passphrase file; a longer one is surely another file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passphrases:
-    """The sources of one command. The first that is there is used: ``file``, then ``environ``, then ``ask``."""
+    """The sources of one command. The first that is there is used: ``file``, then ``environ`` (a passphrase in it, then
+    the folder of credentials that it names), then ``ask``."""
 
     file: Path | None = None
     """The option ``--passphrase-file``; as for every option, ``POLLEN_PASSPHRASE_FILE`` stands in for it."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ask: Callable[[str], str] | None = None
     """Shows a prompt and returns what was typed, unseen; None where there is no terminal."""
+    _typed: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """What opened which identity, so that nobody is asked twice."""
 
     @classmethod
     def of_process(cls, file: Path | None = None) -> Passphrases:
@@ -40,8 +49,19 @@ class Passphrases:
         Raises:
             PeerError: where no source has one.
         """
-        given = self._given()
-        return given if given is not None else self._asked(f"Passphrase of {name}: ")
+        if (given := self._given(name)) is not None:
+            return given
+        if name not in self._typed:
+            self._typed[name] = self._asked(f"Passphrase of {name}: ")
+        return self._typed[name]
+
+    def forget(self, name: str) -> None:
+        """What was typed for ``name`` was wrong, or is not its passphrase any more."""
+        self._typed.pop(name, None)
+
+    def unattended(self) -> Passphrases:
+        """The same sources without the terminal, but with what was typed there already."""
+        return replace(self, ask=None)
 
     def new(self, name: str) -> str:
         """A passphrase to lock the key of ``name`` with; a person types it twice.
@@ -49,7 +69,7 @@ class Passphrases:
         Raises:
             PeerError: where no source has one, it is empty, or the two differ.
         """
-        passphrase = self._given()
+        passphrase = self._given(name)
         if passphrase is None:
             passphrase = self._asked(f"New passphrase for {name}: ")
             if passphrase and self._asked("The same again: ") != passphrase:
@@ -59,8 +79,15 @@ class Passphrases:
             raise PeerError("an empty passphrase locks nothing", mend=mend, code=ExitCode.WRONG_USE)
         return passphrase
 
-    def _given(self) -> str | None:
-        return self.environ.get("POLLEN_PASSPHRASE") if self.file is None else _read(self.file)
+    def _given(self, name: str) -> str | None:
+        if self.file is not None:
+            return _read(self.file)
+        if (passphrase := self.environ.get("POLLEN_PASSPHRASE")) is not None:
+            return passphrase
+        if not (folder := self.environ.get("CREDENTIALS_DIRECTORY")):
+            return None
+        credentials = (Path(folder) / f"{_CREDENTIAL}-{name}", Path(folder) / _CREDENTIAL)
+        return next((_read(path) for path in credentials if path.exists()), None)
 
     def _asked(self, prompt: str) -> str:
         if self.ask is None:

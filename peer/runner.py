@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 
 from peer import logs
 from peer.app_link import AppCommand, AppLink
+from peer.clock import Clock
 from peer.engine.interface import Engine, EngineError, Subscription
 from peer.errors import PeerError
 from peer.examining import Examiner
@@ -20,6 +20,7 @@ from peer.faults import Faults
 from peer.fetching import RecordFetcher
 from peer.home import Home
 from peer.keeping import Durable, Keeper
+from peer.key_watch import KeyWatch
 from peer.patience import Patience
 from peer.unpacked_apps import UnpackedApps
 from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready, Replayed
@@ -57,6 +58,7 @@ from protocol.events import (
     Examined,
     Failed,
     Fetched,
+    KeysChanged,
     ManifestChanged,
     Received,
     Started,
@@ -76,17 +78,6 @@ STAY_CONNECTED: Final = 5.0
 
 HOME_POLL: Final = 0.5
 """Seconds between two looks at what the owner changed in the home: a person's pace, not the protocol's."""
-
-
-class Clock:
-    """Seconds since 1970 that never fall, whatever is done to the machine's clock."""
-
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
-
-    def now(self) -> float:
-        """Now."""
-        return self._offset + time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +126,7 @@ class Runner:
         topics: Sequence[str],
         *,
         home: Home,
+        keys: KeyWatch,
         addresses: Sequence[str],
         max_content_bytes: int,
         on_report: Callable[[Report], None],
@@ -143,6 +135,7 @@ class Runner:
         self._engine = engine
         self._keeper = keeper
         self._topics = topics
+        self._keys = keys
         self._addresses = addresses
         self._max_content_bytes = max_content_bytes
         self._on_report = on_report
@@ -173,9 +166,8 @@ class Runner:
                 event = self._current(await self._events.get())
                 if event is None:
                     continue
-                handle = partial(self._machine.handle, event, self._clock.now())
-                for effect in self._faults.around(event, handle):
-                    await self._carry_out(effect)
+                await self._follow_keys(event)
+                await self._hand_in(event)
                 if isinstance(event, Stopping):
                     self._end(Ending(interrupted=True))
         finally:
@@ -189,6 +181,18 @@ class Runner:
                 logs.event("announcements-dropped", **{why.value: n for why, n in self._machine.inbox.dropped.items()})
         assert self._ending is not None
         return self._ending
+
+    async def _hand_in(self, event: Event) -> None:
+        handle = partial(self._machine.handle, event, self._clock.now())
+        for effect in self._faults.around(event, handle):
+            await self._carry_out(effect)
+
+    async def _follow_keys(self, event: Event) -> None:
+        """Hand in the keys that the owner made since, before an ``event`` that may be about them."""
+        if isinstance(event, Started) or not self._keys.changed:
+            return
+        if (newer := await asyncio.to_thread(self._keys.newer)) is not None:
+            await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys))
 
     @property
     def _is_over(self) -> bool:

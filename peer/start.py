@@ -20,6 +20,7 @@ from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.journal import Journal, RunHead
 from peer.keeping import Keeper
+from peer.key_watch import KeyWatch
 from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
@@ -71,6 +72,7 @@ class Session:
 
     home: Home
     identity: Identity
+    keys: KeyWatch
     stored: StoredFederation
     engine: Engine
     engine_name: str
@@ -257,6 +259,7 @@ def _run(
         command,
         topics,
         home=session.home,
+        keys=session.keys,
         addresses=session.stored.addresses,
         max_content_bytes=session.stored.manifest.settings.max_content_bytes,
         on_report=session.on_report,

@@ -122,12 +122,15 @@ def _all_stay(manifest: Manifest, listed: Iterable[Member]) -> bool:
     return all(encryption.get(member.id) == member.encryption for member in manifest.members.values())
 
 
-def with_member(manifest: Manifest, member: Member, name: str, *, by: bytes, time: float) -> Draft:
-    """The next version, in which ``member`` is listed; it takes the place of one with the same id, as an admin too."""
+def with_member(manifest: Manifest, member: Member, name: str | None, *, by: bytes, time: float) -> Draft:
+    """The next version, in which ``member`` is listed; it takes the place of one with the same id, as an admin too.
+
+    ``name`` is None where it has none.
+    """
     before = manifest.members.get(member.id)
     admins = [member.signing if before and admin == before.signing else admin for admin in manifest.admins]
     members = {**manifest.members, member.id: member}
-    names = {**manifest.names, member.id: name}
+    names = {**manifest.names, **({member.id: name} if name else {})}
     return next_version(manifest, by=by, time=time, admins=admins, members=members.values(), names=names)
 
 

@@ -85,15 +85,18 @@ def init(
 @app.command("add")
 def add(
     key: Annotated[str, typer.Argument(metavar="KEY", help="What `peer keys show` prints on the member's machine.")],
-    name: Annotated[str, typer.Option("--name", help="What the federation calls the member.")],
-    role: RolesOption,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="What the federation calls the member.", show_default="what it is called now"),
+    ] = None,
+    role: RolesOption = [],  # noqa: B006  # typer copies it
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     federation: FederationOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Take in a member, or give one that is in it another name or other roles. Admins only."""
+    """Take in a member, or the new keys of one, or give one another name or other roles. Admins only."""
     public = PublicIdentity.parse_key_text(key)
     store = FederationStore(Home(home))
     stored = store.current(federation)
@@ -101,7 +104,8 @@ def add(
     with store.changing():
         stored = add_member(store.current(str(stored.id)), admin, public, name=name, roles=role, time=time.time())
         store.save(stored)
-    _report_change(stored, f"{name} is in, as {', '.join(role)}", json)
+    member = stored.manifest.members[public.id]
+    _report_change(stored, f"{stored.manifest.name_of(public.id)} is in, as {', '.join(member.roles)}", json)
 
 
 @app.command("remove")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
+from peer.cli import rotation
+from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NameArgument, PassphraseFileOption
 from peer.cli.output import put_json
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ app = typer.Typer(
 
 NoPassphrase = Annotated[
     bool, typer.Option("--no-passphrase", help="Store the keys unlocked: whoever reads the file is you.")
-]
-NameArgument = Annotated[
-    str | None,
-    typer.Argument(metavar="[NAME]", help="Which one; not needed where there is only one.", show_default=False),
 ]
 
 
@@ -157,9 +154,13 @@ def passwd(
     identity = store.load(name, process)
     # what the environment holds is the old passphrase
     new = None if no_passphrase else Passphrases(new_passphrase_file, ask=process.ask).new(identity.name)
-    store.relock(identity, new)
+    store.replace(identity, new)
     state = "has no passphrase any more" if no_passphrase else "has a new passphrase"
     _report(_facts(store.public(identity.name)), json_output, f"{identity.name} {state}")
+
+
+app.command("rotate")(rotation.rotate)
+app.command("revoke")(rotation.revoke)
 
 
 def _facts(found: KeyFile) -> dict[str, object]:

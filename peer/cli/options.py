@@ -37,6 +37,10 @@ PassphraseFileOption = Annotated[
     Path | None,
     typer.Option("--passphrase-file", metavar="FILE", help="Read the key's passphrase from this file's first line."),
 ]
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help="Which one; not needed where there is only one.", show_default=False),
+]
 FederationOption = Annotated[
     str | None,
     typer.Option("--federation", metavar="NAME", help="Which federation, where this home is in more than one."),

@@ -28,6 +28,7 @@ from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
 from peer.home import Home
 from peer.journal import Journal
+from peer.key_watch import KeyWatch
 from peer.keystore import KeyStore
 from peer.membership import require_role
 from peer.narrator import Narrator
@@ -130,8 +131,9 @@ def start(
     approved = _approved(approve_app, role, app_dir)
     own_home = Home(home)
     stored = FederationStore(own_home).current(federation)
-    person = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
-    require_role(stored.manifest, person.public.id, role)
+    keys, passphrases = KeyStore(home), Passphrases.of_process(passphrase_file)
+    person = keys.load(identity, passphrases)
+    require_role(stored.manifest, person.public, role)
     narrator = Narrator(None if json else _say)
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_home.lock())
@@ -143,7 +145,8 @@ def start(
         journal.remember_engine(name)
         from peer.start import Session
 
-        session = Session(own_home, person, stored, engine, name, journal, threads, narrator.tell)
+        watch = KeyWatch(keys, person, passphrases)
+        session = Session(own_home, person, watch, stored, engine, name, journal, threads, narrator.tell)
         if role is Role.SERVER:
             settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout, admission=admitted)
             code = _lead(session, choice, settings, seed, save_path, new_run=new_run, as_json=json)

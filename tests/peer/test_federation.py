@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from command_line import Peer
 
+from crypto.identity import Identity
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation, read_federation
 from peer.home import Home
+from peer.keystore import KeyStore
 from peer.membership import require_role
 from protocol.records import Role
 
@@ -225,12 +227,12 @@ def test_a_running_peer_can_see_the_change(admin: Peer, member: Peer) -> None:
 
 def test_a_stranger_is_told_how_to_be_added(admin: Peer) -> None:
     with pytest.raises(PeerError, match="not in the federation") as raised:
-        require_role(stored(admin).manifest, b"s" * 32, Role.CLIENT)
+        require_role(stored(admin).manifest, Identity.generate("stranger").public, Role.CLIENT)
     assert "peer federation add KEY" in raised.value.mend
 
 
 def test_a_member_in_the_wrong_role_is_told_its_own(admin: Peer) -> None:
-    (founder,) = stored(admin).manifest.members
+    founder = KeyStore(admin.home).public().public
     with pytest.raises(PeerError, match="is server in the federation 'trial', not client") as raised:
         require_role(stored(admin).manifest, founder, Role.CLIENT)
     assert "--role server" in raised.value.mend

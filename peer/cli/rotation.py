@@ -1,0 +1,112 @@
+"""``peer keys rotate`` and ``peer keys revoke``: new keys in place of old ones, and keys that never count again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peer.cli.options import (
+    DEFAULT_HOME,
+    FederationOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    NameArgument,
+    PassphraseFileOption,
+)
+from peer.cli.output import put_json
+
+if TYPE_CHECKING:
+    from crypto.identity import Identity
+    from peer.federation import FederationStore, StoredFederation
+
+
+def rotate(
+    name: NameArgument = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Make new keys for an identity. It stays the same member; what was signed before stays valid."""
+    from peer.federation import FederationStore
+    from peer.home import Home
+    from peer.keystore import KeyStore
+    from peer.passphrase import Passphrases
+
+    keys = KeyStore(home)
+    identity, passphrase = keys.load_with_passphrase(name, Passphrases.of_process(passphrase_file))
+    identity = identity.rotated()
+    keys.replace(identity, passphrase)  # first: whoever hears of the new keys finds them in this home
+    store = FederationStore(Home(home))
+    changed, pending = [], []
+    for stored in store.all():
+        newer = _take_into(store, stored, identity)
+        if newer is not None:
+            changed.append(newer)
+        elif identity.id in stored.manifest.members:
+            pending.append(stored)
+    if json_output:
+        put_json(_facts(identity, changed, pending))
+        return
+    typer.echo(f"{identity.name} has new keys, and is the same member: {identity.public.signing.did}")
+    for newer in changed:
+        typer.echo(f"{newer.manifest.name} has them from version {newer.manifest.version} on")
+    for stored in pending:
+        typer.echo(f"{stored.manifest.name}: send this KEY to an admin, who runs: peer federation add KEY")
+    if pending or not changed:
+        typer.echo(identity.public.key_text())
+    typer.echo("backups made before do not hold them: peer keys backup FILE")
+
+
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json_output: JsonOption = False,
+) -> None:
+    """Take out a member whose key was stolen: from there on nothing signed with it counts. Admins only."""
+    from crypto.keys import VerifyKey
+    from peer.federation import FederationStore
+    from peer.home import Home
+    from peer.keystore import KeyStore
+    from peer.membership import revoke_member
+    from peer.passphrase import Passphrases
+
+    store = FederationStore(Home(home))
+    stored = store.current(federation)
+    admin = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
+    with store.changing():
+        stored = revoke_member(store.current(str(stored.id)), admin, name, time=time.time())
+        store.save(stored)
+    manifest = stored.manifest
+    if json_output:
+        revoked = [VerifyKey.parse(key).did for key in manifest.revoked]
+        put_json({"federation": str(stored.id), "version": manifest.version, "revoked": revoked})
+        return
+    typer.echo(f"the keys of {name} are revoked: version {manifest.version} of {manifest.name}")
+    typer.echo("a run takes nothing of theirs after its roster with that version, whatever time it claims")
+    typer.echo("a peer running with this home takes it up by itself; others need: peer federation export FILE")
+
+
+def _take_into(store: FederationStore, stored: StoredFederation, identity: Identity) -> StoredFederation | None:
+    from peer.membership import rotate_in
+
+    with store.changing():
+        newer = rotate_in(store.current(str(stored.id)), identity, time=time.time())
+        if newer is not None:
+            store.save(newer)
+    return newer
+
+
+def _facts(identity: Identity, changed: list[StoredFederation], pending: list[StoredFederation]) -> dict[str, object]:
+    return {
+        "name": identity.name,
+        "did": identity.public.signing.did,
+        "key": identity.public.key_text(),
+        "federations": {str(stored.id): stored.manifest.version for stored in changed},
+        "pending": [str(stored.id) for stored in pending],
+    }

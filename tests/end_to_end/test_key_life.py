@@ -1,0 +1,121 @@
+"""Keys of running peers: rotated in mid-run, and revoked."""
+
+from __future__ import annotations
+
+from federation import GATED, Federation, Gate, PeerProcess
+
+from crypto.identity import Identity
+from peer.federation import FederationStore
+from peer.keystore import KeyStore
+from peer.membership import add_member, revoke_member
+from peer.passphrase import Passphrases
+from protocol.blocks import Block
+from protocol.signed import Record, parse_record
+
+PASSPHRASE = "open sesame"
+
+
+def key_file(federation: Federation, name: str) -> KeyStore:
+    return KeyStore(federation.home(name).path)
+
+
+def identity(federation: Federation, name: str) -> Identity:
+    return key_file(federation, name).load(name, Passphrases())
+
+
+def start(
+    federation: Federation, gate: Gate, *arguments: str, **variables: str
+) -> tuple[PeerProcess, PeerProcess, PeerProcess]:
+    """A server whose rounds, and two clients whose training, wait at the gate."""
+    server = federation.server(GATED, "--run-config", f'rounds=2 gate="{gate.folder}"', *arguments, **variables)
+    one, two = (federation.client(name, GATED, f'gate="{gate.folder / name}"') for name in ("one", "two"))
+    return server, one, two
+
+
+def let_train(gate: Gate, *names: str, round: int) -> None:
+    for name in names:
+        Gate(gate.folder / name).open(f"train-{round}")
+
+
+def last_record(federation: Federation) -> Record:
+    head = federation.head("server").head
+    with federation.blocks() as engine:
+        return parse_record(Block(head, engine.get(head)))
+
+
+def test_a_servers_keys_are_rotated_in_mid_run(federation: Federation, gate: Gate) -> None:
+    founder = identity(federation, "server")
+    key_file(federation, "server").replace(founder, PASSPHRASE)
+    gate.open("round-1")
+    server, one, two = start(federation, gate, POLLEN_PASSPHRASE=PASSPHRASE)
+    let_train(gate, "one", round=1)
+    one.wait_for("task-answered")
+
+    rotating = federation.run(
+        "rotating",
+        "keys",
+        "rotate",
+        "--json",
+        "--home",
+        str(federation.home("server").path),
+        POLLEN_PASSPHRASE=PASSPHRASE,
+    )
+    assert rotating.code() == 0, rotating.said
+    server.wait_for("keys-changed")
+    server.wait_for("manifest-in-force", count=2)  # known, then in force in the run
+    let_train(gate, "two", round=1)
+    let_train(gate, "one", "two", round=2)
+    gate.open("round-2")
+
+    assert [peer.code() for peer in (server, one, two)] == [0, 0, 0], server.said
+    assert federation.audit()["verdict"] == "verified"
+    manifest = federation.stored.manifest
+    new = manifest.members[founder.id].signing
+    assert manifest.admins == (new,)
+    assert new != founder.id
+    assert [signature.by for signature in last_record(federation).signatures] == [new]
+    assert {FederationStore(federation.home(name)).current().manifest.cid for name in federation.names} == {
+        manifest.cid
+    }
+
+
+def test_a_client_whose_keys_are_rotated_signs_its_open_reply_again(federation: Federation, gate: Gate) -> None:
+    gate.open("round-1")
+    server, one, two = start(federation, gate)
+    let_train(gate, "one", round=1)
+    server.wait_for("reply-arrived")
+
+    keys = key_file(federation, "one")
+    rotated = identity(federation, "one").rotated()
+    keys.replace(rotated, None)
+    store, admin = FederationStore(federation.home("server")), identity(federation, "server")
+    with store.changing():
+        store.save(add_member(federation.stored, admin, rotated.public, time=0.0))
+    server.wait_for("manifest-in-force", count=2)
+    server.wait_for("reply-arrived", count=2)  # the same body, under the new key
+    let_train(gate, "two", round=1)
+    let_train(gate, "one", "two", round=2)
+    gate.open("round-2")
+
+    assert [peer.code() for peer in (server, one, two)] == [0, 0, 0], server.said
+    assert one.events("keys-changed")
+    assert len(one.events("task-answered")) == 2  # once a round: nothing was computed again
+    assert [fields["errors"] for fields in server.events("collected")] == [0, 0]
+    assert federation.audit()["verdict"] == "verified"
+
+
+def test_a_revoked_clients_reply_is_not_taken(federation: Federation, gate: Gate) -> None:
+    gate.open("round-1")
+    server, *_ = start(federation, gate, "--client-timeout", "5")
+    let_train(gate, "one", round=1)
+    server.wait_for("reply-arrived")
+    store, admin = FederationStore(federation.home("server")), identity(federation, "server")
+    with store.changing():
+        store.save(revoke_member(federation.stored, admin, "two", time=0.0))
+    server.wait_for("manifest-in-force", count=2)
+    let_train(gate, "two", round=1)
+
+    assert server.wait_for("collected")["errors"] == 1
+    assert [fields["name"] for fields in server.events("reply-arrived")] == ["one"]
+    report = federation.audit()
+    assert report["findings"] == []
