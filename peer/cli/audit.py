@@ -90,7 +90,7 @@ def audit_of(
         PeerError: where it is neither.
     """
     known = FederationStore(home).all()
-    if Path(text).suffix == ".car" or Path(text).is_file():
+    if is_car(text):
         with contextlib.closing(CarSource(Path(text))) as car:
             yield Audit(only_root(car, text), car, scratch, known=known, with_contents=with_contents)
         return
@@ -99,6 +99,11 @@ def audit_of(
     with borrowed(home, ipfs, federation) as engine:
         source = EngineSource(engine, timeout)
         yield Audit(head, source, scratch, known=known, head_height=height, with_contents=with_contents)
+
+
+def is_car(text: str) -> bool:
+    """Whether a CAR file is meant, and no CID."""
+    return Path(text).suffix == ".car" or Path(text).is_file()
 
 
 def only_root(car: CarSource, text: str) -> CID:

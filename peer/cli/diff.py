@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, audit_of, head_named
+from peer.cli.audit import TimeoutOption, audit_of, head_named, is_car
 from peer.cli.cids import cid_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import bad, good, put_json, put_table
@@ -124,7 +124,7 @@ def _parsed(text: str) -> tuple[str, int | None, str]:
 
 def _content(text: str, home: Home, ipfs: str | None, timeout: float) -> CID | None:
     """The CID ``text``, where it is not of a run or of a record in one."""
-    if Path(text).suffix == ".car" or Path(text).is_file():
+    if is_car(text):
         return None
     cid = cid_of(text)
     if head_named(home, text)[1] is not None:

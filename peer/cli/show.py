@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption
+from peer.cli.audit import TimeoutOption, is_car, only_root
 from peer.cli.cids import cid_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json
 from peer.engine_choice import borrowed
 from peer.home import Home
 from peer.inspect.describe import describe
-from peer.inspect.sources import EngineSource
+from peer.inspect.sources import CarSource, EngineSource
+from protocol.blocks import CID
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command("show")
 def show(
-    cid: Annotated[str, typer.Argument(metavar="CID", help="Any block's.")],
+    cid: Annotated[str, typer.Argument(metavar="CID|FILE.car", help="Any block's, or a file: its root.")],
+    car: Annotated[
+        Path | None, typer.Option("--car", metavar="FILE.car", help="Read from this file, without an engine.")
+    ] = None,
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Show any block: a record with its private part where that is plain, a manifest, a model's shapes, an app."""
-    wanted = cid_of(cid)
-    with borrowed(Home(home), ipfs) as engine:
-        described = describe(wanted, EngineSource(engine, timeout))
+    if car is None and is_car(cid):
+        described = _in_car(Path(cid), None)
+    elif car is not None:
+        described = _in_car(car, cid_of(cid))
+    else:
+        wanted = cid_of(cid)
+        with borrowed(Home(home), ipfs) as engine:
+            described = describe(wanted, EngineSource(engine, timeout))
     if json:
         put_json(described)
         return
     for line in _lines(described, ""):
         typer.echo(line)
+
+
+def _in_car(file: Path, wanted: CID | None) -> dict[str, Any]:
+    """A block of a CAR file; its root where none is named."""
+    with contextlib.closing(CarSource(file)) as source:
+        return describe(only_root(source, str(file)) if wanted is None else wanted, source)
 
 
 def _lines(value: Any, indent: str) -> Iterator[str]:

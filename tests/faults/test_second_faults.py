@@ -79,3 +79,27 @@ def test_peers_killed_at_a_random_instant(
     disturbed.await_all()
 
     assert disturbed.told() == undisturbed
+
+
+def test_a_client_killed_once_it_knows_that_its_run_is_closed_is_done_at_the_next_start(disturbed: Disturbed) -> None:
+    disturbed.start_all({"one": Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 14)})
+    disturbed.await_death("one")
+    assert disturbed.head("one").closed
+    disturbed.peers["server"].kill()  # nobody is there to tell it of the run
+
+    client = disturbed.start_one("one")
+
+    assert client.code() == 0
+    assert [closed["run"] for closed in client.events("run-closed")] == [str(disturbed.head("one").run)]
+
+
+def test_a_client_that_left_its_run_waits_for_the_next(disturbed: Disturbed) -> None:
+    disturbed.start_all()
+    disturbed.await_all()
+
+    disturbed.start_one("server", None, "--seed", "2")
+    for name in disturbed.names:
+        disturbed.start_one(name)
+    disturbed.await_all()
+
+    assert [head.closed for head in disturbed.heads("one")] == [True, True]
