@@ -10,13 +10,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from peer.errors import ExitCode, PeerError
-from peer.home import PRIVATE_FILE
+from peer.home import PRIVATE_FILE, Home
 from protocol.blocks import CID, Block
 from protocol.records import Role
 
@@ -301,6 +301,19 @@ class Journal:
             raise _explained(self._path, code, error) from error
         except OSError as error:
             raise _explained(self._path, None, error) from error
+
+
+def known_apps(home: Home) -> list[KnownApp]:
+    """As `Journal.apps` says, of a home that may have no journal yet."""
+    if not home.journal.exists():
+        return []
+    with closing(Journal(home.journal)) as journal:
+        return journal.apps()
+
+
+def approved_apps(home: Home) -> frozenset[CID]:
+    """The apps that the owner of a home lets run in it, besides those that are named."""
+    return frozenset(app.bundle for app in known_apps(home) if app.approved)
 
 
 def _explained(path: Path, code: int | None, error: Exception) -> PeerError:

@@ -18,7 +18,7 @@ from peer.errors import ExitCode, PeerError
 from peer.home import Home
 from peer.inspect.app_files import AppFile, bundled_files, chosen_file, read_files
 from peer.inspect.sources import EngineSource
-from peer.journal import Journal, KnownApp
+from peer.journal import Journal, KnownApp, approved_apps, known_apps
 from peer.visible import visible
 from protocol.blocks import CID
 from protocol.bundle import BundledFile
@@ -48,7 +48,7 @@ def show(
 ) -> None:
     """List an app's files and print them, at most 1 MiB at once. Nothing of it is run."""
     bundle = app_cid(cid)
-    approved = any(known.approved for known in _known(Home(home)) if known.bundle == bundle)
+    approved = bundle in approved_apps(Home(home))
     with borrowed(Home(home), ipfs) as engine:
         source = EngineSource(engine, timeout)
         files = bundled_files(bundle, source)
@@ -88,7 +88,7 @@ def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
 def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """Take an approval back. A run that has begun goes on with the app until its client is stopped."""
     bundle = app_cid(cid)
-    if not any(known.bundle == bundle for known in _known(Home(home))):
+    if not any(known.bundle == bundle for known in known_apps(Home(home))):
         raise PeerError(
             f"this home knows no app {bundle}", mend="peer app list shows those it knows", code=ExitCode.WRONG_USE
         )
@@ -103,7 +103,7 @@ def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption =
 @app.command("list")
 def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """List the apps that are approved, and those that runs wait for."""
-    known = _known(Home(home))
+    known = known_apps(Home(home))
     if json:
         put_json({"apps": [_known_value(each) for each in known]})
     elif known:
@@ -111,13 +111,6 @@ def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None
         put_table("apps", header, [_known_row(each) for each in known])
     else:
         typer.echo("no app is approved here, and none is waited for")
-
-
-def _known(home: Home) -> list[KnownApp]:
-    if not home.journal.exists():
-        return []
-    with contextlib.closing(Journal(home.journal)) as journal:
-        return journal.apps()
 
 
 def _known_value(known: KnownApp) -> dict[str, Any]:

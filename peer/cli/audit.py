@@ -22,7 +22,7 @@ from peer.inspect.replay import ComparedExchange
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource
 from peer.inspect.trusted_app import trusted_app
-from peer.journal import Journal
+from peer.journal import Journal, approved_apps
 from protocol.blocks import CID
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -43,7 +43,7 @@ def audit(
     replay: Annotated[bool, typer.Option("--replay", help="Run the app again, and compare all it sends.")] = False,
     app_dir: Annotated[
         Path | None,
-        typer.Option("--app", metavar="DIR", help="The app to replay with.", show_default="the built-in app"),
+        typer.Option("--app", metavar="DIR", help="The app to replay with.", show_default="built-in or approved"),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="For the app: where a dataset is.")
@@ -63,7 +63,10 @@ def audit(
             "--app, --data-dir and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
         )
     with Scratch() as scratch, audit_of(head, Home(home), ipfs, timeout, scratch) as prepared:
-        trusted = trusted_app(prepared.recorded_app(), app_dir, data_dir) if replay else None
+        trusted = None
+        if replay:
+            approved = approved_apps(Home(home))
+            trusted = trusted_app(prepared.recorded_app(), app_dir, data_dir, prepared.source, approved)
         report = prepared.run()
         if trusted is not None:
             prepared.replay(trusted, to_round=to_round, on_compared=_nothing if json else put_compared)

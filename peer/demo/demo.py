@@ -220,5 +220,5 @@ def _audit(engine: Engine, federation: StoredFederation, head: str) -> AuditRepo
     with Scratch() as scratch:
         audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation])
         audit.run()
-        audit.replay(trusted_app(audit.recorded_app(), None, None))
+        audit.replay(trusted_app(audit.recorded_app(), None, None, audit.source))
         return audit.report

@@ -20,10 +20,10 @@ class WrittenRun:
         self.scribe = Scribe()
         self.sent: list[CID] = []
         """The contents that were dispatched, by round."""
-        app, app_blocks = write_bundle([("pyproject.toml", b"[project]")])
+        self.app, app_blocks = write_bundle([("pyproject.toml", b"[project]")])
         seed = raw_block(b"s" * 32)
         self.scribe.source.add(*app_blocks, seed)
-        self.scribe.add(self.scribe.run(app=app, seed=seed.cid))
+        self.scribe.add(self.scribe.run(app=self.app, seed=seed.cid))
 
     def exchange(self, number: int, *, bob_answers: bool = True) -> None:
         """One round."""

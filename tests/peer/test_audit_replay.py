@@ -56,6 +56,16 @@ def test_no_app_is_run_because_the_record_names_it(replay: Callable[..., Outcome
     assert "--app DIR" in outcome.err
 
 
+def test_an_approved_app_is_taken_from_the_run(
+    replay: Callable[..., Outcome], peers: Callable[[str], Peer], written: WrittenRun
+) -> None:
+    refused = replay(written.blocks, "--replay").err
+    assert f"peer app approve {written.app}" in refused
+    assert peers("auditor")("app", "approve", str(written.app)).code == ExitCode.DONE
+    outcome = replay(written.blocks, "--replay", "--json")  # its seed is a raw block, so it gets no further
+    assert [finding["rule"] for finding in outcome.json["findings"]] == ["replay-unfinished"]
+
+
 def test_another_app_than_the_recorded_one_is_not_run(
     replay: Callable[..., Outcome], written: WrittenRun, recorded_app: Path
 ) -> None:

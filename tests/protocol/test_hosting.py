@@ -1,0 +1,165 @@
+"""Which app a client runs: the one its owner named, or one its owner approved, and no other (design section 9)."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from chains import ALICE, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of
+
+from protocol.announcements import Announcement, Head, Position, Presence, parse_announcement, sign_announcement
+from protocol.app_calls import Start
+from protocol.blocks import CID, cbor_block
+from protocol.client import Client
+from protocol.closure import missing
+from protocol.effects import AskOwner, Effect, FetchRecord, Hand, Publish, Report, StartApp, UnpackApp, What
+from protocol.events import AppReady, AppsApproved, Done, Due, Event, Failed, Fetched, Received, Started
+from protocol.hosting import ClientPlan
+from protocol.machine import Author, TrustedManifest
+
+OWN = cbor_block("the app that the owner named").cid
+APP = cbor_block({"files": []}).cid
+"""The app of a scribe's run."""
+E = TypeVar("E", bound=Effect)
+
+
+class AClient:
+    """Alice's machine, and the run that it hears of."""
+
+    def __init__(self, plan: ClientPlan, scribe: Scribe | None = None) -> None:
+        self.scribe = scribe or begun()
+        manifest = TrustedManifest(self.scribe.manifest, self.scribe.source)
+        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1), manifest, plan, {})
+        self.now = TIME
+        self.effects: list[Effect] = []
+        self._counter = 0
+        self.feed(Started(()))
+
+    def feed(self, event: Event) -> None:
+        """Let it take an event; records that it wants are there."""
+        for effect in self.machine.handle(event, self.now):
+            self.effects.append(effect)
+            if isinstance(effect, FetchRecord):
+                self.feed(Fetched(effect.id, self._record(effect.cid)))
+
+    def _record(self, cid: CID) -> dict[CID, bytes]:
+        source = self.scribe.source
+        blocks = {cid: source[cid]}
+        while lacking := missing(cid, Blocks(blocks)):
+            blocks.update((each, source[each]) for each in lacking)
+        return blocks
+
+    def hear(self) -> None:
+        """The server announces the newest head."""
+        chain = self.scribe.chain
+        assert chain.head is not None
+        self._counter += 1
+        body = Head(Position(chain.run, chain.head, chain.height, chain.term))
+        said = Announcement(self.scribe.first.cid, id_of(SERVER), self._counter, body, (), ())
+        self.feed(Received(sign_announcement(said, SERVER)))
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.feed(Due())
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def reported(self, what: What) -> list[Any]:
+        return [report.fields for report in self.all(Report) if report.what is what]
+
+    @property
+    def note(self) -> str:
+        """Of its last beat."""
+        said = [parse_announcement(each.data).announcement.body for each in self.all(Publish)]
+        return [body for body in said if isinstance(body, Presence)][-1].note
+
+
+def plan(app: CID | None = OWN, approved: frozenset[CID] | None = frozenset(), **changes: Any) -> ClientPlan:
+    return ClientPlan(app, bytes(32), approved=approved, **changes)
+
+
+def test_the_named_app_is_started_before_a_run_is_known() -> None:
+    assert [start.app for start in AClient(plan(approved=None)).all(StartApp)] == [OWN]
+
+
+def test_an_owner_who_named_an_app_is_not_asked_about_another() -> None:
+    client = AClient(plan(approved=None))
+    client.hear()
+    assert client.reported(What.RUN_REFUSED)
+    assert not client.all(AskOwner)
+    client.feed(AppsApproved(frozenset({APP})))
+    assert not client.all(UnpackApp)
+
+
+def test_an_unknown_app_waits_and_beats_say_for_what() -> None:
+    client = AClient(plan())
+    client.hear()
+    assert [(asked.app, asked.run) for asked in client.all(AskOwner)] == [(APP, client.scribe.chain.run)]
+    assert f"peer app approve {APP}" in client.note
+    assert not client.all(UnpackApp)
+
+
+def test_an_approval_of_another_app_changes_nothing() -> None:
+    client = AClient(plan())
+    client.hear()
+    client.feed(AppsApproved(frozenset({cbor_block("another").cid})))
+    assert not client.all(UnpackApp)
+    assert client.note
+
+
+def test_an_approved_app_is_unpacked_started_and_given_its_run() -> None:
+    client = AClient(plan())
+    client.hear()
+    client.feed(AppsApproved(frozenset({APP})))
+    (unpack,) = client.all(UnpackApp)
+    assert (unpack.app, unpack.limit) == (APP, client.scribe.manifest.settings.max_app_bytes)
+    assert not client.note
+    client.feed(Done(unpack.id))
+    client.feed(AppReady(ENVIRONMENT))
+    assert [start.app for start in client.all(StartApp)] == [OWN, APP]
+    assert [type(each.value) for each in client.all(Hand)] == [Start]
+
+
+def test_the_process_of_the_named_app_is_never_given_a_run_of_another() -> None:
+    client = AClient(plan(approved=frozenset({APP})))
+    client.hear()
+    client.feed(AppReady(ENVIRONMENT))  # of the named app, while the run's is unpacked
+    assert not client.all(Hand)
+
+
+def test_a_bundle_that_cannot_be_had_is_told_and_tried_again() -> None:
+    client = AClient(plan(approved=frozenset({APP})))
+    client.hear()
+    (first,) = client.all(UnpackApp)
+    client.feed(Failed(first.id, "nobody has it"))
+    assert "nobody has it" in client.note
+    client.wait(1.0)
+    _, second = client.all(UnpackApp)
+    client.feed(Done(second.id))
+    assert not client.note
+    assert client.all(StartApp)[-1].app == APP
+
+
+def test_an_app_that_cannot_run_with_this_node_config_is_declined_with_the_reason() -> None:
+    client = AClient(plan(None, approved=frozenset({APP}), unfit={APP: "it wants a partition"}))
+    client.hear()
+    assert client.note == "it wants a partition"
+    assert not client.all(StartApp)
+
+
+def test_an_approval_that_was_taken_back_does_not_hold_for_a_run_heard_of_later() -> None:
+    client = AClient(plan(approved=frozenset({APP})))
+    client.feed(AppsApproved(frozenset()))
+    client.hear()
+    assert client.all(AskOwner)
+    assert not client.all(UnpackApp)
+
+
+def test_a_run_that_closed_while_it_waited_is_not_begun_by_an_approval() -> None:
+    scribe = begun()
+    client = AClient(plan(), scribe)
+    client.hear()
+    scribe.add(scribe.close())
+    client.hear()
+    client.feed(AppsApproved(frozenset({APP})))
+    assert not client.all(UnpackApp)
