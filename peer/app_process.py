@@ -17,6 +17,7 @@ from typing import BinaryIO
 from peer.app_link import RUN_STOPPED
 from peer.contents import open_contents
 from protocol.app_calls import (
+    Finished,
     FromApp,
     GridCall,
     Ready,
@@ -92,7 +93,9 @@ def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
     start = pipe.start()
     try:
         if role is Role.SERVER:
-            pipe.send(run_server_app(app_dir, start, pipe, contents, scratch))
+            ending = run_server_app(app_dir, start, pipe, contents, scratch)
+            if not isinstance(ending, Finished):  # which was said, and answered
+                pipe.send(ending)
         else:
             for answered in serve_client_app(app_dir, start, contents, pipe.tasks(), scratch):
                 pipe.send(answered)

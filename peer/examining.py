@@ -8,6 +8,7 @@ from typing import Final
 from peer.contents import local_content
 from peer.engine.interface import Engine, TooLarge
 from protocol.admission import Check, Examination, Finding
+from protocol.app_calls import ContentKey
 from protocol.blocks import CID
 from protocol.effects import Examine
 from strategy.admission import Sent, examine, opened_records, read_sent
@@ -35,24 +36,28 @@ class Examiner:
             EngineError: where a content cannot be had.
             protocol.blocks.BlockError: where the dispatched content, our own, cannot be read.
         """
-        sent = self._read_sent(effect.sent)
+        sent = self._read_sent(effect.sent, effect.sent_key)
         limit = effect.limits.of_answer_to(sent.size if sent.records else None)
         try:
             self._engine.fetch(effect.reply, timeout=timeout, limit=limit)
         except TooLarge:
             return Examination((Finding(Check.SIZE, f"its content is larger than {limit} bytes"),), here=False)
         with self._places:
+            measured = None
+            if effect.measure:
+                measured = opened_records(sent.root, local_content(self._engine, sent.root), effect.sent_key)
             return examine(
                 effect.reply,
                 local_content(self._engine, effect.reply),
+                effect.reply_key,
                 sent,
                 update=effect.update,
-                measured=opened_records(sent.root, local_content(self._engine, sent.root)) if effect.measure else None,
+                measured=measured,
             )
 
-    def _read_sent(self, root: CID) -> Sent:
+    def _read_sent(self, root: CID, key: ContentKey | None) -> Sent:
         with self._reading:  # the replies to one dispatch come together
-            sent = self._sent.pop(root, None) or read_sent(root, local_content(self._engine, root))
+            sent = self._sent.pop(root, None) or read_sent(root, local_content(self._engine, root), key)
             self._sent[root] = sent  # the newest last
             if len(self._sent) > SENT_KEPT:
                 del self._sent[next(iter(self._sent))]

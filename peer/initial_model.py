@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peer.errors import ExitCode, PeerError
+from peer.reader import reader_of
 from protocol.blocks import CID, BlockError, MalformedCid
 from strategy.builtin_app import check_initial_model
 
@@ -70,9 +71,12 @@ def _of_run(session: Session, named: str) -> InitialModel:
     known = session.journal.head_of(cid) or session.journal.run_of(cid)
     head, height = (known.head, known.height) if known else (cid, None)
     source = EngineSource(session.engine, _TIMEOUT)
+    reader = reader_of(session.identity, session.journal.beside(known.run) if known else ())
     with Scratch() as scratch:
-        audit = Audit(head, source, scratch, known=[session.stored], head_height=height, with_contents=False)
-        found = RunModels(audit.run(), scratch, source).newest()
+        audit = Audit(
+            head, source, scratch, known=[session.stored], reader=reader, head_height=height, with_contents=False
+        )
+        found = RunModels(audit, scratch).newest()
         return InitialModel.read(content_tensors(found.content, source, found.key))
 
 

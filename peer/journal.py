@@ -39,6 +39,11 @@ CREATE TABLE apps (
     bundle BLOB PRIMARY KEY, name TEXT NOT NULL, run BLOB, noted REAL NOT NULL, approved INTEGER NOT NULL
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE beside (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT, cid BLOB NOT NULL UNIQUE, run BLOB NOT NULL, data BLOB NOT NULL
+);
+""",
 )
 """What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""
 
@@ -251,6 +256,19 @@ class Journal:
             data = self.own(CID(cid))
             if data is not None:
                 yield Block(CID(cid), data)
+
+    # -- records beside the chain of a run -------------------------------------------------------------------------
+
+    def keep_beside(self, run: CID, blocks: Iterable[Block]) -> None:
+        """Keep records that belong to a run and are not in its chain: grants and acks."""
+        rows = [(bytes(block.cid), bytes(run), block.data) for block in blocks]
+        with self._transaction() as database:
+            database.executemany("INSERT OR IGNORE INTO beside (cid, run, data) VALUES (?, ?, ?)", rows)
+
+    def beside(self, run: CID) -> list[Block]:
+        """The records beside the chain of a run, in the order in which they were kept."""
+        rows = self._rows("SELECT cid, data FROM beside WHERE run = ? ORDER BY ordinal", bytes(run))
+        return [Block(CID(cid), bytes(data)) for cid, data in rows]
 
     # -- below -----------------------------------------------------------------------------------------------------
 

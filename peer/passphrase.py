@@ -43,6 +43,11 @@ class Passphrases:
         """This process's environment and terminal, and ``file`` where an option named one."""
         return cls(file, os.environ, getpass.getpass if sys.stdin.isatty() else None)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there is one without asking anybody."""
+        return self.file is not None or "POLLEN_PASSPHRASE" in self.environ
+
     def existing(self, name: str) -> str:
         """The passphrase that the key of ``name`` is locked with.
 

@@ -10,10 +10,11 @@ from peer.errors import ExitCode, PeerError
 from peer.fetching import RecordFetcher
 from peer.journal import Journal, RunHead
 from protocol.app_calls import Environment, RunConfig
-from protocol.blocks import CID, Block, BlockError, MemoryBlocks, decode_cbor
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.chain import Chain
+from protocol.epochs import read_seed
 from protocol.plan import ResumedRun, RunPlan
-from protocol.reading import read_private
+from protocol.reading import Reader, read_private
 from protocol.records import Chained, Role, Run, RunPrivate
 from protocol.signed import Record, parse_record
 
@@ -24,7 +25,6 @@ class OpenRun:
 
     resumed: ResumedRun
     seed: bytes
-    seed_block: Block
     recorded: RunPrivate
     app: CID
     initial_model: CID | None
@@ -43,7 +43,6 @@ class OpenRun:
         """What it was begun with; only what is of this machine alone is said anew."""
         return RunPlan(
             app=self.app,
-            seed_block=self.seed_block,
             seed=self.seed,
             name=self.recorded.name,
             version=self.recorded.version,
@@ -66,8 +65,8 @@ class OpenRun:
         return "" if seed is None or seed == self.seed else "it has another seed than --seed gives"
 
 
-def open_run(journal: Journal, federation: CID, member: bytes, engine: Engine) -> OpenRun | None:
-    """The newest run that this peer led in the federation, where something is left to do for it.
+def open_run(journal: Journal, federation: CID, reader: Reader, engine: Engine) -> OpenRun | None:
+    """The newest run that ``reader``'s peer led in the federation, where something is left to do for it.
 
     Its chain is verified by every rule, from the journal's own records where the engine lost some.
 
@@ -79,7 +78,7 @@ def open_run(journal: Journal, federation: CID, member: bytes, engine: Engine) -
     if head is None or (head.closed and journal.is_finished(head.run)):
         return None
     try:
-        return _read(journal, head, federation, member, engine)
+        return _read(journal, head, federation, reader, engine)
     except BlockError as error:
         raise PeerError(
             f"the run {head.run} was left open, and its chain cannot be verified: {error}",
@@ -88,7 +87,7 @@ def open_run(journal: Journal, federation: CID, member: bytes, engine: Engine) -
         ) from error
 
 
-def _read(journal: Journal, head: RunHead, federation: CID, member: bytes, engine: Engine) -> OpenRun | None:
+def _read(journal: Journal, head: RunHead, federation: CID, reader: Reader, engine: Engine) -> OpenRun | None:
     _put_back(journal, engine, head.head)
     fetcher = RecordFetcher(engine)
     records, link = [], head.head
@@ -99,12 +98,12 @@ def _read(journal: Journal, head: RunHead, federation: CID, member: bytes, engin
             break
         link = body.prev
     records.reverse()
-    chain = Chain(federation)
+    chain = Chain(federation, reader)
     for cid in records:
         blocks = fetcher.fetch(cid)
         chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks))
     fetcher.close()
-    if chain.by != member:
+    if chain.by != reader.member:
         return None
     run = parse_record(Block(records[0], engine.get(records[0])))
     return _opened(run, ResumedRun(chain, records), engine)
@@ -126,26 +125,11 @@ def _chained(block: Block) -> Chained:
 def _opened(run: Record, resumed: ResumedRun, engine: Engine) -> OpenRun:
     body = run.body
     assert isinstance(body, Run)
-    private = read_private(body, RunPrivate)
+    private = read_private(body, RunPrivate, resumed.chain.keys)
     if private is None:
         raise BlockError("its run record is encrypted for others")
-    seed_block = Block(body.seed, engine.get(body.seed))
-    return OpenRun(resumed, read_seed(seed_block), seed_block, private, body.app, body.initial_model)
-
-
-def read_seed(block: Block) -> bytes:
-    """The seed in its block.
-
-    Raises:
-        BlockError: where there is none that can be read.
-    """
-    value = decode_cbor(block.data)
-    match value:
-        case {"epoch": None, "private": bytes(private)}:
-            seed = decode_cbor(private)
-            if isinstance(seed, bytes) and len(seed) == 32:
-                return seed
-    raise BlockError(f"{block.cid} holds no seed that can be read here")
+    seed = read_seed(Block(body.seed, engine.get(body.seed)), resumed.chain.keys)
+    return OpenRun(resumed, seed, private, body.app, body.initial_model)
 
 
 def differing(was: Environment, now: Environment) -> Mapping[str, tuple[str, str]]:

@@ -21,12 +21,13 @@ from peer.home import Home
 from peer.journal import Journal, RunHead
 from peer.keeping import Keeper
 from peer.key_watch import KeyWatch
+from peer.reader import reader_of
 from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
-from protocol.app_calls import RunConfig
-from protocol.blocks import CID, Block, BlockError, cbor_block, encode_cbor
+from protocol.app_calls import ContentKey, RunConfig
+from protocol.blocks import CID, Block, BlockError
 from protocol.client import Client, KeptRun
 from protocol.effects import Report, What
 from protocol.gathering import LeaderSettings
@@ -34,7 +35,7 @@ from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import RunPlan
-from protocol.reading import read_private
+from protocol.reading import initial_model_key, read_private
 from protocol.records import Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
@@ -62,6 +63,8 @@ class ClosedRun:
     head: CID
     outcome: Outcome
     model: CID | None
+    key: ContentKey | None
+    """What the model's content is encrypted with."""
     reason: str
     """Why the app raised; empty where it returned."""
 
@@ -124,8 +127,10 @@ def lead(
     if left is not None:
         plan, threads = left.plan(node_config), left.environment.threads
     else:
-        model = initial.store(EngineContents(session.engine), None) if initial else None
-        plan = _new_plan(app, run_config, node_config, seed or os.urandom(32), model)
+        chosen = seed or os.urandom(32)
+        key = initial_model_key(chosen) if session.stored.manifest.encrypted else None
+        model = initial.store(EngineContents(session.engine), key) if initial else None
+        plan = _new_plan(app, run_config, node_config, chosen, model)
         threads = session.threads
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
@@ -135,7 +140,7 @@ def lead(
 
 def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> OpenRun | None:
     """The run to go on with. One that is closed already is left alone where something else is asked for now."""
-    left = open_run(session.journal, session.stored.id, session.identity.id, session.engine)
+    left = open_run(session.journal, session.stored.id, reader_of(session.identity), session.engine)
     if left is None or not (why := left.difference(app.bundle, run_config, REPLAY_FORMAT, seed)):
         return left
     if left.is_closed:
@@ -148,7 +153,6 @@ def _new_plan(
 ) -> RunPlan:
     return RunPlan(
         app=app.bundle,
-        seed_block=cbor_block({"epoch": None, "private": encode_cbor(seed)}),
         seed=seed,
         name=app.config.name,
         version=app.config.version,
@@ -165,8 +169,15 @@ def _closed(session: Session, leader: Leader) -> ClosedRun | None:
         return None
     body = parse_record(Block(chain.head, session.engine.get(chain.head))).body
     assert isinstance(body, Close)
-    private = read_private(body, ReasonPrivate)
-    return ClosedRun(chain.run, chain.head, body.outcome, body.model, private.reason if private else "")
+    private = read_private(body, ReasonPrivate, chain.keys)
+    return ClosedRun(
+        chain.run,
+        chain.head,
+        body.outcome,
+        body.model,
+        chain.keys.content(body.epoch),
+        private.reason if private else "",
+    )
 
 
 def serve(
@@ -217,7 +228,7 @@ def _closed_as_we_were_killed(session: Session) -> bool:
 
 def _author(session: Session) -> Author:
     first_counter = session.journal.next_boot() << BOOT_SHIFT
-    return Author(session.identity.id, session.identity.signing_keys, first_counter)
+    return Author(session.identity.id, session.identity.signing_keys, first_counter, reader_of(session.identity))
 
 
 def _trusted(session: Session) -> TrustedManifest:

@@ -99,6 +99,8 @@ class Push:
 
     call: int
     messages: tuple[Outgoing, ...]
+    epoch: int | None = None
+    """Of the contents; None where they are plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,11 @@ class Replayed:
 class Finished:
     """The ServerApp returned (``error`` is empty) or raised; ``model`` is its final model's content, if it has one."""
 
+    call: int
     model: CID | None
     error: str = ""
+    epoch: int | None = None
+    """Of the model's content; None where that is plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,8 @@ class EntryHead:
     glimpses: tuple[Glimpse, ...]
     empties: int
     """Pulls that gave nothing."""
+    key: ContentKey | None = None
+    """What the contents that the app wrote are encrypted with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +265,8 @@ class ScriptEnd:
 
     call: int
     live: bool
+    key: ContentKey | None = None
+    """What the app encrypts contents with from now on."""
 
 
 # -- to the app process --------------------------------------------------------------------------------------------
@@ -278,6 +287,8 @@ class Start:
     """Whether the ServerApp's Grid begins with the script of what is recorded already."""
     initial_model: CID | None = None
     """The content of the arrays that a ServerApp is to begin with, where the run record names one."""
+    key: ContentKey | None = None
+    """What a ServerApp's contents are encrypted with until a `Renewed` says otherwise; None: they stay plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +306,21 @@ class Pushed:
     call: int
     messages: tuple[bytes, ...]
     created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Answers a `Push` or a `Finished` whose epoch is over: write the contents again with this key, and ask again."""
+
+    call: int
+    key: ContentKey
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Answers `Finished`: the run's end is recorded."""
+
+    call: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,11 +350,17 @@ class Task:
     ttl: int | float
     created: float
     state: CID | None = None
+    key: ContentKey | None = None
+    """What opens the content."""
+    reply_key: ContentKey | None = None
+    """What to encrypt the reply with; None: it stays plain."""
+    state_key: ContentKey | None = None
+    """The same for the state."""
 
 
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
-GridCall = Look | Push | Pull | Wait | NextEntry
-ServerCall = GridCall | Compared | Diverged | Finished
-ServerAnswer = Nodes | Pushed | Replies | Refused | ScriptEntry
+GridCall = Look | Push | Pull | Wait | NextEntry | Finished
+ServerCall = GridCall | Compared | Diverged
+ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | Refused | ScriptEntry
 FromApp = Ready | ServerCall | Replayed | Answered | Progress
 ToApp = Start | ServerAnswer | Task

@@ -16,6 +16,7 @@ from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.chain import Chain, Step
 from protocol.closure import missing
 from protocol.manifest import Manifest
+from protocol.reading import Reader
 from protocol.records import Chained, Index, Role
 from protocol.signed import Record, parse_record
 
@@ -33,10 +34,10 @@ class Lost(Exception):
 class CatchUp:
     """One run, caught up with. `steps` does what is possible; `wanted` says what to fetch meanwhile."""
 
-    def __init__(self, run: CID, manifest: Manifest, manifest_blocks: Mapping[CID, bytes]) -> None:
+    def __init__(self, run: CID, manifest: Manifest, manifest_blocks: Mapping[CID, bytes], reader: Reader) -> None:
         """``manifest`` is the newest known, ``manifest_blocks`` all versions of it; they may be replaced and grow."""
         self.run = run
-        self.chain = Chain(manifest.federation)
+        self.chain = Chain(manifest.federation, reader)
         self.manifest = manifest
         self._manifest_blocks = manifest_blocks
         self._target: Position | None = None

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from crypto.sealing import seal
+from crypto.symmetric import SymmetricKey
 from protocol.announcements import Beat, PeerState, ReplyReady, topic_leader
 from protocol.app_calls import Answered, ErrorCode, Task
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
-from protocol.chain import AnsweredMessage, OpenMessage, Step
+from protocol.chain import AnsweredMessage, Chain, OpenMessage, Step
 from protocol.effects import FetchContent, FetchRecord, Hand, KeepReply, Stop, Store, What
 from protocol.events import (
     AppAnswered,
@@ -29,9 +31,9 @@ from protocol.events import (
 from protocol.following import ClientState
 from protocol.hosting import AppState, ClientPlan, Hosting
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
-from protocol.reading import read_private
-from protocol.records import Close, ReasonPrivate, Reply, Run, RunPrivate
-from protocol.signed import parse_record, private_bytes, sign_record
+from protocol.reading import content_key, private_part, read_private, update_info
+from protocol.records import Close, ReasonPrivate, Reply, Roster, Run, RunPrivate
+from protocol.signed import parse_record, sign_record
 
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
@@ -48,12 +50,24 @@ class KeptRun:
     state: CID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """A client's own key of an epoch, for what only servers and auditors may read."""
+
+    epoch: int
+    key: SymmetricKey
+    sealed: bytes
+    """The key, sealed to the epoch's update key."""
+
+
 @dataclass(slots=True)
 class Work:
     """The message in hand."""
 
     message: OpenMessage
     has_content: bool = False
+    own_key: OwnKey | None = None
+    """What the reply is encrypted with; None: it is plain."""
     at_app: bool = False
     crashes: int = 0
     fetch_again: float | None = None
@@ -78,6 +92,9 @@ class Client(Hosting):
         self._kept = KeptRun()
         self._queue: dict[bytes, OpenMessage] = {}
         self._work: Work | None = None
+        self._own: OwnKey | None = None
+        self._unread: Run | None = None
+        """The run record, where it is encrypted for others so far."""
         self._unacknowledged: dict[bytes, Unacknowledged] = {}
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -117,17 +134,22 @@ class Client(Hosting):
     def _settle(self, now: float) -> None:
         if self.state is not ClientState.STOPPED and self._run is not None:
             self._follow(self._run, now)
-        if self.state is ClientState.FOLLOWING and self._run is not None and self._run.caught_up:
+        if self._run is None or not self._run.caught_up:
+            return
+        if self.state is ClientState.FOLLOWING:
             self._next_work(self._run)
+        elif self._unread is not None and not self._note:
+            self._decline(self._run, "what the run records is encrypted for others: it has not let us in", now)
 
     def _begun(self) -> None:
         assert self._run is not None
+        self._unread = None
         self._kept = self._kept_runs.setdefault(self._run.run, KeptRun())
         self._drop_messages()
 
     def _drop_messages(self) -> None:
         """Nothing of the run before is to be answered any more."""
-        self._queue, self._work, self._unacknowledged = {}, None, {}
+        self._queue, self._work, self._unacknowledged, self._own = {}, None, {}, None
         self._leave_app()
 
     def _stepped(self, step: Step, now: float) -> None:
@@ -140,6 +162,8 @@ class Client(Hosting):
         match step.record.body:
             case Run() as run:
                 self._take_run(run, now)
+            case Roster() if self._unread is not None:  # it may bring us what opens the run record
+                self._take_run(self._unread, now)
             case Close():
                 self._take_close(now)
             case _:
@@ -147,10 +171,11 @@ class Client(Hosting):
 
     def _take_run(self, body: Run, now: float) -> None:
         assert self._run is not None
-        private = read_private(body, RunPrivate)
+        private = read_private(body, RunPrivate, self._run.chain.keys)
         if private is None:
-            self._decline(self._run, "the run record is encrypted for others", now)
+            self._unread = body
         else:
+            self._unread, self._note = None, ""
             self._choose_app(body, private, now)
 
     def _take_close(self, now: float) -> None:
@@ -211,7 +236,9 @@ class Client(Hosting):
         """Give the message to the app, once both are here."""
         if self._app is not AppState.STARTED or not work.has_content or work.crashes >= CRASHES:
             return
+        assert self._run is not None
         work.at_app = True
+        work.own_key = own = self._own_key(self._run.chain)
         message = work.message
         self._emit(
             Hand(
@@ -223,9 +250,26 @@ class Client(Hosting):
                     ttl=message.ttl,
                     created=message.created,
                     state=self._kept.state,
+                    key=self._run.chain.keys.content(message.epoch),
+                    reply_key=None if own is None else content_key(own.key, own.epoch),
+                    state_key=None if own is None else content_key(self._secret(b"state"), 0),
                 )
             )
         )
+
+    def _own_key(self, chain: Chain) -> OwnKey | None:
+        """Our key of the newest epoch, the same after a restart; None where nothing is encrypted."""
+        epoch = chain.keys.current
+        if epoch is None:
+            return None
+        if self._own is None or self._own.epoch != epoch.number:
+            key = self._secret(b"update" + bytes(chain.run) + epoch.number.to_bytes(8, "big"))
+            info = update_info(chain.run, self.author.member, epoch.number)
+            self._own = OwnKey(epoch.number, key, seal(epoch.public, key.secret_bytes(), info))
+        return self._own
+
+    def _secret(self, label: bytes) -> SymmetricKey:
+        return SymmetricKey(self._plan.secret).derive(label)
 
     def _app_answered(self, event: AppAnswered, now: float) -> None:
         answer = event.answer
@@ -237,11 +281,13 @@ class Client(Hosting):
         assert self._run is not None
         work.at_app = False
         message = work.message
+        own = work.own_key
         reason = answer.reason[: self._run.chain.manifest.settings.max_reason_chars]
         body = Reply(
             by=self.author.member,
             time=now,
-            private=private_bytes(ReasonPrivate(reason=reason)),
+            epoch=None if own is None else own.epoch,
+            private=private_part(ReasonPrivate(reason=reason), Reply.TYPE, None if own is None else own.key),
             run=self._run.run,
             message=message.id,
             dispatch=message.dispatch,
@@ -249,7 +295,7 @@ class Client(Hosting):
             ttl=message.ttl,
             content=answer.content,
             code=answer.code,
-            key=b"",
+            key=b"" if own is None else own.sealed,
         )
         block = sign_record(body, [self.author.key_in(self._run.chain.manifest)])
         done = partial(self._reply_stored, work, self._run.run, block, answer.state)

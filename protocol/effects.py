@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from protocol.admission import SizeLimits
-from protocol.app_calls import ToApp
+from protocol.app_calls import ContentKey, ToApp
 from protocol.blocks import CID, Block
 
 
@@ -80,7 +80,9 @@ class Examine:
     id: int
     sent: CID
     """The content that it answers."""
+    sent_key: ContentKey | None
     reply: CID
+    reply_key: ContentKey | None
     limits: SizeLimits
     update: bool
     """Whether it answers a message that asked for an update."""

@@ -111,7 +111,7 @@ def encryption_key(member: Member) -> EncryptionKey:
 
 
 def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: bytes, time: float) -> Grant:
-    """The keys of ``epoch``, and so of all before it, for ``reader``, whom ``manifest`` lists."""
+    """The keys of ``epoch`` for ``reader``, whom ``manifest`` lists."""
     assert epoch.model is not None
     assert epoch.update is not None
     key = encryption_key(reader)

@@ -41,6 +41,8 @@ class OpenMessage:
     id: bytes
     node: int
     dispatch: CID
+    epoch: int | None
+    """Of the dispatch, and so of the content."""
     content: CID
     type: str
     """Empty where the dispatch's private part is encrypted; so is ``group``."""
@@ -134,7 +136,9 @@ def opened_messages(
                     f"message {key.hex()} is not number {ordinal} to node {node} with its content"
                 )
             sent[node] += 1
-            opened[key] = OpenMessage(key, node, record.cid, group.content, kind, flower_group, group.ttl, body.time)
+            opened[key] = OpenMessage(
+                key, node, record.cid, body.epoch, group.content, kind, flower_group, group.ttl, body.time
+            )
     if not opened:
         raise rules.DispatchEmpty("no message")
     return opened

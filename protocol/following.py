@@ -136,7 +136,7 @@ class Following(Machine):
         if position is None:
             return
         if self._run is None or (position.run != self._run.run and self._may_leave(self._run, announcement.by)):
-            self._run = CatchUp(position.run, self.manifest, self._manifest_blocks)
+            self._run = CatchUp(position.run, self.manifest, self._manifest_blocks, self.author.reader)
             self._note = ""
             self.state = ClientState.LISTENING
             self._begun()

@@ -128,7 +128,9 @@ class Gathering(Recorder):
             Examine(
                 self._await(partial(self._examined, message, arrived), partial(self._lost_reply, message)),
                 sent=asked.content,
+                sent_key=self.chain.keys.content(asked.epoch),
                 reply=content,
+                reply_key=self.chain.keys.reply_content(arrived.body),
                 limits=admission.limits(self.chain.manifest.settings.max_content_bytes),
                 update=update,
                 measure=update and admission.bound is not None,

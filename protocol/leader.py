@@ -7,7 +7,7 @@ announce it and answer the app. `TABLE` says which event may come when.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -15,6 +15,8 @@ from protocol.announcements import Beat, Bye, Hello, topic_all
 from protocol.app_calls import (
     Compared,
     Diverged,
+    Ended,
+    Environment,
     Finished,
     Look,
     NextEntry,
@@ -23,16 +25,15 @@ from protocol.app_calls import (
     Push,
     Pushed,
     Refused,
+    Renewed,
     Replies,
-    ScriptEnd,
     ServerCall,
     Start,
-    ToApp,
     Wait,
 )
-from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.chain import Chain
-from protocol.effects import Cause, FetchRecord, Hand, StartApp, Stop, What
+from protocol.effects import Cause, StartApp, Stop, What
+from protocol.epochs import seed_block
 from protocol.events import (
     AppCalled,
     AppLost,
@@ -42,21 +43,20 @@ from protocol.events import (
     Started,
     Stopping,
 )
-from protocol.gathering import Gathering, LeaderSettings
+from protocol.gathering import LeaderSettings
 from protocol.machine import COMMON, Author, TrustedManifest
-from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
+from protocol.plan import SERVER_NODE, FirstKeys, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
 from protocol.recording import Seen, record_messages
 from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster
-from protocol.script import script_entry
-from protocol.signed import parse_record, private_bytes
+from protocol.replaying import Replaying
 from protocol.trees import pack
 
 CRASHES: Final = 3
 """How often the app process may be lost at one height of the chain before the run is given up."""
 
 
-class Leader(Gathering):
+class Leader(Replaying):
     """The state machine of a server peer."""
 
     def __init__(
@@ -68,18 +68,15 @@ class Leader(Gathering):
         resumed: ResumedRun | None = None,
     ) -> None:
         """``resumed`` is a run to go on with; None begins a new one."""
-        super().__init__(author, trusted, resumed or ResumedRun(Chain(trusted.manifest.federation), ()), settings)
+        new = ResumedRun(Chain(trusted.manifest.federation, author.reader), ())
+        super().__init__(author, trusted, resumed or new, settings)
         self.state = LeaderState.NEW
         self._plan = plan
-        self._script: Iterator[CID] = iter(())
-        """The records that the app has not replayed yet."""
-        self._app_is_lost = False
         self._crashes, self._crash_height = 0, -1
         self._calls: deque[ServerCall] = deque()
         self._held: list[Look] = []
         self._waits: list[tuple[Wait, float | None]] = []
         self._gate_open = False
-        self._gate_until: float | None = None
         self._linger_until: float | None = None
         self._expected: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
@@ -98,17 +95,28 @@ class Leader(Gathering):
 
     def _app_ready(self, event: AppReady, now: float) -> None:
         if self.chain.head is None:
-            self._append(
-                run_body(self._plan, event.environment, self.manifest.cid, self.author.member, now),
-                [self._plan.seed_block, *self._manifest_as_blocks()],
-                self._opened,
-            )
+            self._open(event.environment, now)
             return
         self.state = LeaderState.LEADING
         self._script = iter(self._records)
         self._gate_until = now + self._settings.grace
         self._report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
         self._start_app(scripted=True)
+
+    def _open(self, environment: Environment, now: float) -> None:
+        """Begin the run."""
+        keys, epoch, blocks = self._new_epoch(now)
+        seed = seed_block(self._plan.seed, epoch)
+        body = run_body(
+            self._plan,
+            environment,
+            manifest=self.manifest.cid,
+            seed=seed.cid,
+            keys=FirstKeys(keys, epoch) if keys is not None and epoch is not None else None,
+            member=self.author.member,
+            now=now,
+        )
+        self._append(body, [seed, *blocks, *self._manifest_as_blocks()], self._opened)
 
     def _opened(self, now: float) -> None:
         self._report(What.RUN_OPENED, run=str(self.chain.run), app=self._plan.name)
@@ -124,6 +132,7 @@ class Leader(Gathering):
             plan.node_config,
             scripted=scripted,
             initial_model=plan.initial_model,
+            key=self._content_key,
         )
         self._hand(start)
 
@@ -150,11 +159,9 @@ class Leader(Gathering):
 
     def _append_roster(self, now: float) -> None:
         fields, blocks = self._header(now)
-        self._append(
-            Roster(**fields, manifest=self.manifest.cid, keys=None),
-            [*blocks, *self._manifest_as_blocks()],
-            self._rostered,
-        )
+        keys, _, more = self._new_epoch(now)
+        body = Roster(**fields, manifest=self.manifest.cid, keys=keys)
+        self._append(body, [*blocks, *more, *self._manifest_as_blocks()], self._rostered)
 
     def _rostered(self, now: float) -> None:
         self._mailbox.keep_if(lambda message, arrived: self._is_good(message, arrived) is None)
@@ -191,36 +198,6 @@ class Leader(Gathering):
             case Finished():
                 self._close(call, now)
 
-    def _take_replay_call(self, call: NextEntry | Compared | Diverged, now: float) -> None:
-        match call:
-            case NextEntry():
-                self._next_entry(call, now)
-            case Compared():
-                self._report(What.REPLAYED, height=call.height, messages=call.messages)
-            case Diverged():
-                self._report(What.DIVERGED, height=call.height, why=call.what)
-                self._cannot_go_on(f"the app does not replay to its own chain: {call.what}", now, Cause.REPLAY)
-
-    def _next_entry(self, call: NextEntry, now: float) -> None:
-        """Hand the replaying app what the next record says, or let it go live."""
-        cid = next(self._script, None)
-        if cid is None:
-            self._gate_until = now + self._settings.grace
-            self._hand(ScriptEnd(call.call, live=True))
-        else:
-            done = partial(self._entry_here, cid, call.call, self._script)
-            self._emit(FetchRecord(self._await(done, self._cannot_go_on), cid))
-
-    def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
-        if script is self._script:  # else an app process asked that has been lost since
-            source = MemoryBlocks(blocks, self._manifest_blocks)
-            self._hand(script_entry(parse_record(Block(cid, blocks[cid])), source, call))
-
-    def _hand(self, value: ToApp) -> None:
-        """Hand the app process something, where there is one: the next one asks for it again."""
-        if not self._app_is_lost:
-            self._emit(Hand(value))
-
     def _open_gate(self, now: float) -> bool:
         """Answer the looks that are held, once there are enough clients; whether it did."""
         if not self._held or not self._may_look(now):
@@ -247,10 +224,20 @@ class Leader(Gathering):
         if strangers:
             self._hand(Refused(call.call, f"no client member of the federation has node id {strangers[0]}"))
             return
+        if self._renewed(call):
+            return
         recorded, ids = record_messages(self.chain, call.messages)
         fields, blocks = self._header(now)
-        body = Dispatch(**fields, private=recorded.private, groups=recorded.listing)
+        body = Dispatch(**fields, **self._private(recorded.private, Dispatch.TYPE), groups=recorded.listing)
         self._append(body, [*blocks, *recorded.blocks], partial(self._pushed, Pushed(call.call, ids, now)))
+
+    def _renewed(self, call: Push | Finished) -> bool:
+        """Have the app write again what it wrote in an epoch that is over; whether that is so."""
+        key = self._content_key
+        if key is None or key.epoch == call.epoch:
+            return False
+        self._hand(Renewed(call.call, key))
+        return True
 
     def _pushed(self, answer: Pushed, now: float) -> None:
         self._report(
@@ -268,13 +255,14 @@ class Leader(Gathering):
         return False
 
     def _collect(self, call: Pull | Wait, now: float) -> None:
-        got = self._mailbox.collect(call.messages, self.chain.manifest, now)
+        got = self._mailbox.collect(call.messages, self.chain.in_force, now)
         for message, why in got.refused.items():
             self._refused(message, why)
         recorded = got.answers.record()
         unanswered, more = pack(got.unanswered)
         fields, blocks = self._header(now)
-        body = Collect(**fields, private=recorded.private, answers=recorded.listing, unanswered=unanswered)
+        private = self._private(recorded.private, Collect.TYPE)
+        body = Collect(**fields, **private, answers=recorded.listing, unanswered=unanswered)
         then = partial(self._collected, Replies(call.call, got.handed))
         self._append(body, [*blocks, *recorded.blocks, *more, *got.blocks], then)
 
@@ -290,16 +278,19 @@ class Leader(Gathering):
         self._hand(answer)
 
     def _close(self, call: Finished, now: float) -> None:
+        if self._renewed(call):
+            return
         fields, blocks = self._header(now)
         body = Close(
             **fields,
-            private=private_bytes(ReasonPrivate(reason=call.error)),
+            **self._private(ReasonPrivate(reason=call.error), Close.TYPE),
             outcome=Outcome.RAISED if call.error else Outcome.RETURNED,
             model=call.model,
         )
-        self._append(body, blocks, partial(self._closed, body.outcome))
+        self._append(body, blocks, partial(self._closed, body.outcome, call.call))
 
-    def _closed(self, outcome: Outcome, now: float) -> None:
+    def _closed(self, outcome: Outcome, call: int, now: float) -> None:
+        self._hand(Ended(call))
         self._report(What.RUN_CLOSED, run=str(self.chain.run), head=str(self.chain.head), outcome=outcome.value)
         self._see_to_the_end(now)
 

@@ -36,7 +36,8 @@ from protocol.events import (
     Stopping,
 )
 from protocol.inbox import Inbox
-from protocol.manifest import Manifest, manifest_at
+from protocol.manifest import PUBLIC, Manifest, manifest_at
+from protocol.reading import Reader
 
 FIRST_RETRY: Final = 0.25
 """Seconds until something unacknowledged is announced again; each time twice as long."""
@@ -56,6 +57,8 @@ class Author:
     keys: tuple[SigningKey, ...]
     """The newest first. Those before it are for what is judged by a manifest before the newest."""
     first_counter: int
+    reader: Reader = PUBLIC
+    """The member with its decryption keys."""
 
     def key_in(self, manifest: Manifest) -> SigningKey:
         """The key that ``manifest`` gives to the member; the newest, where it gives it none of these."""
@@ -250,7 +253,7 @@ class Machine:
         """Adopt a newer manifest that follows from ours; anything else is reported and left alone."""
         source = MemoryBlocks(blocks, self._manifest_blocks)
         try:
-            newer = manifest_at(cid, self.manifest.federation, source, self.manifest)
+            newer = manifest_at(cid, self.manifest.federation, source, self.manifest, self.author.reader)
         except BlockError as error:
             self._report(What.FETCH_FAILED, cid=str(cid), why=str(error))
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from protocol.admission import Admission, Examination
 from protocol.app_calls import ErrorCode, Handed
 from protocol.blocks import CID, Block
-from protocol.chain import OpenMessage
+from protocol.chain import InForce, OpenMessage
 from protocol.manifest import Manifest
 from protocol.recording import Answers
 from protocol.records import Reply, Role
@@ -87,7 +87,7 @@ class Mailbox:
             if id in self._open
         )
 
-    def collect(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> Collection:
+    def collect(self, asked: Iterable[bytes], in_force: InForce, now: float) -> Collection:
         """Take the answers to the asked messages that are open, in the order the messages were sent."""
         wanted = set(asked)
         refused = self._refusals(wanted)
@@ -103,8 +103,8 @@ class Mailbox:
                     handed.append(Handed(id, now, code=ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason=reason))
                 else:
                     answers.took(reply.record.cid)
-                    handed.append(hand_over(reply.body))
-            elif (error := self._given_up(message, manifest, now)) is not None:
+                    handed.append(hand_over(reply.record.cid, reply.body, in_force.keys))
+            elif (error := self._given_up(message, in_force.manifest, now)) is not None:
                 code, reason = error
                 answers.failed(id, code, reason, now)
                 handed.append(Handed(id, now, code=code, reason=reason))

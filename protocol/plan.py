@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.app_calls import Environment, RunConfig
-from protocol.blocks import CID, Block
+from protocol.blocks import CID
 from protocol.chain import Chain
+from protocol.reading import Epoch, private_part
 from protocol.records import Run, RunPrivate
-from protocol.signed import private_bytes
 from protocol.trees import pack
 
 FIRST_TERM: Final = 1
@@ -23,7 +23,6 @@ class RunPlan:
     """What a run record says that is known before the app process is there."""
 
     app: CID
-    seed_block: Block
     seed: bytes
     name: str
     version: str
@@ -43,8 +42,25 @@ class ResumedRun:
     records: Sequence[CID]
 
 
-def run_body(plan: RunPlan, environment: Environment, manifest: CID, member: bytes, now: float) -> Run:
-    """The first record of a run."""
+@dataclass(frozen=True, slots=True)
+class FirstKeys:
+    """What a run in a federation that encrypts begins with: the block of its first keys, and their epoch."""
+
+    record: CID
+    epoch: Epoch
+
+
+def run_body(
+    plan: RunPlan,
+    environment: Environment,
+    *,
+    manifest: CID,
+    seed: CID,
+    keys: FirstKeys | None,
+    member: bytes,
+    now: float,
+) -> Run:
+    """The first record of a run; ``seed`` is the block with the plan's (`protocol.epochs.seed_block`)."""
     private = RunPrivate(
         name=plan.name,
         version=plan.version,
@@ -56,7 +72,8 @@ def run_body(plan: RunPlan, environment: Environment, manifest: CID, member: byt
     return Run(
         by=member,
         time=now,
-        private=private_bytes(private),
+        epoch=None if keys is None else keys.epoch.number,
+        private=private_part(private, Run.TYPE, None if keys is None else keys.epoch.model),
         run=None,
         prev=None,
         height=0,
@@ -65,7 +82,7 @@ def run_body(plan: RunPlan, environment: Environment, manifest: CID, member: byt
         empties=0,
         manifest=manifest,
         app=plan.app,
-        seed=plan.seed_block.cid,
+        seed=seed,
         initial_model=plan.initial_model,
-        keys=None,
+        keys=None if keys is None else keys.record,
     )

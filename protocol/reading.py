@@ -6,7 +6,7 @@ the rules that are about them. `protocol.epochs` makes the keys, `crypto` does t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -49,6 +49,11 @@ def content_key(key: SymmetricKey, number: int) -> ContentKey:
     return ContentKey(number, key.derive(b"content").secret_bytes())
 
 
+def initial_model_key(seed: bytes) -> ContentKey:
+    """What the content of the model that a run begins with is encrypted with: who has the run's seed can replay it."""
+    return content_key(SymmetricKey(seed).derive(b"initial model"), 1)
+
+
 def private_part(value: object, kind: str, key: SymmetricKey | None) -> bytes:
     """A private part of a record of type ``kind``, plain where there is no key."""
     plain = private_bytes(value)
@@ -66,12 +71,19 @@ def _opened(body: Body, key: SymmetricKey) -> bytes:
 
 
 class Reader:
-    """A member with its decryption keys, newest first; without any it reads what is plain."""
+    """A member with its decryption keys, newest first, and grants to it; without any it reads what is plain."""
 
-    def __init__(self, member: bytes = b"", keys: Sequence[DecryptionKey] = ()) -> None:
+    def __init__(self, member: bytes = b"", keys: Sequence[DecryptionKey] = (), grants: Sequence[Grant] = ()) -> None:
         self.member = member
         self._keys = tuple(keys)
+        self._grants = tuple(grant for grant in grants if grant.to == member)
         self._manifest_keys: dict[bytes, SymmetricKey] = {}
+        self._foreseen: dict[bytes, tuple[bytes | None, bytes | None]] = {}
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it may read more than what is plain."""
+        return bool(self._keys)
 
     def manifest_key(self, body: Federation, source: BlockSource) -> SymmetricKey | None:
         """The manifest key of a version; None where there is none, or it is not wrapped for this reader.
@@ -86,6 +98,43 @@ class Reader:
         if known is None and (secret := self.unwrap(wrapped.wraps, MANIFEST_KEY, source)) is not None:
             known = self._manifest_keys[wrapped.commitment] = committed(secret, wrapped)
         return known
+
+    def granted(self, keys: Keys) -> tuple[bytes | None, bytes | None]:
+        """The model key and the private update key of an epoch that were granted to this reader later, if they were.
+
+        A grant of another run's epoch is passed over: its key is not the one that ``keys`` commits to. What later
+        epochs say of this one counts too (`foresee`).
+        """
+        if keys.model.commitment in self._foreseen:
+            return self._foreseen[keys.model.commitment]
+        for grant in self._grants:
+            if grant.number == keys.number and self._keys:
+                model = self.open(grant.model, epoch_info("model", keys.number))
+                if SymmetricKey(model).commitment() == keys.model.commitment:
+                    return model, self.open(grant.update, epoch_info("update", keys.number)) if grant.update else None
+        return None, None
+
+    def foresee(self, bodies: Iterable[Keys], source: BlockSource) -> None:
+        """Learn from the keys of a run, the newest first, what each says of the epoch before it.
+
+        So a chain that is read from its beginning can be read at once by who was let in later. Nothing is believed that
+        `RunKeys.read` does not check again; where something does not open, it says so there.
+
+        Raises:
+            protocol.blocks.BlockError: where a listing of wraps cannot be read.
+        """
+        model: bytes | None = None
+        update: bytes | None = None
+        for body in bodies:
+            try:
+                own = self.unwrap(body.model.wraps, epoch_info("model", body.number), source)
+                own_update = self.unwrap(body.update.wraps, epoch_info("update", body.number), source)
+                later = self.granted(body)
+                model, update = own or later[0] or model, own_update or later[1] or update
+                self._foreseen[body.model.commitment] = (model, update)
+                model, update = _secret_before(model, body.model_before), _secret_before(update, body.update_before)
+            except WrongKey:
+                return
 
     def unwrap(self, wraps: Listing, info: bytes, source: BlockSource) -> bytes | None:
         """What is wrapped for this reader among ``wraps``; None where nothing is.
@@ -181,6 +230,9 @@ class RunKeys:
             raise WrongKey(f"the update key of epoch {body.number}: {error}") from error
         model = self.reader.unwrap(body.model.wraps, epoch_info("model", body.number), source)
         update = self.reader.unwrap(body.update.wraps, epoch_info("update", body.number), source)
+        if model is None or update is None:
+            later = self.reader.granted(body)
+            model, update = model or later[0], update or later[1]
         return _epoch(body, public, model, update)
 
     def begun(self, epoch: Epoch) -> RunKeys:
@@ -193,28 +245,14 @@ class RunKeys:
         after._look_back(epoch)
         return after
 
-    def grant(self, body: Grant) -> None:
-        """Take in the keys of a grant for this reader, whose epoch has begun.
-
-        Raises:
-            WrongKey: where it is for somebody else, or a key is not the one committed to.
-        """
-        epoch = self._epochs.get(body.number)
-        if epoch is None or body.to != self.reader.member:
-            raise WrongKey(f"the grant of epoch {body.number} is not for this reader, or of another run")
-        model = self.reader.open(body.model, epoch_info("model", body.number))
-        update = self.reader.open(body.update, epoch_info("update", body.number)) if body.update else None
-        granted = _epoch(epoch.body, epoch.public, model, update)
-        self._epochs[body.number] = granted
-        self._look_back(granted)
-
     def _look_back(self, epoch: Epoch) -> None:
         """Each epoch's keys open those of the one before: who may read one may read all that was."""
         while epoch.number > 1:
             before = self._epochs[epoch.number - 1]
-            model = _before(epoch.model, epoch.body.model_before) if before.model is None else None
-            update_key = None if epoch.update is None else SymmetricKey(epoch.update.secret_bytes())
-            update = _before(update_key, epoch.body.update_before) if before.update is None else None
+            own_model = None if epoch.model is None else epoch.model.secret_bytes()
+            own_update = None if epoch.update is None else epoch.update.secret_bytes()
+            model = _secret_before(own_model, epoch.body.model_before) if before.model is None else None
+            update = _secret_before(own_update, epoch.body.update_before) if before.update is None else None
             if model is None and update is None:
                 return
             opened = _epoch(before.body, before.public, model, update)
@@ -273,12 +311,13 @@ class RunKeys:
             raise RecordError(f"the key of a reply: {error}") from error
 
 
-def _before(key: SymmetricKey | None, sealed: bytes) -> bytes | None:
-    if key is None:
+def _secret_before(secret: bytes | None, sealed: bytes) -> bytes | None:
+    """The secret of the epoch before, which is encrypted under this one's; None where there is none."""
+    if secret is None or not sealed:
         return None
     try:
-        return key.derive(b"epoch before").decrypt(sealed)
-    except CannotDecrypt as error:
+        return SymmetricKey(secret).derive(b"epoch before").decrypt(sealed)
+    except (CannotDecrypt, BadKey) as error:
         raise WrongKey(f"the keys of the epoch before: {error}") from error
 
 

@@ -8,12 +8,16 @@ from functools import partial
 from typing import Any
 
 from protocol.announcements import Head, Position, topic_all
-from protocol.blocks import Block, MemoryBlocks, checked_block
+from protocol.app_calls import ContentKey
+from protocol.blocks import CID, Block, MemoryBlocks, checked_block
 from protocol.effects import PinRun, Store, WriteHead
+from protocol.epochs import new_epoch
 from protocol.machine import FIRST_RETRY, Author, Machine, Retry, TrustedManifest
+from protocol.manifest import Manifest
 from protocol.plan import ResumedRun
+from protocol.reading import Epoch, private_part
 from protocol.recording import Seen
-from protocol.records import Chained
+from protocol.records import Chained, RecordType
 from protocol.signed import parse_record, sign_record
 
 
@@ -61,10 +65,38 @@ class Recorder(Machine):
         }  # fmt: skip
         return fields, blocks
 
+    def _private(self, value: object, kind: RecordType) -> dict[str, Any]:
+        """The fields of a private part, encrypted in the newest epoch where there is one."""
+        epoch = self.chain.keys.current
+        if epoch is None:
+            return {"epoch": None, "private": private_part(value, kind, None)}
+        return {"epoch": epoch.number, "private": private_part(value, kind, epoch.model)}
+
+    def _new_epoch(self, now: float) -> tuple[CID | None, Epoch | None, list[Block]]:
+        """Keys for the members of the newest manifest: their record's block, the epoch, and all blocks to store.
+
+        None of them, where the federation does not encrypt.
+        """
+        if not self.manifest.encrypted:
+            return None, None, []
+        made = new_epoch(self.manifest, self.chain.keys.current, by=self.author.member, time=now)
+        record = sign_record(made.body, [self.author.key_in(self._in_force)])
+        return record.cid, made.epoch, [record, *made.blocks]
+
+    @property
+    def _in_force(self) -> Manifest:
+        """What the next record is judged by."""
+        return self.manifest if self.chain.head is None else self.chain.manifest
+
+    @property
+    def _content_key(self) -> ContentKey | None:
+        """What the app encrypts its contents with."""
+        epoch = self.chain.keys.current
+        return None if epoch is None else self.chain.keys.content(epoch.number)
+
     def _append(self, body: Chained, blocks: Sequence[Block], then: Callable[[float], None]) -> None:
         """Append ``body``, stored with ``blocks``; ``then(now)`` runs when it is on disk and announced."""
-        in_force = self.manifest if self.chain.head is None else self.chain.manifest
-        record = sign_record(body, [self.author.key_in(in_force)])
+        record = sign_record(body, [self.author.key_in(self._in_force)])
         own = (record, *blocks)
         source = MemoryBlocks({block.cid: block.data for block in own}, self._manifest_blocks)
         self.chain.append(parse_record(record), source)

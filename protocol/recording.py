@@ -13,7 +13,6 @@ from protocol.blocks import CID, Block
 from protocol.chain import Chain
 from protocol.messages import message_id
 from protocol.records import CollectPrivate, DispatchPrivate, GridError, Group, Look, TakenReply
-from protocol.signed import private_bytes
 from protocol.trees import Listing, pack
 from protocol.typed import to_plain
 
@@ -53,10 +52,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A part of a body: its listing, its private bytes, and the blocks to store with it."""
+    """A part of a body: its listing, its private part, and the blocks to store with it."""
 
     listing: Listing
-    private: bytes
+    private: DispatchPrivate | CollectPrivate
     blocks: list[Block]
 
 
@@ -78,7 +77,7 @@ def record_messages(chain: Chain, messages: Sequence[Outgoing]) -> tuple[Recorde
         ]
     listing, blocks = pack(to_plain(groups))
     ids = tuple(id for group in groups for id, _ in group.to)
-    return Recorded(listing, private_bytes(DispatchPrivate(kinds=tuple(kinds))), blocks), ids
+    return Recorded(listing, DispatchPrivate(kinds=tuple(kinds)), blocks), ids
 
 
 def _message_ids(chain: Chain, messages: Sequence[Outgoing]) -> Iterator[bytes]:
@@ -118,4 +117,4 @@ class Answers:
     def record(self) -> Recorded:
         """The answers as a collect has them."""
         listing, blocks = pack(to_plain(self._items))
-        return Recorded(listing, private_bytes(CollectPrivate(reasons=tuple(self._reasons))), blocks)
+        return Recorded(listing, CollectPrivate(reasons=tuple(self._reasons)), blocks)

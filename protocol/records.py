@@ -359,13 +359,13 @@ class Keys(Body):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant(Body):
-    """An epoch's keys for one more reader, given later: beside the chain, a root of the export of its own."""
+    """The keys of one epoch for one more reader, given later: beside the chain, a root of the export of its own."""
 
     TYPE: ClassVar[RecordType] = RecordType.GRANT
 
     run: CID
     number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    """Of the epoch; those before it come with it (`Keys.model_before`)."""
+    """Of the epoch."""
     manifest: CID
     """The version that lists the reader."""
     to: Key

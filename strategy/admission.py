@@ -79,7 +79,7 @@ class Sent:
         return name if any(layout.stored or layout.dtype for layout in layouts) else ""
 
 
-def opened_records(root: CID, source: BlockSource, key: ContentKey | None = None) -> RecordDict:
+def opened_records(root: CID, source: BlockSource, key: ContentKey | None) -> RecordDict:
     """The records of a content, plain where there is no ``key``; large arrays are read when they are used.
 
     Raises:
@@ -89,21 +89,27 @@ def opened_records(root: CID, source: BlockSource, key: ContentKey | None = None
     return decode(root, source, key)
 
 
-def read_sent(root: CID, source: BlockSource) -> Sent:
-    """What is to be known of a dispatched content. Raises as `opened_records`."""
+def read_sent(root: CID, source: BlockSource, key: ContentKey | None) -> Sent:
+    """What is to be known of a dispatched content that is encrypted with ``key``. Raises as `opened_records`."""
     records: dict[str, dict[str, Layout]] = {}
     size = 0
-    content = opened_records(root, source)
+    content = opened_records(root, source, key)
     for name, record in content.array_records.items():
         layouts = records[name] = {}
-        for key, array in _one_by_one(record):
-            layouts[key] = _layout(array)
+        for array_key, array in _one_by_one(record):
+            layouts[array_key] = _layout(array)
             size += len(array.data)
     return Sent(root, records, size, SECAGG_RECORD in content)
 
 
 def examine(
-    reply: CID, source: BlockSource, sent: Sent, *, update: bool, measured: RecordDict | None = None
+    reply: CID,
+    source: BlockSource,
+    key: ContentKey | None,
+    sent: Sent,
+    *,
+    update: bool,
+    measured: RecordDict | None = None,
 ) -> Examination:
     """What is found in the content ``reply``, an answer to ``sent``: the first finding of each check.
 
@@ -115,7 +121,7 @@ def examine(
     """
     looking = _Looking(sent, update, measured if update else None)
     try:
-        records = opened_records(reply, source)
+        records = opened_records(reply, source, key)
         for name, record in records.array_records.items():
             looking.at(name, record)
     except ContentError as error:

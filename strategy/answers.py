@@ -7,7 +7,10 @@ from typing import Protocol, TypeVar
 
 from protocol.app_calls import (
     Compared,
+    ContentKey,
     Diverged,
+    Ended,
+    Finished,
     GridCall,
     Handed,
     Look,
@@ -17,11 +20,13 @@ from protocol.app_calls import (
     Push,
     Pushed,
     Refused,
+    Renewed,
     Replayed,
     Replies,
     ServerAnswer,
     Wait,
 )
+from protocol.blocks import CID
 
 T = TypeVar("T")
 
@@ -40,6 +45,11 @@ class ServerPipe(Protocol):
         """Tell the peer how a replay goes."""
 
 
+def epoch_of(key: ContentKey | None) -> int | None:
+    """The epoch of contents that are encrypted with ``key``."""
+    return None if key is None else key.epoch
+
+
 class RunStopped(BaseException):
     """The run stops here without being finished: the peer or its engine is gone. It can be resumed.
 
@@ -53,8 +63,13 @@ class Answers(Protocol):
     def nodes(self) -> tuple[int, ...]:
         """The nodes there are now, in rising order."""
 
-    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
-        """Send messages, at least one; their ids and the time of the dispatch.
+    def key(self) -> ContentKey | None:
+        """What to encrypt the contents of the next push with; None: they stay plain."""
+
+    def push(self, messages: tuple[Outgoing, ...], key: ContentKey | None) -> Pushed | Renewed:
+        """Send messages, at least one, whose contents are encrypted with ``key``; their ids and the dispatch's time.
+
+        Where the epoch of ``key`` is over, nothing was sent: write the contents again with the key of the `Renewed`.
 
         Raises:
             ValueError: where they break a rule, such as a message to a node that is no client member.
@@ -68,17 +83,34 @@ class Answers(Protocol):
 
 
 class LiveAnswers:
-    """The peer's answers, now."""
+    """The peer's answers, now. ``key`` is what contents are encrypted with until the peer says otherwise."""
 
-    def __init__(self, pipe: ServerPipe) -> None:
+    def __init__(self, pipe: ServerPipe, key: ContentKey | None) -> None:
         self._pipe = pipe
+        self._key = key
         self._calls = itertools.count(1)  # next() on it is atomic
 
     def nodes(self) -> tuple[int, ...]:
         return self._ask(Look(next(self._calls)), Nodes).nodes
 
-    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
-        return self._ask(Push(next(self._calls), messages), Pushed)
+    def key(self) -> ContentKey | None:
+        return self._key
+
+    def use(self, key: ContentKey | None) -> None:
+        """Another epoch has begun."""
+        self._key = key
+
+    def push(self, messages: tuple[Outgoing, ...], key: ContentKey | None) -> Pushed | Renewed:
+        return self._ask_in_epoch(Push(next(self._calls), messages, epoch_of(key)), Pushed)
+
+    def finish(self, model: CID | None, error: str, key: ContentKey | None) -> Finished | Renewed:
+        """Say that the app ended, its final model's content encrypted with ``key``.
+
+        As `push` where the epoch of ``key`` is over.
+        """
+        finished = Finished(next(self._calls), model, error, epoch_of(key))
+        answer = self._ask_in_epoch(finished, Ended)
+        return answer if isinstance(answer, Renewed) else finished
 
     def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
         return self._ask(Pull(next(self._calls), messages), Replies).replies
@@ -86,10 +118,21 @@ class LiveAnswers:
     def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
         return self._ask(Wait(next(self._calls), messages, timeout), Replies).replies
 
-    def _ask(self, call: GridCall, kind: type[T]) -> T:
+    def _ask_in_epoch(self, call: Push | Finished, kind: type[T]) -> T | Renewed:
+        """As `_ask`, where another epoch may have begun."""
         answer = self._pipe.ask(call)
-        if isinstance(answer, Refused):
-            raise ValueError(answer.reason)
-        if not isinstance(answer, kind):
-            raise RunStopped(f"the peer answered a {type(call).__name__} with a {type(answer).__name__}")
-        return answer
+        if isinstance(answer, Renewed):
+            self._key = answer.key
+            return answer
+        return _expected(call, answer, kind)
+
+    def _ask(self, call: GridCall, kind: type[T]) -> T:
+        return _expected(call, self._pipe.ask(call), kind)
+
+
+def _expected(call: GridCall, answer: ServerAnswer, kind: type[T]) -> T:
+    if isinstance(answer, Refused):
+        raise ValueError(answer.reason)
+    if not isinstance(answer, kind):
+        raise RunStopped(f"the peer answered a {type(call).__name__} with a {type(answer).__name__}")
+    return answer

@@ -12,7 +12,7 @@ from pathlib import Path
 from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.clientapp import ClientApp
 
-from protocol.app_calls import Answered, ErrorCode, Start, Task
+from protocol.app_calls import Answered, ContentKey, ErrorCode, Start, Task
 from protocol.blocks import CID
 from protocol.content import ContentError
 from strategy.app_config import read_app
@@ -85,12 +85,12 @@ class ClientHost:
             reply = self._run(message, context)
             self._store.check()
             # also where the app raised: Flower keeps what it did to its state before
-            state = self._write_state(context.state, task.state)
+            state = self._write_state(context.state, task)
             if isinstance(reply, _AnswerError):
                 raise reply
             if reply.has_error():
                 raise _own_error(reply.error)
-            content, created = self._write_content(reply.content), _time(reply)
+            content, created = self._write_content(reply.content, task.reply_key), _time(reply)
         except _AnswerError as error:
             return Answered(task.message, timestamp(), state=state, code=error.code, reason=_text(error.reason))
         return Answered(task.message, created, content=content, state=state)
@@ -136,32 +136,32 @@ class ClientHost:
             message_type=task.type,
             src_task_id=1,
         )
-        return received_message(metadata, self._read(task.content))
+        return received_message(metadata, self._read(task.content, task.key))
 
     def _context(self, task: Task) -> Context:
         return Context(
             run_id=self._number,
             node_id=self._start.node,
             node_config=dict(self._start.node_config),
-            state=RecordDict() if task.state is None else self._read(task.state),
+            state=RecordDict() if task.state is None else self._read(task.state, task.state_key),
             run_config=dict(self._start.run_config),
         )
 
-    def _read(self, root: CID) -> RecordDict:
+    def _read(self, root: CID, key: ContentKey | None) -> RecordDict:
         try:
-            return decode(root, self._store.open(root), None, self._limits)
+            return decode(root, self._store.open(root), key, self._limits)
         except ContentError as error:
             raise _AnswerError(ErrorCode.MESSAGE_UNAVAILABLE, f"cannot be read: {error}") from error
 
-    def _write_content(self, records: RecordDict) -> CID:
+    def _write_content(self, records: RecordDict, key: ContentKey | None) -> CID:
         with _as_error_of_the_apps():
-            return self._writer.write(records, None)
+            return self._writer.write(records, key)
 
-    def _write_state(self, records: RecordDict, before: CID | None) -> CID | None:
-        if before is None and not records:
+    def _write_state(self, records: RecordDict, task: Task) -> CID | None:
+        if task.state is None and not records:
             return None  # most apps keep none, and a write takes as long as the disk
         with _as_error_of_the_apps():
-            return self._writer.write_whole(records, None, held=before)
+            return self._writer.write_whole(records, task.state_key, held=task.state)
 
 
 @contextmanager

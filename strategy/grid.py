@@ -14,11 +14,7 @@ from dataclasses import dataclass
 from flwr.app import Error, Message, Metadata, RecordDict
 from flwr.serverapp import Grid
 
-from protocol.app_calls import (
-    ErrorCode,
-    Handed,
-    Outgoing,
-)
+from protocol.app_calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed
 from protocol.blocks import CID, BlockError
 from protocol.content import ContentError
 from strategy.answers import Answers, RunStopped
@@ -89,14 +85,7 @@ class PollenGrid(Grid):
         messages = list(messages)
         if not messages:
             return []
-        outgoing = self._outgoing(messages)
-        try:
-            pushed = self._answers.push(outgoing)
-        except Divergence as divergence:
-            if divergence.pushed is outgoing:  # else it is the one that another push came upon before
-                self._explain(divergence, messages)
-                divergence.tell()
-            raise
+        pushed = self._push(messages)
         with self._lock:
             for message, message_id in zip(messages, pushed.messages, strict=True):
                 metadata = message.metadata
@@ -106,13 +95,28 @@ class PollenGrid(Grid):
                 self._open[message_id] = _Sent(metadata.dst_node_id, metadata.message_type, metadata.group_id, expires)
         return [message_id.hex() for message_id in pushed.messages]
 
-    def _explain(self, divergence: Divergence, messages: Sequence[Message]) -> None:
+    def _push(self, messages: Sequence[Message]) -> Pushed:
+        key = self._answers.key()
+        while True:
+            outgoing = self._outgoing(messages, key)
+            try:
+                answer = self._answers.push(outgoing, key)
+            except Divergence as divergence:
+                if divergence.pushed is outgoing:  # else it is the one that another push came upon before
+                    self._explain(divergence, messages, key)
+                    divergence.tell()
+                raise
+            if isinstance(answer, Pushed):
+                return answer
+            key = answer.key
+
+    def _explain(self, divergence: Divergence, messages: Sequence[Message], key: ContentKey | None) -> None:
         """Say how the content of a message differs from the recorded one."""
         recorded, index = divergence.recorded, divergence.index
         if recorded is None or index is None:
             return
         try:
-            was = decode(recorded.content, self._store.open(recorded.content), None, self._limits)
+            was = decode(recorded.content, self._store.open(recorded.content), key, self._limits)
             divergence.difference = first_difference(was, messages[index].content)
         except BlockError as error:
             divergence.what += f" (what was recorded cannot be read: {error})"
@@ -129,14 +133,14 @@ class PollenGrid(Grid):
             return []
         return self._receive(self._answers.wait(asked, None if timeout is None else float(timeout)))
 
-    def _outgoing(self, messages: Sequence[Message]) -> tuple[Outgoing, ...]:
+    def _outgoing(self, messages: Sequence[Message], key: ContentKey | None) -> tuple[Outgoing, ...]:
         for message in messages:
             _check(message)
         # By identity, and within one push only: between two the app may have changed the same object.
         contents: dict[int, CID] = {}
         for message in messages:
             if id(message.content) not in contents:
-                contents[id(message.content)] = self._writer.write(message.content, None)
+                contents[id(message.content)] = self._writer.write(message.content, key)
         return tuple(
             Outgoing(
                 contents[id(message.content)],

@@ -17,6 +17,7 @@ from protocol.app_calls import (
     CloseEntry,
     CollectEntry,
     Compared,
+    ContentKey,
     DispatchEntry,
     Diverged,
     EntryHead,
@@ -25,12 +26,13 @@ from protocol.app_calls import (
     Outgoing,
     Pushed,
     QuietEntry,
+    Renewed,
     Replayed,
     Scripted,
     ScriptEnd,
 )
 from protocol.blocks import CID
-from strategy.answers import Answers, ServerPipe
+from strategy.answers import LiveAnswers, ServerPipe
 from strategy.difference import Difference
 
 LOOK_AHEAD: Final = 512
@@ -96,7 +98,7 @@ class _Pending:
 class ScriptedAnswers:
     """`Answers` from a script, then from ``live``."""
 
-    def __init__(self, pipe: ServerPipe, live: Answers) -> None:
+    def __init__(self, pipe: ServerPipe, live: LiveAnswers) -> None:
         self._pipe = pipe
         self._live = live
         self._calls = itertools.count(1 << 40)  # apart from the numbers of the live answers
@@ -130,12 +132,19 @@ class ScriptedAnswers:
                 return self._look(pending)
         return self._live.nodes()
 
-    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
+    def key(self) -> ContentKey | None:
         with self._answering():
             pending = self._head()
             if pending is not None:
-                return self._push(pending, messages)
-        return self._live.push(messages)
+                return pending.entry.head.key
+        return self._live.key()
+
+    def push(self, messages: tuple[Outgoing, ...], key: ContentKey | None) -> Pushed | Renewed:
+        with self._answering():
+            pending = self._head()
+            if pending is not None:
+                return self._push(pending, messages, key)
+        return self._live.push(messages, key)
 
     def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
         with self._answering():
@@ -188,10 +197,12 @@ class ScriptedAnswers:
             pending = other
         return pending.glimpses.popleft()
 
-    def _push(self, pending: _Pending, messages: Sequence[Outgoing]) -> Pushed:
+    def _push(self, pending: _Pending, messages: Sequence[Outgoing], key: ContentKey | None) -> Pushed | Renewed:
         if not self._is_push_of(pending, messages):
             other = self._find(lambda each: self._is_push_of(each, messages))
             if other is None:
+                if (later := self._in_another_epoch(messages, key)) is not None:
+                    return Renewed(0, later)
                 raise self._differing_push(pending, messages)
             pending = other
         entry = pending.entry
@@ -235,6 +246,19 @@ class ScriptedAnswers:
     def _is_push_of(self, pending: _Pending, messages: Sequence[Outgoing]) -> bool:
         entry = pending.entry
         return isinstance(entry, DispatchEntry) and [each.message for each in entry.messages] == list(messages)
+
+    def _in_another_epoch(self, messages: Sequence[Outgoing], key: ContentKey | None) -> ContentKey | None:
+        """The key of a recorded push by another thread, which may be this one but for its epoch."""
+        to = [message.node for message in messages]
+        other = self._find(
+            lambda each: (
+                isinstance(each.entry, DispatchEntry)
+                and each.entry.head.key is not None
+                and (key is None or each.entry.head.key.epoch > key.epoch)
+                and [scripted.message.node for scripted in each.entry.messages] == to
+            )
+        )
+        return None if other is None else other.entry.head.key
 
     def _check_seen(self, pending: _Pending) -> None:
         """An app with threads of its own looks and pulls in no order; any other looks as often as it did."""
@@ -326,6 +350,7 @@ class ScriptedAnswers:
                     return True
                 case ScriptEnd() as end:
                     self._end = end
+                    self._live.use(end.key)
                 case other:
                     raise TypeError(f"the peer answered a NextEntry with a {type(other).__name__}")
         return False

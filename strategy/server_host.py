@@ -8,8 +8,9 @@ from pathlib import Path
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from protocol.app_calls import Diverged, Finished, Replayed, Start
+from protocol.app_calls import ContentKey, Diverged, Finished, Replayed, Start
 from protocol.blocks import CID
+from protocol.reading import initial_model_key
 from strategy.answers import LiveAnswers, ServerPipe
 from strategy.app_config import read_app
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
@@ -46,7 +47,7 @@ def run_server_app(
     guarded = GuardedStore(store)
     models: list[ArrayRecord] = []
     number = run_number(start.run)
-    live = LiveAnswers(pipe)
+    live = LiveAnswers(pipe, start.key)
     script = ScriptedAnswers(pipe, live) if start.scripted else None
     with (
         out_of_sight(),
@@ -57,7 +58,7 @@ def run_server_app(
         install_legacy_shim()
         take_identity(number, start.node)
         grid = PollenGrid(server_run(number), script or live, guarded, limits)
-        context = _context(start, number, initial_state(start.initial_model, guarded, None, limits))
+        context = _context(start, number, initial_state(start.initial_model, guarded, _initial_key(start), limits))
         seed_generators(start.seed)
         try:
             error = _run(app_dir, grid, context)
@@ -69,7 +70,12 @@ def run_server_app(
             guarded.check()
             return Replayed()
         guarded.check()
-        return Finished(_store_model(models, guarded), error)
+        return _finish(live, models, guarded, error)
+
+
+def _initial_key(start: Start) -> ContentKey | None:
+    """What opens the content of the initial model, where anything is encrypted."""
+    return None if start.key is None else initial_model_key(start.seed)
 
 
 def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
@@ -82,11 +88,21 @@ def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
     return ""
 
 
+def _finish(live: LiveAnswers, models: list[ArrayRecord], store: ContentStore, error: str) -> Finished:
+    """Tell the peer how the app ended; its final model is written again where another epoch has begun meanwhile."""
+    while True:
+        key = live.key()
+        answer = live.finish(_store_model(models, store, key), error, key)
+        if isinstance(answer, Finished):
+            return answer
+
+
 def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, error: str) -> None:
     """Raises Divergence where the app, or its final model, did not come to the recorded end."""
-    recorded = script.finish(_store_model(models, store), error)
+    key = script.key()
+    recorded = script.finish(_store_model(models, store, key), error)
     if recorded is not None:
-        was = decode(recorded, store.open(recorded), None)
+        was = decode(recorded, store.open(recorded), key)
         raise script.differs(first_difference(was, RecordDict({FINAL_MODEL: models[-1]})))
 
 
@@ -108,7 +124,7 @@ def _context(start: Start, number: int, state: RecordDict) -> Context:
     )
 
 
-def _store_model(models: list[ArrayRecord], store: ContentStore) -> CID | None:
+def _store_model(models: list[ArrayRecord], store: ContentStore, key: ContentKey | None) -> CID | None:
     if not models:
         return None
-    return ContentWriter(store).write(RecordDict({FINAL_MODEL: models[-1]}), None)
+    return ContentWriter(store).write(RecordDict({FINAL_MODEL: models[-1]}), key)

@@ -11,7 +11,14 @@ from typing import Annotated
 import typer
 
 from peer.cli.cids import cid_of
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    PassphraseFileOption,
+)
 from peer.cli.report import put_compared, put_report
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
@@ -20,10 +27,15 @@ from peer.home import Home
 from peer.inspect.audit import Audit
 from peer.inspect.replay import ComparedExchange
 from peer.inspect.scratch import Scratch
-from peer.inspect.sources import CarSource, EngineSource
+from peer.inspect.sources import CarSource, EngineSource, RunSource
 from peer.inspect.trusted_app import trusted_app
 from peer.journal import Journal, approved_apps
-from protocol.blocks import CID
+from peer.reader import ReaderChoice, records_beside
+from protocol.blocks import CID, Block, BlockError
+from protocol.manifest import PUBLIC
+from protocol.reading import Reader
+from protocol.records import Chained, Grant, Run
+from protocol.signed import parse_record
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -51,18 +63,22 @@ def audit(
     to_round: Annotated[
         int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
     ] = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
     """Verify a run by every rule, and that all it links is there. A CAR file needs no engine.
 
-    With --replay, also run its app again on the recorded replies: it has to send the same messages, bit for bit.
+    With --replay, also run its app again on the recorded replies: it has to send the same messages, bit for bit. Of an
+    encrypted run that takes the key of a server or an auditor; verifying takes none.
     """
     if not replay and not (app_dir is None and data_dir is None and to_round is None):
         raise PeerError(
             "--app, --data-dir and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
         )
-    with Scratch() as scratch, audit_of(head, Home(home), ipfs, timeout, scratch) as prepared:
+    reader = ReaderChoice(identity, passphrase_file, needed=replay)
+    with Scratch() as scratch, audit_of(head, Home(home), ipfs, timeout, scratch, reader) as prepared:
         trusted = None
         if replay:
             approved = approved_apps(Home(home))
@@ -85,9 +101,18 @@ def _nothing(_: ComparedExchange) -> None:
 
 @contextlib.contextmanager
 def audit_of(
-    text: str, home: Home, ipfs: str | None, timeout: float, scratch: Scratch, *, with_contents: bool = True
+    text: str,
+    home: Home,
+    ipfs: str | None,
+    timeout: float,
+    scratch: Scratch,
+    reader: ReaderChoice,
+    *,
+    with_contents: bool = True,
 ) -> Iterator[Audit]:
     """An audit of what ``text`` names: a CAR file, or a head (or a run of this home) in an engine.
+
+    ``reader`` is who reads it, where it is encrypted.
 
     Raises:
         PeerError: where it is neither.
@@ -95,13 +120,16 @@ def audit_of(
     known = FederationStore(home).all()
     if is_car(text):
         with contextlib.closing(CarSource(Path(text))) as car:
-            yield Audit(only_root(car, text), car, scratch, known=known, with_contents=with_contents)
+            head, beside = roots_of(car, text)
+            opened = _reader(head, car, home, reader, beside)
+            yield Audit(head, car, scratch, known=known, reader=opened, with_contents=with_contents)
         return
     head, height = head_named(home, text)
     federation = known[0] if len(known) == 1 else None
     with borrowed(home, ipfs, federation) as engine:
         source = EngineSource(engine, timeout)
-        yield Audit(head, source, scratch, known=known, head_height=height, with_contents=with_contents)
+        opened = _reader(head, source, home, reader, [])
+        yield Audit(head, source, scratch, known=known, reader=opened, head_height=height, with_contents=with_contents)
 
 
 def is_car(text: str) -> bool:
@@ -109,15 +137,56 @@ def is_car(text: str) -> bool:
     return Path(text).suffix == ".car" or Path(text).is_file()
 
 
-def only_root(car: CarSource, text: str) -> CID:
-    match car.roots:
-        case (root,):
-            return root
-    raise PeerError(
-        f"{text} has {len(car.roots)} roots, so it is not clear which head is meant",
-        mend="peer import is for files that `peer export HEAD FILE.car` or `ipfs dag export HEAD` wrote",
+def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, beside: list[Block]) -> Reader:
+    """Who reads the run of ``head``: nobody in particular where nothing in it is encrypted, or where it is damaged."""
+    try:
+        run = run_named(head, source)
+        body = parse_record(Block(run, source.get(run))).body
+    except BlockError:
+        return PUBLIC
+    if not isinstance(body, Run) or body.keys is None:
+        return PUBLIC
+    return choice.open(home.path, [*beside, *records_beside(home, run)])
+
+
+def roots_of(car: CarSource, text: str) -> tuple[CID, list[Block]]:
+    """The head in a CAR file, its first root; and the records beside the chain, which are all its others.
+
+    Raises:
+        PeerError: where it has no root, or one that is something else.
+    """
+    if not car.roots:
+        raise _no_run(text, "has no root")
+    head, *others = car.roots
+    beside = [Block(cid, car.get(cid)) for cid in others]
+    for block in beside:
+        try:
+            is_beside = isinstance(parse_record(block).body, Grant)
+        except BlockError:
+            is_beside = False
+        if not is_beside:
+            raise _no_run(text, f"has {len(car.roots)} roots, and {block.cid} is no record beside a run")
+    return head, beside
+
+
+def _no_run(text: str, what: str) -> PeerError:
+    return PeerError(
+        f"{text} {what}",
+        mend="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
         code=ExitCode.WRONG_USE,
     )
+
+
+def run_named(head: CID, source: RunSource) -> CID:
+    """The run that the record ``head`` names, or is.
+
+    Raises:
+        BlockError: where it is no record of a chain, or cannot be read.
+    """
+    body = parse_record(Block(head, source.get(head))).body
+    if not isinstance(body, Chained):
+        raise BlockError(f"{head} is a {body.TYPE}, which is in no chain")
+    return body.run or head
 
 
 def head_named(home: Home, text: str) -> tuple[CID, int | None]:

@@ -12,7 +12,7 @@ import typer
 
 from peer.cli.audit import TimeoutOption, audit_of, head_named, is_car
 from peer.cli.cids import cid_of
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import bad, good, put_json, put_table
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
@@ -21,6 +21,7 @@ from peer.inspect.flower import to_json
 from peer.inspect.models import SERVER, RunModels
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import EngineSource
+from peer.reader import ReaderChoice
 from protocol.blocks import CID, Block, BlockError
 from protocol.signed import parse_record
 
@@ -39,6 +40,8 @@ def diff(
     b: Annotated[str, typer.Argument(metavar="B", help=MODEL)],
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -52,9 +55,10 @@ def diff(
     from strategy.model_difference import tensor_differences
     from strategy.model_files import NoModel
 
+    reader = ReaderChoice(identity, passphrase_file, needed=True)
     try:
         with contextlib.ExitStack() as stack:
-            opened = [stack.enter_context(_opened(text, Home(home), ipfs, timeout)) for text in (a, b)]
+            opened = [stack.enter_context(_opened(text, Home(home), ipfs, timeout, reader)) for text in (a, b)]
             differences = list(tensor_differences(opened[0].tensors, opened[1].tensors))
     except NoModel as error:
         raise PeerError(
@@ -83,7 +87,7 @@ class _Opened:
 
 
 @contextlib.contextmanager
-def _opened(text: str, home: Home, ipfs: str | None, timeout: float) -> Iterator[_Opened]:
+def _opened(text: str, home: Home, ipfs: str | None, timeout: float, reader: ReaderChoice) -> Iterator[_Opened]:
     """The model that ``text`` names."""
     from strategy.model_files import content_tensors, opened_model
 
@@ -101,8 +105,8 @@ def _opened(text: str, home: Home, ipfs: str | None, timeout: float) -> Iterator
         with borrowed(home, ipfs) as engine:
             yield _Opened(content_tensors(content, EngineSource(engine, timeout), None), {"content": str(content)})
         return
-    with Scratch() as scratch, audit_of(run, home, ipfs, timeout, scratch, with_contents=False) as audit:
-        found = RunModels(audit.run(), scratch, audit.source).find(of, round_number)
+    with Scratch() as scratch, audit_of(run, home, ipfs, timeout, scratch, reader, with_contents=False) as audit:
+        found = RunModels(audit, scratch).find(of, round_number)
         about = {"content": str(found.content), **found.metadata(), "round": found.round}
         yield _Opened(content_tensors(found.content, audit.source, found.key), about)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from peer.cli.audit import audit_of
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import moment, put_json, put_table
 from peer.cli.report import put_report
 from peer.errors import ExitCode
@@ -17,6 +17,7 @@ from peer.federation import FederationStore
 from peer.home import Home
 from peer.inspect.scratch import Scratch
 from peer.journal import Journal, RunHead
+from peer.reader import ReaderChoice
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,6 +28,8 @@ def log(
         str | None, typer.Argument(metavar="[RUN|HEAD]", help="Whose rounds; none for the runs.", show_default=False)
     ] = None,
     ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
@@ -34,7 +37,8 @@ def log(
     if run is None:
         _put_runs(Home(home), json)
         return ExitCode.DONE
-    with Scratch() as scratch, audit_of(run, Home(home), ipfs, 30.0, scratch, with_contents=False) as prepared:
+    reader = ReaderChoice(identity, passphrase_file, needed=False)
+    with Scratch() as scratch, audit_of(run, Home(home), ipfs, 30.0, scratch, reader, with_contents=False) as prepared:
         report = prepared.run()
         if json:
             sys.stdout.writelines([*report.json_parts(scratch), "\n"])

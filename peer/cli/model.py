@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from peer.cli.audit import HeadArgument, TimeoutOption, audit_of
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import put_json, size
 from peer.errors import ExitCode, PeerError
 from peer.home import Home
 from peer.inspect.models import SERVER, RunModels
 from peer.inspect.scratch import Scratch
+from peer.reader import ReaderChoice
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -34,6 +35,8 @@ def model(
     ] = SERVER,
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -53,11 +56,12 @@ def model(
         ) from error
     if not path.parent.is_dir():
         raise PeerError(f"there is no folder {path.parent}", mend=f"mkdir -p {path.parent}", code=ExitCode.WRONG_USE)
+    reader = ReaderChoice(identity, passphrase_file, needed=True)
     with (
         Scratch() as scratch,
-        audit_of(head, Home(home), ipfs, timeout, scratch, with_contents=False) as audit,
+        audit_of(head, Home(home), ipfs, timeout, scratch, reader, with_contents=False) as audit,
     ):
-        found = RunModels(audit.run(), scratch, audit.source).find(of, round)
+        found = RunModels(audit, scratch).find(of, round)
         try:
             count = save_model(found.content, audit.source, found.key, path, found.metadata())
         except NoModel as error:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, is_car, only_root
+from peer.cli.audit import TimeoutOption, is_car, roots_of
 from peer.cli.cids import cid_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json
@@ -52,7 +52,7 @@ def show(
 def _in_car(file: Path, wanted: CID | None) -> dict[str, Any]:
     """A block of a CAR file; its root where none is named."""
     with contextlib.closing(CarSource(file)) as source:
-        return describe(only_root(source, str(file)) if wanted is None else wanted, source)
+        return describe(roots_of(source, str(file))[0] if wanted is None else wanted, source)
 
 
 def _lines(value: Any, indent: str) -> Iterator[str]:

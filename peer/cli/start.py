@@ -247,7 +247,7 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
 
     try:
         metadata = {"run": str(closed.run), "head": str(closed.head)}
-        save_safetensors(closed.model, EngineBlocks(session.engine), None, path.expanduser(), metadata)
+        save_safetensors(closed.model, EngineBlocks(session.engine), closed.key, path.expanduser(), metadata)
     except NoModel as error:
         raise PeerError(f"no model file was written: {error}", code=ExitCode.APP_FAILED) from error
     return path

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from peer.cli.audit import TimeoutOption, head_named, only_root
+from peer.cli.audit import TimeoutOption, head_named, roots_of, run_named
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json, size
 from peer.engine_choice import borrowed, chosen
@@ -24,7 +25,8 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource
 from peer.inspect.transfer import put_all, run_blocks
 from peer.journal import Journal, RunHead
-from protocol.blocks import Block
+from peer.reader import records_beside
+from protocol.blocks import CID, Block, BlockError
 from protocol.car import write_car
 from protocol.records import Role
 
@@ -41,12 +43,17 @@ def export(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Write a run with all its models to one file, which any IPFS node and `peer audit` can read."""
+    """Write a run with all its models to one file, which any IPFS node and `peer audit` can read.
+
+    The head is its first root; grants and acks of the run that this home has are further ones.
+    """
     cid, _ = head_named(Home(home), head)
     counted = _Counted()
     with Scratch() as scratch, borrowed(Home(home), ipfs) as engine:
-        blocks = counted.count(run_blocks(cid, EngineSource(engine, timeout), scratch))
-        replace_file(file.absolute(), write_car([cid], blocks))
+        source = EngineSource(engine, timeout)
+        beside = _beside(cid, source, Home(home))
+        blocks = counted.count(itertools.chain(run_blocks(cid, source, scratch), beside))
+        replace_file(file.absolute(), write_car([cid, *(block.cid for block in beside)], blocks))
     if json:
         put_json({"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes})
         return
@@ -64,18 +71,26 @@ def import_file(
     """Verify the run in a file, then put it into the engine and list it in this home."""
     place = Home(home).create()
     with contextlib.closing(CarSource(file)) as car, Scratch() as scratch:
-        head = only_root(car, str(file))
+        head, beside = roots_of(car, str(file))
         report = Audit(head, car, scratch, known=FederationStore(place).all()).run()
         _require_verified(file, report)
         with borrowed(place, ipfs) as engine:
             count = put_all(engine, car.blocks())
-            engine.pin(head, recursive=True)
-    _register(place, report, chosen(place, ipfs))
+            for root in car.roots:
+                engine.pin(root, recursive=True)
+    _register(place, report, chosen(place, ipfs), beside)
     if json:
         put_json({"run": str(report.run), "head": str(head), "blocks": count, "verdict": report.verdict.value})
         return
     typer.echo(f"run {report.run} is here, verified up to height {report.height}: {count} blocks")
     typer.echo(f"next: peer log {report.run}")
+
+
+def _beside(head: CID, source: EngineSource, home: Home) -> list[Block]:
+    try:
+        return records_beside(home, run_named(head, source))
+    except BlockError:
+        return []  # what is wrong with the head is said as its blocks are read
 
 
 class _Counted:
@@ -104,12 +119,13 @@ def _require_verified(file: Path, report: Report) -> None:
         )
 
 
-def _register(home: Home, report: Report, engine: str) -> None:
+def _register(home: Home, report: Report, engine: str, beside: Sequence[Block]) -> None:
     """List the run in the journal, unless it is known there up to this height or beyond."""
     assert report.run is not None  # the report is verified, and so are these
     assert report.federation is not None
     assert report.height is not None
     with contextlib.closing(Journal(home.journal)) as journal:
+        journal.keep_beside(report.run, beside)
         known = journal.head_of(report.run)
         if known is None or known.height < report.height:
             journal.keep_head(

@@ -22,6 +22,7 @@ from peer.home import Home
 from peer.narrator import line_of
 from protocol.blocks import CID
 from protocol.effects import Report, What
+from protocol.manifest import PUBLIC
 
 if TYPE_CHECKING:  # they import flwr, which the demo does while its processes start
     from peer.demo.following import ChainFollower
@@ -142,7 +143,7 @@ class _Course:
         self._display.show(self.progress)
         from peer.demo.following import ChainFollower  # flwr: while the others import it too
 
-        follower = ChainFollower(federation.id, engine, federation.manifest.settings.max_content_bytes)
+        follower = ChainFollower(federation.id, engine, federation.manifest.settings.max_content_bytes, PUBLIC)
         while not self._is_over():
             time.sleep(_LOOK)
             self._interrupts.check()

@@ -9,6 +9,7 @@ from peer.inspect.rounds import Exchange, Rounds
 from peer.inspect.sources import EngineSource
 from protocol.blocks import CID, Block
 from protocol.chain import Chain
+from protocol.reading import Reader
 from protocol.records import Chained
 from protocol.signed import parse_record
 
@@ -19,9 +20,9 @@ FETCH_SECONDS = 30.0
 class ChainFollower:
     """Reads a run of ``federation`` from its server's engine."""
 
-    def __init__(self, federation: CID, engine: Engine, max_content_bytes: int) -> None:
+    def __init__(self, federation: CID, engine: Engine, max_content_bytes: int, reader: Reader) -> None:
         self._source = EngineSource(engine, FETCH_SECONDS)
-        self._chain = Chain(federation)
+        self._chain = Chain(federation, reader)
         self._limit = max_content_bytes
         self._sizes: dict[CID, int] = {}
         self._rounds = Rounds(self._source, self._size)
@@ -34,7 +35,7 @@ class ChainFollower:
         """
         for block in reversed(list(self._newer(head))):
             step = self._chain.append_block(block, self._source)
-            yield from self._rounds.take(step, self._chain.manifest)
+            yield from self._rounds.take(step, self._chain.in_force)
 
     def _newer(self, head: CID) -> Iterator[Block]:
         """The records that are not read yet, newest first."""

@@ -6,6 +6,7 @@ the length of the chain: what must be remembered of it is in a `Scratch` on disk
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -36,8 +37,9 @@ from protocol.blocks import CID, Block, BlockError, BlockMismatch, MissingBlock,
 from protocol.chain import Chain, Step
 from protocol.closure import contents
 from protocol.equivocation import equivocation, place_of
-from protocol.manifest import ManifestError, manifest_at
-from protocol.records import Chained, Collect, Federation, GridError, Run
+from protocol.manifest import PUBLIC, ManifestError, manifest_at
+from protocol.reading import Reader, RunKeys
+from protocol.records import Chained, Collect, Federation, GridError, Keys, Run
 from protocol.signed import Record, answers, parse_record
 
 MAX_FINDINGS: Final = 1_000
@@ -45,7 +47,11 @@ MAX_FINDINGS: Final = 1_000
 
 
 class Audit:
-    """One audit. ``known`` are the federations of the auditor's home: the keys in them are trusted already."""
+    """One audit.
+
+    ``known`` are the federations of the auditor's home: the keys in them are trusted already. ``reader`` opens what is
+    encrypted, where it can: verifying needs no secret.
+    """
 
     def __init__(
         self,
@@ -54,11 +60,13 @@ class Audit:
         scratch: Scratch,
         *,
         known: Sequence[StoredFederation] = (),
+        reader: Reader = PUBLIC,
         head_height: int | None = None,
         with_contents: bool = True,
     ) -> None:
         self._source = source
         self._scratch = scratch
+        self._reader = reader
         self._known = {stored.id: stored for stored in known}
         self._head_height = head_height
         self._with_contents = with_contents
@@ -91,6 +99,11 @@ class Audit:
         self.report.verdict = verdict_of(self._rules)
         return self.report
 
+    @property
+    def keys(self) -> RunKeys:
+        """After `run`: the run's keys, as far as the reader may read them."""
+        return self._chain.keys if self._chain else RunKeys(self._reader)
+
     def recorded_app(self) -> CID | None:
         """The app bundle that the run record names, before anything of it is verified; None where it cannot be read."""
         try:
@@ -122,6 +135,7 @@ class Audit:
                 self._scratch,
                 self._source,
                 app,
+                self.keys,
                 to_round=to_round,
                 numbered=self.report.numbered,
                 on_compared=on_compared,
@@ -139,7 +153,16 @@ class Audit:
 
     # -- forward ---------------------------------------------------------------------------------------------------
 
+    def _foresee(self) -> None:
+        """Let the reader open what it was let in to later."""
+        links = (getattr(self._body(cid), "keys", None) for cid in self._scratch.newest_first())
+        keys = (parse_record(Block(link, self._source.get(link))).body for link in links if link is not None)
+        with contextlib.suppress(BlockError):  # said of the record that links it, when that is verified
+            self._reader.foresee((body for body in keys if isinstance(body, Keys)), self._source)
+
     def _verify_forward(self) -> None:
+        if self._reader.has_keys:
+            self._foresee()
         for height, cid in enumerate(self._scratch.oldest_first()):
             try:
                 step = self._append(Block(cid, self._source.get(cid)))
@@ -160,7 +183,7 @@ class Audit:
             record = parse_record(block)
             if not isinstance(record.body, Run):
                 raise rules.RunFirst(f"the chain begins with a {record.body.TYPE}")
-            self._chain = Chain(self._federation_of(record.body.manifest))
+            self._chain = Chain(self._federation_of(record.body.manifest), self._reader)
         return self._chain.append_block(block, self._source)
 
     def _federation_of(self, manifest: CID) -> CID:
@@ -181,7 +204,7 @@ class Audit:
                 self._check_content(height, root)
         for record in self._replies(step):
             self._check_contradiction(record, height)
-        for exchange in self._rounds.take(step, self._chain.manifest):
+        for exchange in self._rounds.take(step, self._chain.in_force):
             self._put(exchange)
 
     def _check_content(self, height: int, root: CID) -> None:
@@ -297,7 +320,7 @@ class Audit:
         self._check_branch(chain)
         self.report.tell_chain(chain, known=chain.federation in self._known)
         for cid in (chain.run, chain.head):
-            self.report.tell_record(parse_record(Block(cid, self._source.get(cid))))
+            self.report.tell_record(parse_record(Block(cid, self._source.get(cid))), chain.keys)
 
     def _name(self, member: bytes) -> str:
         if self._chain is None or self._chain.head is None:

@@ -20,13 +20,14 @@ from typing import Any, Final
 from crypto.errors import CryptoError
 from crypto.keys import VerifyKey
 from peer.errors import ExitCode, PeerError
+from peer.inspect.audit import Audit
 from peer.inspect.flower import summarise
 from peer.inspect.report import Report
 from peer.inspect.scratch import Scratch
-from peer.inspect.sources import RunSource
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, Block
 from protocol.manifest import node_id
+from protocol.reading import RunKeys
 from protocol.records import Body, Close, Collect, Dispatch, GridError, Group, Reply
 from protocol.signed import answers, parse_record, typed_items
 
@@ -35,6 +36,10 @@ SERVER: Final = "server"
 
 TRAIN: Final = "train"
 """Flower's message type, or what stands before the dot in it."""
+
+
+_Found = tuple[CID, ContentKey | None]
+"""A content, and what it is encrypted with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,19 @@ class FoundModel:
 class RunModels:
     """The models of one run, from what its audit noted. Memory does not grow with the length of the chain."""
 
-    def __init__(self, report: Report, scratch: Scratch, source: RunSource) -> None:
-        """Raises:
-        PeerError: where the audit did not verify the run, with the exit code of its verdict.
+    def __init__(self, audit: Audit, scratch: Scratch) -> None:
+        """Runs ``audit``.
+
+        Raises:
+            PeerError: where the audit does not verify the run, with the exit code of its verdict; or where the run is
+                encrypted for others.
         """
+        report = audit.run()
         _require_verified(report)
+        _require_readable(report, audit.keys)
         assert report.run is not None  # it is verified
-        self._run, self._report, self._scratch, self._source = report.run, report, scratch, source
+        self._run, self._report, self._scratch, self._source = report.run, report, scratch, audit.source
+        self._keys = audit.keys
         self._numbered = any(row["round"] is not None for row in self._rows())
 
     def find(self, of: str = SERVER, round_number: int | None = None) -> FoundModel:
@@ -82,8 +93,8 @@ class RunModels:
                 mend=f"peer log {self._report.head} shows them",
                 code=ExitCode.WRONG_USE,
             )
-        content, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
-        return self._found(content, number, name)
+        found, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
+        return self._found(found, number, name)
 
     def newest(self) -> FoundModel:
         """The newest global model there is: of the last round that has one. The run may be in the middle of the next.
@@ -101,12 +112,13 @@ class RunModels:
     def _last_round(self) -> int:
         return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
 
-    def _found(self, content: CID, number: int, of: str) -> FoundModel:
-        return FoundModel(content, None, self._run, self._report.head, number, of)
+    def _found(self, found: _Found, number: int, of: str) -> FoundModel:
+        content, key = found
+        return FoundModel(content, key, self._run, self._report.head, number, of)
 
     # -- the global model ------------------------------------------------------------------------------------------
 
-    def _global(self, number: int) -> CID:
+    def _global(self, number: int) -> _Found:
         trained = self._trained_in(number)
         if number and not trained:
             raise PeerError(
@@ -127,10 +139,10 @@ class RunModels:
         """The heights of the dispatches of a round that are of type train."""
         return {row["height"] for row in self._rows() if self._round(row) == number and _is_train(row)}
 
-    def _after(self, trained: set[int]) -> CID | None:
+    def _after(self, trained: set[int]) -> _Found | None:
         """The first arrays dispatched after the last collect of the dispatches at the heights ``trained``."""
         waiting: set[bytes] = set()
-        found: CID | None = None
+        found: _Found | None = None
         collected = False
         for body in self._bodies():
             match body:
@@ -143,13 +155,13 @@ class RunModels:
                 case Collect() if waiting and (taken := self._answered(body) & waiting):
                     waiting -= taken
                     found, collected = None, True
-                case Close() if collected and found is None:
-                    found = body.model
+                case Close(model=CID() as model) if collected and found is None:
+                    found = model, self._keys.content(body.epoch)
         return found
 
-    def _first_dispatched(self) -> CID | None:
+    def _first_dispatched(self) -> _Found | None:
         dispatched = (self._arrays_of(body) for body in self._bodies() if isinstance(body, Dispatch))
-        return next((content for content in dispatched if content is not None), None)
+        return next((found for found in dispatched if found is not None), None)
 
     def _why_none(self) -> str:
         if not self._report.closed:
@@ -175,11 +187,12 @@ class RunModels:
             found.add(reply.message)
         return found
 
-    def _arrays_of(self, body: Dispatch) -> CID | None:
+    def _arrays_of(self, body: Dispatch) -> _Found | None:
         """The first content with arrays of a dispatch."""
+        key = self._keys.content(body.epoch)
         for group in typed_items(body.groups, Group, self._source):
-            if self._has_arrays(group.content, None):
-                return group.content
+            if self._has_arrays(group.content, key):
+                return group.content, key
         return None
 
     def _has_arrays(self, content: CID, key: ContentKey | None) -> bool:
@@ -187,14 +200,16 @@ class RunModels:
 
     # -- updates ---------------------------------------------------------------------------------------------------
 
-    def _update(self, of: str, number: int) -> tuple[CID, str]:
+    def _update(self, of: str, number: int) -> tuple[_Found, str]:
         rows = [row for row in self._rows() if self._round(row) == number]
         name = self._name(of)
         given = [answer for row in rows for answer in row["answers"] if answer["name"] == name]
-        contents = [CID.parse(answer["content"]) for answer in given if answer["content"]]
-        for content in reversed(contents):
-            if self._has_arrays(content, None):
-                return content, name
+        for answer in reversed([answer for answer in given if answer["content"]]):
+            reply = self._body(CID.parse(answer["reply"]))
+            assert isinstance(reply, Reply)  # the chain is verified
+            content, key = CID.parse(answer["content"]), self._keys.reply_content(reply)
+            if self._has_arrays(content, key):
+                return (content, key), name
         log = f"peer log {self._report.head} shows who answered in which round"
         raise PeerError(
             f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
@@ -243,6 +258,17 @@ def _why_no_update(name: str, rows: Sequence[dict[str, Any]], given: Sequence[di
         if answer["code"] is not None:
             return f"{answer['reason'] or 'no reason given'} (Flower error {answer['code']})"
     return "what it answered has no arrays" if given else "it has not answered"
+
+
+def _require_readable(report: Report, keys: RunKeys) -> None:
+    if keys.current is None or (keys.current.model is not None and keys.current.update is not None):
+        return
+    raise PeerError(
+        f"the run {report.run} is encrypted, and this home has no key for all of it",
+        mend="name a server's or an auditor's identity with --identity NAME; "
+        "an auditor who came after the run needs a grant: peer federation grant NAME, on the server's machine",
+        code=ExitCode.UNFINISHED,
+    )
 
 
 def _require_verified(report: Report) -> None:

@@ -19,7 +19,7 @@ from peer.app_link import AppCommand, AppLink
 from peer.inspect.findings import REPLAY, REPLAY_UNFINISHED, Finding
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import RunSource
-from peer.resuming import differing, read_seed
+from peer.resuming import differing
 from protocol.app_calls import (
     Compared,
     DispatchEntry,
@@ -37,8 +37,9 @@ from protocol.app_calls import (
     Start,
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
+from protocol.epochs import read_seed
 from protocol.plan import SERVER_NODE
-from protocol.reading import read_private
+from protocol.reading import RunKeys, read_private
 from protocol.records import Role, Run, RunPrivate
 from protocol.script import Unreadable, script_entry
 from protocol.signed import Record, parse_record
@@ -147,12 +148,13 @@ class RunReplay:
         scratch: Scratch,
         source: RunSource,
         app: AuditedApp,
+        keys: RunKeys,
         *,
         to_round: int | None = None,
         numbered: bool = True,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
     ) -> None:
-        """``scratch`` has the audit's records and rows.
+        """``scratch`` has the audit's records and rows, ``keys`` are the run's.
 
         ``to_round`` is the last round to replay: of Flower's where the app's messages are ``numbered``, else exchanges.
         """
@@ -161,6 +163,7 @@ class RunReplay:
         self._scratch = scratch
         self._source = source
         self._app = app
+        self._keys = keys
         self._to_round = to_round
         self._numbered = numbered
         self._on_compared = on_compared
@@ -188,13 +191,13 @@ class RunReplay:
         record = parse_record(Block(self._run, self._source.get(self._run)))
         body = record.body
         assert isinstance(body, Run)  # the audit has verified it
-        recorded = read_private(body, RunPrivate)
+        recorded = read_private(body, RunPrivate, self._keys)
         if recorded is None:
             raise Unreadable(f"the run record {self._run} is encrypted for others")
         if recorded.replay_format != REPLAY_FORMAT:
             self._unfinished(f"it is in replay format {recorded.replay_format}, this version has {REPLAY_FORMAT}")
             return
-        seed = read_seed(Block(body.seed, self._source.get(body.seed)))
+        seed = read_seed(Block(body.seed, self._source.get(body.seed)), self._keys)
         app = folder / "app"
         unpack_bundle(self._app.bundle, MemoryBlocks(self._app.blocks), app)
         command = AppCommand(
@@ -212,6 +215,7 @@ class RunReplay:
             self._app.node_config,
             scripted=True,
             initial_model=body.initial_model,
+            key=self._keys.content(body.epoch),
         )
         asyncio.run(self._drive(command, app, start, recorded.environment))
 
@@ -276,7 +280,7 @@ class RunReplay:
             cid = next(self._records, None)
         if cid is None:
             return ScriptEnd(call, live=False)
-        entry = script_entry(self._record(cid), self._source, call)
+        entry = script_entry(self._record(cid), self._keys, self._source, call)
         if isinstance(entry, DispatchEntry):
             self._dispatches += 1
             round_number = self._round_of(self._dispatches)

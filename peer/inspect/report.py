@@ -15,7 +15,7 @@ from peer.inspect.rounds import Answer, Exchange
 from peer.inspect.scratch import Scratch
 from protocol.blocks import CID
 from protocol.chain import Chain
-from protocol.reading import read_private
+from protocol.reading import RunKeys, read_private
 from protocol.records import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.signed import Record
 
@@ -98,14 +98,14 @@ class Report:
         self.members = len(chain.manifest.members)
         self.leader = chain.manifest.name_of(chain.by)
 
-    def tell_record(self, record: Record) -> None:
-        """What a verified run record or close says."""
+    def tell_record(self, record: Record, keys: RunKeys) -> None:
+        """What a verified run record or close says, as far as ``keys`` open it."""
         match record.body:
             case Run() as body:
-                about = read_private(body, RunPrivate)
+                about = read_private(body, RunPrivate, keys)
                 self.app = f"{about.name} {about.version}" if about else ""
             case Close() as body:
-                private = read_private(body, ReasonPrivate)
+                private = read_private(body, ReasonPrivate, keys)
                 self.outcome, self.model = body.outcome, body.model
                 self.reason = private.reason if private else ""
             case Chained():
@@ -172,6 +172,7 @@ def _answer_value(answer: Answer) -> dict[str, Any]:
     return {
         "name": answer.name,
         "node": answer.node,
+        "reply": _text(answer.reply),
         "content": _text(answer.content),
         "bytes": answer.bytes,
         "metrics": {name: to_json(value) for name, value in answer.metrics.items()},

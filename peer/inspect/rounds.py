@@ -9,7 +9,7 @@ from peer.inspect.flower import RecordsSummary, Shown, summarise
 from peer.inspect.sources import RunSource
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockError
-from protocol.chain import AnsweredMessage, OpenMessage, Step
+from protocol.chain import AnsweredMessage, InForce, OpenMessage, Step
 from protocol.manifest import Manifest
 from protocol.records import Dispatch, Reply
 
@@ -20,6 +20,8 @@ class Answer:
 
     name: str
     node: int
+    reply: CID | None
+    """Its reply record; None where the Grid made an error instead."""
     content: CID | None
     bytes: int | None
     """Of the content; None where it was not read."""
@@ -86,15 +88,15 @@ class Rounds:
         self._waiting: dict[CID, Exchange] = {}
         self._count = 0
 
-    def take(self, step: Step, manifest: Manifest) -> Iterator[Exchange]:
-        """The exchanges that ``step`` completes."""
+    def take(self, step: Step, in_force: InForce) -> Iterator[Exchange]:
+        """The exchanges that ``step`` completes; ``in_force`` is what holds after it."""
         body = step.record.body
         if isinstance(body, Dispatch):
-            self._open(step, body, manifest)
+            self._open(step, body, in_force)
         for answered in step.answered:
             dispatch = answered.message.dispatch
             exchange = self._waiting[dispatch]
-            exchange.answers.append(self._answer(answered, manifest))
+            exchange.answers.append(self._answer(answered, in_force))
             exchange.waiting.discard(answered.message.id)
             if not exchange.waiting:
                 yield self._waiting.pop(dispatch)
@@ -104,10 +106,11 @@ class Rounds:
         yield from self._waiting.values()
         self._waiting.clear()
 
-    def _open(self, step: Step, body: Dispatch, manifest: Manifest) -> None:
+    def _open(self, step: Step, body: Dispatch, in_force: InForce) -> None:
         self._count += 1
         contents = list(dict.fromkeys(message.content for message in step.opened))
-        summaries = [self._summary(content, None) for content in contents]
+        key = in_force.keys.content(body.epoch)
+        summaries = [self._summary(content, key) for content in contents]
         rounds = [summary.round for summary in summaries if summary and summary.round is not None]
         self._waiting[step.record.cid] = Exchange(
             height=body.height,
@@ -115,19 +118,21 @@ class Rounds:
             round=rounds[0] if rounds else None,
             time=body.time,
             types=tuple(dict.fromkeys(message.type for message in step.opened)),
-            asked={message.id: _name(message, manifest) for message in step.opened},
+            asked={message.id: _name(message, in_force.manifest) for message in step.opened},
             sent=_sum(map(self._size_of, contents)),
             waiting={message.id for message in step.opened},
         )
 
-    def _answer(self, answered: AnsweredMessage, manifest: Manifest) -> Answer:
+    def _answer(self, answered: AnsweredMessage, in_force: InForce) -> Answer:
         reply = answered.reply.body if answered.reply else None
         content = reply.content if isinstance(reply, Reply) else None
         code = answered.error.code if answered.error else reply.code if isinstance(reply, Reply) else None
-        summary = self._summary(content, None) if content else None
+        key = in_force.keys.reply_content(reply) if isinstance(reply, Reply) else None
+        summary = self._summary(content, key) if content else None
         return Answer(
-            name=_name(answered.message, manifest),
+            name=_name(answered.message, in_force.manifest),
             node=answered.message.node,
+            reply=answered.reply.cid if answered.reply else None,
             content=content,
             bytes=self._size_of(content) if content else None,
             metrics=summary.metrics if summary else {},

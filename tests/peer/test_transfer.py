@@ -140,7 +140,7 @@ def test_what_is_no_car_is_refused(data: bytes, peer: Peer, tmp_path: Path) -> N
     assert "peer export HEAD FILE.car" in outcome.err
 
 
-def test_a_car_of_two_roots_is_refused(peer: Peer, tmp_path: Path) -> None:
+def test_a_car_whose_second_root_is_no_record_beside_a_run_is_refused(peer: Peer, tmp_path: Path) -> None:
     (tmp_path / "two.car").write_bytes(b"".join(write_car([STRAY.cid, STRAY.cid], [STRAY])))
     assert "2 roots" in peer("import", tmp_path / "two.car").err
 

@@ -86,11 +86,11 @@ def test_what_is_no_value_is_refused(parts: object) -> None:
 
 
 def test_unknown_fields_are_refused() -> None:
-    name, call, (message,) = msgpack.unpackb(body(Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))))
+    name, call, (message,), epoch = msgpack.unpackb(body(Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))))
     message["more"] = 1
 
     with pytest.raises(PipeError, match="the one way"):
-        decode(msgpack.packb([name, call, [message]]))
+        decode(msgpack.packb([name, call, [message], epoch]))
 
 
 def test_a_longer_way_to_write_a_number_is_refused() -> None:
@@ -100,7 +100,7 @@ def test_a_longer_way_to_write_a_number_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [Nodes(1, (2**64,)), Finished(None, "\ud800"), Start(SOME_CID, 1, bytes(32), (("x", 2**70),))],
+    [Nodes(1, (2**64,)), Finished(1, None, "\ud800"), Start(SOME_CID, 1, bytes(32), (("x", 2**70),))],
 )
 def test_what_does_not_go_into_a_frame_is_refused(value: FromApp | ToApp) -> None:
     with pytest.raises(PipeError):

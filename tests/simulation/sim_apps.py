@@ -18,6 +18,7 @@ from protocol.app_calls import (
     CloseEntry,
     CollectEntry,
     DispatchEntry,
+    Ended,
     Finished,
     Look,
     NextEntry,
@@ -138,6 +139,8 @@ class Front:
                 raise AssertionError(f"the app got {answer}")
             case Nodes() | Pushed() | Replies():
                 self._advance(answer)
+            case Ended():
+                pass
 
     def _keep(self, *parts: object) -> CID:
         root, blocks = content_of(*parts)
@@ -154,7 +157,7 @@ class Front:
         try:
             self._asked = self._running.send(answer)
         except StopIteration as end:
-            self._asked = Finished(end.value)
+            self._asked = Finished(0, end.value)
         self._ask()
 
     def _ask(self) -> None:
@@ -176,7 +179,7 @@ class Front:
 
 
 def _numbered(call: ServerCall, number: int) -> ServerCall:
-    return call if isinstance(call, Finished) else replace(call, call=number)
+    return replace(call, call=number)
 
 
 def _scripted_answers(

@@ -27,7 +27,6 @@ from protocol.plan import ResumedRun, RunPlan
 
 ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)
 BUNDLE = cbor_block({"files": []})
-SEED = cbor_block({"seed": bytes(32)})
 FOREVER = 1e9
 """Seconds; nothing may time out where every run has to end the same."""
 LOOKING = 0.5
@@ -82,7 +81,7 @@ class Server(Peer):
             self.finished = True
 
     def _build(self, now: float) -> Machine:
-        plan = RunPlan(BUNDLE.cid, SEED, bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
+        plan = RunPlan(BUNDLE.cid, bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
         settings = LeaderSettings(self._clients, FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
         identity = self.identity
         return Leader(identity.author(self.disk), identity.trusted(self.disk), plan, settings, self._resumed())

@@ -10,7 +10,21 @@ import json
 import sys
 from pathlib import Path
 
-from protocol.app_calls import Handed, Look, Nodes, Outgoing, Pull, Push, Pushed, Replies, Start, Task, Wait
+from protocol.app_calls import (
+    Ended,
+    Finished,
+    Handed,
+    Look,
+    Nodes,
+    Outgoing,
+    Pull,
+    Push,
+    Pushed,
+    Replies,
+    Start,
+    Task,
+    Wait,
+)
 from protocol.blocks import raw_block
 from protocol.pipe import decode, encode
 from strategy.client_host import serve_client_app
@@ -46,6 +60,8 @@ class Echo:
                 ids = [len(self.sent).to_bytes(31, "big") + bytes([at]) for at in range(len(call.messages))]
                 self.sent.update(zip(ids, call.messages, strict=True))
                 return Pushed(call.call, tuple(ids), 1.0)
+            case Finished():
+                return Ended(call.call)
             case Pull() | Wait():
                 return Replies(
                     call.call, tuple(Handed(message, 2.0, self.sent[message].content) for message in call.messages)

@@ -15,6 +15,7 @@ from protocol.app_calls import (
     Compared,
     DispatchEntry,
     Diverged,
+    Ended,
     EntryHead,
     Finished,
     Glimpse,
@@ -99,6 +100,8 @@ class ScriptPipe:
         self._rest: Iterator[ScriptEntry] = iter(self.entries)
 
     def ask(self, call: ServerCall) -> ServerAnswer:
+        if isinstance(call, Finished):
+            return Ended(call.call)
         assert isinstance(call, NextEntry), "a replay of a whole chain asks for nothing but its script"
         entry = next(self._rest, None)
         return ScriptEnd(call.call, live=False) if entry is None else replace(entry, call=call.call)

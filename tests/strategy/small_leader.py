@@ -14,6 +14,7 @@ import torch
 from protocol.admission import Admission, is_update
 from protocol.app_calls import (
     Answered,
+    Ended,
     Finished,
     Handed,
     Look,
@@ -98,6 +99,8 @@ class Leader:
                 return Nodes(call.call, tuple(sorted(self.members)))
             case Push():
                 return self._push(call)
+            case Finished():
+                return Ended(call.call)
             case Pull() | Wait():
                 found = [message for message in call.messages if message in self.ready]
                 return Replies(call.call, tuple(self.ready.pop(message) for message in found))
@@ -119,8 +122,8 @@ class Leader:
     def _check_admitted(self, message: Outgoing, reply: CID | None) -> None:
         """What the apps of these tests answer, a leader takes as it is unless its owner says otherwise."""
         if reply is not None:
-            sent = read_sent(message.content, self.store)
-            found = examine(reply, self.store, sent, update=is_update(message.type))
+            sent = read_sent(message.content, self.store, None)
+            found = examine(reply, self.store, None, sent, update=is_update(message.type))
             assert not (why := Admission().refusal(found)), why
 
     @property

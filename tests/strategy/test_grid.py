@@ -10,7 +10,20 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from small_leader import MemoryStore
 
-from protocol.app_calls import ErrorCode, Handed, Look, Nodes, Outgoing, Pull, Push, Pushed, Refused, Replies, Wait
+from protocol.app_calls import (
+    ContentKey,
+    ErrorCode,
+    Handed,
+    Look,
+    Nodes,
+    Outgoing,
+    Pull,
+    Push,
+    Pushed,
+    Refused,
+    Replies,
+    Wait,
+)
 from protocol.blocks import CID
 from strategy.answers import LiveAnswers, RunStopped
 from strategy.content import ContentWriter, decode
@@ -29,7 +42,10 @@ class Answering:
     def nodes(self) -> tuple[int, ...]:
         return (5, 9)
 
-    def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
+    def key(self) -> None:
+        return None
+
+    def push(self, messages: tuple[Outgoing, ...], key: ContentKey | None) -> Pushed:
         first = sum(map(len, self.pushed))
         self.pushed.append(messages)
         return Pushed(1, tuple(bytes([first + at]) * 32 for at in range(len(messages))), 100.0)
@@ -212,9 +228,9 @@ def test_exchanges_from_several_threads_each_get_their_own_replies(store: Memory
     class Echo(Answering):
         lock = threading.Lock()
 
-        def push(self, messages: tuple[Outgoing, ...]) -> Pushed:
+        def push(self, messages: tuple[Outgoing, ...], key: ContentKey | None) -> Pushed:
             with self.lock:
-                return super().push(messages)
+                return super().push(messages, key)
 
         def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
             sent = {bytes([at]) * 32: message for at, (message,) in enumerate(self.pushed)}
@@ -248,10 +264,10 @@ class Pipe:
 
 def test_each_call_has_a_number_of_its_own() -> None:
     pipe = Pipe(Nodes(1, (5,)), Pushed(2, (b"m",), 1.0), Replies(3, ()), Replies(4, ()))
-    live = LiveAnswers(pipe)  # type: ignore[arg-type]
+    live = LiveAnswers(pipe, None)  # type: ignore[arg-type]
 
     live.nodes()
-    live.push(())
+    live.push((), None)
     live.pull((b"m",))
     live.wait((b"m",), 2.0)
 
@@ -259,15 +275,15 @@ def test_each_call_has_a_number_of_its_own() -> None:
 
 
 def test_a_push_that_breaks_a_rule_is_a_value_error() -> None:
-    live = LiveAnswers(Pipe(Refused(1, "node 3 is no client member")))  # type: ignore[arg-type]
+    live = LiveAnswers(Pipe(Refused(1, "node 3 is no client member")), None)  # type: ignore[arg-type]
 
     with pytest.raises(ValueError, match="node 3 is no client member"):
-        live.push(())
+        live.push((), None)
 
 
 def test_an_answer_of_another_kind_stops_the_run() -> None:
     with pytest.raises(RunStopped):
-        LiveAnswers(Pipe(Replies(1, ()))).nodes()  # type: ignore[arg-type]
+        LiveAnswers(Pipe(Replies(1, ())), None).nodes()  # type: ignore[arg-type]
 
 
 def test_a_reply_that_nobody_waits_for_stops_the_run(grid: PollenGrid, answers: Answering) -> None:

@@ -23,7 +23,8 @@ def assert_equal(recorded: RecordedApp, errors: int = 0) -> None:
     ending, pipe = recorded.replay()
     close = recorded.entries[-1]
     assert isinstance(close, CloseEntry)
-    assert ending == Finished(close.model), ending
+    assert isinstance(ending, Finished), ending
+    assert (ending.model, ending.error) == (close.model, "")
     dispatches = [entry for entry in recorded.entries if isinstance(entry, DispatchEntry)]
     assert pipe.compared == sum(len(entry.messages) for entry in dispatches)
     assert pipe.told == []

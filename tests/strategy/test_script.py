@@ -17,6 +17,7 @@ from protocol.app_calls import (
     Glimpse,
     Handed,
     Outgoing,
+    Pushed,
     QuietEntry,
     Replayed,
     Scripted,
@@ -44,13 +45,14 @@ CHAIN = (DISPATCH, COLLECT, CLOSE)
 
 def replaying(*entries: ScriptEntry) -> tuple[ScriptedAnswers, ScriptPipe]:
     pipe = ScriptPipe(entries)
-    return ScriptedAnswers(pipe, LiveAnswers(pipe)), pipe
+    return ScriptedAnswers(pipe, LiveAnswers(pipe, None)), pipe
 
 
 def test_what_is_recorded_is_answered() -> None:
     script, pipe = replaying(*CHAIN)
     assert script.nodes() == (11, 12)
-    pushed = script.push((TO_ONE, TO_TWO))
+    pushed = script.push((TO_ONE, TO_TWO), None)
+    assert isinstance(pushed, Pushed)
     assert (pushed.messages, pushed.created) == ((ONE, TWO), 5.0)
     assert script.wait((ONE, TWO), None) == COLLECT.replies
     assert script.finish(None, "") is None
@@ -64,19 +66,19 @@ def test_looks_and_vain_pulls_are_answered_as_often_as_recorded() -> None:
         CollectEntry(0, head(2, empties=2), COLLECT.replies, ()),
     )
     assert [script.nodes() for _ in range(3)] == [(11,), (11,), (11, 12)]
-    script.push((TO_ONE, TO_TWO))
+    script.push((TO_ONE, TO_TWO), None)
     assert [len(script.pull((ONE, TWO))) for _ in range(3)] == [0, 0, 2]
 
 
 def test_what_was_seen_before_an_index_was_seen_before_the_apps_next_record() -> None:
     script, _ = replaying(QuietEntry(0, head(1, NODES)), DispatchEntry(0, head(2, NODES), 5.0, DISPATCH.messages))
     assert [script.nodes(), script.nodes()] == [(11, 12), (11, 12)]
-    script.push((TO_ONE, TO_TWO))
+    script.push((TO_ONE, TO_TWO), None)
 
 
 def dispatched(script: ScriptedAnswers) -> ScriptedAnswers:
     script.nodes()
-    script.push((TO_ONE, TO_TWO))
+    script.push((TO_ONE, TO_TWO), None)
     return script
 
 
@@ -97,19 +99,27 @@ Doing = Callable[[ScriptedAnswers], object]
     ("doing", "height", "what"),
     [
         (lambda script: [script.nodes(), script.nodes()], 1, "looks at the nodes where a dispatch of 2 messages"),
-        (lambda script: script.push((TO_ONE, TO_TWO)), 1, "looked at the nodes more often"),
+        (lambda script: script.push((TO_ONE, TO_TWO), None), 1, "looked at the nodes more often"),
         (lambda script: script.pull((ONE,)), 1, "pulls replies where a dispatch"),
         (lambda script: script.wait((ONE,), None), 1, "waits for 1 replies where a dispatch"),
-        (lambda script: script.push((TO_ONE,)), 1, "sends 1 messages, 2 are recorded"),
-        (lambda script: script.push((TO_TWO, TO_ONE)), 1, "message 0 differs: its addressee was 11 and is 12"),
-        (lambda script: script.push((TO_ONE, other(type="evaluate"))), 1, "its type was 'train' and is 'evaluate'"),
-        (lambda script: script.push((TO_ONE, other(group="2"))), 1, "its group was '' and is '2'"),
-        (lambda script: script.push((TO_ONE, other(ttl=61))), 1, "its ttl was 60 and is 61"),
-        (lambda script: script.push((TO_ONE, other(content=raw_block(b"").cid))), 1, "message 1 differs: its content"),
-        (lambda script: dispatched(script).push((TO_ONE,)), 2, "sends 1 messages where a collect of 2 replies"),
+        (lambda script: script.push((TO_ONE,), None), 1, "sends 1 messages, 2 are recorded"),
+        (lambda script: script.push((TO_TWO, TO_ONE), None), 1, "message 0 differs: its addressee was 11 and is 12"),
+        (
+            lambda script: script.push((TO_ONE, other(type="evaluate")), None),
+            1,
+            "its type was 'train' and is 'evaluate'",
+        ),
+        (lambda script: script.push((TO_ONE, other(group="2")), None), 1, "its group was '' and is '2'"),
+        (lambda script: script.push((TO_ONE, other(ttl=61)), None), 1, "its ttl was 60 and is 61"),
+        (
+            lambda script: script.push((TO_ONE, other(content=raw_block(b"").cid)), None),
+            1,
+            "message 1 differs: its content",
+        ),
+        (lambda script: dispatched(script).push((TO_ONE,), None), 2, "sends 1 messages where a collect of 2 replies"),
         (lambda script: dispatched(script).wait((ONE,), None), 2, "waits for 1 replies where a collect of 2"),
         (lambda script: dispatched(script).nodes(), 2, "looks at the nodes where a collect"),
-        (lambda script: collected(script).push((TO_ONE,)), 3, "sends 1 messages where its return is recorded"),
+        (lambda script: collected(script).push((TO_ONE,), None), 3, "sends 1 messages where its return is recorded"),
         (lambda script: dispatched(script).finish(None, ""), 2, "returned where a collect"),
         (lambda script: collected(script).finish(None, "KeyError"), 3, "raised KeyError where its return is recorded"),
         (lambda script: collected(script).finish(MODEL, ""), 3, "no final model is recorded"),
@@ -133,7 +143,7 @@ def test_an_app_that_raised_raises_again_or_differs() -> None:
 
 def test_a_difference_is_sticky_and_told_once_and_at_once() -> None:
     script, pipe = replaying(*CHAIN)
-    for call in (lambda: script.pull((ONE,)), script.nodes, lambda: script.push((TO_ONE, TO_TWO))):
+    for call in (lambda: script.pull((ONE,)), script.nodes, lambda: script.push((TO_ONE, TO_TWO), None)):
         with pytest.raises(Divergence, match="pulls replies"):
             call()
     with pytest.raises(Divergence, match="pulls replies"):
@@ -182,7 +192,7 @@ def test_exchanges_of_two_threads_are_found_in_any_order() -> None:
     for message, id in ((TO_ONE, ONE), (TO_TWO, TWO)):
 
         def exchange(message: Outgoing = message, id: bytes = id) -> None:
-            script.push((message,))
+            script.push((message,), None)
             got.append(script.wait((id,), None))
 
         in_a_thread(exchange)
@@ -195,8 +205,8 @@ def test_looks_of_two_threads_are_answered_in_any_order() -> None:
     script.nodes()
     looks: list[tuple[int, ...]] = []
     in_a_thread(lambda: looks.append(script.nodes()))  # recorded after the first push
-    in_a_thread(lambda: script.push((TO_TWO,)))
-    in_a_thread(lambda: script.push((TO_ONE,)))
+    in_a_thread(lambda: script.push((TO_TWO,), None))
+    in_a_thread(lambda: script.push((TO_ONE,), None))
     assert looks == [(11, 12)]
 
 
@@ -206,10 +216,10 @@ def test_what_one_thread_did_not_see_is_left_for_the_next() -> None:
         DispatchEntry(0, head(2), 5.5, (Scripted(TWO, TO_TWO),)),
     )
     script.nodes()
-    in_a_thread(lambda: script.push((TO_ONE,)))  # before the other thread looks, as it did when it was recorded
+    in_a_thread(lambda: script.push((TO_ONE,), None))  # before the other thread looks, as it did when it was recorded
     looks: list[tuple[int, ...]] = []
     in_a_thread(lambda: looks.append(script.nodes()))
-    in_a_thread(lambda: script.push((TO_TWO,)))
+    in_a_thread(lambda: script.push((TO_TWO,), None))
     assert looks == [(11, 12)]
 
 
@@ -217,4 +227,4 @@ def test_one_thread_does_things_in_the_recorded_order() -> None:
     script, _ = replaying(*two_exchanges())
     script.nodes()
     with pytest.raises(Divergence, match="addressee"):
-        script.push((TO_ONE,))
+        script.push((TO_ONE,), None)

@@ -1,0 +1,67 @@
+"""Who reads an encrypted run here: an identity of this home, with what was granted to it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crypto.identity import Identity
+from peer.home import Home
+from peer.journal import Journal
+from peer.keystore import KeyStore
+from peer.passphrase import Passphrases
+from protocol.blocks import CID, Block, BlockError
+from protocol.manifest import PUBLIC
+from protocol.reading import Reader
+from protocol.records import Grant
+from protocol.signed import parse_record
+
+
+def reader_of(identity: Identity, beside: Iterable[Block] = ()) -> Reader:
+    """The reader that ``identity`` is. ``beside`` are records beside the chain, among which grants to it may be."""
+    return Reader(identity.id, identity.decryption_keys, list(_grants(beside)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderChoice:
+    """Whose keys a command may use."""
+
+    identity: str | None
+    """As ``--identity`` has it."""
+    passphrase_file: Path | None
+    needed: bool
+    """Whether to ask for a passphrase; else a locked key is used only where its passphrase is given already."""
+
+    def open(self, home: Path, beside: Iterable[Block]) -> Reader:
+        """The reader that this home is: nobody in particular where it has no identity, or none that can be unlocked.
+
+        Raises:
+            PeerError: where an identity is needed, or was named, and cannot be had.
+        """
+        store = KeyStore(home)
+        if not (self.needed or self.identity) and len(store.names()) != 1:
+            return PUBLIC
+        passphrases = Passphrases.of_process(self.passphrase_file)
+        if not self.needed and store.public(self.identity).locked and not passphrases.is_given:
+            return PUBLIC
+        return reader_of(store.load(self.identity, passphrases), beside)
+
+
+def records_beside(home: Home, run: CID) -> list[Block]:
+    """The records beside the chain of ``run`` that this home has."""
+    if not home.journal.exists():
+        return []
+    with contextlib.closing(Journal(home.journal)) as journal:
+        return journal.beside(run)
+
+
+def _grants(blocks: Iterable[Block]) -> Iterator[Grant]:
+    for block in blocks:
+        try:
+            body = parse_record(block).body
+        except BlockError:
+            continue  # a root of a CAR file that is none of ours
+        if isinstance(body, Grant):
+            yield body

@@ -1,0 +1,57 @@
+"""How a leader has its app process replay what is recorded before it goes live (design section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from protocol.app_calls import Compared, Diverged, NextEntry, ScriptEnd, ToApp
+from protocol.blocks import CID, Block, MemoryBlocks
+from protocol.effects import Cause, FetchRecord, Hand, What
+from protocol.gathering import Gathering, LeaderSettings
+from protocol.machine import Author, TrustedManifest
+from protocol.plan import ResumedRun
+from protocol.script import script_entry
+from protocol.signed import parse_record
+
+
+class Replaying(Gathering):
+    """A leader in the making whose app process is given the script of the chain, entry by entry as it asks."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun, settings: LeaderSettings) -> None:
+        super().__init__(author, trusted, run, settings)
+        self._script: Iterator[CID] = iter(())
+        """The records that the app has not replayed yet."""
+        self._app_is_lost = False
+        self._gate_until: float | None = None
+        """A resumed run: how long its first look waits for the clients of the last one on record."""
+
+    def _hand(self, value: ToApp) -> None:
+        """Hand the app process something, where there is one: the next one asks for it again."""
+        if not self._app_is_lost:
+            self._emit(Hand(value))
+
+    def _take_replay_call(self, call: NextEntry | Compared | Diverged, now: float) -> None:
+        match call:
+            case NextEntry():
+                self._next_entry(call, now)
+            case Compared():
+                self._report(What.REPLAYED, height=call.height, messages=call.messages)
+            case Diverged():
+                self._report(What.DIVERGED, height=call.height, why=call.what)
+                self._cannot_go_on(f"the app does not replay to its own chain: {call.what}", now, Cause.REPLAY)
+
+    def _next_entry(self, call: NextEntry, now: float) -> None:
+        """Hand the replaying app what the next record says, or let it go live."""
+        cid = next(self._script, None)
+        if cid is None:
+            self._gate_until = now + self._settings.grace
+            self._hand(ScriptEnd(call.call, live=True, key=self._content_key))
+        else:
+            done = partial(self._entry_here, cid, call.call, self._script)
+            self._emit(FetchRecord(self._await(done, self._cannot_go_on), cid))
+
+    def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
+        if script is self._script:  # else an app process asked that has been lost since
+            source = MemoryBlocks(blocks, self._manifest_blocks)
+            self._hand(script_entry(parse_record(Block(cid, blocks[cid])), self.chain.keys, source, call))
