@@ -27,7 +27,7 @@ from protocol.mailbox import Arrived, Collection, Mailbox
 from protocol.reading import read_private
 from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.records import Collect, CollectPrivate
-from protocol.signed import parse_record
+from protocol.signed import parse_record, private_bytes
 from protocol.trees import pack
 
 BROKEN = Examination((Finding(Check.FINITE, "a NaN"),))
@@ -45,7 +45,7 @@ def answered(scribe: Scribe, found: Mapping[SigningKey, Examination], admission:
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))
         mailbox.arrived(scribe.message(client).id, Arrived(parse_record(block), block, what))
-    return mailbox.collect(scribe.chain.open, scribe.chain.manifest, TIME)
+    return mailbox.collect(scribe.chain.open, scribe.chain.in_force, TIME)
 
 
 def three_asked() -> Scribe:
@@ -186,7 +186,9 @@ def test_the_collect_of_a_refused_reply_keeps_every_rule_and_links_it() -> None:
     scribe.source.add(*got.blocks)
 
     step = scribe.add(
-        Collect(**scribe.place(answers=recorded.listing, unanswered=pack(())[0], private=recorded.private))
+        Collect(
+            **scribe.place(answers=recorded.listing, unanswered=pack(())[0], private=private_bytes(recorded.private))
+        )
     )
 
     error = next(each for each in step.answered if each.message.id == message.id)
@@ -232,4 +234,6 @@ def test_reasons_without_end_fit_the_record() -> None:
 
 def _collect(answers: Answers) -> Collect:
     recorded = answers.record()
-    return Collect(**begun().place(answers=recorded.listing, unanswered=pack(())[0], private=recorded.private))
+    return Collect(
+        **begun().place(answers=recorded.listing, unanswered=pack(())[0], private=private_bytes(recorded.private))
+    )
