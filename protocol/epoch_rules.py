@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crypto.dsse import BadSignature
+from crypto.symmetric import KEY_SIZE, OVERHEAD
 from protocol import rules
 from protocol.blocks import CID, BlockSource, checked_block
 from protocol.epochs import reads_updates
@@ -39,6 +40,9 @@ def _keys_record(link: CID, record: Record, signing: bytes, keys: RunKeys, sourc
         raise rules.KeysRecord(f"{link} is not the leader's keys of epoch {keys.next_number}")
     if body.epoch is not None or body.private:
         raise rules.PrivatePart("keys have nothing private")
+    carried = KEY_SIZE + OVERHEAD if keys.current else 0
+    if (len(body.model_before), len(body.update_before)) != (carried, carried):
+        raise rules.KeysRecord(f"{link} does not carry the keys of the epoch before alone")
     try:
         signers = linked.valid_signers()
     except BadSignature as error:

@@ -205,7 +205,7 @@ class KeysLink(BrokenRule, number=36, name="keys-link"):
 
 
 class KeysRecord(BrokenRule, number=37, name="keys-record"):
-    """The keys of the next epoch are a record by the leader, signed like the record that links it."""
+    """An epoch's keys are the leader's, signed like the record that links them, and carry those of the epoch before."""
 
 
 class KeysReaders(BrokenRule, number=38, name="keys-readers"):

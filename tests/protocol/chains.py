@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from crypto import dsse
 from crypto.handover import NewKeys
-from crypto.keys import SigningKey
+from crypto.keys import DecryptionKey, SigningKey
+from crypto.sealing import seal
+from crypto.symmetric import SymmetricKey
 from protocol.app_calls import Environment
 from protocol.blocks import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.chain import Chain, OpenMessage, Step
-from protocol.manifest import first_manifest, node_id
+from protocol.epochs import NewEpoch, new_epoch
+from protocol.manifest import PUBLIC, Manifest, first_manifest, manifest_at, node_id
 from protocol.manifest_drafts import Draft, new_federation, with_member
 from protocol.messages import message_id
+from protocol.reading import Epoch, Reader, private_part, update_info
 from protocol.records import (
     Body,
     Close,
@@ -39,7 +44,7 @@ from protocol.records import (
     RunPrivate,
     TakenReply,
 )
-from protocol.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
+from protocol.signed import RECORD_TYPE, parse_record, sign_record
 from protocol.trees import Listing, pack
 from protocol.typed import to_plain
 
@@ -69,6 +74,17 @@ ENVIRONMENT = Environment(
 )
 
 
+@cache
+def decryption_key(signer: SigningKey) -> DecryptionKey:
+    """What opens what is sealed for the member with this first key."""
+    return DecryptionKey.from_seed(hashlib.sha256(b"decryption" + id_of(signer)).digest())
+
+
+def reader_of(signer: SigningKey) -> Reader:
+    """The member with this first key, as a reader."""
+    return Reader(id_of(signer), [decryption_key(signer)])
+
+
 def id_of(signer: SigningKey) -> bytes:
     """The member id that belongs to a first key."""
     return signer.verify_key.raw
@@ -81,7 +97,8 @@ def node_of(signer: SigningKey) -> int:
 
 def member(signer: SigningKey, *roles: Role) -> Member:
     """A new member."""
-    encryption = EncryptionKeyText(suite="test", key=b"encryption key")
+    public = decryption_key(signer).public
+    encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
     return Member(id=id_of(signer), signing=id_of(signer), encryption=encryption, roles=roles)
 
 
@@ -154,13 +171,20 @@ class Scribe:
     The methods named after a record type give its *body*, next in the chain; `add` signs it and appends it.
     """
 
-    def __init__(self, members: Mapping[str, Member] = MEMBERS) -> None:
+    def __init__(
+        self, members: Mapping[str, Member] = MEMBERS, *, encrypted: bool = False, reader: Reader = PUBLIC
+    ) -> None:
+        """``reader`` is who checks the chain; the scribe itself has every key."""
         self.source = Blocks()
-        draft = draft_federation(members)
+        draft = draft_federation(members, key=SymmetricKey.generate() if encrypted else None)
         self.source.add(*draft.blocks)
-        self.first = first_manifest(parse_record(self.sign(draft.body, ADMIN)), self.source)
+        self.first = first_manifest(parse_record(self.sign(draft.body, ADMIN)), self.source, reader_of(SERVER))
         self.manifest = self.first
-        self.chain = Chain(self.first.cid)
+        self.reader = reader
+        self.chain = Chain(self.first.cid, reader)
+        self.epoch: Epoch | None = None
+        """The newest of the chain."""
+        self._drafted: dict[CID, Epoch] = {}
 
     def sign(self, body: Body, *signers: SigningKey) -> Block:
         """The signed and stored record, by the server where nobody else is named."""
@@ -170,13 +194,37 @@ class Scribe:
 
     def add(self, body: Body) -> Step:
         """Sign and append."""
-        return self.chain.append_block(self.sign(body), self.source)
+        step = self.chain.append_block(self.sign(body), self.source)
+        if isinstance(body, Run | Roster) and body.keys is not None:
+            self.epoch = self._drafted[body.keys]
+        return step
 
     def pack(self, items: Iterable[object]) -> Listing:
         """The listing of ``items``, its blocks stored."""
         listing, blocks = pack(to_plain(tuple(items)))
         self.source.add(*blocks)
         return listing
+
+    def keys(self, manifest: Manifest | None = None, **changes: Any) -> NewEpoch:
+        """The keys of the next epoch for the readers in ``manifest`` (that of the scribe where none is named)."""
+        made = new_epoch(manifest or self.manifest, self.epoch, by=id_of(SERVER), time=TIME)
+        self.source.add(*made.blocks)
+        return replace(made, body=replace(made.body, **changes))
+
+    def begin(self, made: NewEpoch | None, *signers: SigningKey) -> CID | None:
+        """What a run or a roster links that begins the epoch; None where there is none."""
+        if made is None:
+            return None
+        cid = self.sign(made.body, *signers).cid
+        self._drafted[cid] = replace(made.epoch, body=made.body)
+        return cid
+
+    def private(self, value: object, kind: str, epoch: Epoch | None) -> dict[str, Any]:
+        """A private part and its epoch, encrypted as an honest leader would where there is one."""
+        return {
+            "epoch": epoch and epoch.number,
+            "private": private_part(value, kind, epoch.model if epoch else None),
+        }
 
     def place(self, **changes: Any) -> dict[str, Any]:
         """What the next record has in common with all others."""
@@ -193,7 +241,9 @@ class Scribe:
             "empties": 0,
         } | changes
 
-    def run(self, **changes: Any) -> Run:
+    def run(self, made: NewEpoch | None = None, **changes: Any) -> Run:
+        """``made`` is the first epoch, where it is not to be the honest one."""
+        made = made or (self.keys() if self.first.encrypted else None)
         private = RunPrivate(
             name="app", version="1.0", config=(("num-rounds", 3),), replay_format=1, environment=ENVIRONMENT
         )
@@ -202,9 +252,10 @@ class Scribe:
             "app": cbor_block({"files": []}).cid,
             "seed": cbor_block({"seed": b"s"}).cid,
             "initial_model": None,
-            "keys": None,
+            "keys": self.begin(made),
         }
-        return Run(**self.place(private=private_bytes(private), **links) | changes)
+        shown = self.private(private, Run.TYPE, made and made.epoch)
+        return Run(**self.place(**shown, **links) | changes)
 
     def group(
         self,
@@ -226,8 +277,8 @@ class Scribe:
     ) -> Dispatch:
         """One message to Alice and one to Bob, where no groups are given."""
         listing = self.pack(groups or [self.group(ALICE, BOB)])
-        private = private_bytes(DispatchPrivate(kinds=tuple(kinds)))
-        return Dispatch(**self.place(groups=listing, private=private) | changes)
+        private = self.private(DispatchPrivate(kinds=tuple(kinds)), Dispatch.TYPE, self.epoch)
+        return Dispatch(**self.place(groups=listing, **private) | changes)
 
     def message(self, client: SigningKey) -> OpenMessage:
         """The oldest open message to ``client``."""
@@ -235,8 +286,9 @@ class Scribe:
 
     def reply_body(self, client: SigningKey, **changes: Any) -> Reply:
         """The client's answer to its oldest open message."""
-        message = self.message(client)
-        reason = private_bytes(ReasonPrivate(reason=changes.pop("reason", "")))
+        message, epoch = self.message(client), self.epoch
+        reason = ReasonPrivate(reason=changes.pop("reason", ""))
+        key, sealed = self.own_key(client, epoch) if epoch else (None, b"")
         given = {
             "by": id_of(client),
             "time": TIME,
@@ -247,10 +299,17 @@ class Scribe:
             "ttl": TTL,
             "content": ANSWER,
             "code": None,
-            "private": reason,
-            "key": b"",
+            "epoch": epoch and epoch.number,
+            "private": private_part(reason, Reply.TYPE, key),
+            "key": sealed,
         }
         return Reply(**given | changes)
+
+    def own_key(self, client: SigningKey, epoch: Epoch) -> tuple[SymmetricKey, bytes]:
+        """A key of the client's for an epoch, and what of it a reply shows."""
+        own = SymmetricKey.generate()
+        info = update_info(self.chain.run, id_of(client), epoch.number)
+        return own, seal(epoch.public, own.secret_bytes(), info)
 
     def taken(self, client: SigningKey, *signers: SigningKey, **changes: Any) -> TakenReply:
         """The client's reply, signed by itself where nobody else is named, and stored."""
@@ -274,9 +333,9 @@ class Scribe:
         reasons: Sequence[str] = ("no answer in time",),
         **changes: Any,
     ) -> Collect:
-        private = private_bytes(CollectPrivate(reasons=tuple(reasons)))
+        private = self.private(CollectPrivate(reasons=tuple(reasons)), Collect.TYPE, self.epoch)
         listings = {"answers": self.pack(answers), "unanswered": self.pack(unanswered)}
-        return Collect(**self.place(private=private, **listings) | changes)
+        return Collect(**self.place(**private, **listings) | changes)
 
     def next_manifest(self, draft: Draft, *signers: SigningKey) -> Block:
         """A later version, signed by the admin where nobody else is named, and stored."""
@@ -289,14 +348,21 @@ class Scribe:
         return self.next_manifest(draft)
 
     def roster(self, manifest: CID, **changes: Any) -> Roster:
+        """It begins the next epoch where the federation is encrypted and no ``keys`` are given."""
+        if self.epoch and "keys" not in changes:
+            changes["keys"] = self.begin(self.keys(self.read_manifest(manifest)))
         return Roster(**self.place(manifest=manifest, keys=None) | changes)
+
+    def read_manifest(self, cid: CID) -> Manifest:
+        """The version in a block, as the server reads it."""
+        return manifest_at(cid, self.first.cid, self.source, reader=reader_of(SERVER))
 
     def index(self, **changes: Any) -> Index:
         return Index(**self.place(records=self.chain.recent) | changes)
 
     def close(self, **changes: Any) -> Close:
-        private = private_bytes(ReasonPrivate(reason=""))
-        return Close(**self.place(outcome=Outcome.RETURNED, model=ANSWER, private=private) | changes)
+        private = self.private(ReasonPrivate(reason=""), Close.TYPE, self.epoch)
+        return Close(**self.place(outcome=Outcome.RETURNED, model=ANSWER, **private) | changes)
 
     def look(self, *clients: SigningKey, count: int = 1) -> Look:
         return Look(nodes=tuple(sorted(map(node_of, clients))), count=count)
@@ -312,9 +378,9 @@ class Scribe:
                 self.add(self.dispatch(self.group(ALICE)))
 
 
-def begun() -> Scribe:
+def begun(*, encrypted: bool = False, reader: Reader = PUBLIC) -> Scribe:
     """A scribe with a run record and a dispatch to Alice and Bob."""
-    scribe = Scribe()
+    scribe = Scribe(encrypted=encrypted, reader=reader)
     scribe.add(scribe.run())
     scribe.add(scribe.dispatch())
     return scribe

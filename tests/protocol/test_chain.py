@@ -115,8 +115,7 @@ def test_a_roster_lets_a_new_member_in_and_an_old_one_out():
 
 
 def test_a_chain_with_encrypted_private_parts_is_checked_as_far_as_it_shows():
-    scribe = begun()
-    scribe.add(scribe.dispatch(epoch=1, private=b"sealed"))
+    scribe = begun(encrypted=True)
     assert scribe.chain.open[list(scribe.chain.open)[-1]].type == ""
 
 

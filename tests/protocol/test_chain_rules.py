@@ -30,6 +30,7 @@ def state_of(scribe: Scribe) -> tuple[object, ...]:
         chain.closed,
         dict(chain.open),
         chain.recent,
+        chain.keys.next_number,
         ordinals,
         manifest,
     )

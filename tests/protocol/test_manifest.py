@@ -29,6 +29,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.keys import SigningKey
+from crypto.symmetric import SymmetricKey
 from protocol.blocks import Block, MissingBlock, raw_block
 from protocol.manifest import (
     MAX_NAME,
@@ -109,7 +110,7 @@ def test_a_manifest_of_many_members_spills_into_blocks():
 
 
 def test_an_encrypted_private_part_leaves_defaults():
-    manifest = first(replace(draft_federation().body, epoch=1, private=b"sealed"))
+    manifest = first(draft_federation(key=SymmetricKey.generate()).body)
     assert (manifest.name, dict(manifest.names), manifest.settings) == ("", {}, Settings())
 
 

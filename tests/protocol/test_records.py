@@ -8,9 +8,13 @@ import pytest
 from chains import (
     ADMIN,
     ALICE,
+    ANSWER,
     BOB,
+    CONTENT,
+    MEMBERS,
     SECOND,
     SERVER,
+    TIME,
     Blocks,
     Scribe,
     begun,
@@ -34,8 +38,9 @@ from protocol.blocks import (
     encode_cbor,
 )
 from protocol.chain import Chain
+from protocol.epochs import grant
 from protocol.reading import read_private
-from protocol.records import BODIES, Body, DispatchPrivate, Look, ReasonPrivate, RecordType, RunPrivate
+from protocol.records import BODIES, Ack, Body, DispatchPrivate, Look, ReasonPrivate, RecordType, RunPrivate
 from protocol.rules import BrokenRule
 from protocol.signed import (
     RECORD_TYPE,
@@ -53,7 +58,12 @@ from protocol.trees import Listing
 
 def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
     start = Scribe()
-    scribe = begun()
+    scribe, sealed = begun(), begun(encrypted=True)
+    assert sealed.epoch is not None
+    given = grant(sealed.chain.run, sealed.epoch, sealed.manifest, MEMBERS["carol"], by=id_of(SERVER), time=TIME)
+    ack = Ack(
+        by=id_of(ALICE), time=TIME, run=scribe.chain.run, term=1, height=1, head=CONTENT, replies=scribe.pack([ANSWER])
+    )
     bodies: list[tuple[Body, SigningKey]] = [
         (draft_federation().body, ADMIN),
         (start.run(), SERVER),
@@ -63,6 +73,9 @@ def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
         (scribe.roster(scribe.with_dave().cid), SERVER),
         (scribe.index(), SERVER),
         (scribe.close(), SERVER),
+        (sealed.keys().body, SERVER),
+        (given, SERVER),
+        (ack, ALICE),
     ]
     return {body.TYPE: (body, signer) for body, signer in bodies}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import runpy
@@ -12,13 +13,15 @@ import pytest
 from chains import Blocks
 
 from crypto.dsse import pae, verify
-from crypto.keys import SigningKey
-from protocol.blocks import CID, Block, MalformedBlock, cbor_block, checked_block, decode_cbor, raw_block
+from crypto.keys import DecryptionKey, SigningKey
+from crypto.sealing import open_sealed
+from protocol.blocks import CID, Block, BlockError, MalformedBlock, cbor_block, checked_block, decode_cbor, raw_block
 from protocol.car import read_car
 from protocol.chain import Chain
-from protocol.manifest import first_manifest, next_manifest, node_id
+from protocol.manifest import PUBLIC, first_manifest, next_manifest, node_id
 from protocol.messages import message_id
-from protocol.records import RecordType
+from protocol.reading import Reader
+from protocol.records import Body, Keys, RecordType, Reply
 from protocol.rules import RULES, BrokenRule
 from protocol.signed import RECORD_TYPE, parse_record
 from protocol.trees import Listing, pack
@@ -31,7 +34,13 @@ def read(name: str) -> Any:
     return json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
 
 
-BLOCKS, RECORDS, CHAIN_RULES = read("blocks"), read("records"), read("chain_rules")
+BLOCKS, RECORDS, CHAIN_RULES, ENCRYPTED = map(read, ("blocks", "records", "chain_rules", "encrypted"))
+
+
+def reader_in(shown: dict[str, str] | None) -> Reader:
+    if shown is None:
+        return PUBLIC
+    return Reader(bytes.fromhex(shown["member"]), [DecryptionKey.from_seed(bytes.fromhex(shown["seed"]))])
 
 
 def block_in(shown: dict[str, str]) -> Block:
@@ -114,13 +123,14 @@ def test_message_ids():
         assert made.hex() == each["id"]
 
 
-def test_there_is_a_record_of_each_type_but_an_index():
+def test_there_is_a_record_of_each_type_that_is_plain_but_an_index():
     shown = [each for part in ("manifests", "replies", "chain") for each in RECORDS[part]]
     for each in shown:
         record = parse_record(block_in(each))
         assert (record.body.TYPE, str(record.id)) == (each["type"], each["id"])
         assert record.valid_signers()
-    assert {each["type"] for each in shown} == set(RecordType) - {RecordType.INDEX}
+    elsewhere = {RecordType.INDEX, RecordType.KEYS, RecordType.GRANT, RecordType.ACK}  # the last three: encrypted.json
+    assert {each["type"] for each in shown} == set(RecordType) - elsewhere
 
 
 def test_the_manifests_follow():
@@ -137,6 +147,76 @@ def test_the_chain_is_verified():
     assert chain.closed
 
 
+# -- an encrypted run ----------------------------------------------------------------------------------------------
+
+
+def encrypted_chain(reader: Reader) -> tuple[Chain, Blocks]:
+    """The run in the file, verified by ``reader``."""
+    source, chain = Blocks(), Chain(CID.parse(ENCRYPTED["federation"]), reader)
+    source.add(*map(block_in, [*ENCRYPTED["chain"], *ENCRYPTED["beside"], *ENCRYPTED["blocks"]]))
+    for shown in ENCRYPTED["chain"]:
+        chain.append_block(block_in(shown), source)
+    return chain, source
+
+
+def reader_named(name: str) -> Reader:
+    shown = ENCRYPTED["members"][name]
+    return reader_in({"member": shown["id"], "seed": shown["seed"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("server", "all"), ("carol", "all"), ("alice", "model"), ("dave", "model")]
+)
+def test_a_member_opens_the_encrypted_run_as_far_as_its_roles_let_it(name: str, kinds: str):
+    chain, source = encrypted_chain(reader_named(name))
+    assert chain.closed
+    for cid, plain in ENCRYPTED["opened"].items():
+        body = parse_record(Block(CID.parse(cid), source[CID.parse(cid)])).body
+        may = kinds == "all" or not isinstance(body, Reply)
+        assert chain.keys.private(body) == (bytes.fromhex(plain) if may else None)
+
+
+def test_a_stranger_verifies_the_encrypted_run_and_opens_nothing():
+    chain, source = encrypted_chain(PUBLIC)
+    assert chain.closed
+    for cid in map(CID.parse, ENCRYPTED["opened"]):
+        assert chain.keys.private(parse_record(Block(cid, source[cid])).body) is None
+
+
+def test_the_keys_that_are_opened_are_those_that_the_file_names():
+    chain, source = encrypted_chain(reader_named("carol"))
+    for shown in map(block_in, ENCRYPTED["blocks"]):
+        if not isinstance(keys := _body(shown), Keys):
+            continue
+        named = ENCRYPTED["epochs"][str(keys.number)]
+        epoch = chain.keys.read(keys, source)
+        assert epoch.model is not None
+        assert epoch.update is not None
+        assert epoch.model.secret_bytes().hex() == named["model"]
+        assert epoch.update.secret_bytes().hex() == named["update"]
+    assert chain.manifest.key is not None
+    assert chain.manifest.key.secret_bytes().hex() == ENCRYPTED["manifest_key"]
+
+
+def _body(block: Block) -> Body | None:
+    try:
+        return parse_record(block).body
+    except BlockError:
+        return None
+
+
+def test_each_seal_opens_for_its_reader():
+    seeds = [each["seed"] for each in ENCRYPTED["members"].values()]
+    seeds += [epoch["update"] for epoch in ENCRYPTED["epochs"].values()]
+    keys = [DecryptionKey.from_seed(bytes.fromhex(seed)) for seed in seeds]
+    readers = {hashlib.sha256(key.public.raw).hexdigest(): key for key in keys}
+    known = [each for each in read("sealed").values() if each["reader"] in readers]
+    assert known
+    for each in known:
+        opened = open_sealed(readers[each["reader"]], bytes.fromhex(each["sealed"]), bytes.fromhex(each["info"]))
+        assert opened.hex() == each["plaintext"]
+
+
 # -- chain rules ---------------------------------------------------------------------------------------------------
 
 
@@ -144,7 +224,7 @@ def test_the_chain_is_verified():
 def test_each_broken_chain_is_refused_for_its_rule(case: dict[str, Any]):
     blocks = CHAIN_RULES["blocks"] | case["false_blocks"]
     source = Blocks({CID.parse(cid): bytes.fromhex(data) for cid, data in blocks.items()})
-    chain = Chain(CID.parse(case["federation"]))
+    chain = Chain(CID.parse(case["federation"]), reader_in(case["reader"]))
     for link in map(CID.parse, case["chain"]):
         chain.append_block(Block(link, source.get(link)), source)
     with pytest.raises(BrokenRule) as caught:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chains import block_of
+from chains import DAVE, SERVER, Scribe, block_of, decryption_key, id_of
+from sealed import fixed_secrets
 from spoiled import CASES, Case
 
 from protocol.blocks import CID, Block
@@ -17,7 +18,8 @@ LONGEST = 32
 def chain_rule_vectors() -> dict[str, object]:
     """What the file holds.
 
-    ``blocks`` are all cases' together. A case's ``bad`` block stands under the CID that it claims, and its
+    ``blocks`` are all cases' together. Where a case has a ``reader``, a member and the seed of its decryption key, only
+    who reads with that key finds the rule broken. A case's ``bad`` block stands under the CID that it claims, and its
     ``false_blocks`` are what a source gives that does not check.
     """
     blocks: dict[str, str] = {}
@@ -27,11 +29,12 @@ def chain_rule_vectors() -> dict[str, object]:
 
 
 def _case(case: Case, blocks: dict[str, str]) -> dict[str, object] | None:
-    scribe = case.start()
-    if scribe.chain.height > LONGEST:
-        return None
+    with fixed_secrets():
+        scribe = case.start()
+        if scribe.chain.height > LONGEST:
+            return None
+        bad = case.spoil(scribe).bad
     chain = _records(scribe.chain.head, scribe.source)
-    bad = case.spoil(scribe).bad
     scribe.source.pop(bad.cid, None)
     false = {str(cid): data.hex() for cid, data in scribe.source.items() if block_of(data).cid != cid}
     blocks.update({str(cid): data.hex() for cid, data in scribe.source.items() if str(cid) not in false})
@@ -40,9 +43,18 @@ def _case(case: Case, blocks: dict[str, str]) -> dict[str, object] | None:
         "case": case.spoil.__name__.replace("_", " "),
         "federation": str(scribe.first.cid),
         "chain": [str(cid) for cid in chain],
+        "reader": _reader(scribe),
         "false_blocks": false,
         "bad": {"cid": str(bad.cid), "data": bad.data.hex()},
     }
+
+
+def _reader(scribe: Scribe) -> dict[str, str] | None:
+    """Whoever checks the case's chain, where it has keys."""
+    for signer in (SERVER, DAVE):
+        if scribe.reader.member == id_of(signer):
+            return {"member": id_of(signer).hex(), "seed": decryption_key(signer).secret_bytes().hex()}
+    return None
 
 
 def _records(head: CID | None, source: dict[CID, bytes]) -> list[CID]:

@@ -1,7 +1,7 @@
 """Writes the vector files beside it, the same bytes each time: ``python tests/vectors/make.py``.
 
 A format has one module here, whose function gives what its file holds; to add one, add it to `FILES`. ``crypto.json``
-is not made: it fixes what its own test derives.
+is not made: it fixes what its own test derives. ``sealed.json`` is written last, and read by who makes the others.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from announcements import announcement_vectors  # noqa: E402  # the path is set 
 from blocks import block_vectors  # noqa: E402
 from chain_rules import chain_rule_vectors  # noqa: E402
 from contents import content_vectors  # noqa: E402
+from encrypted import encrypted_vectors  # noqa: E402
 from records import record_vectors  # noqa: E402
+from sealed import FILE as SEALED  # noqa: E402
+from sealed import seals_used  # noqa: E402
 
 FILES: dict[str, Callable[[], dict[str, object]]] = {
     "announcements.json": announcement_vectors,
     "blocks.json": block_vectors,
     "chain_rules.json": chain_rule_vectors,
     "contents.json": content_vectors,
+    "encrypted.json": encrypted_vectors,
     "records.json": record_vectors,
 }
 
@@ -37,3 +41,4 @@ def text_of(vectors: dict[str, object]) -> str:
 if __name__ == "__main__":
     for name, vectors in FILES.items():
         (HERE / name).write_text(text_of(vectors()), encoding="utf-8")
+    SEALED.write_text(text_of(seals_used()), encoding="utf-8")
