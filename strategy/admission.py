@@ -23,7 +23,7 @@ from protocol.blocks import CID, BlockSource
 from protocol.content import ContentError
 from strategy.content import decode
 from strategy.flower_compat import SECAGG_RECORD
-from strategy.npy import Stored, change, count_not_finite, numbers, stored
+from strategy.npy import Stored, change, count_not_finite, declared, numbers, stored
 
 SHOWN: Final = 60
 """Characters of a name that a finding quotes."""
@@ -91,14 +91,14 @@ def opened_records(root: CID, source: BlockSource, key: ContentKey | None) -> Re
 
 def read_sent(root: CID, source: BlockSource, key: ContentKey | None) -> Sent:
     """What is to be known of a dispatched content that is encrypted with ``key``. Raises as `opened_records`."""
+    content = opened_records(root, source, key)
     records: dict[str, dict[str, Layout]] = {}
     size = 0
-    content = opened_records(root, source, key)
     for name, record in content.array_records.items():
         layouts = records[name] = {}
         for array_key, array in _one_by_one(record):
-            layouts[array_key] = _layout(array)
-            size += len(array.data)
+            layouts[array_key] = layout = _layout(array, declared(array))
+            size += layout.stored.size if layout.stored else len(array.data)
     return Sent(root, records, size, SECAGG_RECORD in content)
 
 
@@ -153,7 +153,7 @@ class _Looking:
             self._compare_keys(name, list(layouts), list(record))
         for key, array in _one_by_one(record):
             where = f"{_shown(name)}/{_shown(key)}"
-            layout = _layout(array)
+            layout = _layout(array, stored(array))
             if self._update and key in layouts and not layouts[key].takes(layout):
                 self.find(Check.STRUCTURE, f"{where} is {layout} where {layouts[key]} was dispatched")
             if self._update or counterpart:
@@ -201,8 +201,8 @@ def _one_by_one(record: ArrayRecord) -> Iterator[tuple[str, Array]]:
         yield key, record.pop(key)
 
 
-def _layout(array: Array) -> Layout:
-    return Layout(array.dtype, tuple(array.shape), array.stype, stored(array))
+def _layout(array: Array, what: Stored | None) -> Layout:
+    return Layout(array.dtype, tuple(array.shape), array.stype, what)
 
 
 def _shown(name: str) -> str:

@@ -14,9 +14,12 @@ class LazyArray(Array):
     It is equal to, hashes, prints, copies and pickles as the plain one, because each of these makes it one.
     """
 
-    def __init__(self, dtype: str, shape: tuple[int, ...], stype: str, load: Callable[[], bytes]) -> None:
+    def __init__(
+        self, dtype: str, shape: tuple[int, ...], stype: str, load: Callable[[], bytes], begin: Callable[[], bytes]
+    ) -> None:
+        """``load`` reads the bytes, ``begin`` the first of them."""
         # not Array.__init__, which wants the bytes
-        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _load=load)
+        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _load=load, _begin=begin)
 
     def __getattr__(self, name: str) -> Any:  # the signature that the protocol has
         if name != "data":
@@ -42,4 +45,11 @@ class LazyArray(Array):
                 attributes["data"] = load()
             self.__class__ = Array  # type: ignore[assignment]  # the same layout, and nothing left to do lazily
             attributes.pop("_load", None)
+            attributes.pop("_begin", None)
         return self
+
+
+def beginning(array: Array) -> bytes:
+    """The first bytes of an array, a chunk of them or all; a lazy one reads no more than that, and stays lazy."""
+    begin = array.__dict__.get("_begin")
+    return array.data if begin is None else begin()

@@ -239,7 +239,8 @@ class _ArrayReader:
             raise ContentError("an array is larger than the chunks that are linked")
         spread = map if self._form.epoch is None else side_by_side  # there is nothing to do to a plain chunk
         load = partial(read_chunks, chunks, where, self._source, self._form, spread)
-        return LazyArray(dtype, shape, stype, load)
+        first = min(where, self._form.chunk_size)
+        return LazyArray(dtype, shape, stype, load, partial(read_chunks, chunks[:1], first, self._source, self._form))
 
     def finish(self) -> None:
         if next(self._chunks, None) is not None:

@@ -16,6 +16,8 @@ from flwr.app import Array
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from strategy.arrays import beginning
+
 NUMPY: Final = "numpy.ndarray"
 """Flower's ``stype`` of arrays whose bytes are in numpy's format: the only ones that are opened."""
 
@@ -47,6 +49,11 @@ class Stored:
     """Where the numbers begin."""
 
     @property
+    def size(self) -> int:
+        """How many bytes the numbers take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
     def is_row_of_bytes(self) -> bool:
         """Whether it is more likely bytes than numbers."""
         return self.dtype == np.uint8 and len(self.shape) == 1
@@ -54,18 +61,25 @@ class Stored:
 
 def stored(array: Array) -> Stored | None:
     """What ``array`` is; None where it is not in numpy's format, or not whole."""
+    what = declared(array)
+    if what is None or what.start + what.size > len(array.data):
+        return None
+    return what
+
+
+def declared(array: Array) -> Stored | None:
+    """As `stored`, but that it need not be whole: no more is read of it than where it says what it is."""
     if array.stype != NUMPY:
         return None
-    file = BytesIO(array.data[:_HEADER])
+    file = BytesIO(beginning(array)[:_HEADER])
     try:
         shape, fortran, dtype = _READERS[npy.read_magic(file)](file)
     except Exception:  # noqa: BLE001  # numpy lets Python's own tokenizer and parser read what a stranger wrote
         return None
-    start, count = file.tell(), math.prod(shape)
-    if dtype.hasobject or min(shape, default=0) < 0 or start + count * dtype.itemsize > len(array.data):
+    if dtype.hasobject or min(shape, default=0) < 0:
         return None
     native = dtype.newbyteorder("=")
-    return Stored(native, shape, fortran and len(shape) > 1, native != dtype, start)
+    return Stored(native, shape, fortran and len(shape) > 1, native != dtype, file.tell())
 
 
 def numbers(array: Array, what: Stored | None) -> Numbers | None:
