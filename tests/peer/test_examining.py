@@ -28,7 +28,7 @@ def stored(engine: LocalEngine, *values: float) -> CID:
 def effect(local_engine: LocalEngine) -> Examine:
     """A reply that is 5 away from what was sent."""
     sent, reply = stored(local_engine, 0.0, 0.0), stored(local_engine, 3.0, 4.0)
-    return Examine(1, sent, reply, SizeLimits(1 << 20, 16), update=True, measure=True)
+    return Examine(1, sent, None, reply, None, SizeLimits(1 << 20, 16), update=True, measure=True)
 
 
 def test_a_reply_is_compared_with_what_it_answers(local_engine: LocalEngine, effect: Examine) -> None:

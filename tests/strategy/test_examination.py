@@ -60,8 +60,8 @@ def found(
         blocks.put(each if isinstance(each, RecordDict) else RecordDict({"arrays": arrays(each)}))
         for each in (sent, reply)
     )
-    measured = opened_records(root, blocks) if measure else None
-    return examine(answer, blocks, read_sent(root, blocks), update=update, measured=measured)
+    measured = opened_records(root, blocks, None) if measure else None
+    return examine(answer, blocks, None, read_sent(root, blocks, None), update=update, measured=measured)
 
 
 def findings(sent: RecordDict | Tensors, reply: RecordDict | Tensors, *, update: bool = True) -> dict[Check, str]:
@@ -287,18 +287,18 @@ def test_a_change_without_end_has_a_norm_without_end() -> None:
 @pytest.mark.parametrize("block", [raw_block(b"a chunk"), cbor_block({"links": []}), cbor_block([1, []])])
 def test_what_is_no_content_is_found(block: Block) -> None:
     blocks = Blocks({block.cid: block.data})
-    sent = read_sent(blocks.put(RecordDict({"arrays": arrays(MODEL)})), blocks)
-    (finding,) = examine(block.cid, blocks, sent, update=True).findings
+    sent = read_sent(blocks.put(RecordDict({"arrays": arrays(MODEL)})), blocks, None)
+    (finding,) = examine(block.cid, blocks, None, sent, update=True).findings
     assert finding.check is Check.READABLE
 
 
 def test_a_block_that_is_away_is_no_finding() -> None:
     blocks = Blocks()
     root = blocks.put(RecordDict({"arrays": arrays(MODEL)}))
-    sent = read_sent(root, blocks)
+    sent = read_sent(root, blocks, None)
     del blocks[next(cid for cid in blocks if cid.is_raw)]
     with pytest.raises(MissingBlock):
-        examine(root, blocks, sent, update=True)
+        examine(root, blocks, None, sent, update=True)
 
 
 @pytest.mark.parametrize("shape", [(2**60,), (2**31, 2**31, 2**31), (0, 2**62), (-1,)])
@@ -318,7 +318,7 @@ def test_one_array_at_a_time_is_in_memory() -> None:
     blocks = Blocks()
     root = blocks.put(RecordDict({"arrays": arrays(model)}))
     tracemalloc.start()
-    examine(root, blocks, read_sent(root, blocks), update=True, measured=opened_records(root, blocks))
+    examine(root, blocks, None, read_sent(root, blocks, None), update=True, measured=opened_records(root, blocks, None))
     assert tracemalloc.get_traced_memory()[1] < 5 * size
     tracemalloc.stop()
 
@@ -344,6 +344,6 @@ def test_of_what_was_sent_only_the_beginnings_are_read() -> None:
     root = blocks.put(RecordDict({"arrays": arrays({"w": np.arange(1 << 20)})}))
     for cid in [cid for cid, data in blocks.items() if cid.is_raw and not data.startswith(b"\x93NUMPY")]:
         del blocks[cid]
-    sent = read_sent(root, blocks)
+    sent = read_sent(root, blocks, None)
     assert str(sent.records["arrays"]["w"]) == "int64[1048576]"
     assert sent.size == 8 << 20
