@@ -16,7 +16,7 @@ from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
 from protocol.app_calls import ContentKey
 from protocol.blocks import BlockError, BlockSource, decode_cbor, encode_cbor
-from protocol.records import Body, Federation, Grant, Keys, Reply, Wrap, WrappedKey
+from protocol.records import Body, Federation, Grant, Keys, Reply, UpdateKey, Wrap, WrappedKey
 from protocol.signed import RecordError, private_bytes, typed_items
 from protocol.trees import Listing
 from protocol.typed import ShapeError, from_plain
@@ -77,7 +77,7 @@ class Reader:
         self.member = member
         self._keys = tuple(keys)
         self._grants = tuple(grant for grant in grants if grant.to == member)
-        self._manifest_keys: dict[bytes, SymmetricKey] = {}
+        self._manifest_keys: dict[tuple[bytes, bytes], SymmetricKey] = {}
         self._foreseen: dict[bytes, tuple[bytes | None, bytes | None]] = {}
 
     @property
@@ -94,25 +94,39 @@ class Reader:
         wrapped = body.key
         if wrapped is None or not self._keys:
             return None
-        known = self._manifest_keys.get(wrapped.commitment)
-        if known is None and (secret := self.unwrap(wrapped.wraps, MANIFEST_KEY, source)) is not None:
-            known = self._manifest_keys[wrapped.commitment] = committed(secret, wrapped)
+        sealed = self._sealed(wrapped.wraps, source)
+        if sealed is None:
+            return None
+        # not by commitment alone: what is wrapped here must be true whether or not this reader had the key before
+        known = self._manifest_keys.get((wrapped.commitment, sealed))
+        if known is None:
+            known = committed(self.open(sealed, MANIFEST_KEY), wrapped)
+            self._manifest_keys[wrapped.commitment, sealed] = known
         return known
 
     def granted(self, keys: Keys) -> tuple[bytes | None, bytes | None]:
         """The model key and the private update key of an epoch that were granted to this reader later, if they were.
 
-        A grant of another run's epoch is passed over: its key is not the one that ``keys`` commits to. What later
-        epochs say of this one counts too (`foresee`).
+        A grant of other keys is passed over, and so is one that does not open: anybody can hand one over, and it must
+        not speak against the chain. What later epochs say of this one counts too (`foresee`).
         """
         if keys.model.commitment in self._foreseen:
             return self._foreseen[keys.model.commitment]
         for grant in self._grants:
             if grant.number == keys.number and self._keys:
-                model = self.open(grant.model, epoch_info("model", keys.number))
-                if SymmetricKey(model).commitment() == keys.model.commitment:
-                    return model, self.open(grant.update, epoch_info("update", keys.number)) if grant.update else None
+                try:
+                    return self._granted(grant, keys)
+                except WrongKey:
+                    continue  # it is of another run, or made up
         return None, None
+
+    def _granted(self, grant: Grant, keys: Keys) -> tuple[bytes, bytes | None]:
+        model = self.open(grant.model, epoch_info("model", keys.number))
+        committed(model, keys.model)
+        update = self.open(grant.update, epoch_info("update", keys.number)) if grant.update else None
+        if update is not None:
+            update_key(update, keys.update)
+        return model, update
 
     def foresee(self, bodies: Iterable[Keys], source: BlockSource) -> None:
         """Learn from the keys of a run, the newest first, what each says of the epoch before it.
@@ -144,9 +158,12 @@ class Reader:
         """
         if not self._keys:
             return None
-        mine = (wrap.sealed for wrap in typed_items(wraps, Wrap, source) if wrap.to == self.member)
-        sealed = next(mine, None)
+        sealed = self._sealed(wraps, source)
         return None if sealed is None else self.open(sealed, info)
+
+    def _sealed(self, wraps: Listing, source: BlockSource) -> bytes | None:
+        mine = (wrap.sealed for wrap in typed_items(wraps, Wrap, source) if wrap.to == self.member)
+        return next(mine, None)
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
         """What was sealed for this reader.
@@ -174,6 +191,21 @@ def committed(secret: bytes, wrapped: WrappedKey) -> SymmetricKey:
         raise WrongKey(str(error)) from error
     if key.commitment() != wrapped.commitment:
         raise WrongKey("the key wrapped for this member is not the one that the others are told of")
+    return key
+
+
+def update_key(secret: bytes, shown: UpdateKey) -> DecryptionKey:
+    """The private update key of ``secret`` bytes.
+
+    Raises:
+        WrongKey: where it is not the other half of what is ``shown`` to clients.
+    """
+    try:
+        key = DecryptionKey.from_seed(secret)
+    except BadKey as error:
+        raise WrongKey(str(error)) from error
+    if key.public.raw != shown.public.key:
+        raise WrongKey("the update key wrapped for this member is not the one that clients seal to")
     return key
 
 
@@ -322,14 +354,7 @@ def _secret_before(secret: bytes | None, sealed: bytes) -> bytes | None:
 
 
 def _epoch(body: Keys, public: EncryptionKey, model: bytes | None, update: bytes | None) -> Epoch:
-    private = None
-    if update is not None:
-        try:
-            private = DecryptionKey.from_seed(update)
-        except BadKey as error:
-            raise WrongKey(str(error)) from error
-        if private.public != public:
-            raise WrongKey("the update key wrapped for this member is not the one that clients seal to")
+    private = None if update is None else update_key(update, body.update)
     return Epoch(body, public, None if model is None else committed(model, body.model), private)
 
 

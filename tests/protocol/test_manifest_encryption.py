@@ -1,0 +1,129 @@
+"""The manifest key: for whom it is wrapped, when there is a new one, and each of its rules broken alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    DAVE,
+    MEMBERS,
+    TIME,
+    Blocks,
+    decryption_key,
+    draft_federation,
+    id_of,
+    member,
+    reader_of,
+)
+
+from crypto.symmetric import SymmetricKey
+from protocol.epochs import wrapped_key
+from protocol.manifest import PUBLIC, Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
+from protocol.manifest_drafts import Draft, Unreadable, next_version, with_member, without_member
+from protocol.reading import Reader
+from protocol.records import Federation, Role
+from protocol.signed import parse_record, sign_record
+
+BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
+ALICE_READS = reader_of(ALICE)
+SOURCE = Blocks()
+
+
+def first(body: Federation, reader: Reader = ALICE_READS) -> Manifest:
+    return first_manifest(parse_record(sign_record(body, [ADMIN])), SOURCE, reader)
+
+
+def after(manifest: Manifest, body: Federation, reader: Reader = ALICE_READS) -> Manifest:
+    return next_manifest(manifest, parse_record(sign_record(body, [ADMIN])), SOURCE, reader)
+
+
+def kept(draft: Draft) -> Federation:
+    """The draft's body, its blocks stored."""
+    SOURCE.add(*draft.blocks)
+    return draft.body
+
+
+BODY = kept(draft_federation(key=SymmetricKey.generate()))
+FIRST = first(BODY)
+
+
+def wrapped_for(*people: str) -> Federation:
+    """Version 1 with another key, wrapped for these members."""
+    wrapped, blocks = wrapped_key(SymmetricKey.generate(), [MEMBERS[name] for name in people])
+    SOURCE.add(*blocks)
+    return replace(BODY, key=wrapped)
+
+
+def without_bob(**changes: object) -> Federation:
+    return replace(kept(without_member(FIRST, id_of(BOB), **BY_ADMIN)), **changes)
+
+
+def with_the_old_key() -> Federation:
+    """Bob has left, and the key that he has is still in use."""
+    body = without_bob()
+    assert FIRST.key is not None
+    wrapped, blocks = wrapped_key(FIRST.key, [each for each in MEMBERS.values() if each.id != id_of(BOB)])
+    SOURCE.add(*blocks)
+    return replace(body, key=wrapped, epoch=1)
+
+
+PLAIN = draft_federation().body
+BROKEN: dict[str, tuple[ManifestRule, Callable[[], Manifest]]] = {
+    "an epoch without a key": (ManifestRule.ENCRYPTION, lambda: first(replace(BODY, key=None))),
+    "a key without an epoch": (ManifestRule.ENCRYPTION, lambda: first(replace(BODY, epoch=None))),
+    "a key of a version to come": (ManifestRule.ENCRYPTION, lambda: first(replace(BODY, epoch=2))),
+    "a later version that is plain": (
+        ManifestRule.ENCRYPTION,
+        lambda: after(FIRST, replace(PLAIN, version=2, prev=FIRST.cid)),
+    ),
+    "a new key said to be an old one": (ManifestRule.ENCRYPTION, lambda: after(FIRST, without_bob(epoch=1))),
+    "a member whom the key is not wrapped for": (ManifestRule.KEY_READERS, lambda: first(wrapped_for("alice", "bob"))),
+    "the old key after a member left": (ManifestRule.KEY_READERS, lambda: after(FIRST, with_the_old_key())),
+    "another key than the one committed to": (
+        ManifestRule.KEY_TRUE,
+        lambda: first(replace(BODY, key=replace(wrapped_for(*MEMBERS).key, commitment=BODY.key.commitment))),
+    ),
+    "a private part under another key": (ManifestRule.PRIVATE, lambda: first(wrapped_for(*MEMBERS))),
+}
+
+
+@pytest.mark.parametrize(("rule", "parse"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_version_that_breaks_a_rule_of_encryption_is_refused(rule: ManifestRule, parse: Callable[[], Manifest]):
+    with pytest.raises(ManifestError) as caught:
+        parse()
+    assert caught.value.rule == rule
+
+
+def test_who_has_no_keys_cannot_tell_a_false_manifest_key_and_takes_the_rest():
+    assert first(wrapped_for(*MEMBERS), PUBLIC).members == FIRST.members
+
+
+def test_a_member_with_another_key_cannot_open_its_wrap():
+    with pytest.raises(ManifestError) as caught:
+        first(BODY, Reader(id_of(ALICE), [decryption_key(BOB)]))
+    assert caught.value.rule == ManifestRule.KEY_TRUE
+
+
+def test_the_key_stays_when_a_member_joins_who_reads_the_versions_after_it():
+    draft = kept(with_member(FIRST, member(DAVE, Role.CLIENT), "dave", **BY_ADMIN))
+    second = after(FIRST, draft, reader_of(DAVE))
+    assert (second.key_epoch, second.key_commitment) == (1, FIRST.key_commitment)
+    assert second.names[id_of(DAVE)] == "dave"
+
+
+def test_the_key_is_new_when_a_member_leaves_who_then_reads_nothing():
+    body = without_bob()
+    second, seen_by_bob = after(FIRST, body), after(FIRST, body, reader_of(BOB))
+    assert second.key_epoch == 2
+    assert second.key_commitment != FIRST.key_commitment
+    assert (second.name, seen_by_bob.name) == ("trial", "")
+
+
+def test_who_cannot_read_a_manifest_cannot_write_the_next():
+    with pytest.raises(Unreadable):
+        next_version(first(BODY, PUBLIC), **BY_ADMIN)
