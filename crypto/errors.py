@@ -47,6 +47,12 @@ class TooManyKeys(CryptoError):
     mend = "make a new identity: peer keys init --name NAME, and have it added in place of this one"
 
 
+class BadWords(CryptoError):
+    """Words that spell no secrets."""
+
+    mend = "compare them with what `peer keys backup --words` printed: all of them, in that order"
+
+
 class KeyFileError(CryptoError):
     """A key file that cannot be used. One of the classes below says why."""
 

@@ -35,6 +35,7 @@ _ROTATED_PREFIX: Final = "pollen-key-2."
 _MAX_TEXT: Final = 8192
 """Characters; one has about 1,850, and 128 more for each rotation."""
 _SIGNATURE: Final = 64
+_SEED: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -190,6 +191,30 @@ class Identity:
     def decryption_keys(self) -> tuple[DecryptionKey, ...]:
         """All of them, the newest first."""
         return (self.decryption, *(pair.decryption for pair in self.retired))
+
+    def secret_bytes(self) -> bytes:
+        """All secrets: both seeds, signing key first, then those of retired keys. For the key file and words alone."""
+        return b"".join(
+            signing.secret_bytes() + decryption.secret_bytes()
+            for signing, decryption in zip(self.signing_keys, self.decryption_keys, strict=True)
+        )
+
+    @classmethod
+    def from_secret_bytes(cls, name: str, secrets: bytes) -> Identity:
+        """The identity that has these secrets.
+
+        Raises:
+            BadKey: where they are not those of whole pairs of keys.
+            BadName, TooManyKeys: as in `Identity`.
+        """
+        if not secrets or len(secrets) % (2 * _SEED):
+            raise BadKey(f"{len(secrets)} bytes are not the secrets of pairs of keys")
+        seeds = [secrets[start : start + _SEED] for start in range(0, len(secrets), _SEED)]
+        newest, *retired = (
+            KeyPair(SigningKey.from_seed(signing), DecryptionKey.from_seed(decryption))
+            for signing, decryption in zip(seeds[::2], seeds[1::2], strict=True)
+        )
+        return cls(name, newest.signing, newest.decryption, retired)
 
     def __repr__(self) -> str:
         return f"Identity({self.name!r}, {self.public.signing.did})"

@@ -18,16 +18,17 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from crypto import dsse
 from crypto.errors import (
+    BadKey,
     BadKeyText,
     BadName,
     BadPassphrase,
     BadSignature,
     KeyFileDamaged,
     KeyFileUnsupported,
+    TooManyKeys,
     WrongPassphrase,
 )
-from crypto.identity import MAX_RETIRED, Identity, KeyPair, PublicIdentity, parse_name
-from crypto.keys import DecryptionKey, SigningKey
+from crypto.identity import Identity, PublicIdentity, parse_name
 
 FILE_TYPE: Final = "application/vnd.pollen.key-file+dag-cbor"
 """The DSSE type under which a key file is signed."""
@@ -40,7 +41,6 @@ NONCE_SIZE: Final = 12
 _VERSION: Final = 1
 _ROTATED_VERSION: Final = 2
 """Of a file that holds retired keys too."""
-_SEED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +133,13 @@ def lock(identity: Identity, passphrase: str, *, salt: bytes, nonce: bytes, cost
         raise ValueError("salt or nonce has the wrong length")
     kdf = _Argon2id(salt, cost.memory_kib, cost.iterations, cost.lanes)
     file = _file(identity, kdf, nonce)
-    secret = AESGCM(kdf.key(passphrase)).encrypt(nonce, _secrets(identity), file.header_bytes())
+    secret = AESGCM(kdf.key(passphrase)).encrypt(nonce, identity.secret_bytes(), file.header_bytes())
     return _signed(identity, msgspec.structs.replace(file, secret=secret))
 
 
 def write_unlocked(identity: Identity) -> bytes:
     """The key file of ``identity`` with its secrets as they are: whoever reads the file has them."""
-    return _signed(identity, msgspec.structs.replace(_file(identity, _Unlocked(), b""), secret=_secrets(identity)))
+    return _signed(identity, msgspec.structs.replace(_file(identity, _Unlocked(), b""), secret=identity.secret_bytes()))
 
 
 def read_public(data: bytes) -> KeyFile:
@@ -187,23 +187,14 @@ def _file(identity: Identity, kdf: _Argon2id | _Unlocked, nonce: bytes) -> _File
     )
 
 
-def _secrets(identity: Identity) -> bytes:
-    return b"".join(
-        signing.secret_bytes() + decryption.secret_bytes()
-        for signing, decryption in zip(identity.signing_keys, identity.decryption_keys, strict=True)
-    )
-
-
 def _identity(file: _File, secrets: bytes) -> Identity:
-    pairs, rest = divmod(len(secrets), 2 * _SEED)
-    if rest or not (pairs == 1 if file.version == _VERSION else 1 < pairs <= 1 + MAX_RETIRED):
-        raise KeyFileDamaged(f"the key file does not hold the secret keys of version {file.version}")
-    seeds = [secrets[start : start + _SEED] for start in range(0, len(secrets), _SEED)]
-    newest, *retired = (
-        KeyPair(SigningKey.from_seed(signing), DecryptionKey.from_seed(decryption))
-        for signing, decryption in zip(seeds[::2], seeds[1::2], strict=True)
-    )
-    return Identity(file.name, newest.signing, newest.decryption, retired)
+    try:
+        identity = Identity.from_secret_bytes(file.name, secrets)
+    except (BadKey, TooManyKeys) as error:
+        raise KeyFileDamaged(f"the key file does not hold whole secret keys: {error}") from error
+    if bool(identity.retired) != (file.version == _ROTATED_VERSION):
+        raise KeyFileDamaged(f"the key file holds other secret keys than version {file.version} has")
+    return identity
 
 
 def _signed(identity: Identity, file: _File) -> bytes:

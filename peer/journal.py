@@ -121,6 +121,22 @@ class Journal:
             database.execute("INSERT OR REPLACE INTO facts VALUES ('boot', ?)", (str(boot),))
         return boot
 
+    def note_restored(self, now: float) -> None:
+        """Note that this peer's keys came from a backup: what another home signed with them this journal does not know.
+
+        The boot number jumps above any that the other home can have reached: the minutes since 1970.
+        """
+        with self._transaction() as database:
+            row = database.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
+            boot = max(int(now // 60), int(row[0]) if row else 0)
+            facts = [("boot", str(boot)), ("restored", repr(now))]
+            database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
+
+    def restored(self) -> float | None:
+        """When keys were last restored from a backup here, seconds since 1970; None where that never was."""
+        row = self._row("SELECT value FROM facts WHERE name = 'restored'")
+        return float(row[0]) if row else None
+
     def remember_engine(self, engine: str) -> None:
         """Note the engine that was used, as ``--ipfs`` takes it, for commands that are not told one."""
         with self._transaction() as database:

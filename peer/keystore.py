@@ -33,14 +33,14 @@ class KeyStore:
 
     def names(self) -> tuple[str, ...]:
         """The identities here, by name, in order."""
-        with _translated(f"cannot list {self.directory}"):
+        with translated(f"cannot list {self.directory}"):
             if not self.directory.exists():
                 return ()
             return tuple(sorted(path.stem for path in self.directory.glob(f"[!.]*{_SUFFIX}")))
 
     def path(self, name: str) -> Path:
         """Where the key file of ``name`` is, or would be."""
-        with _translated(""):
+        with translated(""):
             return self.directory / (parse_name(name) + _SUFFIX)
 
     def choose(self, name: str | None) -> str:
@@ -65,17 +65,22 @@ class KeyStore:
         """Store a new identity, locked with ``passphrase``, or unlocked where that is None. Never overwrites."""
         return self._add(identity.name, _written(identity, passphrase))
 
-    def import_file(self, file: Path, *, unlocked_too: bool) -> Path:
-        """Store a key file that came from elsewhere, as it is. Never overwrites."""
+    def restore_file(self, file: Path, passphrases: Passphrases, *, unlocked_too: bool) -> Identity:
+        """Store a key file that came from elsewhere, as it is, once it was opened. Never overwrites."""
         data = _read(file)
-        with _translated(f"{file}: "):
+        with translated(f"{file}: "):
             found = keyfile.read_public(data)
         if not (found.locked or unlocked_too):
             raise _wrong(
                 f"{file} is not locked: whoever read it on its way is {found.name}",
-                "say --no-passphrase, or lock it: peer keys export",
+                "say --no-passphrase, or write one that is locked: peer keys backup FILE",
             )
-        return self._add(found.name, data)
+        self.refuse_taken(found.name)
+        passphrase = passphrases.existing(found.name) if found.locked else None
+        with translated(f"{file}: "):
+            identity = keyfile.unlock(data, passphrase)
+        self._add(identity.name, data)
+        return identity
 
     def _add(self, name: str, data: bytes) -> Path:
         self._make_directory()
@@ -86,7 +91,7 @@ class KeyStore:
     def replace(self, identity: Identity, passphrase: str | None) -> None:
         """Store an identity that is here already anew, locked with ``passphrase``, or unlocked where that is None."""
         path = self.path(identity.name)
-        with _translated(f"cannot write {path}"), _temporary(path, _written(identity, passphrase)) as written:
+        with translated(f"cannot write {path}"), _temporary(path, _written(identity, passphrase)) as written:
             written.replace(path)
             _sync(path.parent)
 
@@ -112,7 +117,7 @@ class KeyStore:
     def public(self, name: str | None = None) -> KeyFile:
         """What a key file says without its passphrase."""
         chosen = self.choose(name)
-        with _translated(f"{self.path(chosen)}: "):
+        with translated(f"{self.path(chosen)}: "):
             found = keyfile.read_public(self.file(chosen))
         if found.name != chosen:
             right = self.path(found.name)
@@ -127,11 +132,11 @@ class KeyStore:
         """The identity, and what its file is locked with; None where it is not locked."""
         found = self.public(name)
         passphrase = passphrases.existing(found.name) if found.locked else None
-        with _translated(f"{self.path(found.name)}: "):
+        with translated(f"{self.path(found.name)}: "):
             return keyfile.unlock(self.file(found.name), passphrase), passphrase
 
     def _make_directory(self) -> None:
-        with _translated(f"cannot make {self.directory}"):
+        with translated(f"cannot make {self.directory}"):
             self.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.directory.mkdir(mode=0o700, exist_ok=True)
         _refuse_open_to_others(self.directory, "700")
@@ -158,7 +163,7 @@ def write_new(path: Path, data: bytes) -> None:
     Raises:
         PeerError: where it exists, or cannot be written; nothing is left behind then.
     """
-    with _translated(f"cannot write {path}"), _temporary(path, data) as written:
+    with translated(f"cannot write {path}"), _temporary(path, data) as written:
         try:
             os.link(written, path)  # unlike a rename, refuses to overwrite, and in one step
         except FileExistsError:
@@ -191,7 +196,7 @@ def _sync(directory: Path) -> None:
 def locked_copy(identity: Identity, passphrase: str) -> bytes:
     """A key file of ``identity`` under ``passphrase``."""
     salt, nonce = secrets.token_bytes(keyfile.SALT_SIZE), secrets.token_bytes(keyfile.NONCE_SIZE)
-    with _translated(""):
+    with translated(""):
         return keyfile.lock(identity, passphrase, salt=salt, nonce=nonce)
 
 
@@ -204,7 +209,7 @@ def _wrong(message: str, mend: str) -> PeerError:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def translated(doing: str) -> Iterator[None]:
     """What is wrong with keys or files, as an error for people; ``doing`` goes before it."""
     try:
         yield

@@ -22,6 +22,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
     What.DISPATCHED: "{messages} messages are out (height {height})",
     What.COLLECTED: "{replies} replies are in, {errors} of them errors (height {height})",
+    What.TASK_LEFT: "a {type} message is left alone: before the restore another home may have answered it",
     What.TASK_STARTED: "working on a {type} message",
     What.TASK_ANSWERED: "answered it",
     What.APP_UNAPPROVED: (

@@ -199,6 +199,7 @@ def serve(
         once=once,
         approved=session.journal.approved_apps() if approvable else None,
         unfit={app.bundle: unfit} if unfit else {},
+        restored=session.journal.restored(),
     )
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session.journal))
     ending = _run(

@@ -35,6 +35,9 @@ from protocol.reading import content_key, private_part, read_private, update_inf
 from protocol.records import Close, ReasonPrivate, Reply, Roster, Run, RunPrivate
 from protocol.signed import parse_record, sign_record
 
+CLOCKS_DIFFER: Final = 600.0
+"""Seconds by which a leader's clock may be ahead of ours or behind it."""
+
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
 
@@ -96,6 +99,8 @@ class Client(Hosting):
         self._unread: Run | None = None
         """The run record, where it is encrypted for others so far."""
         self._unacknowledged: dict[bytes, Unacknowledged] = {}
+        self._has_listened = False
+        """Whether we have caught up with the run once: what is dispatched from then on is new to everybody."""
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -134,6 +139,7 @@ class Client(Hosting):
     def _settle(self, now: float) -> None:
         if self.state is not ClientState.STOPPED and self._run is not None:
             self._follow(self._run, now)
+            self._has_listened = self._has_listened or self._run.caught_up
         if self._run is None or not self._run.caught_up:
             return
         if self.state is ClientState.FOLLOWING:
@@ -145,6 +151,7 @@ class Client(Hosting):
         assert self._run is not None
         self._unread = None
         self._kept = self._kept_runs.setdefault(self._run.run, KeptRun())
+        self._has_listened = False
         self._drop_messages()
 
     def _drop_messages(self) -> None:
@@ -166,6 +173,8 @@ class Client(Hosting):
                 self._take_run(self._unread, now)
             case Close():
                 self._take_close(now)
+            case Roster():
+                self._leader_is_back(now)  # a reply may have to be signed with a newer key
             case _:
                 pass
 
@@ -197,10 +206,18 @@ class Client(Hosting):
 
     def _take_message(self, message: OpenMessage, now: float) -> None:
         reply = self._kept.replies.get(message.id)
-        if reply is None:
+        if reply is None and self._was_perhaps_answered(message):
+            self._report(What.TASK_LEFT, message=message.id.hex(), type=message.type)
+        elif reply is None:
             self._queue[message.id] = message
         else:  # answered before a restart
             self._unacknowledged[message.id] = Unacknowledged(reply, None, Retry(now))
+
+    def _was_perhaps_answered(self, message: OpenMessage) -> bool:
+        """Whether the home that our keys were backed up in may have answered it, before they were restored here. A
+        second reply, which is another, would be equivocation: its time-out answers it instead."""
+        restored = self._plan.restored
+        return restored is not None and not self._has_listened and message.created < restored + CLOCKS_DIFFER
 
     def _acknowledged(self, answer: AnsweredMessage) -> None:
         """A collect has answered the message: nothing more is to be done for it."""

@@ -171,6 +171,7 @@ class What(StrEnum):
     REPLY_ARRIVED = "reply-arrived"
     REPLY_REFUSED = "reply-refused"
     COLLECTED = "collected"
+    TASK_LEFT = "task-left"
     TASK_STARTED = "task-started"
     TASK_ANSWERED = "task-answered"
     TASK_COLLECTED = "task-collected"

@@ -52,6 +52,8 @@ class ClientPlan:
     """The bundles that may run besides; others wait for approval. None where the owner lets ``app`` alone run."""
     unfit: Mapping[CID, str] = field(default_factory=dict)
     """Bundles that cannot run with this ``node_config``, and why: their runs are declined."""
+    restored: float | None = None
+    """When our keys were restored from a backup, seconds since 1970: until then another home may have answered."""
 
 
 class Hosting(Following):

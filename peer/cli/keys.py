@@ -1,4 +1,7 @@
-"""``peer keys``: make, show, move and relock identities. Imports what is slow only when a command runs."""
+"""``peer keys``: make, show and relock identities; `backup` and `rotation` have the other commands.
+
+Imports what is slow only when a command runs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.cli import rotation
+from peer.cli import backup, rotation
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NameArgument, PassphraseFileOption
 from peer.cli.output import put_json
 
@@ -83,57 +86,6 @@ def show(
         typer.echo(f"{found.name}  {found.public.signing.did}  {found.public.encryption.suite}", err=True)
 
 
-@app.command("export")
-def export(
-    name: Annotated[str, typer.Argument(help="Which identity.")],
-    file: Annotated[Path, typer.Argument(help="The file to write; it must not exist.")],
-    passphrase_file: PassphraseFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    json_output: JsonOption = False,
-) -> None:
-    """Write a locked copy of an identity to a file, under the passphrase it has (a new one where it has none)."""
-    from peer.keystore import KeyStore, locked_copy, write_new
-    from peer.passphrase import Passphrases
-
-    store = KeyStore(home)
-    found = store.public(name)
-    if found.locked:
-        data = store.file(name)
-    else:
-        passphrases = Passphrases.of_process(passphrase_file)
-        data = locked_copy(store.load(name, passphrases), passphrases.new(name))
-    write_new(file, data)
-    _report(
-        _facts(found) | {"file": str(file)},
-        json_output,
-        f"{name} is in {file}, locked with {'its' if found.locked else 'the new'} passphrase",
-        f"to use it elsewhere: peer keys import {file.name}",
-    )
-
-
-@app.command("import")
-def import_file(
-    file: Annotated[Path, typer.Argument(help="What `peer keys export` wrote.")],
-    no_passphrase: Annotated[
-        bool, typer.Option("--no-passphrase", help="Take a file that is not locked, too.")
-    ] = False,
-    home: HomeOption = DEFAULT_HOME,
-    json_output: JsonOption = False,
-) -> None:
-    """Take an identity from a file into this home, under the name and the passphrase it has."""
-    from peer.keystore import KeyStore
-
-    store = KeyStore(home)
-    path = store.import_file(file, unlocked_too=no_passphrase)
-    found = store.public(path.stem)
-    _report(
-        _facts(found) | {"file": str(path)},
-        json_output,
-        f"{found.name} is {found.public.signing.did}",
-        f"its keys are in {path}",
-    )
-
-
 @app.command("passwd")
 def passwd(
     name: NameArgument = None,
@@ -159,6 +111,8 @@ def passwd(
     _report(_facts(store.public(identity.name)), json_output, f"{identity.name} {state}")
 
 
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("rotate")(rotation.rotate)
 app.command("revoke")(rotation.revoke)
 

@@ -44,7 +44,7 @@ class _Entry:
 
 
 COMMANDS: Final = {
-    "keys": _Entry("peer.cli.keys", "Make, list and move identities."),
+    "keys": _Entry("peer.cli.keys", "Make, show, back up, rotate and revoke identities."),
     "federation": _Entry("peer.cli.federation", "Found a federation, say who is in it, and join one."),
     "start": _Entry("peer.cli.start", "Run a peer: lead a run, or train in one."),
     "app": _Entry("peer.cli.app", "Read the app that a run needs, and say whether it may run here."),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from federation import GATED, Federation, Gate, PeerProcess
 
 from crypto.identity import Identity
 from peer.federation import FederationStore
+from peer.journal import Journal
 from peer.keystore import KeyStore
 from peer.membership import add_member, revoke_member
 from peer.passphrase import Passphrases
@@ -119,3 +122,29 @@ def test_a_revoked_clients_reply_is_not_taken(federation: Federation, gate: Gate
     assert [fields["name"] for fields in server.events("reply-arrived")] == ["one"]
     report = federation.audit()
     assert report["findings"] == []
+
+
+def test_a_restored_client_leaves_alone_what_another_home_may_have_answered(federation: Federation, gate: Gate) -> None:
+    gate.open("round-1")
+    server, one, two = start(federation, gate)
+    let_train(gate, "one", round=1)
+    server.wait_for("reply-arrived")
+    one.kill()
+    keys, journal = identity(federation, "one"), federation.home("one").path
+    journal.rename(journal.with_name("lost"))  # all but the backup
+
+    KeyStore(federation.home("one").path).add(keys, None)
+    remembered = Journal(federation.home("one").journal)
+    remembered.note_restored(time.time())
+    remembered.close()
+    FederationStore(federation.home("one")).join(federation.stored)
+    restored = federation.client("one", GATED, f'gate="{gate.folder / "one"}"')
+    restored.wait_for("task-left")
+    let_train(gate, "two", round=1)
+    let_train(gate, "one", "two", round=2)
+    gate.open("round-2")
+
+    assert [peer.code() for peer in (server, restored, two)] == [0, 0, 0], server.said
+    assert len(restored.events("task-answered")) == 1
+    assert [fields["errors"] for fields in server.events("collected")] == [0, 0]
+    assert federation.audit()["verdict"] == "verified"

@@ -63,7 +63,7 @@ def test_a_damaged_key_file_is_found(ready: Peer, tmp_path: Path) -> None:
     (key,) = (ready.home / "keys").glob("*.key")
     key.write_bytes(key.read_bytes()[:-5])
     state, mend = found(ready("doctor", *local(tmp_path)), "keys")
-    assert (state, "peer keys import" in mend) == ("fail", True)
+    assert (state, "peer keys restore" in mend) == ("fail", True)
 
 
 def test_a_damaged_federation_file_is_found(ready: Peer, tmp_path: Path) -> None:

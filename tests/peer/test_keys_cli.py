@@ -1,4 +1,4 @@
-"""``peer keys``: making, showing, moving and relocking identities, and what goes wrong with them."""
+"""``peer keys``: making, showing and relocking identities, and what goes wrong with them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
 
 def file_of(home: Path, name: str = "alice") -> Path:
     return home / "keys" / f"{name}.key"
+
+
+def salt_and_nonce(home: Path) -> set[str]:
+    file = json.loads(file_of(home).read_bytes())
+    return {file["kdf"]["salt"], file["nonce"]}
 
 
 def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def test_show_without_a_name_does_not_guess(keys: Peer, capsys: pytest.CaptureFi
     assert "name one of: alice, bob" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["show"], ["show", "bob"], ["passwd"], ["export", "bob", "file"]])
+@pytest.mark.parametrize("arguments", [["show"], ["show", "bob"], ["passwd"], ["backup", "bob", "file"]])
 def test_an_identity_that_is_not_here_names_the_way_to_make_it(
     keys: Peer, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,35 +156,6 @@ def test_list_of_an_empty_home_is_empty(keys: Peer, home: Path, capsys: pytest.C
     assert keys("list", "--json") == ExitCode.DONE
     assert last_json(capsys) == {"keys": []}
     assert not home.exists()
-
-
-def test_an_exported_identity_is_imported_elsewhere(keys: Peer, home: Path, tmp_path: Path) -> None:
-    keys("init", "--name", "alice")
-    copy, elsewhere = tmp_path / "copy", tmp_path / "elsewhere"
-    assert keys("export", "alice", copy) == ExitCode.DONE
-    assert copy.stat().st_mode & 0o777 == 0o600
-    assert run(["keys", "import", str(copy), "--home", str(elsewhere)]) == ExitCode.DONE
-    assert KeyStore(elsewhere).public().public == KeyStore(home).public().public
-
-
-def test_an_unlocked_identity_is_exported_locked(keys: Peer, tmp_path: Path) -> None:
-    keys("init", "--name", "alice", "--no-passphrase")
-    keys("export", "alice", tmp_path / "copy")
-    run(["keys", "import", str(tmp_path / "copy"), "--home", str(tmp_path / "elsewhere")])
-    assert KeyStore(tmp_path / "elsewhere").public().locked
-
-
-def test_export_overwrites_nothing(keys: Peer, tmp_path: Path) -> None:
-    keys("init", "--name", "alice")
-    copy = tmp_path / "copy"
-    copy.write_text("something else")
-    assert keys("export", "alice", copy) == ExitCode.WRONG_USE
-    assert copy.read_text() == "something else"
-
-
-def test_export_into_a_directory_that_is_not_there_is_wrong_use(keys: Peer, tmp_path: Path) -> None:
-    keys("init", "--name", "alice")
-    assert keys("export", "alice", tmp_path / "absent" / "copy") == ExitCode.WRONG_USE
 
 
 @pytest.mark.parametrize(
@@ -204,35 +180,14 @@ def test_a_full_disk_leaves_everything_as_it_was(
     assert [path.read_bytes() for path in (home / "keys").iterdir()] == [before]
 
 
-def test_import_of_an_unlocked_file_is_explicit(keys: Peer, home: Path, tmp_path: Path) -> None:
-    keys("init", "--name", "alice", "--no-passphrase")
-    importing = ["keys", "import", str(file_of(home)), "--home", str(tmp_path / "elsewhere")]
-    assert run(importing) == ExitCode.WRONG_USE
-    assert run([*importing, "--no-passphrase"]) == ExitCode.DONE
-
-
-def test_import_overwrites_nothing(keys: Peer, home: Path, tmp_path: Path) -> None:
-    run(["keys", "init", "--name", "alice", "--no-passphrase", "--home", str(tmp_path / "other")])
-    keys("init", "--name", "alice")
-    before = file_of(home).read_bytes()
-    assert keys("import", file_of(tmp_path / "other"), "--no-passphrase") == ExitCode.WRONG_USE
-    assert file_of(home).read_bytes() == before
-
-
-def test_import_of_what_is_no_key_file_stores_nothing(keys: Peer, home: Path, tmp_path: Path) -> None:
-    (tmp_path / "letter").write_text("Dear Alice,")
-    assert keys("import", tmp_path / "letter") == ExitCode.WRONG_USE
-    assert keys("import", tmp_path / "absent") == ExitCode.WRONG_USE
-    assert not home.exists()
-
-
 def test_passwd_changes_the_passphrase_and_keeps_the_keys(keys: Peer, home: Path, tmp_path: Path) -> None:
     keys("init", "--name", "alice")
-    before = KeyStore(home).public().public
+    before, old = KeyStore(home).public().public, salt_and_nonce(home)
     (tmp_path / "new").write_text("another one\n")
     assert keys("passwd", "--new-passphrase-file", tmp_path / "new") == ExitCode.DONE
     new = KeyStore(home).load("alice", Passphrases(environ={"POLLEN_PASSPHRASE": "another one"}))
     assert new.public == before
+    assert salt_and_nonce(home).isdisjoint(old)
     assert keys("passwd", "--no-passphrase") == ExitCode.WRONG_USE  # the environment has the old one
     assert file_of(home).stat().st_mode & 0o777 == 0o600
 

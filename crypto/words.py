@@ -1,0 +1,62 @@
+"""Secrets as words that a person can write down: BIP-39's encoding, for more bytes than it foresees.
+
+To the secrets comes a checksum, the first bytes of their SHA-256, one for 32; then each 11 bits are one word. So the
+two secrets of a pair of keys, 64 bytes, are 48 words. One mistake in 65,536 goes unnoticed here; the did:key shows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from crypto.errors import BadWords
+from crypto.wordlist import WORDS
+
+PAIR: Final = 64
+"""Bytes of the secrets of one pair of keys."""
+WORDS_PER_PAIR: Final = 48
+MAX_PAIRS: Final = 16
+"""SHA-256 has no more bytes for the checksum; nobody writes down so many words."""
+
+_VALUES: Final = {word: value for value, word in enumerate(WORDS)}
+_BITS: Final = 11
+
+
+def to_words(secrets: bytes) -> tuple[str, ...]:
+    """The words of ``secrets``, 64 bytes for each pair of keys.
+
+    Raises:
+        BadWords: where they are too many.
+    """
+    pairs = len(secrets) // PAIR
+    if pairs > MAX_PAIRS:
+        raise BadWords(f"{pairs} pairs of keys are too many for words")
+    number = int.from_bytes(secrets + _checksum(secrets), "big")
+    count = pairs * WORDS_PER_PAIR
+    return tuple(WORDS[number >> _BITS * (count - 1 - at) & (1 << _BITS) - 1] for at in range(count))
+
+
+def from_words(text: str) -> bytes:
+    """The secrets that ``text`` spells; case, line breaks and the space between words mean nothing.
+
+    Raises:
+        BadWords: where a word is none of the list, or some are missing, wrong or out of order. It tells none of them.
+    """
+    words = text.lower().split()
+    if len(words) % WORDS_PER_PAIR or not 0 < len(words) <= MAX_PAIRS * WORDS_PER_PAIR:
+        raise BadWords(f"{len(words)} words are none of ours: there are {WORDS_PER_PAIR} for each pair of keys")
+    number = 0
+    for at, word in enumerate(words, 1):
+        if word not in _VALUES:
+            raise BadWords(f"word {at} is not in the list")
+        number = number << _BITS | _VALUES[word]
+    pairs = len(words) // WORDS_PER_PAIR
+    data = number.to_bytes(pairs * WORDS_PER_PAIR * _BITS // 8, "big")
+    secrets, checksum = data[: pairs * PAIR], data[pairs * PAIR :]
+    if _checksum(secrets) != checksum:
+        raise BadWords("a word is wrong, or they are not in order")
+    return secrets
+
+
+def _checksum(secrets: bytes) -> bytes:
+    return hashlib.sha256(secrets).digest()[: len(secrets) // 32]
