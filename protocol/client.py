@@ -13,12 +13,12 @@ from typing import Final
 
 from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import Beat, PeerState, ReplyReady, topic_leader
+from protocol.announcements import Beat, PeerState
 from protocol.app_calls import Answered, ErrorCode, Task
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.chain import AnsweredMessage, Chain, OpenMessage, Step
-from protocol.effects import FetchContent, FetchRecord, Hand, KeepReply, Stop, Store, What
+from protocol.effects import FetchContent, Hand, KeepReply, Stop, Store, What
 from protocol.events import (
     AppAnswered,
     AppLost,
@@ -29,11 +29,12 @@ from protocol.events import (
     Stopping,
 )
 from protocol.following import ClientState
-from protocol.hosting import AppState, ClientPlan, Hosting
+from protocol.hosting import AppState, ClientPlan
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
 from protocol.reading import content_key, private_part, read_private, update_info
 from protocol.records import Close, ReasonPrivate, Reply, Roster, Run, RunPrivate
-from protocol.signed import parse_record, sign_record
+from protocol.replying import Replying, Unacknowledged
+from protocol.signed import sign_record
 
 CLOCKS_DIFFER: Final = 600.0
 """Seconds by which a leader's clock may be ahead of ours or behind it."""
@@ -76,16 +77,7 @@ class Work:
     fetch_again: float | None = None
 
 
-@dataclass(slots=True)
-class Unacknowledged:
-    """A reply that no collect has taken yet. ``block`` is None after a restart: the leader fetches it."""
-
-    reply: CID
-    block: Block | None
-    retry: Retry
-
-
-class Client(Hosting):
+class Client(Replying):
     """The state machine of a client peer."""
 
     def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, kept: Mapping[CID, KeptRun]) -> None:
@@ -98,7 +90,6 @@ class Client(Hosting):
         self._own: OwnKey | None = None
         self._unread: Run | None = None
         """The run record, where it is encrypted for others so far."""
-        self._unacknowledged: dict[bytes, Unacknowledged] = {}
         self._has_listened = False
         """Whether we have caught up with the run once: what is dispatched from then on is new to everybody."""
 
@@ -113,16 +104,13 @@ class Client(Hosting):
 
     def _due(self, event: Due, now: float) -> None:
         self._keep_saying(now)
-        for message, waiting in self._unacknowledged.items():
-            if now >= waiting.retry.at:
-                self._announce_reply(message, waiting, now)
+        self._announce_due(now)
         if self._work is not None and self._work.fetch_again is not None and now >= self._work.fetch_again:
             self._fetch_content(self._work)
         self._app_due(now)
 
     def _moments(self) -> Iterable[float]:
         yield from super()._moments()
-        yield from (waiting.retry.at for waiting in self._unacknowledged.values())
         if self._work is not None and self._work.fetch_again is not None:
             yield self._work.fetch_again
         if self._unpack_again is not None:
@@ -197,10 +185,6 @@ class Client(Hosting):
             self._emit(Stop(""))
         else:
             self._drop_messages()
-
-    def _leader_is_back(self, now: float) -> None:
-        for message, waiting in self._unacknowledged.items():
-            self._announce_reply(message, waiting, now)
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
@@ -333,43 +317,6 @@ class Client(Hosting):
         self._work = None
         if message in self._run.chain.open:
             self._unacknowledged[message] = waiting = Unacknowledged(block.cid, block, Retry(now))
-            self._announce_reply(message, waiting, now)
-
-    def _announce_reply(self, message: bytes, waiting: Unacknowledged, now: float) -> None:
-        assert self._run is not None
-        waiting.retry.back_off(now)
-        if len(self.author.keys) > 1 and not self._is_signed_for_now(message, waiting, self._run):
-            return
-        inline = (waiting.block,) if waiting.block is not None else ()
-        ready = ReplyReady(self._run.run, message, waiting.reply)
-        self._announce(topic_leader(self.manifest.federation), ready, inline)
-
-    def _is_signed_for_now(self, message: bytes, waiting: Unacknowledged, run: CatchUp) -> bool:
-        """Whether the reply has the signature that the manifest in force asks for. Where our key was rotated since, the
-        very same body is signed again and announced then: the reply stays the same (`protocol.signed.Record.id`)."""
-        if waiting.block is None:
-            done = partial(self._reply_here_again, message, waiting)
-            self._emit(FetchRecord(self._await(done, partial(self._reply_lost, message)), waiting.reply))
-            return False
-        record, key = parse_record(waiting.block), self.author.key_in(run.chain.manifest)
-        if any(signature.by == key.verify_key.raw for signature in record.signatures):
-            return True
-        block = sign_record(record.body, [key])
-        done = partial(self._signed_again, message, waiting, block)
-        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
-        return False
-
-    def _reply_lost(self, message: bytes, why: str, now: float) -> None:
-        self._report(What.FETCH_FAILED, message=message.hex(), why=why)
-
-    def _reply_here_again(
-        self, message: bytes, waiting: Unacknowledged, blocks: Mapping[CID, bytes], now: float
-    ) -> None:
-        self._signed_again(message, waiting, Block(waiting.reply, blocks[waiting.reply]), now)
-
-    def _signed_again(self, message: bytes, waiting: Unacknowledged, block: Block, now: float) -> None:
-        waiting.reply, waiting.block = block.cid, block
-        if self._unacknowledged.get(message) is waiting:
             self._announce_reply(message, waiting, now)
 
     # -- the app process --------------------------------------------------------------------------------------------

@@ -248,6 +248,8 @@ class Machine:
 
     def _keys_changed(self, event: KeysChanged, now: float) -> None:
         self.author = replace(self.author, keys=event.signing)
+        if self.author.reader is not PUBLIC:
+            self.author.reader.learn(event.decryption)
 
     def _learn_manifest(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         """Adopt a newer manifest that follows from ours; anything else is reported and left alone."""

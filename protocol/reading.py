@@ -85,6 +85,10 @@ class Reader:
         """Whether it may read more than what is plain."""
         return bool(self._keys)
 
+    def learn(self, keys: Sequence[DecryptionKey]) -> None:
+        """Go on with ``keys``, newest first: the member has new ones besides those it had."""
+        self._keys = tuple(keys)
+
     def manifest_key(self, body: Federation, source: BlockSource) -> SymmetricKey | None:
         """The manifest key of a version; None where there is none, or it is not wrapped for this reader.
 

@@ -1,0 +1,82 @@
+"""A client's replies, from when each is kept until a collect answers its message: announced again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from protocol.announcements import ReplyReady, topic_leader
+from protocol.blocks import CID, Block
+from protocol.catch_up import CatchUp
+from protocol.effects import FetchRecord, Store, What
+from protocol.hosting import ClientPlan, Hosting
+from protocol.machine import Author, Retry, TrustedManifest
+from protocol.signed import parse_record, sign_record
+
+
+@dataclass(slots=True)
+class Unacknowledged:
+    """A reply that no collect has taken yet. ``block`` is None after a restart: the leader fetches it."""
+
+    reply: CID
+    block: Block | None
+    retry: Retry
+
+
+class Replying(Hosting):
+    """A machine that announces what it has answered."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan) -> None:
+        super().__init__(author, trusted, plan)
+        self._unacknowledged: dict[bytes, Unacknowledged] = {}
+
+    def _announce_due(self, now: float) -> None:
+        for message, waiting in self._unacknowledged.items():
+            if now >= waiting.retry.at:
+                self._announce_reply(message, waiting, now)
+
+    def _moments(self) -> Iterable[float]:
+        yield from super()._moments()
+        yield from (waiting.retry.at for waiting in self._unacknowledged.values())
+
+    def _leader_is_back(self, now: float) -> None:
+        for message, waiting in self._unacknowledged.items():
+            self._announce_reply(message, waiting, now)
+
+    def _announce_reply(self, message: bytes, waiting: Unacknowledged, now: float) -> None:
+        assert self._run is not None
+        waiting.retry.back_off(now)
+        if len(self.author.keys) > 1 and not self._is_signed_for_now(message, waiting, self._run):
+            return
+        inline = (waiting.block,) if waiting.block is not None else ()
+        ready = ReplyReady(self._run.run, message, waiting.reply)
+        self._announce(topic_leader(self.manifest.federation), ready, inline)
+
+    def _is_signed_for_now(self, message: bytes, waiting: Unacknowledged, run: CatchUp) -> bool:
+        """Whether the reply has the signature that the manifest in force asks for. Where our key was rotated since, the
+        very same body is signed again and announced then: the reply stays the same (`protocol.signed.Record.id`)."""
+        if waiting.block is None:
+            done = partial(self._reply_here_again, message, waiting)
+            self._emit(FetchRecord(self._await(done, partial(self._reply_lost, message)), waiting.reply))
+            return False
+        record, key = parse_record(waiting.block), self.author.key_in(run.chain.manifest)
+        if any(signature.by == key.verify_key.raw for signature in record.signatures):
+            return True
+        block = sign_record(record.body, [key])
+        done = partial(self._signed_again, message, waiting, block)
+        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
+        return False
+
+    def _reply_lost(self, message: bytes, why: str, now: float) -> None:
+        self._report(What.FETCH_FAILED, message=message.hex(), why=why)
+
+    def _reply_here_again(
+        self, message: bytes, waiting: Unacknowledged, blocks: Mapping[CID, bytes], now: float
+    ) -> None:
+        self._signed_again(message, waiting, Block(waiting.reply, blocks[waiting.reply]), now)
+
+    def _signed_again(self, message: bytes, waiting: Unacknowledged, block: Block, now: float) -> None:
+        waiting.reply, waiting.block = block.cid, block
+        if self._unacknowledged.get(message) is waiting:
+            self._announce_reply(message, waiting, now)
