@@ -98,7 +98,9 @@ APPS = {"rounds": rounds_app, "crossing": crossing_app}
 
 
 def _told(replies: Replies) -> list[tuple[CID | None, int | None, str]]:
-    return [(reply.content, reply.code, reply.reason) for reply in replies.replies]
+    """As it comes through a pipe, where a code is a plain number."""
+    codes = (None if reply.code is None else int(reply.code) for reply in replies.replies)
+    return [(reply.content, code, reply.reason) for reply, code in zip(replies.replies, codes, strict=True)]
 
 
 @dataclass

@@ -15,7 +15,7 @@ from sim_network import Network
 from sim_time import Timeline
 from sim_witness import Witness
 
-from protocol.admission import Examination
+from protocol.admission import Check, Examination, Finding
 from protocol.app_calls import ToApp
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.closure import missing
@@ -63,6 +63,13 @@ FETCH_TIMEOUT = 5.0
 FETCH_AGAIN = 0.25
 """Seconds after which a fetch looks again for who has the block."""
 APP_START = 0.5
+
+
+def found_in(reply: CID) -> Examination:
+    """What is found in a content, whoever looks and however often: a fault in some, and a norm in all others."""
+    if reply.digest[0] < 32:
+        return Examination((Finding(Check.FINITE, "a number that is none"),))
+    return Examination(norm=float(reply.digest[1]))
 
 
 class Peer:
@@ -273,7 +280,7 @@ class Peer:
                     self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
                 if isinstance(effect, UnpackApp):
                     self.disk.unpacked.add(root)
-                return Examined(id, Examination()) if isinstance(effect, Examine) else Done(id)
+                return Examined(id, found_in(root)) if isinstance(effect, Examine) else Done(id)
 
     def _ring(self, at: float) -> None:
         if self._alarm == at:

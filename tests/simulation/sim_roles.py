@@ -12,6 +12,7 @@ from sim_disk import Disk, chain_of, linked
 from sim_peer import Peer
 
 from crypto.keys import SigningKey
+from protocol.admission import Admission, NormBound
 from protocol.announcements import first_counter, topic_all, topic_leader
 from protocol.app_calls import Environment, ServerCall, Start, Task, ToApp
 from protocol.blocks import CID, cbor_block
@@ -27,6 +28,8 @@ from protocol.plan import ResumedRun, RunPlan
 
 ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)
 BUNDLE = cbor_block({"files": []})
+ADMISSION = Admission(bound=NormBound(1.5, of_median=True))
+"""With what `sim_peer.found_in` finds, some replies of most runs are refused."""
 FOREVER = 1e9
 """Seconds; nothing may time out where every run has to end the same."""
 LOOKING = 0.5
@@ -82,7 +85,7 @@ class Server(Peer):
 
     def _build(self, now: float) -> Machine:
         plan = RunPlan(BUNDLE.cid, bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
-        settings = LeaderSettings(self._clients, FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
+        settings = LeaderSettings(self._clients, FOREVER, ADMISSION, away_after=FOREVER, grace=FOREVER, linger=60.0)
         identity = self.identity
         return Leader(identity.author(self.disk), identity.trusted(self.disk), plan, settings, self._resumed())
 

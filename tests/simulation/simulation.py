@@ -110,8 +110,8 @@ class Simulation:
         assert disk.whole(head), "the closed run is not all on the leader's disk"
         kept = {message: reply.reply for client in self.clients for message, reply in client.disk.replies.items()}
         for answer in answered:
-            assert answer.reply is not None
-            assert kept[answer.message.id] == answer.reply.cid, "the chain has another reply than its client"
+            named = answer.reply.cid if answer.reply else answer.error.refused if answer.error else None
+            assert kept[answer.message.id] == named, "the chain has another reply than its client"
         return tuple(outcome(records, disk))
 
     @property

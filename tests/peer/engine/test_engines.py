@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from peer.engine import open_engine
-from peer.engine.interface import Engine, EngineError, Subscription, Unreachable
+from peer.engine.interface import Engine, EngineError, Subscription, TooLarge, Unreachable
 from protocol.blocks import CHUNK_SIZE, Block, cbor_block, raw_block
 
 SOON = 20.0
@@ -231,7 +231,7 @@ def test_a_content_over_the_limit_is_refused(pair: Pair, fresh: random.Random) -
     chunks = chunks_of(fresh, 8, 10_000)
     root = content_of(chunks)
     pair.one.put_content(root.cid, [root, *chunks])
-    with pytest.raises(EngineError, match="larger than the 50000 bytes allowed"):
+    with pytest.raises(TooLarge, match="larger than the 50000 bytes allowed"):
         pair.two.fetch(root.cid, timeout=SOON, limit=50_000)
 
 
