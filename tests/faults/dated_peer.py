@@ -10,5 +10,5 @@ from protocol.plan import run_body
 
 TIME = 1_700_000_000.0
 
-leader.run_body = lambda plan, environment, manifest, by, now: run_body(plan, environment, manifest, by, TIME)
+leader.run_body = lambda *plan, **given: run_body(*plan, **given | {"now": TIME})
 main()
