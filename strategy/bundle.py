@@ -44,7 +44,7 @@ def bundle_folder(app_dir: Path) -> tuple[CID, list[Block]]:
 
 
 def unpack_bundle(root: CID, source: BlockSource, into: Path) -> None:
-    """Write the files of a bundle to the folder ``into``, which appears whole or not at all.
+    """Write the files of a bundle to the folder ``into``, which appears whole, its files on disk, or not at all.
 
     Raises:
         ContentError: where the bundle is malformed.
@@ -59,7 +59,10 @@ def unpack_bundle(root: CID, source: BlockSource, into: Path) -> None:
         for file in files:
             path = part / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.read(source))
+            with path.open("wb") as written:
+                written.write(file.read(source))
+                written.flush()
+                os.fsync(written.fileno())  # or a power cut leaves a folder that looks whole, of files that are not
         os.replace(part, into)
     finally:
         shutil.rmtree(part, ignore_errors=True)
