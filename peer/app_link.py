@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from peer.passphrase import without_passphrases
 from protocol.app_calls import FromApp, ToApp
 from protocol.pipe import FrameReader, PipeError, encode
 from protocol.records import Role
@@ -90,7 +91,7 @@ class AppLink:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**_inherited(), **command.environment, "PYTHONPATH": _python_path()},
+                env={**without_passphrases(os.environ), **command.environment, "PYTHONPATH": _python_path()},
                 start_new_session=True,  # Ctrl-C in the terminal is for the peer, which ends this in good order
             )
         self._listening = asyncio.create_task(self._listen(self._process))
@@ -144,11 +145,6 @@ class AppLink:
             log.seek(max(self._log_start, end - _LAST_WORDS))
             lines = log.read().decode(errors="replace").strip().splitlines()
         return f"; its last words: {lines[-1]}" if lines else ""
-
-
-def _inherited() -> dict[str, str]:
-    """Our environment without what opens the key: the app must not be able to."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("POLLEN_PASSPHRASE")}
 
 
 def _python_path() -> str:

@@ -60,10 +60,6 @@ class Passphrases:
             self._typed[name] = self._asked(f"Passphrase of {name}: ")
         return self._typed[name]
 
-    def forget(self, name: str) -> None:
-        """What was typed for ``name`` was wrong, or is not its passphrase any more."""
-        self._typed.pop(name, None)
-
     def unattended(self) -> Passphrases:
         """The same sources without the terminal, but with what was typed there already."""
         return replace(self, ask=None)
@@ -101,6 +97,15 @@ class Passphrases:
             return self.ask(prompt)
         except EOFError:
             raise PeerError("no passphrase was typed", mend=_MEND, code=ExitCode.WRONG_USE) from None
+
+
+def without_passphrases(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` without what leads to a passphrase: for processes that are not to open a key."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("POLLEN_PASSPHRASE") and name != "CREDENTIALS_DIRECTORY"
+    }
 
 
 def _read(path: Path) -> str:

@@ -25,6 +25,7 @@ from click.core import ParameterSource
 from peer import config, logs
 from peer.cli.options import verbose_option
 from peer.errors import ExitCode, PeerError
+from peer.secrecy import keep_memory_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Commands(typer.core.TyperGroup):
 
 def main() -> None:
     """The entry point of the ``peer`` program."""
+    keep_memory_private()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before a peer takes it for a clean stop
     sys.exit(run(sys.argv[1:]))
 

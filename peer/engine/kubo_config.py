@@ -14,6 +14,7 @@ from typing import Any, Final
 from peer.engine.block_files import translated
 from peer.engine.interface import EngineError
 from peer.home import replace_file
+from peer.passphrase import without_passphrases
 
 SWARM_KEY_SIZE: Final = 32
 """Bytes of a private network's key (libp2p's pre-shared key)."""
@@ -21,7 +22,11 @@ SWARM_KEY_SIZE: Final = 32
 
 def environment(repository: Path) -> dict[str, str]:
     """What the ``ipfs`` program is started with: the repository, no node without the swarm key, no telemetry."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IPFS_", "LIBP2P_"))}
+    kept = {
+        name: value
+        for name, value in without_passphrases(os.environ).items()
+        if not name.startswith(("IPFS_", "LIBP2P_"))
+    }
     return kept | {
         "IPFS_PATH": str(repository),
         "LIBP2P_FORCE_PNET": "1",

@@ -263,7 +263,7 @@ class Federation:
 
     def end(self) -> None:
         """Kill whatever still runs."""
+        for peer in self.processes:  # their environment is not to be read, so `orphans` may not know them
+            peer.kill()
         for process in self.orphans():
             os.kill(process, signal.SIGKILL)
-        for peer in self.processes:
-            peer.process.wait()

@@ -15,7 +15,7 @@ import pytest
 
 from crypto.identity import PublicIdentity
 from peer.cli.main import run
-from peer.errors import ExitCode
+from peer.errors import ExitCode, PeerError
 from peer.keystore import KeyStore
 from peer.passphrase import Passphrases
 
@@ -259,6 +259,25 @@ def test_a_passphrase_file_is_preferred_and_its_line_end_is_no_part_of_it(
     keys("init", "--name", "bob")
     for name, passphrase in (("alice", "one"), ("bob", "two")):
         assert KeyStore(home).load(name, Passphrases(environ={"POLLEN_PASSPHRASE": passphrase})).name == name
+
+
+def test_a_credential_of_systemd_is_taken_and_one_for_the_name_before_one_for_all(tmp_path: Path) -> None:
+    (tmp_path / "pollen-passphrase").write_text("for all\n")
+    (tmp_path / "pollen-passphrase-alice").write_text("for alice\n")
+    service = Passphrases(environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert (service.existing("alice"), service.existing("bob")) == ("for alice", "for all")
+
+
+def test_a_service_without_the_credential_is_told_how_to_give_it(tmp_path: Path) -> None:
+    with pytest.raises(PeerError) as raised:
+        Passphrases(environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}).existing("alice")
+    assert "pollen-passphrase" in raised.value.mend
+
+
+def test_what_was_typed_is_not_asked_for_again() -> None:
+    typed = iter(["one"])
+    person = Passphrases(ask=lambda prompt: next(typed))
+    assert (person.existing("alice"), person.existing("alice"), person.unattended().existing("alice")) == ("one",) * 3
 
 
 def test_a_person_types_a_new_passphrase_twice() -> None:
