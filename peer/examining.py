@@ -12,6 +12,7 @@ from protocol.app_calls import ContentKey
 from protocol.blocks import CID
 from protocol.effects import Examine
 from strategy.admission import Sent, examine, opened_records, read_sent
+from strategy.content import DEFAULT_LIMITS, Limits
 
 SIDE_BY_SIDE: Final = 2
 """Replies that are examined at once: each may hold the rest of a content's records and two arrays in memory."""
@@ -53,6 +54,7 @@ class Examiner:
                 sent,
                 update=effect.update,
                 measured=measured,
+                limits=Limits(min(limit, DEFAULT_LIMITS.body), min(limit, DEFAULT_LIMITS.arrays)),
             )
 
     def _read_sent(self, root: CID, key: ContentKey | None) -> Sent:

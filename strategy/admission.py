@@ -21,7 +21,7 @@ from protocol.admission import Check, Examination, Finding
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
 from protocol.content import ContentError
-from strategy.content import decode
+from strategy.content import DEFAULT_LIMITS, Limits, decode
 from strategy.flower_compat import SECAGG_RECORD
 from strategy.npy import Stored, change, count_not_finite, declared, numbers, stored
 
@@ -79,14 +79,16 @@ class Sent:
         return name if any(layout.stored or layout.dtype for layout in layouts) else ""
 
 
-def opened_records(root: CID, source: BlockSource, key: ContentKey | None) -> RecordDict:
+def opened_records(
+    root: CID, source: BlockSource, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS
+) -> RecordDict:
     """The records of a content, plain where there is no ``key``; large arrays are read when they are used.
 
     Raises:
         ContentError: where it is malformed, also later, from an array.
         protocol.blocks.MissingBlock: where ``source`` lacks a block, also later.
     """
-    return decode(root, source, key)
+    return decode(root, source, key, limits)
 
 
 def read_sent(root: CID, source: BlockSource, key: ContentKey | None) -> Sent:
@@ -110,18 +112,20 @@ def examine(
     *,
     update: bool,
     measured: RecordDict | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Examination:
     """What is found in the content ``reply``, an answer to ``sent``: the first finding of each check.
 
     ``update`` says whether the message asked for one. ``measured`` are the records of ``sent``, opened anew, where the
-    norm of the change is asked for; they are used up.
+    norm of the change is asked for; they are used up. ``limits`` are the reply's: few blocks, linked often, are a large
+    array.
 
     Raises:
         protocol.blocks.MissingBlock: where a block is not here. A malformed reply is a finding.
     """
     looking = _Looking(sent, update, measured if update else None)
     try:
-        records = opened_records(reply, source, key)
+        records = opened_records(reply, source, key, limits)
         for name, record in records.array_records.items():
             looking.at(name, record)
     except ContentError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +41,17 @@ def test_a_reply_over_its_limit_is_not_fetched(local_engine: LocalEngine, effect
     found = Examiner(local_engine).examine(replace(effect, limits=SizeLimits(100, None)), timeout=1.0)
     assert [finding.check for finding in found.findings] == [Check.SIZE]
     assert not found.here
+
+
+def test_a_block_that_is_linked_often_makes_no_large_array(local_engine: LocalEngine, effect: Examine) -> None:
+    zeros = encode(RecordDict({"arrays": ArrayRecord({"w": Array(np.zeros(40 << 17))})}), None)  # 40 MiB, few blocks
+    local_engine.put_content(zeros.root, zeros.blocks())
+    limits = SizeLimits(8 << 20, None)
+    tracemalloc.start()
+    found = Examiner(local_engine).examine(replace(effect, reply=zeros.root, limits=limits), timeout=1.0)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+    assert [finding.check for finding in found.findings] == [Check.READABLE, Check.NORM]
 
 
 def test_a_reply_that_nobody_has_is_no_finding(local_engine: LocalEngine, effect: Examine) -> None:
