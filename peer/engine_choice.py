@@ -133,9 +133,10 @@ def _swarm_key(home: Home, federation: StoredFederation | None) -> bytes:
     if federation is None:
         known = FederationStore(home).all()
         if len(known) != 1:
+            number = f"{len(known)} federations" if known else "no federation"
             raise PeerError(
-                f"this home is in {len(known)} federations, so it is not clear which private network its node is in",
-                mend="name an engine with --ipfs, such as --ipfs local:DIR",
+                f"the home {home.path} is in {number}, so it is not clear which private network its node is in",
+                mend="name another home with --home DIR, or an engine with --ipfs, such as --ipfs local:DIR",
                 code=ExitCode.WRONG_USE,
             )
         federation = known[0]

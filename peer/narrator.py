@@ -13,6 +13,7 @@ Fields = Mapping[str, str | int | float | None]
 
 _LINES: Final[Mapping[What, str]] = {
     What.RUN_OPENED: "run {run} is open: app {app}",
+    What.RUN_RESUMED: "run {run} was left open at height {height}: going on with it",
     What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
     What.RUN_CLOSED: "run {run} is closed: head {head}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
@@ -22,8 +23,8 @@ _LINES: Final[Mapping[What, str]] = {
     What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
     What.DISPATCHED: "{messages} messages are out (height {height})",
     What.COLLECTED: "{replies} replies are in, {errors} of them errors (height {height})",
-    What.TASK_LEFT: "a {type} message is left alone: before the restore another home may have answered it",
-    What.TASK_STARTED: "working on a {type} message",
+    What.TASK_LEFT: "a message is left alone ({type}): before the restore another home may have answered it",
+    What.TASK_STARTED: "working on a message: {type}",
     What.TASK_ANSWERED: "answered it",
     What.APP_UNAPPROVED: (
         "run {run} waits for your approval of its app {name}; read it with `peer app show {app}`, "

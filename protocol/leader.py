@@ -176,7 +176,7 @@ class Leader(Replaying):
         match call:
             case Look():
                 self._held.append(call)
-                if not self._gate_open:
+                if not self._may_look(now):
                     self._report(
                         What.WAITING_FOR_CLIENTS, here=len(self._listed()), needed=max(1, self._settings.min_clients)
                     )

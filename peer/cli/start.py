@@ -226,8 +226,14 @@ def _lead(
         typer.echo(f"  mend: its log is {session.home.path / 'logs' / 'app-server.log'}", err=True)
     else:
         typer.echo(f"the final model is in {saved}" if saved else "the run is done", err=True)
-        typer.echo(f"next: peer audit {closed.head}", err=True)
+        typer.echo(f"next: peer audit {closed.head} --replay{_where(session.home, choice.folder)}", err=True)
     return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
+
+
+def _where(home: Home, app: Path | None) -> str:
+    """The options of an audit from this home, of this app."""
+    options = "" if app is None else f" --app {app}"
+    return options if home.path == DEFAULT_HOME.expanduser() else f"{options} --home {home.path}"
 
 
 def _stays_open(initial_model: str | None, *, new_run: bool) -> str:

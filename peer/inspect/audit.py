@@ -39,7 +39,7 @@ from protocol.closure import contents
 from protocol.equivocation import equivocation, place_of
 from protocol.manifest import PUBLIC, ManifestError, manifest_at
 from protocol.reading import Reader, RunKeys
-from protocol.records import Chained, Collect, Federation, GridError, Keys, Run
+from protocol.records import Chained, Close, Collect, Federation, GridError, Keys, Reply, Run
 from protocol.signed import Record, answers, parse_record
 
 MAX_FINDINGS: Final = 1_000
@@ -201,13 +201,13 @@ class Audit:
         assert self._chain is not None  # it made the step
         if self._with_contents:
             for root in contents(step.record, self._source):
-                self._check_content(height, root)
+                self._check_content(height, root, step)
         for record in self._replies(step):
             self._check_contradiction(record, height)
         for exchange in self._rounds.take(step, self._chain.in_force):
             self._put(exchange)
 
-    def _check_content(self, height: int, root: CID) -> None:
+    def _check_content(self, height: int, root: CID, step: Step) -> None:
         assert self._chain is not None
         if self._scratch.size_of(root) is not None:
             return
@@ -216,10 +216,25 @@ class Audit:
             for block in self._source.content(root, self._chain.manifest.settings.max_content_bytes):
                 size += len(block.data)
         except MissingBlock as error:
-            self._note(Finding(height, error.cid, MISSING_BLOCK, f"content {root} is not whole: {error}"))
+            what = f"{self._what_is(root, step)} (content {root}) is not whole: {error}"
+            self._note(Finding(height, error.cid, MISSING_BLOCK, what))
         except BlockError as error:
-            self._note_broken(height, root, error)
+            self._note_broken(height, root, error, f"in {self._what_is(root, step)}: ")
         self._scratch.see(root, size)
+
+    def _what_is(self, root: CID, step: Step) -> str:
+        """What the content ``root`` is in a record, for people."""
+        match step.record.body:
+            case Run(app=app, seed=seed):
+                return {app: "the app", seed: "the seed"}.get(root, "the initial model")
+            case Collect():
+                replies = [each.reply.body for each in step.answered if each.reply is not None]
+                names = [self._name(body.by) for body in replies if isinstance(body, Reply) and body.content == root]
+                return f"what {', '.join(names)} answered"
+            case Close():
+                return "the final model"
+            case _:
+                return "what the server sent"
 
     def _replies(self, step: Step) -> Iterator[Record]:
         """The replies that a record takes, and those it refuses."""
@@ -299,11 +314,11 @@ class Audit:
         else:
             self.report.findings_left_out += 1
 
-    def _note_broken(self, height: int, cid: CID, error: BlockError) -> None:
+    def _note_broken(self, height: int, cid: CID, error: BlockError, where: str = "") -> None:
         """``cid`` breaks a rule, or a block that it needs is damaged."""
         damaged = next((each for each in (error, error.__cause__) if isinstance(each, BlockMismatch)), None)
         broken = rules.as_rule(error)
-        self._note(Finding(height, damaged.cid if damaged else cid, broken.name, str(broken)))
+        self._note(Finding(height, damaged.cid if damaged else cid, broken.name, f"{where}{broken}"))
 
     def _tell_start(self) -> None:
         """What the head alone says."""

@@ -124,6 +124,7 @@ def _content(block: Block, source: BlockSource) -> dict[str, Any]:
     ]
     return {
         "kind": "content",
+        "links": _shown(manifest.links, source),
         "arrays": arrays,
         "metrics": {name: to_json(value) for name, value in summary.metrics.items()},
         "configs": {name: to_json(value) for name, value in summary.configs.items()},

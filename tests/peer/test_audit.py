@@ -315,6 +315,15 @@ def test_a_bit_in_any_content_fails_at_the_record_that_links_it(store: Store, wr
         file.write_bytes(block.data)
 
 
+def test_a_bit_in_an_update_is_told_with_whose_it_is(store: Store, written: WrittenRun) -> None:
+    store.put(written.blocks)
+    update = store.file(written.answer(loss=0.5, examples=30))  # Alice's, in both rounds
+    update.write_bytes(flipped(update.read_bytes(), 9))
+    (finding,) = store.audit(written.head).json["findings"]
+    assert (finding["height"], finding["rule"]) == (2, "block-hash")
+    assert finding["message"].startswith("in what alice answered: block ")
+
+
 def test_a_car_is_never_verified_with_a_byte_changed(written: WrittenRun, car: Any, store: Store) -> None:
     path = car(written.head, written.blocks)
     whole = path.read_bytes()
