@@ -45,6 +45,6 @@ def test_it_is_of_the_last_round_that_has_one(written: Training, round_number: i
     engine.put(written.blocks)
     source = EngineSource(engine, 0.0)
     with Scratch() as scratch:
-        found = RunModels(Audit(written.head, source, scratch).run(), scratch, source).newest()
+        found = RunModels(Audit(written.head, source, scratch), scratch).newest()
     engine.close()
     assert (found.round, found.content) == (round_number, encode(model, None).root)
