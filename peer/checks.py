@@ -145,11 +145,11 @@ def _federation(home: Home) -> Check:
     if not known:
         mend = "peer federation join FILE, or found one: peer federation init NAME"
         return Check("federation", State.FAIL, "this home is in no federation", mend)
-    strange = [stored.manifest.name for stored in known if not any(each in stored.manifest.members for each in ids)]
+    strange = [stored.manifest.title for stored in known if not any(each in stored.manifest.members for each in ids)]
     if strange:
         mend = "send `peer keys show` to an admin, then join again with a new export"
         return Check("federation", State.WARN, f"no identity of this home is a member of {', '.join(strange)}", mend)
-    names = (f"{stored.manifest.name} (version {stored.manifest.version})" for stored in known)
+    names = (f"{stored.manifest.title} (version {stored.manifest.version})" for stored in known)
     return Check("federation", State.OK, ", ".join(names))
 
 

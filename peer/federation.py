@@ -3,6 +3,9 @@
 The file is a CAR. Its root is a block that names the newest manifest, the swarm key and addresses (`_Root`); the blocks
 of every version of the manifest follow. It is replaced whole, so that a running peer that looks sees one version or the
 next. It holds the swarm key, hence mode 0600.
+
+Of an encrypted federation the file in a home also has the manifest keys that an identity of the home was given, so that
+names show without a passphrase. They open names and settings, nothing that is trained, and are never handed over.
 """
 
 from __future__ import annotations
@@ -11,18 +14,20 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta
 
+from crypto.symmetric import KEY_SIZE, SymmetricKey
 from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FOLDER, Home, replace_file
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks, cbor_block, decode_cbor
 from protocol.car import read_car, write_car
-from protocol.manifest import Manifest, manifest_at
+from protocol.manifest import PUBLIC, Manifest, ManifestError, manifest_at
+from protocol.reading import Reader
 from protocol.records import Federation
 from protocol.signed import parse_record
 from protocol.typed import ShapeError, from_plain, to_plain
@@ -44,6 +49,8 @@ class _Root:
     manifest: CID
     swarm_key: Annotated[bytes, Meta(min_length=SWARM_KEY_SIZE, max_length=SWARM_KEY_SIZE)]
     addresses: tuple[str, ...]
+    manifest_keys: tuple[Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)], ...]
+    """In a home alone; empty in a file that is handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ class StoredFederation:
     """What makes the members' Kubo nodes a private network, 32 bytes."""
     addresses: tuple[str, ...]
     """Where engines of other members are."""
+    manifest_keys: tuple[SymmetricKey, ...] = field(default=(), repr=False, compare=False)
+    """What opens the names in its versions, as far as an identity of this home was given it."""
 
     @property
     def id(self) -> CID:
@@ -72,9 +81,43 @@ class StoredFederation:
             assert isinstance(body, Federation)  # `manifest_at` has read it
             link = body.prev
 
+    def read_by(self, reader: Reader) -> StoredFederation:
+        """The federation as ``reader`` reads it, who is given what this home could open before.
+
+        Raises:
+            PeerError: where the reader was given another manifest key than all others.
+        """
+        if not self.manifest.encrypted:
+            return self
+        knowing = reader.remembering(self.manifest_keys)
+        try:
+            manifest = manifest_at(self.manifest.cid, self.id, MemoryBlocks(self.blocks), reader=knowing)
+        except ManifestError as error:
+            raise _given_another_key(error) from error
+        return replace(self, manifest=manifest, manifest_keys=knowing.manifest_keys)
+
+    def advanced(self, newest: CID, blocks: Mapping[CID, bytes], reader: Reader) -> StoredFederation:
+        """The federation with the ``newest`` version of its manifest, whose ``blocks`` are here.
+
+        Raises:
+            protocol.manifest.ManifestError: where it does not follow from the version here.
+        """
+        merged = {**self.blocks, **blocks}
+        knowing = reader.remembering(self.manifest_keys)
+        manifest = manifest_at(newest, self.id, MemoryBlocks(merged), known=self.manifest, reader=knowing)
+        keys = {key.commitment(): key for key in (*self.manifest_keys, *knowing.manifest_keys)}
+        return replace(self, manifest=manifest, blocks=MappingProxyType(merged), manifest_keys=tuple(keys.values()))
+
+    def to_hand_over(self) -> bytes:
+        """The file for others: each member opens names with what is wrapped for it."""
+        return replace(self, manifest_keys=()).to_bytes()
+
     def to_bytes(self) -> bytes:
-        """The federation's file."""
-        root = cbor_block(to_plain(_Root(FORMAT, self.id, self.manifest.cid, self.swarm_key, tuple(self.addresses))))
+        """The file for this home."""
+        keys = tuple(key.secret_bytes() for key in self.manifest_keys)
+        root = cbor_block(
+            to_plain(_Root(FORMAT, self.id, self.manifest.cid, self.swarm_key, tuple(self.addresses), keys))
+        )
         blocks = (Block(cid, data) for cid, data in self.blocks.items())
         return b"".join(write_car([root.cid], [root, *blocks]))
 
@@ -108,9 +151,15 @@ def _parse(roots: tuple[CID, ...], blocks: Mapping[CID, bytes]) -> StoredFederat
     root = from_plain(decode_cbor(MemoryBlocks(blocks).get(roots[0])), _Root)
     if root.format != FORMAT:
         raise BlockError(f"it is in the format {root.format!r:.60}, not {FORMAT!r}")
-    manifest = manifest_at(root.manifest, root.federation, MemoryBlocks(blocks))
+    reader = Reader(manifest_keys=map(SymmetricKey, root.manifest_keys))
+    manifest = manifest_at(root.manifest, root.federation, MemoryBlocks(blocks), reader=reader)
     others = {cid: data for cid, data in blocks.items() if cid != roots[0]}
-    return StoredFederation(manifest, MappingProxyType(others), root.swarm_key, root.addresses)
+    return StoredFederation(manifest, MappingProxyType(others), root.swarm_key, root.addresses, reader.manifest_keys)
+
+
+def _given_another_key(error: ManifestError) -> PeerError:
+    mend = "ask another admin: who signed that version lets you read something else than the others"
+    return PeerError(f"the manifest cannot be read: {error}", mend=mend, code=ExitCode.VERIFICATION_FAILED)
 
 
 Stamp = tuple[int, int, int]
@@ -132,7 +181,7 @@ class FederationStore:
         if not self._folder.is_dir():
             return []
         files = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
-        return sorted(map(read_federation, files), key=lambda stored: stored.manifest.name)
+        return sorted(map(read_federation, files), key=lambda stored: stored.manifest.title)
 
     def current(self, name: str | None = None) -> StoredFederation:
         """The federation called ``name`` (or with that id), or the only one there is.
@@ -141,7 +190,7 @@ class FederationStore:
             PeerError: where there is none, or several and none was named.
         """
         known = self.all()
-        names = ", ".join(stored.manifest.name for stored in known)
+        names = ", ".join(stored.manifest.title for stored in known)
         match [stored for stored in known if name in (None, stored.manifest.name, str(stored.id))]:
             case [stored]:
                 return stored
@@ -199,8 +248,25 @@ class FederationStore:
                 if merged != stored.addresses:
                     self.save(replace(stored, addresses=merged))
 
-    def learn(self, federation: CID, manifest: CID, blocks: Mapping[CID, bytes]) -> None:
+    def opened(self, stored: StoredFederation, reader: Reader) -> StoredFederation:
+        """The federation as ``reader``, an identity of this home, reads it; what opens its names is kept.
+
+        Raises:
+            PeerError: as `StoredFederation.read_by`.
+        """
+        if not stored.manifest.encrypted:
+            return stored
+        with self.changing():
+            read = (self.get(stored.id) or stored).read_by(reader)
+            self.save(read)
+            return read
+
+    def learn(
+        self, federation: CID, manifest: CID, blocks: Mapping[CID, bytes], key: SymmetricKey | None = None
+    ) -> None:
         """Take in a newer version of the manifest that a running peer heard of; an older one is left alone.
+
+        ``key`` is its manifest key, where the peer could open it.
 
         Raises:
             protocol.manifest.ManifestError: where it does not follow from the version here.
@@ -209,9 +275,7 @@ class FederationStore:
             stored = self.get(federation)
             if stored is None or manifest in stored.versions():
                 return
-            merged = {**stored.blocks, **blocks}
-            newer = manifest_at(manifest, federation, MemoryBlocks(merged), known=stored.manifest)
-            self.save(replace(stored, manifest=newer, blocks=MappingProxyType(merged)))
+            self.save(stored.advanced(manifest, blocks, PUBLIC.remembering([key] if key else [])))
 
     def join(self, offered: StoredFederation) -> StoredFederation:
         """Take in a federation's file that somebody handed over, or a newer one of a federation known already.
@@ -225,13 +289,15 @@ class FederationStore:
                 self._refuse_same_name(offered)
             else:
                 _check_newer(known, offered)
-                offered = replace(offered, addresses=_merged(known.addresses, offered.addresses))
+                offered = replace(offered, addresses=_merged(known.addresses, offered.addresses)).read_by(
+                    PUBLIC.remembering(known.manifest_keys)
+                )
             self.save(offered)
             return offered
 
     def _refuse_same_name(self, offered: StoredFederation) -> None:
         for other in self.all():
-            if other.manifest.name == offered.manifest.name:
+            if offered.manifest.name and other.manifest.name == offered.manifest.name:
                 raise PeerError(
                     f"this home is in another federation that is also called {offered.manifest.name!r}: {other.id}; "
                     f"the file is of {offered.id}",
@@ -250,7 +316,7 @@ def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
     if shorter.cid not in longer.versions():
         raise PeerError(
             f"the file's manifest (version {theirs.version}) and this home's (version {ours.version}) are two "
-            f"branches: an admin of {ours.name!r} signed two different versions with one number",
+            f"branches: an admin of {ours.title!r} signed two different versions with one number",
             mend="keep both files and ask the federation's admins which one holds",
             code=ExitCode.VERIFICATION_FAILED,
         )

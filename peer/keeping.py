@@ -47,7 +47,7 @@ class Keeper:
             case KeepReply():
                 self.journal.keep_reply(effect.run, effect.message, effect.reply, effect.state)
             case KeepManifest():
-                self.federations.learn(self.federation, effect.cid, effect.blocks)
+                self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
             case AskOwner(app, name, run):
                 self.journal.ask_for_app(app, name, run)
 

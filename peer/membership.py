@@ -8,21 +8,31 @@ from types import MappingProxyType
 
 from crypto.identity import Identity, PublicIdentity
 from crypto.keys import VerifyKey
+from crypto.symmetric import SymmetricKey
 from peer.errors import ExitCode, PeerError
 from peer.federation import StoredFederation
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.manifest import Manifest, ManifestError, ManifestRule, manifest_at
 from protocol.manifest_drafts import Draft, new_federation, next_version, with_member, with_revoked, without_member
+from protocol.reading import Reader
 from protocol.records import EncryptionKeyText, Handover, Member, Role
 from protocol.signed import sign_record
 
 
 def found_federation(
-    founder: Identity, *, name: str, member_name: str, roles: Iterable[Role], swarm_key: bytes, time: float
+    founder: Identity,
+    *,
+    name: str,
+    member_name: str,
+    roles: Iterable[Role],
+    swarm_key: bytes,
+    time: float,
+    encrypt: bool = False,
 ) -> StoredFederation:
     """A new federation: version 1, signed by its founder, who is its admin and only member.
 
-    Where the founder's keys were rotated before, version 2 hands over to the newest.
+    Where the founder's keys were rotated before, version 2 hands over to the newest. ``encrypt`` is for good: names,
+    settings and what is trained are for members only.
 
     Raises:
         PeerError: where it breaks a rule, as an impossible name does.
@@ -34,14 +44,15 @@ def found_federation(
         names={founder.id: member_name},
         by=founder.id,
         time=time,
+        key=SymmetricKey.generate() if encrypt else None,
     )
     record = sign_record(draft.body, [founder.signing_keys[-1]])  # the first: it is the member's id
-    blocks = _blocks(record, draft.blocks)
+    blocks, reader = _blocks(record, draft.blocks), _reader(founder)
     try:
-        manifest = manifest_at(record.cid, record.cid, MemoryBlocks(blocks))
+        manifest = manifest_at(record.cid, record.cid, MemoryBlocks(blocks), reader=reader)
     except ManifestError as error:
         raise _refused(error) from error
-    stored = StoredFederation(manifest, MappingProxyType(blocks), swarm_key, ())
+    stored = StoredFederation(manifest, MappingProxyType(blocks), swarm_key, (), reader.manifest_keys)
     return rotate_in(stored, founder, time=time) or stored
 
 
@@ -68,7 +79,7 @@ def add_member(
     called = name or stored.manifest.names.get(public.id)
     if before is None and not (chosen and called):
         raise PeerError(
-            f"that KEY is of nobody in the federation {stored.manifest.name!r} yet: it needs a name and a role",
+            f"that KEY is of nobody in the federation {stored.manifest.title!r} yet: it needs a name and a role",
             mend="peer federation add KEY --name NAME --role client",
             code=ExitCode.WRONG_USE,
         )
@@ -91,7 +102,8 @@ def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> Stor
     manifest, newest = stored.manifest, owner.signing.verify_key.raw
     member = manifest.members.get(owner.id)
     held = _held(manifest, owner)
-    if held is None or manifest.threshold > 1 or newest in (held, member.signing if member else held):
+    unreadable = manifest.encrypted and manifest.key is None
+    if held is None or unreadable or manifest.threshold > 1 or newest in (held, member.signing if member else held):
         return None
     if member is not None:
         return add_member(stored, owner, owner.public, time=time)
@@ -137,7 +149,7 @@ def find_member(manifest: Manifest, name: str) -> Member:
         if name in (manifest.name_of(member.id), VerifyKey.parse(member.id).did, member.id.hex()):
             return member
     raise PeerError(
-        f"nobody in the federation {manifest.name!r} is called {name!r}",
+        f"nobody in the federation {manifest.title!r} is called {name!r}",
         mend="peer federation show lists the members",
         code=ExitCode.WRONG_USE,
     )
@@ -153,7 +165,7 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     member = manifest.members.get(member_id)
     if member is None:
         raise PeerError(
-            f"this identity is not in the federation {manifest.name!r} (manifest version {manifest.version})",
+            f"this identity is not in the federation {manifest.title!r} (manifest version {manifest.version})",
             mend=f"send `peer keys show` to an admin, who runs: peer federation add KEY --name NAME --role {role}; "
             "then join again with a new export",
             code=ExitCode.WRONG_USE,
@@ -161,7 +173,7 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     if role not in member.roles:
         has = ", ".join(member.roles)
         raise PeerError(
-            f"{manifest.name_of(member_id)} is {has} in the federation {manifest.name!r}, not {role}",
+            f"{manifest.name_of(member_id)} is {has} in the federation {manifest.title!r}, not {role}",
             mend=f"start it with --role {member.roles[0]}, or ask an admin to run: "
             f"peer federation add KEY --name {manifest.name_of(member_id)} --role {role}; then join again",
             code=ExitCode.WRONG_USE,
@@ -213,8 +225,14 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
     held = _held(manifest, identity)
     if held is None:
         raise PeerError(
-            f"{identity.name} is no admin of the federation {manifest.name!r}",
+            f"{identity.name} is no admin of the federation {manifest.title!r}",
             mend="run it where the federation was founded, or name that identity with --identity NAME",
+            code=ExitCode.WRONG_USE,
+        )
+    if manifest.encrypted and manifest.key is None:
+        raise PeerError(
+            f"{identity.name} is an admin of the federation {manifest.title!r} and cannot read who is in it",
+            mend="let another admin make it a member: peer federation add KEY --name NAME --role auditor",
             code=ExitCode.WRONG_USE,
         )
     return held
@@ -223,12 +241,14 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
 def _advance(stored: StoredFederation, admin: Identity, draft: Draft) -> StoredFederation:
     asked = {*stored.manifest.admins, *draft.body.admins}
     record = sign_record(draft.body, [key for key in admin.signing_keys if key.verify_key.raw in asked])
-    blocks = {**_blocks(record, draft.blocks), **stored.blocks}
     try:
-        manifest = manifest_at(record.cid, stored.id, MemoryBlocks(blocks), known=stored.manifest)
+        return stored.advanced(record.cid, _blocks(record, draft.blocks), _reader(admin))
     except ManifestError as error:
         raise _refused(error) from error
-    return replace(stored, manifest=manifest, blocks=MappingProxyType(blocks))
+
+
+def _reader(identity: Identity) -> Reader:
+    return Reader(identity.id, identity.decryption_keys)
 
 
 def _blocks(record: Block, listings: Iterable[Block]) -> dict[CID, bytes]:

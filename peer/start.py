@@ -26,7 +26,7 @@ from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
-from protocol.app_calls import ContentKey, RunConfig
+from protocol.app_calls import ContentKey, RunConfig, initial_model_key
 from protocol.blocks import CID, Block, BlockError
 from protocol.client import Client, KeptRun
 from protocol.effects import Report, What
@@ -35,7 +35,7 @@ from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import RunPlan
-from protocol.reading import initial_model_key, read_private
+from protocol.reading import read_private
 from protocol.records import Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app

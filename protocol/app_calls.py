@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID
 
 RunConfig = tuple[tuple[str, bool | int | float | str], ...]
@@ -50,6 +51,16 @@ class ContentKey:
     """As the content's manifest block names it; 0 for what a client keeps for itself."""
     key: bytes = field(repr=False)
     """32 bytes (`crypto.symmetric.SymmetricKey`)."""
+
+
+def content_key(key: SymmetricKey, number: int) -> ContentKey:
+    """What contents are encrypted with under the key of an epoch."""
+    return ContentKey(number, key.derive(b"content").secret_bytes())
+
+
+def initial_model_key(seed: bytes) -> ContentKey:
+    """What the content of the model that a run begins with is encrypted with: who has the run's seed can replay it."""
+    return content_key(SymmetricKey(seed).derive(b"initial model"), 1)
 
 
 @dataclass(frozen=True, slots=True)

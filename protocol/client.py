@@ -14,7 +14,7 @@ from typing import Final
 from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.announcements import Beat, PeerState
-from protocol.app_calls import Answered, ErrorCode, Task
+from protocol.app_calls import Answered, ErrorCode, Task, content_key
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.chain import AnsweredMessage, Chain, OpenMessage, Step
@@ -31,7 +31,7 @@ from protocol.events import (
 from protocol.following import ClientState
 from protocol.hosting import AppState, ClientPlan
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
-from protocol.reading import content_key, private_part, read_private, update_info
+from protocol.reading import private_part, read_private, update_info
 from protocol.records import Close, ReasonPrivate, Reply, Roster, Run, RunPrivate
 from protocol.replying import Replying, Unacknowledged
 from protocol.signed import sign_record

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
+from crypto.symmetric import SymmetricKey
 from protocol.admission import SizeLimits
 from protocol.app_calls import ContentKey, ToApp
 from protocol.blocks import CID, Block
@@ -55,6 +56,8 @@ class KeepManifest:
 
     cid: CID
     blocks: Mapping[CID, bytes]
+    key: SymmetricKey | None = None
+    """The manifest key, where it is encrypted and readable here."""
 
 
 @dataclass(frozen=True, slots=True)

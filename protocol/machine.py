@@ -263,7 +263,7 @@ class Machine:
             return
         self._manifest_blocks.update(blocks)
         self.manifest = newer
-        self._emit(KeepManifest(cid, dict(blocks)))
+        self._emit(KeepManifest(cid, dict(blocks), newer.key))
         self._report(What.MANIFEST_IN_FORCE, version=newer.version, cid=str(cid))
         if self.author.lacks_key(newer):
             self._cannot_go_on("the manifest names newer keys of ours than are in this home", now)

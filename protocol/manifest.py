@@ -116,6 +116,11 @@ class Manifest:
         """The node ids of the members with ``role``, in rising order."""
         return tuple(sorted(node for node, member in self._nodes.items() if role in member.roles))
 
+    @property
+    def title(self) -> str:
+        """What people see: the federation's name, or its id where that is not readable here."""
+        return self.name or str(self.federation)
+
     def name_of(self, member_id: bytes) -> str:
         """What people see: the member's name, or its ``did:key``."""
         return self.names.get(member_id) or VerifyKey(member_id).did  # not parsed: a stranger's may be no key

@@ -14,7 +14,7 @@ from crypto.errors import BadKey, CannotDecrypt
 from crypto.keys import DecryptionKey, EncryptionKey
 from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
-from protocol.app_calls import ContentKey
+from protocol.app_calls import ContentKey, content_key
 from protocol.blocks import BlockError, BlockSource, decode_cbor, encode_cbor
 from protocol.records import Body, Federation, Grant, Keys, Reply, UpdateKey, Wrap, WrappedKey
 from protocol.signed import RecordError, private_bytes, typed_items
@@ -41,19 +41,6 @@ def update_info(run: object, member: bytes, number: int) -> bytes:
     return encode_cbor(["pollen update key 1", run, member, number])
 
 
-# -- what is encrypted under a key -----------------------------------------------------------------------------------
-
-
-def content_key(key: SymmetricKey, number: int) -> ContentKey:
-    """What contents are encrypted with under the key of an epoch."""
-    return ContentKey(number, key.derive(b"content").secret_bytes())
-
-
-def initial_model_key(seed: bytes) -> ContentKey:
-    """What the content of the model that a run begins with is encrypted with: who has the run's seed can replay it."""
-    return content_key(SymmetricKey(seed).derive(b"initial model"), 1)
-
-
 def private_part(value: object, kind: str, key: SymmetricKey | None) -> bytes:
     """A private part of a record of type ``kind``, plain where there is no key."""
     plain = private_bytes(value)
@@ -67,16 +54,22 @@ def _opened(body: Body, key: SymmetricKey) -> bytes:
         raise RecordError(f"the private part of a {body.TYPE}: {error}") from error
 
 
-# -- a reader --------------------------------------------------------------------------------------------------------
-
-
 class Reader:
-    """A member with its decryption keys, newest first, and grants to it; without any it reads what is plain."""
+    """A member with its decryption keys, newest first, grants to it, and the manifest keys that it has had
+    opened before; without any it reads what is plain."""
 
-    def __init__(self, member: bytes = b"", keys: Sequence[DecryptionKey] = (), grants: Sequence[Grant] = ()) -> None:
+    def __init__(
+        self,
+        member: bytes = b"",
+        keys: Sequence[DecryptionKey] = (),
+        grants: Sequence[Grant] = (),
+        manifest_keys: Iterable[SymmetricKey] = (),
+    ) -> None:
         self.member = member
         self._keys = tuple(keys)
         self._grants = tuple(grant for grant in grants if grant.to == member)
+        self._remembered = {key.commitment(): key for key in manifest_keys}
+        self._used: dict[bytes, SymmetricKey] = {}
         self._manifest_keys: dict[tuple[bytes, bytes], SymmetricKey] = {}
         self._foreseen: dict[bytes, tuple[bytes | None, bytes | None]] = {}
 
@@ -89,16 +82,30 @@ class Reader:
         """Go on with ``keys``, newest first: the member has new ones besides those it had."""
         self._keys = tuple(keys)
 
+    def remembering(self, manifest_keys: Iterable[SymmetricKey]) -> Reader:
+        """The same reader, who has had these manifest keys opened before."""
+        return Reader(self.member, self._keys, self._grants, [*self._remembered.values(), *manifest_keys])
+
+    @property
+    def manifest_keys(self) -> tuple[SymmetricKey, ...]:
+        """Those of the manifests that it has read."""
+        return tuple(self._used.values())
+
     def manifest_key(self, body: Federation, source: BlockSource) -> SymmetricKey | None:
-        """The manifest key of a version; None where there is none, or it is not wrapped for this reader.
+        """The manifest key of a version; None where there is none, or this reader cannot have it.
 
         Raises:
-            WrongKey: where what is wrapped is not what the manifest commits to.
+            WrongKey: where what is wrapped for it is not what the manifest commits to.
         """
-        wrapped = body.key
-        if wrapped is None or not self._keys:
+        if body.key is None:
             return None
-        sealed = self._sealed(wrapped.wraps, source)
+        key = self._unwrapped(body.key, source) or self._remembered.get(body.key.commitment)
+        if key is not None:
+            self._used[body.key.commitment] = key
+        return key
+
+    def _unwrapped(self, wrapped: WrappedKey, source: BlockSource) -> SymmetricKey | None:
+        sealed = self._sealed(wrapped.wraps, source) if self._keys else None
         if sealed is None:
             return None
         # not by commitment alone: what is wrapped here must be true whether or not this reader had the key before
@@ -211,9 +218,6 @@ def update_key(secret: bytes, shown: UpdateKey) -> DecryptionKey:
     if key.public.raw != shown.public.key:
         raise WrongKey("the update key wrapped for this member is not the one that clients seal to")
     return key
-
-
-# -- the keys of a run -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

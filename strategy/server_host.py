@@ -8,9 +8,8 @@ from pathlib import Path
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from protocol.app_calls import ContentKey, Diverged, Finished, Replayed, Start
+from protocol.app_calls import ContentKey, Diverged, Finished, Replayed, Start, initial_model_key
 from protocol.blocks import CID
-from protocol.reading import initial_model_key
 from strategy.answers import LiveAnswers, ServerPipe
 from strategy.app_config import read_app
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode

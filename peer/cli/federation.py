@@ -29,6 +29,7 @@ from peer.home import Home, replace_file
 from peer.keystore import KeyStore
 from peer.membership import add_member, found_federation, remove_member
 from peer.passphrase import Passphrases
+from peer.reader import reader_of
 from protocol.manifest import Manifest, node_id
 from protocol.records import Member, Role
 
@@ -51,9 +52,9 @@ def init(
         str | None,
         typer.Option("--name", help="What the federation calls you.", show_default="the identity's name"),
     ] = None,
-    no_encrypt: Annotated[
+    encrypt: Annotated[
         bool,
-        typer.Option("--no-encrypt", help="Say that you know: this version does not encrypt what is trained."),
+        typer.Option("--encrypt/--no-encrypt", help="Whether names and all that is trained are for members only."),
     ] = False,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
@@ -71,14 +72,15 @@ def init(
         roles=role,
         swarm_key=secrets.token_bytes(SWARM_KEY_SIZE),
         time=time.time(),
+        encrypt=encrypt,
     )
     store.save(stored)
     if json:
-        put_json(_facts(stored) | {"encrypted": False})
+        put_json(_facts(stored))
         return
     typer.echo(f"federation {name} is founded: {stored.id}")
-    if not no_encrypt:
-        typer.echo("note: this version does not encrypt: who can reach an engine can read every model and update in it")
+    if not encrypt:
+        typer.echo("note: it is not encrypted: who can reach an engine can read every model and update in it")
     typer.echo("next: peer federation add KEY --name NAME --role client, then peer federation export FILE")
 
 
@@ -101,6 +103,7 @@ def add(
     store = FederationStore(Home(home))
     stored = store.current(federation)
     admin = _identity(home, identity, passphrase_file)
+    stored = store.opened(stored, reader_of(admin))
     with store.changing():
         stored = add_member(store.current(str(stored.id)), admin, public, name=name, roles=role, time=time.time())
         store.save(stored)
@@ -121,6 +124,7 @@ def remove(
     store = FederationStore(Home(home))
     stored = store.current(federation)
     admin = _identity(home, identity, passphrase_file)
+    stored = store.opened(stored, reader_of(admin))
     with store.changing():
         stored = remove_member(store.current(str(stored.id)), admin, name, time=time.time())
         store.save(stored)
@@ -137,8 +141,9 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
     manifest = stored.manifest
     put_fields(
         [
-            ("federation", manifest.name),
+            ("federation", manifest.name or "its name is for members, and no identity of this home is one"),
             ("id", str(stored.id)),
+            ("encrypted", "yes" if manifest.encrypted else "no"),
             ("version", str(manifest.version)),
             ("manifest", str(manifest.cid)),
             ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
@@ -170,11 +175,11 @@ def export(
     stored = store.current(federation)
     store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
     stored = store.current(federation)
-    replace_file(file, [stored.to_bytes()])
+    replace_file(file, [stored.to_hand_over()])
     if json:
         put_json(_facts(stored) | {"file": str(file.absolute())})
         return
-    typer.echo(f"{file} holds version {stored.manifest.version} of {stored.manifest.name}, and the swarm key: hand it")
+    typer.echo(f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key: hand it")
     typer.echo("to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)")
     if not stored.addresses:
         typer.echo("it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR")
@@ -184,19 +189,23 @@ def export(
 @app.command("join")
 def join(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `peer federation export` wrote.")],
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Join a federation, or take in a newer version of its manifest. Everything is verified from version 1."""
-    stored = FederationStore(Home(home).create()).join(read_federation(file))
-    manifest = stored.manifest
-    keys = KeyStore(home)
-    ours = [manifest.members.get(keys.public(name).public.id) for name in keys.names()]
-    members = [member for member in ours if member is not None]
+    store = FederationStore(Home(home).create())
+    offered = read_federation(file)
+    ours = _members_here(home, offered.manifest)
+    if offered.manifest.encrypted:
+        for name in ours:
+            offered = offered.read_by(reader_of(_identity(home, name, passphrase_file)))
+    stored = store.join(offered)
+    manifest, members = stored.manifest, list(ours.values())
     if json:
         put_json(_facts(stored) | {"you": [_member_facts(manifest, member) for member in members]})
         return
-    typer.echo(f"joined {manifest.name}, version {manifest.version}: {stored.id}")
+    typer.echo(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
     for member in members:
         typer.echo(f"you are {manifest.name_of(member.id)}: {', '.join(member.roles)}")
     if members:
@@ -212,6 +221,13 @@ def _identity(home: Path, name: str | None, passphrase_file: Path | None) -> Ide
     return KeyStore(home).load(name, Passphrases.of_process(passphrase_file))
 
 
+def _members_here(home: Path, manifest: Manifest) -> dict[str, Member]:
+    """The members of the federation among this home's identities, by the identity's name."""
+    keys = KeyStore(home)
+    found = {name: manifest.members.get(keys.public(name).public.id) for name in keys.names()}
+    return {name: member for name, member in found.items() if member is not None}
+
+
 def _refuse_taken(known: list[StoredFederation], name: str) -> None:
     if any(stored.manifest.name == name for stored in known):
         raise PeerError(
@@ -225,7 +241,7 @@ def _report_change(stored: StoredFederation, what: str, json: bool) -> None:
     if json:
         put_json(_facts(stored))
         return
-    typer.echo(f"{what}: version {stored.manifest.version} of {stored.manifest.name}")
+    typer.echo(f"{what}: version {stored.manifest.version} of {stored.manifest.title}")
     typer.echo("a peer running with this home takes it up by itself; others need: peer federation export FILE")
 
 
@@ -234,6 +250,7 @@ def _facts(stored: StoredFederation) -> dict[str, object]:
     return {
         "federation": str(stored.id),
         "name": manifest.name,
+        "encrypted": manifest.encrypted,
         "version": manifest.version,
         "manifest": str(manifest.cid),
         "threshold": manifest.threshold,

@@ -52,7 +52,7 @@ def _put_runs(home: Home, json: bool) -> None:
     if home.journal.exists():
         with contextlib.closing(Journal(home.journal)) as journal:
             heads = journal.heads()
-    names = {stored.id: stored.manifest.name for stored in FederationStore(home).all()}
+    names = {stored.id: stored.manifest.title for stored in FederationStore(home).all()}
     if json:
         put_json({"runs": [_value(head, names.get(head.federation, "")) for head in heads]})
     elif heads:

@@ -52,9 +52,9 @@ def rotate(
         return
     typer.echo(f"{identity.name} has new keys, and is the same member: {identity.public.signing.did}")
     for newer in changed:
-        typer.echo(f"{newer.manifest.name} has them from version {newer.manifest.version} on")
+        typer.echo(f"{newer.manifest.title} has them from version {newer.manifest.version} on")
     for stored in pending:
-        typer.echo(f"{stored.manifest.name}: send this KEY to an admin, who runs: peer federation add KEY")
+        typer.echo(f"{stored.manifest.title}: send this KEY to an admin, who runs: peer federation add KEY")
     if pending or not changed:
         typer.echo(identity.public.key_text())
     typer.echo("backups made before do not hold them: peer keys backup FILE")
@@ -75,10 +75,12 @@ def revoke(
     from peer.keystore import KeyStore
     from peer.membership import revoke_member
     from peer.passphrase import Passphrases
+    from peer.reader import reader_of
 
     store = FederationStore(Home(home))
     stored = store.current(federation)
     admin = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
+    stored = store.opened(stored, reader_of(admin))
     with store.changing():
         stored = revoke_member(store.current(str(stored.id)), admin, name, time=time.time())
         store.save(stored)
@@ -87,7 +89,7 @@ def revoke(
         revoked = [VerifyKey.parse(key).did for key in manifest.revoked]
         put_json({"federation": str(stored.id), "version": manifest.version, "revoked": revoked})
         return
-    typer.echo(f"the keys of {name} are revoked: version {manifest.version} of {manifest.name}")
+    typer.echo(f"the keys of {name} are revoked: version {manifest.version} of {manifest.title}")
     typer.echo("a run takes nothing of theirs after its roster with that version, whatever time it claims")
     typer.echo("a peer running with this home takes it up by itself; others need: peer federation export FILE")
 

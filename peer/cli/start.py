@@ -33,6 +33,7 @@ from peer.keystore import KeyStore
 from peer.membership import require_role
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
+from peer.reader import reader_of
 from protocol.admission import Admission
 from protocol.blocks import CID
 from protocol.effects import Cause
@@ -133,6 +134,7 @@ def start(
     stored = FederationStore(own_home).current(federation)
     keys, passphrases = KeyStore(home), Passphrases.of_process(passphrase_file)
     person = keys.load(identity, passphrases)
+    stored = FederationStore(own_home).opened(stored, reader_of(person))
     require_role(stored.manifest, person.public, role)
     narrator = Narrator(None if json else _say)
     with contextlib.ExitStack() as stack:

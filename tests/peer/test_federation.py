@@ -51,10 +51,10 @@ def test_the_founder_is_admin_and_server(admin: Peer) -> None:
     ]
 
 
-def test_founding_says_once_that_nothing_is_encrypted(peers: Peers) -> None:
+def test_founding_without_encryption_says_so_once(peers: Peers) -> None:
     founder = peers("founder").named("a")
-    assert founder("federation", "init", "one").out.count("does not encrypt") == 1
-    assert "does not encrypt" not in founder("federation", "init", "two", "--no-encrypt").out
+    assert founder("federation", "init", "one", "--no-encrypt").out.count("is not encrypted") == 1
+    assert "is not encrypted" not in founder("federation", "init", "two", "--encrypt").out
 
 
 def test_a_name_is_founded_once_in_a_home(admin: Peer) -> None:
