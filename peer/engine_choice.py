@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from peer import logs
 from peer.engine import open_engine
@@ -22,6 +22,15 @@ if TYPE_CHECKING:  # httpx and all: not for an engine that is no Kubo
 NODE_POLL: Final = 0.5
 """Seconds between two looks at whether the node in the home lives."""
 
+
+class InSwarm(Protocol):
+    """Whatever says which private network the node in the home is in: a federation, or a ticket to one."""
+
+    @property
+    def swarm_key(self) -> bytes:
+        """32 bytes."""
+
+
 MANAGED: Final = "kubo"
 """How ``--ipfs`` names the node in the home."""
 
@@ -36,9 +45,15 @@ def chosen(home: Home, named: str | None) -> str:
     return MANAGED
 
 
+def remember(home: Home, address: str) -> None:
+    """Use the engine from now on where none is named."""
+    with contextlib.closing(Journal(home.journal)) as journal:
+        journal.remember_engine(address)
+
+
 @contextlib.contextmanager
 def opened(
-    home: Home, named: str | None, federation: StoredFederation | None = None, listen: str = "127.0.0.1"
+    home: Home, named: str | None, federation: InSwarm | None = None, listen: str = "127.0.0.1"
 ) -> Iterator[Engine]:
     """The chosen engine, closed afterwards. The node in the home is used as it runs, else started for this while.
 
@@ -58,7 +73,9 @@ def opened(
 
 
 @contextlib.contextmanager
-def borrowed(home: Home, named: str | None, federation: StoredFederation | None = None) -> Iterator[Engine]:
+def borrowed(
+    home: Home, named: str | None, federation: InSwarm | None = None, listen: str = "127.0.0.1"
+) -> Iterator[Engine]:
     """`opened`, for a command that is soon done.
 
     Where it has to start the node in the home, it holds the home as well, so that no peer starts to use that node.
@@ -66,7 +83,7 @@ def borrowed(home: Home, named: str | None, federation: StoredFederation | None 
     with contextlib.ExitStack() as stack:
         if chosen(home, named) == MANAGED and not is_running(home):
             stack.enter_context(home.lock())
-        yield stack.enter_context(opened(home, named, federation))
+        yield stack.enter_context(opened(home, named, federation, listen))
 
 
 def is_running(home: Home) -> bool:
@@ -87,7 +104,7 @@ def running_node(home: Home) -> Engine | None:
 
 
 @contextlib.contextmanager
-def _managed(home: Home, federation: StoredFederation | None, listen: str = "127.0.0.1") -> Iterator[Engine]:
+def _managed(home: Home, federation: InSwarm | None, listen: str = "127.0.0.1") -> Iterator[Engine]:
     engine = running_node(home)
     if engine is not None:
         with contextlib.closing(engine):
@@ -129,7 +146,7 @@ def _kept_running(node: KuboNode) -> Iterator[None]:
         watching.join()
 
 
-def _swarm_key(home: Home, federation: StoredFederation | None) -> bytes:
+def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
     if federation is None:
         known = FederationStore(home).all()
         if len(known) != 1:

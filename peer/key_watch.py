@@ -26,6 +26,11 @@ class KeyWatch:
         self._stamp = store.stamp(identity.name)
 
     @property
+    def identity(self) -> Identity:
+        """The identity as it was at the last look."""
+        return self._identity
+
+    @property
     def changed(self) -> bool:
         """Whether the file was written since the last look."""
         return self._store.stamp(self._identity.name) != self._stamp

@@ -155,6 +155,17 @@ def find_member(manifest: Manifest, name: str) -> Member:
     )
 
 
+def is_admin(manifest: Manifest, public: PublicIdentity) -> bool:
+    """Whether one of the identity's signing keys, the newest or one before, is an admin's."""
+    earlier = public.handovers.old if public.handovers else ()
+    return not {public.signing.raw, *(key for key, _ in earlier)}.isdisjoint(manifest.admins)
+
+
+def can_change_alone(manifest: Manifest, identity: Identity) -> bool:
+    """Whether the next version needs nobody's signature but this identity's."""
+    return manifest.threshold == 1 and _held(manifest, identity) is not None
+
+
 def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None:
     """Return where the member has the role, and these keys of it are not older than the manifest's.
 

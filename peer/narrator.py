@@ -31,6 +31,9 @@ _LINES: Final[Mapping[What, str]] = {
         "let it run here with `peer app approve {app}`"
     ),
     What.APP_LOST: "the app process was lost: {why}",
+    What.JOINED: "{name} has joined with its ticket: manifest version {version}",
+    What.JOIN_PENDING: "{name} wants to join with its ticket; let it in with: peer federation approve {name}",
+    What.JOIN_REFUSED: "a ticket for {name} was tried and refused: {why}",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,9 +19,12 @@ from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
+from peer.invitations import Invitations
+from peer.joining import Inviter
 from peer.journal import Journal, RunHead
 from peer.keeping import Keeper
 from peer.key_watch import KeyWatch
+from peer.membership import is_admin
 from peer.reader import reader_of
 from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
@@ -276,7 +280,18 @@ def _run(
         max_content_bytes=session.stored.manifest.settings.max_content_bytes,
         on_report=session.on_report,
     )
-    return asyncio.run(_until_stopped(runner))
+    with _letting_in(session):
+        return asyncio.run(_until_stopped(runner))
+
+
+def _letting_in(session: Session) -> AbstractContextManager[None]:
+    """Answer who comes with a ticket, where this home may have given one out."""
+    home, federation = session.home, session.stored
+    may_invite = is_admin(federation.manifest, session.identity.public)
+    if not may_invite and not Invitations(home, federation.id).all():
+        return nullcontext()
+    inviter = Inviter(home, federation.id, lambda: session.keys.identity, session.engine, session.on_report)
+    return inviter.listening()
 
 
 async def _until_stopped(runner: Runner) -> Ending:

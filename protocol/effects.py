@@ -180,6 +180,9 @@ class What(StrEnum):
     TASK_COLLECTED = "task-collected"
     APP_UNAPPROVED = "app-unapproved"
     APP_LOST = "app-lost"
+    JOINED = "joined"
+    JOIN_PENDING = "join-pending"
+    JOIN_REFUSED = "join-refused"
     MANIFEST_IN_FORCE = "manifest-in-force"
     FETCH_FAILED = "fetch-failed"
 

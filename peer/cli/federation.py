@@ -11,6 +11,7 @@ import typer
 
 from crypto.identity import Identity, PublicIdentity
 from crypto.keys import VerifyKey
+from peer.cli import invite
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -212,6 +213,10 @@ def join(
         typer.echo(f"next: peer start --role {members[0].roles[0]}")
     else:
         typer.echo("none of this home's identities is a member yet: send `peer keys show` to an admin")
+
+
+app.command("invite")(invite.invite)
+app.command("approve")(invite.approve)
 
 
 # -- below ---------------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class _Entry:
 COMMANDS: Final = {
     "keys": _Entry("peer.cli.keys", "Make, show, back up, rotate and revoke identities."),
     "federation": _Entry("peer.cli.federation", "Found a federation, say who is in it, and join one."),
+    "join": _Entry("peer.cli.join", "Join a federation with a ticket."),
     "start": _Entry("peer.cli.start", "Run a peer: lead a run, or train in one."),
     "app": _Entry("peer.cli.app", "Read the app that a run needs, and say whether it may run here."),
     "log": _Entry("peer.cli.log", "Show the runs of this home, or the rounds of one."),

@@ -1,0 +1,190 @@
+"""``peer join TICKET``: from a ticket to a member, an identity made on the way where there is none."""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from typing import Annotated, Final
+
+import typer
+
+from crypto.errors import BadName
+from crypto.identity import Identity, parse_name
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    ListenOption,
+    PassphraseFileOption,
+)
+from peer.cli.output import put_json
+from peer.engine_choice import MANAGED, borrowed, chosen, remember
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore, StoredFederation
+from peer.home import Home
+from peer.joining import accept, ask_to_join
+from peer.keystore import KeyStore
+from peer.passphrase import Passphrases
+from protocol.joining import Answer, Join, Pending, Refusal, Refused, Welcomed
+from protocol.tickets import BadTicket, Ticket
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_LOCAL: Final = "local:"
+"""How the address of an engine begins that is a directory."""
+
+_WHY: Final = {
+    Refusal.EXPIRED: "the ticket's time is over",
+    Refusal.USED: "somebody else has used the ticket",
+    Refusal.NAME_TAKEN: "somebody in the federation has the name that the ticket gives",
+    Refusal.MEMBER: "this identity is a member of the federation already",
+    Refusal.REMOVED: "this identity joined with the ticket before, and was taken out of the federation since",
+    Refusal.UNFIT: "the federation's rules do not allow it",
+}
+
+
+@app.command()
+def join(
+    ticket: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TICKET]", help="What `peer federation invite` printed. Without it, or with -: asked for, or read."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="What to call the new identity.", show_default="the ticket's name"),
+    ] = None,
+    wait: Annotated[float, typer.Option("--wait", min=1, help="How many seconds to wait to be let in.")] = 60.0,
+    no_passphrase: Annotated[
+        bool, typer.Option("--no-passphrase", help="Store new keys unlocked: whoever reads the file is you.")
+    ] = False,
+    ipfs: EngineOption = None,
+    listen: ListenOption = "127.0.0.1",
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Join a federation with a ticket, as the identity of this home, or a new one where there is none.
+
+    Run it again where you had to wait, or were cut off: it goes on.
+    """
+    parsed = _parse(ticket)
+    own_home = Home(home).create()
+    person = _identity(own_home, name, identity, Passphrases.of_process(passphrase_file), parsed, no_passphrase)
+    store = FederationStore(own_home)
+    stored = store.get(parsed.federation)
+    if stored is None or person.id not in stored.manifest.members:
+        engine_name = _engine(chosen(own_home, ipfs), parsed)
+        with borrowed(own_home, engine_name, parsed, listen) as engine:
+            answer = ask_to_join(parsed, Join(person.public), engine, wait, lambda: _say(f"{_WAITING}; waiting"))
+            stored = store.join(accept(parsed, _welcomed(answer, wait), person, engine))
+        remember(own_home, engine_name)
+    _report(stored, person, json=json)
+
+
+_WAITING: Final = "an admin has to let you in (peer federation approve)"
+
+
+def _parse(text: str | None) -> Ticket:
+    if text in (None, "-"):
+        text = getpass("Ticket: ") if sys.stdin.isatty() else sys.stdin.readline()
+    assert text is not None
+    try:
+        return Ticket.parse(text)
+    except BadTicket as error:
+        raise PeerError(
+            str(error),
+            mend="copy the whole line that `peer federation invite` printed, or scan its QR code",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def _engine(named: str, ticket: Ticket) -> str:
+    """The engine as it is named, where it can reach what the ticket names."""
+    if named == MANAGED and ticket.addresses and all(each.startswith(_LOCAL) for each in ticket.addresses):
+        raise PeerError(
+            f"the federation's peers share a directory, {ticket.addresses[0].removeprefix(_LOCAL)}, and no network",
+            mend=f"on that machine, name it: --ipfs {ticket.addresses[0]}",
+            code=ExitCode.WRONG_USE,
+        )
+    return named
+
+
+def _identity(
+    home: Home, name: str | None, identity: str | None, passphrases: Passphrases, ticket: Ticket, no_passphrase: bool
+) -> Identity:
+    """Who joins: an identity of this home, made now where there is none, or where ``name`` is of none here."""
+    keys = KeyStore(home.path)
+    if identity is not None or (keys.names() and (name is None or name in keys.names())):
+        return keys.load(identity or name, passphrases)
+    called = name or _identity_name(ticket)
+    keys.refuse_taken(called)
+    made = Identity.generate(called)
+    path = keys.add(made, None if no_passphrase else passphrases.new(called))
+    _say(f"{called} is {made.signing.verify_key.did}; its keys are in {path}")
+    return made
+
+
+def _identity_name(ticket: Ticket) -> str:
+    try:
+        return parse_name(ticket.name)
+    except BadName as error:
+        raise PeerError(
+            f"the ticket is for {ticket.name!r}, which cannot be the name of an identity",
+            mend="choose another for your keys with --name NAME; the federation calls you as the ticket says",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
+    match answer:
+        case Welcomed():
+            return answer
+        case Refused(why=why, note=note):
+            raise PeerError(
+                f"you were not let in: {_WHY[why]}{f': {note}' if note else ''}",
+                mend="ask the admin for another ticket",
+                code=ExitCode.WRONG_USE,
+            )
+        case Pending():
+            raise PeerError(
+                _WAITING,
+                mend="run this again with the same ticket once that is done, or wait longer: --wait 3600",
+                code=ExitCode.UNFINISHED,
+            )
+    raise PeerError(
+        f"nobody answered within {wait:g} s",
+        mend="let the admin's peer run meanwhile (peer start, or peer federation invite --wait); "
+        "check that its addresses can be reached from here, or name the engine with --ipfs",
+        code=ExitCode.UNFINISHED,
+    )
+
+
+def _report(stored: StoredFederation, person: Identity, *, json: bool) -> None:
+    manifest = stored.manifest
+    member = manifest.members[person.id]
+    called, roles = manifest.name_of(person.id), [role.value for role in member.roles]
+    if json:
+        put_json(
+            {
+                "federation": str(stored.id),
+                "federation_name": manifest.name,
+                "version": manifest.version,
+                "identity": person.name,
+                "did": person.signing.verify_key.did,
+                "name": called,
+                "roles": roles,
+            }
+        )
+        return
+    typer.echo(f"joined {manifest.name}, version {manifest.version}: {stored.id}")
+    typer.echo(f"you are {called}: {', '.join(roles)}")
+    typer.echo("next: peer audit HEAD" if roles == ["auditor"] else f"next: peer start --role {roles[0]}")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

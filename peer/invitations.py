@@ -1,0 +1,83 @@
+"""The invitations of a home: one file for each federation, ``federations/<federation id>.invitations``, mode 0600.
+
+It has what opens the messages of newcomers, and not the tickets: those are printed once and kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from peer.errors import ExitCode, PeerError
+from peer.home import PRIVATE_FOLDER, Home, replace_file
+from protocol.blocks import CID, BlockError, decode_cbor, encode_cbor
+from protocol.joining import Invitation, InvitationState
+from protocol.typed import ShapeError, from_plain, to_plain
+
+FORMAT: Final = "pollen invitations 1"
+KEPT: Final = 30 * 24 * 3600.0
+"""Seconds for which one is kept after its time: whoever comes late is told so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    format: str
+    invitations: tuple[Invitation, ...]
+
+
+class Invitations:
+    """The invitations to one federation. Change them while `peer.federation.FederationStore.changing` is held."""
+
+    def __init__(self, home: Home, federation: CID) -> None:
+        self._path = home.federations / f"{federation}.invitations"
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        return self._path
+
+    def all(self) -> tuple[Invitation, ...]:
+        """Every one of them, the oldest first.
+
+        Raises:
+            PeerError: where the file is damaged.
+        """
+        try:
+            file = from_plain(decode_cbor(self._path.read_bytes()), _File)
+            if file.format != FORMAT:
+                raise BlockError(f"it is in the format {file.format!r:.60}, not {FORMAT!r}")
+        except FileNotFoundError:
+            return ()
+        except (BlockError, ShapeError) as error:
+            raise PeerError(
+                f"{self._path} was damaged: {error}",
+                mend=f"remove {self._path}, and invite again whoever has not joined yet",
+                code=ExitCode.WRONG_USE,
+            ) from error
+        return file.invitations
+
+    def get(self, tag: bytes) -> Invitation | None:
+        """The invitation that a message names."""
+        return next((each for each in self.all() if each.keys.tag == tag), None)
+
+    def issue(self, invitation: Invitation, now: float) -> None:
+        """Add one. An open one to the same name ends: its ticket was lost, or went to somebody else."""
+        for each in self.all():
+            if each.name == invitation.name and each.state is InvitationState.OPEN and now < each.expires:
+                self.keep(replace(each, expires=int(now)), now)
+        self.keep(invitation, now)
+
+    def keep(self, invitation: Invitation, now: float) -> None:
+        """Add one, or replace the one of that tag; on disk at return. Those long over are forgotten."""
+        others = [each for each in self.all() if each.keys.tag != invitation.keys.tag and not _is_over(each, now)]
+        self._save([*others, invitation])
+
+    def _save(self, invitations: Iterable[Invitation]) -> None:
+        self._path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        replace_file(self._path, [encode_cbor(to_plain(_File(FORMAT, tuple(invitations))))])
+
+
+def _is_over(invitation: Invitation, now: float) -> bool:
+    return invitation.state is not InvitationState.PENDING and now >= invitation.expires + KEPT

@@ -1,0 +1,205 @@
+"""Joining with a ticket: the inviter that answers newcomers while a peer runs, and the newcomer that asks.
+
+`protocol.joining` decides; here are the files, the clock and the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+from typing import Final
+
+from crypto.identity import Identity
+from peer import logs
+from peer.engine.interface import Engine, EngineError
+from peer.errors import ExitCode, PeerError
+from peer.federation import MAX_FILE_SIZE, FederationStore, StoredFederation
+from peer.home import Home
+from peer.invitations import Invitations
+from peer.membership import add_member, can_change_alone
+from peer.reader import reader_of
+from protocol.blocks import CID, Block, MemoryBlocks, cbor_data_block
+from protocol.closure import missing
+from protocol.effects import Report, What
+from protocol.joining import (
+    Answer,
+    Attempt,
+    Decision,
+    Invitation,
+    InvitationState,
+    Join,
+    NotForUs,
+    Pending,
+    Refusal,
+    Refused,
+    Welcomed,
+    decide,
+    inline_blocks,
+    open_join,
+    parse_envelope,
+    seal_answer,
+    topic_join,
+)
+from protocol.manifest import manifest_at
+from protocol.tickets import Ticket
+
+MIN_INTERVAL: Final = 0.1
+"""Seconds between two answers about one invitation: a join that somebody repeats all the time is not repeated by us."""
+
+
+class Inviter:
+    """Answers who comes with a ticket of this home's, on behalf of ``identity``, which may add members alone or not."""
+
+    def __init__(
+        self,
+        home: Home,
+        federation: CID,
+        identity: Callable[[], Identity],
+        engine: Engine,
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._store = FederationStore(home)
+        self._invitations = Invitations(home, federation)
+        self._federation = federation
+        self._identity = identity
+        self._engine = engine
+        self._on_report = on_report
+        self._answered: dict[bytes, float] = {}
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Answer, in a thread of the engine's, until this is left."""
+        subscription = self._engine.subscribe(topic_join(self._federation), self.receive)
+        try:
+            yield
+        finally:
+            subscription.close()
+
+    def state_of(self, invitation: Invitation) -> InvitationState:
+        """What has become of the invitation by now."""
+        kept = self._invitations.get(invitation.keys.tag)
+        return InvitationState.EXPIRED if kept is None else kept.state_at(time.time())
+
+    def receive(self, data: bytes) -> None:
+        """Take one message that came on the topic, and answer it where it is a newcomer's."""
+        try:
+            envelope = parse_envelope(data)
+            invitation = self._invitations.get(envelope.tag) if envelope.is_join else None
+            if invitation is None or not self._may_answer(envelope.tag):
+                return
+            join = open_join(invitation.keys, envelope)
+            answer = self._answer(envelope.tag, join)
+            self._answered[envelope.tag] = time.monotonic()
+            self._engine.publish(topic_join(self._federation), seal_answer(invitation.keys, answer))
+        except NotForUs as error:
+            logs.event("join-dropped", logging.DEBUG, why=str(error))
+        except (PeerError, EngineError, OSError) as error:  # the newcomer asks again
+            logs.event("join-not-answered", logging.WARNING, why=str(error))
+
+    def _may_answer(self, tag: bytes) -> bool:
+        return time.monotonic() - self._answered.get(tag, float("-inf")) >= MIN_INTERVAL
+
+    def _answer(self, tag: bytes, join: Join) -> Answer:
+        with self._store.changing():
+            stored, invitation = self._store.get(self._federation), self._invitations.get(tag)
+            if stored is None or invitation is None:
+                raise PeerError("the federation, or the invitation, was removed", code=ExitCode.WRONG_USE)
+            now = time.time()
+            decision = decide(invitation, join.public, stored.manifest, now)
+            match decision:
+                case Refused():
+                    return self._told(invitation, decision)
+                case Decision.WELCOME:
+                    return self._welcome(invitation.used_by(join.public), stored, join, now)
+            if invitation.newcomer is None:
+                invitation = invitation.used_by(join.public)
+                self._invitations.keep(invitation, now)  # first: whatever happens now, nobody else can use it
+            identity = self._identity()
+            if decision is Decision.ASK or not can_change_alone(stored.manifest, identity):
+                return self._told(invitation, Pending(join.public.id))
+            try:
+                stored = add_member(
+                    stored, identity, join.public, name=invitation.name, roles=invitation.roles, time=now
+                )
+            except PeerError as error:
+                return self._told(invitation, Refused(join.public.id, Refusal.UNFIT, str(error)))
+            self._store.save(stored)
+            return self._welcome(invitation, stored, join, now)
+
+    def _welcome(self, invitation: Invitation, stored: StoredFederation, join: Join, now: float) -> Answer:
+        if (done := invitation.done()) != self._invitations.get(invitation.keys.tag):
+            self._invitations.keep(done, now)
+            self._on_report(Report(What.JOINED, {"name": invitation.name, "version": stored.manifest.version}))
+        blocks = inline_blocks(tuple(stored.blocks.values()))
+        if not blocks:
+            self._engine.put((Block(cid, data) for cid, data in stored.blocks.items()), pin=list(stored.blocks))
+        addresses = (*self._engine.addresses(), *stored.addresses)
+        return Welcomed(join.public.id, stored.manifest.cid, blocks, tuple(dict.fromkeys(addresses)))
+
+    def _told(self, invitation: Invitation, answer: Pending | Refused) -> Answer:
+        match answer:
+            case Pending():
+                self._on_report(Report(What.JOIN_PENDING, {"name": invitation.name}))
+            case Refused(why=why, note=note):
+                self._on_report(Report(What.JOIN_REFUSED, {"name": invitation.name, "why": note or why.value}))
+        return answer
+
+
+def ask_to_join(
+    ticket: Ticket, join: Join, engine: Engine, wait: float, on_pending: Callable[[], None]
+) -> Answer | None:
+    """Ask with the ticket until it is answered, for at most ``wait`` seconds.
+
+    The last answer, which is a `Pending` where an admin has not approved in time; None where nobody answers.
+    ``on_pending`` is called once, where it has to be approved.
+    """
+    heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    start = time.monotonic()
+    attempt = Attempt(ticket.keys, join, start)
+    answer: Answer | None = None
+    subscription = engine.subscribe(topic_join(ticket.federation), heard.put)
+    try:
+        while (now := time.monotonic()) < start + wait:
+            if now >= attempt.at:
+                engine.connect(ticket.addresses)
+                engine.publish(topic_join(ticket.federation), attempt.ask(now))
+            try:
+                found = attempt.hear(heard.get(timeout=max(0.0, min(attempt.at, start + wait) - time.monotonic())))
+            except queue.Empty:
+                continue
+            if isinstance(found, Pending) and answer is None:
+                on_pending()
+            answer = found or answer
+            if isinstance(found, Welcomed | Refused):
+                return found
+    finally:
+        subscription.close()
+    return answer
+
+
+def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engine) -> StoredFederation:
+    """The federation that welcomed ``identity``, verified from the version that the ticket names.
+
+    Raises:
+        protocol.blocks.BlockError: where a version breaks a rule, or is of another federation.
+        PeerError: where it does not list the newcomer, or is too large.
+        EngineError: where a block cannot be had.
+    """
+    blocks = {block.cid: block.data for block in map(cbor_data_block, welcomed.blocks)}
+    while lacking := missing(welcomed.manifest, MemoryBlocks(blocks)):
+        blocks.update({cid: engine.get(cid) for cid in lacking})
+        if sum(map(len, blocks.values())) > MAX_FILE_SIZE:
+            raise PeerError("the federation's manifest is too large", code=ExitCode.VERIFICATION_FAILED)
+    manifest = manifest_at(welcomed.manifest, ticket.federation, MemoryBlocks(blocks), reader=reader_of(identity))
+    if identity.id not in manifest.members:
+        raise PeerError(
+            "the inviter says that you are a member, and the manifest it names does not",
+            mend="ask the admin who made the ticket, and for another one",
+            code=ExitCode.VERIFICATION_FAILED,
+        )
+    addresses = tuple(dict.fromkeys([*welcomed.addresses, *ticket.addresses]))
+    return StoredFederation(manifest, MappingProxyType(blocks), ticket.swarm_key, addresses)

@@ -1,0 +1,132 @@
+"""Tickets: the one line that an admin hands to a newcomer, and the keys that both derive from its secret.
+
+The secret is never sent. Its holder shows that it has it by writing what only those keys open (`protocol.joining`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from crypto.symmetric import KEY_SIZE, SymmetricKey
+from protocol.announcements import MAX_ADDRESS, MAX_ADDRESSES
+from protocol.blocks import CID, BlockError, decode_cbor, encode_cbor
+from protocol.manifest import MAX_NAME, is_name
+from protocol.records import Natural
+from protocol.typed import ShapeError, from_plain, to_plain
+
+PREFIX: Final = "pollen-ticket-1."
+MAX_TEXT: Final = 8192
+"""Characters; one with two addresses has about 500."""
+TAG_SIZE: Final = 8
+"""Bytes of the tag that names an invitation."""
+_CHECKSUM: Final = 8
+
+Secret32 = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+
+
+class BadTicket(Exception):
+    """A text that is no ticket. ``str`` says in what way; it never repeats the text, which may hold a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKeys:
+    """What inviter and newcomer share. Who has the ticket has these; from these the ticket cannot be made again."""
+
+    root: Secret32 = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: bytes) -> TicketKeys:
+        """The keys that the secret of a ticket gives."""
+        return cls(SymmetricKey(secret).derive(b"ticket").secret_bytes())
+
+    @property
+    def tag(self) -> bytes:
+        """Names the invitation to everybody, and says nothing of the secret."""
+        return SymmetricKey(self.root).derive(b"invitation tag").secret_bytes()[:TAG_SIZE]
+
+    @property
+    def join(self) -> SymmetricKey:
+        """What the newcomer encrypts with."""
+        return SymmetricKey(self.root).derive(b"join")
+
+    @property
+    def welcome(self) -> SymmetricKey:
+        """What the inviter answers with."""
+        return SymmetricKey(self.root).derive(b"welcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a newcomer needs to reach a federation and to be let in once."""
+
+    federation: CID
+    name: Annotated[str, Meta(max_length=MAX_NAME)]
+    """What the federation is going to call the newcomer."""
+    addresses: Annotated[tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(max_length=MAX_ADDRESSES)]
+    """Where engines of members are."""
+    swarm_key: Secret32 = field(repr=False)
+    """What makes the members' Kubo nodes a private network."""
+    secret: Secret32 = field(repr=False)
+    """Random, of this ticket alone."""
+    expires: Natural
+    """Seconds since 1970, for the newcomer to see: the inviter's own note decides."""
+
+    @property
+    def keys(self) -> TicketKeys:
+        """What both sides derive from the secret."""
+        return TicketKeys.of(self.secret)
+
+    def text(self) -> str:
+        """The ticket as one line without spaces."""
+        body = encode_cbor(to_plain(self))
+        return PREFIX + base64.urlsafe_b64encode(body + _checksum(body)).rstrip(b"=").decode()
+
+    @classmethod
+    def parse(cls, text: str) -> Ticket:
+        """The ticket in ``text``; space around it is allowed, within it is not.
+
+        Raises:
+            BadTicket: where it is none, was cut short, or any character of it is wrong.
+        """
+        body = _checked(_unwrap(text.strip()))
+        try:
+            ticket = from_plain(decode_cbor(body), cls)
+        except (BlockError, ShapeError) as error:  # its maker got it wrong: the checksum is right
+            raise BadTicket(f"this ticket does not hold what one should: {error}") from error
+        if not is_name(ticket.name):
+            raise BadTicket("this ticket has a name that nobody can have")
+        return ticket
+
+
+def _unwrap(text: str) -> bytes:
+    if not text.startswith(PREFIX):
+        raise BadTicket(f"a ticket begins with {PREFIX!r}, and this does not")
+    if len(text) > MAX_TEXT:
+        raise BadTicket(f"a ticket has at most {MAX_TEXT} characters, this has {len(text)}")
+    if any(character.isspace() for character in text):
+        raise BadTicket("a space or a line break came into this ticket")
+    written = text.removeprefix(PREFIX)
+    try:
+        data = base64.b64decode(written + "=" * (-len(written) % 4), altchars="-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadTicket("this ticket is cut short, or holds characters that no ticket has") from error
+    if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != written:
+        raise BadTicket("this ticket is cut short or mistyped: its last character is none that Pollen writes")
+    return data
+
+
+def _checked(data: bytes) -> bytes:
+    body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
+    if _checksum(body) != checksum:
+        raise BadTicket("this ticket is cut short or mistyped: its checksum is wrong")
+    return body
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(PREFIX.encode() + body).digest()[:_CHECKSUM]
