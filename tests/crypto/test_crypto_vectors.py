@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from crypto import dsse
-from crypto.identity import Identity, PublicIdentity
+from crypto.identity import Handovers, Identity, PublicIdentity
 from crypto.keyfile import Cost, lock, unlock, write_unlocked
-from crypto.keys import DecryptionKey, SigningKey
+from crypto.keys import DecryptionKey, SigningKey, VerifyKey
+from crypto.words import from_words
 
 VECTOR: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "crypto.json").read_text("utf-8"))
 
@@ -52,3 +53,33 @@ def test_unlocked_key_file(identity: Identity) -> None:
     expected = VECTOR["unlocked"]["file"]
     assert json.loads(write_unlocked(identity)) == expected
     assert unlock(json.dumps(expected).encode()).public == identity.public
+
+
+@pytest.fixture
+def rotated(identity: Identity) -> Identity:
+    seeds = (bytes.fromhex(VECTOR["rotated"][kind]) for kind in ("signing_seed", "decryption_seed"))
+    return Identity.from_secret_bytes(VECTOR["name"], b"".join(seeds) + identity.secret_bytes())
+
+
+def test_handover(rotated: Identity) -> None:
+    expected, public = VECTOR["rotated"]["handover"], rotated.public
+    signed, new = bytes.fromhex(expected["signed"]), bytes.fromhex(expected["new"])
+    assert public.handovers == Handovers(new, ((rotated.id, bytes.fromhex(expected["old"])),))
+    dsse.verify(VerifyKey.parse(rotated.id), expected["type"], signed, bytes.fromhex(expected["old"]))
+    dsse.verify(public.signing, expected["type"], signed, new)
+
+
+def test_key_text_of_a_rotated_identity(rotated: Identity) -> None:
+    assert (rotated.id.hex(), rotated.public.signing.did) == (VECTOR["id"], VECTOR["rotated"]["did"])
+    assert rotated.public.key_text() == VECTOR["rotated"]["key_text"]
+    assert PublicIdentity.parse_key_text(VECTOR["rotated"]["key_text"]) == rotated.public
+
+
+def test_key_file_of_a_rotated_identity(rotated: Identity) -> None:
+    expected = VECTOR["rotated"]["unlocked"]["file"]
+    assert json.loads(write_unlocked(rotated)) == expected
+    assert unlock(json.dumps(expected).encode()).secret_bytes() == rotated.secret_bytes()
+
+
+def test_words(rotated: Identity) -> None:
+    assert from_words(VECTOR["rotated"]["words"]) == rotated.secret_bytes()
