@@ -3,7 +3,7 @@
 One says "there is a newer thing at this CID" and is never the truth: getting it twice, late or not at all is
 harmless. On the wire it is msgpack ``[payload, key, signature]``, where ``payload`` is the msgpack map `_Payload` and
 the signature is over DSSE's pre-authentication encoding. There is one way to write each announcement; other bytes are
-malformed.
+malformed. A federation that encrypts seals the whole of it (`protocol.seals`).
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class Drop(StrEnum):
     WRONG_FEDERATION = "wrong-federation"
     STRANGER = "stranger"
     BAD_SIGNATURE = "bad-signature"
+    UNSEALED = "unsealed"
+    """In the clear, in a federation that encrypts."""
+    UNREADABLE = "unreadable"
+    """Sealed under a key that is not ours (it may be for somebody else), or changed on the way."""
     REPLAYED = "replayed"
     RATE_LIMITED = "rate-limited"
 

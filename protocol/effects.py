@@ -184,6 +184,8 @@ class What(StrEnum):
     JOIN_PENDING = "join-pending"
     JOIN_REFUSED = "join-refused"
     MANIFEST_IN_FORCE = "manifest-in-force"
+    MEMBER_BEHIND = "member-behind"
+    """It was told of our manifest, in what only it can open; or why it could not be."""
     FETCH_FAILED = "fetch-failed"
 
 

@@ -51,7 +51,6 @@ class Following(Machine):
         """Why we take no part in the run, empty where we do."""
         self._heard_leader = False
         self._hello = Retry(0.0)
-        self._next_beat = 0.0
 
     # -- for the role to fill ---------------------------------------------------------------------------------------
 
@@ -74,11 +73,13 @@ class Following(Machine):
 
     # -- saying -----------------------------------------------------------------------------------------------------
 
-    def _say(self, kind: type[Hello] | type[Beat], now: float) -> None:
-        self._next_beat = now + self._beat_interval
+    def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         manifest = ManifestRef(self.manifest.cid, self.manifest.version)
-        presence = kind(manifest, self._peer_state, self._position, self._note)
-        self._announce_presence(topic_leader(self.manifest.federation), presence)
+        return kind(manifest, self._peer_state, self._position, self._note)
+
+    @property
+    def _topic(self) -> str:
+        return topic_leader(self.manifest.federation)
 
     @property
     def _position(self) -> Position | None:
@@ -104,7 +105,7 @@ class Following(Machine):
             yield self._hello.at
 
     def _stopping(self, event: Stopping, now: float) -> None:
-        self._announce(topic_leader(self.manifest.federation), Bye())
+        self._announce(self._topic, Bye())
         self.state = ClientState.STOPPED
 
     def _cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:

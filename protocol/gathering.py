@@ -54,12 +54,13 @@ class Gathering(Recorder):
         self._presence = Presence(settings.away_after)
         self._mailbox = Mailbox(run.chain.open, settings.client_timeout, settings.admission)
         self._fetching: set[bytes] = set()
-        self._next_beat = 0.0
 
-    def _say_presence(self, kind: type[Hello] | type[Beat], now: float) -> None:
-        self._next_beat = now + self._beat_interval
-        presence = kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
-        self._announce_presence(topic_all(self.manifest.federation), presence)
+    def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
+        return kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
+
+    @property
+    def _topic(self) -> str:
+        return topic_all(self.manifest.federation)
 
     def _listed(self) -> tuple[int, ...]:
         """The nodes that the app is told of."""

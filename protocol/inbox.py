@@ -10,6 +10,7 @@ from typing import Final
 
 from crypto.dsse import BadSignature, verify
 from crypto.keys import VerifyKey
+from protocol.allowance import Allowance
 from protocol.announcements import (
     ANNOUNCEMENT_TYPE,
     Announcement,
@@ -20,6 +21,7 @@ from protocol.announcements import (
 )
 from protocol.blocks import CID
 from protocol.manifest import Manifest
+from protocol.seals import Seals
 
 WINDOW: Final = 1024
 """How far below an author's highest counter an announcement may still come: pubsub reorders."""
@@ -34,8 +36,9 @@ BURST: Final = 200
 class Inbox:
     """Accepts each announcement of a member's once, and counts by reason what it drops."""
 
-    def __init__(self, federation: CID) -> None:
+    def __init__(self, federation: CID, seals: Seals) -> None:
         self._federation = federation
+        self._seals = seals
         self._manifest: Manifest | None = None
         self._authors: dict[bytes, _Author] = {}
         self.dropped: Counter[Drop] = Counter()
@@ -46,7 +49,7 @@ class Inbox:
         ``manifest`` says who is a member. Never raises, whatever the bytes.
         """
         try:
-            signed = parse_announcement(data)
+            signed = parse_announcement(self._seals.open(data, now))
             self._admit(signed, manifest, now)
         except AnnouncementError as error:
             self.dropped[error.reason] += 1
@@ -66,13 +69,14 @@ class Inbox:
         author = self._authors.get(signed.key) or _Author(VerifyKey.parse(signed.key), now)
         if author.has_seen(announcement.counter):
             raise AnnouncementError(Drop.REPLAYED, f"counter {announcement.counter} was seen, or is too old")
-        if author.tokens(now) < 1:
+        if author.allowance.left(now) < 1:
             raise AnnouncementError(Drop.RATE_LIMITED, f"its author sends more than {RATE} a second")
         try:
             verify(author.key, ANNOUNCEMENT_TYPE, signed.payload, signed.signature)
         except BadSignature as error:
             raise AnnouncementError(Drop.BAD_SIGNATURE, str(error)) from error
-        author.take(announcement.counter, now)
+        author.allowance.use(now)
+        author.take(announcement.counter)
         self._authors[signed.key] = author
 
     def _follow(self, manifest: Manifest) -> None:
@@ -83,29 +87,23 @@ class Inbox:
 
 
 class _Author:
-    """What is kept of one key: its counters, as a window below the highest, and a token bucket."""
+    """What is kept of one key: its counters, as a window below the highest, and how much more it may send."""
 
-    __slots__ = ("_at", "_highest", "_seen", "_tokens", "key")
+    __slots__ = ("_highest", "_seen", "allowance", "key")
 
     def __init__(self, key: VerifyKey, now: float) -> None:
         self.key = key
         self._highest = -1
         self._seen = 0  # bit n: highest - n was seen
-        self._tokens = float(BURST)
-        self._at = now
+        self.allowance = Allowance(BURST, RATE, now)
 
     def has_seen(self, counter: int) -> bool:
         """Whether ``counter`` was taken, or is below the window."""
         below = self._highest - counter
         return below >= WINDOW or (below >= 0 and bool(self._seen >> below & 1))
 
-    def tokens(self, now: float) -> float:
-        """How many announcements it may send now."""
-        return min(BURST, self._tokens + (now - self._at) * RATE)
-
-    def take(self, counter: int, now: float) -> None:
+    def take(self, counter: int) -> None:
         """Note one accepted announcement."""
-        self._tokens, self._at = self.tokens(now) - 1, now
         above = counter - self._highest
         if above > 0:
             kept = self._seen << above if above < WINDOW else 0  # a counter may jump by 2**62

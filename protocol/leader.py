@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
-from protocol.announcements import Beat, Bye, Hello, topic_all
+from protocol.announcements import Beat, Bye, Hello
 from protocol.app_calls import (
     Compared,
     Diverged,
@@ -91,7 +91,7 @@ class Leader(Replaying):
         else:
             self.state = LeaderState.PREPARING
             self._emit(StartApp(self._plan.app))
-        self._say_presence(Hello, now)
+        self._say(Hello, now)
 
     def _app_ready(self, event: AppReady, now: float) -> None:
         if self.chain.head is None:
@@ -314,7 +314,7 @@ class Leader(Replaying):
             member = self.manifest.member_by_node(node)
             self._report(What.PEER_AWAY, name=self.manifest.name_of(member.id) if member else str(node))
         if now >= self._next_beat:
-            self._say_presence(Beat, now)
+            self._say(Beat, now)
         if self._announcing and now >= self._retry.at:
             self._announce_head(now)
 
@@ -367,7 +367,7 @@ class Leader(Replaying):
         self._emit(StartApp(self._plan.app))
 
     def _stopping(self, event: Stopping, now: float) -> None:
-        self._announce(topic_all(self.manifest.federation), Bye())
+        self._announce(self._topic, Bye())
         self.state = LeaderState.STOPPED
 
     def _cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar, Final
 
+from crypto.errors import BadKey
 from crypto.keys import SigningKey
 from protocol.announcements import (
     Announcement,
@@ -38,11 +39,15 @@ from protocol.events import (
 from protocol.inbox import Inbox
 from protocol.manifest import PUBLIC, Manifest, manifest_at
 from protocol.reading import Reader
+from protocol.seals import Seals
 
 FIRST_RETRY: Final = 0.25
 """Seconds until something unacknowledged is announced again; each time twice as long."""
 
 SLOWEST_RETRY: Final = 10.0
+
+TELL_AGAIN: Final = 1.0
+"""Seconds between two beats that are sealed to one member alone."""
 
 
 class IllegalEvent(Exception):
@@ -102,8 +107,12 @@ class Machine:
     def __init__(self, author: Author, trusted: TrustedManifest) -> None:
         self.author = author
         self.manifest = trusted.manifest
-        self.inbox = Inbox(trusted.manifest.federation)
         self._manifest_blocks = dict(trusted.blocks)
+        self._seals = Seals(trusted.manifest, MemoryBlocks(self._manifest_blocks), author.reader)
+        self.inbox = Inbox(trusted.manifest.federation, self._seals)
+        self._next_beat = 0.0
+        self._told: dict[bytes, float] = {}
+        """When each member that was behind was last told so."""
         self._counter = author.first_counter
         self._addresses: tuple[str, ...] = ()
         self._known_addresses: dict[bytes, tuple[str, ...]] = {}
@@ -142,6 +151,15 @@ class Machine:
 
     def _said(self, announcement: Announcement, now: float) -> None:
         """A member's announcement, accepted by the inbox."""
+        raise NotImplementedError
+
+    def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
+        """What our hellos and beats say now."""
+        raise NotImplementedError
+
+    @property
+    def _topic(self) -> str:
+        """Where they are said."""
         raise NotImplementedError
 
     # -- effects and their answers ----------------------------------------------------------------------------------
@@ -190,15 +208,35 @@ class Machine:
         return beat_interval(len(self.manifest.members))
 
     def _announce(self, topic: str, body: Said, blocks: Iterable[Block] = ()) -> None:
-        self._announce_with(self.author.key_in(self.manifest), topic, body, blocks)
+        self._emit(Publish(topic, self._seals.seal(self._signed(self.author.key_in(self.manifest), body, blocks))))
 
-    def _announce_presence(self, topic: str, body: Hello | Beat) -> None:
-        """Announce it with each of our keys: who has an older manifest takes an older one and hears of ours."""
+    def _say(self, kind: type[Hello] | type[Beat], now: float) -> None:
+        """Say hello to all, or that we are here."""
+        self._next_beat = now + self._beat_interval
+        for signed in self._signed_with_each_key(self._present(kind)):
+            self._emit(Publish(self._topic, self._seals.seal(signed)))
+
+    def _tell_who_is_behind(self, announcement: Announcement, theirs: ManifestRef, now: float) -> None:
+        """Have a member whose manifest key is older than ours hear of our manifest, in what it can open and whoever has
+        left cannot."""
+        reads_ours = self.manifest.key_epoch is None or theirs.version >= self.manifest.key_epoch
+        if reads_ours or now < self._told.get(announcement.by, -TELL_AGAIN) + TELL_AGAIN:
+            return
+        self._told[announcement.by] = now
+        member, why = self.manifest.members[announcement.by], ""
+        try:
+            for signed in self._signed_with_each_key(self._present(Beat)):
+                self._emit(Publish(self._topic, self._seals.seal_for(member, signed)))
+        except BadKey as error:
+            why = str(error)
+        self._report(What.MEMBER_BEHIND, name=self.manifest.name_of(member.id), why=why)
+
+    def _signed_with_each_key(self, body: Hello | Beat) -> list[bytes]:
+        """The same by each of our keys: who has an older manifest takes an older one, and hears of ours."""
         newest = self.author.key_in(self.manifest)
-        for key in (newest, *(key for key in self.author.keys if key is not newest)):
-            self._announce_with(key, topic, body)
+        return [self._signed(key, body) for key in (newest, *(key for key in self.author.keys if key is not newest))]
 
-    def _announce_with(self, key: SigningKey, topic: str, body: Said, blocks: Iterable[Block] = ()) -> None:
+    def _signed(self, key: SigningKey, body: Said, blocks: Iterable[Block] = ()) -> bytes:
         announcement = Announcement(
             federation=self.manifest.federation,
             by=self.author.member,
@@ -208,7 +246,7 @@ class Machine:
             blocks=tuple(blocks),
         )
         self._counter += 1
-        self._emit(Publish(topic, sign_announcement(announcement, key)))
+        return sign_announcement(announcement, key)
 
     @property
     def known_addresses(self) -> tuple[str, ...]:
@@ -224,6 +262,7 @@ class Machine:
             self._emit(Connect(announcement.addresses))
         if isinstance(announcement.body, Hello | Beat):
             self._heard_of_manifest(announcement.body.manifest)
+            self._tell_who_is_behind(announcement, announcement.body.manifest, now)
         self._said(announcement, now)
 
     # -- the manifest -----------------------------------------------------------------------------------------------
@@ -263,10 +302,13 @@ class Machine:
             return
         self._manifest_blocks.update(blocks)
         self.manifest = newer
+        self._seals.learn(newer, source)
         self._emit(KeepManifest(cid, dict(blocks), newer.key))
         self._report(What.MANIFEST_IN_FORCE, version=newer.version, cid=str(cid))
         if self.author.lacks_key(newer):
             self._cannot_go_on("the manifest names newer keys of ours than are in this home", now)
+        elif newer.encrypted and newer.key is None:
+            self._cannot_go_on("the newest manifest is encrypted for others: this member was removed", now)
 
 
 COMMON: Final[Mapping[type, str]] = {

@@ -78,6 +78,11 @@ class Reader:
         """Whether it may read more than what is plain."""
         return bool(self._keys)
 
+    @property
+    def encryption_keys(self) -> tuple[EncryptionKey, ...]:
+        """The public halves of its keys, newest first: what others seal to."""
+        return tuple(key.public for key in self._keys)
+
     def learn(self, keys: Sequence[DecryptionKey]) -> None:
         """Go on with ``keys``, newest first: the member has new ones besides those it had."""
         self._keys = tuple(keys)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from crypto.dsse import verify
-from crypto.keys import SigningKey, VerifyKey
+from crypto.keys import DecryptionKey, SigningKey, VerifyKey
+from crypto.sealing import open_sealed
+from crypto.symmetric import SymmetricKey
 from protocol.announcements import (
     ANNOUNCEMENT_TYPE,
     AnnouncementError,
+    Bye,
     Drop,
     Kind,
     parse_announcement,
     sign_announcement,
 )
+from protocol.blocks import CID, encode_cbor
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "announcements.json").read_text())
 GOOD = VECTORS["good"]
 MALFORMED = VECTORS["malformed"]
+SEALED = VECTORS["sealed"]
 
 
 def test_there_is_a_vector_of_each_kind():
@@ -54,3 +61,22 @@ def test_a_malformed_vector_is_refused(name):
     with pytest.raises(AnnouncementError) as caught:
         parse_announcement(bytes.fromhex(MALFORMED[name]))
     assert caught.value.reason is Drop.MALFORMED
+
+
+def test_what_is_sealed_for_all_opens_as_the_specification_says():
+    key = SymmetricKey(bytes.fromhex(SEALED["manifest_key"]))
+    tag, sealed = msgpack.unpackb(bytes.fromhex(SEALED["for_all"]))
+    assert tag == key.derive(b"announcement tag").secret_bytes()[:8]
+    assert key.derive(b"announcement").decrypt(sealed).hex() == SEALED["signed"]
+
+
+def test_what_is_sealed_to_one_member_opens_as_the_specification_says():
+    key, federation = DecryptionKey.from_seed(bytes.fromhex(SEALED["member_key"])), bytes.fromhex(SEALED["federation"])
+    tag, sealed = msgpack.unpackb(bytes.fromhex(SEALED["for_one"]))
+    assert tag == hashlib.sha256(b"pollen announcement reader 1" + federation + key.public.raw).digest()[:8]
+    info = encode_cbor(["pollen announcement 1", CID(federation)])
+    assert open_sealed(key, sealed, info).hex() == SEALED["signed"]
+
+
+def test_what_the_vectors_seal_is_an_announcement():
+    assert parse_announcement(bytes.fromhex(SEALED["signed"])).announcement.body == Bye("stopped")

@@ -16,6 +16,7 @@ from protocol.inbox import BURST, RATE, WINDOW, Inbox
 from protocol.manifest import Manifest, first_manifest
 from protocol.manifest_drafts import new_federation
 from protocol.records import EncryptionKeyText, Member, Role
+from protocol.seals import Seals
 from protocol.signed import parse_record, sign_record
 
 ALICE, BOB, EVE = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 4))
@@ -49,7 +50,7 @@ def wire(counter: int, key: SigningKey = ALICE) -> bytes:
 
 @pytest.fixture
 def inbox() -> Inbox:
-    return Inbox(FEDERATION)
+    return Inbox(FEDERATION, Seals(MANIFEST, {}))
 
 
 def test_a_members_announcement_passes_once(inbox):
@@ -93,7 +94,7 @@ def test_forgeries_use_up_neither_a_members_counters_nor_its_rate(inbox):
 
 @given(st.permutations(range(WINDOW - 8, WINDOW + 8)))
 def test_any_order_within_the_window_passes(counters):
-    inbox = Inbox(FEDERATION)
+    inbox = Inbox(FEDERATION, Seals(MANIFEST, {}))
     assert [inbox.accept(wire(counter), MANIFEST, 0) for counter in counters] == [said(counter) for counter in counters]
     assert {inbox.accept(wire(counter), MANIFEST, 0) for counter in counters} == {Drop.REPLAYED}
 

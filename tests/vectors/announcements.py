@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import msgspec
+from chains import ALICE, MEMBERS, SERVER, Scribe, decryption_key, id_of
+from sealed import fixed_secrets
 
 from crypto.keys import SigningKey
 from protocol.announcements import (
@@ -19,6 +21,7 @@ from protocol.announcements import (
     sign_announcement,
 )
 from protocol.blocks import cbor_block
+from protocol.seals import Seals
 
 SEED = bytes(range(32))
 
@@ -27,7 +30,13 @@ def announcement_vectors() -> dict[str, object]:
     """What the file holds. Bytes are hexadecimal; signatures are Ed25519's, so the same key gives the same bytes."""
     key = SigningKey.from_seed(SEED)
     good = {name: _good(announcement, key) for name, announcement in _announcements(key.verify_key.raw).items()}
-    return {"seed": SEED.hex(), "public_key": key.verify_key.raw.hex(), "good": good, "malformed": _malformed(good)}
+    return {
+        "seed": SEED.hex(),
+        "public_key": key.verify_key.raw.hex(),
+        "good": good,
+        "malformed": _malformed(good),
+        "sealed": _sealed(),
+    }
 
 
 def _announcements(author: bytes) -> dict[str, Announcement]:
@@ -87,4 +96,22 @@ def _malformed(good: dict[str, dict[str, object]]) -> dict[str, str]:
         "body-of-another-kind": with_payload({**fields, "kind": "bye"}),
         "negative-counter": with_payload({**fields, "counter": -1}),
         "no-cid": with_payload({**fields, "federation": bytes(36)}),
+    }
+
+
+def _sealed() -> dict[str, object]:
+    """One announcement, sealed for all members and to one, with what opens it."""
+    with fixed_secrets():
+        scribe = Scribe(encrypted=True)
+        manifest = scribe.first
+        signed = sign_announcement(Announcement(manifest.federation, id_of(SERVER), 1, Bye("stopped")), SERVER)
+        seals = Seals(manifest, scribe.source)
+        wires = {"for_all": seals.seal(signed).hex(), "for_one": seals.seal_for(MEMBERS["alice"], signed).hex()}
+    assert manifest.key is not None
+    return {
+        "federation": bytes(manifest.federation).hex(),
+        "manifest_key": manifest.key.secret_bytes().hex(),
+        "member_key": decryption_key(ALICE).secret_bytes().hex(),
+        "signed": signed.hex(),
+        **wires,
     }

@@ -41,6 +41,7 @@ def fixed_secrets() -> Iterator[None]:
         patch.object(SymmetricKey, "generate", lambda: SymmetricKey(secret())),
         patch.object(DecryptionKey, "generate", lambda: DecryptionKey(secret())),
         patch("protocol.epochs.seal", _recorded),
+        patch("protocol.seals.seal", _recorded),
         patch("chains.seal", _recorded),
     ):
         yield

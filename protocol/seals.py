@@ -1,0 +1,175 @@
+"""How announcements are sealed where a federation encrypts (design sections 8 and 10).
+
+On the wire is msgpack ``[tag, sealed]``, and what is sealed is a whole signed announcement (`protocol.announcements`),
+its author included. Announcements are for all members: they are encrypted under a key that follows from the newest
+manifest key. Whoever was away while that key changed has an older one; a beat sealed to its encryption key alone tells
+it that there is a newer manifest. The tag says which key opens it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from crypto.errors import CannotDecrypt
+from crypto.keys import EncryptionKey
+from crypto.sealing import seal
+from crypto.symmetric import SymmetricKey
+from protocol.allowance import Allowance
+from protocol.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop
+from protocol.blocks import CID, Block, BlockSource, encode_cbor
+from protocol.epochs import encryption_key
+from protocol.manifest import PUBLIC, Manifest
+from protocol.reading import Reader, WrongKey
+from protocol.records import Federation, Member
+from protocol.signed import parse_record
+
+TAG_SIZE: Final = 8
+
+MAX_KEYS: Final = 256
+"""The manifest keys, newest first, under which members are still heard: so often may a key change while one is away."""
+
+OPENINGS: Final = 100.0
+"""How many announcements a second are opened that are sealed to us alone: anybody can seal, and it costs 0.2 ms."""
+
+BURST: Final = 200
+"""How many of them are opened at once."""
+
+_PLAIN, _SEALED = b"\x93", b"\x92"
+"""Msgpack's headers of arrays of three and of two: how a signed announcement begins, and how a sealed one does."""
+
+
+def member_tag(federation: CID, key: EncryptionKey) -> bytes:
+    """The tag of what is sealed to the member with this encryption key."""
+    return hashlib.sha256(b"pollen announcement reader 1" + bytes(federation) + key.raw).digest()[:TAG_SIZE]
+
+
+def _info(federation: CID) -> bytes:
+    return encode_cbor(["pollen announcement 1", federation])
+
+
+class Seals:
+    """The keys that seal and open the announcements of one peer; in a federation that does not encrypt, none."""
+
+    def __init__(self, manifest: Manifest, source: BlockSource, reader: Reader = PUBLIC) -> None:
+        """``manifest`` is the newest; ``source`` has all its versions, whose keys ``reader`` opens where it can.
+
+        Raises:
+            protocol.blocks.BlockError: where ``source`` lacks a version.
+        """
+        self._federation = manifest.federation
+        self._encrypted = manifest.encrypted
+        self._reader = reader
+        self._by_tag: dict[bytes, SymmetricKey] = {}
+        """The oldest first."""
+        self._newest = b""
+        self._openings: Allowance | None = None
+        self._learned: CID | None = None
+        self.learn(manifest, source)
+
+    def learn(self, manifest: Manifest, source: BlockSource) -> None:
+        """Go on under a newer manifest's key; what is sealed under those before it is still opened."""
+        for key in reversed(list(_manifest_keys(manifest, self._learned, source, self._reader))):
+            self._add(key)
+        self._learned = manifest.cid
+
+    def _add(self, manifest_key: SymmetricKey) -> None:
+        tag = manifest_key.derive(b"announcement tag").secret_bytes()[:TAG_SIZE]
+        self._by_tag.pop(tag, None)
+        self._by_tag[tag] = manifest_key.derive(b"announcement")
+        self._newest = tag
+        if len(self._by_tag) > MAX_KEYS:
+            del self._by_tag[next(iter(self._by_tag))]
+
+    # -- sealing ----------------------------------------------------------------------------------------------------
+
+    def seal(self, signed: bytes) -> bytes:
+        """A signed announcement for all members, as it goes on the wire."""
+        if not self._encrypted:
+            return signed
+        return _encode(self._newest, self._by_tag[self._newest].encrypt(signed))
+
+    def seal_for(self, member: Member, signed: bytes) -> bytes:
+        """A signed announcement for ``member`` alone, in a federation that encrypts.
+
+        Raises:
+            crypto.errors.BadKey: where its encryption key is of a suite that is not known here.
+        """
+        key = encryption_key(member)
+        return _encode(member_tag(self._federation, key), seal(key, signed, _info(self._federation)))
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    def open(self, data: bytes, now: float) -> bytes:
+        """The signed announcement in what came over the wire. It is not parsed, and nobody is known as its author yet.
+
+        Raises:
+            AnnouncementError: where there is none for us; nothing else, whatever the bytes.
+        """
+        if len(data) > MAX_ANNOUNCEMENT:
+            raise AnnouncementError(Drop.TOO_LARGE, f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
+        if not self._encrypted:
+            if data.startswith(_SEALED):
+                raise AnnouncementError(Drop.UNREADABLE, "it is sealed, and this federation does not encrypt")
+            return data
+        if data.startswith(_PLAIN):
+            raise AnnouncementError(Drop.UNSEALED, "it is in the clear, and this federation encrypts")
+        tag, sealed = _decode(data)
+        key = self._by_tag.get(tag)
+        try:
+            return key.decrypt(sealed) if key is not None else self._open_own(tag, sealed, now)
+        except (CannotDecrypt, WrongKey) as error:
+            raise AnnouncementError(Drop.UNREADABLE, str(error)) from error
+
+    def _open_own(self, tag: bytes, sealed: bytes, now: float) -> bytes:
+        if all(tag != member_tag(self._federation, key) for key in self._reader.encryption_keys):
+            raise AnnouncementError(Drop.UNREADABLE, "it is sealed under a key that we do not have")
+        if self._openings is None:
+            self._openings = Allowance(BURST, OPENINGS, now)
+        if self._openings.left(now) < 1:
+            raise AnnouncementError(Drop.RATE_LIMITED, f"more than {OPENINGS} a second are sealed to us alone")
+        self._openings.use(now)
+        return self._reader.open(sealed, _info(self._federation))
+
+
+def _manifest_keys(
+    manifest: Manifest, after: CID | None, source: BlockSource, reader: Reader
+) -> Iterator[SymmetricKey]:
+    """The keys of ``manifest`` and of the versions between it and ``after`` that ``reader`` can open, newest first."""
+    if manifest.key is not None:
+        yield manifest.key
+    met = {manifest.key_commitment}
+    link = manifest.cid if manifest.encrypted else None
+    while link not in (None, after) and len(met) < MAX_KEYS:
+        body = parse_record(Block(link, source.get(link))).body
+        assert isinstance(body, Federation)  # whoever trusts the newest version has read it
+        if body.key is not None and body.key.commitment not in met:
+            met.add(body.key.commitment)
+            if (key := reader.manifest_key(body, source)) is not None:
+                yield key
+        link = body.prev
+
+
+# -- the wire --------------------------------------------------------------------------------------------------------
+
+_WIRE: Final = msgspec.msgpack.Decoder(
+    tuple[Annotated[bytes, Meta(min_length=TAG_SIZE, max_length=TAG_SIZE)], bytes]  # tag, sealed
+)
+
+
+def _encode(tag: bytes, sealed: bytes) -> bytes:
+    return msgspec.msgpack.encode((tag, sealed))
+
+
+def _decode(data: bytes) -> tuple[bytes, bytes]:
+    try:
+        tag, sealed = _WIRE.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise AnnouncementError(Drop.MALFORMED, f"not a sealed announcement: {error}") from error
+    if _encode(tag, sealed) != data:
+        raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
+    return tag, sealed
