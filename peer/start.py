@@ -237,6 +237,19 @@ def _author(session: Session) -> Author:
 
 
 def _trusted(session: Session) -> TrustedManifest:
+    """The manifest to start with.
+
+    Raises:
+        PeerError: where this identity cannot open it: nobody would hear it, and it would hear nobody.
+    """
+    manifest = session.stored.manifest
+    if manifest.encrypted and manifest.key is None:
+        raise PeerError(
+            f"{session.identity.name} cannot open the manifest of the federation {session.stored.id}, which encrypts",
+            mend="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
+            "peer federation join FILE",
+            code=ExitCode.WRONG_USE,
+        )
     return TrustedManifest(session.stored.manifest, session.stored.blocks)
 
 
