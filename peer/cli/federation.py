@@ -56,7 +56,7 @@ def init(
     encrypt: Annotated[
         bool,
         typer.Option("--encrypt/--no-encrypt", help="Whether names and all that is trained are for members only."),
-    ] = False,
+    ] = True,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from peer.cli.output import size
 from peer.demo.display import Display
 from peer.demo.engines import engine_of, server_engine
-from peer.demo.founding import found, join
+from peer.demo.founding import found, join, server_reader
 from peer.demo.interrupts import Interrupts
 from peer.demo.plan import DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
@@ -22,7 +22,7 @@ from peer.home import Home
 from peer.narrator import line_of
 from protocol.blocks import CID
 from protocol.effects import Report, What
-from protocol.manifest import PUBLIC
+from protocol.reading import Reader
 
 if TYPE_CHECKING:  # they import flwr, which the demo does while its processes start
     from peer.demo.following import ChainFollower
@@ -98,7 +98,7 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
                 course = _Course(plan, processes, display, watch, interrupts)
                 course.run(federation, engine)
             display.say("auditing the run, by running its app again")
-            report = _audit(engine, federation, course.progress.head)
+            report = _audit(engine, federation, course.progress.head, server_reader(plan))
             watch.ends(Phase.AUDIT)
     return DemoResult(course.progress.accuracy, course.progress.exchanges, report, watch.seconds)
 
@@ -143,7 +143,9 @@ class _Course:
         self._display.show(self.progress)
         from peer.demo.following import ChainFollower  # flwr: while the others import it too
 
-        follower = ChainFollower(federation.id, engine, federation.manifest.settings.max_content_bytes, PUBLIC)
+        follower = ChainFollower(
+            federation.id, engine, federation.manifest.settings.max_content_bytes, server_reader(self._plan)
+        )
         while not self._is_over():
             time.sleep(_LOOK)
             self._interrupts.check()
@@ -210,7 +212,7 @@ def _first_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given"])[0]
 
 
-def _audit(engine: Engine, federation: StoredFederation, head: str) -> AuditReport:
+def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Reader) -> AuditReport:
     """The audit that ``peer audit --replay`` does."""
     from peer.demo.following import FETCH_SECONDS
     from peer.inspect.audit import Audit
@@ -219,7 +221,7 @@ def _audit(engine: Engine, federation: StoredFederation, head: str) -> AuditRepo
     from peer.inspect.trusted_app import trusted_app
 
     with Scratch() as scratch:
-        audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation])
+        audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation], reader=reader)
         audit.run()
         audit.replay(trusted_app(audit.recorded_app(), None, None, audit.source))
         return audit.report

@@ -11,6 +11,8 @@ from peer.federation import SWARM_KEY_SIZE, FederationStore, StoredFederation
 from peer.keystore import KeyStore
 from peer.membership import add_member, found_federation
 from peer.passphrase import Passphrases
+from peer.reader import reader_of
+from protocol.reading import Reader
 
 
 def found(plan: DemoPlan) -> StoredFederation:
@@ -28,6 +30,7 @@ def found(plan: DemoPlan) -> StoredFederation:
         roles=[plan.server.role],
         swarm_key=secrets.token_bytes(SWARM_KEY_SIZE),
         time=time.time(),
+        encrypt=True,
     )
     for client in plan.client_peers:
         public = _identity(client).public
@@ -44,6 +47,11 @@ def join(plan: DemoPlan, stored: StoredFederation, addresses: tuple[str, ...]) -
     offered = store.current(str(stored.id))
     for client in plan.client_peers:
         FederationStore(client.home.create()).join(offered)
+
+
+def server_reader(plan: DemoPlan) -> Reader:
+    """Who reads the demo's run: its server."""
+    return reader_of(_identity(plan.server))
 
 
 def _identity(peer: DemoPeer) -> Identity:

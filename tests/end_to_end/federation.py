@@ -144,6 +144,7 @@ class Federation:
 
     root: Path
     engine: str
+    encrypted: bool = True
     names: list[str] = field(default_factory=list)
     processes: list[PeerProcess] = field(default_factory=list)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -152,7 +153,13 @@ class Federation:
     def __post_init__(self) -> None:
         admin = self.identity("server")
         stored = found_federation(
-            admin, name="trial", member_name="server", roles=[Role.SERVER], swarm_key=bytes(32), time=time.time()
+            admin,
+            name="trial",
+            member_name="server",
+            roles=[Role.SERVER],
+            swarm_key=bytes(32),
+            time=time.time(),
+            encrypt=self.encrypted,
         )
         FederationStore(self.home("server")).save(stored)
 

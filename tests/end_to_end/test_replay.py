@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,15 @@ import pytest
 from federation import APPS, Federation
 
 APP = APPS / "cheating"
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    """One that does not encrypt, so that anybody may replay its runs."""
+    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
+    made.add("one", "two")
+    yield made
+    made.end()
 
 
 def recorded(federation: Federation, cheat: str, rounds: int = 3) -> Path:
