@@ -54,7 +54,7 @@ def test_the_founder_is_admin_and_server(admin: Peer) -> None:
 def test_founding_without_encryption_says_so_once(peers: Peers) -> None:
     founder = peers("founder").named("a")
     assert founder("federation", "init", "one", "--no-encrypt").out.count("is not encrypted") == 1
-    assert "is not encrypted" not in founder("federation", "init", "two", "--encrypt").out
+    assert "is not encrypted" not in founder("federation", "init", "two").out
 
 
 def test_a_name_is_founded_once_in_a_home(admin: Peer) -> None:
@@ -178,9 +178,11 @@ def test_another_branch_is_refused_as_somebodys_fault(admin: Peer, member: Peer,
 def test_another_federation_of_the_same_name_is_refused(
     admin: Peer, member: Peer, peers: Peers, tmp_path: Path
 ) -> None:
+    admin("federation", "add", member.key, "--name", "b", "--role", "client")
     member("federation", "join", export(admin, tmp_path / "file"))
     impostor = peers("impostor").named("x")
     impostor("federation", "init", "trial")
+    impostor("federation", "add", member.key, "--name", "b", "--role", "client")
     outcome = member("federation", "join", export(impostor, tmp_path / "forged"))
     assert outcome.code == ExitCode.WRONG_USE
     assert "another federation that is also called" in outcome.err
