@@ -166,6 +166,9 @@ class Leader(Replaying):
     def _rostered(self, now: float) -> None:
         self._mailbox.keep_if(lambda message, arrived: self._is_good(message, arrived) is None)
         self._report(What.MANIFEST_IN_FORCE, version=self.chain.manifest.version, cid=str(self.chain.manifest.cid))
+        member = self.chain.manifest.members.get(self.author.member)
+        if member is None or Role.SERVER not in member.roles:
+            self._cannot_go_on("the federation does not list this peer as a server any more", now)
 
     # -- what the app asks for --------------------------------------------------------------------------------------
 

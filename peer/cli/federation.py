@@ -148,6 +148,7 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
             ("version", str(manifest.version)),
             ("manifest", str(manifest.cid)),
             ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
+            *([("revoked keys", f"{len(manifest.revoked)} that never count again")] if manifest.revoked else []),
             *(("address", address) for address in stored.addresses),
         ]
     )
@@ -260,6 +261,7 @@ def _facts(stored: StoredFederation) -> dict[str, object]:
         "manifest": str(manifest.cid),
         "threshold": manifest.threshold,
         "admins": [VerifyKey.parse(admin).did for admin in manifest.admins],
+        "revoked": [VerifyKey(key).did for key in manifest.revoked],
         "members": [_member_facts(manifest, member) for member in manifest.members.values()],
         "addresses": list(stored.addresses),
     }

@@ -86,7 +86,7 @@ def revoke(
         store.save(stored)
     manifest = stored.manifest
     if json_output:
-        revoked = [VerifyKey.parse(key).did for key in manifest.revoked]
+        revoked = [VerifyKey(key).did for key in manifest.revoked]
         put_json({"federation": str(stored.id), "version": manifest.version, "revoked": revoked})
         return
     typer.echo(f"the keys of {name} are revoked: version {manifest.version} of {manifest.title}")
