@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from federation import GATED, Federation, Gate, PeerProcess
 
 from crypto.identity import Identity
@@ -19,15 +16,6 @@ from protocol.blocks import Block
 from protocol.signed import Record, parse_record
 
 PASSPHRASE = "open sesame"
-
-
-@pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
-    """One that encrypts: new keys have to open what is sealed for them, too."""
-    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=True)
-    made.add("one", "two")
-    yield made
-    made.end()
 
 
 def key_file(federation: Federation, name: str) -> KeyStore:
