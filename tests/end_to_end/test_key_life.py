@@ -10,9 +10,10 @@ from crypto.identity import Identity
 from peer.federation import FederationStore
 from peer.journal import Journal
 from peer.keystore import KeyStore
-from peer.membership import add_member, remove_member, revoke_member
+from peer.membership import add_member, revoke_member
 from peer.passphrase import Passphrases
 from protocol.blocks import Block
+from protocol.records import Role
 from protocol.signed import Record, parse_record
 
 PASSPHRASE = "open sesame"
@@ -152,13 +153,13 @@ def test_a_restored_client_leaves_alone_what_another_home_may_have_answered(fede
     assert federation.audit()["verdict"] == "verified"
 
 
-def test_a_server_that_is_taken_out_leads_no_further(federation: Federation, gate: Gate) -> None:
+def test_a_server_that_loses_its_role_leads_no_further(federation: Federation, gate: Gate) -> None:
     gate.open("round-1")
     server, *_ = start(federation, gate)
     server.wait_for("dispatched")
     store, admin = FederationStore(federation.home("server")), identity(federation, "server")
     with store.changing():
-        store.save(remove_member(federation.stored, admin, "server", time=0.0))
+        store.save(add_member(federation.stored, admin, admin.public, roles=[Role.CLIENT], time=0.0))
     assert server.code() == 3, server.said
     assert "does not list this peer as a server any more" in server.said
     assert federation.audit()["findings"] == []
