@@ -12,8 +12,8 @@ from peer.home import Home
 from peer.journal import Journal
 from peer.keystore import KeyStore
 from peer.passphrase import Passphrases
-from protocol.blocks import CID, Block, BlockError
-from protocol.manifest import PUBLIC
+from protocol.blocks import CID, Block, BlockError, BlockSource
+from protocol.manifest import PUBLIC, federation_of, manifest_at
 from protocol.reading import Reader
 from protocol.records import Grant
 from protocol.signed import parse_record
@@ -55,6 +55,14 @@ def records_beside(home: Home, run: CID) -> list[Block]:
         return []
     with contextlib.closing(Journal(home.journal)) as journal:
         return journal.beside(run)
+
+
+def with_names(reader: Reader, source: BlockSource) -> Reader:
+    """``reader`` with the manifest keys that its grants lead to: an auditor who came later reads names too."""
+    for grant in reader.grants:
+        with contextlib.suppress(BlockError):  # then it reads ids instead of names
+            manifest_at(grant.manifest, federation_of(grant.manifest, source), source, reader=reader)
+    return reader.remembering(reader.manifest_keys)
 
 
 def _grants(blocks: Iterable[Block]) -> Iterator[Grant]:

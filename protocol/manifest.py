@@ -192,6 +192,21 @@ def manifest_at(
     return manifest
 
 
+def federation_of(cid: CID, source: BlockSource) -> CID:
+    """The first version that the manifest in block ``cid`` leads to, unverified.
+
+    Raises:
+        ManifestError: where a version is no manifest.
+        protocol.blocks.BlockError: as `manifest_at`.
+    """
+    for _ in range(MAX_VERSIONS):
+        body = _federation(_read(cid, source))
+        if body.prev is None:
+            return cid
+        cid = body.prev
+    raise ManifestError(ManifestRule.FEDERATION, f"it has more than {MAX_VERSIONS} versions")
+
+
 def _read(cid: CID, source: BlockSource) -> Record:
     return parse_record(checked_block(cid, source.get(cid)))
 

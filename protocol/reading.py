@@ -67,7 +67,7 @@ class Reader:
     ) -> None:
         self.member = member
         self._keys = tuple(keys)
-        self._grants = tuple(grant for grant in grants if grant.to == member)
+        self.grants = tuple(grant for grant in grants if grant.to == member)
         self._remembered = {key.commitment(): key for key in manifest_keys}
         self._used: dict[bytes, SymmetricKey] = {}
         self._manifest_keys: dict[tuple[bytes, bytes], SymmetricKey] = {}
@@ -89,7 +89,7 @@ class Reader:
 
     def remembering(self, manifest_keys: Iterable[SymmetricKey]) -> Reader:
         """The same reader, who has had these manifest keys opened before."""
-        return Reader(self.member, self._keys, self._grants, [*self._remembered.values(), *manifest_keys])
+        return Reader(self.member, self._keys, self.grants, [*self._remembered.values(), *manifest_keys])
 
     @property
     def manifest_keys(self) -> tuple[SymmetricKey, ...]:
@@ -128,7 +128,7 @@ class Reader:
         """
         if keys.model.commitment in self._foreseen:
             return self._foreseen[keys.model.commitment]
-        for grant in self._grants:
+        for grant in self.grants:
             if grant.number == keys.number and self._keys:
                 try:
                     return self._granted(grant, keys)
@@ -253,6 +253,11 @@ class RunKeys:
     def current(self) -> Epoch | None:
         """The newest epoch; None before the run record, and where nothing is encrypted."""
         return self._epochs.get(len(self._epochs))
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Those that have begun, from the first on."""
+        return tuple(self._epochs[number] for number in sorted(self._epochs))
 
     @property
     def next_number(self) -> int:

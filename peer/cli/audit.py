@@ -30,7 +30,7 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource, RunSource
 from peer.inspect.trusted_app import trusted_app
 from peer.journal import Journal, approved_apps
-from peer.reader import ReaderChoice, records_beside
+from peer.reader import ReaderChoice, records_beside, with_names
 from protocol.blocks import CID, Block, BlockError
 from protocol.manifest import PUBLIC
 from protocol.reading import Reader
@@ -146,7 +146,7 @@ def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, besi
         return PUBLIC
     if not isinstance(body, Run) or body.keys is None:
         return PUBLIC
-    return choice.open(home.path, [*beside, *records_beside(home, run)])
+    return with_names(choice.open(home.path, [*beside, *records_beside(home, run)]), source)
 
 
 def roots_of(car: CarSource, text: str) -> tuple[CID, list[Block]]:

@@ -11,7 +11,7 @@ import typer
 
 from crypto.identity import Identity, PublicIdentity
 from crypto.keys import VerifyKey
-from peer.cli import invite
+from peer.cli import grant, invite
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -216,6 +216,7 @@ def join(
         typer.echo("none of this home's identities is a member yet: send `peer keys show` to an admin")
 
 
+app.command("grant")(grant.grant)
 app.command("invite")(invite.invite)
 app.command("approve")(invite.approve)
 

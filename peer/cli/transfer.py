@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,7 +51,7 @@ def export(
     with Scratch() as scratch, borrowed(Home(home), ipfs) as engine:
         source = EngineSource(engine, timeout)
         beside = _beside(cid, source, Home(home))
-        blocks = counted.count(itertools.chain(run_blocks(cid, source, scratch), beside))
+        blocks = counted.count(run_blocks(cid, source, scratch, beside))
         replace_file(file.absolute(), write_car([cid, *(block.cid for block in beside)], blocks))
     if json:
         put_json({"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes})

@@ -37,9 +37,9 @@ from protocol.blocks import CID, Block, BlockError, BlockMismatch, MissingBlock,
 from protocol.chain import Chain, Step
 from protocol.closure import contents
 from protocol.equivocation import equivocation, place_of
-from protocol.manifest import PUBLIC, ManifestError, manifest_at
+from protocol.manifest import PUBLIC, ManifestError, federation_of, manifest_at
 from protocol.reading import Reader, RunKeys
-from protocol.records import Chained, Close, Collect, Federation, GridError, Keys, Reply, Run
+from protocol.records import Chained, Close, Collect, GridError, Keys, Reply, Run
 from protocol.signed import Record, answers, parse_record
 
 MAX_FINDINGS: Final = 1_000
@@ -183,19 +183,8 @@ class Audit:
             record = parse_record(block)
             if not isinstance(record.body, Run):
                 raise rules.RunFirst(f"the chain begins with a {record.body.TYPE}")
-            self._chain = Chain(self._federation_of(record.body.manifest), self._reader)
+            self._chain = Chain(federation_of(record.body.manifest, self._source), self._reader)
         return self._chain.append_block(block, self._source)
-
-    def _federation_of(self, manifest: CID) -> CID:
-        """The first version of ``manifest``; that all versions are right is for the chain to check."""
-        link = manifest
-        while True:
-            body = parse_record(Block(link, self._source.get(link))).body
-            if not isinstance(body, Federation):
-                raise rules.ManifestFollows(f"{link} is a {body.TYPE} record, no manifest")
-            if body.prev is None:
-                return link
-            link = body.prev
 
     def _take(self, height: int, step: Step) -> None:
         assert self._chain is not None  # it made the step

@@ -21,8 +21,10 @@ BATCH = 8 << 20
 """Bytes that are put into an engine at once."""
 
 
-def run_blocks(head: CID, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Iterable[Block] = ()) -> Iterator[Block]:
     """Every block of the run, each once: a record, what it needs, the contents it names; then the record before it.
+
+    At last the records ``beside`` the chain, which ``source`` need not have, with what they link.
 
     Raises:
         PeerError: where ``head`` is no head, or a block of the run is missing or damaged.
@@ -31,17 +33,23 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch) -> Iterator[Block
     if finding is not None:
         raise _not_whole(finding.message) if finding.rule == MISSING_BLOCK else _wrong(head, finding.message)
     for cid in scratch.newest_first():
-        try:
-            yield from _record_blocks(cid, source, scratch)
-        except MissingBlock as error:
-            raise _not_whole(f"record {cid} needs {error}") from error
-        except BlockError as error:
-            raise _wrong(head, f"record {cid}: {error}") from error
+        yield from _whole(head, Block(cid, source.get(cid)), source, scratch)
+    for block in beside:
+        yield from _whole(head, block, source, scratch)
 
 
-def _record_blocks(cid: CID, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+def _whole(head: CID, block: Block, source: RunSource, scratch: Scratch) -> Iterator[Block]:
+    """One record, and what belongs to it."""
+    try:
+        yield from _record_blocks(block, source, scratch)
+    except MissingBlock as error:
+        raise _not_whole(f"record {block.cid} needs {error}") from error
+    except BlockError as error:
+        raise _wrong(head, f"record {block.cid}: {error}") from error
+
+
+def _record_blocks(block: Block, source: RunSource, scratch: Scratch) -> Iterator[Block]:
     """A record with its listings, replies and manifests, then its contents; what came before is left out."""
-    block = Block(cid, source.get(cid))
     roots = dict.fromkeys(contents(parse_record(block), source))
     pending = [block]
     while pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,36 @@ def exported(federation: Federation, head: str) -> Path:
     car = federation.root / "run.car"
     assert federation.run("server", "export", head, car, "--home", federation.home("server").path).code() == 0
     return car
+
+
+def admin(federation: Federation, *words: str) -> None:
+    """A command of the admin's, which succeeds."""
+    done = federation.run("server", *words, "--home", federation.home("server").path)
+    assert done.code() == 0, done.said
+
+
+def test_an_auditor_who_came_after_the_run_replays_it_from_a_car_alone(hospitals: Federation) -> None:
+    head = ran(hospitals)
+    auditor = ("--home", str(hospitals.home("auditor").path))
+    public = hospitals.identity("auditor").public
+    assert hospitals.replay(exported(hospitals, head), APP, *auditor)[0] == 3
+    admin(hospitals, "federation", "add", public.key_text(), "--name", "auditor", "--role", "auditor")
+    admin(hospitals, "federation", "grant", "auditor")
+    car = exported(hospitals, head)
+    shutil.rmtree(hospitals.root / "engine")
+
+    code, report = hospitals.replay(car, APP, *auditor)
+
+    assert (code, report["verdict"], report["rounds"]) == (0, "verified", 2), report["findings"]
+    assert report["replay"]["mismatches"] == 0
+    assert sorted(report["participants"]) == sorted(hospitals.names)
+
+
+def test_a_client_reads_the_models_and_no_update_of_another(hospitals: Federation) -> None:
+    head, home = ran(hospitals), str(hospitals.home("hospital-one").path)
+    model = hospitals.run("one", "model", head, "--round", "1", "-o", hospitals.root / "m.npz", "--home", home)
+    assert model.code() == 3
+    assert "no key for all of it" in model.said
 
 
 def captured(federation: Federation) -> bytes:
