@@ -9,11 +9,11 @@ from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.fetching import RecordFetcher
 from peer.journal import Journal, RunHead
-from protocol.app_calls import Environment, RunConfig
+from protocol.app_calls import Environment, KeyedContent, RunConfig
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.chain import Chain
 from protocol.epochs import read_seed
-from protocol.plan import ResumedRun, RunPlan
+from protocol.plan import ResumedRun, RunPlan, initial_content
 from protocol.reading import Reader, read_private
 from protocol.records import Chained, Role, Run, RunPrivate
 from protocol.signed import Record, parse_record
@@ -27,7 +27,7 @@ class OpenRun:
     seed: bytes
     recorded: RunPrivate
     app: CID
-    initial_model: CID | None
+    initial_model: KeyedContent | None
 
     @property
     def is_closed(self) -> bool:
@@ -129,7 +129,7 @@ def _opened(run: Record, resumed: ResumedRun, engine: Engine) -> OpenRun:
     if private is None:
         raise BlockError("its run record is encrypted for others")
     seed = read_seed(Block(body.seed, engine.get(body.seed)), resumed.chain.keys)
-    return OpenRun(resumed, seed, private, body.app, body.initial_model)
+    return OpenRun(resumed, seed, private, body.app, initial_content(body, private))
 
 
 def differing(was: Environment, now: Environment) -> Mapping[str, tuple[str, str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from crypto.identity import Identity
+from crypto.symmetric import SymmetricKey
 from peer.app_link import AppCommand
 from peer.contents import EngineContents
 from peer.engine.interface import Engine
@@ -30,7 +31,7 @@ from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
-from protocol.app_calls import ContentKey, RunConfig, initial_model_key
+from protocol.app_calls import ContentKey, KeyedContent, RunConfig
 from protocol.blocks import CID, Block, BlockError
 from protocol.client import Client, KeptRun
 from protocol.effects import Report, What
@@ -38,7 +39,7 @@ from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
-from protocol.plan import RunPlan
+from protocol.plan import FIRST_EPOCH, RunPlan
 from protocol.reading import read_private
 from protocol.records import Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
@@ -132,7 +133,8 @@ def lead(
         plan, threads = left.plan(node_config), left.environment.threads
     else:
         chosen = seed or os.urandom(32)
-        key = initial_model_key(chosen) if session.stored.manifest.encrypted else None
+        encrypts = session.stored.manifest.encrypted
+        key = ContentKey(FIRST_EPOCH, SymmetricKey.generate().secret_bytes()) if encrypts else None
         model = initial.store(EngineContents(session.engine), key) if initial else None
         plan = _new_plan(app, run_config, node_config, chosen, model)
         threads = session.threads
@@ -153,7 +155,7 @@ def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | 
 
 
 def _new_plan(
-    app: App, run_config: RunConfig, node_config: RunConfig, seed: bytes, initial_model: CID | None
+    app: App, run_config: RunConfig, node_config: RunConfig, seed: bytes, initial_model: KeyedContent | None
 ) -> RunPlan:
     return RunPlan(
         app=app.bundle,

@@ -58,9 +58,12 @@ def content_key(key: SymmetricKey, number: int) -> ContentKey:
     return ContentKey(number, key.derive(b"content").secret_bytes())
 
 
-def initial_model_key(seed: bytes) -> ContentKey:
-    """What the content of the model that a run begins with is encrypted with: who has the run's seed can replay it."""
-    return content_key(SymmetricKey(seed).derive(b"initial model"), 1)
+@dataclass(frozen=True, slots=True)
+class KeyedContent:
+    """A content, and what opens it."""
+
+    content: CID
+    key: ContentKey | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +299,7 @@ class Start:
     node_config: RunConfig = ()
     scripted: bool = False
     """Whether the ServerApp's Grid begins with the script of what is recorded already."""
-    initial_model: CID | None = None
+    initial_model: KeyedContent | None = None
     """The content of the arrays that a ServerApp is to begin with, where the run record names one."""
     key: ContentKey | None = None
     """What a ServerApp's contents are encrypted with until a `Renewed` says otherwise; None: they stay plain."""

@@ -202,6 +202,8 @@ class RunPrivate:
     config: RunConfig
     replay_format: Natural
     environment: Environment
+    initial_model_key: bytes
+    """What the content of the initial model is encrypted with, 32 bytes; empty where none is, or there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

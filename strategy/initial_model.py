@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from protocol.app_calls import ContentKey
-from protocol.blocks import CID
+from protocol.app_calls import ContentKey, KeyedContent
 from protocol.content import ContentError
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 
@@ -41,24 +40,22 @@ class InitialModel:
         """Of each array."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
-    def store(self, store: ContentStore, key: ContentKey | None) -> CID:
-        """Store the content of it; durable at return."""
+    def store(self, store: ContentStore, key: ContentKey | None) -> KeyedContent:
+        """Store the content of it, encrypted with ``key``; durable at return."""
         record = ArrayRecord({name: Array(tensor) for name, tensor in self.tensors.items()})
-        return ContentWriter(store).write(RecordDict({RECORD: record}), key)
+        return KeyedContent(ContentWriter(store).write(RecordDict({RECORD: record}), key), key)
 
 
-def initial_state(
-    root: CID | None, store: ContentStore, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS
-) -> RecordDict:
-    """The ``context.state`` that a ServerApp begins with; ``root`` is the content that its run record names.
+def initial_state(given: KeyedContent | None, store: ContentStore, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
+    """The ``context.state`` that a ServerApp begins with; ``given`` is the content that its run record names.
 
     Raises:
         protocol.content.ContentError: where that is not one array record of the name `RECORD`.
         protocol.blocks.MissingBlock: where the store lacks a block of it.
     """
-    if root is None:
+    if given is None:
         return RecordDict()
-    state = decode(root, store.open(root), key, limits)
+    state = decode(given.content, store.open(given.content), given.key, limits)
     if list(state) != [RECORD] or RECORD not in state.array_records:
-        raise ContentError(f"the content {root} is no initial model: it has the records {', '.join(state)}")
+        raise ContentError(f"the content {given.content} is no initial model: it has the records {', '.join(state)}")
     return state

@@ -8,7 +8,7 @@ from pathlib import Path
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from protocol.app_calls import ContentKey, Diverged, Finished, Replayed, Start, initial_model_key
+from protocol.app_calls import ContentKey, Diverged, Finished, Replayed, Start
 from protocol.blocks import CID
 from strategy.answers import LiveAnswers, ServerPipe
 from strategy.app_config import read_app
@@ -57,7 +57,7 @@ def run_server_app(
         install_legacy_shim()
         take_identity(number, start.node)
         grid = PollenGrid(server_run(number), script or live, guarded, limits)
-        context = _context(start, number, initial_state(start.initial_model, guarded, _initial_key(start), limits))
+        context = _context(start, number, initial_state(start.initial_model, guarded, limits))
         seed_generators(start.seed)
         try:
             error = _run(app_dir, grid, context)
@@ -70,11 +70,6 @@ def run_server_app(
             return Replayed()
         guarded.check()
         return _finish(live, models, guarded, error)
-
-
-def _initial_key(start: Start) -> ContentKey | None:
-    """What opens the content of the initial model, where anything is encrypted."""
-    return None if start.key is None else initial_model_key(start.seed)
 
 
 def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:

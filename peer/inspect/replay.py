@@ -38,7 +38,7 @@ from protocol.app_calls import (
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.epochs import read_seed
-from protocol.plan import SERVER_NODE
+from protocol.plan import SERVER_NODE, initial_content
 from protocol.reading import RunKeys, read_private
 from protocol.records import Role, Run, RunPrivate
 from protocol.script import Unreadable, script_entry
@@ -214,7 +214,7 @@ class RunReplay:
             recorded.config,
             self._app.node_config,
             scripted=True,
-            initial_model=body.initial_model,
+            initial_model=initial_content(body, recorded),
             key=self._keys.content(body.epoch),
         )
         asyncio.run(self._drive(command, app, start, recorded.environment))

@@ -245,7 +245,12 @@ class Scribe:
         """``made`` is the first epoch, where it is not to be the honest one."""
         made = made or (self.keys() if self.first.encrypted else None)
         private = RunPrivate(
-            name="app", version="1.0", config=(("num-rounds", 3),), replay_format=1, environment=ENVIRONMENT
+            name="app",
+            version="1.0",
+            config=(("num-rounds", 3),),
+            replay_format=1,
+            environment=ENVIRONMENT,
+            initial_model_key=b"",
         )
         links = {
             "manifest": self.manifest.cid,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from chains import (
@@ -217,7 +218,7 @@ def test_a_private_part_keeps_the_exact_types_of_a_run_config():
     config = (("whole", 1), ("part", 1.0), ("truth", True), ("text", "1"))
     private = read_private(Scribe().run(), RunPrivate)
     assert private is not None
-    again = RunPrivate(name="", version="", config=config, replay_format=1, environment=private.environment)
+    again = replace(private, config=config)
     read = read_private(Scribe().run(private=private_bytes(again)), RunPrivate)
     assert read is not None
     assert [type(value) for _, value in read.config] == [int, float, bool, str]

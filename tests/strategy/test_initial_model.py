@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from small_leader import MemoryStore
 
+from protocol.app_calls import ContentKey, KeyedContent
+from protocol.blocks import CID, Block
 from protocol.content import ContentError
 from strategy.builtin.pollen_app.datasets import SHAPES
 from strategy.builtin.pollen_app.initial import RECORD, initial_arrays
@@ -20,6 +24,13 @@ from strategy.initial_model import InitialModel, initial_state
 RUN_CONFIG = {"model": "mlp", "dataset": "digits"}
 
 
+class EncryptedStore(MemoryStore):
+    """It cannot look into what it is given."""
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        self.update((block.cid, block.data) for block in blocks)
+
+
 def mlp() -> torch.nn.Module:
     return build_model("mlp", SHAPES[Dataset.DIGITS])
 
@@ -30,16 +41,18 @@ def arrays() -> dict[str, np.ndarray]:
     return {name: np.ones(tensor.shape, np.float32) for name, tensor in mlp().state_dict().items()}
 
 
-def test_the_app_begins_with_the_given_arrays(arrays: dict[str, np.ndarray]) -> None:
-    store = MemoryStore()
-    state = initial_state(InitialModel(arrays).store(store, None), store, None)
+@pytest.mark.parametrize(("store", "key"), [(MemoryStore(), None), (EncryptedStore(), ContentKey(1, bytes(32)))])
+def test_the_app_begins_with_the_given_arrays(
+    store: MemoryStore, key: ContentKey | None, arrays: dict[str, np.ndarray]
+) -> None:
+    state = initial_state(InitialModel(arrays).store(store, key), store)
     sent = initial_arrays(mlp(), state)
     assert {name: array.numpy().tolist() for name, array in sent.items()} == {n: a.tolist() for n, a in arrays.items()}
 
 
 def test_the_apps_own_model_is_untouched_where_none_is_given() -> None:
     model = mlp()
-    sent = initial_arrays(model, initial_state(None, MemoryStore(), None)).to_torch_state_dict()
+    sent = initial_arrays(model, initial_state(None, MemoryStore())).to_torch_state_dict()
     assert all(torch.equal(sent[name], tensor) for name, tensor in model.state_dict().items())
 
 
@@ -47,7 +60,7 @@ def test_a_content_that_is_no_initial_model_is_refused() -> None:
     store = MemoryStore()
     other = RecordDict({"arrays": ArrayRecord({"w": Array(np.ones(3))})})
     with pytest.raises(ContentError, match="has the records arrays"):
-        initial_state(ContentWriter(store).write(other, None), store, None)
+        initial_state(KeyedContent(ContentWriter(store).write(other, None), None), store)
 
 
 @pytest.mark.parametrize(
