@@ -57,7 +57,7 @@ def join(
         str | None,
         typer.Option("--name", help="What to call the new identity.", show_default="the ticket's name"),
     ] = None,
-    wait: Annotated[float, typer.Option("--wait", min=1, help="How many seconds to wait to be let in.")] = 60.0,
+    wait: Annotated[float, typer.Option("--wait", min=0.1, help="How many seconds to wait to be let in.")] = 60.0,
     no_passphrase: Annotated[
         bool, typer.Option("--no-passphrase", help="Store new keys unlocked: whoever reads the file is you.")
     ] = False,

@@ -1,0 +1,42 @@
+"""From a ticket to a closed run: the newcomer joins while the admin's server waits for clients, and trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from federation import APPS, Federation, PeerProcess
+
+from peer.errors import ExitCode
+
+APP = APPS / "marking"
+
+
+def command(federation: Federation, name: str, *arguments: str) -> PeerProcess:
+    """A ``peer`` command in a home, on the federation's engine, done."""
+    home = federation.home(name).path
+    process = federation.run(name, *arguments, "--home", home, "--ipfs", federation.engine, "-v", "--json")
+    assert process.code() == ExitCode.DONE, process.said
+    return process
+
+
+def join_and_train(federation: Federation) -> None:
+    """Invite, join, and take part in the run that waits for a client."""
+    server = federation.server(APP, clients=1, MARK=str(federation.root / "mark"))
+    server.wait_for("waiting-for-clients")
+    ticket = command(federation, "server", "federation", "invite", "--name", "hospital-b", "--role", "client").json
+    joined = command(federation, "newcomer", "join", ticket["ticket"], "--no-passphrase").json
+    federation.names.append("newcomer")
+    client = federation.client("newcomer", APP, MARK=str(federation.root / "mark"))
+
+    assert (joined["name"], joined["roles"]) == ("hospital-b", ["client"])
+    assert [client.code(), server.code()] == [ExitCode.DONE, ExitCode.DONE], client.said + server.said
+    assert server.events("joined")[0]["name"] == "hospital-b"
+
+
+def test_who_joins_with_a_ticket_trains_in_the_run_that_waits(tmp_path: Path) -> None:
+    federation = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
+    try:
+        join_and_train(federation)
+        assert federation.audit()["verdict"] == "verified"
+    finally:
+        federation.end()

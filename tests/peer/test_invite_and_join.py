@@ -1,0 +1,367 @@
+"""``peer federation invite`` and ``peer join``: two people, two homes, one ticket."""
+
+from __future__ import annotations
+
+import base64
+import io
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from command_line import Outcome, Peer
+
+from crypto.identity import PublicIdentity
+from peer import joining
+from peer.engine import open_engine
+from peer.engine.interface import EngineError
+from peer.errors import ExitCode
+from peer.federation import FederationStore
+from peer.home import Home
+from peer.invitations import Invitations
+from peer.joining import Inviter
+from peer.keystore import KeyStore
+from peer.passphrase import Passphrases
+from protocol.effects import Report
+from protocol.joining import Welcomed, seal_answer, topic_join
+from protocol.tickets import Ticket
+
+Peers = Callable[[str], Peer]
+
+
+class Admin:
+    """Who founded the federation ``trial``, and whose peer runs while `at_work`."""
+
+    def __init__(self, peer: Peer, ipfs: str) -> None:
+        self.peer, self.ipfs = peer, ipfs
+        self.reports: list[Report] = []
+
+    def invite(self, *options: str, name: str = "hospital-b") -> str:
+        invited = self.peer("federation", "invite", "--name", name, "--role", "client", "--ipfs", self.ipfs, *options)
+        assert invited.code == ExitCode.DONE, invited.err
+        return invited.out.strip()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """What a running peer of this home does with newcomers."""
+        home = Home(self.peer.home)
+        keys = KeyStore(home.path).load(None, Passphrases())
+        federation = FederationStore(home).current().id
+        with (
+            closing(open_engine(self.ipfs)) as engine,
+            Inviter(home, federation, lambda: keys, engine, self.reports.append).listening(),
+        ):
+            yield
+
+    @property
+    def members(self) -> dict[str, list[str]]:
+        shown = self.peer("federation", "show", "--json").json
+        return {each["name"]: each["roles"] for each in shown["members"]}
+
+    @property
+    def invitations(self) -> list[tuple[str, str]]:
+        """Names and states."""
+        listed = self.peer("federation", "approve", "--json").json["invitations"]
+        return [(each["name"], each["state"]) for each in listed]
+
+
+@pytest.fixture
+def ipfs(tmp_path: Path) -> str:
+    return f"local:{tmp_path / 'engine'}"
+
+
+@pytest.fixture
+def admin(peers: Peers, ipfs: str) -> Admin:
+    founder = peers("admin").named("hospital-a")
+    assert founder("federation", "init", "trial").code == 0
+    return Admin(founder, ipfs)
+
+
+@pytest.fixture
+def newcomer(peers: Peers) -> Peer:
+    return peers("newcomer")
+
+
+def join(peer: Peer, ipfs: str, ticket: str, *options: str) -> Outcome:
+    return peer("join", ticket, "--ipfs", ipfs, "--no-passphrase", *options)
+
+
+# -- getting in ----------------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_makes_an_identity_a_member_of_that_name(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    ticket = admin.invite("--role", "auditor")
+    with admin.at_work():
+        joined = join(newcomer, ipfs, ticket, "--json")
+    assert joined.code == ExitCode.DONE, joined.err
+    assert (joined.json["name"], joined.json["roles"]) == ("hospital-b", ["client", "auditor"])
+    assert admin.members["hospital-b"] == ["client", "auditor"]
+    assert newcomer("keys", "list", "--json").json["keys"][0]["name"] == "hospital-b"
+    assert newcomer("federation", "show", "--json").json["name"] == "trial"
+
+
+def test_a_newcomer_is_told_who_it_is_and_what_to_do_next(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    ticket = admin.invite()
+    with admin.at_work():
+        said = join(newcomer, ipfs, ticket).out
+    assert "you are hospital-b: client" in said
+    assert "next: peer start --role client" in said
+
+
+def test_an_identity_that_is_there_already_joins(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    newcomer.named("mine")
+    ticket = admin.invite()
+    with admin.at_work():
+        assert join(newcomer, ipfs, ticket, "--json").json["identity"] == "mine"
+    assert admin.members.keys() == {"hospital-a", "hospital-b"}
+
+
+def test_joining_again_is_harmless(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    ticket = admin.invite()
+    with admin.at_work():
+        first = join(newcomer, ipfs, ticket, "--json")
+    again = join(newcomer, ipfs, ticket, "--json")  # and needs nobody
+    assert again.json == first.json
+
+
+def test_a_newcomer_that_lost_the_answer_asks_again(
+    admin: Admin, newcomer: Peer, ipfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket = admin.invite()
+
+    def lose(*_: object) -> None:
+        raise EngineError("the engine went away")
+
+    with admin.at_work(), monkeypatch.context() as lossy:
+        lossy.setattr("peer.cli.join.accept", lose)
+        assert join(newcomer, ipfs, ticket).code == ExitCode.UNFINISHED
+    assert "hospital-b" in admin.members
+    with admin.at_work():
+        assert join(newcomer, ipfs, ticket).code == ExitCode.DONE
+
+
+def test_versions_that_are_too_many_for_a_message_come_from_the_engine(
+    admin: Admin, newcomer: Peer, ipfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "inline_blocks", lambda _blocks: ())
+    ticket = admin.invite()
+    with admin.at_work():
+        assert join(newcomer, ipfs, ticket).code == ExitCode.DONE
+    assert newcomer("federation", "show", "--json").json["version"] == 2
+
+
+def test_a_ticket_can_be_read_from_standard_input(
+    admin: Admin, newcomer: Peer, ipfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it stands in no list of processes."""
+    ticket = admin.invite()
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{ticket}\n"))
+    with admin.at_work():
+        assert join(newcomer, ipfs, "-").code == ExitCode.DONE
+
+
+# -- not getting in ------------------------------------------------------------------------------------------------
+
+
+def refused(peer: Peer, ipfs: str, ticket: str) -> str:
+    outcome = join(peer, ipfs, ticket, "--wait", "30")
+    assert outcome.code == ExitCode.WRONG_USE, outcome.err
+    return outcome.err
+
+
+def test_a_ticket_lets_nobody_else_in(admin: Admin, newcomer: Peer, peers: Peers, ipfs: str) -> None:
+    ticket = admin.invite()
+    with admin.at_work():
+        assert join(newcomer, ipfs, ticket).code == ExitCode.DONE
+        assert "somebody else has used the ticket" in refused(peers("thief"), ipfs, ticket)
+    assert admin.members.keys() == {"hospital-a", "hospital-b"}
+
+
+def test_a_new_ticket_for_a_name_ends_the_one_before(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    lost, sent = admin.invite(), admin.invite()
+    with admin.at_work():
+        assert "time is over" in refused(newcomer, ipfs, lost)
+        assert join(newcomer, ipfs, sent).code == ExitCode.DONE
+
+
+def test_who_was_taken_out_stays_out(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    ticket = admin.invite()
+    with admin.at_work():
+        join(newcomer, ipfs, ticket)
+        assert admin.peer("federation", "remove", "hospital-b").code == 0
+        (newcomer.home / "federations").rename(newcomer.home / "forgotten")
+        assert "taken out" in refused(newcomer, ipfs, ticket)
+
+
+def test_a_name_that_was_given_away_meanwhile_is_not_given_twice(
+    admin: Admin, newcomer: Peer, peers: Peers, ipfs: str
+) -> None:
+    ticket = admin.invite()
+    admin.peer("federation", "add", peers("c").named("c").key, "--name", "hospital-b", "--role", "client")
+    with admin.at_work():
+        assert "has the name" in refused(newcomer, ipfs, ticket)
+
+
+def test_a_revoked_key_is_not_let_in(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    key = newcomer.named("b").key
+    admin.peer("federation", "add", key, "--name", "b", "--role", "client")
+    assert admin.peer("keys", "revoke", "b").code == 0
+    ticket = admin.invite()
+    with admin.at_work():
+        assert "rules do not allow it" in refused(newcomer, ipfs, ticket)
+
+
+def test_nobody_answers(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    outcome = join(newcomer, ipfs, admin.invite(), "--wait", "0.2")
+    assert outcome.code == ExitCode.UNFINISHED
+    assert "nobody answered within 0.2 s" in outcome.err
+    assert "peer federation invite --wait" in outcome.err
+
+
+def test_a_ticket_of_another_secret_gets_no_answer(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    ticket = Ticket.parse(admin.invite())
+    forged = Ticket(ticket.federation, ticket.name, ticket.addresses, ticket.swarm_key, bytes(32), ticket.expires)
+    with admin.at_work():
+        assert join(newcomer, ipfs, forged.text(), "--wait", "0.5").code == ExitCode.UNFINISHED
+    assert list(admin.members) == ["hospital-a"]
+
+
+def test_a_damaged_ticket_makes_nothing(newcomer: Peer, ipfs: str, admin: Admin) -> None:
+    outcome = join(newcomer, ipfs, admin.invite()[:-3])
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "mistyped" in outcome.err or "cut short" in outcome.err
+    assert not newcomer.home.exists()
+
+
+def test_peers_of_one_directory_need_it_named(newcomer: Peer, ipfs: str, admin: Admin) -> None:
+    outcome = newcomer("join", admin.invite(), "--no-passphrase")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert f"--ipfs {ipfs}" in outcome.err
+
+
+# -- an admin who decides ------------------------------------------------------------------------------------------
+
+
+def test_an_admin_who_asked_to_be_asked_decides(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    ticket = admin.invite("--ask")
+    with admin.at_work():
+        waiting = join(newcomer, ipfs, ticket, "--wait", "0.5")
+        assert waiting.code == ExitCode.UNFINISHED
+        assert "peer federation approve" in waiting.err
+        assert admin.invitations == [("hospital-b", "pending")]
+        assert list(admin.members) == ["hospital-a"]
+
+        assert admin.peer("federation", "approve", "hospital-b").code == ExitCode.DONE
+        assert join(newcomer, ipfs, ticket).code == ExitCode.DONE
+    assert admin.invitations == [("hospital-b", "used")]
+
+
+def test_somebody_who_waits_has_used_the_ticket(admin: Admin, newcomer: Peer, peers: Peers, ipfs: str) -> None:
+    ticket = admin.invite("--ask")
+    with admin.at_work():
+        join(newcomer, ipfs, ticket, "--wait", "0.5")
+        assert "somebody else has used the ticket" in refused(peers("thief"), ipfs, ticket)
+
+
+def test_only_who_waits_is_approved(admin: Admin) -> None:
+    admin.invite()
+    outcome = admin.peer("federation", "approve", "hospital-b")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "nobody waits" in outcome.err
+
+
+# -- inviting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("time", ["24", "0h", "-1h", "1w", "400d", "h"])
+def test_a_time_that_is_none_is_refused(admin: Admin, time: str) -> None:
+    outcome = admin.peer("federation", "invite", "--name", "b", "--role", "client", "--expires", time)
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "30m, 24h or 7d" in outcome.err
+
+
+@pytest.mark.parametrize(("name", "why"), [("hospital-a", "is called"), ("", "no name"), ("a\nb", "no name")])
+def test_a_name_that_cannot_be_given_is_not_promised(admin: Admin, ipfs: str, name: str, why: str) -> None:
+    outcome = admin.peer("federation", "invite", "--name", name, "--role", "client", "--ipfs", ipfs)
+    assert outcome.code == ExitCode.WRONG_USE
+    assert why in outcome.err
+
+
+def test_only_admins_invite(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    ticket = admin.invite()
+    with admin.at_work():
+        join(newcomer, ipfs, ticket)
+    outcome = newcomer("federation", "invite", "--name", "c", "--role", "client", "--ipfs", ipfs)
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "no admin" in outcome.err
+
+
+def test_who_cannot_add_members_alone_shows_the_newcomer_as_pending(
+    admin: Admin, newcomer: Peer, peers: Peers, ipfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "can_change_alone", lambda *_: False)
+    ticket = admin.invite()
+    with admin.at_work():
+        assert join(newcomer, ipfs, ticket, "--wait", "0.5").code == ExitCode.UNFINISHED
+    assert [report.fields["name"] for report in admin.reports if report.what == "join-pending"][:1] == ["hospital-b"]
+    assert admin.invitations == [("hospital-b", "pending")]
+
+
+# -- secrets -------------------------------------------------------------------------------------------------------
+
+
+def everything_in(*folders: Path) -> bytes:
+    return b"\n".join(path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_secret_of_a_ticket_is_in_no_message_no_engine_and_no_home(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    text = admin.invite()
+    with admin.at_work():
+        joined = join(newcomer, ipfs, text, "-v")
+    ticket = Ticket.parse(text)
+    engine = everything_in(Path(ipfs.removeprefix("local:")))
+    homes = everything_in(admin.peer.home, newcomer.home)
+    assert ticket.keys.tag in engine  # the messages are there
+    for secret in (ticket.secret, text.encode(), ticket.secret.hex().encode(), base64.b64encode(ticket.secret)):
+        assert secret not in engine
+        assert secret not in homes
+        assert secret not in (joined.out + joined.err).encode()
+    for opens_messages in (ticket.keys.root, ticket.keys.join.secret_bytes(), ticket.keys.welcome.secret_bytes()):
+        assert opens_messages not in engine
+    assert b"hospital-b" not in engine
+    assert newcomer.key.encode() not in engine
+
+
+def test_what_opens_the_messages_is_for_the_admin_alone_to_read(admin: Admin) -> None:
+    admin.invite()
+    file = Invitations(Home(admin.peer.home), FederationStore(Home(admin.peer.home)).current().id).path
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_damaged_file_of_invitations_says_so(admin: Admin) -> None:
+    admin.invite()
+    (file,) = (admin.peer.home / "federations").glob("*.invitations")
+    file.write_bytes(b"\x00" + file.read_bytes()[1:])
+    outcome = admin.peer("federation", "approve")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "was damaged" in outcome.err
+
+
+def test_a_welcome_to_another_federation_is_not_believed(admin: Admin, newcomer: Peer, peers: Peers, ipfs: str) -> None:
+    """Somebody else who has the ticket answers with a federation of its own."""
+    ticket = Ticket.parse(admin.invite())
+    (invitation,) = Invitations(Home(admin.peer.home), ticket.federation).all()
+    other = peers("other").named("other")
+    other("federation", "init", "trial")
+    other("federation", "add", newcomer.named("b").key, "--name", "b", "--role", "client")
+    theirs = FederationStore(Home(other.home)).current()
+    me = PublicIdentity.parse_key_text(newcomer.key)
+    welcomed = Welcomed(me.id, theirs.manifest.cid, tuple(theirs.blocks.values()), ())
+    topic, answer = topic_join(ticket.federation), seal_answer(invitation.keys, welcomed)
+    with closing(open_engine(ipfs)) as engine:
+        subscription = engine.subscribe(topic, lambda data: None if data == answer else engine.publish(topic, answer))
+        outcome = join(newcomer, ipfs, ticket.text())
+        subscription.close()
+    assert outcome.code == ExitCode.VERIFICATION_FAILED
+    assert not list((newcomer.home / "federations").glob("*.car"))
