@@ -108,7 +108,8 @@ class Inviter:
             stored, invitation = self._store.get(self._federation), self._invitations.get(tag)
             if stored is None or invitation is None:
                 raise PeerError("the federation, or the invitation, was removed", code=ExitCode.WRONG_USE)
-            now = time.time()
+            now, identity = time.time(), self._identity()
+            stored = stored.read_by(reader_of(identity))
             decision = decide(invitation, join.public, stored.manifest, now)
             match decision:
                 case Refused():
@@ -118,7 +119,6 @@ class Inviter:
             if invitation.newcomer is None:
                 invitation = invitation.used_by(join.public)
                 self._invitations.keep(invitation, now)  # first: whatever happens now, nobody else can use it
-            identity = self._identity()
             if decision is Decision.ASK or not can_change_alone(stored.manifest, identity):
                 return self._told(invitation, Pending(join.public.id))
             try:
@@ -194,7 +194,8 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
         blocks.update({cid: engine.get(cid) for cid in lacking})
         if sum(map(len, blocks.values())) > MAX_FILE_SIZE:
             raise PeerError("the federation's manifest is too large", code=ExitCode.VERIFICATION_FAILED)
-    manifest = manifest_at(welcomed.manifest, ticket.federation, MemoryBlocks(blocks), reader=reader_of(identity))
+    reader = reader_of(identity)
+    manifest = manifest_at(welcomed.manifest, ticket.federation, MemoryBlocks(blocks), reader=reader)
     if identity.id not in manifest.members:
         raise PeerError(
             "the inviter says that you are a member, and the manifest it names does not",
@@ -202,4 +203,4 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
             code=ExitCode.VERIFICATION_FAILED,
         )
     addresses = tuple(dict.fromkeys([*welcomed.addresses, *ticket.addresses]))
-    return StoredFederation(manifest, MappingProxyType(blocks), ticket.swarm_key, addresses)
+    return StoredFederation(manifest, MappingProxyType(blocks), ticket.swarm_key, addresses, reader.manifest_keys)

@@ -162,8 +162,9 @@ def is_admin(manifest: Manifest, public: PublicIdentity) -> bool:
 
 
 def can_change_alone(manifest: Manifest, identity: Identity) -> bool:
-    """Whether the next version needs nobody's signature but this identity's."""
-    return manifest.threshold == 1 and _held(manifest, identity) is not None
+    """Whether this identity can make the next version, and it needs nobody else's signature."""
+    readable = manifest.key is not None or not manifest.encrypted
+    return readable and manifest.threshold == 1 and _held(manifest, identity) is not None
 
 
 def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None:

@@ -32,6 +32,7 @@ from peer.keystore import KeyStore
 from peer.membership import add_member, is_admin
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
+from peer.reader import reader_of
 from protocol.announcements import MAX_ADDRESSES
 from protocol.joining import Invitation, InvitationState
 from protocol.manifest import Manifest, is_name
@@ -128,6 +129,7 @@ def approve(
         return
     _pending(invitations, name)  # before a person has typed a passphrase in vain
     admin = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
+    store.opened(stored, reader_of(admin))
     with store.changing():
         stored, invitation = store.current(str(stored.id)), _pending(invitations, name)
         newcomer = invitation.newcomer
@@ -151,7 +153,7 @@ def _require_admin(manifest: Manifest, keys: KeyStore, identity: str | None) -> 
     public = keys.public(identity)
     if not is_admin(manifest, public.public):
         raise PeerError(
-            f"{public.name} is no admin of the federation {manifest.name!r}",
+            f"{public.name} is no admin of the federation {manifest.title!r}",
             mend="run it where the federation was founded, or name that identity with --identity NAME",
             code=ExitCode.WRONG_USE,
         )

@@ -181,7 +181,7 @@ def _report(stored: StoredFederation, person: Identity, *, json: bool) -> None:
             }
         )
         return
-    typer.echo(f"joined {manifest.name}, version {manifest.version}: {stored.id}")
+    typer.echo(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
     typer.echo(f"you are {called}: {', '.join(roles)}")
     typer.echo("next: peer audit HEAD" if roles == ["auditor"] else f"next: peer start --role {roles[0]}")
 
