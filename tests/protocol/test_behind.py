@@ -1,0 +1,221 @@
+"""Whoever was away while the manifest key changed is told of it by who hears it; who was removed hears nothing more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from chains import ADMIN, ALICE, BOB, CAROL, MEMBERS, SERVER, TIME, Blocks, decryption_key, draft_federation, id_of, key
+
+from crypto.handover import NewKeys
+from crypto.keys import DecryptionKey, SigningKey
+from crypto.symmetric import SymmetricKey
+from protocol.announcements import Drop, topic_all, topic_leader
+from protocol.blocks import CID, cbor_block
+from protocol.client import Client
+from protocol.closure import missing
+from protocol.effects import Effect, FetchRecord, KeepManifest, Publish, Report, Stop, What
+from protocol.events import Due, Event, Fetched, ManifestChanged, Received, Started
+from protocol.gathering import LeaderSettings
+from protocol.hosting import ClientPlan
+from protocol.leader import Leader
+from protocol.machine import Author, Machine, TrustedManifest
+from protocol.manifest import Manifest, manifest_at
+from protocol.manifest_drafts import Draft, next_version, without_member
+from protocol.plan import RunPlan
+from protocol.reading import Reader
+from protocol.records import EncryptionKeyText, Handover, Member
+from protocol.signed import sign_record
+
+BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
+APP = cbor_block({"files": []}).cid
+SOURCE = Blocks()
+ALL_KEYS = Reader(id_of(SERVER), [decryption_key(SERVER)])
+
+
+def version(draft: Draft, before: Manifest | None = None, reader: Reader = ALL_KEYS) -> Manifest:
+    block = sign_record(draft.body, [ADMIN])
+    SOURCE.add(block, *draft.blocks)
+    return manifest_at(block.cid, before.federation if before else block.cid, SOURCE, before, reader)
+
+
+FIRST = version(draft_federation(key=SymmetricKey.generate()))
+WITHOUT_BOB = version(without_member(FIRST, id_of(BOB), **BY_ADMIN), FIRST)
+WITHOUT_CAROL = version(without_member(WITHOUT_BOB, id_of(CAROL), **BY_ADMIN), WITHOUT_BOB)
+
+
+class Peer:
+    """One machine, and what it has said and done."""
+
+    def __init__(
+        self,
+        signer: SigningKey,
+        manifest: Manifest,
+        keys: Sequence[SigningKey] = (),
+        decryption: Sequence[DecryptionKey] = (),
+    ) -> None:
+        reader = Reader(id_of(signer), decryption or [decryption_key(signer)])
+        author = Author(id_of(signer), tuple(keys) or (signer,), 1, reader)
+        trusted = TrustedManifest(manifest_at(manifest.cid, FIRST.federation, SOURCE, reader=reader), SOURCE)
+        self.machine: Machine
+        if signer is SERVER:
+            settings = LeaderSettings(min_clients=9, client_timeout=60.0)
+            self.machine = Leader(author, trusted, RunPlan(APP, bytes(32), "trial", "1", (), 1), settings)
+            self.topics = {topic_all(FIRST.federation), topic_leader(FIRST.federation)}
+        else:
+            self.machine = Client(author, trusted, ClientPlan(APP, bytes(32)), {})
+            self.topics = {topic_all(FIRST.federation)}
+        self.effects: list[Effect] = []
+
+    @property
+    def version(self) -> int:
+        return self.machine.manifest.version
+
+    @property
+    def is_over(self) -> bool:
+        return any(isinstance(effect, Stop) for effect in self.effects)
+
+    def reported(self, what: What) -> list[Any]:
+        return [effect.fields for effect in self.effects if isinstance(effect, Report) and effect.what is what]
+
+
+def record(cid: CID) -> dict[CID, bytes]:
+    """What a fetch of a record brings."""
+    blocks = {cid: SOURCE[cid]}
+    while lacking := missing(cid, Blocks(blocks)):
+        blocks.update((each, SOURCE[each]) for each in lacking)
+    return blocks
+
+
+class Swarm:
+    """Machines that hear each other, and find every record that they ask for."""
+
+    def __init__(self, *peers: Peer) -> None:
+        self.peers = peers
+        self.now = TIME
+        self._coming: deque[tuple[Peer, Event]] = deque()
+        self.feed(*((peer, Started(())) for peer in peers))
+
+    def feed(self, *events: tuple[Peer, Event]) -> None:
+        """Let peers take events, and all that comes of it."""
+        self._coming.extend(events)
+        while self._coming:
+            peer, event = self._coming.popleft()
+            if not peer.is_over:
+                for effect in peer.machine.handle(event, self.now):
+                    peer.effects.append(effect)
+                    self._carry_out(peer, effect)
+
+    def _carry_out(self, peer: Peer, effect: Effect) -> None:
+        match effect:
+            case FetchRecord(id, cid):
+                self._coming.append((peer, Fetched(id, record(cid))))
+            case Publish(topic, data):
+                others = (other for other in self.peers if other is not peer and topic in other.topics)
+                self._coming.extend((other, Received(data)) for other in others)
+
+    def wait(self, seconds: int) -> None:
+        for _ in range(seconds * 2):
+            self.now += 0.5
+            self.feed(*((peer, Due()) for peer in self.peers))
+
+
+def test_a_client_that_was_away_follows_its_leader_over_each_change_of_the_key() -> None:
+    server, alice = Peer(SERVER, WITHOUT_CAROL), Peer(ALICE, FIRST)
+    Swarm(server, alice).wait(5)
+    assert alice.version == 3
+    assert server.reported(What.PEER_HERE) == [{"name": "alice"}]
+    assert len([each for each in alice.effects if isinstance(each, KeepManifest)]) == 1
+
+
+def test_a_leader_follows_a_client_whose_owner_changed_the_manifest_first() -> None:
+    server, alice = Peer(SERVER, FIRST), Peer(ALICE, FIRST)
+    swarm = Swarm(server, alice)
+    swarm.feed((alice, ManifestChanged(WITHOUT_BOB.cid, record(WITHOUT_BOB.cid))))
+    swarm.wait(5)
+    assert server.version == alice.version == 2
+
+
+def test_a_client_with_the_newer_manifest_finds_a_leader_that_starts_with_the_older() -> None:
+    alice, server = Peer(ALICE, WITHOUT_CAROL), Peer(SERVER, FIRST)
+    Swarm(alice, server).wait(5)
+    assert server.version == 3
+    assert server.reported(What.PEER_HERE) == [{"name": "alice"}]
+
+
+def test_whoever_starts_again_still_hears_those_with_older_keys() -> None:
+    """Its keys of before are in the blocks of the manifests that it has."""
+    server, alice, carol = Peer(SERVER, WITHOUT_BOB), Peer(ALICE, FIRST), Peer(CAROL, WITHOUT_BOB)
+    Swarm(server, alice, carol).wait(5)
+    assert (alice.version, carol.version) == (2, 2)
+    assert [said["name"] for said in server.reported(What.MEMBER_BEHIND)] == ["alice"]
+
+
+def test_a_removed_client_hears_nothing_more_and_is_a_stranger() -> None:
+    server, alice, bob = Peer(SERVER, WITHOUT_BOB), Peer(ALICE, WITHOUT_BOB), Peer(BOB, FIRST)
+    Swarm(server, alice, bob).wait(20)
+    assert bob.version == 1
+    assert bob.machine.inbox.dropped.keys() == {Drop.UNREADABLE}
+    assert server.machine.inbox.dropped[Drop.STRANGER] > 5
+    assert not server.reported(What.MEMBER_BEHIND)
+
+
+def test_a_client_that_learns_of_its_removal_stops() -> None:
+    bob = Peer(BOB, FIRST)
+    swarm = Swarm(bob)
+    swarm.feed((bob, ManifestChanged(WITHOUT_BOB.cid, record(WITHOUT_BOB.cid))))
+    (stop,) = (effect for effect in bob.effects if isinstance(effect, Stop))
+    assert "was removed" in stop.why
+
+
+def test_a_member_that_stays_behind_is_told_at_most_once_a_second() -> None:
+    server, alice = Peer(SERVER, WITHOUT_BOB), Peer(ALICE, FIRST)
+    apart = Swarm(alice)
+    apart.wait(20)
+    alone = Swarm(server)
+    said = [Received(effect.data) for effect in alice.effects if isinstance(effect, Publish)]
+    assert len(said) > 10
+    alone.feed(*((server, event) for event in said[:8]))
+    assert len(server.reported(What.MEMBER_BEHIND)) == 1
+    alone.wait(1)
+    alone.feed(*((server, event) for event in said[8:]))
+    assert len(server.reported(What.MEMBER_BEHIND)) == 2
+
+
+def rotated(member: Member, old: SigningKey, new: SigningKey, decryption: DecryptionKey) -> Member:
+    public = decryption.public
+    keys = NewKeys(member.id, id_of(new), public.suite.value, public.raw)
+    return Member(
+        id=member.id,
+        signing=keys.signing,
+        encryption=EncryptionKeyText(suite=keys.suite, key=keys.encryption),
+        roles=member.roles,
+        handover=Handover(old=keys.sign(old), new=keys.sign(new)),
+    )
+
+
+def with_rotated(before: Manifest, name: str, old: SigningKey, new: SigningKey, secret: DecryptionKey) -> Manifest:
+    members = {**before.members, id_of(old): rotated(MEMBERS[name], old, new, secret)}
+    reader = Reader(id_of(SERVER), [secret, decryption_key(SERVER)])
+    return version(next_version(before, members=members.values(), **BY_ADMIN), before, reader)
+
+
+def test_a_leader_that_rotated_its_keys_is_followed_by_who_was_away() -> None:
+    newer, secret = key("server's newer key"), DecryptionKey.generate()
+    manifest = with_rotated(FIRST, "server", SERVER, newer, secret)
+    server = Peer(SERVER, manifest, [newer, SERVER], [secret, decryption_key(SERVER)])
+    alice = Peer(ALICE, FIRST)
+    Swarm(server, alice).wait(5)
+    assert alice.version == 2
+    assert server.reported(What.PEER_HERE) == [{"name": "alice"}]
+
+
+def test_a_client_that_rotated_its_keys_is_followed_by_its_leader() -> None:
+    newer, secret = key("alice's newer key"), DecryptionKey.generate()
+    manifest = with_rotated(FIRST, "alice", ALICE, newer, secret)
+    alice = Peer(ALICE, manifest, [newer, ALICE], [secret, decryption_key(ALICE)])
+    server = Peer(SERVER, FIRST)
+    Swarm(server, alice).wait(5)
+    assert server.version == 2
+    assert server.reported(What.PEER_HERE) == [{"name": "alice"}]
