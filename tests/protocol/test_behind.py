@@ -129,6 +129,21 @@ def test_a_client_that_was_away_follows_its_leader_over_each_change_of_the_key()
     assert len([each for each in alice.effects if isinstance(each, KeepManifest)]) == 1
 
 
+def test_once_told_both_go_on_under_the_newer_key() -> None:
+    server, alice = Peer(SERVER, WITHOUT_CAROL), Peer(ALICE, FIRST)
+    swarm = Swarm(server, alice)
+    swarm.wait(5)
+    alice.machine.inbox.dropped.clear()
+    alice.effects.clear()
+    swarm.wait(10)
+    assert not alice.machine.inbox.dropped
+    said = [effect.data for effect in alice.effects if isinstance(effect, Publish)]
+    assert len(said) > 3
+    carols = Peer(CAROL, WITHOUT_BOB)
+    Swarm(carols).feed(*((carols, Received(data)) for data in said))
+    assert carols.machine.inbox.dropped == {Drop.UNREADABLE: len(said)}
+
+
 def test_a_leader_follows_a_client_whose_owner_changed_the_manifest_first() -> None:
     server, alice = Peer(SERVER, FIRST), Peer(ALICE, FIRST)
     swarm = Swarm(server, alice)

@@ -29,6 +29,7 @@ from protocol.app_calls import (
     Pushed,
     QuietEntry,
     Refused,
+    Renewed,
     Replies,
     ScriptEnd,
     ServerAnswer,
@@ -114,6 +115,8 @@ class Front:
     def __post_init__(self) -> None:
         self._call = 0
         self._replaying = False
+        self._epoch: int | None = None
+        """Of what the app sends; contents stay plain here all the same."""
         self._running: App | None = None
         self._asked: ServerCall | None = None
         """What the app waits for."""
@@ -123,6 +126,7 @@ class Front:
     def start(self, start: Start) -> None:
         """The peer says that the run may begin, from a script where there is one."""
         self._replaying = start.scripted
+        self._epoch = start.key and start.key.epoch
         self._running = self.app(self._keep)
         self._advance(None)
 
@@ -133,6 +137,10 @@ class Front:
         match answer:
             case ScriptEnd(live=True):
                 self._replaying = False
+                self._epoch = answer.key and answer.key.epoch
+                self._ask()
+            case Renewed():
+                self._epoch = answer.key.epoch
                 self._ask()
             case DispatchEntry() | CollectEntry() | QuietEntry():
                 self._script.extend(_scripted_answers(answer))
@@ -169,7 +177,10 @@ class Front:
             self._advance(self._scripted(self._asked))
             return
         self._call += 1
-        self.send(NextEntry(self._call) if self._replaying else _numbered(self._asked, self._call))
+        asked = self._asked
+        if isinstance(asked, Push | Finished):
+            asked = replace(asked, epoch=self._epoch)
+        self.send(NextEntry(self._call) if self._replaying else _numbered(asked, self._call))
 
     def _scripted(self, call: ServerCall) -> ServerAnswer:
         answer, messages = self._script.popleft()

@@ -7,10 +7,12 @@ from functools import cache
 
 from sim_time import EPOCH
 
-from crypto.keys import SigningKey
+from crypto.keys import DecryptionKey, SigningKey
+from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID, Block, MemoryBlocks
-from protocol.manifest import first_manifest
-from protocol.manifest_drafts import Draft, new_federation, with_member
+from protocol.manifest import Manifest, first_manifest
+from protocol.manifest_drafts import Draft, new_federation, with_member, without_member
+from protocol.reading import Reader
 from protocol.records import EncryptionKeyText, Member, Role
 from protocol.signed import parse_record, sign_record
 
@@ -22,7 +24,17 @@ def key_of(name: str) -> SigningKey:
 
 
 @cache
-def founded(names: tuple[str, ...]) -> tuple[Block, ...]:
+def _decryption_key(name: str) -> DecryptionKey:
+    return DecryptionKey.from_seed(hashlib.sha256(b"decryption " + name.encode()).digest())
+
+
+def reader_of(name: str) -> Reader:
+    """Whoever is called ``name``, with what it opens."""
+    return Reader(key_of(name).verify_key.raw, [_decryption_key(name)])
+
+
+@cache
+def founded(names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
     """Version 1 of the manifest, and the blocks it needs: one server and clients."""
     members = [_member(name) for name in names]
     draft = new_federation(
@@ -32,17 +44,28 @@ def founded(names: tuple[str, ...]) -> tuple[Block, ...]:
         names={member.id: name for member, name in zip(members, names, strict=True)},
         by=key_of("admin").verify_key.raw,
         time=EPOCH,
+        key=SymmetricKey(hashlib.sha256(b"manifest key").digest()) if encrypted else None,
     )
     return _signed(draft)
 
 
 @cache
-def with_newcomer(names: tuple[str, ...]) -> tuple[Block, ...]:
+def with_newcomer(names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
     """Version 2: one more client, which never comes."""
-    first, *needed = founded(names)
-    current = first_manifest(parse_record(first), MemoryBlocks(by_cid(tuple(needed))))
-    newcomer = _member("newcomer")
-    return _signed(with_member(current, newcomer, "newcomer", by=key_of("admin").verify_key.raw, time=EPOCH))
+    current = _first(names, encrypted=encrypted)
+    return _signed(with_member(current, _member("newcomer"), "newcomer", by=current.admins[0], time=EPOCH))
+
+
+@cache
+def without(leaver: str, names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
+    """Version 2: one client less, so that there is another manifest key."""
+    current = _first(names, encrypted=encrypted)
+    return _signed(without_member(current, key_of(leaver).verify_key.raw, by=current.admins[0], time=EPOCH))
+
+
+def _first(names: tuple[str, ...], *, encrypted: bool) -> Manifest:
+    first, *needed = founded(names, encrypted=encrypted)
+    return first_manifest(parse_record(first), MemoryBlocks(by_cid(tuple(needed))), reader_of("server"))
 
 
 def by_cid(blocks: tuple[Block, ...]) -> dict[CID, bytes]:
@@ -55,6 +78,7 @@ def _signed(draft: Draft) -> tuple[Block, ...]:
 
 
 def _member(name: str) -> Member:
-    key = key_of(name).verify_key.raw
+    key, public = key_of(name).verify_key.raw, _decryption_key(name).public
     role = Role.SERVER if name == "server" else Role.CLIENT
-    return Member(id=key, signing=key, encryption=EncryptionKeyText(suite="simulated", key=b"none"), roles=(role,))
+    encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
+    return Member(id=key, signing=key, encryption=encryption, roles=(role,))

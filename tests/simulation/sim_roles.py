@@ -9,9 +9,9 @@ from typing import Any
 
 from sim_apps import App, ClientApp, Front, Keep
 from sim_disk import Disk, chain_of, linked
+from sim_federation import key_of, reader_of
 from sim_peer import Peer
 
-from crypto.keys import SigningKey
 from protocol.admission import Admission, NormBound
 from protocol.announcements import first_counter, topic_all, topic_leader
 from protocol.app_calls import Environment, ServerCall, Start, Task, ToApp
@@ -42,21 +42,21 @@ THINKING = 0.05
 class Identity:
     """Who a peer acts for."""
 
-    key: SigningKey
+    name: str
     federation: CID
 
     @property
     def member(self) -> bytes:
-        return self.key.verify_key.raw
+        return key_of(self.name).verify_key.raw
 
     def author(self, disk: Disk) -> Author:
-        return Author(self.member, (self.key,), first_counter(disk.starts))
+        return Author(self.member, (key_of(self.name),), first_counter(disk.starts), reader_of(self.name))
 
     def trusted(self, disk: Disk) -> TrustedManifest:
         """The newest manifest that is on the disk, and the blocks of all its versions."""
         assert disk.manifest is not None
         blocks = {cid: disk.blocks[cid] for cid in linked(disk.manifest, disk)}
-        return TrustedManifest(manifest_at(disk.manifest, self.federation, disk), blocks)
+        return TrustedManifest(manifest_at(disk.manifest, self.federation, disk, reader=reader_of(self.name)), blocks)
 
 
 class Server(Peer):
@@ -93,7 +93,8 @@ class Server(Peer):
         if not self.disk.heads:
             return None
         (head,) = self.disk.heads.values()
-        chain, records = Chain(self.identity.federation), chain_of(head.head, self.disk)
+        reader = reader_of(self.identity.name)
+        chain, records = Chain(self.identity.federation, reader), chain_of(head.head, self.disk)
         for record in records:
             chain.append(record, self.disk)
         return ResumedRun(chain, [record.cid for record in records])

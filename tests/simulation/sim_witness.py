@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sim_disk import Disk
 
-from protocol.announcements import Head, PeerState, Position, Presence, ReplyReady, parse_announcement
+from protocol.announcements import (
+    AnnouncementError,
+    Head,
+    PeerState,
+    Position,
+    Presence,
+    ReplyReady,
+    Said,
+    parse_announcement,
+)
 from protocol.blocks import CID
+from protocol.seals import Seals
 
 
 class Witness:
-    """What members have announced, by what must be unique."""
+    """What members have announced, by what must be unique. ``seals`` are those of all members."""
 
-    def __init__(self) -> None:
+    def __init__(self, seals: Sequence[Seals]) -> None:
+        self._seals = seals
         self._heads: dict[tuple[CID, int, int], CID] = {}
         self._replies: dict[bytes, CID] = {}
 
@@ -20,7 +33,7 @@ class Witness:
 
         Replies and the leader's heads must be on disk already, and nothing else may ever have been said in their place.
         """
-        body = parse_announcement(data).announcement.body
+        body = self._opened(data)
         match body:
             case Head(position) | Presence(state=PeerState.LEADING, position=Position() as position):
                 self._head(disk, position)
@@ -29,6 +42,14 @@ class Witness:
                     raise AssertionError(f"reply {record} is announced before it is kept")
                 if self._replies.setdefault(message, record) != record:
                     raise AssertionError(f"two replies to message {message.hex()} were announced")
+
+    def _opened(self, data: bytes) -> Said:
+        for seals in self._seals:
+            try:
+                return parse_announcement(seals.open(data, 0.0)).announcement.body
+            except AnnouncementError:
+                continue  # it is sealed to another member
+        raise AssertionError("an announcement is published that no member opens")
 
     def _head(self, disk: Disk, position: Position) -> None:
         if position.run not in disk.heads or disk.heads[position.run].height < position.height:

@@ -11,14 +11,17 @@ from typing import Any
 from sim_apps import APPS
 from sim_disk import chain_of
 from sim_faults import CALM, Faults
-from sim_federation import by_cid, founded, key_of, with_newcomer
+from sim_federation import by_cid, founded, reader_of, with_newcomer, without
 from sim_network import Network
 from sim_roles import ClientPeer, Identity, Server
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
+from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.chain import Chain
+from protocol.manifest import manifest_at
 from protocol.outcome import outcome
+from protocol.seals import Seals
 
 PATIENCE = 2 * 3600.0
 """Virtual seconds after which a run counts as stuck."""
@@ -33,6 +36,10 @@ class Scenario:
     app: str = "rounds"
     newcomer: bool = False
     """Whether a newer manifest reaches one of the peers while the run is on."""
+    encrypted: bool = False
+    """Whether the federation encrypts. Contents stay plain; what a seed draws is the same each time, keys are not."""
+    leaver: bool = False
+    """Whether one of the peers hears while the run is on that a client was removed, one that never came."""
     approval: bool = False
     """Whether the clients' owners named no app, and approve the run's some time after it waits for that."""
 
@@ -63,12 +70,13 @@ class Simulation:
     def __post_init__(self) -> None:
         random = Random(self.seed)
         names = ("server", *(f"client-{number}" for number in range(1, self.scenario.clients + 1)))
-        blocks = founded(names)
+        blocks, newer = self._manifests(names)
         self.federation = blocks[0].cid
         network = Network(self.timeline, random, self.faults, names)
-        shared = self.timeline, random, self.faults, network, Witness()
+        witness = Witness([_seals(name, (*newer, *blocks), self.federation) for name in names])
+        shared = self.timeline, random, self.faults, network, witness
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
-        who = {name: Identity(key_of(name), self.federation) for name in names}
+        who = {name: Identity(name, self.federation) for name in names}
         self.server = Server(who["server"], self.scenario.clients, program, *shared)
         self.clients = [ClientPeer(name, who[name], not self.scenario.approval, *shared) for name in names[1:]]
         for peer in (self.server, *self.clients):
@@ -77,11 +85,19 @@ class Simulation:
         if self.scenario.approval:
             for client in self.clients:
                 self.timeline.after(random.uniform(0.0, 20.0), client.approve)
-        if self.scenario.newcomer:
-            newer = with_newcomer(names)
+        if newer:
             first_to_know = random.choice((self.server, *self.clients))
             at = random.uniform(0.0, 4.0)
             self.timeline.after(at, lambda: first_to_know.learn(newer[0].cid, by_cid((*newer, *blocks))))
+
+    def _manifests(self, names: tuple[str, ...]) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+        """The blocks of the first version, and those of the second where there is to be one."""
+        encrypted = self.scenario.encrypted
+        if self.scenario.leaver:
+            everybody = (*names, "leaver")
+            return founded(everybody, encrypted=encrypted), without("leaver", everybody, encrypted=encrypted)
+        newer = with_newcomer(names, encrypted=encrypted) if self.scenario.newcomer else ()
+        return founded(names, encrypted=encrypted), newer
 
     def run(self) -> tuple[Mapping[str, Any], ...]:
         """Let it happen; the outcome of the run.
@@ -104,7 +120,7 @@ class Simulation:
         disk, head = self.server.disk, self.server.closed
         assert head is not None
         records = chain_of(head, disk)
-        chain = Chain(self.federation)
+        chain = Chain(self.federation, reader_of("server"))
         answered = [answer for record in records for answer in chain.append(record, disk).answered]
         assert chain.closed
         assert disk.whole(head), "the closed run is not all on the leader's disk"
@@ -120,6 +136,12 @@ class Simulation:
         return self.timeline.now - EPOCH
 
 
+def _seals(name: str, blocks: tuple[Block, ...], federation: CID) -> Seals:
+    """Those of the member called ``name``; the first of ``blocks`` is the newest manifest."""
+    source, reader = MemoryBlocks(by_cid(blocks)), reader_of(name)
+    return Seals(manifest_at(blocks[0].cid, federation, source, reader=reader), source, reader)
+
+
 @cache
 def undisturbed(scenario: Scenario) -> tuple[Mapping[str, Any], ...]:
     """What ``scenario`` comes to where nothing goes wrong."""
@@ -127,11 +149,20 @@ def undisturbed(scenario: Scenario) -> tuple[Mapping[str, Any], ...]:
 
 
 def seen_by_the_app(told: Iterable[Mapping[str, Any]]) -> list[object]:
-    """An outcome without what is none of the app's doing: index and roster records, and the manifest in force."""
+    """An outcome without what is none of the app's doing: index and roster records, the manifest in force, and what
+    is encrypted, under other keys each time."""
     seen: list[object] = []
     for record in told:
         seen += [look["nodes"] for look in record["looks"] for _ in range(look["count"])]
         seen += ["nothing"] * record["empties"]
         if record["type"] not in ("roster", "index"):
-            seen.append({key: record[key] for key in record.keys() - {"height", "looks", "empties", "manifest"}})
+            told = {key: record[key] for key in record.keys() - {"height", "looks", "empties", "manifest"}}
+            seen.append(told if record["epoch"] is None else _without_secrets(told))
     return seen
+
+
+def _without_secrets(told: Mapping[str, Any]) -> dict[str, Any]:
+    left = {key: told[key] for key in told.keys() - {"epoch", "private", "seed"}}
+    if "answers" in left:
+        left["answers"] = [_without_secrets(answer) for answer in left["answers"]]
+    return left

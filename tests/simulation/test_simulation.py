@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from sim_apps import APPS
 from sim_disk import Disk
 from sim_faults import CALM, Faults
 from sim_roles import BUNDLE, ClientPeer
@@ -41,6 +42,22 @@ def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):
     told, expected = disturbed.run(), undisturbed(replace(disturbed.scenario, newcomer=False))
     assert seen_by_the_app(told) == seen_by_the_app(expected)
     assert disturbed.scenario.newcomer or told == expected
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_disturbed_run_of_a_federation_that_encrypts_ends_as_the_undisturbed_one(number):
+    random = Random(f"encrypted {number}")
+    scenario = Scenario(clients=2, rounds=2, app=random.choice(sorted(APPS)), encrypted=True, leaver=number % 3 > 0)
+    told = Simulation(scenario, Faults.draw(random), number).run()
+    assert seen_by_the_app(told) == seen_by_the_app(undisturbed(replace(scenario, leaver=False)))
+
+
+def test_another_manifest_key_reaches_every_peer_while_the_run_is_on():
+    runs = [Simulation(Scenario(encrypted=True, leaver=True), CALM, seed) for seed in range(6)]
+    epochs = [{told["epoch"] for told in run.run()} for run in runs]
+    assert {1, 2, None} in epochs  # a roster, which has no private part, between two epochs
+    told = [run for run, each in zip(runs, epochs, strict=True) if 2 in each]
+    assert all(len({peer.disk.manifest for peer in (run.server, *run.clients)}) == 1 for run in told)
 
 
 def test_a_newer_manifest_takes_force_while_messages_are_open():
