@@ -61,6 +61,18 @@ def test_replay_tells_what_an_audit_costs(tmp_path: Path) -> None:
     assert result["run_seconds"] > 0
 
 
+def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:
+    words = [sys.executable, str(BENCHMARKS / "announcements.py"), "--count", "3"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert {(result["kind"], result["sealed"]) for result in results} == {
+        (kind, how) for kind in ("beat", "head", "largest") for how in ("in the clear", "for all", "for one")
+    }
+    assert all(result["write_ms"] > 0 and result["read_ms"] > 0 for result in results)
+
+
 def test_a_benchmark_that_there_is_not_is_wrong_use() -> None:
     done = subprocess.run([ROOT / "scripts" / "bench", "nothing"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
