@@ -1,0 +1,104 @@
+"""Targets: what comes over pubsub, and through the pipe of an app process."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import chains
+import msgspec
+from fuzzing import Target
+
+from crypto.dsse import sign
+from crypto.errors import CannotDecrypt
+from crypto.sealing import open_sealed
+from crypto.symmetric import SymmetricKey
+from protocol.announcements import ANNOUNCEMENT_TYPE, Announcement, AnnouncementError, Drop, parse_announcement
+from protocol.inbox import Inbox
+from protocol.joining import NotForUs, open_answer, open_join, parse_envelope
+from protocol.pipe import FrameReader, PipeError, decode, encode
+from protocol.seals import Seals
+from protocol.tickets import BadTicket, Ticket, TicketKeys
+
+PLAIN: Final = chains.Scribe()
+ENCRYPTED: Final = chains.Scribe(encrypted=True, reader=chains.reader_of(chains.SERVER))
+INVITATION: Final = TicketKeys.of(bytes(32))
+
+
+def announcement(data: bytes) -> None:
+    """An announcement, parsed."""
+    with suppress(AnnouncementError):
+        parse_announcement(data)
+
+
+def signed_announcement(data: bytes) -> None:
+    """The payload of an announcement that a member really signed, in the clear and sealed for all."""
+    signature = sign(chains.ALICE, ANNOUNCEMENT_TYPE, data)
+    wire = msgspec.msgpack.encode((data, chains.id_of(chains.ALICE), signature))
+    for scribe in (PLAIN, ENCRYPTED):
+        seals = Seals(scribe.first, scribe.source, chains.reader_of(chains.SERVER))
+        inbox = Inbox(scribe.first.cid, seals)
+        assert isinstance(inbox.accept(seals.seal(wire), scribe.first, 0.0), Announcement | Drop)
+
+
+def sealed_announcement(data: bytes) -> None:
+    """What comes where announcements are sealed, from whoever it is."""
+    inbox = Inbox(ENCRYPTED.first.cid, Seals(ENCRYPTED.first, ENCRYPTED.source, chains.reader_of(chains.SERVER)))
+    assert isinstance(inbox.accept(data, ENCRYPTED.first, 0.0), Drop)
+
+
+def join_message(data: bytes) -> None:
+    """A message on the topic of newcomers, from whoever it is."""
+    with suppress(NotForUs):
+        envelope = parse_envelope(data)
+        for read in (open_join, open_answer):
+            with suppress(NotForUs):
+                read(INVITATION, envelope)
+
+
+def join_body(data: bytes) -> None:
+    """What who has the ticket, or the invitation, encrypts to the other."""
+    for kind, key, read in (("join", INVITATION.join, open_join), ("answer", INVITATION.welcome, open_answer)):
+        with suppress(NotForUs):
+            envelope = parse_envelope(msgspec.msgpack.encode((INVITATION.tag, kind, key.encrypt(data))))
+            read(INVITATION, envelope)
+
+
+def ticket(data: bytes) -> None:
+    """A ticket as somebody pastes it."""
+    text = data.decode(errors="replace")
+    with suppress(BadTicket):
+        assert Ticket.parse(text).text() == text.strip()
+
+
+def pipe(data: bytes) -> None:
+    """A frame of an app process, alone and cut out of a stream."""
+    with suppress(PipeError):
+        assert encode(decode(data))[4:] == data
+    with suppress(PipeError):
+        list(FrameReader(limit=1 << 16).feed(data))
+
+
+def symmetric(data: bytes) -> None:
+    """What is encrypted under a key."""
+    with suppress(CannotDecrypt):
+        SymmetricKey(bytes(32)).decrypt(data, b"context")
+
+
+def sealed(data: bytes) -> None:
+    """What is sealed for a reader."""
+    with suppress(CannotDecrypt):
+        open_sealed(chains.decryption_key(chains.ALICE), data, b"info")
+
+
+ANNOUNCED: Final[dict[str, Target]] = {
+    "announcement": announcement,
+    "signed-announcement": signed_announcement,
+    "sealed-announcement": sealed_announcement,
+    "join-message": join_message,
+    "join-body": join_body,
+    "ticket": ticket,
+    "pipe": pipe,
+    "symmetric": symmetric,
+    "sealed": sealed,
+}
