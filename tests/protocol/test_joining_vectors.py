@@ -1,0 +1,55 @@
+"""The joining vectors that other implementations test against hold for ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from crypto.identity import PublicIdentity
+from crypto.symmetric import SymmetricKey
+from protocol.joining import Join, NotForUs, open_answer, open_join, parse_envelope, seal_answer, seal_join
+from protocol.tickets import Ticket
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "joining.json").read_text())
+KEYS = Ticket.parse(VECTORS["ticket"]).keys
+
+
+def of(name: str) -> bytes:
+    return bytes.fromhex(VECTORS[name])
+
+
+def test_the_ticket_and_its_keys() -> None:
+    """Derived here as the README says, not by `TicketKeys`."""
+    ticket = Ticket.parse(VECTORS["ticket"])
+    root = SymmetricKey(of("secret")).derive(b"ticket")
+    assert (ticket.secret, str(ticket.federation)) == (of("secret"), VECTORS["federation"])
+    assert root.secret_bytes() == of("root") == KEYS.root
+    assert root.derive(b"invitation tag").secret_bytes()[:8] == of("tag") == KEYS.tag
+    assert root.derive(b"join").secret_bytes() == of("join_key") == KEYS.join.secret_bytes()
+    assert root.derive(b"welcome").secret_bytes() == of("welcome_key") == KEYS.welcome.secret_bytes()
+
+
+def test_the_join_holds_the_key_text_under_the_join_key() -> None:
+    tag, kind, sealed = msgpack.unpackb(of("join"))
+    assert (tag, kind) == (of("tag"), "join")
+    assert msgpack.unpackb(SymmetricKey(of("join_key")).decrypt(sealed)) == {"key": VECTORS["key"]}
+    join = open_join(KEYS, parse_envelope(of("join")))
+    assert join == Join(PublicIdentity.parse_key_text(VECTORS["key"]))
+    assert seal_join(KEYS, join) == of("join")
+
+
+@pytest.mark.parametrize("name", VECTORS["answers"])
+def test_an_answer_is_read_and_written_as_it_is(name: str) -> None:
+    wire = bytes.fromhex(VECTORS["answers"][name])
+    answer = open_answer(KEYS, parse_envelope(wire))
+    assert type(answer).__name__.lower() == name
+    assert seal_answer(KEYS, answer) == wire
+
+
+@pytest.mark.parametrize("name", VECTORS["dropped"])
+def test_what_is_no_answer_is_dropped(name: str) -> None:
+    with pytest.raises(NotForUs):
+        open_answer(KEYS, parse_envelope(bytes.fromhex(VECTORS["dropped"][name])))
