@@ -348,16 +348,13 @@ def test_a_damaged_file_of_invitations_says_so(admin: Admin) -> None:
     assert "was damaged" in outcome.err
 
 
-def test_a_welcome_to_another_federation_is_not_believed(admin: Admin, newcomer: Peer, peers: Peers, ipfs: str) -> None:
-    """Somebody else who has the ticket answers with a federation of its own."""
+def welcomed_by_a_forger(newcomer: Peer, admin: Admin, ipfs: str, theirs: Peer) -> Outcome:
+    """Somebody else who has the ticket answers, with the federation of ``theirs``."""
     ticket = Ticket.parse(admin.invite())
     (invitation,) = Invitations(Home(admin.peer.home), ticket.federation).all()
-    other = peers("other").named("other")
-    other("federation", "init", "trial")
-    other("federation", "add", newcomer.named("b").key, "--name", "b", "--role", "client")
-    theirs = FederationStore(Home(other.home)).current()
+    stored = FederationStore(Home(theirs.home)).current()
     me = PublicIdentity.parse_key_text(newcomer.key)
-    welcomed = Welcomed(me.id, theirs.manifest.cid, tuple(theirs.blocks.values()), ())
+    welcomed = Welcomed(me.id, stored.manifest.cid, tuple(stored.blocks.values()), ())
     topic, answer = topic_join(ticket.federation), seal_answer(invitation.keys, welcomed)
     with closing(open_engine(ipfs)) as engine:
         subscription = engine.subscribe(topic, lambda data: None if data == answer else engine.publish(topic, answer))
@@ -365,3 +362,17 @@ def test_a_welcome_to_another_federation_is_not_believed(admin: Admin, newcomer:
         subscription.close()
     assert outcome.code == ExitCode.VERIFICATION_FAILED
     assert not list((newcomer.home / "federations").glob("*.car"))
+    return outcome
+
+
+def test_a_welcome_to_another_federation_is_not_believed(admin: Admin, newcomer: Peer, peers: Peers, ipfs: str) -> None:
+    other = peers("other").named("other")
+    other("federation", "init", "trial")
+    other("federation", "add", newcomer.named("b").key, "--name", "b", "--role", "client")
+    outcome = welcomed_by_a_forger(newcomer, admin, ipfs, other)
+    assert "does not belong to federation" in outcome.err
+
+
+def test_a_welcome_by_a_manifest_without_the_newcomer_is_not_believed(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    outcome = welcomed_by_a_forger(newcomer.named("b"), admin, ipfs, admin.peer)
+    assert "the manifest it names does not" in outcome.err
