@@ -31,9 +31,10 @@ Told = tuple[Mapping[str, Any], ...]
 """An outcome, record by record (`protocol.outcome`)."""
 
 
-def founded(root: Path) -> Path:
-    """Make the homes that runs are copies of."""
-    Federation(root, "").add(*CLIENTS)
+def founded(root: Path, *, encrypted: bool = False) -> Path:
+    """Make the homes that runs are copies of. Only of runs that are not encrypted can the outcomes be compared as a
+    whole: each run draws keys of its own."""
+    Federation(root, "", encrypted).add(*CLIENTS)
     return root
 
 

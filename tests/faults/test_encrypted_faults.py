@@ -1,0 +1,47 @@
+"""Killed peers of a run that is encrypted: keys and states are had again, and the chain goes on as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from disturbed import APP, CLIENTS, Disturbed, founded
+
+from peer.faults import Fault, Step, Victim, When
+
+CALLS = 6
+"""Of each client, in three rounds: a client that lost its state, or was asked twice, counts otherwise."""
+
+
+@pytest.fixture(scope="session")
+def encrypted_origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return founded(tmp_path_factory.mktemp("encrypted") / "homes", encrypted=True)
+
+
+@pytest.mark.parametrize(
+    ("peer", "fault"),
+    [
+        ("server", Fault(Victim.PEER, Step.STORE, When.AFTER, 1)),
+        ("server", Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 5)),
+        ("one", Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2)),
+        ("one", Fault(Victim.PEER, Step.HAND, When.AFTER, 3)),
+    ],
+    ids=["server-first-record", "server-in-a-round", "client-reply-kept", "client-at-work"],
+)
+def test_an_encrypted_run_goes_on_after_a_kill(peer: str, fault: Fault, encrypted_origin: Path, tmp_path: Path) -> None:
+    run = Disturbed.copy_of(encrypted_origin, tmp_path / "run")
+    try:
+        run.start_all({peer: fault})
+        run.await_death(peer)
+        run.start_one(peer)
+        run.await_all()
+
+        code, report = run.replay(
+            str(run.head("server").head), APP, "--home", str(run.home("server").path), **run.variables
+        )
+    finally:
+        run.end()
+
+    assert (code, report["verdict"], report["replay"]["mismatches"]) == (0, "verified", 0), report["findings"]
+    counted = {answer["name"]: int(answer["metrics"]["drawn"]) for answer in report["exchanges"][-1]["answers"]}
+    assert counted == dict.fromkeys(CLIENTS, CALLS)
