@@ -82,7 +82,7 @@ def init(
     typer.echo(f"federation {name} is founded: {stored.id}")
     if not encrypt:
         typer.echo("note: it is not encrypted: who can reach an engine can read every model and update in it")
-    typer.echo("next: peer federation add KEY --name NAME --role client, then peer federation export FILE")
+    typer.echo("next: peer federation invite --name NAME --role client, once for each member")
 
 
 @app.command("add")
