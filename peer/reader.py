@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crypto.identity import Identity
+from peer.errors import ExitCode, PeerError
 from peer.home import Home
 from peer.journal import Journal
 from peer.keystore import KeyStore
@@ -41,6 +42,12 @@ class ReaderChoice:
             PeerError: where an identity is needed, or was named, and cannot be had.
         """
         store = KeyStore(home)
+        if self.needed and not store.names():
+            raise PeerError(
+                f"the run is encrypted, and {home} has no identity that could read it",
+                mend="name the home of a server or an auditor of its federation with --home DIR",
+                code=ExitCode.WRONG_USE,
+            )
         if not (self.needed or self.identity) and len(store.names()) != 1:
             return PUBLIC
         passphrases = Passphrases.of_process(self.passphrase_file)

@@ -148,8 +148,8 @@ def _verify(car: Path, federation: CID) -> Json:
 
 
 def _replay(plan: DemoPlan, command: list[str]) -> Json:
-    """An audit by replay in a process of its own, as `peer` runs it for people."""
-    words = [*command, "--replay", "--app", str(APP), "--json", "--home", str(plan.folder / "auditor")]
+    """An audit by replay in a process of its own, as `peer` runs it for people; the server's home has the keys."""
+    words = [*command, "--replay", "--app", str(APP), "--json", "--home", str(plan.server.home.path)]
     begun = time.perf_counter()
     report, peak = _peer(words, _file(plan, "audit"))
     seconds = time.perf_counter() - begun

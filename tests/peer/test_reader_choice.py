@@ -1,0 +1,22 @@
+"""Whose keys a command reads an encrypted run with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from peer.errors import ExitCode, PeerError
+from peer.reader import ReaderChoice
+from protocol.manifest import PUBLIC
+
+
+def test_a_home_without_an_identity_reads_what_is_public(tmp_path: Path) -> None:
+    assert ReaderChoice(None, None, needed=False).open(tmp_path, []) is PUBLIC
+
+
+def test_where_keys_are_needed_it_is_told_whose(tmp_path: Path) -> None:
+    with pytest.raises(PeerError, match="the run is encrypted") as refused:
+        ReaderChoice(None, None, needed=True).open(tmp_path, [])
+    assert refused.value.exit_code is ExitCode.WRONG_USE
+    assert "a server or an auditor" in refused.value.mend
