@@ -24,7 +24,7 @@ from msgspec import Meta
 from crypto.symmetric import KEY_SIZE, SymmetricKey
 from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FOLDER, Home, replace_file
-from protocol.blocks import CID, Block, BlockError, MemoryBlocks, cbor_block, decode_cbor
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks, cbor_block, checked_block, decode_cbor
 from protocol.car import read_car, write_car
 from protocol.manifest import PUBLIC, Manifest, ManifestError, manifest_at
 from protocol.reading import Reader
@@ -73,13 +73,13 @@ class StoredFederation:
         return self.manifest.federation
 
     def versions(self) -> Iterator[CID]:
-        """The blocks of the manifest's versions, newest first."""
+        """The ids of the manifest's versions, newest first (`protocol.manifest.Manifest.id`)."""
         link: CID | None = self.manifest.cid
         while link is not None:
-            yield link
-            body = parse_record(Block(link, self.blocks[link])).body
-            assert isinstance(body, Federation)  # `manifest_at` has read it
-            link = body.prev
+            record = parse_record(Block(link, self.blocks[link]))
+            yield record.id
+            assert isinstance(record.body, Federation)  # `manifest_at` has read it
+            link = record.body.prev
 
     def read_by(self, reader: Reader) -> StoredFederation:
         """The federation as ``reader`` reads it, who is given what this home could open before.
@@ -273,7 +273,10 @@ class FederationStore:
         """
         with self.changing():
             stored = self.get(federation)
-            if stored is None or manifest in stored.versions():
+            if stored is None:
+                return
+            record = parse_record(checked_block(manifest, MemoryBlocks(blocks, stored.blocks).get(manifest)))
+            if record.id in stored.versions():
                 return
             self.save(stored.advanced(manifest, blocks, PUBLIC.remembering([key] if key else [])))
 
@@ -313,7 +316,7 @@ def _merged(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
     ours, theirs = known.manifest, offered.manifest
     longer, shorter = (known, theirs) if ours.version >= theirs.version else (offered, ours)
-    if shorter.cid not in longer.versions():
+    if shorter.id not in longer.versions():
         raise PeerError(
             f"the file's manifest (version {theirs.version}) and this home's (version {ours.version}) are two "
             f"branches: an admin of {ours.title!r} signed two different versions with one number",

@@ -34,6 +34,11 @@ class Home:
         """One file per federation (`peer.federation`)."""
         return self.path / "federations"
 
+    @property
+    def proposals(self) -> Path:
+        """A folder per federation, one file per proposal (`peer.proposing`)."""
+        return self.path / "proposals"
+
     def create(self) -> Home:
         """Make the folder, for its owner alone, where it is not there yet.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -14,9 +14,24 @@ from peer.federation import StoredFederation
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.manifest import Manifest, ManifestError, ManifestRule, manifest_at
 from protocol.manifest_drafts import Draft, new_federation, next_version, with_member, with_revoked, without_member
+from protocol.proposals import Proposal, read_proposal
 from protocol.reading import Reader
 from protocol.records import EncryptionKeyText, Handover, Member, Role
-from protocol.signed import sign_record
+from protocol.signed import parse_record, sign_record
+
+
+class OthersMustSign(PeerError):
+    """A change that is signed as far as this admin can, and is not in force: more admins have to sign."""
+
+    def __init__(self, proposal: Proposal, blocks: Mapping[CID, bytes]) -> None:
+        super().__init__(
+            f"{proposal.lacking} more of the admins of {proposal.base.title!r} must sign that",
+            mend="put it to them as a proposal: peer federation does so by itself",
+            code=ExitCode.UNFINISHED,
+        )
+        self.proposal = proposal
+        self.blocks = blocks
+        """The record and its listings."""
 
 
 def found_federation(
@@ -63,12 +78,14 @@ def add_member(
     *,
     name: str | None = None,
     roles: Iterable[Role] = (),
+    office: bool | None = None,
     time: float,
 ) -> StoredFederation:
     """The federation with a member more, or with one that was there with another name, other roles or new keys.
 
-    ``name`` and ``roles`` stay as they were where they are not given. A newcomer whose keys were rotated before comes
-    in two versions: under its first key, which is its id, and handed over to the newest.
+    ``name``, ``roles`` and ``office``, whether it is an admin, stay as they were where they are not given. A newcomer
+    whose keys were rotated before comes in two versions: under its first key, which is its id, and handed over to the
+    newest.
 
     Raises:
         PeerError: where ``admin`` is none, the name is taken or impossible, or a newcomer has none, or no role.
@@ -88,7 +105,38 @@ def add_member(
         stored = _advance(stored, admin, with_member(stored.manifest, before, called, by=by, time=time))
     member = _newcomer(public, chosen) if before is None else _changed(before, public, chosen)
     by = member.signing if before is not None and by == before.signing else by
-    return _advance(stored, admin, with_member(stored.manifest, member, called, by=by, time=time))
+    return _advance(stored, admin, with_member(stored.manifest, member, called, by=by, time=time, admin=office))
+
+
+def change_admin(
+    stored: StoredFederation, admin: Identity, name: str, *, office: bool, time: float
+) -> StoredFederation:
+    """The federation in which a member is an admin too, or is none any more; raises as `remove_member`."""
+    by = _admin_key(stored.manifest, admin)
+    member = find_member(stored.manifest, name)
+    if by == member.signing and not office:
+        raise PeerError(
+            "an admin cannot put down its own office: nobody may be left to sign that",
+            mend="let another admin do it",
+            code=ExitCode.WRONG_USE,
+        )
+    return _advance(stored, admin, with_member(stored.manifest, member, None, by=by, time=time, admin=office))
+
+
+def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, time: float) -> StoredFederation:
+    """The federation in which ``count`` admins have to sign each change.
+
+    Raises:
+        PeerError: where ``admin`` is none, or there are not so many.
+    """
+    by = _admin_key(stored.manifest, admin)
+    if not 1 <= count <= len(stored.manifest.admins):
+        raise PeerError(
+            f"{count} admins cannot have to sign: there are {len(stored.manifest.admins)}",
+            mend="name more admins first: peer federation admin NAME",
+            code=ExitCode.WRONG_USE,
+        )
+    return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
 
 
 def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> StoredFederation | None:
@@ -119,6 +167,12 @@ def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time:
     """
     by = _admin_key(stored.manifest, admin)
     member = find_member(stored.manifest, name)
+    if by == member.signing:
+        raise PeerError(
+            "an admin cannot take itself out: nobody may be left to sign that",
+            mend="let another admin do it: peer federation remove NAME",
+            code=ExitCode.WRONG_USE,
+        )
     return _advance(stored, admin, without_member(stored.manifest, member.id, by=by, time=time))
 
 
@@ -253,8 +307,12 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
 def _advance(stored: StoredFederation, admin: Identity, draft: Draft) -> StoredFederation:
     asked = {*stored.manifest.admins, *draft.body.admins}
     record = sign_record(draft.body, [key for key in admin.signing_keys if key.verify_key.raw in asked])
+    blocks, reader = _blocks(record, draft.blocks), _reader(admin).remembering(stored.manifest_keys)
     try:
-        return stored.advanced(record.cid, _blocks(record, draft.blocks), _reader(admin))
+        proposal = read_proposal(parse_record(record), stored.manifest, MemoryBlocks(blocks, stored.blocks), reader)
+        if not proposal.is_complete:
+            raise OthersMustSign(proposal, blocks)
+        return stored.advanced(record.cid, blocks, reader)
     except ManifestError as error:
         raise _refused(error) from error
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -75,7 +75,9 @@ class Manifest:
     """A trusted version of a federation's manifest. `first_manifest`, `next_manifest` and `manifest_at` build it."""
 
     cid: CID
-    """Of the `Federation` record's block."""
+    """Of the `Federation` record's block, as it is known here."""
+    id: CID
+    """Of the record's body: the same whichever admins' signatures are in the block."""
     federation: CID
     """Of version 1's block: the federation's id."""
     version: int
@@ -138,21 +140,37 @@ def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC)
     body = _federation(record)
     if body.version != 1 or body.prev is not None:
         raise ManifestError(ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first")
-    _check_signers(record, body)
+    _enough(ManifestRule.SIGNERS, _right_signers(record, body), body.admins, body.threshold)
     return _parse(record, body, record.cid, None, source, reader)
 
 
 def next_manifest(current: Manifest, record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
     """The version after ``current``. Raises as `first_manifest`."""
+    body, signers = _successor(current, record)
+    _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
+    _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, current.threshold)
+    return _parse(record, body, current.federation, current, source, reader)
+
+
+def proposed_manifest(current: Manifest, record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
+    """What `next_manifest` returns once enough admins have signed; until then one of ``current`` will do.
+
+    Nobody is to trust it: it is for those who think of signing. Raises as `first_manifest`.
+    """
+    body, signers = _successor(current, record)
+    _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, 1)
+    return _parse(record, body, current.federation, current, source, reader)
+
+
+def _successor(current: Manifest, record: Record) -> tuple[Federation, frozenset[bytes]]:
+    """The body of a version that would follow ``current``, and who signed it, be they enough or not."""
     body = _federation(record)
     if body.version != current.version + 1 or body.prev != current.cid:
         raise ManifestError(
             ManifestRule.SUCCESSION,
             f"version {body.version} with prev {body.prev} does not follow version {current.version}, {current.cid}",
         )
-    signers = _check_signers(record, body)
-    _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, current.threshold)
-    return _parse(record, body, current.federation, current, source, reader)
+    return body, _right_signers(record, body)
 
 
 def manifest_at(
@@ -160,7 +178,8 @@ def manifest_at(
 ) -> Manifest:
     """The manifest in block ``cid``, its chain checked from ``known`` where given, else from version 1.
 
-    ``reader`` opens private parts, where it can.
+    ``reader`` opens private parts, where it can. A version is known by its body: a block of it with other admins'
+    signatures, all of whom signed the same, is followed as well.
 
     Memory grows with the number of versions by one CID each.
 
@@ -174,7 +193,11 @@ def manifest_at(
     later: list[CID] = []
     link: CID | None = cid
     while link is not None and (known is None or link != known.cid):
-        body = _federation(_read(link, source))
+        record = _read(link, source)
+        if known is not None and record.id == known.id:
+            known = replace(known, cid=link)
+            break
+        body = _federation(record)
         if body.version <= base or len(later) == MAX_VERSIONS:
             raise ManifestError(ManifestRule.FEDERATION, f"{cid} does not follow from {known.cid if known else base}")
         later.append(link)
@@ -217,7 +240,7 @@ def _federation(record: Record) -> Federation:
     return record.body
 
 
-def _check_signers(record: Record, body: Federation) -> frozenset[bytes]:
+def _right_signers(record: Record, body: Federation) -> frozenset[bytes]:
     if not body.admins or list(body.admins) != sorted(set(body.admins)):
         raise ManifestError(ManifestRule.ADMINS, "the admins are not in rising order, each once")
     for key in body.admins:
@@ -229,11 +252,9 @@ def _check_signers(record: Record, body: Federation) -> frozenset[bytes]:
     if body.by not in body.admins:
         raise ManifestError(ManifestRule.AUTHOR, f"{body.by.hex()} is no admin")
     try:
-        signers = record.valid_signers()
+        return record.valid_signers()
     except BadSignature as error:
         raise ManifestError(ManifestRule.SIGNATURE, str(error)) from error
-    _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
-    return signers
 
 
 def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[bytes], threshold: int) -> None:
@@ -255,6 +276,7 @@ def _parse(
     name, names, settings = _private(body, members, key)
     return Manifest(
         cid=record.cid,
+        id=record.id,
         federation=federation,
         version=body.version,
         admins=body.admins,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from crypto.symmetric import SymmetricKey
@@ -122,16 +122,32 @@ def _all_stay(manifest: Manifest, listed: Iterable[Member]) -> bool:
     return all(encryption.get(member.id) == member.encryption for member in manifest.members.values())
 
 
-def with_member(manifest: Manifest, member: Member, name: str | None, *, by: bytes, time: float) -> Draft:
+def with_member(
+    manifest: Manifest, member: Member, name: str | None, *, by: bytes, time: float, admin: bool | None = None
+) -> Draft:
     """The next version, in which ``member`` is listed; it takes the place of one with the same id, as an admin too.
 
-    ``name`` is None where it has none.
+    ``name`` is None where it has none. ``admin`` says whether it is one; None where that stays as it was. Where as many
+    have to sign as there are admins, and one is none any more, one fewer has to.
     """
     before = manifest.members.get(member.id)
-    admins = [member.signing if before and admin == before.signing else admin for admin in manifest.admins]
-    members = {**manifest.members, member.id: member}
-    names = {**manifest.names, **({member.id: name} if name else {})}
-    return next_version(manifest, by=by, time=time, admins=admins, members=members.values(), names=names)
+    admins = {member.signing if before and each == before.signing else each for each in manifest.admins}
+    if admin is not None:
+        admins = admins | {member.signing} if admin else admins - {member.signing}
+    return next_version(
+        manifest,
+        by=by,
+        time=time,
+        admins=admins,
+        threshold=_threshold(manifest, admins),
+        members={**manifest.members, member.id: member}.values(),
+        names={**manifest.names, **({member.id: name} if name else {})},
+    )
+
+
+def _threshold(manifest: Manifest, admins: Collection[bytes]) -> int:
+    """How many of ``admins`` have to sign where there may be fewer than before."""
+    return max(1, min(manifest.threshold, len(admins)))
 
 
 def with_revoked(manifest: Manifest, member: Member, *, by: bytes, time: float) -> Draft:
@@ -146,7 +162,7 @@ def with_revoked(manifest: Manifest, member: Member, *, by: bytes, time: float) 
         by=by,
         time=time,
         admins=admins,
-        threshold=min(manifest.threshold, len(admins)),
+        threshold=_threshold(manifest, admins),
         members=[other for other in manifest.members.values() if other.id != member.id],
         names={id: name for id, name in manifest.names.items() if id != member.id},
         revoked={*manifest.revoked, *keys},
@@ -154,7 +170,16 @@ def with_revoked(manifest: Manifest, member: Member, *, by: bytes, time: float) 
 
 
 def without_member(manifest: Manifest, member_id: bytes, *, by: bytes, time: float) -> Draft:
-    """The next version, in which the member is not listed."""
+    """The next version, in which the member is not listed, and no admin: an admin has to be able to read names."""
+    admins = [admin for admin in manifest.admins if admin != manifest.members[member_id].signing]
     members = [member for member in manifest.members.values() if member.id != member_id]
     names = {key: name for key, name in manifest.names.items() if key != member_id}
-    return next_version(manifest, by=by, time=time, members=members, names=names)
+    return next_version(
+        manifest,
+        by=by,
+        time=time,
+        admins=admins,
+        threshold=_threshold(manifest, admins),
+        members=members,
+        names=names,
+    )

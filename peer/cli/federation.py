@@ -23,12 +23,13 @@ from peer.cli.options import (
     PassphraseFileOption,
 )
 from peer.cli.output import put_fields, put_json, put_table
+from peer.cli.proposals import Admin, change, list_proposals, sign_proposal
 from peer.engine_choice import addresses_for_others
 from peer.errors import ExitCode, PeerError
 from peer.federation import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
 from peer.home import Home, replace_file
 from peer.keystore import KeyStore
-from peer.membership import add_member, found_federation, remove_member
+from peer.membership import add_member, change_admin, change_threshold, found_federation, remove_member
 from peer.passphrase import Passphrases
 from peer.reader import reader_of
 from protocol.manifest import Manifest, node_id
@@ -93,6 +94,11 @@ def add(
         typer.Option("--name", help="What the federation calls the member.", show_default="what it is called now"),
     ] = None,
     role: RolesOption = [],  # noqa: B006  # typer copies it
+    admin: Annotated[
+        bool | None,
+        typer.Option("--admin/--no-admin", help="Whether it may change the federation.", show_default="as it is now"),
+    ] = None,
+    ipfs: EngineOption = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     federation: FederationOption = None,
@@ -101,20 +107,21 @@ def add(
 ) -> None:
     """Take in a member, or the new keys of one, or give one another name or other roles. Admins only."""
     public = PublicIdentity.parse_key_text(key)
-    store = FederationStore(Home(home))
-    stored = store.current(federation)
-    admin = _identity(home, identity, passphrase_file)
-    stored = store.opened(stored, reader_of(admin))
-    with store.changing():
-        stored = add_member(store.current(str(stored.id)), admin, public, name=name, roles=role, time=time.time())
-        store.save(stored)
-    member = stored.manifest.members[public.id]
-    _report_change(stored, f"{stored.manifest.name_of(public.id)} is in, as {', '.join(member.roles)}", json)
+
+    def taken_in(stored: StoredFederation, by: Identity) -> StoredFederation:
+        return add_member(stored, by, public, name=name, roles=role, office=admin, time=time.time())
+
+    def done(stored: StoredFederation) -> str:
+        member = stored.manifest.members[public.id]
+        return f"{stored.manifest.name_of(public.id)} is in, as {', '.join(member.roles)}"
+
+    change(Admin(home, federation, identity, passphrase_file, ipfs), taken_in, json, _facts, done)
 
 
 @app.command("remove")
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
+    ipfs: EngineOption = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     federation: FederationOption = None,
@@ -122,14 +129,82 @@ def remove(
     json: JsonOption = False,
 ) -> None:
     """Take a member out. What it was given it keeps. Admins only."""
-    store = FederationStore(Home(home))
-    stored = store.current(federation)
-    admin = _identity(home, identity, passphrase_file)
-    stored = store.opened(stored, reader_of(admin))
-    with store.changing():
-        stored = remove_member(store.current(str(stored.id)), admin, name, time=time.time())
-        store.save(stored)
-    _report_change(stored, f"{name} is out", json)
+
+    def taken_out(stored: StoredFederation, by: Identity) -> StoredFederation:
+        return remove_member(stored, by, name, time=time.time())
+
+    change(
+        Admin(home, federation, identity, passphrase_file, ipfs), taken_out, json, _facts, lambda _: f"{name} is out"
+    )
+
+
+@app.command("admin")
+def admin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
+    no_admin: Annotated[bool, typer.Option("--no-admin", help="It is none any more.")] = False,
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Let a member change the federation, too, or no longer. Admins only."""
+
+    def made(stored: StoredFederation, by: Identity) -> StoredFederation:
+        return change_admin(stored, by, name, office=not no_admin, time=time.time())
+
+    said = f"{name} is {'no admin any more' if no_admin else 'an admin'}"
+    change(Admin(home, federation, identity, passphrase_file, ipfs), made, json, _facts, lambda _: said)
+
+
+@app.command("threshold")
+def threshold(
+    count: Annotated[int, typer.Argument(metavar="N", help="How many admins have to sign each change.")],
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Say how many admins have to sign each change. Admins only."""
+
+    def changed(stored: StoredFederation, by: Identity) -> StoredFederation:
+        return change_threshold(stored, by, count, time=time.time())
+
+    def done(stored: StoredFederation) -> str:
+        return f"{count} of {len(stored.manifest.admins)} admins must sign"
+
+    change(Admin(home, federation, identity, passphrase_file, ipfs), changed, json, _facts, done)
+
+
+@app.command("sign")
+def sign(
+    cid: Annotated[str, typer.Argument(metavar="CID", help="What the proposal's maker, or who signed it last, saw.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Show what a proposal changes, and sign it. It is in force once enough admins have. Admins only."""
+    sign_proposal(Admin(home, federation, identity, passphrase_file, ipfs), cid, yes, json, _facts)
+
+
+app.command("proposals")(list_proposals)
+
+
+@app.command("members")
+def members(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """List the members."""
+    manifest = FederationStore(Home(home)).current(federation).manifest
+    if json:
+        put_json({"members": [_member_facts(manifest, member) for member in manifest.members.values()]})
+        return
+    _put_members(manifest)
 
 
 @app.command("show")
@@ -152,11 +227,7 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
             *(("address", address) for address in stored.addresses),
         ]
     )
-    put_table(
-        "members",
-        ["name", "roles", "did"],
-        [_member_row(manifest, each) for each in manifest.members.values()],
-    )
+    _put_members(manifest)
 
 
 @app.command("export")
@@ -244,14 +315,6 @@ def _refuse_taken(known: list[StoredFederation], name: str) -> None:
         )
 
 
-def _report_change(stored: StoredFederation, what: str, json: bool) -> None:
-    if json:
-        put_json(_facts(stored))
-        return
-    typer.echo(f"{what}: version {stored.manifest.version} of {stored.manifest.title}")
-    typer.echo("a peer running with this home takes it up by itself; others need: peer federation export FILE")
-
-
 def _facts(stored: StoredFederation) -> dict[str, object]:
     manifest = stored.manifest
     return {
@@ -276,6 +339,11 @@ def _member_facts(manifest: Manifest, member: Member) -> dict[str, object]:
         "roles": [role.value for role in member.roles],
         "admin": member.signing in manifest.admins,
     }
+
+
+def _put_members(manifest: Manifest) -> None:
+    rows = [_member_row(manifest, each) for each in manifest.members.values()]
+    put_table("members", ["name", "roles", "did"], rows)
 
 
 def _member_row(manifest: Manifest, member: Member) -> list[str]:

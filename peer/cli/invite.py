@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from crypto.identity import Identity
 from crypto.symmetric import KEY_SIZE
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -22,9 +23,10 @@ from peer.cli.options import (
     PassphraseFileOption,
 )
 from peer.cli.output import put_json, put_table
+from peer.cli.proposals import Admin, put_proposal
 from peer.engine_choice import addresses_for_others, borrowed
 from peer.errors import ExitCode, PeerError
-from peer.federation import FederationStore
+from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.invitations import Invitations
 from peer.joining import Inviter
@@ -32,10 +34,10 @@ from peer.keystore import KeyStore
 from peer.membership import add_member, is_admin
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
-from peer.reader import reader_of
 from protocol.announcements import MAX_ADDRESSES
 from protocol.joining import Invitation, InvitationState
 from protocol.manifest import Manifest, is_name
+from protocol.proposals import Proposal
 from protocol.records import Role
 from protocol.tickets import Ticket, TicketKeys
 
@@ -114,6 +116,7 @@ def approve(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Whom to let in. Without it: who waits, and who is invited.")
     ] = None,
+    ipfs: EngineOption = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     federation: FederationOption = None,
@@ -128,17 +131,15 @@ def approve(
         _list(invitations.all(), json=json)
         return
     _pending(invitations, name)  # before a person has typed a passphrase in vain
-    admin = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
-    store.opened(stored, reader_of(admin))
-    with store.changing():
-        stored, invitation = store.current(str(stored.id)), _pending(invitations, name)
-        newcomer = invitation.newcomer
-        assert newcomer is not None  # it is pending
-        if newcomer.id not in stored.manifest.members:
-            roles = invitation.roles
-            stored = add_member(stored, admin, newcomer, name=invitation.name, roles=roles, time=time.time())
-            store.save(stored)
-        invitations.keep(invitation.done(), time.time())
+    with Admin(home, str(stored.id), identity, passphrase_file, ipfs).at_work() as work:
+        invitation = _pending(invitations, name)
+        outcome = work.change(lambda newest: _let_in(newest, work.admin, invitation))
+        if isinstance(outcome, Proposal):  # once it is in force, the next `approve` or the running peer welcomes
+            put_proposal(outcome, json)
+            return
+        with store.changing():
+            invitations.keep(invitation.done(), time.time())
+    stored = outcome
     if json:
         put_json(_facts(invitation.done()) | {"version": stored.manifest.version})
         return
@@ -147,6 +148,14 @@ def approve(
 
 
 # -- below ---------------------------------------------------------------------------------------------------------
+
+
+def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -> StoredFederation:
+    newcomer = invitation.newcomer
+    assert newcomer is not None  # it is pending
+    if newcomer.id in stored.manifest.members:
+        return stored
+    return add_member(stored, admin, newcomer, name=invitation.name, roles=invitation.roles, time=time.time())
 
 
 def _require_admin(manifest: Manifest, keys: KeyStore, identity: str | None) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from peer.cli.options import (
     DEFAULT_HOME,
+    EngineOption,
     FederationOption,
     HomeOption,
     IdentityOption,
@@ -62,6 +63,7 @@ def rotate(
 
 def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
+    ipfs: EngineOption = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     federation: FederationOption = None,
@@ -70,28 +72,18 @@ def revoke(
 ) -> None:
     """Take out a member whose key was stolen: from there on nothing signed with it counts. Admins only."""
     from crypto.keys import VerifyKey
-    from peer.federation import FederationStore
-    from peer.home import Home
-    from peer.keystore import KeyStore
+    from peer.cli.proposals import Admin, change
     from peer.membership import revoke_member
-    from peer.passphrase import Passphrases
-    from peer.reader import reader_of
 
-    store = FederationStore(Home(home))
-    stored = store.current(federation)
-    admin = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
-    stored = store.opened(stored, reader_of(admin))
-    with store.changing():
-        stored = revoke_member(store.current(str(stored.id)), admin, name, time=time.time())
-        store.save(stored)
-    manifest = stored.manifest
-    if json_output:
-        revoked = [VerifyKey(key).did for key in manifest.revoked]
-        put_json({"federation": str(stored.id), "version": manifest.version, "revoked": revoked})
-        return
-    typer.echo(f"the keys of {name} are revoked: version {manifest.version} of {manifest.title}")
-    typer.echo("a run takes nothing of theirs after its roster with that version, whatever time it claims")
-    typer.echo("a peer running with this home takes it up by itself; others need: peer federation export FILE")
+    def revoked(stored: StoredFederation, by: Identity) -> StoredFederation:
+        return revoke_member(stored, by, name, time=time.time())
+
+    def facts(stored: StoredFederation) -> dict[str, object]:
+        keys = [VerifyKey(key).did for key in stored.manifest.revoked]
+        return {"federation": str(stored.id), "version": stored.manifest.version, "revoked": keys}
+
+    said = f"the keys of {name} are revoked, for whatever a run takes after its roster with that version"
+    change(Admin(home, federation, identity, passphrase_file, ipfs), revoked, json_output, facts, lambda _: said)
 
 
 def _take_into(store: FederationStore, stored: StoredFederation, identity: Identity) -> StoredFederation | None:

@@ -289,7 +289,7 @@ class Audit:
                 pass
             else:
                 return
-        elif theirs.cid in known.versions():
+        elif theirs.id in known.versions():
             return
         what = f"version {theirs.version} of the run's manifest and {ours.version} of this home's are on two branches"
         self._note(Finding(chain.height, theirs.cid, FEDERATION_BRANCH, what))

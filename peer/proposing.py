@@ -1,0 +1,226 @@
+"""Changes that several admins have to sign: put to them, fetched, signed, and in force when enough have signed.
+
+A proposal lies in the engine, for the other admins, and in the home, ``proposals/<federation>/<id>.car``: its record
+and listings. There is nothing secret in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from crypto.identity import Identity
+from peer.engine.interface import Engine
+from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore, StoredFederation
+from peer.home import PRIVATE_FOLDER, Home, replace_file
+from peer.membership import OthersMustSign
+from peer.reader import reader_of
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks, checked_block
+from protocol.car import read_car, write_car
+from protocol.closure import missing
+from protocol.manifest import ManifestError
+from protocol.proposals import Outdated, Proposal, countersigned, read_proposal, together
+from protocol.reading import Reader
+from protocol.records import Federation
+from protocol.signed import Record, parse_record
+
+Blocks = dict[CID, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A proposal in this home."""
+
+    record: Record
+    blocks: Blocks
+    """The record and its listings."""
+    proposal: Proposal | None
+    """None where it is outdated: it follows a version that is not the newest any more."""
+
+
+class ProposalStore:
+    """The proposals that one home made or signed, of one federation."""
+
+    def __init__(self, home: Home, stored: StoredFederation) -> None:
+        self._folder = home.proposals / str(stored.id)
+        self._stored = stored
+
+    def keep(self, cid: CID, blocks: Blocks) -> None:
+        """Keep the proposal in block ``cid``, in place of one that fewer signed. On disk at return."""
+        self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        record = parse_record(Block(cid, blocks[cid]))
+        parts = write_car([cid], (Block(each, data) for each, data in blocks.items()))
+        replace_file(self._folder / f"{record.id}.car", parts)
+
+    def forget(self, id: CID) -> None:
+        """Remove what is in force, or was given up."""
+        (self._folder / f"{id}.car").unlink(missing_ok=True)
+
+    def all(self) -> Iterator[Pending]:
+        """Those that are not in force, by id. They are read as this home can without a passphrase."""
+        in_force = set(self._stored.versions())
+        for path in sorted(self._folder.glob("[!.]*.car")):
+            with path.open("rb") as stream:
+                (root,), sections = read_car(stream)
+                blocks = {block.cid: block.data for block in sections}
+            record = parse_record(checked_block(root, blocks[root]))
+            if record.id not in in_force:
+                yield Pending(record, blocks, self._read(record, blocks))
+
+    def find(self, cid: CID) -> Pending | None:
+        """The one with this id, or in this block."""
+        return next((each for each in self.all() if cid in (each.record.id, each.record.cid)), None)
+
+    def _read(self, record: Record, blocks: Blocks) -> Proposal | None:
+        reader = Reader(manifest_keys=self._stored.manifest_keys)
+        try:
+            return read_proposal(record, self._stored.manifest, MemoryBlocks(blocks, self._stored.blocks), reader)
+        except Outdated:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposing:
+    """An admin at work on one federation of its home."""
+
+    home: Home
+    store: FederationStore
+    stored: StoredFederation
+    admin: Identity
+    engine: Callable[[], Engine]
+    """Opened when it is needed; whoever made this closes it."""
+
+    @property
+    def _kept(self) -> ProposalStore:
+        return ProposalStore(self.home, self.stored)
+
+    def change(self, make: Callable[[StoredFederation], StoredFederation]) -> StoredFederation | Proposal:
+        """The federation after a change, saved; or the proposal of it, put to the other admins.
+
+        Raises:
+            PeerError: where ``make`` refuses; EngineError where a proposal cannot be put into the engine.
+        """
+        try:
+            with self.store.changing():
+                newer = make(self.store.current(str(self.stored.id)))
+                self.store.save(newer)
+                return newer
+        except OthersMustSign as waiting:
+            self._put(waiting.proposal.record.cid, dict(waiting.blocks))
+            return waiting.proposal
+
+    def look(self, cid: CID) -> tuple[Proposal, Blocks]:
+        """The proposal in block ``cid``, from this home or through the engine, verified but for who has not signed yet.
+
+        Signatures that this home knew of already are in it too.
+
+        Raises:
+            PeerError: where it is none that could be signed.
+        """
+        kept = self._kept.find(cid)
+        blocks = dict(kept.blocks) if kept else self._fetch(cid)
+        record = kept.record if kept else _parsed(cid, blocks)
+        if kept is None and (same := self._kept.find(record.id)) is not None:
+            joined = together(same.record, record)
+            record = parse_record(joined)
+            blocks[joined.cid] = joined.data
+        return self._read(record, blocks), blocks
+
+    def sign(self, proposal: Proposal, blocks: Blocks) -> StoredFederation | Proposal:
+        """The federation with the proposal in force, saved; or the proposal with this admin's signature.
+
+        Raises:
+            PeerError: where this identity is no admin, before or after.
+        """
+        keys = [key for key in self.admin.signing_keys if proposal.may_sign(key.verify_key.raw)]
+        if not keys:
+            raise PeerError(
+                f"{self.admin.name} is no admin of the federation {self.stored.manifest.title!r}",
+                mend="sign with the identity that is one: --identity NAME",
+                code=ExitCode.WRONG_USE,
+            )
+        block = countersigned(proposal.record, keys)
+        signed = replace(proposal, record=parse_record(block))
+        blocks = {**blocks, block.cid: block.data}
+        self._put(block.cid, blocks)
+        if not signed.is_complete:
+            return signed
+        with self.store.changing():
+            current = self.store.current(str(self.stored.id))
+            if current.manifest.id != proposal.base.id:
+                raise _outdated()
+            newer = current.advanced(block.cid, blocks, reader_of(self.admin))
+            self.store.save(newer)
+        self._kept.forget(signed.id)
+        return newer
+
+    def _put(self, cid: CID, blocks: Blocks) -> None:
+        """In the home first: where the engine fails, `peer federation sign` with its id tries again."""
+        record = parse_record(Block(cid, blocks[cid]))
+        wanted = {each: data for each, data in blocks.items() if each == cid or not _is_signed_copy(each, data, record)}
+        self._kept.keep(cid, wanted)
+        self.engine().put([Block(each, data) for each, data in wanted.items()], pin=list(wanted))
+
+    def _fetch(self, cid: CID) -> Blocks:
+        engine = self.engine()
+        engine.connect(self.stored.addresses)
+        blocks = {cid: engine.get(cid)}
+        record = _parsed(cid, blocks)
+        assert isinstance(record.body, Federation)
+        if record.body.version > self.stored.manifest.version + 1:
+            raise PeerError(
+                f"it would be version {record.body.version}, and this home has version {self.stored.manifest.version}",
+                mend="take in the newer one first: peer federation join FILE",
+                code=ExitCode.WRONG_USE,
+            )
+        while lacking := missing(cid, MemoryBlocks(blocks, self.stored.blocks)):
+            blocks.update((each, engine.get(each)) for each in lacking)
+        return blocks
+
+    def _read(self, record: Record, blocks: Blocks) -> Proposal:
+        source = MemoryBlocks(blocks, self.stored.blocks)
+        base, body = self.stored.manifest, record.body
+        if isinstance(body, Federation) and body.prev is not None and body.prev != base.cid:
+            before = parse_record(checked_block(body.prev, source.get(body.prev)))
+            if before.id == base.id:  # the same version, with other admins' signatures
+                base = replace(base, cid=body.prev)
+        reader = reader_of(self.admin).remembering(self.stored.manifest_keys)
+        try:
+            return read_proposal(record, base, source, reader)
+        except Outdated as error:
+            raise _outdated() from error
+        except ManifestError as error:
+            raise PeerError(
+                f"that cannot be the next manifest: {error}",
+                mend="sign nothing of it; ask who made it, or see whether it is of another federation: --federation",
+                code=ExitCode.VERIFICATION_FAILED,
+            ) from error
+
+
+def _parsed(cid: CID, blocks: Blocks) -> Record:
+    try:
+        record = parse_record(checked_block(cid, blocks[cid]))
+        if isinstance(record.body, Federation):
+            return record
+        why = f"it is a {record.body.TYPE} record"
+    except BlockError as error:
+        why = str(error)
+    mend = "use the CID that peer federation printed where it was made or signed last"
+    raise PeerError(f"{cid} is no proposal: {why}", mend=mend, code=ExitCode.WRONG_USE)
+
+
+def _is_signed_copy(cid: CID, data: bytes, record: Record) -> bool:
+    """Whether a block is the same proposal with other signatures."""
+    try:
+        return parse_record(Block(cid, data)).id == record.id
+    except BlockError:
+        return False
+
+
+def _outdated() -> PeerError:
+    return PeerError(
+        "the federation has another version since this was proposed",
+        mend="make it again: whoever proposed it gives the same peer federation command once more",
+        code=ExitCode.WRONG_USE,
+    )

@@ -1,0 +1,151 @@
+"""Proposals: how many signatures are lacking, what a proposal changes, and which ones nobody is to sign."""
+
+from __future__ import annotations
+
+import pytest
+from chains import ADMIN, ALICE, BOB, DAVE, MEMBERS, SERVER, TIME, Blocks, draft_federation, id_of, key, member
+
+from crypto.keys import SigningKey
+from protocol.blocks import Block
+from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, manifest_at, next_manifest
+from protocol.manifest_drafts import Draft, next_version, with_member, without_member
+from protocol.proposals import Change, Outdated, Proposal, countersigned, read_proposal, together
+from protocol.records import Role
+from protocol.signed import RecordError, parse_record, sign_record
+
+BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
+SOURCE = Blocks()
+
+
+def kept(draft: Draft, *signers: SigningKey) -> Block:
+    block = sign_record(draft.body, signers)
+    SOURCE.add(block, *draft.blocks)
+    return block
+
+
+def proposal(base: Manifest, draft: Draft, *signers: SigningKey) -> Proposal:
+    return read_proposal(parse_record(kept(draft, *signers)), base, SOURCE)
+
+
+FIRST = first_manifest(
+    parse_record(kept(draft_federation(admins=map(id_of, (ADMIN, SERVER, ALICE)), threshold=2), ADMIN, SERVER)),
+    SOURCE,
+)
+
+
+def test_a_proposal_lacks_what_the_old_version_asks_for():
+    draft = next_version(FIRST, threshold=1, **BY_ADMIN)
+    assert proposal(FIRST, draft, ADMIN).lacking == 1
+    assert proposal(FIRST, draft, ADMIN, ALICE).is_complete
+
+
+def test_a_proposal_lacks_what_the_new_version_asks_for():
+    draft = next_version(FIRST, threshold=3, **BY_ADMIN)
+    assert proposal(FIRST, draft, ADMIN).lacking == 2
+    assert not proposal(FIRST, draft, ADMIN, ALICE).is_complete
+
+
+def test_signatures_of_new_admins_do_not_stand_for_old_ones():
+    draft = next_version(FIRST, admins=[id_of(ADMIN), id_of(BOB)], **BY_ADMIN)
+    assert proposal(FIRST, draft, ADMIN, BOB).lacking == 1
+    assert proposal(FIRST, draft, ADMIN, ALICE).lacking == 1
+    assert proposal(FIRST, draft, ADMIN, ALICE, BOB).is_complete
+
+
+def test_signatures_of_others_count_for_nothing():
+    assert proposal(FIRST, next_version(FIRST, **BY_ADMIN), ADMIN, DAVE).lacking == 1
+
+
+def test_a_complete_proposal_is_the_next_manifest():
+    complete = proposal(FIRST, next_version(FIRST, threshold=3, **BY_ADMIN), ADMIN, SERVER, ALICE)
+    assert next_manifest(FIRST, complete.record, SOURCE) == complete.next
+
+
+def test_an_incomplete_proposal_is_no_manifest():
+    incomplete = proposal(FIRST, next_version(FIRST, **BY_ADMIN), ADMIN)
+    with pytest.raises(ManifestError):
+        next_manifest(FIRST, incomplete.record, SOURCE)
+
+
+def test_its_id_stays_and_its_block_is_another_with_each_signature():
+    one = proposal(FIRST, next_version(FIRST, **BY_ADMIN), ADMIN).record
+    two = parse_record(countersigned(one, [ALICE]))
+    assert (two.id, two.cid != one.cid) == (one.id, True)
+    assert two.valid_signers() == {id_of(ADMIN), id_of(ALICE)}
+
+
+def test_signatures_made_side_by_side_are_put_together():
+    one = proposal(FIRST, next_version(FIRST, **BY_ADMIN), ADMIN).record
+    by_server, by_alice = (parse_record(countersigned(one, [each])) for each in (SERVER, ALICE))
+    assert len(parse_record(together(by_server, by_alice)).valid_signers()) == 3
+
+
+def test_signatures_over_two_bodies_are_not_put_together():
+    one, other = (proposal(FIRST, next_version(FIRST, by=id_of(ADMIN), time=TIME + n), ADMIN).record for n in (0, 1))
+    with pytest.raises(RecordError):
+        together(one, other)
+
+
+def test_what_no_admin_signed_is_no_proposal():
+    with pytest.raises(ManifestError) as caught:
+        proposal(FIRST, next_version(FIRST, **BY_ADMIN), DAVE)
+    assert caught.value.rule == ManifestRule.OLD_SIGNERS
+
+
+def test_a_proposal_that_breaks_another_rule_is_refused():
+    with pytest.raises(ManifestError) as caught:
+        proposal(FIRST, next_version(FIRST, threshold=4, **BY_ADMIN), ADMIN)
+    assert caught.value.rule == ManifestRule.THRESHOLD
+
+
+def test_a_proposal_is_outdated_once_another_version_is_in_force():
+    draft = next_version(FIRST, **BY_ADMIN)
+    second = proposal(FIRST, next_version(FIRST, threshold=3, **BY_ADMIN), ADMIN, SERVER, ALICE).next
+    with pytest.raises(Outdated):
+        proposal(second, draft, ADMIN)
+
+
+def test_all_that_changes_is_told():
+    draft = with_member(FIRST, member(DAVE, Role.CLIENT), "dave", admin=True, **BY_ADMIN)
+    assert proposal(FIRST, draft, ADMIN).changes() == (
+        Change("admins who must sign", "2 of 3", "2 of 4"),
+        Change("member dave", "", "dave, client, admin"),
+    )
+    alice = MEMBERS["alice"]
+    draft = without_member(FIRST, alice.id, **BY_ADMIN)
+    assert proposal(FIRST, draft, ADMIN).changes() == (
+        Change("admins who must sign", "2 of 3", "2 of 2"),
+        Change("member alice", "alice, client, admin", ""),
+    )
+
+
+def test_an_admin_who_is_no_member_is_told_of():
+    stranger = key("stranger")
+    draft = next_version(FIRST, admins=[*FIRST.admins, id_of(stranger)], **BY_ADMIN)
+    assert Change(f"no member, {stranger.verify_key.did}", "", "admin") in proposal(FIRST, draft, ADMIN).changes()
+
+
+def test_one_version_in_two_blocks_is_one_version():
+    draft = next_version(FIRST, **BY_ADMIN)
+    known, elsewhere = (proposal(FIRST, draft, ADMIN, each).next for each in (SERVER, ALICE))
+    third = kept(next_version(elsewhere, **BY_ADMIN), ADMIN, ALICE)
+    assert known.cid != elsewhere.cid
+    assert manifest_at(third.cid, FIRST.cid, SOURCE, known=known).version == 3
+    assert manifest_at(elsewhere.cid, FIRST.cid, SOURCE, known=known) == elsewhere
+
+
+def test_a_version_that_leads_back_to_another_body_is_refused():
+    known = proposal(FIRST, next_version(FIRST, **BY_ADMIN), ADMIN, SERVER).next
+    fork = proposal(FIRST, next_version(FIRST, by=id_of(ADMIN), time=TIME + 1), ADMIN, SERVER).next
+    third = kept(next_version(fork, **BY_ADMIN), ADMIN, ALICE)
+    with pytest.raises(ManifestError) as caught:
+        manifest_at(third.cid, FIRST.cid, SOURCE, known=known)
+    assert caught.value.rule == ManifestRule.FEDERATION
+
+
+def test_a_version_without_enough_signatures_is_not_skipped_on_the_way():
+    unsigned = proposal(FIRST, next_version(FIRST, threshold=1, **BY_ADMIN), ADMIN).next
+    third = kept(next_version(unsigned, **BY_ADMIN), ADMIN, SERVER, ALICE)
+    with pytest.raises(ManifestError) as caught:
+        manifest_at(third.cid, FIRST.cid, SOURCE, known=FIRST)
+    assert caught.value.rule == ManifestRule.OLD_SIGNERS
