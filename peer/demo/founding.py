@@ -15,7 +15,7 @@ from peer.reader import reader_of
 from protocol.reading import Reader
 
 
-def found(plan: DemoPlan) -> StoredFederation:
+def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:
     """The demo's federation with all its peers, kept in the server's home; founded where there is none yet.
 
     The keys are not locked: nobody is there to type passphrases, and they are of no use outside the demo.
@@ -30,7 +30,7 @@ def found(plan: DemoPlan) -> StoredFederation:
         roles=[plan.server.role],
         swarm_key=secrets.token_bytes(SWARM_KEY_SIZE),
         time=time.time(),
-        encrypt=True,
+        encrypt=encrypt,
     )
     for client in plan.client_peers:
         public = _identity(client).public

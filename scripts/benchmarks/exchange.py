@@ -2,7 +2,8 @@
 
 A federation of real processes for each engine and size, founded as `peer demo` founds its own; with ``kubo`` one
 private node for each peer. The ServerApp (``echo_app``) takes the time itself. Every exchange has a new model, and
-every client a reply of its own, so that nothing is saved by sending the same content twice.
+every client a reply of its own, so that nothing is saved by sending the same content twice. With ``--encrypt`` each
+measurement is made twice, without and with encryption, and the share that it costs is told.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=2)
     parser.add_argument("--engines", nargs="+", choices=[LOCAL, MANAGED], default=[LOCAL, MANAGED])
     parser.add_argument("--exchanges", type=int, help="counted ones; by default 30, fewer of large models, at least 10")
+    parser.add_argument("--encrypt", action="store_true", help="measure in a federation that encrypts as well")
     parser.add_argument("--folder", type=Path, help="keep homes, logs and engines here; by default a temporary one")
     options = parser.parse_args()
     measured = []
@@ -50,17 +52,27 @@ def main() -> int:
         for engine in options.engines:
             for size in options.sizes:
                 count = options.exchanges or max(10, min(30, int(300 / size)))
-                measured.append(measure(folder / f"{engine}-{size:g}", engine, size, options.clients, count))
+                where = folder / f"{engine}-{size:g}"
+                plain = measure(where, engine, size, options.clients, count, encrypt=False)
+                measured.append(plain)
+                if options.encrypt:
+                    measured.append(measure(where, engine, size, options.clients, count, encrypt=True))
+                    measured[-1]["encryption_costs"] = _share(plain, measured[-1])
     print(json.dumps({"benchmark": "exchange", "machine": machine(), "results": measured}, indent=2))
     return 0
 
 
-def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges: int) -> Json:
+def _share(plain: Json, encrypted: Json) -> float:
+    """What the fastest encrypted exchange takes more than the fastest plain one: other work only slows both down."""
+    return round(encrypted["fastest_seconds"] / plain["fastest_seconds"] - 1, 3)
+
+
+def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges: int, *, encrypt: bool) -> Json:
     """One run, in a new federation of its own."""
     shutil.rmtree(folder, ignore_errors=True)
     plan = DemoPlan(folder, "", None, "", clients, exchanges + WARM_UP, engine)
     with Interrupts() as interrupts:
-        federation = found(plan)
+        federation = found(plan, encrypt=encrypt)
         with server_engine(plan, federation) as servers_engine:
             join(plan, federation, servers_engine.addresses())
             with PeerProcesses(interrupts) as processes:
@@ -76,6 +88,7 @@ def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges
     counted = seconds[WARM_UP:]
     return {
         "engine": engine,
+        "encrypted": encrypt,
         "megabytes": megabytes,
         "clients": clients,
         "exchanges": len(counted),

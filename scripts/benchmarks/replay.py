@@ -85,7 +85,7 @@ def measure(plan: DemoPlan, megabytes: float) -> Json:
 def _run(plan: DemoPlan, megabytes: float) -> float:
     """Run it; the seconds from the first dispatch to the end of the run."""
     with Interrupts() as interrupts:
-        federation = found(plan)
+        federation = found(plan, encrypt=False)
         with server_engine(plan, federation) as engine:
             join(plan, federation, engine.addresses())
             with PeerProcesses(interrupts) as processes:
