@@ -17,6 +17,15 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 
 
 @pytest.fixture
+def federation_in_the_clear(tmp_path: Path) -> Iterator[Federation]:
+    """The same, where nothing is encrypted: anybody may replay its runs."""
+    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
+    made.add("one", "two")
+    yield made
+    made.end()
+
+
+@pytest.fixture
 def gate(tmp_path: Path) -> Gate:
     """What the gated app waits for."""
     return Gate(tmp_path / "gate")

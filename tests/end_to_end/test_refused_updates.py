@@ -12,7 +12,8 @@ from protocol.app_calls import ErrorCode
 from protocol.blocks import CID
 
 
-def test_bad_updates_are_refused_with_their_reasons_in_the_chain(federation: Federation) -> None:
+def test_bad_updates_are_refused_with_their_reasons_in_the_chain(federation_in_the_clear: Federation) -> None:
+    federation = federation_in_the_clear
     federation.add("three", "four", "five")
     options = ["--run-config", "rounds=1", "--max-update-norm", "5x"]
     server = federation.server(GATED, *options, clients=5)

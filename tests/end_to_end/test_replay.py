@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,8 @@ APP = APPS / "cheating"
 
 
 @pytest.fixture
-def federation(tmp_path: Path) -> Iterator[Federation]:
-    """One that does not encrypt, so that anybody may replay its runs."""
-    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
-    made.add("one", "two")
-    yield made
-    made.end()
+def federation(federation_in_the_clear: Federation) -> Federation:
+    return federation_in_the_clear
 
 
 def recorded(federation: Federation, cheat: str, rounds: int = 3) -> Path:

@@ -20,6 +20,11 @@ HONEST = [
 ]
 
 
+@pytest.fixture
+def federation(federation_in_the_clear: Federation) -> Federation:
+    return federation_in_the_clear
+
+
 def ran(federation: Federation, app: Path, config: str = "", **variables: str) -> Path:
     """The CAR of a run with three clients that is over."""
     federation.add("three")
