@@ -1,0 +1,65 @@
+"""A member that was away hears of the newest manifest, and follows version by version while admins change."""
+
+from __future__ import annotations
+
+import pytest
+from chains import ADMIN, BOB, SERVER, TIME, Scribe, begun, id_of
+from test_hosting import AClient, plan
+
+from crypto.keys import SigningKey
+from protocol.announcements import Announcement, Beat, ManifestRef, PeerState, sign_announcement
+from protocol.effects import KeepManifest, What
+from protocol.events import Received
+from protocol.manifest import Manifest, proposed_manifest
+from protocol.manifest_drafts import Draft, next_version
+from protocol.signed import parse_record
+
+Admins = tuple[SigningKey, ...]
+
+VERSIONS: tuple[tuple[Admins, int, Admins], ...] = (
+    ((ADMIN, SERVER), 2, (ADMIN, SERVER)),
+    ((SERVER, BOB), 2, (ADMIN, SERVER, BOB)),
+    ((BOB,), 1, (SERVER, BOB)),
+)
+"""The admins of versions 2, 3 and 4, how many of them have to sign, and who signed."""
+
+
+def beat(client: AClient, newest: Manifest) -> None:
+    """The server says which manifest it has."""
+    body = Beat(ManifestRef(newest.cid, newest.version), PeerState.IDLE)
+    said = Announcement(client.scribe.first.cid, id_of(SERVER), 1, body)
+    client.feed(Received(sign_announcement(said, SERVER)))
+
+
+def draft(manifest: Manifest, admins: Admins, threshold: int) -> Draft:
+    keys = tuple(map(id_of, admins))
+    return next_version(manifest, by=keys[-1], time=TIME, admins=keys, threshold=threshold)
+
+
+def extend(scribe: Scribe, versions: tuple[tuple[Admins, int, Admins], ...]) -> Manifest:
+    """The newest of some versions, be they signed by enough or not."""
+    newest = scribe.manifest
+    for admins, threshold, signers in versions:
+        record = parse_record(scribe.next_manifest(draft(newest, admins, threshold), *signers))
+        newest = proposed_manifest(newest, record, scribe.source)
+    return newest
+
+
+def test_it_takes_the_newest_after_checking_those_between() -> None:
+    client = AClient(plan(), begun())
+    newest = extend(client.scribe, VERSIONS)
+    beat(client, newest)
+    assert client.machine.manifest == newest
+    assert (newest.version, newest.admins, newest.threshold) == (4, (id_of(BOB),), 1)
+    assert [kept.cid for kept in client.all(KeepManifest)] == [newest.cid]
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+def test_one_version_that_lacks_a_signature_stops_it(version: int) -> None:
+    lacking = list(VERSIONS)
+    admins, threshold, signers = lacking[version - 2]
+    lacking[version - 2] = (admins, threshold, signers[:-1])
+    client = AClient(plan(), begun())
+    beat(client, extend(client.scribe, tuple(lacking)))
+    assert client.machine.manifest.version == 1
+    assert client.reported(What.FETCH_FAILED)
