@@ -31,7 +31,8 @@ from protocol.events import (
 from protocol.following import ClientState
 from protocol.hosting import AppState, ClientPlan
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
-from protocol.reading import private_part, read_private, update_info
+from protocol.private import private_part
+from protocol.reading import read_private, update_info
 from protocol.records import Close, ReasonPrivate, Reply, Roster, Run, RunPrivate
 from protocol.replying import Replying, Unacknowledged
 from protocol.signed import sign_record

@@ -9,7 +9,7 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID, Block
 from protocol.epochs import wrapped_key
 from protocol.manifest import Manifest, Settings
-from protocol.reading import private_part
+from protocol.private import private_part
 from protocol.records import Federation, FederationPrivate, Member
 from protocol.trees import pack
 from protocol.typed import to_plain

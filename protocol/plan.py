@@ -10,7 +10,8 @@ from crypto.symmetric import KEY_SIZE
 from protocol.app_calls import ContentKey, Environment, KeyedContent, RunConfig
 from protocol.blocks import CID, BlockError
 from protocol.chain import Chain
-from protocol.reading import Epoch, private_part
+from protocol.private import private_part
+from protocol.reading import Epoch
 from protocol.records import Run, RunPrivate
 from protocol.trees import pack
 

@@ -15,11 +15,11 @@ from crypto.keys import DecryptionKey, EncryptionKey
 from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
 from protocol.app_calls import ContentKey, content_key
-from protocol.blocks import BlockError, BlockSource, decode_cbor, encode_cbor
+from protocol.blocks import BlockError, BlockSource, encode_cbor
+from protocol.private import open_private, parse_private
 from protocol.records import Body, Federation, Grant, Keys, Reply, UpdateKey, Wrap, WrappedKey
-from protocol.signed import RecordError, private_bytes, typed_items
+from protocol.signed import RecordError, typed_items
 from protocol.trees import Listing
-from protocol.typed import ShapeError, from_plain
 
 P = TypeVar("P")
 
@@ -39,19 +39,6 @@ def epoch_info(group: str, number: int) -> bytes:
 def update_info(run: object, member: bytes, number: int) -> bytes:
     """What a client's own key of an epoch is sealed as; ``run`` is the CID of the run record."""
     return encode_cbor(["pollen update key 1", run, member, number])
-
-
-def private_part(value: object, kind: str, key: SymmetricKey | None) -> bytes:
-    """A private part of a record of type ``kind``, plain where there is no key."""
-    plain = private_bytes(value)
-    return plain if key is None else key.derive(b"private").encrypt(plain, kind.encode())
-
-
-def _opened(body: Body, key: SymmetricKey) -> bytes:
-    try:
-        return key.derive(b"private").decrypt(body.private, body.TYPE.encode())
-    except CannotDecrypt as error:
-        raise RecordError(f"the private part of a {body.TYPE}: {error}") from error
 
 
 class Reader:
@@ -320,7 +307,7 @@ class RunKeys:
         if body.epoch is None:
             return body.private
         key = self._reply_key(body) if isinstance(body, Reply) else self._model(body.epoch)
-        return None if key is None else _opened(body, key)
+        return None if key is None else open_private(body, key)
 
     def content(self, number: int | None) -> ContentKey | None:
         """What opens a content that the server made in an epoch; None where it is plain, or not for this reader."""
@@ -394,16 +381,4 @@ def read_manifest_private(body: Federation, kind: type[P], key: SymmetricKey | N
     """
     if body.epoch is None:
         return parse_private(body.private, kind)
-    return None if key is None else parse_private(_opened(body, key), kind)
-
-
-def parse_private(plain: bytes, kind: type[P]) -> P:
-    """The ``kind`` in a private part that is plain.
-
-    Raises:
-        RecordError: where it is none.
-    """
-    try:
-        return from_plain(decode_cbor(plain), kind)
-    except ShapeError as error:
-        raise RecordError(str(error)) from error
+    return None if key is None else parse_private(open_private(body, key), kind)

@@ -15,7 +15,8 @@ from protocol.epochs import new_epoch
 from protocol.machine import FIRST_RETRY, Author, Machine, Retry, TrustedManifest
 from protocol.manifest import Manifest
 from protocol.plan import ResumedRun
-from protocol.reading import Epoch, private_part
+from protocol.private import private_part
+from protocol.reading import Epoch
 from protocol.recording import Seen
 from protocol.records import Chained, RecordType
 from protocol.signed import parse_record, sign_record

@@ -29,7 +29,8 @@ from protocol.closure import contents, missing
 from protocol.content import open_content, parse_manifest, write_manifest
 from protocol.epochs import read_seed
 from protocol.manifest import manifest_at
-from protocol.reading import RunKeys, parse_private
+from protocol.private import parse_private
+from protocol.reading import RunKeys
 from protocol.records import (
     CollectPrivate,
     DispatchPrivate,

@@ -20,7 +20,8 @@ from protocol.epochs import NewEpoch, new_epoch
 from protocol.manifest import PUBLIC, Manifest, first_manifest, manifest_at, node_id
 from protocol.manifest_drafts import Draft, new_federation, with_member
 from protocol.messages import message_id
-from protocol.reading import Epoch, Reader, private_part, update_info
+from protocol.private import private_part
+from protocol.reading import Epoch, Reader, update_info
 from protocol.records import (
     Body,
     Close,
