@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FILE, Home
-from protocol.blocks import CID, Block
+from protocol.blocks import CID, Block, cbor_data_block
 from protocol.records import Role
 
 _LAYOUTS: Final = (
@@ -43,6 +43,11 @@ CREATE TABLE apps (
 CREATE TABLE beside (
     ordinal INTEGER PRIMARY KEY AUTOINCREMENT, cid BLOB NOT NULL UNIQUE, run BLOB NOT NULL, data BLOB NOT NULL
 );
+""",
+    """
+CREATE TABLE proofs (
+    proof BLOB PRIMARY KEY, run BLOB NOT NULL, data BLOB NOT NULL, first BLOB NOT NULL, second BLOB NOT NULL
+) WITHOUT ROWID;
 """,
 )
 """What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""
@@ -285,6 +290,23 @@ class Journal:
         """The records beside the chain of a run, in the order in which they were kept."""
         rows = self._rows("SELECT cid, data FROM beside WHERE run = ? ORDER BY ordinal", bytes(run))
         return [Block(CID(cid), bytes(data)) for cid, data in rows]
+
+    # -- proofs of equivocation ------------------------------------------------------------------------------------
+
+    def keep_proof(self, run: CID, proof: tuple[Block, Block, Block]) -> None:
+        """Keep a proof block and the two records that it links (`protocol.equivocation`)."""
+        values = (bytes(proof[0].cid), bytes(run), *(block.data for block in proof))
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?, ?)", values)
+
+    def proofs(self, run: CID | None = None) -> list[tuple[Block, Block, Block]]:
+        """The proofs of a run, or of all: each with the two records that it links."""
+        rows = self._rows(
+            "SELECT data, first, second FROM proofs WHERE ?1 IS NULL OR run = ?1 ORDER BY proof",
+            None if run is None else bytes(run),
+        )
+        blocks = ([cbor_data_block(bytes(data)) for data in row] for row in rows)
+        return [(proof, first, second) for proof, first, second in blocks]
 
     # -- below -----------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ from peer.engine.interface import Engine
 from peer.federation import FederationStore
 from peer.journal import Journal, RunHead
 from protocol.blocks import CID
-from protocol.effects import AskOwner, KeepManifest, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepManifest, KeepProof, KeepReply, Store, WriteHead
 from protocol.records import Role
 
-Durable = Store | WriteHead | KeepReply | KeepManifest | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepManifest | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -46,6 +46,10 @@ class Keeper:
                 self.journal.keep_head(self._head(effect))
             case KeepReply():
                 self.journal.keep_reply(effect.run, effect.message, effect.reply, effect.state)
+            case KeepProof(found=found):
+                proof = found.blocks()
+                self.journal.keep_proof(found.run, proof)
+                self.engine.put(proof, pin=[block.cid for block in proof])
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
             case AskOwner(app, name, run):

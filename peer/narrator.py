@@ -34,6 +34,8 @@ _LINES: Final[Mapping[What, str]] = {
     What.JOINED: "{name} has joined with its ticket: manifest version {version}",
     What.JOIN_PENDING: "{name} wants to join with its ticket; let it in with: peer federation approve {name}",
     What.JOIN_REFUSED: "a ticket for {name} was tried and refused: {why}",
+    What.EQUIVOCATION: "{name} has signed two different records at one place and is not followed any more: "
+    "peer audit {proof} shows both",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }
 

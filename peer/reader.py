@@ -9,11 +9,9 @@ from pathlib import Path
 
 from crypto.identity import Identity
 from peer.errors import ExitCode, PeerError
-from peer.home import Home
-from peer.journal import Journal
 from peer.keystore import KeyStore
 from peer.passphrase import Passphrases
-from protocol.blocks import CID, Block, BlockError, BlockSource
+from protocol.blocks import Block, BlockError, BlockSource
 from protocol.manifest import PUBLIC, federation_of, manifest_at
 from protocol.reading import Reader
 from protocol.records import Grant
@@ -54,14 +52,6 @@ class ReaderChoice:
         if not self.needed and store.public(self.identity).locked and not passphrases.is_given:
             return PUBLIC
         return reader_of(store.load(self.identity, passphrases), beside)
-
-
-def records_beside(home: Home, run: CID) -> list[Block]:
-    """The records beside the chain of ``run`` that this home has."""
-    if not home.journal.exists():
-        return []
-    with contextlib.closing(Journal(home.journal)) as journal:
-        return journal.beside(run)
 
 
 def with_names(reader: Reader, source: BlockSource) -> Reader:

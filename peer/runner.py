@@ -35,6 +35,7 @@ from protocol.effects import (
     FetchRecord,
     Hand,
     KeepManifest,
+    KeepProof,
     KeepReply,
     PinRun,
     Publish,
@@ -102,6 +103,7 @@ BackgroundEffect = (
     Store
     | WriteHead
     | KeepReply
+    | KeepProof
     | KeepManifest
     | AskOwner
     | FetchRecord
@@ -243,7 +245,7 @@ class Runner:
 
     def _begin(self, effect: BackgroundEffect) -> None:
         match effect:
-            case Store(id=id) | WriteHead(id=id) | KeepReply(id=id):
+            case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id):
                 self._in_background(self._durable, effect, partial(self._keep, effect), id)
             case KeepManifest() | AskOwner():
                 self._in_background(self._durable, effect, partial(self._keep, effect), None)

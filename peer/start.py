@@ -32,9 +32,10 @@ from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
 from protocol.app_calls import ContentKey, KeyedContent, RunConfig
-from protocol.blocks import CID, Block, BlockError
+from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.client import Client, KeptRun
 from protocol.effects import Report, What
+from protocol.equivocation import Equivocation, read_proof
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
@@ -252,7 +253,13 @@ def _trusted(session: Session) -> TrustedManifest:
             "peer federation join FILE",
             code=ExitCode.WRONG_USE,
         )
-    return TrustedManifest(session.stored.manifest, session.stored.blocks)
+    return TrustedManifest(session.stored.manifest, session.stored.blocks, tuple(_proofs(session.journal)))
+
+
+def _proofs(journal: Journal) -> Iterator[Equivocation]:
+    """Whom this peer follows no more."""
+    for proof, *records in journal.proofs():
+        yield read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
 
 
 def _kept_runs(journal: Journal) -> dict[CID, KeptRun]:

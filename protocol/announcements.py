@@ -30,6 +30,9 @@ MAX_ANNOUNCEMENT: Final = 512 << 10
 INLINE_BUDGET: Final = 128 << 10
 """The most bytes of inline blocks that `sign_announcement` sends: pubsub carries them to all, wanted or not."""
 
+PROOF_BUDGET: Final = 448 << 10
+"""As `INLINE_BUDGET`, for a `Proof`: it is rare, and who hears of it fetches nothing."""
+
 MAX_BLOCKS: Final = 64
 MAX_ADDRESSES: Final = 16
 MAX_ADDRESS: Final = 256
@@ -71,6 +74,7 @@ class Kind(StrEnum):
     BEAT = "beat"
     HEAD = "head"
     REPLY = "reply"
+    PROOF = "proof"
     BYE = "bye"
 
 
@@ -146,13 +150,22 @@ class ReplyReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """One signer has signed two records at one place: these, both inline (`protocol.equivocation`)."""
+
+    first: CID
+    """The one whose id is the lower."""
+    second: CID
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """The author is leaving; ``note`` says why, for people."""
 
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
 
 
-Said = Hello | Beat | Head | ReplyReady | Bye
+Said = Hello | Beat | Head | ReplyReady | Proof | Bye
 """The body of an announcement."""
 
 _KINDS: Final[dict[Kind, type[Said]]] = {
@@ -160,6 +173,7 @@ _KINDS: Final[dict[Kind, type[Said]]] = {
     Kind.BEAT: Beat,
     Kind.HEAD: Head,
     Kind.REPLY: ReplyReady,
+    Kind.PROOF: Proof,
     Kind.BYE: Bye,
 }
 _KIND_OF: Final = {body: kind for kind, body in _KINDS.items()}
@@ -294,7 +308,7 @@ class _Payload:
             announcement.counter,
             tuple(usable[:MAX_ADDRESSES]),
             msgspec.Raw(_encode(body)),
-            tuple(block.data for block in fit_blocks(announcement.blocks, INLINE_BUDGET)),
+            tuple(block.data for block in fit_blocks(announcement.blocks, _budget(body))),
         )
 
     def announcement(self) -> Announcement:
@@ -310,6 +324,10 @@ class _Payload:
             raise ValueError("not the one way to write its body")
         blocks = tuple(cbor_data_block(data) for data in self.blocks)
         return Announcement(CID(self.federation), self.by, self.counter, body, self.addresses, blocks)
+
+
+def _budget(body: Said) -> int:
+    return PROOF_BUDGET if isinstance(body, Proof) else INLINE_BUDGET
 
 
 _ENVELOPE: Final = msgspec.msgpack.Decoder(

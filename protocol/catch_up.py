@@ -31,6 +31,15 @@ class Lost(Exception):
     """A head that cannot be followed: it does not lead to what is known, or breaks a rule. The message says why."""
 
 
+class Forked(Lost):
+    """A head that leads around the newest record we have verified: another record, ``theirs``, is in its place."""
+
+    def __init__(self, ours: CID, theirs: CID, height: int) -> None:
+        super().__init__(f"the record at height {height + 1} does not follow the one known at {height}")
+        self.ours = ours
+        self.theirs = theirs
+
+
 class CatchUp:
     """One run, caught up with. `steps` does what is possible; `wanted` says what to fetch meanwhile."""
 
@@ -54,6 +63,16 @@ class CatchUp:
     def caught_up(self) -> bool:
         """Whether the chain is at the newest head heard of."""
         return self._target is None and self.chain.head is not None
+
+    def rival(self, position: Position) -> CID | None:
+        """The record we have verified at the height of ``position``, where that is another than it names.
+
+        None also where it lies too far back: only the newest links are remembered."""
+        back = self.chain.height - position.height
+        if not 0 <= back < len(self.chain.recent):
+            return None
+        ours = self.chain.recent[-1 - back]
+        return None if ours == position.head else ours
 
     def hear(self, position: Position, blocks: Sequence[Block]) -> None:
         """Somebody announced a head of this run; ``blocks`` came with it."""
@@ -114,8 +133,8 @@ class CatchUp:
         record = parse_record(Block(cid, self._held[cid][cid]))
         body = self._check_hop(record)
         if body.height == self.chain.height + 1:
-            if body.prev != self.chain.head:
-                raise Lost(f"the record at height {body.height} does not follow the one known at {self.chain.height}")
+            if body.prev != self.chain.head and body.prev is not None and self.chain.head is not None:
+                raise Forked(self.chain.head, body.prev, self.chain.height)
             self._connected = True
         elif isinstance(body, Index) and body.records and body.records[-1] == body.prev:
             self._jump(body)

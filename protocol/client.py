@@ -127,23 +127,24 @@ class Client(Replying):
 
     def _settle(self, now: float) -> None:
         if self.state is not ClientState.STOPPED and self._run is not None:
-            self._follow(self._run, now)
-            self._has_listened = self._has_listened or self._run.caught_up
+            run = self._run
+            self._follow(run, now)
+            self._has_listened = self._has_listened or run.caught_up
         if self._run is None or not self._run.caught_up:
             return
         if self.state is ClientState.FOLLOWING:
             self._next_work(self._run)
         elif self._unread is not None and not self._note:
-            self._decline(self._run, "what the run records is encrypted for others: it has not let us in", now)
+            self._decline(self._run.run, "what the run records is encrypted for others: it has not let us in", now)
 
     def _begun(self) -> None:
         assert self._run is not None
         self._unread = None
         self._kept = self._kept_runs.setdefault(self._run.run, KeptRun())
         self._has_listened = False
-        self._drop_messages()
+        self._left()
 
-    def _drop_messages(self) -> None:
+    def _left(self) -> None:
         """Nothing of the run before is to be answered any more."""
         self._queue, self._work, self._unacknowledged, self._own = {}, None, {}, None
         self._leave_app()
@@ -154,7 +155,7 @@ class Client(Replying):
                 self._take_message(message, now)
         for answer in step.answered:
             if answer.message.node == self.node:
-                self._acknowledged(answer)
+                self._acknowledged(answer, now)
         match step.record.body:
             case Run() as run:
                 self._take_run(run, now)
@@ -185,7 +186,7 @@ class Client(Replying):
             self._stopping(Stopping(), now)
             self._emit(Stop(""))
         else:
-            self._drop_messages()
+            self._left()
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
@@ -204,9 +205,13 @@ class Client(Replying):
         restored = self._plan.restored
         return restored is not None and not self._has_listened and message.created < restored + CLOCKS_DIFFER
 
-    def _acknowledged(self, answer: AnsweredMessage) -> None:
-        """A collect has answered the message: nothing more is to be done for it."""
+    def _acknowledged(self, answer: AnsweredMessage, now: float) -> None:
+        """A collect has answered the message: nothing more is to be done for it. Where it takes another reply of ours
+        than the one we kept, somebody else has our key."""
         message, taken = answer.message.id, answer.reply is not None
+        ours = self._kept.replies.get(message)
+        if ours is not None and answer.reply is not None and answer.reply.cid != ours:
+            self._compare(ours, answer.reply.cid, (), now)
         self._queue.pop(message, None)
         self._unacknowledged.pop(message, None)
         why = "" if taken else answer.reason

@@ -1,9 +1,9 @@
 """What a role state machine wants done (design section 4). The peer process carries it out and nothing else.
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
-`Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepManifest` and
-`AskOwner` are carried out in the order given, so that a head is never on disk before its record; after one that failed
-none is carried out. All others in any order.
+`Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,
+`KeepManifest` and `AskOwner` are carried out in the order given, so that a head is never on disk before its record;
+after one that failed none is carried out. All others in any order.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from crypto.symmetric import SymmetricKey
 from protocol.admission import SizeLimits
 from protocol.app_calls import ContentKey, ToApp
 from protocol.blocks import CID, Block
+from protocol.equivocation import Equivocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,14 @@ class KeepReply:
     message: bytes
     reply: CID
     state: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepProof:
+    """Keep a proof of equivocation in the journal and the engine: shown, exported, and known at the next start."""
+
+    id: int
+    found: Equivocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,8 @@ class What(StrEnum):
     MANIFEST_IN_FORCE = "manifest-in-force"
     MEMBER_BEHIND = "member-behind"
     """It was told of our manifest, in what only it can open; or why it could not be."""
+    EQUIVOCATION = "equivocation"
+    """Somebody signed two records at one place: there is a proof, and that signer is followed no more."""
     FETCH_FAILED = "fetch-failed"
 
 
@@ -220,6 +231,7 @@ Effect = (
     Store
     | WriteHead
     | KeepReply
+    | KeepProof
     | KeepManifest
     | FetchRecord
     | FetchContent

@@ -1,7 +1,8 @@
 """Equivocation: one signer, one place, two records (design section 7).
 
 The two record blocks are the whole proof: no chain and no manifest is needed to check it, and anybody may carry it.
-Whether the key was a member's is for the reader to look up.
+Whether the key was a member's is for the reader to look up. A *proof block*, dag-cbor ``{"first": link, "second":
+link}``, gives the two a name.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crypto.dsse import BadSignature
-from protocol.blocks import CID
+from protocol.blocks import CID, Block, BlockError, BlockSource, cbor_block, checked_block, decode_cbor
 from protocol.records import Chained, Reply
-from protocol.signed import Record
+from protocol.signed import Record, parse_record, record_block
 
 Place = tuple[CID, int, int] | tuple[CID, bytes]
 """Where a signer may say one thing only: run, term and height; or run and message."""
@@ -21,12 +22,67 @@ Place = tuple[CID, int, int] | tuple[CID, bytes]
 class Equivocation:
     """Two valid records by one signer at one place."""
 
-    signer: bytes
-    """The signing key, 32 bytes."""
+    signers: frozenset[bytes]
+    """The keys, 32 bytes each, that signed both."""
     place: Place
     first: Record
     """The one whose id is the lower; so both orders give one proof."""
     second: Record
+
+    @property
+    def by(self) -> bytes:
+        """The member id that both give as their author."""
+        return self.first.body.by
+
+    @property
+    def run(self) -> CID:
+        """The run that both are of."""
+        return self.place[0]
+
+    def blocks(self) -> tuple[Block, Block, Block]:
+        """The proof block, and the two that it links."""
+        proof = cbor_block({"first": self.first.cid, "second": self.second.cid})
+        return proof, record_block(self.first), record_block(self.second)
+
+
+class NoProof(BlockError):
+    """A block that proves no equivocation; ``str`` says what it lacks."""
+
+
+def read_proof(block: Block, source: BlockSource) -> Equivocation:
+    """The equivocation that a proof block proves: its own checks, and nothing else, say so.
+
+    Raises:
+        NoProof: where it proves none.
+        protocol.blocks.MissingBlock: where ``source`` lacks one of its records.
+    """
+    links = proof_links(block)
+    if links is None:
+        raise NoProof(f"{block.cid} is no map of two links, first and second")
+    records: list[Record] = []
+    for link in links:
+        data = source.get(link)
+        try:
+            records.append(parse_record(checked_block(link, data)))
+        except BlockError as error:
+            raise NoProof(f"{link} is no record: {error}") from error
+    found = equivocation(*records)
+    if found is None:
+        raise NoProof("its records are not two of one signer's at one place, or a signature is wrong")
+    if found.first.cid != links[0]:
+        raise NoProof("its first record is not the one with the lower id")
+    return found
+
+
+def proof_links(block: Block) -> tuple[CID, CID] | None:
+    """The two records that a block names as a proof block does; None where it is none."""
+    if block.cid.is_raw:
+        return None
+    match decode_cbor(block.data):
+        case {"first": CID() as first, "second": CID() as second, **more} if not more:
+            return first, second
+        case _:
+            return None
 
 
 def equivocation(a: Record, b: Record) -> Equivocation | None:
@@ -44,7 +100,7 @@ def equivocation(a: Record, b: Record) -> Equivocation | None:
     if not signers:
         return None
     first, second = sorted((a, b), key=lambda record: record.id)
-    return Equivocation(min(signers), place, first, second)
+    return Equivocation(signers, place, first, second)
 
 
 def place_of(record: Record) -> Place | None:

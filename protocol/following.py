@@ -15,16 +15,19 @@ from protocol.announcements import (
     ManifestRef,
     PeerState,
     Position,
+    Proof,
     ReplyReady,
     topic_leader,
 )
 from protocol.blocks import CID, checked_block
-from protocol.catch_up import CatchUp, Lost
+from protocol.catch_up import CatchUp, Forked, Lost
 from protocol.chain import Step
+from protocol.distrust import why_distrusted
+from protocol.distrusting import Distrusting
 from protocol.effects import Cause, FetchRecord, Store, What, WriteHead
 from protocol.events import Received, Stopping
-from protocol.machine import Author, Machine, Retry, TrustedManifest
-from protocol.records import Chained, Close, Role
+from protocol.machine import Author, Retry, TrustedManifest
+from protocol.records import Chained, Close, Member, Role
 
 
 class ClientState(Enum):
@@ -37,7 +40,7 @@ class ClientState(Enum):
     STOPPED = auto()
 
 
-class Following(Machine):
+class Following(Distrusting):
     """A machine that follows one run at a time, the newest of its leader's."""
 
     state: ClientState
@@ -56,6 +59,10 @@ class Following(Machine):
 
     def _begun(self) -> None:
         """Another run is followed from now on."""
+        raise NotImplementedError
+
+    def _left(self) -> None:
+        """The run is not followed any more."""
         raise NotImplementedError
 
     def _stepped(self, step: Step, now: float) -> None:
@@ -96,6 +103,7 @@ class Following(Machine):
             self._say(Hello, now)
         if now >= self._next_beat:
             self._say(Beat, now)
+        self._tell_proofs(now)
 
     def _moments(self) -> Iterable[float]:
         if self.state in (ClientState.NEW, ClientState.STOPPED):
@@ -103,6 +111,7 @@ class Following(Machine):
         yield self._next_beat
         if not self._heard_leader:
             yield self._hello.at
+        yield from self._proof_moments()
 
     def _stopping(self, event: Stopping, now: float) -> None:
         self._announce(self._topic, Bye())
@@ -118,23 +127,31 @@ class Following(Machine):
         self._received(event.data, now)
 
     def _said(self, announcement: Announcement, now: float) -> None:
+        if isinstance(announcement.body, Proof):
+            self._heard_proof(announcement.body, announcement.blocks, now)
+            return
         author = self.manifest.members.get(announcement.by)
         if author is None or Role.SERVER not in author.roles:
             return
         match announcement.body:
             case Hello() | Beat() as body:
-                self._heard_server(announcement, body.position)
+                self._heard_server(announcement, body.position, now)
                 if isinstance(body, Hello) or not self._heard_leader:
                     self._heard_leader = True
                     self._say(Beat, now)
                     self._leader_is_back(now)
+                    self._tell_newcomer(now)
             case Head(position):
-                self._heard_server(announcement, position)
+                self._heard_server(announcement, position, now)
             case ReplyReady() | Bye():
                 pass
 
-    def _heard_server(self, announcement: Announcement, position: Position | None) -> None:
+    def _heard_server(self, announcement: Announcement, position: Position | None, now: float) -> None:
         if position is None:
+            return
+        member = self.manifest.members[announcement.by]
+        if (proof := self._distrust.proof_against(member)) is not None:
+            self._distrusts(member, proof, now)
             return
         if self._run is None or (position.run != self._run.run and self._may_leave(self._run, announcement.by)):
             self._run = CatchUp(position.run, self.manifest, self._manifest_blocks, self.author.reader)
@@ -142,11 +159,27 @@ class Following(Machine):
             self.state = ClientState.LISTENING
             self._begun()
         if position.run == self._run.run:
+            if (ours := self._run.rival(position)) is not None:
+                self._compare(ours, position.head, announcement.blocks, now)
             self._run.hear(position, announcement.blocks)
 
     def _may_leave(self, run: CatchUp, server: bytes) -> bool:
-        """Whether the run followed is over, or its leader has turned to another."""
-        return run.chain.head is None or run.chain.closed or run.chain.by == server
+        """Whether the run followed is over, or its leader has turned to another or is not followed any more."""
+        chain = run.chain
+        if chain.head is None or chain.closed or chain.by == server:
+            return True
+        return self._distrust.proof_against(self.manifest.members.get(chain.by)) is not None
+
+    def _distrusts(self, member: Member, proof: CID, now: float) -> None:
+        """Take no part any more in a run of a server that equivocated, nor in one that it begins."""
+        run = self._run
+        why = why_distrusted(self.manifest.name_of(member.id), proof)
+        ours = run is None or run.chain.head is None or run.chain.by == member.id
+        if Role.SERVER not in member.roles or not ours or self._note == why:
+            return
+        self.state, self._run = ClientState.LISTENING, None
+        self._left()
+        self._decline(None if run is None else run.run, why, now)
 
     # -- following --------------------------------------------------------------------------------------------------
 
@@ -158,6 +191,8 @@ class Following(Machine):
                 self._keep(run, step, blocks)
                 self._stepped(step, now)
         except Lost as error:
+            if isinstance(error, Forked):
+                self._compare(error.ours, error.theirs, (), now)
             run.give_up()
             self._report(What.RUN_LOST, run=str(run.run), why=str(error))
         for cid in run.wanted():
@@ -186,8 +221,8 @@ class Following(Machine):
         written = self._await(lambda _: None, self._cannot_go_on)
         self._emit(WriteHead(written, run.run, step.record.cid, body.height, body.term, isinstance(body, Close)))
 
-    def _decline(self, run: CatchUp, why: str, now: float) -> None:
+    def _decline(self, run: CID | None, why: str, now: float) -> None:
         """Take no part in the run, and say so."""
         self._note = why
-        self._report(What.RUN_REFUSED, run=str(run.run), why=why)
+        self._report(What.RUN_REFUSED, run=None if run is None else str(run), why=why)
         self._say(Beat, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,6 +15,7 @@ from protocol.announcements import (
     Hello,
     ManifestRef,
     PeerState,
+    Proof,
     ReplyReady,
     topic_all,
 )
@@ -27,6 +28,7 @@ from protocol.mailbox import Arrived, Mailbox
 from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.recorder import Recorder
+from protocol.records import Member
 from protocol.signed import parse_record
 
 
@@ -52,7 +54,7 @@ class Gathering(Recorder):
         super().__init__(author, trusted, run)
         self._settings = settings
         self._presence = Presence(settings.away_after)
-        self._mailbox = Mailbox(run.chain.open, settings.client_timeout, settings.admission)
+        self._mailbox = Mailbox(run.chain.open, settings.client_timeout, settings.admission, self._distrust)
         self._fetching: set[bytes] = set()
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
@@ -64,7 +66,12 @@ class Gathering(Recorder):
 
     def _listed(self) -> tuple[int, ...]:
         """The nodes that the app is told of."""
-        return self._presence.listed(self.chain.manifest)
+        manifest = self.chain.manifest
+        distrusted = self._distrust.nodes(manifest)
+        return tuple(node for node in self._presence.listed(manifest) if node not in distrusted)
+
+    def _distrusts(self, member: Member, proof: CID, now: float) -> None:
+        """Its replies are not taken any more: `Mailbox` sees to that, and `_listed` to its being asked no more."""
 
     def _take_announcement(self, event: Received, now: float) -> None:
         self._received(event.data, now)
@@ -80,18 +87,24 @@ class Gathering(Recorder):
                     self._report(What.RUN_REFUSED, name=name, why=body.note)
                 if isinstance(body, Hello):
                     self._next_beat = now
+                    self._tell_newcomer(now)
             case ReplyReady() as body:
                 self._presence.still_here(announcement.by, now)
                 self._heard_of_reply(body, announcement.blocks, now)
+            case Proof() as body:
+                self._heard_proof(body, announcement.blocks, now)
             case Bye():
                 if self._presence.left(announcement.by):
                     self._report(What.PEER_AWAY, name=self.manifest.name_of(announcement.by))
             case Head():
                 pass  # another leader's run is none of ours
 
-    def _heard_of_reply(self, ready: ReplyReady, inline: Iterable[Block], now: float) -> None:
+    def _heard_of_reply(self, ready: ReplyReady, inline: tuple[Block, ...], now: float) -> None:
         if self.chain.head is None or ready.run != self.chain.run:
             return
+        known = self._mailbox.reply_to(ready.message)
+        if known is not None and known != ready.record:
+            self._compare(known, ready.record, inline, now)
         if ready.message not in self.chain.open:  # its client has not heard of the collect
             self._remind(now)
         elif not self._mailbox.has(ready.message) and ready.message not in self._fetching:

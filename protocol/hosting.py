@@ -90,11 +90,11 @@ class Hosting(Following):
         assert self._run is not None
         self._body, self._run_private = body, private
         if (why := self._plan.unfit.get(body.app)) is not None:
-            self._decline(self._run, why, now)
+            self._decline(self._run.run, why, now)
         elif self._may_run(body.app):
             self._take_part(body, private, now)
         elif self._approved is None:
-            self._decline(self._run, f"the run's app is {body.app}, ours is {self._plan.app}", now)
+            self._decline(self._run.run, f"the run's app is {body.app}, ours is {self._plan.app}", now)
         else:
             self._wait_for_approval(body, private, now)
 

@@ -320,11 +320,13 @@ class Leader(Replaying):
             self._say(Beat, now)
         if self._announcing and now >= self._retry.at:
             self._announce_head(now)
+        self._tell_proofs(now)
 
     def _moments(self) -> Iterable[float]:
         if self.state in (LeaderState.NEW, LeaderState.STOPPED):
             return
         yield self._next_beat
+        yield from self._proof_moments()
         if self._announcing:
             yield self._retry.at
         if (fading := self._presence.next_fading()) is not None:

@@ -24,6 +24,7 @@ from protocol.announcements import (
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
+from protocol.equivocation import Equivocation
 from protocol.events import (
     Done,
     Due,
@@ -82,6 +83,8 @@ class TrustedManifest:
 
     manifest: Manifest
     blocks: Mapping[CID, bytes] = field(repr=False)
+    proofs: tuple[Equivocation, ...] = field(default=(), repr=False)
+    """Whom in it not to follow, and why."""
 
 
 @dataclass(slots=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from protocol.admission import Admission, Examination
 from protocol.app_calls import ErrorCode, Handed
 from protocol.blocks import CID, Block
 from protocol.chain import InForce, OpenMessage
+from protocol.distrust import Distrust, why_distrusted
 from protocol.manifest import Manifest
 from protocol.recording import Answers
 from protocol.records import Reply, Role
 from protocol.script import hand_over
 from protocol.signed import Record
+
+REMEMBERED: Final = 4_096
+"""Replies that were collected and are remembered: a client that sends another to the same message is found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,19 @@ class Collection:
 class Mailbox:
     """Answers by message. ``open`` is the chain's own view of the open messages."""
 
-    def __init__(self, open: Mapping[bytes, OpenMessage], client_timeout: float, admission: Admission) -> None:
+    def __init__(
+        self,
+        open: Mapping[bytes, OpenMessage],
+        client_timeout: float,
+        admission: Admission,
+        distrust: Distrust,
+    ) -> None:
         self._open = open
         self._client_timeout = client_timeout
         self._admission = admission
+        self._distrust = distrust
         self._arrived: dict[bytes, Arrived] = {}
+        self._taken: OrderedDict[bytes, CID] = OrderedDict()
 
     def arrived(self, message: bytes, reply: Arrived) -> None:
         """A reply that keeps the rules is here, and examined."""
@@ -70,6 +83,16 @@ class Mailbox:
     def has(self, message: bytes) -> bool:
         """Whether the reply to ``message`` is here."""
         return message in self._arrived
+
+    def reply_to(self, message: bytes) -> CID | None:
+        """The reply to ``message`` that is here, or that was one of the last to be collected."""
+        arrived = self._arrived.get(message)
+        return self._taken.get(message) if arrived is None else arrived.record.cid
+
+    def _collected(self, message: bytes, reply: CID) -> None:
+        self._taken[message] = reply
+        if len(self._taken) > REMEMBERED:
+            self._taken.popitem(last=False)
 
     def deadline(self, message: OpenMessage) -> float:
         """When ``message`` is given up."""
@@ -90,12 +113,13 @@ class Mailbox:
     def collect(self, asked: Iterable[bytes], in_force: InForce, now: float) -> Collection:
         """Take the answers to the asked messages that are open, in the order the messages were sent."""
         wanted = set(asked)
-        refused = self._refusals(wanted)
+        refused = self._refusals(wanted, in_force.manifest)
         answers, handed, blocks, unanswered = Answers(), [], [], []
         for id, message in self._open.items():
             if id not in wanted:
                 continue
             if (reply := self._arrived.pop(id, None)) is not None:
+                self._collected(id, reply.record.cid)
                 if reply.found.here:
                     blocks.append(reply.block)
                 if id in refused:
@@ -112,13 +136,16 @@ class Mailbox:
                 unanswered.append(id)
         return Collection(answers, tuple(handed), tuple(blocks), tuple(unanswered), refused)
 
-    def _refusals(self, wanted: set[bytes]) -> dict[bytes, str]:
+    def _refusals(self, wanted: set[bytes], manifest: Manifest) -> dict[bytes, str]:
         """Why replies that are collected together are refused, by message; norms are compared within a dispatch."""
         refused: dict[bytes, str] = {}
         norms: defaultdict[CID, dict[bytes, float]] = defaultdict(dict)
         for id in wanted & self._arrived.keys() & self._open.keys():
             found = self._arrived[id].found
-            if why := self._admission.refusal(found):
+            member = manifest.member_by_node(self._open[id].node)
+            if (proof := self._distrust.proof_against(member)) is not None and member is not None:
+                refused[id] = f"refused (equivocation): {why_distrusted(manifest.name_of(member.id), proof)}"
+            elif why := self._admission.refusal(found):
                 refused[id] = why if found.here else f"{why}; the reply was {self._arrived[id].record.cid}"
             elif found.norm is not None:
                 norms[self._open[id].dispatch][id] = found.norm
@@ -139,6 +166,8 @@ class Mailbox:
         member = manifest.member_by_node(message.node)
         if member is None or Role.CLIENT not in member.roles:
             return ErrorCode.NODE_UNAVAILABLE, "its client is no longer a member of the federation"
+        if (proof := self._distrust.proof_against(member)) is not None:
+            return ErrorCode.NODE_UNAVAILABLE, why_distrusted(manifest.name_of(member.id), proof)
         if now < self.deadline(message):
             return None
         if message.ttl <= self._client_timeout:

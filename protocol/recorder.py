@@ -10,9 +10,10 @@ from typing import Any
 from protocol.announcements import Head, Position, topic_all
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, Block, MemoryBlocks, checked_block
+from protocol.distrusting import Distrusting
 from protocol.effects import PinRun, Store, WriteHead
 from protocol.epochs import new_epoch
-from protocol.machine import FIRST_RETRY, Author, Machine, Retry, TrustedManifest
+from protocol.machine import FIRST_RETRY, Author, Retry, TrustedManifest
 from protocol.manifest import Manifest
 from protocol.plan import ResumedRun
 from protocol.private import private_part
@@ -36,7 +37,7 @@ class LeaderState(Enum):
     STOPPED = auto()
 
 
-class Recorder(Machine):
+class Recorder(Distrusting):
     """A machine that appends to a chain, one record at a time."""
 
     state: LeaderState

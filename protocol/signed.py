@@ -141,6 +141,12 @@ def assemble(body: Body, signatures: dict[bytes, bytes]) -> Block:
     return block
 
 
+def record_block(record: Record) -> Block:
+    """The block that ``record`` was parsed from."""
+    sigs = [{"by": signature.by, "sig": signature.sig} for signature in record.signatures]
+    return cbor_block({"body": decode_cbor(record.body_bytes), "sigs": sigs})
+
+
 def private_bytes(value: object) -> bytes:
     """A private part as the plain dag-cbor that ``epoch: null`` means."""
     return encode_cbor(to_plain(value))

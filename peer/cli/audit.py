@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from peer.beside import NOTHING, Beside, beside_here, beside_of
 from peer.cli.cids import cid_of
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -19,6 +20,8 @@ from peer.cli.options import (
     JsonOption,
     PassphraseFileOption,
 )
+from peer.cli.output import put_json
+from peer.cli.proof import proof_in_file, proof_named, put_proof
 from peer.cli.report import put_compared, put_report
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
@@ -30,17 +33,20 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource, RunSource
 from peer.inspect.trusted_app import trusted_app
 from peer.journal import Journal, approved_apps
-from peer.reader import ReaderChoice, records_beside, with_names
+from peer.reader import ReaderChoice, with_names
 from protocol.blocks import CID, Block, BlockError
 from protocol.manifest import PUBLIC
 from protocol.reading import Reader
-from protocol.records import Chained, Grant, Run
+from protocol.records import Chained, Run
 from protocol.signed import parse_record
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 HeadArgument = Annotated[
     str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with one.")
+]
+AuditedArgument = Annotated[
+    str, typer.Argument(metavar="HEAD|PROOF|FILE.car", help="A run's newest record, a proof, or a file with one.")
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to look for one block.")
@@ -49,7 +55,7 @@ TimeoutOption = Annotated[
 
 @app.command("audit")
 def audit(
-    head: HeadArgument,
+    head: AuditedArgument,
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
     replay: Annotated[bool, typer.Option("--replay", help="Run the app again, and compare all it sends.")] = False,
@@ -72,16 +78,26 @@ def audit(
 
     With --replay, also run its app again on the recorded replies: it has to send the same messages, bit for bit. Of an
     encrypted run that takes the key of a server or an auditor; verifying takes none.
+
+    A proof of equivocation (two records that one signer signed at one place) is checked on its own, and ends with 1.
     """
     if not replay and not (app_dir is None and data_dir is None and to_round is None):
         raise PeerError(
             "--app, --data-dir and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
         )
+    place = Home(home)
+    proof = proof_in_file(Path(head), place) if is_car(head) else proof_named(head, place, ipfs, timeout)
+    if proof is not None:
+        if json:
+            put_json(proof.value())
+        else:
+            put_proof(proof)
+        return ExitCode.VERIFICATION_FAILED
     reader = ReaderChoice(identity, passphrase_file, needed=replay)
-    with Scratch() as scratch, audit_of(head, Home(home), ipfs, timeout, scratch, reader) as prepared:
+    with Scratch() as scratch, audit_of(head, place, ipfs, timeout, scratch, reader) as prepared:
         trusted = None
         if replay:
-            approved = approved_apps(Home(home))
+            approved = approved_apps(place)
             trusted = trusted_app(prepared.recorded_app(), app_dir, data_dir, prepared.source, approved)
         report = prepared.run()
         if trusted is not None:
@@ -122,14 +138,32 @@ def audit_of(
         with contextlib.closing(CarSource(Path(text))) as car:
             head, beside = roots_of(car, text)
             opened = _reader(head, car, home, reader, beside)
-            yield Audit(head, car, scratch, known=known, reader=opened, with_contents=with_contents)
+            yield Audit(head, car, scratch, known=known, reader=opened, beside=beside, with_contents=with_contents)
         return
     head, height = head_named(home, text)
     federation = known[0] if len(known) == 1 else None
     with borrowed(home, ipfs, federation) as engine:
         source = EngineSource(engine, timeout)
-        opened = _reader(head, source, home, reader, [])
-        yield Audit(head, source, scratch, known=known, reader=opened, head_height=height, with_contents=with_contents)
+        beside = _beside(head, source, home)
+        opened = _reader(head, source, home, reader, beside)
+        yield Audit(
+            head,
+            source,
+            scratch,
+            known=known,
+            reader=opened,
+            beside=beside,
+            head_height=height,
+            with_contents=with_contents,
+        )
+
+
+def _beside(head: CID, source: RunSource, home: Home) -> Beside:
+    """What this home has beside the run of ``head``; what is wrong with the head is said as it is audited."""
+    try:
+        return beside_here(home, run_named(head, source))
+    except BlockError:
+        return NOTHING
 
 
 def is_car(text: str) -> bool:
@@ -137,7 +171,7 @@ def is_car(text: str) -> bool:
     return Path(text).suffix == ".car" or Path(text).is_file()
 
 
-def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, beside: list[Block]) -> Reader:
+def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, beside: Beside) -> Reader:
     """Who reads the run of ``head``: nobody in particular where nothing in it is encrypted, or where it is damaged."""
     try:
         run = run_named(head, source)
@@ -146,11 +180,11 @@ def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, besi
         return PUBLIC
     if not isinstance(body, Run) or body.keys is None:
         return PUBLIC
-    return with_names(choice.open(home.path, [*beside, *records_beside(home, run)]), source)
+    return with_names(choice.open(home.path, [*beside.records, *beside_here(home, run).records]), source)
 
 
-def roots_of(car: CarSource, text: str) -> tuple[CID, list[Block]]:
-    """The head in a CAR file, its first root; and the records beside the chain, which are all its others.
+def roots_of(car: CarSource, text: str) -> tuple[CID, Beside]:
+    """The head in a CAR file, its first root; and what is beside the chain, which are all its others.
 
     Raises:
         PeerError: where it has no root, or one that is something else.
@@ -158,15 +192,10 @@ def roots_of(car: CarSource, text: str) -> tuple[CID, list[Block]]:
     if not car.roots:
         raise _no_run(text, "has no root")
     head, *others = car.roots
-    beside = [Block(cid, car.get(cid)) for cid in others]
-    for block in beside:
-        try:
-            is_beside = isinstance(parse_record(block).body, Grant)
-        except BlockError:
-            is_beside = False
-        if not is_beside:
-            raise _no_run(text, f"has {len(car.roots)} roots, and {block.cid} is no record beside a run")
-    return head, beside
+    try:
+        return head, beside_of(others, car)
+    except BlockError as error:
+        raise _no_run(text, f"has {len(car.roots)} roots, and one of them is of no run: {error}") from error
 
 
 def _no_run(text: str, what: str) -> PeerError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from peer.beside import NOTHING, Beside, beside_here
 from peer.cli.audit import TimeoutOption, head_named, roots_of, run_named
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json, size
@@ -24,7 +25,6 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource
 from peer.inspect.transfer import put_all, run_blocks
 from peer.journal import Journal, RunHead
-from peer.reader import records_beside
 from protocol.blocks import CID, Block, BlockError
 from protocol.car import write_car
 from protocol.records import Role
@@ -44,7 +44,7 @@ def export(
 ) -> None:
     """Write a run with all its models to one file, which any IPFS node and `peer audit` can read.
 
-    The head is its first root; grants and acks of the run that this home has are further ones.
+    The head is its first root; what this home has beside the run (grants, proofs of equivocation) are further ones.
     """
     cid, _ = head_named(Home(home), head)
     counted = _Counted()
@@ -52,7 +52,7 @@ def export(
         source = EngineSource(engine, timeout)
         beside = _beside(cid, source, Home(home))
         blocks = counted.count(run_blocks(cid, source, scratch, beside))
-        replace_file(file.absolute(), write_car([cid, *(block.cid for block in beside)], blocks))
+        replace_file(file.absolute(), write_car([cid, *beside.roots], blocks))
     if json:
         put_json({"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes})
         return
@@ -71,12 +71,13 @@ def import_file(
     place = Home(home).create()
     with contextlib.closing(CarSource(file)) as car, Scratch() as scratch:
         head, beside = roots_of(car, str(file))
-        report = Audit(head, car, scratch, known=FederationStore(place).all()).run()
+        report = Audit(head, car, scratch, known=FederationStore(place).all(), beside=beside).run()
         _require_verified(file, report)
         with borrowed(place, ipfs) as engine:
             count = put_all(engine, car.blocks())
-            for root in car.roots:
+            for root in (head, *(grant.cid for grant in beside.records)):
                 engine.pin(root, recursive=True)
+            engine.put([], pin=[block.cid for block in beside.statements()])
     _register(place, report, chosen(place, ipfs), beside)
     if json:
         put_json({"run": str(report.run), "head": str(head), "blocks": count, "verdict": report.verdict.value})
@@ -85,11 +86,11 @@ def import_file(
     typer.echo(f"next: peer log {report.run}")
 
 
-def _beside(head: CID, source: EngineSource, home: Home) -> list[Block]:
+def _beside(head: CID, source: EngineSource, home: Home) -> Beside:
     try:
-        return records_beside(home, run_named(head, source))
+        return beside_here(home, run_named(head, source))
     except BlockError:
-        return []  # what is wrong with the head is said as its blocks are read
+        return NOTHING  # what is wrong with the head is said as its blocks are read
 
 
 class _Counted:
@@ -118,13 +119,13 @@ def _require_verified(file: Path, report: Report) -> None:
         )
 
 
-def _register(home: Home, report: Report, engine: str, beside: Sequence[Block]) -> None:
+def _register(home: Home, report: Report, engine: str, beside: Beside) -> None:
     """List the run in the journal, unless it is known there up to this height or beyond."""
     assert report.run is not None  # the report is verified, and so are these
     assert report.federation is not None
     assert report.height is not None
     with contextlib.closing(Journal(home.journal)) as journal:
-        journal.keep_beside(report.run, beside)
+        beside.keep(journal, report.run)
         known = journal.head_of(report.run)
         if known is None or known.height < report.height:
             journal.keep_head(

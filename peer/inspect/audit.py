@@ -14,6 +14,7 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from crypto.keys import VerifyKey
+from peer.beside import NOTHING, Beside
 from peer.federation import StoredFederation
 from peer.inspect.findings import (
     APP_BUNDLE,
@@ -33,10 +34,10 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, RunSource
 from peer.inspect.walk import walk_back
 from protocol import rules
-from protocol.blocks import CID, Block, BlockError, BlockMismatch, MissingBlock, encode_cbor
+from protocol.blocks import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.chain import Chain, Step
 from protocol.closure import contents
-from protocol.equivocation import equivocation, place_of
+from protocol.equivocation import equivocation, place_of, read_proof
 from protocol.manifest import PUBLIC, ManifestError, federation_of, manifest_at
 from protocol.reading import Reader, RunKeys
 from protocol.records import Chained, Close, Collect, GridError, Keys, Reply, Run
@@ -61,12 +62,14 @@ class Audit:
         *,
         known: Sequence[StoredFederation] = (),
         reader: Reader = PUBLIC,
+        beside: Beside = NOTHING,
         head_height: int | None = None,
         with_contents: bool = True,
     ) -> None:
         self._source = source
         self._scratch = scratch
         self._reader = reader
+        self._beside = beside
         self._known = {stored.id: stored for stored in known}
         self._head_height = head_height
         self._with_contents = with_contents
@@ -96,6 +99,8 @@ class Audit:
             self._check_alone()
         if isinstance(self._source, CarSource):
             self._check_car(self._source)
+        else:
+            self._check_proofs()  # the records of those that are in a file are met there
         self.report.verdict = verdict_of(self._rules)
         return self.report
 
@@ -264,6 +269,20 @@ class Audit:
         if car.cut_short:
             self._note(Finding(None, None, CUT_SHORT, car.cut_short))
 
+    def _check_proofs(self) -> None:
+        """What this home has kept of equivocations in the run."""
+        for proof, *records in self._beside.proofs:
+            try:
+                found = read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
+            except BlockError:
+                continue  # it proves nothing
+            if found.run == self.report.run:
+                self._note_equivocation(found.first.body.by, found.first.cid, found.second.cid, None)
+
+    def _note_equivocation(self, by: bytes, one: CID, other: CID, height: int | None) -> None:
+        what = f"{self._name(by)} signed two different records in one place: {one} and {other}"
+        self._note(Finding(height, other, EQUIVOCATION, what))
+
     def _check_contradiction(self, record: Record, height: int | None) -> None:
         place = place_of(record)
         if place is None:
@@ -273,8 +292,7 @@ class Audit:
             return
         proof = equivocation(record, parse_record(Block(other, self._source.get(other))))
         if proof is not None:
-            what = f"{self._name(record.body.by)} signed two different records in one place: {other} and {record.cid}"
-            self._note(Finding(height, record.cid, EQUIVOCATION, what))
+            self._note_equivocation(record.body.by, other, record.cid, height)
 
     def _check_branch(self, chain: Chain) -> None:
         """Whether the run's manifest and the one in this home are versions of one line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from peer.beside import NOTHING, Beside
 from peer.engine.graph import links_of
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
@@ -21,10 +22,10 @@ BATCH = 8 << 20
 """Bytes that are put into an engine at once."""
 
 
-def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Iterable[Block] = ()) -> Iterator[Block]:
+def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Beside = NOTHING) -> Iterator[Block]:
     """Every block of the run, each once: a record, what it needs, the contents it names; then the record before it.
 
-    At last the records ``beside`` the chain, which ``source`` need not have, with what they link.
+    At last what is ``beside`` the chain, which ``source`` need not have: grants with what they link, and proofs.
 
     Raises:
         PeerError: where ``head`` is no head, or a block of the run is missing or damaged.
@@ -34,8 +35,9 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Iterable[
         raise _not_whole(finding.message) if finding.rule == MISSING_BLOCK else _wrong(head, finding.message)
     for cid in scratch.newest_first():
         yield from _whole(head, Block(cid, source.get(cid)), source, scratch)
-    for block in beside:
+    for block in beside.records:
         yield from _whole(head, block, source, scratch)
+    yield from (block for block in beside.statements() if scratch.see(block.cid, len(block.data)))
 
 
 def _whole(head: CID, block: Block, source: RunSource, scratch: Scratch) -> Iterator[Block]:

@@ -185,3 +185,13 @@ def test_a_journal_of_the_first_layout_is_brought_up_to_date(path: Path, journal
     newer.approve_app(cid("app"))
     assert (newer.heads(), newer.approved_apps()) == ([HEAD], {cid("app")})
     newer.close()
+
+
+def test_proofs_are_kept_once_each_with_its_records_and_its_run(journal: Journal) -> None:
+    proof = tuple(cbor_block(text) for text in ("proof", "first", "second"))
+    other = tuple(cbor_block(text) for text in ("other", "first", "third"))
+    for _ in range(2):
+        journal.keep_proof(cid("run"), proof)
+    journal.keep_proof(cid("another run"), other)
+    assert journal.proofs(cid("run")) == [proof]
+    assert set(journal.proofs()) == {proof, other}

@@ -23,6 +23,7 @@ from protocol.admission import (
 )
 from protocol.app_calls import ErrorCode
 from protocol.blocks import Block
+from protocol.distrust import Distrust
 from protocol.mailbox import Arrived, Collection, Mailbox
 from protocol.reading import read_private
 from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
@@ -40,7 +41,7 @@ def measured(norm: float) -> Examination:
 
 def answered(scribe: Scribe, found: Mapping[SigningKey, Examination], admission: Admission) -> Collection:
     """What a leader collects where each of these clients has replied, its content being as was found."""
-    mailbox = Mailbox(scribe.chain.open, 60.0, admission)
+    mailbox = Mailbox(scribe.chain.open, 60.0, admission, Distrust())
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chains import ADMIN, ALICE, BOB, CONTENT, SECOND, SERVER, TIME, Scribe, begun, draft_federation, id_of
+import pytest
+from chains import ADMIN, ALICE, BOB, CONTENT, SECOND, SERVER, TIME, Blocks, Scribe, begun, draft_federation, id_of
 
 from crypto.keys import SigningKey
-from protocol.equivocation import equivocation
+from protocol.blocks import MissingBlock, cbor_block
+from protocol.equivocation import Equivocation, NoProof, equivocation, read_proof
 from protocol.records import Body
 from protocol.signed import Record, parse_record
 
@@ -21,7 +23,7 @@ def test_two_records_at_one_height_are_a_proof():
     a, b = record(scribe, scribe.dispatch()), record(scribe, scribe.close())
     proof = equivocation(a, b)
     assert proof is not None
-    assert proof.signer == id_of(SERVER)
+    assert proof.signers == {id_of(SERVER)}
     assert proof.place == (scribe.chain.run, 1, 2)
     assert {proof.first, proof.second} == {a, b}
 
@@ -38,7 +40,7 @@ def test_two_replies_to_one_message_are_a_proof():
     b = record(scribe, scribe.reply_body(ALICE, content=CONTENT), ALICE)
     proof = equivocation(a, b)
     assert proof is not None
-    assert proof.signer == id_of(ALICE)
+    assert proof.signers == {id_of(ALICE)}
 
 
 def test_a_record_and_itself_are_none():
@@ -93,3 +95,54 @@ def test_two_drafts_of_a_manifest_are_none():
     a = record(scribe, draft_federation().body, ADMIN)
     b = record(scribe, draft_federation(name="another").body, ADMIN)
     assert equivocation(a, b) is None
+
+
+# -- proof blocks --------------------------------------------------------------------------------------------------
+
+
+def two_at_one_height() -> tuple[Scribe, Equivocation]:
+    scribe = begun()
+    found = equivocation(record(scribe, scribe.dispatch()), record(scribe, scribe.close()))
+    assert found is not None
+    return scribe, found
+
+
+def test_a_proof_block_and_its_two_records_need_nothing_else():
+    _, found = two_at_one_height()
+    proof, *records = found.blocks()
+    alone = Blocks({block.cid: block.data for block in records})
+    assert read_proof(proof, alone) == found
+
+
+def test_a_proof_without_its_records_cannot_be_checked():
+    _, found = two_at_one_height()
+    with pytest.raises(MissingBlock):
+        read_proof(found.blocks()[0], Blocks())
+
+
+@pytest.mark.parametrize("links", [{}, {"first": CONTENT}, {"first": CONTENT, "second": CONTENT, "more": 1}])
+def test_a_block_of_another_shape_is_no_proof(links):
+    with pytest.raises(NoProof, match="no map of two links"):
+        read_proof(cbor_block(links), Blocks())
+
+
+def test_two_records_that_contradict_nothing_are_no_proof():
+    scribe, found = two_at_one_height()
+    head = scribe.chain.head
+    with pytest.raises(NoProof, match="not two of one signer's"):
+        read_proof(cbor_block({"first": head, "second": found.first.cid}), scribe.source)
+
+
+def test_there_is_one_order_of_a_proof():
+    scribe, found = two_at_one_height()
+    turned = cbor_block({"first": found.second.cid, "second": found.first.cid})
+    with pytest.raises(NoProof, match="lower id"):
+        read_proof(turned, scribe.source)
+
+
+def test_what_a_proof_links_has_to_be_records():
+    scribe, _ = two_at_one_height()
+    other = cbor_block("no record")
+    scribe.source.add(other)
+    with pytest.raises(NoProof, match="no record"):
+        read_proof(cbor_block({"first": other.cid, "second": other.cid}), scribe.source)

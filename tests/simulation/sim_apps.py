@@ -70,11 +70,15 @@ def rounds_app(rounds: int, keep: Keep) -> App:
     model = keep("model", 0)
     for number in range(1, rounds + 1):
         nodes = (yield Look(0)).nodes
+        if not nodes:  # nobody follows this server any more
+            return model
         own = tuple(Outgoing(keep("train", model, node % 2), "train", f"{number}", TTL, node) for node in nodes)
         sent = yield Push(0, own)
         got = yield Wait(0, sent.messages, None)
         model = keep("model", number, _told(got))
         nodes = (yield Look(0)).nodes
+        if not nodes:
+            return model
         sample = nodes[number % len(nodes) :]
         sent = yield Push(0, tuple(Outgoing(model, "evaluate", f"{number}", TTL, node) for node in sample))
         got = yield Wait(0, sent.messages, None)

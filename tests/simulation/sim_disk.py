@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from protocol.blocks import CID, Block, MissingBlock, decode_cbor
-from protocol.effects import AskOwner, KeepManifest, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepManifest, KeepProof, KeepReply, Store, WriteHead
+from protocol.equivocation import Equivocation
 from protocol.records import Chained
 from protocol.signed import Record, parse_record
 
-Durable = Store | WriteHead | KeepReply | KeepManifest | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepManifest | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -23,6 +24,7 @@ class Disk:
     """By run."""
     replies: dict[bytes, KeepReply] = field(default_factory=dict)
     """By message, in the order they were kept."""
+    proofs: list[Equivocation] = field(default_factory=list)
     manifest: CID | None = None
     asked: set[CID] = field(default_factory=set)
     """Apps that the owner was asked to approve."""
@@ -57,6 +59,9 @@ class Disk:
                 kept = self.replies.setdefault(effect.message, effect)
                 if kept.reply != effect.reply:
                     raise AssertionError(f"a second reply to message {effect.message.hex()}")
+            case KeepProof():
+                self.put(effect.found.blocks())
+                self.proofs.append(effect.found)
             case KeepManifest():
                 self.blocks.update(effect.blocks)
                 self.manifest = effect.cid

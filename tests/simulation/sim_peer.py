@@ -28,6 +28,7 @@ from protocol.effects import (
     FetchRecord,
     Hand,
     KeepManifest,
+    KeepProof,
     KeepReply,
     PinRun,
     Publish,
@@ -201,7 +202,7 @@ class Peer:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepManifest() | AskOwner():
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepManifest() | AskOwner():
                 self._write(effect)
             case FetchRecord() | FetchContent() | Examine() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)

@@ -56,7 +56,8 @@ class Identity:
         """The newest manifest that is on the disk, and the blocks of all its versions."""
         assert disk.manifest is not None
         blocks = {cid: disk.blocks[cid] for cid in linked(disk.manifest, disk)}
-        return TrustedManifest(manifest_at(disk.manifest, self.federation, disk, reader=reader_of(self.name)), blocks)
+        manifest = manifest_at(disk.manifest, self.federation, disk, reader=reader_of(self.name))
+        return TrustedManifest(manifest, blocks, tuple(disk.proofs))
 
 
 class Server(Peer):

@@ -16,6 +16,7 @@ from protocol.announcements import (
     ManifestRef,
     PeerState,
     Position,
+    Proof,
     ReplyReady,
     Said,
     sign_announcement,
@@ -49,8 +50,9 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "head": Head(position),
         "reply": ReplyReady(run.cid, bytes(range(32)), record.cid),
         "bye": Bye("stopped"),
+        "proof": Proof(head.cid, record.cid),
     }
-    inline = {"head": (head,), "reply": (record,)}
+    inline = {"head": (head,), "reply": (record,), "proof": (head, record)}
     return {
         name: Announcement(
             federation=federation.cid,

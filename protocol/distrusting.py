@@ -1,0 +1,142 @@
+"""Proofs of equivocation: found, kept, announced and heard of, by peers of both roles (design section 7).
+
+Whoever sees two records of one signer at one place has the proof. It keeps it, announces it, and follows that signer no
+more; others check the two signatures and do the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from protocol.announcements import Proof, topic_all
+from protocol.blocks import CID, Block, BlockError
+from protocol.distrust import Distrust
+from protocol.effects import FetchRecord, KeepProof, What
+from protocol.equivocation import Equivocation, equivocation
+from protocol.machine import Author, Machine, Retry, TrustedManifest
+from protocol.records import Member
+from protocol.signed import parse_record
+
+TIMES: Final = 6
+"""How often who found a proof announces it; afterwards once for each hello."""
+
+REMEMBERED: Final = 256
+"""Records that were compared with ours and need not be again."""
+
+
+@dataclass(slots=True)
+class _Telling:
+    """A proof that others may not have."""
+
+    found: Equivocation
+    retry: Retry
+    left: int
+    """How often it is still to be announced."""
+
+
+class Distrusting(Machine):
+    """A machine that compares what it hears with what it knows, and keeps the proofs."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest) -> None:
+        super().__init__(author, trusted)
+        self._distrust = Distrust(trusted.proofs)
+        self._tellings = [_Telling(found, Retry(0.0), 0) for found in trusted.proofs]
+        self._comparing = False
+        self._compared: deque[CID] = deque(maxlen=REMEMBERED)
+
+    # -- for the role to fill ---------------------------------------------------------------------------------------
+
+    def _distrusts(self, member: Member, proof: CID, now: float) -> None:
+        """From now on ``member`` is not to be followed."""
+        raise NotImplementedError
+
+    # -- finding ----------------------------------------------------------------------------------------------------
+
+    def _compare(self, ours: CID, theirs: CID, inline: Iterable[Block], now: float) -> None:
+        """Get two records that may be at one place, and see whether they prove anything. One pair at a time: what
+        cannot be had, or comes meanwhile, is compared when it is heard of again."""
+        if self._comparing or theirs in self._compared:
+            return
+        self._comparing = True
+        self._gather((ours, theirs), {block.cid: block for block in inline if block.cid in (ours, theirs)}, now)
+
+    def _gather(self, wanted: tuple[CID, CID], here: Mapping[CID, Block], now: float) -> None:
+        """Fetch what of ``wanted`` is not here; compare where both are."""
+        lacking = next((cid for cid in wanted if cid not in here), None)
+        if lacking is not None:
+            done = partial(self._gathered, wanted, here, lacking)
+            self._emit(FetchRecord(self._await(done, self._not_gathered), lacking))
+            return
+        self._comparing = False
+        self._compared.append(wanted[1])
+        found = _proven(here[wanted[0]], here[wanted[1]])
+        if found is not None:
+            self._convict(found, TIMES, now)
+
+    def _gathered(
+        self, wanted: tuple[CID, CID], here: Mapping[CID, Block], cid: CID, blocks: Mapping[CID, bytes], now: float
+    ) -> None:
+        self._gather(wanted, {**here, cid: Block(cid, blocks[cid])}, now)
+
+    def _not_gathered(self, why: str, now: float) -> None:
+        self._comparing = False
+        self._report(What.FETCH_FAILED, why=why)
+
+    def _heard_proof(self, proof: Proof, inline: Iterable[Block], now: float) -> None:
+        """Somebody announces a proof: its two signatures are all it needs."""
+        here = {block.cid: block for block in inline}
+        if proof.first in here and proof.second in here:
+            found = _proven(here[proof.first], here[proof.second])
+            if found is not None:
+                self._convict(found, 0, now)
+
+    def _convict(self, found: Equivocation, times: int, now: float) -> None:
+        """Keep a proof against a member's present key, announce it ``times`` times, and follow that member no more.
+
+        One proof against a key is enough; those against others say nothing of who is a member."""
+        member = self.manifest.members.get(found.by)
+        if member is None or member.signing not in found.signers or self._distrust.proof_against(member) is not None:
+            return
+        self._distrust.learn(found)
+        proof, *_ = found.blocks()
+        self._report(What.EQUIVOCATION, name=self.manifest.name_of(member.id), proof=str(proof.cid))
+        self._emit(KeepProof(self._await(partial(self._proof_kept, found, times), self._cannot_go_on), found))
+        self._distrusts(member, proof.cid, now)
+
+    # -- telling ----------------------------------------------------------------------------------------------------
+
+    def _proof_kept(self, found: Equivocation, times: int, now: float) -> None:
+        self._tellings.append(_Telling(found, Retry(now), times))
+        self._tell_proofs(now)
+
+    def _tell_proofs(self, now: float) -> None:
+        """Announce the proofs that are due."""
+        for telling in self._tellings:
+            if telling.left and now >= telling.retry.at:
+                telling.left -= 1
+                telling.retry.back_off(now)
+                _, first, second = telling.found.blocks()
+                self._announce(topic_all(self.manifest.federation), Proof(first.cid, second.cid), (first, second))
+
+    def _tell_newcomer(self, now: float) -> None:
+        """Somebody said hello, who may not know the proofs: announce each once more, but not for each hello."""
+        for telling in self._tellings:
+            if not telling.left:
+                telling.left = 1
+                telling.retry.at = max(now, telling.retry.at)
+        self._tell_proofs(now)
+
+    def _proof_moments(self) -> Iterator[float]:
+        """When a proof is to be announced."""
+        yield from (telling.retry.at for telling in self._tellings if telling.left)
+
+
+def _proven(a: Block, b: Block) -> Equivocation | None:
+    try:
+        return equivocation(parse_record(a), parse_record(b))
+    except BlockError:
+        return None

@@ -1,0 +1,119 @@
+"""Who signs two records at one place is found out by whoever sees both, and followed by nobody from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from sim_disk import chain_of
+from sim_faults import CALM, Faults
+from sim_federation import key_of
+from sim_peer import Peer
+from simulation import Scenario, Simulation
+
+from protocol.announcements import (
+    Announcement,
+    Head,
+    Position,
+    ReplyReady,
+    Said,
+    sign_announcement,
+    topic_all,
+    topic_leader,
+)
+from protocol.blocks import Block
+from protocol.records import Chained, Collect, Reply
+from protocol.signed import parse_record, sign_record
+
+LOSSY = Faults(loss=0.5, duplication=0.3, delay=0.02, stragglers=0.1)
+
+
+class TwoFaced:
+    """Says in the name of a peer what its honest process does not: ``who`` has a copy of its key."""
+
+    def __init__(self, run: Simulation, who: Peer) -> None:
+        self.run = run
+        self.who = who
+
+    def say(self, body: Said, block: Block, topic: str, to: Iterable[Peer]) -> None:
+        key, machine = key_of(self.who.name), self.who._machine
+        assert machine is not None
+        counter, machine._counter = machine._counter, machine._counter + 1  # or the honest half would not be heard
+        said = Announcement(self.run.federation, key.verify_key.raw, counter, body, (), (block,))
+        for peer in to:
+            self.run.timeline.after(0.01, lambda peer=peer: peer._hear(sign_announcement(said, key)))
+
+    def other_head(self, to: Iterable[Peer]) -> None:
+        """Another record in the place of the newest that all clients have."""
+        disk = self.who.disk
+        (head,) = disk.heads.values()
+        last = chain_of(head.head, disk)[-1].body
+        assert isinstance(last, Chained)
+        block = sign_record(replace(last, time=last.time + 1), [key_of(self.who.name)])
+        self.say(Head(Position(head.run, block.cid, last.height, 1)), block, topic_all(self.run.federation), to)
+
+    def other_reply(self) -> None:
+        """Another reply to the message that it has answered last."""
+        kept = list(self.who.disk.replies.values())[-1]
+        body = parse_record(Block(kept.reply, self.who.disk.blocks[kept.reply])).body
+        assert isinstance(body, Reply)
+        block = sign_record(replace(body, created=body.created + 1), [key_of(self.who.name)])
+        ready = ReplyReady(body.run, body.message, block.cid)
+        self.say(ready, block, topic_leader(self.run.federation), [self.run.server])
+
+
+def convicted(peer: Peer) -> set[bytes]:
+    return {key for found in peer.disk.proofs for key in found.signers}
+
+
+def server_found_out(faults: Faults, seed: int) -> Simulation:
+    """Once each client has answered, one of them is shown another head."""
+    run = Simulation(Scenario(clients=3, rounds=400), faults, seed)
+    assert run.timeline.run(lambda: all(client.disk.replies for client in run.clients), 60.0)
+    TwoFaced(run, run.server).other_head(run.clients[:1])
+    run.timeline.run(lambda: all(client.disk.proofs for client in run.clients), 60.0)
+    return run
+
+
+@pytest.mark.parametrize("faults", [CALM, LOSSY], ids=["calm", "lossy"])
+def test_a_server_that_shows_one_client_another_head_is_followed_by_none(faults: Faults):
+    run = server_found_out(faults, seed=4)
+    assert [convicted(client) for client in run.clients] == [{key_of("server").verify_key.raw}] * 3
+    answered = [len(client.disk.replies) for client in run.clients]
+    run.timeline.run(lambda: False, 30.0)
+    assert [len(client.disk.replies) for client in run.clients] == answered
+
+
+def test_a_client_that_starts_again_still_knows_whom_not_to_follow():
+    run = server_found_out(CALM, seed=4)
+    client = run.clients[1]
+    answered = len(client.disk.replies)
+    client.crash()
+    run.timeline.run(lambda: False, 30.0)
+    assert len(client.disk.replies) == answered
+
+
+@pytest.mark.parametrize("faults", [CALM, LOSSY], ids=["calm", "lossy"])
+def test_a_client_that_answers_twice_is_refused_with_the_reason(faults: Faults):
+    run = Simulation(Scenario(clients=3, rounds=4), faults, seed=5)
+    liar = run.clients[0]
+    assert run.timeline.run(lambda: bool(liar.disk.replies), 60.0)
+    twice = TwoFaced(run, liar)
+    for time in range(20):  # the leader may not have heard the first one yet
+        run.timeline.after(0.3 * time, twice.other_reply)
+    run.timeline.run(lambda: run.server.finished, 600.0)
+    assert convicted(run.server) == {key_of(liar.name).verify_key.raw}
+    assert any("signed two different records" in reason for reason in reasons(run))
+
+
+def reasons(run: Simulation) -> list[str]:
+    """Why the collects of the finished run have errors."""
+    from protocol.reading import read_private
+    from protocol.records import CollectPrivate
+
+    head = run.server.closed
+    assert head is not None
+    collects = [record.body for record in chain_of(head, run.server.disk) if isinstance(record.body, Collect)]
+    told = [read_private(body, CollectPrivate) for body in collects]
+    return [reason for private in told if private is not None for reason in private.reasons]
