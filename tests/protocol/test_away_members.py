@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chains import ADMIN, BOB, SERVER, TIME, Scribe, begun, id_of
-from test_hosting import AClient, plan
+from test_client_hosting import AClient, plan
 
 from crypto.keys import SigningKey
 from protocol.announcements import Announcement, Beat, ManifestRef, PeerState, sign_announcement
