@@ -152,6 +152,11 @@ class Gathering(Recorder):
         )
 
     def _examined(self, message: bytes, arrived: Arrived, found: Examination, now: float) -> None:
+        """A manifest that came into force meanwhile may have taken its author or key out."""
+        why = self._is_good(message, arrived)
+        if why is not None:
+            self._refuse_reply(message, why)
+            return
         self._reply_is_here(message, replace(arrived, found=found), now)
 
     def _is_good(self, message: bytes, arrived: Arrived) -> str | None:
@@ -181,7 +186,5 @@ class Gathering(Recorder):
 
     def _reply_is_here(self, message: bytes, arrived: Arrived, now: float) -> None:
         self._fetching.discard(message)
-        if message not in self.chain.open:
-            return
         self._mailbox.arrived(message, arrived)
         self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.body.by), message=message.hex())

@@ -1,0 +1,102 @@
+"""A leader between two records: what it makes of a reply while the manifest changes."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from chains import (
+    ADMIN,
+    ALICE,
+    ANSWER,
+    CONTENT,
+    ENVIRONMENT,
+    SERVER,
+    TIME,
+    TTL,
+    Blocks,
+    draft_federation,
+    id_of,
+    node_of,
+)
+
+from crypto.keys import SigningKey
+from protocol.admission import Examination
+from protocol.announcements import Announcement, ReplyReady, sign_announcement
+from protocol.app_calls import ErrorCode, Outgoing, Push, Replies, Wait
+from protocol.blocks import cbor_block
+from protocol.effects import Effect, Examine, Hand, Report, Store, What, WriteHead
+from protocol.events import AppCalled, AppReady, Done, Event, Examined, ManifestChanged, Received, Started
+from protocol.gathering import LeaderSettings
+from protocol.leader import Leader
+from protocol.machine import Author, TrustedManifest
+from protocol.manifest import manifest_at
+from protocol.manifest_drafts import with_revoked
+from protocol.plan import RunPlan
+from protocol.private import private_part
+from protocol.records import ReasonPrivate, Reply
+from protocol.signed import sign_record
+
+E = TypeVar("E", bound=Effect)
+
+
+class ALeader:
+    """The server's machine, on a disk that is always done, with one message open to Alice."""
+
+    def __init__(self) -> None:
+        draft = draft_federation()
+        block = sign_record(draft.body, [ADMIN])
+        self.source = Blocks()
+        self.source.add(block, *draft.blocks)
+        self.manifest = manifest_at(block.cid, block.cid, self.source)
+        plan = RunPlan(cbor_block({"files": []}).cid, bytes(32), "trial", "1", (), 1)
+        settings = LeaderSettings(min_clients=1, client_timeout=60.0)
+        trusted = TrustedManifest(self.manifest, self.source)
+        self.machine = Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings)
+        self.effects: list[Effect] = []
+        self.feed(Started(()), AppReady(ENVIRONMENT))
+        self.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "1", TTL, node_of(ALICE)),))))
+        (self.message,) = self.machine.chain.open.values()
+
+    def feed(self, *events: Event) -> None:
+        for event in events:
+            for effect in self.machine.handle(event, TIME):
+                self.effects.append(effect)
+                if isinstance(effect, Store | WriteHead):
+                    self.feed(Done(effect.id))
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def hear_reply(self, signer: SigningKey) -> Examine:
+        """Its answer comes; what the leader wants of it first."""
+        body = Reply(
+            by=id_of(signer), time=TIME, private=private_part(ReasonPrivate(reason=""), Reply.TYPE, None),
+            run=self.machine.chain.run, message=self.message.id, dispatch=self.message.dispatch, created=TIME, ttl=TTL,
+            content=ANSWER, code=None, key=b"",
+        )  # fmt: skip
+        block = sign_record(body, [signer])
+        ready = ReplyReady(body.run, body.message, block.cid)
+        said = Announcement(self.manifest.federation, id_of(signer), 1, ready, (), (block,))
+        self.feed(Received(sign_announcement(said, signer)))
+        (examine,) = self.all(Examine)
+        return examine
+
+    def revoke(self, signer: SigningKey) -> None:
+        """The admin takes the member out, and the leader hears of it."""
+        member = self.manifest.members[id_of(signer)]
+        draft = with_revoked(self.manifest, member, by=id_of(ADMIN), time=TIME)
+        block = sign_record(draft.body, [ADMIN])
+        self.source.add(block, *draft.blocks)
+        self.feed(ManifestChanged(block.cid, self.source))
+
+
+def test_a_reply_whose_key_is_revoked_while_it_is_examined_is_refused() -> None:
+    leader = ALeader()
+    examine = leader.hear_reply(ALICE)
+    leader.revoke(ALICE)
+    leader.feed(Examined(examine.id, Examination()), AppCalled(Wait(2, (leader.message.id,), None)))
+    refused = [report.fields["why"] for report in leader.all(Report) if report.what is What.REPLY_REFUSED]
+    assert len(refused) == 1
+    assert "is not by the client member" in str(refused[0])
+    (replies,) = (each.value for each in leader.all(Hand) if isinstance(each.value, Replies))
+    assert [reply.code for reply in replies.replies] == [ErrorCode.NODE_UNAVAILABLE]
