@@ -272,7 +272,7 @@ def _parse(
     if len(nodes) != len(members):
         raise ManifestError(ManifestRule.NODES, "two members have one node id")
     _check_key_readers(body, members, before, source)
-    key = _key(body, source, reader)
+    key = _key(body, members, source, reader)
     name, names, settings = _private(body, members, key)
     return Manifest(
         cid=record.cid,
@@ -320,9 +320,9 @@ def _left(member: Member, members: Mapping[bytes, Member]) -> bool:
     return now is None or now.encryption != member.encryption
 
 
-def _key(body: Federation, source: BlockSource, reader: Reader) -> SymmetricKey | None:
+def _key(body: Federation, members: Mapping[bytes, Member], source: BlockSource, reader: Reader) -> SymmetricKey | None:
     try:
-        return reader.manifest_key(body, source)
+        return reader.manifest_key(body, members.get(reader.member), source)
     except WrongKey as error:
         raise ManifestError(ManifestRule.KEY_TRUE, str(error)) from error
 

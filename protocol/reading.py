@@ -17,7 +17,7 @@ from crypto.symmetric import SymmetricKey
 from protocol.app_calls import ContentKey, content_key
 from protocol.blocks import BlockError, BlockSource, encode_cbor
 from protocol.private import open_private, parse_private
-from protocol.records import Body, Federation, Grant, Keys, Reply, UpdateKey, Wrap, WrappedKey
+from protocol.records import Body, Federation, Grant, Keys, Member, Reply, UpdateKey, Wrap, WrappedKey
 from protocol.signed import RecordError, typed_items
 from protocol.trees import Listing
 
@@ -83,21 +83,28 @@ class Reader:
         """Those of the manifests that it has read."""
         return tuple(self._used.values())
 
-    def manifest_key(self, body: Federation, source: BlockSource) -> SymmetricKey | None:
+    def holds(self, listed: Member | None) -> bool:
+        """Whether it has the key that a manifest lists it with; who has older ones alone cannot tell a false wrap."""
+        return listed is not None and any(key.raw == listed.encryption.key for key in self.encryption_keys)
+
+    def manifest_key(self, body: Federation, listed: Member | None, source: BlockSource) -> SymmetricKey | None:
         """The manifest key of a version; None where there is none, or this reader cannot have it.
+
+        ``listed`` is what that version says of the reader, None where it is no member there.
 
         Raises:
             WrongKey: where what is wrapped for it is not what the manifest commits to.
         """
         if body.key is None:
             return None
-        key = self._unwrapped(body.key, source) or self._remembered.get(body.key.commitment)
+        own = self._unwrapped(body.key, source) if self.holds(listed) else None
+        key = own or self._remembered.get(body.key.commitment)
         if key is not None:
             self._used[body.key.commitment] = key
         return key
 
     def _unwrapped(self, wrapped: WrappedKey, source: BlockSource) -> SymmetricKey | None:
-        sealed = self._sealed(wrapped.wraps, source) if self._keys else None
+        sealed = self._sealed(wrapped.wraps, source)
         if sealed is None:
             return None
         # not by commitment alone: what is wrapped here must be true whether or not this reader had the key before
@@ -255,8 +262,10 @@ class RunKeys:
         """Whether the epoch has begun."""
         return number in self._epochs
 
-    def read(self, body: Keys, source: BlockSource) -> Epoch:
+    def read(self, body: Keys, listed: Member | None, source: BlockSource) -> Epoch:
         """What this reader gets out of the keys of an epoch. Nothing is kept yet.
+
+        ``listed`` is what the manifest in force says of the reader, None where it is no member.
 
         Raises:
             WrongKey: where a key is not the one committed to, or the public half is none.
@@ -265,8 +274,10 @@ class RunKeys:
             public = EncryptionKey.parse(body.update.public.suite, body.update.public.key)
         except BadKey as error:
             raise WrongKey(f"the update key of epoch {body.number}: {error}") from error
-        model = self.reader.unwrap(body.model.wraps, epoch_info("model", body.number), source)
-        update = self.reader.unwrap(body.update.wraps, epoch_info("update", body.number), source)
+        model = update = None
+        if self.reader.holds(listed):
+            model = self.reader.unwrap(body.model.wraps, epoch_info("model", body.number), source)
+            update = self.reader.unwrap(body.update.wraps, epoch_info("update", body.number), source)
         if model is None or update is None:
             later = self.reader.granted(body)
             model, update = model or later[0], update or later[1]
@@ -283,17 +294,21 @@ class RunKeys:
         return after
 
     def _look_back(self, epoch: Epoch) -> None:
-        """Each epoch's keys open those of the one before: who may read one may read all that was."""
+        """Each epoch's keys open those of the one before: who may read one may read all that was.
+
+        What the newest one carries is checked by whoever can open it, whether or not it had the keys before: else a
+        leader could carry false ones, and only who comes later would find the chain broken.
+        """
         while epoch.number > 1:
             before = self._epochs[epoch.number - 1]
             own_model = None if epoch.model is None else epoch.model.secret_bytes()
             own_update = None if epoch.update is None else epoch.update.secret_bytes()
-            model = _secret_before(own_model, epoch.body.model_before) if before.model is None else None
-            update = _secret_before(own_update, epoch.body.update_before) if before.update is None else None
-            if model is None and update is None:
-                return
+            model = _secret_before(own_model, epoch.body.model_before)
+            update = _secret_before(own_update, epoch.body.update_before)
             opened = _epoch(before.body, before.public, model, update)
             epoch = replace(before, model=before.model or opened.model, update=before.update or opened.update)
+            if epoch == before:  # nothing that was not known
+                return
             self._epochs[epoch.number] = epoch
 
     # -- reading ----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from protocol.epochs import encryption_key
 from protocol.manifest import PUBLIC, Manifest
 from protocol.reading import Reader, WrongKey
 from protocol.records import Federation, Member
-from protocol.signed import parse_record
+from protocol.signed import parse_record, typed_items
 
 TAG_SIZE: Final = 8
 
@@ -149,7 +149,9 @@ def _manifest_keys(
         assert isinstance(body, Federation)  # whoever trusts the newest version has read it
         if body.key is not None and body.key.commitment not in met:
             met.add(body.key.commitment)
-            if (key := reader.manifest_key(body, source)) is not None:
+            members = typed_items(body.members, Member, source)
+            listed = next((member for member in members if member.id == reader.member), None)
+            if (key := reader.manifest_key(body, listed, source)) is not None:
                 yield key
         link = body.prev
 
