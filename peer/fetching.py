@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from peer.engine.interface import Engine, EngineError
 from protocol.blocks import CID, MemoryBlocks
 from protocol.closure import missing
+from protocol.records import Body
 
 MAX_RECORD_BYTES: Final = 256 << 20
 """A record with its listings, replies and manifests; 65,536 replies take some 40 MB."""
 
+BLOCK_TIMEOUT: Final = 30.0
+"""Seconds until a block that does not come is given up."""
+
+RECORD_TIMEOUT: Final = 300.0
+"""Seconds until a record is given up whose blocks come, but not all: there may always be one more."""
+
 
 class RecordFetcher:
-    """Fetches records from an engine. Safe to use from several threads."""
+    """Fetches records from an engine. Safe to use from several threads.
+
+    One that lacks blocks keeps others waiting, since it asks for several at once: what may be somebody's invention has
+    a fetcher of its own.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pool = ThreadPoolExecutor(8, "fetch-block")
 
-    def fetch(self, cid: CID) -> dict[CID, bytes]:
-        """The record's block and every block that verifying it needs.
+    def fetch(self, cid: CID, kind: type[Body] | None, trusted: CID | None = None) -> dict[CID, bytes]:
+        """The block of a record, which is of that kind, and every block that verifying it needs; none but its own where
+        no kind is named.
+
+        ``trusted`` is a manifest that is known; what that follows from is not fetched.
 
         Raises:
             EngineError: where one cannot be had, or they are larger than any record may be.
-            protocol.blocks.BlockError: where one is malformed.
+            protocol.blocks.BlockError: where one is malformed, or it is another kind of record.
         """
-        blocks = {cid: self._engine.get(cid)}
-        while lacking := missing(cid, MemoryBlocks(blocks)):
-            blocks.update(zip(lacking, self._pool.map(self._engine.get, lacking), strict=True))
-            if sum(map(len, blocks.values())) > MAX_RECORD_BYTES:
-                raise EngineError(f"the record {cid} needs more than {MAX_RECORD_BYTES >> 20} MiB to be verified")
+        until = time.monotonic() + RECORD_TIMEOUT
+
+        def get(cid: CID) -> bytes:
+            return self._engine.get(cid, timeout=max(0.0, min(BLOCK_TIMEOUT, until - time.monotonic())))
+
+        blocks = {cid: get(cid)}
+        size, passed = 0, dict[CID, CID | None]()
+        while kind is not None and (lacking := missing(cid, MemoryBlocks(blocks), trusted, kind, passed)):
+            for needed, data in zip(lacking, self._pool.map(get, lacking), strict=True):
+                blocks[needed] = data
+                size += len(data)
+                if size > MAX_RECORD_BYTES:
+                    raise EngineError(f"the record {cid} needs more than {MAX_RECORD_BYTES >> 20} MiB to be verified")
         return blocks
 
     def close(self) -> None:

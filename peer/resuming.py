@@ -100,7 +100,7 @@ def _read(journal: Journal, head: RunHead, federation: CID, reader: Reader, engi
     records.reverse()
     chain = Chain(federation, reader)
     for cid in records:
-        blocks = fetcher.fetch(cid)
+        blocks = fetcher.fetch(cid, Chained)
         chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks))
     fetcher.close()
     if chain.by != reader.member:

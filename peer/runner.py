@@ -249,8 +249,8 @@ class Runner:
                 self._in_background(self._durable, effect, partial(self._keep, effect), id)
             case KeepManifest() | AskOwner():
                 self._in_background(self._durable, effect, partial(self._keep, effect), None)
-            case FetchRecord(id, cid):
-                self._in_background(self._fetchers, effect, partial(self._fetch_record, id, cid), id)
+            case FetchRecord(id=id):
+                self._in_background(self._fetchers, effect, partial(self._fetch_record, effect), id)
             case FetchContent(id, cid):
                 self._in_background(self._fetchers, effect, partial(self._fetch_content, id, cid), id)
             case UnpackApp(id, app, limit):
@@ -302,8 +302,8 @@ class Runner:
             raise
         return None if isinstance(effect, KeepManifest | AskOwner) else Done(effect.id)
 
-    def _fetch_record(self, id: int, cid: CID) -> Event:
-        return Fetched(id, self._patience(lambda: self._records.fetch(cid)))
+    def _fetch_record(self, effect: FetchRecord) -> Event:
+        return Fetched(effect.id, self._patience(lambda: self._records.fetch(effect.cid, effect.kind, effect.trusted)))
 
     def _fetch_content(self, id: int, cid: CID) -> Event:
         limit = self._max_content_bytes

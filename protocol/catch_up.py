@@ -23,6 +23,9 @@ from protocol.signed import Record, parse_record
 AHEAD: Final = 32
 """Records fetched side by side."""
 
+MAX_BEHIND: Final = 1 << 20
+"""How far a head may be ahead of what is known: walking back takes memory for a CID each."""
+
 HELD_BYTES: Final = 32 << 20
 """Fetched blocks kept in memory; what falls out is fetched again."""
 
@@ -43,9 +46,13 @@ class Forked(Lost):
 class CatchUp:
     """One run, caught up with. `steps` does what is possible; `wanted` says what to fetch meanwhile."""
 
-    def __init__(self, run: CID, manifest: Manifest, manifest_blocks: Mapping[CID, bytes], reader: Reader) -> None:
-        """``manifest`` is the newest known, ``manifest_blocks`` all versions of it; they may be replaced and grow."""
+    def __init__(
+        self, run: CID, server: bytes, manifest: Manifest, manifest_blocks: Mapping[CID, bytes], reader: Reader
+    ) -> None:
+        """``server`` says that it leads the run. ``manifest`` is the newest known, ``manifest_blocks`` all versions of
+        it; they may be replaced and grow."""
         self.run = run
+        self.server = server
         self.chain = Chain(manifest.federation, reader)
         self.manifest = manifest
         self._manifest_blocks = manifest_blocks
@@ -63,6 +70,16 @@ class CatchUp:
     def caught_up(self) -> bool:
         """Whether the chain is at the newest head heard of."""
         return self._target is None and self.chain.head is not None
+
+    @property
+    def leader(self) -> bytes:
+        """The member that leads the run: as the run record has it, and before that is here as was said."""
+        return self.server if self.chain.head is None else self.chain.by
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being caught up with."""
+        return self._target is None
 
     def rival(self, position: Position) -> CID | None:
         """The record we have verified at the height of ``position``, where that is another than it names.
@@ -109,6 +126,8 @@ class CatchUp:
         try:
             steps: list[tuple[Step, Mapping[CID, bytes]]] = []
             while self._target is not None:
+                if self._target.height > self.chain.height + MAX_BEHIND:
+                    raise Lost(f"height {self._target.height} is more than {MAX_BEHIND} records ahead of what is known")
                 if not self._connected and not self._walk():
                     break
                 if self._connected and not self._append_next(steps):
@@ -191,12 +210,12 @@ class CatchUp:
         """Keep what came with an announcement, where it is all that verifying the record needs."""
         blocks = {block.cid: block.data for block in inline}
         try:
-            source = MemoryBlocks(blocks, self._manifest_blocks)
-            complete = cid in blocks and not missing(Block(cid, blocks[cid]), source, self.manifest.cid)
+            source = _Noted(blocks, self._manifest_blocks)
+            complete = cid in blocks and not missing(Block(cid, blocks[cid]), source, self.manifest.cid, Chained)
         except BlockError:
             return  # what was announced is checked when it is fetched
         if complete:
-            self._hold(cid, blocks)
+            self._hold(cid, {cid: blocks[cid], **{need: blocks[need] for need in source.read if need in blocks}})
 
     def _hold(self, cid: CID, blocks: Mapping[CID, bytes]) -> None:
         if cid in self._held:
@@ -208,3 +227,17 @@ class CatchUp:
 
     def _drop(self, cid: CID) -> None:
         self._held_bytes -= sum(map(len, self._held.pop(cid).values()))
+
+
+class _Noted(MemoryBlocks):
+    """Blocks in memory, and which of them were read: no others of an announcement are kept, whatever else came."""
+
+    def __init__(self, *blocks: Mapping[CID, bytes]) -> None:
+        super().__init__(*blocks)
+        self.read: set[CID] = set()
+
+    def get(self, cid: CID) -> bytes:
+        """As `MemoryBlocks` has it."""
+        data = super().get(cid)
+        self.read.add(cid)
+        return data

@@ -21,7 +21,7 @@ from protocol.records import (
     Run,
     TakenReply,
 )
-from protocol.signed import Record, answers, parse_record, typed_items
+from protocol.signed import Record, RecordError, answers, parse_record, typed_items
 from protocol.trees import Listing
 
 MAX_BLOCKS: Final = 200_000
@@ -32,23 +32,31 @@ class ClosureTooLarge(BlockError):
     """A record that needs more than `MAX_BLOCKS` blocks."""
 
 
-def missing(block: Block | CID, source: BlockSource, trusted: CID | None = None) -> list[CID]:
+def missing(
+    block: Block | CID,
+    source: BlockSource,
+    trusted: CID | None = None,
+    kind: type[Body] | None = None,
+    passed: dict[CID, CID | None] | None = None,
+) -> list[CID]:
     """The blocks that ``source`` lacks and that are known to be needed to verify the record in ``block``.
 
     Fetch them and ask again, until there are none: what a block links is known only once it is here. ``trusted`` is a
     manifest that is checked already; the walk back to version 1 stops there. Contents, the app and the seed are not
-    needed to verify: see `contents`. Links are hashes, so no chain of them can return to where it began.
+    needed to verify: see `contents`. Links are hashes, so no chain of them can return to where it began. ``kind`` is
+    what the record has to be, where that is known. ``passed`` is kept from one time to the next: each manifest that is
+    whole, and the one before it, so that a long chain of them is not read anew for each that comes.
 
     Raises:
         ClosureTooLarge: where it needs more than `MAX_BLOCKS`.
-        protocol.blocks.BlockError: where a block is malformed.
+        protocol.blocks.BlockError: where a block is malformed, or the record is of another kind.
     """
     if isinstance(block, Block):
         known, start = {block.cid: block.data}, block.cid
     else:
         known, start = {}, block
-    walk = _Walk(source, known, trusted)
-    walk.record(start)
+    walk = _Walk(source, known, trusted, {} if passed is None else passed)
+    walk.record(start, kind)
     return walk.lacking
 
 
@@ -81,20 +89,25 @@ def contents(record: Record, source: BlockSource) -> Iterator[CID]:
 class _Walk:
     """One walk over the blocks that a record needs; those that are not here end in ``lacking``."""
 
-    def __init__(self, source: BlockSource, known: dict[CID, bytes], trusted: CID | None) -> None:
+    def __init__(
+        self, source: BlockSource, known: dict[CID, bytes], trusted: CID | None, passed: dict[CID, CID | None]
+    ) -> None:
         self.source = source
         self.known = known
         self.seen = {trusted}
+        self.passed = passed
         self.lacking: list[CID] = []
 
-    def record(self, cid: CID) -> None:
-        """Visit the record in block ``cid`` and what it needs.
+    def record(self, cid: CID, kind: type[Body] | None) -> None:
+        """Visit the record in block ``cid``, which has to be a ``kind``, and what it needs.
 
         Only links of the kind that the record's type has are followed: records that link each other some other way, as
         deep as somebody cares to nest them, end here and are refused by the chain.
         """
         try:
             body = self.body(cid)
+            if kind is not None and not isinstance(body, kind):
+                raise RecordError(f"{cid} is a {body.TYPE}, which is not what it was said to be")
             for listing in _listings(body):
                 self.tree(listing)
             match body:
@@ -115,11 +128,17 @@ class _Walk:
         """Visit a manifest and those before it, down to one that is trusted."""
         link: CID | None = newest
         while link is not None and link not in self.seen:
+            if link in self.passed:
+                link = self.passed[link]
+                continue
             body = self.body(link)
             if not isinstance(body, Federation):
                 return
+            lacking = len(self.lacking)
             for listing in _listings(body):
                 self.tree(listing)
+            if len(self.lacking) == lacking:
+                self.passed[link] = body.prev
             link = body.prev
 
     def keys(self, cid: CID) -> None:

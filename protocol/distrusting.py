@@ -14,10 +14,11 @@ from typing import Final
 
 from protocol.announcements import Proof, topic_all
 from protocol.blocks import CID, Block, BlockError
+from protocol.claims import Claims
 from protocol.distrust import Distrust
 from protocol.effects import FetchRecord, KeepProof, What
 from protocol.equivocation import Equivocation, equivocation
-from protocol.machine import Author, Machine, Retry, TrustedManifest
+from protocol.machine import DEEPEST_DOUBT, Author, Machine, Retry, TrustedManifest
 from protocol.records import Member
 from protocol.signed import parse_record
 
@@ -45,7 +46,7 @@ class Distrusting(Machine):
         super().__init__(author, trusted)
         self._distrust = Distrust(trusted.proofs)
         self._tellings = [_Telling(found, Retry(0.0), 0) for found in trusted.proofs]
-        self._comparing = False
+        self._comparing = Claims(1, DEEPEST_DOUBT)
         self._compared: deque[CID] = deque(maxlen=REMEMBERED)
 
     # -- for the role to fill ---------------------------------------------------------------------------------------
@@ -57,33 +58,44 @@ class Distrusting(Machine):
     # -- finding ----------------------------------------------------------------------------------------------------
 
     def _compare(self, ours: CID, theirs: CID, inline: Iterable[Block], now: float) -> None:
-        """Get two records that may be at one place, and see whether they prove anything. One pair at a time: what
-        cannot be had, or comes meanwhile, is compared when it is heard of again."""
-        if self._comparing or theirs in self._compared:
+        """Get two records that may be at one place, and see whether they prove anything. One pair at a time for each
+        member that speaks: what cannot be had, or comes meanwhile, is compared when it is heard of again."""
+        claimant = self._speaker
+        if theirs in self._compared or not self._comparing.may_open(claimant, now):
             return
-        self._comparing = True
-        self._gather((ours, theirs), {block.cid: block for block in inline if block.cid in (ours, theirs)}, now)
+        self._comparing.open(claimant)
+        here = {block.cid: block for block in inline if block.cid in (ours, theirs)}
+        self._gather(claimant, (ours, theirs), here, now)
 
-    def _gather(self, wanted: tuple[CID, CID], here: Mapping[CID, Block], now: float) -> None:
+    def _gather(self, claimant: bytes, wanted: tuple[CID, CID], here: Mapping[CID, Block], now: float) -> None:
         """Fetch what of ``wanted`` is not here; compare where both are."""
         lacking = next((cid for cid in wanted if cid not in here), None)
         if lacking is not None:
-            done = partial(self._gathered, wanted, here, lacking)
-            self._emit(FetchRecord(self._await(done, self._not_gathered), lacking))
+            done = partial(self._gathered, claimant, wanted, here, lacking)
+            failed = partial(self._not_gathered, claimant)
+            self._emit(FetchRecord(self._await(done, failed), lacking, None))
             return
-        self._comparing = False
         self._compared.append(wanted[1])
         found = _proven(here[wanted[0]], here[wanted[1]])
-        if found is not None:
+        if found is None:
+            self._comparing.failed(claimant, now)
+        else:
+            self._comparing.held(claimant)
             self._convict(found, TIMES, now)
 
     def _gathered(
-        self, wanted: tuple[CID, CID], here: Mapping[CID, Block], cid: CID, blocks: Mapping[CID, bytes], now: float
+        self,
+        claimant: bytes,
+        wanted: tuple[CID, CID],
+        here: Mapping[CID, Block],
+        cid: CID,
+        blocks: Mapping[CID, bytes],
+        now: float,
     ) -> None:
-        self._gather(wanted, {**here, cid: Block(cid, blocks[cid])}, now)
+        self._gather(claimant, wanted, {**here, cid: Block(cid, blocks[cid])}, now)
 
-    def _not_gathered(self, why: str, now: float) -> None:
-        self._comparing = False
+    def _not_gathered(self, claimant: bytes, why: str, now: float) -> None:
+        self._comparing.failed(claimant, now)
         self._report(What.FETCH_FAILED, why=why)
 
     def _heard_proof(self, proof: Proof, inline: Iterable[Block], now: float) -> None:

@@ -17,6 +17,7 @@ from protocol.admission import SizeLimits
 from protocol.app_calls import ContentKey, ToApp
 from protocol.blocks import CID, Block
 from protocol.equivocation import Equivocation
+from protocol.records import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ class FetchRecord:
 
     id: int
     cid: CID
+    kind: type[Body] | None
+    """What it has to be: no more is fetched of anything else, whoever says that it is one. None: any record, of which
+    its own block is enough."""
+    trusted: CID | None = None
+    """A manifest that is known already; no more is fetched of what it follows from."""
 
 
 @dataclass(frozen=True, slots=True)

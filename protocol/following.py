@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from functools import partial
@@ -27,6 +28,7 @@ from protocol.distrusting import Distrusting
 from protocol.effects import Cause, FetchRecord, Store, What, WriteHead
 from protocol.events import Received, Stopping
 from protocol.machine import Author, Retry, TrustedManifest
+from protocol.presence import AWAY_AFTER
 from protocol.records import Chained, Close, Member, Role
 
 
@@ -50,6 +52,10 @@ class Following(Distrusting):
         self.state = ClientState.NEW
         self._run: CatchUp | None = None
         self._fetching: set[CID] = set()
+        self._servers: dict[bytes, float] = {}
+        """When each server last said that it leads a run."""
+        self._lost: Counter[bytes] = Counter()
+        """How often in a row nothing came of what a server said."""
         self._note = ""
         """Why we take no part in the run, empty where we do."""
         self._heard_leader = False
@@ -138,7 +144,7 @@ class Following(Distrusting):
                 self._heard_server(announcement, body.position, now)
                 if isinstance(body, Hello) or not self._heard_leader:
                     self._heard_leader = True
-                    self._say(Beat, now)
+                    self._beat_soon(now)
                     self._leader_is_back(now)
                     self._tell_newcomer(now)
             case Head(position):
@@ -147,34 +153,59 @@ class Following(Distrusting):
                 pass
 
     def _heard_server(self, announcement: Announcement, position: Position | None, now: float) -> None:
+        """Go on by what a server says of the run that it leads; what it says of another's counts for nothing."""
         if position is None:
             return
-        member = self.manifest.members[announcement.by]
+        server = announcement.by
+        member = self.manifest.members[server]
         if (proof := self._distrust.proof_against(member)) is not None:
             self._distrusts(member, proof, now)
             return
-        if self._run is None or (position.run != self._run.run and self._may_leave(self._run, announcement.by)):
-            self._run = CatchUp(position.run, self.manifest, self._manifest_blocks, self.author.reader)
-            self._note = ""
-            self.state = ClientState.LISTENING
-            self._begun()
-        if position.run == self._run.run:
-            if (ours := self._run.rival(position)) is not None:
-                self._compare(ours, position.head, announcement.blocks, now)
-            self._run.hear(position, announcement.blocks)
+        self._servers[server] = now
+        if self._run is None or self._may_leave(self._run, position.run, server):
+            if self._another_is_better(server, now):
+                return
+            self._begin(position.run, server)
+        run = self._run
+        if run is None or run.run != position.run:
+            return
+        if (ours := run.rival(position)) is not None:
+            self._compare(ours, position.head, announcement.blocks, now)
+        if run.leader == server:
+            run.hear(position, announcement.blocks)
 
-    def _may_leave(self, run: CatchUp, server: bytes) -> bool:
-        """Whether the run followed is over, or its leader has turned to another or is not followed any more."""
-        chain = run.chain
-        if chain.head is None or chain.closed or chain.by == server:
-            return True
-        return self._distrust.proof_against(self.manifest.members.get(chain.by)) is not None
+    def _begin(self, run: CID, server: bytes) -> None:
+        if self._run is not None and self._run.run == run:
+            self._run.server = server
+            return
+        self._run = CatchUp(run, server, self.manifest, self._manifest_blocks, self.author.reader)
+        self._note = ""
+        self.state = ClientState.LISTENING
+        self._begun()
+
+    def _may_leave(self, run: CatchUp, other: CID, server: bytes) -> bool:
+        """Whether the run followed is over, or its leader has turned to another or is not followed any more, or nothing
+        of it could be had yet."""
+        if run.chain.head is None:
+            return run.leader == server or run.is_idle
+        if run.run == other:
+            return False
+        distrusted = self._distrust.proof_against(self.manifest.members.get(run.leader)) is not None
+        return run.chain.closed or run.leader == server or distrusted
+
+    def _another_is_better(self, server: bytes, now: float) -> bool:
+        """Whether a server speaks whose runs could be had more often: one that says what is not so would have us wait
+        for each of its inventions else."""
+        return any(
+            self._lost[other] < self._lost[server] and now < heard + AWAY_AFTER
+            for other, heard in self._servers.items()
+        )
 
     def _distrusts(self, member: Member, proof: CID, now: float) -> None:
         """Take no part any more in a run of a server that equivocated, nor in one that it begins."""
         run = self._run
         why = why_distrusted(self.manifest.name_of(member.id), proof)
-        ours = run is None or run.chain.head is None or run.chain.by == member.id
+        ours = run is None or run.leader == member.id
         if Role.SERVER not in member.roles or not ours or self._note == why:
             return
         self.state, self._run = ClientState.LISTENING, None
@@ -188,18 +219,23 @@ class Following(Distrusting):
         run.manifest = self.manifest
         try:
             for step, blocks in run.steps():
+                del self._lost[run.leader]
                 self._keep(run, step, blocks)
                 self._stepped(step, now)
         except Lost as error:
             if isinstance(error, Forked):
                 self._compare(error.ours, error.theirs, (), now)
-            run.give_up()
+            self._give_up(run)
             self._report(What.RUN_LOST, run=str(run.run), why=str(error))
         for cid in run.wanted():
             if cid not in self._fetching:
                 self._fetching.add(cid)
                 id = self._await(partial(self._fetched, cid), partial(self._unfetched, cid))
-                self._emit(FetchRecord(id, cid))
+                self._emit(FetchRecord(id, cid, Chained))
+
+    def _give_up(self, run: CatchUp) -> None:
+        self._lost[run.leader] += 1
+        run.give_up()
 
     def _fetched(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         self._fetching.discard(cid)
@@ -210,7 +246,7 @@ class Following(Distrusting):
         self._fetching.discard(cid)
         self._report(What.FETCH_FAILED, cid=str(cid), why=why)
         if self._run is not None and cid in self._run.wanted():
-            self._run.give_up()
+            self._give_up(self._run)
 
     def _keep(self, run: CatchUp, step: Step, blocks: Mapping[CID, bytes]) -> None:
         """Have a verified record on disk, and the run's head after it. Nothing of ours waits for that."""

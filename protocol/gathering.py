@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Final
 
 from protocol.admission import Admission, Examination, is_update
 from protocol.announcements import (
@@ -21,15 +22,22 @@ from protocol.announcements import (
 )
 from protocol.blocks import CID, Block, BlockError
 from protocol.chain import check_reply
+from protocol.claims import Claims
+from protocol.distrusting import TIMES
 from protocol.effects import Examine, FetchRecord, What
+from protocol.equivocation import equivocation
 from protocol.events import Received
-from protocol.machine import Author, TrustedManifest
+from protocol.machine import SLOWEST_RETRY, Author, TrustedManifest
 from protocol.mailbox import Arrived, Mailbox
+from protocol.manifest import node_id
 from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.recorder import Recorder
-from protocol.records import Member
-from protocol.signed import parse_record
+from protocol.records import Member, Reply
+from protocol.signed import Record, parse_record
+
+REPLIES_SIDE_BY_SIDE: Final = 2
+"""Answers of one client that are looked into at a time; an app works on one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,11 @@ class Gathering(Recorder):
         self._settings = settings
         self._presence = Presence(settings.away_after)
         self._mailbox = Mailbox(run.chain.open, settings.client_timeout, settings.admission, self._distrust)
-        self._fetching: set[bytes] = set()
+        self._looked_into: dict[bytes, bytes] = {}
+        """The messages whose answers are being looked into, and whose they are."""
+        self._claims_to_answer = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
+        self._answers: dict[bytes, Record] = {}
+        """The first good answer to an open message: another one is equivocation, and not fetched."""
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         return kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
@@ -86,11 +98,11 @@ class Gathering(Recorder):
                     name = self.manifest.name_of(announcement.by)
                     self._report(What.RUN_REFUSED, name=name, why=body.note)
                 if isinstance(body, Hello):
-                    self._next_beat = now
+                    self._beat_soon(now)
                     self._tell_newcomer(now)
             case ReplyReady() as body:
                 self._presence.still_here(announcement.by, now)
-                self._heard_of_reply(body, announcement.blocks, now)
+                self._heard_of_reply(announcement.by, body, announcement.blocks, now)
             case Proof() as body:
                 self._heard_proof(body, announcement.blocks, now)
             case Bye():
@@ -99,22 +111,30 @@ class Gathering(Recorder):
             case Head():
                 pass  # another leader's run is none of ours
 
-    def _heard_of_reply(self, ready: ReplyReady, inline: tuple[Block, ...], now: float) -> None:
+    def _heard_of_reply(self, author: bytes, ready: ReplyReady, inline: tuple[Block, ...], now: float) -> None:
+        """Look into an answer that whoever was asked says it has. Nobody else's word counts: what it names may be
+        nobody's, and the true answer would have to wait for that."""
         if self.chain.head is None or ready.run != self.chain.run:
             return
-        known = self._mailbox.reply_to(ready.message)
-        if known is not None and known != ready.record:
-            self._compare(known, ready.record, inline, now)
-        if ready.message not in self.chain.open:  # its client has not heard of the collect
+        taken = self._mailbox.reply_to(ready.message)
+        if taken is not None and taken != ready.record:
+            self._compare(taken, ready.record, inline, now)
+        asked = self.chain.open.get(ready.message)
+        if asked is None:  # its client has not heard of the collect
             self._remind(now)
-        elif not self._mailbox.has(ready.message) and ready.message not in self._fetching:
-            self._fetching.add(ready.message)
+            return
+        known = self._mailbox.has(ready.message) or ready.message in self._looked_into
+        if asked.node == node_id(author) and not known and self._claims_to_answer.may_open(author, now):
+            self._claims_to_answer.open(author)
+            self._looked_into[ready.message] = author
             block = next((block for block in inline if block.cid == ready.record), None)
             if block is not None:
                 self._judge_reply(ready.message, block, now)
             else:
                 done = partial(self._fetched_reply, ready)
-                self._emit(FetchRecord(self._await(done, partial(self._lost_reply, ready.message)), ready.record))
+                self._emit(
+                    FetchRecord(self._await(done, partial(self._lost_reply, ready.message)), ready.record, Reply)
+                )
 
     def _fetched_reply(self, ready: ReplyReady, blocks: Mapping[CID, bytes], now: float) -> None:
         self._judge_reply(ready.message, Block(ready.record, blocks[ready.record]), now)
@@ -124,16 +144,29 @@ class Gathering(Recorder):
         try:
             arrived = Arrived(parse_record(block), block)
         except BlockError as error:
-            self._refuse_reply(message, str(error))
+            self._refuse_reply(message, str(error), now)
             return
         why = self._is_good(message, arrived)
+        if why is None:
+            why = self._why_not_first(message, arrived.record, now)
         if why is not None:
-            self._refuse_reply(message, why)
+            self._refuse_reply(message, why, now)
             return
         if arrived.body.content is None:
             self._reply_is_here(message, arrived, now)
         else:
             self._examine(message, arrived, arrived.body.content)
+
+    def _why_not_first(self, message: bytes, reply: Record, now: float) -> str | None:
+        """Why a good reply is refused that is not the first one to its message: both together are a proof."""
+        if len(self._answers) > 2 * len(self.chain.open):
+            self._answers = {open: first for open, first in self._answers.items() if open in self.chain.open}
+        first = self._answers.setdefault(message, reply)
+        if first.id == reply.id:
+            return None
+        if (found := equivocation(first, reply)) is not None:
+            self._convict(found, TIMES, now)
+        return "its client has answered the message before, otherwise"
 
     def _examine(self, message: bytes, arrived: Arrived, content: CID) -> None:
         admission, asked = self._settings.admission, self.chain.open[message]
@@ -155,7 +188,7 @@ class Gathering(Recorder):
         """A manifest that came into force meanwhile may have taken its author or key out."""
         why = self._is_good(message, arrived)
         if why is not None:
-            self._refuse_reply(message, why)
+            self._refuse_reply(message, why, now)
             return
         self._reply_is_here(message, replace(arrived, found=found), now)
 
@@ -169,8 +202,8 @@ class Gathering(Recorder):
             return str(error)
         return None
 
-    def _refuse_reply(self, message: bytes, why: str) -> None:
-        self._fetching.discard(message)
+    def _refuse_reply(self, message: bytes, why: str, now: float) -> None:
+        self._claims_to_answer.failed(self._looked_into.pop(message), now)
         self._refused(message, why)
 
     def _refused(self, message: bytes, why: str) -> None:
@@ -181,10 +214,10 @@ class Gathering(Recorder):
 
     def _lost_reply(self, message: bytes, why: str, now: float) -> None:
         """Its client announces it again."""
-        self._fetching.discard(message)
+        self._claims_to_answer.failed(self._looked_into.pop(message), now)
         self._report(What.FETCH_FAILED, message=message.hex(), why=why)
 
     def _reply_is_here(self, message: bytes, arrived: Arrived, now: float) -> None:
-        self._fetching.discard(message)
+        self._claims_to_answer.held(self._looked_into.pop(message))
         self._mailbox.arrived(message, arrived)
         self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.body.by), message=message.hex())

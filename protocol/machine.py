@@ -6,6 +6,7 @@ shell may not ask for raises `IllegalEvent`; what comes from the network never d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -13,6 +14,7 @@ from typing import ClassVar, Final
 
 from crypto.errors import BadKey
 from crypto.keys import SigningKey
+from protocol.allowance import Allowance
 from protocol.announcements import (
     Announcement,
     Beat,
@@ -23,6 +25,7 @@ from protocol.announcements import (
     sign_announcement,
 )
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
+from protocol.claims import Claims
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
 from protocol.equivocation import Equivocation
 from protocol.events import (
@@ -40,6 +43,7 @@ from protocol.events import (
 from protocol.inbox import Inbox
 from protocol.manifest import PUBLIC, Manifest, manifest_at
 from protocol.reading import Reader
+from protocol.records import Federation
 from protocol.seals import Seals
 
 FIRST_RETRY: Final = 0.25
@@ -47,8 +51,24 @@ FIRST_RETRY: Final = 0.25
 
 SLOWEST_RETRY: Final = 10.0
 
+CONNECT_AGAIN: Final = 5.0
+"""Seconds until another address of a member's is called at once; others wait for the next look at who is connected."""
+
+DEEPEST_DOUBT: Final = 3600.0
+"""Seconds until a member's word of a newer manifest is looked into again, where it never was true."""
+
 TELL_AGAIN: Final = 1.0
 """Seconds between two beats that are sealed to one member alone."""
+
+
+COMPLAINTS: Final = frozenset(
+    {What.PEER_HERE, What.PEER_AWAY, What.RUN_REFUSED, What.RUN_LOST, What.REPLY_REFUSED, What.FETCH_FAILED}
+)
+"""The reports that a member may bring about as often as it likes."""
+
+COMPLAINTS_AT_ONCE: Final = 100
+COMPLAINTS_RATE: Final = 1.0
+"""How many of them are told for long, a second and member."""
 
 
 class IllegalEvent(Exception):
@@ -93,10 +113,16 @@ class Retry:
 
     at: float
     delay: float = FIRST_RETRY
+    last: float = -math.inf
+    """When it was announced."""
 
     def back_off(self, now: float) -> None:
         """It was announced now."""
-        self.at, self.delay = now + self.delay, min(self.delay * 2, SLOWEST_RETRY)
+        self.at, self.delay, self.last = now + self.delay, min(self.delay * 2, SLOWEST_RETRY), now
+
+    def soon(self, now: float) -> None:
+        """Somebody asks for it: again now, but not at once after the last time, however often somebody asks."""
+        self.at = min(self.at, max(now, self.last + FIRST_RETRY))
 
 
 class Machine:
@@ -114,12 +140,21 @@ class Machine:
         self._seals = Seals(trusted.manifest, MemoryBlocks(self._manifest_blocks), author.reader)
         self.inbox = Inbox(trusted.manifest.federation, self._seals)
         self._next_beat = 0.0
+        self._said_at = -math.inf
         self._told: dict[bytes, float] = {}
         """When each member that was behind was last told so."""
         self._counter = author.first_counter
         self._addresses: tuple[str, ...] = ()
         self._known_addresses: dict[bytes, tuple[str, ...]] = {}
-        self._manifest_wanted: CID | None = None
+        self._connected: dict[bytes, float] = {}
+        """When each member's engine was last called for what the member said."""
+        self._speaker = b""
+        """The member whose announcement is being handled."""
+        self._complaints: dict[bytes, Allowance] = {}
+        self._claims = Claims(1, DEEPEST_DOUBT)
+        """About newer manifests."""
+        self._claimed: set[CID] = set()
+        """The manifests that are being fetched."""
         self._effects: list[Effect] = []
         self._last_effect = 0
         self._awaited: dict[int, tuple[Callable[..., None], Callable[[str, float], None]]] = {}
@@ -136,11 +171,22 @@ class Machine:
             raise IllegalEvent(f"{type(event).__name__} in state {self.state.name}")
         if isinstance(event, Due):
             self._wake_at = None
+        self._speaker = b""
         getattr(self, method)(event, now)
         self._settle(now)
         self._set_alarm(now)
         effects, self._effects = self._effects, []
-        return effects
+        return [effect for effect in effects if self._is_worth_telling(effect, now)] if self._speaker else effects
+
+    def _is_worth_telling(self, effect: Effect, now: float) -> bool:
+        """No member fills our logs: of what it alone brings about only so much is told."""
+        if not isinstance(effect, Report) or effect.what not in COMPLAINTS:
+            return True
+        allowance = self._complaints.setdefault(self._speaker, Allowance(COMPLAINTS_AT_ONCE, COMPLAINTS_RATE, now))
+        told = allowance.left(now) >= 1
+        if told:
+            allowance.use(now)
+        return told
 
     # -- for the roles to fill --------------------------------------------------------------------------------------
 
@@ -215,9 +261,13 @@ class Machine:
 
     def _say(self, kind: type[Hello] | type[Beat], now: float) -> None:
         """Say hello to all, or that we are here."""
-        self._next_beat = now + self._beat_interval
+        self._said_at, self._next_beat = now, now + self._beat_interval
         for signed in self._signed_with_each_key(self._present(kind)):
             self._emit(Publish(self._topic, self._seals.seal(signed)))
+
+    def _beat_soon(self, now: float) -> None:
+        """Beat out of turn, for somebody who said hello; those who come together are answered together."""
+        self._next_beat = min(self._next_beat, max(now, self._said_at + FIRST_RETRY))
 
     def _tell_who_is_behind(self, announcement: Announcement, theirs: ManifestRef, now: float) -> None:
         """Have a member whose manifest key is older than ours hear of our manifest, in what it can open and whoever has
@@ -260,30 +310,48 @@ class Machine:
         announcement = self.inbox.accept(data, self.manifest, now)
         if not isinstance(announcement, Announcement) or announcement.by == self.author.member:
             return
-        if announcement.addresses and self._known_addresses.get(announcement.by) != announcement.addresses:
-            self._known_addresses[announcement.by] = announcement.addresses
-            self._emit(Connect(announcement.addresses))
+        self._speaker = announcement.by
+        self._heard_addresses(announcement, now)
         if isinstance(announcement.body, Hello | Beat):
-            self._heard_of_manifest(announcement.body.manifest)
+            self._heard_of_manifest(announcement.by, announcement.body.manifest, now)
             self._tell_who_is_behind(announcement, announcement.body.manifest, now)
         self._said(announcement, now)
 
+    def _heard_addresses(self, announcement: Announcement, now: float) -> None:
+        """Connect to a member's engine where it is new, but to no more than one place of a member's at a time."""
+        author, addresses = announcement.by, announcement.addresses
+        if not addresses or self._known_addresses.get(author) == addresses:
+            return
+        self._known_addresses[author] = addresses
+        if now >= self._connected.get(author, -math.inf) + CONNECT_AGAIN:
+            self._connected[author] = now
+            self._emit(Connect(addresses))
+
     # -- the manifest -----------------------------------------------------------------------------------------------
 
-    def _heard_of_manifest(self, newest: ManifestRef) -> None:
-        if newest.version <= self.manifest.version or self._manifest_wanted is not None:
+    def _heard_of_manifest(self, author: bytes, newest: ManifestRef, now: float) -> None:
+        """Look into what a member says is the newest manifest; a member that says what is not so has to wait, and
+        keeps nobody else's from being looked into."""
+        known = newest.version <= self.manifest.version or newest.cid in self._claimed
+        if known or not self._claims.may_open(author, now):
             return
-        self._manifest_wanted = newest.cid
+        self._claims.open(author)
+        self._claimed.add(newest.cid)
 
         def fetched(blocks: Mapping[CID, bytes], now: float) -> None:
-            self._manifest_wanted = None
+            self._claimed.discard(newest.cid)
             self._learn_manifest(newest.cid, blocks, now)
+            if self.manifest.version >= newest.version:
+                self._claims.held(author)
+            else:
+                self._claims.failed(author, now)
 
-        def failed(why: str, _now: float) -> None:
-            self._manifest_wanted = None
+        def failed(why: str, now: float) -> None:
+            self._claimed.discard(newest.cid)
+            self._claims.failed(author, now)
             self._report(What.FETCH_FAILED, cid=str(newest.cid), why=why)
 
-        self._emit(FetchRecord(self._await(fetched, failed), newest.cid))
+        self._emit(FetchRecord(self._await(fetched, failed), newest.cid, Federation, self.manifest.cid))
 
     def _manifest_changed(self, event: ManifestChanged, now: float) -> None:
         self._learn_manifest(event.cid, event.blocks, now)

@@ -11,6 +11,7 @@ from protocol.effects import Cause, FetchRecord, Hand, What
 from protocol.gathering import Gathering, LeaderSettings
 from protocol.machine import Author, TrustedManifest
 from protocol.plan import ResumedRun
+from protocol.records import Chained
 from protocol.script import script_entry
 from protocol.signed import parse_record
 
@@ -49,7 +50,7 @@ class Replaying(Gathering):
             self._hand(ScriptEnd(call.call, live=True, key=self._content_key))
         else:
             done = partial(self._entry_here, cid, call.call, self._script)
-            self._emit(FetchRecord(self._await(done, self._cannot_go_on), cid))
+            self._emit(FetchRecord(self._await(done, self._cannot_go_on), cid, Chained))
 
     def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
         if script is self._script:  # else an app process asked that has been lost since

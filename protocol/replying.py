@@ -12,6 +12,7 @@ from protocol.catch_up import CatchUp
 from protocol.effects import FetchRecord, Store, What
 from protocol.hosting import ClientPlan, Hosting
 from protocol.machine import Author, Retry, TrustedManifest
+from protocol.records import Reply
 from protocol.signed import parse_record, sign_record
 
 
@@ -41,8 +42,8 @@ class Replying(Hosting):
         yield from (waiting.retry.at for waiting in self._unacknowledged.values())
 
     def _leader_is_back(self, now: float) -> None:
-        for message, waiting in self._unacknowledged.items():
-            self._announce_reply(message, waiting, now)
+        for waiting in self._unacknowledged.values():
+            waiting.retry.soon(now)
 
     def _announce_reply(self, message: bytes, waiting: Unacknowledged, now: float) -> None:
         assert self._run is not None
@@ -58,7 +59,7 @@ class Replying(Hosting):
         very same body is signed again and announced then: the reply stays the same (`protocol.signed.Record.id`)."""
         if waiting.block is None:
             done = partial(self._reply_here_again, message, waiting)
-            self._emit(FetchRecord(self._await(done, partial(self._reply_lost, message)), waiting.reply))
+            self._emit(FetchRecord(self._await(done, partial(self._reply_lost, message)), waiting.reply, Reply))
             return False
         record, key = parse_record(waiting.block), self.author.key_in(run.chain.manifest)
         if any(signature.by == key.verify_key.raw for signature in record.signatures):

@@ -153,7 +153,7 @@ def frames() -> list[bytes]:
         Answered(bytes(32), 1.5, run, None, "", run),
         Progress("half"),
         Look(1),
-        Push(2, (Outgoing(5, run, "train", "1", 3600.0),), 1),
+        Push(2, (Outgoing(run, "train", "1", 3600.0, 5),), 1),
         Pull(3, (bytes(32),)),
         Wait(4, (bytes(32),), None),
         Finished(5, None, "it broke", None),

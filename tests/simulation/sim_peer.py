@@ -270,12 +270,14 @@ class Peer:
     def _taken(self, effect: Fetch) -> Event:
         swarm = self._network.reach(self.name)
         match effect:
-            case FetchRecord(id, cid):
-                fetched, lacking = {}, [cid]
+            case FetchRecord():
+                fetched: dict[CID, bytes] = {}
+                lacking = [effect.cid]
                 while lacking:
                     fetched.update((each, swarm.get(each)) for each in lacking)
-                    lacking = missing(cid, MemoryBlocks(fetched))
-                return Fetched(id, fetched)
+                    known = MemoryBlocks(fetched)
+                    lacking = missing(effect.cid, known, effect.trusted, effect.kind) if effect.kind else []
+                return Fetched(effect.id, fetched)
             case FetchContent(id, root) | Examine(id, reply=root) | UnpackApp(id, root) | PinRun(id, root):
                 while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
                     self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)

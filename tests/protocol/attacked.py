@@ -1,0 +1,154 @@
+"""A machine with a real run, and members with valid keys who say to it whatever they like."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from chains import ALICE, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, node_of
+
+from crypto.keys import SigningKey
+from protocol.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
+from protocol.app_calls import Outgoing, Push
+from protocol.blocks import CID, Block, cbor_block, raw_block
+from protocol.client import Client
+from protocol.closure import missing
+from protocol.effects import (
+    Effect,
+    Examine,
+    FetchContent,
+    FetchRecord,
+    KeepReply,
+    PinRun,
+    Report,
+    Store,
+    UnpackApp,
+    What,
+    WriteHead,
+)
+from protocol.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetched, Received, Started
+from protocol.gathering import LeaderSettings
+from protocol.hosting import ClientPlan
+from protocol.leader import Leader
+from protocol.machine import Author, Machine, TrustedManifest
+from protocol.plan import RunPlan
+
+APP = cbor_block({"files": []}).cid
+"""The app of a scribe's run."""
+E = TypeVar("E", bound=Effect)
+Fetch = FetchRecord | FetchContent | Examine | UnpackApp
+
+
+class Attacked:
+    """A machine whose disk works, and whose fetches come when the test says so, or never."""
+
+    def __init__(self, machine: Machine, scribe: Scribe) -> None:
+        self.machine = machine
+        self.scribe = scribe
+        self.now = TIME
+        self.effects: list[Effect] = []
+        self.fetching: dict[int, Fetch] = {}
+        self._counters: Counter[SigningKey] = Counter()
+        self.feed(Started(()))
+
+    def feed(self, event: Event) -> None:
+        """Let the machine take an event."""
+        for effect in self.machine.handle(event, self.now):
+            self.effects.append(effect)
+            match effect:
+                case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | PinRun(id=id):
+                    self.feed(Done(id))
+                case FetchRecord() | FetchContent() | Examine() | UnpackApp():
+                    self.fetching[effect.id] = effect
+
+    def say(
+        self, who: SigningKey, body: Said, *, blocks: Iterable[Block] = (), addresses: tuple[str, ...] = ()
+    ) -> None:
+        """A member says something."""
+        self._counters[who] += 1
+        said = Announcement(self.scribe.first.cid, id_of(who), self._counters[who], body, addresses, tuple(blocks))
+        self.feed(Received(sign_announcement(said, who)))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.feed(Due())
+
+    def fail(self, *fetches: Fetch) -> None:
+        """Nobody has what is fetched; all that is, where none is named."""
+        for fetch in fetches or tuple(self.fetching.values()):
+            del self.fetching[fetch.id]
+            self.feed(Failed(fetch.id, "nobody has it"))
+
+    def give(self, fetch: FetchRecord, blocks: Mapping[CID, bytes] | None = None) -> None:
+        """The record that is fetched is here, with ``blocks``, or those of the scribe that it needs."""
+        del self.fetching[fetch.id]
+        self.feed(Fetched(fetch.id, self._closure(fetch.cid) if blocks is None else blocks))
+
+    def give_all(self) -> None:
+        """Every record that is fetched is here, and those that are fetched then."""
+        while records := [fetch for fetch in self.fetching.values() if isinstance(fetch, FetchRecord)]:
+            self.give(records[0])
+
+    def _closure(self, cid: CID) -> dict[CID, bytes]:
+        source = self.scribe.source
+        blocks = {cid: source[cid]}
+        while lacking := missing(cid, Blocks(blocks)):
+            blocks.update((each, source[each]) for each in lacking)
+        return blocks
+
+    def all(self, kind: type[E]) -> list[E]:
+        """The effects of a kind, so far."""
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def reported(self, what: What) -> list[Any]:
+        """What was reported so far."""
+        return [report.fields for report in self.all(Report) if report.what is what]
+
+    @property
+    def manifest(self) -> ManifestRef:
+        """The newest that the machine has."""
+        return ManifestRef(self.machine.manifest.cid, self.machine.manifest.version)
+
+
+def nowhere(name: object) -> CID:
+    """The CID of a record that nobody has."""
+    return cbor_block(f"nobody has {name}").cid
+
+
+def position(scribe: Scribe, **changes: Any) -> Position:
+    """Where a scribe's chain is."""
+    chain = scribe.chain
+    given = {"run": chain.run, "head": chain.head, "height": chain.height, "term": 1}
+    return Position(**given | changes)
+
+
+def following(scribe: Scribe | None = None) -> Attacked:
+    """Alice's client, at the head of a run."""
+    scribe = scribe or begun()
+    client = listening(scribe)
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    return client
+
+
+def listening(scribe: Scribe) -> Attacked:
+    """Alice's client, which has heard of no run yet."""
+    trusted = TrustedManifest(scribe.first, scribe.source)
+    client = Attacked(Client(Author(id_of(ALICE), (ALICE,), 1), trusted, ClientPlan(APP, bytes(32)), {}), scribe)
+    client.feed(AppReady(ENVIRONMENT))
+    return client
+
+
+def leading() -> Attacked:
+    """A leader that has sent a message to Alice and one to Bob. Its scribe has no run."""
+    scribe = Scribe()
+    trusted = TrustedManifest(scribe.first, scribe.source)
+    settings = LeaderSettings(min_clients=2, client_timeout=600.0)
+    plan = RunPlan(raw_block(b"app").cid, bytes(32), "trial", "1", (), 1)
+    leader = Attacked(Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings), scribe)
+    leader.feed(AppReady(ENVIRONMENT))
+    sent = tuple(Outgoing(CONTENT, "train", "1", 3600.0, node_of(client)) for client in (ALICE, BOB))
+    leader.feed(AppCalled(Push(1, sent, None)))
+    return leader
