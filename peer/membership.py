@@ -150,8 +150,12 @@ def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> Stor
     manifest, newest = stored.manifest, owner.signing.verify_key.raw
     member = manifest.members.get(owner.id)
     held = _held(manifest, owner)
-    unreadable = manifest.encrypted and manifest.key is None
-    if held is None or unreadable or manifest.threshold > 1 or newest in (held, member.signing if member else held):
+    if (
+        held is None
+        or not manifest.readable
+        or manifest.threshold > 1
+        or newest in (held, member.signing if member else held)
+    ):
         return None
     if member is not None:
         return add_member(stored, owner, owner.public, time=time)
@@ -217,8 +221,7 @@ def is_admin(manifest: Manifest, public: PublicIdentity) -> bool:
 
 def can_change_alone(manifest: Manifest, identity: Identity) -> bool:
     """Whether this identity can make the next version, and it needs nobody else's signature."""
-    readable = manifest.key is not None or not manifest.encrypted
-    return readable and manifest.threshold == 1 and _held(manifest, identity) is not None
+    return manifest.readable and manifest.threshold == 1 and _held(manifest, identity) is not None
 
 
 def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None:
@@ -295,7 +298,7 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
             mend="run it where the federation was founded, or name that identity with --identity NAME",
             code=ExitCode.WRONG_USE,
         )
-    if manifest.encrypted and manifest.key is None:
+    if not manifest.readable:
         raise PeerError(
             f"{identity.name} is an admin of the federation {manifest.title!r} and cannot read who is in it",
             mend="let another admin make it a member: peer federation add KEY --name NAME --role auditor",

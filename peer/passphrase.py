@@ -43,10 +43,9 @@ class Passphrases:
         """This process's environment and terminal, and ``file`` where an option named one."""
         return cls(file, os.environ, getpass.getpass if sys.stdin.isatty() else None)
 
-    @property
-    def is_given(self) -> bool:
-        """Whether there is one without asking anybody."""
-        return self.file is not None or "POLLEN_PASSPHRASE" in self.environ
+    def is_given(self, name: str) -> bool:
+        """Whether there is one for the key of ``name`` without asking anybody."""
+        return self.file is not None or "POLLEN_PASSPHRASE" in self.environ or self._credential(name) is not None
 
     def existing(self, name: str) -> str:
         """The passphrase that the key of ``name`` is locked with.
@@ -85,10 +84,14 @@ class Passphrases:
             return _read(self.file)
         if (passphrase := self.environ.get("POLLEN_PASSPHRASE")) is not None:
             return passphrase
+        credential = self._credential(name)
+        return None if credential is None else _read(credential)
+
+    def _credential(self, name: str) -> Path | None:
         if not (folder := self.environ.get("CREDENTIALS_DIRECTORY")):
             return None
         credentials = (Path(folder) / f"{_CREDENTIAL}-{name}", Path(folder) / _CREDENTIAL)
-        return next((_read(path) for path in credentials if path.exists()), None)
+        return next((path for path in credentials if path.exists()), None)
 
     def _asked(self, prompt: str) -> str:
         if self.ask is None:

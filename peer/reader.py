@@ -49,7 +49,8 @@ class ReaderChoice:
         if not (self.needed or self.identity) and len(store.names()) != 1:
             return PUBLIC
         passphrases = Passphrases.of_process(self.passphrase_file)
-        if not self.needed and store.public(self.identity).locked and not passphrases.is_given:
+        found = store.public(self.identity)
+        if not self.needed and found.locked and not passphrases.is_given(found.name):
             return PUBLIC
         return reader_of(store.load(self.identity, passphrases), beside)
 

@@ -246,7 +246,7 @@ def _trusted(session: Session) -> TrustedManifest:
         PeerError: where this identity cannot open it: nobody would hear it, and it would hear nobody.
     """
     manifest = session.stored.manifest
-    if manifest.encrypted and manifest.key is None:
+    if not manifest.readable:
         raise PeerError(
             f"{session.identity.name} cannot open the manifest of the federation {session.stored.id}, which encrypts",
             mend="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "

@@ -14,7 +14,7 @@ from typing import Final
 from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.announcements import Beat, PeerState
-from protocol.app_calls import Answered, ErrorCode, Task, content_key
+from protocol.app_calls import Answered, ContentKey, ErrorCode, Task, content_key
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.chain import AnsweredMessage, Chain, OpenMessage, Step
@@ -259,24 +259,29 @@ class Client(Replying):
                     state=self._kept.state,
                     key=self._run.chain.keys.content(message.epoch),
                     reply_key=None if own is None else content_key(own.key, own.epoch),
-                    state_key=None if own is None else content_key(self._secret(b"state"), 0),
+                    state_key=None if own is None else self._state_key,
                 )
             )
         )
 
+    @property
+    def _state_key(self) -> ContentKey:
+        """What the app's state is encrypted with; it stays, so that an older state opens after a restart."""
+        return content_key(SymmetricKey(self._plan.secret).derive(b"state"), 0)
+
     def _own_key(self, chain: Chain) -> OwnKey | None:
-        """Our key of the newest epoch, the same after a restart; None where nothing is encrypted."""
+        """Our key of the newest epoch, another after a restart; None where nothing is encrypted.
+
+        It is random, and not made of what our signing key is: whoever steals that is not to read updates.
+        """
         epoch = chain.keys.current
         if epoch is None:
             return None
         if self._own is None or self._own.epoch != epoch.number:
-            key = self._secret(b"update" + bytes(chain.run) + epoch.number.to_bytes(8, "big"))
+            key = SymmetricKey.generate()
             info = update_info(chain.run, self.author.member, epoch.number)
             self._own = OwnKey(epoch.number, key, seal(epoch.public, key.secret_bytes(), info))
         return self._own
-
-    def _secret(self, label: bytes) -> SymmetricKey:
-        return SymmetricKey(self._plan.secret).derive(label)
 
     def _app_answered(self, event: AppAnswered, now: float) -> None:
         answer = event.answer

@@ -262,7 +262,8 @@ def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
         raise rules.ReplyAnswer(f"{reply.cid} has neither or both of a content and an error code")
     check_reply_epoch(body, in_force.keys)
     reason = _reply_reason(body, in_force.keys)
-    if len(reason) > (manifest.settings.max_reason_chars if body.content is None else 0):
+    limit = manifest.settings.max_reason_chars if body.content is None else 0
+    if len(reason) > limit and (manifest.readable or body.content is not None):  # who cannot read the limit judges none
         raise rules.ReplyReason(f"{reply.cid} has a reason of {len(reason)} characters")
 
 

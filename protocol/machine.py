@@ -378,7 +378,7 @@ class Machine:
         self._report(What.MANIFEST_IN_FORCE, version=newer.version, cid=str(cid))
         if self.author.lacks_key(newer):
             self._cannot_go_on("the manifest names newer keys of ours than are in this home", now)
-        elif newer.encrypted and newer.key is None:
+        elif not newer.readable:
             self._cannot_go_on("the newest manifest is encrypted for others: this member was removed", now)
 
 

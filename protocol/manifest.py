@@ -106,6 +106,11 @@ class Manifest:
         """Whether what is trained in this federation is encrypted."""
         return self.key_epoch is not None
 
+    @property
+    def readable(self) -> bool:
+        """Whether names and settings are what the manifest says, and not hidden from this reader."""
+        return self.key is not None or not self.encrypted
+
     def member_by_key(self, key: bytes) -> Member | None:
         """The member whose signing key is ``key`` in this version."""
         return self._keys.get(key)

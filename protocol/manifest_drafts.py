@@ -93,7 +93,7 @@ def next_version(
     Raises:
         Unreadable: where the manifest is encrypted for others: names and settings would be lost.
     """
-    if manifest.encrypted and manifest.key is None:
+    if not manifest.readable:
         raise Unreadable(f"the manifest {manifest.cid} is encrypted for its members")
     listed = list(manifest.members.values() if members is None else members)
     key, key_epoch = manifest.key, manifest.key_epoch

@@ -194,7 +194,7 @@ class ReplyAnswer(BrokenRule, number=34, name="reply-answer"):
 
 
 class ReplyReason(BrokenRule, number=35, name="reply-reason"):
-    """Only an error has a reason, and not a longer one than the federation allows."""
+    """Only an error has a reason, and not a longer one than the federation allows, where that can be read."""
 
 
 # -- who can read it -------------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from crypto.identity import Identity
 from peer.errors import ExitCode, PeerError
+from peer.keystore import KeyStore
 from peer.reader import ReaderChoice
 from protocol.manifest import PUBLIC
 
@@ -20,3 +22,14 @@ def test_where_keys_are_needed_it_is_told_whose(tmp_path: Path) -> None:
         ReaderChoice(None, None, needed=True).open(tmp_path, [])
     assert refused.value.exit_code is ExitCode.WRONG_USE
     assert "a server or an auditor" in refused.value.mend
+
+
+def test_a_credential_that_systemd_hands_over_opens_a_locked_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = Identity.generate("auditor")
+    KeyStore(tmp_path).add(identity, "open sesame")
+    assert ReaderChoice(None, None, needed=False).open(tmp_path, []) is PUBLIC
+    (tmp_path / "pollen-passphrase-auditor").write_text("open sesame\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert ReaderChoice(None, None, needed=False).open(tmp_path, []).member == identity.id

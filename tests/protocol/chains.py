@@ -173,11 +173,16 @@ class Scribe:
     """
 
     def __init__(
-        self, members: Mapping[str, Member] = MEMBERS, *, encrypted: bool = False, reader: Reader = PUBLIC
+        self,
+        members: Mapping[str, Member] = MEMBERS,
+        *,
+        encrypted: bool = False,
+        reader: Reader = PUBLIC,
+        **changes: Any,
     ) -> None:
-        """``reader`` is who checks the chain; the scribe itself has every key."""
+        """``reader`` is who checks the chain; the scribe itself has every key. ``changes`` are to version 1."""
         self.source = Blocks()
-        draft = draft_federation(members, key=SymmetricKey.generate() if encrypted else None)
+        draft = draft_federation(members, key=SymmetricKey.generate() if encrypted else None, **changes)
         self.source.add(*draft.blocks)
         self.first = first_manifest(parse_record(self.sign(draft.body, ADMIN)), self.source, reader_of(SERVER))
         self.manifest = self.first

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from chains import ALICE, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of
+from chains import ALICE, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
 
 from protocol.announcements import Announcement, Head, Position, Presence, parse_announcement, sign_announcement
-from protocol.app_calls import Start
+from protocol.app_calls import Start, Task
 from protocol.blocks import CID, cbor_block
 from protocol.client import Client
 from protocol.closure import missing
-from protocol.effects import AskOwner, Effect, FetchRecord, Hand, Publish, Report, StartApp, UnpackApp, What
+from protocol.effects import (
+    AskOwner,
+    Effect,
+    FetchContent,
+    FetchRecord,
+    Hand,
+    Publish,
+    Report,
+    StartApp,
+    UnpackApp,
+    What,
+)
 from protocol.events import AppReady, AppsApproved, Done, Due, Event, Failed, Fetched, Received, Started
 from protocol.hosting import ClientPlan
 from protocol.machine import Author, TrustedManifest
+from protocol.seals import Seals
 
 OWN = cbor_block("the app that the owner named").cid
 APP = cbor_block({"files": []}).cid
@@ -28,7 +40,7 @@ class AClient:
     def __init__(self, plan: ClientPlan, scribe: Scribe | None = None) -> None:
         self.scribe = scribe or begun()
         manifest = TrustedManifest(self.scribe.manifest, self.scribe.source)
-        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1), manifest, plan, {})
+        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE)), manifest, plan, {})
         self.now = TIME
         self.effects: list[Effect] = []
         self._counter = 0
@@ -55,7 +67,8 @@ class AClient:
         self._counter += 1
         body = Head(Position(chain.run, chain.head, chain.height, chain.term))
         said = Announcement(self.scribe.first.cid, id_of(SERVER), self._counter, body, (), ())
-        self.feed(Received(sign_announcement(said, SERVER)))
+        seals = Seals(self.scribe.manifest, self.scribe.source)
+        self.feed(Received(seals.seal(sign_announcement(said, SERVER))))
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -163,3 +176,24 @@ def test_a_run_that_closed_while_it_waited_is_not_begun_by_an_approval() -> None
     client.hear()
     client.feed(AppsApproved(frozenset({APP})))
     assert not client.all(UnpackApp)
+
+
+# -- in a run that is encrypted ------------------------------------------------------------------------------------
+
+
+def first_task(client: AClient) -> Task:
+    """The first message that its app is given."""
+    client.hear()
+    client.feed(AppReady(ENVIRONMENT))
+    client.feed(Done(client.all(FetchContent)[0].id))
+    return next(each.value for each in client.all(Hand) if isinstance(each.value, Task))
+
+
+def test_what_updates_are_encrypted_with_does_not_follow_from_what_the_home_keeps() -> None:
+    """Its secret is made of the first signing key: whoever stole that, before a rotation say, must not read updates."""
+    scribe = begun(encrypted=True)
+    one, other = (first_task(AClient(plan(APP), scribe)) for _ in range(2))
+    assert one.reply_key is not None
+    assert other.reply_key is not None
+    assert one.reply_key.key != other.reply_key.key
+    assert one.state_key == other.state_key  # an older state still opens

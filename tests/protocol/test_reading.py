@@ -27,7 +27,7 @@ from protocol.blocks import CID, Block, BlockError
 from protocol.chain import Chain
 from protocol.closure import missing
 from protocol.epochs import grant, read_seed, seed_block
-from protocol.manifest import PUBLIC, first_manifest
+from protocol.manifest import PUBLIC, Settings, first_manifest
 from protocol.manifest_drafts import with_member, without_member
 from protocol.reading import Reader, read_private
 from protocol.records import DispatchPrivate, Grant, Keys, ReasonPrivate, Reply, Role
@@ -262,3 +262,15 @@ def test_keys_that_are_wrapped_for_many_need_the_blocks_of_their_listings():
     root = next(iter(body.model.wraps.blocks(scribe.source)))
     del scribe.source[root]
     assert missing(block, scribe.source) == [root]
+
+
+def test_who_cannot_read_the_limit_of_reasons_refuses_none_for_its_length():
+    """A later auditor has the keys of a run by grant, and perhaps not the manifest key of its time."""
+    scribe = Scribe(encrypted=True, settings=Settings(max_reason_chars=9_000))
+    scribe.add(scribe.run())
+    scribe.add(scribe.dispatch())
+    scribe.add(scribe.collect(scribe.taken(ALICE, content=None, code=2, reason="x" * 8_000)))
+    given = granted(scribe, DAVE, Role.AUDITOR)
+    chain = read_by(scribe, Reader(id_of(DAVE), [decryption_key(DAVE)], [given]))
+    assert chain.head == scribe.chain.head
+    assert not chain.manifest.readable
