@@ -314,8 +314,8 @@ class Leader(Replaying):
 
     def _due(self, event: Due, now: float) -> None:
         for node in self._presence.fade(now):
-            member = self.manifest.member_by_node(node)
-            self._report(What.PEER_AWAY, name=self.manifest.name_of(member.id) if member else str(node))
+            if (member := self.manifest.member_by_node(node)) is not None:  # else it was taken out: that was said
+                self._report(What.PEER_AWAY, name=self.manifest.name_of(member.id))
         if now >= self._next_beat:
             self._say(Beat, now)
         if self._announcing and now >= self._retry.at:

@@ -31,7 +31,8 @@ HomeOption = Annotated[
     typer.Option("--home", metavar="DIR", is_eager=True, callback=_enter_home, help="The peer's home folder."),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", callback=_json_logs, help="Print one JSON object; logs go to stderr.")
+    bool,
+    typer.Option("--json", envvar="POLLEN_JSON", callback=_json_logs, help="Print one JSON object; logs go to stderr."),
 ]
 PassphraseFileOption = Annotated[
     Path | None,

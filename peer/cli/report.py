@@ -85,13 +85,14 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "head", str(report.head)
     if report.federation is not None:
         yield "federation", f"{report.federation_name or report.federation}, {report.members} members"
-        yield "app", report.app
+        yield "app", report.app or "encrypted for others"
         yield "leader", report.leader
         ended = report.outcome.value if report.outcome else "still open"
         yield "ended", f"{ended}{f': {report.reason}' if report.reason else ''}"
     if report.model is not None:
         yield "model", str(report.model)
-    yield "size", f"{report.records} records, {report.rounds} rounds, {report.exchanges} exchanges"
+    rounds = f"{report.rounds} rounds, " if report.numbered else ""
+    yield "size", f"{report.records} records, {rounds}{report.exchanges} exchanges"
 
 
 def _replayed(report: Report) -> str:
@@ -109,7 +110,10 @@ def _verdict(report: Report) -> str:
         case Verdict.VERIFIED if report.federation_known:
             return good(verified)
         case Verdict.VERIFIED:
-            note = f"this home is not in the federation {report.federation}: it cannot say whose keys these are"
+            note = (
+                f"this home has not joined the federation {report.federation}: compare this id with a member's "
+                "(peer federation show), for names and keys are only as good as that"
+            )
             return f"{good(verified)}\nnote: {note}"
         case Verdict.INCOMPLETE:
             return doubtful("incomplete: what is here is right, but not all could be checked")

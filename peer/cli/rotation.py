@@ -82,7 +82,7 @@ def revoke(
         keys = [VerifyKey(key).did for key in stored.manifest.revoked]
         return {"federation": str(stored.id), "version": stored.manifest.version, "revoked": keys}
 
-    said = f"the keys of {name} are revoked, for whatever a run takes after its roster with that version"
+    said = f"{name} is out, and nothing counts that a run takes from its keys after this version is in force"
     change(Admin(home, federation, identity, passphrase_file, ipfs), revoked, json_output, facts, lambda _: said)
 
 

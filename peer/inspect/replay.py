@@ -193,7 +193,10 @@ class RunReplay:
         assert isinstance(body, Run)  # the audit has verified it
         recorded = read_private(body, RunPrivate, self._keys)
         if recorded is None:
-            raise Unreadable(f"the run record {self._run} is encrypted for others")
+            raise Unreadable(
+                "the run is encrypted, and this identity is not let in: an auditor is, once an admin has added its KEY "
+                "(peer federation add) and the server granted the runs before (peer federation grant)"
+            )
         if recorded.replay_format != REPLAY_FORMAT:
             self._unfinished(f"it is in replay format {recorded.replay_format}, this version has {REPLAY_FORMAT}")
             return

@@ -96,7 +96,7 @@ class Rounds:
         for answered in step.answered:
             dispatch = answered.message.dispatch
             exchange = self._waiting[dispatch]
-            exchange.answers.append(self._answer(answered, in_force))
+            exchange.answers.append(self._answer(answered, in_force, exchange.asked[answered.message.id]))
             exchange.waiting.discard(answered.message.id)
             if not exchange.waiting:
                 yield self._waiting.pop(dispatch)
@@ -123,14 +123,15 @@ class Rounds:
             waiting={message.id for message in step.opened},
         )
 
-    def _answer(self, answered: AnsweredMessage, in_force: InForce) -> Answer:
+    def _answer(self, answered: AnsweredMessage, in_force: InForce, name: str) -> Answer:
+        """``name`` is what the member was called when it was asked: it may have been taken out since."""
         reply = answered.reply.body if answered.reply else None
         content = reply.content if isinstance(reply, Reply) else None
         code = answered.error.code if answered.error else reply.code if isinstance(reply, Reply) else None
         key = in_force.keys.reply_content(reply) if isinstance(reply, Reply) else None
         summary = self._summary(content, key) if content else None
         return Answer(
-            name=_name(answered.message, in_force.manifest),
+            name=name,
             node=answered.message.node,
             reply=answered.reply.cid if answered.reply else None,
             content=content,

@@ -125,6 +125,10 @@ def test_a_revoked_clients_reply_is_not_taken(federation: Federation, gate: Gate
     assert [fields["name"] for fields in server.events("reply-arrived")] == ["one"]
     report = federation.audit()
     assert report["findings"] == []
+    assert [told["asked"] for told in report["participants"].values()] == [
+        1,
+        1,
+    ]  # who was taken out is still told by name
 
 
 def test_a_restored_client_leaves_alone_what_another_home_may_have_answered(federation: Federation, gate: Gate) -> None:

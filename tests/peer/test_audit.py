@@ -132,7 +132,7 @@ def test_people_see_a_table_and_the_verdict(store: Store, written: WrittenRun) -
     assert lines[1].split() == ["1", "1", "train", "alice,", "bob", "1.2", "MB", "161", "B", "loss", "0.625"]
     assert lines[2].endswith("bob: no answer in time (code 3)")
     assert lines[-2].startswith("verified")
-    assert lines[-1].startswith("note: this home is not in the federation")
+    assert lines[-1].startswith("note: this home has not joined the federation")
 
 
 def test_an_open_run_is_verified_as_far_as_it_goes(store: Store) -> None:
