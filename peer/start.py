@@ -20,6 +20,7 @@ from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
+from peer.interrupts import Interrupts
 from peer.invitations import Invitations
 from peer.joining import Inviter
 from peer.journal import Journal, RunHead
@@ -89,6 +90,8 @@ class Session:
     threads: int
     """For each numerical library in the app process."""
     on_report: Callable[[Report], None]
+    interrupts: Interrupts
+    """What came before there was a loop to take it."""
 
 
 def take_app(home: Home, engine: Engine, folder: Path) -> App:
@@ -303,7 +306,7 @@ def _run(
         on_report=session.on_report,
     )
     with _letting_in(session):
-        return asyncio.run(_until_stopped(runner))
+        return asyncio.run(_until_stopped(runner, session.interrupts))
 
 
 def _letting_in(session: Session) -> AbstractContextManager[None]:
@@ -316,10 +319,12 @@ def _letting_in(session: Session) -> AbstractContextManager[None]:
     return inviter.listening()
 
 
-async def _until_stopped(runner: Runner) -> Ending:
+async def _until_stopped(runner: Runner, interrupts: Interrupts) -> Ending:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, runner.interrupt)
+    if interrupts.came:
+        runner.interrupt()
     return await runner.run()
 
 

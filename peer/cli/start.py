@@ -27,6 +27,7 @@ from peer.engine_choice import chosen, opened
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
 from peer.home import Home
+from peer.interrupts import Interrupts
 from peer.journal import Journal
 from peer.key_watch import KeyWatch
 from peer.keystore import KeyStore
@@ -138,6 +139,7 @@ def start(
     require_role(stored.manifest, person.public, role)
     narrator = Narrator(None if json else _say)
     with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
         stack.enter_context(own_home.lock())
         journal = stack.enter_context(contextlib.closing(Journal(own_home.journal)))
         for bundle in approved:
@@ -148,7 +150,7 @@ def start(
         from peer.start import Session
 
         watch = KeyWatch(keys, person, passphrases)
-        session = Session(own_home, person, watch, stored, engine, name, journal, threads, narrator.tell)
+        session = Session(own_home, person, watch, stored, engine, name, journal, threads, narrator.tell, interrupts)
         if role is Role.SERVER:
             settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout, admission=admitted)
             code = _lead(session, choice, settings, seed, save_path, new_run=new_run, as_json=json)

@@ -11,7 +11,6 @@ from peer.cli.output import size
 from peer.demo.display import Display
 from peer.demo.engines import engine_of, server_engine
 from peer.demo.founding import found, join, server_reader
-from peer.demo.interrupts import Interrupts
 from peer.demo.plan import DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
 from peer.demo.progress import ClientProgress, Progress
@@ -19,6 +18,7 @@ from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.federation import StoredFederation
 from peer.home import Home
+from peer.interrupts import Interrupts
 from peer.narrator import line_of
 from protocol.blocks import CID
 from protocol.effects import Report, What

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from peer.demo.interrupts import Interrupts
 from peer.demo.plan import DemoPeer
 from peer.errors import ExitCode, PeerError
+from peer.interrupts import Interrupts
 from protocol.effects import What
 
 _STOP_SECONDS: Final = 15.0

@@ -24,11 +24,11 @@ from federation import Json, machine, start_words
 
 from peer.demo.engines import LOCAL, server_engine
 from peer.demo.founding import found, join
-from peer.demo.interrupts import Interrupts
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
 from peer.engine_choice import MANAGED, running_node
 from peer.errors import ExitCode, PeerError
+from peer.interrupts import Interrupts
 
 APP = Path(__file__).resolve().parent / "echo_app"
 ARRAYS = 20

@@ -23,7 +23,6 @@ from federation import Json, machine, start_words
 
 from peer.demo.engines import LOCAL, engine_of, server_engine
 from peer.demo.founding import found, join
-from peer.demo.interrupts import Interrupts
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
 from peer.errors import ExitCode, PeerError
@@ -31,6 +30,7 @@ from peer.federation import FederationStore
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource
 from peer.inspect.walk import walk_back
+from peer.interrupts import Interrupts
 from peer.journal import Journal
 from protocol.blocks import CID, Block
 from protocol.car import read_sections

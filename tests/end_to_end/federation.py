@@ -27,6 +27,7 @@ from peer.journal import Journal, RunHead
 from peer.keystore import KeyStore
 from peer.membership import add_member, found_federation
 from peer.passphrase import Passphrases
+from peer.reader import reader_of
 from protocol.records import Role
 
 APPS: Final = Path(__file__).parent.parent / "apps"
@@ -178,10 +179,14 @@ class Federation:
         """As the server's home has it."""
         return FederationStore(self.home("server")).current()
 
+    @property
+    def admin(self) -> Identity:
+        """The server's identity, who founded it."""
+        return KeyStore(self.home("server").path).load("server", Passphrases.of_process(None))
+
     def add(self, *names: str) -> None:
         """Add clients and let every home know."""
-        admin = KeyStore(self.home("server").path).load("server", Passphrases.of_process(None))
-        stored = self.stored
+        admin, stored = self.admin, self.stored
         for name in names:
             public = self.identity(name).public
             stored = add_member(stored, admin, public, name=name, roles=[Role.CLIENT], time=time.time())
@@ -244,7 +249,8 @@ class Federation:
     def audit(self) -> Any:
         """What ``peer audit --json`` prints of the server's head."""
         with self.blocks() as engine, Scratch() as scratch:
-            report = Audit(self.head("server").head, EngineSource(engine, 1.0), scratch, known=[self.stored]).run()
+            source, head = EngineSource(engine, 1.0), self.head("server").head
+            report = Audit(head, source, scratch, known=[self.stored], reader=reader_of(self.admin)).run()
             return json.loads("".join(report.json_parts(scratch)))
 
     def replay(self, head: str | Path, app: Path, *arguments: str, **variables: str) -> tuple[int, Any]:

@@ -146,7 +146,8 @@ def hostile(federation: Federation) -> Iterator[tuple[Drop, bytes]]:
     yield Drop.REPLAYED, signed(member, 1)  # the member itself is far beyond that
 
 
-def test_hostile_announcements_are_counted_and_end_nothing(federation: Federation, gate: Gate) -> None:
+def test_hostile_announcements_are_counted_and_end_nothing(federation_in_the_clear: Federation, gate: Gate) -> None:
+    federation = federation_in_the_clear
     gate.open("round-1")
     server = federation.server(GATED, "--run-config", f'rounds=2 gate="{gate.folder}"')
     clients = [federation.client(name, GATED) for name in federation.names]

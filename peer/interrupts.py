@@ -34,6 +34,11 @@ class Interrupts:
         for number, before in self._before.items():
             signal.signal(number, before)
 
+    @property
+    def came(self) -> bool:
+        """Whether one came: what it raised may have been lost, in a finalizer or an import that catches all."""
+        return self._came
+
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         self._came = True
         self.check()
