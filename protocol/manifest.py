@@ -98,6 +98,8 @@ class Manifest:
     """The version that brought the manifest key; None where the federation does not encrypt."""
     key_commitment: bytes
     """Empty where the federation does not encrypt."""
+    _signed_by_before: tuple[tuple[bytes, ...], int] = field(repr=False, compare=False)
+    """The admins of the version before, and how many of them have to have signed; nobody for version 1."""
     _keys: Mapping[bytes, Member] = field(repr=False, compare=False)
     _nodes: Mapping[int, Member] = field(repr=False, compare=False)
 
@@ -184,7 +186,7 @@ def manifest_at(
     """The manifest in block ``cid``, its chain checked from ``known`` where given, else from version 1.
 
     ``reader`` opens private parts, where it can. A version is known by its body: a block of it with other admins'
-    signatures, all of whom signed the same, is followed as well.
+    signatures, as many as it needs, is followed as well; but for version 1, whose block is the federation's id.
 
     Memory grows with the number of versions by one CID each.
 
@@ -199,10 +201,10 @@ def manifest_at(
     link: CID | None = cid
     while link is not None and (known is None or link != known.cid):
         record = _read(link, source)
-        if known is not None and record.id == known.id:
-            known = replace(known, cid=link)
-            break
         body = _federation(record)
+        if known is not None and record.id == known.id and known.version > 1:
+            known = _in_another_block(known, record, body)
+            break
         if body.version <= base or len(later) == MAX_VERSIONS:
             raise ManifestError(ManifestRule.FEDERATION, f"{cid} does not follow from {known.cid if known else base}")
         later.append(link)
@@ -218,6 +220,14 @@ def manifest_at(
         )
     assert manifest is not None  # either known, or ``later`` holds version 1
     return manifest
+
+
+def _in_another_block(known: Manifest, record: Record, body: Federation) -> Manifest:
+    """The version that is known, in a block with other signatures. They are judged as by who knows no version."""
+    signers = _right_signers(record, body)
+    _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
+    _enough(ManifestRule.OLD_SIGNERS, signers, *known._signed_by_before)
+    return replace(known, cid=record.cid)
 
 
 def federation_of(cid: CID, source: BlockSource) -> CID:
@@ -294,6 +304,7 @@ def _parse(
         key=key,
         key_epoch=body.epoch,
         key_commitment=body.key.commitment if body.key else b"",
+        _signed_by_before=(before.admins, before.threshold) if before else ((), 0),
         _keys=MappingProxyType({member.signing: member for member in members.values()}),
         _nodes=MappingProxyType(nodes),
     )

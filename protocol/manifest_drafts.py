@@ -151,35 +151,26 @@ def _threshold(manifest: Manifest, admins: Collection[bytes]) -> int:
 
 
 def with_revoked(manifest: Manifest, member: Member, *, by: bytes, time: float) -> Draft:
-    """The next version, in which the member's keys count for nothing any more, nor ever will again.
+    """The next version, in which the member's keys count for nothing any more, nor ever will again."""
+    return without_member(manifest, member.id, by=by, time=time, revoked={member.id, member.signing})
 
-    Where it is an admin, and as many have to sign as there are, one fewer has to from then on.
+
+def without_member(
+    manifest: Manifest, member_id: bytes, *, by: bytes, time: float, revoked: Iterable[bytes] = ()
+) -> Draft:
+    """The next version, in which the member is not listed, and no admin: an admin has to be able to read names.
+
+    Where it was an admin, and as many have to sign as there are, one fewer has to from then on. ``revoked`` are the
+    keys that never count again, besides those that do not already.
     """
-    keys = {member.id, member.signing}
-    admins = [admin for admin in manifest.admins if admin not in keys]
+    admins = [admin for admin in manifest.admins if admin not in (member_id, manifest.members[member_id].signing)]
     return next_version(
         manifest,
         by=by,
         time=time,
         admins=admins,
         threshold=_threshold(manifest, admins),
-        members=[other for other in manifest.members.values() if other.id != member.id],
-        names={id: name for id, name in manifest.names.items() if id != member.id},
-        revoked={*manifest.revoked, *keys},
-    )
-
-
-def without_member(manifest: Manifest, member_id: bytes, *, by: bytes, time: float) -> Draft:
-    """The next version, in which the member is not listed, and no admin: an admin has to be able to read names."""
-    admins = [admin for admin in manifest.admins if admin != manifest.members[member_id].signing]
-    members = [member for member in manifest.members.values() if member.id != member_id]
-    names = {key: name for key, name in manifest.names.items() if key != member_id}
-    return next_version(
-        manifest,
-        by=by,
-        time=time,
-        admins=admins,
-        threshold=_threshold(manifest, admins),
-        members=members,
-        names=names,
+        members=[member for member in manifest.members.values() if member.id != member_id],
+        names={id: name for id, name in manifest.names.items() if id != member_id},
+        revoked={*manifest.revoked, *revoked},
     )

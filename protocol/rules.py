@@ -49,7 +49,7 @@ class RecordShape(BrokenRule, number=3, name="record-shape"):
 
 
 class PrivatePart(BrokenRule, number=4, name="private-part"):
-    """A private part in the clear holds what its type says; types that have none leave it empty."""
+    """A private part that can be read holds what its type says; types that have none leave it empty."""
 
 
 class SignatureValid(BrokenRule, number=5, name="signature"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from chains import ADMIN, TIME, Blocks, draft_federation, id_of
+from chains import ADMIN, ALICE, TIME, Blocks, draft_federation, id_of
 
-from protocol.blocks import MissingBlock
+from crypto.keys import SigningKey
+from protocol.blocks import Block, MissingBlock
 from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, manifest_at, next_manifest
 from protocol.manifest_drafts import Draft, next_version
 from protocol.signed import Record, parse_record, sign_record
@@ -111,3 +113,47 @@ def test_an_older_version_than_the_known_one_is_refused():
     assert broken(lambda: manifest_at(old.cid, versions.federation, versions.source, known=known)) == (
         ManifestRule.FEDERATION
     )
+
+
+# -- one version in several blocks ---------------------------------------------------------------------------------
+
+
+def with_two_admins() -> Versions:
+    """Version 2 adds an admin, and so only the first can have signed it for version 1."""
+    versions = Versions(1)
+    admins = sorted([id_of(ADMIN), id_of(ALICE)])
+    record = versions.keep(next_version(versions.manifests[0], by=id_of(ADMIN), time=TIME, admins=admins))
+    versions.manifests.append(next_manifest(versions.manifests[0], record, versions.source))
+    return versions
+
+
+def after_another_block(
+    versions: Versions, known: Manifest, *signers: SigningKey
+) -> Callable[[Manifest | None], Manifest]:
+    """Reads the version after ``known`` that links another block of it, signed by ``signers``."""
+    body = parse_record(Block(known.cid, versions.source[known.cid])).body
+    block = sign_record(body, signers)
+    versions.source.add(block)
+    assert block.cid != known.cid
+    later = versions.keep(next_version(replace(known, cid=block.cid), by=id_of(ADMIN), time=TIME)).cid
+    return lambda known: manifest_at(later, versions.federation, versions.source, known=known)
+
+
+def test_a_version_is_followed_in_a_block_with_more_signatures():
+    versions = with_two_admins()
+    read = after_another_block(versions, versions.manifests[1], ADMIN, ALICE)
+    assert read(versions.manifests[1]) == read(None)
+
+
+def test_who_knows_a_version_and_who_does_not_judge_its_signatures_alike():
+    versions = with_two_admins()
+    read = after_another_block(versions, versions.manifests[1], ALICE)
+    for known in (versions.manifests[1], None):
+        assert broken(lambda known=known: read(known)) == ManifestRule.OLD_SIGNERS
+
+
+def test_version_1_is_its_own_block_alone():
+    versions = with_two_admins()
+    read = after_another_block(versions, versions.manifests[0], ADMIN, ALICE)
+    for known in (versions.manifests[0], None):
+        assert broken(lambda known=known: read(known)) == ManifestRule.FEDERATION
