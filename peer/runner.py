@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -19,9 +19,11 @@ from peer.examining import Examiner
 from peer.faults import Faults
 from peer.fetching import RecordFetcher
 from peer.home import Home
+from peer.intake import Intake
 from peer.keeping import Durable, Keeper
 from peer.key_watch import KeyWatch
 from peer.patience import Patience
+from peer.pools import BackgroundEffect, Pools
 from peer.unpacked_apps import UnpackedApps
 from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready, Replayed
 from protocol.blocks import CID, BlockError
@@ -66,10 +68,7 @@ from protocol.events import (
     Stopping,
 )
 from protocol.machine import Machine
-from protocol.records import Role
-
-FETCHERS: Final = 8
-"""Records and contents fetched side by side."""
+from protocol.records import Federation, Role
 
 CONTENT_TIMEOUT: Final = 120.0
 """Seconds until a content that does not come is given up and asked for again."""
@@ -97,23 +96,6 @@ class _FromApp:
 
     generation: int
     event: Event
-
-
-BackgroundEffect = (
-    Store
-    | WriteHead
-    | KeepReply
-    | KeepProof
-    | KeepManifest
-    | AskOwner
-    | FetchRecord
-    | FetchContent
-    | Examine
-    | UnpackApp
-    | PinRun
-    | Publish
-    | Connect
-)
 
 
 class Runner:
@@ -150,17 +132,16 @@ class Runner:
         self._ending: Ending | None = None
         self._interrupted = False
         self._patience = Patience()
-        self._records = RecordFetcher(engine)
+        self._records, self._claimed = RecordFetcher(engine), RecordFetcher(engine)
         self._examiner = Examiner(engine)
         self._durable_failure: Exception | None = None
-        self._durable = ThreadPoolExecutor(1, "durable")  # one thread: in the order given
-        self._publisher = ThreadPoolExecutor(1, "publish")
-        self._fetchers = ThreadPoolExecutor(FETCHERS, "fetch")
+        self._pools = Pools()
+        self._intake = Intake(self._received)
 
     async def run(self) -> Ending:
         """Run until the machine stops, or `interrupt` asks it to."""
         self._loop = asyncio.get_running_loop()
-        subscriptions = [self._engine.subscribe(topic, self._received) for topic in self._topics]
+        subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
         watching = [asyncio.create_task(self._watch_home()), asyncio.create_task(self._stay_connected())]
         try:
             self._events.put_nowait(Started(self._engine.addresses()))
@@ -168,6 +149,8 @@ class Runner:
                 event = self._current(await self._events.get())
                 if event is None:
                     continue
+                if isinstance(event, Received):
+                    self._intake.taken(event)
                 await self._follow_keys(event)
                 await self._hand_in(event)
                 if isinstance(event, Stopping):
@@ -179,8 +162,9 @@ class Runner:
                 self._alarm.cancel()
             await self._app.stop()
             await asyncio.to_thread(self._close, subscriptions)
-            if self._machine.inbox.dropped:
-                logs.event("announcements-dropped", **{why.value: n for why, n in self._machine.inbox.dropped.items()})
+            dropped = {why.value: n for why, n in self._machine.inbox.dropped.items()}
+            if dropped or self._intake.dropped:
+                logs.event("announcements-dropped", **dropped, waiting=self._intake.dropped)
         assert self._ending is not None
         return self._ending
 
@@ -222,9 +206,8 @@ class Runner:
         for subscription in subscriptions:
             subscription.close()
         self._records.close()
-        self._fetchers.shutdown(wait=False, cancel_futures=True)
-        self._publisher.shutdown()
-        self._durable.shutdown()
+        self._claimed.close()
+        self._pools.close()
 
     # -- effects ----------------------------------------------------------------------------------------------------
 
@@ -246,28 +229,26 @@ class Runner:
     def _begin(self, effect: BackgroundEffect) -> None:
         match effect:
             case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id):
-                self._in_background(self._durable, effect, partial(self._keep, effect), id)
+                self._in_background(effect, partial(self._keep, effect), id)
             case KeepManifest() | AskOwner():
-                self._in_background(self._durable, effect, partial(self._keep, effect), None)
+                self._in_background(effect, partial(self._keep, effect), None)
             case FetchRecord(id=id):
-                self._in_background(self._fetchers, effect, partial(self._fetch_record, effect), id)
+                self._in_background(effect, partial(self._fetch_record, effect), id)
             case FetchContent(id, cid):
-                self._in_background(self._fetchers, effect, partial(self._fetch_content, id, cid), id)
+                self._in_background(effect, partial(self._fetch_content, id, cid), id)
             case UnpackApp(id, app, limit):
-                self._in_background(self._fetchers, effect, partial(self._unpack_app, id, app, limit), id)
+                self._in_background(effect, partial(self._unpack_app, id, app, limit), id)
             case Examine(id=id):
-                self._in_background(self._fetchers, effect, partial(self._examine, effect), id)
+                self._in_background(effect, partial(self._examine, effect), id)
             case PinRun(id, head):
-                self._in_background(self._fetchers, effect, partial(self._pin_run, id, head), id)
+                self._in_background(effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data):
-                self._in_background(self._publisher, effect, partial(self._publish, topic, data), None)
+                self._in_background(effect, partial(self._publish, topic, data), None)
             case Connect(addresses):
-                self._in_background(self._fetchers, effect, partial(self._connect, addresses), None)
+                self._in_background(effect, partial(self._connect, addresses), None)
 
-    def _in_background(
-        self, pool: ThreadPoolExecutor, effect: BackgroundEffect, work: Callable[[], Event | None], id: int | None
-    ) -> None:
-        """Do ``work``, the ``effect``, in ``pool`` and hand in the event it returns; a `Failed` where it raises."""
+    def _in_background(self, effect: BackgroundEffect, work: Callable[[], Event | None], id: int | None) -> None:
+        """Do ``work``, the ``effect``, in its pool and hand in the event it returns; a `Failed` where it raises."""
 
         def done(future: Future[Event | None]) -> None:
             if future.cancelled():
@@ -283,7 +264,7 @@ class Runner:
             if event is not None:
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
-        pool.submit(self._faults.around, effect, work).add_done_callback(done)
+        self._pools.of(effect).submit(self._faults.around, effect, work).add_done_callback(done)
 
     def _crash(self, error: BaseException) -> None:
         """A bug of ours, or a manifest that cannot be kept: end, saying what it was."""
@@ -303,7 +284,8 @@ class Runner:
         return None if isinstance(effect, KeepManifest | AskOwner) else Done(effect.id)
 
     def _fetch_record(self, effect: FetchRecord) -> Event:
-        return Fetched(effect.id, self._patience(lambda: self._records.fetch(effect.cid, effect.kind, effect.trusted)))
+        records = self._claimed if effect.kind is Federation else self._records
+        return Fetched(effect.id, self._patience(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
 
     def _fetch_content(self, id: int, cid: CID) -> Event:
         limit = self._max_content_bytes
@@ -336,7 +318,7 @@ class Runner:
     async def _stay_connected(self) -> None:
         while True:
             addresses = (*self._addresses, *self._machine.known_addresses)
-            await self._loop.run_in_executor(self._fetchers, self._connect, addresses)
+            await self._loop.run_in_executor(self._pools.staying_connected, self._connect, addresses)
             await asyncio.sleep(STAY_CONNECTED)
 
     def _wake_at(self, at: float) -> None:
@@ -346,9 +328,9 @@ class Runner:
 
     # -- events -----------------------------------------------------------------------------------------------------
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, event: Received) -> None:
         """In a thread of the engine's."""
-        self._loop.call_soon_threadsafe(self._events.put_nowait, Received(data))
+        self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     def _heard(self, value: FromApp) -> None:
         match value:

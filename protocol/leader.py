@@ -253,7 +253,10 @@ class Leader(Replaying):
         for wait, until in self._waits:
             if self._mailbox.complete(wait.messages, self.chain.manifest, now) or (until is not None and now >= until):
                 self._waits.remove((wait, until))
-                self._collect(wait, now)
+                if self.chain.open.keys().isdisjoint(wait.messages):  # another thread of the app's was given them
+                    self._take_call(wait, now)
+                else:
+                    self._collect(wait, now)
                 return True
         return False
 

@@ -21,6 +21,9 @@ from protocol.car import CarCutShort, read_car, write_car
 _T = TypeVar("_T")
 
 _DIAL_SECONDS: Final = 10.0
+_ROUTES_SECONDS: Final = 30.0
+"""Seconds for all addresses that somebody names for one peer."""
+
 _DIALS_AT_ONCE: Final = 8
 _STALL_SECONDS: Final = 30.0
 """Seconds without a new block after which a recursive pin is given up."""
@@ -229,8 +232,11 @@ class KuboEngine:
         raise KuboTimeout(f"the Kubo node at {self.address} did not get all of it: {blocks} blocks came")
 
     def _dial(self, routes: list[str]) -> None:
-        """Try one peer's addresses until one works; that none does is no error."""
+        """Try one peer's addresses until one works; that none does is no error, nor is it waited for long."""
+        until = time.monotonic() + _ROUTES_SECONDS
         for address in routes:
+            if time.monotonic() >= until:
+                return
             try:
                 self._api.call("swarm/connect", address, within=_DIAL_SECONDS)
             except (KuboRefused, KuboTimeout):

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from chains import ALICE, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, node_of
+from chains import ALICE, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, TTL, Blocks, Scribe, begun, id_of, node_of
 
 from crypto.keys import SigningKey
 from protocol.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
 from protocol.app_calls import Outgoing, Push
 from protocol.blocks import CID, Block, cbor_block, raw_block
+from protocol.chain import OpenMessage
 from protocol.client import Client
 from protocol.closure import missing
 from protocol.effects import (
@@ -33,6 +34,9 @@ from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import RunPlan
+from protocol.private import private_part
+from protocol.records import ReasonPrivate, Reply
+from protocol.signed import sign_record
 
 APP = cbor_block({"files": []}).cid
 """The app of a scribe's run."""
@@ -152,3 +156,30 @@ def leading() -> Attacked:
     sent = tuple(Outgoing(CONTENT, "train", "1", 3600.0, node_of(client)) for client in (ALICE, BOB))
     leader.feed(AppCalled(Push(1, sent, None)))
     return leader
+
+
+def message_to(leader: Attacked, client: SigningKey) -> OpenMessage:
+    """The message of a leader that a client has not answered yet."""
+    assert isinstance(leader.machine, Leader)
+    messages = leader.machine.chain.open.values()
+    return next(each for each in messages if leader.machine.manifest.member_by_node(each.node).id == id_of(client))
+
+
+def reply_of(leader: Attacked, client: SigningKey, content: CID, **changes: object) -> Block:
+    """The client's answer to it."""
+    message = message_to(leader, client)
+    given = {
+        "by": id_of(client),
+        "time": TIME,
+        "epoch": None,
+        "private": private_part(ReasonPrivate(reason=""), Reply.TYPE, None),
+        "run": leader.machine.chain.run,
+        "message": message.id,
+        "dispatch": message.dispatch,
+        "created": TIME,
+        "ttl": TTL,
+        "content": content,
+        "code": None,
+        "key": b"",
+    }
+    return sign_record(Reply(**given | changes), [client])

@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from attacked import Attacked, following, leading, listening, nowhere, position
-from chains import ADMIN, ALICE, BOB, CAROL, SECOND, SERVER, TIME, TTL, begun, block_of, id_of
+from attacked import Attacked, following, leading, listening, message_to, nowhere, position, reply_of
+from chains import ADMIN, ALICE, BOB, CAROL, SECOND, SERVER, begun, block_of
 
 from crypto.keys import SigningKey
 from protocol.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, ReplyReady
 from protocol.blocks import CID, Block
 from protocol.catch_up import MAX_BEHIND
-from protocol.chain import OpenMessage
 from protocol.effects import Connect, Examine, FetchRecord, Publish, Report, Store, What
-from protocol.leader import Leader
-from protocol.private import private_part
-from protocol.records import ReasonPrivate, Reply
-from protocol.signed import sign_record
-
-
-def message_to(leader: Attacked, client: SigningKey) -> OpenMessage:
-    assert isinstance(leader.machine, Leader)
-    messages = leader.machine.chain.open.values()
-    return next(each for each in messages if leader.machine.manifest.member_by_node(each.node).id == id_of(client))
-
-
-def reply_of(leader: Attacked, client: SigningKey, content: CID, **changes: object) -> Block:
-    message = message_to(leader, client)
-    given = {
-        "by": id_of(client),
-        "time": TIME,
-        "epoch": None,
-        "private": private_part(ReasonPrivate(reason=""), Reply.TYPE, None),
-        "run": leader.machine.chain.run,
-        "message": message.id,
-        "dispatch": message.dispatch,
-        "created": TIME,
-        "ttl": TTL,
-        "content": content,
-        "code": None,
-        "key": b"",
-    }
-    return sign_record(Reply(**given | changes), [client])
+from protocol.records import Reply
 
 
 def ready(leader: Attacked, client: SigningKey, record: CID) -> ReplyReady:
