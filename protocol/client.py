@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import partial
 from typing import Final
 
@@ -65,15 +66,26 @@ class OwnKey:
     """The key, sealed to the epoch's update key."""
 
 
+class Stage(Enum):
+    """How far the message in hand is."""
+
+    FETCHING = auto()
+    """Its content is not here yet."""
+    READY = auto()
+    """The app may have it."""
+    AT_APP = auto()
+    ANSWERED = auto()
+    """The reply is on its way to disk."""
+
+
 @dataclass(slots=True)
 class Work:
     """The message in hand."""
 
     message: OpenMessage
-    has_content: bool = False
+    stage: Stage = Stage.FETCHING
     own_key: OwnKey | None = None
     """What the reply is encrypted with; None: it is plain."""
-    at_app: bool = False
     crashes: int = 0
     fetch_again: float | None = None
 
@@ -165,6 +177,7 @@ class Client(Replying):
                 self._take_close(now)
             case Roster():
                 self._leader_is_back(now)  # a reply may have to be signed with a newer key
+                self._hand_over()  # and a message may have waited for it
             case _:
                 pass
 
@@ -218,12 +231,15 @@ class Client(Replying):
         self._report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
 
     def _next_work(self, run: CatchUp) -> None:
-        """Begin with the next message, in chain order; not while we know a newer manifest than the run does."""
-        behind = self.manifest.version > run.chain.manifest.version
-        if self._work is None and self._queue and not behind:
+        """Begin with the next message, in chain order."""
+        if self._work is None and self._queue and not self._is_behind(run):
             self._work = Work(self._queue.pop(next(iter(self._queue))))
             self._report(What.TASK_STARTED, message=self._work.message.id.hex(), type=self._work.message.type)
             self._fetch_content(self._work)
+
+    def _is_behind(self, run: CatchUp) -> bool:
+        """Whether we know a newer manifest than the run does: who has left could still read what is answered now."""
+        return self.manifest.version > run.chain.manifest.version
 
     def _fetch_content(self, work: Work) -> None:
         work.fetch_again = None
@@ -231,20 +247,23 @@ class Client(Replying):
         self._emit(FetchContent(id, work.message.content))
 
     def _content_here(self, work: Work, now: float) -> None:
-        work.has_content = True
+        work.stage = Stage.READY
         if work is self._work:
-            self._hand_over(work)
+            self._hand_over()
 
     def _content_lost(self, work: Work, why: str, now: float) -> None:
         self._report(What.FETCH_FAILED, message=work.message.id.hex(), why=why)
         work.fetch_again = now + FETCH_AGAIN
 
-    def _hand_over(self, work: Work) -> None:
-        """Give the message to the app, once both are here."""
-        if self._app is not AppState.STARTED or not work.has_content or work.crashes >= CRASHES:
+    def _hand_over(self) -> None:
+        """Give the message in hand to the app, once both are here."""
+        work = self._work
+        if work is None or work.stage is not Stage.READY or self._app is not AppState.STARTED:
             return
         assert self._run is not None
-        work.at_app = True
+        if self._is_behind(self._run):
+            return
+        work.stage = Stage.AT_APP
         work.own_key = own = self._own_key(self._run.chain)
         message = work.message
         self._emit(
@@ -285,13 +304,13 @@ class Client(Replying):
 
     def _app_answered(self, event: AppAnswered, now: float) -> None:
         answer = event.answer
-        if self._work is None or not self._work.at_app or self._work.message.id != answer.message:
+        if self._work is None or self._work.stage is not Stage.AT_APP or self._work.message.id != answer.message:
             raise IllegalEvent(f"an answer to message {answer.message.hex()}, which the app does not have")
         self._sign_reply(self._work, answer, now)
 
     def _sign_reply(self, work: Work, answer: Answered, now: float) -> None:
         assert self._run is not None
-        work.at_app = False
+        work.stage = Stage.ANSWERED
         message = work.message
         own = work.own_key
         reason = answer.reason[: self._run.chain.manifest.settings.max_reason_chars]
@@ -333,14 +352,13 @@ class Client(Replying):
     # -- the app process --------------------------------------------------------------------------------------------
 
     def _app_has_run(self) -> None:
-        if self._work is not None:
-            self._hand_over(self._work)
+        self._hand_over()
 
     def _app_lost_work(self, why: str, now: float) -> None:
         work = self._work
-        if work is None or not work.at_app:
+        if work is None or work.stage is not Stage.AT_APP:
             return
-        work.at_app = False
+        work.stage = Stage.READY
         work.crashes += 1
         if work.crashes >= CRASHES:
             reason = f"the app process was lost {work.crashes} times over this message: {why}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from chains import ALICE, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
+from chains import ALICE, ANSWER, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
 
 from protocol.announcements import Announcement, Head, Position, Presence, parse_announcement, sign_announcement
-from protocol.app_calls import Start, Task
+from protocol.app_calls import Answered, Start, Task
 from protocol.blocks import CID, cbor_block
 from protocol.client import Client
 from protocol.closure import missing
@@ -23,7 +23,20 @@ from protocol.effects import (
     UnpackApp,
     What,
 )
-from protocol.events import AppReady, AppsApproved, Done, Due, Event, Failed, Fetched, Received, Started
+from protocol.events import (
+    AppAnswered,
+    AppLost,
+    AppReady,
+    AppsApproved,
+    Done,
+    Due,
+    Event,
+    Failed,
+    Fetched,
+    ManifestChanged,
+    Received,
+    Started,
+)
 from protocol.hosting import ClientPlan
 from protocol.machine import Author, TrustedManifest
 from protocol.seals import Seals
@@ -181,12 +194,17 @@ def test_a_run_that_closed_while_it_waited_is_not_begun_by_an_approval() -> None
 # -- in a run that is encrypted ------------------------------------------------------------------------------------
 
 
+def tasks(client: AClient) -> list[Task]:
+    """The messages that its app is given."""
+    return [each.value for each in client.all(Hand) if isinstance(each.value, Task)]
+
+
 def first_task(client: AClient) -> Task:
-    """The first message that its app is given."""
     client.hear()
     client.feed(AppReady(ENVIRONMENT))
     client.feed(Done(client.all(FetchContent)[0].id))
-    return next(each.value for each in client.all(Hand) if isinstance(each.value, Task))
+    (task,) = tasks(client)
+    return task
 
 
 def test_what_updates_are_encrypted_with_does_not_follow_from_what_the_home_keeps() -> None:
@@ -197,3 +215,27 @@ def test_what_updates_are_encrypted_with_does_not_follow_from_what_the_home_keep
     assert other.reply_key is not None
     assert one.reply_key.key != other.reply_key.key
     assert one.state_key == other.state_key  # an older state still opens
+
+
+def test_a_message_waits_for_the_roster_once_a_newer_manifest_is_known() -> None:
+    """Who has left could read what is answered in the epoch before."""
+    client = AClient(plan(APP), begun(encrypted=True))
+    client.hear()
+    client.feed(AppReady(ENVIRONMENT))
+    newer = client.scribe.with_dave().cid
+    client.feed(ManifestChanged(newer, client.scribe.source))
+    client.feed(Done(client.all(FetchContent)[0].id))
+    assert not tasks(client)
+    client.scribe.add(client.scribe.roster(newer))
+    client.hear()
+    assert [task.reply_key and task.reply_key.epoch for task in tasks(client)] == [2]
+
+
+def test_a_message_that_is_answered_is_not_given_to_another_app_process() -> None:
+    """Its reply is on its way to disk: a second one would be two answers to one message."""
+    client = AClient(plan(APP), begun(encrypted=True))
+    task = first_task(client)
+    client.feed(AppAnswered(Answered(task.message, TIME, content=ANSWER)))
+    client.feed(AppLost("it ended"))
+    client.feed(AppReady(ENVIRONMENT))
+    assert len(tasks(client)) == 1
