@@ -1,7 +1,6 @@
 """The contents of an app process: its `strategy.content.ContentStore` over an engine, or over what is recorded.
 
-Where they are is one word on the app process's command line: an engine's address, ``recorded:`` and that, or ``car:``
-and a file. The last two are for a replay, which writes nothing.
+`peer.contents_address` says how the peer tells its app process where they are.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from peer import logs
+from peer.contents_address import CAR, RECORDED
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError
+from peer.inspect.sources import CarSource
 from peer.patience import Patience
 from protocol.blocks import CID, Block, BlockError, BlockSource
 from strategy.content import ContentStore
@@ -22,33 +23,18 @@ from strategy.content import ContentStore
 READ_AHEAD: Final = 8 << 20
 """Bytes of a content that are read at once when it is opened; what lies beyond is read as it is needed."""
 
-_RECORDED: Final = "recorded:"
-_CAR: Final = "car:"
-
-
-def recorded_contents(engine: Engine) -> str:
-    """What `open_contents` takes for contents that are read from ``engine`` and written nowhere."""
-    return _RECORDED + engine.address
-
-
-def car_contents(path: Path) -> str:
-    """What `open_contents` takes for contents that are read from a CAR file and written nowhere."""
-    return f"{_CAR}{path.absolute()}"
-
 
 def open_contents(where: str) -> ContentStore:
-    """The contents at ``where``: an engine's address, or what the two functions above give.
+    """The contents at ``where``: an engine's address, or what `peer.contents_address` makes.
 
     Raises:
         EngineError: where the engine cannot be used.
         PeerError: where the file cannot be read.
     """
-    if where.startswith(_CAR):
-        from peer.inspect.sources import CarSource  # which imports this module
-
-        return RecordedContents(CarSource(Path(where.removeprefix(_CAR))))
-    if where.startswith(_RECORDED):
-        return RecordedContents(EngineBlocks(_opened(where.removeprefix(_RECORDED))))
+    if where.startswith(CAR):
+        return RecordedContents(CarSource(Path(where.removeprefix(CAR))))
+    if where.startswith(RECORDED):
+        return RecordedContents(EngineBlocks(_opened(where.removeprefix(RECORDED))))
     return EngineContents(_opened(where))
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from peer.contents import car_contents, recorded_contents
+from peer.contents_address import car_contents, recorded_contents
 from peer.engine.graph import walk
 from peer.engine.interface import Engine, Unreachable
 from peer.errors import ExitCode, PeerError

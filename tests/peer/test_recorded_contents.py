@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from peer.contents import car_contents, open_contents, recorded_contents
+from peer.contents import open_contents
+from peer.contents_address import car_contents, recorded_contents
 from peer.engine.local import LocalEngine
 from protocol.blocks import Block, MissingBlock, raw_block
 from protocol.car import write_car
