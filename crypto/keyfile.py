@@ -96,6 +96,9 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     AES-256-GCM."""
     signature: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"_File({self.name!r}, version {self.version})"
+
     def signed_bytes(self) -> bytes:
         """What the signature is over: all but the signature, as the JSON has it, in dag-cbor."""
         return self._without("signature")

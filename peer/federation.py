@@ -47,9 +47,9 @@ class _Root:
     format: str
     federation: CID
     manifest: CID
-    swarm_key: Annotated[bytes, Meta(min_length=SWARM_KEY_SIZE, max_length=SWARM_KEY_SIZE)]
+    swarm_key: Annotated[bytes, Meta(min_length=SWARM_KEY_SIZE, max_length=SWARM_KEY_SIZE)] = field(repr=False)
     addresses: tuple[str, ...]
-    manifest_keys: tuple[Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)], ...]
+    manifest_keys: tuple[Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)], ...] = field(repr=False)
     """In a home alone; empty in a file that is handed over."""
 
 
@@ -60,7 +60,7 @@ class StoredFederation:
     manifest: Manifest
     blocks: Mapping[CID, bytes]
     """Every version of the manifest and its listings, by CID."""
-    swarm_key: bytes
+    swarm_key: bytes = field(repr=False)
     """What makes the members' Kubo nodes a private network, 32 bytes."""
     addresses: tuple[str, ...]
     """Where engines of other members are."""

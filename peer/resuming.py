@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
@@ -24,7 +24,7 @@ class OpenRun:
     """A run to go on with."""
 
     resumed: ResumedRun
-    seed: bytes
+    seed: bytes = field(repr=False)
     recorded: RunPrivate
     app: CID
     initial_model: KeyedContent | None

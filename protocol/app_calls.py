@@ -293,7 +293,7 @@ class Start:
     run: CID
     node: int
     """This process's Flower node id; 1 for the server, as Flower's SuperLink has it."""
-    seed: bytes
+    seed: bytes = field(repr=False)
     """32 bytes: the run's seed for a ServerApp, the client's own secret for a ClientApp."""
     run_config: RunConfig
     node_config: RunConfig = ()

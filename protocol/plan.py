@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from crypto.symmetric import KEY_SIZE
@@ -27,7 +27,7 @@ class RunPlan:
     """What a run record says that is known before the app process is there."""
 
     app: CID
-    seed: bytes
+    seed: bytes = field(repr=False)
     name: str
     version: str
     config: RunConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
@@ -202,7 +202,7 @@ class RunPrivate:
     config: RunConfig
     replay_format: Natural
     environment: Environment
-    initial_model_key: bytes
+    initial_model_key: bytes = field(repr=False)
     """What the content of the initial model is encrypted with, 32 bytes; empty where none is, or there is none."""
 
 

@@ -1,0 +1,32 @@
+"""What is secret is not shown by who holds it: a value that is printed or logged by mistake tells nothing."""
+
+from __future__ import annotations
+
+import pytest
+from chains import ENVIRONMENT
+
+from crypto.symmetric import SymmetricKey
+from protocol.app_calls import ContentKey, Start
+from protocol.blocks import cbor_block
+from protocol.hosting import ClientPlan
+from protocol.plan import RunPlan
+from protocol.records import RunPrivate
+from protocol.tickets import Ticket, TicketKeys
+
+SECRET = b"32 bytes that nobody is to see.."
+CID = cbor_block({}).cid
+HOLDERS: list[object] = [
+    SymmetricKey(SECRET),
+    ContentKey(1, SECRET),
+    Start(CID, 1, SECRET, ()),
+    RunPlan(CID, SECRET, "app", "1", (), 1),
+    RunPrivate(name="app", version="1", config=(), replay_format=1, environment=ENVIRONMENT, initial_model_key=SECRET),
+    ClientPlan(CID, SECRET),
+    TicketKeys(SECRET),
+    Ticket(CID, "alice", (), SECRET, SECRET, 0),
+]
+
+
+@pytest.mark.parametrize("holder", HOLDERS, ids=lambda each: type(each).__name__)
+def test_a_secret_is_not_shown(holder: object) -> None:
+    assert "nobody is to see" not in repr(holder)
