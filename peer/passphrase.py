@@ -19,6 +19,7 @@ _MEND: Final = (
     "give --passphrase-file FILE, or set POLLEN_PASSPHRASE_FILE or POLLEN_PASSPHRASE, "
     "or have systemd load the credential pollen-passphrase, or use a terminal to be asked"
 )
+_MEND_ANOTHER: Final = "give --new-passphrase-file FILE, or use a terminal to be asked"
 _CREDENTIAL: Final = "pollen-passphrase"
 """In systemd's ``$CREDENTIALS_DIRECTORY``; ``pollen-passphrase-NAME`` is for the identity of that name alone."""
 _MAX_FILE: Final = 4096
@@ -35,6 +36,8 @@ class Passphrases:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ask: Callable[[str], str] | None = None
     """Shows a prompt and returns what was typed, unseen; None where there is no terminal."""
+    _mend: str = field(default=_MEND, repr=False)
+    """How to give one."""
     _typed: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What opened which identity, so that nobody is asked twice."""
 
@@ -58,6 +61,11 @@ class Passphrases:
         if name not in self._typed:
             self._typed[name] = self._asked(f"Passphrase of {name}: ")
         return self._typed[name]
+
+    def another(self, file: Path | None) -> Passphrases:
+        """The sources of one passphrase more, beside the one that opens the key: ``file``, then the same terminal.
+        What the environment holds is the one that there is."""
+        return Passphrases(file, ask=self.ask, _mend=_MEND_ANOTHER)
 
     def unattended(self) -> Passphrases:
         """The same sources without the terminal, but with what was typed there already."""
@@ -95,11 +103,11 @@ class Passphrases:
 
     def _asked(self, prompt: str) -> str:
         if self.ask is None:
-            raise PeerError("a passphrase is needed, and none was given", mend=_MEND, code=ExitCode.WRONG_USE)
+            raise PeerError("a passphrase is needed, and none was given", mend=self._mend, code=ExitCode.WRONG_USE)
         try:
             return self.ask(prompt)
         except EOFError:
-            raise PeerError("no passphrase was typed", mend=_MEND, code=ExitCode.WRONG_USE) from None
+            raise PeerError("no passphrase was typed", mend=self._mend, code=ExitCode.WRONG_USE) from None
 
 
 def without_passphrases(environ: Mapping[str, str]) -> dict[str, str]:
@@ -118,7 +126,7 @@ def _read(path: Path) -> str:
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
         message = f"cannot read the passphrase file {path}: {error.strerror}"
-        raise PeerError(message, mend=_MEND, code=ExitCode.WRONG_USE) from error
+        raise PeerError(message, mend=self._mend, code=ExitCode.WRONG_USE) from error
     if len(data) > _MAX_FILE:
-        raise PeerError(f"{path} is too long for a passphrase file", mend=_MEND, code=ExitCode.WRONG_USE)
+        raise PeerError(f"{path} is too long for a passphrase file", mend=self._mend, code=ExitCode.WRONG_USE)
     return data.split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8", "surrogateescape")

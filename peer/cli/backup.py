@@ -47,7 +47,7 @@ def backup(
         _put_words(identity, json_output)
         return
     # what the environment holds opens the identity: a backup that shared it would be lost with it
-    own = Passphrases(new_passphrase_file, ask=process.ask).new(f"the backup of {identity.name}")
+    own = process.another(new_passphrase_file).new(f"the backup of {identity.name}")
     write_new(file, locked_copy(identity, own))
     if json_output:
         put_json({"name": identity.name, "did": identity.public.signing.did, "file": str(file)})

@@ -105,7 +105,7 @@ def passwd(
     process = Passphrases.of_process(passphrase_file)
     identity = store.load(name, process)
     # what the environment holds is the old passphrase
-    new = None if no_passphrase else Passphrases(new_passphrase_file, ask=process.ask).new(identity.name)
+    new = None if no_passphrase else process.another(new_passphrase_file).new(identity.name)
     store.replace(identity, new)
     state = "has no passphrase any more" if no_passphrase else "has a new passphrase"
     _report(_facts(store.public(identity.name)), json_output, f"{identity.name} {state}")

@@ -192,9 +192,12 @@ def test_passwd_changes_the_passphrase_and_keeps_the_keys(keys: Peer, home: Path
     assert file_of(home).stat().st_mode & 0o777 == 0o600
 
 
-def test_passwd_does_not_take_the_old_passphrase_for_the_new_one(keys: Peer) -> None:
+def test_passwd_does_not_take_the_old_passphrase_for_the_new_one(
+    keys: Peer, capsys: pytest.CaptureFixture[str]
+) -> None:
     keys("init", "--name", "alice")
     assert keys("passwd") == ExitCode.WRONG_USE
+    assert "give --new-passphrase-file FILE, or use a terminal" in capsys.readouterr().err
 
 
 def test_a_wrong_passphrase_is_named_and_shown_nowhere(
