@@ -1,0 +1,36 @@
+"""The threat table of the README: every claim names a test, and the tests are there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ATTACKERS = (
+    "outsider on the wire",
+    "IPFS node operator",
+    "curious client",
+    "malicious client",
+    "malicious server",
+    "stolen key",
+)
+_SECTION = re.search(r"### Threats\n(.*?)\nNot protected", (ROOT / "README.md").read_text(), re.DOTALL)
+ROWS = [line.strip("| ").split(" | ") for line in (_SECTION[1] if _SECTION else "").splitlines() if "**" in line]
+CLAIMS = re.compile(r"\]\((tests/[^)#]+)#(\w+)\)")
+
+
+def functions_of(file: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_attacker_has_a_row() -> None:
+    assert tuple(re.findall(r"^\*\*([^:*]+)", row[0])[0] for row in ROWS) == ATTACKERS
+
+
+@pytest.mark.parametrize("cell", [cell for row in ROWS for cell in row[1:]], ids=lambda cell: cell[:30])
+def test_every_cell_names_tests_that_are_there(cell: str) -> None:
+    claims = CLAIMS.findall(cell)
+    assert claims
+    assert len(claims) == cell.count("](")
+    assert [claim for claim in claims if claim[1] not in functions_of(ROOT / claim[0])] == []
