@@ -126,7 +126,7 @@ def _read(path: Path) -> str:
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
         message = f"cannot read the passphrase file {path}: {error.strerror}"
-        raise PeerError(message, mend=self._mend, code=ExitCode.WRONG_USE) from error
+        raise PeerError(message, mend=_MEND, code=ExitCode.WRONG_USE) from error
     if len(data) > _MAX_FILE:
-        raise PeerError(f"{path} is too long for a passphrase file", mend=self._mend, code=ExitCode.WRONG_USE)
+        raise PeerError(f"{path} is too long for a passphrase file", mend=_MEND, code=ExitCode.WRONG_USE)
     return data.split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8", "surrogateescape")

@@ -21,7 +21,7 @@ _METRICS = 4
 def put_compared(exchange: ComparedExchange) -> None:
     """Print that an exchange was replayed."""
     where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
-    typer.echo(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
+    typer.echo(f"{where}, height {exchange.height}: compared and equal: {exchange.messages}")
 
 
 def put_report(report: Report, scratch: Scratch, *, replay: bool) -> None:

@@ -31,6 +31,7 @@ def rotate(
     json_output: JsonOption = False,
 ) -> None:
     """Make new keys for an identity. It stays the same member; what was signed before stays valid."""
+    from crypto.keys import VerifyKey
     from peer.federation import FederationStore
     from peer.home import Home
     from peer.keystore import KeyStore
@@ -51,11 +52,13 @@ def rotate(
     if json_output:
         put_json(_facts(identity, changed, pending))
         return
-    typer.echo(f"{identity.name} has new keys, and is the same member: {identity.public.signing.did}")
+    typer.echo(f"{identity.name} has new keys, and is the same member: {VerifyKey(identity.id).did}")
     for newer in changed:
         typer.echo(f"{newer.manifest.title} has them from version {newer.manifest.version} on")
     for stored in pending:
         typer.echo(f"{stored.manifest.title}: send this KEY to an admin, who runs: peer federation add KEY")
+    if not (pending or changed):
+        typer.echo("no federation of this home has it as a member; its KEY:")
     if pending or not changed:
         typer.echo(identity.public.key_text())
     typer.echo("backups made before do not hold them: peer keys backup FILE")
