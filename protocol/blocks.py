@@ -6,6 +6,7 @@ Pollen uses two kinds only, both CIDv1 with sha2-256: ``raw`` for tensor bytes a
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -20,6 +21,9 @@ MAX_BLOCK_SIZE: Final = 1 << 20
 
 MAX_DEPTH: Final = 32
 """How deeply lists and maps may nest in a dag-cbor block."""
+
+MAX_CONTAINERS: Final = 1 << 20
+"""Lists and maps in a value that is larger than a block. An empty one is one byte here, and sixty or more in memory."""
 
 _RAW_PREFIX: Final = b"\x01\x55\x12\x20"
 _CBOR_PREFIX: Final = b"\x01\x71\x12\x20"
@@ -160,6 +164,8 @@ def decode_cbor(data: bytes, *, limit: int = MAX_BLOCK_SIZE) -> Any:  # the call
     """
     if len(data) > limit:
         raise MalformedBlock(f"{len(data)} bytes of dag-cbor are more than {limit}")
+    if len(data) > MAX_BLOCK_SIZE and not _few_containers(data):
+        raise MalformedBlock(f"more than {MAX_CONTAINERS} lists and maps in {len(data)} bytes of dag-cbor")
     try:
         value = cbrrr.decode_dag_cbor(data, cid_ctor=CID)
     except (ValueError, BlockError, RecursionError, OverflowError, MemoryError) as error:
@@ -169,6 +175,34 @@ def decode_cbor(data: bytes, *, limit: int = MAX_BLOCK_SIZE) -> Any:  # the call
     if encode_cbor(value) != data:
         raise MalformedBlock("not the canonical dag-cbor of its value")
     return value
+
+
+_SHORT: Final = b"|".join(rb"[\x%02x\x%02x].{%d}" % (0x40 + n, 0x60 + n, n) for n in range(24))
+_SCALARS: Final = re.compile(
+    rb"(?:[\x00-\x17\x20-\x37\xf4-\xf6]|[\x18\x38].|[\x19\x39].{2}|[\x1a\x3a].{4}|[\x1b\x3b\xfb].{8}|"
+    + _SHORT
+    + rb")++",
+    re.DOTALL,
+)
+"""A run of numbers and short strings: passed over at once, since there may be many millions of them."""
+
+
+def _few_containers(data: bytes) -> bool:
+    """Whether dag-cbor holds `MAX_CONTAINERS` lists and maps or fewer, counted by their headers alone; what is
+    malformed is left to the decoder."""
+    at = found = 0
+    while at < len(data):
+        if run := _SCALARS.match(data, at):
+            at = run.end()
+            continue
+        kind, size = data[at] >> 5, data[at] & 31
+        extra = 0 if size < 24 else 1 << (size - 24) if size < 28 else len(data)
+        length = size if size < 24 else int.from_bytes(data[at + 1 : at + 1 + extra], "big")
+        at += 1 + extra + (length if kind in (2, 3) else 0)
+        found += kind in (4, 5)
+        if found > MAX_CONTAINERS:
+            return False
+    return True
 
 
 def _depth_over(value: object, limit: int) -> bool:

@@ -21,6 +21,11 @@ _LOOK_AGAIN: Final = 0.004
 this is rare."""
 
 
+_SMALL: Final = 4096
+_FEW: Final = 65_536
+"""A content has chunks of this many bytes, and no more than so many smaller ones: what is still to be fetched is in
+memory."""
+
 _LAYOUT: Final = "1"
 """The version of the directory's layout."""
 
@@ -72,6 +77,8 @@ class LocalEngine:
                 fresh = set(links_of(self._files.read(cid))) - seen
                 seen |= fresh
                 pending.extend(fresh)
+            if total + len(pending) * _SMALL > limit + _SMALL * _FEW:
+                raise TooLarge(f"{root} links more blocks than {limit} bytes are worth")
         self.pin(root, recursive=True)
 
     def read_content(self, root: CID) -> Iterable[Block]:

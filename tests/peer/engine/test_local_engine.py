@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from peer.engine import open_engine
-from peer.engine.interface import EngineUnavailable, StorageFull, Unreachable
+from peer.engine import local, open_engine
+from peer.engine.interface import EngineUnavailable, StorageFull, TooLarge, Unreachable
 from peer.engine.local import LocalEngine
 from protocol.blocks import Block, BlockMismatch, cbor_block, raw_block
+from protocol.trees import pack
 
 SOON = 20.0
 
@@ -257,3 +258,14 @@ def test_an_announcement_on_a_full_disk_says_so(small_disk: Path) -> None:
     with pytest.raises(StorageFull):
         announce_much()
     engine.close()
+
+
+def test_a_content_that_links_more_than_it_may_weigh_is_refused_before_they_are_looked_for(
+    local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_FEW", 100)
+    links, blocks = pack([raw_block(b"nobody has %d" % at).cid for at in range(10_000)])
+    manifest = cbor_block({"links": links.value, "epoch": None, "private": b""})
+    local_engine.put([manifest, *blocks])
+    with pytest.raises(TooLarge, match="links more blocks"):
+        local_engine.fetch(manifest.cid, timeout=60.0, limit=1 << 20)
