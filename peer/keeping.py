@@ -12,10 +12,10 @@ from peer.engine.interface import Engine
 from peer.federation import FederationStore
 from peer.journal import Journal, RunHead
 from protocol.blocks import CID
-from protocol.effects import AskOwner, KeepManifest, KeepProof, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepAcks, KeepManifest, KeepProof, KeepReply, Store, WriteHead
 from protocol.records import Role
 
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepManifest | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -50,6 +50,9 @@ class Keeper:
                 proof = found.blocks()
                 self.journal.keep_proof(found.run, proof)
                 self.engine.put(proof, pin=[block.cid for block in proof])
+            case KeepAcks(run=run, blocks=blocks):
+                self.journal.keep_beside(run, blocks)
+                self.engine.put(blocks, pin=[block.cid for block in blocks])
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
             case AskOwner(app, name, run):

@@ -15,6 +15,7 @@ from protocol.effects import (
     Examine,
     FetchContent,
     FetchRecord,
+    KeepAcks,
     KeepManifest,
     KeepProof,
     KeepReply,
@@ -34,6 +35,7 @@ BackgroundEffect = (
     | WriteHead
     | KeepReply
     | KeepProof
+    | KeepAcks
     | KeepManifest
     | AskOwner
     | FetchRecord
@@ -62,7 +64,7 @@ class Pools:
     def of(self, effect: BackgroundEffect) -> ThreadPoolExecutor:
         """The threads that carry out ``effect``."""
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepManifest() | AskOwner():
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepManifest() | AskOwner():
                 return self._durable
             case Publish():
                 return self._publisher

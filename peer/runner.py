@@ -36,6 +36,7 @@ from protocol.effects import (
     FetchContent,
     FetchRecord,
     Hand,
+    KeepAcks,
     KeepManifest,
     KeepProof,
     KeepReply,
@@ -228,7 +229,7 @@ class Runner:
 
     def _begin(self, effect: BackgroundEffect) -> None:
         match effect:
-            case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id):
+            case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id) | KeepAcks(id=id):
                 self._in_background(effect, partial(self._keep, effect), id)
             case KeepManifest() | AskOwner():
                 self._in_background(effect, partial(self._keep, effect), None)

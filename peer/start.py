@@ -43,7 +43,7 @@ from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import FIRST_EPOCH, RunPlan
 from protocol.reading import read_private
-from protocol.records import Close, Outcome, ReasonPrivate, Role
+from protocol.records import Ack, Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
 from strategy.bundle import bundle_folder
@@ -211,7 +211,7 @@ def serve(
         unfit={app.bundle: unfit} if unfit else {},
         restored=session.journal.restored(),
     )
-    client = Client(_author(session), _trusted(session), plan, _kept_runs(session.journal))
+    client = Client(_author(session), _trusted(session), plan, _kept_runs(session))
     ending = _run(
         session, client, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
     )
@@ -265,13 +265,20 @@ def _proofs(journal: Journal) -> Iterator[Equivocation]:
         yield read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
 
 
-def _kept_runs(journal: Journal) -> dict[CID, KeptRun]:
-    """What this peer has answered in the runs that may still be open."""
-    open_runs = [head.run for head in journal.heads() if not head.closed]
-    return {
-        run: KeptRun({kept.message: kept.reply for kept in journal.replies(run)}, journal.state_of(run))
-        for run in open_runs
-    }
+def _kept_runs(session: Session) -> dict[CID, KeptRun]:
+    """What this peer has answered and acked in the runs that may still be open."""
+    open_runs = [head.run for head in session.journal.heads() if not head.closed]
+    return {run: _kept_run(session, run) for run in open_runs}
+
+
+def _kept_run(session: Session, run: CID) -> KeptRun:
+    journal = session.journal
+    kept = KeptRun({kept.message: kept.reply for kept in journal.replies(run)}, journal.state_of(run))
+    for block in journal.beside(run):
+        body = parse_record(block).body
+        if isinstance(body, Ack) and body.by == session.identity.id:
+            kept.keep_ack(body)
+    return kept
 
 
 def _run(

@@ -74,6 +74,7 @@ class Kind(StrEnum):
     BEAT = "beat"
     HEAD = "head"
     REPLY = "reply"
+    ACK = "ack"
     PROOF = "proof"
     BYE = "bye"
 
@@ -150,6 +151,14 @@ class ReplyReady:
 
 
 @dataclass(frozen=True, slots=True)
+class AckReady:
+    """A member has confirmed a head: ``record`` is the block of its `protocol.records.Ack`, inline."""
+
+    run: CID
+    record: CID
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """One signer has signed two records at one place: these, both inline (`protocol.equivocation`)."""
 
@@ -165,7 +174,7 @@ class Bye:
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
 
 
-Said = Hello | Beat | Head | ReplyReady | Proof | Bye
+Said = Hello | Beat | Head | ReplyReady | AckReady | Proof | Bye
 """The body of an announcement."""
 
 _KINDS: Final[dict[Kind, type[Said]]] = {
@@ -173,6 +182,7 @@ _KINDS: Final[dict[Kind, type[Said]]] = {
     Kind.BEAT: Beat,
     Kind.HEAD: Head,
     Kind.REPLY: ReplyReady,
+    Kind.ACK: AckReady,
     Kind.PROOF: Proof,
     Kind.BYE: Bye,
 }

@@ -7,13 +7,15 @@ the signed reply, keep it together with the app's state, announce it. What is ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from typing import Final
 
 from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
+from protocol.acking import Acking
+from protocol.acking import KeptRun as KeptRun
 from protocol.announcements import Beat, PeerState
 from protocol.app_calls import Answered, ContentKey, ErrorCode, Task, content_key
 from protocol.blocks import CID, Block
@@ -34,8 +36,8 @@ from protocol.hosting import AppState, ClientPlan
 from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
 from protocol.private import private_part
 from protocol.reading import read_private, update_info
-from protocol.records import Close, ReasonPrivate, Reply, Roster, Run, RunPrivate
-from protocol.replying import Replying, Unacknowledged
+from protocol.records import Close, Index, ReasonPrivate, Reply, Roster, Run, RunPrivate
+from protocol.replying import Unacknowledged
 from protocol.signed import sign_record
 
 CLOCKS_DIFFER: Final = 600.0
@@ -46,14 +48,6 @@ CRASHES: Final = 2
 
 FETCH_AGAIN: Final = 1.0
 """Seconds until a content that could not be had is asked for again."""
-
-
-@dataclass(slots=True)
-class KeptRun:
-    """What a client has on disk of a run: its reply to each message, and the newest `Context.state`."""
-
-    replies: dict[bytes, CID] = field(default_factory=dict)
-    state: CID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +84,13 @@ class Work:
     fetch_again: float | None = None
 
 
-class Client(Replying):
+class Client(Acking):
     """The state machine of a client peer."""
 
     def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, kept: Mapping[CID, KeptRun]) -> None:
         """``kept`` is what earlier processes of this peer have kept, by run."""
         super().__init__(author, trusted, plan)
         self._kept_runs = dict(kept)
-        self._kept = KeptRun()
         self._queue: dict[bytes, OpenMessage] = {}
         self._work: Work | None = None
         self._own: OwnKey | None = None
@@ -118,6 +111,7 @@ class Client(Replying):
     def _due(self, event: Due, now: float) -> None:
         self._keep_saying(now)
         self._announce_due(now)
+        self._tell_ack(now)
         if self._work is not None and self._work.fetch_again is not None and now >= self._work.fetch_again:
             self._fetch_content(self._work)
         self._app_due(now)
@@ -141,7 +135,9 @@ class Client(Replying):
         if self.state is not ClientState.STOPPED and self._run is not None:
             run = self._run
             self._follow(run, now)
-            self._has_listened = self._has_listened or run.caught_up
+            if run.caught_up:
+                self._has_listened = True
+                self._listened(run)
         if self._run is None or not self._run.caught_up:
             return
         if self.state is ClientState.FOLLOWING:
@@ -153,7 +149,7 @@ class Client(Replying):
         assert self._run is not None
         self._unread = None
         self._kept = self._kept_runs.setdefault(self._run.run, KeptRun())
-        self._has_listened = False
+        self._has_listened, self._first_ack = False, None
         self._left()
 
     def _left(self) -> None:
@@ -162,6 +158,7 @@ class Client(Replying):
         self._leave_app()
 
     def _stepped(self, step: Step, now: float) -> None:
+        assert self._run is not None
         for message in step.opened:
             if message.node == self.node:
                 self._take_message(message, now)
@@ -175,6 +172,8 @@ class Client(Replying):
                 self._take_run(self._unread, now)
             case Close():
                 self._take_close(now)
+            case Index():
+                self._ack(self._run, now)
             case Roster():
                 self._leader_is_back(now)  # a reply may have to be signed with a newer key
                 self._hand_over()  # and a message may have waited for it
@@ -194,12 +193,17 @@ class Client(Replying):
         assert self._run is not None
         took_part, self.state = self.state is ClientState.FOLLOWING, ClientState.LISTENING
         self._report(What.RUN_CLOSED, run=str(self._run.run), head=str(self._run.chain.head))
+        stops = took_part and self._plan.once
+        if not stops or self._work is not None:
+            self._left()
+        self._ack(self._run, now, partial(self._close_acked, stops))
+
+    def _close_acked(self, stops: bool, now: float) -> None:
+        """Say that we have the close, which the leader waits for, once the ack of it is on its way."""
         self._say(Beat, now)
-        if took_part and self._plan.once:
+        if stops:
             self._stopping(Stopping(), now)
             self._emit(Stop(""))
-        else:
-            self._left()
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
@@ -348,6 +352,7 @@ class Client(Replying):
         if message in self._run.chain.open:
             self._unacknowledged[message] = waiting = Unacknowledged(block.cid, block, Retry(now))
             self._announce_reply(message, waiting, now)
+        self._ack(self._run, now)
 
     # -- the app process --------------------------------------------------------------------------------------------
 

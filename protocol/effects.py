@@ -2,8 +2,8 @@
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
 `Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,
-`KeepManifest` and `AskOwner` are carried out in the order given, so that a head is never on disk before its record;
-after one that failed none is carried out. All others in any order.
+`KeepAcks`, `KeepManifest` and `AskOwner` are carried out in the order given, so that a head is never on disk before its
+record; after one that failed none is carried out. All others in any order.
 """
 
 from __future__ import annotations
@@ -58,6 +58,15 @@ class KeepProof:
 
     id: int
     found: Equivocation
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAcks:
+    """Keep acks beside their run, in the journal and the engine."""
+
+    id: int
+    run: CID
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +197,7 @@ class What(StrEnum):
     DISPATCHED = "dispatched"
     REPLY_ARRIVED = "reply-arrived"
     REPLY_REFUSED = "reply-refused"
+    ACK_REFUSED = "ack-refused"
     COLLECTED = "collected"
     TASK_LEFT = "task-left"
     TASK_STARTED = "task-started"
@@ -238,6 +248,7 @@ Effect = (
     | WriteHead
     | KeepReply
     | KeepProof
+    | KeepAcks
     | KeepManifest
     | FetchRecord
     | FetchContent

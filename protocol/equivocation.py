@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from crypto.dsse import BadSignature
 from protocol.blocks import CID, Block, BlockError, BlockSource, cbor_block, checked_block, decode_cbor
-from protocol.records import Chained, Reply
+from protocol.records import Ack, Chained, Reply
 from protocol.signed import Record, parse_record, record_block
 
-Place = tuple[CID, int, int] | tuple[CID, bytes]
-"""Where a signer may say one thing only: run, term and height; or run and message."""
+Place = tuple[CID, int, int] | tuple[CID, bytes] | tuple[CID, str, int, int]
+"""Where a signer may say one thing only: run, term and height; run and message; run, ``ack``, term and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,8 @@ def place_of(record: Record) -> Place | None:
     match record.body:
         case Reply(run=run, message=message):
             return (run, message)
+        case Ack(run=run, term=term, height=height):
+            return (run, Ack.TYPE.value, term, height)
         case Chained(run=CID() as run, term=term, height=height):
             return (run, term, height)
         case _:

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from functools import partial
 
 from protocol.announcements import (
+    AckReady,
     Announcement,
     Beat,
     Bye,
@@ -149,7 +150,7 @@ class Following(Distrusting):
                     self._tell_newcomer(now)
             case Head(position):
                 self._heard_server(announcement, position, now)
-            case ReplyReady() | Bye():
+            case ReplyReady() | AckReady() | Bye():
                 pass
 
     def _heard_server(self, announcement: Announcement, position: Position | None, now: float) -> None:

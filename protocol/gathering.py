@@ -9,6 +9,7 @@ from typing import Final
 
 from protocol.admission import Admission, Examination, is_update
 from protocol.announcements import (
+    AckReady,
     Announcement,
     Beat,
     Bye,
@@ -23,6 +24,7 @@ from protocol.announcements import (
 from protocol.blocks import CID, Block, BlockError
 from protocol.chain import check_reply
 from protocol.claims import Claims
+from protocol.confirming import Confirming
 from protocol.distrusting import TIMES
 from protocol.effects import Examine, FetchRecord, What
 from protocol.equivocation import equivocation
@@ -32,7 +34,6 @@ from protocol.mailbox import Arrived, Mailbox
 from protocol.manifest import node_id
 from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
-from protocol.recorder import Recorder
 from protocol.records import Member, Reply
 from protocol.signed import Record, parse_record
 
@@ -55,7 +56,7 @@ class LeaderSettings:
     """How long a closed run waits for its clients to verify the last record."""
 
 
-class Gathering(Recorder):
+class Gathering(Confirming):
     """A recorder that listens to its clients."""
 
     def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun, settings: LeaderSettings) -> None:
@@ -91,18 +92,13 @@ class Gathering(Recorder):
     def _said(self, announcement: Announcement, now: float) -> None:
         match announcement.body:
             case Hello() | Beat() as body:
-                head = body.position.head if body.position else None
-                if self._presence.heard(announcement.by, Sighting(now, body.state, head, body.note)):
-                    self._report(What.PEER_HERE, name=self.manifest.name_of(announcement.by))
-                elif body.state is PeerState.REFUSED:
-                    name = self.manifest.name_of(announcement.by)
-                    self._report(What.RUN_REFUSED, name=name, why=body.note)
-                if isinstance(body, Hello):
-                    self._beat_soon(now)
-                    self._tell_newcomer(now)
+                self._heard_of_client(announcement.by, body, now)
             case ReplyReady() as body:
                 self._presence.still_here(announcement.by, now)
                 self._heard_of_reply(announcement.by, body, announcement.blocks, now)
+            case AckReady() as body:
+                self._presence.still_here(announcement.by, now)
+                self._heard_of_ack(announcement.by, body, announcement.blocks, now)
             case Proof() as body:
                 self._heard_proof(body, announcement.blocks, now)
             case Bye():
@@ -110,6 +106,16 @@ class Gathering(Recorder):
                     self._report(What.PEER_AWAY, name=self.manifest.name_of(announcement.by))
             case Head():
                 pass  # another leader's run is none of ours
+
+    def _heard_of_client(self, by: bytes, body: Hello | Beat, now: float) -> None:
+        head = body.position.head if body.position else None
+        if self._presence.heard(by, Sighting(now, body.state, head, body.note)):
+            self._report(What.PEER_HERE, name=self.manifest.name_of(by))
+        elif body.state is PeerState.REFUSED:
+            self._report(What.RUN_REFUSED, name=self.manifest.name_of(by), why=body.note)
+        if isinstance(body, Hello):
+            self._beat_soon(now)
+            self._tell_newcomer(now)
 
     def _heard_of_reply(self, author: bytes, ready: ReplyReady, inline: tuple[Block, ...], now: float) -> None:
         """Look into an answer that whoever was asked says it has. Nobody else's word counts: what it names may be

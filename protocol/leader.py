@@ -309,7 +309,8 @@ class Leader(Replaying):
         assert self._linger_until is not None
         assert self.chain.head is not None
         all_have_it = self._presence.all_have(self.chain.head, self.chain.manifest)
-        if now >= self._linger_until or (all_have_it and self._expected <= set(self._listed())):
+        heard = now >= self._linger_until or (all_have_it and self._expected <= set(self._listed()))
+        if heard and self._keep_acks():
             self._stopping(Stopping(), now)
             self._emit(Stop(""))
 
@@ -321,6 +322,7 @@ class Leader(Replaying):
                 self._report(What.PEER_AWAY, name=self.manifest.name_of(member.id))
         if now >= self._next_beat:
             self._say(Beat, now)
+            self._keep_acks()
         if self._announcing and now >= self._retry.at:
             self._announce_head(now)
         self._tell_proofs(now)
@@ -334,7 +336,7 @@ class Leader(Replaying):
             yield self._retry.at
         if (fading := self._presence.next_fading()) is not None:
             yield fading
-        if self._linger_until is not None:
+        if self._linger_until is not None and not self._keeping:
             yield self._linger_until
         if self.state is LeaderState.LEADING:
             yield from self._moments_of_the_app()
@@ -375,6 +377,7 @@ class Leader(Replaying):
         self._emit(StartApp(self._plan.app))
 
     def _stopping(self, event: Stopping, now: float) -> None:
+        self._keep_acks()
         self._announce(self._topic, Bye())
         self.state = LeaderState.STOPPED
 

@@ -10,7 +10,7 @@ from crypto.keys import BadKey, VerifyKey
 from peer.federation import StoredFederation
 from protocol.blocks import CID, Block, BlockSource
 from protocol.equivocation import Equivocation, read_proof
-from protocol.records import Chained, Reply
+from protocol.records import Ack, Chained, Reply
 from protocol.signed import body_value
 
 MAX_SHOWN: Final = 200
@@ -53,6 +53,8 @@ class CheckedProof:
                 return {"run": str(run), "message": message.hex()}
             case Chained(run=run, term=term, height=height):
                 return {"run": str(run), "term": term, "height": height}
+            case Ack(run=run, term=term, height=height):
+                return {"acks of run": str(run), "term": term, "height": height}
             case other:
                 raise AssertionError(f"a {other.TYPE} has no place")
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from protocol.blocks import CID, Block, MissingBlock, decode_cbor
-from protocol.effects import AskOwner, KeepManifest, KeepProof, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepAcks, KeepManifest, KeepProof, KeepReply, Store, WriteHead
 from protocol.equivocation import Equivocation
 from protocol.records import Chained
 from protocol.signed import Record, parse_record
 
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepManifest | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -24,6 +24,7 @@ class Disk:
     """By run."""
     replies: dict[bytes, KeepReply] = field(default_factory=dict)
     """By message, in the order they were kept."""
+    acks: dict[CID, Block] = field(default_factory=dict)
     proofs: list[Equivocation] = field(default_factory=list)
     manifest: CID | None = None
     asked: set[CID] = field(default_factory=set)
@@ -59,14 +60,21 @@ class Disk:
                 kept = self.replies.setdefault(effect.message, effect)
                 if kept.reply != effect.reply:
                     raise AssertionError(f"a second reply to message {effect.message.hex()}")
-            case KeepProof():
-                self.put(effect.found.blocks())
-                self.proofs.append(effect.found)
+            case KeepProof() | KeepAcks():
+                self._keep_beside(effect)
             case KeepManifest():
                 self.blocks.update(effect.blocks)
                 self.manifest = effect.cid
             case AskOwner():
                 self.asked.add(effect.app)
+
+    def _keep_beside(self, effect: KeepProof | KeepAcks) -> None:
+        if isinstance(effect, KeepProof):
+            self.put(effect.found.blocks())
+            self.proofs.append(effect.found)
+        else:
+            self.put(effect.blocks)
+            self.acks.update((block.cid, block) for block in effect.blocks)
 
     def whole(self, root: CID) -> bool:
         """Whether ``root`` and all it links to are here."""

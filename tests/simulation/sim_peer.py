@@ -27,6 +27,7 @@ from protocol.effects import (
     FetchContent,
     FetchRecord,
     Hand,
+    KeepAcks,
     KeepManifest,
     KeepProof,
     KeepReply,
@@ -202,7 +203,7 @@ class Peer:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepManifest() | AskOwner():
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepManifest() | AskOwner():
                 self._write(effect)
             case FetchRecord() | FetchContent() | Examine() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)

@@ -25,6 +25,8 @@ from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import manifest_at, node_id
 from protocol.plan import ResumedRun, RunPlan
+from protocol.records import Ack
+from protocol.signed import parse_record
 
 ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)
 BUNDLE = cbor_block({"files": []})
@@ -58,6 +60,12 @@ class Identity:
         blocks = {cid: disk.blocks[cid] for cid in linked(disk.manifest, disk)}
         manifest = manifest_at(disk.manifest, self.federation, disk, reader=reader_of(self.name))
         return TrustedManifest(manifest, blocks, tuple(disk.proofs))
+
+
+def acks_of(member: bytes, disk: Disk) -> list[Ack]:
+    """The acks of a member that are kept on a disk."""
+    bodies = (parse_record(block).body for block in disk.acks.values())
+    return [body for body in bodies if isinstance(body, Ack) and body.by == member]
 
 
 class Server(Peer):
@@ -158,6 +166,8 @@ class ClientPeer(Peer):
             run = kept.setdefault(reply.run, KeptRun())
             run.replies[reply.message] = reply.reply
             run.state = reply.state or run.state
+        for ack in acks_of(self.identity.member, self.disk):
+            kept.setdefault(ack.run, KeptRun()).keep_ack(ack)
         if self._names_app:
             plan = ClientPlan(BUNDLE.cid, bytes(32), once=True)
             self.disk.unpacked.add(BUNDLE.cid)

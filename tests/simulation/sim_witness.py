@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sim_disk import Disk
 
 from protocol.announcements import (
+    AckReady,
     AnnouncementError,
     Head,
     PeerState,
@@ -17,7 +18,9 @@ from protocol.announcements import (
     parse_announcement,
 )
 from protocol.blocks import CID
+from protocol.records import Ack
 from protocol.seals import Seals
+from protocol.signed import parse_record
 
 
 class Witness:
@@ -27,11 +30,13 @@ class Witness:
         self._seals = seals
         self._heads: dict[tuple[CID, int, int], CID] = {}
         self._replies: dict[bytes, CID] = {}
+        self._acks: dict[tuple[bytes, CID, int, int], CID] = {}
 
     def saw(self, disk: Disk, data: bytes) -> None:
         """A peer with this disk announces ``data``.
 
-        Replies and the leader's heads must be on disk already, and nothing else may ever have been said in their place.
+        Replies, acks and the leader's heads must be on disk already, and nothing else ever have been said in their
+        place.
         """
         body = self._opened(data)
         match body:
@@ -42,6 +47,17 @@ class Witness:
                     raise AssertionError(f"reply {record} is announced before it is kept")
                 if self._replies.setdefault(message, record) != record:
                     raise AssertionError(f"two replies to message {message.hex()} were announced")
+
+            case AckReady(record=record):
+                self._ack(disk, record)
+
+    def _ack(self, disk: Disk, cid: CID) -> None:
+        if cid not in disk.acks:
+            raise AssertionError(f"ack {cid} is announced before it is kept")
+        ack = parse_record(disk.acks[cid]).body
+        assert isinstance(ack, Ack)
+        if self._acks.setdefault((ack.by, ack.run, ack.term, ack.height), cid) != cid:
+            raise AssertionError(f"two acks at height {ack.height} were announced")
 
     def _opened(self, data: bytes) -> Said:
         for seals in self._seals:

@@ -8,6 +8,7 @@ from sealed import fixed_secrets
 
 from crypto.keys import SigningKey
 from protocol.announcements import (
+    AckReady,
     Announcement,
     Beat,
     Bye,
@@ -51,8 +52,9 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "reply": ReplyReady(run.cid, bytes(range(32)), record.cid),
         "bye": Bye("stopped"),
         "proof": Proof(head.cid, record.cid),
+        "ack": AckReady(run.cid, record.cid),
     }
-    inline = {"head": (head,), "reply": (record,), "proof": (head, record)}
+    inline = {"head": (head,), "reply": (record,), "proof": (head, record), "ack": (record,)}
     return {
         name: Announcement(
             federation=federation.cid,

@@ -1,0 +1,90 @@
+"""Acks at the leader: judged against its own chain, and kept beside the run."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from crypto.dsse import BadSignature
+from protocol.announcements import AckReady
+from protocol.blocks import CID, Block, BlockError
+from protocol.effects import KeepAcks, What
+from protocol.machine import Author, TrustedManifest
+from protocol.plan import ResumedRun
+from protocol.recorder import Recorder
+from protocol.records import Ack
+from protocol.signed import Record, parse_record
+
+REMEMBERED: Final = 4_096
+"""Acks that are remembered: one that comes again is known, and another in its place is found out."""
+
+
+class AckRefused(Exception):
+    """An ack that is not kept; ``str`` says why."""
+
+
+class Confirming(Recorder):
+    """A recorder that keeps what its members confirm."""
+
+    def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun) -> None:
+        super().__init__(author, trusted, run)
+        self._acks: OrderedDict[tuple[bytes, int, int], CID] = OrderedDict()
+        """By member, term and height."""
+        self._new_acks: list[Block] = []
+        """They are kept together, once a beat: nothing but the end waits for them."""
+        self._keeping = 0
+
+    def _heard_of_ack(self, by: bytes, ready: AckReady, inline: Iterable[Block], now: float) -> None:
+        block = next((block for block in inline if block.cid == ready.record), None)
+        if block is None or self.chain.head is None or ready.run != self.chain.run:
+            return
+        try:
+            record = parse_record(block)
+            ack = self._judged(by, record)
+        except (BlockError, AckRefused) as error:
+            self._report(What.ACK_REFUSED, name=self.manifest.name_of(by), why=str(error))
+            return
+        place = (ack.by, ack.term, ack.height)
+        known = self._acks.get(place)
+        if known is None:
+            self._acks[place] = record.cid
+            self._new_acks.append(block)
+            if len(self._acks) > REMEMBERED:
+                self._acks.popitem(last=False)
+        elif known != record.cid:
+            self._compare(known, record.cid, (*self._new_acks, block), now)
+
+    def _judged(self, by: bytes, record: Record) -> Ack:
+        """The ack in a record, where it is a member's own and confirms our chain.
+
+        Raises:
+            AckRefused: where it is not.
+        """
+        ack = record.body
+        if not isinstance(ack, Ack) or ack.by != by or ack.run != self.chain.run or ack.epoch is not None:
+            raise AckRefused("it is no ack of its sender's in this run")
+        member = self.chain.manifest.members.get(by)
+        try:
+            signed = member is not None and member.signing in record.valid_signers()
+        except BadSignature as error:
+            raise AckRefused(str(error)) from error
+        if not signed:
+            raise AckRefused("it is not signed with its author's key")
+        if ack.replies.link is not None:
+            raise AckRefused("it lists more replies than fit its block")
+        durable = -1 if self._durable is None else self._durable.height
+        if ack.height > durable or self._records[ack.height] != ack.head or ack.term != self.chain.term:
+            raise AckRefused(f"it confirms another record at height {ack.height} than ours")
+        return ack
+
+    def _keep_acks(self) -> bool:
+        """Keep the acks that have come since; whether none is on its way to disk."""
+        if self._new_acks:
+            kept, self._new_acks = tuple(self._new_acks), []
+            self._keeping += 1
+            self._emit(KeepAcks(self._await(self._acks_kept, self._cannot_go_on), self.chain.run, kept))
+        return not self._keeping
+
+    def _acks_kept(self, now: float) -> None:
+        self._keeping -= 1
