@@ -1,6 +1,7 @@
 """What belongs to a run and is not in its chain: grants, acks, and proofs of equivocation.
 
-A home keeps them in its journal; an export has grants, acks and proofs as further roots, after the head.
+A home keeps them in its journal; an export has them as further roots, after the head. Acks grow with the run: many of
+them are one root, a listing (`protocol.trees`).
 """
 
 from __future__ import annotations
@@ -8,41 +9,55 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from peer.home import Home
 from peer.journal import Journal
-from protocol.blocks import CID, Block, BlockError, BlockSource
+from protocol.blocks import CID, Block, BlockSource, decode_cbor
 from protocol.equivocation import proof_links
-from protocol.records import Grant
-from protocol.signed import parse_record
+from protocol.records import Ack, Grant
+from protocol.signed import RecordError, parse_record
+from protocol.trees import Listing, pack
 
 Proof = tuple[Block, Block, Block]
 """A proof block and the two records that it links."""
+
+MANY: Final = 256
+"""Acks that are roots of their own, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What is beside one run; none of it is checked yet."""
 
-    records: tuple[Block, ...] = ()
-    """Grants."""
+    grants: tuple[Block, ...] = ()
+    acks: tuple[Block, ...] = ()
     proofs: tuple[Proof, ...] = ()
 
-    @property
     def roots(self) -> list[CID]:
         """What an export names besides the head."""
-        return [block.cid for block in (*self.records, *(proof[0] for proof in self.proofs))]
+        listing, _ = self._listing()
+        acks = [block.cid for block in self.acks] if listing is None else [listing]
+        return [*(block.cid for block in self.grants), *acks, *(proof[0].cid for proof in self.proofs)]
 
     def statements(self) -> Iterator[Block]:
-        """The proofs, each with its two records: what else those link is not looked at."""
+        """Acks, and proofs with their records: what else those link is not looked at."""
+        yield from self._listing()[1]
+        yield from self.acks
         for proof in self.proofs:
             yield from proof
 
     def keep(self, journal: Journal, run: CID) -> None:
         """Keep it with the run."""
-        journal.keep_beside(run, self.records)
+        journal.keep_beside(run, (*self.grants, *self.acks))
         for proof in self.proofs:
             journal.keep_proof(run, proof)
+
+    def _listing(self) -> tuple[CID | None, list[Block]]:
+        if len(self.acks) <= MANY:
+            return None, []
+        listing, blocks = pack([block.cid for block in self.acks], in_place=0)
+        return listing.link, blocks
 
 
 NOTHING = Beside()
@@ -53,7 +68,7 @@ def beside_here(home: Home, run: CID) -> Beside:
     if not home.journal.exists():
         return NOTHING
     with contextlib.closing(Journal(home.journal)) as journal:
-        return Beside(tuple(journal.beside(run)), tuple(journal.proofs(run)))
+        return _sorted_out(journal.beside(run), journal.proofs(run))
 
 
 def beside_of(roots: Sequence[CID], source: BlockSource) -> Beside:
@@ -69,8 +84,29 @@ def beside_of(roots: Sequence[CID], source: BlockSource) -> Beside:
         if (links := proof_links(block)) is not None:
             first, second = (Block(link, source.get(link)) for link in links)
             proofs.append((block, first, second))
-        elif isinstance(parse_record(block).body, Grant):
-            records.append(block)
+        elif _is_listing(block):
+            records += [Block(link, source.get(link)) for link in Listing(cid).items(source)]
         else:
-            raise BlockError(f"{cid} is no record beside a run")
-    return Beside(tuple(records), tuple(proofs))
+            records.append(block)
+    return _sorted_out(records, proofs)
+
+
+def _sorted_out(records: Sequence[Block], proofs: Sequence[Proof]) -> Beside:
+    grants: list[Block] = []
+    acks: list[Block] = []
+    for block in records:
+        match parse_record(block).body:
+            case Grant():
+                grants.append(block)
+            case Ack():
+                acks.append(block)
+            case other:
+                raise RecordError(f"{block.cid} is a {other.TYPE}, no record beside a run")
+    return Beside(tuple(grants), tuple(acks), tuple(proofs))
+
+
+def _is_listing(block: Block) -> bool:
+    return not block.cid.is_raw and isinstance(value := decode_cbor(block.data), dict) and value.keys() == _ROOT
+
+
+_ROOT: Final = {"count", "leaves"}

@@ -89,8 +89,9 @@ class Listing:
             yield from _root(source.get(self.value))[1]
 
 
-def pack(items: Iterable[Any]) -> tuple[Listing, list[Block]]:
-    """The listing of plain dag-cbor ``items`` and the blocks to store with it (none where it fits in place).
+def pack(items: Iterable[Any], in_place: int = INLINE_LIMIT) -> tuple[Listing, list[Block]]:
+    """The listing of plain dag-cbor ``items`` and the blocks to store with it (none where it fits in place, which takes
+    ``in_place`` bytes at most).
 
     Raises:
         ListingError: where one item is larger than `ITEM_LIMIT`, or there are too many.
@@ -106,7 +107,7 @@ def pack(items: Iterable[Any]) -> tuple[Listing, list[Block]]:
             size = 0
         leaves[-1].append(item)
         size, total, count = size + length, total + length, count + 1
-    if total <= INLINE_LIMIT:
+    if total <= in_place:
         return Listing(tuple(leaves[0])), []
     if len(leaves) > MAX_LEAVES:
         raise ListingError(f"{count} items are more than a listing holds")

@@ -180,7 +180,7 @@ def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, besi
         return PUBLIC
     if not isinstance(body, Run) or body.keys is None:
         return PUBLIC
-    return with_names(choice.open(home.path, [*beside.records, *beside_here(home, run).records]), source)
+    return with_names(choice.open(home.path, [*beside.grants, *beside_here(home, run).grants]), source)
 
 
 def roots_of(car: CarSource, text: str) -> tuple[CID, Beside]:

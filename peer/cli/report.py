@@ -26,19 +26,22 @@ def put_compared(exchange: ComparedExchange) -> None:
 
 def put_report(report: Report, scratch: Scratch, *, replay: bool) -> None:
     """Print the table of rounds, who did what, the findings and the verdict; ``replay`` says whether one was wanted."""
-    put_rounds(scratch)
+    put_rounds(scratch, report)
     if report.participants:
         rows = [
-            [name, str(tally.asked), str(tally.answered), str(tally.errors)]
+            [name, str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
             for name, tally in sorted(report.participants.items())
         ]
         typer.echo()
-        put_table("participants", ["participant", "asked", "answered", "errors"], rows)
+        more = ["confirmed up to"] if report.confirmed else []
+        put_table("participants", ["participant", "asked", "answered", "errors", *more], rows)
     typer.echo()
     put_fields(_facts(report))
     for finding in report.findings:
         where = "at an unknown height" if finding.height is None else f"at height {finding.height}"
         typer.echo(f"finding {where}, rule {finding.rule}: {finding.message}")
+    for remark in report.remarks:
+        typer.echo(f"note at height {remark.height}, {remark.rule}: {remark.message}")
     if report.findings_left_out:
         typer.echo(f"and {report.findings_left_out} findings more")
     if replay:
@@ -46,13 +49,20 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool) -> None:
     typer.echo(_verdict(report))
 
 
-def put_rounds(scratch: Scratch) -> None:
-    """Print the table of rounds."""
-    rows = [_row(json.loads(text)) for text in scratch.rows()]
-    put_table("rounds", ["height", "round", "message", "participants", "sent", "received", "metrics", "errors"], rows)
+def put_rounds(scratch: Scratch, report: Report) -> None:
+    """Print the table of rounds; who confirmed each, where anybody confirmed anything."""
+    header = ["height", "round", "message", "participants", "sent", "received", "metrics", "errors"]
+    more = ["confirmed by"] if report.confirmed else []
+    put_table("rounds", [*header, *more], [_row(json.loads(text), report) for text in scratch.rows()])
 
 
-def _row(exchange: dict[str, Any]) -> list[str]:
+def _confirmed(report: Report, name: str) -> list[str]:
+    if not report.confirmed:
+        return []
+    return [f"height {report.confirmed[name]}" if name in report.confirmed else "nothing"]
+
+
+def _row(exchange: dict[str, Any], report: Report) -> list[str]:
     number = exchange["round"] if exchange["round"] is not None else f"({exchange['number']})"
     metrics = [f"{name} {float(value):.4g}" for name, value in list(exchange["metrics"].items())[:_METRICS]]
     return [
@@ -64,6 +74,7 @@ def _row(exchange: dict[str, Any]) -> list[str]:
         _size(exchange["bytes_received"]),
         ", ".join(metrics),
         "; ".join(_errors(exchange)),
+        *([", ".join(report.confirmed_by(exchange["last_height"])) or "nobody"] if report.confirmed else []),
     ]
 
 

@@ -44,7 +44,7 @@ def export(
 ) -> None:
     """Write a run with all its models to one file, which any IPFS node and `peer audit` can read.
 
-    The head is its first root; what this home has beside the run (grants, proofs of equivocation) are further ones.
+    The head is its first root. What this home has beside the run is further ones: grants, acks, proofs of equivocation.
     """
     cid, _ = head_named(Home(home), head)
     counted = _Counted()
@@ -52,7 +52,7 @@ def export(
         source = EngineSource(engine, timeout)
         beside = _beside(cid, source, Home(home))
         blocks = counted.count(run_blocks(cid, source, scratch, beside))
-        replace_file(file.absolute(), write_car([cid, *beside.roots], blocks))
+        replace_file(file.absolute(), write_car([cid, *beside.roots()], blocks))
     if json:
         put_json({"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes})
         return
@@ -75,7 +75,7 @@ def import_file(
         _require_verified(file, report)
         with borrowed(place, ipfs) as engine:
             count = put_all(engine, car.blocks())
-            for root in (head, *(grant.cid for grant in beside.records)):
+            for root in (head, *(grant.cid for grant in beside.grants)):
                 engine.pin(root, recursive=True)
             engine.put([], pin=[block.cid for block in beside.statements()])
     _register(place, report, chosen(place, ipfs), beside)

@@ -16,6 +16,7 @@ from crypto.dsse import BadSignature
 from crypto.keys import VerifyKey
 from peer.beside import NOTHING, Beside
 from peer.federation import StoredFederation
+from peer.inspect.confirmations import Confirmations
 from peer.inspect.findings import (
     APP_BUNDLE,
     CAR_SECTION,
@@ -23,6 +24,7 @@ from peer.inspect.findings import (
     EQUIVOCATION,
     FEDERATION_BRANCH,
     MISSING_BLOCK,
+    REMARKS,
     Finding,
     Verdict,
     verdict_of,
@@ -37,7 +39,7 @@ from protocol import rules
 from protocol.blocks import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.chain import Chain, Step
 from protocol.closure import contents
-from protocol.equivocation import equivocation, place_of, read_proof
+from protocol.equivocation import Equivocation, equivocation, place_of, read_proof
 from protocol.manifest import PUBLIC, ManifestError, federation_of, manifest_at
 from protocol.reading import Reader, RunKeys
 from protocol.records import Chained, Close, Collect, GridError, Keys, Reply, Run
@@ -75,6 +77,9 @@ class Audit:
         self._with_contents = with_contents
         self._rounds = Rounds(source, scratch.size_of)
         self._chain: Chain | None = None
+        self._confirmations: Confirmations | None = None
+        self._signing: dict[bytes, set[bytes]] = {}
+        """The signing keys that each member has had in the run."""
         self._rules: set[str] = set()
         self.report = Report(head)
 
@@ -193,6 +198,9 @@ class Audit:
 
     def _take(self, height: int, step: Step) -> None:
         assert self._chain is not None  # it made the step
+        if step.manifest_changed:
+            for member in self._chain.manifest.members.values():
+                self._signing.setdefault(member.id, set()).add(member.signing)
         if self._with_contents:
             for root in contents(step.record, self._source):
                 self._check_content(height, root, step)
@@ -200,6 +208,10 @@ class Audit:
             self._check_contradiction(record, height)
         for exchange in self._rounds.take(step, self._chain.in_force):
             self._put(exchange)
+        if self._confirmations is None:
+            self._confirmations = Confirmations(self._chain.run, self._beside.acks, self._source)
+        for finding in self._confirmations.take(step, self._chain):
+            self._note(finding)
 
     def _check_content(self, height: int, root: CID, step: Step) -> None:
         assert self._chain is not None
@@ -277,11 +289,15 @@ class Audit:
             except BlockError:
                 continue  # it proves nothing
             if found.run == self.report.run:
-                self._note_equivocation(found.first.body.by, found.first.cid, found.second.cid, None)
+                self._note_equivocation(found, found.second.cid, None)
 
-    def _note_equivocation(self, by: bytes, one: CID, other: CID, height: int | None) -> None:
-        what = f"{self._name(by)} signed two different records in one place: {one} and {other}"
-        self._note(Finding(height, other, EQUIVOCATION, what))
+    def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:
+        """Where it is the member's own key: others may sign what they like in its name, and prove nothing by it."""
+        if self._signing and found.signers.isdisjoint(self._signing.get(found.by, ())):
+            return
+        both = f"{found.first.cid} and {found.second.cid}"
+        what = f"{self._name(found.by)} signed two different records in one place: {both}"
+        self._note(Finding(height, cid, EQUIVOCATION, what))
 
     def _check_contradiction(self, record: Record, height: int | None) -> None:
         place = place_of(record)
@@ -292,7 +308,7 @@ class Audit:
             return
         proof = equivocation(record, parse_record(Block(other, self._source.get(other))))
         if proof is not None:
-            self._note_equivocation(record.body.by, other, record.cid, height)
+            self._note_equivocation(proof, record.cid, height)
 
     def _check_branch(self, chain: Chain) -> None:
         """Whether the run's manifest and the one in this home are versions of one line."""
@@ -315,6 +331,9 @@ class Audit:
     # -- telling ---------------------------------------------------------------------------------------------------
 
     def _note(self, finding: Finding) -> None:
+        if finding.rule in REMARKS:
+            self.report.remarks += [finding][: MAX_FINDINGS - len(self.report.remarks)]
+            return
         self._rules.add(finding.rule)
         if len(self.report.findings) < MAX_FINDINGS:
             self.report.findings.append(finding)
@@ -340,6 +359,10 @@ class Audit:
         if chain is None or chain.head is None:
             return
         self._check_branch(chain)
+        if self._confirmations is not None:
+            self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
+            for finding in self._confirmations.beyond(chain):
+                self._note(finding)
         self.report.tell_chain(chain, known=chain.federation in self._known)
         for cid in (chain.run, chain.head):
             self.report.tell_record(parse_record(Block(cid, self._source.get(cid))), chain.keys)

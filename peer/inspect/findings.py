@@ -41,6 +41,14 @@ EQUIVOCATION: Final = "equivocation"
 FEDERATION_BRANCH: Final = "federation-branch"
 """The run's manifest and the one in this home are two branches."""
 
+ANOTHER_HISTORY: Final = "another-history"
+"""A member's ack names another record at a height than the chain shown has."""
+
+UNHEARD_REPLY: Final = "unheard-reply"
+"""The leader says that a member did not answer; the member's ack lists its reply, signed before."""
+CONFIRMED_BEYOND: Final = "confirmed-beyond"
+"""A member has confirmed more than the chain shown."""
+
 APP_BUNDLE: Final = "app-bundle"
 """The app to replay the run with is not the one that it records."""
 REPLAY: Final = "replay"
@@ -50,6 +58,9 @@ REPLAY_UNFINISHED: Final = "replay-unfinished"
 
 _LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED})
 """Findings that are nobody's fault."""
+
+REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND})
+"""What an auditor should know, and no verdict follows from: it may be nobody's doing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ class Report:
     participants: dict[str, Tally] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     findings_left_out: int = 0
+    remarks: list[Finding] = field(default_factory=list)
+    """What no verdict follows from."""
+    confirmed: dict[str, int] = field(default_factory=dict)
+    """The highest record that each member has confirmed with an ack; it confirmed all below too."""
     replay: Replay | None = None
     """None where nobody asked for one, or the chain is not sound."""
     _highest_round: int | None = None
@@ -74,6 +78,10 @@ class Report:
         if self.verdict is Verdict.INCOMPLETE and self.replay is not None and self.replay.app_raised:
             return ExitCode.APP_FAILED
         return self.verdict.exit_code
+
+    def confirmed_by(self, height: int) -> list[str]:
+        """Who has confirmed the record at ``height``."""
+        return sorted(name for name, confirmed in self.confirmed.items() if confirmed >= height)
 
     def tally(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -122,6 +130,8 @@ class Report:
             "members": self.members,
             "findings": [_finding_value(finding) for finding in self.findings],
             "findings_left_out": self.findings_left_out,
+            "remarks": [_finding_value(remark) for remark in self.remarks],
+            "confirmed": self.confirmed,
             "replay": None if self.replay is None else self.replay.value(),
             "height": self.height,
             "closed": self.closed,
@@ -146,7 +156,9 @@ class Report:
         yield json.dumps(self.value()).removesuffix("}")
         separator = ', "exchanges": ['
         for row in scratch.rows():
-            yield separator + row
+            exchange = json.loads(row)
+            exchange["confirmed_by"] = self.confirmed_by(exchange["last_height"])
+            yield separator + json.dumps(exchange)
             separator = ", "
         yield "]}" if separator == ", " else f"{separator}]}}"
 
@@ -155,6 +167,7 @@ def exchange_value(exchange: Exchange) -> dict[str, Any]:
     """An exchange as ``--json`` shows it."""
     return {
         "height": exchange.height,
+        "last_height": exchange.last_height,
         "number": exchange.number,
         "round": exchange.round,
         "time": exchange.time,

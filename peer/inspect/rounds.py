@@ -11,7 +11,7 @@ from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockError
 from protocol.chain import AnsweredMessage, InForce, OpenMessage, Step
 from protocol.manifest import Manifest
-from protocol.records import Dispatch, Reply
+from protocol.records import Chained, Dispatch, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Exchange:
     """One dispatch and what answered it."""
 
     height: int
+    last_height: int
+    """Of the newest record that is about it: the dispatch, then each collect."""
     number: int
     """From 1, in the order of the chain."""
     round: int | None
@@ -98,6 +100,8 @@ class Rounds:
             exchange = self._waiting[dispatch]
             exchange.answers.append(self._answer(answered, in_force, exchange.asked[answered.message.id]))
             exchange.waiting.discard(answered.message.id)
+            assert isinstance(body, Chained)
+            exchange.last_height = body.height
             if not exchange.waiting:
                 yield self._waiting.pop(dispatch)
 
@@ -114,6 +118,7 @@ class Rounds:
         rounds = [summary.round for summary in summaries if summary and summary.round is not None]
         self._waiting[step.record.cid] = Exchange(
             height=body.height,
+            last_height=body.height,
             number=self._count,
             round=rounds[0] if rounds else None,
             time=body.time,

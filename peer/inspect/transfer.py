@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 from peer.beside import NOTHING, Beside
@@ -14,7 +15,8 @@ from peer.inspect.sources import RunSource
 from peer.inspect.walk import walk_back
 from protocol.blocks import CID, Block, BlockError, MissingBlock
 from protocol.closure import contents
-from protocol.signed import parse_record
+from protocol.records import Ack
+from protocol.signed import parse_record, typed_items
 
 CONTENT_LIMIT = 1 << 44
 """Bytes of one content. Verifying it against the federation's own limit is the audit's work."""
@@ -25,7 +27,8 @@ BATCH = 8 << 20
 def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Beside = NOTHING) -> Iterator[Block]:
     """Every block of the run, each once: a record, what it needs, the contents it names; then the record before it.
 
-    At last what is ``beside`` the chain, which ``source`` need not have: grants with what they link, and proofs.
+    At last what is ``beside`` the chain, which ``source`` need not have: grants with what they link, acks with their
+    replies, and proofs.
 
     Raises:
         PeerError: where ``head`` is no head, or a block of the run is missing or damaged.
@@ -35,9 +38,20 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Beside = 
         raise _not_whole(finding.message) if finding.rule == MISSING_BLOCK else _wrong(head, finding.message)
     for cid in scratch.newest_first():
         yield from _whole(head, Block(cid, source.get(cid)), source, scratch)
-    for block in beside.records:
+    for block in beside.grants:
         yield from _whole(head, block, source, scratch)
-    yield from (block for block in beside.statements() if scratch.see(block.cid, len(block.data)))
+    for block in (*beside.statements(), *_listed(beside, source)):
+        if scratch.see(block.cid, len(block.data)):
+            yield block
+
+
+def _listed(beside: Beside, source: RunSource) -> Iterator[Block]:
+    """The replies that acks list, as far as they are here: those too that no collect took."""
+    for block in beside.acks:
+        ack = parse_record(block).body
+        for link in typed_items(ack.replies, CID, source) if isinstance(ack, Ack) else ():
+            with contextlib.suppress(MissingBlock):
+                yield Block(link, source.get(link))
 
 
 def _whole(head: CID, block: Block, source: RunSource, scratch: Scratch) -> Iterator[Block]:

@@ -1,0 +1,106 @@
+"""Who confirmed what of a run: its acks, checked against the chain that is shown (design section 6)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from crypto.dsse import BadSignature
+from peer.inspect.findings import ANOTHER_HISTORY, CONFIRMED_BEYOND, UNHEARD_REPLY, Finding
+from protocol.app_calls import ErrorCode
+from protocol.blocks import CID, Block, BlockError, BlockSource
+from protocol.chain import AnsweredMessage, Chain, Step
+from protocol.manifest import Manifest
+from protocol.records import Ack, Reply
+from protocol.signed import Record, parse_record, typed_items
+
+_SILENCE: Final = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE}
+"""The errors by which a leader says that it heard no reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A reply to a message that is still open, and the ack that lists it."""
+
+    reply: CID
+    body: Reply
+    ack: CID
+    height: int
+
+
+class Confirmations:
+    """The acks of one run. Only those count that are signed with the key in force at their head."""
+
+    def __init__(self, run: CID, acks: Iterable[Block], source: BlockSource) -> None:
+        self._source = source
+        self._waiting: dict[int, list[tuple[Record, Ack]]] = defaultdict(list)
+        for block in acks:
+            record = parse_record(block)
+            if isinstance(record.body, Ack) and record.body.run == run:
+                self._waiting[record.body.height].append((record, record.body))
+        self._listed: dict[bytes, _Listed] = {}
+        self.heights: dict[bytes, int] = {}
+        """The highest record that each member has confirmed, by its id."""
+
+    def take(self, step: Step, chain: Chain) -> Iterator[Finding]:
+        """What the record that was appended to ``chain`` last shows."""
+        for answered in step.answered:
+            yield from self._answered(answered, chain)
+        for record, ack in self._waiting.pop(chain.height, ()):
+            if not _is_its_authors(record, ack, chain.manifest):
+                continue  # anybody can make one up
+            if ack.head != chain.head or ack.term != chain.term:
+                name = chain.manifest.name_of(ack.by)
+                what = (
+                    f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
+                    f"{chain.head}. The leader showed {name} another one, or the ack is false"
+                )
+                yield Finding(chain.height, record.cid, ANOTHER_HISTORY, what)
+                continue
+            self.heights[ack.by] = chain.height
+            self._list(record, ack, chain)
+
+    def beyond(self, chain: Chain) -> Iterator[Finding]:
+        """What members have confirmed beyond the end of the chain that is shown."""
+        for height, acks in sorted(self._waiting.items()):
+            for record, ack in acks:
+                if _is_its_authors(record, ack, chain.manifest):
+                    name = chain.manifest.name_of(ack.by)
+                    what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
+                    yield Finding(height, record.cid, CONFIRMED_BEYOND, what)
+
+    def _list(self, record: Record, ack: Ack, chain: Chain) -> None:
+        """Note the replies that an ack lists to messages that are still open."""
+        for link in typed_items(ack.replies, CID, self._source):
+            try:
+                body = parse_record(Block(link, self._source.get(link))).body
+            except BlockError:
+                continue  # its member has it, if nobody took it
+            if isinstance(body, Reply) and body.by == ack.by and body.message in chain.open:
+                self._listed[body.message] = _Listed(link, body, record.cid, ack.height)
+
+    def _answered(self, answered: AnsweredMessage, chain: Chain) -> Iterator[Finding]:
+        listed, error = self._listed.pop(answered.message.id, None), answered.error
+        if listed is None or error is None or error.refused is not None or error.code not in _SILENCE:
+            return
+        early = error.created - listed.body.time
+        if early <= 0:
+            return  # it was late by its member's own clock
+        name = chain.manifest.name_of(listed.body.by)
+        what = (
+            f"the leader says {name} did not answer ({answered.reason or 'no reason can be read'}); {name}'s ack "
+            f"{listed.ack} at height {listed.height} lists its reply {listed.reply}, by {name}'s clock signed "
+            f"{early:.3g} s before. That the leader had heard of it is likely where it kept that ack, and not certain: "
+            "announcements can be lost"
+        )
+        yield Finding(chain.height, listed.ack, UNHEARD_REPLY, what)
+
+
+def _is_its_authors(record: Record, ack: Ack, manifest: Manifest) -> bool:
+    member = manifest.members.get(ack.by)
+    try:
+        return member is not None and member.signing in record.valid_signers()
+    except BadSignature:
+        return False

@@ -1,0 +1,187 @@
+"""Acks in an audit: who confirmed what, whom the leader showed another history, and replies it says it did not get."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from chains import ALICE, BOB, SERVER, TIME, id_of
+from command_line import Outcome, Peer
+from inspected_runs import WrittenRun
+
+from crypto.keys import SigningKey
+from peer import beside as beside_module
+from peer.engine.local import LocalEngine
+from peer.errors import ExitCode
+from peer.home import Home
+from peer.journal import Journal
+from protocol.blocks import CID, Block, cbor_block
+from protocol.car import read_car
+from protocol.records import Ack, TakenReply
+from protocol.signed import sign_record
+from protocol.trees import Listing
+
+
+class Acked(WrittenRun):
+    """A run, with acks of its members."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acks: list[Block] = []
+
+    def ack(self, member: SigningKey, *replies: CID, signer: SigningKey | None = None, head: CID | None = None) -> None:
+        """``member`` confirms the head, or says that it is another."""
+        body = Ack(
+            by=id_of(member),
+            time=TIME,
+            run=self.run,
+            term=1,
+            height=self.height,
+            head=head or self.head,
+            replies=Listing(replies),
+        )
+        self.acks.append(sign_record(body, [signer or member]))
+
+    def silent_exchange(self, *, signed_late: float = 0.0) -> TakenReply:
+        """Bob replies and acks that, and the leader says that he did not answer."""
+        scribe = self.scribe
+        scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=self.model(9))))
+        content = self.answer(loss=1.0, examples=10)
+        reply = scribe.taken(BOB, content=content, time=TIME + signed_late)
+        self.ack(BOB, reply.reply)
+        scribe.add(scribe.collect(scribe.taken(ALICE, content=content), scribe.error(BOB)))
+        return reply
+
+
+@pytest.fixture
+def run() -> Acked:
+    run = Acked()
+    run.exchange(1)
+    return run
+
+
+@pytest.fixture
+def audited(peers: Callable[[str], Peer], tmp_path: Path) -> Callable[[Acked], tuple[Outcome, Path]]:
+    """The audit of a run's export, made in a home that has its acks, and read in another."""
+
+    def audit(run: Acked) -> tuple[Outcome, Path]:
+        peer = peers("peer")
+        engine = LocalEngine(tmp_path / "engine")
+        engine.put(run.blocks)
+        engine.close()
+        with contextlib.closing(Journal(Home(peer.home).create().journal)) as journal:
+            journal.keep_beside(run.run, run.acks)
+        file = tmp_path / "run.car"
+        assert peer("export", str(run.head), file, "--ipfs", engine.address).code == ExitCode.DONE
+        return peers("other")("audit", file, "--json"), file
+
+    return audit
+
+
+Audited = Callable[[Acked], tuple[Outcome, Path]]
+
+
+def test_an_audit_says_who_confirmed_each_exchange(run: Acked, audited: Audited) -> None:
+    run.ack(ALICE)
+    run.ack(BOB)
+    run.exchange(2)
+    run.ack(ALICE)
+    outcome, _ = audited(run)
+    assert outcome.code == ExitCode.DONE
+    assert outcome.json["confirmed"] == {"alice": 4, "bob": 2}
+    assert [exchange["confirmed_by"] for exchange in outcome.json["exchanges"]] == [["alice", "bob"], ["alice"]]
+
+
+def test_an_ack_before_the_collect_does_not_confirm_it(run: Acked, audited: Audited) -> None:
+    run.silent_exchange()
+    outcome, _ = audited(run)
+    assert [exchange["confirmed_by"] for exchange in outcome.json["exchanges"]] == [["bob"], []]
+
+
+def test_the_audit_prints_who_confirmed_what(run: Acked, audited: Audited, peers: Callable[[str], Peer]) -> None:
+    run.ack(ALICE)
+    _, file = audited(run)
+    said = peers("other")("audit", file).out
+    assert "confirmed by" in said
+    assert "height 2" in said
+
+
+def test_who_confirmed_another_history_is_a_finding(run: Acked, audited: Audited) -> None:
+    run.ack(ALICE, head=cbor_block("another record").cid)
+    outcome, _ = audited(run)
+    assert outcome.code == ExitCode.VERIFICATION_FAILED
+    (finding,) = outcome.json["findings"]
+    assert (finding["rule"], finding["height"]) == ("another-history", 2)
+    assert "alice confirmed another history" in finding["message"]
+
+
+def test_an_ack_that_its_author_did_not_sign_confirms_nothing_and_accuses_nobody(run: Acked, audited: Audited) -> None:
+    run.ack(ALICE, signer=BOB, head=cbor_block("another record").cid)
+    run.ack(ALICE, signer=BOB)
+    outcome, _ = audited(run)
+    assert (outcome.code, outcome.json["confirmed"]) == (ExitCode.DONE, {})
+
+
+def test_a_reply_that_the_leader_says_it_did_not_get_is_shown_and_no_verdict(run: Acked, audited: Audited) -> None:
+    reply = run.silent_exchange()
+    outcome, _ = audited(run)
+    assert (outcome.code, outcome.json["findings"]) == (ExitCode.DONE, [])
+    (remark,) = outcome.json["remarks"]
+    assert remark["rule"] == "unheard-reply"
+    assert "bob did not answer" in remark["message"]
+    assert str(reply.reply) in remark["message"]
+
+
+def test_a_reply_that_was_late_by_its_own_clock_is_not(run: Acked, audited: Audited) -> None:
+    run.silent_exchange(signed_late=100.0)
+    outcome, _ = audited(run)
+    assert outcome.json["remarks"] == []
+
+
+def test_a_chain_that_is_cut_back_is_told_by_who_has_seen_more(run: Acked, audited: Audited) -> None:
+    run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, content=run.sent[0])))
+    run.ack(BOB)
+    shorter = Acked()
+    shorter.exchange(1)
+    assert shorter.run == run.run
+    shorter.acks = run.acks
+    outcome, _ = audited(shorter)
+    assert [remark["rule"] for remark in outcome.json["remarks"]] == ["confirmed-beyond"]
+
+
+def test_two_acks_at_one_height_are_equivocation(run: Acked, audited: Audited) -> None:
+    run.ack(ALICE)
+    run.ack(ALICE, cbor_block("a reply").cid)
+    outcome, _ = audited(run)
+    assert outcome.code == ExitCode.VERIFICATION_FAILED
+    assert "equivocation" in {finding["rule"] for finding in outcome.json["findings"]}
+
+
+def test_an_ack_beside_a_record_at_its_height_is_no_equivocation(run: Acked, audited: Audited) -> None:
+    run.ack(SERVER)
+    assert audited(run)[0].code == ExitCode.DONE
+
+
+def test_many_acks_are_one_root(run: Acked, audited: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside_module, "MANY", 1)
+    run.ack(ALICE)
+    run.ack(BOB)
+    outcome, file = audited(run)
+    with file.open("rb") as stream:
+        assert len(read_car(stream)[0]) == 2
+    assert outcome.json["confirmed"] == {"alice": 2, "bob": 2}
+
+
+def imported_acks(peer: Peer, run: CID) -> Sequence[Block]:
+    with contextlib.closing(Journal(Home(peer.home).journal)) as journal:
+        return journal.beside(run)
+
+
+def test_an_import_keeps_the_acks(run: Acked, audited: Audited, peers: Callable[[str], Peer], tmp_path: Path) -> None:
+    run.ack(ALICE)
+    _, file = audited(run)
+    importer = peers("importer")
+    assert importer("import", file, "--ipfs", f"local:{tmp_path / 'fresh'}").code == ExitCode.DONE
+    assert imported_acks(importer, run.run) == run.acks
