@@ -24,6 +24,7 @@ from protocol.admission import (
 from protocol.app_calls import ErrorCode
 from protocol.blocks import Block
 from protocol.distrust import Distrust
+from protocol.equivocation import equivocation
 from protocol.mailbox import Arrived, Collection, Mailbox
 from protocol.reading import read_private
 from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
@@ -39,9 +40,11 @@ def measured(norm: float) -> Examination:
     return Examination(norm=norm)
 
 
-def answered(scribe: Scribe, found: Mapping[SigningKey, Examination], admission: Admission) -> Collection:
+def answered(
+    scribe: Scribe, found: Mapping[SigningKey, Examination], admission: Admission, distrust: Distrust | None = None
+) -> Collection:
     """What a leader collects where each of these clients has replied, its content being as was found."""
-    mailbox = Mailbox(scribe.chain.open, 60.0, admission, Distrust())
+    mailbox = Mailbox(scribe.chain.open, 60.0, admission, distrust or Distrust())
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))
@@ -238,3 +241,31 @@ def _collect(answers: Answers) -> Collect:
     return Collect(
         **begun().place(answers=recorded.listing, unanswered=pack(())[0], private=private_bytes(recorded.private))
     )
+
+
+# -- who has answered twice ----------------------------------------------------------------------------------------
+
+
+def two_replies(scribe: Scribe, client: SigningKey) -> Distrust:
+    """The client has signed two replies to its message."""
+    bodies = (scribe.reply_body(client), scribe.reply_body(client, content=None, code=1))
+    found = equivocation(*(parse_record(scribe.sign(body, client)) for body in bodies))
+    assert found is not None
+    return Distrust([found])
+
+
+def test_a_reply_of_who_has_signed_two_is_refused_with_the_reason() -> None:
+    scribe = three_asked()
+    got = answered(scribe, {ALICE: measured(1.0), BOB: measured(1.0)}, Admission(), two_replies(scribe, BOB))
+    assert [(reply.code, reply.reason[:22]) for reply in got.handed] == [
+        (None, ""),
+        (ErrorCode.REPLY_MESSAGE_UNAVAILABLE, "refused (equivocation)"),
+    ]
+
+
+def test_who_has_signed_two_replies_is_not_waited_for() -> None:
+    scribe = three_asked()
+    got = answered(scribe, {ALICE: measured(1.0)}, Admission(), two_replies(scribe, CAROL))
+    assert [reply.code for reply in got.handed] == [None, ErrorCode.NODE_UNAVAILABLE]
+    assert "peer audit" in got.handed[-1].reason
+    assert got.unanswered == (scribe.message(BOB).id,)
