@@ -185,8 +185,8 @@ def all_inputs() -> dict[str, list[bytes]]:
     files = [("app.py", b"print()"), ("pyproject.toml", b"[project]\nname = 'a'\n")]
     bundle_body = decode_cbor(decode_cbor(write_bundle(files)[1][0].data)["private"])[1]
     tree = [raw_block(bytes([at])).cid for at in range(3)]
-    root, long_list = pack([{"reply": chains.CONTENT}] * 4000)
-    leaves = [block.data[:3000] for block in long_list]
+    root, _ = pack([{"reply": chains.CONTENT}] * 4000)
+    leaf = encode_cbor([{"reply": chains.CONTENT}] * 3)
     small_root = cbor_block({"count": 3, "leaves": [cbor_block([b"1", b"2", b"3"]).cid]})
     ticket = Ticket(run.first.cid, "hospital-b", ("/ip4/10.0.0.1/tcp/4001/p2p/a",), bytes(32), bytes(range(32)), 2**31)
     plain = write_manifest(b"body", tree)[1][0].data
@@ -199,7 +199,7 @@ def all_inputs() -> dict[str, list[bytes]]:
         "private-part": privates(signed),
         "chain": [body for body in bodies(signed) if b"federation" not in body],
         "manifest": [body for body in bodies(signed) if b"federation" in body],
-        "listing": [small_root.data, encode_cbor([b"1", b"2"]), *leaves],
+        "listing": [small_root.data, encode_cbor([b"1", b"2"]), leaf, encode_cbor(2)],
         "seed": [seed_block(bytes(32), None).data, cbor_block({"epoch": 1, "private": bytes(60)}).data],
         "content-manifest": [plain, encrypted],
         "content": [*flower_records(), contents_vectors()[0]],
