@@ -197,7 +197,7 @@ class FederationStore:
             case [] if not known:
                 raise PeerError(
                     "this home is in no federation",
-                    mend="peer federation join FILE, or found one: peer federation init NAME",
+                    mend="peer join TICKET, or found one: peer federation init NAME",
                     code=ExitCode.WRONG_USE,
                 )
             case []:
