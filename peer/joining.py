@@ -18,12 +18,12 @@ from peer import logs
 from peer.engine.interface import Engine, EngineError
 from peer.errors import ExitCode, PeerError
 from peer.federation import MAX_FILE_SIZE, FederationStore, StoredFederation
+from peer.fetching import RecordFetcher
 from peer.home import Home
 from peer.invitations import Invitations
 from peer.membership import add_member, can_change_alone
 from peer.reader import reader_of
 from protocol.blocks import CID, Block, MemoryBlocks, cbor_data_block
-from protocol.closure import missing
 from protocol.effects import Report, What
 from protocol.joining import (
     Answer,
@@ -45,6 +45,7 @@ from protocol.joining import (
     topic_join,
 )
 from protocol.manifest import manifest_at
+from protocol.records import Federation
 from protocol.tickets import Ticket
 
 MIN_INTERVAL: Final = 0.1
@@ -190,10 +191,11 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
         EngineError: where a block cannot be had.
     """
     blocks = {block.cid: block.data for block in map(cbor_data_block, welcomed.blocks)}
-    while lacking := missing(welcomed.manifest, MemoryBlocks(blocks)):
-        blocks.update({cid: engine.get(cid) for cid in lacking})
-        if sum(map(len, blocks.values())) > MAX_FILE_SIZE:
-            raise PeerError("the federation's manifest is too large", code=ExitCode.VERIFICATION_FAILED)
+    if not blocks:
+        with contextlib.closing(RecordFetcher(engine)) as fetcher:
+            blocks = fetcher.fetch(welcomed.manifest, Federation)
+    if sum(map(len, blocks.values())) > MAX_FILE_SIZE:
+        raise PeerError("the federation's manifest is too large", code=ExitCode.VERIFICATION_FAILED)
     reader = reader_of(identity)
     manifest = manifest_at(welcomed.manifest, ticket.federation, MemoryBlocks(blocks), reader=reader)
     if identity.id not in manifest.members:

@@ -6,6 +6,7 @@ and listings. There is nothing secret in it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,12 @@ from crypto.identity import Identity
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
+from peer.fetching import RecordFetcher
 from peer.home import PRIVATE_FOLDER, Home, replace_file
 from peer.membership import OthersMustSign
 from peer.reader import reader_of
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks, checked_block
 from protocol.car import read_car, write_car
-from protocol.closure import missing
 from protocol.manifest import ManifestError
 from protocol.proposals import Outdated, Proposal, countersigned, read_proposal, together
 from protocol.reading import Reader
@@ -174,9 +175,9 @@ class Proposing:
                 mend="take in the newer one first: peer federation join FILE",
                 code=ExitCode.WRONG_USE,
             )
-        while lacking := missing(cid, MemoryBlocks(blocks, self.stored.blocks)):
-            blocks.update((each, engine.get(each)) for each in lacking)
-        return blocks
+        before = record.body.prev if record.body.prev in self.stored.blocks else None
+        with contextlib.closing(RecordFetcher(engine)) as fetcher:
+            return fetcher.fetch(cid, Federation, before or self.stored.manifest.cid)
 
     def _read(self, record: Record, blocks: Blocks) -> Proposal:
         source = MemoryBlocks(blocks, self.stored.blocks)
