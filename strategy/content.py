@@ -128,11 +128,12 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
         value = decode_cbor(opened.body, limit=limits.body)
     except MalformedBlock as error:
         raise ContentError(f"the body of content {root}: {error}") from error
-    if not (isinstance(value, list) and len(value) == 2 and value[0] == FORMAT and isinstance(value[1], list)):
+    format, listed = value if isinstance(value, list) and len(value) == 2 else (None, None)
+    if type(format) is not int or format != FORMAT or not isinstance(listed, list):  # 1.0 and True equal 1
         raise ContentError(f"content {root} is not in the format {FORMAT} of Flower records")
     reader = _ArrayReader(opened, source, limits.arrays)
     records = RecordDict()
-    for entry in value[1]:
+    for entry in listed:
         name, record = _decode_record(entry, reader)
         _check_new(name, records)
         records[name] = record

@@ -206,7 +206,8 @@ class World:
         machine = self.machine.machine
         if self.random.random() < 0.02:
             self.machine.feed(AppLost("killed"))
-            self.machine.feed(AppReady(chains.ENVIRONMENT))
+            if not self.is_over:
+                self.machine.feed(AppReady(chains.ENVIRONMENT))
         elif isinstance(machine, Leader):
             self._call(machine)
         elif self._tasks:
