@@ -21,6 +21,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.PEER_AWAY: "{name} is away",
     What.WAITING_FOR_CLIENTS: "waiting for clients: {here} of {needed} are here",
     What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
+    What.ACK_REFUSED: "what {name} says it has verified is not kept: {why}",
     What.DISPATCHED: "messages out: {messages} (height {height})",
     What.COLLECTED: "replies in: {replies}, of which errors: {errors} (height {height})",
     What.TASK_LEFT: "a message is left alone ({type}): before the restore another home may have answered it",
