@@ -14,7 +14,8 @@ ROUGH = Faults(loss=0.4, duplication=0.4, delay=0.02, stragglers=0.1, crash_chan
 
 
 def finished(faults: Faults, seed: int = 6) -> Simulation:
-    run = Simulation(Scenario(clients=3, rounds=4), faults, seed)
+    """A run in which a client may have two messages open at one height."""
+    run = Simulation(Scenario(clients=3, rounds=4, app="crossing"), faults, seed)
     run.run()
     return run
 
