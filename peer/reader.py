@@ -63,6 +63,11 @@ def with_names(reader: Reader, source: BlockSource) -> Reader:
     return reader.remembering(reader.manifest_keys)
 
 
+def granted_epochs(member: bytes, beside: Iterable[Block]) -> frozenset[int]:
+    """The epochs whose keys the records ``beside`` a chain give to ``member`` already."""
+    return frozenset(grant.number for grant in _grants(beside) if grant.to == member)
+
+
 def _grants(blocks: Iterable[Block]) -> Iterator[Grant]:
     for block in blocks:
         try:

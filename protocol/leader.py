@@ -45,7 +45,7 @@ from protocol.events import (
 )
 from protocol.gathering import LeaderSettings
 from protocol.machine import COMMON, Author, TrustedManifest
-from protocol.plan import SERVER_NODE, FirstKeys, ResumedRun, RunPlan, run_body
+from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
 from protocol.recording import Seen, record_messages
 from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster
@@ -105,14 +105,16 @@ class Leader(Replaying):
 
     def _open(self, environment: Environment, now: float) -> None:
         """Begin the run."""
-        keys, epoch, blocks = self._new_epoch(now)
-        seed = seed_block(self._plan.seed, epoch)
+        if (made := self._new_epoch(now)) is None:
+            return
+        keys, blocks = made
+        seed = seed_block(self._plan.seed, keys.epoch if keys else None)
         body = run_body(
             self._plan,
             environment,
             manifest=self.manifest.cid,
             seed=seed.cid,
-            keys=FirstKeys(keys, epoch) if keys is not None and epoch is not None else None,
+            keys=keys,
             member=self.author.member,
             now=now,
         )
@@ -158,9 +160,11 @@ class Leader(Replaying):
         self._append(Index(**fields, records=self.chain.recent), blocks, lambda _: None)
 
     def _append_roster(self, now: float) -> None:
+        if (made := self._new_epoch(now)) is None:
+            return
+        keys, more = made
         fields, blocks = self._header(now)
-        keys, _, more = self._new_epoch(now)
-        body = Roster(**fields, manifest=self.manifest.cid, keys=keys)
+        body = Roster(**fields, manifest=self.manifest.cid, keys=keys.record if keys else None)
         self._append(body, [*blocks, *more, *self._manifest_as_blocks()], self._rostered)
 
     def _rostered(self, now: float) -> None:

@@ -47,8 +47,8 @@ class ResumedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstKeys:
-    """What a run in a federation that encrypts begins with: the block of its first keys, and their epoch."""
+class NewKeys:
+    """Keys just made, in a federation that encrypts: the block of their record, and their epoch."""
 
     record: CID
     epoch: Epoch
@@ -60,7 +60,7 @@ def run_body(
     *,
     manifest: CID,
     seed: CID,
-    keys: FirstKeys | None,
+    keys: NewKeys | None,
     member: bytes,
     now: float,
 ) -> Run:

@@ -7,17 +7,17 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any
 
+from crypto.errors import BadKey
 from protocol.announcements import Head, Position, topic_all
 from protocol.app_calls import ContentKey
-from protocol.blocks import CID, Block, MemoryBlocks, checked_block
+from protocol.blocks import Block, MemoryBlocks, checked_block
 from protocol.distrusting import Distrusting
 from protocol.effects import PinRun, Store, WriteHead
 from protocol.epochs import new_epoch
 from protocol.machine import FIRST_RETRY, Author, Retry, TrustedManifest
 from protocol.manifest import Manifest
-from protocol.plan import ResumedRun
+from protocol.plan import NewKeys, ResumedRun
 from protocol.private import private_part
-from protocol.reading import Epoch
 from protocol.recording import Seen
 from protocol.records import Chained, RecordType
 from protocol.signed import parse_record, sign_record
@@ -74,16 +74,21 @@ class Recorder(Distrusting):
             return {"epoch": None, "private": private_part(value, kind, None)}
         return {"epoch": epoch.number, "private": private_part(value, kind, epoch.model)}
 
-    def _new_epoch(self, now: float) -> tuple[CID | None, Epoch | None, list[Block]]:
-        """Keys for the members of the newest manifest: their record's block, the epoch, and all blocks to store.
+    def _new_epoch(self, now: float) -> tuple[NewKeys | None, list[Block]] | None:
+        """Keys for the members of the newest manifest, and the blocks to store with them.
 
-        None of them, where the federation does not encrypt.
+        No keys, where the federation does not encrypt. None at all, and the machine stops, where a member has a
+        key that nothing can be sealed to.
         """
         if not self.manifest.encrypted:
-            return None, None, []
-        made = new_epoch(self.manifest, self.chain.keys.current, by=self.author.member, time=now)
+            return None, []
+        try:
+            made = new_epoch(self.manifest, self.chain.keys.current, by=self.author.member, time=now)
+        except BadKey as error:
+            self._cannot_go_on(f"a member's encryption key, which an admin listed, cannot be used: {error}", now)
+            return None
         record = sign_record(made.body, [self.author.key_in(self._in_force)])
-        return record.cid, made.epoch, [record, *made.blocks]
+        return NewKeys(record.cid, made.epoch), [record, *made.blocks]
 
     @property
     def _in_force(self) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -32,7 +33,7 @@ from peer.journal import Journal, RunHead
 from peer.keystore import KeyStore
 from peer.membership import find_member, require_role
 from peer.passphrase import Passphrases
-from peer.reader import reader_of
+from peer.reader import granted_epochs, reader_of
 from protocol.blocks import CID, Block
 from protocol.epochs import grant as grant_of
 from protocol.reading import RunKeys
@@ -66,7 +67,7 @@ def grant(
     with contextlib.closing(Journal(place.journal)) as journal, borrowed(place, ipfs, stored) as engine:
         for head in journal.heads():
             if head.role is Role.SERVER and head.federation == stored.id:
-                blocks = _grants(head, stored, person, name, engine)
+                blocks = _grants(head, stored, person, name, engine, journal.beside(head.run))
                 manifests = [Block(cid, data) for cid, data in stored.blocks.items()]
                 engine.put([*manifests, *blocks], pin=[block.cid for block in (*manifests, *blocks)])
                 journal.keep_beside(head.run, blocks)
@@ -80,13 +81,18 @@ def grant(
         typer.echo("no encrypted run was led here")
 
 
-def _grants(head: RunHead, stored: StoredFederation, person: Identity, name: str, engine: Engine) -> list[Block]:
-    """The grants of one run; none where it is not encrypted."""
+def _grants(
+    head: RunHead, stored: StoredFederation, person: Identity, name: str, engine: Engine, beside: Sequence[Block]
+) -> list[Block]:
+    """The grants of one run; none where it is not encrypted, or they were made before."""
     keys = _keys_of(head.head, person, engine)
     key = person.signing_keys[0]
     reader = find_member(stored.manifest, name)
+    known = granted_epochs(reader.id, beside)
     given = (
-        grant_of(head.run, epoch, stored.manifest, reader, by=person.id, time=time.time()) for epoch in keys.epochs
+        grant_of(head.run, epoch, stored.manifest, reader, by=person.id, time=time.time())
+        for epoch in keys.epochs
+        if epoch.number not in known
     )
     return [sign_record(body, [key]) for body in given]
 
