@@ -22,6 +22,7 @@ from peer.fetching import RecordFetcher
 from peer.home import Home
 from peer.invitations import Invitations
 from peer.membership import add_member, can_change_alone
+from peer.proposing import ProposalStore
 from peer.reader import reader_of
 from protocol.blocks import CID, Block, MemoryBlocks, cbor_data_block
 from protocol.effects import Report, What
@@ -63,6 +64,7 @@ class Inviter:
         engine: Engine,
         on_report: Callable[[Report], None],
     ) -> None:
+        self._home = home
         self._store = FederationStore(home)
         self._invitations = Invitations(home, federation)
         self._federation = federation
@@ -120,7 +122,7 @@ class Inviter:
             if invitation.newcomer is None:
                 invitation = invitation.used_by(join.public)
                 self._invitations.keep(invitation, now)  # first: whatever happens now, nobody else can use it
-            if decision is Decision.ASK or not can_change_alone(stored.manifest, identity):
+            if decision is Decision.ASK or not self._may_add(stored, identity):
                 return self._told(invitation, Pending(join.public.id))
             try:
                 stored = add_member(
@@ -130,6 +132,11 @@ class Inviter:
                 return self._told(invitation, Refused(join.public.id, Refusal.UNFIT, str(error)))
             self._store.save(stored)
             return self._welcome(invitation, stored, join, now)
+
+    def _may_add(self, stored: StoredFederation, identity: Identity) -> bool:
+        """Whether this admin can let in alone, and no proposal of its own waits that would be the same version."""
+        waits = ProposalStore(self._home, stored).signed_by(identity) is not None
+        return can_change_alone(stored.manifest, identity) and not waits
 
     def _welcome(self, invitation: Invitation, stored: StoredFederation, join: Join, now: float) -> Answer:
         if (done := invitation.done()) != self._invitations.get(invitation.keys.tag):

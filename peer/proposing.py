@@ -69,6 +69,11 @@ class ProposalStore:
             if record.id not in in_force:
                 yield Pending(record, blocks, self._read(record, blocks))
 
+    def signed_by(self, admin: Identity) -> Pending | None:
+        """One that others may complete with ``admin``'s signature: a version made beside it would be a second one."""
+        keys = {key.verify_key.raw for key in admin.signing_keys}
+        return next((each for each in self.all() if each.proposal and keys & each.proposal.signers), None)
+
     def find(self, cid: CID) -> Pending | None:
         """The one with this id, or in this block."""
         return next((each for each in self.all() if cid in (each.record.id, each.record.cid)), None)
@@ -100,16 +105,19 @@ class Proposing:
         """The federation after a change, saved; or the proposal of it, put to the other admins.
 
         Raises:
-            PeerError: where ``make`` refuses; EngineError where a proposal cannot be put into the engine.
+            PeerError: where ``make`` refuses, or others may still complete another proposal of this admin's.
+            EngineError: where a proposal cannot be put into the engine.
         """
         try:
             with self.store.changing():
                 newer = make(self.store.current(str(self.stored.id)))
+                if (waiting := self._kept.signed_by(self.admin)) is not None:
+                    raise _waits(waiting)
                 self.store.save(newer)
                 return newer
-        except OthersMustSign as waiting:
-            self._put(waiting.proposal.record.cid, dict(waiting.blocks))
-            return waiting.proposal
+        except OthersMustSign as asked:
+            self._put(asked.proposal.record.cid, dict(asked.blocks))
+            return asked.proposal
 
     def look(self, cid: CID) -> tuple[Proposal, Blocks]:
         """The proposal in block ``cid``, from this home or through the engine, verified but for who has not signed yet.
@@ -217,6 +225,16 @@ def _is_signed_copy(cid: CID, data: bytes, record: Record) -> bool:
         return parse_record(Block(cid, data)).id == record.id
     except BlockError:
         return False
+
+
+def _waits(pending: Pending) -> PeerError:
+    return PeerError(
+        f"the proposal {pending.record.cid} waits, and others may complete it with your signature: a change made "
+        "now would be another version with the same number",
+        mend="have it signed first; or, if no other admin has it: "
+        f"peer federation proposals --forget {pending.record.cid}",
+        code=ExitCode.WRONG_USE,
+    )
 
 
 def _outdated() -> PeerError:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -133,11 +134,25 @@ def _confirm(json: bool) -> None:
 
 
 def list_proposals(
-    federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False
+    forget: Annotated[
+        str | None, typer.Option("--forget", metavar="CID", help="Give this one up. Whoever has it may still sign it.")
+    ] = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
 ) -> None:
     """List the changes that wait for admins to sign, as far as this home made or signed them."""
     stored = FederationStore(Home(home)).current(federation)
-    pending = list(ProposalStore(Home(home), stored).all())
+    kept = ProposalStore(Home(home), stored)
+    if forget is not None:
+        if (found := kept.find(cid_of(forget))) is None:
+            raise PeerError(
+                f"no proposal {forget} waits in this home",
+                mend="peer federation proposals lists them",
+                code=ExitCode.WRONG_USE,
+            )
+        kept.forget(found.record.id)
+    pending = list(kept.all())
     if json:
         put_json({"proposals": [_pending_facts(each) for each in pending]})
         return

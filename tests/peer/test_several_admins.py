@@ -70,6 +70,18 @@ def test_more_signatures_than_one_are_needed_as_soon_as_the_next_version_says_so
     assert stored(board.one).manifest.threshold == 1
 
 
+def test_no_second_version_is_made_beside_a_proposal_that_others_may_complete(peers: Peers, tmp_path: Path) -> None:
+    board = Board(peers, tmp_path)
+    cid = board.propose(board.one, "threshold", "2")
+
+    outcome = board(board.one, "remove", "three")
+
+    assert outcome.code == ExitCode.WRONG_USE
+    assert f"proposals --forget {cid}" in outcome.err
+    assert board.one("federation", "proposals", "--forget", cid).code == 0
+    assert board(board.one, "remove", "three").code == 0
+
+
 def test_a_change_waits_until_enough_admins_have_signed(board: Board) -> None:
     version = stored(board.one).manifest.version
     cid = board.propose(board.one, "remove", "three")
