@@ -25,7 +25,6 @@ from protocol.app_calls import (
     Push,
     Pushed,
     Refused,
-    Renewed,
     Replies,
     ServerCall,
     Start,
@@ -237,14 +236,6 @@ class Leader(Replaying):
         fields, blocks = self._header(now)
         body = Dispatch(**fields, **self._private(recorded.private, Dispatch.TYPE), groups=recorded.listing)
         self._append(body, [*blocks, *recorded.blocks], partial(self._pushed, Pushed(call.call, ids, now)))
-
-    def _renewed(self, call: Push | Finished) -> bool:
-        """Have the app write again what it wrote in an epoch that is over; whether that is so."""
-        key = self._content_key
-        if key is None or key.epoch == call.epoch:
-            return False
-        self._hand(Renewed(call.call, key))
-        return True
 
     def _pushed(self, answer: Pushed, now: float) -> None:
         self._report(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from protocol.app_calls import Compared, Diverged, NextEntry, ScriptEnd, ToApp
+from protocol.app_calls import Compared, Diverged, Finished, NextEntry, Push, Renewed, ScriptEnd, ToApp
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.effects import Cause, FetchRecord, Hand, What
 from protocol.gathering import Gathering, LeaderSettings
@@ -31,6 +31,14 @@ class Replaying(Gathering):
         """Hand the app process something, where there is one: the next one asks for it again."""
         if not self._app_is_lost:
             self._emit(Hand(value))
+
+    def _renewed(self, call: Push | Finished) -> bool:
+        """Have the app write again what it wrote in an epoch that is over; whether that is so."""
+        key = self._content_key
+        if key is None or key.epoch == call.epoch:
+            return False
+        self._hand(Renewed(call.call, key))
+        return True
 
     def _take_replay_call(self, call: NextEntry | Compared | Diverged, now: float) -> None:
         match call:
