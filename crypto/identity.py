@@ -9,8 +9,6 @@ to sign what is judged by an older manifest, the decryption keys to read what wa
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from crypto import dsse
 from crypto.errors import BadKey, BadKeyText, BadName, BadSignature, TooManyKeys
 from crypto.handover import NewKeys
 from crypto.keys import DecryptionKey, EncryptionKey, SigningKey, VerifyKey
+from crypto.lines import BadLine, read_line, write_line
 
 KEY_TYPE: Final = "application/vnd.pollen.key+dag-cbor"
 """The DSSE type under which a key text is signed."""
@@ -109,7 +108,7 @@ class PublicIdentity:
         """The KEY: one line without spaces, the same for the same identity."""
         data = _body(self.signing, self.encryption, self.handovers).encode() + self.proof
         prefix = _ROTATED_PREFIX if self.handovers else _PREFIX
-        return prefix + base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+        return write_line(prefix, data)
 
     @classmethod
     def parse_key_text(cls, text: str) -> PublicIdentity:
@@ -253,18 +252,10 @@ def _unwrap(text: str) -> tuple[type[_KeyBody | _RotatedBody], bytes]:
     kind, prefix = (_RotatedBody, _ROTATED_PREFIX) if text.startswith(_ROTATED_PREFIX) else (_KeyBody, _PREFIX)
     if not text.startswith(prefix):
         raise BadKeyText(f"a KEY begins with {_PREFIX!r} or {_ROTATED_PREFIX!r}, and this does not")
-    if len(text) > _MAX_TEXT:
-        raise BadKeyText(f"a KEY has at most {_MAX_TEXT} characters, this has {len(text)}")
-    if any(character.isspace() for character in text):
-        raise BadKeyText("a space or a line break came into this KEY")
-    written = text.removeprefix(prefix)
     try:
-        data = base64.b64decode(written + "=" * (-len(written) % 4), altchars="-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadKeyText("this KEY is cut short, or holds characters that no KEY has") from error
-    if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != written:
-        raise BadKeyText("this KEY is cut short or changed: its last character is none that Pollen writes")
-    return kind, data
+        return kind, read_line(prefix, text, what="KEY", limit=_MAX_TEXT)
+    except BadLine as error:
+        raise BadKeyText(str(error)) from error
 
 
 def _parse_body(kind: type[_KeyBody | _RotatedBody], data: bytes) -> tuple[_KeyBody | _RotatedBody, bytes]:

@@ -5,14 +5,13 @@ The secret is never sent. Its holder shows that it has it by writing what only t
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from msgspec import Meta
 
+from crypto.lines import BadLine, read_line, write_line
 from crypto.symmetric import KEY_SIZE, SymmetricKey
 from protocol.announcements import MAX_ADDRESS, MAX_ADDRESSES
 from protocol.blocks import CID, BlockError, decode_cbor, encode_cbor
@@ -85,7 +84,7 @@ class Ticket:
     def text(self) -> str:
         """The ticket as one line without spaces."""
         body = encode_cbor(to_plain(self))
-        return PREFIX + base64.urlsafe_b64encode(body + _checksum(body)).rstrip(b"=").decode()
+        return write_line(PREFIX, body + _checksum(body))
 
     @classmethod
     def parse(cls, text: str) -> Ticket:
@@ -107,18 +106,10 @@ class Ticket:
 def _unwrap(text: str) -> bytes:
     if not text.startswith(PREFIX):
         raise BadTicket(f"a ticket begins with {PREFIX!r}, and this does not")
-    if len(text) > MAX_TEXT:
-        raise BadTicket(f"a ticket has at most {MAX_TEXT} characters, this has {len(text)}")
-    if any(character.isspace() for character in text):
-        raise BadTicket("a space or a line break came into this ticket")
-    written = text.removeprefix(PREFIX)
     try:
-        data = base64.b64decode(written + "=" * (-len(written) % 4), altchars="-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadTicket("this ticket is cut short, or holds characters that no ticket has") from error
-    if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != written:
-        raise BadTicket("this ticket is cut short or mistyped: its last character is none that Pollen writes")
-    return data
+        return read_line(PREFIX, text, what="ticket", limit=MAX_TEXT)
+    except BadLine as error:
+        raise BadTicket(str(error)) from error
 
 
 def _checked(data: bytes) -> bytes:

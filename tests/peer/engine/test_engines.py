@@ -397,9 +397,3 @@ def test_addresses_that_are_of_no_use_are_passed_over(pair: Pair) -> None:
     nobody = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWGRUfY2sLMKpmLPkAsyf3nn3nVcLVBFg5zfsRFQWVdzXT"
     pair.one.connect(["no address", nobody, *pair.two.addresses()])
     pair.one.connect([])
-
-
-@pytest.mark.parametrize("address", ["", "local:", "ftp://127.0.0.1", "kubo", "/ip4/127.0.0.1/tcp/5001"])
-def test_what_names_no_engine_is_refused(address: str) -> None:
-    with pytest.raises(EngineError, match="no engine"):
-        open_engine(address)
