@@ -109,8 +109,8 @@ def test_an_unknown_name_lists_those_that_are_known(option: str, known: str, ser
 def test_absent_data_says_where_it_was_looked_for(
     client: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):  # no network, at once
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    # No network, at once; a proxy in the environment would stay in urllib's shared opener after this test.
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     options = ["--role", "client", "--dataset", "mnist", "--data-dir", str(tmp_path / "data")]
     options += ["--node-config", "partition-id=0 num-partitions=1", "--ipfs", f"local:{tmp_path / 'engine'}"]
     outcome = client("start", *options)
