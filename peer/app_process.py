@@ -1,6 +1,7 @@
 """The app process: hosts one Flower app for one run (design sections 3 and 9). The peer starts it; people do not.
 
 ``python -m peer.app_process ROLE APP_FOLDER CONTENTS SCRATCH`` speaks `protocol.pipe` on its standard input and output.
+A ClientApp works in SCRATCH, a ServerApp in a folder of its run there, so that it finds no files of another run.
 What the app prints goes to standard error. When the peer goes, standard input ends and so does this process.
 """
 
@@ -93,7 +94,7 @@ def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
     start = pipe.start()
     try:
         if role is Role.SERVER:
-            ending = run_server_app(app_dir, start, pipe, contents, scratch)
+            ending = run_server_app(app_dir, start, pipe, contents, scratch / str(start.run))
             if not isinstance(ending, Finished):  # which was said, and answered
                 pipe.send(ending)
         else:

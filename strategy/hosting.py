@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -110,6 +111,19 @@ def _resolve_annotations(modules: Iterable[ModuleType]) -> None:
                     msgspec.convert({}, kind)
                 except (msgspec.ValidationError, TypeError, NameError):
                     continue  # an empty map is none of them, and some are never converted
+
+
+def set_aside(folder: Path) -> Path:
+    """``folder``, with what lies in it moved to a folder ``.before`` beside it, in the place of what lay there.
+
+    A ServerApp is always run from its beginning, so it must find no file that an earlier process of its run has
+    written: an app that looks for its own checkpoint would go on from it, and not do what is recorded.
+    """
+    before = folder.with_name(f"{folder.name}.before")
+    if folder.exists():
+        shutil.rmtree(before, ignore_errors=True)
+        os.replace(folder, before)
+    return folder
 
 
 @contextmanager

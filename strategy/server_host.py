@@ -16,7 +16,7 @@ from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits
 from strategy.difference import first_difference
 from strategy.flower_compat import final_model_hooks, load_app, log, run_number, server_run, take_identity
 from strategy.grid import PollenGrid
-from strategy.hosting import GuardedStore, describe, out_of_sight, sleeping_only_if, working_in
+from strategy.hosting import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
 from strategy.initial_model import initial_state
 from strategy.legacy_shim import install_legacy_shim
 from strategy.script import Divergence, ScriptedAnswers, ScriptOver
@@ -37,7 +37,7 @@ def run_server_app(
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.prepare` comes first.
 
     What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
-    own files go. A scripted run that differs from its script gives a `Diverged`, whatever the app made of it; one whose
+    own files go; it begins empty. A scripted run that differs from its script gives a `Diverged`, whatever the app made of it; one whose
     script ends where nothing goes on gives a `Replayed`.
 
     Raises:
@@ -50,7 +50,7 @@ def run_server_app(
     script = ScriptedAnswers(pipe, live) if start.scripted else None
     with (
         out_of_sight(),
-        working_in(scratch),
+        working_in(set_aside(scratch)),
         final_model_hooks(models.append),
         sleeping_only_if(lambda: script is None or script.is_over),
     ):

@@ -250,3 +250,13 @@ def test_the_apps_files_go_to_its_scratch_folder(tmp_path: Path) -> None:
 
     assert (tmp_path / "scratch" / "model.pt").exists()
     assert Path.cwd() != tmp_path / "scratch"
+
+
+def test_a_server_app_finds_no_files_of_an_earlier_process_of_its_run(tmp_path: Path) -> None:
+    app = broken_app(tmp_path, server=SERVER + "open('model.pt', 'x').close()")  # raises where there is one
+
+    for _ in range(3):
+        finished = run_server_app(app, start_for(app, 1), Leader(MemoryStore(), {}), MemoryStore(), tmp_path / "scratch")
+
+    assert finished.error == ""
+    assert (tmp_path / "scratch.before" / "model.pt").exists()
