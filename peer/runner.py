@@ -215,7 +215,8 @@ class Runner:
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
             case StartApp(app):
-                await self._app.start(self._apps.folder(app))
+                await self._app.stop()  # the copy that it ran from is replaced
+                await self._app.start(await asyncio.to_thread(self._apps.to_run, app))
             case Hand(value):
                 self._faults.around(effect, partial(self._app.hand, value))
             case WakeAt(at):

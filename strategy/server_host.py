@@ -37,8 +37,8 @@ def run_server_app(
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.prepare` comes first.
 
     What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
-    own files go; it begins empty. A scripted run that differs from its script gives a `Diverged`, whatever the app made of it; one whose
-    script ends where nothing goes on gives a `Replayed`.
+    own files go; it begins empty. A scripted run that differs from its script gives a `Diverged`, whatever the app
+    made of it; one whose script ends where nothing goes on gives a `Replayed`.
 
     Raises:
         RunStopped: where the peer or its engine is gone: the run is not finished.

@@ -254,9 +254,10 @@ def test_the_apps_files_go_to_its_scratch_folder(tmp_path: Path) -> None:
 
 def test_a_server_app_finds_no_files_of_an_earlier_process_of_its_run(tmp_path: Path) -> None:
     app = broken_app(tmp_path, server=SERVER + "open('model.pt', 'x').close()")  # raises where there is one
+    store, scratch = MemoryStore(), tmp_path / "scratch"
 
     for _ in range(3):
-        finished = run_server_app(app, start_for(app, 1), Leader(MemoryStore(), {}), MemoryStore(), tmp_path / "scratch")
+        finished = run_server_app(app, start_for(app, 1), Leader(store, {}), store, scratch)
 
     assert finished.error == ""
     assert (tmp_path / "scratch.before" / "model.pt").exists()
