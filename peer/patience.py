@@ -21,11 +21,13 @@ _PAUSE: Final = 0.25
 
 
 class Patience:
-    """Does work on an engine again while the engine does not answer. Safe from several threads."""
+    """Does work on an engine again while the engine does not answer, and says so. Safe from several threads."""
 
     def __init__(self, seconds: float = ENGINE_AWAY) -> None:
         self._seconds = seconds
         self._lost = threading.Event()
+        self._lock = threading.Lock()
+        self._is_away = False
 
     def __call__(self, work: Callable[[], T]) -> T:
         """What ``work`` returns. It is done again from its beginning, so it must be harmless to do twice.
@@ -34,17 +36,35 @@ class Patience:
             EngineUnavailable: where the engine stayed away too long, or `lose` was called.
         """
         deadline = time.monotonic() + self._seconds
-        told = False
         while True:
             try:
-                return work()
-            except EngineUnavailable as error:
+                return self.once(work)
+            except EngineUnavailable:
                 if time.monotonic() >= deadline or self._lost.wait(_PAUSE):
                     raise
-                if not told:
-                    logs.event("engine-away", logging.WARNING, why=str(error), mend=error.mend, waits=self._seconds)
-                    told = True
+
+    def once(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, tried once. That the engine went away, or came back, is said by whoever sees it first.
+
+        Raises:
+            EngineUnavailable: where the engine does not answer.
+        """
+        try:
+            done = work()
+        except EngineUnavailable as error:
+            if self._turns(away=True):
+                logs.event("engine-away", logging.WARNING, why=str(error), mend=error.mend, waits=self._seconds)
+            raise
+        if self._turns(away=False):
+            logs.event("engine-back", logging.WARNING)
+        return done
 
     def lose(self) -> None:
         """Wait no more, now and later: the owner wants to stop."""
         self._lost.set()
+
+    def _turns(self, *, away: bool) -> bool:
+        """Whether this is news."""
+        with self._lock:
+            before, self._is_away = self._is_away, away
+        return before is not away

@@ -13,7 +13,7 @@ from typing import Final
 from peer import logs
 from peer.app_link import AppCommand, AppLink
 from peer.clock import Clock
-from peer.engine.interface import Engine, EngineError, Subscription
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, Subscription
 from peer.errors import PeerError
 from peer.examining import Examiner
 from peer.faults import Faults
@@ -307,15 +307,15 @@ class Runner:
 
     def _publish(self, topic: str, data: bytes) -> None:
         try:
-            self._engine.publish(topic, data)
+            self._patience.once(lambda: self._engine.publish(topic, data))
         except EngineError as error:  # a hint lost: whoever waits for it announces it again
-            logs.event("publish-failed", logging.WARNING, why=str(error))
+            logs.event("publish-failed", _level(error), why=str(error))
 
     def _connect(self, addresses: Sequence[str]) -> None:
         try:
-            self._engine.connect(addresses)
+            self._patience.once(lambda: self._engine.connect(addresses))
         except EngineError as error:
-            logs.event("connect-failed", logging.WARNING, why=str(error))
+            logs.event("connect-failed", _level(error), why=str(error))
 
     async def _stay_connected(self) -> None:
         while True:
@@ -373,3 +373,8 @@ class Runner:
             if self._keeper.role is Role.CLIENT and (allowed := self._keeper.journal.approved_apps()) != approved:
                 approved = allowed
                 self._events.put_nowait(AppsApproved(allowed))
+
+
+def _level(error: EngineError) -> int:
+    """How loud to say that something failed which is tried again anyhow; that the engine is away is said once."""
+    return logging.DEBUG if isinstance(error, EngineUnavailable) else logging.WARNING

@@ -56,7 +56,8 @@ class KuboEngine:
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         failure = self._import([root], blocks)
         if failure:
-            raise Unreachable(root, f"{root} could not be pinned: {failure}")
+            why = self._api.meaning(failure)
+            raise Unreachable(root, f"{root} could not be pinned: {failure}") if isinstance(why, KuboRefused) else why
 
     def has(self, cid: CID) -> bool:
         try:
@@ -98,10 +99,10 @@ class KuboEngine:
             self._pin_alone([cid])
             return
         try:
-            self._pin_tree(
-                cid, math.inf, within=math.inf, stall=_STALL_SECONDS
-            )  # without a time-out: a long run takes long to walk
+            # without a time-out: a long run takes long to walk
+            self._pin_tree(cid, math.inf, within=math.inf, stall=_STALL_SECONDS)
         except KuboTimeout as error:
+            self._check_going(cid)
             raise Unreachable(cid, f"{cid} is not whole, so it is not pinned: {error}") from error
 
     def _pin_alone(self, cids: Sequence[CID]) -> None:
@@ -210,6 +211,7 @@ class KuboEngine:
 
         Raises:
             KuboTimeout: where it is not done ``within`` so many seconds, or no block came for ``stall`` seconds.
+            EngineUnavailable: where the node stops meanwhile.
             TooLarge: where it has more than ``limit`` bytes.
         """
         response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=within)
@@ -229,7 +231,18 @@ class KuboEngine:
         if too_large:
             self.unpin(root)  # Kubo may have pinned it before it said how large it is
             raise TooLarge(f"{root} is larger than the {limit} bytes allowed")
+        self._check_going(root)
         raise KuboTimeout(f"the Kubo node at {self.address} did not get all of it: {blocks} blocks came")
+
+    def _check_going(self, cid: CID) -> None:
+        """Tell a pin that could not be made from a node that is stopping: an answer cut short says why in a trailer,
+        which is not read, but whoever asks such a node for its pins is told.
+
+        Raises:
+            EngineUnavailable: where it is stopping.
+        """
+        with contextlib.suppress(KuboRefused):  # it is not pinned, as we know
+            self._api.call("pin/ls", str(cid))
 
     def _dial(self, routes: list[str]) -> None:
         """Try one peer's addresses until one works; that none does is no error, nor is it waited for long."""

@@ -30,7 +30,11 @@ GRACE: Final = 5.0
 _CONNECT_SECONDS: Final = 5.0
 
 _PUBSUB_OFF: Final = "experimental pubsub feature not enabled"
-_NOT_FOUND: Final = re.compile("could not find|not found|deadline exceeded|context canceled", re.IGNORECASE)
+_NOT_FOUND: Final = re.compile("could not find|not found|deadline exceeded", re.IGNORECASE)
+_STOPPING: Final = re.compile("(datastore|pinner|leveldb|pebble|repo|channel)(:| is| was)? closed")
+"""What a call comes to whose node is told to stop meanwhile: Kubo answers while its parts are closed one by one."""
+_CANCELLED: Final = "context canceled"
+"""The same, or a time-out that one of its parts words so."""
 
 Option = str | int | bool
 
@@ -130,13 +134,28 @@ class KuboApi:
                 raise self._refusal(response.status_code, response.content)
         return response
 
+    def meaning(self, message: str) -> EngineError:
+        """The error for what the node gave as its reason."""
+        if _PUBSUB_OFF in message:
+            return PubsubOff(
+                f"the Kubo node at {self.url} has pubsub off",
+                "ipfs config --json Pubsub.Enabled true, then start the node again",
+            )
+        if "no space left" in message or "disk quota exceeded" in message:
+            return StorageFull(f"the disk of the Kubo node at {self.url} is full: {message}", "free some space there")
+        if _STOPPING.search(message):
+            return EngineUnavailable(f"the Kubo node at {self.url} is stopping: {message}", self._mend())
+        if _CANCELLED in message:
+            return KuboTimeout(f"the Kubo node at {self.url} gave it up: {message}", self._mend())
+        return KuboRefused(f"the Kubo node at {self.url} says: {message}")
+
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
         """Turn the errors of httpx and ipfshttpclient into the engine's own.
 
         Raises:
-            KuboTimeout: where it does not answer in time.
-            EngineUnavailable: where it does not answer at all.
+            KuboTimeout: where it does not answer in time, or gives up.
+            EngineUnavailable: where it does not answer at all, or is about to stop.
             KuboRefused, PubsubOff, StorageFull: where it answers with an error.
             EngineError: where what answers is no Kubo.
         """
@@ -145,11 +164,13 @@ class KuboApi:
         except (httpx.TimeoutException, ipfshttpclient.exceptions.TimeoutError) as error:
             raise KuboTimeout(f"the Kubo node at {self.url} did not answer in time", self._mend()) from error
         except ipfshttpclient.exceptions.ErrorResponse as error:
-            raise self._meaning(str(error.args[0])) from error
+            raise self.meaning(str(error.args[0])) from error
         except (ipfshttpclient.exceptions.StatusError, ipfshttpclient.exceptions.DecodingError) as error:
             raise self.no_kubo() from error
-        except (httpx.TransportError, ipfshttpclient.exceptions.CommunicationError) as error:
+        except httpx.TransportError as error:
             raise EngineUnavailable(f"no Kubo node answers at {self.url}: {error}", self._mend()) from error
+        except ipfshttpclient.exceptions.CommunicationError as error:  # its text is urllib3's, of many brackets
+            raise EngineUnavailable(f"no Kubo node answers at {self.url}", self._mend()) from error
 
     def no_kubo(self) -> EngineError:
         """The error for an answer that no Kubo gives."""
@@ -168,17 +189,7 @@ class KuboApi:
             message = json.loads(body)["Message"]
         except (ValueError, KeyError, TypeError):
             return self.no_kubo()
-        return self._meaning(str(message))
-
-    def _meaning(self, message: str) -> EngineError:
-        if _PUBSUB_OFF in message:
-            return PubsubOff(
-                f"the Kubo node at {self.url} has pubsub off",
-                "ipfs config --json Pubsub.Enabled true, then start the node again",
-            )
-        if "no space left" in message or "disk quota exceeded" in message:
-            return StorageFull(f"the disk of the Kubo node at {self.url} is full: {message}", "free some space there")
-        return KuboRefused(f"the Kubo node at {self.url} says: {message}")
+        return self.meaning(str(message))
 
     def _mend(self) -> str:
         return "start it: peer doctor --start-daemon, or ipfs daemon; or do without IPFS: --ipfs local:DIR"

@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 from peer.engine.delivery import Delivery, check_size
-from peer.engine.interface import EngineError
+from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo_api import KuboApi
 
 _FIRST_PAUSE: Final = 0.05
@@ -105,7 +105,13 @@ class KuboSubscription:
                         raise EngineError(f"a message of more than {_MAX_LINE} bytes")
         except EngineError as error:
             if not self._stopping.is_set():
-                _log.warning("the subscription to %s broke, trying again: %s", self._topic, error)
+                # whoever has work for the node says that it is away
+                _log.log(
+                    logging.INFO if isinstance(error, EngineUnavailable) else logging.WARNING,
+                    "the subscription to %s broke, trying again: %s",
+                    self._topic,
+                    error,
+                )
 
     def _hand_out(self, lines: list[bytes]) -> None:
         for line in lines:

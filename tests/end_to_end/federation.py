@@ -198,8 +198,12 @@ class Federation:
     def start(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
         """Start ``peer start`` in a home."""
         home = self.home(name).path
-        command = ["start", *map(str, arguments), "--home", str(home), "--ipfs", self.engine, "-v", "--json"]
+        command = ["start", *map(str, arguments), "--home", str(home), "--ipfs", self.engine_of(name), "-v", "--json"]
         return self.run(name, *command, **variables)
+
+    def engine_of(self, name: str) -> str:
+        """The engine that a peer is started with."""
+        return self.engine
 
     def run(self, name: str, *arguments: str | Path, **variables: str) -> PeerProcess:
         """Start any ``peer`` command."""

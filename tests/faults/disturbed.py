@@ -115,7 +115,7 @@ class Disturbed(Federation):
 
     def told(self) -> Told:
         """What the server's run came to."""
-        with opened(self.home("server"), self.engine, self.stored) as engine:
+        with opened(self.home("server"), self.engine_of("server"), self.stored) as engine:
             return tuple(outcome(_chain(self.head("server").head, engine), engine))
 
 

@@ -234,6 +234,22 @@ def test_a_node_that_is_too_old_is_named() -> None:
         open_engine(url)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "committing batch to datastore at /blocks: datastore closed",
+        "pin: pinner closed",
+        "promise channel was closed",
+        "leveldb: closed",
+        "pin: context canceled",
+    ],
+)
+def test_a_node_that_is_stopping_is_unavailable_and_refuses_nothing(said: str) -> None:
+    """What Kubo 0.43 answered to imports, pins and gets while it was told to stop (SIGTERM)."""
+    with server_that_says(500, json.dumps({"Message": said}).encode()) as url, pytest.raises(EngineUnavailable):
+        open_engine(url)
+
+
 @pytest.mark.parametrize("url", ["http://", "http://user:pass@127.0.0.1:5001", "http://[::1", "http://127.0.0.1:x"])
 def test_what_is_no_url_is_named(url: str) -> None:
     with pytest.raises(EngineError, match="is no URL"):

@@ -1,0 +1,113 @@
+"""A Kubo node of the user's own dies, or is stopped, in mid-run: its peer waits for it and goes on when it is back."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from disturbed import CLIENTS, Disturbed, Told
+from federation import until
+from matrix import Cell, cells, name
+
+from peer.engine.kubo_node import KuboNode
+from peer.errors import ExitCode
+from peer.faults import Fault, Step, Victim, When
+from peer.federation import FederationStore
+
+pytestmark = pytest.mark.kubo
+
+SAMPLE = "one-engine-store-after-4"
+A_RUN = 4.0
+"""Seconds that a run takes, about."""
+
+
+class OwnNodes(Disturbed):
+    """A run whose peers are told the URLs of nodes that somebody else starts, and keeps running: one of the server's,
+    one of both clients'. They are in the homes only so that a fault finds them."""
+
+    nodes: dict[str, KuboNode]
+
+    def engine_of(self, name: str) -> str:
+        return self.nodes["server" if name == "server" else CLIENTS[0]].api
+
+    def start_nodes(self) -> None:
+        """Start the nodes, and let every home know where the server's is."""
+        self.nodes = {name: KuboNode(self.home(name).path, bytes(32)) for name in ("server", CLIENTS[0])}
+        for node in self.nodes.values():
+            node.start()
+        with self.blocks(self.engine_of("server")) as engine:
+            for client in CLIENTS:
+                FederationStore(self.home(client)).add_addresses(self.stored.id, engine.addresses())
+
+    def stop_nodes(self) -> None:
+        for node in self.nodes.values():
+            node.stop()
+
+
+@pytest.fixture
+def run(origin: Path, tmp_path: Path, ipfs_program: Path) -> Iterator[OwnNodes]:
+    """Nothing runs yet but the nodes."""
+    made = OwnNodes.copy_of(origin, tmp_path / "run")
+    made.start_nodes()
+    yield made
+    made.end()
+    made.stop_nodes()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(cell, id=name(cell), marks=[] if name(cell) == SAMPLE else [pytest.mark.all_faults])
+        for cell in cells(Victim.ENGINE)
+    ],
+)
+def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, undisturbed: Told) -> None:
+    peer, fault = cell
+    run.start_all({peer: fault})
+    until(lambda: not run.nodes[peer].is_running, lambda: f"the node lives:\n{run.peers[peer].said}")
+    run.peers[peer].wait_for("engine-away")
+
+    run.nodes[peer].start()
+    run.await_all()
+
+    assert run.peers[peer].events("engine-back")
+    assert run.told() == undisturbed
+
+
+def test_a_server_that_is_stopped_while_its_node_is_away_leaves_its_run_open(run: OwnNodes, undisturbed: Told) -> None:
+    run.start_all({"server": Fault(Victim.ENGINE, Step.WRITE_HEAD, When.AFTER, 3)})
+    server = run.peers["server"]
+    server.wait_for("engine-away")
+
+    server.signal(signal.SIGINT)
+
+    assert server.code() == ExitCode.UNFINISHED
+    assert "the run stays open" in server.said
+    run.nodes["server"].start()
+    run.start_one("server")
+    run.await_all()
+    assert run.told() == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("peer", "seed"),
+    [
+        pytest.param(peer, seed, marks=[] if (peer, seed) == ("server", 0) else [pytest.mark.all_faults])
+        for peer in ("server", CLIENTS[0])
+        for seed in range(4)
+    ],
+)
+def test_a_node_stopped_in_order_at_a_random_instant(peer: str, seed: int, run: OwnNodes, undisturbed: Told) -> None:
+    """A node that is told to stop answers until its parts are closed: with errors that are no refusals."""
+    run.start_all()
+    time.sleep(random.Random(f"{peer} {seed}").uniform(0.0, A_RUN))
+
+    run.nodes[peer].stop()
+    run.nodes[peer].start()
+    run.await_all()
+
+    assert run.told() == undisturbed
