@@ -179,14 +179,8 @@ def final_model_hooks(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
 
     It need not go through the Grid: after a last round without an evaluation, nothing sends it.
     """
-    start, workflow = Strategy.start, DefaultWorkflow.__call__
+    workflow = DefaultWorkflow.__call__
     run_fl = legacy_app.run_fl  # type: ignore[attr-defined]  # its global, which it calls
-
-    @wraps(start)
-    def reporting_start(self: Strategy, *args: Any, **kwargs: Any) -> Result:
-        result = start(self, *args, **kwargs)
-        report(result.arrays)
-        return result
 
     @wraps(run_fl)
     def reporting_run_fl(server: legacy_server.Server, config: Any) -> Any:
@@ -199,12 +193,41 @@ def final_model_hooks(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
         workflow(self, grid, context)
         report(context.state.array_records[MAIN_PARAMS_RECORD])
 
-    Strategy.start = reporting_start  # type: ignore[method-assign]
     legacy_app.run_fl = reporting_run_fl  # type: ignore[attr-defined]  # as above
     DefaultWorkflow.__call__ = reporting_workflow  # type: ignore[method-assign]
     try:
-        yield
+        with _reporting_starts(report):
+            yield
     finally:
-        Strategy.start = start  # type: ignore[method-assign]
         legacy_app.run_fl = run_fl  # type: ignore[attr-defined]  # as above
         DefaultWorkflow.__call__ = workflow  # type: ignore[method-assign]
+
+
+@contextmanager
+def _reporting_starts(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
+    """Report what ``Strategy.start`` returns, also where an app's own strategy has another ``start``."""
+
+    def reporting(start: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(start)
+        def reporting_start(self: Strategy, *args: Any, **kwargs: Any) -> Any:
+            result = start(self, *args, **kwargs)
+            if isinstance(result, Result):  # one of the app's own may return anything
+                report(result.arrays)
+            return result
+
+        return reporting_start
+
+    def wrap_own(strategy: type[Strategy], **options: Any) -> None:
+        super(Strategy, strategy).__init_subclass__(**options)
+        owner = next(base for base in strategy.__mro__ if "start" in vars(base))
+        if owner is strategy or not issubclass(owner, Strategy):  # a mixin's
+            strategy.start = reporting(strategy.start)  # type: ignore[method-assign]
+
+    plain = Strategy.start
+    Strategy.start = reporting(plain)  # type: ignore[method-assign]
+    Strategy.__init_subclass__ = classmethod(wrap_own)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        Strategy.start = plain  # type: ignore[method-assign]
+        del Strategy.__init_subclass__

@@ -164,9 +164,10 @@ class _Nodes:
         return looking
 
     def wait_for(self, count: int, timeout: float = 86_400) -> bool:
-        end = time.monotonic() + timeout
         self.look()
-        while len(self._known) < count and time.monotonic() < end:
+        left = timeout  # by the looks, not by the clock: a replay looks as often
+        while len(self._known) < count and left > 0:
             time.sleep(LOOK_AGAIN)
+            left -= LOOK_AGAIN
             self.look()
         return len(self._known) >= count

@@ -1,20 +1,23 @@
 """The replay format: what must be as it was for an app to do the same thing again (design section 9).
 
-Format 1 is this order in an app process, whichever of the four jobs it does:
+Format 2 is this order in an app process, whichever of the four jobs it does:
 
 1. `child_environment` is in force before Python starts.
 2. `strategy.hosting.prepare` imports Pollen, flwr, rich, and torch where the app uses it. Importing draws random
    numbers (``rich.style`` does), so it comes before the seeds.
 3. Pollen's own packages are taken out of the app's sight, and the shim for ``server_fn`` apps is put in.
 4. `strategy.seeds.seed_generators` seeds every generator, as the last act.
-5. The app is imported from its unpacked bundle, in a scratch folder, and run.
+5. The app is imported from its unpacked bundle, in a scratch folder that is empty, and run. What a ``start`` returns
+   is its final model, also where that is a strategy's own.
+
+Format 1 had the folder of the run before, and the final model of Flower's own ``start`` alone.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-REPLAY_FORMAT: Final = 1
+REPLAY_FORMAT: Final = 2
 """Goes up with any change to the order above, to the shim, or to what is imported."""
 
 

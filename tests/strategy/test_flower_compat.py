@@ -110,3 +110,27 @@ def test_the_final_model_of_a_strategy_is_reported_and_the_hook_goes_away() -> N
 
     assert models == [result.arrays]
     assert Strategy.start is before
+
+
+def test_the_final_model_of_a_strategy_with_a_start_of_its_own_is_reported() -> None:
+    from flwr.serverapp.strategy import FedAvg, Result
+
+    final = ArrayRecord()
+    models: list[ArrayRecord] = []
+    with flower_compat.final_model_hooks(models.append):
+
+        class Mixed:
+            def start(self) -> Result:
+                return Result(arrays=final)
+
+        class Own(Mixed, FedAvg):  # type: ignore[misc]  # another signature than Flower's, as apps have it
+            pass
+
+        class Odd(FedAvg):
+            def start(self) -> None:  # type: ignore[override]
+                pass
+
+        Own().start()
+        Odd().start()
+
+    assert [model is final for model in models] == [True]

@@ -74,6 +74,16 @@ def test_waiting_for_nodes_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch
     assert manager.wait_for(2, timeout=0) is False
 
 
+def test_waiting_for_nodes_looks_as_often_when_no_sleep_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = Nodes([5], [5], [5], [5], [5, 7])
+    manager = managed(grid, monkeypatch)
+    monkeypatch.setattr(legacy_shim, "LOOK_AGAIN", 1.0)
+    monkeypatch.setattr(legacy_shim.time, "sleep", lambda _: None)  # as in a replay
+
+    assert manager.wait_for(2, timeout=3) is False
+    assert grid.looks == [[5, 7]]
+
+
 def test_a_round_is_one_exchange_and_failures_come_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     grid = Nodes([5, 7, 9])
     manager = managed(grid, monkeypatch)
