@@ -217,7 +217,7 @@ def _reporting_starts(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
 
         return reporting_start
 
-    def wrap_own(strategy: type[Strategy], **options: Any) -> None:
+    def wrap_own(strategy: type[Strategy], /, **options: Any) -> None:
         super(Strategy, strategy).__init_subclass__(**options)
         owner = next(base for base in strategy.__mro__ if "start" in vars(base))
         if owner is strategy or not issubclass(owner, Strategy):  # a mixin's

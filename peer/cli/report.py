@@ -111,11 +111,14 @@ def _replayed(report: Report) -> str:
     if replay is None:
         return "not replayed: what is wrong without a replay is above"
     extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
-    return f"replayed in {replay.seconds:.1f} s: {extent}"
+    unchecked = f"\nnot checked: {replay.not_checked}" if replay.not_checked else ""
+    return f"replayed in {replay.seconds:.1f} s: {extent}{unchecked}"
 
 
 def _verdict(report: Report) -> str:
     replayed = ", and the app, run again, does what is recorded" if report.replay else ""
+    if report.replay is not None and report.replay.not_checked:
+        replayed += ", as far as it is compared"
     verified = f"verified: every record keeps every rule, all it links is there{replayed}"
     match report.verdict:
         case Verdict.VERIFIED if report.federation_known:

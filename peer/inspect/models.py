@@ -79,14 +79,17 @@ class RunModels:
         self._numbered = any(row["round"] is not None for row in self._rows())
 
     def find(self, of: str = SERVER, round_number: int | None = None) -> FoundModel:
-        """The global model, or the update of the client ``of`` (its name or did), of a round: the last where None.
+        """The global model, or the update of the client ``of`` (its name or did), of a round.
+
+        Where None, of the last round in which something was trained: an app that does not number its rounds may
+        end with exchanges in which nothing was.
 
         Raises:
             PeerError: where the run has no such round or member, or nothing with arrays there.
             protocol.blocks.BlockError: where a content cannot be read.
         """
         last = self._last_round()
-        number = last if round_number is None else round_number
+        number = max(self._trained_rounds(), default=last) if round_number is None else round_number
         if not 0 <= number <= last:
             raise PeerError(
                 f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
@@ -103,14 +106,17 @@ class RunModels:
             PeerError: where no model is recorded at all.
             protocol.blocks.BlockError: where a content cannot be read.
         """
-        for number in range(self._last_round(), 0, -1):
-            trained = self._trained_in(number)
-            if trained and (found := self._after(trained)) is not None:
+        for number in sorted(self._trained_rounds(), reverse=True):
+            if (found := self._after(self._trained_in(number))) is not None:
                 return self._found(found, number, SERVER)
         return self.find(round_number=0)
 
     def _last_round(self) -> int:
         return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
+
+    def _trained_rounds(self) -> set[int]:
+        """The rounds, from 1, in which something was trained."""
+        return {number for row in self._rows() if _is_train(row) and (number := self._round(row))}
 
     def _found(self, found: _Found, number: int, of: str) -> FoundModel:
         content, key = found
@@ -128,9 +134,10 @@ class RunModels:
             )
         found = self._after(trained) if number else self._first_dispatched()
         if found is None:
+            before = max((each for each in self._trained_rounds() if each < number), default=0)
             raise PeerError(
                 f"no model of round {number} is recorded: {self._why_none()}",
-                mend=f"--round {number - 1} has the one before it" if number else "",
+                mend=f"--round {before} has the one before it" if number else "",
                 code=ExitCode.UNFINISHED,
             )
         return found
@@ -156,7 +163,8 @@ class RunModels:
                     waiting -= taken
                     found, collected = None, True
                 case Close(model=CID() as model) if collected and found is None:
-                    found = model, self._keys.content(body.epoch)
+                    key = self._keys.content(body.epoch)
+                    found = (model, key) if self._has_arrays(model, key) else None  # nothing was ever aggregated
         return found
 
     def _first_dispatched(self) -> _Found | None:

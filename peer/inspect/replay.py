@@ -21,6 +21,7 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import RunSource
 from peer.resuming import differing
 from protocol.app_calls import (
+    CloseEntry,
     Compared,
     DispatchEntry,
     Diverged,
@@ -51,6 +52,9 @@ HONEST_BUT: Final = (
     "it reads a clock, draws a uuid4, or takes results in the order in which its own threads finish"
 )
 """What a difference may mean."""
+
+STILL_OPEN: Final = "what the app made of the last replies: the run is open, and no message shows it yet"
+NO_MODEL: Final = "what the app made of the replies after its last message: the run has no final model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Replay:
     """Of the divergence, where the app numbers its rounds."""
     unfinished: str = ""
     """Why there is no verdict; empty where there is one."""
+    not_checked: str = ""
+    """What nothing was compared with, though there is no difference; empty where the run was replayed to its end."""
     app_raised: bool = False
     """Whether that is because the app raised."""
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -122,6 +128,7 @@ class Replay:
             "messages": self.messages,
             "mismatches": 0 if found is None else 1,
             "first_divergence": None if found is None else self._divergence_value(found),
+            "not_checked": self.not_checked or None,
             "environment": {name: list(pair) for name, pair in self.environment.items()},
             "seconds": round(self.seconds, 3),
             "import_seconds": round(self.import_seconds, 3),
@@ -171,6 +178,8 @@ class RunReplay:
         self._ahead: dict[int, tuple[int, int | None]] = {}
         """The number and round of each exchange that was handed over and not compared yet, by height."""
         self._last_round: int | None = None
+        self._has_end = False
+        """Whether the script has been handed over to an end that says what is not checked after it."""
         self._began = 0.0
         self._replay = Replay()
 
@@ -282,13 +291,23 @@ class RunReplay:
         if cid == self._run:
             cid = next(self._records, None)
         if cid is None:
+            if not self._has_end:
+                self._replay.not_checked = STILL_OPEN
             return ScriptEnd(call, live=False)
         entry = script_entry(self._record(cid), self._keys, self._source, call)
+        if isinstance(entry, CloseEntry):
+            self._has_end = True
+            self._replay.not_checked = NO_MODEL if entry.model is None else ""
         if isinstance(entry, DispatchEntry):
             self._dispatches += 1
             round_number = self._round_of(self._dispatches)
             if self._is_beyond(round_number):
                 self._records = iter(())
+                self._has_end = True
+                self._replay.not_checked = (
+                    f"height {entry.head.height} and all that follows, where --to-round {self._to_round} stops: "
+                    "what the app made of the last replies before shows there"
+                )
                 return ScriptEnd(call, live=False)
             self._last_round = self._last_round if round_number is None else round_number
             self._ahead[entry.head.height] = (self._dispatches, round_number)

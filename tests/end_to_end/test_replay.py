@@ -47,6 +47,7 @@ def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation) -> N
         "messages": 9,
         "mismatches": 0,
         "first_divergence": None,
+        "not_checked": None,
         "environment": {},
         "seconds": 0,
         "import_seconds": 0,

@@ -101,6 +101,7 @@ def test_a_replay_to_a_round_ends_with_that_round(federation: Federation) -> Non
 
     assert (code, report["verdict"]) == (0, "verified")
     assert report["replay"]["exchanges"] == 2
+    assert "--to-round 2 stops" in report["replay"]["not_checked"]
 
 
 @pytest.mark.parametrize(

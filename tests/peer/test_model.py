@@ -131,6 +131,17 @@ def test_rounds_are_exchanges_where_the_app_does_not_number_them(
     assert value_in(tmp_path / "model.safetensors") == 2
 
 
+@pytest.mark.parametrize(("options", "value"), [([], 2), (["--of", "alice"], 2.25)])
+def test_the_last_round_is_one_in_which_something_was_trained(
+    model_of: Callable[..., Outcome], tmp_path: Path, options: list[str], value: float
+) -> None:
+    written = Training()
+    written.round(1, numbered=False)
+    written.round(2, numbered=False)
+    assert model_of(written, *options).code == 0
+    assert value_in(tmp_path / "model.safetensors") == value
+
+
 def test_training_in_steps_gives_one_model_after_the_last(model_of: Callable[..., Outcome], tmp_path: Path) -> None:
     written = Training()
     written.round(1, evaluated=False)
