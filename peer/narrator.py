@@ -8,6 +8,7 @@ from typing import Final
 from peer import logs
 from peer.visible import visible
 from protocol.effects import Report, What
+from protocol.telling import Awaited
 
 Fields = Mapping[str, str | int | float | None]
 
@@ -18,7 +19,6 @@ _LINES: Final[Mapping[What, str]] = {
     What.RUN_CLOSED: "run {run} is closed: head {head}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
-    What.PEER_AWAY: "{name} is away",
     What.WAITING_FOR_CLIENTS: "waiting for clients: {here} of {needed} are here",
     What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
     What.ACK_REFUSED: "what {name} says it has verified is not kept: {why}",
@@ -38,6 +38,17 @@ _LINES: Final[Mapping[What, str]] = {
     What.EQUIVOCATION: "{name} has signed two different records at one place and is not followed any more: "
     "peer audit {proof} shows both",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
+}
+
+
+_LACKING: Final[Mapping[Awaited, str]] = {
+    Awaited.SERVER: "waiting for a server: none is heard",
+    Awaited.RUN: "waiting for a server to begin a run",
+    Awaited.RECORDS: "waiting for the run's records: they were announced, and cannot be had yet",
+    Awaited.ROSTER: "waiting for the run's leader to take up manifest version {version}",
+    Awaited.APP_FILES: "waiting for the run's app: its files are fetched",
+    Awaited.APP: "waiting for the app process to start",
+    Awaited.CONTENT: "waiting for what a message holds: it was announced, and cannot be had yet",
 }
 
 
@@ -65,9 +76,30 @@ def line_of(report: Report) -> str:
 
 
 def _line(report: Report) -> str:
-    if report.what is What.RUN_REFUSED:
-        who = report.fields.get("name")
-        return f"{who or 'this peer'} takes no part in the run: {report.fields['why']}"
-    if report.what is What.TASK_COLLECTED and report.fields["why"]:
-        return f"the server gave the app an error instead of our answer: {report.fields['why']}"
-    return _LINES.get(report.what, "").format_map(report.fields)
+    fields = report.fields
+    match report.what:
+        case What.RUN_REFUSED:
+            return f"{fields.get('name') or 'this peer'} takes no part in the run: {fields['why']}"
+        case What.TASK_COLLECTED if fields["why"]:
+            return f"the server gave the app an error instead of our answer: {fields['why']}"
+        case What.PEER_AWAY:
+            return _away(fields)
+        case What.APP_WAITS_FOR_CLIENTS:
+            return _few(fields)
+        case What.WAITING:
+            return _LACKING[Awaited(str(fields["lacking"]))].format_map(fields)
+    return _LINES.get(report.what, "").format_map(fields)
+
+
+def _away(fields: Fields) -> str:
+    within = fields["answer_within"]
+    owed = "" if within is None else f"; its answer is waited for, {within:.0f} s more at most"
+    return f"{fields['name']} is away{owed}"
+
+
+def _few(fields: Fields) -> str:
+    """What an app has that waits for more clients."""
+    refusing, last = fields["refusing"], fields["last"]
+    but = f", {refusing} more take no part" if refusing else ""
+    heard = f"; {last} was heard last, {fields['ago']:.0f} s ago" if last else ""
+    return f"the app waits for clients: {fields['here']} of the federation's {fields['clients']} are here{but}{heard}"

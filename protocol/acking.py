@@ -17,9 +17,10 @@ from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import KeepAcks
 from protocol.hosting import ClientPlan
-from protocol.machine import Author, Retry, TrustedManifest
+from protocol.machine import Author, TrustedManifest
 from protocol.records import Ack
 from protocol.replying import Replying
+from protocol.retry import Retry
 from protocol.signed import sign_record
 from protocol.trees import pack
 

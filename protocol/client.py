@@ -33,12 +33,14 @@ from protocol.events import (
 )
 from protocol.following import ClientState
 from protocol.hosting import AppState, ClientPlan
-from protocol.machine import COMMON, Author, IllegalEvent, Retry, TrustedManifest
+from protocol.machine import COMMON, Author, IllegalEvent, TrustedManifest
 from protocol.private import private_part
 from protocol.reading import read_private, update_info
-from protocol.records import Close, Index, ReasonPrivate, Reply, Roster, Run, RunPrivate
+from protocol.records import Close, Index, ReasonPrivate, Reply, Role, Roster, Run, RunPrivate
 from protocol.replying import Unacknowledged
+from protocol.retry import Retry
 from protocol.signed import sign_record
+from protocol.telling import Awaited
 
 CLOCKS_DIFFER: Final = 600.0
 """Seconds by which a leader's clock may be ahead of ours or behind it."""
@@ -87,6 +89,8 @@ class Work:
 class Client(Acking):
     """The state machine of a client peer."""
 
+    ROLE = Role.CLIENT
+
     def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, kept: Mapping[CID, KeptRun]) -> None:
         """``kept`` is what earlier processes of this peer have kept, by run."""
         super().__init__(author, trusted, plan)
@@ -132,6 +136,12 @@ class Client(Acking):
     # -- the run ----------------------------------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
+        self._go_on(now)
+        if self.state is not ClientState.STOPPED:
+            fetching = self._work is not None and self._work.stage is Stage.FETCHING
+            self._tell_wait(self._lacks() or (Awaited.CONTENT if fetching else None), now)
+
+    def _go_on(self, now: float) -> None:
         if self.state is not ClientState.STOPPED and self._run is not None:
             run = self._run
             self._follow(run, now)
@@ -240,10 +250,6 @@ class Client(Acking):
             self._work = Work(self._queue.pop(next(iter(self._queue))))
             self._report(What.TASK_STARTED, message=self._work.message.id.hex(), type=self._work.message.type)
             self._fetch_content(self._work)
-
-    def _is_behind(self, run: CatchUp) -> bool:
-        """Whether we know a newer manifest than the run does: who has left could still read what is answered now."""
-        return self.manifest.version > run.chain.manifest.version
 
     def _fetch_content(self, work: Work) -> None:
         work.fetch_again = None

@@ -18,8 +18,9 @@ from protocol.claims import Claims
 from protocol.distrust import Distrust
 from protocol.effects import FetchRecord, KeepProof, What
 from protocol.equivocation import Equivocation, equivocation
-from protocol.machine import DEEPEST_DOUBT, Author, Machine, Retry, TrustedManifest
+from protocol.machine import DEEPEST_DOUBT, Author, Machine, TrustedManifest
 from protocol.records import Member
+from protocol.retry import Retry
 from protocol.signed import parse_record
 
 TIMES: Final = 6

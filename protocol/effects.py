@@ -194,6 +194,10 @@ class What(StrEnum):
     PEER_HERE = "peer-here"
     PEER_AWAY = "peer-away"
     WAITING_FOR_CLIENTS = "waiting-for-clients"
+    APP_WAITS_FOR_CLIENTS = "app-waits-for-clients"
+    """It does nothing but look at the nodes."""
+    WAITING = "waiting"
+    """For what it names (`protocol.waiting.Awaited`)."""
     DISPATCHED = "dispatched"
     REPLY_ARRIVED = "reply-arrived"
     REPLY_REFUSED = "reply-refused"
@@ -231,6 +235,8 @@ class Cause(Enum):
     """Disk, engine or peers."""
     APP = auto()
     """An app process that stays alive."""
+    REMOVED = auto()
+    """Its part in the federation: an admin took it away."""
     REPLAY = auto()
     """An app that does again what its chain says it did."""
 

@@ -19,6 +19,7 @@ from protocol.announcements import (
     Position,
     Proof,
     ReplyReady,
+    Said,
     topic_leader,
 )
 from protocol.blocks import CID, checked_block
@@ -28,9 +29,10 @@ from protocol.distrust import why_distrusted
 from protocol.distrusting import Distrusting
 from protocol.effects import Cause, FetchRecord, Store, What, WriteHead
 from protocol.events import Received, Stopping
-from protocol.machine import Author, Retry, TrustedManifest
+from protocol.machine import Author, TrustedManifest
 from protocol.presence import AWAY_AFTER
 from protocol.records import Chained, Close, Member, Role
+from protocol.retry import Retry
 
 
 class ClientState(Enum):
@@ -60,6 +62,8 @@ class Following(Distrusting):
         self._note = ""
         """Why we take no part in the run, empty where we do."""
         self._heard_leader = False
+        self._heard: dict[bytes, float] = {}
+        """When each server that is here was heard last."""
         self._hello = Retry(0.0)
 
     # -- for the role to fill ---------------------------------------------------------------------------------------
@@ -110,7 +114,13 @@ class Following(Distrusting):
             self._say(Hello, now)
         if now >= self._next_beat:
             self._say(Beat, now)
+        for server in [server for server, at in self._heard.items() if now >= at + AWAY_AFTER]:
+            self._is_away(server)
         self._tell_proofs(now)
+
+    def _is_away(self, server: bytes) -> None:
+        if self._heard.pop(server, None) is not None:
+            self._report(What.PEER_AWAY, name=self.manifest.name_of(server), answer_within=None)
 
     def _moments(self) -> Iterable[float]:
         if self.state in (ClientState.NEW, ClientState.STOPPED):
@@ -118,6 +128,9 @@ class Following(Distrusting):
         yield self._next_beat
         if not self._heard_leader:
             yield self._hello.at
+        if self._heard:
+            yield min(self._heard.values()) + AWAY_AFTER
+        yield from self._wait_moments()
         yield from self._proof_moments()
 
     def _stopping(self, event: Stopping, now: float) -> None:
@@ -140,6 +153,7 @@ class Following(Distrusting):
         author = self.manifest.members.get(announcement.by)
         if author is None or Role.SERVER not in author.roles:
             return
+        self._hears(author, announcement.body, now)
         match announcement.body:
             case Hello() | Beat() as body:
                 self._heard_server(announcement, body.position, now)
@@ -152,6 +166,15 @@ class Following(Distrusting):
                 self._heard_server(announcement, position, now)
             case ReplyReady() | AckReady() | Bye():
                 pass
+
+    def _hears(self, server: Member, said: Said, now: float) -> None:
+        """Note that a server is here, or that it says goodbye."""
+        if isinstance(said, Bye):
+            self._is_away(server.id)
+            return
+        if server.id not in self._heard:
+            self._report(What.PEER_HERE, name=self.manifest.name_of(server.id))
+        self._heard[server.id] = now
 
     def _heard_server(self, announcement: Announcement, position: Position | None, now: float) -> None:
         """Go on by what a server says of the run that it leads; what it says of another's counts for nothing."""

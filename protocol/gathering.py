@@ -29,12 +29,13 @@ from protocol.distrusting import TIMES
 from protocol.effects import Examine, FetchRecord, What
 from protocol.equivocation import equivocation
 from protocol.events import Received
-from protocol.machine import SLOWEST_RETRY, Author, TrustedManifest
+from protocol.machine import Author, TrustedManifest
 from protocol.mailbox import Arrived, Mailbox
 from protocol.manifest import node_id
 from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.records import Member, Reply
+from protocol.retry import SLOWEST_RETRY
 from protocol.signed import Record, parse_record
 
 REPLIES_SIDE_BY_SIDE: Final = 2
@@ -103,9 +104,17 @@ class Gathering(Confirming):
                 self._heard_proof(body, announcement.blocks, now)
             case Bye():
                 if self._presence.left(announcement.by):
-                    self._report(What.PEER_AWAY, name=self.manifest.name_of(announcement.by))
+                    self._is_away(announcement.by, now)
             case Head():
                 pass  # another leader's run is none of ours
+
+    def _is_away(self, client: bytes, now: float) -> None:
+        """Say so, and for how many seconds its answers are still waited for, where it owes any."""
+        node = node_id(client)
+        owed = (message.id for message in self.chain.open.values() if message.node == node)
+        until = max(self._mailbox.deadlines(owed), default=now)
+        left = max(0.0, until - now)
+        self._report(What.PEER_AWAY, name=self.manifest.name_of(client), answer_within=left or None)
 
     def _heard_of_client(self, by: bytes, body: Hello | Beat, now: float) -> None:
         head = body.position.head if body.position else None

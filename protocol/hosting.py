@@ -16,12 +16,15 @@ from typing import Final
 from protocol.announcements import Beat
 from protocol.app_calls import RunConfig, Start
 from protocol.blocks import CID
+from protocol.catch_up import CatchUp
 from protocol.effects import AskOwner, Cause, Hand, StartApp, UnpackApp, What
 from protocol.events import AppLost, AppReady, AppsApproved
 from protocol.following import ClientState, Following
-from protocol.machine import Author, Retry, TrustedManifest
+from protocol.machine import Author, TrustedManifest
 from protocol.manifest import node_id
 from protocol.records import Run, RunPrivate
+from protocol.retry import Retry
+from protocol.telling import Awaited
 
 STARTS: Final = 3
 """How often in a row the app process may be lost before it is ready."""
@@ -82,6 +85,27 @@ class Hosting(Following):
     def _app_lost_work(self, why: str, now: float) -> None:
         """The app process was lost, and with it what it had in hand."""
         raise NotImplementedError
+
+    def _is_behind(self, run: CatchUp) -> bool:
+        """Whether we know a newer manifest than the run does: who has left could still read what is answered now."""
+        return self.manifest.version > run.chain.manifest.version
+
+    def _lacks(self) -> Awaited | None:
+        """What is not here for us to take part in a run; nothing where we do, or why we do not was said."""
+        run = self._run
+        if self._note:
+            return None
+        if not self._heard:
+            return Awaited.SERVER
+        if run is None or run.chain.closed:
+            return Awaited.RUN
+        if not run.caught_up:
+            return Awaited.RECORDS
+        if self._is_behind(run):
+            return Awaited.ROSTER
+        if self._body is None or self.state is not ClientState.FOLLOWING or self._app is AppState.STARTED:
+            return None
+        return Awaited.APP if self._body.app == self._hosted else Awaited.APP_FILES
 
     # -- may it run -------------------------------------------------------------------------------------------------
 

@@ -20,9 +20,9 @@ from crypto.identity import PublicIdentity
 from crypto.symmetric import SymmetricKey
 from protocol.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
 from protocol.blocks import CID, BlockError
-from protocol.machine import Retry
 from protocol.manifest import Manifest
 from protocol.records import Key, Natural, Role
+from protocol.retry import Retry
 from protocol.tickets import TAG_SIZE, TicketKeys
 
 MAX_JOIN: Final = 16 << 10

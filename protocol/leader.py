@@ -43,12 +43,15 @@ from protocol.events import (
     Stopping,
 )
 from protocol.gathering import LeaderSettings
+from protocol.looks import Looks
 from protocol.machine import COMMON, Author, TrustedManifest
+from protocol.manifest import Manifest, why_left_out
 from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
 from protocol.recording import Seen, record_messages
 from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster
 from protocol.replaying import Replaying
+from protocol.telling import Awaited
 from protocol.trees import pack
 
 CRASHES: Final = 3
@@ -57,6 +60,8 @@ CRASHES: Final = 3
 
 class Leader(Replaying):
     """The state machine of a server peer."""
+
+    ROLE = Role.SERVER
 
     def __init__(
         self,
@@ -73,9 +78,7 @@ class Leader(Replaying):
         self._plan = plan
         self._crashes, self._crash_height = 0, -1
         self._calls: deque[ServerCall] = deque()
-        self._held: list[Look] = []
         self._waits: list[tuple[Wait, float | None]] = []
-        self._gate_open = False
         self._linger_until: float | None = None
         self._expected: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
@@ -98,7 +101,7 @@ class Leader(Replaying):
             return
         self.state = LeaderState.LEADING
         self._script = iter(self._records)
-        self._gate_until = now + self._settings.grace
+        self._looks.expect(self.chain.last_look, now + self._settings.grace)
         self._report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
         self._start_app(scripted=True)
 
@@ -149,10 +152,11 @@ class Leader(Replaying):
                 self._append_roster(now)
             elif self._calls:
                 self._take_call(self._calls.popleft(), now)
-            elif not self._open_gate(now) and not self._finish_a_wait(now):
+            elif not self._answer_looks(now) and not self._finish_a_wait(now):
                 break
         if self.state is LeaderState.ENDING:
             self._stop_when_heard(now)
+        self._tell_wait(Awaited.APP if self.state is LeaderState.PREPARING else None, now)
 
     def _append_index(self, now: float) -> None:
         fields, blocks = self._header(now)
@@ -164,28 +168,33 @@ class Leader(Replaying):
         keys, more = made
         fields, blocks = self._header(now)
         body = Roster(**fields, manifest=self.manifest.cid, keys=keys.record if keys else None)
-        self._append(body, [*blocks, *more, *self._manifest_as_blocks()], self._rostered)
+        rostered = partial(self._rostered, self.chain.manifest)
+        self._append(body, [*blocks, *more, *self._manifest_as_blocks()], rostered)
 
-    def _rostered(self, now: float) -> None:
+    def _rostered(self, before: Manifest, now: float) -> None:
         self._mailbox.keep_if(lambda message, arrived: self._is_good(message, arrived) is None)
         self._report(What.MANIFEST_IN_FORCE, version=self.chain.manifest.version, cid=str(self.chain.manifest.cid))
-        member = self.chain.manifest.members.get(self.author.member)
-        if member is None or Role.SERVER not in member.roles:
-            self._cannot_go_on("the federation does not list this peer as a server any more", now)
+        if why := why_left_out(before, self.chain.manifest, self.author.member, self.ROLE):
+            super()._left_out(why, now)
+
+    def _left_out(self, why: str, now: float) -> None:
+        """Say in the chain who is in force from here on, and stop then; who cannot write in the new epoch stops."""
+        if not self.manifest.readable:
+            super()._left_out(why, now)
 
     # -- what the app asks for --------------------------------------------------------------------------------------
 
     def _app_called(self, event: AppCalled, now: float) -> None:
+        if not isinstance(event.call, Look):
+            self._looks.did_else()
         self._calls.append(event.call)
 
     def _take_call(self, call: ServerCall, now: float) -> None:
         match call:
             case Look():
-                self._held.append(call)
-                if not self._may_look(now):
-                    self._report(
-                        What.WAITING_FOR_CLIENTS, here=len(self._listed()), needed=max(1, self._settings.min_clients)
-                    )
+                self._looks.hold(call)
+                if not self._looks.may_answer(here := self._listed(), now):
+                    self._report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._looks.needed)
             case Push():
                 self._push(call, now)
             case Pull():
@@ -204,25 +213,18 @@ class Leader(Replaying):
             case Finished():
                 self._close(call, now)
 
-    def _open_gate(self, now: float) -> bool:
+    def _answer_looks(self, now: float) -> bool:
         """Answer the looks that are held, once there are enough clients; whether it did."""
-        if not self._held or not self._may_look(now):
-            return False
-        self._gate_open = True
         nodes = self._listed()
-        for look in self._held:
+        if not self._looks.may_answer(nodes, now):
+            return False
+        looks = self._looks.release(now)
+        for look in looks:
             self._seen.looked(nodes)
             self._hand(Nodes(look.call, nodes))
-        self._held = []
-        return True
-
-    def _may_look(self, now: float) -> bool:
-        """The first look waits for ``min_clients``; a resumed run's for the clients of its last look, or the grace."""
-        if self._gate_open:
-            return True
-        if self._gate_until is not None and self.chain.last_look:
-            return now >= self._gate_until or set(self.chain.last_look) <= set(self._listed())
-        return len(self._listed()) >= max(1, self._settings.min_clients)
+        if looks and self._looks.is_news(nodes, now):
+            self._report(What.APP_WAITS_FOR_CLIENTS, **self._presence.summary(self.chain.manifest, nodes, now))
+        return bool(looks)
 
     def _push(self, call: Push, now: float) -> None:
         clients = set(self.chain.manifest.nodes_of(Role.CLIENT))
@@ -314,7 +316,7 @@ class Leader(Replaying):
     def _due(self, event: Due, now: float) -> None:
         for node in self._presence.fade(now):
             if (member := self.manifest.member_by_node(node)) is not None:  # else it was taken out: that was said
-                self._report(What.PEER_AWAY, name=self.manifest.name_of(member.id))
+                self._is_away(member.id, now)
         if now >= self._next_beat:
             self._say(Beat, now)
             self._keep_acks()
@@ -326,6 +328,7 @@ class Leader(Replaying):
         if self.state in (LeaderState.NEW, LeaderState.STOPPED):
             return
         yield self._next_beat
+        yield from self._wait_moments()
         yield from self._proof_moments()
         if self._announcing:
             yield self._retry.at
@@ -338,8 +341,8 @@ class Leader(Replaying):
 
     def _moments_of_the_app(self) -> Iterable[float]:
         """When `_settle` may have something to do. While a record is on its way it has not, whatever the time."""
-        if self._held and self._gate_until is not None and not self._gate_open:
-            yield self._gate_until
+        if (until := self._looks.is_held_until()) is not None:
+            yield until
         for wait, until in self._waits:
             if until is not None:
                 yield until
@@ -364,9 +367,8 @@ class Leader(Replaying):
         """Have a fresh app process replay the chain to its head, as after a crash of ours. Replies that came stay."""
         self._app_is_lost = False
         self._calls.clear()
-        self._held, self._waits = [], []
+        self._waits, self._looks = [], Looks(self._settings.min_clients)
         self._seen = Seen()
-        self._gate_open = False
         self._script = iter(())
         self.state = LeaderState.PREPARING
         self._emit(StartApp(self._plan.app))

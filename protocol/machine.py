@@ -14,10 +14,10 @@ from typing import ClassVar, Final
 
 from crypto.errors import BadKey
 from crypto.keys import SigningKey
-from protocol.allowance import Allowance
 from protocol.announcements import (
     Announcement,
     Beat,
+    Drop,
     Hello,
     ManifestRef,
     Said,
@@ -41,15 +41,12 @@ from protocol.events import (
     Stopping,
 )
 from protocol.inbox import Inbox
-from protocol.manifest import PUBLIC, Manifest, manifest_at
+from protocol.manifest import PUBLIC, Manifest, manifest_at, why_left_out
 from protocol.reading import Reader
-from protocol.records import Federation
+from protocol.records import Federation, Member, Role
+from protocol.retry import FIRST_RETRY
 from protocol.seals import Seals
-
-FIRST_RETRY: Final = 0.25
-"""Seconds until something unacknowledged is announced again; each time twice as long."""
-
-SLOWEST_RETRY: Final = 10.0
+from protocol.telling import Awaited, Complaints, Waiting
 
 CONNECT_AGAIN: Final = 5.0
 """Seconds until another address of a member's is called at once; others wait for the next look at who is connected."""
@@ -59,16 +56,6 @@ DEEPEST_DOUBT: Final = 3600.0
 
 TELL_AGAIN: Final = 1.0
 """Seconds between two beats that are sealed to one member alone."""
-
-
-COMPLAINTS: Final = frozenset(
-    {What.PEER_HERE, What.PEER_AWAY, What.RUN_REFUSED, What.RUN_LOST, What.REPLY_REFUSED, What.FETCH_FAILED}
-)
-"""The reports that a member may bring about as often as it likes."""
-
-COMPLAINTS_AT_ONCE: Final = 100
-COMPLAINTS_RATE: Final = 1.0
-"""How many of them are told for long, a second and member."""
 
 
 class IllegalEvent(Exception):
@@ -107,29 +94,13 @@ class TrustedManifest:
     """Whom in it not to follow, and why."""
 
 
-@dataclass(slots=True)
-class Retry:
-    """When to announce something again."""
-
-    at: float
-    delay: float = FIRST_RETRY
-    last: float = -math.inf
-    """When it was announced."""
-
-    def back_off(self, now: float) -> None:
-        """It was announced now."""
-        self.at, self.delay, self.last = now + self.delay, min(self.delay * 2, SLOWEST_RETRY), now
-
-    def soon(self, now: float) -> None:
-        """Somebody asks for it: again now, but not at once after the last time, however often somebody asks."""
-        self.at = min(self.at, max(now, self.last + FIRST_RETRY))
-
-
 class Machine:
     """A role state machine: ``handle`` events, get effects."""
 
     TABLE: ClassVar[Mapping[Enum, Mapping[type, str]]]
     """For each state the events that may come and the method that takes each."""
+
+    ROLE: ClassVar[Role]
 
     state: Enum
 
@@ -142,7 +113,7 @@ class Machine:
         self._next_beat = 0.0
         self._said_at = -math.inf
         self._told: dict[bytes, float] = {}
-        """When each member that was behind was last told so."""
+        """When each member that was behind, or is none any more, was last told so."""
         self._counter = author.first_counter
         self._addresses: tuple[str, ...] = ()
         self._known_addresses: dict[bytes, tuple[str, ...]] = {}
@@ -150,7 +121,7 @@ class Machine:
         """When each member's engine was last called for what the member said."""
         self._speaker = b""
         """The member whose announcement is being handled."""
-        self._complaints: dict[bytes, Allowance] = {}
+        self._complaints = Complaints()
         self._claims = Claims(1, DEEPEST_DOUBT)
         """About newer manifests."""
         self._claimed: set[CID] = set()
@@ -159,6 +130,7 @@ class Machine:
         self._last_effect = 0
         self._awaited: dict[int, tuple[Callable[..., None], Callable[[str, float], None]]] = {}
         self._wake_at: float | None = None
+        self._waiting = Waiting()
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take ``event`` at ``now`` (seconds since 1970, never falling) and say what to do.
@@ -179,14 +151,7 @@ class Machine:
         return [effect for effect in effects if self._is_worth_telling(effect, now)] if self._speaker else effects
 
     def _is_worth_telling(self, effect: Effect, now: float) -> bool:
-        """No member fills our logs: of what it alone brings about only so much is told."""
-        if not isinstance(effect, Report) or effect.what not in COMPLAINTS:
-            return True
-        allowance = self._complaints.setdefault(self._speaker, Allowance(COMPLAINTS_AT_ONCE, COMPLAINTS_RATE, now))
-        told = allowance.left(now) >= 1
-        if told:
-            allowance.use(now)
-        return told
+        return not isinstance(effect, Report) or self._complaints.is_told(effect, self._speaker, now)
 
     # -- for the roles to fill --------------------------------------------------------------------------------------
 
@@ -244,6 +209,15 @@ class Machine:
     def _report(self, what: What, **fields: str | int | float | None) -> None:
         self._emit(Report(what, fields))
 
+    def _tell_wait(self, awaited: Awaited | None, now: float) -> None:
+        """Tell people what is waited for, once it has lasted; None: nothing is that they may have to see to."""
+        if (told := self._waiting.now_for(awaited, now)) is not None:
+            self._report(What.WAITING, lacking=told.value, version=self.manifest.version)
+
+    def _wait_moments(self) -> Iterable[float]:
+        """When `_tell_wait` may have something to tell."""
+        return () if (moment := self._waiting.moment()) is None else (moment,)
+
     def _set_alarm(self, now: float) -> None:
         soonest = min(self._moments(), default=None)
         if soonest is not None and (soonest != self._wake_at or soonest <= now):
@@ -272,13 +246,24 @@ class Machine:
     def _tell_who_is_behind(self, announcement: Announcement, theirs: ManifestRef, now: float) -> None:
         """Have a member whose manifest key is older than ours hear of our manifest, in what it can open and whoever has
         left cannot."""
-        reads_ours = self.manifest.key_epoch is None or theirs.version >= self.manifest.key_epoch
-        if reads_ours or now < self._told.get(announcement.by, -TELL_AGAIN) + TELL_AGAIN:
+        if self.manifest.key_epoch is not None and theirs.version < self.manifest.key_epoch:
+            self._tell_alone(self.manifest.members[announcement.by], self._present(Beat), now)
+
+    def _tell_who_was_removed(self, data: bytes, now: float) -> None:
+        """Have a stranger who was a member hear of the manifest that says so: it would wait for us for ever else. It is
+        told nothing that is not said to the whole world: not of the run, nor why we refuse it."""
+        former = self._seals.former_author(data, now)
+        if former is not None:
+            self._tell_alone(former, replace(self._present(Beat), position=None, note=""), now)
+
+    def _tell_alone(self, member: Member, body: Hello | Beat, now: float) -> None:
+        """Say to one member, or one that was, what others cannot open; not more often than is useful."""
+        if now < self._told.get(member.id, -TELL_AGAIN) + TELL_AGAIN:
             return
-        self._told[announcement.by] = now
-        member, why = self.manifest.members[announcement.by], ""
+        self._told[member.id] = now
+        why = ""
         try:
-            for signed in self._signed_with_each_key(self._present(Beat)):
+            for signed in self._signed_with_each_key(body):
                 self._emit(Publish(self._topic, self._seals.seal_for(member, signed)))
         except BadKey as error:
             why = str(error)
@@ -308,6 +293,8 @@ class Machine:
 
     def _received(self, data: bytes, now: float) -> None:
         announcement = self.inbox.accept(data, self.manifest, now)
+        if announcement is Drop.STRANGER:
+            self._tell_who_was_removed(data, now)
         if not isinstance(announcement, Announcement) or announcement.by == self.author.member:
             return
         self._speaker = announcement.by
@@ -371,15 +358,21 @@ class Machine:
             return
         if newer.version <= self.manifest.version:
             return
+        before, self.manifest = self.manifest, newer
         self._manifest_blocks.update(blocks)
-        self.manifest = newer
         self._seals.learn(newer, source)
         self._emit(KeepManifest(cid, dict(blocks), newer.key))
         self._report(What.MANIFEST_IN_FORCE, version=newer.version, cid=str(cid))
         if self.author.lacks_key(newer):
             self._cannot_go_on("the manifest names newer keys of ours than are in this home", now)
+        elif why := why_left_out(before, newer, self.author.member, self.ROLE):
+            self._left_out(why, now)
         elif not newer.readable:
-            self._cannot_go_on("the newest manifest is encrypted for others: this member was removed", now)
+            self._cannot_go_on("the newest manifest is sealed to a key of ours that is not in this home", now)
+
+    def _left_out(self, why: str, now: float) -> None:
+        """The newest manifest gives us no part in the federation, or another one."""
+        self._cannot_go_on(why, now, Cause.REMOVED)
 
 
 COMMON: Final[Mapping[type, str]] = {

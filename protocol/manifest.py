@@ -135,6 +135,22 @@ class Manifest:
         return self.names.get(member_id) or VerifyKey(member_id).did  # not parsed: a stranger's may be no key
 
 
+def why_left_out(before: Manifest, after: Manifest, member_id: bytes, role: Role) -> str:
+    """Why a member cannot go on in ``role`` once ``after`` has taken the place of ``before``; empty where it can."""
+    was, now = before.members.get(member_id), after.members.get(member_id)
+    name, title = before.name_of(member_id), repr(before.title)
+    if now is not None:
+        has = ", ".join(now.roles)
+        return (
+            ""
+            if role in now.roles
+            else f"{name} is {has} in {title} since manifest version {after.version}, not {role}"
+        )
+    revoked = was is not None and not {was.id, was.signing}.isdisjoint(after.revoked)
+    also = ", which revokes its keys" if revoked else ""
+    return f"{name} was removed from the federation {title} by manifest version {after.version}{also}"
+
+
 def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
     """Version 1, trusted because its CID is the federation's id and it is signed by enough of its own admins.
 

@@ -30,12 +30,14 @@ class Presence:
     def __init__(self, away_after: float) -> None:
         self._away_after = away_after
         self._seen: dict[int, Sighting] = {}
+        self._last: dict[int, float] = {}
+        """When each client was heard last, be it still here or not."""
 
     def heard(self, member: bytes, sighting: Sighting) -> bool:
         """Note a sighting; whether the client was not listed before it and is now."""
         node = node_id(member)
         before = node in self._seen and self._seen[node].state is not PeerState.REFUSED
-        self._seen[node] = sighting
+        self._seen[node], self._last[node] = sighting, sighting.at
         return not before and sighting.state is not PeerState.REFUSED
 
     def still_here(self, member: bytes, now: float) -> None:
@@ -43,7 +45,7 @@ class Presence:
         node = node_id(member)
         if node in self._seen:
             old = self._seen[node]
-            self._seen[node] = Sighting(now, old.state, old.head, old.note)
+            self._seen[node], self._last[node] = Sighting(now, old.state, old.head, old.note), now
 
     def left(self, member: bytes) -> bool:
         """A client said goodbye; whether it was listed."""
@@ -61,6 +63,21 @@ class Presence:
         clients = set(manifest.nodes_of(Role.CLIENT))
         here = (node for node, sighting in self._seen.items() if sighting.state is not PeerState.REFUSED)
         return tuple(sorted(clients.intersection(here)))
+
+    def summary(self, manifest: Manifest, listed: tuple[int, ...], now: float) -> dict[str, str | int | float | None]:
+        """What a person wants to know where ``listed`` are too few: how many clients there are, how many are here and
+        take no part, and which of the others was heard last (seconds ago)."""
+        clients = manifest.nodes_of(Role.CLIENT)
+        silent = [node for node in clients if node in self._last and node not in self._seen]
+        latest = max(silent, key=self._last.__getitem__, default=None)
+        member = None if latest is None else manifest.member_by_node(latest)
+        return {
+            "here": len(listed),
+            "clients": len(clients),
+            "refusing": sum(node in self._seen and node not in listed for node in clients),
+            "last": manifest.name_of(member.id) if member else None,
+            "ago": None if latest is None else now - self._last[latest],
+        }
 
     def all_have(self, head: CID, manifest: Manifest) -> bool:
         """Whether every listed client has verified ``head``."""

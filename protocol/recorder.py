@@ -14,12 +14,13 @@ from protocol.blocks import Block, MemoryBlocks, checked_block
 from protocol.distrusting import Distrusting
 from protocol.effects import PinRun, Store, WriteHead
 from protocol.epochs import new_epoch
-from protocol.machine import FIRST_RETRY, Author, Retry, TrustedManifest
+from protocol.machine import Author, TrustedManifest
 from protocol.manifest import Manifest
 from protocol.plan import NewKeys, ResumedRun
 from protocol.private import private_part
 from protocol.recording import Seen
 from protocol.records import Chained, RecordType
+from protocol.retry import FIRST_RETRY, Retry
 from protocol.signed import parse_record, sign_record
 
 

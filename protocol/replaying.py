@@ -9,6 +9,7 @@ from protocol.app_calls import Compared, Diverged, Finished, NextEntry, Push, Re
 from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.effects import Cause, FetchRecord, Hand, What
 from protocol.gathering import Gathering, LeaderSettings
+from protocol.looks import Looks
 from protocol.machine import Author, TrustedManifest
 from protocol.plan import ResumedRun
 from protocol.records import Chained
@@ -24,8 +25,7 @@ class Replaying(Gathering):
         self._script: Iterator[CID] = iter(())
         """The records that the app has not replayed yet."""
         self._app_is_lost = False
-        self._gate_until: float | None = None
-        """A resumed run: how long its first look waits for the clients of the last one on record."""
+        self._looks = Looks(settings.min_clients)
 
     def _hand(self, value: ToApp) -> None:
         """Hand the app process something, where there is one: the next one asks for it again."""
@@ -54,7 +54,7 @@ class Replaying(Gathering):
         """Hand the replaying app what the next record says, or let it go live."""
         cid = next(self._script, None)
         if cid is None:
-            self._gate_until = now + self._settings.grace
+            self._looks.expect(self.chain.last_look, now + self._settings.grace)
             self._hand(ScriptEnd(call.call, live=True, key=self._content_key))
         else:
             done = partial(self._entry_here, cid, call.call, self._script)

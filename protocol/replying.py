@@ -11,8 +11,9 @@ from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import FetchRecord, Store, What
 from protocol.hosting import ClientPlan, Hosting
-from protocol.machine import Author, Retry, TrustedManifest
+from protocol.machine import Author, TrustedManifest
 from protocol.records import Reply
+from protocol.retry import Retry
 from protocol.signed import parse_record, sign_record
 
 

@@ -20,7 +20,7 @@ from crypto.keys import EncryptionKey
 from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.allowance import Allowance
-from protocol.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop
+from protocol.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop, parse_announcement
 from protocol.blocks import CID, Block, BlockSource, encode_cbor
 from protocol.epochs import encryption_key
 from protocol.manifest import PUBLIC, Manifest
@@ -68,14 +68,23 @@ class Seals:
         """The oldest first."""
         self._newest = b""
         self._openings: Allowance | None = None
-        self._learned: CID | None = None
+        self._learned: Manifest | None = None
+        self._former: dict[bytes, Member] = {}
+        """Who was a member and is none in the newest manifest, by id, as it was listed last."""
         self.learn(manifest, source)
 
     def learn(self, manifest: Manifest, source: BlockSource) -> None:
         """Go on under a newer manifest's key; what is sealed under those before it is still opened."""
-        for key in reversed(list(_manifest_keys(manifest, self._learned, source, self._reader))):
-            self._add(key)
-        self._learned = manifest.cid
+        known = self._learned
+        were = {**self._former, **(known.members if known else {})}
+        for members, key in reversed(list(_older_keys(manifest, known, source, self._reader))):
+            were.update((member.id, member) for member in members)
+            if key is not None:
+                self._add(key)
+        if manifest.key is not None:
+            self._add(manifest.key)
+        self._former = {id: member for id, member in were.items() if id not in manifest.members}
+        self._learned = manifest
 
     def _add(self, manifest_key: SymmetricKey) -> None:
         tag = manifest_key.derive(b"announcement tag").secret_bytes()[:TAG_SIZE]
@@ -125,6 +134,17 @@ class Seals:
         except (CannotDecrypt, WrongKey) as error:
             raise AnnouncementError(Drop.UNREADABLE, str(error)) from error
 
+    def former_author(self, data: bytes, now: float) -> Member | None:
+        """Who sent ``data``, as its key says, where that is no member any more and it would not open what we seal."""
+        if not self._encrypted:
+            return None
+        try:
+            signed = parse_announcement(self.open(data, now))
+        except AnnouncementError:
+            return None
+        former = self._former.get(signed.announcement.by)
+        return former if former is not None and former.signing == signed.key else None
+
     def _open_own(self, tag: bytes, sealed: bytes, now: float) -> bytes:
         if all(tag != member_tag(self._federation, key) for key in self._reader.encryption_keys):
             raise AnnouncementError(Drop.UNREADABLE, "it is sealed under a key that we do not have")
@@ -136,23 +156,21 @@ class Seals:
         return self._reader.open(sealed, _info(self._federation))
 
 
-def _manifest_keys(
-    manifest: Manifest, after: CID | None, source: BlockSource, reader: Reader
-) -> Iterator[SymmetricKey]:
-    """The keys of ``manifest`` and of the versions between it and ``after`` that ``reader`` can open, newest first."""
-    if manifest.key is not None:
-        yield manifest.key
+def _older_keys(
+    manifest: Manifest, after: Manifest | None, source: BlockSource, reader: Reader
+) -> Iterator[tuple[list[Member], SymmetricKey | None]]:
+    """For each manifest key between those of ``manifest`` and ``after``, newest first: who had it last, and the key
+    where ``reader`` can open it. Who leaves takes the key along, so nobody is missed."""
     met = {manifest.key_commitment}
     link = manifest.cid if manifest.encrypted else None
-    while link not in (None, after) and len(met) < MAX_KEYS:
+    while link is not None and (after is None or link != after.cid) and len(met) < MAX_KEYS:
         body = parse_record(Block(link, source.get(link))).body
         assert isinstance(body, Federation)  # whoever trusts the newest version has read it
         if body.key is not None and body.key.commitment not in met:
             met.add(body.key.commitment)
-            members = typed_items(body.members, Member, source)
+            members = list(typed_items(body.members, Member, source))
             listed = next((member for member in members if member.id == reader.member), None)
-            if (key := reader.manifest_key(body, listed, source)) is not None:
-                yield key
+            yield members, reader.manifest_key(body, listed, source)
         link = body.prev
 
 

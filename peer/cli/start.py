@@ -145,6 +145,8 @@ def start(
         for bundle in approved:
             journal.approve_app(bundle)
         name = chosen(own_home, ipfs)
+        if not json:
+            _say(f"{person.name} starts as a {role} of {stored.manifest.title} over {name}; Ctrl-C stops it")
         engine = stack.enter_context(opened(own_home, name, stored, listen))
         journal.remember_engine(name)
         from peer.start import Session
@@ -289,6 +291,11 @@ def _mend(cause: Cause, session: Session, stays: str) -> str:
             return f"see to the cause and start it again; {stays}"
         case Cause.APP:
             return f"see its log in {session.home.path / 'logs'}; {stays}"
+        case Cause.REMOVED:
+            return (
+                "ask an admin whether that was meant; `peer federation add`, or a new ticket, lets a member in again, "
+                f"and `peer federation join FILE` tells this home; {stays}"
+            )
         case Cause.REPLAY:
             return (
                 "an app that reads a clock, or draws numbers that do not follow from the run's seed, cannot be "

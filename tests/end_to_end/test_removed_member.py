@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from federation import GATED, Federation, Gate
 
+from peer.errors import ExitCode
 from peer.federation import FederationStore
 from peer.inspect.audit import Audit
 from peer.inspect.scratch import Scratch
@@ -75,7 +76,7 @@ class Left:
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
-    """``two`` is removed between the rounds, and stays there with its keys."""
+    """``two`` is removed between the rounds, ends, and still has its keys."""
     root = tmp_path_factory.mktemp("left")
     federation, gate = Federation(root, f"local:{root / 'engine'}"), Gate(root / "gate")
     federation.add("one", "two")
@@ -89,7 +90,8 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
         version = federation.stored.manifest.version
         for peer in (server, one):
             peer.wait_for("manifest-in-force", version=version)
-        two.kill()  # what it says itself is nobody's secret
+        assert two.code() == ExitCode.UNFINISHED
+        assert f"two was removed from the federation 'trial' by manifest version {version}" in two.said
         removed_at = len(announcements(federation))
         gate.open("round-2")
         assert [peer.code() for peer in (server, one)] == [0, 0], server.said

@@ -6,6 +6,7 @@ import pytest
 
 from peer.narrator import line_of
 from protocol.effects import Report, What
+from protocol.telling import Awaited
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,22 @@ def test_a_client_that_waits_is_told_the_two_commands() -> None:
     line = line_of(Report(What.APP_UNAPPROVED, {"run": "r", "app": "CID", "name": "n"}))
     assert "`peer app show CID`" in line
     assert "`peer app approve CID`" in line
+
+
+def test_who_is_away_and_owes_an_answer_is_told_with_the_time_left() -> None:
+    away = {"name": "b", "answer_within": 40.4}
+    assert line_of(Report(What.PEER_AWAY, away)) == "b is away; its answer is waited for, 40 s more at most"
+    assert line_of(Report(What.PEER_AWAY, {**away, "answer_within": None})) == "b is away"
+
+
+def test_an_app_that_waits_for_clients_is_told_with_how_many_and_who_was_heard_last() -> None:
+    few = {"here": 1, "clients": 3, "refusing": 0, "last": "b", "ago": 39.7}
+    line = "the app waits for clients: 1 of the federation's 3 are here"
+    assert line_of(Report(What.APP_WAITS_FOR_CLIENTS, few)) == f"{line}; b was heard last, 40 s ago"
+    none_lost = {**few, "refusing": 2, "last": None, "ago": None}
+    assert line_of(Report(What.APP_WAITS_FOR_CLIENTS, none_lost)) == f"{line}, 2 more take no part"
+
+
+@pytest.mark.parametrize("lacking", Awaited, ids=str)
+def test_whatever_is_waited_for_has_its_line(lacking: Awaited) -> None:
+    assert line_of(Report(What.WAITING, {"lacking": lacking.value, "version": 2})).startswith("waiting for ")

@@ -1,31 +1,60 @@
-"""Whoever was away while the manifest key changed is told of it by who hears it; who was removed hears nothing more."""
+"""Who was away while the manifest key changed is told of it by who hears it; who was removed is told that, no more."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from chains import ADMIN, ALICE, BOB, CAROL, MEMBERS, SERVER, TIME, Blocks, decryption_key, draft_federation, id_of, key
+import pytest
+from attacked import listening
+from chains import (
+    ADMIN,
+    ALICE,
+    BOB,
+    CAROL,
+    MEMBERS,
+    SERVER,
+    TIME,
+    Blocks,
+    Scribe,
+    decryption_key,
+    draft_federation,
+    id_of,
+    key,
+)
 
 from crypto.handover import NewKeys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import Drop, topic_all, topic_leader
+from protocol.announcements import (
+    Announcement,
+    AnnouncementError,
+    Beat,
+    Drop,
+    ManifestRef,
+    PeerState,
+    parse_announcement,
+    sign_announcement,
+    topic_all,
+    topic_leader,
+)
 from protocol.blocks import CID, cbor_block
 from protocol.client import Client
 from protocol.closure import missing
-from protocol.effects import Effect, FetchRecord, KeepManifest, Publish, Report, Stop, What
+from protocol.effects import Cause, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, What
 from protocol.events import Due, Event, Fetched, ManifestChanged, Received, Started
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import Manifest, manifest_at
-from protocol.manifest_drafts import Draft, next_version, without_member
+from protocol.manifest_drafts import Draft, next_version, with_member, with_revoked, without_member
 from protocol.plan import RunPlan
 from protocol.reading import Reader
-from protocol.records import EncryptionKeyText, Handover, Member
+from protocol.records import EncryptionKeyText, Handover, Member, Role
+from protocol.seals import Seals
 from protocol.signed import sign_record
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
@@ -74,7 +103,11 @@ class Peer:
 
     @property
     def is_over(self) -> bool:
-        return any(isinstance(effect, Stop) for effect in self.effects)
+        return bool(self.stops)
+
+    @property
+    def stops(self) -> list[Stop]:
+        return [effect for effect in self.effects if isinstance(effect, Stop)]
 
     def reported(self, what: What) -> list[Any]:
         return [effect.fields for effect in self.effects if isinstance(effect, Report) and effect.what is what]
@@ -167,21 +200,85 @@ def test_whoever_starts_again_still_hears_those_with_older_keys() -> None:
     assert [said["name"] for said in server.reported(What.MEMBER_BEHIND)] == ["alice"]
 
 
-def test_a_removed_client_hears_nothing_more_and_is_a_stranger() -> None:
+def test_a_removed_client_is_told_by_which_version_and_ends() -> None:
     server, alice, bob = Peer(SERVER, WITHOUT_BOB), Peer(ALICE, WITHOUT_BOB), Peer(BOB, FIRST)
     Swarm(server, alice, bob).wait(20)
-    assert bob.version == 1
-    assert bob.machine.inbox.dropped.keys() == {Drop.UNREADABLE}
-    assert server.machine.inbox.dropped[Drop.STRANGER] > 5
+    (stop,) = bob.stops
+    assert stop == Stop("bob was removed from the federation 'trial' by manifest version 2", Cause.REMOVED)
+
+
+def test_a_client_that_was_removed_long_ago_is_told_when_it_comes_back() -> None:
+    """By a leader that never had it as a member while it ran, and over more than one change of the key."""
+    server, bob = Peer(SERVER, WITHOUT_CAROL), Peer(BOB, FIRST)
+    Swarm(server, bob).wait(5)
+    assert [stop.cause for stop in bob.stops] == [Cause.REMOVED]
+
+
+def test_what_a_removed_client_can_open_names_the_manifest_and_nothing_else() -> None:
+    server, bob = Peer(SERVER, WITHOUT_BOB), Peer(BOB, FIRST)
+    Swarm(server, bob).wait(5)
+    source = [effect.data for effect in server.effects if isinstance(effect, Publish)]
+    seals = Seals(FIRST, SOURCE, Reader(id_of(BOB), [decryption_key(BOB)]))
+    opened = [body for data in source if (body := body_for(seals, data)) is not None]
+    newest = ManifestRef(WITHOUT_BOB.cid, 2)
+    assert opened
+    assert all(body == Beat(newest, PeerState.LEADING) for body in opened)
+
+
+def body_for(seals: Seals, data: bytes) -> object:
+    try:
+        return parse_announcement(seals.open(data, TIME)).announcement.body
+    except AnnouncementError:
+        return None
+
+
+def test_a_removed_client_that_does_not_stop_is_told_at_most_once_a_second() -> None:
+    server, bob = Peer(SERVER, WITHOUT_BOB), Peer(BOB, FIRST)
+    alone = Swarm(bob)
+    alone.wait(20)
+    said = [Received(effect.data) for effect in bob.effects if isinstance(effect, Publish)]
+    assert len(said) > 5
+    Swarm(server).feed(*((server, event) for event in said))
+    assert len(server.reported(What.MEMBER_BEHIND)) == 1
+
+
+def test_who_never_was_a_member_is_told_nothing() -> None:
+    """Though it has the manifest key, as a member's thief may."""
+    server = Peer(SERVER, WITHOUT_BOB)
+    body = Beat(ManifestRef(FIRST.cid, 1), PeerState.IDLE)
+    said = Announcement(FIRST.federation, id_of(ADMIN), 1, body)
+    stranger = Seals(FIRST, SOURCE, ALL_KEYS).seal(sign_announcement(said, ADMIN))
+    Swarm(server).feed((server, Received(stranger)))
+    assert server.machine.inbox.dropped == {Drop.STRANGER: 1}
     assert not server.reported(What.MEMBER_BEHIND)
 
 
-def test_a_client_that_learns_of_its_removal_stops() -> None:
-    bob = Peer(BOB, FIRST)
-    swarm = Swarm(bob)
-    swarm.feed((bob, ManifestChanged(WITHOUT_BOB.cid, record(WITHOUT_BOB.cid))))
-    (stop,) = (effect for effect in bob.effects if isinstance(effect, Stop))
-    assert "was removed" in stop.why
+@pytest.mark.parametrize(
+    ("draft", "why"),
+    [
+        (with_revoked(FIRST, FIRST.members[id_of(BOB)], **BY_ADMIN), "version 2, which revokes its keys"),
+        (
+            with_member(FIRST, replace(FIRST.members[id_of(BOB)], roles=(Role.AUDITOR,)), None, **BY_ADMIN),
+            "bob is auditor in 'trial' since manifest version 2, not client",
+        ),
+    ],
+    ids=["revoked", "another role"],
+)
+def test_a_client_that_loses_its_part_says_how(draft: Draft, why: str) -> None:
+    newer, bob = version(draft, FIRST), Peer(BOB, FIRST)
+    Swarm(bob).feed((bob, ManifestChanged(newer.cid, record(newer.cid))))
+    (stop,) = bob.stops
+    assert stop.why.endswith(why)
+    assert stop.cause is Cause.REMOVED
+
+
+def test_a_removed_client_of_a_federation_that_does_not_encrypt_ends_as_well() -> None:
+    client = listening(Scribe())
+    newer = client.scribe.next_manifest(without_member(client.scribe.first, id_of(ALICE), **BY_ADMIN))
+    client.say(SERVER, Beat(ManifestRef(newer.cid, 2), PeerState.IDLE))
+    client.give_all()
+    (stop,) = client.all(Stop)
+    assert stop.cause is Cause.REMOVED
 
 
 def test_a_member_that_stays_behind_is_told_at_most_once_a_second() -> None:

@@ -1,0 +1,76 @@
+"""An app's looks at the nodes: held until enough clients are here, and counted while it does nothing else.
+
+Flower's own strategies wait for clients by looking at the nodes again and again (``sample_nodes`` in
+``flwr.serverapp.strategy.strategy_utils``). For how many is known to the app alone; that it waits shows in its doing
+nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.app_calls import Look
+
+WAITING_AFTER: Final = 5.0
+"""Seconds for which an app has done nothing but look at the nodes, until that counts as waiting for them."""
+
+WAITING_LOOKS: Final = 3
+"""How many looks that takes: an app that does something slow between two of them waits for nothing."""
+
+Nodes = tuple[int, ...]
+
+
+class Looks:
+    """What became of an app's looks since its process began."""
+
+    def __init__(self, min_clients: int) -> None:
+        self.needed = max(1, min_clients)
+        """How many clients a new run's first look waits for."""
+        self._expected: Nodes = ()
+        self._until: float | None = None
+        self._held: list[Look] = []
+        self._are_answered = False
+        self._since: float | None = None
+        self._times = 0
+        self._told: Nodes | None = None
+
+    def expect(self, nodes: Nodes, until: float) -> None:
+        """The first look of a resumed run waits for ``nodes``, those of the last look on record, or the time."""
+        self._expected, self._until = nodes, until
+
+    def hold(self, look: Look) -> None:
+        """The app looks."""
+        self._held.append(look)
+
+    def may_answer(self, listed: Nodes, now: float) -> bool:
+        """Whether looks may be told of the nodes ``listed``."""
+        if self._are_answered:
+            return True
+        if self._until is not None and self._expected:
+            return now >= self._until or set(self._expected) <= set(listed)
+        return len(listed) >= self.needed
+
+    def release(self, now: float) -> list[Look]:
+        """The looks that are held, to be answered now."""
+        held, self._held = self._held, []
+        self._are_answered = self._are_answered or bool(held)
+        if self._since is None:
+            self._since = now
+        self._times += len(held)
+        return held
+
+    def is_held_until(self) -> float | None:
+        """When looks are answered whoever is here; None where that is not by time."""
+        return self._until if self._held and not self._are_answered else None
+
+    def did_else(self) -> None:
+        """The app asked for something else: it does not wait."""
+        self._since, self._times, self._told = None, 0, None
+
+    def is_news(self, listed: Nodes, now: float) -> bool:
+        """Whether the app waits for nodes, and was not said to wait while these were listed."""
+        waits = self._since is not None and now >= self._since + WAITING_AFTER and self._times >= WAITING_LOOKS
+        news = waits and listed != self._told
+        if news:
+            self._told = listed
+        return news

@@ -1,0 +1,219 @@
+"""What a peer says while it waits: once a wait has lasted, and again only where it changes; in virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attacked import APP, Attacked, following, leading, listening, position
+from chains import ALICE, BOB, CAROL, ENVIRONMENT, SERVER, Scribe, begun, id_of
+
+from protocol.announcements import Beat, Bye, Head, Hello, PeerState
+from protocol.app_calls import Look, Pull
+from protocol.client import Client
+from protocol.effects import FetchContent, What
+from protocol.events import AppCalled, AppReady, Done, ManifestChanged
+from protocol.gathering import LeaderSettings
+from protocol.hosting import ClientPlan
+from protocol.leader import Leader
+from protocol.machine import Author, TrustedManifest
+from protocol.plan import RunPlan
+
+
+def here(peer: Attacked, *clients: Any, state: PeerState = PeerState.IDLE) -> None:
+    for client in clients:
+        peer.say(client, Beat(peer.manifest, state))
+
+
+class Looking:
+    """A leader whose app looks at the nodes as Flower's strategies do, once a second."""
+
+    def __init__(self) -> None:
+        self.leader = leading()
+        here(self.leader, ALICE, BOB)
+        self._call = 1
+        self.look()  # as FedAvg does: the first look is answered once enough are here
+
+    def call(self, call: Any) -> None:
+        self._call += 1
+        self.leader.feed(AppCalled(call(self._call)))
+
+    def look(self, seconds: int = 1, *clients: Any) -> None:
+        """Look so often, while these clients are heard."""
+        for _ in range(seconds):
+            here(self.leader, *clients)
+            self.leader.wait(1.0)
+            self.call(Look)
+
+    @property
+    def told(self) -> list[Any]:
+        return self.leader.reported(What.APP_WAITS_FOR_CLIENTS)
+
+
+def test_an_app_that_does_nothing_but_look_is_said_to_wait_once() -> None:
+    app = Looking()
+    app.look(30, ALICE)
+    first, second = app.told
+    assert (first["here"], first["clients"]) == (2, 3)  # bob is not silent for long yet
+    assert (second["here"], second["last"], round(second["ago"])) == (1, "bob", 15)
+
+
+def test_it_is_said_again_where_others_are_here() -> None:
+    app = Looking()
+    app.look(30, ALICE)
+    app.look(30, ALICE, CAROL)
+    assert [told["here"] for told in app.told] == [2, 1, 2]
+
+
+def test_where_nobody_is_here_that_is_said() -> None:
+    app = Looking()
+    app.look(30)
+    assert app.told[-1]["here"] == 0
+
+
+def test_clients_that_take_no_part_are_told_apart_from_those_that_are_silent() -> None:
+    app = Looking()
+    here(app.leader, CAROL, state=PeerState.REFUSED)
+    app.look(6, ALICE, BOB)
+    assert (app.told[0]["refusing"], app.told[0]["last"]) == (1, None)
+
+
+def test_an_app_that_does_something_between_its_looks_waits_for_nobody() -> None:
+    app = Looking()
+    for _ in range(10):
+        app.look(3, ALICE)
+        app.call(lambda call: Pull(call, ()))
+    assert app.told == []
+
+
+def test_a_few_looks_far_apart_are_no_wait() -> None:
+    app = Looking()
+    app.leader.wait(3600.0)
+    app.look()
+    assert app.told == []
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["it says goodbye", "it is silent"])
+def test_whose_answer_is_waited_for_while_it_is_away_is_said_with_the_time_left(leaves: bool) -> None:
+    leader = leading()
+    here(leader, ALICE)
+    if leaves:
+        leader.say(ALICE, Bye())
+    else:
+        leader.wait(20.0)
+    (away,) = leader.reported(What.PEER_AWAY)
+    assert (away["name"], away["answer_within"]) == ("alice", 600.0 - (0.0 if leaves else 20.0))
+
+
+def test_who_owes_no_answer_is_just_away() -> None:
+    leader = leading()
+    here(leader, CAROL)
+    leader.say(CAROL, Bye())
+    assert leader.reported(What.PEER_AWAY) == [{"name": "carol", "answer_within": None}]
+
+
+# -- a client ------------------------------------------------------------------------------------------------------
+
+
+def lacking(peer: Attacked) -> list[str]:
+    return [fields["lacking"] for fields in peer.reported(What.WAITING)]
+
+
+def waits(client: Attacked, seconds: int, *, with_server: bool = True) -> list[str]:
+    """What it has said it waits for, after so many seconds more."""
+    for _ in range(seconds):
+        if with_server:
+            client.say(SERVER, Beat(client.manifest, PeerState.IDLE))
+        client.wait(1.0)
+    return lacking(client)
+
+
+def test_a_client_that_hears_no_server_says_so_once() -> None:
+    client = listening(begun())
+    assert waits(client, 4, with_server=False) == []
+    assert waits(client, 60, with_server=False) == ["server"]
+
+
+def test_a_client_whose_server_has_no_run_says_so_once() -> None:
+    client = listening(begun())
+    assert waits(client, 60) == ["run"]
+    assert [fields["name"] for fields in client.reported(What.PEER_HERE)] == ["server"]
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["it says goodbye", "it is silent"])
+def test_a_client_says_that_its_server_is_away_and_back(leaves: bool) -> None:
+    client = following()
+    if leaves:
+        client.say(SERVER, Bye())
+    for _ in range(25):
+        client.wait(1.0)
+    assert [fields["name"] for fields in client.reported(What.PEER_AWAY)] == ["server"]
+    assert "server" in lacking(client)
+    client.say(SERVER, Hello(client.manifest, PeerState.LEADING))
+    assert [fields["name"] for fields in client.reported(What.PEER_HERE)] == ["server", "server"]
+
+
+def test_a_client_that_has_answered_waits_for_nothing_that_people_can_see_to() -> None:
+    client = following()
+    for fetch in client.all(FetchContent):
+        client.feed(Done(fetch.id))
+    assert waits(client, 60) == []
+
+
+def test_a_message_whose_content_does_not_come_is_said_to() -> None:
+    assert waits(following(), 60) == ["content"]
+
+
+def test_records_that_do_not_come_are_said_to() -> None:
+    client = listening(begun())
+    client.say(SERVER, Head(position(client.scribe)))
+    assert waits(client, 60) == ["records"]
+
+
+def test_a_run_that_does_not_take_up_the_manifest_that_we_know_is_said_to() -> None:
+    client = following()
+    client.feed(ManifestChanged(client.scribe.with_dave().cid, client.scribe.source))
+    assert waits(client, 60) == ["roster"]
+
+
+def test_an_app_process_that_does_not_start_is_said_to() -> None:
+    scribe = begun()
+    client = a_client(scribe, ClientPlan(APP, bytes(32)))
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    assert waits(client, 60) == ["app"]
+
+
+def test_an_app_whose_files_do_not_come_is_said_to() -> None:
+    scribe = begun()
+    client = a_client(scribe, ClientPlan(None, bytes(32), approved=frozenset({APP})))
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    assert waits(client, 60) == ["app-files"]
+
+
+def test_who_waits_for_its_owner_has_said_that_already() -> None:
+    scribe = begun()
+    client = a_client(scribe, ClientPlan(None, bytes(32), approved=frozenset()))
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    assert waits(client, 60) == []
+    assert client.reported(What.APP_UNAPPROVED)
+
+
+def a_client(scribe: Scribe, plan: ClientPlan) -> Attacked:
+    trusted = TrustedManifest(scribe.first, scribe.source)
+    return Attacked(Client(Author(id_of(ALICE), (ALICE,), 1), trusted, plan, {}), scribe)
+
+
+def test_a_server_whose_app_process_does_not_start_says_so() -> None:
+    scribe = Scribe()
+    trusted = TrustedManifest(scribe.first, scribe.source)
+    plan = RunPlan(APP, bytes(32), "trial", "1", (), 1)
+    settings = LeaderSettings(min_clients=2, client_timeout=600.0)
+    leader = Attacked(Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings), scribe)
+    leader.wait(6.0)
+    assert lacking(leader) == ["app"]
+    leader.feed(AppReady(ENVIRONMENT))
+    leader.wait(60.0)
+    assert lacking(leader) == ["app"]
