@@ -53,11 +53,17 @@ def remember(home: Home, address: str) -> None:
 
 @contextlib.contextmanager
 def opened(
-    home: Home, named: str | None, federation: InSwarm | None = None, listen: str = "127.0.0.1"
+    home: Home,
+    named: str | None,
+    federation: InSwarm | None = None,
+    listen: str = "127.0.0.1",
+    *,
+    collect: bool = False,
 ) -> Iterator[Engine]:
     """The chosen engine, closed afterwards. The node in the home is used as it runs, else started for this while.
 
-    ``listen`` is the IP address that a node started here listens on for other members' nodes.
+    ``listen`` is the IP address that a node started here listens on for other members' nodes. With ``collect`` it is
+    rid of what nobody pinned before it starts.
 
     Raises:
         EngineError: where it cannot be used; it says what mends it.
@@ -68,7 +74,7 @@ def opened(
         with contextlib.closing(engine):
             yield engine
         return
-    with _managed(home, federation, listen) as engine:
+    with _managed(home, federation, listen, collect=collect) as engine:
         yield engine
 
 
@@ -104,7 +110,7 @@ def running_node(home: Home) -> Engine | None:
 
 
 @contextlib.contextmanager
-def _managed(home: Home, federation: InSwarm | None, listen: str = "127.0.0.1") -> Iterator[Engine]:
+def _managed(home: Home, federation: InSwarm | None, listen: str, *, collect: bool = False) -> Iterator[Engine]:
     engine = running_node(home)
     if engine is not None:
         with contextlib.closing(engine):
@@ -112,11 +118,9 @@ def _managed(home: Home, federation: InSwarm | None, listen: str = "127.0.0.1") 
         return
     from peer.engine.kubo_node import KuboNode
 
-    with (
-        KuboNode(home.path, _swarm_key(home, federation), listen=listen) as node,
-        contextlib.closing(open_engine(node.api)) as engine,
-        _kept_running(node),
-    ):
+    node = KuboNode(home.path, _swarm_key(home, federation), listen=listen)
+    node.start(collect=collect)
+    with node, contextlib.closing(open_engine(node.api)) as engine, _kept_running(node):
         yield engine
 
 

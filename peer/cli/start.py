@@ -147,7 +147,7 @@ def start(
         name = chosen(own_home, ipfs)
         if not json:
             _say(f"{person.name} starts as a {role} of {stored.manifest.title} over {name}; Ctrl-C stops it")
-        engine = stack.enter_context(opened(own_home, name, stored, listen))
+        engine = stack.enter_context(opened(own_home, name, stored, listen, collect=True))
         journal.remember_engine(name)
         from peer.start import Session
 

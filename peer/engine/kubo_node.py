@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import socket
@@ -27,6 +28,8 @@ _STOP_SECONDS: Final = 1.0
 
 _LOG_LIMIT: Final = 10 << 20
 """Bytes of the log over which it is begun anew at the next start."""
+
+_log = logging.getLogger(__name__)
 
 _WATCH: Final = """
 read -r _
@@ -80,8 +83,11 @@ class KuboNode:
         """Whether the daemon is alive."""
         return self._daemon is not None and self._daemon.poll() is None
 
-    def start(self, *, timeout: float = 60.0) -> None:
+    def start(self, *, timeout: float = 60.0, collect: bool = False) -> None:
         """Start the daemon and wait until its API answers. Harmless where it runs.
+
+        With ``collect`` all that nobody pinned is deleted before: then, and only then, is nothing stored that is yet to
+        be pinned. (Kubo's own collecting locks out no import that does not pin by itself.)
 
         Raises:
             EngineError: where there is no usable ``ipfs``, a port is taken, or another process uses the repository.
@@ -97,6 +103,8 @@ class KuboNode:
         api_port = _choose("127.0.0.1", self._api_port, api_before, "the Kubo API")
         swarm_port = _choose(self._listen, self._swarm_port, swarm_before, "other Kubo nodes")
         configure(self.repository, listen=self._listen, swarm_port=swarm_port, api_port=api_port)
+        if collect:
+            self._collect(program)
         self._spawn(program)
         try:
             self._await_api(deadline)
@@ -145,6 +153,23 @@ class KuboNode:
                 raise EngineError(f"another Kubo uses {self.repository}", f"see who it is: fuser {lock}; then stop it")
             time.sleep(_STEP)
         (self.repository / "api").unlink(missing_ok=True)  # names a port that nobody has any more
+
+    def _collect(self, program: Path) -> None:
+        """Delete what nobody pinned. That it cannot be done is no reason not to start.
+
+        Kubo touches nothing where a pinned tree is not whole: it could not know what belongs to it.
+        """
+        command = [str(program), "repo", "gc", "--silent"]
+        done = subprocess.run(
+            command,
+            env=environment(self.repository),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, done.stderr.strip())
 
     def _spawn(self, program: Path) -> None:
         with translated(self.repository):

@@ -16,7 +16,7 @@ from peer.engine import open_engine
 from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo_config import environment
 from peer.engine.kubo_node import KuboNode
-from protocol.blocks import raw_block
+from protocol.blocks import cbor_block, raw_block
 
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]
 
@@ -105,6 +105,24 @@ def test_started_again_a_node_has_its_name_its_addresses_and_its_blocks(node: Ku
     node.start()
     assert (node.api, engine.addresses(), engine.status().identity) == before
     assert engine.get(block.cid) == b"kept"
+    engine.close()
+
+
+def test_a_node_whose_pins_are_not_whole_starts_and_deletes_nothing(
+    node: KuboNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    junk, leaf = raw_block(b"junk"), cbor_block({"leaf": True})
+    root = cbor_block({"links": [leaf.cid]})
+    node.start()
+    engine = open_engine(node.api)
+    engine.put([junk])
+    engine.put_content(root.cid, [root, leaf])
+    node.stop()
+    (lost,) = [path for path in (node.repository / "blocks").rglob("*.data") if path.read_bytes() == leaf.data]
+    lost.unlink()
+    node.start(collect=True)
+    assert "what nobody pinned is not deleted" in caplog.text
+    assert engine.has(junk.cid)
     engine.close()
 
 
