@@ -60,6 +60,21 @@ class _KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cbrrr.encode_dag_cbor(msgspec.structs.asdict(self))
 
 
+def sign_first_keys(signing: SigningKey, suite: str, encryption: bytes) -> bytes:
+    """The proof, 64 bytes, that the first keys of an identity belong together: the KEY text's own."""
+    body = _KeyBody(encryption=encryption, signing=signing.verify_key.raw, suite=suite)
+    return dsse.sign(signing, KEY_TYPE, body.encode())
+
+
+def check_first_keys(signing: VerifyKey, suite: str, encryption: bytes, proof: bytes) -> None:
+    """Return where the owner of ``signing`` says that this is its encryption key.
+
+    Raises:
+        BadSignature: where it does not.
+    """
+    dsse.verify(signing, KEY_TYPE, _KeyBody(encryption=encryption, signing=signing.raw, suite=suite).encode(), proof)
+
+
 class _RotatedBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the key text of a rotated identity holds."""
 

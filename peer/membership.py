@@ -46,29 +46,28 @@ def found_federation(
 ) -> StoredFederation:
     """A new federation: version 1, signed by its founder, who is its admin and only member.
 
-    Where the founder's keys were rotated before, version 2 hands over to the newest. ``encrypt`` is for good: names,
-    settings and what is trained are for members only.
+    ``encrypt`` is for good: names, settings and what is trained are for members only.
 
     Raises:
         PeerError: where it breaks a rule, as an impossible name does.
     """
+    by = founder.signing.verify_key.raw
     draft = new_federation(
         name=name,
-        admins=[founder.id],
+        admins=[by],
         members=[_newcomer(founder.public, tuple(dict.fromkeys(roles)))],
         names={founder.id: member_name},
-        by=founder.id,
+        by=by,
         time=time,
         key=SymmetricKey.generate() if encrypt else None,
     )
-    record = sign_record(draft.body, [founder.signing_keys[-1]])  # the first: it is the member's id
+    record = sign_record(draft.body, [founder.signing])
     blocks, reader = _blocks(record, draft.blocks), _reader(founder)
     try:
         manifest = manifest_at(record.cid, record.cid, MemoryBlocks(blocks), reader=reader)
     except ManifestError as error:
         raise _refused(error) from error
-    stored = StoredFederation(manifest, MappingProxyType(blocks), swarm_key, (), reader.manifest_keys)
-    return rotate_in(stored, founder, time=time) or stored
+    return StoredFederation(manifest, MappingProxyType(blocks), swarm_key, (), reader.manifest_keys)
 
 
 def add_member(
@@ -83,9 +82,7 @@ def add_member(
 ) -> StoredFederation:
     """The federation with a member more, or with one that was there with another name, other roles or new keys.
 
-    ``name``, ``roles`` and ``office``, whether it is an admin, stay as they were where they are not given. A newcomer
-    whose keys were rotated before comes in two versions: under its first key, which is its id, and handed over to the
-    newest.
+    ``name``, ``roles`` and ``office``, whether it is an admin, stay as they were where they are not given.
 
     Raises:
         PeerError: where ``admin`` is none, the name is taken or impossible, or a newcomer has none, or no role.
@@ -100,9 +97,6 @@ def add_member(
             mend="peer federation add KEY --name NAME --role client",
             code=ExitCode.WRONG_USE,
         )
-    if before is None and public.handovers is not None:
-        before = _newcomer(public, chosen)
-        stored = _advance(stored, admin, with_member(stored.manifest, before, called, by=by, time=time))
     member = _newcomer(public, chosen) if before is None else _changed(before, public, chosen)
     by = member.signing if before is not None and by == before.signing else by
     return _advance(stored, admin, with_member(stored.manifest, member, called, by=by, time=time, admin=office))
@@ -256,7 +250,11 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
 
 
 def _newcomer(public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
-    return Member(id=public.id, signing=public.id, encryption=_encryption(public), roles=roles)
+    handovers = public.handovers
+    if handovers is None:
+        return Member(id=public.id, signing=public.id, encryption=_encryption(public), roles=roles, proof=public.proof)
+    _, by_first = handovers.old[0]
+    return _handed_over(public, roles, by_first, handovers.new)
 
 
 def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
@@ -271,12 +269,16 @@ def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) ->
             mend="ask for what `peer keys show` prints there now",
             code=ExitCode.WRONG_USE,
         )
+    return _handed_over(public, roles, old, handovers.new)
+
+
+def _handed_over(public: PublicIdentity, roles: tuple[Role, ...], old: bytes, new: bytes) -> Member:
     return Member(
-        id=before.id,
+        id=public.id,
         signing=public.signing.raw,
         encryption=_encryption(public),
         roles=roles,
-        handover=Handover(old=old, new=handovers.new),
+        handover=Handover(old=old, new=new),
     )
 
 

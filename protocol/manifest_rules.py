@@ -31,9 +31,10 @@ class ManifestRule(StrEnum):
     MEMBER_ROLES = "manifest-member-roles"
     """A member has a role, and each once."""
     MEMBER_KEYS = "manifest-member-keys"
-    """Signing keys are valid and nobody else's key or id; a new member's is its id; an encryption key is present."""
+    """Signing keys are valid and nobody else's key or id; an encryption key is present."""
     HANDOVER = "manifest-handover"
-    """New keys are signed for with the member's signing key before and with the new one; none come in another way."""
+    """A member's first keys are signed for with its id, newer ones with the signing key before and with the new one;
+    none come in another way."""
     REVOKED = "manifest-revoked"
     """Revoked keys are in rising order and stay; no member's key or id and no admin is among them."""
     NODES = "manifest-nodes"

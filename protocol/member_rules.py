@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from crypto.dsse import BadSignature
 from crypto.handover import NewKeys
+from crypto.identity import check_first_keys
 from crypto.keys import BadKey, VerifyKey
 from protocol.blocks import BlockSource
 from protocol.manifest_rules import ManifestError, ManifestRule
@@ -39,7 +41,7 @@ def read_members(body: Federation, before: Mapping[bytes, Member], source: Block
         if member.id <= last or len(members) == MAX_MEMBERS:
             raise ManifestError(ManifestRule.MEMBERS, f"members are not at most {MAX_MEMBERS} in rising order of id")
         if member != before.get(member.id):  # else it was checked with the version before
-            _check_member(member, before)
+            _check_member(member)
         members[last := member.id] = member
     keys = {member.signing for member in members.values()}
     rotated = [member for member in members.values() if member.signing != member.id]
@@ -47,37 +49,45 @@ def read_members(body: Federation, before: Mapping[bytes, Member], source: Block
         raise ManifestError(ManifestRule.MEMBER_KEYS, "a signing key is also another member's key or id")
     for member in members.values():
         if member != before.get(member.id):
-            _check_handover(member, before.get(member.id))
+            _check_keys(member, before.get(member.id))
     return members
 
 
-def _check_member(member: Member, before: Mapping[bytes, Member]) -> None:
+def _check_member(member: Member) -> None:
     shown = member.id.hex()
     if not member.roles or len(set(member.roles)) != len(member.roles):
         raise ManifestError(ManifestRule.MEMBER_ROLES, f"{shown} has no role, or one twice")
     check_key(ManifestRule.MEMBER_KEYS, member.signing)
-    if member.signing != member.id and member.id not in before:
-        raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} is new and its id is not its signing key")
     if not member.encryption.suite or not 0 < len(member.encryption.key) <= MAX_ENCRYPTION_KEY:
         raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length")
 
 
-def _check_handover(member: Member, before: Member | None) -> None:
-    """Nobody but the member brings new keys in: not an admin, and not who has one of the two keys alone."""
-    handover, shown = member.handover, member.id.hex()
-    if before is None or member.signing == before.signing:
-        stays = handover == (before.handover if before else None)
-        if not stays or (before is not None and member.encryption != before.encryption):
+def _check_keys(member: Member, before: Member | None) -> None:
+    """Nobody but the member brings its keys in, the first ones or newer ones: not an admin, nor who has one of two
+    signing keys alone."""
+    shown = member.id.hex()
+    if before is not None and member.signing == before.signing:
+        if replace(member, roles=before.roles) != before:
             raise ManifestError(ManifestRule.HANDOVER, f"{shown} has another hand-over, or encryption key, alone")
         return
-    if handover is None:
-        raise ManifestError(ManifestRule.HANDOVER, f"{shown} has a new key that was not handed over to")
-    keys = NewKeys(member.id, member.signing, member.encryption.suite, member.encryption.key)
+    first = member.signing == member.id
+    if first != (member.handover is None) or first != (member.proof is not None) or (first and before is not None):
+        raise ManifestError(ManifestRule.HANDOVER, f"{shown} has a key that it did not bring in, or hand over to")
     try:
-        keys.check(before.signing, handover.old)
-        keys.check(member.signing, handover.new)
+        _check_own(member, member.id if before is None else before.signing)
     except BadSignature as error:
         raise ManifestError(ManifestRule.HANDOVER, f"{shown}: {error}") from error
+
+
+def _check_own(member: Member, old: bytes) -> None:
+    """Return where the member has signed for its keys, and had the signing key ``old`` before; raises BadSignature."""
+    suite, encryption = member.encryption.suite, member.encryption.key
+    if member.proof is not None:
+        check_first_keys(VerifyKey(member.signing), suite, encryption, member.proof)  # `_check_member` parsed it
+    if member.handover is not None:
+        keys = NewKeys(member.id, member.signing, suite, encryption)
+        keys.check(old, member.handover.old)
+        keys.check(member.signing, member.handover.new)
 
 
 def read_revoked(

@@ -110,11 +110,7 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[Change]:
         yield Change("name", before.title, after.title)
     if (before.threshold, len(before.admins)) != (after.threshold, len(after.admins)):
         yield Change("admins who must sign", _of_admins(before), _of_admins(after))
-    for member_id in sorted({*before.members, *after.members}):
-        was, becomes = _member(before, member_id), _member(after, member_id)
-        if was != becomes:
-            shown = after if member_id in after.names else before
-            yield Change(f"member {shown.name_of(member_id)}", was, becomes)
+    yield from _member_changes(before, after)
     for key in sorted(_strange_admins(before) ^ _strange_admins(after)):
         was, becomes = ("admin" if key in manifest.admins else "" for manifest in (before, after))
         yield Change(f"no member, {VerifyKey(key).did}", was, becomes)
@@ -126,6 +122,17 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[Change]:
         was, becomes = (str(getattr(manifest.settings, name)) for manifest in (before, after))
         if was != becomes:
             yield Change(f"setting {name}", was, becomes)
+
+
+def _member_changes(before: Manifest, after: Manifest) -> Iterator[Change]:
+    for member_id in sorted({*before.members, *after.members}):
+        was, becomes = _member(before, member_id), _member(after, member_id)
+        if was == becomes:
+            continue
+        shown = after if member_id in after.names else before
+        if not was:  # its name is what the proposer calls it: this is who it is
+            becomes = f"{becomes}, {VerifyKey(after.members[member_id].signing).did}"
+        yield Change(f"member {shown.name_of(member_id)}", was, becomes)
 
 
 def _of_admins(manifest: Manifest) -> str:

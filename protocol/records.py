@@ -96,8 +96,11 @@ class Member:
     signing: Key
     encryption: EncryptionKeyText
     roles: tuple[Role, ...]
+    proof: SignatureBytes | None = None
+    """While its keys are its first ones: its signature over them, the one in its KEY. So nobody lists another's
+    encryption key for it."""
     handover: Handover | None = None
-    """None while its keys are its first ones."""
+    """Once they are not: it says so instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

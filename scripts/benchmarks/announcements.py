@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from federation import Json, machine
 
+from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.announcements import (
@@ -98,10 +99,11 @@ def _median_ms(step: Callable[[int], object], count: int) -> float:
 def _founded(*, encrypted: bool) -> tuple[Manifest, MemoryBlocks]:
     public = DECRYPTION.public
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
+    proof = sign_first_keys(SIGNING, encryption.suite, encryption.key)
     draft = new_federation(
         name="benchmark",
         admins=[ME],
-        members=[Member(id=ME, signing=ME, encryption=encryption, roles=(Role.SERVER,))],
+        members=[Member(id=ME, signing=ME, encryption=encryption, roles=(Role.SERVER,), proof=proof)],
         names={ME: "author"},
         by=ME,
         time=0.0,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from command_line import Outcome, Peer
 
+from crypto.identity import PublicIdentity
 from peer.errors import ExitCode
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
@@ -93,11 +94,13 @@ def test_a_change_waits_until_enough_admins_have_signed(board: Board) -> None:
 
 
 def test_who_is_to_sign_is_shown_what_changes(board: Board, peers: Peers) -> None:
-    cid = board.propose(board.one, "add", peers("four").named("d").key, "--name", "four", "--role", "client")
+    key = peers("four").named("d").key
+    cid = board.propose(board.one, "add", key, "--name", "four", "--role", "client")
     shown = board(board.two, "sign", cid)
+    did = PublicIdentity.parse_key_text(key).signing.did  # the name is what the proposer calls it
     assert (shown.code, "--yes" in shown.err) == (ExitCode.WRONG_USE, True)
     assert [line.split() for line in shown.out.splitlines() if line.startswith("member")] == [
-        ["member", "four", "-", "four,", "client"]
+        ["member", "four", "-", "four,", "client,", did]
     ]
     assert "signed by   one" in shown.out
     assert stored(board.two).manifest.version == stored(board.one).manifest.version

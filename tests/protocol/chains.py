@@ -10,6 +10,7 @@ from typing import Any
 
 from crypto import dsse
 from crypto.handover import NewKeys
+from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
@@ -100,7 +101,8 @@ def member(signer: SigningKey, *roles: Role) -> Member:
     """A new member."""
     public = decryption_key(signer).public
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
-    return Member(id=id_of(signer), signing=id_of(signer), encryption=encryption, roles=roles)
+    proof = sign_first_keys(signer, encryption.suite, encryption.key)
+    return Member(id=id_of(signer), signing=id_of(signer), encryption=encryption, roles=roles, proof=proof)
 
 
 def rotated(before: Member, old: SigningKey, new: SigningKey, encryption: bytes = b"a newer key") -> Member:
@@ -110,6 +112,7 @@ def rotated(before: Member, old: SigningKey, new: SigningKey, encryption: bytes 
         before,
         signing=keys.signing,
         encryption=EncryptionKeyText(suite=keys.suite, key=encryption),
+        proof=None,
         handover=Handover(old=keys.sign(old), new=keys.sign(new)),
     )
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto.identity import sign_first_keys
 from crypto.keys import SigningKey
 from protocol.announcements import Announcement, Bye, Drop, sign_announcement
 from protocol.blocks import cbor_block
@@ -24,7 +25,8 @@ ALICE, BOB, EVE = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 4))
 
 def member(key: SigningKey) -> Member:
     encryption = EncryptionKeyText(suite="any", key=b"any")
-    return Member(id=key.verify_key.raw, signing=key.verify_key.raw, encryption=encryption, roles=(Role.CLIENT,))
+    id, proof = key.verify_key.raw, sign_first_keys(key, "any", b"any")
+    return Member(id=id, signing=id, encryption=encryption, roles=(Role.CLIENT,), proof=proof)
 
 
 def admit(*keys: SigningKey) -> Manifest:

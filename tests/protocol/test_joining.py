@@ -62,7 +62,9 @@ MANIFEST = first()
 def with_newcomer(manifest: Manifest = MANIFEST) -> Manifest:
     """The manifest as it is once the newcomer was let in."""
     encryption = EncryptionKeyText(suite=NEWCOMER.encryption.suite.value, key=NEWCOMER.encryption.raw)
-    member = Member(id=NEWCOMER.id, signing=NEWCOMER.id, encryption=encryption, roles=(Role.CLIENT,))
+    member = Member(
+        id=NEWCOMER.id, signing=NEWCOMER.id, encryption=encryption, roles=(Role.CLIENT,), proof=NEWCOMER.proof
+    )
     return replace(manifest, members={**manifest.members, member.id: member})
 
 

@@ -217,7 +217,7 @@ BROKEN_FIRSTS = {
         members_of(replace(ALICE_MEMBER, id=bytes(32), signing=bytes(32))),
     ),
     "a new member whose id is not its key": (
-        ManifestRule.MEMBER_KEYS,
+        ManifestRule.HANDOVER,
         members_of(replace(ALICE_MEMBER, signing=id_of(STRANGER))),
     ),
     "no encryption key": (

@@ -24,6 +24,7 @@ from chains import (
     rotated,
 )
 
+from crypto.identity import sign_first_keys
 from crypto.keys import SigningKey
 from protocol import rules
 from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
@@ -106,10 +107,22 @@ BROKEN_MEMBERS = {
     "a hand-over without new keys": (FIRST, replace(ALICE_BEFORE, handover=ALICE_AFTER.handover)),
     "the same keys without their hand-over": (ROTATED, replace(ALICE_AFTER, handover=None)),
     "another encryption key alone": (FIRST, replace(ALICE_BEFORE, encryption=OTHER_KEY)),
-    "a new member with a hand-over": (
+    "a new member with a hand-over to its first key": (
         FIRST,
         replace(member(DAVE, Role.CLIENT), handover=Handover(old=bytes(64), new=bytes(64))),
     ),
+    "a new member who did not sign for its keys": (FIRST, replace(member(DAVE, Role.CLIENT), proof=None)),
+    "a new member with the admin's encryption key": (FIRST, replace(member(DAVE, Role.CLIENT), encryption=OTHER_KEY)),
+    "a new member with somebody else's proof": (
+        FIRST,
+        replace(member(DAVE, Role.CLIENT), proof=sign_first_keys(ADMIN, OTHER_KEY.suite, OTHER_KEY.key)),
+    ),
+    "a new member with newer keys that another handed over": (FIRST, rotated(member(DAVE, Role.CLIENT), BOB, NEWER)),
+    "a new member with newer keys that nobody handed over": (
+        FIRST,
+        replace(member(DAVE, Role.CLIENT), signing=id_of(NEWER)),
+    ),
+    "newer keys with the proof of the first": (FIRST, replace(ALICE_AFTER, proof=ALICE_BEFORE.proof)),
 }
 
 

@@ -109,7 +109,7 @@ def test_all_that_changes_is_told():
     draft = with_member(FIRST, member(DAVE, Role.CLIENT), "dave", admin=True, **BY_ADMIN)
     assert proposal(FIRST, draft, ADMIN).changes() == (
         Change("admins who must sign", "2 of 3", "2 of 4"),
-        Change("member dave", "", "dave, client, admin"),
+        Change("member dave", "", f"dave, client, admin, {DAVE.verify_key.did}"),
     )
     alice = MEMBERS["alice"]
     draft = without_member(FIRST, alice.id, **BY_ADMIN)

@@ -7,6 +7,7 @@ from functools import cache
 
 from sim_time import EPOCH
 
+from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID, Block, MemoryBlocks
@@ -78,7 +79,9 @@ def _signed(draft: Draft) -> tuple[Block, ...]:
 
 
 def _member(name: str) -> Member:
-    key, public = key_of(name).verify_key.raw, _decryption_key(name).public
+    key, public = key_of(name), _decryption_key(name).public
     role = Role.SERVER if name == "server" else Role.CLIENT
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
-    return Member(id=key, signing=key, encryption=encryption, roles=(role,))
+    proof = sign_first_keys(key, encryption.suite, encryption.key)
+    id = key.verify_key.raw
+    return Member(id=id, signing=id, encryption=encryption, roles=(role,), proof=proof)
