@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from peer.app_link import RUN_STOPPED
-from peer.contents import open_contents
+from peer.contents import EngineContents, open_contents
+from peer.examining import Examiner, examine_in_threads
 from protocol.app_calls import (
+    Examine,
     Finished,
     FromApp,
     GridCall,
@@ -31,6 +33,7 @@ from protocol.records import Role
 from strategy.answers import RunStopped
 from strategy.client_host import serve_client_app
 from strategy.hosting import prepare
+from strategy.kept import Kept
 from strategy.server_host import run_server_app
 
 
@@ -44,6 +47,8 @@ class Pipe:
         self._waiting: dict[int, queue.SimpleQueue[ServerAnswer]] = {}
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self.to_examine: queue.SimpleQueue[Examine] = queue.SimpleQueue()
+        """Replies that the peer wants examined."""
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
 
     def send(self, value: FromApp) -> None:
@@ -78,6 +83,8 @@ class Pipe:
                         self._starts.put(value)
                     case Task():
                         self._tasks.put(value)
+                    case Examine():
+                        self.to_examine.put(value)
                     case _ if isinstance(value, ServerAnswer):
                         self._waiting.pop(value.call).put(value)
         os._exit(0)  # the peer is gone, and the app may be anywhere
@@ -90,11 +97,14 @@ def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
     pipe = Pipe(sys.stdin.buffer, outgoing)
     environment = prepare(app_dir)
     contents = open_contents(where)  # before the app's folder is in sight: it imports
+    kept = Kept()
+    if isinstance(contents, EngineContents):  # else the run is over
+        examine_in_threads(Examiner(contents.engine, kept), pipe.to_examine, pipe.send)
     pipe.send(Ready(environment))
     start = pipe.start()
     try:
         if role is Role.SERVER:
-            ending = run_server_app(app_dir, start, pipe, contents, scratch / str(start.run))
+            ending = run_server_app(app_dir, start, pipe, contents, scratch / str(start.run), kept=kept)
             if not isinstance(ending, Finished):  # which was said, and answered
                 pipe.send(ending)
         else:

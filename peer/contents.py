@@ -59,7 +59,7 @@ class EngineContents:
     """Where an app process reads and writes contents."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._patience = Patience()
         self._blocks = EngineBlocks(engine)
 
@@ -69,13 +69,13 @@ class EngineContents:
         def put() -> None:
             nonlocal blocks
             tried, blocks = tee(blocks)
-            self._engine.put_content(root, tried)
+            self.engine.put_content(root, tried)
 
         self._patience(put)
 
     def open(self, root: CID) -> BlockSource:
         """The blocks of a content that the peer has made local."""
-        return BegunContent(dict(_beginning(self._engine, root)), self._blocks)
+        return BegunContent(dict(_beginning(self.engine, root)), self._blocks)
 
 
 def local_content(engine: Engine, root: CID) -> BlockSource:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from peer.errors import ExitCode, PeerError
+from protocol.app_calls import Examine
 from protocol.effects import (
     Effect,
-    Examine,
     FetchContent,
     FetchRecord,
     Hand,

@@ -12,7 +12,6 @@ from typing import Final
 from protocol.effects import (
     AskOwner,
     Connect,
-    Examine,
     FetchContent,
     FetchRecord,
     KeepAcks,
@@ -40,7 +39,6 @@ BackgroundEffect = (
     | AskOwner
     | FetchRecord
     | FetchContent
-    | Examine
     | UnpackApp
     | PinRun
     | Publish
@@ -73,8 +71,6 @@ class Pools:
             case FetchRecord(kind=kind) if kind is Federation:
                 return self._claims
             case FetchRecord(kind=kind) if kind in (Reply, None):
-                return self._answers
-            case Examine():
                 return self._answers
             case FetchRecord() | FetchContent() | UnpackApp() | PinRun():
                 return self._run

@@ -15,7 +15,6 @@ from peer.app_link import AppCommand, AppLink
 from peer.clock import Clock
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, Subscription
 from peer.errors import PeerError
-from peer.examining import Examiner
 from peer.faults import Faults
 from peer.fetching import RecordFetcher
 from peer.home import Home
@@ -25,14 +24,13 @@ from peer.key_watch import KeyWatch
 from peer.patience import Patience
 from peer.pools import BackgroundEffect, Pools
 from peer.unpacked_apps import UnpackedApps
-from protocol.app_calls import Answered, Finished, FromApp, Progress, Ready, Replayed
+from protocol.app_calls import Answered, Examine, Examined, Finished, FromApp, NotExamined, Progress, Ready, Replayed
 from protocol.blocks import CID, BlockError
 from protocol.effects import (
     AskOwner,
     Cause,
     Connect,
     Effect,
-    Examine,
     FetchContent,
     FetchRecord,
     Hand,
@@ -59,7 +57,6 @@ from protocol.events import (
     Done,
     Due,
     Event,
-    Examined,
     Failed,
     Fetched,
     KeysChanged,
@@ -134,7 +131,8 @@ class Runner:
         self._interrupted = False
         self._patience = Patience()
         self._records, self._claimed = RecordFetcher(engine), RecordFetcher(engine)
-        self._examiner = Examiner(engine)
+        self._to_examine: dict[int, Examine] = {}
+        """What the app process is to examine, and has not: one that is started again is asked again."""
         self._durable_failure: Exception | None = None
         self._pools = Pools()
         self._intake = Intake(self._received)
@@ -217,6 +215,11 @@ class Runner:
             case StartApp(app):
                 await self._app.stop()  # the copy that it ran from is replaced
                 await self._app.start(await asyncio.to_thread(self._apps.to_run, app))
+                for asked in self._to_examine.values():
+                    self._app.hand(asked)
+            case Examine():
+                self._to_examine[effect.id] = effect
+                self._faults.around(effect, partial(self._app.hand, effect))
             case Hand(value):
                 self._faults.around(effect, partial(self._app.hand, value))
             case WakeAt(at):
@@ -240,8 +243,6 @@ class Runner:
                 self._in_background(effect, partial(self._fetch_content, id, cid), id)
             case UnpackApp(id, app, limit):
                 self._in_background(effect, partial(self._unpack_app, id, app, limit), id)
-            case Examine(id=id):
-                self._in_background(effect, partial(self._examine, effect), id)
             case PinRun(id, head):
                 self._in_background(effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data):
@@ -298,9 +299,6 @@ class Runner:
         self._patience(lambda: self._apps.fetch(app, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
 
-    def _examine(self, effect: Examine) -> Event:
-        return Examined(effect.id, self._patience(lambda: self._examiner.examine(effect, timeout=CONTENT_TIMEOUT)))
-
     def _pin_run(self, id: int, head: CID) -> Event:
         self._patience(lambda: self._engine.pin(head, recursive=True))
         return Done(id)
@@ -340,6 +338,9 @@ class Runner:
                 self._from_app(AppReady(environment))
             case Answered():
                 self._from_app(AppAnswered(value))
+            case Examined(id) | NotExamined(id):
+                if self._to_examine.pop(id, None) is not None:
+                    self._events.put_nowait(value if isinstance(value, Examined) else Failed(id, value.why))
             case Progress(text):
                 logs.event("app-progress", text=text)
             case Replayed():  # a leader's script always goes live

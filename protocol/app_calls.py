@@ -1,8 +1,9 @@
 """What the app process and the peer say to each other: typed values, no I/O (design section 3).
 
-The app process asks (`Call`), the peer answers (`Answer`) or, for a ClientApp, gives work (`Task`). Contents never go
-through here: both sides read and write them in the engine and name them by CID. ``protocol/pipe.py`` turns these values
-into bytes.
+The app process asks (`ServerCall`), the peer answers (`ServerAnswer`) or, for a ClientApp, gives work (`Task`).
+Contents never go through here: both sides name them by CID, and the app process reads and writes them in the engine. So
+a leader has its app process examine replies (`Examine`): they are read once, where the app will need them.
+``protocol/pipe.py`` turns these values into bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from crypto.symmetric import SymmetricKey
+from protocol.admission import Examination, SizeLimits
 from protocol.blocks import CID
 
 RunConfig = tuple[tuple[str, bool | int | float | str], ...]
@@ -204,6 +206,22 @@ class Progress:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What an `Examine` found; the content is here, unless it says that it is not."""
+
+    effect: int
+    found: Examination
+
+
+@dataclass(frozen=True, slots=True)
+class NotExamined:
+    """A content that an `Examine` needs could not be had."""
+
+    effect: int
+    why: str
+
+
 # -- the script of a replay: what the records of a chain say to the app, in order ----------------------------------
 
 
@@ -372,9 +390,31 @@ class Task:
     """The same for the state."""
 
 
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Make a reply's content local, pin it with all it links to, and say what is found in it (`protocol.admission`).
+
+    It may come while the app runs, or before it is loaded.
+    """
+
+    id: int
+    message: bytes
+    """Which it answers."""
+    sent: CID
+    """The content of that message."""
+    sent_key: ContentKey | None
+    reply: CID
+    reply_key: ContentKey | None
+    limits: SizeLimits
+    update: bool
+    """Whether the message asked for an update."""
+    measure: bool
+    """Whether the norm of its change is asked for."""
+
+
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
 GridCall = Look | Push | Pull | Wait | NextEntry | Finished
 ServerCall = GridCall | Compared | Diverged
 ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | Refused | ScriptEntry
-FromApp = Ready | ServerCall | Replayed | Answered | Progress
-ToApp = Start | ServerAnswer | Task
+FromApp = Ready | ServerCall | Replayed | Answered | Examined | NotExamined | Progress
+ToApp = Start | ServerAnswer | Task | Examine

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from crypto.symmetric import SymmetricKey
-from protocol.admission import SizeLimits
-from protocol.app_calls import ContentKey, ToApp
+from protocol.app_calls import Examine, ToApp
 from protocol.blocks import CID, Block
 from protocol.equivocation import Equivocation
 from protocol.records import Body
@@ -98,23 +97,6 @@ class FetchContent:
 
     id: int
     cid: CID
-
-
-@dataclass(frozen=True, slots=True)
-class Examine:
-    """Make a reply's content local, pin it with all it links to, and say what is found in it (`protocol.admission`)."""
-
-    id: int
-    sent: CID
-    """The content that it answers."""
-    sent_key: ContentKey | None
-    reply: CID
-    reply_key: ContentKey | None
-    limits: SizeLimits
-    update: bool
-    """Whether it answers a message that asked for an update."""
-    measure: bool
-    """Whether the norm of its change is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

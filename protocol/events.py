@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crypto.keys import DecryptionKey, SigningKey
-from protocol.admission import Examination
-from protocol.app_calls import Answered, Environment, ServerCall
+from protocol.app_calls import Answered, Environment, Examined, ServerCall
 from protocol.blocks import CID
 
 
@@ -34,14 +33,6 @@ class Fetched:
 
     effect: int
     blocks: Mapping[CID, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """What an `Examine` found; the content is here, unless it says that it is not."""
-
-    effect: int
-    found: Examination
 
 
 @dataclass(frozen=True, slots=True)

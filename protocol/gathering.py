@@ -21,12 +21,13 @@ from protocol.announcements import (
     ReplyReady,
     topic_all,
 )
+from protocol.app_calls import Examine
 from protocol.blocks import CID, Block, BlockError
 from protocol.chain import check_reply
 from protocol.claims import Claims
 from protocol.confirming import Confirming
 from protocol.distrusting import TIMES
-from protocol.effects import Examine, FetchRecord, What
+from protocol.effects import FetchRecord, What
 from protocol.equivocation import equivocation
 from protocol.events import Received
 from protocol.machine import Author, TrustedManifest
@@ -189,6 +190,7 @@ class Gathering(Confirming):
         self._emit(
             Examine(
                 self._await(partial(self._examined, message, arrived), partial(self._lost_reply, message)),
+                message=message,
                 sent=asked.content,
                 sent_key=self.chain.keys.content(asked.epoch),
                 reply=content,

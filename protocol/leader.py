@@ -17,6 +17,7 @@ from protocol.app_calls import (
     Diverged,
     Ended,
     Environment,
+    Examined,
     Finished,
     Look,
     NextEntry,
@@ -38,7 +39,6 @@ from protocol.events import (
     AppLost,
     AppReady,
     Due,
-    Examined,
     Started,
     Stopping,
 )

@@ -24,6 +24,7 @@ from protocol.announcements import (
     beat_interval,
     sign_announcement,
 )
+from protocol.app_calls import Examined
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.claims import Claims
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
@@ -32,7 +33,6 @@ from protocol.events import (
     Done,
     Due,
     Event,
-    Examined,
     Failed,
     Fetched,
     KeysChanged,

@@ -1,7 +1,8 @@
 """What a reply's content holds, beside the content it answers: is it as was asked, and how far from what was sent?
 
-This finds; what of it refuses a reply is decided in `protocol.admission`. No more than one array of each content is in
-memory, and no declared size is believed: numbers are views of bytes that are here. Nothing imports torch.
+This finds; what of it refuses a reply is decided in `protocol.admission`. No declared size is believed: numbers are
+views of bytes that are here. Of what is not kept for the app no more than one array is in memory. Nothing imports
+torch.
 
 An array is compared with the dispatched one of the same record and key. The records of Flower's older apps,
 ``fitins.parameters`` and ``fitres.parameters``, count as one. Records that were not dispatched are an app's own.
@@ -10,7 +11,7 @@ An array is compared with the dispatched one of the same record and key. The rec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from protocol.admission import Check, Examination, Finding
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
 from protocol.content import ContentError
+from strategy.arrays import size_of
 from strategy.content import DEFAULT_LIMITS, Limits, decode
 from strategy.flower_compat import SECAGG_RECORD
 from strategy.npy import Stored, change, count_not_finite, declared, numbers, stored
@@ -113,8 +115,10 @@ def examine(
     update: bool,
     measured: RecordDict | None = None,
     limits: Limits = DEFAULT_LIMITS,
-) -> Examination:
-    """What is found in the content ``reply``, an answer to ``sent``: the first finding of each check.
+    keep: Callable[[int], bool] | None = None,
+) -> tuple[Examination, RecordDict | None]:
+    """What is found in the content ``reply``, an answer to ``sent``: the first finding of each check; and its records
+    with all their arrays read, where ``keep`` says that so many bytes may stay, and nothing was found.
 
     ``update`` says whether the message asked for one. ``measured`` are the records of ``sent``, opened anew, where the
     norm of the change is asked for; they are used up. ``limits`` are the reply's: few blocks, linked often, are a large
@@ -124,13 +128,17 @@ def examine(
         protocol.blocks.MissingBlock: where a block is not here. A malformed reply is a finding.
     """
     looking = _Looking(sent, update, measured if update else None)
+    records = None
+    kept = False
     try:
         records = opened_records(reply, source, key, limits)
+        kept = keep is not None and keep(sum(map(size_of, _arrays_of(records))))
         for name, record in records.array_records.items():
-            looking.at(name, record)
+            looking.at(name, record, _one_after_another(record) if kept else _one_by_one(record))
     except ContentError as error:
         looking.find(Check.READABLE, str(error))
-    return looking.examination()
+    found = looking.examination()
+    return found, records if kept and not found.findings else None
 
 
 class _Looking:
@@ -146,16 +154,16 @@ class _Looking:
 
     def find(self, check: Check, what: str) -> None:
         """Something is not as it should be."""
-        self._findings.setdefault(check, Finding(check, what))
+        self._findings.setdefault(check, Finding(check, what.encode("utf-8", "replace").decode()))
 
-    def at(self, name: str, record: ArrayRecord) -> None:
-        """Look at a record, and use it up."""
+    def at(self, name: str, record: ArrayRecord, arrays: Iterator[tuple[str, Array]]) -> None:
+        """Look at a record, whose ``arrays`` are given one at a time."""
         counterpart = self._sent.counterpart(name)
         layouts = self._sent.records.get(counterpart, {})
         before = self._measured.array_records.get(counterpart) if self._measured is not None else None
         if self._update and counterpart:
             self._compare_keys(name, list(layouts), list(record))
-        for key, array in _one_by_one(record):
+        for key, array in arrays:
             where = f"{_shown(name)}/{_shown(key)}"
             layout = _layout(array, stored(array))
             if self._update and key in layouts and not layouts[key].takes(layout):
@@ -203,6 +211,18 @@ def _one_by_one(record: ArrayRecord) -> Iterator[tuple[str, Array]]:
     """The arrays of a record that nobody else needs; each is freed before the next is read."""
     for key in list(record):
         yield key, record.pop(key)
+
+
+def _arrays_of(records: RecordDict) -> Iterator[Array]:
+    for record in records.array_records.values():
+        yield from record.values()
+
+
+def _one_after_another(record: ArrayRecord) -> Iterator[tuple[str, Array]]:
+    """The arrays of a record that somebody needs afterwards: each is read whole before it is given."""
+    for key, array in record.items():
+        len(array.data)
+        yield key, array
 
 
 def _layout(array: Array, what: Stored | None) -> Layout:

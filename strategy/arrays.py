@@ -15,11 +15,17 @@ class LazyArray(Array):
     """
 
     def __init__(
-        self, dtype: str, shape: tuple[int, ...], stype: str, load: Callable[[], bytes], begin: Callable[[], bytes]
+        self,
+        dtype: str,
+        shape: tuple[int, ...],
+        stype: str,
+        size: int,
+        load: Callable[[], bytes],
+        begin: Callable[[], bytes],
     ) -> None:
-        """``load`` reads the bytes, ``begin`` the first of them."""
+        """``load`` reads the ``size`` bytes, ``begin`` the first of them."""
         # not Array.__init__, which wants the bytes
-        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _load=load, _begin=begin)
+        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _size=size, _load=load, _begin=begin)
 
     def __getattr__(self, name: str) -> Any:  # the signature that the protocol has
         if name != "data":
@@ -44,8 +50,8 @@ class LazyArray(Array):
             if "data" not in attributes:
                 attributes["data"] = load()
             self.__class__ = Array  # type: ignore[assignment]  # the same layout, and nothing left to do lazily
-            attributes.pop("_load", None)
-            attributes.pop("_begin", None)
+            for name in ("_load", "_begin", "_size"):
+                attributes.pop(name, None)
         return self
 
 
@@ -53,3 +59,9 @@ def beginning(array: Array) -> bytes:
     """The first bytes of an array, a chunk of them or all; a lazy one reads no more than that, and stays lazy."""
     begin = array.__dict__.get("_begin")
     return array.data if begin is None else begin()
+
+
+def size_of(array: Array) -> int:
+    """How many bytes an array has, or is going to have."""
+    size = array.__dict__.get("_size")
+    return len(array.data) if size is None else int(size)

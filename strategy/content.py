@@ -241,7 +241,8 @@ class _ArrayReader:
         spread = map if self._form.epoch is None else side_by_side  # there is nothing to do to a plain chunk
         load = partial(read_chunks, chunks, where, self._source, self._form, spread)
         first = min(where, self._form.chunk_size)
-        return LazyArray(dtype, shape, stype, load, partial(read_chunks, chunks[:1], first, self._source, self._form))
+        begin = partial(read_chunks, chunks[:1], first, self._source, self._form)
+        return LazyArray(dtype, shape, stype, where, load, begin)
 
     def finish(self) -> None:
         if next(self._chunks, None) is not None:

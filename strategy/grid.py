@@ -21,6 +21,7 @@ from strategy.answers import Answers, RunStopped
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.difference import first_difference
 from strategy.flower_compat import SUPERLINK_NODE_ID, NodeInfo, Run, received_message, set_message_id
+from strategy.kept import Kept
 from strategy.script import Divergence
 
 
@@ -37,12 +38,16 @@ class _Sent:
 class PollenGrid(Grid):
     """The Grid of one run. Its methods may be called from several threads."""
 
-    def __init__(self, run: Run, answers: Answers, store: ContentStore, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, run: Run, answers: Answers, store: ContentStore, limits: Limits = DEFAULT_LIMITS, kept: Kept | None = None
+    ) -> None:
+        """``kept`` are replies that were read before they are handed over."""
         self._run = run
         self._answers = answers
         self._store = store
         self._writer = ContentWriter(store)
         self._limits = limits
+        self._kept = kept or Kept()
         self._open: dict[bytes, _Sent] = {}
         self._lock = threading.Lock()
 
@@ -184,8 +189,11 @@ class PollenGrid(Grid):
         return received_message(metadata, self._content(reply))
 
     def _content(self, reply: Handed) -> RecordDict | Error:
+        kept = self._kept.take(reply.message, reply.content)
         if reply.content is None:
             return Error(int(ErrorCode.MESSAGE_UNAVAILABLE) if reply.code is None else reply.code, reply.reason)
+        if kept is not None:
+            return kept
         try:
             # afresh for each hand-over, since strategies change replies in place
             return decode(reply.content, self._store.open(reply.content), reply.key, self._limits)

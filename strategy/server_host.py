@@ -18,6 +18,7 @@ from strategy.flower_compat import final_model_hooks, load_app, log, run_number,
 from strategy.grid import PollenGrid
 from strategy.hosting import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
 from strategy.initial_model import initial_state
+from strategy.kept import Kept
 from strategy.legacy_shim import install_legacy_shim
 from strategy.script import Divergence, ScriptedAnswers, ScriptOver
 from strategy.seeds import seed_generators
@@ -33,12 +34,14 @@ def run_server_app(
     store: ContentStore,
     scratch: Path,
     limits: Limits = DEFAULT_LIMITS,
+    kept: Kept | None = None,
 ) -> Finished | Diverged | Replayed:
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.prepare` comes first.
 
     What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
-    own files go; it begins empty. A scripted run that differs from its script gives a `Diverged`, whatever the app
-    made of it; one whose script ends where nothing goes on gives a `Replayed`.
+    own files go; it begins empty. In ``kept`` are replies that were examined. A scripted run that differs from its
+    script gives a `Diverged`, whatever the app made of it; one whose script ends where nothing goes on gives a
+    `Replayed`.
 
     Raises:
         RunStopped: where the peer or its engine is gone: the run is not finished.
@@ -56,7 +59,7 @@ def run_server_app(
     ):
         install_legacy_shim()
         take_identity(number, start.node)
-        grid = PollenGrid(server_run(number), script or live, guarded, limits)
+        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept)
         context = _context(start, number, initial_state(start.initial_model, guarded, limits))
         seed_generators(start.seed)
         try:

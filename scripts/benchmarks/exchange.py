@@ -84,7 +84,8 @@ def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges
                 processes.raise_failure()
             sent = {peer.name: _bytes_sent(peer) for peer in plan.peers} if engine == MANAGED else None
             stored = servers_engine.status().bytes_stored
-    seconds = json.loads((plan.server.home.path / "scratch" / "seconds.json").read_text())
+    [written] = (plan.server.home.path / "scratch").glob("*/seconds.json")  # the folder of the one run
+    seconds = json.loads(written.read_text())
     counted = seconds[WARM_UP:]
     return {
         "engine": engine,

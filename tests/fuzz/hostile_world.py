@@ -15,12 +15,12 @@ from mutations import Mutator
 from crypto.keys import SigningKey
 from protocol.admission import Check, Examination, Finding
 from protocol.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, Position, Proof, ReplyReady, Said
-from protocol.app_calls import Answered, Look, Outgoing, Pull, Push, Task, Wait
+from protocol.app_calls import Answered, Examine, Examined, Look, Outgoing, Pull, Push, Task, Wait
 from protocol.blocks import CID, Block, BlockError, cbor_block, decode_cbor
 from protocol.catch_up import AHEAD
 from protocol.closure import missing
-from protocol.effects import Examine, FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
-from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, Done, Examined, Failed, Fetched, Received
+from protocol.effects import FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
+from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, Done, Failed, Fetched, Received
 from protocol.leader import Leader
 
 MEMBERS: Final = (ALICE, BOB, CAROL, SECOND, SERVER)

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from peer.pools import Pools
-from protocol.admission import SizeLimits
 from protocol.blocks import raw_block
-from protocol.effects import Connect, Examine, FetchContent, FetchRecord
+from protocol.effects import Connect, FetchContent, FetchRecord
 from protocol.records import Chained, Federation, Reply
 
 CID = raw_block(b"").cid
@@ -18,7 +17,6 @@ INVENTIONS = {
     "a manifest": FetchRecord(1, CID, Federation, CID),
     "an answer": FetchRecord(1, CID, Reply),
     "a proof": FetchRecord(1, CID, None),
-    "the content of an answer": Examine(1, CID, None, CID, None, SizeLimits(1, None), update=False, measure=False),
     "an address": Connect(("/ip4/10.0.0.1/tcp/1/p2p/a",)),
 }
 

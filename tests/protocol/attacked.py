@@ -10,14 +10,13 @@ from chains import ALICE, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, TTL, Blocks, 
 
 from crypto.keys import SigningKey
 from protocol.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
-from protocol.app_calls import Outgoing, Push
+from protocol.app_calls import Examine, Outgoing, Push
 from protocol.blocks import CID, Block, cbor_block, raw_block
 from protocol.chain import OpenMessage
 from protocol.client import Client
 from protocol.closure import missing
 from protocol.effects import (
     Effect,
-    Examine,
     FetchContent,
     FetchRecord,
     KeepReply,

@@ -22,10 +22,10 @@ from chains import (
 from crypto.keys import SigningKey
 from protocol.admission import Examination
 from protocol.announcements import Announcement, ReplyReady, sign_announcement
-from protocol.app_calls import ErrorCode, Outgoing, Push, Replies, Wait
+from protocol.app_calls import ErrorCode, Examine, Examined, Outgoing, Push, Replies, Wait
 from protocol.blocks import cbor_block
-from protocol.effects import Effect, Examine, Hand, Report, Store, What, WriteHead
-from protocol.events import AppCalled, AppReady, Done, Event, Examined, ManifestChanged, Received, Started
+from protocol.effects import Effect, Hand, Report, Store, What, WriteHead
+from protocol.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
 from protocol.gathering import LeaderSettings
 from protocol.leader import Leader
 from protocol.machine import Author, TrustedManifest

@@ -8,9 +8,10 @@ from chains import ADMIN, ALICE, BOB, CAROL, SECOND, SERVER, begun, block_of
 
 from crypto.keys import SigningKey
 from protocol.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, ReplyReady
+from protocol.app_calls import Examine
 from protocol.blocks import CID, Block
 from protocol.catch_up import MAX_BEHIND
-from protocol.effects import Connect, Examine, FetchRecord, Publish, Report, Store, What
+from protocol.effects import Connect, FetchRecord, Publish, Report, Store, What
 from protocol.records import Reply
 
 

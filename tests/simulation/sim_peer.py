@@ -16,14 +16,13 @@ from sim_time import Timeline
 from sim_witness import Witness
 
 from protocol.admission import Check, Examination, Finding
-from protocol.app_calls import ToApp
+from protocol.app_calls import Examine, Examined, ToApp
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.closure import missing
 from protocol.effects import (
     AskOwner,
     Connect,
     Effect,
-    Examine,
     FetchContent,
     FetchRecord,
     Hand,
@@ -45,7 +44,6 @@ from protocol.events import (
     Done,
     Due,
     Event,
-    Examined,
     Failed,
     Fetched,
     ManifestChanged,

@@ -123,7 +123,7 @@ class Leader:
         """What the apps of these tests answer, a leader takes as it is unless its owner says otherwise."""
         if reply is not None:
             sent = read_sent(message.content, self.store, None)
-            found = examine(reply, self.store, None, sent, update=is_update(message.type))
+            found, _ = examine(reply, self.store, None, sent, update=is_update(message.type))
             assert not (why := Admission().refusal(found)), why
 
     @property

@@ -61,7 +61,7 @@ def found(
         for each in (sent, reply)
     )
     measured = opened_records(root, blocks, None) if measure else None
-    return examine(answer, blocks, None, read_sent(root, blocks, None), update=update, measured=measured)
+    return examine(answer, blocks, None, read_sent(root, blocks, None), update=update, measured=measured)[0]
 
 
 def findings(sent: RecordDict | Tensors, reply: RecordDict | Tensors, *, update: bool = True) -> dict[Check, str]:
@@ -288,7 +288,7 @@ def test_a_change_without_end_has_a_norm_without_end() -> None:
 def test_what_is_no_content_is_found(block: Block) -> None:
     blocks = Blocks({block.cid: block.data})
     sent = read_sent(blocks.put(RecordDict({"arrays": arrays(MODEL)})), blocks, None)
-    (finding,) = examine(block.cid, blocks, None, sent, update=True).findings
+    (finding,) = examine(block.cid, blocks, None, sent, update=True)[0].findings
     assert finding.check is Check.READABLE
 
 

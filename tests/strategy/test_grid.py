@@ -24,11 +24,12 @@ from protocol.app_calls import (
     Replies,
     Wait,
 )
-from protocol.blocks import CID
+from protocol.blocks import CID, raw_block
 from strategy.answers import LiveAnswers, RunStopped
 from strategy.content import ContentWriter, decode
 from strategy.flower_compat import server_run, take_identity
 from strategy.grid import PollenGrid
+from strategy.kept import Kept
 
 
 @dataclass
@@ -245,6 +246,18 @@ def test_exchanges_from_several_threads_each_get_their_own_replies(store: Memory
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(40))) == list(range(40))
+
+
+def test_a_reply_that_was_read_already_is_not_read_again(answers: Answering) -> None:
+    away, examined, kept = raw_block(b"away").cid, RecordDict({"m": MetricRecord({"n": 1})}), Kept()
+    kept.make_room(bytes(32), 0)
+    kept.put(bytes(32), away, examined)
+    answers.replies[bytes(32)] = Handed(bytes(32), 112.0, away)
+    grid = PollenGrid(server_run(7), answers, MemoryStore(), kept=kept)
+
+    (reply,) = grid.send_and_receive([message()])
+
+    assert reply.content is examined
 
 
 # -- live answers --------------------------------------------------------------------------------------------------
