@@ -133,28 +133,26 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
 
 
-def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> StoredFederation | None:
-    """The federation with the newest keys of ``owner``, as a member and as an admin.
-
-    None where nothing has to change, or ``owner`` cannot change it alone.
-
-    Raises:
-        PeerError: where the version here has newer keys of the owner's than its own.
-    """
-    manifest, newest = stored.manifest, owner.signing.verify_key.raw
+def may_rotate_in(manifest: Manifest, owner: Identity) -> bool:
+    """Whether ``owner`` is an admin with newer keys than the manifest's, which it may put there or propose."""
+    newest = owner.signing.verify_key.raw
     member = manifest.members.get(owner.id)
     held = _held(manifest, owner)
-    if (
-        held is None
-        or not manifest.readable
-        or manifest.threshold > 1
-        or newest in (held, member.signing if member else held)
-    ):
-        return None
-    if member is not None:
+    return held is not None and manifest.readable and newest not in (held, member.signing if member else held)
+
+
+def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> StoredFederation:
+    """The federation with the newest keys of ``owner``, as an admin and, where it is one, as a member.
+
+    Raises:
+        PeerError: where `may_rotate_in` says no.
+        OthersMustSign: where more admins have to sign that.
+    """
+    by, newest = _admin_key(stored.manifest, owner), owner.signing.verify_key.raw
+    if owner.id in stored.manifest.members:
         return add_member(stored, owner, owner.public, time=time)
-    admins = [newest if admin == held else admin for admin in manifest.admins]
-    return _advance(stored, owner, next_version(manifest, admins=admins, by=newest, time=time))
+    admins = [newest if admin == by else admin for admin in stored.manifest.admins]
+    return _advance(stored, owner, next_version(stored.manifest, admins=admins, by=newest, time=time))
 
 
 def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time: float) -> StoredFederation:

@@ -17,51 +17,27 @@ from peer.cli.options import (
     NameArgument,
     PassphraseFileOption,
 )
-from peer.cli.output import put_json
 
 if TYPE_CHECKING:
     from crypto.identity import Identity
-    from peer.federation import FederationStore, StoredFederation
+    from peer.federation import StoredFederation
 
 
 def rotate(
     name: NameArgument = None,
+    ipfs: EngineOption = None,
     passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json_output: JsonOption = False,
 ) -> None:
-    """Make new keys for an identity. It stays the same member; what was signed before stays valid."""
-    from crypto.keys import VerifyKey
-    from peer.federation import FederationStore
-    from peer.home import Home
-    from peer.keystore import KeyStore
-    from peer.passphrase import Passphrases
+    """Make new keys for an identity. It stays the same member; what was signed before stays valid.
 
-    keys = KeyStore(home)
-    identity, passphrase = keys.load_with_passphrase(name, Passphrases.of_process(passphrase_file))
-    identity = identity.rotated()
-    keys.replace(identity, passphrase)  # first: whoever hears of the new keys finds them in this home
-    store = FederationStore(Home(home))
-    changed, pending = [], []
-    for stored in store.all():
-        newer = _take_into(store, stored, identity)
-        if newer is not None:
-            changed.append(newer)
-        elif identity.id in stored.manifest.members:
-            pending.append(stored)
-    if json_output:
-        put_json(_facts(identity, changed, pending))
-        return
-    typer.echo(f"{identity.name} has new keys, and is the same member: {VerifyKey(identity.id).did}")
-    for newer in changed:
-        typer.echo(f"{newer.manifest.title} has them from version {newer.manifest.version} on")
-    for stored in pending:
-        typer.echo(f"{stored.manifest.title}: send this KEY to an admin, who runs: peer federation add KEY")
-    if not (pending or changed):
-        typer.echo("no federation of this home has it as a member; its KEY:")
-    if pending or not changed:
-        typer.echo(identity.public.key_text())
-    typer.echo("backups made before do not hold them: peer keys backup FILE")
+    Where it is an admin, its federations have the new keys at once, or a proposal is made where more admins have to
+    sign. Else an admin has to add the new KEY.
+    """
+    from peer.cli.new_keys import rotate_keys
+
+    rotate_keys(name, ipfs, passphrase_file, home, json_output)
 
 
 def revoke(
@@ -87,23 +63,3 @@ def revoke(
 
     said = f"{name} is out, and nothing counts that a run takes from its keys after this version is in force"
     change(Admin(home, federation, identity, passphrase_file, ipfs), revoked, json_output, facts, lambda _: said)
-
-
-def _take_into(store: FederationStore, stored: StoredFederation, identity: Identity) -> StoredFederation | None:
-    from peer.membership import rotate_in
-
-    with store.changing():
-        newer = rotate_in(store.current(str(stored.id)), identity, time=time.time())
-        if newer is not None:
-            store.save(newer)
-    return newer
-
-
-def _facts(identity: Identity, changed: list[StoredFederation], pending: list[StoredFederation]) -> dict[str, object]:
-    return {
-        "name": identity.name,
-        "did": identity.public.signing.did,
-        "key": identity.public.key_text(),
-        "federations": {str(stored.id): stored.manifest.version for stored in changed},
-        "pending": [str(stored.id) for stored in pending],
-    }

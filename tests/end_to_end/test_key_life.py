@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from federation import GATED, Federation, Gate, PeerProcess
 
@@ -10,7 +11,7 @@ from crypto.identity import Identity
 from peer.federation import FederationStore
 from peer.journal import Journal
 from peer.keystore import KeyStore
-from peer.membership import add_member, revoke_member
+from peer.membership import add_member, change_admin, revoke_member
 from peer.passphrase import Passphrases
 from protocol.blocks import Block
 from protocol.records import Role
@@ -155,6 +156,40 @@ def test_a_restored_client_leaves_alone_what_another_home_may_have_answered(fede
     assert len(restored.events("task-answered")) == 1
     assert [fields["errors"] for fields in server.events("collected")] == [0, 0]
     assert federation.audit()["verdict"] == "verified"
+
+
+def command(federation: Federation, name: str, *arguments: str) -> dict[str, Any]:
+    """What a short command in a home prints as JSON."""
+    options = ["--home", str(federation.home(name).path), "--ipfs", federation.engine, "--json"]
+    process = federation.run(f"{name}-{arguments[1]}", *arguments, *options)
+    assert process.code() == 0, process.said
+    return process.json
+
+
+def test_keys_that_two_admins_have_to_sign_are_rotated_in_mid_run(federation: Federation, gate: Gate) -> None:
+    store, founder = FederationStore(federation.home("server")), identity(federation, "server")
+    with_two = change_admin(federation.stored, founder, "one", office=True, time=time.time())
+    store.save(with_two)
+    FederationStore(federation.home("one")).join(with_two)
+    proposed = command(federation, "server", "federation", "threshold", "2")
+    command(federation, "one", "federation", "sign", proposed["proposal"]["cid"], "--yes")
+    store.join(FederationStore(federation.home("one")).current())
+    gate.open("round-1")
+    server, one, two = start(federation, gate)
+    let_train(gate, "one", "two", round=1)
+    server.wait_for("collected")
+
+    (proposal,) = command(federation, "server", "keys", "rotate")["proposals"].values()
+    version = command(federation, "one", "federation", "sign", proposal["cid"], "--yes")["version"]
+    server.wait_for("manifest-in-force", count=2, version=version)
+    let_train(gate, "one", "two", round=2)
+    gate.open("round-2")
+
+    assert [peer.code() for peer in (server, one, two)] == [0, 0, 0], server.said
+    newest, manifest = identity(federation, "server"), federation.stored.manifest
+    assert (newest.id, manifest.members[founder.id].signing) == (founder.id, newest.signing.verify_key.raw)
+    assert last_record(federation).valid_signers() == {newest.signing.verify_key.raw}
+    assert federation.audit()["verdict"] == "verified"  # the records before it too
 
 
 def test_a_server_that_loses_its_role_leads_no_further(federation: Federation, gate: Gate) -> None:

@@ -13,6 +13,7 @@ from crypto.identity import PublicIdentity
 from peer.errors import ExitCode
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
+from peer.keystore import KeyStore
 
 Peers = Callable[[str], Peer]
 
@@ -62,6 +63,10 @@ def board(peers: Peers, tmp_path: Path) -> Board:
 
 def stored(peer: Peer) -> StoredFederation:
     return FederationStore(Home(peer.home)).current()
+
+
+def member_id(peer: Peer) -> bytes:
+    return KeyStore(peer.home).public().public.id
 
 
 def test_more_signatures_than_one_are_needed_as_soon_as_the_next_version_says_so(peers: Peers, tmp_path: Path) -> None:
@@ -204,3 +209,55 @@ def test_a_member_that_was_away_follows_through_every_version(board: Board) -> N
     assert [each["name"] for each in away("federation", "members", "--json").json["members"] if each["admin"]] == [
         "two"
     ]
+
+
+def test_an_admin_who_rotates_proposes_its_new_keys_and_the_others_only_sign(board: Board) -> None:
+    before = stored(board.one).manifest
+    rotated = board.one("keys", "rotate", "--ipfs", board.engine, "--json")
+    (proposal,) = rotated.json["proposals"].values()
+    assert (rotated.code, proposal["lacking"], rotated.json["pending"]) == (0, 1, [])
+
+    board.sign(board.two, proposal["cid"])
+    board.tell(board.two, board.one, board.three)
+
+    after = stored(board.one).manifest
+    was, now = (manifest.members[member_id(board.one)] for manifest in (before, after))
+    assert set(after.admins) - set(before.admins) == {now.signing} != {was.signing}
+    assert board.propose(board.one, "remove", "three")  # it is the same admin
+
+
+def test_rotating_says_what_the_others_run(board: Board) -> None:
+    said = board.one("keys", "rotate", "--ipfs", board.engine).out
+    (proposal,) = board.one("federation", "proposals", "--json").json["proposals"]
+    assert "trial: more admins have to sign that" in said
+    assert f"peer federation sign {proposal['cid']}" in said
+
+
+def test_rotating_where_a_proposal_waits_that_it_may_not_overtake_says_what_to_do_first(
+    peers: Peers, tmp_path: Path
+) -> None:
+    board = Board(peers, tmp_path)
+    cid = board.propose(board.one, "threshold", "2")
+    rotated = board.one("keys", "rotate", "--ipfs", board.engine)
+    assert rotated.code == ExitCode.UNFINISHED
+    assert f"proposals --forget {cid}" in rotated.err
+    assert f"peer federation add {board.one.key}" in rotated.err
+
+    board.one("federation", "proposals", "--forget", cid)
+    assert board(board.one, "add", board.one.key).code == 0
+    assert stored(board.one).manifest.members[member_id(board.one)].signing != member_id(board.one)
+
+
+def test_new_keys_that_another_change_came_before_are_proposed_again_with_add(board: Board) -> None:
+    board.one("keys", "rotate", "--ipfs", board.engine)
+    board.sign(board.three, board.propose(board.two, "threshold", "3"))
+    board.tell(board.three, board.one)
+    assert board.propose(board.one, "add", board.one.key)
+
+
+def test_new_keys_that_no_engine_takes_are_kept_as_a_proposal(board: Board) -> None:
+    rotated = board.one("keys", "rotate", "--ipfs", "http://127.0.0.1:9")
+    assert (rotated.code, "peer federation sign" in rotated.err) == (ExitCode.UNFINISHED, True)
+    (proposal,) = board.one("federation", "proposals", "--json").json["proposals"]
+    assert board.sign(board.one, proposal["cid"])["proposal"]["lacking"] == 1
+    board.sign(board.two, proposal["cid"])
