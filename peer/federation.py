@@ -26,7 +26,7 @@ from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FOLDER, Home, replace_file
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks, cbor_block, checked_block, decode_cbor
 from protocol.car import read_car, write_car
-from protocol.manifest import PUBLIC, Manifest, ManifestError, manifest_at
+from protocol.manifest import PUBLIC, Manifest, manifest_at
 from protocol.reading import Reader
 from protocol.records import Federation
 from protocol.signed import parse_record
@@ -82,18 +82,11 @@ class StoredFederation:
             link = record.body.prev
 
     def read_by(self, reader: Reader) -> StoredFederation:
-        """The federation as ``reader`` reads it, who is given what this home could open before.
-
-        Raises:
-            PeerError: where the reader was given another manifest key than all others.
-        """
+        """The federation as ``reader`` reads it, who is given what this home could open before."""
         if not self.manifest.encrypted:
             return self
         knowing = reader.remembering(self.manifest_keys)
-        try:
-            manifest = manifest_at(self.manifest.cid, self.id, MemoryBlocks(self.blocks), reader=knowing)
-        except ManifestError as error:
-            raise _given_another_key(error) from error
+        manifest = manifest_at(self.manifest.cid, self.id, MemoryBlocks(self.blocks), reader=knowing)
         return replace(self, manifest=manifest, manifest_keys=knowing.manifest_keys)
 
     def advanced(self, newest: CID, blocks: Mapping[CID, bytes], reader: Reader) -> StoredFederation:
@@ -155,11 +148,6 @@ def _parse(roots: tuple[CID, ...], blocks: Mapping[CID, bytes]) -> StoredFederat
     manifest = manifest_at(root.manifest, root.federation, MemoryBlocks(blocks), reader=reader)
     others = {cid: data for cid, data in blocks.items() if cid != roots[0]}
     return StoredFederation(manifest, MappingProxyType(others), root.swarm_key, root.addresses, reader.manifest_keys)
-
-
-def _given_another_key(error: ManifestError) -> PeerError:
-    mend = "ask another admin: who signed that version lets you read something else than the others"
-    return PeerError(f"the manifest cannot be read: {error}", mend=mend, code=ExitCode.VERIFICATION_FAILED)
 
 
 Stamp = tuple[int, int, int]
@@ -249,11 +237,7 @@ class FederationStore:
                     self.save(replace(stored, addresses=merged))
 
     def opened(self, stored: StoredFederation, reader: Reader) -> StoredFederation:
-        """The federation as ``reader``, an identity of this home, reads it; what opens its names is kept.
-
-        Raises:
-            PeerError: as `StoredFederation.read_by`.
-        """
+        """The federation as ``reader``, an identity of this home, reads it; what opens its names is kept."""
         if not stored.manifest.encrypted:
             return stored
         with self.changing():

@@ -41,6 +41,7 @@ from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
+from protocol.manifest import why_unreadable
 from protocol.plan import FIRST_EPOCH, RunPlan
 from protocol.reading import read_private
 from protocol.records import Ack, Close, Outcome, ReasonPrivate, Role
@@ -249,6 +250,13 @@ def _trusted(session: Session) -> TrustedManifest:
         PeerError: where this identity cannot open it: nobody would hear it, and it would hear nobody.
     """
     manifest = session.stored.manifest
+    if manifest.misled:
+        raise PeerError(
+            f"{session.identity.name} cannot take part: {why_unreadable(manifest)}",
+            mend="peer federation join FILE, once that admin has changed anything and exported it: peer federation "
+            "export FILE",
+            code=ExitCode.VERIFICATION_FAILED,
+        )
     if not manifest.readable:
         raise PeerError(
             f"{session.identity.name} cannot open the manifest of the federation {session.stored.id}, which encrypts",

@@ -41,7 +41,7 @@ from protocol.events import (
     Stopping,
 )
 from protocol.inbox import Inbox
-from protocol.manifest import PUBLIC, Manifest, manifest_at, why_left_out
+from protocol.manifest import PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
 from protocol.reading import Reader
 from protocol.records import Federation, Member, Role
 from protocol.retry import FIRST_RETRY
@@ -368,7 +368,7 @@ class Machine:
         elif why := why_left_out(before, newer, self.author.member, self.ROLE):
             self._left_out(why, now)
         elif not newer.readable:
-            self._cannot_go_on("the newest manifest is sealed to a key of ours that is not in this home", now)
+            self._cannot_go_on(why_unreadable(newer), now)
 
     def _left_out(self, why: str, now: float) -> None:
         """The newest manifest gives us no part in the federation, or another one."""

@@ -22,7 +22,7 @@ from protocol.blocks import CID, BlockError, BlockSource, checked_block
 from protocol.manifest_rules import ManifestError as ManifestError  # also to be had from here, beside what raises it
 from protocol.manifest_rules import ManifestRule as ManifestRule
 from protocol.member_rules import check_key, read_members, read_revoked
-from protocol.reading import Reader, WrongKey, read_manifest_private
+from protocol.reading import Reader, read_manifest_private
 from protocol.records import Federation, FederationPrivate, Member, Role, Wrap
 from protocol.signed import Record, parse_record, typed_items
 
@@ -98,6 +98,9 @@ class Manifest:
     """The version that brought the manifest key; None where the federation does not encrypt."""
     key_commitment: bytes
     """Empty where the federation does not encrypt."""
+    misled: bool = field(compare=False)
+    """Whether this reader cannot have the manifest key since another one is wrapped for it: nobody else can see that.
+    What is plain holds all the same, and the next version, which wraps anew, may be read again."""
     _signed_by_before: tuple[tuple[bytes, ...], int] = field(repr=False, compare=False)
     """The admins of the version before, and how many of them have to have signed; nobody for version 1."""
     _keys: Mapping[bytes, Member] = field(repr=False, compare=False)
@@ -149,6 +152,16 @@ def why_left_out(before: Manifest, after: Manifest, member_id: bytes, role: Role
     revoked = was is not None and not {was.id, was.signing}.isdisjoint(after.revoked)
     also = ", which revokes its keys" if revoked else ""
     return f"{name} was removed from the federation {title} by manifest version {after.version}{also}"
+
+
+def why_unreadable(manifest: Manifest) -> str:
+    """Why a member cannot read a manifest that encrypts."""
+    if not manifest.misled:
+        return "the newest manifest is sealed to a key of ours that is not in this home"
+    return (
+        f"manifest version {manifest.version} wraps another key for us than for all others: tell an admin who did not "
+        "sign it; any version after it wraps anew"
+    )
 
 
 def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
@@ -303,7 +316,8 @@ def _parse(
     if len(nodes) != len(members):
         raise ManifestError(ManifestRule.NODES, "two members have one node id")
     _check_key_readers(body, members, before, source)
-    key = _key(body, members, source, reader)
+    listed = members.get(reader.member)
+    key = reader.manifest_key(body, listed, source)
     name, names, settings = _private(body, members, key)
     return Manifest(
         cid=record.cid,
@@ -320,6 +334,7 @@ def _parse(
         key=key,
         key_epoch=body.epoch,
         key_commitment=body.key.commitment if body.key else b"",
+        misled=body.key is not None and key is None and reader.holds(listed),
         _signed_by_before=(before.admins, before.threshold) if before else ((), 0),
         _keys=MappingProxyType({member.signing: member for member in members.values()}),
         _nodes=MappingProxyType(nodes),
@@ -350,13 +365,6 @@ def _check_key_readers(
 def _left(member: Member, members: Mapping[bytes, Member]) -> bool:
     now = members.get(member.id)
     return now is None or now.encryption != member.encryption
-
-
-def _key(body: Federation, members: Mapping[bytes, Member], source: BlockSource, reader: Reader) -> SymmetricKey | None:
-    try:
-        return reader.manifest_key(body, members.get(reader.member), source)
-    except WrongKey as error:
-        raise ManifestError(ManifestRule.KEY_TRUE, str(error)) from error
 
 
 def _private(

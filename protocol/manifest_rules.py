@@ -49,8 +49,6 @@ class ManifestRule(StrEnum):
     """All versions of a federation encrypt, or none; ``epoch`` is the version that brought the manifest key."""
     KEY_READERS = "manifest-key-readers"
     """The manifest key is wrapped for every member and nobody else; where a reader of the old one left it is new."""
-    KEY_TRUE = "manifest-key-true"
-    """A member who unwraps the manifest key finds the one that is committed to."""
     FEDERATION = "manifest-federation"
     """The chain of versions leads to the federation, or to the version that is known already."""
 

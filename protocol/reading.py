@@ -90,15 +90,13 @@ class Reader:
     def manifest_key(self, body: Federation, listed: Member | None, source: BlockSource) -> SymmetricKey | None:
         """The manifest key of a version; None where there is none, or this reader cannot have it.
 
-        ``listed`` is what that version says of the reader, None where it is no member there.
-
-        Raises:
-            WrongKey: where what is wrapped for it is not what the manifest commits to.
+        ``listed`` is what that version says of the reader, None where it is no member there. Another key than the
+        version commits to is none: no co-signer can see what is wrapped for others, and nobody is to be kept out by it.
         """
         if body.key is None:
             return None
         own = self._unwrapped(body.key, source) if self.holds(listed) else None
-        key = own or self._remembered.get(body.key.commitment)
+        key = own or self._used.get(body.key.commitment) or self._remembered.get(body.key.commitment)
         if key is not None:
             self._used[body.key.commitment] = key
         return key
@@ -107,10 +105,12 @@ class Reader:
         sealed = self._sealed(wrapped.wraps, source)
         if sealed is None:
             return None
-        # not by commitment alone: what is wrapped here must be true whether or not this reader had the key before
         known = self._manifest_keys.get((wrapped.commitment, sealed))
         if known is None:
-            known = committed(self.open(sealed, MANIFEST_KEY), wrapped)
+            try:
+                known = committed(self.open(sealed, MANIFEST_KEY), wrapped)
+            except WrongKey:
+                return None
             self._manifest_keys[wrapped.commitment, sealed] = known
         return known
 

@@ -23,7 +23,15 @@ from chains import (
 
 from crypto.symmetric import SymmetricKey
 from protocol.epochs import wrapped_key
-from protocol.manifest import PUBLIC, Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
+from protocol.manifest import (
+    PUBLIC,
+    Manifest,
+    ManifestError,
+    ManifestRule,
+    first_manifest,
+    next_manifest,
+    why_unreadable,
+)
 from protocol.manifest_drafts import Draft, Unreadable, next_version, with_member, without_member
 from protocol.reading import Reader
 from protocol.records import Federation, Role
@@ -84,10 +92,6 @@ BROKEN: dict[str, tuple[ManifestRule, Callable[[], Manifest]]] = {
     "a new key said to be an old one": (ManifestRule.ENCRYPTION, lambda: after(FIRST, without_bob(epoch=1))),
     "a member whom the key is not wrapped for": (ManifestRule.KEY_READERS, lambda: first(wrapped_for("alice", "bob"))),
     "the old key after a member left": (ManifestRule.KEY_READERS, lambda: after(FIRST, with_the_old_key())),
-    "another key than the one committed to": (
-        ManifestRule.KEY_TRUE,
-        lambda: first(replace(BODY, key=replace(wrapped_for(*MEMBERS).key, commitment=BODY.key.commitment))),
-    ),
     "a private part under another key": (ManifestRule.PRIVATE, lambda: first(wrapped_for(*MEMBERS))),
 }
 
@@ -97,6 +101,33 @@ def test_a_version_that_breaks_a_rule_of_encryption_is_refused(rule: ManifestRul
     with pytest.raises(ManifestError) as caught:
         parse()
     assert caught.value.rule == rule
+
+
+def with_false_wraps(body: Federation, *people: str) -> Federation:
+    """What an admin signs who wraps another key for ``people`` than the one that all are told of."""
+    assert body.key is not None
+    wrapped, blocks = wrapped_key(SymmetricKey.generate(), [MEMBERS[name] for name in people])
+    SOURCE.add(*blocks)
+    return replace(body, key=replace(wrapped, commitment=body.key.commitment))
+
+
+def test_who_was_given_a_false_manifest_key_takes_the_rest_and_reads_the_next_version():
+    """No co-signer can see it: if it kept the member out, one admin could do so for good."""
+    honest, reader = without_bob(), reader_of(ALICE)
+    later = kept(next_version(after(FIRST, honest), **BY_ADMIN))
+    stay = [name for name in MEMBERS if name != "bob"]
+    second = after(first(BODY, reader), with_false_wraps(honest, *stay), reader)
+    assert (second.misled, second.key, second.name, len(second.members)) == (True, None, "", len(stay))
+    assert "another key for us than for all others" in why_unreadable(second)
+    third = after(second, replace(later, prev=second.cid), reader)
+    assert (third.misled, third.name) == (False, "trial")
+
+
+def test_a_false_wrap_of_a_key_that_the_member_has_harms_nobody():
+    reader = reader_of(BOB)
+    known = first(BODY, reader)
+    second = after(known, with_false_wraps(kept(next_version(known, **BY_ADMIN)), *MEMBERS), reader)
+    assert (second.misled, second.name) == (False, "trial")
 
 
 def test_who_has_no_keys_cannot_tell_a_false_manifest_key_and_takes_the_rest():
