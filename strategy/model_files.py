@@ -94,7 +94,8 @@ def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
     def read() -> Tensor:
         array = arrays.pop(name)  # it keeps its bytes once they are read, so it is let go
         try:
-            return np.ascontiguousarray(array.numpy()).reshape(array.shape)
+            tensor = array.numpy()  # older apps leave dtype and shape out of their Arrays: the bytes have them
+            return np.ascontiguousarray(tensor).reshape(tensor.shape)  # which makes a number a row
         except (TypeError, ValueError) as error:
             raise NoModel(f"the array {name!r} cannot be read as numpy's: {error}") from error
 

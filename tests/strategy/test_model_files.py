@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, RecordDict
+from flwr.common import ndarrays_to_parameters
 from safetensors import safe_open
 
 from protocol.blocks import CID, MemoryBlocks
 from strategy.content import encode
+from strategy.flower_compat import recorddict_compat
 from strategy.model_difference import compare, tensor_differences
 from strategy.model_files import METADATA, NoModel, Tensor, opened_model, save_model, save_safetensors
 
@@ -50,6 +52,13 @@ def test_a_written_model_is_read_back_to_the_bit(tmp_path: Path, suffix: str) ->
     save_model(*content(MODEL), tmp_path / f"m{suffix}", {})
     found = read(tmp_path / f"m{suffix}")
     assert {name: compare(name, MODEL[name], found[name]).equal for name in found} == dict.fromkeys(MODEL, True)
+
+
+def test_an_older_apps_arrays_have_the_shapes_that_their_bytes_say(tmp_path: Path) -> None:
+    parameters = ndarrays_to_parameters([np.ones((2, 3))])
+    record = recorddict_compat.parameters_to_arrayrecord(parameters, keep_input=True)
+    save_model(*content_of(RecordDict({"fitins.parameters": record})), tmp_path / "m.safetensors", {})
+    assert [tensor.shape for tensor in read(tmp_path / "m.safetensors").values()] == [(2, 3)]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
