@@ -54,6 +54,9 @@ def _in_record(key: str, recorded: Values, ours: Values) -> Difference | None:
 
 def _in_value(key: str, name: str, was: object, now: object) -> Difference | None:
     if not isinstance(was, Array) or not isinstance(now, Array):
+        if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+            pairs = ((f"{name}[{at}]", a, b) for at, (a, b) in enumerate(zip(was, now, strict=True)))
+            return next((found for each in pairs if (found := _in_value(key, *each)) is not None), None)
         same = type(was) is type(now) and repr(was) == repr(now)
         return None if same else Difference(key, name, None, f"{key!r}/{name!r} was {was!r:.60} and is {now!r:.60}")
     if (was.dtype, was.shape, was.stype) != (now.dtype, now.shape, now.stype):
@@ -68,7 +71,10 @@ def _in_value(key: str, name: str, was: object, now: object) -> Difference | Non
 
 
 def largest_difference(was: Array, now: Array) -> float | None:
-    """The largest absolute difference between two tensors of one shape; None where they are not numbers."""
+    """The largest absolute difference between two tensors of one shape; None where they are not numbers.
+
+    Infinite where one of them alone is NaN or infinite; two NaNs do not differ.
+    """
     try:
         a, b = was.numpy(), now.numpy()
     except (TypeError, ValueError):  # an app may put any bytes into an Array
@@ -76,4 +82,7 @@ def largest_difference(was: Array, now: Array) -> float | None:
     if a.shape != b.shape or not np.issubdtype(a.dtype, np.number) or not a.size:
         return None
     wide = np.complex128 if np.issubdtype(a.dtype, np.complexfloating) else np.float64
-    return float(np.nanmax(np.abs(a.astype(wide) - b.astype(wide)), initial=0.0))
+    a, b = a.astype(wide), b.astype(wide)
+    with np.errstate(all="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())

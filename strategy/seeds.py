@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
-from typing import Final
+from types import MethodType
+from typing import Any, Final
 
 import numpy as np
 
 _WORDS: Final = 8  # 32 bits each
+_PLAIN_SEED: Final = random.Random.seed
 
 
 def seed_generators(seed: bytes) -> None:
-    """Seed ``random``, numpy and (where it is imported) torch, and numpy's source of fresh entropy.
+    """Seed ``random``, numpy and (where it is imported) torch, and what generators without a seed begin with.
 
-    The last makes ``np.random.default_rng()`` repeatable: without a seed it reads ``randbits``. What an app takes from
-    the system itself (``os.urandom``, ``uuid4``, ``secrets``) stays as it is.
+    The last makes ``random.Random()``, ``random.seed()`` and ``np.random.default_rng()`` repeatable. What an app takes
+    from the system itself (``os.urandom``, ``uuid4``, ``secrets``, ``torch.seed``) stays as it is.
     """
+    _seed_fresh_generators(random.Random(_derived(seed, b"fresh")))
     random.seed(_derived(seed, b"random"))
     words = _derived(seed, b"numpy")
     np.random.seed([words >> (32 * at) & 0xFFFFFFFF for at in range(_WORDS)])
@@ -26,6 +29,16 @@ def seed_generators(seed: bytes) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed(_derived(seed, b"torch") & (2**63 - 1))
+
+
+def _seed_fresh_generators(fresh: random.Random) -> None:
+    """Have Python's generators that are given no seed begin with what ``fresh`` draws."""
+
+    def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
+        _PLAIN_SEED(self, fresh.getrandbits(32 * _WORDS) if a is None else a, version)
+
+    random.Random.seed = seed  # type: ignore[method-assign]
+    random.seed = MethodType(seed, random.seed.__self__)  # type: ignore[attr-defined]  # the one that the module has
 
 
 def _derived(seed: bytes, label: bytes) -> int:

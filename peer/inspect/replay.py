@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from peer.app_link import AppCommand, AppLink
 from peer.inspect.findings import REPLAY, REPLAY_UNFINISHED, Finding
+from peer.inspect.flower import to_json
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import RunSource
 from peer.resuming import differing
@@ -141,7 +142,7 @@ class Replay:
             "message": found.message,
             "record": found.record,
             "tensor": found.tensor,
-            "largest": found.largest,
+            "largest": None if found.largest is None else to_json(found.largest),
             "environment": {name: list(pair) for name, pair in self.environment.items()},
         }
 

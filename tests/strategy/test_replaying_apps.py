@@ -147,8 +147,28 @@ def test_what_the_app_raises_in_a_replay_alone_is_told_apart(averaged: RecordedA
     assert "KeyError" in ending.raised
 
 
-def test_the_largest_difference_passes_over_nan() -> None:
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "largest"),
+    [([NAN, 1.0], [NAN, 3.0], 2.0), ([INF, 1.0], [INF, 1.5], 0.5), ([1.0], [NAN], INF), ([INF], [-INF], INF)],
+)
+def test_the_largest_difference_is_infinite_where_one_alone_is_no_number(
+    was: list[float], now: list[float], largest: float
+) -> None:
     from strategy.difference import largest_difference
 
-    was, now = Array(np.asarray([np.nan, 1.0])), Array(np.asarray([np.nan, 3.0]))
-    assert largest_difference(was, now) == 2.0
+    assert largest_difference(Array(np.asarray(was)), Array(np.asarray(now))) == largest
+
+
+def test_of_two_lists_the_first_element_that_differs_is_told() -> None:
+    from flwr.app import ConfigRecord
+
+    from strategy.difference import first_difference
+
+    was, now = [0] * 99 + [1], [0] * 99 + [2]
+    found = first_difference(RecordDict({"c": ConfigRecord({"x": was})}), RecordDict({"c": ConfigRecord({"x": now})}))
+
+    assert found is not None
+    assert (found.tensor, found.what) == ("x[99]", "'c'/'x[99]' was 1 and is 2")

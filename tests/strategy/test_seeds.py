@@ -18,7 +18,9 @@ from strategy.seeds import seed_generators
 @pytest.fixture(autouse=True)
 def _generators_as_before() -> Iterator[None]:
     before = random.getstate(), np.random.get_state(), np.random.bit_generator.randbits
+    seed, seed_of_all = random.Random.seed, random.seed
     yield
+    random.Random.seed, random.seed = seed, seed_of_all  # type: ignore[method-assign]
     random.setstate(before[0])
     np.random.set_state(before[1])
     np.random.bit_generator.randbits = before[2]
@@ -26,6 +28,8 @@ def _generators_as_before() -> Iterator[None]:
 
 DRAWS = {
     "random": lambda: random.random(),
+    "random without a seed": lambda: (random.seed(), random.random())[1],  # type: ignore[func-returns-value]
+    "Random without a seed": lambda: random.Random().random(),
     "numpy": lambda: float(np.random.rand()),
     "numpy's default_rng": lambda: float(np.random.default_rng().random()),
     "numpy's SeedSequence": lambda: float(np.random.SeedSequence().generate_state(1)[0]),
