@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
 from strategy.content import decode
+from strategy.flower_compat import SECAGG_RECORD
 
 Shown = bool | int | float | str | bytes | list[bool] | list[int] | list[float] | list[str] | list[bytes]
 """What Flower's metrics and configs hold."""
 
 ROUND_KEY = "server-round"
 """Where Flower's strategies say which round a message is of."""
+
+_OLDER = ("fitins.", "evaluateins.", SECAGG_RECORD)
+"""What begins the names of an older app's records; it says the round in the message's group."""
+_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +38,16 @@ class RecordsSummary:
     arrays: tuple[ArraySummary, ...]
     metrics: dict[str, Shown]
     configs: dict[str, Shown]
+    is_older: bool = False
+    """Whether it is what the machinery of Flower's older ``server_fn`` apps sends."""
 
-    @property
-    def round(self) -> int | None:
-        """The round that its configs name."""
+    def round(self, group: str) -> int | None:
+        """The round that its configs name; of an older app's, the ``group`` of its message."""
         for name, value in self.configs.items():
             if name.rpartition(".")[2] == ROUND_KEY and type(value) is int:
                 return value
-        return None
+        is_number = self.is_older and group.isascii() and group.isdecimal() and len(group) < _DIGITS
+        return (int(group) or None) if is_number else None  # 0: before the first
 
 
 def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> RecordsSummary:
@@ -60,6 +67,7 @@ def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> Records
         arrays,
         _flat({name: dict(record) for name, record in records.metric_records.items()}),
         _flat({name: dict(record) for name, record in records.config_records.items()}),
+        any(name.startswith(_OLDER) for name in records),
     )
 
 

@@ -1,7 +1,8 @@
 """The models of a run: which contents are the global model, or a client's update, of a round.
 
 They are found by CID in a chain that a `peer.inspect.audit.Audit` has verified; nothing is computed again. A round is
-Flower's, ``config["server-round"]``, where the app sets that in any message; else the number of the exchange, from 1.
+Flower's where the app sets that in any message (``config["server-round"]``; an older app's machinery, the group
+id); else the number of the exchange, from 1.
 
 - The **global model** of round N is the arrays content of the first dispatch after the last train collect of round N,
   or the close record's model where there is none. Round 0 has the initial model: the first dispatch with arrays.

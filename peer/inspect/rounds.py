@@ -112,10 +112,10 @@ class Rounds:
 
     def _open(self, step: Step, body: Dispatch, in_force: InForce) -> None:
         self._count += 1
-        contents = list(dict.fromkeys(message.content for message in step.opened))
+        contents = {message.content: message.group for message in step.opened}
         key = in_force.keys.content(body.epoch)
-        summaries = [self._summary(content, key) for content in contents]
-        rounds = [summary.round for summary in summaries if summary and summary.round is not None]
+        summaries = [(self._summary(content, key), group) for content, group in contents.items()]
+        rounds = [number for summary, group in summaries if summary and (number := summary.round(group)) is not None]
         self._waiting[step.record.cid] = Exchange(
             height=body.height,
             last_height=body.height,

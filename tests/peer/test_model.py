@@ -131,6 +131,20 @@ def test_rounds_are_exchanges_where_the_app_does_not_number_them(
     assert value_in(tmp_path / "model.safetensors") == 2
 
 
+def test_an_older_app_says_the_round_in_the_group_of_its_messages(
+    model_of: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    written = Training()
+    scribe = written.scribe
+    written.ask()
+    for number in (1, 2):
+        sent = written.store(RecordDict({"fitins.parameters": weights(number - 1)["arrays"]}))
+        scribe.add(scribe.dispatch(scribe.group(ALICE, content=sent), kinds=[("train", str(number))]))
+        scribe.add(scribe.collect(scribe.taken(ALICE, content=written.store(weights(9)))))
+    assert model_of(written.close(2), "--round", "1").code == 0
+    assert value_in(tmp_path / "model.safetensors") == 1
+
+
 @pytest.mark.parametrize(("options", "value"), [([], 2), (["--of", "alice"], 2.25)])
 def test_the_last_round_is_one_in_which_something_was_trained(
     model_of: Callable[..., Outcome], tmp_path: Path, options: list[str], value: float
