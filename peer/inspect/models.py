@@ -9,6 +9,9 @@ id); else the number of the exchange, from 1.
   Dispatches without arrays are passed over; where a dispatch sends several contents with arrays, the first counts.
 - A client's **update** of round N is its reply content with arrays in an exchange of round N, the last where its app
   answers more than once (as the stages of a workflow do).
+
+Of an encrypted run a client reads the global models that it was sent, so those of the epochs in which it was a member.
+Updates are for servers and auditors: no client has the key of its own either once its process has ended.
 """
 
 from __future__ import annotations
@@ -68,8 +71,8 @@ class RunModels:
         """Runs ``audit``.
 
         Raises:
-            PeerError: where the audit does not verify the run, with the exit code of its verdict; or where the run is
-                encrypted for others.
+            PeerError: where the audit does not verify the run, with the exit code of its verdict; or where all of the
+                run is encrypted for others.
         """
         report = audit.run()
         _require_verified(report)
@@ -86,7 +89,8 @@ class RunModels:
         end with exchanges in which nothing was.
 
         Raises:
-            PeerError: where the run has no such round or member, or nothing with arrays there.
+            PeerError: where the run has no such round or member, or nothing with arrays there; or where that is
+                encrypted for others.
             protocol.blocks.BlockError: where a content cannot be read.
         """
         last = self._last_round()
@@ -164,7 +168,7 @@ class RunModels:
                     waiting -= taken
                     found, collected = None, True
                 case Close(model=CID() as model) if collected and found is None:
-                    key = self._keys.content(body.epoch)
+                    key = self._key(body)
                     found = (model, key) if self._has_arrays(model, key) else None  # nothing was ever aggregated
         return found
 
@@ -198,11 +202,21 @@ class RunModels:
 
     def _arrays_of(self, body: Dispatch) -> _Found | None:
         """The first content with arrays of a dispatch."""
-        key = self._keys.content(body.epoch)
+        key = self._key(body)
         for group in typed_items(body.groups, Group, self._source):
             if self._has_arrays(group.content, key):
                 return group.content, key
         return None
+
+    def _key(self, body: Dispatch | Close) -> ContentKey | None:
+        """What the contents of a record of the server's are encrypted with; None where they are plain."""
+        key = self._keys.content(body.epoch)
+        if body.epoch is not None and key is None:
+            raise _not_for_us(
+                f"what the server sent at height {body.height} is encrypted under the key of epoch {body.epoch}",
+                "--round N with an earlier round may be readable; else " + _WHO_READS,
+            )
+        return key
 
     def _has_arrays(self, content: CID, key: ContentKey | None) -> bool:
         return bool(summarise(content, self._source, key).arrays)
@@ -217,6 +231,12 @@ class RunModels:
             reply = self._body(CID.parse(answer["reply"]))
             assert isinstance(reply, Reply)  # the chain is verified
             content, key = CID.parse(answer["content"]), self._keys.reply_content(reply)
+            if reply.epoch is not None and key is None:
+                raise _not_for_us(
+                    f"what {name} answered in round {number} is encrypted for servers and auditors "
+                    "(no client keeps the key of its own updates)",
+                    f"leave out --of {of} for the global model; else {_WHO_READS}",
+                )
             if self._has_arrays(content, key):
                 return (content, key), name
         log = f"peer log {self._report.head} shows who answered in which round"
@@ -270,14 +290,18 @@ def _why_no_update(name: str, rows: Sequence[dict[str, Any]], given: Sequence[di
 
 
 def _require_readable(report: Report, keys: RunKeys) -> None:
-    if keys.current is None or (keys.current.model is not None and keys.current.update is not None):
-        return
-    raise PeerError(
-        f"the run {report.run} is encrypted, and this home has no key for all of it",
-        mend="name a server's or an auditor's identity with --identity NAME; "
-        "an auditor who came after the run needs a grant: peer federation grant NAME, on the server's machine",
-        code=ExitCode.UNFINISHED,
-    )
+    if keys.epochs and all(epoch.model is None for epoch in keys.epochs):
+        raise _not_for_us(f"the run {report.run} is encrypted", _WHO_READS)
+
+
+_WHO_READS: Final = (
+    "name another identity with --identity NAME: a server or an auditor reads all, a client the global models of its "
+    "time as a member; who came later as an auditor needs a grant: peer federation grant NAME, on the server's machine"
+)
+
+
+def _not_for_us(what: str, mend: str) -> PeerError:
+    return PeerError(f"{what}, and this home has no key for it", mend=mend, code=ExitCode.UNFINISHED)
 
 
 def _require_verified(report: Report) -> None:

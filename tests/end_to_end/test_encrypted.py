@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federation import APPS, Federation
+from federation import APPS, Federation, PeerProcess
 from safetensors.numpy import load_file
 
 from strategy.bundle import bundle_folder
@@ -64,10 +64,24 @@ def test_an_auditor_who_came_after_the_run_replays_it_from_a_car_alone(hospitals
 
 
 def test_a_client_reads_the_models_and_no_update_of_another(hospitals: Federation) -> None:
-    head, home = ran(hospitals), str(hospitals.home("hospital-one").path)
-    model = hospitals.run("one", "model", head, "--round", "1", "-o", hospitals.root / "m.npz", "--home", home)
-    assert model.code() == 3
-    assert "no key for all of it" in model.said
+    head = ran(hospitals)
+
+    def model(whose: str, *which: str) -> PeerProcess:
+        file, home = hospitals.root / f"{whose}.safetensors", hospitals.home(whose).path
+        written = hospitals.run(whose, "model", head, *which, "-o", file, "--home", home)
+        written.code()
+        return written
+
+    def bytes_of(whose: str) -> dict[str, bytes]:
+        return {name: array.tobytes() for name, array in load_file(hospitals.root / f"{whose}.safetensors").items()}
+
+    for which in (("--round", "1"), ()):  # sent to it, and the final one, which the close record links
+        assert [model(whose, *which).code() for whose in ("server", "hospital-one")] == [0, 0]
+        assert bytes_of("server") == bytes_of("hospital-one")
+    for other in hospitals.names:
+        refused = model("hospital-one", "--of", other)
+        assert refused.code() == 3
+        assert f"what {other} answered in round 2 is encrypted for servers and auditors" in refused.said
 
 
 def captured(federation: Federation) -> bytes:

@@ -139,3 +139,12 @@ def test_a_removed_member_opens_no_announcement_after_it(left: Left) -> None:
     assert any(map(opened, said[: left.removed_at]))
     assert len(said[left.removed_at :]) > 3
     assert not any(map(opened, said[left.removed_at :]))
+
+
+def test_a_removed_member_writes_the_models_of_its_time_and_is_told_of_which_epoch_others_are(left: Left) -> None:
+    federation = left.federation
+    head, home = str(federation.head("server").head), str(federation.home("two").path)
+    options = ["-o", str(federation.root / "m.npz"), "--home", home, "--ipfs", federation.engine]
+    before, after = (federation.run("two", "model", head, "--round", each, *options) for each in ("0", "1"))
+    assert (before.code(), after.code()) == (0, 3), before.said
+    assert "is encrypted under the key of epoch 2, and this home has no key for it" in after.said
