@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from crypto.errors import BadKeyText
 from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FOLDER, Home, replace_file
 from protocol.blocks import CID, BlockError, decode_cbor, encode_cbor
@@ -22,7 +23,9 @@ KEPT: Final = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class InvitationsFile:
+    """What the file holds."""
+
     format: str
     invitations: tuple[Invitation, ...]
 
@@ -44,23 +47,39 @@ class Invitations:
         Raises:
             PeerError: where the file is damaged.
         """
+        return tuple(map(self._checked, self._read()))
+
+    def get(self, tag: bytes) -> Invitation | None:
+        """The invitation that a message names. Raises as `all`, but of the others no KEY is checked, which takes time:
+        anybody may send messages."""
+        found = next((each for each in self._read() if each.keys.tag == tag), None)
+        return None if found is None else self._checked(found)
+
+    def _read(self) -> tuple[Invitation, ...]:
         try:
-            file = from_plain(decode_cbor(self._path.read_bytes()), _File)
+            file = from_plain(decode_cbor(self._path.read_bytes()), InvitationsFile)
             if file.format != FORMAT:
                 raise BlockError(f"it is in the format {file.format!r:.60}, not {FORMAT!r}")
         except FileNotFoundError:
             return ()
         except (BlockError, ShapeError) as error:
-            raise PeerError(
-                f"{self._path} was damaged: {error}",
-                mend=f"remove {self._path}, and invite again whoever has not joined yet",
-                code=ExitCode.WRONG_USE,
-            ) from error
+            raise self._damaged(error) from error
         return file.invitations
 
-    def get(self, tag: bytes) -> Invitation | None:
-        """The invitation that a message names."""
-        return next((each for each in self.all() if each.keys.tag == tag), None)
+    def _checked(self, invitation: Invitation) -> Invitation:
+        try:
+            if invitation.newcomer is not None or invitation.state in (InvitationState.OPEN, InvitationState.EXPIRED):
+                return invitation
+        except BadKeyText as error:
+            raise self._damaged(error) from error
+        raise self._damaged(f"{invitation.name} is {invitation.state}, by nobody")
+
+    def _damaged(self, why: object) -> PeerError:
+        return PeerError(
+            f"{self._path} was damaged: {why}",
+            mend=f"remove {self._path}, and invite again whoever has not joined yet",
+            code=ExitCode.WRONG_USE,
+        )
 
     def issue(self, invitation: Invitation, now: float) -> None:
         """Add one. An open one to the same name ends: its ticket was lost, or went to somebody else."""
@@ -76,7 +95,7 @@ class Invitations:
 
     def _save(self, invitations: Iterable[Invitation]) -> None:
         self._path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        replace_file(self._path, [encode_cbor(to_plain(_File(FORMAT, tuple(invitations))))])
+        replace_file(self._path, [encode_cbor(to_plain(InvitationsFile(FORMAT, tuple(invitations))))])
 
 
 def _is_over(invitation: Invitation, now: float) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from crypto.identity import Identity
 from peer.engine.interface import Engine
@@ -18,9 +19,9 @@ from peer.fetching import RecordFetcher
 from peer.home import PRIVATE_FOLDER, Home, replace_file
 from peer.membership import OthersMustSign
 from peer.reader import reader_of
-from protocol.blocks import CID, Block, BlockError, MemoryBlocks, checked_block
+from protocol.blocks import CID, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock, checked_block
 from protocol.car import read_car, write_car
-from protocol.manifest import ManifestError
+from protocol.manifest import Manifest, ManifestError
 from protocol.proposals import Outdated, Proposal, countersigned, read_proposal, together
 from protocol.reading import Reader
 from protocol.records import Federation
@@ -51,6 +52,9 @@ class ProposalStore:
         """Keep the proposal in block ``cid``, in place of one that fewer signed. On disk at return."""
         self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         record = parse_record(Block(cid, blocks[cid]))
+        prev = record.body.prev if isinstance(record.body, Federation) else None
+        if prev is not None and prev in self._stored.blocks:  # this home may come to have that version in another block
+            blocks = {**blocks, prev: self._stored.blocks[prev]}
         parts = write_car([cid], (Block(each, data) for each, data in blocks.items()))
         replace_file(self._folder / f"{record.id}.car", parts)
 
@@ -59,15 +63,32 @@ class ProposalStore:
         (self._folder / f"{id}.car").unlink(missing_ok=True)
 
     def all(self) -> Iterator[Pending]:
-        """Those that are not in force, by id. They are read as this home can without a passphrase."""
+        """Those that are not in force, by id. They are read as this home can without a passphrase.
+
+        Raises:
+            PeerError: where a file is damaged.
+        """
         in_force = set(self._stored.versions())
         for path in sorted(self._folder.glob("[!.]*.car")):
-            with path.open("rb") as stream:
-                (root,), sections = read_car(stream)
-                blocks = {block.cid: block.data for block in sections}
-            record = parse_record(checked_block(root, blocks[root]))
-            if record.id not in in_force:
-                yield Pending(record, blocks, self._read(record, blocks))
+            try:
+                pending = self._open(path)
+            except BlockError as error:
+                raise PeerError(
+                    f"{path} is no proposal, or was damaged: {error}",
+                    mend=f"remove {path}, and have whoever else signed it give you its CID: peer federation sign CID",
+                    code=ExitCode.WRONG_USE,
+                ) from error
+            if pending.record.id not in in_force:
+                yield pending
+
+    def _open(self, path: Path) -> Pending:
+        with path.open("rb") as stream:
+            roots, sections = read_car(stream)
+            blocks = {block.cid: block.data for block in sections}
+        if len(roots) != 1:
+            raise BlockError(f"it has {len(roots)} roots, not one")
+        record = parse_record(checked_block(roots[0], MemoryBlocks(blocks).get(roots[0])))
+        return Pending(record, blocks, self._read(record, blocks))
 
     def signed_by(self, admin: Identity) -> Pending | None:
         """One that others may complete with ``admin``'s signature: a version made beside it would be a second one."""
@@ -80,9 +101,10 @@ class ProposalStore:
 
     def _read(self, record: Record, blocks: Blocks) -> Proposal | None:
         reader = Reader(manifest_keys=self._stored.manifest_keys)
+        source = MemoryBlocks(blocks, self._stored.blocks)
         try:
-            return read_proposal(record, self._stored.manifest, MemoryBlocks(blocks, self._stored.blocks), reader)
-        except Outdated:
+            return read_proposal(record, _base(record, self._stored.manifest, source), source, reader)
+        except (Outdated, MissingBlock):  # the version that it follows is none that is known here
             return None
 
 
@@ -183,17 +205,16 @@ class Proposing:
                 mend="take in the newer one first: peer federation join FILE",
                 code=ExitCode.WRONG_USE,
             )
-        before = record.body.prev if record.body.prev in self.stored.blocks else None
+        newest = self.stored.manifest.cid
+        before = parse_record(Block(newest, self.stored.blocks[newest])).body
+        assert isinstance(before, Federation)
+        trusted = record.body.prev if record.body.prev in self.stored.blocks else before.prev  # the newest, elsewhere
         with contextlib.closing(RecordFetcher(engine)) as fetcher:
-            return fetcher.fetch(cid, Federation, before or self.stored.manifest.cid)
+            return fetcher.fetch(cid, Federation, trusted or newest)
 
     def _read(self, record: Record, blocks: Blocks) -> Proposal:
         source = MemoryBlocks(blocks, self.stored.blocks)
-        base, body = self.stored.manifest, record.body
-        if isinstance(body, Federation) and body.prev is not None and body.prev != base.cid:
-            before = parse_record(checked_block(body.prev, source.get(body.prev)))
-            if before.id == base.id:  # the same version, with other admins' signatures
-                base = replace(base, cid=body.prev)
+        base = _base(record, self.stored.manifest, source)
         reader = reader_of(self.admin).remembering(self.stored.manifest_keys)
         try:
             return read_proposal(record, base, source, reader)
@@ -205,6 +226,15 @@ class Proposing:
                 mend="sign nothing of it; ask who made it, or see whether it is of another federation: --federation",
                 code=ExitCode.VERIFICATION_FAILED,
             ) from error
+
+
+def _base(record: Record, newest: Manifest, source: BlockSource) -> Manifest:
+    """The newest version, in the block that a proposal names: it may have other admins' signatures."""
+    prev = record.body.prev if isinstance(record.body, Federation) else None
+    if prev is None or prev == newest.cid:
+        return newest
+    before = parse_record(checked_block(prev, source.get(prev)))
+    return replace(newest, cid=prev) if before.id == newest.id else newest
 
 
 def _parsed(cid: CID, blocks: Blocks) -> Record:

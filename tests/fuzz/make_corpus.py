@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from crypto.identity import Identity  # noqa: E402
 from crypto.keyfile import write_unlocked  # noqa: E402
 from crypto.words import to_words  # noqa: E402
 from peer.federation import StoredFederation  # noqa: E402
+from peer.invitations import FORMAT as INVITATIONS_FORMAT  # noqa: E402
+from peer.invitations import InvitationsFile  # noqa: E402
 from protocol.announcements import (  # noqa: E402
     Announcement,
     Beat,
@@ -55,11 +58,14 @@ from protocol.bundle import write_bundle  # noqa: E402
 from protocol.car import write_car  # noqa: E402
 from protocol.content import write_manifest  # noqa: E402
 from protocol.epochs import seed_block  # noqa: E402
-from protocol.joining import Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
+from protocol.joining import Invitation, Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
+from protocol.manifest_drafts import next_version  # noqa: E402
 from protocol.pipe import encode as to_frame  # noqa: E402
-from protocol.signed import body_value, parse_record  # noqa: E402
+from protocol.records import Role  # noqa: E402
+from protocol.signed import body_value, parse_record, sign_record  # noqa: E402
 from protocol.tickets import Ticket, TicketKeys  # noqa: E402
 from protocol.trees import pack  # noqa: E402
+from protocol.typed import to_plain  # noqa: E402
 from strategy.content import encode as encode_records  # noqa: E402
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -168,6 +174,20 @@ def federation_file(scribe: chains.Scribe) -> bytes:
     return StoredFederation(scribe.first, dict(scribe.source), bytes(32), ("/ip4/10.0.0.1/tcp/4001/p2p/a",)).to_bytes()
 
 
+def invitations_file() -> bytes:
+    """One ticket that is open, and one that was used."""
+    open_one = Invitation(TicketKeys.of(bytes(range(32))), "hospital-b", (Role.CLIENT,), 2**31)
+    used = replace(open_one, keys=TicketKeys.of(bytes(32)), name="hospital-a").used_by(IDENTITY.public).done()
+    return encode_cbor(to_plain(InvitationsFile(INVITATIONS_FORMAT, (open_one, used))))
+
+
+def proposal_files(scribe: chains.Scribe) -> list[bytes]:
+    """A proposal as a file, and its record alone."""
+    draft = next_version(scribe.first, by=chains.id_of(chains.ADMIN), time=chains.TIME, threshold=1)
+    record = sign_record(draft.body, [chains.ADMIN])
+    return [b"".join(write_car([record.cid], [record, *draft.blocks])), record.data]
+
+
 def contents_vectors() -> list[bytes]:
     found = json.loads((VECTORS / "contents.json").read_text())
     return [
@@ -219,6 +239,8 @@ def all_inputs() -> dict[str, list[bytes]]:
         "key-file": [write_unlocked(IDENTITY)],
         "words": [" ".join(to_words(IDENTITY.secret_bytes())).encode()],
         "federation-file": [federation_file(run)],
+        "invitations-file": [invitations_file()],
+        "proposal-file": proposal_files(run),
         "config-file": [b'ipfs = "kubo"\nhome = "/tmp"\n', b"json = true\n"],
         "admission": [b"all", b"size,finite", b"3xmedian", b"1e3"],
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +19,13 @@ from crypto.keys import VerifyKey
 from crypto.words import from_words, to_words
 from peer import config
 from peer.errors import PeerError
-from peer.federation import read_federation
+from peer.federation import StoredFederation, read_federation
+from peer.home import Home
+from peer.invitations import Invitations
+from peer.proposing import ProposalStore
 from protocol.admission import Admission
+from protocol.blocks import CID, Block
+from protocol.car import write_car
 
 COMMANDS: Final = click.Group(
     commands=[click.Command("start", params=[click.Option(["--ipfs"]), click.Option(["--json"])])]
@@ -59,6 +66,42 @@ def federation_file(data: bytes) -> None:
             assert read_federation(file).to_bytes()
 
 
+FEDERATION: Final = Path(__file__).parent / "corpus" / "federation-file" / "00"
+"""The federation that the saved proposals and invitations are of."""
+
+
+@cache
+def _federation() -> StoredFederation:
+    return read_federation(FEDERATION)
+
+
+def invitations_file(data: bytes) -> None:
+    """A home's invitations."""
+    with tempfile.TemporaryDirectory() as folder:
+        invitations = Invitations(Home(Path(folder)), _federation().id)
+        invitations.path.parent.mkdir()
+        invitations.path.write_bytes(data)
+        with suppress(PeerError):
+            for each in invitations.all():
+                assert invitations.get(each.keys.tag)
+                assert each.newcomer is None or each.newcomer.key_text() == each.key
+
+
+def proposal_file(data: bytes) -> None:
+    """A proposal in a home, as other admins' machines made it: the file, or its record in a file that is whole."""
+    record = Block(CID(b"\x01\x71\x12\x20" + hashlib.sha256(data).digest()), data)
+    whole = b"".join(write_car([record.cid], [record]))
+    for file in (data, whole):
+        with tempfile.TemporaryDirectory() as folder, suppress(PeerError):
+            home = Home(Path(folder))
+            kept = home.proposals / str(_federation().id) / "proposal.car"
+            kept.parent.mkdir(parents=True)
+            kept.write_bytes(file)
+            for pending in ProposalStore(home, _federation()).all():
+                if pending.proposal is not None:
+                    pending.proposal.changes()
+
+
 def config_file(data: bytes) -> None:
     """A home's ``config.toml``."""
     with tempfile.TemporaryDirectory() as folder:
@@ -79,6 +122,8 @@ FILES: Final[dict[str, Target]] = {
     "key-file": key_file,
     "words": words,
     "federation-file": federation_file,
+    "invitations-file": invitations_file,
+    "proposal-file": proposal_file,
     "config-file": config_file,
     "admission": admission,
 }

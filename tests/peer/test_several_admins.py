@@ -261,3 +261,21 @@ def test_new_keys_that_no_engine_takes_are_kept_as_a_proposal(board: Board) -> N
     (proposal,) = board.one("federation", "proposals", "--json").json["proposals"]
     assert board.sign(board.one, proposal["cid"])["proposal"]["lacking"] == 1
     board.sign(board.two, proposal["cid"])
+
+
+def test_a_proposal_on_the_same_version_with_other_signatures_waits_too(board: Board) -> None:
+    """Else who has signed it could make a second version with its number."""
+    cid = board.propose(board.one, "threshold", "1")
+    board.sign(board.two, cid)
+    board.sign(board.three, cid)
+    board.sign(board.two, board.propose(board.three, "threshold", "3"))
+    refused = board(board.two, "remove", "one")
+    assert (refused.code, "waits" in refused.err) == (ExitCode.WRONG_USE, True)
+
+
+def test_a_damaged_proposal_is_named(board: Board) -> None:
+    board.propose(board.one, "threshold", "3")
+    for file in (board.one.home / "proposals").glob("*/*.car"):
+        file.write_bytes(file.read_bytes()[:-1])
+    refused = board.one("federation", "proposals")
+    assert (refused.code, "is no proposal, or was damaged" in refused.err) == (ExitCode.WRONG_USE, True)
