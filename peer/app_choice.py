@@ -114,7 +114,7 @@ class AppChoice:
         try:
             check_partition(dict(node_config))
         except ValueError as error:
-            return f"it is of the built-in app, and {error}"
+            return str(error)
         return ""
 
     def _prepare_data(self, config: Mapping[str, object]) -> None:

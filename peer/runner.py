@@ -46,6 +46,7 @@ from protocol.effects import (
     Store,
     UnpackApp,
     WakeAt,
+    What,
     WriteHead,
 )
 from protocol.events import (
@@ -342,7 +343,7 @@ class Runner:
                 if self._to_examine.pop(id, None) is not None:
                     self._events.put_nowait(value if isinstance(value, Examined) else Failed(id, value.why))
             case Progress(text):
-                logs.event("app-progress", text=text)
+                self._on_report(Report(What.APP_PROGRESS, {"text": text}))
             case Replayed():  # a leader's script always goes live
                 self._lost("it ended with its script")
             case _:

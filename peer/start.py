@@ -209,9 +209,10 @@ def serve(
         node_config=node_config,
         once=once,
         approved=session.journal.approved_apps() if approvable else None,
-        unfit={app.bundle: unfit} if unfit else {},
+        unfit={app.bundle: f"it is of the built-in app, and {unfit}"} if unfit else {},
         restored=session.journal.restored(),
     )
+    _say_ready(session, unfit)
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session))
     ending = _run(
         session, client, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
@@ -220,6 +221,13 @@ def serve(
         if head.closed:
             session.journal.finish(head.run)
     return ending
+
+
+def _say_ready(session: Session, unfit: str) -> None:
+    """Else a client that is there before its server says nothing at all."""
+    manifest = session.stored.manifest
+    name = manifest.name_of(session.identity.id)
+    session.on_report(Report(What.CLIENT_READY, {"name": name, "federation": manifest.title, "unfit": unfit}))
 
 
 def _trained_in(session: Session) -> Iterator[RunHead]:

@@ -201,7 +201,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Something for people to see (a log line of the app); never a rule."""
+    """A line for people on how the run goes; never a rule."""
 
     text: str
 

@@ -16,6 +16,7 @@ from protocol.app_calls import (
     Look,
     Nodes,
     Outgoing,
+    Progress,
     Pull,
     Push,
     Pushed,
@@ -41,8 +42,8 @@ class ServerPipe(Protocol):
             RunStopped: where the peer ends the run, and no answer will come.
         """
 
-    def send(self, value: Compared | Diverged | Replayed) -> None:
-        """Tell the peer how a replay goes."""
+    def send(self, value: Compared | Diverged | Replayed | Progress) -> None:
+        """Tell the peer how a replay goes, or its owner how the run does."""
 
 
 def epoch_of(key: ContentKey | None) -> int | None:

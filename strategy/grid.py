@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from flwr.app import Error, Message, Metadata, RecordDict
 from flwr.serverapp import Grid
@@ -23,6 +24,10 @@ from strategy.difference import first_difference
 from strategy.flower_compat import SUPERLINK_NODE_ID, NodeInfo, Run, received_message, set_message_id
 from strategy.kept import Kept
 from strategy.script import Divergence
+from strategy.summary import mean_metrics, metrics_of, round_of
+
+METRICS_TOLD: Final = 4
+"""How many metrics a line shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +38,31 @@ class _Sent:
     type: str
     group: str
     expires: float
+    round: int | None
 
 
 class PollenGrid(Grid):
-    """The Grid of one run. Its methods may be called from several threads."""
+    """The Grid of one run. Its methods may be called from several threads.
+
+    ``kept`` are replies that were read before they are handed over; ``tell`` takes a line for people.
+    """
 
     def __init__(
-        self, run: Run, answers: Answers, store: ContentStore, limits: Limits = DEFAULT_LIMITS, kept: Kept | None = None
+        self,
+        run: Run,
+        answers: Answers,
+        store: ContentStore,
+        limits: Limits = DEFAULT_LIMITS,
+        kept: Kept | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
-        """``kept`` are replies that were read before they are handed over."""
         self._run = run
         self._answers = answers
         self._store = store
         self._writer = ContentWriter(store)
         self._limits = limits
         self._kept = kept or Kept()
+        self._tell = tell
         self._open: dict[bytes, _Sent] = {}
         self._lock = threading.Lock()
 
@@ -91,13 +106,16 @@ class PollenGrid(Grid):
         if not messages:
             return []
         pushed = self._push(messages)
+        rounds = _rounds_of(messages)
         with self._lock:
-            for message, message_id in zip(messages, pushed.messages, strict=True):
+            for message, message_id, number in zip(messages, pushed.messages, rounds, strict=True):
                 metadata = message.metadata
                 set_message_id(message, message_id.hex())
                 metadata.created_at = pushed.created
                 expires = pushed.created + metadata.ttl
-                self._open[message_id] = _Sent(metadata.dst_node_id, metadata.message_type, metadata.group_id, expires)
+                self._open[message_id] = _Sent(
+                    metadata.dst_node_id, metadata.message_type, metadata.group_id, expires, number
+                )
         return [message_id.hex() for message_id in pushed.messages]
 
     def _push(self, messages: Sequence[Message]) -> Pushed:
@@ -164,13 +182,17 @@ class PollenGrid(Grid):
             return tuple(message_id for message_id in self._open if message_id in wanted)
 
     def _receive(self, replies: Sequence[Handed]) -> list[Message]:
-        received = []
+        received: list[Message] = []
+        answered: list[_Sent] = []
         for reply in replies:
             with self._lock:
                 sent = self._open.pop(reply.message, None)
             if sent is None:
                 raise RunStopped(f"the peer handed over a reply to {reply.message.hex()}, which is not open")
             received.append(self._message(reply, sent))
+            answered.append(sent)
+        if received and self._tell is not None:
+            self._tell(_in_words(answered, received))
         return received
 
     def _message(self, reply: Handed, sent: _Sent) -> Message:
@@ -199,6 +221,28 @@ class PollenGrid(Grid):
             return decode(reply.content, self._store.open(reply.content), reply.key, self._limits)
         except ContentError as error:
             return Error(int(ErrorCode.MESSAGE_UNAVAILABLE), f"the reply's content cannot be read: {error}")
+
+
+def _rounds_of(messages: Sequence[Message]) -> list[int | None]:
+    """The round that each message is of."""
+    rounds: dict[tuple[int, str], int | None] = {}  # by identity: many messages may share a content
+    for message in messages:
+        of = id(message.content), message.metadata.group_id
+        if of not in rounds:
+            rounds[of] = round_of(message.content, message.metadata.group_id)
+    return [rounds[id(message.content), message.metadata.group_id] for message in messages]
+
+
+def _in_words(answered: Sequence[_Sent], received: Sequence[Message]) -> str:
+    """What came in, as ``round 2: train by 3: train_loss 0.412``."""
+    good = [message.content for message in received if message.has_content()]
+    means = mean_metrics([metrics_of(content) for content in good])
+    measured = ", ".join(f"{name} {value:.4g}" for name, value in list(means.items())[:METRICS_TOLD])
+    rounds = {sent.round for sent in answered if sent.round is not None}
+    where = f"round {', '.join(map(str, sorted(rounds)))}: " if rounds else ""
+    types = " and ".join(dict.fromkeys(sent.type for sent in answered))
+    failed = f", {len(received) - len(good)} failed" if len(good) < len(received) else ""
+    return f"{where}{types} by {len(good)}{failed}{f': {measured}' if measured else ''}"
 
 
 def _check(message: Message) -> None:

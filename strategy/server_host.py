@@ -8,7 +8,7 @@ from pathlib import Path
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from protocol.app_calls import ContentKey, Diverged, Finished, Replayed, Start
+from protocol.app_calls import ContentKey, Diverged, Finished, Progress, Replayed, Start
 from protocol.blocks import CID
 from strategy.answers import LiveAnswers, ServerPipe
 from strategy.app_config import read_app
@@ -51,6 +51,11 @@ def run_server_app(
     number = run_number(start.run)
     live = LiveAnswers(pipe, start.key)
     script = ScriptedAnswers(pipe, live) if start.scripted else None
+
+    def tell(line: str) -> None:
+        if script is None or script.is_over:
+            pipe.send(Progress(line))
+
     with (
         out_of_sight(),
         working_in(set_aside(scratch)),
@@ -59,7 +64,7 @@ def run_server_app(
     ):
         install_legacy_shim()
         take_identity(number, start.node)
-        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept)
+        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell)
         context = _context(start, number, initial_state(start.initial_model, guarded, limits))
         seed_generators(start.seed)
         try:

@@ -17,13 +17,13 @@ from peer.cli.output import bad, good, put_json, put_table
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
 from peer.home import Home
-from peer.inspect.flower import to_json
 from peer.inspect.models import SERVER, RunModels
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import EngineSource
 from peer.reader import ReaderChoice
 from protocol.blocks import CID, Block, BlockError
 from protocol.signed import parse_record
+from strategy.summary import to_json
 
 if TYPE_CHECKING:
     from strategy.model_difference import Layout, TensorDifference

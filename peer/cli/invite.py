@@ -22,7 +22,7 @@ from peer.cli.options import (
     ListenOption,
     PassphraseFileOption,
 )
-from peer.cli.output import put_json, put_table
+from peer.cli.output import moment, put_json, put_table
 from peer.cli.proposals import Admin, put_proposal
 from peer.engine_choice import addresses_for_others, borrowed
 from peer.errors import ExitCode, PeerError
@@ -227,8 +227,12 @@ def _list(invitations: tuple[Invitation, ...], *, json: bool) -> None:
     if not invitations:
         typer.echo("nobody is invited: peer federation invite --name NAME --role client")
         return
-    rows = ([str(fact or "") for fact in _facts(invitation).values()] for invitation in invitations)
-    put_table("invitations", list(_facts(invitations[0])), rows)
+    rows = ([str(fact or "") for fact in _shown(invitation).values()] for invitation in invitations)
+    put_table("invitations", list(_shown(invitations[0])), rows)
+
+
+def _shown(invitation: Invitation) -> dict[str, object]:
+    return _facts(invitation) | {"expires": moment(invitation.expires)}
 
 
 def _facts(invitation: Invitation) -> dict[str, object]:

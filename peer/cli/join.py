@@ -48,11 +48,11 @@ _WHY: Final = {
 @app.command()
 def join(
     ticket: Annotated[
-        str | None,
+        list[str],
         typer.Argument(
             metavar="[TICKET]", help="What `peer federation invite` printed. Without it, or with -: asked for, or read."
         ),
-    ] = None,
+    ] = [],  # noqa: B006  # typer copies it
     name: Annotated[
         str | None,
         typer.Option("--name", help="What to call the new identity.", show_default="the ticket's name"),
@@ -72,7 +72,7 @@ def join(
 
     Run it again where you had to wait, or were cut off: it goes on.
     """
-    parsed = _parse(ticket)
+    parsed = _parse(" ".join(ticket))  # of several parts it is no good, and no error is to print one
     own_home = Home(home).create()
     person = _identity(own_home, name, identity, Passphrases.of_process(passphrase_file), parsed, no_passphrase)
     store = FederationStore(own_home)
@@ -89,10 +89,9 @@ def join(
 _WAITING: Final = "an admin has to let you in (peer federation approve)"
 
 
-def _parse(text: str | None) -> Ticket:
-    if text in (None, "-"):
+def _parse(text: str) -> Ticket:
+    if text in ("", "-"):
         text = getpass("Ticket: ") if sys.stdin.isatty() else sys.stdin.readline()
-    assert text is not None
     try:
         return Ticket.parse(text)
     except BadTicket as error:

@@ -25,7 +25,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command("log")
 def log(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN|HEAD]", help="Whose rounds; none for the runs.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[RUN|HEAD|FILE.car]", help="Whose rounds; none for the runs.", show_default=False),
     ] = None,
     ipfs: EngineOption = None,
     identity: IdentityOption = None,

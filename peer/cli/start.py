@@ -90,7 +90,9 @@ def start(
     save_path: Annotated[
         Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model (safetensors).")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Server: make the run repeatable.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Server: the ServerApp's random numbers follow from it.")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="For each numerical library of the app.")] = 1,
     new_run: Annotated[
         bool, typer.Option("--new-run", help="Server: begin another run though one was left open.")
@@ -271,7 +273,11 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
     config = choice.client_config()
     app = take_app(session.home, session.engine, choice.app_folder)
     ending = serve(session, app, config, once=once, approvable=choice.folder is None, unfit=choice.unfit(config))
-    return _unfinished(session, ending, "what was answered is kept") if ending.why else ExitCode.DONE
+    if ending.why:
+        return _unfinished(session, ending, "what was answered is kept")
+    if ending.interrupted:
+        typer.echo("stopped", err=True)
+    return ExitCode.DONE
 
 
 def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peer.engine.interface import Engine, EngineError
+from peer.engine.interface import Engine
+from peer.errors import ExitCode, PeerError
 
 __all__ = ["open_engine"]
 
@@ -13,7 +14,7 @@ def open_engine(address: str) -> Engine:
     """The engine at ``address``: ``local:DIR``, or the URL of a Kubo node's RPC API such as ``http://127.0.0.1:5001``.
 
     Raises:
-        EngineError: where ``address`` is neither.
+        PeerError: where ``address`` is neither.
         EngineUnavailable: where the directory cannot be used or the node does not answer.
     """
     kind, _, rest = address.partition(":")
@@ -25,4 +26,5 @@ def open_engine(address: str) -> Engine:
         from peer.engine.kubo import KuboEngine  # heavy: httpx, requests
 
         return KuboEngine(address)
-    raise EngineError(f"{address!r} is no engine", "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR")
+    mend = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"
+    raise PeerError(f"{address!r} is no engine", mend=mend, code=ExitCode.WRONG_USE)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from crypto.dsse import BadSignature
 from crypto.keys import BadKey, VerifyKey
-from peer.inspect.flower import summarise, to_json
 from protocol.blocks import CID, Block, BlockError, BlockSource, MissingBlock, decode_cbor
 from protocol.bundle import read_bundle
 from protocol.content import ContentError, parse_manifest
@@ -25,6 +24,7 @@ from protocol.records import (
 from protocol.signed import Record, body_value, parse_record
 from protocol.trees import Listing
 from protocol.typed import to_plain
+from strategy.summary import summarise, to_json
 
 MAX_ITEMS: Final = 1_000
 """How many items of a list are shown."""

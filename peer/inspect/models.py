@@ -25,7 +25,6 @@ from crypto.errors import CryptoError
 from crypto.keys import VerifyKey
 from peer.errors import ExitCode, PeerError
 from peer.inspect.audit import Audit
-from peer.inspect.flower import summarise
 from peer.inspect.report import Report
 from peer.inspect.scratch import Scratch
 from protocol.app_calls import ContentKey
@@ -34,6 +33,7 @@ from protocol.manifest import node_id
 from protocol.reading import RunKeys
 from protocol.records import Body, Close, Collect, Dispatch, GridError, Group, Reply
 from protocol.signed import answers, parse_record, typed_items
+from strategy.summary import summarise
 
 SERVER: Final = "server"
 """Whose the global model is."""

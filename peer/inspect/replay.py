@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from peer.app_link import AppCommand, AppLink
 from peer.inspect.findings import REPLAY, REPLAY_UNFINISHED, Finding
-from peer.inspect.flower import to_json
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import RunSource
 from peer.resuming import differing
@@ -47,6 +46,7 @@ from protocol.script import Unreadable, script_entry
 from protocol.signed import Record, parse_record
 from strategy.bundle import unpack_bundle
 from strategy.replay_format import REPLAY_FORMAT, child_environment
+from strategy.summary import to_json
 
 HONEST_BUT: Final = (
     "the server did not run this app on these replies, or the app does not do the same thing twice: "

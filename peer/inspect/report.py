@@ -9,7 +9,6 @@ from typing import Any
 
 from peer.errors import ExitCode
 from peer.inspect.findings import Finding, Verdict
-from peer.inspect.flower import to_json
 from peer.inspect.replay import Replay
 from peer.inspect.rounds import Answer, Exchange
 from peer.inspect.scratch import Scratch
@@ -18,6 +17,7 @@ from protocol.chain import Chain
 from protocol.reading import RunKeys, read_private
 from protocol.records import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.signed import Record
+from strategy.summary import to_json
 
 
 @dataclass(slots=True)

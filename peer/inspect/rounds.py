@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from peer.inspect.flower import RecordsSummary, Shown, summarise
 from peer.inspect.sources import RunSource
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockError
 from protocol.chain import AnsweredMessage, InForce, OpenMessage, Step
 from protocol.manifest import Manifest
 from protocol.records import Chained, Dispatch, Reply
+from strategy.summary import RecordsSummary, Shown, mean_metrics, summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +61,7 @@ class Exchange:
 
     def mean_metrics(self) -> dict[str, float]:
         """The mean of each numeric metric that all answers have, weighted by ``num-examples`` where all have that."""
-        given = [answer.metrics for answer in self.answers if answer.code is None]
-        if not given:
-            return {}
-        weights = [_number(metrics.get("num-examples")) for metrics in given]
-        if any(weight is None or weight < 0 for weight in weights) or not sum(filter(None, weights)):
-            weights = [1.0] * len(given)
-        total = sum(weight for weight in weights if weight is not None)
-        means: dict[str, float] = {}
-        for name in given[0]:
-            values = [_number(metrics.get(name)) for metrics in given]
-            if name != "num-examples" and None not in values:
-                pairs = zip(values, weights, strict=True)
-                means[name] = sum(v * w for v, w in pairs if v is not None and w is not None) / total
-        return means
-
-
-def _number(value: Shown | None) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return mean_metrics([answer.metrics for answer in self.answers if answer.code is None])
 
 
 class Rounds:

@@ -14,6 +14,7 @@ from command_line import Outcome, Peer
 
 from crypto.identity import PublicIdentity
 from peer import joining
+from peer.cli.output import moment
 from peer.engine import open_engine
 from peer.engine.interface import EngineError
 from peer.errors import ExitCode
@@ -234,6 +235,13 @@ def test_a_damaged_ticket_makes_nothing(newcomer: Peer, ipfs: str, admin: Admin)
     assert not newcomer.home.exists()
 
 
+def test_a_ticket_that_a_space_cut_in_two_is_refused_and_not_repeated(newcomer: Peer, ipfs: str, admin: Admin) -> None:
+    ticket = admin.invite()
+    outcome = newcomer("join", ticket[:60], ticket[60:], "--ipfs", ipfs)
+    assert (outcome.code, "a space or a line break" in outcome.err) == (ExitCode.WRONG_USE, True)
+    assert ticket[60:] not in outcome.err
+
+
 def test_peers_of_one_directory_need_it_named(newcomer: Peer, ipfs: str, admin: Admin) -> None:
     outcome = newcomer("join", admin.invite(), "--no-passphrase")
     assert outcome.code == ExitCode.WRONG_USE
@@ -262,6 +270,13 @@ def test_somebody_who_waits_has_used_the_ticket(admin: Admin, newcomer: Peer, pe
     with admin.at_work():
         join(newcomer, ipfs, ticket, "--wait", "0.5")
         assert "somebody else has used the ticket" in refused(peers("thief"), ipfs, ticket)
+
+
+def test_the_end_of_an_invitation_is_a_date(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin.invite()
+    listed = admin.peer("federation", "approve").out
+    (expires,) = (each["expires"] for each in admin.peer("federation", "approve", "--json").json["invitations"])
+    assert moment(expires) in listed
 
 
 def test_only_who_waits_is_approved(admin: Admin) -> None:

@@ -67,7 +67,7 @@ def test_a_node_that_is_not_running_names_what_starts_it(server: Peer) -> None:
 
 def test_what_is_no_engine_names_those_there_are(server: Peer) -> None:
     options = ["--role", "server", "--ipfs", "ftp://nowhere"]
-    refuse(server, ExitCode.UNFINISHED, "ftp://nowhere", "--ipfs local:DIR", options=options)
+    refuse(server, ExitCode.WRONG_USE, "ftp://nowhere", "--ipfs local:DIR", options=options)
 
 
 def test_a_wrong_passphrase_is_wrong_use(server: Peer, tmp_path: Path) -> None:

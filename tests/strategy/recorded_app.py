@@ -22,6 +22,7 @@ from protocol.app_calls import (
     Look,
     NextEntry,
     Nodes,
+    Progress,
     Pull,
     Push,
     Pushed,
@@ -106,10 +107,10 @@ class ScriptPipe:
         entry = next(self._rest, None)
         return ScriptEnd(call.call, live=False) if entry is None else replace(entry, call=call.call)
 
-    def send(self, value: Compared | Diverged | Replayed) -> None:
+    def send(self, value: Compared | Diverged | Replayed | Progress) -> None:
         if isinstance(value, Compared):
             self.compared += value.messages
-        else:
+        elif not isinstance(value, Progress):
             self.told.append(value)
 
 

@@ -14,15 +14,19 @@ import torch
 from protocol.admission import Admission, is_update
 from protocol.app_calls import (
     Answered,
+    Compared,
+    Diverged,
     Ended,
     Finished,
     Handed,
     Look,
     Nodes,
     Outgoing,
+    Progress,
     Pull,
     Push,
     Pushed,
+    Replayed,
     Replies,
     ServerAnswer,
     ServerCall,
@@ -91,6 +95,11 @@ class Leader:
     looks: int = 0
     ready: dict[bytes, Handed] = field(default_factory=dict)
     tasks: list[bytes] = field(default_factory=list)
+
+    told: list[Compared | Diverged | Replayed | Progress] = field(default_factory=list)
+
+    def send(self, value: Compared | Diverged | Replayed | Progress) -> None:
+        self.told.append(value)
 
     def ask(self, call: ServerCall) -> ServerAnswer:
         match call:

@@ -136,6 +136,31 @@ def test_messages_may_come_from_a_generator_and_none_are_no_call(grid: PollenGri
     assert (len(answers.pushed), answers.asked) == (1, [])
 
 
+def told_of(answers: Answering, store: MemoryStore, *handed: Handed, config: dict[str, int] | None = None) -> list[str]:
+    """What people are told of the replies to a message each."""
+    told: list[str] = []
+    take_identity(7, 1)
+    grid = PollenGrid(server_run(7), answers, store, tell=told.append)
+    answers.replies = {reply.message: reply for reply in handed}
+    model = RecordDict({"c": ConfigRecord(config or {})})
+    grid.send_and_receive([message(5 + 4 * at, content=model) for at in range(len(handed))])
+    return told
+
+
+def test_people_are_told_the_round_and_the_mean_of_what_was_measured(answers: Answering, store: MemoryStore) -> None:
+    first, second = bytes(32), bytes([1]) * 32
+    few = Handed(first, 112.0, content(store, loss=4, **{"num-examples": 1}))
+    many = Handed(second, 112.0, content(store, loss=8, **{"num-examples": 3}))
+
+    assert told_of(answers, store, few, many, config={"server-round": 3}) == ["round 3: train by 2: loss 7"]
+
+
+def test_people_are_told_of_replies_that_are_errors(answers: Answering, store: MemoryStore) -> None:
+    good, bad = Handed(bytes(32), 112.0, content(store, n=1)), Handed(bytes([1]) * 32, 112.0, code=2, reason="oh")
+
+    assert told_of(answers, store, good, bad) == ["train by 1, 1 failed: n 1"]
+
+
 def test_a_reply_repeats_the_metadata_of_its_message(grid: PollenGrid, answers: Answering, store: MemoryStore) -> None:
     answers.replies[bytes(32)] = Handed(bytes(32), 112.0, content(store, n=3))
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from flwr.app import RecordDict
 
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
@@ -43,11 +46,7 @@ class RecordsSummary:
 
     def round(self, group: str) -> int | None:
         """The round that its configs name; of an older app's, the ``group`` of its message."""
-        for name, value in self.configs.items():
-            if name.rpartition(".")[2] == ROUND_KEY and type(value) is int:
-                return value
-        is_number = self.is_older and group.isascii() and group.isdecimal() and len(group) < _DIGITS
-        return (int(group) or None) if is_number else None  # 0: before the first
+        return _round_in(self.configs, group if self.is_older else "")
 
 
 def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> RecordsSummary:
@@ -63,12 +62,33 @@ def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> Records
         for name, record in records.array_records.items()
         for key, array in record.items()
     )
-    return RecordsSummary(
-        arrays,
-        _flat({name: dict(record) for name, record in records.metric_records.items()}),
-        _flat({name: dict(record) for name, record in records.config_records.items()}),
-        any(name.startswith(_OLDER) for name in records),
-    )
+    return RecordsSummary(arrays, metrics_of(records), _configs_of(records), _is_older(records))
+
+
+def metrics_of(records: RecordDict) -> dict[str, Shown]:
+    """All metrics of decoded records."""
+    return _flat({name: dict(record) for name, record in records.metric_records.items()})
+
+
+def round_of(records: RecordDict, group: str) -> int | None:
+    """`RecordsSummary.round` of decoded records."""
+    return _round_in(_configs_of(records), group if _is_older(records) else "")
+
+
+def _configs_of(records: RecordDict) -> dict[str, Shown]:
+    return _flat({name: dict(record) for name, record in records.config_records.items()})
+
+
+def _is_older(records: RecordDict) -> bool:
+    return any(name.startswith(_OLDER) for name in records)
+
+
+def _round_in(configs: Mapping[str, Shown], group: str) -> int | None:
+    for name, value in configs.items():
+        if name.rpartition(".")[2] == ROUND_KEY and type(value) is int:
+            return value
+    is_number = group.isascii() and group.isdecimal() and len(group) < _DIGITS
+    return (int(group) or None) if is_number else None  # 0: before the first
 
 
 def _flat(records: dict[str, dict[str, Shown]]) -> dict[str, Shown]:
@@ -78,6 +98,27 @@ def _flat(records: dict[str, dict[str, Shown]]) -> dict[str, Shown]:
         for name, record in records.items()
         for key, value in record.items()
     }
+
+
+def mean_metrics(given: Sequence[Mapping[str, Shown]]) -> dict[str, float]:
+    """The mean of each numeric metric that all of ``given`` have, weighted by ``num-examples`` where all have that."""
+    if not given:
+        return {}
+    weights = [_number(metrics.get("num-examples")) for metrics in given]
+    if any(weight is None or weight < 0 for weight in weights) or not sum(filter(None, weights)):
+        weights = [1.0] * len(given)
+    total = sum(weight for weight in weights if weight is not None)
+    means: dict[str, float] = {}
+    for name in given[0]:
+        values = [_number(metrics.get(name)) for metrics in given]
+        if name != "num-examples" and None not in values:
+            pairs = zip(values, weights, strict=True)
+            means[name] = sum(v * w for v, w in pairs if v is not None and w is not None) / total
+    return means
+
+
+def _number(value: Shown | None) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def to_json(value: Shown) -> object:
