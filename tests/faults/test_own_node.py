@@ -21,8 +21,8 @@ from peer.federation import FederationStore
 pytestmark = pytest.mark.kubo
 
 SAMPLE = "one-engine-store-after-4"
-A_RUN = 4.0
-"""Seconds that a run takes, about."""
+A_RUN = 2.0
+"""Seconds that a run takes once it is open, about."""
 
 
 class OwnNodes(Disturbed):
@@ -104,6 +104,7 @@ def test_a_server_that_is_stopped_while_its_node_is_away_leaves_its_run_open(run
 def test_a_node_stopped_in_order_at_a_random_instant(peer: str, seed: int, run: OwnNodes, undisturbed: Told) -> None:
     """A node that is told to stop answers until its parts are closed: with errors that are no refusals."""
     run.start_all()
+    run.peers[peer].wait_for("run-opened" if peer == "server" else "run-followed")  # before, it may refuse to start
     time.sleep(random.Random(f"{peer} {seed}").uniform(0.0, A_RUN))
 
     run.nodes[peer].stop()
