@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from io import BytesIO
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -61,7 +62,11 @@ class SymmetricKey(Secret):
         mac = hmac.new(self._nonce_key, len(context).to_bytes(8, "big") + context, hashlib.sha256)
         mac.update(plaintext)
         nonce = mac.digest()[:_NONCE]
-        return nonce + self._aead.encrypt(nonce, plaintext, context)
+        sealed = BytesIO(bytes(OVERHEAD + len(plaintext)))  # its value is that very object, not a copy
+        with sealed.getbuffer() as view:
+            view[:_NONCE] = nonce
+            self._aead.encrypt_into(nonce, plaintext, context, view[_NONCE:])
+        return sealed.getvalue()
 
     def decrypt(self, ciphertext: bytes | memoryview, context: bytes = b"") -> bytes:
         """The plaintext.

@@ -12,11 +12,11 @@ equal CIDs under one key. The links stay visible; whoever keeps and fetches a co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -120,12 +120,6 @@ class ContentForm:
 PLAIN: Final = ContentForm(None)
 
 
-class Spread(Protocol):
-    """As `map`, which is one; another may open several chunks at once, and gives them in the same order."""
-
-    def __call__(self, function: Callable[[bytes], bytes], items: Iterable[bytes], /) -> Iterable[bytes]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A content's body, and the CIDs of the chunks that it tells about, in order.
@@ -197,10 +191,8 @@ def _check_epoch(root: CID, written: int | None, key: int | None) -> None:
     raise ContentError(f"content {root} is encrypted in epoch {written}, and the key is of epoch {key}")
 
 
-def read_chunks(
-    chunks: Sequence[CID], size: int, source: BlockSource, form: ContentForm = PLAIN, spread: Spread = map
-) -> bytes:
-    """The ``size`` bytes that ``chunks`` hold, with no more memory than that and what ``spread`` has at once.
+def read_chunks(chunks: Sequence[CID], size: int, source: BlockSource, form: ContentForm = PLAIN) -> bytes:
+    """The ``size`` bytes that ``chunks`` hold, with no more memory than that and one chunk.
 
     Raises:
         ContentError: where they hold more or fewer, or do not open.
@@ -210,11 +202,9 @@ def read_chunks(
         raise ContentError(f"{size} bytes do not lie in {len(chunks)} chunks")
     if len(chunks) == 1:
         return form.open_chunk(_checked(source.get(chunks[0]), size, form))
-    full = form.chunk_size
-    closed = (_checked(source.get(chunk), min(full, size - place * full), form) for place, chunk in enumerate(chunks))
     joined = BytesIO()  # its getvalue() gives the buffer itself, where joining a list or a bytearray copies once more
-    for data in spread(form.open_chunk, closed):
-        joined.write(data)
+    for start, chunk in zip(range(0, size, form.chunk_size), chunks, strict=True):
+        joined.write(form.open_chunk(_checked(source.get(chunk), min(form.chunk_size, size - start), form)))
     return joined.getvalue()
 
 

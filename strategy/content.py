@@ -238,8 +238,7 @@ class _ArrayReader:
         chunks = tuple(islice(self._chunks, count))
         if len(chunks) < count:
             raise ContentError("an array is larger than the chunks that are linked")
-        spread = map if self._form.epoch is None else side_by_side  # there is nothing to do to a plain chunk
-        load = partial(read_chunks, chunks, where, self._source, self._form, spread)
+        load = partial(read_chunks, chunks, where, self._source, self._form)
         first = min(where, self._form.chunk_size)
         begin = partial(read_chunks, chunks[:1], first, self._source, self._form)
         return LazyArray(dtype, shape, stype, where, load, begin)
