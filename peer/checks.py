@@ -143,7 +143,7 @@ def _federation(home: Home) -> Check:
     except PeerError as error:
         return Check("federation", State.FAIL, str(error), error.mend)
     if not known:
-        mend = "peer join TICKET, or found one: peer federation init NAME"
+        mend = "peer join with a ticket, or found one: peer federation init NAME"
         return Check("federation", State.FAIL, "this home is in no federation", mend)
     strange = [stored.manifest.title for stored in known if not any(each in stored.manifest.members for each in ids)]
     if strange:

@@ -185,7 +185,7 @@ class FederationStore:
             case [] if not known:
                 raise PeerError(
                     "this home is in no federation",
-                    mend="peer join TICKET, or found one: peer federation init NAME",
+                    mend="peer join with a ticket, or found one: peer federation init NAME",
                     code=ExitCode.WRONG_USE,
                 )
             case []:

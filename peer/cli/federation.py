@@ -209,7 +209,7 @@ def members(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME
 
 @app.command("show")
 def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """Show who is in it."""
+    """Show a federation: its id, version and admins, where its engines are, and its members."""
     stored = FederationStore(Home(home)).current(federation)
     if json:
         put_json(_facts(stored))

@@ -144,7 +144,7 @@ def approve(
         put_json(_facts(invitation.done()) | {"version": stored.manifest.version})
         return
     typer.echo(f"{name} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}")
-    typer.echo("a peer running with this home tells it; if it gave up waiting, let it run `peer join TICKET` again")
+    typer.echo("a peer running with this home tells it; if it gave up waiting, let it run `peer join` again")
 
 
 # -- below ---------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
     _say(f"good for one newcomer, {invitation.name}, until {until}; it is a secret: whoever has it can join")
     if not ticket.addresses:
         _say("it names no engine: give --address, or let all use one with --ipfs local:DIR")
-    _say("next, on the newcomer's machine: peer join TICKET")
+    _say("next, on the newcomer's machine: peer join, and paste the ticket where it asks for it")
     _say("it is let in by the peer that runs with this home (peer start), or by: peer federation invite ... --wait")
 
 

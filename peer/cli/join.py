@@ -50,7 +50,9 @@ def join(
     ticket: Annotated[
         list[str],
         typer.Argument(
-            metavar="[TICKET]", help="What `peer federation invite` printed. Without it, or with -: asked for, or read."
+            metavar="[TICKET]",
+            help="What `peer federation invite` printed. Left out, or -: asked for on a terminal, else read from "
+            "standard input; so no other user of this machine sees it in the process list.",
         ),
     ] = [],  # noqa: B006  # typer copies it
     name: Annotated[

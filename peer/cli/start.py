@@ -50,21 +50,40 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def start(
-    role: Annotated[Role, typer.Option("--role", help="server: lead a run. client: train in one.")],
+    role: Annotated[
+        Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
+    ],
     app_dir: Annotated[
         Path | None,
         typer.Option("--app", metavar="DIR", help="A Flower app's folder.", show_default="the built-in app"),
     ] = None,
     approve_app: Annotated[
-        list[str], typer.Option("--approve-app", metavar="CID", help="Client: first do `peer app approve CID`.")
+        list[str],
+        typer.Option(
+            "--approve-app", metavar="CID", help="Client: let this app run here, too, as `peer app approve CID` does."
+        ),
     ] = [],  # noqa: B006  # typer copies it
-    dataset: Annotated[str | None, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="cnn, mlp, custom_cnn, or module:Class.")] = None,
-    strategy: Annotated[str | None, typer.Option("--strategy", help="fedavg, fedprox, fedadam, krum, ...")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Client: examples in a step.")] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Server: how many rounds.")] = None,
-    min_clients: Annotated[int, typer.Option("--min-clients", min=1, help="Server: wait for this many.")] = 2,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Built-in app: digits, mnist, fashion-mnist or cifar10.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Built-in app: where the dataset is.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Built-in app, server: cnn, mlp, custom_cnn, or module:Class.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="Built-in app, server: fedavg, fedprox, fedadam, krum, ...")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Built-in app, client: examples in a step.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="Built-in app, server: how many rounds.")
+    ] = None,
+    min_clients: Annotated[
+        int, typer.Option("--min-clients", min=1, help="Server: begin when so many clients are here.")
+    ] = 2,
     client_timeout: Annotated[
         float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
     ] = 3600.0,
@@ -85,15 +104,21 @@ def start(
             show_default="no bound",
         ),
     ] = None,
-    run_config: Annotated[str, typer.Option("--run-config", metavar='"K=V ..."', help="Server: the app's.")] = "",
-    node_config: Annotated[str, typer.Option("--node-config", metavar='"K=V ..."', help="Client: its own.")] = "",
+    run_config: Annotated[
+        str, typer.Option("--run-config", metavar='"K=V ..."', help="Server: settings of the app, over its own.")
+    ] = "",
+    node_config: Annotated[
+        str, typer.Option("--node-config", metavar='"K=V ..."', help="Settings of this node for the app.")
+    ] = "",
     save_path: Annotated[
         Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model (safetensors).")
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Server: the ServerApp's random numbers follow from it.")
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="For each numerical library of the app.")] = 1,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, help="How many, for each numerical library of the app.")
+    ] = 1,
     new_run: Annotated[
         bool, typer.Option("--new-run", help="Server: begin another run though one was left open.")
     ] = False,
@@ -102,7 +127,7 @@ def start(
         typer.Option(
             "--initial-model",
             metavar="HEAD|FILE",
-            help="Server: begin another run with a run's newest model, or a file's.",
+            help="Built-in app, server: begin another run with a run's newest model, or a file's.",
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
@@ -114,7 +139,10 @@ def start(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Run a peer: a server until its run is closed, a client until Ctrl-C."""
+    """Run a peer: a server until its run is closed, a client until Ctrl-C.
+
+    Where it has to wait, it says for what. It ends with 3 where it cannot go on, as where its member was removed.
+    """
     if role is Role.AUDITOR:
         raise PeerError("an auditor runs nothing", mend="peer audit HEAD", code=ExitCode.WRONG_USE)
     if role is Role.CLIENT and initial_model is not None:
@@ -299,8 +327,8 @@ def _mend(cause: Cause, session: Session, stays: str) -> str:
             return f"see its log in {session.home.path / 'logs'}; {stays}"
         case Cause.REMOVED:
             return (
-                "ask an admin whether that was meant; `peer federation add`, or a new ticket, lets a member in again, "
-                f"and `peer federation join FILE` tells this home; {stays}"
+                "ask an admin whether that was meant; a new ticket (`peer join`), or `peer federation add` there and "
+                f"`peer federation join FILE` here, lets a member in again; {stays}"
             )
         case Cause.REPLAY:
             return (

@@ -217,7 +217,7 @@ def test_a_home_in_several_federations_asks_which(admin: Peer) -> None:
 
 
 def test_a_home_in_none_says_how_to_join(member: Peer) -> None:
-    assert "peer join TICKET" in member("federation", "show").err
+    assert "peer join with a ticket" in member("federation", "show").err
 
 
 def test_a_running_peer_can_see_the_change(admin: Peer, member: Peer) -> None:
