@@ -55,7 +55,8 @@ class KeptReply:
 class KnownApp:
     """An app that the owner approved, or that a run waits for."""
 
-    bundle: CID
+    app: CID
+    """Its id (`protocol.bundle`)."""
     name: str
     """As a run record calls it; empty where none was seen."""
     run: CID | None
@@ -191,41 +192,41 @@ class Journal:
 
     # -- apps ------------------------------------------------------------------------------------------------------
 
-    def ask_for_app(self, bundle: CID, name: str, run: CID) -> None:
+    def ask_for_app(self, app: CID, name: str, run: CID) -> None:
         """Note that a run waits for the owner's approval of its app."""
-        values = (bytes(bundle), name, bytes(run), time.time())
+        values = (bytes(app), name, bytes(run), time.time())
         with self._transaction() as database:
             database.execute(
                 "INSERT INTO apps VALUES (?, ?, ?, ?, FALSE)"
-                " ON CONFLICT (bundle) DO UPDATE SET name = excluded.name, run = excluded.run",
+                " ON CONFLICT (app) DO UPDATE SET name = excluded.name, run = excluded.run",
                 values,
             )
 
-    def approve_app(self, bundle: CID) -> None:
+    def approve_app(self, app: CID) -> None:
         """Let an app run here from now on."""
         with self._transaction() as database:
             database.execute(
                 "INSERT INTO apps VALUES (?, '', NULL, ?, TRUE)"
-                " ON CONFLICT (bundle) DO UPDATE SET noted = excluded.noted, approved = TRUE WHERE NOT approved",
-                (bytes(bundle), time.time()),
+                " ON CONFLICT (app) DO UPDATE SET noted = excluded.noted, approved = TRUE WHERE NOT approved",
+                (bytes(app), time.time()),
             )
 
-    def forget_app(self, bundle: CID) -> bool:
+    def forget_app(self, app: CID) -> bool:
         """Undo `approve_app`, or the note of a run that waits; whether there was something to forget."""
         with self._transaction() as database:
-            return database.execute("DELETE FROM apps WHERE bundle = ?", (bytes(bundle),)).rowcount > 0
+            return database.execute("DELETE FROM apps WHERE app = ?", (bytes(app),)).rowcount > 0
 
     def apps(self) -> list[KnownApp]:
         """Approved apps and those that runs wait for, the newest first."""
-        rows = self._rows("SELECT bundle, name, run, noted, approved FROM apps ORDER BY noted DESC, bundle")
+        rows = self._rows("SELECT app, name, run, noted, approved FROM apps ORDER BY noted DESC, app")
         return [
-            KnownApp(CID(bundle), name, CID(run) if run is not None else None, noted, bool(approved))
-            for bundle, name, run, noted, approved in rows
+            KnownApp(CID(app), name, CID(run) if run is not None else None, noted, bool(approved))
+            for app, name, run, noted, approved in rows
         ]
 
     def approved_apps(self) -> frozenset[CID]:
         """The apps that may run here."""
-        return frozenset(app.bundle for app in self.apps() if app.approved)
+        return frozenset(known.app for known in self.apps() if known.approved)
 
     # -- records this peer signed ----------------------------------------------------------------------------------
 
@@ -338,7 +339,7 @@ def known_apps(home: Home) -> list[KnownApp]:
 
 def approved_apps(home: Home) -> frozenset[CID]:
     """The apps that the owner of a home lets run in it, besides those that are named."""
-    return frozenset(app.bundle for app in known_apps(home) if app.approved)
+    return frozenset(known.app for known in known_apps(home) if known.approved)
 
 
 def _explained(path: Path, code: int | None, error: Exception) -> PeerError:

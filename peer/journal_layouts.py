@@ -33,5 +33,8 @@ CREATE TABLE proofs (
     proof BLOB PRIMARY KEY, run BLOB NOT NULL, data BLOB NOT NULL, first BLOB NOT NULL, second BLOB NOT NULL
 ) WITHOUT ROWID;
 """,
+    """
+ALTER TABLE apps RENAME COLUMN bundle TO app;
+""",
 )
 """What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""

@@ -11,9 +11,10 @@ from peer.fetching import RecordFetcher
 from peer.journal import Journal, RunHead
 from protocol.app_calls import Environment, KeyedContent, RunConfig
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
+from protocol.bundle import NamedBundle
 from protocol.chain import Chain
 from protocol.epochs import read_seed
-from protocol.plan import ResumedRun, RunPlan, initial_content
+from protocol.plan import ResumedRun, RunPlan, initial_content, named_bundle
 from protocol.reading import Reader, read_private
 from protocol.records import Chained, Role, Run, RunPrivate
 from protocol.signed import Record, parse_record
@@ -26,7 +27,7 @@ class OpenRun:
     resumed: ResumedRun
     seed: bytes = field(repr=False)
     recorded: RunPrivate
-    app: CID
+    bundle: NamedBundle
     initial_model: KeyedContent | None
 
     @property
@@ -42,7 +43,7 @@ class OpenRun:
     def plan(self, node_config: RunConfig) -> RunPlan:
         """What it was begun with; only what is of this machine alone is said anew."""
         return RunPlan(
-            app=self.app,
+            bundle=self.bundle,
             seed=self.seed,
             name=self.recorded.name,
             version=self.recorded.version,
@@ -54,8 +55,8 @@ class OpenRun:
 
     def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:
         """In what it began with another app or other settings; empty where in nothing. ``seed``: where one is given."""
-        if app != self.app:
-            return f"its app is {self.app}, this one is {app}: the folder has changed, or is another"
+        if app != self.bundle.app:
+            return f"its app is {self.bundle.app}, this one is {app}: the folder has changed, or is another"
         if replay_format != self.recorded.replay_format:
             return f"it is in replay format {self.recorded.replay_format}, this version has {replay_format}"
         was, now = dict(self.recorded.config), dict(config)
@@ -125,11 +126,12 @@ def _chained(block: Block) -> Chained:
 def _opened(run: Record, resumed: ResumedRun, engine: Engine) -> OpenRun:
     body = run.body
     assert isinstance(body, Run)
-    private = read_private(body, RunPrivate, resumed.chain.keys)
+    keys = resumed.chain.keys
+    private = read_private(body, RunPrivate, keys)
     if private is None:
         raise BlockError("its run record is encrypted for others")
-    seed = read_seed(Block(body.seed, engine.get(body.seed)), resumed.chain.keys)
-    return OpenRun(resumed, seed, private, body.app, initial_content(body, private))
+    seed = read_seed(Block(body.seed, engine.get(body.seed)), keys)
+    return OpenRun(resumed, seed, private, named_bundle(body, private, keys), initial_content(body, keys))
 
 
 def differing(was: Environment, now: Environment) -> Mapping[str, tuple[str, str]]:

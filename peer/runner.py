@@ -125,7 +125,7 @@ class Runner:
         self._clock = Clock()
         self._events: asyncio.Queue[Event | _FromApp] = asyncio.Queue()
         self._app = AppLink(command, self._heard, self._lost, self._halted)
-        self._apps = UnpackedApps(home, engine)
+        self._apps = UnpackedApps(home)
         self._faults = Faults(home.path, lambda: self._app.pid)
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
@@ -242,8 +242,8 @@ class Runner:
                 self._in_background(effect, partial(self._fetch_record, effect), id)
             case FetchContent(id, cid):
                 self._in_background(effect, partial(self._fetch_content, id, cid), id)
-            case UnpackApp(id, app, limit):
-                self._in_background(effect, partial(self._unpack_app, id, app, limit), id)
+            case UnpackApp(id=id):
+                self._in_background(effect, partial(self._unpack_app, effect), id)
             case PinRun(id, head):
                 self._in_background(effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data):
@@ -296,9 +296,10 @@ class Runner:
         self._patience(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
 
-    def _unpack_app(self, id: int, app: CID, limit: int) -> Event:
-        self._patience(lambda: self._apps.fetch(app, timeout=CONTENT_TIMEOUT, limit=limit))
-        return Done(id)
+    def _unpack_app(self, effect: UnpackApp) -> Event:
+        bundle, limit = effect.bundle, effect.limit
+        self._patience(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
+        return Done(effect.id)
 
     def _pin_run(self, id: int, head: CID) -> Event:
         self._patience(lambda: self._engine.pin(head, recursive=True))

@@ -32,9 +32,11 @@ from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
-from protocol.app_calls import ContentKey, KeyedContent, RunConfig
+from protocol.app_calls import ContentKey, RunConfig, content_key
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
+from protocol.bundle import NamedBundle, write_bundle
 from protocol.client import Client, KeptRun
+from protocol.content import ContentForm
 from protocol.effects import Report, What
 from protocol.equivocation import Equivocation, read_proof
 from protocol.gathering import LeaderSettings
@@ -47,7 +49,7 @@ from protocol.reading import read_private
 from protocol.records import Ack, Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
-from strategy.bundle import bundle_folder
+from strategy.bundle import read_folder
 from strategy.initial_model import InitialModel
 from strategy.replay_format import REPLAY_FORMAT, child_environment
 
@@ -59,7 +61,9 @@ BOOT_SHIFT: Final = 32
 class App:
     """A Flower app that the owner lets run here."""
 
-    bundle: CID
+    id: CID
+    folder: Path
+    """Where the owner has it."""
     config: AppConfig
 
 
@@ -95,22 +99,38 @@ class Session:
     """What came before there was a loop to take it."""
 
 
-def take_app(home: Home, engine: Engine, folder: Path) -> App:
-    """Bundle an app's folder, put the bundle into the engine, and unpack it in the home.
+def take_app(home: Home, folder: Path) -> App:
+    """Bundle the app in ``folder``, and unpack it in the home.
 
     Raises:
         PeerError: where it is no Flower app, or cannot be bundled.
     """
+    apps = UnpackedApps(home)
     try:
-        bundle, blocks = bundle_folder(folder)
-        engine.put_content(bundle, blocks)
-        return App(bundle, read_app(UnpackedApps(home, engine).unpack(bundle)))
+        app = apps.take(folder)
+        return App(app, folder, read_app(apps.folder(app)))
     except (AppError, BlockError, OSError) as error:
         raise PeerError(
             f"the app cannot be used: {error}",
             mend="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
             code=ExitCode.WRONG_USE,
         ) from error
+
+
+def _store_app(engine: Engine, app: App, key: ContentKey | None) -> NamedBundle:
+    """Put the bundle of ``app`` into the engine, encrypted with ``key``; durable at return.
+
+    Raises:
+        PeerError: where its folder was changed since it was taken.
+    """
+    files = read_folder(app.folder)
+    if write_bundle(files)[0] != app.id:
+        raise PeerError(
+            f"the app in {app.folder} was changed while it was read", mend="start it again", code=ExitCode.WRONG_USE
+        )
+    content, blocks = write_bundle(files, ContentForm(key))
+    engine.put_content(content, blocks)
+    return NamedBundle(app.id, content, key)
 
 
 def lead(
@@ -136,13 +156,12 @@ def lead(
     left = None if new_run else _left_open(session, app, run_config, seed)
     if left is not None:
         plan, threads = left.plan(node_config), left.environment.threads
+        _store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
     else:
-        chosen = seed or os.urandom(32)
-        encrypts = session.stored.manifest.encrypted
-        key = ContentKey(FIRST_EPOCH, SymmetricKey.generate().secret_bytes()) if encrypts else None
-        model = initial.store(EngineContents(session.engine), key) if initial else None
-        plan = _new_plan(app, run_config, node_config, chosen, model)
-        threads = session.threads
+        plan, threads = (
+            _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial),
+            session.threads,
+        )
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
     ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads))
@@ -152,7 +171,7 @@ def lead(
 def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> OpenRun | None:
     """The run to go on with. One that is closed already is left alone where something else is asked for now."""
     left = open_run(session.journal, session.stored.id, reader_of(session.identity), session.engine)
-    if left is None or not (why := left.difference(app.bundle, run_config, REPLAY_FORMAT, seed)):
+    if left is None or not (why := left.difference(app.id, run_config, REPLAY_FORMAT, seed)):
         return left
     if left.is_closed:
         return None
@@ -160,17 +179,26 @@ def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | 
 
 
 def _new_plan(
-    app: App, run_config: RunConfig, node_config: RunConfig, seed: bytes, initial_model: KeyedContent | None
+    session: Session,
+    app: App,
+    run_config: RunConfig,
+    node_config: RunConfig,
+    seed: bytes,
+    initial: InitialModel | None,
 ) -> RunPlan:
+    """The plan of a new run, whose app and initial model are stored under the model key of its first epoch."""
+    model_key = SymmetricKey.generate() if session.stored.manifest.encrypted else None
+    key = None if model_key is None else content_key(model_key, FIRST_EPOCH)
     return RunPlan(
-        app=app.bundle,
+        bundle=_store_app(session.engine, app, key),
         seed=seed,
         name=app.config.name,
         version=app.config.version,
         config=run_config,
         replay_format=REPLAY_FORMAT,
         node_config=node_config,
-        initial_model=initial_model,
+        initial_model=initial.store(EngineContents(session.engine), key) if initial else None,
+        model_key=model_key,
     )
 
 
@@ -204,12 +232,12 @@ def serve(
     first_key = session.identity.signing_keys[-1]  # it stays, so that a rotation changes no answer
     secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
     plan = ClientPlan(
-        app=None if unfit else app.bundle,
+        app=None if unfit else app.id,
         secret=secret,
         node_config=node_config,
         once=once,
         approved=session.journal.approved_apps() if approvable else None,
-        unfit={app.bundle: f"it is of the built-in app, and {unfit}"} if unfit else {},
+        unfit={app.id: f"it is of the built-in app, and {unfit}"} if unfit else {},
         restored=session.journal.restored(),
     )
     _say_ready(session, unfit)

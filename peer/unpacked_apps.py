@@ -7,60 +7,59 @@ import threading
 from pathlib import Path
 
 from peer.contents import EngineBlocks
-from peer.engine.interface import Engine, EngineError
+from peer.engine.interface import Engine
 from peer.home import Home
-from protocol.blocks import CID
-from protocol.bundle import read_bundle
-from strategy.bundle import unpack_bundle
+from protocol.blocks import CID, MemoryBlocks
+from protocol.bundle import NamedBundle, read_bundle, read_named_bundle
+from strategy.bundle import bundle_folder, unpack_bundle
 
 
 class UnpackedApps:
-    """Unpacks bundles into the home, once each. Safe to use from several threads, but for `to_run`."""
+    """Unpacks apps into the home, once each. Safe to use from several threads, but for `to_run`."""
 
-    def __init__(self, home: Home, engine: Engine) -> None:
+    def __init__(self, home: Home) -> None:
         self._folder = home.path / "apps"
         self._running = home.path / "running"
-        self._engine = engine
         self._unpacking = threading.Lock()
+
+    def folder(self, app: CID) -> Path:
+        """Where an app is, once it is unpacked. Nothing runs there."""
+        return self._folder / str(app)
 
     def to_run(self, app: CID) -> Path:
         """A new copy of an app that is unpacked, in the place of the one before: an app may write beside its sources,
         and whoever starts it next must find it as its bundle has it."""
         copy = self._running / str(app)
         shutil.rmtree(self._running, ignore_errors=True)
-        shutil.copytree(self._folder / str(app), copy)
+        shutil.copytree(self.folder(app), copy)
         return copy
 
-    def fetch(self, app: CID, *, timeout: float, limit: int) -> None:
-        """Fetch a bundle whose files have at most ``limit`` bytes, where it is not unpacked, and unpack it.
+    def fetch(self, bundle: NamedBundle, engine: Engine, *, timeout: float, limit: int) -> None:
+        """Fetch an app whose files have at most ``limit`` bytes, where it is not unpacked, and unpack it.
 
         Raises:
             EngineError: where it does not come within ``timeout`` seconds, or is larger.
-            ContentError: where it is no bundle.
+            ContentError: where it is no bundle, of another app, or larger.
             OSError: where its files cannot be written.
         """
+        folder = self.folder(bundle.app)
         with self._unpacking:
-            if (self._folder / str(app)).is_dir():
+            if folder.is_dir():
                 return
-            self._engine.fetch(app, timeout=timeout, limit=2 * limit)  # its list of files is not counted below
-            size = sum(file.size for file in read_bundle(app, EngineBlocks(self._engine)))
-            if size > limit:
-                raise EngineError(f"the app {app} has {size} bytes, more than the {limit} that the federation allows")
-            self._unpack(app)
+            engine.fetch(bundle.content, timeout=timeout, limit=2 * limit)  # its list of files does not count
+            source = EngineBlocks(engine)
+            unpack_bundle(read_named_bundle(bundle, source, limit), source, folder)
 
-    def unpack(self, app: CID) -> Path:
-        """Unpack a bundle that the engine has, where that is not done yet; its folder.
+    def take(self, folder: Path) -> CID:
+        """Unpack the app in a ``folder`` of the owner's, where that is not done yet; its id.
 
         Raises:
-            ContentError: where it is no bundle.
-            OSError: where its files cannot be written.
+            BundleError: where the folder holds what a bundle does not take.
+            OSError: where a file cannot be read or written.
         """
+        app, blocks = bundle_folder(folder)
         with self._unpacking:
-            return self._unpack(app)
-
-    def _unpack(self, app: CID) -> Path:
-        folder = self._folder / str(app)
-        if not folder.is_dir():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            unpack_bundle(app, EngineBlocks(self._engine), folder)
-        return folder
+            if not self.folder(app).is_dir():
+                source = MemoryBlocks({block.cid: block.data for block in blocks})
+                unpack_bundle(read_bundle(app, source), source, self.folder(app))
+        return app

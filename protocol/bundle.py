@@ -3,6 +3,10 @@
 The body of the content (see `protocol.content`) is the dag-cbor list ``[1, [[path, size], ...]]``, in rising order of
 the paths' UTF-8 bytes. The linked chunks are the files' bytes, file after file, each file's chunks but its last full.
 So equal folders have equal CIDs, and a plain ``ipfs pin add`` of the run keeps the app.
+
+An app's **id** is the CID of its bundle where that is plain: people read, approve and compare it, and it is the same in
+every run. Where a run is encrypted, its bundle is too, and has another CID in each; the run's private part has the id.
+Whoever reads a bundle by that checks that it holds this very app (`read_named_bundle`).
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from protocol.blocks import CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_block
-from protocol.content import PLAIN, ContentError, open_content, read_chunks, write_manifest
+from protocol.app_calls import ContentKey
+from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_block
+from protocol.content import PLAIN, ContentError, ContentForm, open_content, read_chunks, write_manifest
 
 FORMAT: Final = 1
 MAX_FILES: Final = 10_000
@@ -31,6 +36,17 @@ class BundleError(ContentError):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedBundle:
+    """The bundle that a run record links, and the app that it is said to hold."""
+
+    app: CID
+    """The app's id."""
+    content: CID
+    key: ContentKey | None
+    """What it is encrypted with; None where it is plain, and ``content`` is then ``app``."""
+
+
+@dataclass(frozen=True, slots=True)
 class BundledFile:
     """One file of a bundle."""
 
@@ -38,18 +54,26 @@ class BundledFile:
     """With ``/`` between folders; below the app's folder on every system."""
     size: int
     chunks: tuple[CID, ...]
+    form: ContentForm = PLAIN
+    """How the chunks are written."""
 
     def read(self, source: BlockSource) -> bytes:
         """Its bytes.
 
         Raises:
-            ContentError: where they are not as many as the bundle says.
+            ContentError: where they are not as many as the bundle says, or do not open.
             MissingBlock: where ``source`` lacks a chunk.
         """
-        return read_chunks(self.chunks, self.size, source)
+        return read_chunks(self.chunks, self.size, source, self.form)
+
+    def pieces(self, source: BlockSource) -> Iterator[bytes]:
+        """Its bytes, a chunk's at a time. Raises as `read`."""
+        full = self.form.chunk_size
+        for place, chunk in enumerate(self.chunks):
+            yield read_chunks((chunk,), min(full, self.size - place * full), source, self.form)
 
 
-def write_bundle(files: Sequence[tuple[str, bytes]]) -> tuple[CID, list[Block]]:
+def write_bundle(files: Sequence[tuple[str, bytes]], form: ContentForm = PLAIN) -> tuple[CID, list[Block]]:
     """The CID of the bundle of these paths and bytes, and all its blocks. The order of ``files`` does not matter.
 
     Raises:
@@ -58,32 +82,73 @@ def write_bundle(files: Sequence[tuple[str, bytes]]) -> tuple[CID, list[Block]]:
     for path, _ in files:
         _check_path(path)
     ordered = sorted(files, key=lambda file: file[0].encode())
-    listed = [[path, len(data)] for path, data in ordered]
+    listed = [(path, len(data)) for path, data in ordered]
     _check([path for path, _ in ordered], [len(data) for _, data in ordered])
-    chunks = [raw_block(bytes(part)) for _, data in ordered for part in PLAIN.split(data)]
-    root, blocks = write_manifest(encode_cbor([FORMAT, listed]), [chunk.cid for chunk in chunks])
+    chunks = [raw_block(bytes(form.close_chunk(part))) for _, data in ordered for part in form.split(data)]
+    root, blocks = write_manifest(_body(listed), [chunk.cid for chunk in chunks], form)
     return root, list({block.cid: block for block in [*blocks, *chunks]}.values())
 
 
-def read_bundle(root: CID, source: BlockSource) -> list[BundledFile]:
-    """The files of the bundle ``root``; their bytes are not read yet.
+def read_bundle(root: CID, source: BlockSource, key: ContentKey | None = None) -> list[BundledFile]:
+    """The files of the bundle ``root``; their bytes are not read yet. ``key`` is None where it is to be plain.
 
     Raises:
         ContentError: where it is none; a `BundleError` where it is a content, but not of a bundle.
         MissingBlock: where ``source`` lacks a block.
     """
-    opened = open_content(root, source, None, body_limit=_BODY_LIMIT)
+    opened = open_content(root, source, key, body_limit=_BODY_LIMIT)
     try:
         value = decode_cbor(opened.body, limit=_BODY_LIMIT)
     except MalformedBlock as error:
         raise BundleError(f"bundle {root}: {error}") from error
     paths, sizes = _parse(value)
     _check(paths, sizes)
-    expected = sum(map(PLAIN.chunk_count, sizes))
+    expected = sum(map(opened.form.chunk_count, sizes))
     chunks = list(islice(opened.chunks, expected + 1))
     if len(chunks) != expected:
         raise BundleError("a bundle links other chunks than its files have")
-    return list(_deal(paths, sizes, chunks))
+    return list(_deal(paths, sizes, chunks, opened.form))
+
+
+def read_named_bundle(named: NamedBundle, source: BlockSource, limit: int = MAX_SIZE) -> list[BundledFile]:
+    """As `read_bundle`, of what has at most ``limit`` bytes of files and is the app that it is said to be.
+
+    Of an encrypted one, all files are opened for that, with no more memory than a chunk takes: else somebody could show
+    an owner one app under the name of another.
+
+    Raises:
+        BundleError: where it is another app, or larger.
+        ContentError, MissingBlock: as `read_bundle`.
+    """
+    files = read_bundle(named.content, source, named.key)
+    size = sum(file.size for file in files)
+    if size > limit:
+        raise BundleError(f"the app {named.app} has {size} bytes, more than the {limit} that are allowed")
+    if named.content != named.app and (found := _app_id(files, source)) != named.app:
+        raise BundleError(f"the run is said to be of the app {named.app}, and its bundle holds the app {found}")
+    return files
+
+
+def _app_id(files: Sequence[BundledFile], source: BlockSource) -> CID:
+    """The CID of the plain bundle of these files."""
+    chunks = [chunk for file in files for chunk in _plain_chunks(file, source)]
+    return write_manifest(_body([(file.path, file.size) for file in files]), chunks)[0]
+
+
+def _plain_chunks(file: BundledFile, source: BlockSource) -> Iterator[CID]:
+    """The CIDs of its chunks, were they plain: an encrypted chunk holds a few bytes less."""
+    held = bytearray()
+    for piece in file.pieces(source):
+        held += piece
+        while len(held) >= CHUNK_SIZE:
+            yield raw_block(bytes(held[:CHUNK_SIZE])).cid
+            del held[:CHUNK_SIZE]
+    if held:
+        yield raw_block(bytes(held)).cid
+
+
+def _body(listed: Sequence[tuple[str, int]]) -> bytes:
+    return encode_cbor([FORMAT, [list(entry) for entry in listed]])
 
 
 def _parse(value: Any) -> tuple[list[str], list[int]]:  # the value of any dag-cbor
@@ -138,9 +203,11 @@ def _parents(path: str) -> Iterator[str]:
         yield "/".join(parts[:end])
 
 
-def _deal(paths: Sequence[str], sizes: Sequence[int], chunks: Sequence[CID]) -> Iterator[BundledFile]:
+def _deal(
+    paths: Sequence[str], sizes: Sequence[int], chunks: Sequence[CID], form: ContentForm
+) -> Iterator[BundledFile]:
     at = 0
     for path, size in zip(paths, sizes, strict=True):
-        count = PLAIN.chunk_count(size)
-        yield BundledFile(path, size, tuple(chunks[at : at + count]))
+        count = form.chunk_count(size)
+        yield BundledFile(path, size, tuple(chunks[at : at + count]), form)
         at += count

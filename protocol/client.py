@@ -34,6 +34,7 @@ from protocol.events import (
 from protocol.following import ClientState
 from protocol.hosting import AppState, ClientPlan
 from protocol.machine import COMMON, Author, IllegalEvent, TrustedManifest
+from protocol.plan import named_bundle
 from protocol.private import private_part
 from protocol.reading import read_private, update_info
 from protocol.records import Close, Index, ReasonPrivate, Reply, Role, Roster, Run, RunPrivate
@@ -197,7 +198,7 @@ class Client(Acking):
             self._unread = body
         else:
             self._unread, self._note = None, ""
-            self._choose_app(body, private, now)
+            self._choose_app(named_bundle(body, private, self._run.chain.keys), private, now)
 
     def _take_close(self, now: float) -> None:
         assert self._run is not None

@@ -70,8 +70,8 @@ def contents(record: Record, source: BlockSource) -> Iterator[CID]:
         protocol.blocks.BlockError: where a block of the record's closure is missing or malformed.
     """
     match record.body:
-        case Run(app=app, seed=seed, initial_model=model):
-            yield from (app, seed) if model is None else (app, seed, model)
+        case Run(bundle=bundle, seed=seed, initial_model=model):
+            yield from (bundle, seed) if model is None else (bundle, seed, model)
         case Dispatch(groups=groups):
             yield from (group.content for group in typed_items(groups, Group, source))
         case Reply(content=CID() as content) | Close(model=CID() as content):

@@ -15,6 +15,7 @@ from enum import Enum, StrEnum, auto
 from crypto.symmetric import SymmetricKey
 from protocol.app_calls import Examine, ToApp
 from protocol.blocks import CID, Block
+from protocol.bundle import NamedBundle
 from protocol.equivocation import Equivocation
 from protocol.records import Body
 
@@ -127,7 +128,7 @@ class UnpackApp:
     """Fetch an approved app's bundle, of at most ``limit`` bytes of files, and unpack it where `StartApp` looks."""
 
     id: int
-    app: CID
+    bundle: NamedBundle
     limit: int
 
 

@@ -46,14 +46,18 @@ def reads_updates(member: Member) -> bool:
     return Role.SERVER in member.roles or Role.AUDITOR in member.roles
 
 
-def new_epoch(manifest: Manifest, before: Epoch | None, *, by: bytes, time: float) -> NewEpoch:
+def new_epoch(
+    manifest: Manifest, before: Epoch | None, *, by: bytes, time: float, model: SymmetricKey | None = None
+) -> NewEpoch:
     """The epoch after ``before`` (None: the first of a run), for the members of ``manifest``.
+
+    ``model`` is its model key, where something is encrypted with that already; None for a new one.
 
     Raises:
         crypto.errors.BadKey: where a member's encryption key is of a suite that is not known here.
     """
     number = before.number + 1 if before else 1
-    model, update = SymmetricKey.generate(), DecryptionKey.generate()
+    model, update = model or SymmetricKey.generate(), DecryptionKey.generate()
     members = list(manifest.members.values())
     for_members, blocks = wrapped_key(model, members, epoch_info("model", number))
     updates, more = _wraps(update.secret_bytes(), filter(reads_updates, members), epoch_info("update", number))

@@ -16,13 +16,14 @@ from typing import Final
 from protocol.announcements import Beat
 from protocol.app_calls import RunConfig, Start
 from protocol.blocks import CID
+from protocol.bundle import NamedBundle
 from protocol.catch_up import CatchUp
 from protocol.effects import AskOwner, Cause, Hand, StartApp, UnpackApp, What
 from protocol.events import AppLost, AppReady, AppsApproved
 from protocol.following import ClientState, Following
 from protocol.machine import Author, TrustedManifest
 from protocol.manifest import node_id
-from protocol.records import Run, RunPrivate
+from protocol.records import RunPrivate
 from protocol.retry import Retry
 from protocol.telling import Awaited
 
@@ -46,15 +47,15 @@ class ClientPlan:
     """The owner's choices. ``secret`` (32 bytes) seeds the app and stays with this peer."""
 
     app: CID | None
-    """The bundle of the app that is started at once, before a run is known; None for none."""
+    """The app (its id, `protocol.bundle`) that is started at once, before a run is known; None for none."""
     secret: bytes = field(repr=False)
     node_config: RunConfig = ()
     once: bool = False
     """Stop after the first run that closes."""
     approved: frozenset[CID] | None = None
-    """The bundles that may run besides; others wait for approval. None where the owner lets ``app`` alone run."""
+    """The apps that may run besides; others wait for approval. None where the owner lets ``app`` alone run."""
     unfit: Mapping[CID, str] = field(default_factory=dict)
-    """Bundles that cannot run with this ``node_config``, and why: their runs are declined."""
+    """Apps that cannot run with this ``node_config``, and why: their runs are declined."""
     restored: float | None = None
     """When our keys were restored from a backup, seconds since 1970: until then another home may have answered."""
 
@@ -71,8 +72,8 @@ class Hosting(Following):
         self._hosted: CID | None = None
         """The app of the process there is."""
         self._failed_starts = 0
-        self._body: Run | None = None
-        """The run record of the run that is followed or waits for approval."""
+        self._bundle: NamedBundle | None = None
+        """Of the run that is followed or waits for approval."""
         self._run_private: RunPrivate | None = None
         self._unpack_again: Retry | None = None
 
@@ -103,34 +104,34 @@ class Hosting(Following):
             return Awaited.RECORDS
         if self._is_behind(run):
             return Awaited.ROSTER
-        if self._body is None or self.state is not ClientState.FOLLOWING or self._app is AppState.STARTED:
+        if self._bundle is None or self.state is not ClientState.FOLLOWING or self._app is AppState.STARTED:
             return None
-        return Awaited.APP if self._body.app == self._hosted else Awaited.APP_FILES
+        return Awaited.APP if self._bundle.app == self._hosted else Awaited.APP_FILES
 
     # -- may it run -------------------------------------------------------------------------------------------------
 
-    def _choose_app(self, body: Run, private: RunPrivate, now: float) -> None:
+    def _choose_app(self, bundle: NamedBundle, private: RunPrivate, now: float) -> None:
         """Take part in the run, decline it, or wait, by its app."""
         assert self._run is not None
-        self._body, self._run_private = body, private
-        if (why := self._plan.unfit.get(body.app)) is not None:
+        self._bundle, self._run_private = bundle, private
+        if (why := self._plan.unfit.get(bundle.app)) is not None:
             self._decline(self._run.run, why, now)
-        elif self._may_run(body.app):
-            self._take_part(body, private, now)
+        elif self._may_run(bundle.app):
+            self._take_part(bundle, private, now)
         elif self._approved is None:
-            self._decline(self._run.run, f"the run's app is {body.app}, ours is {self._plan.app}", now)
+            self._decline(self._run.run, f"the run's app is {bundle.app}, ours is {self._plan.app}", now)
         else:
-            self._wait_for_approval(body, private, now)
+            self._wait_for_approval(bundle.app, private, now)
 
     def _may_run(self, app: CID) -> bool:
         return app == self._plan.app or (self._approved is not None and app in self._approved)
 
-    def _wait_for_approval(self, body: Run, private: RunPrivate, now: float) -> None:
+    def _wait_for_approval(self, app: CID, private: RunPrivate, now: float) -> None:
         assert self._run is not None
-        self._note = f"its owner has not approved the run's app yet: peer app approve {body.app}"
+        self._note = f"its owner has not approved the run's app yet: peer app approve {app}"
         name = f"{private.name} {private.version}"
-        self._report(What.APP_UNAPPROVED, run=str(self._run.run), app=str(body.app), name=name)
-        self._emit(AskOwner(body.app, name, self._run.run))
+        self._report(What.APP_UNAPPROVED, run=str(self._run.run), app=str(app), name=name)
+        self._emit(AskOwner(app, name, self._run.run))
         self._say(Beat, now)
 
     def _apps_approved(self, event: AppsApproved, now: float) -> None:
@@ -138,36 +139,38 @@ class Hosting(Following):
         if self._approved is None:
             return
         self._approved = event.apps
-        body, private = self._body, self._run_private
-        waits = self.state is ClientState.LISTENING and body is not None and body.app not in self._plan.unfit
-        if waits and body is not None and private is not None and self._may_run(body.app):
+        bundle, private = self._bundle, self._run_private
+        if self.state is not ClientState.LISTENING or bundle is None or private is None:
+            return
+        if bundle.app not in self._plan.unfit and self._may_run(bundle.app):
             self._note = ""
-            self._take_part(body, private, now)
+            self._take_part(bundle, private, now)
             self._say(Beat, now)
 
     def _leave_app(self) -> None:
         """The run is over, or another is followed: its app is not needed, a process that had it begins afresh."""
-        self._body = self._run_private = self._unpack_again = None
+        self._bundle = self._run_private = self._unpack_again = None
         if self._app is AppState.STARTED and self._hosted is not None:
             self._start_app(self._hosted)
 
     # -- is it here -------------------------------------------------------------------------------------------------
 
-    def _take_part(self, body: Run, private: RunPrivate, now: float) -> None:
+    def _take_part(self, bundle: NamedBundle, private: RunPrivate, now: float) -> None:
         assert self._run is not None
         self.state = ClientState.FOLLOWING
         self._report(What.RUN_FOLLOWED, run=str(self._run.run), app=private.name)
-        if body.app == self._hosted:
+        if bundle.app == self._hosted:
             self._begin_app()
-        elif body.app == self._plan.app:
-            self._start_app(body.app)
+        elif bundle.app == self._plan.app:
+            self._start_app(bundle.app)
         else:
-            self._unpack_app(body.app, Retry(now))
+            self._unpack_app(bundle, Retry(now))
 
-    def _unpack_app(self, app: CID, retry: Retry) -> None:
+    def _unpack_app(self, bundle: NamedBundle, retry: Retry) -> None:
         self._unpack_again = None
+        app = bundle.app
         id = self._await(partial(self._app_unpacked, app), partial(self._app_not_unpacked, app, retry))
-        self._emit(UnpackApp(id, app, self.manifest.settings.max_app_bytes))
+        self._emit(UnpackApp(id, bundle, self.manifest.settings.max_app_bytes))
 
     def _app_unpacked(self, app: CID, now: float) -> None:
         self._unpack_again = None
@@ -189,11 +192,11 @@ class Hosting(Following):
 
     def _needs(self, app: CID) -> bool:
         following = self.state is ClientState.FOLLOWING
-        return following and self._body is not None and self._body.app == app and self._hosted != app
+        return following and self._bundle is not None and self._bundle.app == app and self._hosted != app
 
     def _app_due(self, now: float) -> None:
-        if self._unpack_again is not None and self._body is not None and now >= self._unpack_again.at:
-            self._unpack_app(self._body.app, self._unpack_again)
+        if self._unpack_again is not None and self._bundle is not None and now >= self._unpack_again.at:
+            self._unpack_app(self._bundle, self._unpack_again)
 
     # -- its process ------------------------------------------------------------------------------------------------
 
@@ -214,9 +217,9 @@ class Hosting(Following):
         if not following or self._app is not AppState.READY:
             return
         assert self._run is not None
-        assert self._body is not None
+        assert self._bundle is not None
         assert self._run_private is not None
-        if self._body.app != self._hosted:
+        if self._bundle.app != self._hosted:
             return
         self._app = AppState.STARTED
         seed = hashlib.sha256(b"pollen client seed 1" + self._plan.secret + bytes(self._run.run)).digest()

@@ -92,7 +92,7 @@ class Leader(Replaying):
             self._see_to_the_end(now)
         else:
             self.state = LeaderState.PREPARING
-            self._emit(StartApp(self._plan.app))
+            self._emit(StartApp(self._plan.bundle.app))
         self._say(Hello, now)
 
     def _app_ready(self, event: AppReady, now: float) -> None:
@@ -107,7 +107,7 @@ class Leader(Replaying):
 
     def _open(self, environment: Environment, now: float) -> None:
         """Begin the run."""
-        if (made := self._new_epoch(now)) is None:
+        if (made := self._new_epoch(now, self._plan.model_key)) is None:
             return
         keys, blocks = made
         seed = seed_block(self._plan.seed, keys.epoch if keys else None)
@@ -359,7 +359,7 @@ class Leader(Replaying):
             times = f"{self._crashes} times at height {self.chain.height}"
             self._cannot_go_on(f"the app process was lost {times}: {event.why}", now, Cause.APP)
         elif self.state is LeaderState.PREPARING:
-            self._emit(StartApp(self._plan.app))
+            self._emit(StartApp(self._plan.bundle.app))
         else:
             self._app_is_lost = True
 
@@ -371,7 +371,7 @@ class Leader(Replaying):
         self._seen = Seen()
         self._script = iter(())
         self.state = LeaderState.PREPARING
-        self._emit(StartApp(self._plan.app))
+        self._emit(StartApp(self._plan.bundle.app))
 
     def _stopping(self, event: Stopping, now: float) -> None:
         self._keep_acks()

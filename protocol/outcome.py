@@ -70,7 +70,7 @@ class _Teller:
     def _own(self, body: Chained) -> dict[str, Any]:
         match body:
             case Run():
-                return {"manifest": body.manifest, "app": body.app, "seed": body.seed}
+                return {"manifest": body.manifest, "bundle": body.bundle, "seed": body.seed}
             case Dispatch():
                 groups = typed_items(body.groups, Group, self._source)
                 return {"messages": [message for group in groups for message in self._messages(group)]}

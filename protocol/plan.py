@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from crypto.symmetric import KEY_SIZE
-from protocol.app_calls import ContentKey, Environment, KeyedContent, RunConfig
-from protocol.blocks import CID, BlockError
+from crypto.symmetric import SymmetricKey
+from protocol.app_calls import Environment, KeyedContent, RunConfig
+from protocol.blocks import CID
+from protocol.bundle import NamedBundle
 from protocol.chain import Chain
 from protocol.private import private_part
-from protocol.reading import Epoch
+from protocol.reading import Epoch, RunKeys
 from protocol.records import Run, RunPrivate
 from protocol.trees import pack
 
@@ -26,7 +27,8 @@ SERVER_NODE: Final = 1
 class RunPlan:
     """What a run record says that is known before the app process is there."""
 
-    app: CID
+    bundle: NamedBundle
+    """Stored already, under ``model_key`` where the run is encrypted."""
     seed: bytes = field(repr=False)
     name: str
     version: str
@@ -36,6 +38,8 @@ class RunPlan:
     """Of this machine alone (where its data is, say): handed to the app, not recorded."""
     initial_model: KeyedContent | None = None
     """A stored content with the arrays that the app is to begin with; None where it makes its own."""
+    model_key: SymmetricKey | None = None
+    """Of epoch 1: bundle and initial model are encrypted with it. None where nothing is, or the run has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,13 @@ def run_body(
     now: float,
 ) -> Run:
     """The first record of a run; ``seed`` is the block with the plan's (`protocol.epochs.seed_block`)."""
-    initial = plan.initial_model
     private = RunPrivate(
         name=plan.name,
         version=plan.version,
         config=plan.config,
+        app=plan.bundle.app,
         replay_format=plan.replay_format,
         environment=environment,
-        initial_model_key=initial.key.key if initial is not None and initial.key is not None else b"",
     )
     empty, _ = pack([])
     return Run(
@@ -87,23 +90,18 @@ def run_body(
         looks=empty,
         empties=0,
         manifest=manifest,
-        app=plan.app,
+        bundle=plan.bundle.content,
         seed=seed,
-        initial_model=None if initial is None else initial.content,
+        initial_model=None if plan.initial_model is None else plan.initial_model.content,
         keys=None if keys is None else keys.record,
     )
 
 
-def initial_content(body: Run, private: RunPrivate) -> KeyedContent | None:
-    """What the app of a run begins with, as the run record says.
+def named_bundle(body: Run, private: RunPrivate, keys: RunKeys) -> NamedBundle:
+    """The app of a run, as its record says to those who read it."""
+    return NamedBundle(private.app, body.bundle, keys.content(body.epoch))
 
-    Raises:
-        BlockError: where it says no key, and the run is encrypted.
-    """
-    if body.initial_model is None:
-        return None
-    if body.epoch is None:
-        return KeyedContent(body.initial_model, None)
-    if len(private.initial_model_key) != KEY_SIZE:
-        raise BlockError(f"the run record has no key of its initial model {body.initial_model}")
-    return KeyedContent(body.initial_model, ContentKey(body.epoch, private.initial_model_key))
+
+def initial_content(body: Run, keys: RunKeys) -> KeyedContent | None:
+    """What the app of a run begins with, as the record says to those who read it."""
+    return None if body.initial_model is None else KeyedContent(body.initial_model, keys.content(body.epoch))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from crypto.errors import BadKey
+from crypto.symmetric import SymmetricKey
 from protocol.announcements import Head, Position, topic_all
 from protocol.app_calls import ContentKey
 from protocol.blocks import Block, MemoryBlocks, checked_block
@@ -75,8 +76,8 @@ class Recorder(Distrusting):
             return {"epoch": None, "private": private_part(value, kind, None)}
         return {"epoch": epoch.number, "private": private_part(value, kind, epoch.model)}
 
-    def _new_epoch(self, now: float) -> tuple[NewKeys | None, list[Block]] | None:
-        """Keys for the members of the newest manifest, and the blocks to store with them.
+    def _new_epoch(self, now: float, model: SymmetricKey | None = None) -> tuple[NewKeys | None, list[Block]] | None:
+        """Keys for the members of the newest manifest, and the blocks to store with them; ``model`` as `new_epoch`.
 
         No keys, where the federation does not encrypt. None at all, and the machine stops, where a member has a
         key that nothing can be sealed to.
@@ -84,7 +85,7 @@ class Recorder(Distrusting):
         if not self.manifest.encrypted:
             return None, []
         try:
-            made = new_epoch(self.manifest, self.chain.keys.current, by=self.author.member, time=now)
+            made = new_epoch(self.manifest, self.chain.keys.current, by=self.author.member, time=now, model=model)
         except BadKey as error:
             self._cannot_go_on(f"a member's encryption key, which an admin listed, cannot be used: {error}", now)
             return None

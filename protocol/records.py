@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
@@ -186,8 +186,8 @@ class Run(Chained):
 
     manifest: CID
     """The `Federation` record in force."""
-    app: CID
-    """The app bundle."""
+    bundle: CID
+    """The content with the app's files (`protocol.bundle`)."""
     seed: CID
     """A block of its own, for servers and auditors."""
     initial_model: CID | None
@@ -203,10 +203,10 @@ class RunPrivate:
     name: str
     version: str
     config: RunConfig
+    app: CID
+    """The app's id: its bundle's CID, were that plain."""
     replay_format: Natural
     environment: Environment
-    initial_model_key: bytes = field(repr=False)
-    """What the content of the initial model is encrypted with, 32 bytes; empty where none is, or there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from protocol.blocks import CID, Block, BlockSource
-from protocol.bundle import MAX_FILES, MAX_SIZE, BundleError, read_bundle, write_bundle
+from protocol.bundle import MAX_FILES, MAX_SIZE, BundledFile, BundleError, write_bundle
 
 _NOT_AT_THE_TOP: Final = frozenset(
     {"build", "dist", "eggs", "lib", "lib64", "parts", "env", "venv", "ENV", "env.bak", "venv.bak", "node_modules"}
@@ -24,7 +24,12 @@ _NOT_ANYWHERE: Final = (".pyc", ".pyo", ".egg", ".egg-info")
 
 
 def bundle_folder(app_dir: Path) -> tuple[CID, list[Block]]:
-    """The CID of the bundle of an app's folder, and its blocks.
+    """The plain bundle of an app's folder: its CID, which is the app's id, and its blocks. Raises as `read_folder`."""
+    return write_bundle(read_folder(app_dir))
+
+
+def read_folder(app_dir: Path) -> list[tuple[str, bytes]]:
+    """The paths and bytes of what a bundle takes of an app's folder.
 
     Raises:
         BundleError: where the folder holds what a bundle does not take; the message names it.
@@ -40,18 +45,17 @@ def bundle_folder(app_dir: Path) -> tuple[CID, list[Block]]:
                 "move data and results out of the app's folder"
             )
         files.append((path.relative_to(app_dir).as_posix(), path.read_bytes()))
-    return write_bundle(files)
+    return files
 
 
-def unpack_bundle(root: CID, source: BlockSource, into: Path) -> None:
+def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path) -> None:
     """Write the files of a bundle to the folder ``into``, which appears whole, its files on disk, or not at all.
 
     Raises:
-        ContentError: where the bundle is malformed.
+        ContentError: where a file is not what the bundle says.
         MissingBlock: where ``source`` lacks a block.
         OSError: where the files cannot be written, or ``into`` exists and is not empty.
     """
-    files = read_bundle(root, source)
     part = into.with_name(f"{into.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -9,19 +9,31 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption
+from peer.cli.audit import TimeoutOption, audit_of, is_car
 from peer.cli.cids import app_cid
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    PassphraseFileOption,
+)
 from peer.cli.output import moment, put_json, put_table, size
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
+from peer.federation import FederationStore
 from peer.home import Home
-from peer.inspect.app_files import AppFile, bundled_files, chosen_file, read_files
-from peer.inspect.sources import EngineSource
+from peer.inspect.app_files import AppFile, bundled_files, chosen_file, read_files, recorded_bundle
+from peer.inspect.scratch import Scratch
+from peer.inspect.sources import EngineSource, RunSource
 from peer.journal import Journal, KnownApp, approved_apps, known_apps
+from peer.reader import ReaderChoice
 from peer.visible import visible
-from protocol.blocks import CID
-from protocol.bundle import BundledFile
+from protocol.blocks import CID, Block, BlockError, MissingBlock
+from protocol.bundle import BundledFile, NamedBundle
+from protocol.records import Chained
+from protocol.signed import parse_record
 
 app = typer.Typer(
     name="app",
@@ -31,43 +43,50 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-AppArgument = Annotated[str, typer.Argument(metavar="CID", help="The app's bundle, as a run record names it.")]
+AppArgument = Annotated[str, typer.Argument(metavar="CID", help="The app, as peer app list and show name it.")]
 
 
 @app.command("show")
 def show(
-    cid: AppArgument,
+    cid: Annotated[
+        str, typer.Argument(metavar="CID|RUN|FILE.car", help="The app; or a run, or a file with one, that it is of.")
+    ],
     file: Annotated[str | None, typer.Option("--file", metavar="PATH", help="Print this file alone.")] = None,
     into: Annotated[
         Path | None, typer.Option("--into", metavar="DIR", help="Write all files to a new folder, to read them there.")
     ] = None,
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """List an app's files and print them, at most 1 MiB at once. Nothing of it is run."""
-    bundle = app_cid(cid)
-    approved = bundle in approved_apps(Home(home))
-    with borrowed(Home(home), ipfs) as engine:
-        source = EngineSource(engine, timeout)
+    """List an app's files and print them, at most 1 MiB at once. Nothing of it is run.
+
+    The app of an encrypted run is encrypted too: its members read it, each with its own key.
+    """
+    reader = ReaderChoice(identity, passphrase_file, needed=True)
+    with _bundle(cid, Home(home), ipfs, timeout, reader) as (bundle, source):
+        app_id = bundle.app
         files = bundled_files(bundle, source)
         if into is not None:
-            _unpack(bundle, source, into)
+            _unpack(files, source, into)
         chosen = files if file is None else [chosen_file(files, file)]
         read = [] if into is not None else list(read_files(chosen, source))
+    approved = app_id in approved_apps(Home(home))
     if json:
-        put_json({"app": str(bundle), "approved": approved, "files": list(_values(files, read))})
+        put_json({"app": str(app_id), "approved": approved, "files": list(_values(files, read))})
         return
     if file is None:
-        _put_list(bundle, files, approved=approved)
+        _put_list(app_id, files, approved=approved)
     for each in read:
         _put_file(each)
     cut = [each for each in read if each.text is not None and each.shown < each.size]
     for each in cut:
         typer.echo(f"cut short: {each.path}: {each.shown} of {each.size} bytes were shown", err=True)
     if cut:
-        typer.echo(f"to read all of it: peer app show {bundle} --into DIR", err=True)
+        typer.echo(f"to read all of it: peer app show {cid} --into DIR", err=True)
     if into is not None:
         typer.echo(f"its files are in {into}", err=True)
 
@@ -75,29 +94,32 @@ def show(
 @app.command("approve")
 def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """Let an app run here. A client that waits for it takes part at once."""
-    bundle = app_cid(cid)
+    approved = app_cid(cid)
     with contextlib.closing(Journal(Home(home).create().journal)) as journal:
-        journal.approve_app(bundle)
+        was_named = any(known.app == approved and known.run for known in journal.apps())
+        journal.approve_app(approved)
     if json:
-        put_json({"app": str(bundle), "approved": True})
-    else:
-        typer.echo(f"clients of this home may run the app {bundle}")
+        put_json({"app": str(approved), "approved": True})
+        return
+    typer.echo(f"clients of this home may run the app {approved}")
+    if not was_named:
+        typer.echo("no run has asked this home for it yet; peer app list shows those that wait", err=True)
 
 
 @app.command("forget")
 def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """Take an approval back. A run that has begun goes on with the app until its client is stopped."""
-    bundle = app_cid(cid)
-    if not any(known.bundle == bundle for known in known_apps(Home(home))):
+    forgotten = app_cid(cid)
+    if not any(known.app == forgotten for known in known_apps(Home(home))):
         raise PeerError(
-            f"this home knows no app {bundle}", mend="peer app list shows those it knows", code=ExitCode.WRONG_USE
+            f"this home knows no app {forgotten}", mend="peer app list shows those it knows", code=ExitCode.WRONG_USE
         )
     with contextlib.closing(Journal(Home(home).journal)) as journal:
-        journal.forget_app(bundle)
+        journal.forget_app(forgotten)
     if json:
-        put_json({"app": str(bundle), "approved": False})
+        put_json({"app": str(forgotten), "approved": False})
     else:
-        typer.echo(f"the app {bundle} is not approved any more; a run that has begun goes on until its client stops")
+        typer.echo(f"the app {forgotten} is not approved any more; a run that has begun goes on until its client stops")
 
 
 @app.command("list")
@@ -115,7 +137,7 @@ def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None
 
 def _known_value(known: KnownApp) -> dict[str, Any]:
     return {
-        "app": str(known.bundle),
+        "app": str(known.app),
         "approved": known.approved,
         "name": known.name,
         "run": str(known.run) if known.run else None,
@@ -126,16 +148,68 @@ def _known_value(known: KnownApp) -> dict[str, Any]:
 def _known_row(known: KnownApp) -> list[str]:
     state = "approved" if known.approved else "waits for approval"
     run = str(known.run) if known.run else ""
-    return [str(known.bundle), state, moment(known.noted), visible(known.name), run]
+    return [str(known.app), state, moment(known.noted), visible(known.name), run]
 
 
-def _unpack(bundle: CID, source: EngineSource, into: Path) -> None:
+@contextlib.contextmanager
+def _bundle(
+    text: str, home: Home, ipfs: str | None, timeout: float, reader: ReaderChoice
+) -> Iterator[tuple[NamedBundle, RunSource]]:
+    """The bundle of the app that is meant, and where it is read from."""
+    run = _run_named(text, home)
+    if run is None:
+        app_id = app_cid(text)
+        with borrowed(home, ipfs) as engine:
+            source = EngineSource(engine, timeout)
+            if not _is_of_a_run(app_id, source):
+                yield NamedBundle(app_id, app_id, None), source
+                return
+    with (
+        Scratch() as scratch,
+        audit_of(run or text, home, ipfs, timeout, scratch, reader, with_contents=False) as audit,
+    ):
+        yield recorded_bundle(audit), audit.source
+
+
+def _run_named(text: str, home: Home) -> str | None:
+    """The file with a run that is meant; or the encrypted run that asked this home for the app that is meant."""
+    if is_car(text):
+        return text
+    app_id = app_cid(text)
+    run = next((known.run for known in known_apps(home) if known.app == app_id), None)
+    if run is None:
+        return None
+    with contextlib.closing(Journal(home.journal)) as journal:
+        head = journal.head_of(run)
+    stored = None if head is None else FederationStore(home).get(head.federation)
+    return str(run) if stored is not None and stored.manifest.encrypted else None
+
+
+def _is_of_a_run(cid: CID, source: EngineSource) -> bool:
+    """Whether that is a record of a run.
+
+    Raises:
+        PeerError: where there is no such block.
+    """
+    try:
+        return isinstance(parse_record(Block(cid, source.get(cid))).body, Chained)
+    except MissingBlock as error:
+        raise PeerError(
+            f"no app {cid} is to be found",
+            mend="an app that is encrypted is named by its run: peer app show RUN",
+            code=ExitCode.UNFINISHED,
+        ) from error
+    except BlockError:
+        return False
+
+
+def _unpack(files: list[BundledFile], source: RunSource, into: Path) -> None:
     from strategy.bundle import unpack_bundle
 
     into = into.expanduser().absolute()
     if into.exists():
         raise PeerError(f"{into} is there already", mend="name a new folder with --into DIR", code=ExitCode.WRONG_USE)
-    unpack_bundle(bundle, source, into)
+    unpack_bundle(files, source, into)
 
 
 def _values(files: list[BundledFile], read: list[AppFile]) -> Iterator[dict[str, Any]]:
@@ -147,9 +221,9 @@ def _values(files: list[BundledFile], read: list[AppFile]) -> Iterator[dict[str,
         yield value
 
 
-def _put_list(bundle: CID, files: list[BundledFile], *, approved: bool) -> None:
+def _put_list(app_id: CID, files: list[BundledFile], *, approved: bool) -> None:
     state = "approved here" if approved else "not approved here"
-    typer.echo(f"app {bundle}: {len(files)} files, {size(sum(file.size for file in files))}, {state}")
+    typer.echo(f"app {app_id}: {len(files)} files, {size(sum(file.size for file in files))}, {state}")
     for file in files:
         typer.echo(f"  {file.path}  {size(file.size)}")
 

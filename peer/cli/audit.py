@@ -28,10 +28,11 @@ from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
 from peer.home import Home
 from peer.inspect.audit import Audit
+from peer.inspect.findings import Verdict
 from peer.inspect.replay import ComparedExchange
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource, RunSource
-from peer.inspect.trusted_app import trusted_app
+from peer.inspect.trusted_app import local_config, own_app, trusted_app
 from peer.journal import Journal, approved_apps
 from peer.reader import ReaderChoice, with_names
 from protocol.blocks import CID, Block, BlockError
@@ -94,14 +95,13 @@ def audit(
             put_proof(proof)
         return ExitCode.VERIFICATION_FAILED
     reader = ReaderChoice(identity, passphrase_file, needed=replay)
+    config = local_config(data_dir)
+    own = None if app_dir is None else own_app(app_dir, config)
     with Scratch() as scratch, audit_of(head, place, ipfs, timeout, scratch, reader) as prepared:
-        trusted = None
-        if replay:
-            approved = approved_apps(place)
-            trusted = trusted_app(prepared.recorded_app(), app_dir, data_dir, prepared.source, approved)
         report = prepared.run()
-        if trusted is not None:
-            prepared.replay(trusted, to_round=to_round, on_compared=_nothing if json else put_compared)
+        if replay and report.verdict is Verdict.VERIFIED:
+            chosen = own or trusted_app(prepared.bundle(), head, prepared.source, config, approved_apps(place))
+            prepared.replay(chosen, to_round=to_round, on_compared=_nothing if json else put_compared)
         if json:
             for part in report.json_parts(scratch):
                 sys.stdout.write(part)

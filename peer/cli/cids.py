@@ -23,7 +23,7 @@ def cid_of(text: str) -> CID:
 
 
 def app_cid(text: str) -> CID:
-    """The CID of an app bundle that somebody typed.
+    """The id of an app that somebody typed.
 
     Raises:
         PeerError: where it can be none's.

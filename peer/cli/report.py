@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from peer.cli.output import bad, doubtful, good, put_fields, put_table, size
-from peer.inspect.findings import APP_BUNDLE, REPLAY, Verdict
+from peer.inspect.findings import OTHER_APP, REPLAY, Verdict
 from peer.inspect.replay import ComparedExchange
 from peer.inspect.report import Report
 from peer.inspect.scratch import Scratch
@@ -139,6 +139,6 @@ def _failed(report: Report) -> str:
     match [finding.rule for finding in report.findings]:
         case [rule] if rule == REPLAY:
             return "failed: every record keeps every rule, but the app, run again, does not do what is recorded"
-        case [rule] if rule == APP_BUNDLE:
+        case [rule] if rule == OTHER_APP:
             return "failed: every record keeps every rule, but this is not the app that the run record names"
     return "failed: somebody's record or block is wrong"

@@ -172,8 +172,8 @@ def start(
         interrupts = stack.enter_context(Interrupts())
         stack.enter_context(own_home.lock())
         journal = stack.enter_context(contextlib.closing(Journal(own_home.journal)))
-        for bundle in approved:
-            journal.approve_app(bundle)
+        for allowed in approved:
+            journal.approve_app(allowed)
         name = chosen(own_home, ipfs)
         if not json:
             _say(f"{person.name} starts as a {role} of {stored.manifest.title} over {name}; Ctrl-C stops it")
@@ -230,7 +230,7 @@ def _lead(
     from peer.initial_model import initial_model
     from peer.start import lead, seed_of, take_app
 
-    app = take_app(session.home, session.engine, choice.app_folder)
+    app = take_app(session.home, choice.app_folder)
     config = choice.server_config(app.config)
     named = choice.initial_model
     closed, ending = lead(
@@ -299,7 +299,7 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
     from peer.start import serve, take_app
 
     config = choice.client_config()
-    app = take_app(session.home, session.engine, choice.app_folder)
+    app = take_app(session.home, choice.app_folder)
     ending = serve(session, app, config, once=once, approvable=choice.folder is None, unfit=choice.unfit(config))
     if ending.why:
         return _unfinished(session, ending, "what was answered is kept")

@@ -223,5 +223,5 @@ def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Read
     with Scratch() as scratch:
         audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation], reader=reader)
         audit.run()
-        audit.replay(trusted_app(audit.recorded_app(), None, None, audit.source))
+        audit.replay(trusted_app(audit.bundle(), head, audit.source))
         return audit.report

@@ -8,8 +8,10 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from peer.errors import ExitCode, PeerError
-from protocol.blocks import CHUNK_SIZE, CID, BlockSource
-from protocol.bundle import BundledFile, read_bundle
+from peer.inspect.audit import Audit
+from peer.inspect.report import require_verified
+from protocol.blocks import CHUNK_SIZE, BlockSource
+from protocol.bundle import BundledFile, NamedBundle, read_named_bundle
 from protocol.content import ContentError, read_chunks
 
 MAX_SHOWN: Final = CHUNK_SIZE
@@ -28,18 +30,38 @@ class AppFile:
     """Of its bytes; fewer than ``size`` where it is cut short."""
 
 
-def bundled_files(app: CID, source: BlockSource) -> list[BundledFile]:
-    """The list of an app's files.
+def recorded_bundle(audit: Audit) -> NamedBundle:
+    """The bundle of the app that a run records. Runs ``audit``.
 
     Raises:
-        PeerError: where ``app`` is no bundle.
+        PeerError: where the run is not verified, or is encrypted for others.
+    """
+    report = audit.run()
+    require_verified(report)
+    if (bundle := audit.bundle()) is None:
+        raise PeerError(
+            f"the run {report.run} is encrypted, and so is its app: this identity is not let in",
+            mend="name a member's identity with --identity NAME; "
+            "who came after the run needs a grant: peer federation grant NAME, on the server's machine",
+            code=ExitCode.UNFINISHED,
+        )
+    return bundle
+
+
+def bundled_files(bundle: NamedBundle, source: BlockSource) -> list[BundledFile]:
+    """The list of an app's files; of that very app.
+
+    Raises:
+        PeerError: where it is no bundle, or of another app.
         protocol.blocks.MissingBlock: where ``source`` lacks a block.
     """
     try:
-        return read_bundle(app, source)
+        return read_named_bundle(bundle, source)
     except ContentError as error:
         raise PeerError(
-            f"{app} is no app: {error}", mend="peer show CID tells what it is", code=ExitCode.WRONG_USE
+            f"{bundle.content} is no app that can be read: {error}",
+            mend="peer show CID tells what it is; an encrypted app is named by its run: peer app show RUN",
+            code=ExitCode.WRONG_USE,
         ) from error
 
 
@@ -63,8 +85,8 @@ def read_files(files: list[BundledFile], source: BlockSource) -> Iterator[AppFil
     left = MAX_SHOWN
     for file in sorted(files, key=_is_data):
         size = min(file.size, left)
-        count = -(-size // CHUNK_SIZE)
-        data = read_chunks(file.chunks[:count], min(file.size, count * CHUNK_SIZE), source)[:size]
+        count, full = file.form.chunk_count(size), file.form.chunk_size
+        data = read_chunks(file.chunks[:count], min(file.size, count * full), source, file.form)[:size]
         binary = b"\0" in data
         text = None if binary else data.decode("utf-8", "backslashreplace")
         left -= 0 if binary else size

@@ -24,6 +24,7 @@ from peer.inspect.findings import (
     EQUIVOCATION,
     FEDERATION_BRANCH,
     MISSING_BLOCK,
+    OTHER_APP,
     REMARKS,
     Finding,
     Verdict,
@@ -34,15 +35,17 @@ from peer.inspect.report import Report, exchange_value
 from peer.inspect.rounds import Exchange, Rounds
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, RunSource
-from peer.inspect.walk import walk_back
+from peer.inspect.walk import height_above, walk_back
 from protocol import rules
 from protocol.blocks import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
+from protocol.bundle import NamedBundle, read_named_bundle
 from protocol.chain import Chain, Step
 from protocol.closure import contents
 from protocol.equivocation import Equivocation, equivocation, place_of, read_proof
 from protocol.manifest import PUBLIC, ManifestError, federation_of, manifest_at
-from protocol.reading import Reader, RunKeys
-from protocol.records import Chained, Close, Collect, GridError, Keys, Reply, Run
+from protocol.plan import named_bundle
+from protocol.reading import Reader, RunKeys, read_private
+from protocol.records import Chained, Close, Collect, GridError, Keys, Reply, Run, RunPrivate
 from protocol.signed import Record, answers, parse_record
 
 MAX_FINDINGS: Final = 1_000
@@ -114,14 +117,14 @@ class Audit:
         """After `run`: the run's keys, as far as the reader may read them."""
         return self._chain.keys if self._chain else RunKeys(self._reader)
 
-    def recorded_app(self) -> CID | None:
-        """The app bundle that the run record names, before anything of it is verified; None where it cannot be read."""
-        try:
-            head = self._body(self.report.head)
-            run = head if isinstance(head, Run) or head.run is None else self._body(head.run)
-        except BlockError:
+    def bundle(self) -> NamedBundle | None:
+        """After `run`: the app that the run record names, and its bundle; None where they are for other readers."""
+        if self._chain is None or self._chain.head is None:
             return None
-        return run.app if isinstance(run, Run) else None
+        run = self._body(self._chain.run)
+        assert isinstance(run, Run)  # the chain begins with it
+        private = read_private(run, RunPrivate, self._chain.keys)
+        return None if private is None else named_bundle(run, private, self._chain.keys)
 
     def replay(
         self,
@@ -136,9 +139,10 @@ class Audit:
         """
         if self.report.verdict is not Verdict.VERIFIED or self.report.run is None:
             return
-        if app.bundle != self.recorded_app():
-            what = f"the run is of the app bundle {self.recorded_app()}, and {app.where} has the bundle {app.bundle}"
-            self._note(Finding(0, self.report.run, APP_BUNDLE, what))
+        bundle = self.bundle()
+        if bundle is not None and app.id != bundle.app:
+            what = f"the run is of the app {bundle.app}, and {app.where} has the app {app.id}"
+            self._note(Finding(0, self.report.run, OTHER_APP, what))
         else:
             replay = RunReplay(
                 self.report.run,
@@ -185,6 +189,8 @@ class Audit:
             self._take(height, step)
         for exchange in self._rounds.finish():
             self._put(exchange)
+        if self._with_contents:
+            self._check_bundle()
         self._tell_chain()
 
     def _append(self, block: Block) -> Step:
@@ -228,11 +234,23 @@ class Audit:
             self._note_broken(height, root, error, f"in {self._what_is(root, step)}: ")
         self._scratch.see(root, size)
 
+    def _check_bundle(self) -> None:
+        """Whether the bundle holds the app that the run record names, as far as it can be read."""
+        bundle = self.bundle()
+        if bundle is None or bundle.content == bundle.app:
+            return
+        try:
+            read_named_bundle(bundle, self._source)
+        except MissingBlock:
+            pass  # noted already: it is a content that is not whole
+        except BlockError as error:
+            self._note(Finding(0, bundle.content, APP_BUNDLE, f"in the app: {error}"))
+
     def _what_is(self, root: CID, step: Step) -> str:
         """What the content ``root`` is in a record, for people."""
         match step.record.body:
-            case Run(app=app, seed=seed):
-                return {app: "the app", seed: "the seed"}.get(root, "the initial model")
+            case Run(bundle=bundle, seed=seed):
+                return {bundle: "the app", seed: "the seed"}.get(root, "the initial model")
             case Collect():
                 replies = [each.reply.body for each in step.answered if each.reply is not None]
                 names = [self._name(body.by) for body in replies if isinstance(body, Reply) and body.content == root]
@@ -376,15 +394,4 @@ class Audit:
         """A damaged head does not say its height; in a CAR the records below it do."""
         if finding.cid != self.report.head or not isinstance(self._source, CarSource):
             return finding
-        return replace(finding, height=1 + max(map(_height, self._source.blocks()), default=-1))
-
-
-def _height(block: Block) -> int:
-    """The height of a record of a chain, -1 for any other block."""
-    if block.cid.is_raw:
-        return -1
-    try:
-        body = parse_record(block).body
-    except BlockError:
-        return -1
-    return body.height if isinstance(body, Chained) else -1
+        return replace(finding, height=height_above(self._source.blocks()))

@@ -50,6 +50,8 @@ CONFIRMED_BEYOND: Final = "confirmed-beyond"
 """A member has confirmed more than the chain shown."""
 
 APP_BUNDLE: Final = "app-bundle"
+"""The bundle that the run record links does not hold the app that it names."""
+OTHER_APP: Final = "other-app"
 """The app to replay the run with is not the one that it records."""
 REPLAY: Final = "replay"
 """The app, run again on the recorded replies, does not do what is recorded."""

@@ -25,7 +25,7 @@ from crypto.errors import CryptoError
 from crypto.keys import VerifyKey
 from peer.errors import ExitCode, PeerError
 from peer.inspect.audit import Audit
-from peer.inspect.report import Report
+from peer.inspect.report import Report, require_verified
 from peer.inspect.scratch import Scratch
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, Block
@@ -75,7 +75,7 @@ class RunModels:
                 run is encrypted for others.
         """
         report = audit.run()
-        _require_verified(report)
+        require_verified(report)
         _require_readable(report, audit.keys)
         assert report.run is not None  # it is verified
         self._run, self._report, self._scratch, self._source = report.run, report, scratch, audit.source
@@ -302,15 +302,3 @@ _WHO_READS: Final = (
 
 def _not_for_us(what: str, mend: str) -> PeerError:
     return PeerError(f"{what}, and this home has no key for it", mend=mend, code=ExitCode.UNFINISHED)
-
-
-def _require_verified(report: Report) -> None:
-    if report.verdict.exit_code is ExitCode.DONE:
-        return
-    first = report.findings[0]
-    where = "" if first.height is None else f" at height {first.height}"
-    raise PeerError(
-        f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
-        mend=f"peer audit {report.head} tells all that is wrong",
-        code=report.verdict.exit_code,
-    )

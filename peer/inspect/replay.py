@@ -10,7 +10,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,8 @@ from protocol.app_calls import (
     ScriptEntry,
     Start,
 )
-from protocol.blocks import CID, Block, BlockError, MemoryBlocks
+from protocol.blocks import CID, Block, BlockError, BlockSource
+from protocol.bundle import BundledFile
 from protocol.epochs import read_seed
 from protocol.plan import SERVER_NODE, initial_content
 from protocol.reading import RunKeys, read_private
@@ -64,8 +65,10 @@ class AuditedApp:
 
     where: str
     """Its folder, for people."""
-    bundle: CID
-    blocks: Mapping[CID, bytes]
+    id: CID
+    files: Sequence[BundledFile]
+    source: BlockSource
+    """Of the files' chunks."""
     node_config: RunConfig = ()
     """Of this machine alone, such as where its data is."""
 
@@ -212,7 +215,7 @@ class RunReplay:
             return
         seed = read_seed(Block(body.seed, self._source.get(body.seed)), self._keys)
         app = folder / "app"
-        unpack_bundle(self._app.bundle, MemoryBlocks(self._app.blocks), app)
+        unpack_bundle(self._app.files, self._app.source, app)
         command = AppCommand(
             role=Role.SERVER,
             scratch=folder / "scratch",
@@ -227,7 +230,7 @@ class RunReplay:
             recorded.config,
             self._app.node_config,
             scripted=True,
-            initial_model=initial_content(body, recorded),
+            initial_model=initial_content(body, self._keys),
             key=self._keys.content(body.epoch),
         )
         asyncio.run(self._drive(command, app, start, recorded.environment))

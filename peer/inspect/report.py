@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from peer.errors import ExitCode
+from peer.errors import ExitCode, PeerError
 from peer.inspect.findings import Finding, Verdict
 from peer.inspect.replay import Replay
 from peer.inspect.rounds import Answer, Exchange
@@ -161,6 +161,19 @@ class Report:
             yield separator + json.dumps(exchange)
             separator = ", "
         yield "]}" if separator == ", " else f"{separator}]}}"
+
+
+def require_verified(report: Report) -> None:
+    """Raise a PeerError, with the exit code of its verdict, where the report is not of a run that is verified."""
+    if report.verdict.exit_code is ExitCode.DONE:
+        return
+    first = report.findings[0]
+    where = "" if first.height is None else f" at height {first.height}"
+    raise PeerError(
+        f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
+        mend=f"peer audit {report.head} tells all that is wrong",
+        code=report.verdict.exit_code,
+    )
 
 
 def exchange_value(exchange: Exchange) -> dict[str, Any]:

@@ -7,41 +7,59 @@ from pathlib import Path
 from peer.errors import ExitCode, PeerError
 from peer.inspect.replay import AuditedApp
 from peer.inspect.sources import RunSource
-from protocol.blocks import CID, BlockError
-from protocol.bundle import MAX_SIZE
+from protocol.app_calls import RunConfig
+from protocol.blocks import CID, BlockError, MemoryBlocks
+from protocol.bundle import NamedBundle, read_bundle, read_named_bundle
 from strategy.builtin_app import builtin_app_folder
 from strategy.bundle import bundle_folder
 
 
-def trusted_app(
-    recorded: CID | None,
-    folder: Path | None,
-    data_dir: Path | None,
-    source: RunSource,
-    approved: frozenset[CID] = frozenset(),
-) -> AuditedApp:
-    """The app in the auditor's ``folder``; without one, the built-in app or one that is ``approved``, where that is the
-    one that is recorded. An approved one is read from ``source``.
+def local_config(data_dir: Path | None) -> RunConfig:
+    """What of this machine alone an app is told: where its data is."""
+    return () if data_dir is None else (("data-dir", str(data_dir.expanduser().absolute())),)
+
+
+def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
+    """The app in the auditor's ``folder``.
 
     Raises:
-        PeerError: where it is none of them, or ``folder`` cannot be bundled.
-        protocol.blocks.MissingBlock: where ``source`` lacks an approved app.
+        PeerError: where it cannot be bundled.
     """
-    node_config = () if data_dir is None else (("data-dir", str(data_dir.expanduser().absolute())),)
-    if folder is None and recorded is not None and recorded in approved:
-        blocks = {block.cid: block.data for block in source.content(recorded, 2 * MAX_SIZE)}
-        return AuditedApp(f"the bundle {recorded}", recorded, blocks, node_config)
-    built_in = folder is None
-    chosen = builtin_app_folder() if folder is None else folder.expanduser().absolute()
+    place = folder.expanduser().absolute()
     try:
-        bundle, bundled = bundle_folder(chosen)
+        app, blocks = bundle_folder(place)
     except (BlockError, OSError) as error:
-        raise PeerError(f"the app in {chosen} cannot be used: {error}", code=ExitCode.WRONG_USE) from error
-    if built_in and recorded is not None and bundle != recorded:
+        raise PeerError(f"the app in {place} cannot be used: {error}", code=ExitCode.WRONG_USE) from error
+    source = MemoryBlocks({block.cid: block.data for block in blocks})
+    return AuditedApp(str(place), app, read_bundle(app, source), source, node_config)
+
+
+def trusted_app(
+    bundle: NamedBundle | None,
+    named: str,
+    source: RunSource,
+    node_config: RunConfig = (),
+    approved: frozenset[CID] = frozenset(),
+) -> AuditedApp:
+    """The built-in app or one that is ``approved``, where that is the one of the ``bundle`` that a run records.
+
+    An approved one is read from ``source``. ``bundle`` is None where the run is for other readers: nothing is replayed
+    then. ``named`` is the run, as the auditor named it.
+
+    Raises:
+        PeerError: where it is neither.
+        protocol.blocks.BlockError: where an approved app cannot be read.
+    """
+    if bundle is not None and bundle.app in approved:
+        return AuditedApp(
+            f"the bundle {bundle.content}", bundle.app, read_named_bundle(bundle, source), source, node_config
+        )
+    built_in = own_app(builtin_app_folder(), node_config)
+    if bundle is not None and built_in.id != bundle.app:
         raise PeerError(
-            f"the run is of the app bundle {recorded}, which is not the built-in app of this version",
-            mend=f"name the app's folder with --app DIR; or read it (peer app show {recorded}), "
-            f"then let it run here (peer app approve {recorded})",
+            f"the run is of the app {bundle.app}, which is not the built-in app of this version",
+            mend=f"name the app's folder with --app DIR; or read it (peer app show {named}), "
+            f"then let it run here (peer app approve {bundle.app})",
             code=ExitCode.WRONG_USE,
         )
-    return AuditedApp(str(chosen), bundle, {block.cid: block.data for block in bundled}, node_config)
+    return built_in

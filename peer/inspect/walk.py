@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from peer.errors import ExitCode, PeerError
 from peer.inspect.findings import MISSING_BLOCK, Finding
 from peer.inspect.scratch import Scratch
@@ -56,6 +58,22 @@ def _broken(cid: CID, height: int | None, error: BlockError) -> Finding:
     if height is None and isinstance(error, BlockMismatch):
         height = claimed_height(error.data)
     return Finding(height, cid, rules.as_rule(error).name, f"{error}")
+
+
+def height_above(blocks: Iterable[Block]) -> int:
+    """The height of a record that comes after all records of a chain among ``blocks``."""
+    return 1 + max(map(_height, blocks), default=-1)
+
+
+def _height(block: Block) -> int:
+    """The height of a record of a chain, -1 for any other block."""
+    if block.cid.is_raw:
+        return -1
+    try:
+        body = parse_record(block).body
+    except BlockError:
+        return -1
+    return body.height if isinstance(body, Chained) else -1
 
 
 def claimed_height(data: bytes) -> int | None:

@@ -15,6 +15,13 @@ from strategy.bundle import bundle_folder
 APP = APPS / "numpy_fedavg"
 SECRETS = ("hospital-one", "trial", "num-server-rounds", "FedMedian", "server-round", "num-examples", "float64")
 """Names of a member, the federation and settings; a setting's value; a round, a metric, an array's type."""
+OF_THE_APP = (
+    "numpy_fedavg/server_app.py",
+    "size = 4",
+    "def main(grid: Grid",
+    *(block.cid for block in bundle_folder(APP)[1]),
+)
+"""A file's name, a default setting, code; and what the plain app and its files would be known by."""
 
 
 @pytest.fixture
@@ -85,27 +92,29 @@ def test_a_client_reads_the_models_and_no_update_of_another(hospitals: Federatio
 
 
 def captured(federation: Federation) -> bytes:
-    """All that an outsider with the engine's directory has: blocks and announcements. But for the app's own files."""
-    _, app = bundle_folder(APP)
-    public = {str(block.cid) for block in app}
+    """All that an outsider with the engine's directory has: blocks, announcements and what they are called."""
     files = [path for path in (federation.root / "engine").rglob("*") if path.is_file()]
-    assert any(path.name in public for path in files)
-    return b"".join(path.read_bytes() for path in files if path.name not in public)
+    return b"".join(part for path in files for part in (path.name.encode(), path.read_bytes()))
 
 
-def test_an_outsider_finds_no_model_metric_setting_or_name(hospitals: Federation) -> None:
+def secrets(federation: Federation) -> list[bytes]:
+    """What nobody but the members of ``federation`` is to find, after its run."""
+    model = load_file(federation.root / "model.safetensors")
+    return [
+        *(str(text).encode() for text in (*SECRETS, *OF_THE_APP)),
+        *(array.tobytes()[:32] for array in model.values()),
+    ]
+
+
+def test_an_outsider_finds_no_model_metric_setting_name_or_app(hospitals: Federation) -> None:
     ran(hospitals, config='num-server-rounds=2 strategy="FedMedian"')
-    model = load_file(hospitals.root / "model.safetensors")
-    secrets = [text.encode() for text in SECRETS] + [array.tobytes()[:32] for array in model.values()]
     everything = captured(hospitals)
-    assert [secret for secret in secrets if secret in everything] == []
+    assert [secret for secret in secrets(hospitals) if secret in everything] == []
 
 
 def test_what_is_searched_for_is_there_where_nothing_is_encrypted(tmp_path: Path) -> None:
     plain = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
     plain.add("hospital-one", "hospital-two")
     ran(plain, config='num-server-rounds=2 strategy="FedMedian"')
-    model = load_file(plain.root / "model.safetensors")
-    secrets = [text.encode() for text in SECRETS] + [array.tobytes()[:32] for array in model.values()]
     everything = captured(plain)
-    assert [secret for secret in secrets if secret not in everything] == []
+    assert [secret for secret in secrets(plain) if secret not in everything] == []

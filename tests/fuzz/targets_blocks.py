@@ -23,10 +23,10 @@ from protocol.blocks import (
     decode_cbor,
     encode_cbor,
 )
-from protocol.bundle import read_bundle
+from protocol.bundle import NamedBundle, read_named_bundle, write_bundle
 from protocol.car import CarError, read_car, write_car
 from protocol.closure import contents, missing
-from protocol.content import open_content, parse_manifest, write_manifest
+from protocol.content import ContentForm, open_content, parse_manifest, write_manifest
 from protocol.epochs import read_seed
 from protocol.manifest import manifest_at
 from protocol.private import parse_private
@@ -48,6 +48,8 @@ from strategy.npy import NUMPY, count_not_finite, numbers, stored
 SCRIBE: Final = chains.begun()
 """An honest run, into which the inputs are put."""
 KEY: Final = ContentKey(1, bytes(32))
+APP: Final = write_bundle([])[0]
+"""The app without files."""
 LIMITS: Final = Limits(body=1 << 20, arrays=1 << 20)
 _PRIVATE: Final = (FederationPrivate, RunPrivate, DispatchPrivate, CollectPrivate, ReasonPrivate)
 
@@ -167,10 +169,11 @@ def numpy_array(data: bytes) -> None:
 
 
 def bundle(data: bytes) -> None:
-    """The body of an app bundle."""
-    root, blocks = write_manifest(data, [])
-    with suppress(BlockError):
-        read_bundle(root, MemoryBlocks({block.cid: block.data for block in blocks}))
+    """The body of an app bundle, as any block may hold it and as a member may encrypt it."""
+    for key in (None, KEY):
+        root, blocks = write_manifest(data, [], ContentForm(key))
+        with suppress(BlockError):
+            read_named_bundle(NamedBundle(APP, root, key), MemoryBlocks({block.cid: block.data for block in blocks}))
 
 
 def car(data: bytes) -> None:

@@ -73,7 +73,7 @@ def test_another_app_than_the_recorded_one_is_not_run(
     outcome = replay(written.blocks, "--replay", "--app", recorded_app, "--json")
     assert (outcome.code, outcome.json["replay"]) == (ExitCode.VERIFICATION_FAILED, None)
     (finding,) = outcome.json["findings"]
-    assert (finding["rule"], finding["height"]) == ("app-bundle", 0)
+    assert (finding["rule"], finding["height"]) == ("other-app", 0)
     assert str(recorded_app) in finding["message"]
 
 

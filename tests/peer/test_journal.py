@@ -162,7 +162,7 @@ def test_an_approval_outlives_the_process_and_a_question(path: Path, journal: Jo
     journal.approve_app(app)
     journal.ask_for_app(app, "app 1.0", cid("another run"))
     (known,) = again(path, journal).apps()
-    assert (known.bundle, known.name, known.run, known.approved) == (app, "app 1.0", cid("another run"), True)
+    assert (known.app, known.name, known.run, known.approved) == (app, "app 1.0", cid("another run"), True)
 
 
 def test_a_forgotten_app_may_not_run(journal: Journal) -> None:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from chains import ALICE, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, TTL, Blocks, Scribe, begun, id_of, node_of
+from chains import ALICE, APP, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, TTL, Blocks, Scribe, begun, id_of, node_of
 
 from crypto.keys import SigningKey
 from protocol.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
 from protocol.app_calls import Examine, Outgoing, Push
-from protocol.blocks import CID, Block, cbor_block, raw_block
+from protocol.blocks import CID, Block, cbor_block
+from protocol.bundle import NamedBundle
 from protocol.chain import OpenMessage
 from protocol.client import Client
 from protocol.closure import missing
@@ -37,7 +38,6 @@ from protocol.private import private_part
 from protocol.records import ReasonPrivate, Reply
 from protocol.signed import sign_record
 
-APP = cbor_block({"files": []}).cid
 """The app of a scribe's run."""
 E = TypeVar("E", bound=Effect)
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp
@@ -149,7 +149,7 @@ def leading() -> Attacked:
     scribe = Scribe()
     trusted = TrustedManifest(scribe.first, scribe.source)
     settings = LeaderSettings(min_clients=2, client_timeout=600.0)
-    plan = RunPlan(raw_block(b"app").cid, bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
     leader = Attacked(Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings), scribe)
     leader.feed(AppReady(ENVIRONMENT))
     sent = tuple(Outgoing(CONTENT, "train", "1", 3600.0, node_of(client)) for client in (ALICE, BOB))

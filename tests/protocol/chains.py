@@ -63,6 +63,7 @@ TIME = 1_700_000_000.25
 TTL = 3600.0
 CONTENT = raw_block(b"a content").cid
 ANSWER = raw_block(b"an answer").cid
+APP = cbor_block({"files": []}).cid
 ENVIRONMENT = Environment(
     python="3.11.9",
     flwr="1.41.0",
@@ -250,20 +251,20 @@ class Scribe:
             "empties": 0,
         } | changes
 
-    def run(self, made: NewEpoch | None = None, **changes: Any) -> Run:
-        """``made`` is the first epoch, where it is not to be the honest one."""
+    def run(self, made: NewEpoch | None = None, app: CID = APP, **changes: Any) -> Run:
+        """``made`` is the first epoch, where it is not to be the honest one; ``app`` is the app's id."""
         made = made or (self.keys() if self.first.encrypted else None)
         private = RunPrivate(
             name="app",
             version="1.0",
             config=(("num-rounds", 3),),
+            app=app,
             replay_format=1,
             environment=ENVIRONMENT,
-            initial_model_key=b"",
         )
         links = {
             "manifest": self.manifest.cid,
-            "app": cbor_block({"files": []}).cid,
+            "bundle": app,
             "seed": cbor_block({"seed": b"s"}).cid,
             "initial_model": None,
             "keys": self.begin(made),

@@ -12,6 +12,7 @@ from attacked import listening
 from chains import (
     ADMIN,
     ALICE,
+    APP,
     BOB,
     CAROL,
     MEMBERS,
@@ -40,7 +41,8 @@ from protocol.announcements import (
     topic_all,
     topic_leader,
 )
-from protocol.blocks import CID, cbor_block
+from protocol.blocks import CID
+from protocol.bundle import NamedBundle
 from protocol.client import Client
 from protocol.closure import missing
 from protocol.effects import Cause, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, What
@@ -58,7 +60,6 @@ from protocol.seals import Seals
 from protocol.signed import sign_record
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
-APP = cbor_block({"files": []}).cid
 SOURCE = Blocks()
 ALL_KEYS = Reader(id_of(SERVER), [decryption_key(SERVER)])
 
@@ -90,7 +91,9 @@ class Peer:
         self.machine: Machine
         if signer is SERVER:
             settings = LeaderSettings(min_clients=9, client_timeout=60.0)
-            self.machine = Leader(author, trusted, RunPlan(APP, bytes(32), "trial", "1", (), 1), settings)
+            self.machine = Leader(
+                author, trusted, RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1), settings
+            )
             self.topics = {topic_all(FIRST.federation), topic_leader(FIRST.federation)}
         else:
             self.machine = Client(author, trusted, ClientPlan(APP, bytes(32)), {})

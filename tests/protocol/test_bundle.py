@@ -6,9 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.app_calls import ContentKey
 from protocol.blocks import CHUNK_SIZE, CID, Block, encode_cbor, raw_block
-from protocol.bundle import FORMAT, MAX_FILES, MAX_SIZE, BundleError, read_bundle, write_bundle
-from protocol.content import ContentError, write_manifest
+from protocol.bundle import (
+    FORMAT,
+    MAX_FILES,
+    MAX_SIZE,
+    BundleError,
+    NamedBundle,
+    read_bundle,
+    read_named_bundle,
+    write_bundle,
+)
+from protocol.content import PLAIN, ContentError, ContentForm, parse_manifest, write_manifest
 
 names = st.text("abcXYZ012_-é", min_size=1, max_size=8)
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
@@ -69,6 +79,68 @@ def bundle(body: object, chunks: list[Block] | None = None) -> tuple[CID, Blocks
 def test_a_path_that_may_lead_elsewhere_is_not_read(path: str) -> None:
     with pytest.raises(BundleError):
         read_bundle(*bundle([FORMAT, [[path, 0]]]))
+
+
+# -- encrypted -----------------------------------------------------------------------------------------------------
+
+KEY = ContentKey(1, bytes(range(32)))
+LARGE = bytes(range(256)) * (CHUNK_SIZE // 256 * 2) + b"end"
+FILES = [("a.py", b"secret = 1"), ("data.bin", LARGE), ("empty.py", b"")]
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> tuple[NamedBundle, Blocks]:
+    """A bundle under `KEY`, as a run names it."""
+    content, blocks = write_bundle(FILES, ContentForm(KEY))
+    return NamedBundle(write_bundle(FILES)[0], content, KEY), held(blocks)
+
+
+def test_an_encrypted_bundle_is_of_the_app_that_its_plain_one_names(encrypted: tuple[NamedBundle, Blocks]) -> None:
+    named, source = encrypted
+    assert named.content != named.app
+    assert [(file.path, file.read(source)) for file in read_named_bundle(named, source)] == FILES
+
+
+def test_nothing_of_an_encrypted_bundle_shows(encrypted: tuple[NamedBundle, Blocks]) -> None:
+    shown = b"".join(encrypted[1].values())
+    assert [secret for secret in (b"secret", b"data.bin", LARGE[:64], bytes(encrypted[0].app)) if secret in shown] == []
+
+
+def test_its_links_show_so_that_it_is_pinned_and_fetched_without_a_key(encrypted: tuple[NamedBundle, Blocks]) -> None:
+    named, source = encrypted
+    links = parse_manifest(source.get(named.content)).links
+    assert set(links.items(source)) == source.keys() - {named.content}
+
+
+@pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32)), ContentKey(2, KEY.key)])
+def test_who_has_another_key_reads_nothing(encrypted: tuple[NamedBundle, Blocks], key: ContentKey | None) -> None:
+    with pytest.raises(ContentError):
+        read_bundle(encrypted[0].content, encrypted[1], key)
+
+
+def test_a_plain_bundle_where_an_encrypted_one_is_named_is_refused() -> None:
+    app, blocks = write_bundle(FILES)
+    with pytest.raises(ContentError, match="is plain"):
+        read_named_bundle(NamedBundle(app, app, KEY), held(blocks))
+
+
+@pytest.mark.parametrize("form", [PLAIN, ContentForm(KEY)])
+def test_no_app_is_shown_under_the_name_of_another(form: ContentForm) -> None:
+    """Else an owner might read the one and approve the other."""
+    approved, _ = write_bundle(FILES)
+    content, blocks = write_bundle([*FILES[:2], ("empty.py", b"not")], form)
+    key = KEY if form.epoch else None
+    with pytest.raises(BundleError, match="holds the app"):
+        read_named_bundle(NamedBundle(approved, content, key), held(blocks))
+
+
+def test_an_app_of_more_than_the_limit_is_refused_before_its_files_are_read(
+    encrypted: tuple[NamedBundle, Blocks],
+) -> None:
+    named, source = encrypted
+    manifest_alone = Blocks({named.content: source[named.content]})
+    with pytest.raises(BundleError, match="more than the 100 that are allowed"):
+        read_named_bundle(named, manifest_alone, limit=100)
 
 
 ONE = raw_block(b"1")

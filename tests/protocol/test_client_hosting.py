@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from chains import ALICE, ANSWER, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
+from chains import ALICE, ANSWER, APP, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
 
 from protocol.announcements import Announcement, Head, Position, Presence, parse_announcement, sign_announcement
 from protocol.app_calls import Answered, Start, Task
 from protocol.blocks import CID, cbor_block
+from protocol.bundle import NamedBundle
 from protocol.client import Client
 from protocol.closure import missing
 from protocol.effects import (
@@ -42,8 +43,6 @@ from protocol.machine import Author, TrustedManifest
 from protocol.seals import Seals
 
 OWN = cbor_block("the app that the owner named").cid
-APP = cbor_block({"files": []}).cid
-"""The app of a scribe's run."""
 E = TypeVar("E", bound=Effect)
 
 
@@ -138,7 +137,7 @@ def test_an_approved_app_is_unpacked_started_and_given_its_run() -> None:
     client.hear()
     client.feed(AppsApproved(frozenset({APP})))
     (unpack,) = client.all(UnpackApp)
-    assert (unpack.app, unpack.limit) == (APP, client.scribe.manifest.settings.max_app_bytes)
+    assert (unpack.bundle, unpack.limit) == (NamedBundle(APP, APP, None), client.scribe.manifest.settings.max_app_bytes)
     assert not client.note
     client.feed(Done(unpack.id))
     client.feed(AppReady(ENVIRONMENT))

@@ -157,12 +157,12 @@ def contents_of(scribe: Scribe, body: Body) -> Iterable[CID]:
 
 def test_a_run_names_its_app_and_seed():
     body = Scribe().run()
-    assert contents_of(Scribe(), body) == [body.app, body.seed]
+    assert contents_of(Scribe(), body) == [body.bundle, body.seed]
 
 
 def test_a_run_names_the_model_that_it_begins_with():
     body = Scribe().run(initial_model=CONTENT)
-    assert contents_of(Scribe(), body) == [body.app, body.seed, CONTENT]
+    assert contents_of(Scribe(), body) == [body.bundle, body.seed, CONTENT]
 
 
 def test_a_dispatch_names_the_content_of_each_group():

@@ -8,6 +8,7 @@ from chains import (
     ADMIN,
     ALICE,
     ANSWER,
+    APP,
     CONTENT,
     ENVIRONMENT,
     SERVER,
@@ -23,7 +24,7 @@ from crypto.keys import SigningKey
 from protocol.admission import Examination
 from protocol.announcements import Announcement, ReplyReady, sign_announcement
 from protocol.app_calls import ErrorCode, Examine, Examined, Outgoing, Push, Replies, Wait
-from protocol.blocks import cbor_block
+from protocol.bundle import NamedBundle
 from protocol.effects import Effect, Hand, Report, Store, What, WriteHead
 from protocol.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
 from protocol.gathering import LeaderSettings
@@ -48,7 +49,7 @@ class ALeader:
         self.source = Blocks()
         self.source.add(block, *draft.blocks)
         self.manifest = manifest_at(block.cid, block.cid, self.source)
-        plan = RunPlan(cbor_block({"files": []}).cid, bytes(32), "trial", "1", (), 1)
+        plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
         settings = LeaderSettings(min_clients=1, client_timeout=60.0)
         trusted = TrustedManifest(self.manifest, self.source)
         self.machine = Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings)

@@ -1,42 +1,44 @@
-"""The model that a run begins with, as its record says it."""
+"""The app of a run and the model that it begins with, as its record says them to those who read it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from chains import APP, CONTENT, SERVER, Scribe, begun, reader_of
 
-import pytest
-from chains import CONTENT, Scribe
-
-from protocol.app_calls import ContentKey, KeyedContent
-from protocol.blocks import BlockError
-from protocol.plan import initial_content
+from protocol.app_calls import KeyedContent, content_key
+from protocol.blocks import CID, cbor_block
+from protocol.bundle import NamedBundle
+from protocol.plan import initial_content, named_bundle
 from protocol.reading import read_private
 from protocol.records import Run, RunPrivate
 
-KEY = bytes(range(32))
+BUNDLE = cbor_block("an encrypted bundle").cid
 
 
-def recorded(key: bytes, **changes: object) -> tuple[Run, RunPrivate]:
-    """A run record that links a model, and what its private part says."""
-    body = Scribe().run(initial_model=CONTENT)
+def encrypted_run(**links: CID) -> tuple[Scribe, Run]:
+    scribe = Scribe(encrypted=True, reader=reader_of(SERVER))
+    body = scribe.run(**links)
+    scribe.add(body)
+    return scribe, body
+
+
+def test_a_plain_run_has_no_key_of_either() -> None:
+    scribe, body = begun(), Scribe().run(initial_model=CONTENT)
     private = read_private(body, RunPrivate)
     assert private is not None
-    return replace(body, **changes), replace(private, initial_model_key=key)
+    assert named_bundle(body, private, scribe.chain.keys) == NamedBundle(APP, APP, None)
+    assert initial_content(body, scribe.chain.keys) == KeyedContent(CONTENT, None)
 
 
-def test_a_plain_run_has_no_key_of_it() -> None:
-    assert initial_content(*recorded(b"")) == KeyedContent(CONTENT, None)
+def test_in_an_encrypted_run_the_model_key_of_its_first_epoch_opens_both() -> None:
+    scribe, body = encrypted_run(bundle=BUNDLE, initial_model=CONTENT)
+    private = read_private(body, RunPrivate, scribe.chain.keys)
+    assert private is not None
+    assert scribe.epoch is not None
+    assert scribe.epoch.model is not None
+    key = content_key(scribe.epoch.model, 1)
+    assert named_bundle(body, private, scribe.chain.keys) == NamedBundle(APP, BUNDLE, key)
+    assert initial_content(body, scribe.chain.keys) == KeyedContent(CONTENT, key)
 
 
-def test_an_encrypted_run_says_its_key() -> None:
-    assert initial_content(*recorded(KEY, epoch=1)) == KeyedContent(CONTENT, ContentKey(1, KEY))
-
-
-def test_a_run_that_links_none_has_none() -> None:
-    assert initial_content(*recorded(KEY, epoch=1, initial_model=None)) is None
-
-
-@pytest.mark.parametrize("key", [b"", KEY[:-1]])
-def test_an_encrypted_run_without_the_key_is_refused(key: bytes) -> None:
-    with pytest.raises(BlockError, match="has no key of its initial model"):
-        initial_content(*recorded(key, epoch=1))
+def test_a_run_that_links_no_model_has_none() -> None:
+    assert initial_content(Scribe().run(), begun().chain.keys) is None

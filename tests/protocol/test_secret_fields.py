@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from chains import ENVIRONMENT
 
 from crypto.symmetric import SymmetricKey
 from protocol.app_calls import ContentKey, Start
 from protocol.blocks import cbor_block
+from protocol.bundle import NamedBundle
 from protocol.hosting import ClientPlan
 from protocol.plan import RunPlan
-from protocol.records import RunPrivate
 from protocol.tickets import Ticket, TicketKeys
 
 SECRET = b"32 bytes that nobody is to see.."
@@ -19,8 +18,8 @@ HOLDERS: list[object] = [
     SymmetricKey(SECRET),
     ContentKey(1, SECRET),
     Start(CID, 1, SECRET, ()),
-    RunPlan(CID, SECRET, "app", "1", (), 1),
-    RunPrivate(name="app", version="1", config=(), replay_format=1, environment=ENVIRONMENT, initial_model_key=SECRET),
+    NamedBundle(CID, CID, ContentKey(1, SECRET)),
+    RunPlan(NamedBundle(CID, CID, None), SECRET, "app", "1", (), 1, model_key=SymmetricKey(SECRET)),
     ClientPlan(CID, SECRET),
     TicketKeys(SECRET),
     Ticket(CID, "alice", (), SECRET, SECRET, 0),

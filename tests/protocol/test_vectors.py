@@ -16,12 +16,14 @@ from crypto.dsse import pae, verify
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.sealing import open_sealed
 from protocol.blocks import CID, Block, BlockError, MalformedBlock, cbor_block, checked_block, decode_cbor, raw_block
+from protocol.bundle import read_named_bundle
 from protocol.car import read_car
 from protocol.chain import Chain
 from protocol.manifest import PUBLIC, first_manifest, next_manifest, node_id
 from protocol.messages import message_id
-from protocol.reading import Reader
-from protocol.records import Body, Keys, RecordType, Reply
+from protocol.plan import named_bundle
+from protocol.reading import Reader, read_private
+from protocol.records import Body, Keys, RecordType, Reply, Run, RunPrivate
 from protocol.rules import RULES, BrokenRule
 from protocol.signed import RECORD_TYPE, parse_record
 from protocol.trees import Listing, pack
@@ -196,6 +198,17 @@ def test_the_keys_that_are_opened_are_those_that_the_file_names():
         assert epoch.update.secret_bytes().hex() == named["update"]
     assert chain.manifest.key is not None
     assert chain.manifest.key.secret_bytes().hex() == ENCRYPTED["manifest_key"]
+
+
+def test_a_member_reads_the_app_that_the_encrypted_run_names():
+    chain, source = encrypted_chain(reader_named("dave"))  # who came after the run had begun
+    run = _body(block_in(ENCRYPTED["chain"][0]))
+    assert isinstance(run, Run)
+    private = read_private(run, RunPrivate, chain.keys)
+    assert private is not None
+    bundle = named_bundle(run, private, chain.keys)
+    assert str(bundle.app) == read("contents")["bundle"]["root"]
+    assert [file.path for file in read_named_bundle(bundle, source)] == ["pkg/app.py", "pkg/empty.py", "pyproject.toml"]
 
 
 def _body(block: Block) -> Body | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attacked import APP, Attacked, following, leading, listening, position
-from chains import ALICE, BOB, CAROL, ENVIRONMENT, SERVER, Scribe, begun, id_of
+from attacked import Attacked, following, leading, listening, position
+from chains import ALICE, APP, BOB, CAROL, ENVIRONMENT, SERVER, Scribe, begun, id_of
 
 from protocol.announcements import Beat, Bye, Head, Hello, PeerState
 from protocol.app_calls import Look, Pull
+from protocol.bundle import NamedBundle
 from protocol.client import Client
 from protocol.effects import FetchContent, What
 from protocol.events import AppCalled, AppReady, Done, ManifestChanged
@@ -209,7 +210,7 @@ def a_client(scribe: Scribe, plan: ClientPlan) -> Attacked:
 def test_a_server_whose_app_process_does_not_start_says_so() -> None:
     scribe = Scribe()
     trusted = TrustedManifest(scribe.first, scribe.source)
-    plan = RunPlan(APP, bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
     settings = LeaderSettings(min_clients=2, client_timeout=600.0)
     leader = Attacked(Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings), scribe)
     leader.wait(6.0)

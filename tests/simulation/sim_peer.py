@@ -17,7 +17,7 @@ from sim_witness import Witness
 
 from protocol.admission import Check, Examination, Finding
 from protocol.app_calls import Examine, Examined, ToApp
-from protocol.blocks import CID, BlockError, MemoryBlocks
+from protocol.blocks import CID, BlockError, BlockSource, MemoryBlocks
 from protocol.closure import missing
 from protocol.effects import (
     AskOwner,
@@ -252,7 +252,9 @@ class Peer:
         match effect:
             case FetchRecord(cid=cid):
                 return not missing(cid, self.disk)
-            case FetchContent(cid=root) | Examine(reply=root) | UnpackApp(app=root) | PinRun(head=root):
+            case UnpackApp(bundle=bundle):
+                return self.disk.whole(bundle.content)
+            case FetchContent(cid=root) | Examine(reply=root) | PinRun(head=root):
                 return self.disk.whole(root)
 
     def _fetch(self, effect: Fetch, give_up: float) -> None:
@@ -277,12 +279,17 @@ class Peer:
                     known = MemoryBlocks(fetched)
                     lacking = missing(effect.cid, known, effect.trusted, effect.kind) if effect.kind else []
                 return Fetched(effect.id, fetched)
-            case FetchContent(id, root) | Examine(id, reply=root) | UnpackApp(id, root) | PinRun(id, root):
-                while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
-                    self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
-                if isinstance(effect, UnpackApp):
-                    self.disk.unpacked.add(root)
+            case UnpackApp(id, bundle):
+                self._take_content(bundle.content, swarm)
+                self.disk.unpacked.add(bundle.app)
+                return Done(id)
+            case FetchContent(id, root) | Examine(id, reply=root) | PinRun(id, root):
+                self._take_content(root, swarm)
                 return Examined(id, found_in(root)) if isinstance(effect, Examine) else Done(id)
+
+    def _take_content(self, root: CID, swarm: BlockSource) -> None:
+        while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
+            self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
 
     def _ring(self, at: float) -> None:
         if self._alarm == at:

@@ -16,6 +16,7 @@ from protocol.admission import Admission, NormBound
 from protocol.announcements import first_counter, topic_all, topic_leader
 from protocol.app_calls import Environment, ServerCall, Start, Task, ToApp
 from protocol.blocks import CID, cbor_block
+from protocol.bundle import NamedBundle
 from protocol.chain import Chain
 from protocol.client import Client, KeptRun
 from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
@@ -93,7 +94,7 @@ class Server(Peer):
             self.finished = True
 
     def _build(self, now: float) -> Machine:
-        plan = RunPlan(BUNDLE.cid, bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
+        plan = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
         settings = LeaderSettings(self._clients, FOREVER, ADMISSION, away_after=FOREVER, grace=FOREVER, linger=60.0)
         identity = self.identity
         return Leader(identity.author(self.disk), identity.trusted(self.disk), plan, settings, self._resumed())

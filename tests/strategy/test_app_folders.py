@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from small_leader import APPS, MemoryStore
 
-from protocol.bundle import BundleError, read_bundle
+from protocol.bundle import BundledFile, BundleError, read_bundle
 from protocol.content import ContentError
 from strategy.app_config import AppError, fuse_run_config, parse_node_config, read_app
 from strategy.bundle import bundle_folder, unpack_bundle
 
 
-def stored(folder: Path) -> tuple[object, MemoryStore]:
+def stored(folder: Path) -> tuple[list[BundledFile], MemoryStore]:
+    """The files of its bundle, and where they are."""
     root, blocks = bundle_folder(folder)
-    return root, MemoryStore({block.cid: block.data for block in blocks})
+    store = MemoryStore({block.cid: block.data for block in blocks})
+    return read_bundle(root, store), store
 
 
 def write(folder: Path, *paths: str) -> Path:
@@ -29,35 +31,32 @@ def test_a_bundle_takes_sources_and_data_and_leaves_out_what_no_app_is_made_of(t
     kept = ["LICENSE", "data/words.txt", "pkg/__init__.py", "pkg/build/x.py", "pkg/test_it.py", "pyproject.toml"]
     app = write(tmp_path, *kept, ".git/config", ".env", "pkg/__pycache__/x.pyc", "pkg/y.pyc", "build/z.py", "venv/v.py")
 
-    root, store = stored(app)
+    files, _ = stored(app)
 
-    assert [file.path for file in read_bundle(root, store)] == kept  # type: ignore[arg-type]
+    assert [file.path for file in files] == kept
 
 
 def test_an_unpacked_bundle_is_the_same_bundle(tmp_path: Path) -> None:
-    root, store = stored(APPS / "numpy_fedavg")
+    unpack_bundle(*stored(APPS / "numpy_fedavg"), tmp_path / "app")
 
-    unpack_bundle(root, store, tmp_path / "app")  # type: ignore[arg-type]
-
-    assert bundle_folder(tmp_path / "app")[0] == root
+    assert bundle_folder(tmp_path / "app")[0] == bundle_folder(APPS / "numpy_fedavg")[0]
     assert [path.name for path in tmp_path.iterdir()] == ["app"]
 
 
 def test_a_bundle_that_breaks_off_leaves_no_folder(tmp_path: Path) -> None:
-    root, store = stored(write(tmp_path / "app", "a.py", "b.py"))
-    (_, last) = read_bundle(root, store)  # type: ignore[arg-type]
-    store[last.chunks[0]] = b"of another length"
+    files, store = stored(write(tmp_path / "app", "a.py", "b.py"))
+    store[files[1].chunks[0]] = b"of another length"
 
     with pytest.raises(ContentError):
-        unpack_bundle(root, store, tmp_path / "unpacked")  # type: ignore[arg-type]
+        unpack_bundle(files, store, tmp_path / "unpacked")
     assert [path.name for path in tmp_path.iterdir()] == ["app"]
 
 
 def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
-    root, store = stored(write(tmp_path / "app", "a.py"))
+    files, store = stored(write(tmp_path / "app", "a.py"))
 
     with pytest.raises(OSError, match=r"not empty|exist"):
-        unpack_bundle(root, store, tmp_path / "app")  # type: ignore[arg-type]
+        unpack_bundle(files, store, tmp_path / "app")
 
 
 def test_a_symbolic_link_is_refused_by_name(tmp_path: Path) -> None:

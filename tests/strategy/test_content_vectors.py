@@ -12,7 +12,7 @@ from small_leader import MemoryStore
 
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, checked_block, encode_cbor
-from protocol.bundle import read_bundle, write_bundle
+from protocol.bundle import NamedBundle, read_named_bundle, write_bundle
 from protocol.content import ContentForm, open_content, write_manifest
 from strategy.content import decode, encode
 
@@ -87,12 +87,13 @@ def test_an_array_lies_in_the_encrypted_chunks_of_the_vector() -> None:
     assert [{"cid": str(cid), "size": len(chunk)} for cid, chunk in pieces] == encrypted["chunks"]["chunks"]
 
 
-def test_the_bundle_of_the_vector() -> None:
-    vector = VECTORS["bundle"]
+def test_the_bundle_of_the_vector(vectors: KeyedVector) -> None:
+    vector, key = vectors[0]["bundle"], vectors[1]
     files = {path: bytes.fromhex(data) for path, data in vector["files"]}
     source = held(vector["blocks"])
+    named = NamedBundle(CID.parse(VECTORS["bundle"]["root"]), CID.parse(vector["root"]), key)
 
-    read = {file.path: file.read(source) for file in read_bundle(CID.parse(vector["root"]), source)}
+    read = {file.path: file.read(source) for file in read_named_bundle(named, source)}
 
     assert read == files
-    assert str(write_bundle(list(files.items()))[0]) == vector["root"]
+    assert str(write_bundle(list(files.items()), ContentForm(key))[0]) == vector["root"]

@@ -37,7 +37,6 @@ BODY: list[Any] = [
 
 def content_vectors() -> dict[str, object]:
     """What the file holds. Bytes are hexadecimal."""
-    root, blocks = write_bundle(FILES)
     return {
         "records": _records(PLAIN),
         "long_body": _long_body(PLAIN),
@@ -47,12 +46,18 @@ def content_vectors() -> dict[str, object]:
             "records": _records(ContentForm(KEY)),
             "long_body": _long_body(ContentForm(KEY)),
             "chunks": _chunks(ContentForm(KEY)),
+            "bundle": _bundle(ContentForm(KEY)),
         },
-        "bundle": {
-            "files": [[path, data.hex()] for path, data in FILES],
-            "root": str(root),
-            "blocks": [_block(block) for block in blocks],
-        },
+        "bundle": _bundle(PLAIN),
+    }
+
+
+def _bundle(form: ContentForm) -> dict[str, object]:
+    root, blocks = write_bundle(FILES, form)
+    return {
+        "files": [[path, data.hex()] for path, data in FILES],
+        "root": str(root),
+        "blocks": [_block(block) for block in blocks],
     }
 
 

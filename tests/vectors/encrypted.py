@@ -17,10 +17,14 @@ from chains import (
     id_of,
     reader_of,
 )
+from contents import FILES
 from sealed import fixed_secrets
 
 from crypto.keys import SigningKey
+from protocol.app_calls import content_key
 from protocol.blocks import CID, Block, BlockError
+from protocol.bundle import write_bundle
+from protocol.content import ContentForm
 from protocol.epochs import grant
 from protocol.reading import Epoch, read_private
 from protocol.records import (
@@ -74,7 +78,7 @@ def encrypted_vectors() -> dict[str, object]:
 
 def _chain(scribe: Scribe) -> tuple[list[CID], list[Epoch]]:
     """Two exchanges, and a roster with Dave between them that begins epoch 2."""
-    records = [scribe.add(scribe.run()).record.cid]
+    records = [scribe.add(_run(scribe)).record.cid]
     epochs = [_newest(scribe)]
 
     def add(body: Body) -> None:
@@ -88,6 +92,16 @@ def _chain(scribe: Scribe) -> tuple[list[CID], list[Epoch]]:
     add(scribe.collect(scribe.taken(CAROL, content=None, code=2, reason="out of memory")))
     add(scribe.close())
     return records, epochs
+
+
+def _run(scribe: Scribe) -> Run:
+    """The run record, of the app that contents.json has, whose bundle is encrypted under the model key of epoch 1."""
+    made = scribe.keys()
+    assert made.epoch.model is not None
+    app, _ = write_bundle(FILES)
+    bundle, blocks = write_bundle(FILES, ContentForm(content_key(made.epoch.model, made.epoch.number)))
+    scribe.source.add(*blocks)
+    return scribe.run(made, app, bundle=bundle)
 
 
 def _newest(scribe: Scribe) -> Epoch:
