@@ -19,6 +19,9 @@ from protocol.signed import Record, parse_record
 REMEMBERED: Final = 4_096
 """Acks that are remembered: one that comes again is known, and another in its place is found out."""
 
+MAX_ACK: Final = 64 << 10
+"""Bytes of an ack, which are kept: one with `protocol.acking.MAX_REPLIES` replies has two thirds of it."""
+
 
 class AckRefused(Exception):
     """An ack that is not kept; ``str`` says why."""
@@ -31,6 +34,8 @@ class Confirming(Recorder):
         super().__init__(author, trusted, run)
         self._acks: OrderedDict[tuple[bytes, int, int], CID] = OrderedDict()
         """By member, term and height."""
+        self._highest: dict[bytes, int] = {}
+        """The greatest height that each member's acks have confirmed."""
         self._new_acks: list[Block] = []
         """They are kept together, once a beat: nothing but the end waits for them."""
         self._keeping = 0
@@ -40,6 +45,8 @@ class Confirming(Recorder):
         if block is None or self.chain.head is None or ready.run != self.chain.run:
             return
         try:
+            if len(block.data) > MAX_ACK:
+                raise AckRefused(f"it has {len(block.data)} bytes, more than {MAX_ACK}")
             record = parse_record(block)
             ack = self._judged(by, record)
         except (BlockError, AckRefused) as error:
@@ -47,8 +54,11 @@ class Confirming(Recorder):
             return
         place = (ack.by, ack.term, ack.height)
         known = self._acks.get(place)
+        if known is None and ack.height <= self._highest.get(by, -1):
+            return  # late: the one that came covers it; and so nobody has us keep more than one for each height
         if known is None:
             self._acks[place] = record.cid
+            self._highest[by] = ack.height
             self._new_acks.append(block)
             if len(self._acks) > REMEMBERED:
                 self._acks.popitem(last=False)
@@ -71,8 +81,8 @@ class Confirming(Recorder):
             raise AckRefused(str(error)) from error
         if not signed:
             raise AckRefused("it is not signed with its author's key")
-        if ack.replies.link is not None:
-            raise AckRefused("it lists more replies than fit its block")
+        if ack.replies.link is not None or ack.private:
+            raise AckRefused("it lists more replies than fit its block, or has something private")
         durable = -1 if self._durable is None else self._durable.height
         if ack.height > durable or self._records[ack.height] != ack.head or ack.term != self.chain.term:
             raise AckRefused(f"it confirms another record at height {ack.height} than ours")

@@ -1,0 +1,78 @@
+"""Acks that a member with a valid key sends to a leader: what is not its own, not true, or too much is not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attacked import Attacked, leading, nowhere
+from chains import ALICE, BOB, TIME, id_of
+
+from crypto.keys import SigningKey
+from protocol.announcements import AckReady
+from protocol.blocks import Block
+from protocol.confirming import MAX_ACK
+from protocol.effects import KeepAcks, What
+from protocol.leader import Leader
+from protocol.records import Ack
+from protocol.signed import sign_record
+from protocol.trees import Listing
+
+
+def ack(leader: Attacked, signer: SigningKey = ALICE, **changes: Any) -> Block:
+    """Alice's ack of the leader's head."""
+    assert isinstance(leader.machine, Leader)
+    chain = leader.machine.chain
+    given = {"by": id_of(ALICE), "time": TIME, "run": chain.run, "term": 1, "height": chain.height, "head": chain.head}
+    return sign_record(Ack(**{**given, "replies": Listing(())} | changes), [signer])
+
+
+def send(leader: Attacked, block: Block, who: SigningKey = ALICE) -> None:
+    leader.say(who, AckReady(leader.machine.chain.run, block.cid), blocks=[block])
+
+
+def kept(leader: Attacked) -> list[Block]:
+    leader.wait(10.0)
+    return [block for effect in leader.all(KeepAcks) for block in effect.blocks]
+
+
+def test_a_true_ack_is_kept() -> None:
+    leader = leading()
+    send(leader, block := ack(leader))
+    assert kept(leader) == [block]
+
+
+FORGED: dict[str, Callable[[Attacked], Block]] = {
+    "signed by another": lambda leader: ack(leader, BOB),
+    "in another's name": lambda leader: ack(leader, by=id_of(BOB)),
+    "of another run": lambda leader: ack(leader, run=nowhere("run")),
+    "of another head": lambda leader: ack(leader, head=nowhere("head")),
+    "of a height to come": lambda leader: ack(leader, height=1_000),
+    "of another term": lambda leader: ack(leader, term=2),
+    "encrypted": lambda leader: ack(leader, epoch=1),
+    "with something private": lambda leader: ack(leader, private=b"x" * 1_000),
+    "with replies elsewhere": lambda leader: ack(leader, replies=Listing(nowhere("listing"))),
+    "with too many replies": lambda leader: ack(
+        leader, replies=Listing(tuple(nowhere(at) for at in range(MAX_ACK // 40)))
+    ),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED.keys())
+def test_an_ack_that_is_forged_or_too_large_is_reported_and_not_kept(forge: Callable[[Attacked], Block]) -> None:
+    leader = leading()
+    send(leader, forge(leader))
+    assert (kept(leader), len(leader.reported(What.ACK_REFUSED))) == ([], 1)
+
+
+def test_of_ever_more_acks_no_more_than_one_for_each_height_is_kept() -> None:
+    """Else a member with a valid key fills the leader's disk."""
+    leader = leading()
+    assert isinstance(leader.machine, Leader)
+    send(leader, newest := ack(leader))
+    first = leader.machine.chain.run
+    for at in range(20):
+        leader.now += 0.1
+        send(leader, ack(leader, height=0, head=first, time=TIME + at))
+    assert kept(leader) == [newest]
