@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crypto.identity import Identity
-from peer.engine.interface import Engine
+from peer.engine.interface import Engine, Unreachable
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.fetching import RecordFetcher
@@ -196,7 +196,14 @@ class Proposing:
     def _fetch(self, cid: CID) -> Blocks:
         engine = self.engine()
         engine.connect(self.stored.addresses)
-        blocks = {cid: engine.get(cid)}
+        try:
+            blocks = {cid: engine.get(cid)}
+        except Unreachable as error:
+            raise Unreachable(
+                cid,
+                f"nobody within reach has the proposal {cid}",
+                "the engine of the admin who named it has to run: there, peer start, or peer doctor --start-daemon",
+            ) from error
         record = _parsed(cid, blocks)
         assert isinstance(record.body, Federation)
         if record.body.version > self.stored.manifest.version + 1:

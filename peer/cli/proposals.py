@@ -96,7 +96,9 @@ def put_proposal(proposal: Proposal, json: bool) -> None:
     typer.echo(f"that is a proposal for version {proposal.next.version}: {count} must sign it")
     typer.echo(f"proposal  {proposal.record.cid}")
     typer.echo(f"next, on another admin's machine: peer federation sign {proposal.record.cid}")
-    typer.echo("(it is fetched from this home's engine, which has to run meanwhile)")
+    typer.echo(
+        "(it is fetched from this home's engine, which has to run meanwhile: peer start, or peer doctor --start-daemon)"
+    )
 
 
 def sign_proposal(admin: Admin, cid: str, yes: bool, json: bool, facts: Facts) -> None:
