@@ -190,13 +190,16 @@ def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time:
 
 
 def find_member(manifest: Manifest, name: str) -> Member:
-    """The member with this name, ``did:key`` or id in hex.
+    """The member with this ``did:key``, id in hex or name: somebody else may be called what a key is written as.
 
     Raises:
         PeerError: where there is none.
     """
     for member in manifest.members.values():
-        if name in (manifest.name_of(member.id), VerifyKey.parse(member.id).did, member.id.hex()):
+        if name in (VerifyKey(member.id).did, member.id.hex()):
+            return member
+    for member in manifest.members.values():
+        if name == manifest.name_of(member.id):
             return member
     raise PeerError(
         f"nobody in the federation {manifest.title!r} is called {name!r}",

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from command_line import Peer
 
-from crypto.identity import Identity
+from crypto.identity import Identity, PublicIdentity
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation, read_federation
 from peer.home import Home
 from peer.keystore import KeyStore
-from peer.membership import require_role
+from peer.membership import find_member, require_role
 from protocol.records import Role
 
 Peers = Callable[[str], Peer]
@@ -108,6 +108,15 @@ def test_a_member_is_removed_by_name(admin: Peer, member: Peer) -> None:
     admin("federation", "add", member.key, "--name", "b", "--role", "client")
     outcome = admin("federation", "remove", "b", "--json")
     assert [each["name"] for each in outcome.json["members"]] == ["hospital-a"]
+
+
+def test_who_is_called_what_a_key_is_written_as_is_not_taken_for_its_owner(admin: Peer, peers: Peers) -> None:
+    keys = [peers(name).named(name).key for name in "bc"]
+    first, second = sorted(keys, key=lambda key: PublicIdentity.parse_key_text(key).id)
+    did = PublicIdentity.parse_key_text(second).signing.did
+    admin("federation", "add", first, "--name", did, "--role", "client")
+    admin("federation", "add", second, "--name", "c", "--role", "client")
+    assert find_member(stored(admin).manifest, did).id == PublicIdentity.parse_key_text(second).id
 
 
 def test_removing_nobody_is_refused(admin: Peer) -> None:
