@@ -19,7 +19,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.RUN_CLOSED: "run {run} is closed: head {head}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
-    What.CLIENT_READY: "{name} is ready to take part in {federation}",
+    What.BUILT_IN_APP_UNFIT: "no part is taken in runs of the built-in app: {why}",
     What.WAITING_FOR_CLIENTS: "waiting for clients: {here} of {needed} are here",
     What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
     What.ACK_REFUSED: "what {name} says it has verified is not kept: {why}",
@@ -88,8 +88,6 @@ def _line(report: Report) -> str:
             return _away(fields)
         case What.APP_WAITS_FOR_CLIENTS:
             return _few(fields)
-        case What.CLIENT_READY if fields["unfit"]:
-            return f"{_LINES[report.what].format_map(fields)}, but in no run of the built-in app: {fields['unfit']}"
         case What.WAITING:
             return _LACKING[Awaited(str(fields["lacking"]))].format_map(fields)
     return _LINES.get(report.what, "").format_map(fields)

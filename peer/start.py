@@ -240,7 +240,8 @@ def serve(
         unfit={app.id: f"it is of the built-in app, and {unfit}"} if unfit else {},
         restored=session.journal.restored(),
     )
-    _say_ready(session, unfit)
+    if unfit:
+        session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session))
     ending = _run(
         session, client, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
@@ -249,13 +250,6 @@ def serve(
         if head.closed:
             session.journal.finish(head.run)
     return ending
-
-
-def _say_ready(session: Session, unfit: str) -> None:
-    """Else a client that is there before its server says nothing at all."""
-    manifest = session.stored.manifest
-    name = manifest.name_of(session.identity.id)
-    session.on_report(Report(What.CLIENT_READY, {"name": name, "federation": manifest.title, "unfit": unfit}))
 
 
 def _trained_in(session: Session) -> Iterator[RunHead]:

@@ -176,7 +176,7 @@ class What(StrEnum):
     DIVERGED = "diverged"
     PEER_HERE = "peer-here"
     PEER_AWAY = "peer-away"
-    CLIENT_READY = "client-ready"
+    BUILT_IN_APP_UNFIT = "built-in-app-unfit"
     WAITING_FOR_CLIENTS = "waiting-for-clients"
     APP_WAITS_FOR_CLIENTS = "app-waits-for-clients"
     """It does nothing but look at the nodes."""

@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
             with alone():
                 if not is_made(group):  # while this one waited, the other may have made it
                     make(group)
+                    say(f"done; source {VENV}/bin/activate gives you the peer command")
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3

@@ -44,7 +44,7 @@ def log(
         if json:
             sys.stdout.writelines([*report.json_parts(scratch), "\n"])
         else:
-            put_report(report, scratch, replay=False)
+            put_report(report, scratch, replay=False, contents=False)
     return report.verdict.exit_code
 
 

@@ -24,9 +24,10 @@ def put_compared(exchange: ComparedExchange) -> None:
     typer.echo(f"{where}, height {exchange.height}: compared and equal: {exchange.messages}")
 
 
-def put_report(report: Report, scratch: Scratch, *, replay: bool) -> None:
-    """Print the table of rounds, who did what, the findings and the verdict; ``replay`` says whether one was wanted."""
-    put_rounds(scratch, report)
+def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool = True) -> None:
+    """Print the table of rounds, who did what, the findings and the verdict; ``replay`` says whether one was wanted,
+    ``contents`` whether those were checked."""
+    put_rounds(scratch, report, contents=contents)
     if report.participants:
         rows = [
             [name, str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
@@ -46,14 +47,17 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool) -> None:
         typer.echo(f"and {report.findings_left_out} findings more")
     if replay:
         typer.echo(_replayed(report))
-    typer.echo(_verdict(report))
+    typer.echo(_verdict(report, contents=contents))
 
 
-def put_rounds(scratch: Scratch, report: Report) -> None:
+def put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:
     """Print the table of rounds; who confirmed each, where anybody confirmed anything."""
-    header = ["height", "round", "message", "participants", "sent", "received", "metrics", "errors"]
+    sizes = ["sent", "received"] if contents else []
+    header = ["height", "round", "message", "participants", *sizes, "metrics", "errors"]
     more = ["confirmed by"] if report.confirmed else []
-    put_table("rounds", [*header, *more], [_row(json.loads(text), report) for text in scratch.rows()])
+    put_table(
+        "rounds", [*header, *more], [_row(json.loads(text), report, contents=contents) for text in scratch.rows()]
+    )
 
 
 def _confirmed(report: Report, name: str) -> list[str]:
@@ -62,7 +66,7 @@ def _confirmed(report: Report, name: str) -> list[str]:
     return [f"height {report.confirmed[name]}" if name in report.confirmed else "nothing"]
 
 
-def _row(exchange: dict[str, Any], report: Report) -> list[str]:
+def _row(exchange: dict[str, Any], report: Report, *, contents: bool) -> list[str]:
     number = exchange["round"] if exchange["round"] is not None else f"({exchange['number']})"
     metrics = [f"{name} {float(value):.4g}" for name, value in list(exchange["metrics"].items())[:_METRICS]]
     return [
@@ -70,8 +74,7 @@ def _row(exchange: dict[str, Any], report: Report) -> list[str]:
         str(number),
         " ".join(exchange["types"]),
         ", ".join(exchange["participants"]),
-        _size(exchange["bytes_sent"]),
-        _size(exchange["bytes_received"]),
+        *([_size(exchange["bytes_sent"]), _size(exchange["bytes_received"])] if contents else []),
         ", ".join(metrics),
         "; ".join(_errors(exchange)),
         *([", ".join(report.confirmed_by(exchange["last_height"])) or "nobody"] if report.confirmed else []),
@@ -115,11 +118,12 @@ def _replayed(report: Report) -> str:
     return f"replayed in {replay.seconds:.1f} s: {extent}{unchecked}"
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: Report, *, contents: bool) -> str:
     replayed = ", and the app, run again, does what is recorded" if report.replay else ""
     if report.replay is not None and report.replay.not_checked:
         replayed += ", as far as it is compared"
-    verified = f"verified: every record keeps every rule, all it links is there{replayed}"
+    linked = "all it links is there" if contents else "the contents it links were not looked at (peer audit does)"
+    verified = f"verified: every record keeps every rule, {linked}{replayed}"
     match report.verdict:
         case Verdict.VERIFIED if report.federation_known:
             return good(verified)

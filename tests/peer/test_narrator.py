@@ -22,14 +22,9 @@ def test_what_others_call_things_does_not_reach_the_terminal_as_it_is(report: Re
     assert "\\x1b[2J" in line_of(report)
 
 
-def test_a_client_that_is_there_before_its_server_says_so() -> None:
-    line = line_of(Report(What.CLIENT_READY, {"name": "b", "federation": "trial", "unfit": ""}))
-    assert line == "b is ready to take part in trial"
-
-
 def test_a_client_that_cannot_run_the_built_in_app_says_why_before_a_run() -> None:
-    line = line_of(Report(What.CLIENT_READY, {"name": "b", "federation": "trial", "unfit": "it lacks a part"}))
-    assert line.endswith("but in no run of the built-in app: it lacks a part")
+    line = line_of(Report(What.BUILT_IN_APP_UNFIT, {"why": "it lacks a part"}))
+    assert line == "no part is taken in runs of the built-in app: it lacks a part"
 
 
 def test_a_client_that_waits_is_told_the_two_commands() -> None:

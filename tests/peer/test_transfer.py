@@ -170,6 +170,15 @@ def test_a_home_without_runs_says_how_to_start_one(peer: Peer) -> None:
     assert peer("log", "--json").json == {"runs": []}
 
 
+def test_the_log_of_a_run_says_that_it_has_not_looked_at_contents(
+    peer: Peer, engine: str, exported: Path, written: WrittenRun
+) -> None:
+    peer("import", exported, "--ipfs", engine)
+    shown = peer("log", str(written.head), "--ipfs", engine).out
+    assert "the contents it links were not looked at" in shown
+    assert "received" not in shown.splitlines()[0]
+
+
 def test_a_runs_rounds_are_shown_by_its_run_or_its_head(
     peer: Peer, engine: str, exported: Path, written: WrittenRun
 ) -> None:
