@@ -103,7 +103,7 @@ def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
         return
     typer.echo(f"clients of this home may run the app {approved}")
     if not was_named:
-        typer.echo("no run has asked this home for it yet; peer app list shows those that wait", err=True)
+        typer.echo("no client here waits for it; peer app list shows what clients here wait for", err=True)
 
 
 @app.command("forget")

@@ -59,8 +59,7 @@ def key(name: str) -> SigningKey:
 ADMIN, SERVER, SECOND, ALICE, BOB, CAROL, DAVE, STRANGER = map(
     key, ("admin", "server", "second server", "alice", "bob", "carol", "dave", "stranger")
 )
-TIME = 1_700_000_000.25
-TTL = 3600.0
+TIME, TTL = 1_700_000_000.25, 3600.0
 CONTENT = raw_block(b"a content").cid
 ANSWER = raw_block(b"an answer").cid
 APP = cbor_block({"files": []}).cid
