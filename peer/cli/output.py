@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -51,17 +52,22 @@ def put_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 def good(text: str) -> str:
     """Green on a terminal."""
-    return typer.style(text, fg=typer.colors.GREEN) if sys.stdout.isatty() else text
+    return _coloured(text, typer.colors.GREEN)
 
 
 def bad(text: str) -> str:
     """Red on a terminal."""
-    return typer.style(text, fg=typer.colors.RED) if sys.stdout.isatty() else text
+    return _coloured(text, typer.colors.RED)
 
 
 def doubtful(text: str) -> str:
     """Yellow on a terminal."""
-    return typer.style(text, fg=typer.colors.YELLOW) if sys.stdout.isatty() else text
+    return _coloured(text, typer.colors.YELLOW)
+
+
+def _coloured(text: str, colour: str) -> str:
+    """Plain off a terminal, and where NO_COLOR is set (no-color.org); rich heeds it by itself."""
+    return typer.style(text, fg=colour) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 def size(count: int) -> str:

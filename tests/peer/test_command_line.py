@@ -17,7 +17,7 @@ import typer
 from command_line import Peer
 
 from peer import config, logs
-from peer.cli import main
+from peer.cli import main, output
 from peer.cli.options import DEFAULT_HOME, HomeOption
 from peer.engine.interface import EngineUnavailable
 from peer.errors import ExitCode, PeerError
@@ -236,3 +236,12 @@ def test_other_packages_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     logs.set_up(verbose=True)
     logging.getLogger("httpx").info("a request")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_is_spared_colour_where_its_owner_says_so(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert ("\x1b[" in output.good("verified")) is coloured
