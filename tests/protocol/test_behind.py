@@ -15,6 +15,7 @@ from chains import (
     APP,
     BOB,
     CAROL,
+    ENVIRONMENT,
     MEMBERS,
     SERVER,
     TIME,
@@ -45,8 +46,8 @@ from protocol.blocks import CID
 from protocol.bundle import NamedBundle
 from protocol.client import Client
 from protocol.closure import missing
-from protocol.effects import Cause, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, What
-from protocol.events import Due, Event, Fetched, ManifestChanged, Received, Started
+from protocol.effects import Cause, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, Store, What, WriteHead
+from protocol.events import AppReady, Done, Due, Event, Fetched, ManifestChanged, Received, Started
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
@@ -145,6 +146,8 @@ class Swarm:
 
     def _carry_out(self, peer: Peer, effect: Effect) -> None:
         match effect:
+            case Store(id=id) | WriteHead(id=id):
+                self._coming.append((peer, Done(id)))
             case FetchRecord(id, cid):
                 self._coming.append((peer, Fetched(id, record(cid))))
             case Publish(topic, data):
@@ -219,7 +222,11 @@ def test_a_client_that_was_removed_long_ago_is_told_when_it_comes_back() -> None
 
 def test_what_a_removed_client_can_open_names_the_manifest_and_nothing_else() -> None:
     server, bob = Peer(SERVER, WITHOUT_BOB), Peer(BOB, FIRST)
-    Swarm(server, bob).wait(5)
+    swarm = Swarm(server)
+    swarm.feed((server, AppReady(ENVIRONMENT)))
+    assert server.reported(What.RUN_OPENED)  # of which its other beats speak
+    said = [effect.data for effect in Swarm(bob).peers[0].effects if isinstance(effect, Publish)]
+    swarm.feed(*((server, Received(data)) for data in said))
     source = [effect.data for effect in server.effects if isinstance(effect, Publish)]
     seals = Seals(FIRST, SOURCE, Reader(id_of(BOB), [decryption_key(BOB)]))
     opened = [body for data in source if (body := body_for(seals, data)) is not None]
