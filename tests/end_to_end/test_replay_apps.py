@@ -56,6 +56,7 @@ def test_an_honest_app_replays(app: str, config: str, federation: Federation) ->
     code, report = replayed(federation, car, APPS / app)
 
     assert (code, report["verdict"], report["findings"]) == (0, "verified", [])
+    assert (report["replay"]["not_checked"] is None) == (report["model"] is not None)
     assert report["replay"]["messages"] == sum(person["asked"] for person in report["participants"].values())
 
 
