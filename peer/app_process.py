@@ -94,6 +94,8 @@ def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
     """Host the app until its run, or the peer, ends; the exit code. ``where`` is as `open_contents` takes it."""
     outgoing = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever the app prints must not get between our frames
+    os.register_at_fork(after_in_child=lambda: _let_go(outgoing.fileno()))
+    _leave_main()
     pipe = Pipe(sys.stdin.buffer, outgoing)
     environment = prepare(app_dir)
     contents = open_contents(where)  # before the app's folder is in sight: it imports
@@ -114,6 +116,20 @@ def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
         sys.stderr.write(f"the run stopped: {error}\n")
         return RUN_STOPPED
     return 0
+
+
+def _let_go(descriptor: int) -> None:
+    """In a child that the app forks: it may outlive this process, whose end the peer sees by the end of its pipe."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
+def _leave_main() -> None:
+    """Have ``multiprocessing`` import no main module in processes that it spawns: ours is out of the app's sight."""
+    main_module = sys.modules["__main__"]
+    main_module.__spec__ = None
+    vars(main_module).pop("__file__", None)
 
 
 if __name__ == "__main__":

@@ -66,3 +66,45 @@ def test_an_app_process_that_cannot_read_is_halted_and_not_lost(tmp_path: Path) 
 
     how, why = asyncio.run(ending())
     assert (how, str(gone) in why) == ("halted", True), why
+
+
+APP = """
+[project]
+name = "a"
+version = "1"
+[tool.flwr.app]
+publisher = "a"
+[tool.flwr.app.components]
+serverapp = "server:app"
+clientapp = "server:app"
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "how"),
+    [
+        ("mp.get_context('fork').Process(target=time.sleep, args=(60,)).start()\nos.abort()", "killed by signal 6"),
+        ("assert mp.get_context('spawn').Pool(1).map(abs, [-1]) == [1]\nos._exit(77)", "exit code 77"),
+    ],
+    ids=["a child that outlives it", "a spawned pool"],
+)
+def test_an_app_may_have_processes_of_its_own(source: str, how: str, tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "pyproject.toml").write_text(APP)
+    (app / "server.py").write_text(f"import multiprocessing as mp, os, time\n{source}\n")
+    environment = child_environment(bytes(32), 1)
+    engine = f"local:{tmp_path / 'engine'}"
+    command = AppCommand(Role.SERVER, tmp_path / "scratch", engine, tmp_path / "app.log", environment)
+
+    async def ending() -> str:
+        lost: asyncio.Queue[str] = asyncio.Queue()
+        link = AppLink(command, lambda _: None, lost.put_nowait)
+        await link.start(app)
+        link.hand(Start(raw_block(b"run").cid, 1, bytes(32), ()))
+        try:
+            return await asyncio.wait_for(lost.get(), 30)
+        finally:
+            await link.stop()
+
+    assert how in asyncio.run(ending())
