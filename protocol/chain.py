@@ -135,7 +135,8 @@ class Chain:
             last_look = self._check_looks(body, manifest, source)
             keys = self._next_keys(record, manifest, manifest, source) if isinstance(body, Run) else self.keys
             check_epoch(body, keys)
-            step, after = self._judge(record, body, InForce(body.run or record.cid, manifest, keys), source)
+            in_force = InForce(body.run or record.cid, manifest, keys)
+            step, after = self._judge(record, body, in_force, last_look, source)
             if isinstance(body, Roster):
                 keys = self._next_keys(record, manifest, after, source)
         except MissingBlock:
@@ -196,7 +197,9 @@ class Chain:
         assert isinstance(body, Run | Roster)
         return next_keys(body.keys, record, manifest.members[body.by].signing, after, self.keys, source)
 
-    def _judge(self, record: Record, body: Chained, in_force: InForce, source: BlockSource) -> tuple[Step, Manifest]:
+    def _judge(
+        self, record: Record, body: Chained, in_force: InForce, last_look: tuple[int, ...], source: BlockSource
+    ) -> tuple[Step, Manifest]:
         """What the record does and the manifest in force after it."""
         manifest = in_force.manifest
         match body:
@@ -210,6 +213,7 @@ class Chain:
                     in_force,
                     ordinals=self._ordinals,
                     still_open=self._open,
+                    last_look=last_look,
                     source=source,
                 )
                 return Step(record, opened=tuple(opened.values())), manifest

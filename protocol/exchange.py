@@ -110,9 +110,12 @@ def opened_messages(
     *,
     ordinals: Mapping[int, int],
     still_open: Mapping[bytes, OpenMessage],
+    last_look: tuple[int, ...],
     source: BlockSource,
 ) -> dict[bytes, OpenMessage]:
     """The messages that ``body`` sends, by id and in order; ``ordinals`` says how many each node was sent before.
+
+    ``last_look`` is the newest that the app saw: it may ask a node of it that has left the federation since.
 
     Raises:
         protocol.rules.BrokenRule: where one must not be sent.
@@ -126,7 +129,7 @@ def opened_messages(
     for group in typed_items(body.groups, Group, source):
         kind, flower_group = _kind_of(group, kinds)
         for key, node in group.to:
-            if client_at(in_force.manifest, node) is None:
+            if client_at(in_force.manifest, node) is None and node not in last_look:
                 raise rules.Addressee(f"node {node} is no client member in manifest {in_force.manifest.cid}")
             if key in opened or key in still_open:
                 raise rules.MessageUnique(f"message {key.hex()} is open already")

@@ -227,8 +227,9 @@ class Leader(Replaying):
         return bool(looks)
 
     def _push(self, call: Push, now: float) -> None:
-        clients = set(self.chain.manifest.nodes_of(Role.CLIENT))
-        strangers = sorted({message.node for message in call.messages} - clients)
+        look = self._seen.last_look
+        known = {*self.chain.manifest.nodes_of(Role.CLIENT), *(self.chain.last_look if look is None else look)}
+        strangers = sorted({message.node for message in call.messages} - known)
         if strangers:
             self._hand(Refused(call.call, f"no client member of the federation has node id {strangers[0]}"))
             return

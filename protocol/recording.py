@@ -39,6 +39,11 @@ class Seen:
         else:
             self._looks.append(Look(nodes=nodes, count=1))
 
+    @property
+    def last_look(self) -> tuple[int, ...] | None:
+        """What the app was told last; None where it has not looked since the last record."""
+        return self._looks[-1].nodes if self._looks else None
+
     def pulled_nothing(self) -> None:
         """A pull gave the app nothing."""
         self._empties += 1

@@ -140,7 +140,7 @@ class GroupKind(BrokenRule, number=22, name="group-kind"):
 
 
 class Addressee(BrokenRule, number=23, name="addressee"):
-    """Only client members are asked to train."""
+    """Only clients are asked: members in force, or nodes of the app's newest look, which may be of before a removal."""
 
 
 class MessageUnique(BrokenRule, number=24, name="message-unique"):
