@@ -36,7 +36,7 @@ def test_a_report_in_a_log_is_read_with_its_fields() -> None:
         "Traceback (most recent call last):",
         "[1]",
         '{"run": "bafy"}',
-        '{"event": "app-progress"}',
+        '{"event": "of-another-program"}',
         '{"event": 1}',
     ],
 )
