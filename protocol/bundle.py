@@ -11,7 +11,9 @@ Whoever reads a bundle by that checks that it holds this very app (`read_named_b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -26,9 +28,18 @@ MAX_SIZE: Final = 1 << 30
 """Bytes of all files of a bundle together."""
 MAX_PATH: Final = 400
 """Bytes of a path."""
+MAX_NAME: Final = 255
+"""Bytes of a name in a path: what the usual file systems take."""
 
 _BODY_LIMIT: Final = 8 << 20
 _RESERVED: Final = frozenset('<>:"|?*\\')
+_DEVICE: Final = re.compile(r"con|prn|aux|nul|clock\$|con(in|out)\$|(com|lpt)[0-9]")
+"""What Windows takes for a device, whatever follows the first dot
+(https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file)."""
+_SHORT_NAME: Final = re.compile(r"~[0-9]")
+"""As in MODEL_~1.PY, which on Windows may be another name of model_definition.py."""
+_COMPILED: Final = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
+"""Python imports these in the place of the source beside them, which is what an owner reads."""
 
 
 class BundleError(ContentError):
@@ -129,6 +140,32 @@ def read_named_bundle(named: NamedBundle, source: BlockSource, limit: int = MAX_
     return files
 
 
+@dataclass(frozen=True, slots=True)
+class BundleDifference:
+    """In which files an app differs from another that is taken for the same."""
+
+    changed: tuple[str, ...]
+    """Paths that both have, with other bytes."""
+    lacking: tuple[str, ...]
+    """Paths that the other has alone."""
+    surplus: tuple[str, ...]
+    """Paths that the app has alone."""
+
+
+def difference(ours: Sequence[BundledFile], other: Sequence[BundledFile]) -> BundleDifference:
+    """How ``ours`` differs from ``other``, by their lists of files alone. Both are written in one `ContentForm`."""
+    mine, others = _by_path(ours), _by_path(other)
+    return BundleDifference(
+        changed=tuple(path for path, file in mine.items() if path in others and others[path] != file),
+        lacking=tuple(path for path in others if path not in mine),
+        surplus=tuple(path for path in mine if path not in others),
+    )
+
+
+def _by_path(files: Sequence[BundledFile]) -> Mapping[str, tuple[int, tuple[CID, ...]]]:
+    return {file.path: (file.size, file.chunks) for file in files}
+
+
 def _app_id(files: Sequence[BundledFile], source: BlockSource) -> CID:
     """The CID of the plain bundle of these files."""
     chunks = [chunk for file in files for chunk in _plain_chunks(file, source)]
@@ -177,24 +214,64 @@ def _check(paths: Sequence[str], sizes: Sequence[int]) -> None:
     written = [path.encode() for path in paths]
     if written != sorted(set(written)):
         raise BundleError("the paths of a bundle are not in order, or one stands twice")
-    # a file system that takes a.py and A.py for one would let one file hide the other
-    folded = {path.casefold() for path in paths}
-    folders = {parent.casefold() for path in paths for parent in _parents(path)}
-    if len(folded) != len(paths) or folded & folders:
-        raise BundleError("two paths of a bundle are one on some systems")
+    _check_apart(paths)
+
+
+def _check_apart(paths: Sequence[str]) -> None:
+    """Refuse two paths that some file system takes for one: there, one file would hide another.
+
+    Raises:
+        BundleError: names both.
+    """
+    files = set(paths)
+    spelled: dict[str, str] = {}
+    for path in paths:
+        for place in (*_parents(path), path):
+            other = spelled.setdefault(_folded(place), place)
+            if other != place:
+                raise BundleError(f"{other!a} and {place!a} are one name on some systems: rename one")
+            if place in files and place != path:
+                raise BundleError(f"{place!a} is a file, and a folder of {path!a}")
+
+
+def _folded(name: str) -> str:
+    """What names that differ by case or by Unicode form alone have in common (Unicode 15.0, section 3.13, D147)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name.casefold()).casefold())
 
 
 def _check_path(path: str) -> None:
-    parts = path.split("/")
-    if not all(map(_is_name, parts)) or len(path.encode()) > MAX_PATH:
-        raise BundleError(f"{path[:80]!r} is no path that a bundle takes")
+    """Refuse a path that is not the same, harmless one on every system.
+
+    Raises:
+        BundleError: says why.
+    """
+    why = next(filter(None, map(_why_no_name, path.split("/"))), "")
+    if not why and len(path.encode()) > MAX_PATH:
+        why = f"is longer than {MAX_PATH} bytes"
+    if why:
+        raise BundleError(f"{path[:80]!a} is no path that a bundle takes: it {why}")
 
 
-def _is_name(part: str) -> bool:
-    """Whether every system takes ``part`` as the name of a file, and none as a hidden one or a way up."""
-    return (
-        part != "" and part[0] not in ". " and part[-1] not in ". " and part.isprintable() and not _RESERVED & set(part)
-    )
+def _why_no_name(part: str) -> str:
+    """Why ``part`` of a path is not the name of a file, and no hidden one or a way up, on every system; else empty."""
+    if part == "":
+        return "has an empty name"
+    if part[0] in ". " or part[-1] in ". ":
+        return "has a name that begins or ends with a dot or a space"
+    if not part.isprintable() or _RESERVED & set(part):
+        return "has a character that is not for names"
+    if not unicodedata.is_normalized("NFC", part):
+        return "is not in Unicode's composed form (NFC)"
+    if len(part.encode()) > MAX_NAME:
+        return f"has a name longer than {MAX_NAME} bytes"
+    plain = _folded(part)
+    if _DEVICE.fullmatch(plain.partition(".")[0].rstrip()):
+        return "has a name that Windows takes for a device"
+    if _SHORT_NAME.search(plain):
+        return "has a name that Windows may take for a short one"
+    if plain == "__pycache__" or plain.endswith(_COMPILED):
+        return "is compiled code, which nobody can read"
+    return ""
 
 
 def _parents(path: str) -> Iterator[str]:

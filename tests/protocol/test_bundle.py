@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +14,11 @@ from protocol.bundle import (
     FORMAT,
     MAX_FILES,
     MAX_SIZE,
+    BundledFile,
+    BundleDifference,
     BundleError,
     NamedBundle,
+    difference,
     read_bundle,
     read_named_bundle,
     write_bundle,
@@ -60,7 +65,12 @@ def test_the_order_of_the_files_does_not_matter() -> None:
 
 
 BAD_PATHS = ["", "/etc/passwd", "../up.py", "a/../b.py", "a//b.py", "./a.py", "a/", ".hidden", "a/.git/config", "C:\\a"]
-BAD_PATHS += ["a\\b", "a\0b", "a\nb", "trailing.", "trailing ", " leading", "con:1", "x" * 500, "a\u202eb"]
+BAD_PATHS += ["a\\b", "a\0b", "a\nb", "trailing.", "trailing ", " leading", "con:1", "a\u202eb", "a/.g\u200cit/config"]
+BAD_PATHS += ["con.py", "a/AUX", "nul.tar.gz", "nul .py", "Com1", "lpt\u00b2.txt", "CONIN$", "prn/a.py"]  # devices
+BAD_PATHS += ["model_~1.py", "git~1/config"]  # short names
+BAD_PATHS += ["x" * 256, "/".join(["x" * 200] * 2), "\u00e9" * 128]  # too long
+BAD_PATHS += ["mode\u0301l.py", "\u212b.py"]  # not in NFC
+BAD_PATHS += ["a.pyc", "a/__pycache__/b.py", "__PyCache__/b.py", "a.cpython-311-x86_64-linux-gnu.so", "a.PYD"]
 
 
 @pytest.mark.parametrize("path", [*BAD_PATHS, "\ud800"])
@@ -79,6 +89,55 @@ def bundle(body: object, chunks: list[Block] | None = None) -> tuple[CID, Blocks
 def test_a_path_that_may_lead_elsewhere_is_not_read(path: str) -> None:
     with pytest.raises(BundleError):
         read_bundle(*bundle([FORMAT, [[path, 0]]]))
+
+
+ALIKE = [
+    ("a.py", "A.py"),
+    ("a", "A/b"),
+    ("A/x.py", "a/y.py"),
+    ("stra\u00dfe.py", "STRASSE.py"),
+    ("\u00e9.py", "\u00c9.py"),
+    ("\ufb01.py", "fi.py"),
+    ("\u017fet.py", "set.py"),
+]
+
+
+@pytest.mark.parametrize("pair", ALIKE)
+def test_names_that_some_system_takes_for_one_are_neither_written_nor_read(pair: tuple[str, str]) -> None:
+    with pytest.raises(BundleError, match="are one name on some systems"):
+        write_bundle([(path, b"") for path in pair])
+    with pytest.raises(BundleError, match="are one name on some systems"):
+        read_bundle(*bundle([FORMAT, [[path, 0] for path in sorted(pair, key=str.encode)]]))
+
+
+def test_two_unicode_forms_of_one_name_are_refused() -> None:
+    """One would be shown, and the other run."""
+    forms = [(unicodedata.normalize(form, "mod\u00e9l.py"), form.encode()) for form in ("NFC", "NFD")]
+    with pytest.raises(BundleError):
+        write_bundle(forms)
+
+
+@given(st.text(max_size=6), st.text(max_size=6))
+@settings(max_examples=300)
+def test_any_two_names_are_taken_or_refused_with_a_reason(one: str, other: str) -> None:
+    try:
+        root, blocks = write_bundle([(one, b"1"), (other, b"2")])
+    except BundleError:
+        return
+    source = held(blocks)
+    assert {file.path: file.read(source) for file in read_bundle(root, source)} == {one: b"1", other: b"2"}
+
+
+def listed(form: ContentForm = PLAIN, **files: bytes) -> list[BundledFile]:
+    root, blocks = write_bundle([(f"{name}.py", data) for name, data in files.items()], form)
+    return read_bundle(root, held(blocks), KEY if form.epoch else None)
+
+
+@pytest.mark.parametrize("form", [PLAIN, ContentForm(ContentKey(1, bytes(range(32))))])
+def test_the_files_in_which_two_apps_differ_are_named(form: ContentForm) -> None:
+    ours = listed(form, same=b"1", edited=b"1", longer=b"1", mine=b"1")
+    other = listed(form, same=b"1", edited=b"2", longer=b"12", theirs=b"1")
+    assert difference(ours, other) == BundleDifference(("edited.py", "longer.py"), ("theirs.py",), ("mine.py",))
 
 
 # -- encrypted -----------------------------------------------------------------------------------------------------
