@@ -83,5 +83,7 @@ def _pairs(config: FlatConfig) -> RunConfig:
         if isinstance(value, float) and not math.isfinite(value):
             raise AppError(f"the setting {key} is {value}: a run record holds finite numbers only")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise AppError(f"the setting {key} is {value}: a run record holds integers of 64 bits only")
+            raise AppError(
+                f"the setting {key} is an integer of {value.bit_length()} bits: a run record holds 63 and a sign"
+            )
     return tuple(config.items())

@@ -166,10 +166,10 @@ class ClientHost:
 
 @contextmanager
 def _as_error_of_the_apps() -> Iterator[None]:
-    """Records that hold what Flower does not take are an error of the app's."""
+    """Records that hold what Flower does not take, or more than a content does, are an error of the app's."""
     try:
         yield
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(error)) from error
 
 

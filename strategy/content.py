@@ -9,6 +9,9 @@ entries in one, are lists in the order the app sees, since dag-cbor would sort t
 ``data`` is the bytes themselves up to ``INLINE_SIZE``, else their number: they lie in the next chunks that the content
 links, each but the last full. Names, keys and values are written as `strategy.values` says.
 
+How many entries there may be, and how long names, is bounded, whoever writes them: what is shown and checked of a
+content takes time in proportion to them.
+
 Under a `ContentKey` all of it is encrypted, and the same records have the same CID under the same key.
 """
 
@@ -42,6 +45,16 @@ class Kind(StrEnum):
     METRIC = "metric"
     CONFIG = "config"
 
+
+MAX_VALUES: Final = 16_384
+"""Entries of all metric and config records of a content together. A list is one, and may have any number of items."""
+MAX_ARRAYS: Final = 262_144
+"""Arrays of a content: several times those of the largest models there are."""
+MAX_RECORDS: Final = 16_384
+MAX_NAME: Final = 1_024
+"""Characters of the name of a record, an entry, a dtype or an stype."""
+MAX_DIMENSIONS: Final = 256
+"""Of an array; numpy and torch have 64 at most."""
 
 _WORTH_A_THREAD: Final = 64 << 10
 """Chunks of fewer bytes than this are hashed before another thread has begun."""
@@ -105,7 +118,9 @@ def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
 
     Raises:
         TypeError: where the records hold what Flower does not take (lists in them can be changed unseen).
+        ValueError: where there are more entries, or longer names or integers, than a content may have.
     """
+    _check_counts([(_kind(name, record), len(record)) for name, record in records.items()])
     form = ContentForm(key)
     parts: list[memoryview] = []
     written = [_encode_record(name, record, form, parts) for name, record in records.items()]
@@ -118,7 +133,8 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
     """The records of the content ``root``; large arrays are read from ``source`` when the app reads them.
 
     Raises:
-        ContentError: where it is malformed, over a limit, or not encrypted with ``key`` (plain where that is None).
+        ContentError: where it is malformed, over a limit of this module or of ``limits``, or not encrypted with ``key``
+            (plain where that is None).
         MissingBlock: where ``source`` lacks a block.
 
     Both also come later, from an array, where its chunks are missing, not of the declared size, or do not open.
@@ -131,6 +147,10 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
     format, listed = value if isinstance(value, list) and len(value) == 2 else (None, None)
     if type(format) is not int or format != FORMAT or not isinstance(listed, list):  # 1.0 and True equal 1
         raise ContentError(f"content {root} is not in the format {FORMAT} of Flower records")
+    try:
+        _check_counts([_counted(entry) for entry in listed])
+    except ValueError as error:
+        raise ContentError(f"content {root}: {error}") from error
     reader = _ArrayReader(opened, source, limits.arrays)
     records = RecordDict()
     for entry in listed:
@@ -167,28 +187,65 @@ class ContentWriter:
         return encoded.root
 
 
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+def _check_counts(records: Sequence[tuple[Kind, int]]) -> None:
+    """Raises:
+    ValueError: where there are more records, or entries in them, than a content may have.
+    """
+    values = sum(count for kind, count in records if kind is not Kind.ARRAY)
+    arrays = sum(count for kind, count in records if kind is Kind.ARRAY)
+    for what, count, most in (
+        ("records", len(records), MAX_RECORDS),
+        ("metrics and settings", values, MAX_VALUES),
+        ("arrays", arrays, MAX_ARRAYS),
+    ):
+        if count > most:
+            raise ValueError(f"{count} {what}, more than the {most} that a content may have")
+
+
+def _check_length(name: str) -> None:
+    """Raises:
+    ValueError: where a name is longer than a content may have.
+    """
+    if len(name) > MAX_NAME:
+        raise ValueError(f"the name {name[:60]!r}... has {len(name)} characters, more than {MAX_NAME}")
+
+
 # -- encoding ------------------------------------------------------------------------------------------------------
 
 
-def _encode_record(name: str, record: object, form: ContentForm, parts: list[memoryview]) -> list[object]:
+def _kind(name: str, record: object) -> Kind:
     match record:
         case ArrayRecord():
-            entries = [_encode_array(key, array, form, parts) for key, array in record.items()]
-            return [encode_scalar(name), Kind.ARRAY.value, entries]
+            return Kind.ARRAY
         case MetricRecord():
-            return [encode_scalar(name), Kind.METRIC.value, _encode_values(name, record)]
+            return Kind.METRIC
         case ConfigRecord():
-            return [encode_scalar(name), Kind.CONFIG.value, _encode_values(name, record)]
-    raise TypeError(f"record {name!r} is a {type(record).__name__}")
+            return Kind.CONFIG
+    raise TypeError(f"record {name[:MAX_NAME]!r} is a {type(record).__name__}")
+
+
+def _encode_record(
+    name: str, record: ArrayRecord | MetricRecord | ConfigRecord, form: ContentForm, parts: list[memoryview]
+) -> list[object]:
+    entries: list[object]
+    if isinstance(record, ArrayRecord):
+        entries = [_encode_array(key, array, form, parts) for key, array in record.items()]
+    else:
+        entries = _encode_values(name, record)
+    return [_encode_name(name), _kind(name, record).value, entries]
 
 
 def _encode_values(name: str, record: MetricRecord | ConfigRecord) -> list[object]:
     entries: list[object] = []
     for key, value in record.items():
+        written = _encode_name(key)
         try:
-            entries.append([encode_scalar(key), encode_value(value)])
-        except TypeError as error:
-            raise TypeError(f"record {name!r}, key {key!r}: {error}") from error
+            entries.append([written, encode_value(value)])
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"record {name!r}, key {key!r}: {error}") from error
     return entries
 
 
@@ -198,8 +255,15 @@ def _encode_array(key: str, array: Array, form: ContentForm, parts: list[memoryv
     if len(data) > INLINE_SIZE:
         parts.extend(form.split(data))
         where = len(data)
+    if len(array.shape) > MAX_DIMENSIONS:
+        raise ValueError(f"array {key!r} has {len(array.shape)} dimensions, more than {MAX_DIMENSIONS}")
     shape = [encode_scalar(int(length)) for length in array.shape]
-    return [encode_scalar(key), encode_scalar(array.dtype), shape, encode_scalar(array.stype), where]
+    return [_encode_name(key), _encode_name(array.dtype), shape, _encode_name(array.stype), where]
+
+
+def _encode_name(name: str) -> object:
+    _check_length(name)
+    return encode_scalar(name)
 
 
 def _closed(parts: Sequence[memoryview], form: ContentForm) -> list[Piece]:
@@ -248,6 +312,17 @@ class _ArrayReader:
             raise ContentError("a content links chunks that no array has")
 
 
+def _counted(entry: object) -> tuple[Kind, int]:
+    """The kind and the number of entries of a record that is yet to be parsed."""
+    match entry:
+        case [_, str(kind), list(entries)] if kind in _KINDS:
+            return Kind(kind), len(entries)
+    raise ContentError("a record is not [name, kind, entries]")
+
+
+_KINDS: Final = frozenset(kind.value for kind in Kind)
+
+
 def _decode_record(entry: object, reader: _ArrayReader) -> tuple[str, ArrayRecord | MetricRecord | ConfigRecord]:
     match entry:
         case [name, Kind.ARRAY.value, list(entries)]:
@@ -291,10 +366,16 @@ def _decode_text(value: object) -> str:
     text = decode_scalar(value)
     if not isinstance(text, str):
         raise ContentError(f"a name is a {type(text).__name__}, not text")
+    try:
+        _check_length(text)
+    except ValueError as error:
+        raise ContentError(str(error)) from error
     return text
 
 
 def _decode_shape(shape: list[object]) -> tuple[int, ...]:
+    if len(shape) > MAX_DIMENSIONS:
+        raise ContentError(f"an array has {len(shape)} dimensions, more than {MAX_DIMENSIONS}")
     lengths = tuple(decode_scalar(length) for length in shape)
     if any(type(length) is not int for length in lengths):
         raise ContentError("a shape is not of integers")

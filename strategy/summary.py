@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ ROUND_KEY = "server-round"
 _OLDER = ("fitins.", "evaluateins.", SECAGG_RECORD)
 """What begins the names of an older app's records; it says the round in the message's group."""
 _DIGITS = 16
+_SHOWN_BITS = 4096
+"""Bits of the largest integer that is shown: Python writes none of more than 4,300 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,9 @@ def _round_in(configs: Mapping[str, Shown], group: str) -> int | None:
 
 
 def _flat(records: dict[str, dict[str, Shown]]) -> dict[str, Shown]:
-    keys = [key for record in records.values() for key in record]
+    count = Counter(key for record in records.values() for key in record)
     return {
-        key if keys.count(key) == 1 else f"{name}.{key}": value
+        key if count[key] == 1 else f"{name}.{key}": value
         for name, record in records.items()
         for key, value in record.items()
     }
@@ -118,7 +121,12 @@ def mean_metrics(given: Sequence[Mapping[str, Shown]]) -> dict[str, float]:
 
 
 def _number(value: Shown | None) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # no message carries so large an integer, but an app's own records may hold one
+        return math.inf if value > 0 else -math.inf
 
 
 def to_json(value: Shown) -> object:
@@ -126,6 +134,8 @@ def to_json(value: Shown) -> object:
     match value:
         case float() if not math.isfinite(value):
             return str(value)
+        case int() if value.bit_length() > _SHOWN_BITS:
+            return f"an integer of {value.bit_length()} bits"
         case bytes():
             return value.hex()
         case list():

@@ -3,7 +3,8 @@
 dag-cbor has no NaN, no infinities, no integers beyond 64 bits and no lone surrogates; those are one-key maps that
 carry the bits: ``{"float": 8 bytes}``, ``{"int": two's complement}``, ``{"str": UTF-8 with surrogates}``. Each
 value has one encoding only. Flower takes subclasses (``np.float64``, ``np.str_``, an ``IntEnum``), and its own
-protobuf flattens them to the plain type, as this does.
+protobuf flattens them to the plain type, as this does. That protobuf (``sint64`` and ``uint64``) also says how large
+an integer may be: Flower's records hold any, and its messages carry no larger one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ Value = Scalar | list[bool] | list[int] | list[float] | list[str] | list[bytes]
 
 _KINDS: tuple[type[Scalar], ...] = (bool, int, float, str, bytes)
 _INT64 = range(-(2**63), 2**63)
+_CARRIED = range(-(2**63), 2**64)
+"""The integers that Flower's messages carry."""
+_LONGEST = 9
+"""Bytes of the longest of them, its sign too."""
 
 
 def encode_scalar(value: object) -> object:
@@ -25,11 +30,14 @@ def encode_scalar(value: object) -> object:
 
     Raises:
         TypeError: where Flower does not take it either.
+        ValueError: where it is an integer that Flower does not send either.
     """
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
         number = int(value)
+        if number not in _CARRIED:
+            raise ValueError(f"an integer of {number.bit_length()} bits, and Flower sends -2^63 to 2^64 - 1")
         if number in _INT64:
             return number
         return {"int": number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)}
@@ -54,6 +62,8 @@ def decode_scalar(value: object) -> Scalar:
     match value:
         case bool() | int() | float() | str() | bytes():
             decoded: Scalar = value
+        case {"int": bytes(raw)} if len(raw) > _LONGEST:
+            raise ContentError(f"an integer of {len(raw)} bytes, and Flower sends -2^63 to 2^64 - 1")
         case {"int": bytes(raw)}:
             decoded = int.from_bytes(raw, "big", signed=True)
         case {"float": bytes(raw)} if len(raw) == 8:
@@ -62,9 +72,16 @@ def decode_scalar(value: object) -> Scalar:
             decoded = _decode_text(raw)
         case _:
             raise ContentError(f"a {type(value).__name__} is no Flower value")
-    if isinstance(value, dict | int) and encode_scalar(decoded) != value:
+    if isinstance(value, dict | int) and _written(decoded) != value:
         raise ContentError("a Flower value that is not written the one way")
     return decoded
+
+
+def _written(decoded: Scalar) -> object:
+    try:
+        return encode_scalar(decoded)
+    except ValueError as error:
+        raise ContentError(str(error)) from error
 
 
 def encode_value(value: object) -> object:
@@ -72,6 +89,7 @@ def encode_value(value: object) -> object:
 
     Raises:
         TypeError: where Flower does not take it either.
+        ValueError: where an integer in it is one that Flower does not send either.
     """
     if not isinstance(value, list):
         return encode_scalar(value)

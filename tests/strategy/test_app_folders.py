@@ -90,7 +90,7 @@ def test_overrides_keep_the_type_they_are_written_in() -> None:
         ("size", "'size' is not of the form key=value"),
         ("size=four", "invalid format"),
         ("size=nan", "size is nan: a run record holds finite numbers only"),
-        (f"size={2**63}", "integers of 64 bits"),
+        (f"size={2**63}", "an integer of 64 bits"),
         ("absent.toml", "No such file"),
     ],
 )

@@ -18,7 +18,18 @@ from hypothesis import strategies as st
 
 from protocol.blocks import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.content import HEAD_SIZE, ContentError, write_manifest
-from strategy.content import FORMAT, INLINE_SIZE, ContentWriter, Limits, decode, encode
+from strategy.content import (
+    FORMAT,
+    INLINE_SIZE,
+    MAX_ARRAYS,
+    MAX_DIMENSIONS,
+    MAX_NAME,
+    MAX_VALUES,
+    ContentWriter,
+    Limits,
+    decode,
+    encode,
+)
 
 
 def there_and_back(records: RecordDict) -> RecordDict:
@@ -45,9 +56,8 @@ class Three(enum.IntEnum):
 @pytest.mark.parametrize(
     ("value", "arrives"),
     [
-        (2**64, 2**64),
-        (-(2**63) - 1, -(2**63) - 1),
-        (2**14000, 2**14000),
+        (2**64 - 1, 2**64 - 1),
+        (-(2**63), -(2**63)),
         ("\ud800", "\ud800"),
         (np.str_("\0"), "\0"),
         (np.bytes_(b"a\0"), b"a\0"),
@@ -61,6 +71,48 @@ def test_values_that_flower_cannot_send_or_flattens_arrive_too(value: object, ar
     received = there_and_back(RecordDict({"r": ConfigRecord({"x": value})}))
 
     assert exact(received["r"]["x"]) == exact(arrives)
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 10**400, [1, 10**5000]])
+def test_an_integer_that_flower_does_not_send_is_refused_with_its_place(value: int | list[int]) -> None:
+    with pytest.raises(ValueError, match=r"record 'r', key 'x': an integer of \d+ bits"):
+        encode(RecordDict({"r": MetricRecord({"x": value})}), None)
+
+
+def many(kind: str, count: int) -> object:
+    entry = ["", [], "", b""] if kind == "array" else [0]
+    return [["r", kind, [[str(number), *entry] for number in range(count)]]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("metric", MAX_VALUES), ("config", MAX_VALUES), ("array", MAX_ARRAYS)], ids=str
+)
+def test_more_entries_than_a_content_may_have_are_refused_before_any_is_read(
+    kind: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, blocks = hostile([FORMAT, many(kind, most + 1)], [])
+    monkeypatch.setattr("strategy.content.decode_scalar", pytest.fail)
+
+    with pytest.raises(ContentError, match=f"{most + 1} .* more than the {most} that a content may have"):
+        decode(root, blocks, None)
+
+
+def test_as_many_entries_as_a_content_may_have_arrive() -> None:
+    metrics = MetricRecord({f"{number:0{MAX_NAME}}": 0.5 for number in range(100)})
+    settings = ConfigRecord({str(number): number for number in range(MAX_VALUES - 100)})
+
+    received = there_and_back(RecordDict({"m": metrics, "c": settings}))
+
+    assert (len(received["m"]), len(received["c"])) == (100, MAX_VALUES - 100)
+
+
+def test_an_app_that_sends_too_much_is_told_so() -> None:
+    records = RecordDict({"m": MetricRecord({str(number): 0.5 for number in range(MAX_VALUES)}), "c": ConfigRecord()})
+    encode(records, None)
+    records["c"]["one"] = 1  # type: ignore[index]
+
+    with pytest.raises(ValueError, match=f"{MAX_VALUES + 1} metrics and settings"):
+        encode(records, None)
 
 
 def test_nan_keeps_its_payload() -> None:
@@ -209,7 +261,11 @@ W = ["w", "", [], "x", 5000]
         ([["r", "config", [["x", [[1]]]]]], []),
         ([["r", "config", [["x", 1], ["x", 2]]]], []),
         ([["r", "config", [["x", {"int": b"\x01"}]]]], []),
-        ([["r", "config", [["x", {"int": (2**64).to_bytes(10, "big")}]]]], []),
+        ([["r", "config", [["x", {"int": (2**63).to_bytes(10, "big")}]]]], []),
+        ([["r", "config", [["x", {"int": (2**64).to_bytes(9, "big")}]]]], []),
+        ([["r", "metric", [["x", {"int": (10**400).to_bytes(167, "big")}]]]], []),
+        ([["r" * (MAX_NAME + 1), "config", []]], []),
+        ([["r", "array", [["w", "", [1] * (MAX_DIMENSIONS + 1), "x", b""]]]], []),
         ([["r", "config", [["x", 2**63]]]], []),
         ([["r", "config", [["x", {"float": struct.pack(">d", 1.0)}]]]], []),
         ([["r", "config", [["x", {"float": b"1"}]]]], []),

@@ -31,7 +31,7 @@ def records() -> RecordDict:
         "w": Array("uint8", (20, 256), "raw", bytes(range(256)) * 20),
         "b": Array("", (), "numpy.ndarray", b"\0"),
     }
-    config: dict[str, Any] = {"yes": True, "big": 2**64, "half a pair": "\ud800", "raw": b"\0", "none": []}
+    config: dict[str, Any] = {"yes": True, "big": 2**64 - 1, "half a pair": "\ud800", "raw": b"\0", "none": []}
     metrics: dict[str, Any] = {"loss": float("nan"), "n": 3, "xs": [0.5, -0.0]}
     return RecordDict({"model": ArrayRecord(arrays), "metrics": MetricRecord(metrics), "config": ConfigRecord(config)})
 

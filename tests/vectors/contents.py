@@ -24,7 +24,7 @@ BODY: list[Any] = [
             "config",
             [
                 ["yes", True],
-                ["big", {"int": (2**64).to_bytes(9, "big")}],
+                ["big", {"int": (2**64 - 1).to_bytes(9, "big")}],
                 ["half a pair", {"str": b"\xed\xa0\x80"}],
                 ["raw", b"\0"],
                 ["none", []],
