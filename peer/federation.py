@@ -297,17 +297,27 @@ def _merged(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*known, *more]))
 
 
-def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
-    ours, theirs = known.manifest, offered.manifest
-    longer, shorter = (known, theirs) if ours.version >= theirs.version else (offered, ours)
-    if shorter.id not in longer.versions():
+def newer_of(ours: StoredFederation, theirs: StoredFederation) -> StoredFederation:
+    """Whichever of two has the newer version of one federation's manifest; ``ours`` if both have the same.
+
+    Raises:
+        PeerError: if they are two branches.
+    """
+    longer, shorter = (ours, theirs) if ours.manifest.version >= theirs.manifest.version else (theirs, ours)
+    if shorter.manifest.id not in longer.versions():
         raise PeerError(
-            f"the file's manifest (version {theirs.version}) and this home's (version {ours.version}) are two "
-            f"branches: an admin of {ours.title!r} signed two different versions with one number",
+            f"the file's manifest (version {theirs.manifest.version}) and this home's (version "
+            f"{ours.manifest.version}) are two branches: an admin of {ours.manifest.title!r} signed two different "
+            "versions with one number",
             mend="keep both files and ask the federation's admins which one holds",
             code=ExitCode.VERIFICATION_FAILED,
         )
-    if theirs.version < ours.version:
+    return longer
+
+
+def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
+    newest, ours, theirs = newer_of(known, offered), known.manifest, offered.manifest
+    if newest is known and theirs.version < ours.version:
         raise PeerError(
             f"the file is older than what this home has: version {theirs.version}, not {ours.version}",
             mend="nothing to do; or ask for a newer file: peer federation export FILE",

@@ -22,7 +22,7 @@ from peer.cli.options import (
 )
 from peer.cli.output import put_json
 from peer.cli.proof import proof_in_file, proof_named, put_proof
-from peer.cli.report import put_compared, put_report
+from peer.cli.report import put_compared, put_report, put_root
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
@@ -30,6 +30,7 @@ from peer.home import Home
 from peer.inspect.audit import Audit
 from peer.inspect.findings import Verdict
 from peer.inspect.replay import ComparedExchange
+from peer.inspect.root import given_root
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource, RunSource
 from peer.inspect.trusted_app import local_config, own_app, trusted_app
@@ -70,12 +71,23 @@ def audit(
     to_round: Annotated[
         int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
     ] = None,
+    federation: Annotated[
+        str | None,
+        typer.Option(
+            "--federation",
+            metavar="ID|FILE",
+            help="The root of trust: the federation that the run has to be in, or its file.",
+            show_default="what this home has joined",
+        ),
+    ] = None,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
     """Verify a run by every rule, and that all it links is there. A CAR file needs no engine.
+
+    The first line says whose word the verdict rests on. With --federation, no run of another federation is verified.
 
     With --replay, also run its app again on the recorded replies: it has to send the same messages, bit for bit. Of an
     encrypted run that takes the key of a server or an auditor; verifying takes none.
@@ -97,8 +109,10 @@ def audit(
     reader = ReaderChoice(identity, passphrase_file, needed=replay)
     config = local_config(data_dir)
     own = None if app_dir is None else own_app(app_dir, config)
-    with Scratch() as scratch, audit_of(head, place, ipfs, timeout, scratch, reader) as prepared:
+    with Scratch() as scratch, audit_of(head, place, ipfs, timeout, scratch, reader, root=federation) as prepared:
         report = prepared.run()
+        if not json:
+            put_root(report)
         if replay and report.verdict is Verdict.VERIFIED:
             chosen = own or trusted_app(prepared.bundle(), head, prepared.source, config, approved_apps(place))
             prepared.replay(chosen, to_round=to_round, on_compared=_nothing if json else put_compared)
@@ -124,24 +138,36 @@ def audit_of(
     scratch: Scratch,
     reader: ReaderChoice,
     *,
+    root: str | None = None,
     with_contents: bool = True,
 ) -> Iterator[Audit]:
     """An audit of what ``text`` names: a CAR file, or a head (or a run of this home) in an engine.
 
-    ``reader`` is who reads it, where it is encrypted.
+    ``reader`` is who reads it, if it is encrypted; ``root`` is the root of trust, as the auditor named it.
 
     Raises:
-        PeerError: where it is neither.
+        PeerError: if it is neither, or ``root`` names no federation.
     """
-    known = FederationStore(home).all()
+    joined = FederationStore(home).all()
+    given = None if root is None else given_root(root, joined)
+    known, trusted = (joined, None) if given is None else (given.known, given.federation)
     if is_car(text):
         with contextlib.closing(CarSource(Path(text))) as car:
             head, beside = roots_of(car, text)
             opened = _reader(head, car, home, reader, beside)
-            yield Audit(head, car, scratch, known=known, reader=opened, beside=beside, with_contents=with_contents)
+            yield Audit(
+                head,
+                car,
+                scratch,
+                known=known,
+                root=trusted,
+                reader=opened,
+                beside=beside,
+                with_contents=with_contents,
+            )
         return
     head, height = head_named(home, text)
-    federation = known[0] if len(known) == 1 else None
+    federation = joined[0] if len(joined) == 1 else None
     with borrowed(home, ipfs, federation) as engine:
         source = EngineSource(engine, timeout)
         beside = _beside(head, source, home)
@@ -151,6 +177,7 @@ def audit_of(
             source,
             scratch,
             known=known,
+            root=trusted,
             reader=opened,
             beside=beside,
             head_height=height,

@@ -11,7 +11,7 @@ import typer
 from peer.cli.audit import audit_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import moment, put_json, put_table
-from peer.cli.report import put_report
+from peer.cli.report import put_report, put_root
 from peer.errors import ExitCode
 from peer.federation import FederationStore
 from peer.home import Home
@@ -44,6 +44,7 @@ def log(
         if json:
             sys.stdout.writelines([*report.json_parts(scratch), "\n"])
         else:
+            put_root(report)
             put_report(report, scratch, replay=False, contents=False)
     return report.verdict.exit_code
 

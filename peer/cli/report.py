@@ -9,13 +9,31 @@ from typing import Any
 import typer
 
 from peer.cli.output import bad, doubtful, good, put_fields, put_table, size
-from peer.inspect.findings import OTHER_APP, REPLAY, Verdict
+from peer.inspect.findings import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
 from peer.inspect.replay import ComparedExchange
 from peer.inspect.report import Report
+from peer.inspect.root import Root
 from peer.inspect.scratch import Scratch
 
 _METRICS = 4
 """How many metrics a line of the table shows."""
+
+
+def put_root(report: Report) -> None:
+    """Print whose word the verdict rests on: the first thing that an auditor should know."""
+    named = f"the federation {report.federation}" + (f", {report.federation_name!r}" if report.federation_name else "")
+    match report.root:
+        case Root.GIVEN:
+            typer.echo(f"root of trust: {named}, as you gave it")
+        case Root.JOINED:
+            typer.echo(f"root of trust: {named}, which this home has joined")
+        case Root.RUN:
+            typer.echo(
+                f"root of trust: none. That it is a run of {named}, is the run's own word: compare the id with a "
+                "member's (peer federation show), or give the one you trust: --federation ID"
+            )
+        case None:
+            typer.echo("root of trust: none, for the run's first record cannot be verified")
 
 
 def put_compared(exchange: ComparedExchange) -> None:
@@ -125,18 +143,18 @@ def _verdict(report: Report, *, contents: bool) -> str:
     linked = "all it links is there" if contents else "the contents it links were not looked at (peer audit does)"
     verified = f"verified: every record keeps every rule, {linked}{replayed}"
     match report.verdict:
-        case Verdict.VERIFIED if report.federation_known:
-            return good(verified)
         case Verdict.VERIFIED:
-            note = (
-                f"this home has not joined the federation {report.federation}: compare this id with a member's "
-                "(peer federation show), for names and keys are only as good as that"
-            )
-            return f"{good(verified)}\nnote: {note}"
+            return good(verified)
         case Verdict.INCOMPLETE:
-            return doubtful("incomplete: what is here is right, but not all could be checked")
+            return doubtful(_incomplete(report))
         case Verdict.FAILED:
             return bad(_failed(report))
+
+
+def _incomplete(report: Report) -> str:
+    if {finding.rule for finding in report.findings} == {REVOKED}:
+        return "incomplete: every record keeps every rule, but some of it may have been signed after a revocation"
+    return "incomplete: what is here is right, but not all could be checked"
 
 
 def _failed(report: Report) -> str:
@@ -145,4 +163,6 @@ def _failed(report: Report) -> str:
             return "failed: every record keeps every rule, but the app, run again, does not do what is recorded"
         case [rule] if rule == OTHER_APP:
             return "failed: every record keeps every rule, but this is not the app that the run record names"
+        case [rule] if rule == OTHER_FEDERATION:
+            return "failed: this is a run of another federation than the one you trust"
     return "failed: somebody's record or block is wrong"

@@ -25,6 +25,7 @@ from peer.inspect.findings import (
     FEDERATION_BRANCH,
     MISSING_BLOCK,
     OTHER_APP,
+    OTHER_FEDERATION,
     REMARKS,
     Finding,
     Verdict,
@@ -32,6 +33,8 @@ from peer.inspect.findings import (
 )
 from peer.inspect.replay import AuditedApp, ComparedExchange, RunReplay
 from peer.inspect.report import Report, exchange_value
+from peer.inspect.revocations import Revocations
+from peer.inspect.root import Root
 from peer.inspect.rounds import Exchange, Rounds
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, RunSource
@@ -55,8 +58,9 @@ MAX_FINDINGS: Final = 1_000
 class Audit:
     """One audit.
 
-    ``known`` are the federations of the auditor's home: the keys in them are trusted already. ``reader`` opens what is
-    encrypted, where it can: verifying needs no secret.
+    ``known`` are the federations of the auditor's home: the keys in them are trusted already. ``root`` is the id of the
+    one that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, where it can: verifying
+    needs no secret.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Audit:
         scratch: Scratch,
         *,
         known: Sequence[StoredFederation] = (),
+        root: CID | None = None,
         reader: Reader = PUBLIC,
         beside: Beside = NOTHING,
         head_height: int | None = None,
@@ -76,11 +81,13 @@ class Audit:
         self._reader = reader
         self._beside = beside
         self._known = {stored.id: stored for stored in known}
+        self._root = root
         self._head_height = head_height
         self._with_contents = with_contents
         self._rounds = Rounds(source, scratch.size_of)
         self._chain: Chain | None = None
         self._confirmations: Confirmations | None = None
+        self._revocations: Revocations | None = None
         self._signing: dict[bytes, set[bytes]] = {}
         """The signing keys that each member has had in the run."""
         self._rules: set[str] = set()
@@ -216,8 +223,12 @@ class Audit:
             self._put(exchange)
         if self._confirmations is None:
             self._confirmations = Confirmations(self._chain.run, self._beside.acks, self._source)
+            known = self._known.get(self._chain.federation)
+            self._revocations = None if known is None else Revocations(known.manifest)
         for finding in self._confirmations.take(step, self._chain):
             self._note(finding)
+        if self._revocations is not None:
+            self._revocations.take(step, self._chain, self._confirmations.heights)
 
     def _check_content(self, height: int, root: CID, step: Step) -> None:
         assert self._chain is not None
@@ -328,6 +339,18 @@ class Audit:
         if proof is not None:
             self._note_equivocation(proof, record.cid, height)
 
+    def _check_root(self, chain: Chain) -> None:
+        """Whether the run is in the federation that the auditor named."""
+        if self._root is None or chain.federation == self._root:
+            return
+        what = f"the run is in the federation {chain.federation}, not in {self._root}, which is the root of trust here"
+        self._note(Finding(0, chain.run, OTHER_FEDERATION, what))
+
+    def _root_of(self, chain: Chain) -> Root:
+        if chain.federation == self._root:
+            return Root.GIVEN
+        return Root.JOINED if chain.federation in self._known else Root.RUN
+
     def _check_branch(self, chain: Chain) -> None:
         """Whether the run's manifest and the one in this home are versions of one line."""
         known = self._known.get(chain.federation)
@@ -376,12 +399,15 @@ class Audit:
         chain = self._chain
         if chain is None or chain.head is None:
             return
+        self._check_root(chain)
         self._check_branch(chain)
+        for finding in self._revocations.findings(chain) if self._revocations else ():
+            self._note(finding)
         if self._confirmations is not None:
             self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
             for finding in self._confirmations.beyond(chain):
                 self._note(finding)
-        self.report.tell_chain(chain, known=chain.federation in self._known)
+        self.report.tell_chain(chain, self._root_of(chain))
         for cid in (chain.run, chain.head):
             self.report.tell_record(parse_record(Block(cid, self._source.get(cid))), chain.keys)
 

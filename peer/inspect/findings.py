@@ -40,6 +40,10 @@ CAR_SECTION: Final = "car-section"
 EQUIVOCATION: Final = "equivocation"
 FEDERATION_BRANCH: Final = "federation-branch"
 """The run's manifest and the one in this home are two branches."""
+OTHER_FEDERATION: Final = "other-federation"
+"""The run is in another federation than the one that the auditor trusts."""
+REVOKED: Final = "revoked"
+"""A newer manifest than the run knows takes a signer's key or office away, and nothing shows that it signed before."""
 
 ANOTHER_HISTORY: Final = "another-history"
 """A member's ack names another record at a height than the chain shown has."""
@@ -58,8 +62,8 @@ REPLAY: Final = "replay"
 REPLAY_UNFINISHED: Final = "replay-unfinished"
 """The replay came to no end: its app process was lost, or its app raised."""
 
-_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED})
-"""Findings that are nobody's fault."""
+_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED})
+"""Findings that need be nobody's fault: something is missing, be it what would show when a record was signed."""
 
 REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND})
 """What an auditor should know, and no verdict follows from: it may be nobody's doing."""

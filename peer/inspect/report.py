@@ -10,6 +10,7 @@ from typing import Any
 from peer.errors import ExitCode, PeerError
 from peer.inspect.findings import Finding, Verdict
 from peer.inspect.replay import Replay
+from peer.inspect.root import Root
 from peer.inspect.rounds import Answer, Exchange
 from peer.inspect.scratch import Scratch
 from protocol.blocks import CID
@@ -47,8 +48,8 @@ class Report:
     """In the manifest in force at the end."""
     federation: CID | None = None
     federation_name: str = ""
-    federation_known: bool = False
-    """Whether this home is in it; if not, nothing says whose keys these are."""
+    root: Root | None = None
+    """Where the federation's id comes from; None if the run's first record could not be verified."""
     app: str = ""
     leader: str = ""
     closed: bool = False
@@ -98,11 +99,11 @@ class Report:
                 tally.errors += 1
         self.rounds = self.exchanges if self._highest_round is None else self._highest_round
 
-    def tell_chain(self, chain: Chain, *, known: bool) -> None:
+    def tell_chain(self, chain: Chain, root: Root) -> None:
         """What a verified chain says at its end."""
         self.height, self.term, self.closed = chain.height, chain.term, chain.closed
         self.federation, self.federation_name = chain.federation, chain.manifest.name
-        self.federation_known = known
+        self.root = root
         self.members = len(chain.manifest.members)
         self.leader = chain.manifest.name_of(chain.by)
 
@@ -143,7 +144,7 @@ class Report:
             "federation": {
                 "id": _text(self.federation),
                 "name": self.federation_name,
-                "known_here": self.federation_known,
+                "root": None if self.root is None else self.root.value,
             },
             "participants": {
                 name: {"asked": tally.asked, "answered": tally.answered, "errors": tally.errors}

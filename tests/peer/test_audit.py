@@ -129,10 +129,9 @@ def test_sizes_are_those_of_the_contents(store: Store, written: WrittenRun) -> N
 def test_people_see_a_table_and_the_verdict(store: Store, written: WrittenRun) -> None:
     store.put(written.blocks)
     lines = store.peer("audit", str(written.head), "--ipfs", f"local:{store.folder}").out.splitlines()
-    assert lines[1].split() == ["1", "1", "train", "alice,", "bob", "1.2", "MB", "161", "B", "loss", "0.625"]
-    assert lines[2].endswith("bob: no answer in time (code 3)")
-    assert lines[-2].startswith("verified")
-    assert lines[-1].startswith("note: this home has not joined the federation")
+    assert lines[2].split() == ["1", "1", "train", "alice,", "bob", "1.2", "MB", "161", "B", "loss", "0.625"]
+    assert lines[3].endswith("bob: no answer in time (code 3)")
+    assert lines[-1].startswith("verified")
 
 
 def test_an_open_run_is_verified_as_far_as_it_goes(store: Store) -> None:
@@ -337,7 +336,7 @@ def test_a_car_is_never_verified_with_a_byte_changed(written: WrittenRun, car: A
 
 def test_a_home_in_the_federation_knows_whose_keys_these_are(store: Store, written: WrittenRun) -> None:
     join(store.peer, written, [])
-    assert store.put(written.blocks).audit(written.head).json["federation"]["known_here"] is True
+    assert store.put(written.blocks).audit(written.head).json["federation"]["root"] == "joined"
 
 
 def test_a_run_on_another_branch_of_the_federation_fails(store: Store, written: WrittenRun) -> None:
