@@ -79,10 +79,15 @@ class Acking(Replying):
             self._first_ack = 0 if self._plan.restored is None else run.chain.height + 1
 
     def _ack(self, run: CatchUp, now: float, then: Callable[[float], None] = lambda _: None) -> None:
-        """Ack the run's head, once; ``then(now)`` runs when that is on disk and announced, or was not to be done."""
+        """Ack the run's head, once; ``then(now)`` runs when that is on disk and announced, or was not to be done.
+
+        It is not done while we know a newer manifest than the run does: an ack shows an auditor that the run was there
+        before the newer one, which may revoke the leader's key.
+        """
         chain, kept = run.chain, self._kept
         first = 0 if self._plan.restored is None else self._first_ack
-        if chain.head is None or first is None or chain.height < first or chain.height <= kept.acked:
+        unfit = first is None or chain.height < first or self._is_behind(run)
+        if chain.head is None or unfit or chain.height <= kept.acked:
             then(now)
             return
         replies, _ = pack(kept.unlisted())

@@ -11,7 +11,7 @@ from protocol.acking import KeptRun
 from protocol.announcements import AckReady, parse_announcement
 from protocol.blocks import cbor_block
 from protocol.effects import KeepAcks, Publish
-from protocol.events import Done
+from protocol.events import Done, ManifestChanged
 from protocol.records import Ack
 from protocol.signed import parse_record
 from protocol.trees import Listing
@@ -45,6 +45,16 @@ def test_a_close_is_acked_and_announced_once_the_ack_is_on_disk() -> None:
     (keep,) = client.all(KeepAcks)
     client.feed(Done(keep.id))
     assert [ready.record for ready in announced(client)] == [keep.blocks[0].cid]
+
+
+def test_a_run_that_knows_an_older_manifest_than_we_do_is_not_acked() -> None:
+    scribe = begun()
+    client = AClient(plan(), scribe)
+    client.hear()
+    client.feed(ManifestChanged(scribe.with_dave().cid, scribe.source))
+    scribe.add(scribe.close())
+    client.hear()
+    assert not acked(client)
 
 
 def test_who_was_restored_acks_what_comes_after_it_has_caught_up() -> None:
