@@ -116,7 +116,7 @@ class PublicIdentity:
 
     @property
     def id(self) -> bytes:
-        """The member id: the bytes of its first signing key (design section 6)."""
+        """The member id: the bytes of its first signing key."""
         return self.handovers.old[0][0] if self.handovers else self.signing.raw
 
     def key_text(self) -> str:

@@ -1,4 +1,4 @@
-"""Symmetric keys: what encrypts contents, private parts and announcements (design section 10).
+"""Symmetric keys: what encrypts contents, private parts and announcements.
 
 Encryption is deterministic under one key, so that equal chunks keep equal CIDs: AES-256-GCM (NIST SP 800-38D) whose
 nonce is a PRF of the plaintext, HMAC-SHA256, under a key of its own. That is the synthetic IV of Rogaway and Shrimpton

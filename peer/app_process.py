@@ -1,4 +1,4 @@
-"""The app process: hosts one Flower app for one run (design sections 3 and 9). The peer starts it; people do not.
+"""The app process: hosts one Flower app for one run. The peer starts it; people do not.
 
 ``python -m peer.app_process ROLE APP_FOLDER CONTENTS SCRATCH`` speaks `protocol.pipe` on its standard input and output.
 A ClientApp works in SCRATCH, a ServerApp in a folder of its run there, so that it finds no files of another run.

@@ -1,4 +1,4 @@
-"""The peer's own error, and what the process ends with (design section 13)."""
+"""The peer's own error, and what the process ends with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults on purpose: a process is killed at a chosen step, for tests of crash safety (design section 12).
+"""Faults on purpose: a process is killed at a chosen step, for tests of crash safety.
 
 Off unless the variable POLLEN_FAULT is set, to ``VICTIM:STEP:WHEN:NTH``: the ``NTH`` time (from 1) that this peer comes
 to ``STEP``, the victim is killed with SIGKILL ``before`` or ``after`` it. The victim is this ``peer``, its ``app``

@@ -1,4 +1,4 @@
-"""The journal: what a peer must not forget, in one SQLite file of its home (design section 12).
+"""The journal: what a peer must not forget, in one SQLite file of its home.
 
 It replaces one file per head: each method that changes something is one transaction and one sync, so that a reply and
 the state after it, or a head and the height it has, can never be seen one without the other.

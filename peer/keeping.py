@@ -1,4 +1,4 @@
-"""Keeping what must survive this process: blocks in the engine, and what the journal holds (design section 12).
+"""Keeping what must survive this process: blocks in the engine, and what the journal holds.
 
 Every method returns when what it keeps is on disk.
 """

@@ -1,4 +1,4 @@
-"""Patience with an engine that is away: a node that is started again in mid-run ends no run (design section 12)."""
+"""Patience with an engine that is away: a node that is started again in mid-run ends no run."""
 
 from __future__ import annotations
 

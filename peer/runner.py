@@ -1,4 +1,4 @@
-"""The peer process: feeds a role state machine events, carries out its effects, and nothing else (design section 4)."""
+"""The peer process: feeds a role state machine events, carries out its effects, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Acks: a member signs what it has verified, so that nobody can show another history later (design section 6).
+"""Acks: a member signs what it has verified, so that nobody can show another history later.
 
 Not for every record: an ack covers all records up to its head. A client acks where it has answered a message, at each
 index record, and at the close, and once at most at one height. It is on disk before it is sent, so that a peer that

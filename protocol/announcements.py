@@ -1,4 +1,4 @@
-"""Announcements: the small signed messages on pubsub (design section 8).
+"""Announcements: the small signed messages on pubsub.
 
 One says "there is a newer thing at this CID" and is never the truth: getting it twice, late or not at all is
 harmless. On the wire it is msgpack ``[payload, key, signature]``, where ``payload`` is the msgpack map `_Payload` and

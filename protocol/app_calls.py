@@ -1,4 +1,4 @@
-"""What the app process and the peer say to each other: typed values, no I/O (design section 3).
+"""What the app process and the peer say to each other: typed values, no I/O.
 
 The app process asks (`ServerCall`), the peer answers (`ServerAnswer`) or, for a ClientApp, gives work (`Task`).
 Contents never go through here: both sides name them by CID, and the app process reads and writes them in the engine. So

@@ -1,4 +1,4 @@
-"""Blocks: bytes named by their CID (design section 5).
+"""Blocks: bytes named by their CID.
 
 Pollen uses two kinds only, both CIDv1 with sha2-256: ``raw`` for tensor bytes and ``dag-cbor`` for all else.
 """

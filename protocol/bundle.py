@@ -1,4 +1,4 @@
-"""An app bundle: the files of a Flower app folder as one content (design section 6, ``run``).
+"""An app bundle: the files of a Flower app folder as one content (``run``).
 
 The body of the content (see `protocol.content`) is the dag-cbor list ``[1, [[path, size], ...]]``, in rising order of
 the paths' UTF-8 bytes. The linked chunks are the files' bytes, file after file, each file's chunks but its last full.

@@ -1,4 +1,4 @@
-"""Catching up with a run: from a head somebody announced to a chain verified record by record (design section 8).
+"""Catching up with a run: from a head somebody announced to a chain verified record by record.
 
 An unknown head is walked back to what is known, hop by hop; at each hop the height falls by one, the run is the same
 and a server signed. From an index record the walk jumps over the 256 records it links. Then the records are appended

@@ -1,4 +1,4 @@
-"""The chain of one run, checked record by record (design section 7).
+"""The chain of one run, checked record by record.
 
 The rules and their reasons are listed in `protocol.rules`. `Chain.append` is the only way to trust a record: an audit,
 a peer that catches up and the leader itself all go through it.

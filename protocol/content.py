@@ -1,4 +1,4 @@
-"""The manifest block of a content: ``{"links": [...], "epoch": null | n, "private": bytes}`` (design section 5).
+"""The manifest block of a content: ``{"links": [...], "epoch": null | n, "private": bytes}``.
 
 ``links`` are raw chunks, a tree once there are many. What the chunks mean is said in the *body*, one dag-cbor
 value that only its readers understand: records and tensors (`strategy.content`), or the paths of an app bundle

@@ -1,4 +1,4 @@
-"""Whom a peer does not follow any more: signers of two records at one place (design section 7).
+"""Whom a peer does not follow any more: signers of two records at one place.
 
 A key is distrusted, not a member: where the admins give the member another one (`peer keys rotate`), it may begin anew.
 """

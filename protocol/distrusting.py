@@ -1,4 +1,4 @@
-"""Proofs of equivocation: found, kept, announced and heard of, by peers of both roles (design section 7).
+"""Proofs of equivocation: found, kept, announced and heard of, by peers of both roles.
 
 Whoever sees two records of one signer at one place has the proof. It keeps it, announces it, and follows that signer no
 more; others check the two signatures and do the same.

@@ -1,4 +1,4 @@
-"""What a role state machine wants done (design section 4). The peer process carries it out and nothing else.
+"""What a role state machine wants done. The peer process carries it out and nothing else.
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
 `Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,

@@ -1,4 +1,4 @@
-"""Making the keys of an epoch, and giving them to one more reader later (design section 10).
+"""Making the keys of an epoch, and giving them to one more reader later.
 
 The only randomness is that of making keys, which `crypto` takes from the operating system.
 """

@@ -1,4 +1,4 @@
-"""Equivocation: one signer, one place, two records (design section 7).
+"""Equivocation: one signer, one place, two records.
 
 The two record blocks are the whole proof: no chain and no manifest is needed to check it, and anybody may carry it.
 Whether the key was a member's is for the reader to look up. A *proof block*, dag-cbor ``{"first": link, "second":

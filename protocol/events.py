@@ -1,4 +1,4 @@
-"""What happens to a role state machine (design section 4). Time is handed in beside each event."""
+"""What happens to a role state machine. Time is handed in beside each event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following runs: hearing of heads, catching up, and saying how far we are (design section 8)."""
+"""Following runs: hearing of heads, catching up, and saying how far we are."""
 
 from __future__ import annotations
 

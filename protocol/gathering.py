@@ -1,4 +1,4 @@
-"""How a leader gathers: who is here, and whose reply has come (design section 8)."""
+"""How a leader gathers: who is here, and whose reply has come."""
 
 from __future__ import annotations
 

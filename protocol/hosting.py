@@ -1,4 +1,4 @@
-"""The app of a client's run: may it run here, is it here, and does its process have its run (design section 9).
+"""The app of a client's run: may it run here, is it here, and does its process have its run.
 
 Code is never run because a record names it. An app is the one that the owner named, or one that the owner approved; an
 unknown one waits for that, if the owner left it open, and nothing of it is even unpacked before.

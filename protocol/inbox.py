@@ -1,4 +1,4 @@
-"""The gate every announcement passes before anything it names is looked at (design section 8).
+"""The gate every announcement passes before anything it names is looked at.
 
 Pure: the clock is handed in. Memory is bounded by the number of members, since only theirs is kept.
 """

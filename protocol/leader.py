@@ -1,4 +1,4 @@
-"""The server role: leads one run, records it, and collects the replies (design sections 4, 6 and 8).
+"""The server role: leads one run, records it, and collects the replies.
 
 Every record goes the same way: build it, check it by our own chain rules, store it, write the head, and only then
 announce it and answer the app. `TABLE` says which event may come when.

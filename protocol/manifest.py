@@ -1,4 +1,4 @@
-"""The manifest: who is in a federation, and how one version follows from another (design sections 6 and 7).
+"""The manifest: who is in a federation, and how one version follows from another.
 
 The rule of succession is python-tuf's for its root metadata (tuf/ngclient/_internal/trusted_metadata_set.py,
 ``update_root``): version + 1, signed by enough admins of the version before *and* of its own. Unlike there, a version

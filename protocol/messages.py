@@ -1,4 +1,4 @@
-"""Message ids: the same message has the same id after a resume or a takeover (design section 6)."""
+"""Message ids: the same message has the same id after a resume or a takeover."""
 
 from __future__ import annotations
 

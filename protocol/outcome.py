@@ -1,4 +1,4 @@
-"""What a run came to: its chain without times, signatures, and the links that follow from them (design section 12).
+"""What a run came to: its chain without times, signatures, and the links that follow from them.
 
 Two runs of one app with one seed have equal outcomes, whatever crashed on the way and however often.
 """

@@ -1,4 +1,4 @@
-"""Private parts of records: encrypted under a key, or plain where nothing is encrypted (design sections 6 and 10)."""
+"""Private parts of records: encrypted under a key, or plain where nothing is encrypted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who can read what: the keys that a reader has of a federation and of a run (design section 10).
+"""Who can read what: the keys that a reader has of a federation and of a run.
 
 Reading is apart from trusting. A chain is verified by anybody; who has keys opens private parts too, and then checks
 the rules that are about them. `protocol.epochs` makes the keys, `crypto` does the arithmetic.

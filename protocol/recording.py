@@ -1,4 +1,4 @@
-"""From what the app asks for to the bodies of records: pure functions of the leader's (design section 6)."""
+"""From what the app asks for to the bodies of records: pure functions of the leader's."""
 
 from __future__ import annotations
 

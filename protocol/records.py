@@ -1,4 +1,4 @@
-"""The bodies of records: what each type says (design section 6). `protocol.signed` has the blocks they are in."""
+"""The bodies of records: what each type says. `protocol.signed` has the blocks they are in."""
 
 from __future__ import annotations
 

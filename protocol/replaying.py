@@ -1,4 +1,4 @@
-"""How a leader has its app process replay what is recorded before it goes live (design section 9)."""
+"""How a leader has its app process replay what is recorded before it goes live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Announcing again what nobody has acknowledged: soon, and then more and more seldom (design section 8)."""
+"""Announcing again what nobody has acknowledged: soon, and then more and more seldom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chain rules: a numbered table, each with its error class and why it is there (design section 7).
+"""The chain rules: a numbered table, each with its error class and why it is there.
 
 A rule's number is its place in `RULES` and in protocol/README.md; its name is what audits show; its docstring is the
 one line of why. `protocol.chain` checks them; where a record breaks several, the error is the first that it met.

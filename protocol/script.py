@@ -1,4 +1,4 @@
-"""The script of a replay: what each record of a chain says to the app (design section 9)."""
+"""The script of a replay: what each record of a chain says to the app."""
 
 from __future__ import annotations
 

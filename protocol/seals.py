@@ -1,4 +1,4 @@
-"""How announcements are sealed where a federation encrypts (design sections 8 and 10).
+"""How announcements are sealed where a federation encrypts.
 
 On the wire is msgpack ``[tag, sealed]``, and what is sealed is a whole signed announcement (`protocol.announcements`),
 its author included. Announcements are for all members: they are encrypted under a key that follows from the newest

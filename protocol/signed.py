@@ -1,4 +1,4 @@
-"""Signed record blocks: made, parsed and read (design section 6). `protocol.records` has the bodies in them.
+"""Signed record blocks: made, parsed and read. `protocol.records` has the bodies in them.
 
 A record block is ``{"body": {...}, "sigs": [{"by": key, "sig": signature}]}``. Links (``prev`` and all others) name
 record *blocks*, so that plain IPFS tools follow them; a record's *id* is the CID of its body alone, so that one more

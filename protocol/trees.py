@@ -1,4 +1,4 @@
-"""Lists that may outgrow a block (design section 5).
+"""Lists that may outgrow a block.
 
 A `Listing` is written in place while it is small. A larger one is a link to a root block
 ``{"count": n, "leaves": [CID, ...]}`` whose leaves are dag-cbor lists of the items, in order. Two levels hold half a

@@ -1,4 +1,4 @@
-"""App bundles and folders: what of a Flower app's folder goes along with a run (design section 6).
+"""App bundles and folders: what of a Flower app's folder goes along with a run.
 
 A bundle takes every file but those that no app is made of: hidden files and folders, ``__pycache__`` and compiled
 Python, packaging leftovers, and at the top of the folder the names that Flower's own bundle leaves out too

@@ -1,4 +1,4 @@
-"""Running a ClientApp in the app process (design sections 9 and 12)."""
+"""Running a ClientApp in the app process."""
 
 from __future__ import annotations
 

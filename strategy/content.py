@@ -1,4 +1,4 @@
-"""A Flower `RecordDict` as content blocks, and back, exactly (design section 5).
+"""A Flower `RecordDict` as content blocks, and back, exactly.
 
 The body of the content (see `protocol.content`) is the dag-cbor list ``[FORMAT, records]``. Records, and the
 entries in one, are lists in the order the app sees, since dag-cbor would sort the keys of a map:

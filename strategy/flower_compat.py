@@ -1,4 +1,4 @@
-"""Every name of Flower 1.41 that its public API does not promise, in one place (design section 9).
+"""Every name of Flower 1.41 that its public API does not promise, in one place.
 
 The rest of ``strategy`` imports from ``flwr.app``, ``flwr.serverapp``, ``flwr.clientapp`` and here. A Flower release
 that moves one of these names fails in ``tests/strategy/test_flower_compat.py``, which says which.

@@ -1,4 +1,4 @@
-"""What hosting a ServerApp and hosting a ClientApp have in common (design section 9)."""
+"""What hosting a ServerApp and hosting a ClientApp have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flower's older ``server_fn`` apps, made to do the same thing twice (design section 9).
+"""Flower's older ``server_fn`` apps, made to do the same thing twice.
 
 Flower runs them with a thread that polls for nodes, and with a thread for each client of a round, whose replies are
 summed in the order of a set. Neither their dispatches nor their sums have a fixed order then. Under this shim the

@@ -1,4 +1,4 @@
-"""The replay format: what must be as it was for an app to do the same thing again (design section 9).
+"""The replay format: what must be as it was for an app to do the same thing again.
 
 Format 2 is this order in an app process, whichever of the four jobs it does:
 

@@ -1,4 +1,4 @@
-"""Running a ServerApp in the app process (design section 9)."""
+"""Running a ServerApp in the app process."""
 
 from __future__ import annotations
 

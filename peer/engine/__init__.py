@@ -1,4 +1,4 @@
-"""Engines: what stores blocks and carries announcements (design section 11)."""
+"""Engines: what stores blocks and carries announcements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one interface both engines have (design section 11).
+"""The one interface both engines have.
 
 It is synchronous and safe to call from several threads: the app process calls it from Flower's threads, the peer
 process from a thread pool. Whatever it says it has stored is on disk.

@@ -1,4 +1,4 @@
-"""The ``kubo`` engine: a Kubo node, a managed one or the user's own, through its RPC API (design section 11)."""
+"""The ``kubo`` engine: a Kubo node, a managed one or the user's own, through its RPC API."""
 
 from __future__ import annotations
 

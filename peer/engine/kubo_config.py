@@ -160,6 +160,6 @@ def _private(spec: dict[str, Any], listen: str, swarm_port: int, api_port: int) 
 
 
 def _synced(spec: dict[str, Any]) -> dict[str, Any]:
-    """The datastore with ``sync`` on: Kubo's default answers before a block is on the disk (design section 12)."""
+    """The datastore with ``sync`` on: Kubo's default answers before a block is on the disk."""
     mounts = [mount | {"sync": True} if mount.get("type") == "flatfs" else mount for mount in spec["mounts"]]
     return spec | {"mounts": mounts}

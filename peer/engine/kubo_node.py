@@ -1,4 +1,4 @@
-"""A managed Kubo node: a private ``ipfs daemon`` in the peer's home (design section 11)."""
+"""A managed Kubo node: a private ``ipfs daemon`` in the peer's home."""
 
 from __future__ import annotations
 

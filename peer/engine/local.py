@@ -1,4 +1,4 @@
-"""The ``local`` engine: one directory that the peers of one machine share (design section 11).
+"""The ``local`` engine: one directory that the peers of one machine share.
 
 Pins are empty files ``pins/<CID>.<recursive or direct>``. Nothing is collected here yet; they say what may not be.
 """

@@ -1,4 +1,4 @@
-"""The audit of a run: every record by every rule, and everything a record links (design section 7).
+"""The audit of a run: every record by every rule, and everything a record links.
 
 First the chain is walked back from its head, then verified forward by `protocol.chain.Chain`. Memory does not grow with
 the length of the chain: what must be remembered of it is in a `Scratch` on disk.

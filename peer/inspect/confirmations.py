@@ -1,4 +1,4 @@
-"""Who confirmed what of a run: its acks, checked against the chain that is shown (design section 6)."""
+"""Who confirmed what of a run: its acks, checked against the chain that is shown."""
 
 from __future__ import annotations
 

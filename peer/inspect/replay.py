@@ -1,4 +1,4 @@
-"""Audit by replay: the ServerApp of a verified run is run again, and has to do what is recorded (design section 9).
+"""Audit by replay: the ServerApp of a verified run is run again, and has to do what is recorded.
 
 The app process gets the recorded replies, entry by entry as it asks for them, and compares what it sends itself. No
 engine is written to, and a CAR file needs none.

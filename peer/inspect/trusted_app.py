@@ -1,4 +1,4 @@
-"""Which app an auditor lets run. Code is never run because a run record names it (design section 9)."""
+"""Which app an auditor lets run. Code is never run because a run record names it."""
 
 from __future__ import annotations
 

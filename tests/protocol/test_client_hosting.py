@@ -1,4 +1,4 @@
-"""Which app a client runs: the one its owner named, or one its owner approved, and no other (design section 9)."""
+"""Which app a client runs: the one its owner named, or one its owner approved, and no other."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Simulated Flower apps and their processes: what they say depends on everything they were told, and on nothing else.
 
 The server's process has a small front, as Pollen's Grid is one: while the script has answers it gives those and
-compares what the app sends, then it goes live (design section 9).
+compares what the app sends, then it goes live.
 """
 
 from __future__ import annotations
