@@ -1,7 +1,7 @@
 """A Grid's answers from a script: what the records of a chain say, and then, where the run goes on, the peer's own.
 
-While script remains, each call of the app's is answered as recorded and compared with what is recorded (design section
-9). The first difference is the verdict: every later call raises it again, whatever the app makes of the exception.
+While script remains, each call of the app's is answered as recorded and compared with what is recorded. The first
+difference is the verdict: every later call raises it again, whatever the app makes of the exception.
 """
 
 from __future__ import annotations
