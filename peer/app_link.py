@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from peer.contents_address import CONTENTS_VARIABLE
 from peer.passphrase import without_passphrases
 from protocol.app_calls import FromApp, ToApp
 from protocol.pipe import FrameReader, PipeError, encode
@@ -86,12 +87,16 @@ class AppLink:
                 "peer.app_process",
                 command.role.value,
                 str(folder),
-                command.contents,
                 str(command.scratch),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**without_passphrases(os.environ), **command.environment, "PYTHONPATH": _python_path()},
+                env={
+                    **without_passphrases(os.environ),
+                    **command.environment,
+                    "PYTHONPATH": _python_path(),
+                    CONTENTS_VARIABLE: command.contents,
+                },
                 start_new_session=True,  # Ctrl-C in the terminal is for the peer, which ends this in good order
             )
         self._listening = asyncio.create_task(self._listen(self._process))

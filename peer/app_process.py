@@ -1,6 +1,7 @@
 """The app process: hosts one Flower app for one run. The peer starts it; people do not.
 
-``python -m peer.app_process ROLE APP_FOLDER CONTENTS SCRATCH`` speaks `protocol.pipe` on its standard input and output.
+``python -m peer.app_process ROLE APP_FOLDER SCRATCH`` speaks `protocol.pipe` on its standard input and output; where
+contents are is in its environment (`peer.contents_address`).
 A ClientApp works in SCRATCH, a ServerApp in a folder of its run there, so that it finds no files of another run.
 What the app prints goes to standard error. When the peer goes, standard input ends and so does this process.
 """
@@ -17,6 +18,7 @@ from typing import BinaryIO
 
 from peer.app_link import RUN_STOPPED
 from peer.contents import EngineContents, open_contents
+from peer.contents_address import CONTENTS_VARIABLE
 from peer.examining import Examiner, examine_in_threads
 from protocol.app_calls import (
     Examine,
@@ -133,6 +135,7 @@ def _leave_main() -> None:
 
 
 if __name__ == "__main__":
-    code = main(Role(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    contents_at = os.environ.pop(CONTENTS_VARIABLE)  # nothing for the app's own processes
+    code = main(Role(sys.argv[1]), Path(sys.argv[2]), contents_at, Path(sys.argv[3]))
     sys.stderr.flush()
     os._exit(code)  # threads that an app left behind do not keep it

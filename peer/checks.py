@@ -13,8 +13,9 @@ from importlib import metadata
 from typing import Final
 
 from crypto.errors import CryptoError
-from peer.engine import open_engine
+from peer.engine import open_engine, without_credentials
 from peer.engine.interface import EngineError, EngineStatus
+from peer.engine.kubo_program import UPDATE, find_ipfs, version_of, why_outdated
 from peer.engine_choice import MANAGED, chosen, running_node
 from peer.errors import PeerError
 from peer.federation import FederationStore
@@ -154,8 +155,6 @@ def _federation(home: Home) -> Check:
 
 
 def _program(*, needed: bool) -> Check:
-    from peer.engine.kubo_program import find_ipfs, version_of
-
     try:
         program = find_ipfs()
         version = ".".join(map(str, version_of(program)))
@@ -182,8 +181,11 @@ def _engine(home: Home, engine: str) -> Check:
 
 
 def _engine_status(engine: str, status: EngineStatus) -> Check:
-    what = f"{engine}: {status.kind} {status.version}, {status.peers} peers, {status.bytes_stored / 1e6:.1f} MB stored"
+    named = f"{without_credentials(engine)}: {status.kind} {status.version}"
+    what = f"{named}, {status.peers} peers, {status.bytes_stored / 1e6:.1f} MB stored"
     if not status.pubsub:
         mend = "ipfs config --json Pubsub.Enabled true, then restart that node"
         return Check("engine", State.FAIL, f"{what}; its pubsub is off", mend)
+    if status.kind == MANAGED and (outdated := why_outdated(status.version)):
+        return Check("engine", State.WARN, f"{what}; {outdated}", UPDATE)
     return Check("engine", State.OK, what)

@@ -1,4 +1,5 @@
-"""Where an app process finds contents, as one word on its command line (`peer.contents.open_contents` takes it).
+"""Where an app process finds contents, as one word in its environment (`peer.contents.open_contents` takes it): an
+engine's address may hold a password, and all users of a machine see command lines.
 
 It is an engine's address, ``recorded:`` and that, or ``car:`` and a file. The last two are for a replay, which writes
 nothing.
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from peer.engine.interface import Engine
+
+CONTENTS_VARIABLE: Final = "POLLEN_CONTENTS"
 
 RECORDED: Final = "recorded:"
 CAR: Final = "car:"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from peer import logs
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, EngineUnavailable
+from peer.engine.kubo_program import UPDATE, why_outdated
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
@@ -72,10 +73,17 @@ def opened(
     if address != MANAGED:
         engine = open_engine(address)
         with contextlib.closing(engine):
+            _warn_of_an_old(engine)
             yield engine
         return
     with _managed(home, federation, listen, collect=collect) as engine:
         yield engine
+
+
+def _warn_of_an_old(engine: Engine) -> None:
+    """Say where a node of the user's is of a version that is not safe to run."""
+    if engine.kind == MANAGED and (why := why_outdated(engine.version)):
+        logs.event("node-outdated", logging.WARNING, why=why, mend=UPDATE)
 
 
 @contextlib.contextmanager
@@ -102,10 +110,14 @@ def is_running(home: Home) -> bool:
 
 def running_node(home: Home) -> Engine | None:
     """The node in the home, where it runs."""
+    if not (home.path / "ipfs" / "api").exists():
+        return None
+    from peer.engine.kubo_node import running_at
+
     try:
-        _, _, host, _, port = (home.path / "ipfs" / "api").read_text("ascii").strip().split("/")
-        return open_engine(f"http://{host}:{port}")
-    except (FileNotFoundError, ValueError, EngineUnavailable):  # the file stays behind where a node was killed
+        address = running_at(home.path / "ipfs")
+        return None if address is None else open_engine(address)
+    except EngineUnavailable:  # the file stays behind where a node was killed
         return None
 
 

@@ -12,6 +12,7 @@ from peer.cli.audit import audit_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import moment, put_json, put_table
 from peer.cli.report import put_report, put_root
+from peer.engine import without_credentials
 from peer.errors import ExitCode
 from peer.federation import FederationStore
 from peer.home import Home
@@ -78,6 +79,6 @@ def _value(head: RunHead, federation: str) -> dict[str, Any]:
         "closed": head.closed,
         "role": head.role.value,
         "federation": {"id": str(head.federation), "name": federation},
-        "engine": head.engine,
+        "engine": without_credentials(head.engine),
         "updated": head.updated,
     }

@@ -55,7 +55,7 @@ EngineOption = Annotated[
     typer.Option(
         "--ipfs",
         metavar="ENGINE",
-        help="kubo (a node of this home's own), http://HOST:PORT (your node), or local:DIR.",
+        help="kubo (a node of this home's own), http://HOST:PORT or unix:SOCKET (your node), or local:DIR.",
         show_default="the one that this home used last, else kubo",
     ),
 ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from peer.engine.interface import Engine
 from peer.errors import ExitCode, PeerError
 
-__all__ = ["open_engine"]
+__all__ = ["open_engine", "without_credentials"]
 
 
 def open_engine(address: str) -> Engine:
-    """The engine at ``address``: ``local:DIR``, or the URL of a Kubo node's RPC API such as ``http://127.0.0.1:5001``.
+    """The engine at ``address``: ``local:DIR``, or where a Kubo node's RPC API is, such as ``http://127.0.0.1:5001``,
+    ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``.
 
     Raises:
         PeerError: where ``address`` is neither.
@@ -22,9 +24,17 @@ def open_engine(address: str) -> Engine:
         from peer.engine.local import LocalEngine
 
         return LocalEngine(Path(rest).expanduser())
-    if kind in ("http", "https"):
+    if kind in ("http", "https", "unix"):
         from peer.engine.kubo import KuboEngine  # heavy: httpx, requests
 
         return KuboEngine(address)
     mend = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"
-    raise PeerError(f"{address!r} is no engine", mend=mend, code=ExitCode.WRONG_USE)
+    raise PeerError(f"{without_credentials(address)!r} is no engine", mend=mend, code=ExitCode.WRONG_USE)
+
+
+def without_credentials(address: str) -> str:
+    """Any engine's address, well-formed or not, as people may see it."""
+    if address.startswith(("local:", "unix:")) or "@" not in address:
+        return address
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", address)
+    return (scheme[0] if scheme else "") + address.rpartition("@")[2]

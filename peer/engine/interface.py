@@ -71,7 +71,16 @@ class Engine(Protocol):
 
     @property
     def address(self) -> str:
-        """What `peer.engine.open_engine` takes for another connection to this engine: ``local:DIR`` or a URL."""
+        """What `peer.engine.open_engine` takes for another connection to this engine: ``local:DIR`` or a URL. It may
+        have credentials in it: `peer.engine.without_credentials` is for people."""
+
+    @property
+    def kind(self) -> str:
+        """``local`` or ``kubo``."""
+
+    @property
+    def version(self) -> str:
+        """Of the node, or of the directory's layout."""
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         """Store blocks durably, all on disk at return; then pin those of ``pin`` alone (not what they link to)."""

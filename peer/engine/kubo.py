@@ -13,12 +13,15 @@ from typing import Any, Final, TypeVar
 from peer.engine.graph import complete
 from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
 from peer.engine.kubo_api import KuboApi, KuboRefused, KuboTimeout, PubsubOff
-from peer.engine.kubo_program import OLDEST
+from peer.engine.kubo_program import OLDEST, numbers_of
 from peer.engine.kubo_pubsub import KuboSubscription, publish
 from protocol.blocks import CID, Block, MissingBlock, checked_block
 from protocol.car import CarCutShort, read_car, write_car
 
 _T = TypeVar("_T")
+
+_OPEN_SECONDS: Final = 10.0
+"""Seconds that a node has to say what it is."""
 
 _DIAL_SECONDS: Final = 10.0
 _ROUTES_SECONDS: Final = 30.0
@@ -33,10 +36,10 @@ _FIRST_TRY: Final = 0.5
 
 
 class KuboEngine:
-    """The node whose RPC API is at ``url``."""
+    """The node whose RPC API is at ``address``."""
 
-    def __init__(self, url: str) -> None:
-        self._api = KuboApi(url)
+    def __init__(self, address: str) -> None:
+        self._api = KuboApi(address)
         self._subscriptions: list[KuboSubscription] = []
         try:
             self._version = self._checked_version()
@@ -46,7 +49,15 @@ class KuboEngine:
 
     @property
     def address(self) -> str:
-        return self._api.url
+        return self._api.address
+
+    @property
+    def kind(self) -> str:
+        return "kubo"
+
+    @property
+    def version(self) -> str:
+        return self._version
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         self._import([], blocks)
@@ -89,9 +100,9 @@ class KuboEngine:
             with contextlib.closing(response), self._api.translated():
                 yield from complete(root, read_car(_Body(response.iter_raw()))[1])
         except (KuboRefused, CarCutShort) as error:
-            raise Unreachable(root, f"{root} is not whole on the Kubo node at {self.address}") from error
+            raise Unreachable(root, f"{root} is not whole on the Kubo node at {self._api.shown}") from error
         except MissingBlock as error:
-            why = f"{root} is not whole: {error.cid} is not on the Kubo node at {self.address}"
+            why = f"{root} is not whole: {error.cid} is not on the Kubo node at {self._api.shown}"
             raise Unreachable(error.cid, why) from error
 
     def pin(self, cid: CID, *, recursive: bool) -> None:
@@ -151,7 +162,7 @@ class KuboEngine:
             stored = self._api.client.repo.stat(opts={"size-only": True})["RepoSize"]
             sent = self._api.client.bitswap.stat()["DataSent"]
         return EngineStatus(
-            kind="kubo",
+            kind=self.kind,
             identity=self._identity()["ID"],
             version=self._version,
             addresses=self.addresses(),
@@ -168,14 +179,15 @@ class KuboEngine:
 
     def _checked_version(self) -> str:
         try:
-            version = str(json.loads(self._api.call("version"))["Version"])
-            numbers = tuple(int(number) for number in version.split("-")[0].split("."))
+            version = str(json.loads(self._api.call("version", within=_OPEN_SECONDS))["Version"])
+            numbers = numbers_of(version)
         except (KeyError, TypeError, ValueError) as error:
             raise self._api.no_kubo() from error
         if numbers < OLDEST:
             oldest = ".".join(map(str, OLDEST))
             raise EngineError(
-                f"the Kubo node at {self.address} has version {version}, older than {oldest}", "./scripts/install-kubo"
+                f"the Kubo node at {self._api.shown} has version {version}, older than {oldest}",
+                "./scripts/install-kubo",
             )
         return version
 
@@ -203,7 +215,7 @@ class KuboEngine:
         lines = [json.loads(line) for line in answer.splitlines()]
         taken = sum(line["Stats"]["BlockCount"] for line in lines if line.get("Stats"))
         if taken != given:
-            raise EngineError(f"the Kubo node at {self.address} took {taken} of {given} blocks")
+            raise EngineError(f"the Kubo node at {self._api.shown} took {taken} of {given} blocks")
         return "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
 
     def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float) -> None:
@@ -232,7 +244,7 @@ class KuboEngine:
             self.unpin(root)  # Kubo may have pinned it before it said how large it is
             raise TooLarge(f"{root} is larger than the {limit} bytes allowed")
         self._check_going(root)
-        raise KuboTimeout(f"the Kubo node at {self.address} did not get all of it: {blocks} blocks came")
+        raise KuboTimeout(f"the Kubo node at {self._api.shown} did not get all of it: {blocks} blocks came")
 
     def _check_going(self, cid: CID) -> None:
         """Tell a pin that could not be made from a node that is stopping: an answer cut short says why in a trailer,

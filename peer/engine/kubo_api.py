@@ -17,6 +17,7 @@ import ipfshttpclient
 import ipfshttpclient.exceptions
 
 from peer.engine.interface import EngineError, EngineUnavailable, StorageFull
+from peer.engine.kubo_address import KuboAddress
 
 # ipfshttpclient hands urllib3 an argument that does nothing since urllib3 2; the user need not hear of it.
 warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning, "urllib3")
@@ -29,12 +30,19 @@ GRACE: Final = 5.0
 
 _CONNECT_SECONDS: Final = 5.0
 
+_TCP_OPTIONS: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+
 _PUBSUB_OFF: Final = "experimental pubsub feature not enabled"
 _NOT_FOUND: Final = re.compile("could not find|not found|deadline exceeded", re.IGNORECASE)
 _STOPPING: Final = re.compile("(datastore|pinner|leveldb|pebble|repo|channel)(:| is| was)? closed")
 """What a call comes to whose node is told to stop meanwhile: Kubo answers while its parts are closed one by one."""
 _CANCELLED: Final = "context canceled"
 """The same, or a time-out that one of its parts words so."""
+
+_FORBIDDEN: Final = (
+    "give what its API.Authorizations asks for: http://USER:PASSWORD@HOST:5001, or http://bearer:TOKEN@HOST:5001, "
+    "in POLLEN_IPFS or config.toml, where no other user of this machine sees it"
+)
 
 Option = str | int | bool
 
@@ -60,30 +68,29 @@ class KuboApi:
     """One node's RPC API. Safe from several threads.
 
     ``client`` (ipfshttpclient) is for the calls it gets right with a current Kubo; `call` and `open` (httpx) for the
-    others. Errors of both become the engine's own; wrap uses of ``client`` in `translated`.
+    others. Errors of both become the engine's own; wrap uses of ``client`` in `translated`. They name the node as
+    ``shown`` does, without its credentials.
     """
 
-    def __init__(self, url: str) -> None:
-        parsed = _parse(url)
-        self.url = str(parsed)
+    def __init__(self, address: str) -> None:
+        parsed = KuboAddress.parse(address)
+        self.address, self.shown = parsed.text, parsed.shown
+        headers = {} if parsed.authorization is None else {"Authorization": parsed.authorization}
         self._http = httpx.Client(
-            base_url=parsed.join("/api/v0/"),
+            base_url=parsed.base,
+            headers=headers,
             timeout=httpx.Timeout(CALL_SECONDS, connect=_CONNECT_SECONDS),
             # A proxy from the environment is not for a node's private API. Keep-alive notices a node that is cut off.
             transport=httpx.HTTPTransport(
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
-                socket_options=[
-                    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-                    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-                ],
+                uds=parsed.socket,
+                socket_options=[] if parsed.socket else _TCP_OPTIONS,
                 trust_env=False,
             ),
             trust_env=False,
         )
-        host = f"{_protocol_of(parsed.host)}/{parsed.host}"
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
         # `ipfshttpclient.connect` would warn of every Kubo since 0.9 and fetch the version; `Client` does neither.
-        self.client = ipfshttpclient.Client(f"/{host}/tcp/{port}/{parsed.scheme}", timeout=CALL_SECONDS)
+        self.client = ipfshttpclient.Client(parsed.multiaddr, base=parsed.path, headers=headers, timeout=CALL_SECONDS)
 
     def call(
         self,
@@ -138,16 +145,16 @@ class KuboApi:
         """The error for what the node gave as its reason."""
         if _PUBSUB_OFF in message:
             return PubsubOff(
-                f"the Kubo node at {self.url} has pubsub off",
+                f"the Kubo node at {self.shown} has pubsub off",
                 "ipfs config --json Pubsub.Enabled true, then start the node again",
             )
         if "no space left" in message or "disk quota exceeded" in message:
-            return StorageFull(f"the disk of the Kubo node at {self.url} is full: {message}", "free some space there")
+            return StorageFull(f"the disk of the Kubo node at {self.shown} is full: {message}", "free some space there")
         if _STOPPING.search(message):
-            return EngineUnavailable(f"the Kubo node at {self.url} is stopping: {message}", self._mend())
+            return EngineUnavailable(f"the Kubo node at {self.shown} is stopping: {message}", self._mend())
         if _CANCELLED in message:
-            return KuboTimeout(f"the Kubo node at {self.url} gave it up: {message}", self._mend())
-        return KuboRefused(f"the Kubo node at {self.url} says: {message}")
+            return KuboTimeout(f"the Kubo node at {self.shown} gave it up: {message}", self._mend())
+        return KuboRefused(f"the Kubo node at {self.shown} says: {message}")
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -162,20 +169,20 @@ class KuboApi:
         try:
             yield
         except (httpx.TimeoutException, ipfshttpclient.exceptions.TimeoutError) as error:
-            raise KuboTimeout(f"the Kubo node at {self.url} did not answer in time", self._mend()) from error
+            raise KuboTimeout(f"the Kubo node at {self.shown} did not answer in time", self._mend()) from error
         except ipfshttpclient.exceptions.ErrorResponse as error:
             raise self.meaning(str(error.args[0])) from error
         except (ipfshttpclient.exceptions.StatusError, ipfshttpclient.exceptions.DecodingError) as error:
             raise self.no_kubo() from error
         except httpx.TransportError as error:
-            raise EngineUnavailable(f"no Kubo node answers at {self.url}: {error}", self._mend()) from error
+            raise EngineUnavailable(f"no Kubo node answers at {self.shown}: {error}", self._mend()) from error
         except ipfshttpclient.exceptions.CommunicationError as error:  # its text is urllib3's, of many brackets
-            raise EngineUnavailable(f"no Kubo node answers at {self.url}", self._mend()) from error
+            raise EngineUnavailable(f"no Kubo node answers at {self.shown}", self._mend()) from error
 
     def no_kubo(self) -> EngineError:
         """The error for an answer that no Kubo gives."""
         mend = "give the address of a Kubo node's RPC API: ipfs config Addresses.API; by default http://127.0.0.1:5001"
-        return EngineError(f"what answers at {self.url} is not a Kubo node's RPC API", mend)
+        return EngineError(f"what answers at {self.shown} is not a Kubo node's RPC API", mend)
 
     def close(self) -> None:
         """Free the connections."""
@@ -183,8 +190,8 @@ class KuboApi:
         self.client.close()
 
     def _refusal(self, status: int, body: bytes) -> EngineError:
-        if status == httpx.codes.FORBIDDEN:
-            return EngineError(f"the Kubo node at {self.url} forbids this call", "see: ipfs config API.Authorizations")
+        if status in (httpx.codes.FORBIDDEN, httpx.codes.UNAUTHORIZED):
+            return EngineError(f"the Kubo node at {self.shown} forbids this call", _FORBIDDEN)
         try:
             message = json.loads(body)["Message"]
         except (ValueError, KeyError, TypeError):
@@ -193,24 +200,6 @@ class KuboApi:
 
     def _mend(self) -> str:
         return "start it: peer doctor --start-daemon, or ipfs daemon; or do without IPFS: --ipfs local:DIR"
-
-
-def _parse(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise EngineError(f"{url!r} is no URL: {error}", "give one such as http://127.0.0.1:5001") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-        raise EngineError(f"{url!r} is no URL of an RPC API", "give one such as http://127.0.0.1:5001")
-    return parsed.copy_with(raw_path=b"/")
-
-
-def _protocol_of(host: str) -> str:
-    for family, protocol in ((socket.AF_INET, "ip4"), (socket.AF_INET6, "ip6")):
-        with contextlib.suppress(OSError):
-            socket.inet_pton(family, host)
-            return protocol
-    return "dns"
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from peer.engine.block_files import translated
 from peer.engine.interface import EngineError
-from peer.home import replace_file
+from peer.home import PRIVATE_FOLDER, replace_file
 from peer.passphrase import without_passphrases
 
 SWARM_KEY_SIZE: Final = 32
@@ -42,7 +42,8 @@ def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
         EngineError: where ``ipfs init`` fails, and as `translated` has it.
     """
     with translated(repository):
-        repository.mkdir(parents=True, exist_ok=True, mode=0o700)
+        repository.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+        repository.chmod(PRIVATE_FOLDER)
         key = repository / "swarm.key"
         text = f"/key/swarm/psk/1.0.0/\n/base16/\n{swarm_key.hex()}\n".encode()
         if not key.is_file() or key.read_bytes() != text:
@@ -61,8 +62,8 @@ def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
         raise EngineError(f"ipfs init failed: {' '.join(why)}", f"rm -r {repository}")
 
 
-def configure(repository: Path, *, listen: str, swarm_port: int, api_port: int) -> None:
-    """Make the node private, on the given ports.
+def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> None:
+    """Make the node private, on the given port; its RPC API at the multiaddr ``api``.
 
     Raises:
         EngineError: where the file is no configuration, and as `translated` has it.
@@ -72,23 +73,22 @@ def configure(repository: Path, *, listen: str, swarm_port: int, api_port: int) 
         text = path.read_bytes()
     try:
         config = json.loads(text)
-        _overlay(config, _private(config["Datastore"]["Spec"], listen, swarm_port, api_port))
+        _overlay(config, _private(config["Datastore"]["Spec"], listen, swarm_port, api))
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(repository, error) from error
     with translated(repository):
         replace_file(path, [json.dumps(config, indent=2).encode()])
 
 
-def earlier_ports(repository: Path) -> tuple[int, int]:
-    """The TCP ports of the API and the swarm when this node was last configured; 0 where it never was."""
+def earlier_port(repository: Path) -> int:
+    """The TCP port of the swarm when this node was last configured; 0 where it never was."""
     with translated(repository):
         text = (repository / "config").read_bytes()
     try:
         config = json.loads(text)
-        addresses = config["Addresses"]
         if config["AutoConf"].get("Enabled", True):
-            return 0, 0  # as ``ipfs init`` wrote it: the same ports for every node
-        return int(addresses["API"].split("/")[4]), int(addresses["Swarm"][0].split("/")[4])
+            return 0  # as ``ipfs init`` wrote it: the same port for every node
+        return int(config["Addresses"]["Swarm"][0].split("/")[4])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _broken(repository, error) from error
 
@@ -106,11 +106,11 @@ def _overlay(config: dict[str, Any], changes: dict[str, Any]) -> None:
             config[name] = value
 
 
-def _private(spec: dict[str, Any], listen: str, swarm_port: int, api_port: int) -> dict[str, Any]:
+def _private(spec: dict[str, Any], listen: str, swarm_port: int, api: str) -> dict[str, Any]:
     protocol = "ip6" if ":" in listen else "ip4"
     return {
         "Addresses": {
-            "API": f"/ip4/127.0.0.1/tcp/{api_port}",
+            "API": api,
             "Gateway": [],
             # TCP alone: libp2p has private networks over no other transport.
             "Swarm": [f"/{protocol}/{listen}/tcp/{swarm_port}"],
@@ -123,6 +123,8 @@ def _private(spec: dict[str, Any], listen: str, swarm_port: int, api_port: int) 
         "DNS": {"Resolvers": {}},
         "Datastore": {"Spec": _synced(spec)},
         "Discovery": {"MDNS": {"Enabled": False}},
+        # Members ask each other for what pubsub did not carry (`peer.engine.kubo_streams`).
+        "Experimental": {"Libp2pStreamMounting": True},
         "HTTPRetrieval": {"Enabled": False},
         # Without a DHT, asking every connected member is how a block is found; and contents are blocks of 1 MiB.
         "Internal": {

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
-import re
 import socket
+import stat
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Final, Self
 
-import httpx
-
 from peer.engine.block_files import translated
 from peer.engine.interface import EngineError, EngineUnavailable
-from peer.engine.kubo_config import SWARM_KEY_SIZE, configure, earlier_ports, environment, prepare
+from peer.engine.kubo_address import UNIX, fits_socket
+from peer.engine.kubo_api import KuboApi
+from peer.engine.kubo_config import SWARM_KEY_SIZE, configure, earlier_port, environment, prepare
 from peer.engine.kubo_program import find_ipfs
+from peer.home import PRIVATE_FILE, PRIVATE_FOLDER
 
 _STEP: Final = 0.005
 """Seconds between two looks at a node that starts or stops."""
+
+_ANSWER_SECONDS: Final = 5.0
+"""Seconds that a node that starts has to answer one call."""
 
 _STOP_SECONDS: Final = 1.0
 """Seconds that a node has to stop before it is asked more firmly. All that it has answered is on the disk by then."""
@@ -49,26 +55,25 @@ class KuboNode:
 
     ``swarm_key`` (32 bytes) is what makes the network private: nodes with another key cannot connect. ``listen`` is the
     IP address for other nodes: loopback, unless members live on other machines. A port of 0 is chosen here, and kept
-    for the next start where it is free, so that addresses and URLs handed out stay true.
+    for the next start where it is free, so that addresses handed out stay true. The RPC API is a Unix socket in a
+    folder of the owner's alone: over TCP every user of the machine could read, unpin and stop the node, and what Kubo
+    serves beside the calls (profiles, logs) is open even where ``API.Authorizations`` asks for a secret.
     """
 
-    def __init__(
-        self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1", swarm_port: int = 0, api_port: int = 0
-    ) -> None:
+    def __init__(self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1", swarm_port: int = 0) -> None:
         if len(swarm_key) != SWARM_KEY_SIZE:
             raise EngineError(f"a swarm key has {SWARM_KEY_SIZE} bytes, not {len(swarm_key)}")
         self.repository = home.absolute() / "ipfs"
         self._swarm_key = swarm_key
         self._listen = listen
         self._swarm_port = swarm_port
-        self._api_port = api_port
         self._daemon: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
         self._api = ""
 
     @property
     def api(self) -> str:
-        """The URL of its RPC API, once started: what `peer.engine.open_engine` takes."""
+        """The address of its RPC API, once started: what `peer.engine.open_engine` takes."""
         if not self._api:
             raise EngineUnavailable("the Kubo node is not started")
         return self._api
@@ -99,10 +104,10 @@ class KuboNode:
         program = find_ipfs()
         prepare(program, self.repository, self._swarm_key)
         self._await_unlocked(deadline)
-        api_before, swarm_before = earlier_ports(self.repository)
-        api_port = _choose("127.0.0.1", self._api_port, api_before, "the Kubo API")
-        swarm_port = _choose(self._listen, self._swarm_port, swarm_before, "other Kubo nodes")
-        configure(self.repository, listen=self._listen, swarm_port=swarm_port, api_port=api_port)
+        swarm_port = _choose(self._listen, self._swarm_port, earlier_port(self.repository))
+        api = _socket_for(self.repository)
+        api.unlink(missing_ok=True)  # a node that was killed left it, and Kubo would find it taken
+        configure(self.repository, listen=self._listen, swarm_port=swarm_port, api=f"/unix{api}")
         if collect:
             self._collect(program)
         self._spawn(program)
@@ -152,7 +157,7 @@ class KuboNode:
             if time.monotonic() > deadline:
                 raise EngineError(f"another Kubo uses {self.repository}", f"see who it is: fuser {lock}; then stop it")
             time.sleep(_STEP)
-        (self.repository / "api").unlink(missing_ok=True)  # names a port that nobody has any more
+        (self.repository / "api").unlink(missing_ok=True)  # names a socket that nobody has any more
 
     def _collect(self, program: Path) -> None:
         """Delete what nobody pinned. That it cannot be done is no reason not to start.
@@ -175,6 +180,7 @@ class KuboNode:
         with translated(self.repository):
             mode = "wb" if self.log.is_file() and self.log.stat().st_size > _LOG_LIMIT else "ab"
             with self.log.open(mode) as log:
+                self.log.chmod(PRIVATE_FILE)
                 self._log_start = log.tell()
                 # Sessions of their own: Ctrl-C in the terminal is for the peer, which then stops its node in order.
                 self._daemon = subprocess.Popen(
@@ -184,6 +190,7 @@ class KuboNode:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    umask=0o077,
                 )
                 self._watch = subprocess.Popen(
                     ["/bin/sh", "-c", _WATCH, "watch", str(self._daemon.pid)],
@@ -197,25 +204,20 @@ class KuboNode:
         while True:
             if not self.is_running:
                 raise self._unavailable("the Kubo node ended as it started")
-            if (url := self._answering_url()) is not None:
-                self._api = url
+            if (address := self._answering()) is not None:
+                self._api = address
                 return
             if time.monotonic() > deadline:
                 raise self._unavailable("the Kubo node does not answer")
             time.sleep(_STEP)
 
-    def _answering_url(self) -> str | None:
-        try:
-            address = (self.repository / "api").read_text()
-        except FileNotFoundError:
+    def _answering(self) -> str | None:
+        """The address at which the node answers; None while it does not."""
+        if (address := running_at(self.repository)) is None:
             return None
-        parts = re.fullmatch(r"/ip4/([0-9.]+)/tcp/(\d+)\s*", address)
-        if parts is None:
-            raise EngineError(f"{self.repository / 'api'} names no address: {address[:80]!r}")
-        url = f"http://{parts[1]}:{parts[2]}"
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.post(f"{url}/api/v0/version", timeout=5.0, trust_env=False).is_success:
-                return url
+        with contextlib.suppress(EngineUnavailable), contextlib.closing(KuboApi(address)) as api:
+            api.call("version", within=_ANSWER_SECONDS)
+            return address
         return None
 
     def _last_words(self) -> str:
@@ -243,8 +245,42 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _choose(host: str, asked: int, before: int, purpose: str) -> int:
-    """The port asked for; else the one used before, where it is free; else any free one.
+def running_at(repository: Path) -> str | None:
+    """The address of the RPC API of the node that runs with this repository, or that was killed."""
+    try:
+        api = (repository / "api").read_text().strip()
+    except FileNotFoundError:
+        return None
+    if not api.startswith("/unix/"):
+        raise EngineError(f"{repository / 'api'} names no socket: {api[:80]!r}", "stop the Kubo that uses it")
+    return UNIX + api.removeprefix("/unix")
+
+
+def _socket_for(repository: Path) -> Path:
+    """Where the RPC API listens: in the repository; where that path is too long for a socket, in a folder of this
+    user's among the temporary files, the same each time.
+
+    Raises:
+        EngineError: where that folder is somebody else's.
+    """
+    inside = repository / "api.sock"
+    if fits_socket(inside):
+        return inside
+    name = hashlib.sha256(os.fsencode(repository)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"pollen-{os.getuid()}-{name}"
+    with translated(folder):
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != PRIVATE_FOLDER:
+        raise EngineError(
+            f"{folder}, where the Kubo node's socket has to be, is not a folder of yours alone",
+            f"name another home with a shorter path, or see whose it is: ls -ld {folder}",
+        )
+    return folder / "api.sock"
+
+
+def _choose(host: str, asked: int, before: int) -> int:
+    """The port for other nodes: the one asked for; else the one used before, where it is free; else any free one.
 
     Raises:
         EngineError: where the port asked for is taken, or ``host`` is no address of this machine.
@@ -260,4 +296,4 @@ def _choose(host: str, asked: int, before: int, purpose: str) -> int:
             else:
                 return int(probe.getsockname()[1])
     mend = f"see who has it (ss -ltnp 'sport = :{asked}'), or give another port; 0 lets the node choose"
-    raise EngineError(f"cannot listen on {host} port {asked} for {purpose}: {refusal}", mend)
+    raise EngineError(f"cannot listen on {host} port {asked} for other Kubo nodes: {refusal}", mend)

@@ -12,10 +12,19 @@ from typing import Final
 from peer.engine.interface import EngineError
 
 OLDEST: Final = (0, 40)
-"""The oldest Kubo whose calls and configuration are known to do what we ask."""
+"""The oldest Kubo whose calls are known to do what we ask."""
+
+FLOOR: Final = (0, 43)
+"""The oldest Kubo that we start. Before it a peer with ever new topics could have a node with pubsub use up all memory
+(CVE-2026-46679, https://github.com/ipfs/kubo/blob/v0.43.0/docs/changelogs/v0.43.md)."""
+
+WHY_FLOOR: Final = "before that any peer can have its pubsub use up all memory (CVE-2026-46679)"
 
 BUILT_VERSION: Final = "0.43.0"
 """The version that ``scripts/install-kubo`` installs."""
+
+UPDATE: Final = "update that node, and start it again: ./scripts/install-kubo has a newer program"
+"""What mends an outdated node of the user's."""
 
 WAYS_OUT: Final = "./scripts/install-kubo, or do without IPFS: --ipfs local:DIR"
 
@@ -69,7 +78,23 @@ def version_of(program: Path) -> tuple[int, ...]:
 
 def _new_enough(program: Path) -> Path:
     version = version_of(program)
-    if version < OLDEST:
-        found, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
-        raise EngineError(f"{program} is Kubo {found}, older than {oldest}", WAYS_OUT)
+    if version < FLOOR:
+        found, floor = (".".join(map(str, numbers)) for numbers in (version, FLOOR))
+        raise EngineError(f"{program} is Kubo {found}, older than {floor}; {WHY_FLOOR}", WAYS_OUT)
     return program
+
+
+def numbers_of(version: str) -> tuple[int, ...]:
+    """The numbers of a version as a node says it.
+
+    Raises:
+        ValueError: where it has none.
+    """
+    return tuple(int(number) for number in version.split("-")[0].split("."))
+
+
+def why_outdated(version: str) -> str:
+    """What is wrong with a running node of this version; empty where nothing is."""
+    if numbers_of(version) >= FLOOR:
+        return ""
+    return f"it is Kubo {version}, older than {'.'.join(map(str, FLOOR))}: {WHY_FLOOR}"

@@ -48,6 +48,14 @@ class LocalEngine:
     def address(self) -> str:
         return f"local:{self._directory}"
 
+    @property
+    def kind(self) -> str:
+        return "local"
+
+    @property
+    def version(self) -> str:
+        return _LAYOUT
+
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         self._bytes_out += self._files.put(blocks)
         self._pin(pin, "direct")
@@ -120,7 +128,7 @@ class LocalEngine:
 
     def status(self) -> EngineStatus:
         return EngineStatus(
-            kind="local",
+            kind=self.kind,
             identity=str(self._directory),
             version=_LAYOUT,
             addresses=self.addresses(),

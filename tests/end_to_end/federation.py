@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final
 from crypto.identity import Identity
 from peer.engine import open_engine
 from peer.engine.interface import Engine
+from peer.engine.kubo_node import running_at
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.inspect.audit import Audit
@@ -214,10 +215,10 @@ class Federation:
 
     def meet(self, server: PeerProcess) -> None:
         """Tell the clients' homes where the running server's Kubo node is, as ``peer federation export`` does."""
-        api = self.home("server").path / "ipfs" / "api"
         server.wait_for("waiting-for-clients")
-        _, _, host, _, port = api.read_text().strip().split("/")
-        with self.blocks(f"http://{host}:{port}") as engine:
+        api = running_at(self.home("server").path / "ipfs")
+        assert api is not None
+        with self.blocks(api) as engine:
             addresses = engine.addresses()
         for name in self.names:
             FederationStore(self.home(name)).add_addresses(self.stored.id, addresses)

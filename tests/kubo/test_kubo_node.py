@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +55,13 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+def listening_ports(pid: int) -> set[int]:
+    """The TCP ports of IPv4 on which the process listens."""
+    held = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
+
+
 def test_a_node_is_private(node: KuboNode, ipfs_program: Path) -> None:
     node.start()
     config = json.loads(ask(ipfs_program, node, "config", "show"))
@@ -72,13 +81,70 @@ def test_a_node_listens_on_loopback_alone(node: KuboNode, ipfs_program: Path) ->
     node.start()
     listening = ask(ipfs_program, node, "swarm", "addrs", "listen").split()
     assert all(address.startswith("/ip4/127.0.0.1/tcp/") for address in listening)
-    assert node.api.startswith("http://127.0.0.1:")
+    assert listening_ports(daemon_pid(node)) == {int(address.split("/")[4]) for address in listening}
 
 
 def test_secrets_are_for_their_owner_alone(node: KuboNode) -> None:
     node.start()
-    for name in ("config", "swarm.key"):
-        assert (node.repository / name).stat().st_mode & 0o077 == 0
+    for name in (".", "config", "swarm.key", "api", "api.sock", "daemon.log"):
+        assert (node.repository / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_a_repository_that_was_open_to_others_is_closed_at_the_start(node: KuboNode) -> None:
+    node.repository.mkdir(mode=0o755)
+    node.start()
+    assert node.repository.stat().st_mode & 0o077 == 0
+
+
+CONNECT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as wire:
+    wire.connect(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
+def test_another_user_of_the_machine_cannot_use_the_node(ipfs_program: Path) -> None:
+    """Not even where the home is open to all."""
+    home = Path(tempfile.mkdtemp())
+    try:
+        home.chmod(0o755)
+        with KuboNode(home, KEY) as node:
+            connect = ["/usr/bin/env", "python3", "-c", CONNECT, node.api.removeprefix("unix:")]
+            ours = subprocess.run(connect, capture_output=True, text=True, cwd="/")
+            theirs = subprocess.run(connect, capture_output=True, text=True, cwd="/", user=65534, group=65534)
+            assert ours.returncode == 0, ours.stderr
+            assert "PermissionError" in theirs.stderr
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """A home whose path is too long for a socket in it."""
+    home = tmp_path / ("long" * 25)
+    home.mkdir()
+    return home
+
+
+def test_a_home_with_a_long_path_has_its_socket_in_a_folder_of_its_owner_alone(deep: Path) -> None:
+    node = KuboNode(deep, KEY)
+    with node:
+        socket_file = Path(node.api.removeprefix("unix:"))
+        assert not socket_file.is_relative_to(deep)
+        assert socket_file.parent.stat().st_mode & 0o077 == 0
+        assert open_engine(node.api).status().pubsub
+    with node:
+        assert node.api == f"unix:{socket_file}"
+
+
+def test_a_folder_for_the_socket_that_others_may_enter_is_not_used(deep: Path) -> None:
+    node = KuboNode(deep, KEY)
+    with node:
+        folder = Path(node.api.removeprefix("unix:")).parent
+    folder.chmod(0o755)
+    with pytest.raises(EngineError, match="is not a folder of yours alone"):
+        node.start()
 
 
 def test_nodes_with_different_swarm_keys_do_not_connect(tmp_path: Path) -> None:
@@ -177,22 +243,24 @@ def test_a_repository_in_use_is_an_error(node: KuboNode, tmp_path: Path) -> None
     assert node.is_running
 
 
-def test_an_api_port_that_is_taken_is_named(tmp_path: Path, node: KuboNode) -> None:
+def test_a_port_that_is_taken_is_named(tmp_path: Path, node: KuboNode) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        other = KuboNode(tmp_path / "other", KEY, api_port=port)
-        with pytest.raises(EngineError, match=f"cannot listen on 127.0.0.1 port {port} for the Kubo API: Address") as e:
+        other = KuboNode(tmp_path / "other", KEY, swarm_port=port)
+        with pytest.raises(
+            EngineError, match=f"cannot listen on 127.0.0.1 port {port} for other Kubo nodes: Addr"
+        ) as e:
             other.start()
     assert str(port) in e.value.mend
 
 
 def test_a_port_that_was_chosen_and_is_taken_now_is_chosen_anew(node: KuboNode) -> None:
     node.start()
-    port = int(node.api.rpartition(":")[2])
+    (port,) = listening_ports(daemon_pid(node))
     node.stop()
     with socket.create_server(("127.0.0.1", port)):
         node.start()
-        assert int(node.api.rpartition(":")[2]) != port
+        assert listening_ports(daemon_pid(node)) - {port}
 
 
 def test_what_a_failing_node_said_last_is_in_the_error(node: KuboNode) -> None:

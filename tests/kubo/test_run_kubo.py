@@ -86,6 +86,5 @@ def test_a_run_goes_on_though_nodes_are_killed_and_plain_ipfs_reads_it(
     assert audit.json["verdict"] == "verified"
 
 
-def _multiaddress(url: str) -> str:
-    host, port = url.removeprefix("http://").split(":")
-    return f"/ip4/{host}/tcp/{port}"
+def _multiaddress(api: str) -> str:
+    return f"/unix{api.removeprefix('unix:')}"

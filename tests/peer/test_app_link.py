@@ -41,6 +41,25 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
     assert isinstance(asyncio.run(first_words()), Ready)
 
 
+def test_where_contents_are_is_not_on_a_command_line_that_all_users_see(tmp_path: Path) -> None:
+    where = f"local:{tmp_path / 'engine-with-a-secret'}"
+    command = AppCommand(
+        Role.CLIENT, tmp_path / "scratch", where, tmp_path / "app.log", child_environment(bytes(32), 1)
+    )
+
+    async def command_line() -> bytes:
+        link = AppLink(command, lambda _: None, lambda _: None)
+        await link.start(APPS / "numpy_fedavg")
+        try:
+            return Path(f"/proc/{link.pid}/cmdline").read_bytes()
+        finally:
+            await link.stop()
+
+    line = asyncio.run(command_line())
+    assert b"peer.app_process" in line
+    assert b"secret" not in line
+
+
 def test_an_app_process_that_cannot_read_is_halted_and_not_lost(tmp_path: Path) -> None:
     car, gone = tmp_path / "run.car", raw_block(b"gone").cid
     root = raw_block(b"root")

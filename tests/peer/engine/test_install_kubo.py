@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from peer.engine.kubo_program import BUILT_VERSION, OLDEST, cached_ipfs
+from peer.engine.kubo_program import BUILT_VERSION, FLOOR, cached_ipfs
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "install-kubo"
 WORKING = "#!/bin/sh\necho 0.43.0\n"
@@ -90,7 +90,7 @@ BUILDS = '/bin/echo "#!/bin/sh\necho 0.43.0" > "$4"; /bin/chmod 755 "$4"'
 
 def test_the_script_and_the_product_look_in_the_same_places(script: ModuleType) -> None:
     assert script.cached() == cached_ipfs()
-    assert (script.VERSION, script.OLDEST) == (BUILT_VERSION, OLDEST)
+    assert (script.VERSION, script.FLOOR) == (BUILT_VERSION, FLOOR)
 
 
 def test_what_is_here_is_printed_and_nothing_done(environment: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from peer.engine.interface import EngineError
-from peer.engine.kubo_program import cached_ipfs, find_ipfs
+from peer.engine.kubo_program import cached_ipfs, find_ipfs, why_outdated
 
 
 def program(path: Path, says: str) -> Path:
@@ -38,7 +38,7 @@ def test_what_install_kubo_keeps_in_the_cache_is_found() -> None:
 def test_the_path_goes_before_the_cache(tmp_path: Path) -> None:
     program(cached_ipfs(), "echo 0.43.0")
     assert find_ipfs() == cached_ipfs()
-    on_path = program(tmp_path / "bin" / "ipfs", "echo 0.41.2")
+    on_path = program(tmp_path / "bin" / "ipfs", "echo 0.43.2")
     assert find_ipfs() == on_path
 
 
@@ -49,7 +49,7 @@ def test_one_on_the_path_that_is_too_old_does_not_hide_the_one_in_the_cache(tmp_
 
 
 def test_pollen_ipfs_goes_before_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program(tmp_path / "bin" / "ipfs", "echo 0.41.2")
+    program(tmp_path / "bin" / "ipfs", "echo 0.43.2")
     named = program(tmp_path / "mine", "echo 0.44.0-rc1")
     monkeypatch.setenv("POLLEN_KUBO", str(named))
     assert find_ipfs() == named
@@ -64,7 +64,7 @@ def test_pollen_ipfs_that_names_nothing_is_an_error(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("says", "why"),
     [
-        ("echo 0.39.0", "is Kubo 0.39.0, older than 0.40"),
+        ("echo 0.42.1", "is Kubo 0.42.1, older than 0.43; .*CVE-2026-46679"),
         ("echo hello", "is no Kubo: .*'hello'"),
         ("echo 0.43.0; exit 1", "is no Kubo"),
     ],
@@ -74,3 +74,10 @@ def test_a_program_that_will_not_do_is_named(tmp_path: Path, says: str, why: str
     with pytest.raises(EngineError, match=why) as raised:
         find_ipfs()
     assert "install-kubo" in raised.value.mend
+
+
+@pytest.mark.parametrize(("version", "is_outdated"), [("0.42.9", True), ("0.43.0", False), ("0.43.0-rc1", False)])
+def test_a_node_of_the_users_is_outdated_below_the_version_that_mends_its_pubsub(
+    version: str, is_outdated: bool
+) -> None:
+    assert ("CVE-2026-46679" in why_outdated(version)) is is_outdated

@@ -1,0 +1,113 @@
+"""Where a Kubo node's RPC API is, and what it wants to be told before it answers.
+
+Credentials may be in an address; what people are shown never has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from peer.engine import without_credentials
+from peer.engine.interface import EngineError
+
+UNIX: Final = "unix:"
+"""How the address of a node begins that listens on a Unix socket, whose path follows."""
+
+BEARER: Final = "bearer"
+"""The user name that stands for a bearer token: ``http://bearer:TOKEN@host``, in the words of ``ipfs --api-auth``."""
+
+_EXAMPLE: Final = "give one such as http://127.0.0.1:5001, https://USER:PASSWORD@HOST/PATH or unix:/run/ipfs.sock"
+
+_LONGEST_SOCKET: Final = 100
+"""Bytes in the path of a Unix socket: 107 on Linux, 103 elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class KuboAddress:
+    """One node's RPC API."""
+
+    text: str = field(repr=False)
+    """As `peer.engine.open_engine` takes it, with the credentials in it."""
+    shown: str
+    """The same without them, for people."""
+    base: str
+    """The URL under which the calls are, without the credentials."""
+    multiaddr: str
+    """Host, port and scheme, or the socket, as ipfshttpclient takes them."""
+    path: str
+    """Of `base`, without the slash at its beginning."""
+    socket: str | None = None
+    authorization: str | None = field(default=None, repr=False)
+    """The value of the header ``Authorization``."""
+
+    @classmethod
+    def parse(cls, text: str) -> KuboAddress:
+        """The address in ``text``.
+
+        Raises:
+            EngineError: where it is none. The error does not show the credentials.
+        """
+        if text.startswith(UNIX):
+            return cls._of_socket(text, text.removeprefix(UNIX))
+        try:
+            url = httpx.URL(text)
+            port = url.port or (443 if url.scheme == "https" else 80)
+        except (httpx.InvalidURL, TypeError, ValueError):
+            raise _no_url(text) from None  # what it says quotes the URL
+        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+            raise _no_url(text)
+        path = f"{url.path.strip('/').removesuffix('api/v0').rstrip('/')}/api/v0".strip("/")
+        plain = url.copy_with(userinfo=b"")
+        return cls(
+            text=text,
+            shown=str(plain),
+            base=str(plain.copy_with(path=f"/{path}/")),
+            multiaddr=f"/{_protocol_of(url.host)}/{url.host}/tcp/{port}/{url.scheme}",
+            path=path,
+            authorization=_authorization(url.username, url.password),
+        )
+
+    @classmethod
+    def _of_socket(cls, text: str, path: str) -> KuboAddress:
+        if not path.startswith("/") or len(path.encode()) > _LONGEST_SOCKET or "\0" in path:
+            raise EngineError(f"{text!r} names no Unix socket by its whole path", _EXAMPLE)
+        return cls(
+            text=text,
+            shown=text,
+            base="http://kubo/api/v0/",
+            multiaddr=f"/unix{path}",
+            path="api/v0",
+            socket=path,
+        )
+
+
+def fits_socket(path: Path) -> bool:
+    """Whether a Unix socket may have this path."""
+    return len(str(path).encode()) <= _LONGEST_SOCKET
+
+
+def _no_url(text: str) -> EngineError:
+    return EngineError(f"{without_credentials(text)!r} is no URL of an RPC API", _EXAMPLE)
+
+
+def _authorization(user: str, password: str) -> str | None:
+    if not user and not password:
+        return None
+    if user == BEARER:
+        return f"Bearer {password}"
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def _protocol_of(host: str) -> str:
+    for family, protocol in ((socket.AF_INET, "ip4"), (socket.AF_INET6, "ip6")):
+        with suppress(OSError):
+            socket.inet_pton(family, host)
+            return protocol
+    return "dns"
