@@ -29,6 +29,10 @@ class Home:
         """The database of `peer.journal`."""
         return self.path / "journal.db"
 
+    def app_log(self, role: str) -> Path:
+        """Where what apps print goes; ``role`` is a peer's."""
+        return self.path / "logs" / f"app-{role}.log"
+
     @property
     def federations(self) -> Path:
         """One file per federation (`peer.federation`)."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from peer import logs
 from peer.visible import visible
+from protocol.app_calls import ErrorCode
 from protocol.effects import Report, What
+from protocol.records import Outcome
 from protocol.telling import Awaited
 
 Fields = Mapping[str, str | int | float | None]
@@ -16,7 +20,6 @@ _LINES: Final[Mapping[What, str]] = {
     What.RUN_OPENED: "run {run} is open: app {app}",
     What.RUN_RESUMED: "run {run} was left open at height {height}: going on with it",
     What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
-    What.RUN_CLOSED: "run {run} is closed: head {head}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
     What.BUILT_IN_APP_UNFIT: "no part is taken in runs of the built-in app: {why}",
@@ -33,7 +36,6 @@ _LINES: Final[Mapping[What, str]] = {
         "let it run here with `peer app approve {app}`"
     ),
     What.APP_PROGRESS: "{text}",
-    What.APP_LOST: "the app process was lost: {why}",
     What.JOINED: "{name} has joined with its ticket: manifest version {version}",
     What.JOIN_PENDING: "{name} wants to join with its ticket; let it in with: peer federation approve {name}",
     What.JOIN_REFUSED: "a ticket for {name} was tried and refused: {why}",
@@ -57,29 +59,36 @@ _LACKING: Final[Mapping[Awaited, str]] = {
 class Narrator:
     """Tells reports as they come."""
 
-    def __init__(self, say: Callable[[str], None] | None) -> None:
-        """``say`` takes a line for a person; None where logs alone are wanted."""
+    def __init__(self, say: Callable[[str], None] | None, app_log: Path | None = None) -> None:
+        """``say`` takes a line for a person, None where logs alone are wanted; ``app_log`` has what the app prints."""
         self._say = say
+        self._app_log = app_log
         self._last = ""
 
     def tell(self, report: Report) -> None:
         """Log the report, and say it where it is news."""
         logs.report(report.what.value, report.fields)
-        line = line_of(report)
+        line = line_of(report, self._app_log)
         if self._say is not None and line and line != self._last:
             self._last = line
             self._say(line)
 
 
-def line_of(report: Report) -> str:
+def line_of(report: Report, app_log: Path | None = None) -> str:
     """The report in words; empty where it is for logs alone. Names and reasons are other people's: no terminal obeys
     them."""
-    return visible(_line(report))
+    return visible(_line(report, "" if app_log is None else f"; the app's log is {app_log}"))
 
 
-def _line(report: Report) -> str:
+def _line(report: Report, see_log: str) -> str:
     fields = report.fields
     match report.what:
+        case What.RUN_CLOSED:
+            return _closed(fields)
+        case What.TASK_FAILED | What.REPLY_FAILED | What.APP_LOST:
+            return _of_an_app(report, see_log)
+        case What.MESSAGE_GIVEN_UP:
+            return f"no answer of {fields['name']} to {_message(fields)}: {fields['why']}"
         case What.RUN_REFUSED:
             return f"{fields.get('name') or 'this peer'} takes no part in the run: {fields['why']}"
         case What.TASK_COLLECTED if fields["why"]:
@@ -91,6 +100,61 @@ def _line(report: Report) -> str:
         case What.WAITING:
             return _LACKING[Awaited(str(fields["lacking"]))].format_map(fields)
     return _LINES.get(report.what, "").format_map(fields)
+
+
+def _closed(fields: Fields) -> str:
+    if fields.get("outcome") != Outcome.RAISED:
+        return f"run {fields['run']} is closed: head {fields['head']}"
+    why = fields.get("why")
+    said = f": the ServerApp raised {error_in_words(str(why))}" if why else ""
+    return f"run {fields['run']} ended with an error (head {fields['head']}){said}"
+
+
+def _of_an_app(report: Report, see_log: str) -> str:
+    """What went wrong in an app; the log is here where the app is."""
+    match report.what:
+        case What.APP_LOST:
+            return f"the app process was lost: {report.fields['why']}{see_log}"
+        case What.TASK_FAILED:
+            return _failed(report.fields) + see_log
+    return _failed(report.fields)
+
+
+_FAILED: Final[Mapping[int, str]] = {
+    ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "could not load its app for",
+    ErrorCode.CLIENT_APP_CRASHED: "lost its app's process over",
+}
+
+
+def _failed(fields: Fields) -> str:
+    """A ClientApp's error, as both sides are told it."""
+    how = _FAILED.get(int(fields["code"] or 0), "failed on")
+    return f"{fields['name']} {how} {_message(fields)}: {error_in_words(str(fields['why']))}"
+
+
+def _message(fields: Fields) -> str:
+    of_round = "" if fields["round"] is None else f" of round {fields['round']}"
+    return f"a {fields['type']} message{of_round}"
+
+
+_RAISED: Final = re.compile(r"<class '([^']{1,200})'>:<'(.*)'>(.*)", re.DOTALL)
+"""What Flower makes of an exception (`strategy.hosting.describe`), and what mends it."""
+
+_SHOWN: Final = 300
+"""Characters of an error's own text in a line; the log has all."""
+
+
+def error_in_words(reason: str) -> str:
+    """The error of an app, ``KeyError: 'x'`` for an exception."""
+    raised = _RAISED.fullmatch(reason)
+    if raised is None:
+        return _cut(reason)
+    kind, text, mend = raised.groups()
+    return f"{kind}: {_cut(text)}{_cut(mend)}" if text else kind + _cut(mend)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _away(fields: Fields) -> str:

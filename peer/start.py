@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +37,7 @@ from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle, write_bundle
 from protocol.client import Client, KeptRun
 from protocol.content import ContentForm
-from protocol.effects import Report, What
+from protocol.effects import Cause, Report, What
 from protocol.equivocation import Equivocation, read_proof
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
@@ -229,6 +229,7 @@ def serve(
     """
     if once and _closed_as_we_were_killed(session):
         return Ending()
+    _tell_of_the_last_run(session)
     first_key = session.identity.signing_keys[-1]  # it stays, so that a rotation changes no answer
     secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
     plan = ClientPlan(
@@ -249,7 +250,18 @@ def serve(
     for head in _trained_in(session):
         if head.closed:
             session.journal.finish(head.run)
-    return ending
+    return ending if ending.why or not client.failure else replace(ending, why=client.failure, cause=Cause.APP)
+
+
+def _tell_of_the_last_run(session: Session) -> None:
+    """Say so where the newest run that we know ended with an error: its server may be gone, and says nothing more."""
+    newest = next(_trained_in(session), None)
+    if newest is None or not newest.closed or not session.engine.has(newest.head):
+        return
+    body = parse_record(Block(newest.head, session.engine.get(newest.head))).body
+    if isinstance(body, Close) and body.outcome is Outcome.RAISED:
+        about = {"run": str(newest.run), "head": str(newest.head), "outcome": body.outcome.value}
+        session.on_report(Report(What.RUN_CLOSED, about))
 
 
 def _trained_in(session: Session) -> Iterator[RunHead]:
@@ -327,7 +339,7 @@ def _run(
         role=role,
         scratch=scratch,
         contents=session.engine.address,
-        log=session.home.path / "logs" / f"app-{role}.log",
+        log=session.home.app_log(role),
         environment=environment,
     )
     keeper = Keeper(

@@ -77,6 +77,8 @@ class Outgoing:
     group: str
     ttl: int | float
     node: int
+    round: int | None = field(default=None, compare=False)
+    """Where the app names it: for people alone, and in no record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,8 @@ class Answered:
     state: CID | None = None
     code: int | None = None
     reason: str = ""
+    round: int | None = None
+    """Of the task, where its app names one: for people alone."""
 
 
 @dataclass(frozen=True, slots=True)

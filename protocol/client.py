@@ -6,6 +6,7 @@ the signed reply, keep it together with the app's state, announce it. What is ke
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -16,6 +17,7 @@ from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.acking import Acking
 from protocol.acking import KeptRun as KeptRun
+from protocol.admission import is_update
 from protocol.announcements import Beat, PeerState
 from protocol.app_calls import Answered, ContentKey, ErrorCode, Task, content_key
 from protocol.blocks import CID, Block
@@ -99,10 +101,22 @@ class Client(Acking):
         self._queue: dict[bytes, OpenMessage] = {}
         self._work: Work | None = None
         self._own: OwnKey | None = None
+        self._outcomes: Counter[tuple[bool, bool]] = Counter()
+        """Messages by whether they asked for training, and whether the answer was other than an error."""
         self._unread: Run | None = None
         """The run record, where it is encrypted for others so far."""
         self._has_listened = False
         """Whether we have caught up with the run once: what is dispatched from then on is new to everybody."""
+
+    @property
+    def failure(self) -> str:
+        """What its app never did without an error since we started; empty where there is nothing of the kind."""
+        counted = self._outcomes
+        if counted[True, False] and not counted[True, True]:
+            return "the ClientApp answered every training message with an error"
+        if counted[False, False] and not counted[True, True] and not counted[False, True]:
+            return "the ClientApp answered every message with an error"
+        return ""
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -181,8 +195,8 @@ class Client(Acking):
                 self._take_run(run, now)
             case Roster() if self._unread is not None:  # it may bring us what opens the run record
                 self._take_run(self._unread, now)
-            case Close():
-                self._take_close(now)
+            case Close() as close:
+                self._take_close(close, now)
             case Index():
                 self._ack(self._run, now)
             case Roster():
@@ -200,10 +214,12 @@ class Client(Acking):
             self._unread, self._note = None, ""
             self._choose_app(named_bundle(body, private, self._run.chain.keys), private, now)
 
-    def _take_close(self, now: float) -> None:
+    def _take_close(self, body: Close, now: float) -> None:
         assert self._run is not None
         took_part, self.state = self.state is ClientState.FOLLOWING, ClientState.LISTENING
-        self._report(What.RUN_CLOSED, run=str(self._run.run), head=str(self._run.chain.head))
+        private = read_private(body, ReasonPrivate, self._run.chain.keys)
+        run, head, why = str(self._run.run), str(self._run.chain.head), private.reason if private else ""
+        self._report(What.RUN_CLOSED, run=run, head=head, outcome=body.outcome.value, why=why)
         stops = took_part and self._plan.once
         if not stops or self._work is not None:
             self._left()
@@ -340,19 +356,19 @@ class Client(Acking):
             key=b"" if own is None else own.sealed,
         )
         block = sign_record(body, [self.author.key_in(self._run.chain.manifest)])
-        done = partial(self._reply_stored, work, self._run.run, block, answer.state)
+        done = partial(self._reply_stored, work, self._run.run, block, answer)
         self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
 
-    def _reply_stored(self, work: Work, run: CID, block: Block, state: CID | None, now: float) -> None:
-        done = partial(self._reply_kept, work, run, block, state)
-        self._emit(KeepReply(self._await(done, self._cannot_go_on), run, work.message.id, block.cid, state))
+    def _reply_stored(self, work: Work, run: CID, block: Block, answer: Answered, now: float) -> None:
+        done = partial(self._reply_kept, work, run, block, answer)
+        self._emit(KeepReply(self._await(done, self._cannot_go_on), run, work.message.id, block.cid, answer.state))
 
-    def _reply_kept(self, work: Work, run: CID, block: Block, state: CID | None, now: float) -> None:
+    def _reply_kept(self, work: Work, run: CID, block: Block, answer: Answered, now: float) -> None:
         message = work.message.id
         kept = self._kept_runs[run]
         kept.replies[message] = block.cid
-        kept.state = state or kept.state
-        self._report(What.TASK_ANSWERED, message=message.hex(), reply=str(block.cid))
+        kept.state = answer.state or kept.state
+        self._tell_answer(work.message, block.cid, answer)
         if work is not self._work or self._run is None:
             return
         self._work = None
@@ -360,6 +376,15 @@ class Client(Acking):
             self._unacknowledged[message] = waiting = Unacknowledged(block.cid, block, Retry(now))
             self._announce_reply(message, waiting, now)
         self._ack(self._run, now)
+
+    def _tell_answer(self, message: OpenMessage, reply: CID, answer: Answered) -> None:
+        self._outcomes[is_update(message.type), answer.code is None] += 1
+        id, of = message.id.hex(), {"type": message.type, "round": answer.round}
+        if answer.code is None:
+            self._report(What.TASK_ANSWERED, message=id, reply=str(reply), **of)
+        else:
+            name, why = self.manifest.name_of(self.author.member), answer.reason
+            self._report(What.TASK_FAILED, name=name, message=id, reply=str(reply), code=answer.code, why=why, **of)
 
     # -- the app process --------------------------------------------------------------------------------------------
 

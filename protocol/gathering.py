@@ -37,6 +37,7 @@ from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.records import Member, Reply
 from protocol.retry import SLOWEST_RETRY
+from protocol.script import hand_over
 from protocol.signed import Record, parse_record
 
 REPLIES_SIDE_BY_SIDE: Final = 2
@@ -69,6 +70,8 @@ class Gathering(Confirming):
         self._looked_into: dict[bytes, bytes] = {}
         """The messages whose answers are being looked into, and whose they are."""
         self._claims_to_answer = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
+        self._rounds: dict[bytes, int] = {}
+        """Of open messages that this process has sent, where the app names their round: for people."""
         self._answers: dict[bytes, Record] = {}
         """The first good answer to an open message: another one is equivocation, and not fetched."""
 
@@ -238,3 +241,13 @@ class Gathering(Confirming):
         self._claims_to_answer.held(self._looked_into.pop(message))
         self._mailbox.arrived(message, arrived)
         self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.body.by), message=message.hex())
+        if arrived.body.code is not None:
+            handed = hand_over(arrived.record.cid, arrived.body, self.chain.keys)
+            self._report(What.REPLY_FAILED, **self._asked(message), code=arrived.body.code, why=handed.reason)
+
+    def _asked(self, message: bytes) -> dict[str, str | int | None]:
+        """What people know an open message by."""
+        asked = self.chain.open[message]
+        member = self.chain.manifest.member_by_node(asked.node)
+        name = self.chain.manifest.name_of(member.id) if member else "a client that was removed"
+        return {"name": name, "message": message.hex(), "type": asked.type, "round": self._rounds.get(message)}

@@ -238,6 +238,8 @@ class Leader(Replaying):
         recorded, ids = record_messages(self.chain, call.messages)
         fields, blocks = self._header(now)
         body = Dispatch(**fields, **self._private(recorded.private, Dispatch.TYPE), groups=recorded.listing)
+        rounds = zip(ids, (message.round for message in call.messages), strict=True)
+        self._rounds.update((id, number) for id, number in rounds if number is not None)
         self._append(body, [*blocks, *recorded.blocks], partial(self._pushed, Pushed(call.call, ids, now)))
 
     def _pushed(self, answer: Pushed, now: float) -> None:
@@ -262,6 +264,10 @@ class Leader(Replaying):
         got = self._mailbox.collect(call.messages, self.chain.in_force, now)
         for message, why in got.refused.items():
             self._refused(message, why)
+        for message, why in got.given_up.items():
+            self._report(What.MESSAGE_GIVEN_UP, **self._asked(message), why=why)
+        for answered in got.handed:
+            self._rounds.pop(answered.message, None)
         recorded = got.answers.record()
         unanswered, more = pack(got.unanswered)
         fields, blocks = self._header(now)

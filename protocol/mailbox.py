@@ -53,6 +53,8 @@ class Collection:
     unanswered: tuple[bytes, ...]
     refused: Mapping[bytes, str]
     """Why a reply that is here is not handed over, by message."""
+    given_up: Mapping[bytes, str]
+    """Why nothing is waited for any more, by message."""
 
 
 class Mailbox:
@@ -115,6 +117,7 @@ class Mailbox:
         wanted = set(asked)
         refused = self._refusals(wanted, in_force.manifest)
         answers, handed, blocks, unanswered = Answers(), [], [], []
+        given_up: dict[bytes, str] = {}
         for id, message in self._open.items():
             if id not in wanted:
                 continue
@@ -130,11 +133,12 @@ class Mailbox:
                     handed.append(hand_over(reply.record.cid, reply.body, in_force.keys))
             elif (error := self._given_up(message, in_force.manifest, now)) is not None:
                 code, reason = error
+                given_up[id] = reason
                 answers.failed(id, code, reason, now)
                 handed.append(Handed(id, now, code=code, reason=reason))
             else:
                 unanswered.append(id)
-        return Collection(answers, tuple(handed), tuple(blocks), tuple(unanswered), refused)
+        return Collection(answers, tuple(handed), tuple(blocks), tuple(unanswered), refused, given_up)
 
     def _refusals(self, wanted: set[bytes], manifest: Manifest) -> dict[bytes, str]:
         """Why replies that are collected together are refused, by message; norms are compared within a dispatch."""

@@ -15,6 +15,7 @@ from flwr.clientapp import ClientApp
 from protocol.app_calls import Answered, ContentKey, ErrorCode, Start, Task
 from protocol.blocks import CID
 from protocol.content import ContentError
+from strategy.answers import RunStopped
 from strategy.app_config import read_app
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.flower_compat import (
@@ -26,8 +27,10 @@ from strategy.flower_compat import (
     take_identity,
     timestamp,
 )
-from strategy.hosting import GuardedStore, describe, out_of_sight, working_in
+from strategy.hosting import MAX_REASON, GuardedStore, describe, out_of_sight, text_of, working_in
+from strategy.mends import mend_for
 from strategy.seeds import seed_generators
+from strategy.summary import round_of
 
 
 def serve_client_app(
@@ -79,9 +82,10 @@ class ClientHost:
         """The answer to one task; contents are stored by then. Raises RunStopped where the engine is gone."""
         # after the import, which may draw: a message that is the first after a restart has the same numbers
         seed_generators(hashlib.sha256(self._start.seed + task.message).digest())
-        state = task.state
+        state, number = task.state, None
         try:
             message, context = self._message(task), self._context(task)
+            number = round_of(message.content, task.group)  # before the app may change it
             reply = self._run(message, context)
             self._store.check()
             # also where the app raised: Flower keeps what it did to its state before
@@ -92,17 +96,20 @@ class ClientHost:
                 raise _own_error(reply.error)
             content, created = self._write_content(reply.content, task.reply_key), _time(reply)
         except _AnswerError as error:
-            return Answered(task.message, timestamp(), state=state, code=error.code, reason=_text(error.reason))
-        return Answered(task.message, created, content=content, state=state)
+            reason = _text(error.reason)
+            return Answered(task.message, timestamp(), state=state, code=error.code, reason=reason, round=number)
+        return Answered(task.message, created, content=content, state=state, round=number)
 
     def _run(self, message: Message, context: Context) -> Message | _AnswerError:
         if isinstance(self._app, _AnswerError):
             return _AnswerError(self._app.code, self._app.reason)
         try:
             reply: object = self._app(message, context)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever the app raises is its own
+        except RunStopped:
+            raise
+        except BaseException as raised:  # noqa: BLE001  # whatever the app raises is its own, a KeyboardInterrupt too
             log(logging.ERROR, "The ClientApp raised an exception", exc_info=raised)
-            return _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(raised))
+            return _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, self._described(raised))
         if not isinstance(reply, Message) or not (reply.has_content() or reply.has_error()):
             return _AnswerError(
                 ErrorCode.CLIENT_APP_RAISED_EXCEPTION,
@@ -114,14 +121,17 @@ class ClientHost:
         try:
             reference = read_app(self._app_dir).client
             app = load_app(reference, ImportError, self._app_dir)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever importing the app raises is its own
+        except BaseException as raised:  # noqa: BLE001  # whatever importing the app raises is its own
             log(logging.ERROR, "The ClientApp could not be loaded", exc_info=raised)
-            return _AnswerError(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, describe(raised))
+            return _AnswerError(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, self._described(raised))
         if isinstance(app, ClientApp):
             return app
         return _AnswerError(
             ErrorCode.LOAD_CLIENT_APP_EXCEPTION, f"{reference} is a {type(app).__name__}, not a ClientApp"
         )
+
+    def _described(self, error: BaseException) -> str:
+        return describe(error, mend_for(error, dict(self._start.node_config)))
 
     def _message(self, task: Task) -> Message:
         metadata = Metadata(
@@ -169,12 +179,15 @@ def _as_error_of_the_apps() -> Iterator[None]:
     """Records that hold what Flower does not take, or more than a content does, are an error of the app's."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a store that fails raises RunStopped, which is none
         raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(error)) from error
 
 
 def _time(reply: Message) -> float:
-    created = float(reply.metadata.created_at)
+    try:
+        created = float(reply.metadata.created_at)
+    except (TypeError, ValueError, OverflowError):
+        created = math.nan
     if not math.isfinite(created):
         raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"the reply was created at {created}")
     return created
@@ -183,9 +196,10 @@ def _time(reply: Message) -> float:
 def _own_error(error: Error) -> _AnswerError:
     """What the app itself answers as an error: any code that a reply record holds."""
     if type(error.code) is int and 0 <= error.code < 2**63:
-        return _AnswerError(error.code, str(error.reason or ""))
-    return _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{error.code!r} is no error code: {error.reason}")
+        return _AnswerError(error.code, text_of(error.reason or ""))
+    why = f"{text_of(error.code)[:100]} is no error code: {text_of(error.reason)}"
+    return _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why)
 
 
 def _text(reason: str) -> str:
-    return reason.encode("utf-8", "replace").decode()
+    return reason[:MAX_REASON].encode("utf-8", "replace").decode()

@@ -103,10 +103,12 @@ class PollenGrid(Grid):
             ValueError: where one has no content or metadata that cannot be sent, or breaks a rule of the federation.
         """
         messages = list(messages)
+        for message in messages:
+            _check(message)
         if not messages:
             return []
-        pushed = self._push(messages)
         rounds = _rounds_of(messages)
+        pushed = self._push(messages, rounds)
         with self._lock:
             for message, message_id, number in zip(messages, pushed.messages, rounds, strict=True):
                 metadata = message.metadata
@@ -118,10 +120,10 @@ class PollenGrid(Grid):
                 )
         return [message_id.hex() for message_id in pushed.messages]
 
-    def _push(self, messages: Sequence[Message]) -> Pushed:
+    def _push(self, messages: Sequence[Message], rounds: Sequence[int | None]) -> Pushed:
         key = self._answers.key()
         while True:
-            outgoing = self._outgoing(messages, key)
+            outgoing = self._outgoing(messages, rounds, key)
             try:
                 answer = self._answers.push(outgoing, key)
             except Divergence as divergence:
@@ -156,9 +158,9 @@ class PollenGrid(Grid):
             return []
         return self._receive(self._answers.wait(asked, None if timeout is None else float(timeout)))
 
-    def _outgoing(self, messages: Sequence[Message], key: ContentKey | None) -> tuple[Outgoing, ...]:
-        for message in messages:
-            _check(message)
+    def _outgoing(
+        self, messages: Sequence[Message], rounds: Sequence[int | None], key: ContentKey | None
+    ) -> tuple[Outgoing, ...]:
         # By identity, and within one push only: between two the app may have changed the same object.
         contents: dict[int, CID] = {}
         for message in messages:
@@ -171,8 +173,9 @@ class PollenGrid(Grid):
                 message.metadata.group_id,
                 _plain_number(message.metadata.ttl),
                 message.metadata.dst_node_id,
+                number,
             )
-            for message in messages
+            for message, number in zip(messages, rounds, strict=True)
         )
 
     def _still_open(self, message_ids: Iterable[str]) -> tuple[bytes, ...]:

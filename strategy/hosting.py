@@ -200,7 +200,15 @@ class _GuardedSource:
             return self._source.get(cid)
 
 
-def describe(error: BaseException) -> str:
-    """An exception of an app as text that fits into a record, in the form Flower gives it."""
-    text = f"{type(error)}:<'{error}'>"
-    return text.encode("utf-8", "replace").decode()[:MAX_REASON]
+def describe(error: BaseException, mend: str = "") -> str:
+    """An exception of an app as text that fits into a record, in the form Flower gives it, and what mends it."""
+    text = f"{text_of(type(error))}:<'{text_of(error)}'>"
+    return (text[: MAX_REASON - len(mend)] + mend).encode("utf-8", "replace").decode()
+
+
+def text_of(value: object) -> str:
+    """An object of an app's as text, whatever its own ``__str__`` does."""
+    try:
+        return str(value)
+    except BaseException as error:  # noqa: BLE001  # the app's own ``__str__`` may raise whatever it likes
+        return f"a {type(value).__qualname__} whose text raises a {type(error).__qualname__}"

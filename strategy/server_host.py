@@ -10,7 +10,7 @@ from flwr.serverapp import ServerApp
 
 from protocol.app_calls import ContentKey, Diverged, Finished, Progress, Replayed, Start
 from protocol.blocks import CID
-from strategy.answers import LiveAnswers, ServerPipe
+from strategy.answers import LiveAnswers, RunStopped, ServerPipe
 from strategy.app_config import read_app
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.difference import first_difference
@@ -20,6 +20,7 @@ from strategy.hosting import GuardedStore, describe, out_of_sight, set_aside, sl
 from strategy.initial_model import initial_state
 from strategy.kept import Kept
 from strategy.legacy_shim import install_legacy_shim
+from strategy.mends import mend_for
 from strategy.script import Divergence, ScriptedAnswers, ScriptOver
 from strategy.seeds import seed_generators
 
@@ -84,9 +85,11 @@ def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
     """Run the app; what it raised, empty where it returned."""
     try:
         _load(app_dir)(grid, context)
-    except (Exception, SystemExit) as raised:  # noqa: BLE001  # whatever the app raises is its own
+    except (RunStopped, Divergence, ScriptOver):
+        raise
+    except BaseException as raised:  # noqa: BLE001  # whatever the app raises is its own, a KeyboardInterrupt too
         log(logging.ERROR, "The ServerApp raised an exception", exc_info=raised)
-        return describe(raised)
+        return describe(raised, mend_for(raised))
     return ""
 
 

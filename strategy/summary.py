@@ -88,7 +88,7 @@ def _is_older(records: RecordDict) -> bool:
 
 def _round_in(configs: Mapping[str, Shown], group: str) -> int | None:
     for name, value in configs.items():
-        if name.rpartition(".")[2] == ROUND_KEY and type(value) is int:
+        if name.rpartition(".")[2] == ROUND_KEY and type(value) is int and 0 <= value < 10**_DIGITS:
             return value
     is_number = group.isascii() and group.isdecimal() and len(group) < _DIGITS
     return (int(group) or None) if is_number else None  # 0: before the first

@@ -32,9 +32,10 @@ from peer.journal import Journal
 from peer.key_watch import KeyWatch
 from peer.keystore import KeyStore
 from peer.membership import require_role
-from peer.narrator import Narrator
+from peer.narrator import Narrator, error_in_words
 from peer.passphrase import Passphrases
 from peer.reader import reader_of
+from peer.visible import visible
 from protocol.admission import Admission
 from protocol.blocks import CID
 from protocol.effects import Cause
@@ -167,7 +168,7 @@ def start(
     person = keys.load(identity, passphrases)
     stored = FederationStore(own_home).opened(stored, reader_of(person))
     require_role(stored.manifest, person.public, role)
-    narrator = Narrator(None if json else _say)
+    narrator = Narrator(None if json else _say, own_home.app_log(role.value))
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         stack.enter_context(own_home.lock())
@@ -258,8 +259,8 @@ def _lead(
     if as_json:
         put_json(facts)
     elif closed.outcome is Outcome.RAISED:
-        typer.echo(f"error: the ServerApp raised {closed.reason}", err=True)
-        typer.echo(f"  mend: its log is {session.home.path / 'logs' / 'app-server.log'}", err=True)
+        typer.echo(visible(f"error: the ServerApp raised {error_in_words(closed.reason)}"), err=True)
+        typer.echo(f"  mend: its log is {session.home.app_log('server')}", err=True)
     else:
         typer.echo(f"the final model is in {saved}" if saved else "the run is done", err=True)
         typer.echo(f"next: peer audit {closed.head} --replay{_where(session.home, choice.folder)}", err=True)
@@ -311,7 +312,7 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
 def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
     if ending.interrupted:
         typer.echo(f"stopped; {stays}", err=True)
-    else:
+    if ending.why:
         typer.echo(f"error: {ending.why}", err=True)
         typer.echo(f"  mend: {_mend(ending.cause, session, stays)}", err=True)
     return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(

@@ -100,7 +100,7 @@ class Progress:
                 client.started += 1
                 client.trained += event.text("type") == "train"
                 client.activity = _ACTIVITIES.get(event.text("type"), Activity.WORKING)
-            case What.TASK_ANSWERED:
+            case What.TASK_ANSWERED | What.TASK_FAILED:
                 client.answered += 1
                 client.activity = Activity.ANSWERED
             case What.RUN_CLOSED:

@@ -18,9 +18,11 @@ from protocol.effects import (
     FetchContent,
     FetchRecord,
     Hand,
+    KeepReply,
     Publish,
     Report,
     StartApp,
+    Store,
     UnpackApp,
     What,
 )
@@ -40,6 +42,7 @@ from protocol.events import (
 )
 from protocol.hosting import ClientPlan
 from protocol.machine import Author, TrustedManifest
+from protocol.records import Close, Outcome, ReasonPrivate
 from protocol.seals import Seals
 
 OWN = cbor_block("the app that the owner named").cid
@@ -55,6 +58,7 @@ class AClient:
         self.machine = Client(Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE)), manifest, plan, {})
         self.now = TIME
         self.effects: list[Effect] = []
+        self.done: set[int] = set()
         self._counter = 0
         self.feed(Started(()))
 
@@ -238,3 +242,46 @@ def test_a_message_that_is_answered_is_not_given_to_another_app_process() -> Non
     client.feed(AppLost("it ended"))
     client.feed(AppReady(ENVIRONMENT))
     assert len(tasks(client)) == 1
+
+
+# -- an app that fails ---------------------------------------------------------------------------------------------
+
+
+def kept(client: AClient) -> None:
+    """What it wants on disk is there."""
+    for kind in (Store, KeepReply):
+        for effect in client.all(kind):
+            if effect.id not in client.done:
+                client.done.add(effect.id)
+                client.feed(Done(effect.id))
+
+
+def test_an_error_is_told_with_name_message_round_and_reason_and_fails_a_client_that_did_nothing_else() -> None:
+    client = AClient(plan(APP))
+    task = first_task(client)
+    failed = Answered(task.message, TIME, code=2, reason="<class 'KeyError'>:<'x'>", round=3)
+    client.feed(AppAnswered(failed))
+    kept(client)
+    (told,) = client.reported(What.TASK_FAILED)
+    assert (told["name"], told["type"], told["round"]) == ("alice", task.type, 3)
+    assert told["why"] == failed.reason
+    assert not client.reported(What.TASK_ANSWERED)
+    assert client.machine.failure == "the ClientApp answered every training message with an error"
+
+
+def test_a_client_that_answered_one_message_has_not_failed() -> None:
+    client = AClient(plan(APP))
+    client.feed(AppAnswered(Answered(first_task(client).message, TIME, content=ANSWER)))
+    kept(client)
+    assert client.reported(What.TASK_ANSWERED)
+    assert not client.machine.failure
+
+
+def test_a_run_that_the_server_app_ended_is_told_as_that() -> None:
+    scribe = begun()
+    private = scribe.private(ReasonPrivate(reason="division by zero"), Close.TYPE, scribe.epoch)
+    scribe.add(scribe.close(outcome=Outcome.RAISED, **private))
+    client = AClient(plan(APP), scribe)
+    client.hear()
+    (told,) = client.reported(What.RUN_CLOSED)
+    assert (told["outcome"], told["why"]) == ("raised", "division by zero")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from chains import (
@@ -24,6 +25,7 @@ from crypto.keys import SigningKey
 from protocol.admission import Examination
 from protocol.announcements import Announcement, ReplyReady, sign_announcement
 from protocol.app_calls import ErrorCode, Examine, Examined, Outgoing, Push, Replies, Wait
+from protocol.blocks import CID
 from protocol.bundle import NamedBundle
 from protocol.effects import Effect, Hand, Report, Store, What, WriteHead
 from protocol.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
@@ -55,7 +57,7 @@ class ALeader:
         self.machine = Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings)
         self.effects: list[Effect] = []
         self.feed(Started(()), AppReady(ENVIRONMENT))
-        self.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "1", TTL, node_of(ALICE)),))))
+        self.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "1", TTL, node_of(ALICE), round=3),))))
         (self.message,) = self.machine.chain.open.values()
 
     def feed(self, *events: Event) -> None:
@@ -70,17 +72,24 @@ class ALeader:
 
     def hear_reply(self, signer: SigningKey) -> Examine:
         """Its answer comes; what the leader wants of it first."""
+        self.hear(signer, "", content=ANSWER, code=None)
+        (examine,) = self.all(Examine)
+        return examine
+
+    def hear(self, signer: SigningKey, reason: str, *, content: CID | None, code: int | None) -> None:
+        """Its answer comes."""
         body = Reply(
-            by=id_of(signer), time=TIME, private=private_part(ReasonPrivate(reason=""), Reply.TYPE, None),
+            by=id_of(signer), time=TIME, private=private_part(ReasonPrivate(reason=reason), Reply.TYPE, None),
             run=self.machine.chain.run, message=self.message.id, dispatch=self.message.dispatch, created=TIME, ttl=TTL,
-            content=ANSWER, code=None, key=b"",
+            content=content, code=code, key=b"",
         )  # fmt: skip
         block = sign_record(body, [signer])
         ready = ReplyReady(body.run, body.message, block.cid)
         said = Announcement(self.manifest.federation, id_of(signer), 1, ready, (), (block,))
         self.feed(Received(sign_announcement(said, signer)))
-        (examine,) = self.all(Examine)
-        return examine
+
+    def reported(self, what: What) -> list[Mapping[str, object]]:
+        return [report.fields for report in self.all(Report) if report.what is what]
 
     def revoke(self, signer: SigningKey) -> None:
         """The admin takes the member out, and the leader hears of it."""
@@ -101,3 +110,19 @@ def test_a_reply_whose_key_is_revoked_while_it_is_examined_is_refused() -> None:
     assert "is not by the client member" in str(refused[0])
     (replies,) = (each.value for each in leader.all(Hand) if isinstance(each.value, Replies))
     assert [reply.code for reply in replies.replies] == [ErrorCode.NODE_UNAVAILABLE]
+
+
+def test_what_a_client_app_raised_is_told_as_soon_as_its_reply_is_here() -> None:
+    leader = ALeader()
+    leader.hear(ALICE, "no memory", content=None, code=2)
+    (told,) = leader.reported(What.REPLY_FAILED)
+    assert (told["name"], told["type"], told["round"], told["why"]) == ("alice", "train", 3, "no memory")
+
+
+def test_a_message_that_is_given_up_is_told_with_its_client_and_round() -> None:
+    leader = ALeader()
+    leader.revoke(ALICE)
+    leader.feed(AppCalled(Wait(2, (leader.message.id,), None)))
+    (told,) = leader.reported(What.MESSAGE_GIVEN_UP)
+    assert (told["type"], told["round"]) == ("train", 3)
+    assert "no longer a member" in str(told["why"])

@@ -15,6 +15,7 @@ from protocol.blocks import CID, Block
 from strategy.answers import RunStopped
 from strategy.client_host import ClientHost, serve_client_app
 from strategy.content import ContentWriter, decode
+from strategy.hosting import MAX_REASON
 from strategy.server_host import run_server_app
 
 
@@ -160,6 +161,7 @@ def broken_app(folder: Path, server: str = "", client: str = "") -> Path:
 
 HEAD = "from flwr.app import *\nfrom flwr.serverapp import ServerApp\nfrom flwr.clientapp import ClientApp\n"
 SERVER = HEAD + "app = ServerApp()\n@app.main()\ndef main(grid, context):\n    "
+UNPRINTABLE = "class Unprintable(Exception):\n    def __str__(self):\n        raise SystemExit(7)\n"
 CLIENT = HEAD + "app = ClientApp()\n@app.query()\ndef query(message, context):\n    "
 
 
@@ -172,6 +174,10 @@ CLIENT = HEAD + "app = ClientApp()\n@app.query()\ndef query(message, context):\n
         ("syntax error", "SyntaxError"),
         (SERVER + "raise KeyError('boom')", "KeyError"),
         (SERVER + "raise SystemExit(3)", "SystemExit"),
+        (SERVER + "raise KeyboardInterrupt", "KeyboardInterrupt"),
+        (SERVER + "raise GeneratorExit", "GeneratorExit"),
+        (SERVER + "open('data/x')", "name data by an absolute path"),
+        ("import no_such_package.part", "no module 'no_such_package' is installed"),
         (SERVER + "raise ValueError('\\ud800')", "ValueError"),
         (SERVER + "grid.push_messages([Message(RecordDict(), 5, 'train', ttl=-1.0)])", "ttl of -1.0"),
         (SERVER + "grid.push_messages([Message(RecordDict(), -5, 'train')])", "-5 is no node id"),
@@ -194,6 +200,20 @@ def test_what_a_server_app_raises_is_its_error(source: str, error: str, tmp_path
         ("app = 1", 1, "is a int, not a ClientApp"),
         (CLIENT + "raise KeyError('boom')", 2, "<class 'KeyError'>:<''boom''>"),
         (CLIENT + "raise SystemExit(3)", 2, "SystemExit"),
+        (CLIENT + "raise KeyboardInterrupt", 2, "KeyboardInterrupt"),
+        (CLIENT + "raise GeneratorExit", 2, "GeneratorExit"),
+        ("raise KeyboardInterrupt", 1, "KeyboardInterrupt"),
+        (UNPRINTABLE + CLIENT + "raise Unprintable", 2, "a Unprintable whose text raises a SystemExit"),
+        (CLIENT + "return Message(Error(5, Unprintable()), reply_to=message)\n" + UNPRINTABLE, 5, "whose text raises"),
+        (CLIENT + "raise ValueError('x' * 10**7)", 2, "xxx"),
+        (CLIENT + "context.node_config['partition-id']", 2, '--node-config "partition-id=..."'),
+        (CLIENT + "c = context.node_config; c['num-partitions']", 2, '--node-config "num-partitions=..."'),
+        (CLIENT + "int(context.node_config.get('site'))", 2, '--node-config "site=..."'),
+        (CLIENT + "context.run_config['partition-idx']", 2, "<class 'KeyError'>:<''partition-idx''>"),
+        (CLIENT + "open('./data/x')", 2, "the folder its peer was started in, or --work-dir"),
+        ("import no_such_package.part", 1, "no module 'no_such_package' is installed"),
+        (CLIENT + "return None", 2, "a NoneType, not a message"),
+        (CLIENT + "m = Message(RecordDict(), reply_to=message); m.metadata.created_at = 'x'; return m", 2, "nan"),
         (CLIENT + "return RecordDict()", 2, "a RecordDict, not a message"),
         (
             CLIENT
@@ -216,6 +236,7 @@ def test_what_a_client_app_raises_is_flowers_error(source: str, code: int, reaso
 
     assert (answered.content, answered.code) == (None, code)
     assert reason in answered.reason
+    assert len(answered.reason) <= MAX_REASON
 
 
 def test_a_message_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
