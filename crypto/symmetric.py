@@ -4,6 +4,9 @@ Encryption is deterministic under one key, so that equal chunks keep equal CIDs:
 nonce is a PRF of the plaintext, HMAC-SHA256, under a key of its own. That is the synthetic IV of Rogaway and Shrimpton
 ("Deterministic Authenticated-Encryption", 2006), made of the two primitives that CPUs have instructions for.
 AES-GCM-SIV (RFC 8452) gives the same at a quarter of the speed, in the OpenSSL that `cryptography` brings.
+
+As there, whoever decrypts makes the synthetic IV again and compares it. So a plaintext has one ciphertext under a key
+and context, and nobody makes a ciphertext that two keys open, as GCM alone allows: two PRFs would have to agree.
 """
 
 from __future__ import annotations
@@ -57,27 +60,34 @@ class SymmetricKey(Secret):
         """32 public bytes that no other key has: whoever is given the key can tell that all were given the same."""
         return hashlib.sha256(b"pollen key commitment 1" + self._raw).digest()
 
-    def encrypt(self, plaintext: bytes | memoryview, context: bytes = b"") -> bytes:
+    def encrypt(self, plaintext: bytes | memoryview, context: bytes) -> bytes:
         """Nonce, ciphertext and tag; the same for the same plaintext and ``context``, which is bound to it."""
-        mac = hmac.new(self._nonce_key, len(context).to_bytes(8, "big") + context, hashlib.sha256)
-        mac.update(plaintext)
-        nonce = mac.digest()[:_NONCE]
+        nonce = self._nonce(plaintext, context)
         sealed = BytesIO(bytes(OVERHEAD + len(plaintext)))  # its value is that very object, not a copy
         with sealed.getbuffer() as view:
             view[:_NONCE] = nonce
             self._aead.encrypt_into(nonce, plaintext, context, view[_NONCE:])
         return sealed.getvalue()
 
-    def decrypt(self, ciphertext: bytes | memoryview, context: bytes = b"") -> bytes:
+    def decrypt(self, ciphertext: bytes | memoryview, context: bytes) -> bytes:
         """The plaintext.
 
         Raises:
-            CannotDecrypt: where it was made with another key or context, or changed since.
+            CannotDecrypt: where it was made with another key or context, not as `encrypt` makes it, or changed since.
         """
+        nonce = bytes(ciphertext[:_NONCE])
         try:
-            return self._aead.decrypt(bytes(ciphertext[:_NONCE]), ciphertext[_NONCE:], context)
+            plaintext = self._aead.decrypt(nonce, ciphertext[_NONCE:], context)
         except (InvalidTag, ValueError) as error:  # ValueError: too short for a nonce
-            raise CannotDecrypt("it is encrypted under another key, or was changed") from error
+            raise CannotDecrypt("it is encrypted under another key or for another place, or was changed") from error
+        if not hmac.compare_digest(nonce, self._nonce(plaintext, context)):
+            raise CannotDecrypt("its nonce is not its plaintext's: another program encrypted it")
+        return plaintext
+
+    def _nonce(self, plaintext: bytes | memoryview, context: bytes) -> bytes:
+        mac = hmac.new(self._nonce_key, len(context).to_bytes(8, "big") + context, hashlib.sha256)
+        mac.update(plaintext)
+        return mac.digest()[:_NONCE]
 
     def secret_bytes(self) -> bytes:
         """The 32 bytes, to be sealed for somebody or handed to the app process."""

@@ -32,7 +32,7 @@ from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
-from protocol.app_calls import ContentKey, RunConfig, content_key
+from protocol.app_calls import ContentKey, RunConfig
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle, write_bundle
 from protocol.client import Client, KeptRun
@@ -44,7 +44,7 @@ from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import why_unreadable
-from protocol.plan import FIRST_EPOCH, RunPlan
+from protocol.plan import RunPlan, first_content_key
 from protocol.reading import read_private
 from protocol.records import Ack, Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
@@ -188,7 +188,7 @@ def _new_plan(
 ) -> RunPlan:
     """The plan of a new run, whose app and initial model are stored under the model key of its first epoch."""
     model_key = SymmetricKey.generate() if session.stored.manifest.encrypted else None
-    key = None if model_key is None else content_key(model_key, FIRST_EPOCH)
+    key = None if model_key is None else first_content_key(model_key, session.stored.id, session.identity.id)
     return RunPlan(
         bundle=_store_app(session.engine, app, key),
         seed=seed,

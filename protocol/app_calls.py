@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from crypto.symmetric import SymmetricKey
 from protocol.admission import Examination, SizeLimits
 from protocol.blocks import CID
 
@@ -52,12 +51,7 @@ class ContentKey:
     epoch: int
     """As the content's manifest block names it; 0 for what a client keeps for itself."""
     key: bytes = field(repr=False)
-    """32 bytes (`crypto.symmetric.SymmetricKey`)."""
-
-
-def content_key(key: SymmetricKey, number: int) -> ContentKey:
-    """What contents are encrypted with under the key of an epoch."""
-    return ContentKey(number, key.derive(b"content").secret_bytes())
+    """32 bytes (`crypto.symmetric.SymmetricKey`), good for one place alone (`protocol.contexts.content_key`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,16 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final
 
-from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.acking import Acking
 from protocol.acking import KeptRun as KeptRun
 from protocol.admission import is_update
 from protocol.announcements import Beat, PeerState
-from protocol.app_calls import Answered, ContentKey, ErrorCode, Task, content_key
+from protocol.app_calls import Answered, ContentKey, ErrorCode, Task
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.chain import AnsweredMessage, Chain, OpenMessage, Step
+from protocol.contexts import OwnKeySeal, ReplyContent, ReplyPrivate, StateContent, content_key, seal_for
 from protocol.effects import FetchContent, Hand, KeepReply, Stop, Store, What
 from protocol.events import (
     AppAnswered,
@@ -38,11 +38,11 @@ from protocol.hosting import AppState, ClientPlan
 from protocol.machine import COMMON, Author, IllegalEvent, TrustedManifest
 from protocol.plan import named_bundle
 from protocol.private import private_part
-from protocol.reading import read_private, update_info
+from protocol.reading import read_private
 from protocol.records import Close, Index, ReasonPrivate, Reply, Role, Roster, Run, RunPrivate
 from protocol.replying import Unacknowledged
 from protocol.retry import Retry
-from protocol.signed import sign_record
+from protocol.signed import private_bytes, sign_record
 from protocol.telling import Awaited
 
 CLOCKS_DIFFER: Final = 600.0
@@ -304,16 +304,18 @@ class Client(Acking):
                     created=message.created,
                     state=self._kept.state,
                     key=self._run.chain.keys.content(message.epoch),
-                    reply_key=None if own is None else content_key(own.key, own.epoch),
-                    state_key=None if own is None else self._state_key,
+                    reply_key=None if own is None else self._reply_key(own, self._run.run),
+                    state_key=None if own is None else self._state_key(self._run.run),
                 )
             )
         )
 
-    @property
-    def _state_key(self) -> ContentKey:
+    def _reply_key(self, own: OwnKey, run: CID) -> ContentKey:
+        return content_key(own.key, ReplyContent(run, own.epoch, self.author.member))
+
+    def _state_key(self, run: CID) -> ContentKey:
         """What the app's state is encrypted with; it stays, so that an older state opens after a restart."""
-        return content_key(SymmetricKey(self._plan.secret).derive(b"state"), 0)
+        return content_key(SymmetricKey(self._plan.secret), StateContent(run, self.author.member))
 
     def _own_key(self, chain: Chain) -> OwnKey | None:
         """Our key of the newest epoch, another after a restart; None where nothing is encrypted.
@@ -325,9 +327,16 @@ class Client(Acking):
             return None
         if self._own is None or self._own.epoch != epoch.number:
             key = SymmetricKey.generate()
-            info = update_info(chain.run, self.author.member, epoch.number)
-            self._own = OwnKey(epoch.number, key, seal(epoch.public, key.secret_bytes(), info))
+            context = OwnKeySeal(chain.run, epoch.number, self.author.member)
+            self._own = OwnKey(epoch.number, key, seal_for(epoch.public, key.secret_bytes(), context))
         return self._own
+
+    def _private(self, value: ReasonPrivate, own: OwnKey | None, message: bytes) -> bytes:
+        """The private part of the reply to a message."""
+        if own is None:
+            return private_bytes(value)
+        assert self._run is not None
+        return private_part(value, own.key, ReplyPrivate(self._run.run, own.epoch, self.author.member, message))
 
     def _app_answered(self, event: AppAnswered, now: float) -> None:
         answer = event.answer
@@ -345,7 +354,7 @@ class Client(Acking):
             by=self.author.member,
             time=now,
             epoch=None if own is None else own.epoch,
-            private=private_part(ReasonPrivate(reason=reason), Reply.TYPE, None if own is None else own.key),
+            private=self._private(ReasonPrivate(reason=reason), own, message.id),
             run=self._run.run,
             message=message.id,
             dispatch=message.dispatch,

@@ -30,7 +30,8 @@ def next_keys(
         return keys
     body = _keys_record(link, record, signing, keys, source)
     _check_readers(body, manifest, source)
-    return keys.begun(keys.read(body, manifest.members.get(keys.reader.member), source))
+    listed = manifest.members.get(keys.reader.member)
+    return keys.begun(keys.read(body, manifest.federation, listed, source))
 
 
 def _keys_record(link: CID, record: Record, signing: bytes, keys: RunKeys, source: BlockSource) -> Keys:

@@ -5,16 +5,26 @@ The only randomness is that of making keys, which `crypto` takes from the operat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final
 
 from crypto.keys import DecryptionKey, EncryptionKey
-from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID, Block, BlockError, cbor_block, decode_cbor, encode_cbor
+from protocol.contexts import (
+    EpochKeyWrap,
+    EpochSecret,
+    ManifestKeyWrap,
+    RunPlace,
+    SealContext,
+    SecretBefore,
+    SeedSeal,
+    VersionPlace,
+    encrypt,
+    seal_for,
+)
 from protocol.manifest import Manifest
-from protocol.reading import MANIFEST_KEY, Epoch, RunKeys, epoch_info
+from protocol.reading import Epoch, RunKeys
 from protocol.records import (
     EncryptionKeyText,
     Grant,
@@ -27,9 +37,6 @@ from protocol.records import (
 )
 from protocol.trees import Listing, pack
 from protocol.typed import to_plain
-
-SEED: Final = b"pollen seed 1"
-"""What a run's seed is sealed as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +65,13 @@ def new_epoch(
     """
     number = before.number + 1 if before else 1
     model, update = model or SymmetricKey.generate(), DecryptionKey.generate()
+    run = before.run if before else RunPlace(manifest.federation, by, model.commitment())
     members = list(manifest.members.values())
-    for_members, blocks = wrapped_key(model, members, epoch_info("model", number))
-    updates, more = _wraps(update.secret_bytes(), filter(reads_updates, members), epoch_info("update", number))
+    for_members, blocks = epoch_wraps(model, members, run, number)
+    readers = filter(reads_updates, members)
+    updates, more = _wraps(
+        update.secret_bytes(), readers, lambda member: EpochKeyWrap(run, number, EpochSecret.UPDATE, member)
+    )
     body = Keys(
         by=by,
         time=time,
@@ -74,7 +85,7 @@ def new_epoch(
     )
     if before is not None:
         body = _with_before(body, before, model, update)
-    return NewEpoch(body, (*blocks, *more), Epoch(body, update.public, model, update))
+    return NewEpoch(body, (*blocks, *more), Epoch(run, body, update.public, model, update))
 
 
 def _with_before(body: Keys, before: Epoch, model: SymmetricKey, update: DecryptionKey) -> Keys:
@@ -83,25 +94,44 @@ def _with_before(body: Keys, before: Epoch, model: SymmetricKey, update: Decrypt
     update_key = SymmetricKey(update.secret_bytes())
     return replace(
         body,
-        model_before=model.derive(b"epoch before").encrypt(before.model.secret_bytes()),
-        update_before=update_key.derive(b"epoch before").encrypt(before.update.secret_bytes()),
+        model_before=encrypt(
+            model, before.model.secret_bytes(), SecretBefore(before.run, body.number, EpochSecret.MODEL)
+        ),
+        update_before=encrypt(
+            update_key, before.update.secret_bytes(), SecretBefore(before.run, body.number, EpochSecret.UPDATE)
+        ),
     )
 
 
-def wrapped_key(
-    key: SymmetricKey, members: Iterable[Member], info: bytes = MANIFEST_KEY
+def manifest_wraps(
+    key: SymmetricKey, members: Iterable[Member], version: VersionPlace
 ) -> tuple[WrappedKey, list[Block]]:
-    """``key`` for each of ``members``, and the blocks of the listing.
+    """The manifest key for each of ``members``, as ``version`` wraps it, and the blocks of the listing.
 
     Raises:
-        crypto.errors.BadKey: where a member's encryption key is of a suite that is not known here.
+        crypto.errors.BadKey: if a member's encryption key is of a suite that is not known here.
     """
-    wraps, blocks = _wraps(key.secret_bytes(), members, info)
+    wraps, blocks = _wraps(key.secret_bytes(), members, lambda member: ManifestKeyWrap(version, member))
     return WrappedKey(commitment=key.commitment(), wraps=wraps), blocks
 
 
-def _wraps(secret: bytes, members: Iterable[Member], info: bytes) -> tuple[Listing, list[Block]]:
-    sealed = [Wrap(to=member.id, sealed=seal(encryption_key(member), secret, info)) for member in members]
+def epoch_wraps(
+    model: SymmetricKey, members: Iterable[Member], run: RunPlace, number: int
+) -> tuple[WrappedKey, list[Block]]:
+    """The model key of epoch ``number`` for each of ``members``; as `manifest_wraps`."""
+    wraps, blocks = _wraps(
+        model.secret_bytes(), members, lambda member: EpochKeyWrap(run, number, EpochSecret.MODEL, member)
+    )
+    return WrappedKey(commitment=model.commitment(), wraps=wraps), blocks
+
+
+def _wraps(
+    secret: bytes, members: Iterable[Member], context_for: Callable[[bytes], SealContext]
+) -> tuple[Listing, list[Block]]:
+    sealed = [
+        Wrap(to=member.id, sealed=seal_for(encryption_key(member), secret, context_for(member.id)))
+        for member in members
+    ]
     return pack(to_plain(sorted(sealed, key=lambda wrap: wrap.to)))
 
 
@@ -120,6 +150,7 @@ def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: byt
     assert epoch.update is not None
     key = encryption_key(reader)
     update = epoch.update.secret_bytes() if reads_updates(reader) else None
+    for_model, for_update = (EpochKeyWrap(epoch.run, epoch.number, secret, reader.id) for secret in EpochSecret)
     return Grant(
         by=by,
         time=time,
@@ -127,8 +158,8 @@ def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: byt
         number=epoch.number,
         manifest=manifest.cid,
         to=reader.id,
-        model=seal(key, epoch.model.secret_bytes(), epoch_info("model", epoch.number)),
-        update=b"" if update is None else seal(key, update, epoch_info("update", epoch.number)),
+        model=seal_for(key, epoch.model.secret_bytes(), for_model),
+        update=b"" if update is None else seal_for(key, update, for_update),
     )
 
 
@@ -140,7 +171,8 @@ def seed_block(seed: bytes, epoch: Epoch | None) -> Block:
     private = encode_cbor(seed)
     if epoch is None:
         return cbor_block({"epoch": None, "private": private})
-    return cbor_block({"epoch": epoch.number, "private": seal(epoch.public, private, SEED)})
+    sealed = seal_for(epoch.public, private, SeedSeal(epoch.run, epoch.number))
+    return cbor_block({"epoch": epoch.number, "private": sealed})
 
 
 def read_seed(block: Block, keys: RunKeys) -> bytes:
@@ -153,7 +185,7 @@ def read_seed(block: Block, keys: RunKeys) -> bytes:
         case {"epoch": None, "private": bytes(private), **rest} if not rest:
             plain: bytes | None = private
         case {"epoch": int(number), "private": bytes(sealed), **rest} if not rest:
-            plain = keys.open_for_update_readers(number, sealed, SEED)
+            plain = keys.open_seed(number, sealed)
         case _:
             plain = None
     seed = None if plain is None else decode_cbor(plain)

@@ -17,9 +17,9 @@ from msgspec import Meta
 
 from crypto.errors import BadKeyText, CannotDecrypt
 from crypto.identity import PublicIdentity
-from crypto.symmetric import SymmetricKey
 from protocol.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
 from protocol.blocks import CID, BlockError
+from protocol.contexts import JoinSide
 from protocol.manifest import Manifest
 from protocol.records import Key, Natural, Role
 from protocol.retry import Retry
@@ -230,6 +230,9 @@ class _Kind(StrEnum):
     ANSWER = "answer"
 
 
+_SIDES: Final = {_Kind.JOIN: JoinSide.NEWCOMER, _Kind.ANSWER: JoinSide.INVITER}
+
+
 class _Answers(StrEnum):
     WELCOMED = "welcomed"
     PENDING = "pending"
@@ -324,19 +327,15 @@ def open_answer(keys: TicketKeys, envelope: Envelope) -> Answer:
     return _exact(bytes(body.fields), _ANSWERS[body.name])
 
 
-def _key(keys: TicketKeys, kind: _Kind) -> SymmetricKey:
-    return keys.join if kind is _Kind.JOIN else keys.welcome
-
-
 def _sealed(keys: TicketKeys, kind: _Kind, body: bytes) -> bytes:
-    return _encode(Envelope(keys.tag, kind, _key(keys, kind).encrypt(body)))
+    return _encode(Envelope(keys.tag, kind, keys.encrypt(body, _SIDES[kind])))
 
 
 def _opened(envelope: Envelope, keys: TicketKeys, kind: _Kind) -> bytes:
     if envelope.tag != keys.tag or envelope.kind is not kind:
         raise NotForUs(f"it is no {kind} of this ticket's")
     try:
-        return _key(keys, kind).decrypt(envelope.sealed)
+        return keys.decrypt(envelope.sealed, _SIDES[kind])
     except CannotDecrypt as error:
         raise NotForUs(str(error)) from error
 

@@ -165,7 +165,8 @@ def why_unreadable(manifest: Manifest) -> str:
 
 
 def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
-    """Version 1, trusted because its CID is the federation's id and it is signed by enough of its own admins.
+    """Version 1, trusted because its CID is the federation's id and all its admins signed it, and nobody else: else
+    whoever adds or drops a signature would have another federation with the same admins, members and wraps.
 
     ``reader`` opens its private part, where it can.
 
@@ -176,7 +177,10 @@ def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC)
     body = _federation(record)
     if body.version != 1 or body.prev is not None:
         raise ManifestError(ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first")
-    _enough(ManifestRule.SIGNERS, _right_signers(record, body), body.admins, body.threshold)
+    if _right_signers(record, body) != frozenset(body.admins):
+        raise ManifestError(
+            ManifestRule.SIGNERS, "version 1, whose block is the federation, is not signed by all its admins alone"
+        )
     return _parse(record, body, record.cid, None, source, reader)
 
 

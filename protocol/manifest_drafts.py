@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crypto.symmetric import SymmetricKey
 from protocol.blocks import CID, Block
-from protocol.epochs import wrapped_key
+from protocol.contexts import ManifestPrivate, version_place
+from protocol.epochs import manifest_wraps
 from protocol.manifest import Manifest, Settings
 from protocol.private import private_part
 from protocol.records import Federation, FederationPrivate, Member
+from protocol.signed import private_bytes
 from protocol.trees import pack
 from protocol.typed import to_plain
 
@@ -57,20 +59,24 @@ def new_federation(
     in_order = sorted(members, key=lambda member: member.id)
     listing, blocks = pack(to_plain(in_order))
     never_again, more = pack(sorted(revoked))
-    wrapped, wraps = (None, []) if key is None else wrapped_key(key, in_order)
     body = Federation(
         by=by,
         time=time,
         epoch=None if key is None else key_epoch,
-        private=private_part(private, Federation.TYPE, key),
+        private=private_bytes(private),
         version=version,
         prev=prev,
         admins=tuple(sorted(set(admins))),
         threshold=threshold,
         members=listing,
         revoked=never_again,
-        key=wrapped,
+        key=None,
     )
+    if key is None:
+        return Draft(body, (*blocks, *more))
+    place = version_place(body)
+    wrapped, wraps = manifest_wraps(key, in_order, place)
+    body = replace(body, private=private_part(private, key, ManifestPrivate(place)), key=wrapped)
     return Draft(body, (*blocks, *more, *wraps))
 
 

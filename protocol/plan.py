@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
-from protocol.app_calls import Environment, KeyedContent, RunConfig
+from protocol.app_calls import ContentKey, Environment, KeyedContent, RunConfig
 from protocol.blocks import CID
 from protocol.bundle import NamedBundle
 from protocol.chain import Chain
-from protocol.private import private_part
-from protocol.reading import Epoch, RunKeys
+from protocol.contexts import RunPlace, SentContent, content_key
+from protocol.reading import Epoch, RunKeys, private_fields
 from protocol.records import Run, RunPrivate
 from protocol.trees import pack
 
@@ -81,8 +81,7 @@ def run_body(
     return Run(
         by=member,
         time=now,
-        epoch=None if keys is None else keys.epoch.number,
-        private=private_part(private, Run.TYPE, None if keys is None else keys.epoch.model),
+        **private_fields(private, None if keys is None else keys.epoch, Run.TYPE, 0),
         run=None,
         prev=None,
         height=0,
@@ -95,6 +94,11 @@ def run_body(
         initial_model=None if plan.initial_model is None else plan.initial_model.content,
         keys=None if keys is None else keys.record,
     )
+
+
+def first_content_key(model: SymmetricKey, federation: CID, leader: bytes) -> ContentKey:
+    """What a run's app and initial model are encrypted with before there is a run: ``model`` is its first model key."""
+    return content_key(model, SentContent(RunPlace(federation, leader, model.commitment()), FIRST_EPOCH))
 
 
 def named_bundle(body: Run, private: RunPrivate, keys: RunKeys) -> NamedBundle:

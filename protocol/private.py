@@ -7,6 +7,7 @@ from typing import TypeVar
 from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
 from protocol.blocks import decode_cbor
+from protocol.contexts import ManifestPrivate, RecordPrivate, ReplyPrivate, decrypt, encrypt
 from protocol.records import Body
 from protocol.signed import RecordError, private_bytes
 from protocol.typed import ShapeError, from_plain
@@ -14,20 +15,22 @@ from protocol.typed import ShapeError, from_plain
 P = TypeVar("P")
 
 
-def private_part(value: object, kind: str, key: SymmetricKey | None) -> bytes:
-    """A private part of a record of type ``kind``, plain where there is no key."""
-    plain = private_bytes(value)
-    return plain if key is None else key.derive(b"private").encrypt(plain, kind.encode())
+PrivateContext = ManifestPrivate | RecordPrivate | ReplyPrivate
 
 
-def open_private(body: Body, key: SymmetricKey) -> bytes:
-    """The private part of a record, opened with the key that `private_part` had.
+def private_part(value: object, key: SymmetricKey, context: PrivateContext) -> bytes:
+    """A private part, encrypted. What is plain is `protocol.signed.private_bytes`."""
+    return encrypt(key, private_bytes(value), context)
+
+
+def open_private(body: Body, key: SymmetricKey, context: PrivateContext) -> bytes:
+    """The private part of a record, opened with the key and the context that `private_part` had.
 
     Raises:
-        RecordError: where it does not open.
+        RecordError: if it does not open.
     """
     try:
-        return key.derive(b"private").decrypt(body.private, body.TYPE.encode())
+        return decrypt(key, body.private, context)
     except CannotDecrypt as error:
         raise RecordError(f"the private part of a {body.TYPE}: {error}") from error
 

@@ -8,37 +8,54 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Any, TypeVar
 
 from crypto.errors import BadKey, CannotDecrypt
 from crypto.keys import DecryptionKey, EncryptionKey
-from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
-from protocol.app_calls import ContentKey, content_key
-from protocol.blocks import BlockError, BlockSource, encode_cbor
-from protocol.private import open_private, parse_private
-from protocol.records import Body, Federation, Grant, Keys, Member, Reply, UpdateKey, Wrap, WrappedKey
-from protocol.signed import RecordError, typed_items
+from protocol.app_calls import ContentKey
+from protocol.blocks import CID, BlockError, BlockSource
+from protocol.contexts import (
+    EpochKeyWrap,
+    EpochSecret,
+    ManifestKeyWrap,
+    ManifestPrivate,
+    OwnKeySeal,
+    RecordPrivate,
+    ReplyContent,
+    ReplyPrivate,
+    RunPlace,
+    SealContext,
+    SecretBefore,
+    SeedSeal,
+    SentContent,
+    content_key,
+    decrypt,
+    unseal,
+    version_place,
+)
+from protocol.private import open_private, parse_private, private_part
+from protocol.records import (
+    Body,
+    Chained,
+    Federation,
+    Grant,
+    Keys,
+    Member,
+    RecordType,
+    Reply,
+    UpdateKey,
+    Wrap,
+    WrappedKey,
+)
+from protocol.signed import RecordError, private_bytes, typed_items
 from protocol.trees import Listing
 
 P = TypeVar("P")
 
-MANIFEST_KEY: Final = b"pollen manifest key 1"
-"""What a manifest key is sealed as."""
-
 
 class WrongKey(BlockError):
     """A key that was wrapped for this reader and is not the one that all are told of."""
-
-
-def epoch_info(group: str, number: int) -> bytes:
-    """What a key of epoch ``number`` is sealed as; ``group`` is ``"model"`` or ``"update"``."""
-    return encode_cbor(["pollen epoch key 1", group, number])
-
-
-def update_info(run: object, member: bytes, number: int) -> bytes:
-    """What a client's own key of an epoch is sealed as; ``run`` is the CID of the run record."""
-    return encode_cbor(["pollen update key 1", run, member, number])
 
 
 class Reader:
@@ -57,7 +74,7 @@ class Reader:
         self.grants = tuple(grant for grant in grants if grant.to == member)
         self._remembered = {key.commitment(): key for key in manifest_keys}
         self._used: dict[bytes, SymmetricKey] = {}
-        self._manifest_keys: dict[tuple[bytes, bytes], SymmetricKey] = {}
+        self._manifest_keys: dict[tuple[ManifestKeyWrap, bytes, bytes], SymmetricKey] = {}
         self._foreseen: dict[bytes, tuple[bytes | None, bytes | None]] = {}
 
     @property
@@ -95,26 +112,27 @@ class Reader:
         """
         if body.key is None:
             return None
-        own = self._unwrapped(body.key, source) if self.holds(listed) else None
+        wrap = ManifestKeyWrap(version_place(body), self.member)
+        own = self._unwrapped(body.key, wrap, source) if self.holds(listed) else None
         key = own or self._used.get(body.key.commitment) or self._remembered.get(body.key.commitment)
         if key is not None:
             self._used[body.key.commitment] = key
         return key
 
-    def _unwrapped(self, wrapped: WrappedKey, source: BlockSource) -> SymmetricKey | None:
+    def _unwrapped(self, wrapped: WrappedKey, wrap: ManifestKeyWrap, source: BlockSource) -> SymmetricKey | None:
         sealed = self._sealed(wrapped.wraps, source)
         if sealed is None:
             return None
-        known = self._manifest_keys.get((wrapped.commitment, sealed))
+        known = self._manifest_keys.get((wrap, wrapped.commitment, sealed))
         if known is None:
             try:
-                known = committed(self.open(sealed, MANIFEST_KEY), wrapped)
+                known = committed(self.open(sealed, wrap), wrapped)
             except WrongKey:
                 return None
-            self._manifest_keys[wrapped.commitment, sealed] = known
+            self._manifest_keys[wrap, wrapped.commitment, sealed] = known
         return known
 
-    def granted(self, keys: Keys) -> tuple[bytes | None, bytes | None]:
+    def granted(self, keys: Keys, run: RunPlace) -> tuple[bytes | None, bytes | None]:
         """The model key and the private update key of an epoch that were granted to this reader later, if they were.
 
         A grant of other keys is passed over, and so is one that does not open: anybody can hand one over, and it must
@@ -125,21 +143,39 @@ class Reader:
         for grant in self.grants:
             if grant.number == keys.number and self._keys:
                 try:
-                    return self._granted(grant, keys)
+                    return self._granted(grant, keys, run)
                 except WrongKey:
                     continue  # it is of another run, or made up
         return None, None
 
-    def _granted(self, grant: Grant, keys: Keys) -> tuple[bytes, bytes | None]:
-        model = self.open(grant.model, epoch_info("model", keys.number))
+    def _granted(self, grant: Grant, keys: Keys, run: RunPlace) -> tuple[bytes, bytes | None]:
+        for_model, for_update = self._wraps_of(keys, run)
+        model = self.open(grant.model, for_model)
         committed(model, keys.model)
-        update = self.open(grant.update, epoch_info("update", keys.number)) if grant.update else None
+        update = self.open(grant.update, for_update) if grant.update else None
         if update is not None:
             update_key(update, keys.update)
         return model, update
 
-    def foresee(self, bodies: Iterable[Keys], source: BlockSource) -> None:
-        """Learn from the keys of a run, the newest first, what each says of the epoch before it.
+    def _wraps_of(self, keys: Keys, run: RunPlace) -> tuple[EpochKeyWrap, EpochKeyWrap]:
+        """The contexts of what an epoch wraps for this reader: its model key, and its private update key."""
+        model, update = (EpochKeyWrap(run, keys.number, secret, self.member) for secret in EpochSecret)
+        return model, update
+
+    def unwrap_epoch(self, keys: Keys, run: RunPlace, source: BlockSource) -> tuple[bytes | None, bytes | None]:
+        """The model key and the private update key that an epoch wraps for this reader; None if it does not.
+
+        Raises:
+            WrongKey: if one does not open.
+        """
+        for_model, for_update = self._wraps_of(keys, run)
+        return (
+            self._unwrap(keys.model.wraps, for_model, source),
+            self._unwrap(keys.update.wraps, for_update, source),
+        )
+
+    def foresee(self, bodies: Iterable[Keys], federation: CID, source: BlockSource) -> None:
+        """Learn from the keys of a run in ``federation``, the newest first, what each says of the epoch before it.
 
         So a chain that is read from its beginning can be read at once by who was let in later. Nothing is believed that
         `RunKeys.read` does not check again; where something does not open, it says so there.
@@ -149,41 +185,37 @@ class Reader:
         """
         model: bytes | None = None
         update: bytes | None = None
-        for body in bodies:
+        epochs = list(bodies)
+        for body in epochs:
+            run = RunPlace(federation, epochs[-1].by, epochs[-1].model.commitment)
             try:
-                own = self.unwrap(body.model.wraps, epoch_info("model", body.number), source)
-                own_update = self.unwrap(body.update.wraps, epoch_info("update", body.number), source)
-                later = self.granted(body)
+                own, own_update = self.unwrap_epoch(body, run, source)
+                later = self.granted(body, run)
                 model, update = own or later[0] or model, own_update or later[1] or update
                 self._foreseen[body.model.commitment] = (model, update)
-                model, update = _secret_before(model, body.model_before), _secret_before(update, body.update_before)
+                model, update = _secrets_before(model, update, body, run)
             except WrongKey:
                 return
 
-    def unwrap(self, wraps: Listing, info: bytes, source: BlockSource) -> bytes | None:
-        """What is wrapped for this reader among ``wraps``; None where nothing is.
-
-        Raises:
-            WrongKey: where it does not open.
-        """
+    def _unwrap(self, wraps: Listing, context: EpochKeyWrap, source: BlockSource) -> bytes | None:
         if not self._keys:
             return None
         sealed = self._sealed(wraps, source)
-        return None if sealed is None else self.open(sealed, info)
+        return None if sealed is None else self.open(sealed, context)
 
     def _sealed(self, wraps: Listing, source: BlockSource) -> bytes | None:
         mine = (wrap.sealed for wrap in typed_items(wraps, Wrap, source) if wrap.to == self.member)
         return next(mine, None)
 
-    def open(self, sealed: bytes, info: bytes) -> bytes:
-        """What was sealed for this reader.
+    def open(self, sealed: bytes, context: SealContext) -> bytes:
+        """What was sealed for this reader in the place that ``context`` names.
 
         Raises:
-            WrongKey: where none of its keys opens it.
+            WrongKey: if none of its keys opens it.
         """
         for key in self._keys:
             try:
-                return open_sealed(key, sealed, info)
+                return unseal(key, sealed, context)
             except CannotDecrypt:
                 continue  # sealed for a key of ours before or after this one
         raise WrongKey("a key that is sealed for this member does not open with its keys")
@@ -223,6 +255,7 @@ def update_key(secret: bytes, shown: UpdateKey) -> DecryptionKey:
 class Epoch:
     """One epoch of a run, as far as a reader may read it."""
 
+    run: RunPlace
     body: Keys
     public: EncryptionKey
     """The update key's public half."""
@@ -262,10 +295,10 @@ class RunKeys:
         """Whether the epoch has begun."""
         return number in self._epochs
 
-    def read(self, body: Keys, listed: Member | None, source: BlockSource) -> Epoch:
+    def read(self, body: Keys, federation: CID, listed: Member | None, source: BlockSource) -> Epoch:
         """What this reader gets out of the keys of an epoch. Nothing is kept yet.
 
-        ``listed`` is what the manifest in force says of the reader, None where it is no member.
+        ``listed`` is what the manifest in force in ``federation`` says of the reader, None where it is no member.
 
         Raises:
             WrongKey: where a key is not the one committed to, or the public half is none.
@@ -274,14 +307,15 @@ class RunKeys:
             public = EncryptionKey.parse(body.update.public.suite, body.update.public.key)
         except BadKey as error:
             raise WrongKey(f"the update key of epoch {body.number}: {error}") from error
+        begun = self.current
+        run = begun.run if begun else RunPlace(federation, body.by, body.model.commitment)
         model = update = None
         if self.reader.holds(listed):
-            model = self.reader.unwrap(body.model.wraps, epoch_info("model", body.number), source)
-            update = self.reader.unwrap(body.update.wraps, epoch_info("update", body.number), source)
+            model, update = self.reader.unwrap_epoch(body, run, source)
         if model is None or update is None:
-            later = self.reader.granted(body)
+            later = self.reader.granted(body, run)
             model, update = model or later[0], update or later[1]
-        return _epoch(body, public, model, update)
+        return _epoch(run, body, public, model, update)
 
     def begun(self, epoch: Epoch) -> RunKeys:
         """The keys once ``epoch`` has begun. What it says of the epochs before it is read too.
@@ -303,9 +337,8 @@ class RunKeys:
             before = self._epochs[epoch.number - 1]
             own_model = None if epoch.model is None else epoch.model.secret_bytes()
             own_update = None if epoch.update is None else epoch.update.secret_bytes()
-            model = _secret_before(own_model, epoch.body.model_before)
-            update = _secret_before(own_update, epoch.body.update_before)
-            opened = _epoch(before.body, before.public, model, update)
+            model, update = _secrets_before(own_model, own_update, epoch.body, epoch.run)
+            opened = _epoch(before.run, before.body, before.public, model, update)
             epoch = replace(before, model=before.model or opened.model, update=before.update or opened.update)
             if epoch == before:  # nothing that was not known
                 return
@@ -321,61 +354,88 @@ class RunKeys:
         """
         if body.epoch is None:
             return body.private
-        key = self._reply_key(body) if isinstance(body, Reply) else self._model(body.epoch)
-        return None if key is None else open_private(body, key)
+        if isinstance(body, Reply):
+            own = self._reply_key(body)
+            context = ReplyPrivate(body.run, body.epoch, body.by, body.message)
+            return None if own is None else open_private(body, own, context)
+        epoch = self._epochs.get(body.epoch)
+        if epoch is None or epoch.model is None or not isinstance(body, Chained):
+            return None
+        return open_private(body, epoch.model, RecordPrivate(epoch.run, epoch.number, body.TYPE, body.height))
 
     def content(self, number: int | None) -> ContentKey | None:
         """What opens a content that the server made in an epoch; None where it is plain, or not for this reader."""
-        key = None if number is None else self._model(number)
-        return None if key is None or number is None else content_key(key, number)
+        epoch = None if number is None else self._epochs.get(number)
+        if epoch is None or epoch.model is None:
+            return None
+        return content_key(epoch.model, SentContent(epoch.run, epoch.number))
 
     def reply_content(self, reply: Reply) -> ContentKey | None:
         """What opens the content of a reply; None as for `content`."""
         key = self._reply_key(reply)
-        return None if key is None or reply.epoch is None else content_key(key, reply.epoch)
+        if key is None or reply.epoch is None:
+            return None
+        return content_key(key, ReplyContent(reply.run, reply.epoch, reply.by))
 
-    def open_for_update_readers(self, number: int, sealed: bytes, info: bytes) -> bytes | None:
-        """What is sealed to the update key of an epoch; None where this reader does not have it.
+    def open_seed(self, number: int, sealed: bytes) -> bytes | None:
+        """The seed that is sealed to the update key of an epoch; None if this reader does not have that.
 
         Raises:
-            RecordError: where it does not open.
+            RecordError: if it does not open.
         """
         epoch = self._epochs.get(number)
-        if epoch is None or epoch.update is None:
+        return None if epoch is None else self._open_for_update_readers(epoch, sealed, SeedSeal(epoch.run, number))
+
+    def _open_for_update_readers(self, epoch: Epoch, sealed: bytes, context: SeedSeal | OwnKeySeal) -> bytes | None:
+        if epoch.update is None:
             return None
         try:
-            return open_sealed(epoch.update, sealed, info)
+            return unseal(epoch.update, sealed, context)
         except CannotDecrypt as error:
-            raise RecordError(f"what is sealed to the update key of epoch {number}: {error}") from error
-
-    def _model(self, number: int) -> SymmetricKey | None:
-        epoch = self._epochs.get(number)
-        return epoch.model if epoch else None
+            raise RecordError(f"what is sealed to the update key of epoch {epoch.number}: {error}") from error
 
     def _reply_key(self, reply: Reply) -> SymmetricKey | None:
-        if reply.epoch is None:
+        epoch = None if reply.epoch is None else self._epochs.get(reply.epoch)
+        if epoch is None:
             return None
-        info = update_info(reply.run, reply.by, reply.epoch)
-        secret = self.open_for_update_readers(reply.epoch, reply.key, info)
+        secret = self._open_for_update_readers(epoch, reply.key, OwnKeySeal(reply.run, epoch.number, reply.by))
         try:
             return None if secret is None else SymmetricKey(secret)
         except BadKey as error:
             raise RecordError(f"the key of a reply: {error}") from error
 
 
-def _secret_before(secret: bytes | None, sealed: bytes) -> bytes | None:
-    """The secret of the epoch before, which is encrypted under this one's; None where there is none."""
+def _secrets_before(
+    model: bytes | None, update: bytes | None, body: Keys, run: RunPlace
+) -> tuple[bytes | None, bytes | None]:
+    """The two secrets of the epoch before, which are encrypted under this one's; None where there is none."""
+    return (
+        _secret_before(model, body.model_before, SecretBefore(run, body.number, EpochSecret.MODEL)),
+        _secret_before(update, body.update_before, SecretBefore(run, body.number, EpochSecret.UPDATE)),
+    )
+
+
+def _secret_before(secret: bytes | None, sealed: bytes, context: SecretBefore) -> bytes | None:
     if secret is None or not sealed:
         return None
     try:
-        return SymmetricKey(secret).derive(b"epoch before").decrypt(sealed)
+        return decrypt(SymmetricKey(secret), sealed, context)
     except (CannotDecrypt, BadKey) as error:
         raise WrongKey(f"the keys of the epoch before: {error}") from error
 
 
-def _epoch(body: Keys, public: EncryptionKey, model: bytes | None, update: bytes | None) -> Epoch:
+def _epoch(run: RunPlace, body: Keys, public: EncryptionKey, model: bytes | None, update: bytes | None) -> Epoch:
     private = None if update is None else update_key(update, body.update)
-    return Epoch(body, public, None if model is None else committed(model, body.model), private)
+    return Epoch(run, body, public, None if model is None else committed(model, body.model), private)
+
+
+def private_fields(value: object, epoch: Epoch | None, kind: RecordType, height: int) -> dict[str, Any]:
+    """``epoch`` and ``private`` of a record of type ``kind`` at ``height``, plain if there is no epoch."""
+    if epoch is None:
+        return {"epoch": None, "private": private_bytes(value)}
+    assert epoch.model is not None  # who leads is a server, and reads all
+    context = RecordPrivate(epoch.run, epoch.number, kind, height)
+    return {"epoch": epoch.number, "private": private_part(value, epoch.model, context)}
 
 
 def read_private(body: Body, kind: type[P], keys: RunKeys | None = None) -> P | None:
@@ -396,4 +456,6 @@ def read_manifest_private(body: Federation, kind: type[P], key: SymmetricKey | N
     """
     if body.epoch is None:
         return parse_private(body.private, kind)
-    return None if key is None else parse_private(open_private(body, key), kind)
+    if key is None:
+        return None
+    return parse_private(open_private(body, key, ManifestPrivate(version_place(body))), kind)

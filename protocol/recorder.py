@@ -18,7 +18,7 @@ from protocol.epochs import new_epoch
 from protocol.machine import Author, TrustedManifest
 from protocol.manifest import Manifest
 from protocol.plan import NewKeys, ResumedRun
-from protocol.private import private_part
+from protocol.reading import private_fields
 from protocol.recording import Seen
 from protocol.records import Chained, RecordType
 from protocol.retry import FIRST_RETRY, Retry
@@ -71,10 +71,7 @@ class Recorder(Distrusting):
 
     def _private(self, value: object, kind: RecordType) -> dict[str, Any]:
         """The fields of a private part, encrypted in the newest epoch where there is one."""
-        epoch = self.chain.keys.current
-        if epoch is None:
-            return {"epoch": None, "private": private_part(value, kind, None)}
-        return {"epoch": epoch.number, "private": private_part(value, kind, epoch.model)}
+        return private_fields(value, self.chain.keys.current, kind, self.chain.height + 1)
 
     def _new_epoch(self, now: float, model: SymmetricKey | None = None) -> tuple[NewKeys | None, list[Block]] | None:
         """Keys for the members of the newest manifest, and the blocks to store with them; ``model`` as `new_epoch`.

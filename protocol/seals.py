@@ -17,11 +17,19 @@ from msgspec import Meta
 
 from crypto.errors import CannotDecrypt
 from crypto.keys import EncryptionKey
-from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.allowance import Allowance
 from protocol.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop, parse_announcement
-from protocol.blocks import CID, Block, BlockSource, encode_cbor
+from protocol.blocks import CID, Block, BlockSource
+from protocol.contexts import (
+    AnnouncementForAll,
+    AnnouncementSeal,
+    AnnouncementTag,
+    decrypt,
+    encrypt,
+    seal_for,
+    tag_of,
+)
 from protocol.epochs import encryption_key
 from protocol.manifest import PUBLIC, Manifest
 from protocol.reading import Reader, WrongKey
@@ -48,10 +56,6 @@ def member_tag(federation: CID, key: EncryptionKey) -> bytes:
     return hashlib.sha256(b"pollen announcement reader 1" + bytes(federation) + key.raw).digest()[:TAG_SIZE]
 
 
-def _info(federation: CID) -> bytes:
-    return encode_cbor(["pollen announcement 1", federation])
-
-
 class Seals:
     """The keys that seal and open the announcements of one peer; in a federation that does not encrypt, none."""
 
@@ -64,7 +68,7 @@ class Seals:
         self._federation = manifest.federation
         self._encrypted = manifest.encrypted
         self._reader = reader
-        self._by_tag: dict[bytes, SymmetricKey] = {}
+        self._by_tag: dict[bytes, tuple[SymmetricKey, AnnouncementForAll]] = {}
         """The oldest first."""
         self._newest = b""
         self._openings: Allowance | None = None
@@ -77,19 +81,19 @@ class Seals:
         """Go on under a newer manifest's key; what is sealed under those before it is still opened."""
         known = self._learned
         were = {**self._former, **(known.members if known else {})}
-        for members, key in reversed(list(_older_keys(manifest, known, source, self._reader))):
+        for members, epoch, key in reversed(list(_older_keys(manifest, known, source, self._reader))):
             were.update((member.id, member) for member in members)
             if key is not None:
-                self._add(key)
-        if manifest.key is not None:
-            self._add(manifest.key)
+                self._add(key, epoch)
+        if manifest.key is not None and manifest.key_epoch is not None:
+            self._add(manifest.key, manifest.key_epoch)
         self._former = {id: member for id, member in were.items() if id not in manifest.members}
         self._learned = manifest
 
-    def _add(self, manifest_key: SymmetricKey) -> None:
-        tag = manifest_key.derive(b"announcement tag").secret_bytes()[:TAG_SIZE]
+    def _add(self, manifest_key: SymmetricKey, epoch: int) -> None:
+        tag = tag_of(manifest_key, AnnouncementTag(self._federation, epoch), TAG_SIZE)
         self._by_tag.pop(tag, None)
-        self._by_tag[tag] = manifest_key.derive(b"announcement")
+        self._by_tag[tag] = (manifest_key, AnnouncementForAll(self._federation, epoch))
         self._newest = tag
         if len(self._by_tag) > MAX_KEYS:
             del self._by_tag[next(iter(self._by_tag))]
@@ -100,7 +104,8 @@ class Seals:
         """A signed announcement for all members, as it goes on the wire."""
         if not self._encrypted:
             return signed
-        return _encode(self._newest, self._by_tag[self._newest].encrypt(signed))
+        key, context = self._by_tag[self._newest]
+        return _encode(self._newest, encrypt(key, signed, context))
 
     def seal_for(self, member: Member, signed: bytes) -> bytes:
         """A signed announcement for ``member`` alone, in a federation that encrypts.
@@ -109,7 +114,8 @@ class Seals:
             crypto.errors.BadKey: where its encryption key is of a suite that is not known here.
         """
         key = encryption_key(member)
-        return _encode(member_tag(self._federation, key), seal(key, signed, _info(self._federation)))
+        sealed = seal_for(key, signed, AnnouncementSeal(self._federation, member.id))
+        return _encode(member_tag(self._federation, key), sealed)
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -128,9 +134,9 @@ class Seals:
         if data.startswith(_PLAIN):
             raise AnnouncementError(Drop.UNSEALED, "it is in the clear, and this federation encrypts")
         tag, sealed = _decode(data)
-        key = self._by_tag.get(tag)
+        known = self._by_tag.get(tag)
         try:
-            return key.decrypt(sealed) if key is not None else self._open_own(tag, sealed, now)
+            return self._open_own(tag, sealed, now) if known is None else decrypt(known[0], sealed, known[1])
         except (CannotDecrypt, WrongKey) as error:
             raise AnnouncementError(Drop.UNREADABLE, str(error)) from error
 
@@ -153,24 +159,24 @@ class Seals:
         if self._openings.left(now) < 1:
             raise AnnouncementError(Drop.RATE_LIMITED, f"more than {OPENINGS} a second are sealed to us alone")
         self._openings.use(now)
-        return self._reader.open(sealed, _info(self._federation))
+        return self._reader.open(sealed, AnnouncementSeal(self._federation, self._reader.member))
 
 
 def _older_keys(
     manifest: Manifest, after: Manifest | None, source: BlockSource, reader: Reader
-) -> Iterator[tuple[list[Member], SymmetricKey | None]]:
-    """For each manifest key between those of ``manifest`` and ``after``, newest first: who had it last, and the key
-    where ``reader`` can open it. Who leaves takes the key along, so nobody is missed."""
+) -> Iterator[tuple[list[Member], int, SymmetricKey | None]]:
+    """For each manifest key between those of ``manifest`` and ``after``, newest first: who had it last, the version
+    that brought it, and the key if ``reader`` can open it. Who leaves takes the key along, so nobody is missed."""
     met = {manifest.key_commitment}
     link = manifest.cid if manifest.encrypted else None
     while link is not None and (after is None or link != after.cid) and len(met) < MAX_KEYS:
         body = parse_record(Block(link, source.get(link))).body
         assert isinstance(body, Federation)  # whoever trusts the newest version has read it
-        if body.key is not None and body.key.commitment not in met:
+        if body.key is not None and body.epoch is not None and body.key.commitment not in met:
             met.add(body.key.commitment)
             members = list(typed_items(body.members, Member, source))
             listed = next((member for member in members if member.id == reader.member), None)
-            yield members, reader.manifest_key(body, listed, source)
+            yield members, body.epoch, reader.manifest_key(body, listed, source)
         link = body.prev
 
 

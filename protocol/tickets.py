@@ -15,6 +15,7 @@ from crypto.lines import BadLine, read_line, write_line
 from crypto.symmetric import KEY_SIZE, SymmetricKey
 from protocol.announcements import MAX_ADDRESS, MAX_ADDRESSES
 from protocol.blocks import CID, BlockError, decode_cbor, encode_cbor
+from protocol.contexts import InvitationTag, JoinMessage, JoinSide, decrypt, encrypt, tag_of, ticket_root
 from protocol.manifest import MAX_NAME, is_name
 from protocol.records import Natural
 from protocol.typed import ShapeError, from_plain, to_plain
@@ -37,27 +38,30 @@ class BadTicket(Exception):
 class TicketKeys:
     """What inviter and newcomer share. Who has the ticket has these; from these the ticket cannot be made again."""
 
+    federation: CID
     root: Secret32 = field(repr=False)
 
     @classmethod
-    def of(cls, secret: bytes) -> TicketKeys:
-        """The keys that the secret of a ticket gives."""
-        return cls(SymmetricKey(secret).derive(b"ticket").secret_bytes())
+    def of(cls, secret: bytes, federation: CID) -> TicketKeys:
+        """The keys that the secret of a ticket to ``federation`` gives."""
+        return cls(federation, ticket_root(secret, federation).secret_bytes())
 
     @property
     def tag(self) -> bytes:
         """Names the invitation to everybody, and says nothing of the secret."""
-        return SymmetricKey(self.root).derive(b"invitation tag").secret_bytes()[:TAG_SIZE]
+        return tag_of(SymmetricKey(self.root), InvitationTag(self.federation), TAG_SIZE)
 
-    @property
-    def join(self) -> SymmetricKey:
-        """What the newcomer encrypts with."""
-        return SymmetricKey(self.root).derive(b"join")
+    def encrypt(self, plaintext: bytes, side: JoinSide) -> bytes:
+        """What newcomer or inviter says to the other."""
+        return encrypt(SymmetricKey(self.root), plaintext, JoinMessage(self.federation, side))
 
-    @property
-    def welcome(self) -> SymmetricKey:
-        """What the inviter answers with."""
-        return SymmetricKey(self.root).derive(b"welcome")
+    def decrypt(self, ciphertext: bytes, side: JoinSide) -> bytes:
+        """What ``side`` said.
+
+        Raises:
+            crypto.errors.CannotDecrypt: if it was not said with these keys.
+        """
+        return decrypt(SymmetricKey(self.root), ciphertext, JoinMessage(self.federation, side))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Ticket:
     @property
     def keys(self) -> TicketKeys:
         """What both sides derive from the secret."""
-        return TicketKeys.of(self.secret)
+        return TicketKeys.of(self.secret, self.federation)
 
     def text(self) -> str:
         """The ticket as one line without spaces."""

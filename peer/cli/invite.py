@@ -39,7 +39,7 @@ from protocol.joining import Invitation, InvitationState
 from protocol.manifest import Manifest, is_name
 from protocol.proposals import Proposal
 from protocol.records import Role
-from protocol.tickets import Ticket, TicketKeys
+from protocol.tickets import Ticket
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600}
 _LONGEST: Final = 365 * 24 * 3600
@@ -103,7 +103,7 @@ def invite(
         secret=secret,
         expires=int(now) + seconds,
     )
-    invitation = Invitation(TicketKeys.of(secret), name, tuple(dict.fromkeys(role)), ticket.expires, ask)
+    invitation = Invitation(ticket.keys, name, tuple(dict.fromkeys(role)), ticket.expires, ask)
     with store.changing():
         Invitations(Home(home), stored.id).issue(invitation, now)
     _print(ticket, invitation, json=json)

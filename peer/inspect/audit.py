@@ -179,7 +179,10 @@ class Audit:
         links = (getattr(self._body(cid), "keys", None) for cid in self._scratch.newest_first())
         keys = (parse_record(Block(link, self._source.get(link))).body for link in links if link is not None)
         with contextlib.suppress(BlockError):  # said of the record that links it, when that is verified
-            self._reader.foresee((body for body in keys if isinstance(body, Keys)), self._source)
+            run = self._body(self.report.run) if self.report.run else None
+            if isinstance(run, Run):
+                federation = federation_of(run.manifest, self._source)
+                self._reader.foresee((body for body in keys if isinstance(body, Keys)), federation, self._source)
 
     def _verify_forward(self) -> None:
         if self._reader.has_keys:

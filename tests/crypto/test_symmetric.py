@@ -58,11 +58,11 @@ def test_what_is_encrypted_comes_back_and_is_the_same_each_time(plaintext: bytes
 
 @given(st.integers(0, 7 + OVERHEAD - 1), st.integers(0, 7))
 def test_a_changed_bit_is_refused(place: int, bit: int) -> None:
-    changed = bytearray(KEY.encrypt(b"7 bytes"))
+    changed = bytearray(KEY.encrypt(b"7 bytes", b"c"))
     changed[place] ^= 1 << bit
 
     with pytest.raises(CannotDecrypt):
-        KEY.decrypt(bytes(changed))
+        KEY.decrypt(bytes(changed), b"c")
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,18 @@ def test_another_key_or_context_is_refused(key: SymmetricKey, context: bytes) ->
         key.decrypt(KEY.encrypt(b"secret", b"c"), context)
 
 
+def test_a_nonce_that_is_not_the_plaintexts_is_refused() -> None:
+    """Whoever has the key could make many ciphertexts of one plaintext, which only look like ours."""
+    nonce = b"n" * 12
+    sealed = nonce + AESGCM(expand(b"k" * 32, b"pollen aes-256-gcm 1")).encrypt(nonce, b"x", b"c")
+    with pytest.raises(CannotDecrypt, match="nonce"):
+        KEY.decrypt(sealed, b"c")
+
+
 @pytest.mark.parametrize("size", [0, 11, 12, OVERHEAD - 1])
 def test_too_few_bytes_are_refused(size: int) -> None:
     with pytest.raises(CannotDecrypt):
-        KEY.decrypt(bytes(size))
+        KEY.decrypt(bytes(size), b"c")
 
 
 def test_nothing_shows_the_key() -> None:

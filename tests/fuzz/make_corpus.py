@@ -57,6 +57,7 @@ from protocol.blocks import Block, cbor_block, decode_cbor, encode_cbor, raw_blo
 from protocol.bundle import write_bundle  # noqa: E402
 from protocol.car import write_car  # noqa: E402
 from protocol.content import write_manifest  # noqa: E402
+from protocol.contexts import JoinSide  # noqa: E402
 from protocol.epochs import seed_block  # noqa: E402
 from protocol.joining import Invitation, Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
 from protocol.manifest_drafts import next_version  # noqa: E402
@@ -138,14 +139,14 @@ def announcements(scribe: chains.Scribe) -> list[bytes]:
 
 def joining(scribe: chains.Scribe) -> tuple[list[bytes], list[bytes]]:
     """Messages on the wire (under another ticket's keys than the target has), and bodies of them."""
-    keys, me = TicketKeys.of(bytes(32)), IDENTITY.id
+    keys, me = TicketKeys.of(bytes(32), scribe.first.cid), IDENTITY.id
     answers = (
         Welcomed(me, scribe.first.cid, (scribe.source[scribe.first.cid],), ("/ip4/10.0.0.1/tcp/4001/p2p/a",)),
         Pending(me),
         Refused(me, Refusal.USED, "used"),
     )
     opened = [
-        keys.welcome.decrypt(msgspec.msgpack.decode(seal_answer(keys, answer))[2]) for answer in answers
+        keys.decrypt(msgspec.msgpack.decode(seal_answer(keys, answer))[2], JoinSide.INVITER) for answer in answers
     ]  # what is sealed has a new nonce each time where it is random
     body = msgspec.msgpack.encode({"key": IDENTITY.public.key_text()})
     wire = [msgspec.msgpack.encode((keys.tag, kind, bytes(40))) for kind in ("join", "answer")]
@@ -176,8 +177,13 @@ def federation_file(scribe: chains.Scribe) -> bytes:
 
 def invitations_file() -> bytes:
     """One ticket that is open, and one that was used."""
-    open_one = Invitation(TicketKeys.of(bytes(range(32))), "hospital-b", (Role.CLIENT,), 2**31)
-    used = replace(open_one, keys=TicketKeys.of(bytes(32)), name="hospital-a").used_by(IDENTITY.public).done()
+    federation = cbor_block("federation").cid
+    open_one = Invitation(
+        TicketKeys.of(bytes(range(32)), cbor_block("federation").cid), "hospital-b", (Role.CLIENT,), 2**31
+    )
+    used = (
+        replace(open_one, keys=TicketKeys.of(bytes(32), federation), name="hospital-a").used_by(IDENTITY.public).done()
+    )
     return encode_cbor(to_plain(InvitationsFile(INVITATIONS_FORMAT, (open_one, used))))
 
 

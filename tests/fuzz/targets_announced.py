@@ -14,6 +14,8 @@ from crypto.errors import CannotDecrypt
 from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
 from protocol.announcements import ANNOUNCEMENT_TYPE, Announcement, AnnouncementError, Drop, parse_announcement
+from protocol.blocks import cbor_block
+from protocol.contexts import JoinSide
 from protocol.inbox import Inbox
 from protocol.joining import NotForUs, open_answer, open_join, parse_envelope
 from protocol.pipe import FrameReader, PipeError, decode, encode
@@ -22,7 +24,7 @@ from protocol.tickets import BadTicket, Ticket, TicketKeys
 
 PLAIN: Final = chains.Scribe()
 ENCRYPTED: Final = chains.Scribe(encrypted=True, reader=chains.reader_of(chains.SERVER))
-INVITATION: Final = TicketKeys.of(bytes(32))
+INVITATION: Final = TicketKeys.of(bytes(32), cbor_block("federation").cid)
 
 
 def announcement(data: bytes) -> None:
@@ -58,9 +60,9 @@ def join_message(data: bytes) -> None:
 
 def join_body(data: bytes) -> None:
     """What who has the ticket, or the invitation, encrypts to the other."""
-    for kind, key, read in (("join", INVITATION.join, open_join), ("answer", INVITATION.welcome, open_answer)):
+    for kind, side, read in (("join", JoinSide.NEWCOMER, open_join), ("answer", JoinSide.INVITER, open_answer)):
         with suppress(NotForUs):
-            envelope = parse_envelope(msgspec.msgpack.encode((INVITATION.tag, kind, key.encrypt(data))))
+            envelope = parse_envelope(msgspec.msgpack.encode((INVITATION.tag, kind, INVITATION.encrypt(data, side))))
             read(INVITATION, envelope)
 
 

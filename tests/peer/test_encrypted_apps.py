@@ -15,11 +15,11 @@ from crypto.keys import SigningKey
 from peer.engine import open_engine
 from peer.errors import ExitCode
 from peer.keystore import KeyStore
-from protocol.app_calls import content_key
 from protocol.blocks import CID, Block, raw_block
 from protocol.bundle import write_bundle
 from protocol.car import write_car
 from protocol.content import ContentForm
+from protocol.plan import first_content_key
 
 Peers = Callable[[str], Peer]
 FILES = [("pyproject.toml", b"[project]"), ("a.py", b"print('ours')")]
@@ -43,7 +43,8 @@ def written(folder: Path, named: CID) -> EncryptedRun:
     scribe = Scribe(encrypted=True, reader=reader_of(SERVER))
     made = scribe.keys()
     assert made.epoch.model is not None
-    bundle, blocks = write_bundle(FILES, ContentForm(content_key(made.epoch.model, 1)))
+    key = first_content_key(made.epoch.model, scribe.first.cid, made.body.by)
+    bundle, blocks = write_bundle(FILES, ContentForm(key))
     seed = raw_block(b"s" * 32)
     scribe.source.add(*blocks, seed)
     scribe.add(scribe.run(made, named, bundle=bundle, seed=seed.cid))

@@ -34,9 +34,8 @@ from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import RunPlan
-from protocol.private import private_part
 from protocol.records import ReasonPrivate, Reply
-from protocol.signed import sign_record
+from protocol.signed import private_bytes, sign_record
 
 """The app of a scribe's run."""
 E = TypeVar("E", bound=Effect)
@@ -171,7 +170,7 @@ def reply_of(leader: Attacked, client: SigningKey, content: CID, **changes: obje
         "by": id_of(client),
         "time": TIME,
         "epoch": None,
-        "private": private_part(ReasonPrivate(reason=""), Reply.TYPE, None),
+        "private": private_bytes(ReasonPrivate(reason="")),
         "run": leader.machine.chain.run,
         "message": message.id,
         "dispatch": message.dispatch,

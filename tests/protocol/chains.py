@@ -12,17 +12,17 @@ from crypto import dsse
 from crypto.handover import NewKeys
 from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
-from crypto.sealing import seal
 from crypto.symmetric import SymmetricKey
 from protocol.app_calls import Environment
 from protocol.blocks import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.chain import Chain, OpenMessage, Step
+from protocol.contexts import OwnKeySeal, ReplyPrivate, seal_for
 from protocol.epochs import NewEpoch, new_epoch
 from protocol.manifest import PUBLIC, Manifest, first_manifest, manifest_at, node_id
 from protocol.manifest_drafts import Draft, new_federation, with_member
 from protocol.messages import message_id
 from protocol.private import private_part
-from protocol.reading import Epoch, Reader, update_info
+from protocol.reading import Epoch, Reader, private_fields
 from protocol.records import (
     Body,
     Close,
@@ -39,6 +39,7 @@ from protocol.records import (
     Member,
     Outcome,
     ReasonPrivate,
+    RecordType,
     Reply,
     Role,
     Roster,
@@ -46,7 +47,7 @@ from protocol.records import (
     RunPrivate,
     TakenReply,
 )
-from protocol.signed import RECORD_TYPE, parse_record, sign_record
+from protocol.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
 from protocol.trees import Listing, pack
 from protocol.typed import to_plain
 
@@ -181,13 +182,16 @@ class Scribe:
         *,
         encrypted: bool = False,
         reader: Reader = PUBLIC,
+        founders: Sequence[SigningKey] = (ADMIN,),
         **changes: Any,
     ) -> None:
-        """``reader`` is who checks the chain; the scribe itself has every key. ``changes`` are to version 1."""
+        """``reader`` is who checks the chain; the scribe itself has every key. ``founders`` are the admins of version
+        1, and ``changes`` are to it."""
         self.source = Blocks()
-        draft = draft_federation(members, key=SymmetricKey.generate() if encrypted else None, **changes)
+        by = {"admins": list(map(id_of, founders)), "by": id_of(founders[0])}
+        draft = draft_federation(members, key=SymmetricKey.generate() if encrypted else None, **by, **changes)
         self.source.add(*draft.blocks)
-        self.first = first_manifest(parse_record(self.sign(draft.body, ADMIN)), self.source, reader_of(SERVER))
+        self.first = first_manifest(parse_record(self.sign(draft.body, *founders)), self.source, reader_of(SERVER))
         self.manifest = self.first
         self.reader = reader
         self.chain = Chain(self.first.cid, reader)
@@ -230,10 +234,7 @@ class Scribe:
 
     def private(self, value: object, kind: str, epoch: Epoch | None) -> dict[str, Any]:
         """A private part and its epoch, encrypted as an honest leader would where there is one."""
-        return {
-            "epoch": epoch and epoch.number,
-            "private": private_part(value, kind, epoch.model if epoch else None),
-        }
+        return private_fields(value, epoch, RecordType(kind), self.chain.height + 1)
 
     def place(self, **changes: Any) -> dict[str, Any]:
         """What the next record has in common with all others."""
@@ -314,16 +315,22 @@ class Scribe:
             "content": ANSWER,
             "code": None,
             "epoch": epoch and epoch.number,
-            "private": private_part(reason, Reply.TYPE, key),
+            "private": self.reply_private(reason, client, key),
             "key": sealed,
         }
         return Reply(**given | changes)
 
+    def reply_private(self, value: object, client: SigningKey, key: SymmetricKey | None) -> bytes:
+        """The private part of the client's answer to its oldest open message, under its own key where there is one."""
+        if key is None or self.epoch is None:
+            return private_bytes(value)
+        context = ReplyPrivate(self.chain.run, self.epoch.number, id_of(client), self.message(client).id)
+        return private_part(value, key, context)
+
     def own_key(self, client: SigningKey, epoch: Epoch) -> tuple[SymmetricKey, bytes]:
         """A key of the client's for an epoch, and what of it a reply shows."""
         own = SymmetricKey.generate()
-        info = update_info(self.chain.run, id_of(client), epoch.number)
-        return own, seal(epoch.public, own.secret_bytes(), info)
+        return own, seal_for(epoch.public, own.secret_bytes(), OwnKeySeal(self.chain.run, epoch.number, id_of(client)))
 
     def taken(self, client: SigningKey, *signers: SigningKey, **changes: Any) -> TakenReply:
         """The client's reply, signed by itself where nobody else is named, and stored."""

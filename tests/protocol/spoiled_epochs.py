@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,10 @@ from spoiling import Spoiled, breaks, signed
 
 from crypto.symmetric import SymmetricKey
 from protocol import rules
-from protocol.epochs import wrapped_key
+from protocol.contexts import RunPlace
+from protocol.epochs import epoch_wraps
 from protocol.manifest_drafts import without_member
-from protocol.reading import epoch_info
-from protocol.records import EncryptionKeyText
+from protocol.records import EncryptionKeyText, Member, WrappedKey
 
 
 def _empty() -> Scribe:
@@ -43,6 +44,14 @@ def _roster(s: Scribe, **changes: Any) -> Spoiled:
     manifest = s.with_dave().cid
     keys = s.begin(s.keys(s.read_manifest(manifest), **changes))
     return signed(s, s.roster(manifest, keys=keys), s.roster(manifest))
+
+
+def _model_for(s: Scribe, members: Iterable[Member], epoch: int) -> WrappedKey:
+    """A new model key, wrapped for ``members`` as that of an epoch of a run that begins with it."""
+    model = SymmetricKey.generate()
+    wrapped, blocks = epoch_wraps(model, members, RunPlace(s.first.cid, id_of(SERVER), model.commitment()), epoch)
+    s.source.add(*blocks)
+    return wrapped
 
 
 # -- which keys ----------------------------------------------------------------------------------------------------
@@ -106,9 +115,7 @@ def keys_with_a_private_part(s: Scribe) -> Spoiled:
 @breaks(rules.KeysReaders, _empty)
 def a_model_key_that_a_client_is_not_given(s: Scribe) -> Spoiled:
     others = [member for member in s.manifest.members.values() if member.id != id_of(ALICE)]
-    model, blocks = wrapped_key(SymmetricKey.generate(), others, epoch_info("model", 1))
-    s.source.add(*blocks)
-    return _run(s, model=model)
+    return _run(s, model=_model_for(s, others, 1))
 
 
 @breaks(rules.KeysReaders, _empty)
@@ -146,9 +153,7 @@ def an_update_key_that_is_none(s: Scribe) -> Spoiled:
 
 @breaks(rules.KeysTrue, _for_the_server)
 def a_key_that_is_sealed_as_another_epochs(s: Scribe) -> Spoiled:
-    model, blocks = wrapped_key(SymmetricKey.generate(), s.manifest.members.values(), epoch_info("model", 2))
-    s.source.add(*blocks)
-    return _run(s, model=model)
+    return _run(s, model=_model_for(s, s.manifest.members.values(), 2))
 
 
 @breaks(rules.KeysTrue, _for_dave)

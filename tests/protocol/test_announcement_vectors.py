@@ -63,18 +63,22 @@ def test_a_malformed_vector_is_refused(name):
     assert caught.value.reason is Drop.MALFORMED
 
 
+def context(name: str, *rest: object) -> bytes:
+    return encode_cbor(["pollen context 1", name, CID(bytes.fromhex(SEALED["federation"])), *rest])
+
+
 def test_what_is_sealed_for_all_opens_as_the_specification_says():
     key = SymmetricKey(bytes.fromhex(SEALED["manifest_key"]))
     tag, sealed = msgpack.unpackb(bytes.fromhex(SEALED["for_all"]))
-    assert tag == key.derive(b"announcement tag").secret_bytes()[:8]
-    assert key.derive(b"announcement").decrypt(sealed).hex() == SEALED["signed"]
+    assert tag == key.derive(context("announcement tag", 1)).secret_bytes()[:8]
+    assert key.derive(b"announcement").decrypt(sealed, context("announcement", 1)).hex() == SEALED["signed"]
 
 
 def test_what_is_sealed_to_one_member_opens_as_the_specification_says():
     key, federation = DecryptionKey.from_seed(bytes.fromhex(SEALED["member_key"])), bytes.fromhex(SEALED["federation"])
     tag, sealed = msgpack.unpackb(bytes.fromhex(SEALED["for_one"]))
     assert tag == hashlib.sha256(b"pollen announcement reader 1" + federation + key.public.raw).digest()[:8]
-    info = encode_cbor(["pollen announcement 1", CID(federation)])
+    info = context("announcement to one", bytes.fromhex(SEALED["member"]))
     assert open_sealed(key, sealed, info).hex() == SEALED["signed"]
 
 

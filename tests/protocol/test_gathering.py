@@ -35,9 +35,8 @@ from protocol.machine import Author, TrustedManifest
 from protocol.manifest import manifest_at
 from protocol.manifest_drafts import with_revoked
 from protocol.plan import RunPlan
-from protocol.private import private_part
 from protocol.records import ReasonPrivate, Reply
-from protocol.signed import sign_record
+from protocol.signed import private_bytes, sign_record
 
 E = TypeVar("E", bound=Effect)
 
@@ -79,7 +78,7 @@ class ALeader:
     def hear(self, signer: SigningKey, reason: str, *, content: CID | None, code: int | None) -> None:
         """Its answer comes."""
         body = Reply(
-            by=id_of(signer), time=TIME, private=private_part(ReasonPrivate(reason=reason), Reply.TYPE, None),
+            by=id_of(signer), time=TIME, private=private_bytes(ReasonPrivate(reason=reason)),
             run=self.machine.chain.run, message=self.message.id, dispatch=self.message.dispatch, created=TIME, ttl=TTL,
             content=content, code=code, key=b"",
         )  # fmt: skip

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from crypto.identity import Identity
 from protocol.announcements import INLINE_BUDGET, MAX_ADDRESSES, MAX_ANNOUNCEMENT
 from protocol.blocks import cbor_block
+from protocol.contexts import JoinSide
 from protocol.joining import (
     MAX_INLINE,
     MAX_JOIN,
@@ -45,8 +46,8 @@ from protocol.signed import parse_record, sign_record
 from protocol.tickets import TicketKeys
 
 NOW = 1_800_000_000.0
-KEYS = TicketKeys.of(b"s" * 32)
-OTHERS = TicketKeys.of(b"t" * 32)
+FEDERATION = cbor_block("federation").cid
+KEYS, OTHERS = TicketKeys.of(b"s" * 32, FEDERATION), TicketKeys.of(b"t" * 32, FEDERATION)
 NEWCOMER, THIEF = Identity.generate("newcomer").public, Identity.generate("thief").public
 INVITATION = Invitation(KEYS, "hospital-b", (Role.CLIENT,), expires=int(NOW) + 60)
 CID = cbor_block("manifest").cid
@@ -104,7 +105,7 @@ def test_who_has_another_ticket_learns_nothing() -> None:
 
 def test_a_tag_alone_is_no_proof() -> None:
     """Whoever listens knows the tag, and can write no join that opens."""
-    forged = msgpack.packb([KEYS.tag, "join", OTHERS.join.encrypt(b"anything")])
+    forged = msgpack.packb([KEYS.tag, "join", OTHERS.encrypt(b"anything", JoinSide.NEWCOMER)])
     with pytest.raises(NotForUs):
         open_join(KEYS, parse_envelope(forged))
 
@@ -136,7 +137,7 @@ def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
 
 @given(st.recursive(st.none() | st.integers() | st.text() | st.binary(), st.lists, max_leaves=8))
 def test_what_a_holder_of_the_ticket_writes_is_a_join_or_refused(value: object) -> None:
-    message = msgpack.packb([KEYS.tag, "join", KEYS.join.encrypt(msgpack.packb(value, default=str))])
+    message = msgpack.packb([KEYS.tag, "join", KEYS.encrypt(msgpack.packb(value, default=str), JoinSide.NEWCOMER)])
     with pytest.raises(NotForUs):
         open_join(KEYS, parse_envelope(message))
 
@@ -146,7 +147,7 @@ def test_there_is_one_way_to_write_a_message() -> None:
     for other in ([tag, kind, sealed, None], [tag, kind, sealed, 1], {"tag": tag, "kind": kind, "sealed": sealed}):
         with pytest.raises(NotForUs):
             parse_envelope(msgpack.packb(other))
-    longer = KEYS.welcome.encrypt(msgpack.packb(["pending", {"to": NEWCOMER.id, "more": 1}]))
+    longer = KEYS.encrypt(msgpack.packb(["pending", {"to": NEWCOMER.id, "more": 1}]), JoinSide.INVITER)
     with pytest.raises(NotForUs):
         open_answer(KEYS, parse_envelope(msgpack.packb([tag, kind, longer])))
 

@@ -147,7 +147,7 @@ def test_without_member_removes_one_and_its_name():
 def two_of_three() -> Manifest:
     """A federation with three admins, two of whom have to sign."""
     admins = [id_of(each) for each in (ADMIN, SECOND_ADMIN, THIRD_ADMIN)]
-    return first(draft_federation(admins=admins, threshold=2).body, ADMIN, SECOND_ADMIN)
+    return first(draft_federation(admins=admins, threshold=2).body, ADMIN, SECOND_ADMIN, THIRD_ADMIN)
 
 
 def test_new_admins_need_the_old_ones_too():

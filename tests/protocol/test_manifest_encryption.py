@@ -22,7 +22,8 @@ from chains import (
 )
 
 from crypto.symmetric import SymmetricKey
-from protocol.epochs import wrapped_key
+from protocol.contexts import version_place
+from protocol.epochs import manifest_wraps
 from protocol.manifest import (
     PUBLIC,
     Manifest,
@@ -62,7 +63,7 @@ FIRST = first(BODY)
 
 def wrapped_for(*people: str) -> Federation:
     """Version 1 with another key, wrapped for these members."""
-    wrapped, blocks = wrapped_key(SymmetricKey.generate(), [MEMBERS[name] for name in people])
+    wrapped, blocks = manifest_wraps(SymmetricKey.generate(), [MEMBERS[name] for name in people], version_place(BODY))
     SOURCE.add(*blocks)
     return replace(BODY, key=wrapped)
 
@@ -73,11 +74,12 @@ def without_bob(**changes: object) -> Federation:
 
 def with_the_old_key() -> Federation:
     """Bob has left, and the key that he has is still in use."""
-    body = without_bob()
+    body = without_bob(epoch=1)
     assert FIRST.key is not None
-    wrapped, blocks = wrapped_key(FIRST.key, [each for each in MEMBERS.values() if each.id != id_of(BOB)])
+    others = [each for each in MEMBERS.values() if each.id != id_of(BOB)]
+    wrapped, blocks = manifest_wraps(FIRST.key, others, version_place(body))
     SOURCE.add(*blocks)
-    return replace(body, key=wrapped, epoch=1)
+    return replace(body, key=wrapped)
 
 
 PLAIN = draft_federation().body
@@ -106,7 +108,7 @@ def test_a_version_that_breaks_a_rule_of_encryption_is_refused(rule: ManifestRul
 def with_false_wraps(body: Federation, *people: str) -> Federation:
     """What an admin signs who wraps another key for ``people`` than the one that all are told of."""
     assert body.key is not None
-    wrapped, blocks = wrapped_key(SymmetricKey.generate(), [MEMBERS[name] for name in people])
+    wrapped, blocks = manifest_wraps(SymmetricKey.generate(), [MEMBERS[name] for name in people], version_place(body))
     SOURCE.add(*blocks)
     return replace(body, key=replace(wrapped, commitment=body.key.commitment))
 
@@ -114,12 +116,13 @@ def with_false_wraps(body: Federation, *people: str) -> Federation:
 def test_who_was_given_a_false_manifest_key_takes_the_rest_and_reads_the_next_version():
     """No co-signer can see it: if it kept the member out, one admin could do so for good."""
     honest, reader = without_bob(), reader_of(ALICE)
-    later = kept(next_version(after(FIRST, honest), **BY_ADMIN))
     stay = [name for name in MEMBERS if name != "bob"]
     second = after(first(BODY, reader), with_false_wraps(honest, *stay), reader)
     assert (second.misled, second.key, second.name, len(second.members)) == (True, None, "", len(stay))
     assert "another key for us than for all others" in why_unreadable(second)
-    third = after(second, replace(later, prev=second.cid), reader)
+    true_key = after(FIRST, honest)  # of who has it: the admin that goes on from there
+    later = kept(next_version(replace(true_key, cid=second.cid), **BY_ADMIN))
+    third = after(second, later, reader)
     assert (third.misled, third.name) == (False, "trial")
 
 

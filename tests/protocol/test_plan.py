@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from chains import APP, CONTENT, SERVER, Scribe, begun, reader_of
+from chains import APP, CONTENT, SERVER, Scribe, begun, id_of, reader_of
 
-from protocol.app_calls import KeyedContent, content_key
+from protocol.app_calls import KeyedContent
 from protocol.blocks import CID, cbor_block
 from protocol.bundle import NamedBundle
-from protocol.plan import initial_content, named_bundle
+from protocol.plan import first_content_key, initial_content, named_bundle
 from protocol.reading import read_private
 from protocol.records import Run, RunPrivate
 
@@ -35,7 +35,7 @@ def test_in_an_encrypted_run_the_model_key_of_its_first_epoch_opens_both() -> No
     assert private is not None
     assert scribe.epoch is not None
     assert scribe.epoch.model is not None
-    key = content_key(scribe.epoch.model, 1)
+    key = first_content_key(scribe.epoch.model, scribe.first.cid, id_of(SERVER))
     assert named_bundle(body, private, scribe.chain.keys) == NamedBundle(APP, BUNDLE, key)
     assert initial_content(body, scribe.chain.keys) == KeyedContent(CONTENT, key)
 

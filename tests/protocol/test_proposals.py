@@ -28,7 +28,7 @@ def proposal(base: Manifest, draft: Draft, *signers: SigningKey) -> Proposal:
 
 
 FIRST = first_manifest(
-    parse_record(kept(draft_federation(admins=map(id_of, (ADMIN, SERVER, ALICE)), threshold=2), ADMIN, SERVER)),
+    parse_record(kept(draft_federation(admins=map(id_of, (ADMIN, SERVER, ALICE)), threshold=2), ADMIN, SERVER, ALICE)),
     SOURCE,
 )
 

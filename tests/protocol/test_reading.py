@@ -164,7 +164,7 @@ def test_a_grant_of_the_newest_epoch_opens_the_past_once_foreseen():
     reader = Reader(id_of(ALICE), [decryption_key(ALICE)], [given])
     assert first is not None
     assert scribe.epoch is not None
-    reader.foresee([scribe.epoch.body, first.body], scribe.source)
+    reader.foresee([scribe.epoch.body, first.body], scribe.first.cid, scribe.source)
     assert read_by(scribe, reader).keys.reply_content(reply) is not None
 
 

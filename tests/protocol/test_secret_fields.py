@@ -21,7 +21,7 @@ HOLDERS: list[object] = [
     NamedBundle(CID, CID, ContentKey(1, SECRET)),
     RunPlan(NamedBundle(CID, CID, None), SECRET, "app", "1", (), 1, model_key=SymmetricKey(SECRET)),
     ClientPlan(CID, SECRET),
-    TicketKeys(SECRET),
+    TicketKeys(CID, SECRET),
     Ticket(CID, "alice", (), SECRET, SECRET, 0),
 ]
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto.errors import CannotDecrypt
 from protocol.blocks import cbor_block
+from protocol.contexts import JoinSide
 from protocol.tickets import MAX_TEXT, PREFIX, TAG_SIZE, BadTicket, Ticket, TicketKeys
 
 FEDERATION = cbor_block("federation").cid
@@ -110,7 +112,15 @@ def test_no_error_and_no_repr_shows_the_secret() -> None:
 
 
 def test_the_keys_say_nothing_of_each_other() -> None:
-    keys = TicketKeys.of(SECRET)
+    keys = TicketKeys.of(SECRET, TICKET.federation)
     assert len(keys.tag) == TAG_SIZE
-    assert len({SECRET, keys.root, keys.join.secret_bytes(), keys.welcome.secret_bytes()}) == 4
-    assert TicketKeys.of(bytes(32)).tag != keys.tag
+    assert keys.root != SECRET
+    assert keys.root[:TAG_SIZE] != keys.tag
+    assert TicketKeys.of(bytes(32), TICKET.federation).tag != keys.tag
+
+
+def test_one_secret_gives_other_keys_in_another_federation() -> None:
+    keys, others = TicketKeys.of(SECRET, TICKET.federation), TicketKeys.of(SECRET, cbor_block("another").cid)
+    assert keys.tag != others.tag
+    with pytest.raises(CannotDecrypt):
+        TicketKeys(others.federation, keys.root).decrypt(keys.encrypt(b"hello", JoinSide.NEWCOMER), JoinSide.NEWCOMER)

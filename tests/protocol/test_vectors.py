@@ -191,7 +191,7 @@ def test_the_keys_that_are_opened_are_those_that_the_file_names():
         if not isinstance(keys := _body(shown), Keys):
             continue
         named = ENCRYPTED["epochs"][str(keys.number)]
-        epoch = chain.keys.read(keys, chain.manifest.members[chain.keys.reader.member], source)
+        epoch = chain.keys.read(keys, chain.federation, chain.manifest.members[chain.keys.reader.member], source)
         assert epoch.model is not None
         assert epoch.update is not None
         assert epoch.model.secret_bytes().hex() == named["model"]

@@ -115,6 +115,7 @@ def _sealed() -> dict[str, object]:
     return {
         "federation": bytes(manifest.federation).hex(),
         "manifest_key": manifest.key.secret_bytes().hex(),
+        "member": id_of(ALICE).hex(),
         "member_key": decryption_key(ALICE).secret_bytes().hex(),
         "signed": signed.hex(),
         **wires,

@@ -21,11 +21,11 @@ from contents import FILES
 from sealed import fixed_secrets
 
 from crypto.keys import SigningKey
-from protocol.app_calls import content_key
 from protocol.blocks import CID, Block, BlockError
 from protocol.bundle import write_bundle
 from protocol.content import ContentForm
 from protocol.epochs import grant
+from protocol.plan import first_content_key
 from protocol.reading import Epoch, read_private
 from protocol.records import (
     Ack,
@@ -99,7 +99,9 @@ def _run(scribe: Scribe) -> Run:
     made = scribe.keys()
     assert made.epoch.model is not None
     app, _ = write_bundle(FILES)
-    bundle, blocks = write_bundle(FILES, ContentForm(content_key(made.epoch.model, made.epoch.number)))
+    bundle, blocks = write_bundle(
+        FILES, ContentForm(first_content_key(made.epoch.model, scribe.first.cid, made.body.by))
+    )
     scribe.source.add(*blocks)
     return scribe.run(made, app, bundle=bundle)
 

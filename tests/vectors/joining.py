@@ -7,6 +7,7 @@ from chains import ALICE, decryption_key
 
 from crypto.identity import Identity
 from protocol.blocks import cbor_block
+from protocol.contexts import JoinSide
 from protocol.joining import Answer, Join, Pending, Refusal, Refused, Welcomed, seal_answer, seal_join
 from protocol.tickets import Ticket
 
@@ -37,8 +38,6 @@ def joining_vectors() -> dict[str, object]:
         "secret": ticket.secret.hex(),
         "root": keys.root.hex(),
         "tag": keys.tag.hex(),
-        "join_key": keys.join.secret_bytes().hex(),
-        "welcome_key": keys.welcome.secret_bytes().hex(),
         "key": newcomer.key_text(),
         "join": join.hex(),
         "answers": {name: seal_answer(keys, answer).hex() for name, answer in answers.items()},
@@ -48,7 +47,7 @@ def joining_vectors() -> dict[str, object]:
             "a join where an answer belongs": join.hex(),
             "a tag that is too short": msgpack.packb([keys.tag[1:], "answer", b""]).hex(),
             "a longer header": (b"\xdc\x00\x03" + pending[1:]).hex(),
-            "another key": msgpack.packb([keys.tag, "answer", keys.join.encrypt(b"\x92")]).hex(),
+            "another key": msgpack.packb([keys.tag, "answer", keys.encrypt(b"\x92", JoinSide.NEWCOMER)]).hex(),
             "a field more": _answer(ticket, ["pending", {"to": newcomer.id, "more": 1}]),
             "fields in another order": _answer(ticket, ["refused", {"why": "used", "to": newcomer.id, "note": ""}]),
             "a reason that is none": _answer(ticket, ["refused", {"to": newcomer.id, "why": "so", "note": ""}]),
@@ -58,4 +57,4 @@ def joining_vectors() -> dict[str, object]:
 
 def _answer(ticket: Ticket, value: object) -> str:
     keys = ticket.keys
-    return msgpack.packb([keys.tag, "answer", keys.welcome.encrypt(msgpack.packb(value))]).hex()
+    return msgpack.packb([keys.tag, "answer", keys.encrypt(msgpack.packb(value), JoinSide.INVITER)]).hex()

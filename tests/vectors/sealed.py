@@ -40,9 +40,7 @@ def fixed_secrets() -> Iterator[None]:
     with (
         patch.object(SymmetricKey, "generate", lambda: SymmetricKey(secret())),
         patch.object(DecryptionKey, "generate", lambda: DecryptionKey(secret())),
-        patch("protocol.epochs.seal", _recorded),
-        patch("protocol.seals.seal", _recorded),
-        patch("chains.seal", _recorded),
+        patch("protocol.contexts.seal", _recorded),
     ):
         yield
 

@@ -1,0 +1,187 @@
+"""What is sealed or encrypted opens in its own place alone (README.md, section 13), and no code can leave that out."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from crypto.errors import CannotDecrypt
+from crypto.keys import DecryptionKey
+from crypto.symmetric import SymmetricKey
+from protocol import contexts
+from protocol.blocks import CID, cbor_block
+from protocol.contexts import (
+    AnnouncementForAll,
+    AnnouncementSeal,
+    AnnouncementTag,
+    CipherContext,
+    ContentContext,
+    Context,
+    EpochKeyWrap,
+    EpochSecret,
+    InvitationTag,
+    JoinMessage,
+    JoinSide,
+    ManifestKeyWrap,
+    ManifestPrivate,
+    OwnKeySeal,
+    RecordPrivate,
+    ReplyContent,
+    ReplyPrivate,
+    RunPlace,
+    SealContext,
+    SecretBefore,
+    SeedSeal,
+    SentContent,
+    StateContent,
+    TicketRoot,
+    VersionPlace,
+    content_key,
+    context_bytes,
+    decrypt,
+    encrypt,
+    seal_for,
+    unseal,
+)
+from protocol.records import RecordType
+
+ROOT = Path(__file__).parents[2]
+FEDERATION, RUN = cbor_block("federation").cid, cbor_block("run").cid
+MEMBER, MESSAGE = b"m" * 32, b"i" * 32
+VERSION = VersionPlace(b"v" * 32)
+PLACE = RunPlace(FEDERATION, b"l" * 32, b"k" * 32)
+CONTEXTS: list[Context] = [
+    ManifestKeyWrap(VERSION, MEMBER),
+    EpochKeyWrap(PLACE, 1, EpochSecret.MODEL, MEMBER),
+    OwnKeySeal(RUN, 1, MEMBER),
+    SeedSeal(PLACE, 1),
+    AnnouncementSeal(FEDERATION, MEMBER),
+    ManifestPrivate(VERSION),
+    RecordPrivate(PLACE, 1, RecordType.DISPATCH, 7),
+    ReplyPrivate(RUN, 1, MEMBER, MESSAGE),
+    SecretBefore(PLACE, 2, EpochSecret.MODEL),
+    AnnouncementForAll(FEDERATION, 1),
+    JoinMessage(FEDERATION, JoinSide.NEWCOMER),
+    SentContent(PLACE, 1),
+    ReplyContent(RUN, 1, MEMBER),
+    StateContent(RUN, MEMBER),
+    InvitationTag(FEDERATION),
+    AnnouncementTag(FEDERATION, 1),
+    TicketRoot(FEDERATION),
+]
+"""One of each."""
+KEY, READER = SymmetricKey(b"s" * 32), DecryptionKey.from_seed(b"d" * 32)
+
+
+def elsewhere(context: object) -> Iterator[object]:
+    """``context`` with one thing in it another: federation, version, run, epoch, type, height, member, message."""
+    for field in fields(context):  # type: ignore[arg-type]  # a dataclass, as all of them are
+        match getattr(context, field.name):
+            case VersionPlace() | RunPlace() as place:
+                others = list(elsewhere(place))
+            case CID():
+                others = [cbor_block("another").cid]
+            case StrEnum() as value:
+                others = [each for each in type(value) if each is not value]
+            case int(number):
+                others = [number + 1]
+            case bytes(value):
+                others = [hashlib.sha256(value).digest()]
+        yield from (replace(context, **{field.name: other}) for other in others)  # type: ignore[type-var]
+
+
+def moves(*kinds: type) -> list[tuple[Context, Context]]:
+    """Each context of these kinds, with each place that it may be moved to."""
+    everywhere = [context for context in CONTEXTS if isinstance(context, kinds)]
+    return [
+        (context, other) for context in everywhere for other in (*elsewhere(context), *everywhere) if other != context
+    ]  # type: ignore[misc]  # `elsewhere` gives contexts of the same type
+
+
+def name(context: object) -> str:
+    return f"{type(context).__name__}-{hashlib.sha256(repr(context).encode()).hexdigest()[:6]}"
+
+
+@pytest.mark.parametrize(("context", "other"), moves(*get_args(SealContext)), ids=name)
+def test_what_is_sealed_opens_in_its_own_place_alone(context: SealContext, other: SealContext) -> None:
+    sealed = seal_for(READER.public, b"a secret", context)
+    assert unseal(READER, sealed, context) == b"a secret"
+    with pytest.raises(CannotDecrypt):
+        unseal(READER, sealed, other)
+
+
+@pytest.mark.parametrize(("context", "other"), moves(*get_args(CipherContext)), ids=name)
+def test_what_is_encrypted_opens_in_its_own_place_alone(context: CipherContext, other: CipherContext) -> None:
+    ciphertext = encrypt(KEY, b"a private part", context)
+    assert decrypt(KEY, ciphertext, context) == b"a private part"
+    with pytest.raises(CannotDecrypt):
+        decrypt(KEY, ciphertext, other)
+
+
+@pytest.mark.parametrize(("context", "other"), moves(*get_args(ContentContext)), ids=name)
+def test_contents_of_another_place_have_another_key(context: ContentContext, other: ContentContext) -> None:
+    assert content_key(KEY, context) == content_key(KEY, context)
+    assert content_key(KEY, context).key != content_key(KEY, other).key
+
+
+def test_no_two_contexts_are_written_alike() -> None:
+    everywhere = sorted(context_bytes(each) for context in CONTEXTS for each in (context, *elsewhere(context)))  # type: ignore[arg-type]
+    assert all(first != second for first, second in pairwise(everywhere))
+
+
+def test_every_context_there_is_names_its_federation_version_or_run() -> None:
+    """What is added to the module is here, too; and a context that is bound to nothing is none."""
+    there_are = {each for each in vars(contexts).values() if isinstance(each, type) and hasattr(each, "NAME")}
+    assert there_are == {type(context) for context in CONTEXTS} == set(get_args(Context))
+    for kind in there_are:
+        assert {"federation", "version", "run"} & {field.name for field in fields(kind)}, kind
+    assert len({kind.NAME for kind in there_are}) == len(there_are)
+
+
+# -- nobody seals or encrypts but through a context -----------------------------------------------------------------
+
+ELSEWHERE = {
+    ("protocol/content.py", "encrypt"): "under a `ContentKey`, which `content_key` made for one place",
+    ("protocol/content.py", "decrypt"): "the same",
+    ("protocol/joining.py", "encrypt"): "`TicketKeys.encrypt`, which names the federation and the side",
+    ("protocol/joining.py", "decrypt"): "the same",
+}
+"""The calls outside `protocol.contexts` of what is called like a method of `SymmetricKey`, and why they are bound."""
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for package in ("protocol", "strategy", "peer"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
+
+
+def test_keys_are_used_through_contexts_alone() -> None:
+    called = {
+        (path, node.func.attr)
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("encrypt", "decrypt", "derive")
+        and path != "protocol/contexts.py"
+    }
+    assert called == set(ELSEWHERE)
+
+
+def test_nobody_else_seals() -> None:
+    imports = {
+        path
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and node.module == "crypto.sealing")
+        or (isinstance(node, ast.Import) and any(each.name == "crypto.sealing" for each in node.names))
+    }
+    assert imports == {"protocol/contexts.py"}
