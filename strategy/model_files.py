@@ -105,13 +105,6 @@ def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
 # -- writing -------------------------------------------------------------------------------------------------------
 
 
-def save_safetensors(
-    root: CID, source: BlockSource, key: ContentKey | None, path: Path, metadata: Mapping[str, str]
-) -> int:
-    """`save_model` as safetensors, whatever the file's name."""
-    return _save(ModelFormat.SAFETENSORS, content_tensors(root, source, key), root, path, metadata)
-
-
 def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Path, metadata: Mapping[str, str]) -> int:
     """Write the arrays of a content to ``path``, whole or not at all, in the format of its suffix; how many bytes.
 
@@ -123,12 +116,9 @@ def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Pat
         protocol.content.ContentError: where the content is malformed, or not encrypted with ``key``.
         OSError: where the file cannot be written.
     """
-    return _save(ModelFormat.of(path), content_tensors(root, source, key), root, path, metadata)
-
-
-def _save(kind: ModelFormat, tensors: Tensors, root: CID, path: Path, metadata: Mapping[str, str]) -> int:
+    kind, tensors = ModelFormat.of(path), content_tensors(root, source, key)
     about = {"content": str(root), **metadata}
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, name = _beside(path)
     try:
         with open(descriptor, "wb") as file:
             _write(file, tensors, about, kind)
@@ -141,6 +131,21 @@ def _save(kind: ModelFormat, tensors: Tensors, root: CID, path: Path, metadata: 
         os.unlink(name)
         raise
     return size
+
+
+def try_place(path: Path) -> None:
+    """Try what `save_model` begins with: a new file beside ``path``, which is removed again.
+
+    Raises:
+        OSError: where it cannot be made.
+    """
+    descriptor, name = _beside(path)
+    os.close(descriptor)
+    os.unlink(name)
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
 
 
 def _write(file: IO[bytes], tensors: Tensors, about: dict[str, str], kind: ModelFormat) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from peer.cli.audit import HeadArgument, TimeoutOption, audit_of
+from peer.cli.model_file import model_file
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import put_json, size
 from peer.errors import ExitCode, PeerError
@@ -45,17 +46,9 @@ def model(
     The global model of round N is what the server sent first after the training of round N was collected, or the final
     model where it sent nothing more. The file's metadata has the head, the run, the round and the content's CID.
     """
-    from strategy.model_files import ModelFormat, NoModel, save_model
+    from strategy.model_files import NoModel, save_model
 
-    path = output.expanduser()
-    try:
-        ModelFormat.of(path)
-    except NoModel as error:
-        raise PeerError(
-            str(error), mend="name the file FILE.safetensors, FILE.npz or FILE.pt", code=ExitCode.WRONG_USE
-        ) from error
-    if not path.parent.is_dir():
-        raise PeerError(f"there is no folder {path.parent}", mend=f"mkdir -p {path.parent}", code=ExitCode.WRONG_USE)
+    path = model_file("--output", output)
     reader = ReaderChoice(identity, passphrase_file, needed=True)
     with (
         Scratch() as scratch,

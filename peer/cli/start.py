@@ -12,6 +12,7 @@ import typer
 
 from peer.app_choice import AppChoice, given
 from peer.cli.cids import app_cid
+from peer.cli.model_file import model_file
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -112,7 +113,7 @@ def start(
         str, typer.Option("--node-config", metavar='"K=V ..."', help="Settings of this node for the app.")
     ] = "",
     save_path: Annotated[
-        Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model (safetensors).")
+        Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model here.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Server: the ServerApp's random numbers follow from it.")
@@ -160,6 +161,7 @@ def start(
         initial_model=initial_model,
     )
     choice.check()
+    destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
     admitted = _admission(admission, max_update_norm)
     approved = _approved(approve_app, role, app_dir)
     own_home = Home(home)
@@ -186,7 +188,7 @@ def start(
         session = Session(own_home, person, watch, stored, engine, name, journal, threads, narrator.tell, interrupts)
         if role is Role.SERVER:
             settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout, admission=admitted)
-            code = _lead(session, choice, settings, seed, save_path, new_run=new_run, as_json=json)
+            code = _lead(session, choice, settings, seed, destination, new_run=new_run, as_json=json)
         else:
             code = _serve(session, choice, once=once)
     _leave(code)
@@ -246,8 +248,10 @@ def _lead(
     )
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
+    if closed.outcome is Outcome.RAISED and not as_json:  # before all else that may go wrong
+        typer.echo(visible(f"error: the ServerApp raised {error_in_words(closed.reason)}"), err=True)
+        typer.echo(f"  mend: its log is {session.home.app_log('server')}", err=True)
     saved = _save(session, closed, save_path)
-    session.journal.finish(closed.run)
     facts = {
         "run": str(closed.run),
         "head": str(closed.head),
@@ -259,8 +263,8 @@ def _lead(
     if as_json:
         put_json(facts)
     elif closed.outcome is Outcome.RAISED:
-        typer.echo(visible(f"error: the ServerApp raised {error_in_words(closed.reason)}"), err=True)
-        typer.echo(f"  mend: its log is {session.home.app_log('server')}", err=True)
+        if saved:
+            typer.echo(f"the model that it had by then is in {saved}", err=True)
     else:
         typer.echo(f"the final model is in {saved}" if saved else "the run is done", err=True)
         typer.echo(f"next: peer audit {closed.head} --replay{_where(session.home, choice.folder)}", err=True)
@@ -280,20 +284,35 @@ def _stays_open(initial_model: str | None, *, new_run: bool) -> str:
 
 
 def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None:
-    """Write the final model where the owner asked for it."""
-    if path is None:
-        return None
-    if closed.model is None:
-        raise PeerError("the app has no final model to write", code=ExitCode.APP_FAILED)
-    from peer.contents import EngineBlocks
-    from strategy.model_files import NoModel, save_safetensors
+    """Write the final model where the owner asked for it, and be done with the run, be there one or not.
 
-    try:
-        metadata = {"run": str(closed.run), "head": str(closed.head)}
-        save_safetensors(closed.model, EngineBlocks(session.engine), closed.key, path.expanduser(), metadata)
-    except NoModel as error:
-        raise PeerError(f"no model file was written: {error}", code=ExitCode.APP_FAILED) from error
-    return path
+    Raises:
+        PeerError: where an app that returned has none, or none that the file format takes; or where the disk does not
+            take it: then the run is not done with, and the same start tries it again.
+    """
+    from peer.contents import EngineBlocks
+    from strategy.model_files import NoModel, save_model
+
+    saved, why = None, ""
+    if path is not None and closed.model is not None:
+        try:
+            metadata = {"run": str(closed.run), "head": str(closed.head)}
+            save_model(closed.model, EngineBlocks(session.engine), closed.key, path, metadata)
+            saved = path
+        except NoModel as error:
+            why = f"no model file was written: {error}"
+        except OSError as error:
+            raise PeerError(
+                f"the final model cannot be written to {path}: {error.strerror}",
+                mend=f"see to that and start this again; or peer model {closed.head} -o FILE",
+                code=ExitCode.UNFINISHED,
+            ) from error
+    elif path is not None:
+        why = "the app has no final model to write"
+    session.journal.finish(closed.run)
+    if why and closed.outcome is Outcome.RETURNED:  # else there is a better reason, which was told
+        raise PeerError(why, mend=f"the run is done: peer log {closed.head}", code=ExitCode.APP_FAILED)
+    return saved
 
 
 def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:

@@ -211,3 +211,14 @@ def test_a_block_that_is_not_its_cid_is_refused_until_it_is_mended(federation: F
     replace_file(file, [good])
     assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
     assert federation.audit()["verdict"] == "verified"
+
+
+def test_what_the_server_app_raised_comes_first_and_the_same_start_begins_another_run(federation: Federation) -> None:
+    options = ("--run-config", "raises=true rounds=0", "--save-path", federation.root / "model.npz")
+    runs = []
+    for _ in range(2):
+        server = federation.server(GATED, *options)
+        assert server.code() == 4
+        runs.append(federation.head("server").run)
+        assert (server.json["outcome"], "the server app is broken" in server.json["reason"]) == ("raised", True)
+    assert runs[0] != runs[1]

@@ -176,3 +176,21 @@ def unanswered_port() -> Iterator[int]:
 )
 def test_checks_that_there_are_not_are_named(server: Peer, option: str, value: str, words: str) -> None:
     refuse(server, ExitCode.WRONG_USE, words, "--admission all", "3x", options=["--role", "server", option, value])
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("absent/m.safetensors", ("there is no folder", "mkdir -p")),
+        ("m.bin", ("ends in none of", "FILE.npz")),
+        ("folder.npz", ("is no file", "another file")),
+        ("m" * 250 + ".npz", ("cannot be written", "a folder that you may write to")),
+    ],
+)
+def test_a_final_model_that_cannot_be_written_is_refused_before_the_run(
+    server: Peer, tmp_path: Path, file: str, words: tuple[str, str]
+) -> None:
+    (tmp_path / "folder.npz").mkdir()
+    options = ["--role", "server", "--ipfs", f"local:{tmp_path / 'engine'}", "--save-path", str(tmp_path / file)]
+    refuse(server, ExitCode.WRONG_USE, "--save-path", *words, options=options)
+    assert not (tmp_path / "engine").exists()
