@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from peer import logs
 from peer.engine import open_engine
@@ -16,12 +15,7 @@ from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.journal import Journal
-
-if TYPE_CHECKING:  # httpx and all: not for an engine that is no Kubo
-    from peer.engine.kubo_node import KuboNode
-
-NODE_POLL: Final = 0.5
-"""Seconds between two looks at whether the node in the home lives."""
+from peer.node_watch import NodeWatch
 
 
 class InSwarm(Protocol):
@@ -116,7 +110,7 @@ def running_node(home: Home) -> Engine | None:
 
     try:
         address = running_at(home.path / "ipfs")
-        return None if address is None else open_engine(address)
+        return None if address is None else open_engine(address, managed=True)
     except EngineUnavailable:  # the file stays behind where a node was killed
         return None
 
@@ -132,34 +126,8 @@ def _managed(home: Home, federation: InSwarm | None, listen: str, *, collect: bo
 
     node = KuboNode(home.path, _swarm_key(home, federation), listen=listen)
     node.start(collect=collect)
-    with node, contextlib.closing(open_engine(node.api)) as engine, _kept_running(node):
+    with node, contextlib.closing(open_engine(node.api, managed=True)) as engine, NodeWatch(node).watching():
         yield engine
-
-
-@contextlib.contextmanager
-def _kept_running(node: KuboNode) -> Iterator[None]:
-    """Start the node again whenever it has died. It keeps its ports, so that its engine finds it again."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(NODE_POLL):
-            if node.is_running:
-                continue
-            logs.event("node-died", logging.WARNING, log=str(node.log))
-            try:
-                node.start()
-            except EngineError as error:  # tried again; whoever needs the node meanwhile says so
-                logs.event("node-not-started", logging.ERROR, why=str(error), mend=error.mend)
-            else:
-                logs.event("node-started-again", logging.WARNING)
-
-    watching = threading.Thread(target=watch, name="node", daemon=True)
-    watching.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watching.join()
 
 
 def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:

@@ -19,12 +19,17 @@ ENGINE_AWAY: Final = 60.0
 _PAUSE: Final = 0.25
 """Seconds between two tries."""
 
+_DEAREST: Final = 5.0
+"""Seconds of patience that one try uses up at most. One that took longer hung, or the machine slept meanwhile: that
+says nothing of how long whoever mends the engine has had."""
+
 
 class Patience:
     """Does work on an engine again while the engine does not answer, and says so. Safe from several threads."""
 
-    def __init__(self, seconds: float = ENGINE_AWAY) -> None:
+    def __init__(self, seconds: float = ENGINE_AWAY, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
+        self._clock = clock
         self._lost = threading.Event()
         self._lock = threading.Lock()
         self._is_away = False
@@ -35,13 +40,15 @@ class Patience:
         Raises:
             EngineUnavailable: where the engine stayed away too long, or `lose` was called.
         """
-        deadline = time.monotonic() + self._seconds
+        left = self._seconds
         while True:
+            began = self._clock()
             try:
                 return self.once(work)
             except EngineUnavailable:
-                if time.monotonic() >= deadline or self._lost.wait(_PAUSE):
+                if left <= 0 or self._lost.wait(_PAUSE):
                     raise
+            left -= min(self._clock() - began, _DEAREST)
 
     def once(self, work: Callable[[], T]) -> T:
         """What ``work`` returns, tried once. That the engine went away, or came back, is said by whoever sees it first.

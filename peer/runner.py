@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -74,6 +75,9 @@ CONTENT_TIMEOUT: Final = 120.0
 
 STAY_CONNECTED: Final = 5.0
 """Seconds between two looks at whether the members' engines are connected: nodes that were away do not call back."""
+
+STOP_SECONDS: Final = 15.0
+"""Seconds that a peer which stops gives its engine for what was begun: it may hang."""
 
 HOME_POLL: Final = 0.5
 """Seconds between two looks at what the owner changed in the home: a person's pace, not the protocol's."""
@@ -203,11 +207,14 @@ class Runner:
     def _close(self, subscriptions: Sequence[Subscription]) -> None:
         """What was begun is finished first: a goodbye, a record on its way to disk."""
         self._patience.lose()
+        impatience = threading.Timer(STOP_SECONDS, self._engine.hang_up)
+        impatience.start()
         for subscription in subscriptions:
             subscription.close()
         self._records.close()
         self._claimed.close()
         self._pools.close()
+        impatience.cancel()
 
     # -- effects ----------------------------------------------------------------------------------------------------
 

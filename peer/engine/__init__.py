@@ -11,9 +11,9 @@ from peer.errors import ExitCode, PeerError
 __all__ = ["open_engine", "without_credentials"]
 
 
-def open_engine(address: str) -> Engine:
+def open_engine(address: str, *, managed: bool = False) -> Engine:
     """The engine at ``address``: ``local:DIR``, or where a Kubo node's RPC API is, such as ``http://127.0.0.1:5001``,
-    ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``.
+    ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``. ``managed``: the node is this peer's own.
 
     Raises:
         PeerError: where ``address`` is neither.
@@ -27,7 +27,7 @@ def open_engine(address: str) -> Engine:
     if kind in ("http", "https", "unix"):
         from peer.engine.kubo import KuboEngine  # heavy: httpx, requests
 
-        return KuboEngine(address)
+        return KuboEngine(address, managed=managed)
     mend = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"
     raise PeerError(f"{without_credentials(address)!r} is no engine", mend=mend, code=ExitCode.WRONG_USE)
 

@@ -25,6 +25,10 @@ class EngineUnavailable(EngineError):
     """The engine does not answer: a node that is down, a directory that is gone."""
 
 
+class PublishRefused(EngineError):
+    """The engine lets nothing of its own be heard, whatever it is."""
+
+
 class StorageFull(EngineError):
     """The disk is full. Nothing half-written is left behind."""
 
@@ -138,6 +142,10 @@ class Engine(Protocol):
         Raises:
             EngineUnavailable: where it does not answer.
         """
+
+    def hang_up(self) -> None:
+        """End every call that waits with `EngineUnavailable`, and make no other: the owner wants to stop, and it may
+        hang."""
 
     def close(self) -> None:
         """Stop subscriptions and free connections. A managed node keeps running; its own handle stops it."""

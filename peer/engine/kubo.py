@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from peer.engine.graph import complete
 from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
 from peer.engine.kubo_api import KuboApi, KuboRefused, KuboTimeout, PubsubOff
 from peer.engine.kubo_program import OLDEST, numbers_of
-from peer.engine.kubo_pubsub import KuboSubscription, publish
+from peer.engine.kubo_pubsub import KuboPublisher, KuboSubscription
 from protocol.blocks import CID, Block, MissingBlock, checked_block
 from protocol.car import CarCutShort, read_car, write_car
 
@@ -36,10 +35,11 @@ _FIRST_TRY: Final = 0.5
 
 
 class KuboEngine:
-    """The node whose RPC API is at ``address``."""
+    """The node whose RPC API is at ``address``; where ``managed``, one that is this peer's alone."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, managed: bool = False) -> None:
         self._api = KuboApi(address)
+        self._publisher = KuboPublisher(self._api, may_reset=managed)
         self._subscriptions: list[KuboSubscription] = []
         try:
             self._version = self._checked_version()
@@ -72,8 +72,7 @@ class KuboEngine:
 
     def has(self, cid: CID) -> bool:
         try:
-            with self._api.translated():
-                self._api.client.block.stat(str(cid), offline=True)
+            self._api.call("block/stat", str(cid), offline=True)
         except KuboRefused as error:
             if error.is_not_found:
                 return False
@@ -118,8 +117,7 @@ class KuboEngine:
 
     def _pin_alone(self, cids: Sequence[CID]) -> None:
         try:
-            with self._api.translated():
-                self._api.client.pin.add(*map(str, cids), recursive=False)
+            self._api.call("pin/add", *map(str, cids), recursive=False)
         except KuboRefused as error:
             if "already pinned recursively" not in str(error):
                 raise
@@ -129,14 +127,13 @@ class KuboEngine:
 
     def unpin(self, cid: CID) -> None:
         try:
-            with self._api.translated():
-                self._api.client.pin.rm(str(cid))
+            self._api.call("pin/rm", str(cid))
         except KuboRefused as error:
             if "not pinned" not in str(error):
                 raise
 
     def publish(self, topic: str, data: bytes) -> None:
-        publish(self._api, topic, data)
+        self._publisher.publish(topic, data)
 
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> KuboSubscription:
         subscription = KuboSubscription(self._api, topic, receive)
@@ -144,7 +141,7 @@ class KuboEngine:
         return subscription
 
     def connect(self, addresses: Sequence[str]) -> None:
-        known = {peer["Peer"] for peer in self._peers()} | {self._identity()["ID"]}
+        known = {*self._peers(), self._identity()[0]}
         routes: dict[str, list[str]] = {}
         for address in addresses:
             head, _, peer = address.rpartition("/p2p/")
@@ -154,23 +151,29 @@ class KuboEngine:
             list(pool.map(self._dial, routes.values()))
 
     def addresses(self) -> tuple[str, ...]:
-        ours = [str(address) for address in self._identity()["Addresses"] or []]
-        return tuple(sorted(ours, key=_is_loopback))
+        return tuple(sorted(self._identity()[1], key=_is_loopback))
 
     def status(self) -> EngineStatus:
         with self._api.translated():
-            stored = self._api.client.repo.stat(opts={"size-only": True})["RepoSize"]
-            sent = self._api.client.bitswap.stat()["DataSent"]
+            repository = self._api.client.repo.stat(opts={"size-only": True})
+            bitswap = self._api.client.bitswap.stat()
+        try:
+            stored, sent = int(repository["RepoSize"]), int(bitswap["DataSent"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._api.no_kubo() from error
         return EngineStatus(
             kind=self.kind,
-            identity=self._identity()["ID"],
+            identity=self._identity()[0],
             version=self._version,
             addresses=self.addresses(),
             peers=len(self._peers()),
             pubsub=self._has_pubsub(),
-            bytes_stored=int(stored),
-            bytes_sent=int(sent),
+            bytes_stored=stored,
+            bytes_sent=sent,
         )
+
+    def hang_up(self) -> None:
+        self._api.hang_up()
 
     def close(self) -> None:
         for subscription in self._subscriptions:
@@ -179,7 +182,7 @@ class KuboEngine:
 
     def _checked_version(self) -> str:
         try:
-            version = str(json.loads(self._api.call("version", within=_OPEN_SECONDS))["Version"])
+            version = str(self._api.said(self._api.call("version", within=_OPEN_SECONDS))["Version"])
             numbers = numbers_of(version)
         except (KeyError, TypeError, ValueError) as error:
             raise self._api.no_kubo() from error
@@ -212,11 +215,15 @@ class KuboEngine:
             stats=True,
             fast_provide_root=False,
         )
-        lines = [json.loads(line) for line in answer.splitlines()]
-        taken = sum(line["Stats"]["BlockCount"] for line in lines if line.get("Stats"))
+        lines = [self._api.said(line) for line in answer.splitlines()]
+        try:
+            (taken,) = (line["Stats"]["BlockCount"] for line in lines if line.get("Stats"))
+            failures = "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._api.no_kubo() from error
         if taken != given:
             raise EngineError(f"the Kubo node at {self._api.shown} took {taken} of {given} blocks")
-        return "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
+        return failures
 
     def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float) -> None:
         """Pin ``root`` recursively, while its progress (twice a second, since Kubo 0.40 with its bytes) is watched.
@@ -230,7 +237,7 @@ class KuboEngine:
         blocks, since, too_large = 0, time.monotonic(), False
         with contextlib.closing(response), self._api.translated():
             for line in response.iter_lines():
-                news = json.loads(line)
+                news = self._api.said(line)
                 if news.get("Pins"):
                     return
                 if news.get("Bytes", 0) > limit:
@@ -268,15 +275,23 @@ class KuboEngine:
                 continue
             return
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self) -> tuple[str, list[str]]:
+        """The node's peer id, and its addresses."""
         with self._api.translated():
-            identity: dict[str, Any] = self._api.client.id()
-        return identity
+            answer = self._api.client.id()
+        try:
+            return str(answer["ID"]), [str(address) for address in answer["Addresses"] or []]
+        except (KeyError, TypeError) as error:
+            raise self._api.no_kubo() from error
 
-    def _peers(self) -> list[dict[str, Any]]:
+    def _peers(self) -> list[str]:
+        """The peer ids of the nodes that it is connected to."""
         with self._api.translated():
             answer = self._api.client.swarm.peers()
-        return (answer or {}).get("Peers") or []
+        try:
+            return [str(peer["Peer"]) for peer in (answer or {}).get("Peers") or []]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._api.no_kubo() from error
 
     def _has_pubsub(self) -> bool:
         try:

@@ -9,8 +9,9 @@ import re
 import secrets
 import socket
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
+from weakref import WeakSet
 
 import httpx
 import ipfshttpclient
@@ -24,6 +25,9 @@ warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning, "urll
 
 CALL_SECONDS: Final = 120.0
 """Seconds that a node has for an answer that needs nothing from the network."""
+
+QUICK_SECONDS: Final = 20.0
+"""The same, for what it has in memory."""
 
 GRACE: Final = 5.0
 """Seconds that a node has beyond the time-out it was given, to say that it timed out."""
@@ -44,6 +48,9 @@ _FORBIDDEN: Final = (
     "in POLLEN_IPFS or config.toml, where no other user of this machine sees it"
 )
 
+_NOBODY_BEHIND: Final = (500, 502, 503, 504)
+"""What a proxy answers whose node does not."""
+
 Option = str | int | bool
 
 
@@ -60,6 +67,11 @@ class PubsubOff(EngineError):
     """The node's pubsub is not enabled."""
 
 
+class NoKubo(EngineUnavailable):
+    """What answers is no Kubo: another program, or a proxy without the node behind it. In the middle of a run that may
+    pass, like a node that is away."""
+
+
 class KuboTimeout(EngineUnavailable):
     """The node did not answer in time."""
 
@@ -67,14 +79,16 @@ class KuboTimeout(EngineUnavailable):
 class KuboApi:
     """One node's RPC API. Safe from several threads.
 
-    ``client`` (ipfshttpclient) is for the calls it gets right with a current Kubo; `call` and `open` (httpx) for the
-    others. Errors of both become the engine's own; wrap uses of ``client`` in `translated`. They name the node as
-    ``shown`` does, without its credentials.
+    ``client`` (ipfshttpclient) is for what a node knows by heart; wrap uses of it in `translated`. `call` and `open`
+    (httpx) are for what ipfshttpclient gets wrong with a current Kubo, and for what may take long: `hang_up` ends it.
+    Errors of both become the engine's own, and name the node as ``shown`` does, without its credentials.
     """
 
     def __init__(self, address: str) -> None:
         parsed = KuboAddress.parse(address)
         self.address, self.shown = parsed.text, parsed.shown
+        self._wires: WeakSet[socket.socket] = WeakSet()
+        self._is_over = False
         headers = {} if parsed.authorization is None else {"Authorization": parsed.authorization}
         self._http = httpx.Client(
             base_url=parsed.base,
@@ -90,7 +104,7 @@ class KuboApi:
             trust_env=False,
         )
         # `ipfshttpclient.connect` would warn of every Kubo since 0.9 and fetch the version; `Client` does neither.
-        self.client = ipfshttpclient.Client(parsed.multiaddr, base=parsed.path, headers=headers, timeout=CALL_SECONDS)
+        self.client = ipfshttpclient.Client(parsed.multiaddr, base=parsed.path, headers=headers, timeout=QUICK_SECONDS)
 
     def call(
         self,
@@ -129,8 +143,15 @@ class KuboApi:
             params.append(("timeout", duration(within)))
             wait = within + GRACE
         request = self._http.build_request(
-            "POST", path, params=params, timeout=httpx.Timeout(wait, connect=_CONNECT_SECONDS), **_multipart(upload)
+            "POST",
+            path,
+            params=params,
+            timeout=httpx.Timeout(wait, connect=_CONNECT_SECONDS),
+            extensions={"trace": self._traced},
+            **_multipart(upload),
         )
+        if self._is_over:
+            raise EngineUnavailable(f"the Kubo node at {self.shown} is not waited for any more")
         with self.translated():
             response = self._http.send(request, stream=True)
             if not response.is_success:
@@ -140,6 +161,35 @@ class KuboApi:
                     response.close()
                 raise self._refusal(response.status_code, response.content)
         return response
+
+    def hang_up(self) -> None:
+        """End every call of `call` and `open` that waits for its answer, and make no other: the owner wants to stop.
+
+        Closing a socket does not end a read of another thread, shutting it down does.
+        """
+        self._is_over = True
+        for wire in list(self._wires):
+            with contextlib.suppress(OSError):  # it has ended already
+                wire.shutdown(socket.SHUT_RDWR)
+
+    def _traced(self, step: str, info: Mapping[str, Any]) -> None:
+        """As httpx has it (https://www.python-httpx.org/advanced/extensions/): each connection that is made."""
+        if step in ("connection.connect_tcp.complete", "connection.connect_unix_socket.complete"):
+            self._wires.add(info["return_value"].get_extra_info("socket"))
+
+    def said(self, answer: bytes | str) -> dict[str, Any]:
+        """An answer, or a line of one, which is a JSON object.
+
+        Raises:
+            NoKubo: where it is none.
+        """
+        try:
+            value = json.loads(answer)
+        except ValueError as error:
+            raise self.no_kubo() from error
+        if not isinstance(value, dict):
+            raise self.no_kubo()
+        return value
 
     def meaning(self, message: str) -> EngineError:
         """The error for what the node gave as its reason."""
@@ -172,17 +222,21 @@ class KuboApi:
             raise KuboTimeout(f"the Kubo node at {self.shown} did not answer in time", self._mend()) from error
         except ipfshttpclient.exceptions.ErrorResponse as error:
             raise self.meaning(str(error.args[0])) from error
-        except (ipfshttpclient.exceptions.StatusError, ipfshttpclient.exceptions.DecodingError) as error:
+        except (
+            ipfshttpclient.exceptions.StatusError,
+            ipfshttpclient.exceptions.DecodingError,
+            AssertionError,  # ipfshttpclient's, of an empty answer
+        ) as error:
             raise self.no_kubo() from error
         except httpx.TransportError as error:
             raise EngineUnavailable(f"no Kubo node answers at {self.shown}: {error}", self._mend()) from error
         except ipfshttpclient.exceptions.CommunicationError as error:  # its text is urllib3's, of many brackets
             raise EngineUnavailable(f"no Kubo node answers at {self.shown}", self._mend()) from error
 
-    def no_kubo(self) -> EngineError:
+    def no_kubo(self) -> NoKubo:
         """The error for an answer that no Kubo gives."""
         mend = "give the address of a Kubo node's RPC API: ipfs config Addresses.API; by default http://127.0.0.1:5001"
-        return EngineError(f"what answers at {self.shown} is not a Kubo node's RPC API", mend)
+        return NoKubo(f"what answers at {self.shown} is not a Kubo node's RPC API", mend)
 
     def close(self) -> None:
         """Free the connections."""
@@ -195,6 +249,8 @@ class KuboApi:
         try:
             message = json.loads(body)["Message"]
         except (ValueError, KeyError, TypeError):
+            if status in _NOBODY_BEHIND:
+                return EngineUnavailable(f"the Kubo node at {self.shown} is away: HTTP status {status}", self._mend())
             return self.no_kubo()
         return self.meaning(str(message))
 

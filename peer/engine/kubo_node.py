@@ -117,6 +117,10 @@ class KuboNode:
             self.stop()
             raise
 
+    def answers(self, within: float) -> bool:
+        """Whether it answers the cheapest of calls in so many seconds."""
+        return self._answering(within) is not None
+
     def stop(self) -> None:
         """Stop the daemon: ask, then kill. Harmless where it does not run."""
         daemon, self._daemon = self._daemon, None
@@ -204,19 +208,19 @@ class KuboNode:
         while True:
             if not self.is_running:
                 raise self._unavailable("the Kubo node ended as it started")
-            if (address := self._answering()) is not None:
+            if (address := self._answering(_ANSWER_SECONDS)) is not None:
                 self._api = address
                 return
             if time.monotonic() > deadline:
                 raise self._unavailable("the Kubo node does not answer")
             time.sleep(_STEP)
 
-    def _answering(self) -> str | None:
-        """The address at which the node answers; None while it does not."""
+    def _answering(self, within: float) -> str | None:
+        """The address at which the node answers; None where it does not."""
         if (address := running_at(self.repository)) is None:
             return None
         with contextlib.suppress(EngineUnavailable), contextlib.closing(KuboApi(address)) as api:
-            api.call("version", within=_ANSWER_SECONDS)
+            api.call("version", within=within)
             return address
         return None
 

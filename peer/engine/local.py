@@ -138,6 +138,9 @@ class LocalEngine:
             bytes_sent=self._bytes_out,
         )
 
+    def hang_up(self) -> None:
+        """Nothing to do: a directory does not hang."""
+
     def close(self) -> None:
         for subscription in self._subscriptions:
             subscription.close()

@@ -1,5 +1,6 @@
 """What is true of the Kubo engine alone: nodes that are down, are no Kubo, restart, or run out of disk."""
 
+import contextlib
 import http.server
 import json
 import queue
@@ -8,13 +9,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from peer.engine import open_engine
-from peer.engine.interface import Engine, EngineError, EngineUnavailable, StorageFull, Unreachable
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StorageFull, Unreachable
 from peer.engine.kubo_config import configure, environment, prepare
 from peer.engine.kubo_node import KuboNode
 from protocol.blocks import BlockMismatch, cbor_block, raw_block
@@ -23,6 +25,9 @@ KEY = bytes(range(32))
 SOON = 30.0
 
 needs_kubo = pytest.mark.kubo
+
+VERSION = {"version": b'{"Version": "0.43.0"}'}
+"""What a node says that is a Kubo."""
 
 
 @pytest.fixture
@@ -159,6 +164,57 @@ def test_closing_an_engine_ends_the_threads_of_its_subscriptions(node: KuboNode)
         assert not thread.is_alive()
 
 
+# -- what is said at once, and what a node refuses to say -------------------------------------------------------------
+
+
+@needs_kubo
+def test_of_thirty_who_publish_at_once_through_one_node_all_are_heard(node: KuboNode) -> None:
+    """Each by a connection of its own, as peers and `peer join` that share a node."""
+    inbox: queue.Queue[bytes] = queue.Queue()
+    listener = open_engine(node.api)
+    listener.subscribe("t", inbox.put)
+    publishers = [open_engine(node.api) for _ in range(30)]
+    begin = threading.Barrier(30)
+
+    def publish(number: int) -> None:
+        begin.wait()
+        publishers[number].publish("t", bytes([number]))
+
+    with ThreadPoolExecutor(30) as pool:
+        list(pool.map(publish, range(30)))
+    assert {inbox.get(timeout=SOON) for _ in range(30)} == {bytes([number]) for number in range(30)}
+    for engine in (listener, *publishers):
+        engine.close()
+
+
+def remember_higher(program: Path, node: KuboNode, peer: str) -> None:
+    """Have a node that is stopped remember that it heard ``peer`` with a number of years from now: in nanoseconds since
+    1970, big-endian, and in letters, since the program takes it as text."""
+    put = [program, "diag", "datastore", "put", f"/pubsub/seqno/{peer}", "!abcdefg"]
+    subprocess.run(put, env=environment(node.repository), check=True, capture_output=True)
+
+
+@needs_kubo
+def test_a_managed_node_that_has_heard_itself_with_a_higher_number_is_mended(
+    ipfs_program: Path, node: KuboNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peer.engine.kubo_pubsub._TRIES", 3)
+    with contextlib.closing(open_engine(node.api)) as engine:
+        identity = engine.status().identity
+    node.stop()
+    remember_higher(ipfs_program, node, identity)
+    node.start()
+    with contextlib.closing(open_engine(node.api)) as theirs, pytest.raises(PublishRefused) as raised:
+        theirs.publish("t", b"x")
+    assert "clock was set back" in str(raised.value)
+    assert f"ipfs pubsub reset --peer {identity}" in raised.value.mend
+    inbox: queue.Queue[bytes] = queue.Queue()
+    with contextlib.closing(open_engine(node.api, managed=True)) as ours:
+        ours.subscribe("t", inbox.put)
+        ours.publish("t", b"y")
+        assert inbox.get(timeout=SOON) == b"y"
+
+
 # -- a node of the user's ------------------------------------------------------------------------------------------
 
 
@@ -220,16 +276,26 @@ def test_a_node_that_is_not_running_is_unavailable() -> None:
 
 
 @contextmanager
-def server_that_says(status: int, body: bytes) -> Iterator[str]:
-    """An HTTP server that answers everything alike."""
+def server_that_says(
+    status: int, body: bytes, answers: Mapping[str, bytes] | None = None, *, hung: threading.Semaphore | None = None
+) -> Iterator[str]:
+    """An HTTP server that answers everything alike, but what ``answers`` names; with ``hung`` it answers nothing else,
+    and counts there what came."""
+    over = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            special = (answers or {}).get(self.path.removeprefix("/api/v0/").split("?")[0])
+            if special is None and hung is not None:
+                hung.release()
+                over.wait()
+                return
+            said = body if special is None else special
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(said)
 
         def log_message(self, *args: object) -> None:
             pass
@@ -237,6 +303,7 @@ def server_that_says(status: int, body: bytes) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
+        over.set()
         server.shutdown()
 
 
@@ -259,6 +326,59 @@ def test_a_node_that_is_too_old_is_named() -> None:
         pytest.raises(EngineError, match=r"has version 0\.30\.0-dev, older than 0\.40"),
     ):
         open_engine(url)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_proxy_without_its_node_is_a_node_that_is_away(status: int) -> None:
+    with (
+        server_that_says(status, b"<h1>Bad Gateway</h1>") as url,
+        pytest.raises(EngineUnavailable, match=f"is away: HTTP status {status}"),
+    ):
+        open_engine(url)
+
+
+@pytest.mark.parametrize("body", [b"<h1>welcome</h1>", b"{}", b"[1]", b"", b"null", b'{"ID": 1, "Addresses": 7}'])
+def test_a_node_whose_place_another_program_has_taken_is_away_and_breaks_nothing(body: bytes) -> None:
+    block = raw_block(b"x")
+    with server_that_says(200, body, VERSION) as url:
+        engine = open_engine(url)
+        for call in (engine.status, engine.addresses, lambda: engine.connect(["/ip4/127.0.0.1/tcp/1/p2p/x"])):
+            with pytest.raises(EngineUnavailable):
+                call()
+        with pytest.raises(EngineError):
+            engine.put([block])
+        engine.close()
+
+
+def test_a_node_that_hangs_is_given_up_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peer.engine.kubo_api.CALL_SECONDS", 0.1)
+    monkeypatch.setattr("peer.engine.kubo_api.QUICK_SECONDS", 0.1)
+    with server_that_says(200, b"", VERSION, hung=threading.Semaphore(0)) as url:
+        engine = open_engine(url)
+        for call in (
+            engine.status,
+            lambda: engine.put([raw_block(b"x")]),
+            lambda: engine.pin(raw_block(b"x").cid, recursive=False),
+        ):
+            with pytest.raises(EngineUnavailable, match="did not answer in time"):
+                call()
+        engine.close()
+
+
+def test_who_stops_ends_the_calls_that_a_node_leaves_hanging_and_makes_no_other() -> None:
+    block, arrived = raw_block(b"x"), threading.Semaphore(0)
+    with server_that_says(200, b"", VERSION, hung=arrived) as url, ThreadPoolExecutor(2) as pool:
+        engine = open_engine(url)
+        calls = [pool.submit(engine.put, [block]), pool.submit(engine.publish, "t", b"x")]
+        arrived.acquire()
+        arrived.acquire()
+        engine.hang_up()
+        for call in calls:
+            with pytest.raises(EngineUnavailable):
+                call.result(timeout=SOON)
+        with pytest.raises(EngineUnavailable, match="not waited for any more"):
+            engine.put([block])
+        engine.close()
 
 
 @pytest.mark.parametrize(
