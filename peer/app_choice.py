@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,10 @@ from peer.errors import ExitCode, PeerError
 from strategy.builtin_app import (
     DataUnavailable,
     builtin_app_folder,
+    check_client,
     check_names,
     check_partition,
+    model_class,
     prepare_dataset,
 )
 
@@ -86,9 +88,18 @@ class AppChoice:
             raise _wrong(str(error)) from error
         return tuple({**fused, **{key: value for key, value in self.shared.items() if key in known}}.items())
 
-    def local_config(self) -> RunConfig:
-        """The node config of a server."""
-        return tuple(self.local.items())
+    def local_config(self, run_config: RunConfig) -> RunConfig:
+        """The node config of a server: ``--node-config`` under the flags.
+
+        The run's settings are the owner's own here: a model class that they name is one that the owner named.
+
+        Raises:
+            PeerError: where it cannot be read.
+        """
+        config = self._node_config()
+        if self.folder is None and (model := model_class(dict(run_config))) is not None:
+            config.setdefault("model", model)
+        return tuple(config.items())
 
     def client_config(self) -> RunConfig:
         """The node config of a client: ``--node-config`` under the flags.
@@ -96,16 +107,31 @@ class AppChoice:
         Raises:
             PeerError: where it cannot be read, or is meant for the built-in app, which could not work with it.
         """
-        from strategy.app_config import AppError, parse_node_config
-
+        config = self._node_config()
         try:
-            config = {**dict(parse_node_config(self.node_config)), **self.local}
             if self.folder is None and (self.local or config.keys() >= _PARTITION):
                 check_partition(config)
-        except (AppError, ValueError) as error:
+        except ValueError as error:
             raise _wrong(str(error)) from error
         self._prepare_data(config)
         return tuple(config.items())
+
+    def unfit_for(self, node_config: RunConfig) -> Callable[[RunConfig], str]:
+        """Tells why the built-in app, if that is chosen, cannot train in a run with some settings; empty where it can.
+
+        They are the server's word: names that nobody knows, numbers out of bounds, code that nobody named here.
+        """
+
+        def why(run_config: RunConfig) -> str:
+            if self.folder is not None:
+                return ""
+            try:
+                check_client(dict(run_config), dict(node_config))
+            except ValueError as error:
+                return str(error)
+            return ""
+
+        return why
 
     def unfit(self, node_config: RunConfig) -> str:
         """Why the built-in app, if that is chosen, cannot run with a client's node config; empty where it can."""
@@ -116,6 +142,14 @@ class AppChoice:
         except ValueError as error:
             return str(error)
         return ""
+
+    def _node_config(self) -> dict[str, Setting]:
+        from strategy.app_config import AppError, parse_node_config
+
+        try:
+            return {**dict(parse_node_config(self.node_config)), **self.local}
+        except AppError as error:
+            raise _wrong(str(error)) from error
 
     def _prepare_data(self, config: Mapping[str, object]) -> None:
         """Have the data here before the run needs it, where it is known which."""

@@ -220,25 +220,39 @@ def _closed(session: Session, leader: Leader) -> ClosedRun | None:
 
 
 def serve(
-    session: Session, app: App, node_config: RunConfig, *, once: bool, approvable: bool = False, unfit: str = ""
+    session: Session,
+    app: App,
+    node_config: RunConfig,
+    *,
+    once: bool,
+    approvable: bool = False,
+    unfit: str = "",
+    unfit_for: Callable[[RunConfig], str] = lambda _: "",
 ) -> Ending:
     """Train in runs until stopped, or with ``once`` until the first run closes.
 
     In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. ``unfit`` says why
-    ``app`` itself cannot run with this ``node_config``; empty where it can.
+    ``app`` itself cannot run with this ``node_config``, empty where it can; ``unfit_for`` the same for a run's
+    settings.
     """
     if once and _closed_as_we_were_killed(session):
         return Ending()
     _tell_of_the_last_run(session)
     first_key = session.identity.signing_keys[-1]  # it stays, so that a rotation changes no answer
     secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
+
+    def declined(asked: CID, run_config: RunConfig) -> str:
+        if asked != app.id:
+            return ""
+        return f"it is of the built-in app, and {unfit}" if unfit else unfit_for(run_config)
+
     plan = ClientPlan(
         app=None if unfit else app.id,
         secret=secret,
         node_config=node_config,
         once=once,
         approved=session.journal.approved_apps() if approvable else None,
-        unfit={app.id: f"it is of the built-in app, and {unfit}"} if unfit else {},
+        unfit=declined,
         restored=session.journal.restored(),
     )
     if unfit:

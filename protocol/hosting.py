@@ -7,7 +7,7 @@ unknown one waits for that, if the owner left it open, and nothing of it is even
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -54,8 +54,8 @@ class ClientPlan:
     """Stop after the first run that closes."""
     approved: frozenset[CID] | None = None
     """The apps that may run besides; others wait for approval. None where the owner lets ``app`` alone run."""
-    unfit: Mapping[CID, str] = field(default_factory=dict)
-    """Apps that cannot run with this ``node_config``, and why: their runs are declined."""
+    unfit: Callable[[CID, RunConfig], str] = lambda _app, _config: ""
+    """Why an app cannot run here, with this ``node_config``, in a run with those settings; empty where it can."""
     restored: float | None = None
     """When our keys were restored from a backup, seconds since 1970: until then another home may have answered."""
 
@@ -114,7 +114,7 @@ class Hosting(Following):
         """Take part in the run, decline it, or wait, by its app."""
         assert self._run is not None
         self._bundle, self._run_private = bundle, private
-        if (why := self._plan.unfit.get(bundle.app)) is not None:
+        if why := self._plan.unfit(bundle.app, private.config):
             self._decline(self._run.run, why, now)
         elif self._may_run(bundle.app):
             self._take_part(bundle, private, now)
@@ -142,7 +142,7 @@ class Hosting(Following):
         bundle, private = self._bundle, self._run_private
         if self.state is not ClientState.LISTENING or bundle is None or private is None:
             return
-        if bundle.app not in self._plan.unfit and self._may_run(bundle.app):
+        if not self._plan.unfit(bundle.app, private.config) and self._may_run(bundle.app):
             self._note = ""
             self._take_part(bundle, private, now)
             self._say(Beat, now)

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from strategy.builtin.pollen_app.names import Dataset, Model, Partitioner, StrategyName, check_model, choose
-from strategy.builtin.pollen_app.settings import partition_of
+from strategy.builtin.pollen_app.names import (
+    Dataset,
+    Model,
+    Partitioner,
+    StrategyName,
+    check_model,
+    choose,
+    is_class,
+)
+from strategy.builtin.pollen_app.settings import client_settings, model_name, partition_of
 
 DATASETS = tuple(name.value for name in Dataset)
 MODELS = tuple(name.value for name in Model)
@@ -43,7 +51,7 @@ def check_initial_model(run_config: Mapping[str, object], shapes: Mapping[str, t
         ValueError: it does not; says in what first.
     """
     name, dataset = str(run_config["model"]), choose(Dataset, str(run_config["dataset"]))
-    if ":" in name:
+    if model_class(run_config) is not None:
         return
     import torch
 
@@ -66,6 +74,30 @@ def check_partition(node_config: Mapping[str, object]) -> None:
         ValueError: it does not, or says something impossible; names the flag.
     """
     partition_of(node_config)
+
+
+def check_client(run_config: Mapping[str, object], node_config: Mapping[str, object]) -> None:
+    """Check that a client can train in a run with these settings, before its app process is given anything of it.
+
+    Raises:
+        ValueError: it cannot; says why, and what its owner would have to type.
+    """
+    client_settings(run_config, node_config)
+
+
+def check_named(run_config: Mapping[str, object], node_config: Mapping[str, object]) -> None:
+    """Check that a run's model is the app's own, or a class that this machine's owner named.
+
+    Raises:
+        ValueError: it is not.
+    """
+    model_name(run_config, node_config)
+
+
+def model_class(run_config: Mapping[str, object]) -> str | None:
+    """The class ``module:Class`` that a run's model is; None where it is one of the app's own, or unknown."""
+    name = run_config.get("model")
+    return name if isinstance(name, str) and is_class(name) else None
 
 
 class DataUnavailable(Exception):

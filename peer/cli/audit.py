@@ -68,6 +68,10 @@ def audit(
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="For the app: where a dataset is.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODULE:CLASS", help="Of the built-in app: the model class that may run here."),
+    ] = None,
     to_round: Annotated[
         int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
     ] = None,
@@ -94,9 +98,9 @@ def audit(
 
     A proof of equivocation (two records that one signer signed at one place) is checked on its own, and ends with 1.
     """
-    if not replay and not (app_dir is None and data_dir is None and to_round is None):
+    if not replay and not (app_dir is None and data_dir is None and model is None and to_round is None):
         raise PeerError(
-            "--app, --data-dir and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
+            "--app, --data-dir, --model and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
         )
     place = Home(home)
     proof = proof_in_file(Path(head), place) if is_car(head) else proof_named(head, place, ipfs, timeout)
@@ -107,14 +111,16 @@ def audit(
             put_proof(proof)
         return ExitCode.VERIFICATION_FAILED
     reader = ReaderChoice(identity, passphrase_file, needed=replay)
-    config = local_config(data_dir)
+    config = local_config(data_dir, model)
     own = None if app_dir is None else own_app(app_dir, config)
     with Scratch() as scratch, audit_of(head, place, ipfs, timeout, scratch, reader, root=federation) as prepared:
         report = prepared.run()
         if not json:
             put_root(report)
         if replay and report.verdict is Verdict.VERIFIED:
-            chosen = own or trusted_app(prepared.bundle(), head, prepared.source, config, approved_apps(place))
+            chosen = own or trusted_app(
+                prepared.bundle(), head, prepared.source, config, approved_apps(place), prepared.run_config()
+            )
             prepared.replay(chosen, to_round=to_round, on_compared=_nothing if json else put_compared)
         if json:
             for part in report.json_parts(scratch):

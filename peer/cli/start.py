@@ -42,6 +42,7 @@ from protocol.blocks import CID
 from protocol.effects import Cause
 from protocol.gathering import LeaderSettings
 from protocol.records import Outcome, Role
+from strategy.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr: not before the key and the federation are found good
     from peer.runner import Ending
@@ -72,7 +73,11 @@ def start(
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Built-in app: where the dataset is.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Built-in app, server: cnn, mlp, custom_cnn, or module:Class.")
+        str | None,
+        typer.Option(
+            "--model",
+            help="Built-in app, server: cnn, mlp, custom_cnn, or module:Class. Client: the class that may run here.",
+        ),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option("--strategy", help="Built-in app, server: fedavg, fedprox, fedadam, krum, ...")
@@ -155,7 +160,8 @@ def start(
         folder=app_dir,
         shared=given({"dataset": dataset, "model": model, "strategy": strategy, "num-server-rounds": rounds})
         | {"min-clients": min_clients},
-        local=given({"data-dir": data, "batch-size": batch_size, "dataset": dataset if role is Role.CLIENT else None}),
+        local=given({"data-dir": data, "batch-size": batch_size})
+        | (given({"dataset": dataset, "model": model}) if role is Role.CLIENT else {}),
         run_config=run_config,
         node_config=node_config,
         initial_model=initial_model,
@@ -240,7 +246,7 @@ def _lead(
         session,
         app,
         config,
-        choice.local_config(),
+        choice.local_config(config),
         settings,
         seed=None if seed is None else seed_of(seed),
         initial=None if named is None else initial_model(session, named, dict(config)),
@@ -267,13 +273,15 @@ def _lead(
             typer.echo(f"the model that it had by then is in {saved}", err=True)
     else:
         typer.echo(f"the final model is in {saved}" if saved else "the run is done", err=True)
-        typer.echo(f"next: peer audit {closed.head} --replay{_where(session.home, choice.folder)}", err=True)
+        where = _where(session.home, choice.folder, None if choice.folder else model_class(dict(config)))
+        typer.echo(f"next: peer audit {closed.head} --replay{where}", err=True)
     return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
 
 
-def _where(home: Home, app: Path | None) -> str:
-    """The options of an audit from this home, of this app."""
+def _where(home: Home, app: Path | None, model: str | None) -> str:
+    """The options of an audit from this home, of this app, with this model class."""
     options = "" if app is None else f" --app {app}"
+    options += "" if model is None else f" --model {model}"
     return options if home.path == DEFAULT_HOME.expanduser() else f"{options} --home {home.path}"
 
 
@@ -320,7 +328,15 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
 
     config = choice.client_config()
     app = take_app(session.home, choice.app_folder)
-    ending = serve(session, app, config, once=once, approvable=choice.folder is None, unfit=choice.unfit(config))
+    ending = serve(
+        session,
+        app,
+        config,
+        once=once,
+        approvable=choice.folder is None,
+        unfit=choice.unfit(config),
+        unfit_for=choice.unfit_for(config),
+    )
     if ending.why:
         return _unfinished(session, ending, "what was answered is kept")
     if ending.interrupted:

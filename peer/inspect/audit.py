@@ -40,6 +40,7 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, RunSource
 from peer.inspect.walk import height_above, walk_back
 from protocol import rules
+from protocol.app_calls import RunConfig
 from protocol.blocks import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.bundle import NamedBundle, read_named_bundle
 from protocol.chain import Chain, Step
@@ -126,12 +127,21 @@ class Audit:
 
     def bundle(self) -> NamedBundle | None:
         """After `run`: the app that the run record names, and its bundle; None where they are for other readers."""
+        found = self._run_private()
+        return None if found is None or self._chain is None else named_bundle(*found, self._chain.keys)
+
+    def run_config(self) -> RunConfig | None:
+        """After `run`: the settings that the run record names; None where they are for other readers."""
+        found = self._run_private()
+        return None if found is None else found[1].config
+
+    def _run_private(self) -> tuple[Run, RunPrivate] | None:
         if self._chain is None or self._chain.head is None:
             return None
         run = self._body(self._chain.run)
         assert isinstance(run, Run)  # the chain begins with it
         private = read_private(run, RunPrivate, self._chain.keys)
-        return None if private is None else named_bundle(run, private, self._chain.keys)
+        return None if private is None else (run, private)
 
     def replay(
         self,

@@ -10,13 +10,14 @@ from peer.inspect.sources import RunSource
 from protocol.app_calls import RunConfig
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle, read_bundle, read_named_bundle
-from strategy.builtin_app import builtin_app_folder
+from strategy.builtin_app import builtin_app_folder, check_named, model_class
 from strategy.bundle import bundle_folder
 
 
-def local_config(data_dir: Path | None) -> RunConfig:
-    """What of this machine alone an app is told: where its data is."""
-    return () if data_dir is None else (("data-dir", str(data_dir.expanduser().absolute())),)
+def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
+    """What of this machine alone an app is told: where its data is, and which model class its owner lets run."""
+    where = () if data_dir is None else (("data-dir", str(data_dir.expanduser().absolute())),)
+    return where if model is None else (*where, ("model", model))
 
 
 def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
@@ -40,14 +41,16 @@ def trusted_app(
     source: RunSource,
     node_config: RunConfig = (),
     approved: frozenset[CID] = frozenset(),
+    run_config: RunConfig | None = None,
 ) -> AuditedApp:
     """The built-in app or one that is ``approved``, where that is the one of the ``bundle`` that a run records.
 
     An approved one is read from ``source``. ``bundle`` is None where the run is for other readers: nothing is replayed
-    then. ``named`` is the run, as the auditor named it.
+    then. ``named`` is the run, as the auditor named it; ``run_config`` are its settings, None where they are for
+    others.
 
     Raises:
-        PeerError: where it is neither.
+        PeerError: where it is neither, or is to import a model class that nobody named here.
         protocol.blocks.BlockError: where an approved app cannot be read.
     """
     if bundle is not None and bundle.app in approved:
@@ -62,4 +65,19 @@ def trusted_app(
             f"then let it run here (peer app approve {bundle.app})",
             code=ExitCode.WRONG_USE,
         )
+    if run_config is not None:
+        _refuse_unnamed(run_config, node_config, named)
     return built_in
+
+
+def _refuse_unnamed(run_config: RunConfig, node_config: RunConfig, named: str) -> None:
+    """A run's settings are its server's word, and import nothing on this machine."""
+    try:
+        check_named(dict(run_config), dict(node_config))
+    except ValueError as error:
+        name = model_class(dict(run_config))
+        raise PeerError(
+            f"this run is not replayed: {error}",
+            mend=f"peer audit {named} --replay --model {name}, in the folder that has the class's file" if name else "",
+            code=ExitCode.WRONG_USE,
+        ) from error

@@ -170,7 +170,7 @@ def test_a_bundle_that_cannot_be_had_is_told_and_tried_again() -> None:
 
 
 def test_an_app_that_cannot_run_with_this_node_config_is_declined_with_the_reason() -> None:
-    client = AClient(plan(None, approved=frozenset({APP}), unfit={APP: "it wants a partition"}))
+    client = AClient(plan(None, approved=frozenset({APP}), unfit=lambda app, _: "it wants a partition" * (app == APP)))
     client.hear()
     assert client.note == "it wants a partition"
     assert not client.all(StartApp)

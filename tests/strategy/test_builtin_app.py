@@ -73,6 +73,8 @@ print({"sklearn", "torchvision", "datasets", "torch._dynamo"} & set(sys.modules)
         ({"dataset": "digit"}, "--dataset among digits, mnist, fashion-mnist, cifar10"),
         ({"model": "cnm"}, "choose among cnn, mlp, custom_cnn"),
         ({"model": ":Net"}, "choose among cnn, mlp, custom_cnn"),
+        ({"model": ".nets:Net"}, "choose among cnn, mlp, custom_cnn"),
+        ({"model": "nets:Net;rm"}, "choose among cnn, mlp, custom_cnn"),
         ({"strategy": "FedAvg"}, "--strategy among fedavg, fedprox"),
     ],
 )

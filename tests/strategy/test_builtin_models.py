@@ -58,7 +58,9 @@ def test_own_class_is_imported_and_built() -> None:
         ("nowhere:Net", "cannot import nowhere"),
         ("own_models:Missing", "no attribute 'Missing'"),
         ("own_models:NoSizes", r"NoSizes\(channels, height, width, classes\) fails"),
-        ("own_models:not_a_model", "it makes a int, not a torch.nn.Module"),
+        ("own_models:not_a_model", "not_a_model is no class of torch.nn.Module, and is not called"),
+        ("builtins:print", "print is no class of torch.nn.Module, and is not called"),
+        ("os:PathLike", "PathLike is no class of torch.nn.Module, and is not called"),
         ("resnet", "there is no model"),
     ],
 )

@@ -8,7 +8,6 @@ from in_memory_federation import Outcome, bits, run_config, run_federation
 
 from strategy.builtin.pollen_app.client_app import app as client
 from strategy.builtin.pollen_app.server_app import app as server
-from strategy.builtin.pollen_app.settings import client_settings
 from strategy.builtin.pollen_app.strategies import build_strategy
 from strategy.builtin_app import PARTITIONERS, STRATEGIES
 
@@ -87,13 +86,6 @@ def test_proximal_term_reaches_the_clients() -> None:
 
 def test_node_config_overrides_the_batch_size() -> None:
     assert bits(run(node={"batch-size": 8}).models[-1]) == bits(run(batch_size=8).models[-1])
-
-
-def test_node_config_says_where_the_data_is() -> None:
-    settings = client_settings(
-        run_config(data_dir="/run"), {"partition-id": 0, "num-partitions": 3, "data-dir": "/node"}
-    )
-    assert settings.share.data_dir == "/node"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from .datasets import SHAPES
 from .models import build_model
 from .names import StrategyName
 from .partitions import client_data
-from .settings import ClientSettings, client_settings, real
+from .settings import MAX_FACTOR, ClientSettings, client_settings, learning_rate, real
 from .strategies import EQUAL_WEIGHT
 from .training import Examples
 from .training import evaluate as evaluate_model
@@ -43,11 +43,11 @@ def train(message: Message, context: Context) -> Message:
     loss = train_model(
         model,
         examples,
-        lr=real(config, "lr", least=0.0),
+        lr=learning_rate(config),
         momentum=settings.momentum,
         epochs=settings.local_epochs,
         batch_size=settings.batch_size,
-        proximal_mu=real({"proximal-mu": 0.0, **config}, "proximal-mu", least=0.0),
+        proximal_mu=real({"proximal-mu": 0.0, **config}, "proximal-mu", least=0.0, most=MAX_FACTOR),
     )
     weights = ArrayRecord({name: tensor.cpu() for name, tensor in model.state_dict().items()})
     metrics = _metrics(settings, examples, {"train_loss": loss})

@@ -1,7 +1,8 @@
 """The models.
 
 To use one of your own, either copy the folder of this app, edit `CustomCNN` and start with ``--app FOLDER``, or write a
-class with the same four parameters anywhere Python finds it and start with ``--model module:Class``.
+class with the same four parameters anywhere Python finds it and start with ``--model module:Class``, at the server and
+at each client: a class counts only where that machine's owner names it (`settings`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .datasets import Shape
-from .names import Model, check_model, choose
+from .names import Model, check_model, choose, is_class
 
 
 class CNN(nn.Module):
@@ -77,12 +78,14 @@ class CustomCNN(nn.Module):
 def build_model(name: str, shape: Shape) -> nn.Module:
     """A new model for images of ``shape``; its weights come from torch's global generator.
 
+    ``name`` is a setting that `settings` has read: a class that nobody named on this machine does not get here.
+
     Raises:
         ValueError: the name is unknown, or names no class that makes such a model.
     """
     check_model(name)
     sizes = (shape.channels, shape.height, shape.width, shape.classes)
-    if ":" in name:
+    if is_class(name):
         return _build_own(name, sizes)
     match choose(Model, name):
         case Model.CNN:
@@ -96,7 +99,7 @@ def build_model(name: str, shape: Shape) -> nn.Module:
 def _build_own(name: str, sizes: tuple[int, int, int, int]) -> nn.Module:
     module_name, _, class_name = name.partition(":")
     try:
-        make = getattr(importlib.import_module(module_name), class_name)
+        kind = getattr(importlib.import_module(module_name), class_name)
     except ImportError as error:
         raise ValueError(
             f"--model {name}: cannot import {module_name} ({error}); "
@@ -104,13 +107,12 @@ def _build_own(name: str, sizes: tuple[int, int, int, int]) -> nn.Module:
         ) from error
     except AttributeError as error:
         raise ValueError(f"--model {name}: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ValueError(f"--model {name}: {class_name} is no class of torch.nn.Module, and is not called")
     try:
-        model = make(*sizes)
+        return kind(*sizes)
     except TypeError as error:
         raise ValueError(
             f"--model {name}: {class_name}(channels, height, width, classes) fails ({error}); "
             "pollen_app/models.py has an example to copy, CustomCNN"
         ) from error
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"--model {name}: it makes a {type(model).__name__}, not a torch.nn.Module")
-    return model

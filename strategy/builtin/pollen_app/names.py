@@ -81,7 +81,11 @@ def choose(kind: type[Choice], name: str) -> Choice:
         return kind(name)
     except ValueError:
         what, hint = _HINTS[kind]
-        raise ValueError(f'there is no {what} "{name}"; {hint} among {", ".join(kind)}') from None
+        raise ValueError(f'there is no {what} "{name[:MAX_MODEL_NAME]}"; {hint} among {", ".join(kind)}') from None
+
+
+MAX_MODEL_NAME = 200
+"""Characters of a model's name."""
 
 
 def check_model(name: str) -> None:
@@ -90,6 +94,12 @@ def check_model(name: str) -> None:
     Raises:
         ValueError: it is neither a known name nor ``module:Class``.
     """
-    module, colon, attribute = name.partition(":")
-    if not (colon and module and attribute.isidentifier()):
+    if not is_class(name):
         choose(Model, name)
+
+
+def is_class(name: str) -> bool:
+    """Whether a model's name is ``module:Class``: code that is not the app's own."""
+    module, colon, attribute = name.partition(":")
+    names = [*module.split("."), attribute]
+    return colon == ":" and len(name) <= MAX_MODEL_NAME and all(each.isidentifier() for each in names)

@@ -1,14 +1,32 @@
-"""Flower's run config and node config, read once into typed values."""
+"""Flower's run config and node config, read once into typed values.
+
+The run config is the server's word, at a client and at whoever replays a run: every value of it is of one type and
+within bounds, names are among those that the app knows, and none is a path. What is this machine's business (where its
+data is, which device it uses, whether a class that is not the app's own may run) is read from the node config alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .names import Dataset, Partitioner, StrategyName, choose
+from .names import Dataset, Partitioner, StrategyName, check_model, choose, is_class
 
 Config = Mapping[str, object]
 """A Flower run config, node config or `ConfigRecord`."""
+
+MAX_ROUNDS = 1_000_000
+MAX_CLIENTS = 1_000_000
+MAX_TIMEOUT = 1e9
+"""Seconds."""
+MAX_EPOCHS = 1_000
+"""Of a round: nobody has a client train for ever."""
+MAX_BATCH_SIZE = 1 << 20
+MAX_FACTOR = 1e6
+"""Of what scales a step, a noise or a share: learning rates, norms, alpha."""
+_MAX_SEED = 2**63 - 1
+_MAX_SHOWN = 100
+"""Characters of a wrong value that an error shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +87,11 @@ def server_settings(run: Config, node: Config) -> ServerSettings:
     """
     return ServerSettings(
         dataset=choose(Dataset, _text(run, "dataset")),
-        data_dir=_text({**run, **node}, "data-dir"),
-        model=_text(run, "model"),
-        rounds=whole(run, "num-server-rounds", least=1),
-        round_timeout=real(run, "round-timeout", least=0.0),
-        lr=real(run, "lr", least=0.0),
+        data_dir=_data_dir(node),
+        model=model_name(run, node),
+        rounds=whole(run, "num-server-rounds", least=1, most=MAX_ROUNDS),
+        round_timeout=real(run, "round-timeout", least=0.0, most=MAX_TIMEOUT),
+        lr=learning_rate(run),
         central_evaluation=_flag(run, "central-evaluation"),
     )
 
@@ -88,18 +106,44 @@ def client_settings(run: Config, node: Config) -> ClientSettings:
     own = {**run, **node}
     return ClientSettings(
         share=_share(run, node),
-        model=_text(run, "model"),
+        model=model_name(run, node),
         strategy=choose(StrategyName, _text(run, "strategy")),
         momentum=momentum(run),
-        local_epochs=whole(run, "local-epochs", least=1),
-        batch_size=whole(own, "batch-size", least=1),
+        local_epochs=whole(run, "local-epochs", least=1, most=MAX_EPOCHS),
+        batch_size=whole(own, "batch-size", least=1, most=MAX_BATCH_SIZE),
         device=_text({"device": "cpu", **node}, "device"),
     )
 
 
+def model_name(run: Config, node: Config) -> str:
+    """The run's model. One that is a class, ``module:Class``, counts only where the node config names it, too.
+
+    Raises:
+        ValueError: it is unknown; or it is a class that nobody named here, or another than this node was started for.
+    """
+    name = _text(run, "model")
+    check_model(name)
+    own = node.get("model")
+    if own is None and is_class(name):
+        raise ValueError(
+            f"the run's model is {name}: code that is not part of the app, and that this machine imports only if its "
+            f"owner names it; read it, then start with --model {name}"
+        )
+    if own is not None and own != name:
+        raise ValueError(
+            f"the run's model is {name}, and this peer was started for {own}; start it with --model {name}"
+        )
+    return name
+
+
+def learning_rate(config: Config) -> float:
+    """SGD's learning rate, or ValueError."""
+    return real(config, "lr", least=0.0, most=MAX_FACTOR)
+
+
 def momentum(run: Config) -> float:
     """SGD's momentum, from 0 to below 1, or ValueError."""
-    value = real(run, "momentum", least=0.0)
+    value = real(run, "momentum", least=0.0, most=1.0)
     if value >= 1:
         raise _wrong(run, "momentum", "below 1")
     return value
@@ -116,8 +160,8 @@ def partition_of(node: Config) -> tuple[int, int]:
             "this client was not told which part of the data is its own; "
             'start it with, for example, --node-config "partition-id=0 num-partitions=3"'
         )
-    partitions = whole(node, "num-partitions", least=1)
-    partition = whole(node, "partition-id", least=0)
+    partitions = whole(node, "num-partitions", least=1, most=MAX_CLIENTS)
+    partition = whole(node, "partition-id", least=0, most=MAX_CLIENTS)
     if partition >= partitions:
         raise ValueError(
             f"partition-id is {partition}, but with num-partitions={partitions} it ends at {partitions - 1}; "
@@ -136,12 +180,16 @@ def _share(run: Config, node: Config) -> Share:
     partition, partitions = partition_of(node)
     dealing = Dealing(
         partitioner=choose(Partitioner, _text(run, "partitioner")),
-        seed=whole(run, "partition-seed", least=0),
-        dirichlet_alpha=real(run, "dirichlet-alpha", least=0.0),
-        shards_per_partition=whole(run, "shards-per-partition", least=1),
-        classes_per_partition=whole(run, "classes-per-partition", least=1),
+        seed=whole(run, "partition-seed", least=0, most=_MAX_SEED),
+        dirichlet_alpha=real(run, "dirichlet-alpha", least=0.0, most=MAX_FACTOR),
+        shards_per_partition=whole(run, "shards-per-partition", least=1, most=10_000),
+        classes_per_partition=whole(run, "classes-per-partition", least=1, most=1_000),
     )
-    return Share(dataset, _text({**run, **node}, "data-dir"), dealing, partition, partitions)
+    return Share(dataset, _data_dir(node), dealing, partition, partitions)
+
+
+def _data_dir(node: Config) -> str:
+    return _text({"data-dir": "", **node}, "data-dir")
 
 
 def _text(config: Config, key: str) -> str:
@@ -158,22 +206,28 @@ def _flag(config: Config, key: str) -> bool:
     return value
 
 
-def whole(config: Config, key: str, *, least: int) -> int:
+def whole(config: Config, key: str, *, least: int, most: int) -> int:
     """A whole number, or ValueError."""
     value = config.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise _wrong(config, key, f"a whole number of at least {least}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise _wrong(config, key, f"a whole number from {least} to {most}")
     return value
 
 
-def real(config: Config, key: str, *, least: float) -> float:
-    """A number, or ValueError."""
+def real(config: Config, key: str, *, least: float, most: float) -> float:
+    """A finite number, or ValueError."""
     value = config.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
-        raise _wrong(config, key, f"a number of at least {least}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        raise _wrong(config, key, f"a number from {least} to {most:g}")
     return float(value)
 
 
 def _wrong(config: Config, key: str, want: str) -> ValueError:
-    have = f"is {config[key]!r}" if key in config else "is missing"
+    have = f"is {_shown(config[key])}" if key in config else "is missing"
     return ValueError(f"the setting {key} {have}; it must be {want} (--run-config or --node-config sets it)")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and not -_MAX_SEED <= value <= _MAX_SEED:
+        return f"a number of {value.bit_length()} bits"  # Python refuses to write out the longest
+    return repr(value)[:_MAX_SHOWN]
