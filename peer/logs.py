@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Mapping
 from typing import Final
+
+from peer.terminal import LogHandler
+from protocol.visible import visible
 
 _LOGGER: Final = logging.getLogger("peer")
 _OURS: Final = ("peer", "strategy", "protocol", "crypto")
@@ -27,7 +29,7 @@ def report(what: str, fields: Mapping[str, Field], level: int = logging.INFO) ->
 
 def set_up(*, verbose: bool = False, as_json: bool = False) -> None:
     """Send logs to stderr. Without ``verbose`` only warnings and errors; other packages' debug logs never."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogHandler()
     handler.setFormatter(_JsonLine() if as_json else _PlainLine())
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
@@ -57,7 +59,8 @@ class _PlainLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {key}={_plain(value)}" for key, value in _fields(record).items())
-        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {record.getMessage()}{fields}"
+        message = visible(record.getMessage())  # one line, whatever another package writes
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {message}{fields}"
         return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from peer import logs
-from peer.visible import visible
+from peer.logs import Field
 from protocol.app_calls import ErrorCode
 from protocol.effects import Report, What
 from protocol.records import Outcome
 from protocol.telling import Awaited
+from protocol.visible import named, quoted
 
-Fields = Mapping[str, str | int | float | None]
+Fields = Mapping[str, Field]
 
 _LINES: Final[Mapping[What, str]] = {
     What.RUN_OPENED: "run {run} is open: app {app}",
@@ -44,6 +45,9 @@ _LINES: Final[Mapping[What, str]] = {
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }
 
+
+_NAMES: Final = {"name", "app", "type", "last"}
+"""The fields that hold what others call something."""
 
 _LACKING: Final[Mapping[Awaited, str]] = {
     Awaited.SERVER: "waiting for a server: none is heard",
@@ -75,9 +79,9 @@ class Narrator:
 
 
 def line_of(report: Report, app_log: Path | None = None) -> str:
-    """The report in words; empty where it is for logs alone. Names and reasons are other people's: no terminal obeys
-    them."""
-    return visible(_line(report, "" if app_log is None else f"; the app's log is {app_log}"))
+    """The report in words; empty where it is for logs alone. Names are other people's, and can be told from ours."""
+    told = Report(report.what, {key: _told(key, value) for key, value in report.fields.items()})
+    return _line(told, "" if app_log is None else f"; the app's log is {app_log}")
 
 
 def _line(report: Report, see_log: str) -> str:
@@ -90,9 +94,10 @@ def _line(report: Report, see_log: str) -> str:
         case What.MESSAGE_GIVEN_UP:
             return f"no answer of {fields['name']} to {_message(fields)}: {fields['why']}"
         case What.RUN_REFUSED:
-            return f"{fields.get('name') or 'this peer'} takes no part in the run: {fields['why']}"
+            name, why = fields.get("name"), str(fields["why"])
+            return f"{name or 'this peer'} takes no part in the run: {quoted(why) if name else why}"
         case What.TASK_COLLECTED if fields["why"]:
-            return f"the server gave the app an error instead of our answer: {fields['why']}"
+            return f"the server gave the app an error instead of our answer: {quoted(str(fields['why']))}"
         case What.PEER_AWAY:
             return _away(fields)
         case What.APP_WAITS_FOR_CLIENTS:
@@ -150,11 +155,15 @@ def error_in_words(reason: str) -> str:
     if raised is None:
         return _cut(reason)
     kind, text, mend = raised.groups()
-    return f"{kind}: {_cut(text)}{_cut(mend)}" if text else kind + _cut(mend)
+    return f"{named(kind)}{f': {_cut(text)}' if text else ''}{mend[:_SHOWN]}"
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return quoted(text, _SHOWN)
+
+
+def _told(key: str, value: Field) -> Field:
+    return named(value) if key in _NAMES and isinstance(value, str) and value else value
 
 
 def _away(fields: Fields) -> str:

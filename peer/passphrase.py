@@ -5,7 +5,6 @@ Never the command line itself: everybody on the machine can read that.
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from peer.errors import ExitCode, PeerError
+from peer.terminal import ask_secret
 
 _MEND: Final = (
     "give --passphrase-file FILE, or set POLLEN_PASSPHRASE_FILE or POLLEN_PASSPHRASE, "
@@ -44,7 +44,7 @@ class Passphrases:
     @classmethod
     def of_process(cls, file: Path | None = None) -> Passphrases:
         """This process's environment and terminal, and ``file`` where an option named one."""
-        return cls(file, os.environ, getpass.getpass if sys.stdin.isatty() else None)
+        return cls(file, os.environ, ask_secret if sys.stdin.isatty() else None)
 
     def is_given(self, name: str) -> bool:
         """Whether there is one for the key of ``name`` without asking anybody."""

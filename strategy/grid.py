@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 from protocol.app_calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed
 from protocol.blocks import CID, BlockError
 from protocol.content import ContentError
+from protocol.visible import named
 from strategy.answers import Answers, RunStopped
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.difference import first_difference
@@ -28,6 +29,8 @@ from strategy.summary import mean_metrics, metrics_of, round_of
 
 METRICS_TOLD: Final = 4
 """How many metrics a line shows."""
+NAME_TOLD: Final = 60
+"""How many characters of a metric's name it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,7 @@ def _in_words(answered: Sequence[_Sent], received: Sequence[Message]) -> str:
     """What came in, as ``round 2: train by 3: train_loss 0.412``."""
     good = [message.content for message in received if message.has_content()]
     means = mean_metrics([metrics_of(content) for content in good])
-    measured = ", ".join(f"{name} {value:.4g}" for name, value in list(means.items())[:METRICS_TOLD])
+    measured = ", ".join(f"{named(name, NAME_TOLD)} {value:.4g}" for name, value in list(means.items())[:METRICS_TOLD])
     rounds = {sent.round for sent in answered if sent.round is not None}
     where = f"round {', '.join(map(str, sorted(rounds)))}: " if rounds else ""
     types = " and ".join(dict.fromkeys(sent.type for sent in answered))

@@ -19,7 +19,7 @@ from peer.cli.options import (
     JsonOption,
     PassphraseFileOption,
 )
-from peer.cli.output import moment, put_json, put_table, size
+from peer.cli.output import moment, put_json, size
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
@@ -29,11 +29,12 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import EngineSource, RunSource
 from peer.journal import Journal, KnownApp, approved_apps, known_apps
 from peer.reader import ReaderChoice
-from peer.visible import visible
+from peer.terminal import put, put_foreign_line, put_table, say
 from protocol.blocks import CID, Block, BlockError, MissingBlock
 from protocol.bundle import BundledFile, NamedBundle
 from protocol.records import Chained
 from protocol.signed import parse_record
+from protocol.visible import named
 
 app = typer.Typer(
     name="app",
@@ -84,11 +85,11 @@ def show(
         _put_file(each)
     cut = [each for each in read if each.text is not None and each.shown < each.size]
     for each in cut:
-        typer.echo(f"cut short: {each.path}: {each.shown} of {each.size} bytes were shown", err=True)
+        say(f"cut short: {each.path}: {each.shown} of {each.size} bytes were shown")
     if cut:
-        typer.echo(f"to read all of it: peer app show {cid} --into DIR", err=True)
+        say(f"to read all of it: peer app show {cid} --into DIR")
     if into is not None:
-        typer.echo(f"its files are in {into}", err=True)
+        say(f"its files are in {into}")
 
 
 @app.command("approve")
@@ -101,9 +102,9 @@ def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
     if json:
         put_json({"app": str(approved), "approved": True})
         return
-    typer.echo(f"clients of this home may run the app {approved}")
+    put(f"clients of this home may run the app {approved}")
     if not was_named:
-        typer.echo("no client here waits for it; peer app list shows what clients here wait for", err=True)
+        say("no client here waits for it; peer app list shows what clients here wait for")
 
 
 @app.command("forget")
@@ -119,7 +120,7 @@ def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption =
     if json:
         put_json({"app": str(forgotten), "approved": False})
     else:
-        typer.echo(f"the app {forgotten} is not approved any more; a run that has begun goes on until its client stops")
+        put(f"the app {forgotten} is not approved any more; a run that has begun goes on until its client stops")
 
 
 @app.command("list")
@@ -132,7 +133,7 @@ def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None
         header = ["app", "", "since", "name", "run"]
         put_table("apps", header, [_known_row(each) for each in known])
     else:
-        typer.echo("no app is approved here, and none is waited for")
+        put("no app is approved here, and none is waited for")
 
 
 def _known_value(known: KnownApp) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def _known_value(known: KnownApp) -> dict[str, Any]:
 def _known_row(known: KnownApp) -> list[str]:
     state = "approved" if known.approved else "waits for approval"
     run = str(known.run) if known.run else ""
-    return [str(known.app), state, moment(known.noted), visible(known.name), run]
+    return [str(known.app), state, moment(known.noted), named(known.name), run]
 
 
 @contextlib.contextmanager
@@ -223,16 +224,17 @@ def _values(files: list[BundledFile], read: list[AppFile]) -> Iterator[dict[str,
 
 def _put_list(app_id: CID, files: list[BundledFile], *, approved: bool) -> None:
     state = "approved here" if approved else "not approved here"
-    typer.echo(f"app {app_id}: {len(files)} files, {size(sum(file.size for file in files))}, {state}")
+    put(f"app {app_id}: {len(files)} files, {size(sum(file.size for file in files))}, {state}")
     for file in files:
-        typer.echo(f"  {file.path}  {size(file.size)}")
+        put(f"  {named(file.path)}  {size(file.size)}")
 
 
 def _put_file(file: AppFile) -> None:
-    typer.echo(f"\n==== {file.path} ====")
+    put()
+    put(f"==== {named(file.path)} ====")
     if file.text is None:
-        typer.echo(f"(binary, {size(file.size)})")
+        put(f"(binary, {size(file.size)})")
         return
     for line in file.text.removesuffix("\n").split("\n"):
         # Prefixed, so that no file can pass its own lines off as the head of another.
-        typer.echo(f"| {visible(line.removesuffix(chr(13)), keep=chr(9))}")
+        put_foreign_line(line.removesuffix("\r"))

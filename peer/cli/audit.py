@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +35,7 @@ from peer.inspect.sources import CarSource, EngineSource, RunSource
 from peer.inspect.trusted_app import local_config, own_app, trusted_app
 from peer.journal import Journal, approved_apps
 from peer.reader import ReaderChoice, with_names
+from peer.terminal import put_json_part
 from protocol.blocks import CID, Block, BlockError
 from protocol.manifest import PUBLIC
 from protocol.reading import Reader
@@ -124,8 +124,8 @@ def audit(
             prepared.replay(chosen, to_round=to_round, on_compared=_nothing if json else put_compared)
         if json:
             for part in report.json_parts(scratch):
-                sys.stdout.write(part)
-            sys.stdout.write("\n")
+                put_json_part(part)
+            put_json_part("\n")
         else:
             put_report(report, scratch, replay=replay)
     return report.exit_code

@@ -12,6 +12,7 @@ import typer
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from peer.cli.output import put_json
 from peer.errors import ExitCode, PeerError
+from peer.terminal import put, say
 
 if TYPE_CHECKING:
     from crypto.identity import Identity
@@ -52,8 +53,8 @@ def backup(
     if json_output:
         put_json({"name": identity.name, "did": identity.public.signing.did, "file": str(file)})
         return
-    typer.echo(f"{identity.name} is in {file}, locked with the backup's own passphrase")
-    typer.echo(f"to have it back, here or elsewhere: peer keys restore {file.name}")
+    put(f"{identity.name} is in {file}, locked with the backup's own passphrase")
+    put(f"to have it back, here or elsewhere: peer keys restore {file.name}")
 
 
 def restore(
@@ -93,9 +94,9 @@ def restore(
     if json_output:
         put_json({"name": identity.name, "did": identity.public.signing.did, "file": str(path)})
         return
-    typer.echo(f"{identity.name} is {identity.public.signing.did}")
-    typer.echo(f"its keys are in {path}; use them in one home only: two that sign as one member accuse it of lying")
-    typer.echo("next: peer federation join FILE, with a file that an admin exports now")
+    put(f"{identity.name} is {identity.public.signing.did}")
+    put(f"its keys are in {path}; use them in one home only: two that sign as one member accuse it of lying")
+    put("next: peer federation join FILE, with a file that an admin exports now")
 
 
 def _named(arguments: list[str], words: bool) -> tuple[str | None, Path | None]:
@@ -125,10 +126,10 @@ def _put_words(identity: Identity, json_output: bool) -> None:
     if json_output:
         put_json({"name": identity.name, "did": identity.public.signing.did, "words": " ".join(words)})
         return
-    typer.echo(f"whoever has these {len(words)} words is {identity.name}; to have it back:", err=True)
-    typer.echo(f"peer keys restore --words --name {identity.name}", err=True)
+    say(f"whoever has these {len(words)} words is {identity.name}; to have it back:")
+    say(f"peer keys restore --words --name {identity.name}")
     for start in range(0, len(words), _IN_A_LINE):
-        typer.echo(" ".join(words[start : start + _IN_A_LINE]))
+        put(" ".join(words[start : start + _IN_A_LINE]))
 
 
 def _from_words(store: KeyStore, name: str, passphrases: Passphrases, *, locked: bool) -> Identity:
@@ -147,7 +148,7 @@ def _typed() -> str:
     """What stands on standard input; on a terminal, up to an empty line."""
     if not sys.stdin.isatty():
         return sys.stdin.read()
-    typer.echo("the words, in as many lines as you like, and then an empty one:", err=True)
+    say("the words, in as many lines as you like, and then an empty one:")
     lines: list[str] = []
     while line := sys.stdin.readline().strip():
         lines.append(line)

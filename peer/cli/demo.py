@@ -14,6 +14,7 @@ import typer
 from peer.cli.options import JsonOption
 from peer.cli.output import bad, good, put_fields, put_json
 from peer.errors import ExitCode, PeerError
+from peer.terminal import is_terminal, put, say
 
 if TYPE_CHECKING:
     from peer.demo.demo import DemoResult
@@ -69,7 +70,7 @@ def demo(
     try:
         result = _perform(plan, as_json=json)
     except KeyboardInterrupt:
-        typer.echo(f"stopped; all processes have ended, and what they kept is in {plan.folder}", err=True)
+        say(f"stopped; all processes have ended, and what they kept is in {plan.folder}")
         return ExitCode.UNFINISHED
     if json:
         put_json(_facts(plan, result))
@@ -86,7 +87,7 @@ def _perform(plan: DemoPlan, *, as_json: bool) -> DemoResult:
     from peer.demo.demo import perform
     from peer.demo.display import LiveDisplay, PlainDisplay
 
-    live = sys.stdout.isatty() and not as_json
+    live = is_terminal() and not as_json
     return perform(plan, LiveDisplay() if live else PlainDisplay(to_stderr=as_json))
 
 
@@ -104,10 +105,10 @@ def _tell(plan: DemoPlan, result: DemoResult) -> None:
         ]
     )
     for finding in result.audit.findings:
-        typer.echo(f"finding: height {finding.height}, {finding.rule}: {finding.message}")
-    typer.echo("next:")
+        put(f"finding: height {finding.height}, {finding.rule}: {finding.message}")
+    put("next:")
     for command in _next_commands(plan, str(result.audit.head)):
-        typer.echo(f"  {command}")
+        put(f"  {command}")
 
 
 def _next_commands(plan: DemoPlan, head: str) -> list[str]:

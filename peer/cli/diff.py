@@ -13,7 +13,7 @@ import typer
 from peer.cli.audit import TimeoutOption, audit_of, head_named, is_car
 from peer.cli.cids import cid_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
-from peer.cli.output import bad, good, put_json, put_table
+from peer.cli.output import bad, good, put_json
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
 from peer.home import Home
@@ -21,8 +21,10 @@ from peer.inspect.models import SERVER, RunModels
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import EngineSource
 from peer.reader import ReaderChoice
+from peer.terminal import put, put_table
 from protocol.blocks import CID, Block, BlockError
 from protocol.signed import parse_record
+from protocol.visible import named
 from strategy.summary import to_json
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ def diff(
     if json:
         put_json(_value(opened[0].about, opened[1].about, differences))
         return
-    typer.echo(f"A: {opened[0].label}\nB: {opened[1].label}")
+    put(f"A: {opened[0].label}")
+    put(f"B: {opened[1].label}")
     _put(differences)
 
 
@@ -83,7 +86,7 @@ class _Opened:
 
     @property
     def label(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in self.about.items())
+        return ", ".join(f"{name} {named(str(value))}" for name, value in self.about.items())
 
 
 @contextlib.contextmanager
@@ -150,7 +153,7 @@ def _put(differences: Iterable[TensorDifference]) -> None:
     put_table("tensors", ["tensor", "A", "B", "largest", "mean", "relative", "not finite", ""], rows)
     unequal = sum(row[-1] != _EQUAL for row in rows)
     line = f"{len(rows)} tensors, {unequal} of them differ" if unequal else f"{len(rows)} tensors, equal bit for bit"
-    typer.echo(bad(line) if unequal else good(line))
+    put(bad(line) if unequal else good(line))
 
 
 _EQUAL = "equal bits"
@@ -159,7 +162,7 @@ _EQUAL = "equal bits"
 def _row(each: TensorDifference) -> list[str]:
     numbers = ["" if number is None else f"{number:.4g}" for number in (each.largest, each.mean, each.relative)]
     layouts = ["" if layout is None else str(layout) for layout in (each.a, each.b)]
-    return [each.name, *layouts, *numbers, str(each.not_finite or ""), _verdict(each)]
+    return [named(each.name), *layouts, *numbers, str(each.not_finite or ""), _verdict(each)]
 
 
 def _verdict(each: TensorDifference) -> str:

@@ -13,6 +13,7 @@ from peer.engine_choice import MANAGED, running_node
 from peer.errors import ExitCode
 from peer.federation import FederationStore
 from peer.home import Home
+from peer.terminal import put
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -39,7 +40,7 @@ def doctor(
         for check in checks:
             _put(check)
         if started is not None:
-            typer.echo(f"the Kubo node runs as process {started}; it stops with: kill {started}")
+            put(f"the Kubo node runs as process {started}; it stops with: kill {started}")
     return ExitCode.UNFINISHED if failed else ExitCode.DONE
 
 
@@ -60,9 +61,9 @@ _COLOURS = {State.OK: good, State.WARN: doubtful, State.FAIL: bad}
 
 
 def _put(check: Check) -> None:
-    typer.echo(f"{_COLOURS[check.state](check.state.value.ljust(4))}  {check.name}: {check.what}")
+    put(f"{_COLOURS[check.state](check.state.value.ljust(4))}  {check.name}: {check.what}")
     if check.mend:
-        typer.echo(f"      mend: {check.mend}")
+        put(f"      mend: {check.mend}")
 
 
 def _value(check: Check) -> dict[str, str]:

@@ -22,7 +22,7 @@ from peer.cli.options import (
     ListenOption,
     PassphraseFileOption,
 )
-from peer.cli.output import put_fields, put_json, put_table
+from peer.cli.output import put_fields, put_json
 from peer.cli.proposals import Admin, change, list_proposals, sign_proposal
 from peer.engine_choice import addresses_for_others
 from peer.errors import ExitCode, PeerError
@@ -32,8 +32,10 @@ from peer.keystore import KeyStore
 from peer.membership import add_member, change_admin, change_threshold, found_federation, remove_member
 from peer.passphrase import Passphrases
 from peer.reader import reader_of
+from peer.terminal import put, put_table
 from protocol.manifest import Manifest, node_id
 from protocol.records import Member, Role
+from protocol.visible import named
 
 app = typer.Typer(
     name="federation",
@@ -80,10 +82,10 @@ def init(
     if json:
         put_json(_facts(stored))
         return
-    typer.echo(f"federation {name} is founded: {stored.id}")
+    put(f"federation {name} is founded: {stored.id}")
     if not encrypt:
-        typer.echo("note: it is not encrypted: who can reach an engine can read every model and update in it")
-    typer.echo("next: peer federation invite --name NAME --role client, once for each member")
+        put("note: it is not encrypted: who can reach an engine can read every model and update in it")
+    put("next: peer federation invite --name NAME --role client, once for each member")
 
 
 @app.command("add")
@@ -113,7 +115,7 @@ def add(
 
     def done(stored: StoredFederation) -> str:
         member = stored.manifest.members[public.id]
-        return f"{stored.manifest.name_of(public.id)} is in, as {', '.join(member.roles)}"
+        return f"{named(stored.manifest.name_of(public.id))} is in, as {', '.join(member.roles)}"
 
     change(Admin(home, federation, identity, passphrase_file, ipfs), taken_in, json, _facts, done)
 
@@ -217,7 +219,12 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
     manifest = stored.manifest
     put_fields(
         [
-            ("federation", manifest.name or "its name is for members, and no identity of this home is one"),
+            (
+                "federation",
+                named(manifest.name)
+                if manifest.name
+                else "its name is for members, and no identity of this home is one",
+            ),
             ("id", str(stored.id)),
             ("encrypted", "yes" if manifest.encrypted else "no"),
             ("version", str(manifest.version)),
@@ -252,11 +259,11 @@ def export(
     if json:
         put_json(_facts(stored) | {"file": str(file.absolute())})
         return
-    typer.echo(f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key: hand it")
-    typer.echo("to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)")
+    put(f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key: hand it")
+    put("to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)")
     if not stored.addresses:
-        typer.echo("it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR")
-    typer.echo(f"next, on each member's machine: peer federation join {file.name}")
+        put("it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR")
+    put(f"next, on each member's machine: peer federation join {file.name}")
 
 
 @app.command("join")
@@ -278,13 +285,13 @@ def join(
     if json:
         put_json(_facts(stored) | {"you": [_member_facts(manifest, member) for member in members]})
         return
-    typer.echo(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
+    put(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
     for member in members:
-        typer.echo(f"you are {manifest.name_of(member.id)}: {', '.join(member.roles)}")
+        put(f"you are {named(manifest.name_of(member.id))}: {', '.join(member.roles)}")
     if members:
-        typer.echo(f"next: peer start --role {members[0].roles[0]}")
+        put(f"next: peer start --role {members[0].roles[0]}")
     else:
-        typer.echo("none of this home's identities is a member yet: send `peer keys show` to an admin")
+        put("none of this home's identities is a member yet: send `peer keys show` to an admin")
 
 
 app.command("grant")(grant.grant)
@@ -348,4 +355,4 @@ def _put_members(manifest: Manifest) -> None:
 
 def _member_row(manifest: Manifest, member: Member) -> list[str]:
     roles = [*member.roles, *(["admin"] if member.signing in manifest.admins else [])]
-    return [manifest.name_of(member.id), ", ".join(roles), VerifyKey.parse(member.id).did]
+    return [named(manifest.name_of(member.id)), ", ".join(roles), VerifyKey.parse(member.id).did]

@@ -34,6 +34,7 @@ from peer.keystore import KeyStore
 from peer.membership import find_member, require_role
 from peer.passphrase import Passphrases
 from peer.reader import granted_epochs, reader_of
+from peer.terminal import put
 from protocol.blocks import CID, Block
 from protocol.epochs import grant as grant_of
 from protocol.reading import RunKeys
@@ -76,9 +77,9 @@ def grant(
         put_json({"granted": [{"run": str(head.run), "head": str(head.head)} for head in granted]})
         return
     for head in granted:
-        typer.echo(f"{name} may read run {head.run}; hand it over: peer export {head.head} FILE.car")
+        put(f"{name} may read run {head.run}; hand it over: peer export {head.head} FILE.car")
     if not granted:
-        typer.echo("no encrypted run was led here")
+        put("no encrypted run was led here")
 
 
 def _grants(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sys
 import time
 from typing import Annotated, Final
 
@@ -22,7 +21,7 @@ from peer.cli.options import (
     ListenOption,
     PassphraseFileOption,
 )
-from peer.cli.output import moment, put_json, put_table
+from peer.cli.output import moment, put_json
 from peer.cli.proposals import Admin, put_proposal
 from peer.engine_choice import addresses_for_others, borrowed
 from peer.errors import ExitCode, PeerError
@@ -34,12 +33,14 @@ from peer.keystore import KeyStore
 from peer.membership import add_member, is_admin
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
+from peer.terminal import put, put_code, put_table, say
 from protocol.announcements import MAX_ADDRESSES
 from protocol.joining import Invitation, InvitationState
 from protocol.manifest import Manifest, is_name
 from protocol.proposals import Proposal
 from protocol.records import Role
 from protocol.tickets import Ticket
+from protocol.visible import named
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600}
 _LONGEST: Final = 365 * 24 * 3600
@@ -109,7 +110,7 @@ def invite(
     _print(ticket, invitation, json=json)
     if inviter is not None:
         with borrowed(Home(home), ipfs, stored, listen) as engine:
-            _serve(invitation, Inviter(Home(home), stored.id, lambda: inviter, engine, Narrator(_say).tell))
+            _serve(invitation, Inviter(Home(home), stored.id, lambda: inviter, engine, Narrator(say).tell))
 
 
 def approve(
@@ -143,8 +144,8 @@ def approve(
     if json:
         put_json(_facts(invitation.done()) | {"version": stored.manifest.version})
         return
-    typer.echo(f"{name} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}")
-    typer.echo("a peer running with this home tells it; if it gave up waiting, let it run `peer join` again")
+    put(f"{name} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}")
+    put("a peer running with this home tells it; if it gave up waiting, let it run `peer join` again")
 
 
 # -- below ---------------------------------------------------------------------------------------------------------
@@ -182,22 +183,19 @@ def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
     if json:
         put_json(_facts(invitation) | {"ticket": text, "addresses": list(ticket.addresses)})
         return
-    if sys.stdout.isatty():
-        import segno
-
-        segno.make(text, error="l", micro=False).terminal(compact=True)
-    typer.echo(text)
+    put_code(text)
+    put(text)
     until = time.strftime("%Y-%m-%d %H:%M", time.localtime(ticket.expires))
-    _say(f"good for one newcomer, {invitation.name}, until {until}; it is a secret: whoever has it can join")
+    say(f"good for one newcomer, {named(invitation.name)}, until {until}; it is a secret: whoever has it can join")
     if not ticket.addresses:
-        _say("it names no engine: give --address, or let all use one with --ipfs local:DIR")
-    _say("next, on the newcomer's machine: peer join, and paste the ticket where it asks for it")
-    _say("it is let in by the peer that runs with this home (peer start), or by: peer federation invite ... --wait")
+        say("it names no engine: give --address, or let all use one with --ipfs local:DIR")
+    say("next, on the newcomer's machine: peer join, and paste the ticket where it asks for it")
+    say("it is let in by the peer that runs with this home (peer start), or by: peer federation invite ... --wait")
 
 
 def _serve(invitation: Invitation, inviter: Inviter) -> None:
     """Let in who comes with the ticket, until that is done."""
-    _say(f"waiting for {invitation.name}; Ctrl-C stops waiting, the ticket stays good")
+    say(f"waiting for {named(invitation.name)}; Ctrl-C stops waiting, the ticket stays good")
     with inviter.listening():
         while (state := inviter.state_of(invitation)) is not InvitationState.USED:
             if state is InvitationState.EXPIRED:
@@ -225,14 +223,14 @@ def _list(invitations: tuple[Invitation, ...], *, json: bool) -> None:
         put_json({"invitations": [_facts(invitation) for invitation in invitations]})
         return
     if not invitations:
-        typer.echo("nobody is invited: peer federation invite --name NAME --role client")
+        put("nobody is invited: peer federation invite --name NAME --role client")
         return
     rows = ([str(fact or "") for fact in _shown(invitation).values()] for invitation in invitations)
     put_table("invitations", list(_shown(invitations[0])), rows)
 
 
 def _shown(invitation: Invitation) -> dict[str, object]:
-    return _facts(invitation) | {"expires": moment(invitation.expires)}
+    return _facts(invitation) | {"name": named(invitation.name), "expires": moment(invitation.expires)}
 
 
 def _facts(invitation: Invitation) -> dict[str, object]:
@@ -244,7 +242,3 @@ def _facts(invitation: Invitation) -> dict[str, object]:
         "expires": invitation.expires,
         "did": newcomer.signing.did if newcomer else None,
     }
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

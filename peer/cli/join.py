@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from getpass import getpass
 from typing import Annotated, Final
 
 import typer
@@ -27,8 +26,10 @@ from peer.home import Home
 from peer.joining import accept, ask_to_join
 from peer.keystore import KeyStore
 from peer.passphrase import Passphrases
+from peer.terminal import ask_secret, put, say
 from protocol.joining import Answer, Join, Pending, Refusal, Refused, Welcomed
 from protocol.tickets import BadTicket, Ticket
+from protocol.visible import named, quoted
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -82,7 +83,7 @@ def join(
     if stored is None or person.id not in stored.manifest.members:
         engine_name = _engine(chosen(own_home, ipfs), parsed)
         with borrowed(own_home, engine_name, parsed, listen) as engine:
-            answer = ask_to_join(parsed, Join(person.public), engine, wait, lambda: _say(f"{_WAITING}; waiting"))
+            answer = ask_to_join(parsed, Join(person.public), engine, wait, lambda: say(f"{_WAITING}; waiting"))
             stored = store.join(accept(parsed, _welcomed(answer, wait), person, engine))
         remember(own_home, engine_name)
     _report(stored, person, json=json)
@@ -93,7 +94,7 @@ _WAITING: Final = "an admin has to let you in (peer federation approve)"
 
 def _parse(text: str) -> Ticket:
     if text in ("", "-"):
-        text = getpass("Ticket: ") if sys.stdin.isatty() else sys.stdin.readline()
+        text = ask_secret("Ticket: ") if sys.stdin.isatty() else sys.stdin.readline()
     try:
         return Ticket.parse(text)
     except BadTicket as error:
@@ -126,7 +127,7 @@ def _identity(
     keys.refuse_taken(called)
     made = Identity.generate(called)
     path = keys.add(made, None if no_passphrase else passphrases.new(called))
-    _say(f"{called} is {made.signing.verify_key.did}; its keys are in {path}")
+    say(f"{called} is {made.signing.verify_key.did}; its keys are in {path}")
     return made
 
 
@@ -147,7 +148,7 @@ def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
             return answer
         case Refused(why=why, note=note):
             raise PeerError(
-                f"you were not let in: {_WHY[why]}{f': {note}' if note else ''}",
+                f"you were not let in: {_WHY[why]}{f': {quoted(note)}' if note else ''}",
                 mend="ask the admin for another ticket",
                 code=ExitCode.WRONG_USE,
             )
@@ -182,10 +183,6 @@ def _report(stored: StoredFederation, person: Identity, *, json: bool) -> None:
             }
         )
         return
-    typer.echo(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
-    typer.echo(f"you are {called}: {', '.join(roles)}")
-    typer.echo("next: peer audit HEAD" if roles == ["auditor"] else f"next: peer start --role {roles[0]}")
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    put(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
+    put(f"you are {named(called)}: {', '.join(roles)}")
+    put("next: peer audit HEAD" if roles == ["auditor"] else f"next: peer start --role {roles[0]}")

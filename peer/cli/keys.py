@@ -5,7 +5,6 @@ Imports what is slow only when a command runs.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ import typer
 from peer.cli import backup, rotation
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NameArgument, PassphraseFileOption
 from peer.cli.output import put_json
+from peer.terminal import put, say, says_to_a_person
 
 if TYPE_CHECKING:
     from crypto.keyfile import KeyFile
@@ -82,8 +82,8 @@ def show(
 
     found = KeyStore(home).public(name)
     _report(_facts(found), json_output, found.public.key_text())
-    if sys.stderr.isatty() and not json_output:
-        typer.echo(f"{found.name}  {found.public.signing.did}  {found.public.encryption.suite}", err=True)
+    if says_to_a_person() and not json_output:
+        say(f"{found.name}  {found.public.signing.did}  {found.public.encryption.suite}")
 
 
 @app.command("passwd")
@@ -133,4 +133,4 @@ def _report(facts: dict[str, object], json_output: bool, *lines: str) -> None:
         put_json(facts)
     else:
         for line in lines:
-            typer.echo(line)
+            put(line)

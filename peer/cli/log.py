@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from peer.cli.audit import audit_of
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
-from peer.cli.output import moment, put_json, put_table
+from peer.cli.output import moment, put_json
 from peer.cli.report import put_report, put_root
 from peer.engine import without_credentials
 from peer.errors import ExitCode
@@ -19,6 +18,7 @@ from peer.home import Home
 from peer.inspect.scratch import Scratch
 from peer.journal import Journal, RunHead
 from peer.reader import ReaderChoice
+from peer.terminal import put, put_json_part, put_table
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -43,7 +43,8 @@ def log(
     with Scratch() as scratch, audit_of(run, Home(home), ipfs, 30.0, scratch, reader, with_contents=False) as prepared:
         report = prepared.run()
         if json:
-            sys.stdout.writelines([*report.json_parts(scratch), "\n"])
+            for part in (*report.json_parts(scratch), "\n"):
+                put_json_part(part)
         else:
             put_root(report)
             put_report(report, scratch, replay=False, contents=False)
@@ -62,7 +63,7 @@ def _put_runs(home: Home, json: bool) -> None:
         header = ["run", "federation", "role", "height", "", "changed", "head"]
         put_table("runs", header, [_row(head, names.get(head.federation, "")) for head in heads])
     else:
-        typer.echo("no run yet: peer start --role server, or peer demo")
+        put("no run yet: peer start --role server, or peer demo")
 
 
 def _row(head: RunHead, federation: str) -> list[str]:

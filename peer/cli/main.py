@@ -7,10 +7,8 @@ function that returns an `ExitCode`, or None where it is done.
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,7 +20,7 @@ import typer.core
 import typer.main
 from click.core import ParameterSource
 
-from peer import config, logs
+from peer import config, logs, terminal
 from peer.cli.options import verbose_option
 from peer.errors import ExitCode, PeerError
 from peer.secrecy import keep_memory_private
@@ -87,6 +85,7 @@ class Commands(typer.core.TyperGroup):
 def main() -> None:
     """The entry point of the ``peer`` program."""
     keep_memory_private()
+    terminal.take_over()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before a peer takes it for a clean stop
     sys.exit(run(sys.argv[1:]))
 
@@ -94,10 +93,10 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line, and return what the process is to end with."""
     logs.set_up()
-    typer.core.HAS_RICH = sys.stdout.isatty()  # off a terminal --help is plain lines, like all else
+    typer.core.HAS_RICH = terminal.is_terminal()  # off a terminal --help is plain lines, like all else
     try:
         result = Commands().main(list(arguments), prog_name="peer", standalone_mode=False)
-        sys.stdout.flush()
+        terminal.flush()
     except (BrokenPipeError, SystemExit):  # typer ends with 1, a failed verification, where the reader has gone
         return _reader_gone()
     except KeyboardInterrupt:  # it fell between click's own hands
@@ -118,7 +117,7 @@ _INTERRUPTED: Final = 130
 def _explain(error: Exception) -> ExitCode:
     """Say what happened, why, and what mends it."""
     if logs.verbose():
-        traceback.print_exception(error)
+        terminal.say_traceback(error)
     match error:
         case click.exceptions.NoArgsIsHelpError():
             error.show()
@@ -186,13 +185,12 @@ _SOURCES: Final = {
 
 def _tell(message: str, mend: str = "") -> None:
     """One line on stderr, and one with what to do; red on a terminal."""
-    first, *rest = message.splitlines() or [""]
-    typer.secho(first, err=True, fg=typer.colors.RED if first.startswith("error") else None)
-    for line in [*rest, *([f"  mend: {mend}"] if mend else [])]:
-        typer.echo(line, err=True)
+    terminal.say_lines(message, terminal.Colour.RED if message.startswith("error") else None)
+    if mend:
+        terminal.say(f"  mend: {mend}")
 
 
 def _reader_gone() -> ExitCode:
     """``peer log | head``: nobody reads on, which is no error of ours."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    terminal.silence()
     return ExitCode.UNFINISHED

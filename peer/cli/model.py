@@ -16,6 +16,7 @@ from peer.home import Home
 from peer.inspect.models import SERVER, RunModels
 from peer.inspect.scratch import Scratch
 from peer.reader import ReaderChoice
+from peer.terminal import put
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,4 +69,4 @@ def model(
         put_json(about | {"round": found.round})
         return
     whose = "the global model" if found.of == SERVER else f"the update of {found.of}"
-    typer.echo(f"{path}: {whose} of round {found.round}, {size(count)}, content {found.content}")
+    put(f"{path}: {whose} of round {found.round}, {size(count)}, content {found.content}")

@@ -24,6 +24,7 @@ from peer.membership import may_rotate_in, rotate_in
 from peer.passphrase import Passphrases
 from peer.proposing import Proposing
 from peer.reader import reader_of
+from peer.terminal import put, say
 from protocol.manifest import Manifest
 from protocol.proposals import Proposal
 
@@ -55,32 +56,32 @@ def rotate_keys(name: str | None, ipfs: str | None, passphrase_file: Path | None
 
 
 def _tell(identity: Identity, outcomes: list[StoredFederation | Proposal | _Left]) -> None:
-    typer.echo(f"{identity.name} has new keys, and is the same member: {VerifyKey(identity.id).did}")
+    put(f"{identity.name} has new keys, and is the same member: {VerifyKey(identity.id).did}")
     for outcome in outcomes:
         if isinstance(outcome, Proposal):
-            typer.echo(f"{outcome.base.title}: more admins have to sign that")
+            put(f"{outcome.base.title}: more admins have to sign that")
             put_proposal(outcome, json=False)
-            typer.echo(f"should another change come before it: peer federation add {identity.public.key_text()}")
+            put(f"should another change come before it: peer federation add {identity.public.key_text()}")
         elif isinstance(outcome, _Left):
             _tell_left(identity, outcome)
         else:
-            typer.echo(f"{outcome.manifest.title} has them from version {outcome.manifest.version} on")
+            put(f"{outcome.manifest.title} has them from version {outcome.manifest.version} on")
     if not outcomes:
-        typer.echo("no federation of this home has it as a member; its KEY:")
-        typer.echo(identity.public.key_text())
-    typer.echo("backups made before do not hold them: peer keys backup FILE")
+        put("no federation of this home has it as a member; its KEY:")
+        put(identity.public.key_text())
+    put("backups made before do not hold them: peer keys backup FILE")
 
 
 def _tell_left(identity: Identity, left: _Left) -> None:
     title, command = left.stored.manifest.title, f"peer federation add {identity.public.key_text()}"
     if left.why is None:
-        typer.echo(f"{title} has the keys before until an admin ({_admins(left.stored.manifest)}) runs this:")
-        typer.echo(command)
+        put(f"{title} has the keys before until an admin ({_admins(left.stored.manifest)}) runs this:")
+        put(command)
         return
     if isinstance(left.why, EngineError):  # what is proposed is kept here: nobody else can have it yet
         command = "peer federation sign CID (peer federation proposals lists it)"
-    typer.echo(f"error: {title} has the keys before: {left.why}", err=True)
-    typer.echo(f"  mend: {left.why.mend or 'see to the cause'}; then run: {command}", err=True)
+    say(f"error: {title} has the keys before: {left.why}")
+    say(f"  mend: {left.why.mend or 'see to the cause'}; then run: {command}")
 
 
 def _is_in(manifest: Manifest, identity: Identity) -> bool:

@@ -1,73 +1,42 @@
-"""How commands print: one JSON object, or lines for people; colour and boxes on a terminal alone."""
+"""How commands word results: one JSON object, or lines for people. `peer.terminal` prints them."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
-import typer
+from peer.terminal import Colour, Coloured, Text, is_terminal, put, put_json_part
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def put_json(value: object) -> None:
     """Print the one object of ``--json``. Bytes are hex, CIDs text."""
-    typer.echo(json.dumps(value, default=_plain, indent=2 if sys.stdout.isatty() else None))
+    put_json_part(json.dumps(value, default=_plain, indent=2 if is_terminal() else None) + "\n")
 
 
-def put_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; off a terminal, plain columns."""
-    if sys.stdout.isatty():
-        _put_rich(title, header, rows)
-        return
-    lines = [list(header), *map(list, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _put_rich(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # as Text: names and reasons are other people's, and may look like markup
-    Console().print(table)
-
-
-def put_fields(fields: Iterable[tuple[str, str]]) -> None:
+def put_fields(fields: Iterable[tuple[str, Text]]) -> None:
     """Print ``name  value`` lines."""
     pairs = list(fields)
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        typer.echo(f"{name.ljust(width)}  {value}")
+        put(f"{name.ljust(width)}  ", value)
 
 
-def good(text: str) -> str:
+def good(text: str) -> Coloured:
     """Green on a terminal."""
-    return _coloured(text, typer.colors.GREEN)
+    return Coloured(text, Colour.GREEN)
 
 
-def bad(text: str) -> str:
+def bad(text: str) -> Coloured:
     """Red on a terminal."""
-    return _coloured(text, typer.colors.RED)
+    return Coloured(text, Colour.RED)
 
 
-def doubtful(text: str) -> str:
+def doubtful(text: str) -> Coloured:
     """Yellow on a terminal."""
-    return _coloured(text, typer.colors.YELLOW)
-
-
-def _coloured(text: str, colour: str) -> str:
-    """Plain off a terminal, and where NO_COLOR is set (no-color.org); rich heeds it by itself."""
-    return typer.style(text, fg=colour) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+    return Coloured(text, Colour.YELLOW)
 
 
 def size(count: int) -> str:

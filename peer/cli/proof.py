@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import typer
-
 from peer.cli.cids import cid_of
 from peer.cli.output import bad, put_fields
 from peer.engine_choice import borrowed
@@ -18,9 +16,10 @@ from peer.home import Home
 from peer.inspect.proof import CheckedProof, check_proof
 from peer.inspect.sources import CarSource, EngineSource
 from peer.journal import Journal
-from peer.visible import visible
+from peer.terminal import put
 from protocol.blocks import CID, MAX_BLOCK_SIZE, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock
 from protocol.equivocation import proof_links
+from protocol.visible import named, quoted
 
 MAX_FILE: Final = 4 * MAX_BLOCK_SIZE
 """Bytes of a CAR file that can be a proof's: it has three blocks."""
@@ -82,15 +81,19 @@ def _proof(cid: CID, source: BlockSource, home: Home) -> CheckedProof | None:
 def put_proof(proof: CheckedProof) -> None:
     """Print a proof that holds."""
     put_fields(_fields(proof))
-    typer.echo(bad("equivocation: one signer has signed both records, and may say one thing only at this place"))
+    put(bad("equivocation: one signer has signed both records, and may say one thing only at this place"))
 
 
 def _fields(proof: CheckedProof) -> Iterator[tuple[str, str]]:
     yield "proof", str(proof.cid)
-    yield "member", visible(" ".join([proof.who, *(f"({name})" for name in proof.names)]))
+    yield "member", " ".join([proof.who, *(f"({named(name)})" for name in proof.names)])
     yield "signed by", ", ".join(proof.signers)
     yield "place", ", ".join(f"{name} {value}" for name, value in proof.place.items())
     for name, record in (("first", proof.found.first), ("second", proof.found.second)):
         yield name, f"{record.cid}, a {record.body.TYPE}"
     for each in proof.differences():
-        yield "differs in", visible(f"{each.field}: {each.first or 'none'} | {each.second or 'none'}")
+        yield "differs in", f"{named(each.field)}: {_value(each.first)} | {_value(each.second)}"
+
+
+def _value(text: str) -> str:
+    return quoted(text) if text else "none"

@@ -21,7 +21,7 @@ from peer.cli.options import (
     HomeOption,
     JsonOption,
 )
-from peer.cli.output import put_fields, put_json, put_table
+from peer.cli.output import put_fields, put_json
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
@@ -30,6 +30,7 @@ from peer.keystore import KeyStore
 from peer.passphrase import Passphrases
 from peer.proposing import Pending, ProposalStore, Proposing
 from peer.reader import reader_of
+from peer.terminal import confirm, put, put_table
 from protocol.proposals import Proposal
 
 
@@ -83,8 +84,8 @@ def tell(
     if json:
         put_json(facts(outcome))
         return
-    typer.echo(f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}")
-    typer.echo("a peer running with this home takes it up by itself; others need: peer federation export FILE")
+    put(f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}")
+    put("a peer running with this home takes it up by itself; others need: peer federation export FILE")
 
 
 def put_proposal(proposal: Proposal, json: bool) -> None:
@@ -93,10 +94,10 @@ def put_proposal(proposal: Proposal, json: bool) -> None:
         put_json({"proposal": proposal_facts(proposal)})
         return
     count = "1 more admin" if proposal.lacking == 1 else f"{proposal.lacking} more admins"
-    typer.echo(f"that is a proposal for version {proposal.next.version}: {count} must sign it")
-    typer.echo(f"proposal  {proposal.record.cid}")
-    typer.echo(f"next, on another admin's machine: peer federation sign {proposal.record.cid}")
-    typer.echo(
+    put(f"that is a proposal for version {proposal.next.version}: {count} must sign it")
+    put(f"proposal  {proposal.record.cid}")
+    put(f"next, on another admin's machine: peer federation sign {proposal.record.cid}")
+    put(
         "(it is fetched from this home's engine, which has to run meanwhile: peer start, or peer doctor --start-daemon)"
     )
 
@@ -131,7 +132,7 @@ def _confirm(json: bool) -> None:
             mend="look at them on a terminal, or say that you know them: --yes",
             code=ExitCode.WRONG_USE,
         )
-    if not typer.confirm("Sign this?"):
+    if not confirm("Sign this?"):
         raise PeerError("nothing was signed", mend="", code=ExitCode.WRONG_USE)
 
 
@@ -159,7 +160,7 @@ def list_proposals(
         put_json({"proposals": [_pending_facts(each) for each in pending]})
         return
     if not pending:
-        typer.echo("no proposal waits in this home")
+        put("no proposal waits in this home")
         return
     rows = [_pending_row(each) for each in pending]
     put_table("proposals", ["sign", "version", "missing", "changes"], rows)

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
-from peer.cli.output import bad, doubtful, good, put_fields, put_table, size
+from peer.cli.output import bad, doubtful, good, put_fields, size
 from peer.inspect.findings import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
 from peer.inspect.replay import ComparedExchange
 from peer.inspect.report import Report
 from peer.inspect.root import Root
 from peer.inspect.scratch import Scratch
+from peer.terminal import Coloured, put, put_table
+from protocol.visible import named, quoted
 
 _METRICS = 4
 """How many metrics a line of the table shows."""
@@ -21,25 +21,26 @@ _METRICS = 4
 
 def put_root(report: Report) -> None:
     """Print whose word the verdict rests on: the first thing that an auditor should know."""
-    named = f"the federation {report.federation}" + (f", {report.federation_name!r}" if report.federation_name else "")
+    title = f", {quoted(report.federation_name)}" if report.federation_name else ""
+    federation = f"the federation {report.federation}{title}"
     match report.root:
         case Root.GIVEN:
-            typer.echo(f"root of trust: {named}, as you gave it")
+            put(f"root of trust: {federation}, as you gave it")
         case Root.JOINED:
-            typer.echo(f"root of trust: {named}, which this home has joined")
+            put(f"root of trust: {federation}, which this home has joined")
         case Root.RUN:
-            typer.echo(
-                f"root of trust: none. That it is a run of {named}, is the run's own word: compare the id with a "
+            put(
+                f"root of trust: none. That it is a run of {federation}, is the run's own word: compare the id with a "
                 "member's (peer federation show), or give the one you trust: --federation ID"
             )
         case None:
-            typer.echo("root of trust: none, for the run's first record cannot be verified")
+            put("root of trust: none, for the run's first record cannot be verified")
 
 
 def put_compared(exchange: ComparedExchange) -> None:
     """Print that an exchange was replayed."""
     where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
-    typer.echo(f"{where}, height {exchange.height}: compared and equal: {exchange.messages}")
+    put(f"{where}, height {exchange.height}: compared and equal: {exchange.messages}")
 
 
 def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool = True) -> None:
@@ -48,24 +49,25 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
     put_rounds(scratch, report, contents=contents)
     if report.participants:
         rows = [
-            [name, str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
+            [named(name), str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
             for name, tally in sorted(report.participants.items())
         ]
-        typer.echo()
+        put()
         more = ["confirmed up to"] if report.confirmed else []
         put_table("participants", ["participant", "asked", "answered", "errors", *more], rows)
-    typer.echo()
+    put()
     put_fields(_facts(report))
     for finding in report.findings:
         where = "at an unknown height" if finding.height is None else f"at height {finding.height}"
-        typer.echo(f"finding {where}, rule {finding.rule}: {finding.message}")
+        put(f"finding {where}, rule {finding.rule}: {finding.message}")
     for remark in report.remarks:
-        typer.echo(f"note at height {remark.height}, {remark.rule}: {remark.message}")
+        put(f"note at height {remark.height}, {remark.rule}: {remark.message}")
     if report.findings_left_out:
-        typer.echo(f"and {report.findings_left_out} findings more")
+        put(f"and {report.findings_left_out} findings more")
     if replay:
-        typer.echo(_replayed(report))
-    typer.echo(_verdict(report, contents=contents))
+        for line in _replayed(report):
+            put(line)
+    put(_verdict(report, contents=contents))
 
 
 def put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:
@@ -86,16 +88,20 @@ def _confirmed(report: Report, name: str) -> list[str]:
 
 def _row(exchange: dict[str, Any], report: Report, *, contents: bool) -> list[str]:
     number = exchange["round"] if exchange["round"] is not None else f"({exchange['number']})"
-    metrics = [f"{name} {float(value):.4g}" for name, value in list(exchange["metrics"].items())[:_METRICS]]
+    metrics = [f"{named(name)} {float(value):.4g}" for name, value in list(exchange["metrics"].items())[:_METRICS]]
     return [
         str(exchange["height"]),
         str(number),
-        " ".join(exchange["types"]),
-        ", ".join(exchange["participants"]),
+        " ".join(map(named, exchange["types"])),
+        ", ".join(map(named, exchange["participants"])),
         *([_size(exchange["bytes_sent"]), _size(exchange["bytes_received"])] if contents else []),
         ", ".join(metrics),
         "; ".join(_errors(exchange)),
-        *([", ".join(report.confirmed_by(exchange["last_height"])) or "nobody"] if report.confirmed else []),
+        *(
+            [", ".join(map(named, report.confirmed_by(exchange["last_height"]))) or "nobody"]
+            if report.confirmed
+            else []
+        ),
     ]
 
 
@@ -106,37 +112,39 @@ def _size(count: int | None) -> str:
 def _errors(exchange: dict[str, Any]) -> Iterator[str]:
     for answer in exchange["answers"]:
         if answer["code"] is not None:
-            first = answer["reason"].splitlines()[0] if answer["reason"] else "no reason given"
-            yield f"{answer['name']}: {first} (code {answer['code']})"
+            reason = quoted(answer["reason"]) if answer["reason"] else "no reason given"
+            yield f"{named(answer['name'])}: {reason} (code {answer['code']})"
     if exchange["unanswered"]:
-        yield f"no answer from {', '.join(exchange['unanswered'])}"
+        yield f"no answer from {', '.join(map(named, exchange['unanswered']))}"
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "run", str(report.run or "unknown")
     yield "head", str(report.head)
     if report.federation is not None:
-        yield "federation", f"{report.federation_name or report.federation}, {report.members} members"
-        yield "app", report.app or "encrypted for others"
-        yield "leader", report.leader
+        yield "federation", f"{named(report.federation_name or str(report.federation))}, {report.members} members"
+        yield "app", named(report.app) if report.app else "encrypted for others"
+        yield "leader", named(report.leader)
         ended = report.outcome.value if report.outcome else "still open"
-        yield "ended", f"{ended}{f': {report.reason}' if report.reason else ''}"
+        yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
     if report.model is not None:
         yield "model", str(report.model)
     rounds = f"{report.rounds} rounds, " if report.numbered else ""
     yield "size", f"{report.records} records, {rounds}{report.exchanges} exchanges"
 
 
-def _replayed(report: Report) -> str:
+def _replayed(report: Report) -> Iterator[str]:
     replay = report.replay
     if replay is None:
-        return "not replayed: what is wrong without a replay is above"
+        yield "not replayed: what is wrong without a replay is above"
+        return
     extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
-    unchecked = f"\nnot checked: {replay.not_checked}" if replay.not_checked else ""
-    return f"replayed in {replay.seconds:.1f} s: {extent}{unchecked}"
+    yield f"replayed in {replay.seconds:.1f} s: {extent}"
+    if replay.not_checked:
+        yield f"not checked: {replay.not_checked}"
 
 
-def _verdict(report: Report, *, contents: bool) -> str:
+def _verdict(report: Report, *, contents: bool) -> Coloured:
     replayed = ", and the app, run again, does what is recorded" if report.replay else ""
     if report.replay is not None and report.replay.not_checked:
         replayed += ", as far as it is compared"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -17,7 +17,9 @@ from peer.engine_choice import borrowed
 from peer.home import Home
 from peer.inspect.describe import describe
 from peer.inspect.sources import CarSource, EngineSource
+from peer.terminal import put
 from protocol.blocks import CID
+from protocol.visible import named
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,7 +48,11 @@ def show(
         put_json(described)
         return
     for line in _lines(described, ""):
-        typer.echo(line)
+        put(line)
+
+
+_LONGEST: Final = 1_000
+"""Characters of a text that is shown; ``--json`` has all of it."""
 
 
 def _in_car(file: Path, wanted: CID | None) -> dict[str, Any]:
@@ -60,13 +66,13 @@ def _lines(value: Any, indent: str) -> Iterator[str]:
     pairs = value.items() if isinstance(value, dict) else ((f"{at}", item) for at, item in enumerate(value))
     for name, item in pairs:
         if isinstance(item, list) and not any(isinstance(each, dict | list) for each in item):
-            yield f"{indent}{name}: {', '.join(map(_text, item))}"
+            yield f"{indent}{named(name)}: {', '.join(map(_text, item))}"
         elif isinstance(item, dict | list) and item:
-            yield f"{indent}{name}:"
+            yield f"{indent}{named(name)}:"
             yield from _lines(item, indent + "  ")
         else:
-            yield f"{indent}{name}: {_text(item)}"
+            yield f"{indent}{named(name)}: {_text(item)}"
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) and value.isprintable() else repr(value)
+    return named(value, _LONGEST) if isinstance(value, str) else repr(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +35,7 @@ from peer.membership import require_role
 from peer.narrator import Narrator, error_in_words
 from peer.passphrase import Passphrases
 from peer.reader import reader_of
-from peer.visible import visible
+from peer.terminal import flush, say
 from protocol.admission import Admission
 from protocol.blocks import CID
 from protocol.effects import Cause
@@ -176,7 +175,7 @@ def start(
     person = keys.load(identity, passphrases)
     stored = FederationStore(own_home).opened(stored, reader_of(person))
     require_role(stored.manifest, person.public, role)
-    narrator = Narrator(None if json else _say, own_home.app_log(role.value))
+    narrator = Narrator(None if json else say, own_home.app_log(role.value))
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         stack.enter_context(own_home.lock())
@@ -185,7 +184,7 @@ def start(
             journal.approve_app(allowed)
         name = chosen(own_home, ipfs)
         if not json:
-            _say(f"{person.name} starts as a {role} of {stored.manifest.title} over {name}; Ctrl-C stops it")
+            say(f"{person.name} starts as a {role} of {stored.manifest.title} over {name}; Ctrl-C stops it")
         engine = stack.enter_context(opened(own_home, name, stored, listen, collect=True))
         journal.remember_engine(name)
         from peer.start import Session
@@ -222,10 +221,6 @@ def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
     return [app_cid(text) for text in texts]
 
 
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
 def _lead(
     session: Session,
     choice: AppChoice,
@@ -255,8 +250,8 @@ def _lead(
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
     if closed.outcome is Outcome.RAISED and not as_json:  # before all else that may go wrong
-        typer.echo(visible(f"error: the ServerApp raised {error_in_words(closed.reason)}"), err=True)
-        typer.echo(f"  mend: its log is {session.home.app_log('server')}", err=True)
+        say(f"error: the ServerApp raised {error_in_words(closed.reason)}")
+        say(f"  mend: its log is {session.home.app_log('server')}")
     saved = _save(session, closed, save_path)
     facts = {
         "run": str(closed.run),
@@ -270,11 +265,11 @@ def _lead(
         put_json(facts)
     elif closed.outcome is Outcome.RAISED:
         if saved:
-            typer.echo(f"the model that it had by then is in {saved}", err=True)
+            say(f"the model that it had by then is in {saved}")
     else:
-        typer.echo(f"the final model is in {saved}" if saved else "the run is done", err=True)
+        say(f"the final model is in {saved}" if saved else "the run is done")
         where = _where(session.home, choice.folder, None if choice.folder else model_class(dict(config)))
-        typer.echo(f"next: peer audit {closed.head} --replay{where}", err=True)
+        say(f"next: peer audit {closed.head} --replay{where}")
     return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
 
 
@@ -340,16 +335,16 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
     if ending.why:
         return _unfinished(session, ending, "what was answered is kept")
     if ending.interrupted:
-        typer.echo("stopped", err=True)
+        say("stopped")
     return ExitCode.DONE
 
 
 def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
     if ending.interrupted:
-        typer.echo(f"stopped; {stays}", err=True)
+        say(f"stopped; {stays}")
     if ending.why:
-        typer.echo(f"error: {ending.why}", err=True)
-        typer.echo(f"  mend: {_mend(ending.cause, session, stays)}", err=True)
+        say(f"error: {ending.why}")
+        say(f"  mend: {_mend(ending.cause, session, stays)}")
     return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
         ending.cause, ExitCode.UNFINISHED
     )
@@ -376,6 +371,5 @@ def _mend(cause: Cause, session: Session, stays: str) -> str:
 
 def _leave(code: ExitCode) -> None:
     """End now: everything is kept and closed, but a thread may still wait for a block that nobody has."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush()
     os._exit(code)

@@ -25,6 +25,7 @@ from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource
 from peer.inspect.transfer import put_all, run_blocks
 from peer.journal import Journal, RunHead
+from peer.terminal import put
 from protocol.blocks import CID, Block, BlockError
 from protocol.car import write_car
 from protocol.records import Role
@@ -56,8 +57,8 @@ def export(
     if json:
         put_json({"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes})
         return
-    typer.echo(f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}")
-    typer.echo(f"next: peer audit {file}, or on another machine: peer import {file.name}")
+    put(f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}")
+    put(f"next: peer audit {file}, or on another machine: peer import {file.name}")
 
 
 @import_app.command("import")
@@ -82,8 +83,8 @@ def import_file(
     if json:
         put_json({"run": str(report.run), "head": str(head), "blocks": count, "verdict": report.verdict.value})
         return
-    typer.echo(f"run {report.run} is here, verified up to height {report.height}: {count} blocks")
-    typer.echo(f"next: peer log {report.run}")
+    put(f"run {report.run} is here, verified up to height {report.height}: {count} blocks")
+    put(f"next: peer log {report.run}")
 
 
 def _beside(head: CID, source: EngineSource, home: Home) -> Beside:

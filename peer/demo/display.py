@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
-
-import typer
+from collections.abc import Iterator
+from typing import Final, Protocol, Self
 
 from peer.cli.output import size
 from peer.demo.progress import Progress
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from peer.terminal import LiveTable, put, say
 
 
 class Display(Protocol):
@@ -37,7 +34,7 @@ class PlainDisplay:
 
     def say(self, line: str) -> None:
         """As `Display`."""
-        typer.echo(line, err=self._to_stderr)
+        (say if self._to_stderr else put)(line)
 
     def show(self, progress: Progress) -> None:
         """As `Display`: there is nothing to show between lines."""
@@ -53,44 +50,43 @@ class LiveDisplay:
     """A table that changes in place; lines stand above it."""
 
     def __init__(self) -> None:
-        from rich.live import Live
-
-        self._live = Live(auto_refresh=False)
+        self._live = LiveTable()
         self._shown = ""
 
     def say(self, line: str) -> None:
         """As `Display`."""
-        self._live.console.print(line, markup=False, highlight=False)
+        self._live.say(line)
 
     def show(self, progress: Progress) -> None:
         """As `Display`."""
         now = f"{progress.clients} {progress.accuracy}"
         if now != self._shown:  # a terminal that is written to all the time flickers
             self._shown = now
-            self._live.update(_table(progress), refresh=True)
+            self._live.show(_title(progress), _HEADER, _rows(progress))
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._live.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self._live.__exit__()
 
 
-def _table(progress: Progress) -> Table:
-    from rich.table import Table
+_HEADER: Final = ("client", "state", "progress", "sent", "accuracy")
 
+
+def _title(progress: Progress) -> str:
     accuracy = "" if progress.accuracy is None else f", accuracy {progress.accuracy:.3f}"
-    table = Table(title=f"round {progress.round} of {progress.rounds}{accuracy}", title_justify="left")
-    for name in ("client", "state", "progress", "sent", "accuracy"):
-        table.add_column(name)
+    return f"round {progress.round} of {progress.rounds}{accuracy}"
+
+
+def _rows(progress: Progress) -> Iterator[list[str]]:
     total = 2 * progress.rounds  # Flower's strategies send each client a train and an evaluate message a round
     for name, client in progress.clients.items():
         done = min(client.answered, total)
         bar = "█" * (done * _BAR // total) + "·" * (_BAR - done * _BAR // total)
         measured = "" if client.accuracy is None else f"{client.accuracy:.3f}"
-        table.add_row(name, client.activity.value, f"{bar} {done}/{total}", size(client.bytes), measured)
-    return table
+        yield [name, client.activity.value, f"{bar} {done}/{total}", size(client.bytes), measured]
 
 
 _BAR = 20

@@ -15,6 +15,7 @@ from protocol.chain import AnsweredMessage, Chain, Step
 from protocol.manifest import Manifest
 from protocol.records import Ack, Reply
 from protocol.signed import Record, parse_record, typed_items
+from protocol.visible import named, quoted
 
 _SILENCE: Final = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE}
 """The errors by which a leader says that it heard no reply."""
@@ -52,7 +53,7 @@ class Confirmations:
             if not _is_its_authors(record, ack, chain.manifest):
                 continue  # anybody can make one up
             if ack.head != chain.head or ack.term != chain.term:
-                name = chain.manifest.name_of(ack.by)
+                name = named(chain.manifest.name_of(ack.by))
                 what = (
                     f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
                     f"{chain.head}. The leader showed {name} another one, or the ack is false"
@@ -67,7 +68,7 @@ class Confirmations:
         for height, acks in sorted(self._waiting.items()):
             for record, ack in acks:
                 if _is_its_authors(record, ack, chain.manifest):
-                    name = chain.manifest.name_of(ack.by)
+                    name = named(chain.manifest.name_of(ack.by))
                     what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
                     yield Finding(height, record.cid, CONFIRMED_BEYOND, what)
 
@@ -88,9 +89,10 @@ class Confirmations:
         early = error.created - listed.body.time
         if early <= 0:
             return  # it was late by its member's own clock
-        name = chain.manifest.name_of(listed.body.by)
+        name = named(chain.manifest.name_of(listed.body.by))
+        reason = quoted(answered.reason) if answered.reason else "no reason can be read"
         what = (
-            f"the leader says {name} did not answer ({answered.reason or 'no reason can be read'}); {name}'s ack "
+            f"the leader says {name} did not answer ({reason}); {name}'s ack "
             f"{listed.ack} at height {listed.height} lists its reply {listed.reply}, by {name}'s clock signed "
             f"{early:.3g} s before. That the leader had heard of it is likely where it kept that ack, and not certain: "
             "announcements can be lost"

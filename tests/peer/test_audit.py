@@ -130,7 +130,7 @@ def test_people_see_a_table_and_the_verdict(store: Store, written: WrittenRun) -
     store.put(written.blocks)
     lines = store.peer("audit", str(written.head), "--ipfs", f"local:{store.folder}").out.splitlines()
     assert lines[2].split() == ["1", "1", "train", "alice,", "bob", "1.2", "MB", "161", "B", "loss", "0.625"]
-    assert lines[3].endswith("bob: no answer in time (code 3)")
+    assert lines[3].endswith('bob: "no answer in time" (code 3)')
     assert lines[-1].startswith("verified")
 
 

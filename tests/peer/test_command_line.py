@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import logging
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import click
@@ -16,7 +18,7 @@ import pytest
 import typer
 from command_line import Peer
 
-from peer import config, logs
+from peer import config, logs, terminal
 from peer.cli import main, output
 from peer.cli.options import DEFAULT_HOME, HomeOption
 from peer.engine.interface import EngineUnavailable
@@ -242,6 +244,9 @@ def test_other_packages_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_terminal_is_spared_colour_where_its_owner_says_so(
     monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
 ) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(terminal, "sys", SimpleNamespace(stdout=screen))
     monkeypatch.setenv("NO_COLOR", no_color)
-    assert ("\x1b[" in output.good("verified")) is coloured
+    terminal.put(output.good("verified"))
+    assert ("\x1b[" in screen.getvalue()) is coloured

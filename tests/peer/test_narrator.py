@@ -58,24 +58,24 @@ FAILED = {"name": "b", "type": "train", "round": 2, "code": 2, "why": "<class 'K
 
 
 def test_an_apps_error_is_told_with_member_round_exception_and_on_the_client_its_log() -> None:
-    told = "b failed on a train message of round 2: KeyError: 'x'; give it"
+    told = "b failed on a train message of round 2: KeyError: \"'x'\"; give it"
     assert line_of(Report(What.REPLY_FAILED, FAILED)) == told
     assert line_of(Report(What.TASK_FAILED, FAILED), Path("/a.log")) == f"{told}; the app's log is /a.log"
     assert line_of(Report(What.REPLY_FAILED, {**FAILED, "round": None, "code": 1, "why": "y"})) == (
-        "b could not load its app for a train message: y"
+        'b could not load its app for a train message: "y"'
     )
 
 
 def test_an_error_of_any_length_and_text_is_one_line() -> None:
     line = line_of(Report(What.REPLY_FAILED, {**FAILED, "why": "<class 'E'>:<'" + "\n\x1b[2J" * 500 + "'>; give it"}))
     assert len(line.splitlines()) == 1
-    assert len(line) < 1_500
+    assert len(line) < 3_000
     assert line.endswith("; give it")
 
 
 def test_a_run_that_ended_with_an_error_is_not_told_as_closed() -> None:
     closed = {"run": "r", "head": "h", "outcome": "raised", "why": "<class 'ValueError'>:<'no'>"}
     assert line_of(Report(What.RUN_CLOSED, closed)) == (
-        "run r ended with an error (head h): the ServerApp raised ValueError: no"
+        'run r ended with an error (head h): the ServerApp raised ValueError: "no"'
     )
     assert line_of(Report(What.RUN_CLOSED, {**closed, "outcome": "returned"})) == "run r is closed: head h"
