@@ -15,11 +15,15 @@ from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FOLDER, Home, replace_file
 from protocol.blocks import CID, BlockError, decode_cbor, encode_cbor
 from protocol.joining import Invitation, InvitationState
+from protocol.manifest import Manifest
 from protocol.typed import ShapeError, from_plain, to_plain
 
 FORMAT: Final = "pollen invitations 1"
 KEPT: Final = 30 * 24 * 3600.0
 """Seconds for which one is kept after its time: whoever comes late is told so."""
+
+
+_BY_SOMEBODY: Final = frozenset((InvitationState.PENDING, InvitationState.USED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Invitations:
 
     def _checked(self, invitation: Invitation) -> Invitation:
         try:
-            if invitation.newcomer is not None or invitation.state in (InvitationState.OPEN, InvitationState.EXPIRED):
+            if invitation.newcomer is not None or invitation.state not in _BY_SOMEBODY:
                 return invitation
         except BadKeyText as error:
             raise self._damaged(error) from error
@@ -93,10 +97,19 @@ class Invitations:
         others = [each for each in self.all() if each.keys.tag != invitation.keys.tag and not _is_over(each, now)]
         self._save([*others, invitation])
 
+    def end_of_those_who_left(self, before: Manifest, after: Manifest, now: float) -> None:
+        """End the invitations of members of ``before`` that ``after`` does not list, by id and by name."""
+        left = before.members.keys() - after.members.keys()
+        names = {before.names[member_id] for member_id in left if member_id in before.names}
+        for each in self.all() if left else ():
+            newcomer = each.newcomer
+            if each.name in names if newcomer is None else newcomer.id in left:
+                self.keep(each.ended(), now)
+
     def _save(self, invitations: Iterable[Invitation]) -> None:
         self._path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         replace_file(self._path, [encode_cbor(to_plain(InvitationsFile(FORMAT, tuple(invitations))))])
 
 
 def _is_over(invitation: Invitation, now: float) -> bool:
-    return invitation.state is not InvitationState.PENDING and now >= invitation.expires + KEPT
+    return now >= invitation.expires + KEPT

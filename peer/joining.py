@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Final
 
-from crypto.identity import Identity
+from crypto.identity import Identity, PublicIdentity
 from peer import logs
 from peer.engine.interface import Engine, EngineError
 from peer.errors import ExitCode, PeerError
@@ -46,6 +46,7 @@ from protocol.joining import (
     topic_join,
 )
 from protocol.manifest import manifest_at
+from protocol.manifest_history import listed_since
 from protocol.records import Federation
 from protocol.tickets import Ticket
 
@@ -113,9 +114,11 @@ class Inviter:
                 raise PeerError("the federation, or the invitation, was removed", code=ExitCode.WRONG_USE)
             now, identity = time.time(), self._identity()
             stored = stored.read_by(reader_of(identity))
-            decision = decide(invitation, join.public, stored.manifest, now)
+            decision = decision_on(invitation, join.public, stored, identity, now)
             match decision:
                 case Refused():
+                    if decision.why is Refusal.EXPIRED and invitation.state is not InvitationState.EXPIRED:
+                        self._invitations.keep(invitation.expired(), now)
                     return self._told(invitation, decision)
                 case Decision.WELCOME:
                     return self._welcome(invitation.used_by(join.public), stored, join, now)
@@ -155,6 +158,18 @@ class Inviter:
             case Refused(why=why, note=note):
                 self._on_report(Report(What.JOIN_REFUSED, {"name": invitation.name, "why": note or why.value}))
         return answer
+
+
+def decision_on(
+    invitation: Invitation, public: PublicIdentity, stored: StoredFederation, admin: Identity, now: float
+) -> Decision | Refused:
+    """What to do about who has the ticket (`protocol.joining.decide`), by all that ``admin`` has of the federation.
+
+    Call it while `peer.federation.FederationStore.changing` is held, and act before that is left.
+    """
+    reader = reader_of(admin).remembering(stored.manifest_keys)
+    listed = listed_since(stored.manifest, invitation.since, MemoryBlocks(stored.blocks), reader)
+    return decide(invitation, public, stored.manifest, now, listed)
 
 
 def ask_to_join(

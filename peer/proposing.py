@@ -7,6 +7,7 @@ and listings. There is nothing secret in it.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.fetching import RecordFetcher
 from peer.home import PRIVATE_FOLDER, Home, replace_file
+from peer.invitations import Invitations
 from peer.membership import OthersMustSign
 from peer.reader import reader_of
 from protocol.blocks import CID, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock, checked_block
@@ -132,10 +134,11 @@ class Proposing:
         """
         try:
             with self.store.changing():
-                newer = make(self.store.current(str(self.stored.id)))
+                current = self.store.current(str(self.stored.id))
+                newer = make(current)
                 if (waiting := self._kept.signed_by(self.admin)) is not None:
                     raise _waits(waiting)
-                self.store.save(newer)
+                self._save(current, newer)
                 return newer
         except OthersMustSign as asked:
             self._put(asked.proposal.record.cid, dict(asked.blocks))
@@ -182,9 +185,15 @@ class Proposing:
             if current.manifest.id != proposal.base.id:
                 raise _outdated()
             newer = current.advanced(block.cid, blocks, reader_of(self.admin))
-            self.store.save(newer)
+            self._save(current, newer)
         self._kept.forget(signed.id)
         return newer
+
+    def _save(self, current: StoredFederation, newer: StoredFederation) -> None:
+        """Save a newer version, in which nobody who left can come back by an invitation that is still here."""
+        self.store.save(newer)
+        invitations = Invitations(self.home, newer.id)
+        invitations.end_of_those_who_left(current.read_by(reader_of(self.admin)).manifest, newer.manifest, time.time())
 
     def _put(self, cid: CID, blocks: Blocks) -> None:
         """In the home first: where the engine fails, `peer federation sign` with its id tries again."""

@@ -21,6 +21,7 @@ from protocol.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MA
 from protocol.blocks import CID, BlockError
 from protocol.contexts import JoinSide
 from protocol.manifest import Manifest
+from protocol.manifest_history import Listed
 from protocol.records import Key, Natural, Role
 from protocol.retry import Retry
 from protocol.tickets import TAG_SIZE, TicketKeys
@@ -43,12 +44,12 @@ class Refusal(StrEnum):
 
     EXPIRED = "expired"
     USED = "used"
-    """By another identity."""
+    """By another identity, or its name was somebody else's since."""
     NAME_TAKEN = "name-taken"
     MEMBER = "member"
     """The identity is a member already, under another name perhaps."""
     REMOVED = "removed"
-    """It was let in with this ticket, and taken out again."""
+    """It, or one with its encryption key, was a member since the invitation, and taken out again."""
     UNFIT = "unfit"
     """The manifest's rules do not allow it; the note says which."""
 
@@ -116,7 +117,14 @@ class InvitationState(StrEnum):
     USED = "used"
     """Its newcomer was let in."""
     EXPIRED = "expired"
-    """Nobody used it in time. Never kept: `Invitation.state_at` says it."""
+    """Nobody used it in time, or whoever did was not let in in time. Kept once somebody was told so: a clock that is
+    set back does not open it again."""
+    ENDED = "ended"
+    """Its newcomer, or whoever has its name, was taken out of the federation."""
+
+
+PENDING_FOR: Final = 7 * 24 * 3600.0
+"""Seconds after an invitation's time for which a newcomer who came in time waits for an admin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,9 @@ class Invitation:
     state: InvitationState = InvitationState.OPEN
     key: str = ""
     """The KEY of the newcomer who used it; empty while it is open."""
+    since: Annotated[int, Meta(ge=1, le=2**63 - 1)] = 1
+    """The newest version of the manifest when it was issued: who is listed in that or a later one, and is a member no
+    more, was taken out since."""
 
     @property
     def newcomer(self) -> PublicIdentity | None:
@@ -142,7 +153,13 @@ class Invitation:
 
     def state_at(self, now: float) -> InvitationState:
         """Its state at ``now``, in seconds since 1970."""
-        over = self.state is InvitationState.OPEN and now >= self.expires
+        match self.state:
+            case InvitationState.OPEN:
+                over = now >= self.expires
+            case InvitationState.PENDING:
+                over = now >= self.expires + PENDING_FOR
+            case _:
+                over = False
         return InvitationState.EXPIRED if over else self.state
 
     def used_by(self, public: PublicIdentity) -> Invitation:
@@ -152,6 +169,14 @@ class Invitation:
     def done(self) -> Invitation:
         """It once its newcomer is in the manifest."""
         return replace(self, state=InvitationState.USED)
+
+    def expired(self) -> Invitation:
+        """It once somebody was told that its time is over."""
+        return replace(self, state=InvitationState.EXPIRED)
+
+    def ended(self) -> Invitation:
+        """It once its newcomer was taken out."""
+        return replace(self, state=InvitationState.ENDED)
 
 
 class Decision(Enum):
@@ -165,28 +190,34 @@ class Decision(Enum):
     """Keep that the invitation is used by it; an admin decides."""
 
 
-def decide(invitation: Invitation, public: PublicIdentity, manifest: Manifest, now: float) -> Decision | Refused:
+def decide(
+    invitation: Invitation, public: PublicIdentity, manifest: Manifest, now: float, listed: Listed
+) -> Decision | Refused:
     """What to do about ``public``, who has the ticket. The same whenever it asks again and nothing has changed.
 
-    ``manifest`` is the newest version, ``now`` in seconds since 1970.
+    ``manifest`` is the newest version, ``now`` in seconds since 1970, and ``listed`` is what the versions list from the
+    invitation's `since` on: no invitation lets anybody in twice, whatever this home's own note says. It may be of
+    before a crash, and another admin's home may have let the newcomer in.
     """
     member = public.id in manifest.members
     newcomer = invitation.newcomer
     if newcomer is not None and newcomer.id != public.id:
         return Refused(public.id, Refusal.USED)
+    if newcomer is not None and member:
+        return Decision.WELCOME
+    if not member and (public.id in listed.ids or public.encryption.raw in listed.encryption):
+        return Refused(public.id, Refusal.REMOVED)
     match invitation.state_at(now):
         case InvitationState.EXPIRED:
             return Refused(public.id, Refusal.EXPIRED)
+        case InvitationState.ENDED | InvitationState.USED:
+            return Refused(public.id, Refusal.REMOVED)
         case InvitationState.OPEN if member:
             return Refused(public.id, Refusal.MEMBER)
-        case InvitationState.OPEN | InvitationState.PENDING if (
-            not member and invitation.name in manifest.names.values()
-        ):
+        case _ if invitation.name in manifest.names.values():
             return Refused(public.id, Refusal.NAME_TAKEN)
-        case InvitationState.USED if not member:
-            return Refused(public.id, Refusal.REMOVED)
-    if member:
-        return Decision.WELCOME
+        case _ if invitation.name in listed.names:
+            return Refused(public.id, Refusal.USED)
     return Decision.ASK if invitation.ask else Decision.ADMIT
 
 

@@ -92,6 +92,8 @@ class Manifest:
     settings: Settings
     revoked: tuple[bytes, ...]
     """Signing keys that never count again, in rising order."""
+    revoked_encryption: frozenset[bytes] = field(repr=False, compare=False)
+    """The encryption keys that their owners were listed with last: nobody is listed with one again."""
     key: SymmetricKey | None = field(repr=False, compare=False)
     """The manifest key; None where the federation does not encrypt, or this reader cannot have it."""
     key_epoch: int | None
@@ -316,6 +318,9 @@ def _parse(
 ) -> Manifest:
     members = read_members(body, before.members if before else {}, source)
     revoked = read_revoked(body, before.revoked if before else (), members, source)
+    unread = _revoked_encryption(before, revoked)
+    if any(member.encryption.key in unread for member in members.values()):
+        raise ManifestError(ManifestRule.REVOKED, "a member has the encryption key of one whose keys were revoked")
     nodes = {node_id(member.id): member for member in members.values()}
     if len(nodes) != len(members):
         raise ManifestError(ManifestRule.NODES, "two members have one node id")
@@ -335,6 +340,7 @@ def _parse(
         names=MappingProxyType(names),
         settings=settings,
         revoked=revoked,
+        revoked_encryption=unread,
         key=key,
         key_epoch=body.epoch,
         key_commitment=body.key.commitment if body.key else b"",
@@ -343,6 +349,14 @@ def _parse(
         _keys=MappingProxyType({member.signing: member for member in members.values()}),
         _nodes=MappingProxyType(nodes),
     )
+
+
+def _revoked_encryption(before: Manifest | None, revoked: tuple[bytes, ...]) -> frozenset[bytes]:
+    if before is None:
+        return frozenset()
+    never_again = frozenset(revoked)
+    gone = (member for member in before.members.values() if not never_again.isdisjoint((member.id, member.signing)))
+    return before.revoked_encryption.union(member.encryption.key for member in gone)
 
 
 def _check_key_readers(

@@ -28,14 +28,15 @@ from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.invitations import Invitations
-from peer.joining import Inviter
+from peer.joining import Inviter, decision_on
 from peer.keystore import KeyStore
 from peer.membership import add_member, is_admin
 from peer.narrator import Narrator
 from peer.passphrase import Passphrases
+from peer.reader import reader_of
 from peer.terminal import put, put_code, put_table, say
 from protocol.announcements import MAX_ADDRESSES
-from protocol.joining import Invitation, InvitationState
+from protocol.joining import Decision, Invitation, InvitationState, Refused
 from protocol.manifest import Manifest, is_name
 from protocol.proposals import Proposal
 from protocol.records import Role
@@ -104,8 +105,9 @@ def invite(
         secret=secret,
         expires=int(now) + seconds,
     )
-    invitation = Invitation(ticket.keys, name, tuple(dict.fromkeys(role)), ticket.expires, ask)
     with store.changing():
+        since = store.current(str(stored.id)).manifest.version
+        invitation = Invitation(ticket.keys, name, tuple(dict.fromkeys(role)), ticket.expires, ask, since=since)
         Invitations(Home(home), stored.id).issue(invitation, now)
     _print(ticket, invitation, json=json)
     if inviter is not None:
@@ -134,7 +136,7 @@ def approve(
     _pending(invitations, name)  # before a person has typed a passphrase in vain
     with Admin(home, str(stored.id), identity, passphrase_file, ipfs).at_work() as work:
         invitation = _pending(invitations, name)
-        outcome = work.change(lambda newest: _let_in(newest, work.admin, invitation))
+        outcome = work.change(lambda newest: _let_in(newest, work.admin, _pending(invitations, name)))
         if isinstance(outcome, Proposal):  # once it is in force, the next `approve` or the running peer welcomes
             put_proposal(outcome, json)
             return
@@ -154,7 +156,14 @@ def approve(
 def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -> StoredFederation:
     newcomer = invitation.newcomer
     assert newcomer is not None  # it is pending
-    if newcomer.id in stored.manifest.members:
+    decision = decision_on(invitation, newcomer, stored.read_by(reader_of(admin)), admin, time.time())
+    if isinstance(decision, Refused):
+        raise PeerError(
+            f"{invitation.name} cannot be let in with that ticket any more: {decision.why}",
+            mend=f"invite again: peer federation invite --name {invitation.name} --role {invitation.roles[0]}",
+            code=ExitCode.WRONG_USE,
+        )
+    if decision is Decision.WELCOME:
         return stored
     return add_member(stored, admin, newcomer, name=invitation.name, roles=invitation.roles, time=time.time())
 
@@ -198,9 +207,11 @@ def _serve(invitation: Invitation, inviter: Inviter) -> None:
     say(f"waiting for {named(invitation.name)}; Ctrl-C stops waiting, the ticket stays good")
     with inviter.listening():
         while (state := inviter.state_of(invitation)) is not InvitationState.USED:
-            if state is InvitationState.EXPIRED:
+            if state in (InvitationState.EXPIRED, InvitationState.ENDED):
                 raise PeerError(
-                    "nobody used the ticket in time",
+                    "nobody used the ticket in time"
+                    if state is InvitationState.EXPIRED
+                    else f"{invitation.name} was taken out of the federation, and so ended the invitation",
                     mend=f"invite again: peer federation invite --name {invitation.name} --role {invitation.roles[0]}",
                     code=ExitCode.UNFINISHED,
                 )
@@ -208,7 +219,7 @@ def _serve(invitation: Invitation, inviter: Inviter) -> None:
 
 
 def _pending(invitations: Invitations, name: str) -> Invitation:
-    for invitation in invitations.all():
+    for invitation in reversed(invitations.all()):
         if invitation.name == name and invitation.state is InvitationState.PENDING:
             return invitation
     raise PeerError(

@@ -20,6 +20,7 @@ from protocol.contexts import JoinSide
 from protocol.joining import (
     MAX_INLINE,
     MAX_JOIN,
+    PENDING_FOR,
     Answer,
     Attempt,
     Decision,
@@ -41,6 +42,7 @@ from protocol.joining import (
     topic_join,
 )
 from protocol.manifest import Manifest, first_manifest
+from protocol.manifest_history import Listed
 from protocol.records import EncryptionKeyText, Member, Role
 from protocol.signed import parse_record, sign_record
 from protocol.tickets import TicketKeys
@@ -190,52 +192,92 @@ def test_the_topic_is_the_federation_s_own() -> None:
 
 
 def test_who_comes_in_time_is_let_in() -> None:
-    assert decide(INVITATION, NEWCOMER, MANIFEST, NOW) is Decision.ADMIT
+    assert decide(INVITATION, NEWCOMER, MANIFEST, NOW, Listed()) is Decision.ADMIT
 
 
 def test_an_admin_who_wants_to_be_asked_is() -> None:
-    assert decide(replace(INVITATION, ask=True), NEWCOMER, MANIFEST, NOW) is Decision.ASK
+    assert decide(replace(INVITATION, ask=True), NEWCOMER, MANIFEST, NOW, Listed()) is Decision.ASK
 
 
 def test_a_ticket_is_not_good_from_its_time_on() -> None:
-    assert decide(INVITATION, NEWCOMER, MANIFEST, INVITATION.expires - 0.001) is Decision.ADMIT
-    assert decide(INVITATION, NEWCOMER, MANIFEST, INVITATION.expires) == Refused(NEWCOMER.id, Refusal.EXPIRED)
+    assert decide(INVITATION, NEWCOMER, MANIFEST, INVITATION.expires - 0.001, Listed()) is Decision.ADMIT
+    assert decide(INVITATION, NEWCOMER, MANIFEST, INVITATION.expires, Listed()) == Refused(NEWCOMER.id, Refusal.EXPIRED)
 
 
 @pytest.mark.parametrize("used", [INVITATION.used_by(NEWCOMER), INVITATION.used_by(NEWCOMER).done()])
 def test_a_ticket_works_once(used: Invitation) -> None:
-    assert decide(used, THIEF, with_newcomer(), NOW) == Refused(THIEF.id, Refusal.USED)
-    assert decide(used, THIEF, MANIFEST, NOW) == Refused(THIEF.id, Refusal.USED)
+    assert decide(used, THIEF, with_newcomer(), NOW, Listed()) == Refused(THIEF.id, Refusal.USED)
+    assert decide(used, THIEF, MANIFEST, NOW, Listed()) == Refused(THIEF.id, Refusal.USED)
 
 
 def test_who_was_let_in_is_told_so_again_even_after_the_time() -> None:
     used = INVITATION.used_by(NEWCOMER).done()
-    assert decide(used, NEWCOMER, with_newcomer(), INVITATION.expires + 1.0) is Decision.WELCOME
+    assert decide(used, NEWCOMER, with_newcomer(), INVITATION.expires + 1.0, Listed()) is Decision.WELCOME
 
 
 def test_who_came_in_time_waits_beyond_it() -> None:
     used = replace(INVITATION, ask=True).used_by(NEWCOMER)
-    assert decide(used, NEWCOMER, MANIFEST, INVITATION.expires + 1.0) is Decision.ASK
-    assert decide(used, NEWCOMER, with_newcomer(), INVITATION.expires + 1.0) is Decision.WELCOME
+    assert decide(used, NEWCOMER, MANIFEST, INVITATION.expires + 1.0, Listed()) is Decision.ASK
+    assert decide(used, NEWCOMER, with_newcomer(), INVITATION.expires + 1.0, Listed()) is Decision.WELCOME
+
+
+def test_who_came_in_time_does_not_wait_for_ever() -> None:
+    late = INVITATION.expires + PENDING_FOR
+    for used in (INVITATION.used_by(NEWCOMER), replace(INVITATION, ask=True).used_by(NEWCOMER)):
+        assert decide(used, NEWCOMER, MANIFEST, late, Listed()) == Refused(NEWCOMER.id, Refusal.EXPIRED)
+        assert decide(used, NEWCOMER, with_newcomer(), late, Listed()) is Decision.WELCOME
+
+
+def test_a_time_that_is_over_stays_over_whatever_the_clock_says_later() -> None:
+    assert decide(INVITATION.expired(), NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.EXPIRED)
+
+
+LET_IN_SINCE = Listed(frozenset({NEWCOMER.id}), frozenset({NEWCOMER.encryption.raw}), frozenset({INVITATION.name}))
+"""What the versions since the invitation list, where one had the newcomer and the newest has not."""
+
+
+@pytest.mark.parametrize("invitation", [INVITATION, INVITATION.used_by(NEWCOMER)])
+def test_whoever_a_version_has_listed_since_comes_in_by_no_older_invitation(invitation: Invitation) -> None:
+    """The inviter died before it had noted that the newcomer was in; or another admin's home let it in."""
+    removed = Refused(NEWCOMER.id, Refusal.REMOVED)
+    for ask in (False, True):
+        assert decide(replace(invitation, ask=ask), NEWCOMER, MANIFEST, NOW, LET_IN_SINCE) == removed
+
+
+def test_nor_does_it_with_another_id_and_the_same_encryption_key() -> None:
+    again = replace(THIEF, encryption=NEWCOMER.encryption)
+    assert decide(INVITATION, again, MANIFEST, NOW, LET_IN_SINCE) == Refused(THIEF.id, Refusal.REMOVED)
+
+
+def test_a_name_that_somebody_has_had_since_is_used() -> None:
+    named = Listed(names=frozenset({INVITATION.name}))
+    assert decide(INVITATION, NEWCOMER, MANIFEST, NOW, named) == Refused(NEWCOMER.id, Refusal.USED)
+
+
+def test_an_invitation_that_was_ended_lets_nobody_in() -> None:
+    for ended in (INVITATION.ended(), INVITATION.used_by(NEWCOMER).ended()):
+        assert decide(ended, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.REMOVED)
 
 
 def test_an_inviter_that_died_between_the_two_writes_goes_on() -> None:
-    assert decide(INVITATION.used_by(NEWCOMER), NEWCOMER, MANIFEST, NOW) is Decision.ADMIT
+    assert decide(INVITATION.used_by(NEWCOMER), NEWCOMER, MANIFEST, NOW, Listed()) is Decision.ADMIT
 
 
 def test_who_was_taken_out_does_not_come_in_again_with_the_old_ticket() -> None:
     used = INVITATION.used_by(NEWCOMER).done()
-    assert decide(used, NEWCOMER, MANIFEST, NOW) == Refused(NEWCOMER.id, Refusal.REMOVED)
+    assert decide(used, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.REMOVED)
 
 
 def test_a_member_cannot_take_a_second_place() -> None:
-    assert decide(INVITATION, NEWCOMER, with_newcomer(), NOW) == Refused(NEWCOMER.id, Refusal.MEMBER)
+    assert decide(INVITATION, NEWCOMER, with_newcomer(), NOW, Listed()) == Refused(NEWCOMER.id, Refusal.MEMBER)
 
 
 def test_a_name_that_somebody_got_meanwhile_is_not_given_twice() -> None:
     taken = replace(INVITATION, name="alice")
-    assert decide(taken, NEWCOMER, MANIFEST, NOW) == Refused(NEWCOMER.id, Refusal.NAME_TAKEN)
-    assert decide(taken.used_by(NEWCOMER), NEWCOMER, MANIFEST, NOW) == Refused(NEWCOMER.id, Refusal.NAME_TAKEN)
+    assert decide(taken, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.NAME_TAKEN)
+    assert decide(taken.used_by(NEWCOMER), NEWCOMER, MANIFEST, NOW, Listed()) == Refused(
+        NEWCOMER.id, Refusal.NAME_TAKEN
+    )
 
 
 def test_the_state_of_an_invitation() -> None:
@@ -243,6 +285,7 @@ def test_the_state_of_an_invitation() -> None:
     late = float(INVITATION.expires)
     assert [each.state_at(NOW) for each in (INVITATION, used, used.done())] == ["open", "pending", "used"]
     assert [each.state_at(late) for each in (INVITATION, used, used.done())] == ["expired", "pending", "used"]
+    assert [each.state_at(late + PENDING_FOR) for each in (used, used.done())] == ["expired", "used"]
     assert used.newcomer == NEWCOMER
 
 
@@ -265,7 +308,7 @@ class Inviter:
 
     def answer(self, public: object, now: float) -> Answer:
         assert public in (NEWCOMER, THIEF)
-        decision = decide(self.invitation, public, self.manifest, NOW + now)  # type: ignore[arg-type]  # asserted
+        decision = decide(self.invitation, public, self.manifest, NOW + now, Listed())  # type: ignore[arg-type]  # asserted
         if isinstance(decision, Refused):
             return decision
         self.invitation = self.invitation.used_by(NEWCOMER) if self.invitation.newcomer is None else self.invitation

@@ -158,9 +158,21 @@ def revoking(manifest: Manifest, keys: Iterable[bytes], **changes: object) -> Dr
     return next_version(manifest, revoked=keys, **BY_ADMIN, **changes)
 
 
+def with_key_of(signer: SigningKey, other: Member) -> Member:
+    """A newcomer who brings another's encryption key as its own, and signs for it."""
+    proof = sign_first_keys(signer, other.encryption.suite, other.encryption.key)
+    return replace(member(signer, Role.CLIENT), encryption=other.encryption, proof=proof)
+
+
+REVOKED_LATER = after(REVOKED, next_version(REVOKED, **BY_ADMIN))
+
 BROKEN_REVOCATIONS = {
     "a revoked key that is not any more": (REVOKED, revoking(REVOKED, ())),
     "a member who comes back": (REVOKED, with_alice(REVOKED, ALICE_BEFORE)),
+    "a new member with a revoked one's encryption key": (
+        REVOKED_LATER,
+        with_member(REVOKED_LATER, with_key_of(DAVE, ALICE_BEFORE), "dave", **BY_ADMIN),
+    ),
     "a member's key": (ROTATED, revoking(ROTATED, [id_of(NEWER)])),
     "a member's id": (ROTATED, revoking(ROTATED, [id_of(ALICE)])),
     "an admin": (FIRST, revoking(FIRST, [id_of(ADMIN)])),
