@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from chains import (
@@ -161,6 +162,16 @@ def test_new_admins_need_the_old_ones_too():
     assert broken(lambda: next_manifest(old, signed(draft.body, ADMIN, THIRD_ADMIN), Blocks())) == (
         ManifestRule.SIGNERS
     )
+
+
+@pytest.mark.parametrize("change", [{}, {"threshold": 1}, {"admins": [id_of(ADMIN)], "threshold": 1}])
+def test_one_admin_of_several_changes_nothing_alone(change: dict[str, Any]):
+    old = two_of_three()
+    draft = next_version(old, by=id_of(ADMIN), time=TIME, **change)
+    for signers in ([ADMIN], [ADMIN, STRANGER]):
+        rule = broken(lambda signers=signers: next_manifest(old, signed(draft.body, *signers), Blocks()))
+        assert rule in (ManifestRule.SIGNERS, ManifestRule.OLD_SIGNERS)
+    assert next_manifest(old, signed(draft.body, ADMIN, THIRD_ADMIN), Blocks()).version == old.version + 1
 
 
 def test_a_member_may_get_a_new_signing_key():
