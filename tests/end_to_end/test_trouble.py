@@ -219,6 +219,6 @@ def test_what_the_server_app_raised_comes_first_and_the_same_start_begins_anothe
     for _ in range(2):
         server = federation.server(GATED, *options)
         assert server.code() == 4
-        runs.append(federation.head("server").run)
+        runs.append(server.json["run"])
         assert (server.json["outcome"], "the server app is broken" in server.json["reason"]) == ("raised", True)
     assert runs[0] != runs[1]
