@@ -99,7 +99,9 @@ def _line(report: Report, see_log: str) -> str:
         case What.TASK_COLLECTED if fields["why"]:
             return f"the server gave the app an error instead of our answer: {quoted(str(fields['why']))}"
         case What.PEER_AWAY:
-            return _away(fields)
+            return _away(fields, "is away")
+        case What.PEER_LEFT:
+            return _away(fields, "has left")
         case What.APP_WAITS_FOR_CLIENTS:
             return _few(fields)
         case What.WAITING:
@@ -166,10 +168,10 @@ def _told(key: str, value: Field) -> Field:
     return named(value) if key in _NAMES and isinstance(value, str) and value else value
 
 
-def _away(fields: Fields) -> str:
+def _away(fields: Fields, how: str) -> str:
     within = fields["answer_within"]
     owed = "" if within is None else f"; its answer is waited for, {within:.0f} s more at most"
-    return f"{fields['name']} is away{owed}"
+    return f"{fields['name']} {how}{owed}"
 
 
 def _few(fields: Fields) -> str:

@@ -176,6 +176,8 @@ class What(StrEnum):
     DIVERGED = "diverged"
     PEER_HERE = "peer-here"
     PEER_AWAY = "peer-away"
+    PEER_LEFT = "peer-left"
+    """A client said goodbye."""
     BUILT_IN_APP_UNFIT = "built-in-app-unfit"
     WAITING_FOR_CLIENTS = "waiting-for-clients"
     APP_WAITS_FOR_CLIENTS = "app-waits-for-clients"

@@ -40,6 +40,9 @@ from protocol.retry import SLOWEST_RETRY
 from protocol.script import hand_over
 from protocol.signed import Record, parse_record
 
+LEAVE_TIMEOUT: Final = 60.0
+"""Seconds that a client which said goodbye has to come back: enough to start it again with another option."""
+
 REPLIES_SIDE_BY_SIDE: Final = 2
 """Answers of one client that are looked into at a time; an app works on one after the other."""
 
@@ -51,6 +54,8 @@ class LeaderSettings:
     min_clients: int
     client_timeout: float
     """From a message's dispatch until it is given up."""
+    leave_timeout: float = LEAVE_TIMEOUT
+    """The same from when its client said goodbye: it may come back."""
     admission: Admission = field(default_factory=Admission)
     away_after: float = AWAY_AFTER
     grace: float = 10.0
@@ -65,8 +70,15 @@ class Gathering(Confirming):
     def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun, settings: LeaderSettings) -> None:
         super().__init__(author, trusted, run)
         self._settings = settings
-        self._presence = Presence(settings.away_after)
-        self._mailbox = Mailbox(run.chain.open, settings.client_timeout, settings.admission, self._distrust)
+        self._presence = presence = Presence(settings.away_after)
+        self._mailbox = Mailbox(
+            run.chain.open,
+            settings.client_timeout,
+            settings.admission,
+            self._distrust,
+            presence,
+            settings.leave_timeout,
+        )
         self._looked_into: dict[bytes, bytes] = {}
         """The messages whose answers are being looked into, and whose they are."""
         self._claims_to_answer = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
@@ -107,18 +119,18 @@ class Gathering(Confirming):
             case Proof() as body:
                 self._heard_proof(body, announcement.blocks, now)
             case Bye():
-                if self._presence.left(announcement.by):
-                    self._is_away(announcement.by, now)
+                if self._presence.left(announcement.by, now):
+                    self._is_away(announcement.by, now, What.PEER_LEFT)
             case Head():
                 pass  # another leader's run is none of ours
 
-    def _is_away(self, client: bytes, now: float) -> None:
+    def _is_away(self, client: bytes, now: float, what: What = What.PEER_AWAY) -> None:
         """Say so, and for how many seconds its answers are still waited for, where it owes any."""
         node = node_id(client)
         owed = (message.id for message in self.chain.open.values() if message.node == node)
         until = max(self._mailbox.deadlines(owed), default=now)
         left = max(0.0, until - now)
-        self._report(What.PEER_AWAY, name=self.manifest.name_of(client), answer_within=left or None)
+        self._report(what, name=self.manifest.name_of(client), answer_within=left or None)
 
     def _heard_of_client(self, by: bytes, body: Hello | Beat, now: float) -> None:
         head = body.position.head if body.position else None

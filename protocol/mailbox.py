@@ -13,6 +13,7 @@ from protocol.blocks import CID, Block
 from protocol.chain import InForce, OpenMessage
 from protocol.distrust import Distrust, why_distrusted
 from protocol.manifest import Manifest
+from protocol.presence import Presence
 from protocol.recording import Answers
 from protocol.records import Reply, Role
 from protocol.script import hand_over
@@ -66,9 +67,13 @@ class Mailbox:
         client_timeout: float,
         admission: Admission,
         distrust: Distrust,
+        presence: Presence,
+        leave_timeout: float,
     ) -> None:
         self._open = open
         self._client_timeout = client_timeout
+        self._leave_timeout = leave_timeout
+        self._presence = presence
         self._admission = admission
         self._distrust = distrust
         self._arrived: dict[bytes, Arrived] = {}
@@ -97,8 +102,10 @@ class Mailbox:
             self._taken.popitem(last=False)
 
     def deadline(self, message: OpenMessage) -> float:
-        """When ``message`` is given up."""
-        return message.created + min(self._client_timeout, message.ttl)
+        """When ``message`` is given up: sooner where its client has left, which it need not say."""
+        until = message.created + min(self._client_timeout, message.ttl)
+        left = self._presence.left_at(message.node)
+        return until if left is None else min(until, max(left, message.created) + self._leave_timeout)
 
     def deadlines(self, asked: Iterable[bytes]) -> Iterable[float]:
         """When the asked messages that have no answer yet are given up."""
@@ -174,6 +181,8 @@ class Mailbox:
             return ErrorCode.NODE_UNAVAILABLE, why_distrusted(manifest.name_of(member.id), proof)
         if now < self.deadline(message):
             return None
+        if now < message.created + min(self._client_timeout, message.ttl):
+            return ErrorCode.NODE_UNAVAILABLE, f"its client left, and was not back within {self._leave_timeout:g} s"
         if message.ttl <= self._client_timeout:
             return (
                 ErrorCode.MESSAGE_UNAVAILABLE,

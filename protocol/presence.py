@@ -32,24 +32,34 @@ class Presence:
         self._seen: dict[int, Sighting] = {}
         self._last: dict[int, float] = {}
         """When each client was heard last, be it still here or not."""
+        self._left: dict[int, float] = {}
+        """When each client said goodbye that was not heard of since."""
 
     def heard(self, member: bytes, sighting: Sighting) -> bool:
         """Note a sighting; whether the client was not listed before it and is now."""
         node = node_id(member)
         before = node in self._seen and self._seen[node].state is not PeerState.REFUSED
         self._seen[node], self._last[node] = sighting, sighting.at
+        self._left.pop(node, None)
         return not before and sighting.state is not PeerState.REFUSED
 
     def still_here(self, member: bytes, now: float) -> None:
         """A client gave a sign of life that says nothing of its state."""
         node = node_id(member)
+        self._left.pop(node, None)
         if node in self._seen:
             old = self._seen[node]
             self._seen[node], self._last[node] = Sighting(now, old.state, old.head, old.note), now
 
-    def left(self, member: bytes) -> bool:
+    def left(self, member: bytes, now: float) -> bool:
         """A client said goodbye; whether it was listed."""
-        return self._seen.pop(node_id(member), None) is not None
+        node = node_id(member)
+        self._left[node] = now
+        return self._seen.pop(node, None) is not None
+
+    def left_at(self, node: int) -> float | None:
+        """When a client said goodbye; None where it did not, or is back."""
+        return self._left.get(node)
 
     def fade(self, now: float) -> tuple[int, ...]:
         """Forget the clients that have been silent for too long; their nodes."""

@@ -9,7 +9,15 @@ from protocol.allowance import Allowance
 from protocol.effects import Report, What
 
 COMPLAINTS: Final = frozenset(
-    {What.PEER_HERE, What.PEER_AWAY, What.RUN_REFUSED, What.RUN_LOST, What.REPLY_REFUSED, What.FETCH_FAILED}
+    {
+        What.PEER_HERE,
+        What.PEER_AWAY,
+        What.PEER_LEFT,
+        What.RUN_REFUSED,
+        What.RUN_LOST,
+        What.REPLY_REFUSED,
+        What.FETCH_FAILED,
+    }
 )
 """The reports that a member may bring about as often as it likes."""
 

@@ -39,7 +39,7 @@ from peer.terminal import flush, say
 from protocol.admission import Admission
 from protocol.blocks import CID
 from protocol.effects import Cause
-from protocol.gathering import LeaderSettings
+from protocol.gathering import LEAVE_TIMEOUT, LeaderSettings
 from protocol.records import Outcome, Role
 from strategy.builtin_app import model_class
 
@@ -93,6 +93,10 @@ def start(
     client_timeout: Annotated[
         float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
     ] = 3600.0,
+    leave_timeout: Annotated[
+        float,
+        typer.Option("--leave-timeout", min=0.0, help="Server: the same of one that has left in order, to come back."),
+    ] = LEAVE_TIMEOUT,
     admission: Annotated[
         str,
         typer.Option(
@@ -192,7 +196,12 @@ def start(
         watch = KeyWatch(keys, person, passphrases)
         session = Session(own_home, person, watch, stored, engine, name, journal, threads, narrator.tell, interrupts)
         if role is Role.SERVER:
-            settings = LeaderSettings(min_clients=min_clients, client_timeout=client_timeout, admission=admitted)
+            settings = LeaderSettings(
+                min_clients=min_clients,
+                client_timeout=client_timeout,
+                leave_timeout=leave_timeout,
+                admission=admitted,
+            )
             code = _lead(session, choice, settings, seed, destination, new_run=new_run, as_json=json)
         else:
             code = _serve(session, choice, once=once)

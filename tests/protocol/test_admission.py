@@ -26,6 +26,7 @@ from protocol.blocks import Block
 from protocol.distrust import Distrust
 from protocol.equivocation import equivocation
 from protocol.mailbox import Arrived, Collection, Mailbox
+from protocol.presence import Presence
 from protocol.reading import read_private
 from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.records import Collect, CollectPrivate
@@ -44,7 +45,7 @@ def answered(
     scribe: Scribe, found: Mapping[SigningKey, Examination], admission: Admission, distrust: Distrust | None = None
 ) -> Collection:
     """What a leader collects where each of these clients has replied, its content being as was found."""
-    mailbox = Mailbox(scribe.chain.open, 60.0, admission, distrust or Distrust())
+    mailbox = Mailbox(scribe.chain.open, 60.0, admission, distrust or Distrust(), Presence(15.0), 30.0)
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attacked import Attacked, following, leading, listening, position
-from chains import ALICE, APP, BOB, CAROL, ENVIRONMENT, SERVER, Scribe, begun, id_of
+from attacked import Attacked, following, leading, listening, message_to, position
+from chains import ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SERVER, Scribe, begun, id_of, node_of
 
 from protocol.announcements import Beat, Bye, Head, Hello, PeerState
-from protocol.app_calls import Look, Pull
+from protocol.app_calls import Look, Outgoing, Pull, Push, Wait
 from protocol.bundle import NamedBundle
 from protocol.client import Client
 from protocol.effects import FetchContent, What
 from protocol.events import AppCalled, AppReady, Done, ManifestChanged
-from protocol.gathering import LeaderSettings
+from protocol.gathering import LEAVE_TIMEOUT, LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, TrustedManifest
@@ -102,15 +102,57 @@ def test_whose_answer_is_waited_for_while_it_is_away_is_said_with_the_time_left(
         leader.say(ALICE, Bye())
     else:
         leader.wait(20.0)
-    (away,) = leader.reported(What.PEER_AWAY)
-    assert (away["name"], away["answer_within"]) == ("alice", 600.0 - (0.0 if leaves else 20.0))
+    (away,) = leader.reported(What.PEER_LEFT if leaves else What.PEER_AWAY)
+    assert (away["name"], away["answer_within"]) == ("alice", LEAVE_TIMEOUT if leaves else 580.0)
+
+
+def waiting(leader: Attacked) -> None:
+    """Its app waits for Alice's answer, and she is here."""
+    leader.feed(AppCalled(Wait(2, (message_to(leader, ALICE).id,), None)))
+    here(leader, ALICE)
+
+
+def test_a_client_that_left_in_order_is_given_up_soon() -> None:
+    leader = leading()
+    waiting(leader)
+    leader.say(ALICE, Bye())
+    leader.wait(LEAVE_TIMEOUT - 1.0)
+    assert not leader.reported(What.COLLECTED)
+    leader.wait(1.0)
+    (told,) = leader.reported(What.MESSAGE_GIVEN_UP)
+    assert (told["name"], "its client left" in str(told["why"])) == ("alice", True)
+    assert leader.reported(What.COLLECTED)
+
+
+@pytest.mark.parametrize("back", [Beat, Hello])
+def test_a_client_that_is_back_in_time_goes_on(back: type[Beat] | type[Hello]) -> None:
+    leader = leading()
+    waiting(leader)
+    leader.say(ALICE, Bye())
+    leader.wait(LEAVE_TIMEOUT - 1.0)
+    leader.say(ALICE, back(leader.manifest, PeerState.WORKING))
+    leader.wait(100.0)
+    assert not leader.reported(What.MESSAGE_GIVEN_UP)
+
+
+def test_a_client_that_was_asked_after_it_left_has_its_time_from_then() -> None:
+    leader = leading()
+    here(leader, CAROL)
+    leader.say(CAROL, Bye())
+    leader.wait(LEAVE_TIMEOUT + 1.0)
+    leader.feed(AppCalled(Push(2, (Outgoing(CONTENT, "train", "1", 3600.0, node_of(CAROL)),))))
+    leader.feed(AppCalled(Wait(3, (message_to(leader, CAROL).id,), None)))
+    leader.wait(LEAVE_TIMEOUT - 1.0)
+    assert not leader.reported(What.MESSAGE_GIVEN_UP)
+    leader.wait(1.0)
+    assert leader.reported(What.MESSAGE_GIVEN_UP)
 
 
 def test_who_owes_no_answer_is_just_away() -> None:
     leader = leading()
     here(leader, CAROL)
     leader.say(CAROL, Bye())
-    assert leader.reported(What.PEER_AWAY) == [{"name": "carol", "answer_within": None}]
+    assert leader.reported(What.PEER_LEFT) == [{"name": "carol", "answer_within": None}]
 
 
 # -- a client ------------------------------------------------------------------------------------------------------
