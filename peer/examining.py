@@ -81,22 +81,20 @@ class Examiner:
             protocol.blocks.BlockError: where the dispatched content, our own, cannot be read.
         """
         sent = self._read_sent(asked.sent, asked.sent_key)
-        limit = asked.limits.of_answer_to(sent.size if sent.records else None)
+        limit = asked.limits.of_answer_to(sent.size or None)
         try:
             self._engine.fetch(asked.reply, timeout=timeout, limit=limit)
         except TooLarge:
             return Examination((Finding(Check.SIZE, f"its content is larger than {limit} bytes"),), here=False)
         with self._places:
-            measured = None
-            if asked.measure:
-                measured = opened_records(sent.root, local_content(self._engine, sent.root), asked.sent_key)
             found, records = examine(
                 asked.reply,
                 local_content(self._engine, asked.reply),
                 asked.reply_key,
                 sent,
+                lambda: opened_records(sent.root, local_content(self._engine, sent.root), asked.sent_key),
                 update=asked.update,
-                measured=measured,
+                measure=asked.measure,
                 limits=Limits(min(limit, DEFAULT_LIMITS.body), min(limit, DEFAULT_LIMITS.arrays)),
                 keep=partial(self._kept.make_room, asked.message),
             )

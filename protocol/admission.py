@@ -1,7 +1,7 @@
-"""Which replies the app may see: what was found in a reply's content, and what of that refuses it.
+"""What a leader's owner asks of replies: which checks are made, and the bounds that they keep.
 
-Contents are opened and measured elsewhere (`strategy.admission`); here is only what follows. A refusal is recorded in
-the collect as an error with its reason, so that a replaying app is told the same.
+Contents are opened and measured elsewhere (`strategy.admission`); which of the replies to one exchange are refused is
+judged in `protocol.judging`.
 
 The bound on the norm of an update is the "norm thresholding" of Sun, Kairouz, Suresh and McMahan, "Can You Really
 Backdoor Federated Learning?" (2019), section 4.3, but that an update over the bound is refused, not scaled down.
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from protocol.reply_layout import ReplyLayout
 
 NO_FEWER: Final = 3
 """Replies that a median is taken of; of fewer it would only say which of two is larger."""
@@ -33,14 +35,18 @@ class Check(StrEnum):
     SIZE = "size"
     """It is not much larger than what it answers. Not larger than the federation's limit it always has to be."""
     STRUCTURE = "structure"
-    """An update's arrays have the keys, shapes and dtypes that were dispatched."""
+    """The strategy in use would not raise on it, alone or beside the others."""
+    WEIGHT = "weight"
+    """What it is to be weighted by is a number, finite and not negative."""
     FINITE = "finite"
-    """An update's arrays hold no NaN and no infinity."""
+    """An update's arrays hold no NaN and no infinity where there was none."""
     NORM = "norm"
-    """An update is not further from what was dispatched than its bound."""
+    """An update is not further from what was dispatched, and does not weigh more, than the bound."""
+    MODEL = "model"
+    """Not of a reply: what the app sends out holds no NaN and no infinity where its first model had none."""
 
 
-OPTIONAL: Final = frozenset({Check.SIZE, Check.STRUCTURE, Check.FINITE})
+OPTIONAL: Final = frozenset({Check.SIZE, Check.STRUCTURE, Check.WEIGHT, Check.FINITE, Check.MODEL})
 """The checks that are made unless they are switched off. `Check.NORM` is made where there is a bound."""
 
 
@@ -59,7 +65,9 @@ class Examination:
 
     findings: tuple[Finding, ...] = ()
     norm: float | None = None
-    """The L2 norm of its change of the dispatched arrays; None where it was not asked for, or there are none."""
+    """The L2 norm of its change of the dispatched arrays; None where it was not asked for, or cannot be measured."""
+    layout: ReplyLayout | None = None
+    """What it looks like; None where it cannot be read."""
     here: bool = True
     """Whether the content is here: one that is too large is not fetched."""
 
@@ -77,6 +85,17 @@ class SizeLimits:
         if self.multiple is None or sent is None:
             return self.federation
         return min(self.federation, max(SMALLEST_LIMIT, self.multiple * sent))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a reply is not handed to the app."""
+
+    check: Check
+    what: str
+
+    def __str__(self) -> str:
+        return f"refused ({self.check}): {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +127,41 @@ class NormBound:
     def __str__(self) -> str:
         return f"{self.value:g}{'x' if self.of_median else ''}"
 
-    def too_far(self, norms: Mapping[bytes, float]) -> dict[bytes, str]:
+    def too_far(self, norms: Mapping[bytes, float]) -> dict[bytes, Refusal]:
         """Why updates are refused, by message; ``norms`` are of the answers to one dispatch, collected together."""
         limit, said = self.value, f"the bound of {self.value:g}"
         if self.of_median:
-            if len(norms) < NO_FEWER:
+            median = _median(norms.values())
+            if median is None:
                 return {}
-            ordered = sorted(math.inf if math.isnan(norm) else norm for norm in norms.values())
-            median = ordered[(len(ordered) - 1) // 2]  # of two in the middle the lower: fewer than half can move it up
             limit, said = self.value * median, f"{self.value:g} times the median, which is {median:.4g}"
         return {
-            message: f"refused ({Check.NORM}): its change has the L2 norm {norm:.4g}, more than {said}"
+            message: Refusal(Check.NORM, f"its change has the L2 norm {norm:.4g}, more than {said}")
             for message, norm in norms.items()
             if not norm <= limit  # NaN is over every bound
         }
+
+    def too_heavy(self, weights: Mapping[bytes, float]) -> dict[bytes, Refusal]:
+        """The same of what updates are weighted by: a small change that counts a thousandfold is a large one.
+
+        Who has no examples (a weight of 0) does not count in the median.
+        """
+        median = _median(weight for weight in weights.values() if weight > 0)
+        if not self.of_median or median is None:
+            return {}
+        return {
+            message: Refusal(
+                Check.NORM, f"its weight of {weight:.6g} is more than {self.value:g} times the median, {median:.6g}"
+            )
+            for message, weight in weights.items()
+            if weight > self.value * median
+        }
+
+
+def _median(values: Iterable[float]) -> float | None:
+    """Of two in the middle the lower, so that fewer than half can move it up; None where there are too few."""
+    ordered = sorted(math.inf if math.isnan(value) else value for value in values)
+    return ordered[(len(ordered) - 1) // 2] if len(ordered) >= NO_FEWER else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +194,22 @@ class Admission:
         """How large an answer may be; ``federation`` is the limit that holds for every content."""
         return SizeLimits(federation, LARGEST_MULTIPLE if Check.SIZE in self.checks else None)
 
-    def refusal(self, found: Examination) -> str:
-        """Why the reply is refused, whatever the others are; empty where it is not."""
-        made = self.checks | {Check.READABLE, Check.SIZE}  # one that was found too large is not here
-        made |= {Check.NORM} if self.bound is not None else frozenset()
+    def makes(self, check: Check) -> bool:
+        """Whether replies have to pass ``check``."""
+        match check:
+            case Check.READABLE | Check.SIZE:  # one that was found too large is not here
+                return True
+            case Check.NORM:
+                return self.bound is not None
+        return check in self.checks
+
+    def refusal(self, found: Examination) -> Refusal | None:
+        """Why the reply is refused, whatever the others are."""
         broken = {finding.check: finding for finding in reversed(found.findings)}
         for check in Check:
-            if check in made and check in broken:
-                return f"refused ({check}): {broken[check].what}"
-        return ""
-
-    def too_far(self, norms: Mapping[bytes, float]) -> dict[bytes, str]:
-        """As `NormBound.too_far`; nothing where there is no bound."""
-        return {} if self.bound is None else self.bound.too_far(norms)
+            if check in broken and check is not Check.NORM and self.makes(check):
+                return Refusal(check, broken[check].what)
+        return None
 
 
 def is_update(message_type: str) -> bool:

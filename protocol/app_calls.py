@@ -13,9 +13,14 @@ from enum import IntEnum
 
 from protocol.admission import Examination, SizeLimits
 from protocol.blocks import CID
+from protocol.strategy_rule import StrategyRule
 
 RunConfig = tuple[tuple[str, bool | int | float | str], ...]
 """A Flower run or node config as pairs, in order."""
+
+
+Rules = tuple[tuple[str, StrategyRule], ...]
+"""What the app's strategy takes in answers to messages of a Flower type; other types are not the strategy's."""
 
 
 class ErrorCode(IntEnum):
@@ -121,6 +126,7 @@ class Pull:
 
     call: int
     messages: tuple[bytes, ...]
+    rules: Rules = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,7 @@ class Wait:
     call: int
     messages: tuple[bytes, ...]
     timeout: float | None
+    rules: Rules = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +326,8 @@ class Start:
     """The content of the arrays that a ServerApp is to begin with, where the run record names one."""
     key: ContentKey | None = None
     """What a ServerApp's contents are encrypted with until a `Renewed` says otherwise; None: they stay plain."""
+    any_model: bool = False
+    """Whether a ServerApp may send out a model with NaN or infinities where its first one had none."""
 
 
 @dataclass(frozen=True, slots=True)

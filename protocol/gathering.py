@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from protocol.admission import Admission, Examination, is_update
+from protocol.admission import Admission, Check, Examination, is_update
 from protocol.announcements import (
     AckReady,
     Announcement,
@@ -31,7 +31,7 @@ from protocol.effects import FetchRecord, What
 from protocol.equivocation import equivocation
 from protocol.events import Received
 from protocol.machine import Author, TrustedManifest
-from protocol.mailbox import Arrived, Mailbox
+from protocol.mailbox import Arrived, Collection, Mailbox
 from protocol.manifest import node_id
 from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
@@ -86,6 +86,7 @@ class Gathering(Confirming):
         """Of open messages that this process has sent, where the app names their round: for people."""
         self._answers: dict[bytes, Record] = {}
         """The first good answer to an open message: another one is equivocation, and not fetched."""
+        self._said_unbounded = False
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         return kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
@@ -243,6 +244,15 @@ class Gathering(Confirming):
         member = self.chain.manifest.member_by_node(asked.node) if asked else None
         name = self.chain.manifest.name_of(member.id) if member else "somebody"
         self._report(What.REPLY_REFUSED, name=name, message=message.hex(), why=why)
+
+    def _tell_of_checks(self, got: Collection) -> None:
+        """Say which option is at fault, perhaps, where it refuses all; and once, where one does nothing."""
+        for check, replies in got.all_failed:
+            option = "--max-update-norm" if check is Check.NORM else "--admission"
+            self._report(What.ALL_REFUSED, replies=replies, check=check.value, option=option)
+        if got.unbounded and not self._said_unbounded:
+            self._said_unbounded = True
+            self._report(What.BOUND_UNUSED, bound=str(self._settings.admission.bound), why=got.unbounded)
 
     def _lost_reply(self, message: bytes, why: str, now: float) -> None:
         """Its client announces it again."""

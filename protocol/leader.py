@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
+from protocol.admission import Check
 from protocol.announcements import Beat, Bye, Hello
 from protocol.app_calls import (
     Compared,
@@ -137,6 +138,7 @@ class Leader(Replaying):
             scripted=scripted,
             initial_model=plan.initial_model,
             key=self._content_key,
+            any_model=not self._settings.admission.makes(Check.MODEL),
         )
         self._hand(start)
 
@@ -261,13 +263,14 @@ class Leader(Replaying):
         return False
 
     def _collect(self, call: Pull | Wait, now: float) -> None:
-        got = self._mailbox.collect(call.messages, self.chain.in_force, now)
+        got = self._mailbox.collect(call.messages, self.chain.in_force, now, dict(call.rules))
         for message, why in got.refused.items():
             self._refused(message, why)
         for message, why in got.given_up.items():
             self._report(What.MESSAGE_GIVEN_UP, **self._asked(message), why=why)
         for answered in got.handed:
             self._rounds.pop(answered.message, None)
+        self._tell_of_checks(got)
         recorded = got.answers.record()
         unanswered, more = pack(got.unanswered)
         fields, blocks = self._header(now)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from protocol.admission import Admission, Examination
+from protocol.admission import Admission, Check, Examination, Refusal
 from protocol.app_calls import ErrorCode, Handed
 from protocol.blocks import CID, Block
 from protocol.chain import InForce, OpenMessage
 from protocol.distrust import Distrust, why_distrusted
+from protocol.judging import Verdicts, judge
 from protocol.manifest import Manifest
 from protocol.presence import Presence
 from protocol.recording import Answers
 from protocol.records import Reply, Role
 from protocol.script import hand_over
 from protocol.signed import Record
+from protocol.strategy_rule import StrategyRule
+
+NO_RULES: Final[Mapping[str, StrategyRule]] = {}
 
 REMEMBERED: Final = 4_096
 """Replies that were collected and are remembered: a client that sends another to the same message is found out."""
@@ -56,6 +60,10 @@ class Collection:
     """Why a reply that is here is not handed over, by message."""
     given_up: Mapping[bytes, str]
     """Why nothing is waited for any more, by message."""
+    all_failed: tuple[tuple[Check, int], ...] = ()
+    """The checks that nobody's reply to a dispatch passed, and how many replies those were."""
+    unbounded: str = ""
+    """Why the owner's bound cannot be applied; empty where it can, or there is none."""
 
 
 class Mailbox:
@@ -119,10 +127,17 @@ class Mailbox:
             if id in self._open
         )
 
-    def collect(self, asked: Iterable[bytes], in_force: InForce, now: float) -> Collection:
-        """Take the answers to the asked messages that are open, in the order the messages were sent."""
+    def collect(
+        self, asked: Iterable[bytes], in_force: InForce, now: float, rules: Mapping[str, StrategyRule] = NO_RULES
+    ) -> Collection:
+        """Take the answers to the asked messages that are open, in the order the messages were sent.
+
+        ``rules`` say what the app's strategy takes, by the type of the messages.
+        """
         wanted = set(asked)
-        refused = self._refusals(wanted, in_force.manifest)
+        refused = self._distrusted(wanted, in_force.manifest)
+        judged = self._judged(wanted - refused.keys(), rules)
+        refused |= {id: self._told(id, refusal) for each in judged for id, refusal in each.refused.items()}
         answers, handed, blocks, unanswered = Answers(), [], [], []
         given_up: dict[bytes, str] = {}
         for id, message in self._open.items():
@@ -145,24 +160,33 @@ class Mailbox:
                 handed.append(Handed(id, now, code=code, reason=reason))
             else:
                 unanswered.append(id)
-        return Collection(answers, tuple(handed), tuple(blocks), tuple(unanswered), refused, given_up)
+        all_failed = tuple((check, len(each.refused)) for each in judged if (check := each.all_failed) is not None)
+        unbounded = next((each.unbounded for each in judged if each.unbounded), "")
+        return Collection(
+            answers, tuple(handed), tuple(blocks), tuple(unanswered), refused, given_up, all_failed, unbounded
+        )
 
-    def _refusals(self, wanted: set[bytes], manifest: Manifest) -> dict[bytes, str]:
-        """Why replies that are collected together are refused, by message; norms are compared within a dispatch."""
+    def _distrusted(self, wanted: set[bytes], manifest: Manifest) -> dict[bytes, str]:
+        """Whose replies are not taken because their client has signed two of something, and why."""
         refused: dict[bytes, str] = {}
-        norms: defaultdict[CID, dict[bytes, float]] = defaultdict(dict)
         for id in wanted & self._arrived.keys() & self._open.keys():
-            found = self._arrived[id].found
             member = manifest.member_by_node(self._open[id].node)
             if (proof := self._distrust.proof_against(member)) is not None and member is not None:
                 refused[id] = f"refused (equivocation): {why_distrusted(manifest.name_of(member.id), proof)}"
-            elif why := self._admission.refusal(found):
-                refused[id] = why if found.here else f"{why}; the reply was {self._arrived[id].record.cid}"
-            elif found.norm is not None:
-                norms[self._open[id].dispatch][id] = found.norm
-        for together in norms.values():
-            refused |= self._admission.too_far(together)
         return refused
+
+    def _judged(self, wanted: set[bytes], rules: Mapping[str, StrategyRule]) -> list[Verdicts]:
+        """Judge the replies that are here: those to messages of one type and dispatch together."""
+        together: dict[tuple[CID, str], dict[bytes, Examination]] = {}
+        for id, message in self._open.items():
+            if id in wanted and id in self._arrived and self._arrived[id].body.content is not None:
+                together.setdefault((message.dispatch, message.type), {})[id] = self._arrived[id].found
+        return [judge(self._admission, rules.get(type), found) for (_, type), found in together.items()]
+
+    def _told(self, id: bytes, refusal: Refusal) -> str:
+        """Why the reply is refused; where it is not linked, what it was."""
+        arrived = self._arrived[id]
+        return str(refusal) if arrived.found.here else f"{refusal}; the reply was {arrived.record.cid}"
 
     def nothing_for(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> bool:
         """Whether a pull of ``asked`` gives nothing now."""

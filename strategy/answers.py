@@ -24,6 +24,7 @@ from protocol.app_calls import (
     Renewed,
     Replayed,
     Replies,
+    Rules,
     ServerAnswer,
     Wait,
 )
@@ -76,19 +77,24 @@ class Answers(Protocol):
             ValueError: where they break a rule, such as a message to a node that is no client member.
         """
 
-    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
-        """The replies that are here now, in the order of the messages."""
+    def pull(self, messages: tuple[bytes, ...], rules: Rules = ()) -> tuple[Handed, ...]:
+        """The replies that are here now, in the order of the messages; ``rules`` are the strategy's that is in use."""
 
-    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
+    def wait(self, messages: tuple[bytes, ...], timeout: float | None, rules: Rules = ()) -> tuple[Handed, ...]:
         """All the replies, or those that are here after ``timeout`` seconds, in the order of the messages."""
+
+    def any_model(self) -> bool:
+        """Whether the app may go on with a model that holds NaN or infinities where its first one had none."""
 
 
 class LiveAnswers:
-    """The peer's answers, now. ``key`` is what contents are encrypted with until the peer says otherwise."""
+    """The peer's answers, now. ``key`` is what contents are encrypted with until the peer says otherwise;
+    ``any_model`` is what the server's owner lets the app send out."""
 
-    def __init__(self, pipe: ServerPipe, key: ContentKey | None) -> None:
+    def __init__(self, pipe: ServerPipe, key: ContentKey | None, *, any_model: bool = False) -> None:
         self._pipe = pipe
         self._key = key
+        self._any_model = any_model
         self._calls = itertools.count(1)  # next() on it is atomic
 
     def nodes(self) -> tuple[int, ...]:
@@ -113,11 +119,14 @@ class LiveAnswers:
         answer = self._ask_in_epoch(finished, Ended)
         return answer if isinstance(answer, Renewed) else finished
 
-    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
-        return self._ask(Pull(next(self._calls), messages), Replies).replies
+    def pull(self, messages: tuple[bytes, ...], rules: Rules = ()) -> tuple[Handed, ...]:
+        return self._ask(Pull(next(self._calls), messages, rules), Replies).replies
 
-    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
-        return self._ask(Wait(next(self._calls), messages, timeout), Replies).replies
+    def wait(self, messages: tuple[bytes, ...], timeout: float | None, rules: Rules = ()) -> tuple[Handed, ...]:
+        return self._ask(Wait(next(self._calls), messages, timeout, rules), Replies).replies
+
+    def any_model(self) -> bool:
+        return self._any_model
 
     def _ask_in_epoch(self, call: Push | Finished, kind: type[T]) -> T | Renewed:
         """As `_ask`, where another epoch may have begun."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -17,23 +17,29 @@ import click
 from flwr.app import ArrayRecord, Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 from flwr.common.config import flatten_dict, fuse_dicts, get_project_config, parse_config_args
-from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.common.constant import SUPERLINK_NODE_ID, MessageTypeLegacy
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS as SECAGG_RECORD
 from flwr.common.typing import Code
 from flwr.compat.common import recorddict_compat
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.server import server as legacy_server
+from flwr.server import strategy as older_strategies
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.compat import app as legacy_app
 from flwr.server.compat import app_utils as legacy_app_utils
 from flwr.server.compat.grid_client_proxy import GridClientProxy
+from flwr.server.strategy import FedAvg as OlderFedAvg
+from flwr.server.strategy import Strategy as OlderStrategy
 from flwr.server.workflow import DefaultWorkflow
 from flwr.server.workflow.constant import MAIN_PARAMS_RECORD
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
+from flwr.serverapp.strategy.fedopt import FedOpt
+from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
 from flwr.supercore import log
 from flwr.supercore.date import now
+from flwr.supercore.differential_privacy import KEY_NORM_BIT as NORM_BIT
 from flwr.supercore.object_ref import load_app
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -41,30 +47,42 @@ from flwr.supercore.task_identity import TaskIdentity
 from protocol.blocks import CID
 
 __all__ = [
+    "GET_PARAMETERS",
+    "NORM_BIT",
     "SECAGG_RECORD",
     "SUPERLINK_NODE_ID",
     "ClientManager",
     "ClientProxy",
     "Code",
+    "FedOpt",
     "GridClientProxy",
     "NodeInfo",
+    "OlderFedAvg",
+    "OlderStrategy",
     "Run",
+    "aggregate_metricrecords",
     "config_overrides",
-    "final_model_hooks",
     "load_app",
     "log",
+    "older_strategies",
     "parsed_pairs",
     "project_config",
+    "read_older",
     "received_message",
     "recorddict_compat",
     "replace_legacy_machinery",
     "run_config",
     "run_number",
+    "says_it_failed",
     "server_run",
     "set_message_id",
+    "strategy_hooks",
     "take_identity",
     "timestamp",
 ]
+
+GET_PARAMETERS: Final = MessageTypeLegacy.GET_PARAMETERS
+"""The type of the message that asks a client of an older app for the first model."""
 
 FlatConfig = dict[str, bool | int | float | str]
 _PAIR: Final = re.compile(r"(\S+?)=(\'[^\']*\'|\"[^\"]*\"|\S+)")
@@ -161,6 +179,26 @@ def parsed_pairs(text: str) -> FlatConfig:
     return pairs
 
 
+def says_it_failed(reply: RecordDict) -> bool:
+    """Whether it is an older app's answer to a training message in which the client says that it failed."""
+    status = reply.config_records.get("fitres.status")
+    return status is not None and status.get("code") != Code.OK.value
+
+
+def read_older(begin: str, records: RecordDict) -> Any:
+    """A client's answer to Flower's older machinery; ``begin`` begins the names of its records. Has a ``status``.
+
+    Raises:
+        Exception: of any kind, as Flower does where a record or a value of it is not there.
+    """
+    match begin:
+        case "fitres":
+            return recorddict_compat.recorddict_to_fitres(records, keep_input=True)
+        case "evaluateres":
+            return recorddict_compat.recorddict_to_evaluateres(records)
+    return recorddict_compat.recorddict_to_getparametersres(records, keep_input=True)
+
+
 # -- the older server_fn machinery ---------------------------------------------------------------------------------
 
 
@@ -173,9 +211,14 @@ def replace_legacy_machinery(
     legacy_server.evaluate_clients = evaluate_clients
 
 
+Using = Callable[[object], AbstractContextManager[None]]
+"""Is entered while a strategy runs."""
+
+
 @contextmanager
-def final_model_hooks(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
-    """Call ``report`` with the final model, wherever Flower's three ways to run a training loop leave it.
+def strategy_hooks(report: Callable[[ArrayRecord], None], using: Using) -> Iterator[None]:
+    """Enter ``using`` while a strategy runs, and call ``report`` with its final model, wherever Flower's three ways to
+    run a training loop leave that.
 
     It need not go through the Grid: after a last round without an evaluation, nothing sends it.
     """
@@ -183,20 +226,22 @@ def final_model_hooks(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
     run_fl = legacy_app.run_fl  # type: ignore[attr-defined]  # its global, which it calls
 
     @wraps(run_fl)
-    def reporting_run_fl(server: legacy_server.Server, config: Any) -> Any:
-        history = run_fl(server, config)
+    def hooked_run_fl(server: legacy_server.Server, config: Any) -> Any:
+        with using(server.strategy):
+            history = run_fl(server, config)
         report(recorddict_compat.parameters_to_arrayrecord(server.parameters, keep_input=True))
         return history
 
     @wraps(workflow)
-    def reporting_workflow(self: DefaultWorkflow, grid: Grid, context: Context) -> None:
-        workflow(self, grid, context)
+    def hooked_workflow(self: DefaultWorkflow, grid: Grid, context: Context) -> None:
+        with using(getattr(context, "strategy", None)):
+            workflow(self, grid, context)
         report(context.state.array_records[MAIN_PARAMS_RECORD])
 
-    legacy_app.run_fl = reporting_run_fl  # type: ignore[attr-defined]  # as above
-    DefaultWorkflow.__call__ = reporting_workflow  # type: ignore[method-assign]
+    legacy_app.run_fl = hooked_run_fl  # type: ignore[attr-defined]  # as above
+    DefaultWorkflow.__call__ = hooked_workflow  # type: ignore[method-assign]
     try:
-        with _reporting_starts(report):
+        with _hooked_starts(report, using):
             yield
     finally:
         legacy_app.run_fl = run_fl  # type: ignore[attr-defined]  # as above
@@ -204,27 +249,28 @@ def final_model_hooks(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _reporting_starts(report: Callable[[ArrayRecord], None]) -> Iterator[None]:
-    """Report what ``Strategy.start`` returns, also where an app's own strategy has another ``start``."""
+def _hooked_starts(report: Callable[[ArrayRecord], None], using: Using) -> Iterator[None]:
+    """The same for ``Strategy.start``, also where an app's own strategy has another ``start``."""
 
-    def reporting(start: Callable[..., Any]) -> Callable[..., Any]:
+    def hooked(start: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(start)
-        def reporting_start(self: Strategy, *args: Any, **kwargs: Any) -> Any:
-            result = start(self, *args, **kwargs)
+        def hooked_start(self: Strategy, *args: Any, **kwargs: Any) -> Any:
+            with using(self):
+                result = start(self, *args, **kwargs)
             if isinstance(result, Result):  # one of the app's own may return anything
                 report(result.arrays)
             return result
 
-        return reporting_start
+        return hooked_start
 
     def wrap_own(strategy: type[Strategy], /, **options: Any) -> None:
         super(Strategy, strategy).__init_subclass__(**options)
         owner = next(base for base in strategy.__mro__ if "start" in vars(base))
         if owner is strategy or not issubclass(owner, Strategy):  # a mixin's
-            strategy.start = reporting(strategy.start)  # type: ignore[method-assign]
+            strategy.start = hooked(strategy.start)  # type: ignore[method-assign]
 
     plain = Strategy.start
-    Strategy.start = reporting(plain)  # type: ignore[method-assign]
+    Strategy.start = hooked(plain)  # type: ignore[method-assign]
     Strategy.__init_subclass__ = classmethod(wrap_own)  # type: ignore[assignment]
     try:
         yield

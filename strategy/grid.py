@@ -12,19 +12,29 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flwr.app import Error, Message, Metadata, RecordDict
+from flwr.app import ArrayRecord, Error, Message, Metadata, RecordDict
 from flwr.serverapp import Grid
 
-from protocol.app_calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed
+from protocol.admission import is_update
+from protocol.app_calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed, Rules
 from protocol.blocks import CID, BlockError
 from protocol.content import ContentError
 from protocol.visible import named
 from strategy.answers import Answers, RunStopped
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.difference import first_difference
-from strategy.flower_compat import SUPERLINK_NODE_ID, NodeInfo, Run, received_message, set_message_id
+from strategy.flower_compat import (
+    SUPERLINK_NODE_ID,
+    NodeInfo,
+    Run,
+    received_message,
+    says_it_failed,
+    set_message_id,
+)
 from strategy.kept import Kept
+from strategy.outgoing_model import OutgoingModels, SpoiledModel
 from strategy.script import Divergence
+from strategy.strategy_rules import EVALUATE, StrategiesInUse
 from strategy.summary import mean_metrics, metrics_of, round_of
 
 METRICS_TOLD: Final = 4
@@ -44,10 +54,40 @@ class _Sent:
     round: int | None
 
 
+@dataclass
+class Updates:
+    """How training went: whether any reply was of use."""
+
+    asked: int = 0
+    valid: int = 0
+    round: int | None = None
+    """Of the newest reply, where its message said so."""
+    reason: str = ""
+    """Of the newest reply that was an error."""
+
+    def came(self, reply: Message, number: int | None) -> None:
+        """A reply was handed to the app."""
+        self.round = number if number is not None else self.round
+        if reply.has_error():
+            self.reason = reply.error.reason or f"error {reply.error.code}"
+        elif says_it_failed(reply.content):
+            self.reason = "the client says that it failed"
+        else:
+            self.valid += 1
+
+    def fault(self) -> str:
+        """Why the run came to nothing; empty where it did not."""
+        if not self.asked or self.valid:
+            return ""
+        last = f"; the last one: {self.reason}" if self.reason else ""
+        return f"no training reply was ever valid, of {self.asked} that were asked for{last}"
+
+
 class PollenGrid(Grid):
     """The Grid of one run. Its methods may be called from several threads.
 
-    ``kept`` are replies that were read before they are handed over; ``tell`` takes a line for people.
+    ``kept`` are replies that were read before they are handed over; ``tell`` takes a line for people; ``strategies``
+    say what the app makes of replies.
     """
 
     def __init__(
@@ -58,6 +98,7 @@ class PollenGrid(Grid):
         limits: Limits = DEFAULT_LIMITS,
         kept: Kept | None = None,
         tell: Callable[[str], None] | None = None,
+        strategies: StrategiesInUse | None = None,
     ) -> None:
         self._run = run
         self._answers = answers
@@ -66,6 +107,11 @@ class PollenGrid(Grid):
         self._limits = limits
         self._kept = kept or Kept()
         self._tell = tell
+        self._strategies = strategies or StrategiesInUse()
+        self._outgoing_models = OutgoingModels()
+        self.spoiled = ""
+        """How the app's model was lost; empty while it is not."""
+        self._updates = Updates()
         self._open: dict[bytes, _Sent] = {}
         self._lock = threading.Lock()
 
@@ -111,6 +157,7 @@ class PollenGrid(Grid):
         if not messages:
             return []
         rounds = _rounds_of(messages)
+        self._check_models(messages, rounds)
         pushed = self._push(messages, rounds)
         with self._lock:
             for message, message_id, number in zip(messages, pushed.messages, rounds, strict=True):
@@ -121,6 +168,7 @@ class PollenGrid(Grid):
                 self._open[message_id] = _Sent(
                     metadata.dst_node_id, metadata.message_type, metadata.group_id, expires, number
                 )
+                self._updates.asked += is_update(metadata.message_type)
         return [message_id.hex() for message_id in pushed.messages]
 
     def _push(self, messages: Sequence[Message], rounds: Sequence[int | None]) -> Pushed:
@@ -138,6 +186,26 @@ class PollenGrid(Grid):
                 return answer
             key = answer.key
 
+    def _check_models(self, messages: Sequence[Message], rounds: Sequence[int | None]) -> None:
+        """Raises SpoiledModel where the model in them is lost, or was before: an app may have swallowed that."""
+        if self.spoiled:
+            raise SpoiledModel(self.spoiled)
+        of = {id(message.content): (message, number) for message, number in zip(messages, rounds, strict=True)}
+        for message, number in of.values():
+            if not (is_update(message.metadata.message_type) or message.metadata.message_type == EVALUATE):
+                continue
+            self._outgoing_models.learn(message.content)
+            if not self._answers.any_model() and (what := self._outgoing_models.spoiled(message.content)):
+                self.spoiled = _lost(what, number)
+                raise SpoiledModel(self.spoiled)
+
+    def fault(self, model: ArrayRecord | None) -> str:
+        """Why a run that ended with this ``model`` came to nothing, though the app raised nothing; empty where it did
+        not."""
+        if model is not None and (what := self._outgoing_models.spoiled_end(model)) and not self._answers.any_model():
+            return _lost(what, self._updates.round)
+        return self._updates.fault()
+
     def _explain(self, divergence: Divergence, messages: Sequence[Message], key: ContentKey | None) -> None:
         """Say how the content of a message differs from the recorded one."""
         recorded, index = divergence.recorded, divergence.index
@@ -152,14 +220,21 @@ class PollenGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """The replies that are here now and were not handed out before, in the order of the messages."""
         asked = self._still_open(message_ids)
-        return self._receive(self._answers.pull(asked)) if asked else []
+        return self._receive(self._answers.pull(asked, self._rules(asked))) if asked else []
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send messages and wait for the replies, ``timeout`` seconds at most; in the order of the messages."""
         asked = self._still_open(self.push_messages(messages))
         if not asked:
             return []
-        return self._receive(self._answers.wait(asked, None if timeout is None else float(timeout)))
+        return self._receive(self._answers.wait(asked, None if timeout is None else float(timeout), self._rules(asked)))
+
+    def _rules(self, asked: Sequence[bytes]) -> Rules:
+        """What the strategy in use takes in answers to these messages."""
+        with self._lock:
+            types = dict.fromkeys(self._open[message].type for message in asked if message in self._open)
+        rules = ((type, self._strategies.rule(type)) for type in types)
+        return tuple((type, rule) for type, rule in rules if rule is not None)
 
     def _outgoing(
         self, messages: Sequence[Message], rounds: Sequence[int | None], key: ContentKey | None
@@ -195,8 +270,11 @@ class PollenGrid(Grid):
                 sent = self._open.pop(reply.message, None)
             if sent is None:
                 raise RunStopped(f"the peer handed over a reply to {reply.message.hex()}, which is not open")
-            received.append(self._message(reply, sent))
+            message = self._message(reply, sent)
+            received.append(message)
             answered.append(sent)
+            if is_update(sent.type):
+                self._updates.came(message, sent.round)
         if received and self._tell is not None:
             self._tell(_in_words(answered, received))
         return received
@@ -237,6 +315,14 @@ def _rounds_of(messages: Sequence[Message]) -> list[int | None]:
         if of not in rounds:
             rounds[of] = round_of(message.content, message.metadata.group_id)
     return [rounds[id(message.content), message.metadata.group_id] for message in messages]
+
+
+def _lost(what: str, number: int | None) -> str:
+    where = "" if number is None else f"round {number}: "
+    return (
+        f"{where}the model that the app was about to send out is lost: {what}. Where the app means it so, start the "
+        "run with --admission and all checks but model"
+    )
 
 
 def _in_words(answered: Sequence[_Sent], received: Sequence[Message]) -> str:

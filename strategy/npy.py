@@ -7,6 +7,7 @@ format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -23,6 +24,8 @@ NUMPY: Final = "numpy.ndarray"
 
 _HEADER: Final = 64 << 10
 """Bytes in which a header is looked for; numpy takes none of more than 10,000 characters."""
+_MAX_RANK: Final = 64
+"""numpy's ``NPY_MAXDIMS``."""
 _PIECE: Final = 1 << 16
 """Numbers that are computed on at once: they stay in the processor's cache."""
 
@@ -53,11 +56,6 @@ class Stored:
         """How many bytes the numbers take."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    @property
-    def is_row_of_bytes(self) -> bool:
-        """Whether it is more likely bytes than numbers."""
-        return self.dtype == np.uint8 and len(self.shape) == 1
-
 
 def stored(array: Array) -> Stored | None:
     """What ``array`` is; None where it is not in numpy's format, or not whole."""
@@ -78,6 +76,8 @@ def declared(array: Array) -> Stored | None:
         return None
     if dtype.hasobject or min(shape, default=0) < 0:
         return None
+    if len(shape) > _MAX_RANK or math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
+        return None  # numpy makes no such array, even where it is empty
     native = dtype.newbyteorder("=")
     return Stored(native, shape, fortran and len(shape) > 1, native != dtype, file.tell())
 
@@ -109,6 +109,40 @@ def count_not_finite(values: Numbers) -> int:
     )
 
 
+def not_finite(values: Numbers) -> NDArray[np.bool_]:
+    """Where they are NaN or infinite."""
+    if values.dtype.kind in "biu":
+        return np.zeros(len(values), np.bool_)
+    return ~np.isfinite(_readable(values))
+
+
+def count_newly_not_finite(
+    after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None
+) -> int:
+    """How many numbers of ``after`` are NaN or infinite where those of ``before`` are not; all of them that are, where
+    the two are not alike."""
+    a, b = numbers(after, stored_after), numbers(before, stored_before)
+    if a is None or stored_after is None:
+        return 0
+    if b is None or stored_before is None or stored_after.shape != stored_before.shape or b.dtype.kind in "biu":
+        return count_not_finite(a)
+    a = _in_order_of(stored_before, a, stored_after)
+    return sum(
+        int(
+            np.count_nonzero(~np.isfinite(_readable(a[at : at + _PIECE])) & np.isfinite(_readable(b[at : at + _PIECE])))
+        )
+        for at in range(0, len(a), _PIECE)
+    )
+
+
+def _in_order_of(other: Stored, values: Numbers, what: Stored) -> Numbers:
+    """``values`` in the order in which the bytes of an ``other`` array of the same shape have theirs."""
+    if what.fortran == other.fortran:
+        return values
+    shaped = values.reshape(what.shape, order="F" if what.fortran else "C")
+    return shaped.ravel(order="F" if other.fortran else "C")
+
+
 def change(after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None) -> float | None:
     """The squared L2 norm of the difference of two arrays of one shape; None where there is none to compute."""
     a, b = numbers(after, stored_after), numbers(before, stored_before)
@@ -116,9 +150,7 @@ def change(after: Array, stored_after: Stored | None, before: Array, stored_befo
         return None
     if stored_after.shape != stored_before.shape:
         return None
-    if stored_after.fortran != stored_before.fortran:
-        a = a.reshape(stored_after.shape, order="F" if stored_after.fortran else "C")
-        a = a.ravel(order="F" if stored_before.fortran else "C")
+    a = _in_order_of(stored_before, a, stored_after)
     wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
     total = 0.0
     with np.errstate(all="ignore"):  # a difference that is no number is larger than any bound

@@ -28,6 +28,7 @@ from protocol.app_calls import (
     QuietEntry,
     Renewed,
     Replayed,
+    Rules,
     Scripted,
     ScriptEnd,
 )
@@ -146,19 +147,26 @@ class ScriptedAnswers:
                 return self._push(pending, messages, key)
         return self._live.push(messages, key)
 
-    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
+    def any_model(self) -> bool:
+        with self._answering():
+            pending = self._head()
+            if pending is not None:  # what is recorded was let through, and what was not ended the run
+                return not (isinstance(pending.entry, CloseEntry) and pending.entry.raised)
+        return self._live.any_model()
+
+    def pull(self, messages: tuple[bytes, ...], rules: Rules = ()) -> tuple[Handed, ...]:
         with self._answering():
             pending = self._head()
             if pending is not None:
                 return self._pull(pending, set(messages))
-        return self._live.pull(messages)
+        return self._live.pull(messages, rules)
 
-    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
+    def wait(self, messages: tuple[bytes, ...], timeout: float | None, rules: Rules = ()) -> tuple[Handed, ...]:
         with self._answering():
             pending = self._head()
             if pending is not None:
                 return self._wait(pending, set(messages))
-        return self._live.wait(messages, timeout)
+        return self._live.wait(messages, timeout, rules)
 
     def finish(self, model: CID | None, raised: str) -> CID | None:
         """The app ended: compare that with the close record, where there is one. ``raised`` is empty where it returned.

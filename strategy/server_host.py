@@ -14,15 +14,17 @@ from strategy.answers import LiveAnswers, RunStopped, ServerPipe
 from strategy.app_config import read_app
 from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.difference import first_difference
-from strategy.flower_compat import final_model_hooks, load_app, log, run_number, server_run, take_identity
+from strategy.flower_compat import load_app, log, run_number, server_run, strategy_hooks, take_identity
 from strategy.grid import PollenGrid
 from strategy.hosting import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
 from strategy.initial_model import initial_state
 from strategy.kept import Kept
 from strategy.legacy_shim import install_legacy_shim
 from strategy.mends import mend_for
+from strategy.outgoing_model import SpoiledModel
 from strategy.script import Divergence, ScriptedAnswers, ScriptOver
 from strategy.seeds import seed_generators
+from strategy.strategy_rules import StrategiesInUse
 
 FINAL_MODEL: str = "arrays"
 """The one record of a final model's content."""
@@ -50,7 +52,8 @@ def run_server_app(
     guarded = GuardedStore(store)
     models: list[ArrayRecord] = []
     number = run_number(start.run)
-    live = LiveAnswers(pipe, start.key)
+    live = LiveAnswers(pipe, start.key, any_model=start.any_model)
+    strategies = StrategiesInUse()
     script = ScriptedAnswers(pipe, live) if start.scripted else None
 
     def tell(line: str) -> None:
@@ -60,16 +63,20 @@ def run_server_app(
     with (
         out_of_sight(),
         working_in(set_aside(scratch)),
-        final_model_hooks(models.append),
+        strategy_hooks(models.append, strategies.using),
         sleeping_only_if(lambda: script is None or script.is_over),
     ):
         install_legacy_shim()
         take_identity(number, start.node)
-        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell)
+        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell, strategies)
         context = _context(start, number, initial_state(start.initial_model, guarded, limits))
         seed_generators(start.seed)
         try:
             error = _run(app_dir, grid, context)
+            if fault := grid.spoiled or ("" if error else grid.fault(models[-1] if models else None)):
+                log(logging.ERROR, "%s", fault)
+                error = fault
+                models.clear()
             if script is not None:
                 _compare_end(script, models, guarded, error)
         except Divergence as divergence:
@@ -87,6 +94,8 @@ def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
         _load(app_dir)(grid, context)
     except (RunStopped, Divergence, ScriptOver):
         raise
+    except SpoiledModel:
+        return ""  # the Grid remembers
     except BaseException as raised:  # noqa: BLE001  # whatever the app raises is its own, a KeyboardInterrupt too
         log(logging.ERROR, "The ServerApp raised an exception", exc_info=raised)
         return describe(raised, mend_for(raised))

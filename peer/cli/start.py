@@ -102,7 +102,8 @@ def start(
         typer.Option(
             "--admission",
             metavar="CHECKS",
-            help="Server: what a reply has to pass before the app sees it: all, off, or some of structure,finite,size.",
+            help="Server: what a reply has to pass before the app sees it, and a model before it goes out: "
+            "all, off, or some of size,structure,weight,finite,model.",
         ),
     ] = "all",
     max_update_norm: Annotated[
@@ -110,7 +111,8 @@ def start(
         typer.Option(
             "--max-update-norm",
             metavar="NORM|Nx",
-            help="Server: refuse updates whose change has a larger L2 norm, or N times the median's.",
+            help="Server: refuse updates whose change has a larger L2 norm, or N times the median's, or N times the "
+            "median weight.",
             show_default="no bound",
         ),
     ] = None,
@@ -214,7 +216,7 @@ def _admission(checks: str, max_update_norm: str | None) -> Admission:
     except ValueError as error:
         raise PeerError(
             str(error),
-            mend="--admission all, off, or structure,size; --max-update-norm 10, or 3x for three times the median",
+            mend="--admission all, off, or structure,weight; --max-update-norm 10, or 3x for three times the median",
             code=ExitCode.WRONG_USE,
         ) from error
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 import chains
-from flwr.app import Array
+from flwr.app import Array, RecordDict
 from fuzzing import Target
 
 from crypto.dsse import BadSignature
@@ -155,7 +155,7 @@ def content(data: bytes) -> None:
     source = MemoryBlocks({block.cid: block.data for block in blocks})
     with suppress(BlockError):
         assert encode(decode(root, source, None, LIMITS), None).root == root
-    examine(root, source, None, Sent(root, {}, 0, False), update=True, limits=LIMITS)
+    examine(root, source, None, Sent(root, {}, 0, False), RecordDict, update=True, limits=LIMITS)
 
 
 def numpy_array(data: bytes) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from protocol.admission import Admission, is_update
+from protocol.admission import Admission, Examination, is_update
 from protocol.app_calls import (
     Answered,
     Compared,
@@ -36,7 +37,9 @@ from protocol.app_calls import (
 )
 from protocol.blocks import CID, Block, MissingBlock, raw_block
 from protocol.content import open_content
-from strategy.admission import examine, read_sent
+from protocol.judging import judge
+from protocol.strategy_rule import StrategyRule
+from strategy.admission import examine, opened_records, read_sent
 from strategy.app_config import fuse_run_config, read_app
 from strategy.client_host import ClientHost
 from strategy.flower_compat import SUPERLINK_NODE_ID, run_number, take_identity
@@ -95,6 +98,8 @@ class Leader:
     looks: int = 0
     ready: dict[bytes, Handed] = field(default_factory=dict)
     tasks: list[bytes] = field(default_factory=list)
+    examined: dict[bytes, tuple[str, Examination]] = field(default_factory=dict)
+    """What was found in each reply, and the type of the message that it answers."""
 
     told: list[Compared | Diverged | Replayed | Progress] = field(default_factory=list)
 
@@ -112,6 +117,7 @@ class Leader:
                 return Ended(call.call)
             case Pull() | Wait():
                 found = [message for message in call.messages if message in self.ready]
+                self._check_admitted(found, dict(call.rules))
                 return Replies(call.call, tuple(self.ready.pop(message) for message in found))
         raise AssertionError(call)
 
@@ -122,18 +128,28 @@ class Leader:
         for message_id, message in zip(ids, call.messages, strict=True):
             if not self.lost(message.node, dispatch):
                 answered = self.members[message.node].answer(message_id, message, created)
-                self._check_admitted(message, answered.content)
+                self._examine(message_id, message, answered.content)
                 self.ready[message_id] = Handed(
                     message_id, created + 0.5, answered.content, answered.code, answered.reason
                 )
         return Pushed(call.call, tuple(ids), created)
 
-    def _check_admitted(self, message: Outgoing, reply: CID | None) -> None:
-        """What the apps of these tests answer, a leader takes as it is unless its owner says otherwise."""
+    def _examine(self, id: bytes, message: Outgoing, reply: CID | None) -> None:
         if reply is not None:
             sent = read_sent(message.content, self.store, None)
-            found, _ = examine(reply, self.store, None, sent, update=is_update(message.type))
-            assert not (why := Admission().refusal(found)), why
+            reopen = partial(opened_records, message.content, self.store, None)
+            found, _ = examine(reply, self.store, None, sent, reopen, update=is_update(message.type))
+            self.examined[id] = message.type, found
+
+    def _check_admitted(self, messages: Iterable[bytes], rules: Mapping[str, StrategyRule]) -> None:
+        """What the apps of these tests answer, a leader takes as it is unless its owner says otherwise."""
+        together: dict[str, dict[bytes, Examination]] = {}
+        for id in messages:
+            if id in self.examined:
+                type, found = self.examined[id]
+                together.setdefault(type, {})[id] = found
+        for type, each in together.items():
+            assert judge(Admission(), rules.get(type), each).refused == {}
 
     @property
     def sent(self) -> list[Outgoing]:

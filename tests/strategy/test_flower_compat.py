@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from flwr.app import ArrayRecord, Message, Metadata, RecordDict
 
 from strategy import flower_compat
+
+USED: list[object] = []
+
+
+@contextmanager
+def used(strategy: object) -> Iterator[None]:
+    """Keep which strategies run."""
+    USED.append(strategy)
+    yield
+    USED.append(None)
+
 
 NAMES = [
     "flwr.app.message:make_message",
@@ -16,6 +29,7 @@ NAMES = [
     "flwr.common.config:fuse_dicts",
     "flwr.common.config:get_project_config",
     "flwr.common.config:parse_config_args",
+    "flwr.common.constant:MessageTypeLegacy.GET_PARAMETERS",
     "flwr.common.constant:SUPERLINK_NODE_ID",
     "flwr.common.constant:ErrorCode.LOAD_CLIENT_APP_EXCEPTION",
     "flwr.common.constant:ErrorCode.CLIENT_APP_RAISED_EXCEPTION",
@@ -28,6 +42,13 @@ NAMES = [
     "flwr.compat.common.recorddict_compat:parameters_to_arrayrecord",
     "flwr.compat.common.recorddict_compat:fitins_to_recorddict",
     "flwr.compat.common.recorddict_compat:recorddict_to_fitres",
+    "flwr.compat.common.recorddict_compat:recorddict_to_getparametersres",
+    "flwr.server.strategy:FaultTolerantFedAvg.aggregate_fit",
+    "flwr.serverapp.strategy:FedAvg._check_and_log_replies",
+    "flwr.serverapp.strategy:FedAvg.aggregate_train",
+    "flwr.serverapp.strategy.fedopt:FedOpt",
+    "flwr.serverapp.strategy.strategy_utils:aggregate_metricrecords",
+    "flwr.supercore.differential_privacy:KEY_NORM_BIT",
     "flwr.compat.common.recorddict_compat:evaluateins_to_recorddict",
     "flwr.compat.common.recorddict_compat:recorddict_to_evaluateres",
     "flwr.proto.node_pb2:NodeInfo",
@@ -105,10 +126,12 @@ def test_the_final_model_of_a_strategy_is_reported_and_the_hook_goes_away() -> N
 
     models: list[ArrayRecord] = []
     before = Strategy.start
-    with flower_compat.final_model_hooks(models.append):
-        result = FedAvg().start(None, ArrayRecord(), num_rounds=0)  # type: ignore[arg-type]
+    with flower_compat.strategy_hooks(models.append, used):
+        strategy = FedAvg()
+        result = strategy.start(None, ArrayRecord(), num_rounds=0)  # type: ignore[arg-type]
 
     assert models == [result.arrays]
+    assert USED[-2:] == [strategy, None]
     assert Strategy.start is before
 
 
@@ -117,7 +140,7 @@ def test_the_final_model_of_a_strategy_with_a_start_of_its_own_is_reported() -> 
 
     final = ArrayRecord()
     models: list[ArrayRecord] = []
-    with flower_compat.final_model_hooks(models.append):
+    with flower_compat.strategy_hooks(models.append, used):
 
         class Mixed:
             def start(self) -> Result:

@@ -22,6 +22,7 @@ from protocol.app_calls import (
     Pushed,
     Refused,
     Replies,
+    Rules,
     Wait,
 )
 from protocol.blocks import CID, raw_block
@@ -39,6 +40,7 @@ class Answering:
     replies: dict[bytes, Handed] = field(default_factory=dict)
     pushed: list[tuple[Outgoing, ...]] = field(default_factory=list)
     asked: list[tuple[bytes, ...]] = field(default_factory=list)
+    rules: Rules = ()
 
     def nodes(self) -> tuple[int, ...]:
         return (5, 9)
@@ -51,12 +53,16 @@ class Answering:
         self.pushed.append(messages)
         return Pushed(1, tuple(bytes([first + at]) * 32 for at in range(len(messages))), 100.0)
 
-    def pull(self, messages: tuple[bytes, ...]) -> tuple[Handed, ...]:
+    def any_model(self) -> bool:
+        return False
+
+    def pull(self, messages: tuple[bytes, ...], rules: Rules = ()) -> tuple[Handed, ...]:
         self.asked.append(messages)
+        self.rules = rules
         return tuple(self.replies.pop(message) for message in messages if message in self.replies)
 
-    def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
-        return self.pull(messages)
+    def wait(self, messages: tuple[bytes, ...], timeout: float | None, rules: Rules) -> tuple[Handed, ...]:
+        return self.pull(messages, rules)
 
 
 @pytest.fixture
@@ -258,7 +264,7 @@ def test_exchanges_from_several_threads_each_get_their_own_replies(store: Memory
             with self.lock:
                 return super().push(messages, key)
 
-        def wait(self, messages: tuple[bytes, ...], timeout: float | None) -> tuple[Handed, ...]:
+        def wait(self, messages: tuple[bytes, ...], timeout: float | None, rules: Rules) -> tuple[Handed, ...]:
             sent = {bytes([at]) * 32: message for at, (message,) in enumerate(self.pushed)}
             return tuple(Handed(message, 112.0, sent[message].content) for message in messages)
 
@@ -326,7 +332,7 @@ def test_an_answer_of_another_kind_stops_the_run() -> None:
 
 def test_a_reply_that_nobody_waits_for_stops_the_run(grid: PollenGrid, answers: Answering) -> None:
     grid.push_messages([message()])
-    answers.pull = lambda messages: (Handed(bytes([7]) * 32, 1.0),)  # type: ignore[method-assign]
+    answers.pull = lambda messages, rules: (Handed(bytes([7]) * 32, 1.0),)  # type: ignore[method-assign]
 
     with pytest.raises(RunStopped):
         grid.pull_messages(["00" * 32])
