@@ -12,7 +12,7 @@ from peer.logs import Field
 from protocol.app_calls import ErrorCode
 from protocol.effects import Report, What
 from protocol.records import Outcome
-from protocol.telling import Awaited
+from protocol.telling import Awaited, Standing
 from protocol.visible import named, quoted
 
 Fields = Mapping[str, Field]
@@ -71,10 +71,13 @@ class Narrator:
         self._say = say
         self._app_log = app_log
         self._last = ""
+        self._standing = Standing()
 
     def tell(self, report: Report) -> None:
         """Log the report, and say it where it is news."""
         logs.report(report.what.value, report.fields)
+        if not self._standing.is_news(report):
+            return
         line = line_of(report, self._app_log)
         if self._say is not None and line and line != self._last:
             self._last = line

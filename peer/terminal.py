@@ -43,10 +43,17 @@ class Colour(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Coloured:
-    """Text in a colour, on a terminal."""
+    """Text in a colour, on a terminal. It is given to `put` or `say` by itself: within other text it would be its own
+    ``repr``."""
 
     text: str
     colour: Colour
+
+    def __str__(self) -> str:
+        """Raises:
+        TypeError: always.
+        """
+        raise TypeError(f"{self!r} is no part of a text: give it to put or say by itself")
 
 
 Text = str | Coloured

@@ -7,9 +7,11 @@ nothing else.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from protocol.app_calls import Look
+from protocol.telling import TOLD_AGAIN
 
 WAITING_AFTER: Final = 5.0
 """Seconds for which an app has done nothing but look at the nodes, until that counts as waiting for them."""
@@ -33,6 +35,8 @@ class Looks:
         self._since: float | None = None
         self._times = 0
         self._told: Nodes | None = None
+        self._last_told: dict[Nodes, float] = {}
+        """When an app was said to wait while these were listed."""
 
     def expect(self, nodes: Nodes, until: float) -> None:
         """The first look of a resumed run waits for ``nodes``, those of the last look on record, or the time."""
@@ -70,7 +74,10 @@ class Looks:
     def is_news(self, listed: Nodes, now: float) -> bool:
         """Whether the app waits for nodes, and was not said to wait while these were listed."""
         waits = self._since is not None and now >= self._since + WAITING_AFTER and self._times >= WAITING_LOOKS
-        news = waits and listed != self._told
-        if news:
-            self._told = listed
-        return news
+        if not waits or listed == self._told:
+            return False
+        self._told = listed
+        if now < self._last_told.get(listed, -math.inf) + TOLD_AGAIN:
+            return False  # clients come and go
+        self._last_told = {each: at for each, at in self._last_told.items() if now < at + TOLD_AGAIN} | {listed: now}
+        return True

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Final
 
 from protocol.allowance import Allowance
 from protocol.effects import Report, What
 
-COMPLAINTS: Final = frozenset(
-    {
-        What.PEER_HERE,
-        What.PEER_AWAY,
-        What.PEER_LEFT,
-        What.RUN_REFUSED,
-        What.RUN_LOST,
-        What.REPLY_REFUSED,
-        What.FETCH_FAILED,
-    }
-)
+COMPLAINTS: Final = frozenset({What.RUN_REFUSED, What.RUN_LOST, What.REPLY_REFUSED, What.FETCH_FAILED})
 """The reports that a member may bring about as often as it likes."""
+COMINGS: Final = frozenset({What.PEER_HERE, What.PEER_AWAY, What.PEER_LEFT})
+"""So are these; who comes and goes many times a minute is broken, and said to be only so often."""
 
 COMPLAINTS_AT_ONCE: Final = 100
 COMPLAINTS_RATE: Final = 1.0
 """How many of them are told for long, a second and member."""
+COMINGS_AT_ONCE: Final = 10
+COMINGS_RATE: Final = 1 / 60
 
 TOLD_AFTER: Final = 5.0
 """Seconds that a wait lasts until people are told: most are over before."""
@@ -33,17 +28,53 @@ class Complaints:
     """Of what a member alone brings about only so much is told."""
 
     def __init__(self) -> None:
-        self._allowances: dict[bytes, Allowance] = {}
+        self._complaints: dict[bytes, Allowance] = {}
+        self._comings: dict[bytes, Allowance] = {}
 
     def is_told(self, report: Report, speaker: bytes, now: float) -> bool:
         """Whether people are told what this member brought about."""
-        if report.what not in COMPLAINTS:
+        if report.what in COMINGS:
+            allowance = self._comings.setdefault(speaker, Allowance(COMINGS_AT_ONCE, COMINGS_RATE, now))
+        elif report.what in COMPLAINTS:
+            allowance = self._complaints.setdefault(speaker, Allowance(COMPLAINTS_AT_ONCE, COMPLAINTS_RATE, now))
+        else:
             return True
-        allowance = self._allowances.setdefault(speaker, Allowance(COMPLAINTS_AT_ONCE, COMPLAINTS_RATE, now))
         told = allowance.left(now) >= 1
         if told:
             allowance.use(now)
         return told
+
+
+_STATES: Final = {
+    What.PEER_HERE: "part",
+    What.PEER_AWAY: "part",
+    What.PEER_LEFT: "part",
+    What.RUN_REFUSED: "part",
+    What.JOINED: "joining",
+    What.JOIN_PENDING: "joining",
+    What.JOIN_REFUSED: "joining",
+    What.ACK_REFUSED: "ack",
+}
+"""The reports that say how it stands with somebody, who may say so again and again; those with one value are about one
+thing: each ends what the others say."""
+
+
+class Standing:
+    """How it stands with each, as it was told last."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, object], tuple[What, object]] = {}
+
+    def is_news(self, report: Report) -> bool:
+        """Whether the report says something else of somebody than the last one did; always where it tells of an
+        event."""
+        if report.what not in _STATES:
+            return True
+        about = _STATES[report.what], report.fields.get("name")
+        says = report.what, report.fields.get("why")
+        news = self._told.get(about) != says
+        self._told[about] = says
+        return news
 
 
 class Awaited(StrEnum):
@@ -65,23 +96,32 @@ class Awaited(StrEnum):
     """A message is for us, and what it holds is not here."""
 
 
+TOLD_AGAIN: Final = 60.0
+"""Seconds for which a wait that was told has to be over until it is told again: one that comes and goes is one."""
+
+
 class Waiting:
     """One wait at a time: how long it has lasted, and whether it was told."""
 
-    __slots__ = ("_for", "_since", "_told")
+    __slots__ = ("_for", "_last", "_since", "_told")
 
     def __init__(self) -> None:
         self._for: Awaited | None = None
         self._since = 0.0
         self._told = True
+        self._last: dict[Awaited, float] = {}
+        """When each wait that was told was on last."""
 
     def now_for(self, awaited: Awaited | None, now: float) -> Awaited | None:
         """``awaited`` is what is waited for now, None where nothing is; returned where it is time to tell it."""
         if awaited is not self._for:
-            self._for, self._since, self._told = awaited, now, awaited is None
-        if self._told or now < self._since + TOLD_AFTER:
+            if self._for in self._last:
+                self._last[self._for] = now
+            self._for, self._since = awaited, now
+            self._told = awaited is None or now < self._last.get(awaited, -math.inf) + TOLD_AGAIN
+        if awaited is None or self._told or now < self._since + TOLD_AFTER:
             return None
-        self._told = True
+        self._told, self._last[awaited] = True, now
         return awaited
 
     def moment(self) -> float | None:

@@ -61,7 +61,7 @@ _COLOURS = {State.OK: good, State.WARN: doubtful, State.FAIL: bad}
 
 
 def _put(check: Check) -> None:
-    put(f"{_COLOURS[check.state](check.state.value.ljust(4))}  {check.name}: {check.what}")
+    put(_COLOURS[check.state](check.state.value.ljust(4)), f"  {check.name}: {check.what}")
     if check.mend:
         put(f"      mend: {check.mend}")
 

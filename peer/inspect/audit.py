@@ -238,8 +238,7 @@ class Audit:
             self._confirmations = Confirmations(self._chain.run, self._beside.acks, self._source)
             known = self._known.get(self._chain.federation)
             self._revocations = None if known is None else Revocations(known.manifest)
-        for finding in self._confirmations.take(step, self._chain):
-            self._note(finding)
+        self._confirmations.take(step, self._chain)
         if self._revocations is not None:
             self._revocations.take(step, self._chain, self._confirmations.heights)
 
@@ -418,7 +417,7 @@ class Audit:
             self._note(finding)
         if self._confirmations is not None:
             self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
-            for finding in self._confirmations.beyond(chain):
+            for finding in self._confirmations.findings(chain):
                 self._note(finding)
         self.report.tell_chain(chain, self._root_of(chain))
         for cid in (chain.run, chain.head):

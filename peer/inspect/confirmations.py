@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 from crypto.dsse import BadSignature
@@ -31,6 +32,29 @@ class _Listed:
     height: int
 
 
+@dataclass(slots=True)
+class _Found:
+    """All findings of one kind."""
+
+    first: Finding
+    count: int = 0
+    members: dict[str, None] = field(default_factory=dict)
+    """Whom they are about, in order."""
+
+    def finding(self) -> Finding:
+        """They in one: what is said once is said once, however many members and messages it is true of."""
+        if self.count == 1:
+            return self.first
+        named = ", ".join(islice(self.members, _NAMED))
+        more = f" and {len(self.members) - _NAMED} more" if len(self.members) > _NAMED else ""
+        what = f"{self.first.message} ({self.count} of this kind, by {named}{more}; this is the first)"
+        return replace(self.first, message=what, count=self.count)
+
+
+_NAMED: Final = 10
+"""How many members a finding names."""
+
+
 class Confirmations:
     """The acks of one run. Only those count that are signed with the key in force at their head."""
 
@@ -42,13 +66,14 @@ class Confirmations:
             if isinstance(record.body, Ack) and record.body.run == run:
                 self._waiting[record.body.height].append((record, record.body))
         self._listed: dict[bytes, _Listed] = {}
+        self._found: dict[str, _Found] = {}
         self.heights: dict[bytes, int] = {}
         """The highest record that each member has confirmed, by its id."""
 
-    def take(self, step: Step, chain: Chain) -> Iterator[Finding]:
-        """What the record that was appended to ``chain`` last shows."""
+    def take(self, step: Step, chain: Chain) -> None:
+        """Compare the record that was appended to ``chain`` last."""
         for answered in step.answered:
-            yield from self._answered(answered, chain)
+            self._answered(answered, chain)
         for record, ack in self._waiting.pop(chain.height, ()):
             if not _is_its_authors(record, ack, chain.manifest):
                 continue  # anybody can make one up
@@ -58,19 +83,30 @@ class Confirmations:
                     f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
                     f"{chain.head}. The leader showed {name} another one, or the ack is false"
                 )
-                yield Finding(chain.height, record.cid, ANOTHER_HISTORY, what)
+                self._find(name, Finding(chain.height, record.cid, ANOTHER_HISTORY, what))
                 continue
             self.heights[ack.by] = chain.height
             self._list(record, ack, chain)
 
-    def beyond(self, chain: Chain) -> Iterator[Finding]:
-        """What members have confirmed beyond the end of the chain that is shown."""
-        for height, acks in sorted(self._waiting.items()):
+    def findings(self, chain: Chain) -> Iterator[Finding]:
+        """What was found, each kind once; ``chain`` is all that is shown."""
+        self._beyond(chain)
+        for found in self._found.values():
+            yield found.finding()
+
+    def _beyond(self, chain: Chain) -> None:
+        """What members have confirmed beyond the end of the chain, the highest first."""
+        for height, acks in sorted(self._waiting.items(), reverse=True):
             for record, ack in acks:
                 if _is_its_authors(record, ack, chain.manifest):
                     name = named(chain.manifest.name_of(ack.by))
                     what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
-                    yield Finding(height, record.cid, CONFIRMED_BEYOND, what)
+                    self._find(name, Finding(height, record.cid, CONFIRMED_BEYOND, what))
+
+    def _find(self, member: str, finding: Finding) -> None:
+        found = self._found.setdefault(finding.rule, _Found(finding))
+        found.count += 1
+        found.members[member] = None
 
     def _list(self, record: Record, ack: Ack, chain: Chain) -> None:
         """Note the replies that an ack lists to messages that are still open."""
@@ -82,7 +118,7 @@ class Confirmations:
             if isinstance(body, Reply) and body.by == ack.by and body.message in chain.open:
                 self._listed[body.message] = _Listed(link, body, record.cid, ack.height)
 
-    def _answered(self, answered: AnsweredMessage, chain: Chain) -> Iterator[Finding]:
+    def _answered(self, answered: AnsweredMessage, chain: Chain) -> None:
         listed, error = self._listed.pop(answered.message.id, None), answered.error
         if listed is None or error is None or error.refused is not None or error.code not in _SILENCE:
             return
@@ -97,7 +133,7 @@ class Confirmations:
             f"{early:.3g} s before. That the leader had heard of it is likely where it kept that ack, and not certain: "
             "announcements can be lost"
         )
-        yield Finding(chain.height, listed.ack, UNHEARD_REPLY, what)
+        self._find(name, Finding(chain.height, listed.ack, UNHEARD_REPLY, what))
 
 
 def _is_its_authors(record: Record, ack: Ack, manifest: Manifest) -> bool:

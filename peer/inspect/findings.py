@@ -80,6 +80,8 @@ class Finding:
     rule: str
     """The name of the chain rule (`protocol.rules`), or one of the names above."""
     message: str
+    count: int = 1
+    """Of how many things of this kind that is the first."""
 
 
 def verdict_of(rules: Set[str]) -> Verdict:

@@ -215,6 +215,7 @@ def _finding_value(finding: Finding) -> dict[str, Any]:
         "cid": _text(finding.cid),
         "rule": finding.rule,
         "message": finding.message,
+        "count": finding.count,
     }
 
 

@@ -151,6 +151,32 @@ def test_a_chain_that_is_cut_back_is_told_by_who_has_seen_more(run: Acked, audit
     assert [remark["rule"] for remark in outcome.json["remarks"]] == ["confirmed-beyond"]
 
 
+def test_what_many_members_and_acks_say_alike_is_one_remark(run: Acked, audited: Audited) -> None:
+    for _ in range(4):
+        content = run.sent[0]
+        run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, content=content)))
+        run.ack(ALICE)
+        run.ack(BOB)
+        run.scribe.add(run.scribe.collect(run.scribe.taken(ALICE, content=content)))
+    shorter = Acked()
+    shorter.exchange(1)
+    shorter.acks = run.acks
+    outcome, _ = audited(shorter)
+    (remark,) = outcome.json["remarks"]
+    assert remark["count"] == 8
+    assert "height 9" in remark["message"]
+    assert "8 of this kind, by alice, bob" in remark["message"]
+
+
+def test_one_members_other_histories_are_one_finding(run: Acked, audited: Audited) -> None:
+    run.ack(ALICE, head=cbor_block("another record").cid)
+    run.exchange(2)
+    run.ack(ALICE, head=cbor_block("another record").cid)
+    outcome, _ = audited(run)
+    (finding,) = [each for each in outcome.json["findings"] if each["rule"] == "another-history"]
+    assert (finding["height"], finding["count"]) == (2, 2)
+
+
 def test_two_acks_at_one_height_are_equivocation(run: Acked, audited: Audited) -> None:
     run.ack(ALICE)
     run.ack(ALICE, cbor_block("a reply").cid)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.narrator import line_of
+from peer.narrator import Narrator, line_of
 from protocol.effects import Report, What
 from protocol.telling import Awaited
 
@@ -79,3 +79,35 @@ def test_a_run_that_ended_with_an_error_is_not_told_as_closed() -> None:
         'run r ended with an error (head h): the ServerApp raised ValueError: "no"'
     )
     assert line_of(Report(What.RUN_CLOSED, {**closed, "outcome": "returned"})) == "run r is closed: head h"
+
+
+def said_of(*reports: Report) -> list[str]:
+    said: list[str] = []
+    narrator = Narrator(said.append)
+    for report in reports:
+        narrator.tell(report)
+    return said
+
+
+def test_clients_that_all_wait_for_their_owners_are_each_told_of_once() -> None:
+    refusals = [Report(What.RUN_REFUSED, {"name": name, "why": "its owner has not approved it"}) for name in "abc"]
+    assert len(said_of(*(refusals * 15))) == 3
+
+
+def test_another_reason_or_another_coming_is_told() -> None:
+    def here(what: What, why: str | None = None) -> Report:
+        return Report(what, {"name": "a", "why": why, "answer_within": None})
+
+    refused, other = here(What.RUN_REFUSED, "no"), here(What.RUN_REFUSED, "still no")
+    assert len(said_of(refused, other, refused)) == 3
+    assert len(said_of(here(What.PEER_HERE), here(What.PEER_AWAY), here(What.PEER_HERE), refused)) == 4
+
+
+def test_a_newcomer_that_asks_again_and_again_is_told_of_once() -> None:
+    pending = [Report(What.JOIN_PENDING, {"name": name}) for name in "ab"]
+    assert len(said_of(*(pending * 15))) == 2
+
+
+def test_what_happens_again_is_told_again() -> None:
+    tasks = [Report(What.TASK_STARTED, {"type": "train"}), Report(What.TASK_ANSWERED, {})]
+    assert len(said_of(*(tasks * 3))) == 6

@@ -19,6 +19,7 @@ from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.machine import Author, TrustedManifest
 from protocol.plan import RunPlan
+from protocol.telling import COMINGS_AT_ONCE
 
 
 def here(peer: Attacked, *clients: Any, state: PeerState = PeerState.IDLE) -> None:
@@ -70,6 +71,41 @@ def test_where_nobody_is_here_that_is_said() -> None:
     app = Looking()
     app.look(30)
     assert app.told[-1]["here"] == 0
+
+
+def test_a_client_that_comes_and_goes_is_one_wait() -> None:
+    app = Looking()
+    app.look(6, ALICE)
+    for _ in range(8):
+        app.leader.say(BOB, Bye())
+        app.look(2, ALICE)
+        app.look(2, ALICE, BOB)
+    assert [told["here"] for told in app.told] == [2, 1]
+
+
+def test_a_wait_is_told_again_where_it_was_over_for_long() -> None:
+    app = Looking()
+    app.look(30, ALICE)
+    app.call(lambda call: Pull(call, ()))
+    app.look(10, ALICE)
+    assert len(app.told) == 2
+    app.call(lambda call: Pull(call, ()))
+    app.leader.wait(0.0)
+    for _ in range(60):
+        here(app.leader, ALICE)
+        app.leader.wait(1.0)
+    app.call(lambda call: Pull(call, ()))
+    app.look(10, ALICE)
+    assert len(app.told) == 3
+
+
+def test_who_comes_and_goes_all_the_time_is_said_to_only_so_often() -> None:
+    leader = leading()
+    for _ in range(50):
+        here(leader, CAROL)
+        leader.say(CAROL, Bye())
+        leader.wait(0.5)
+    assert len(leader.reported(What.PEER_HERE)) + len(leader.reported(What.PEER_LEFT)) == COMINGS_AT_ONCE
 
 
 def test_clients_that_take_no_part_are_told_apart_from_those_that_are_silent() -> None:
@@ -175,6 +211,16 @@ def test_a_client_that_hears_no_server_says_so_once() -> None:
     client = listening(begun())
     assert waits(client, 4, with_server=False) == []
     assert waits(client, 60, with_server=False) == ["server"]
+
+
+def test_a_wait_that_comes_and_goes_is_said_once() -> None:
+    client = listening(begun())
+    waits(client, 10)
+    for _ in range(10):
+        client.say(SERVER, Bye())  # until it is heard again
+        waits(client, 1, with_server=False)
+        waits(client, 6)
+    assert lacking(client) == ["run"]
 
 
 def test_a_client_whose_server_has_no_run_says_so_once() -> None:
