@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +49,12 @@ from protocol.reading import read_private
 from protocol.records import Ack, Close, Outcome, ReasonPrivate, Role
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
-from strategy.bundle import read_folder
+from strategy.bundle import AppFolder, read_folder
 from strategy.initial_model import InitialModel
 from strategy.replay_format import REPLAY_FORMAT, child_environment
+
+SHOWN_FILES: Final = 8
+"""How many names of files a line shows."""
 
 BOOT_SHIFT: Final = 32
 """An announcement's counter is the boot number and, in its lower bits, how many this process has sent."""
@@ -65,6 +68,8 @@ class App:
     folder: Path
     """Where the owner has it."""
     config: AppConfig
+    bundled: AppFolder = field(repr=False)
+    """What of the folder goes along with a run, as it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,9 @@ def take_app(home: Home, folder: Path) -> App:
     """
     apps = UnpackedApps(home)
     try:
-        app = apps.take(folder)
-        return App(app, folder, read_app(apps.folder(app)))
+        bundled = read_folder(folder)
+        app = apps.take(bundled.files)
+        return App(app, folder, read_app(apps.folder(app)), bundled)
     except (AppError, BlockError, OSError) as error:
         raise PeerError(
             f"the app cannot be used: {error}",
@@ -117,18 +123,19 @@ def take_app(home: Home, folder: Path) -> App:
         ) from error
 
 
-def _store_app(engine: Engine, app: App, key: ContentKey | None) -> NamedBundle:
-    """Put the bundle of ``app`` into the engine, encrypted with ``key``; durable at return.
+def tell_what_goes_along(app: App, on_report: Callable[[Report], None]) -> None:
+    """Say which files of the owner's folder are the app, and which stay that it might miss."""
+    files, missed = app.bundled.files, app.bundled.missed
+    size = sum(len(data) for _, data in files)
+    on_report(Report(What.APP_BUNDLED, {"name": app.config.name, "files": len(files), "bytes": size}))
+    if missed:
+        some = ", ".join(missed[:SHOWN_FILES]) + (", ..." if len(missed) > SHOWN_FILES else "")
+        on_report(Report(What.APP_FILES_STAY, {"count": len(missed), "some": some}))
 
-    Raises:
-        PeerError: where its folder was changed since it was taken.
-    """
-    files = read_folder(app.folder)
-    if write_bundle(files)[0] != app.id:
-        raise PeerError(
-            f"the app in {app.folder} was changed while it was read", mend="start it again", code=ExitCode.WRONG_USE
-        )
-    content, blocks = write_bundle(files, ContentForm(key))
+
+def _store_app(engine: Engine, app: App, key: ContentKey | None) -> NamedBundle:
+    """Put the bundle of ``app`` into the engine, encrypted with ``key``; durable at return."""
+    content, blocks = write_bundle(app.bundled.files, ContentForm(key))
     engine.put_content(content, blocks)
     return NamedBundle(app.id, content, key)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from peer.contents import EngineBlocks
 from peer.engine.interface import Engine
 from peer.home import Home
 from protocol.blocks import CID, MemoryBlocks
-from protocol.bundle import NamedBundle, read_bundle, read_named_bundle
-from strategy.bundle import bundle_folder, unpack_bundle
+from protocol.bundle import NamedBundle, read_bundle, read_named_bundle, write_bundle
+from strategy.bundle import unpack_bundle
 
 
 class UnpackedApps:
@@ -50,14 +51,14 @@ class UnpackedApps:
             source = EngineBlocks(engine)
             unpack_bundle(read_named_bundle(bundle, source, limit), source, folder)
 
-    def take(self, folder: Path) -> CID:
-        """Unpack the app in a ``folder`` of the owner's, where that is not done yet; its id.
+    def take(self, files: Sequence[tuple[str, bytes]]) -> CID:
+        """Unpack an app of the owner's, whose paths and bytes these are, where that is not done yet; its id.
 
         Raises:
-            BundleError: where the folder holds what a bundle does not take.
-            OSError: where a file cannot be read or written.
+            BundleError: where they are not what a bundle takes.
+            OSError: where a file cannot be written.
         """
-        app, blocks = bundle_folder(folder)
+        app, blocks = write_bundle(files)
         with self._unpacking:
             if not self.folder(app).is_dir():
                 source = MemoryBlocks({block.cid: block.data for block in blocks})

@@ -166,6 +166,10 @@ class WakeAt:
 class What(StrEnum):
     """The events people and logs see. Each is one line of the log."""
 
+    APP_BUNDLED = "app-bundled"
+    """What of the owner's folder is the app, and goes along with a run."""
+    APP_FILES_STAY = "app-files-stay"
+    """What of the folder does not, and might be missed."""
     RUN_OPENED = "run-opened"
     RUN_FOLLOWED = "run-followed"
     RUN_REFUSED = "run-refused"

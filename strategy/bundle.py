@@ -1,51 +1,107 @@
-"""App bundles and folders: what of a Flower app's folder goes along with a run.
+"""App bundles and folders: what of a Flower app's folder goes along with a run, and folders made of bundles.
 
-A bundle takes every file but those that no app is made of: hidden files and folders, ``__pycache__`` and compiled
-Python, packaging leftovers, and at the top of the folder the names that Flower's own bundle leaves out too
-(``build``, virtual environments). ``.gitignore`` is not asked, and data files are taken: they are part of what the
-app does.
+A bundle takes what Flower's own (FAB) takes, by Flower's own functions, so that data and secrets which stay at home
+there stay at home here: what ``.gitignore``, ``fab-include`` and ``fab-exclude`` say, and no file of a type that is not
+source or settings. It takes no hidden file besides: none is part of an app, and some run code where a folder is opened.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from protocol.blocks import CID, Block, BlockSource
 from protocol.bundle import MAX_FILES, MAX_SIZE, BundledFile, BundleError, write_bundle
+from strategy.flower_compat import fab_contents
 
-_NOT_AT_THE_TOP: Final = frozenset(
-    {"build", "dist", "eggs", "lib", "lib64", "parts", "env", "venv", "ENV", "env.bak", "venv.bak", "node_modules"}
+_IGNORE_FILE: Final = ".gitignore"
+_NO_PART_OF_AN_APP: Final = frozenset(
+    {"__pycache__", "build", "dist", "eggs", "env", "venv", "ENV", "env.bak", "venv.bak", "node_modules"}
 )
-_NOT_ANYWHERE: Final = (".pyc", ".pyo", ".egg", ".egg-info")
+"""Folders in which nobody looks for an app's files."""
+_LEFTOVERS: Final = (".pyc", ".pyo", ".fab", ".egg")
+_UNREAD: Final = frozenset({"uv.lock", "poetry.lock"})
+
+
+@dataclass(frozen=True, slots=True)
+class AppFolder:
+    """What of an app's folder goes along."""
+
+    files: tuple[tuple[str, bytes], ...]
+    """Paths, in Unicode's composed form (NFC), and bytes."""
+    missed: tuple[str, ...]
+    """Paths that stay, and that the app might miss: data, models, tests."""
 
 
 def bundle_folder(app_dir: Path) -> tuple[CID, list[Block]]:
     """The plain bundle of an app's folder: its CID, which is the app's id, and its blocks. Raises as `read_folder`."""
-    return write_bundle(read_folder(app_dir))
+    return write_bundle(read_folder(app_dir).files)
 
 
-def read_folder(app_dir: Path) -> list[tuple[str, bytes]]:
-    """The paths and bytes of what a bundle takes of an app's folder.
+def read_folder(app_dir: Path) -> AppFolder:
+    """What a bundle takes of an app's folder.
 
     Raises:
-        BundleError: where the folder holds what a bundle does not take; the message names it.
-        OSError: where a file cannot be read.
+        BundleError: the folder holds what a bundle does not take, or is no app's; the message says what.
+        OSError: a file cannot be read.
     """
-    files: list[tuple[str, bytes]] = []
-    size = 0
-    for path in _files(app_dir, app_dir):
-        size += path.stat().st_size
+    _check_ignore_file(app_dir / _IGNORE_FILE)
+    try:
+        contents = fab_contents(app_dir)
+    except ValueError as error:  # a TOML error is one
+        raise BundleError(f"{app_dir} cannot be bundled: {error}") from error
+    files = [("pyproject.toml", contents.pyproject)]
+    size = len(contents.pyproject)
+    for path, file in contents.taken.items():
+        if _is_hidden(path):
+            continue
+        size += file.stat().st_size
         if size > MAX_SIZE or len(files) == MAX_FILES:
             raise BundleError(
                 f"{app_dir} is too large for a bundle ({MAX_SIZE >> 20} MiB, {MAX_FILES} files): "
-                "move data and results out of the app's folder"
+                "move data and results out of the app's folder, or name them in its .gitignore"
             )
-        files.append((path.relative_to(app_dir).as_posix(), path.read_bytes()))
-    return files
+        files.append((unicodedata.normalize("NFC", path), file.read_bytes()))
+    return AppFolder(tuple(files), tuple(path for path in contents.left if _may_be_missed(path)))
+
+
+def _check_ignore_file(path: Path) -> None:
+    """Refuse a ``.gitignore`` that Flower would pass over in silence: all that it names would go along.
+
+    Raises:
+        BundleError: says what is wrong with it.
+    """
+    if path.is_symlink():
+        raise BundleError(f"{path} is a symbolic link, which nobody would follow: put the file itself there")
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8, and would be passed over: write it in UTF-8") from error
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise BundleError(f"{path} begins with a byte order mark, which would spoil its first line: write it without")
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _may_be_missed(path: str) -> bool:
+    place = PurePosixPath(path)
+    return not (
+        _is_hidden(path)
+        or _NO_PART_OF_AN_APP & set(place.parts[:-1])
+        or any(part.endswith(".egg-info") for part in place.parts)
+        or place.suffix in _LEFTOVERS
+        or place.name in _UNREAD
+    )
 
 
 def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path) -> None:
@@ -70,24 +126,3 @@ def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path)
         os.replace(part, into)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _files(folder: Path, top: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if _is_left_out(path.name, at_top=folder == top):
-            continue
-        if path.is_symlink():
-            raise BundleError(f"{path} is a symbolic link: a bundle takes files only; put a copy there or move it")
-        if path.is_dir():
-            yield from _files(path, top)
-        elif path.is_file():
-            yield path
-
-
-def _is_left_out(name: str, *, at_top: bool) -> bool:
-    return (
-        name.startswith(".")
-        or name == "__pycache__"
-        or name.endswith(_NOT_ANYWHERE)
-        or (at_top and name in _NOT_AT_THE_TOP)
-    )

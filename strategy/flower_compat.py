@@ -6,18 +6,23 @@ that moves one of these names fails in ``tests/strategy/test_flower_compat.py``,
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator
+import stat
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
 import click
+import tomli_w
 from flwr.app import ArrayRecord, Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 from flwr.common.config import flatten_dict, fuse_dicts, get_project_config, parse_config_args
-from flwr.common.constant import SUPERLINK_NODE_ID, MessageTypeLegacy
+from flwr.common.constant import FAB_CONFIG_FILE, SUPERLINK_NODE_ID, MessageTypeLegacy
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS as SECAGG_RECORD
 from flwr.common.typing import Code
 from flwr.compat.common import recorddict_compat
@@ -62,6 +67,7 @@ __all__ = [
     "Run",
     "aggregate_metricrecords",
     "config_overrides",
+    "fab_contents",
     "load_app",
     "log",
     "older_strategies",
@@ -177,6 +183,44 @@ def parsed_pairs(text: str) -> FlatConfig:
     except OSError as error:
         raise ValueError(str(error)) from error
     return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class FabContents:
+    """What Flower's bundle (FAB) takes of an app's folder."""
+
+    pyproject: bytes
+    """As Flower writes it: without comments, and without the federations that this machine knows."""
+    taken: Mapping[str, Path]
+    """The other files, by their paths with ``/``, in order."""
+    left: tuple[str, ...]
+    """The paths of the files that stay."""
+
+
+def fab_contents(app_dir: Path) -> FabContents:
+    """What ``flwr build`` and ``flwr run`` take of a folder: by ``.gitignore``, ``fab-include``, ``fab-exclude`` and
+    Flower's own patterns. The steps of ``flwr.cli.build.build_fab_from_files`` but for the zip file.
+
+    Raises:
+        ValueError: Flower makes no bundle of it; says why.
+        OSError: a file cannot be read.
+    """
+    from flwr.cli.build import get_filtered_fab_paths  # 0.4 s, and only who has a folder needs it
+    from flwr.cli.utils import collect_files, filter_paths_for_publish
+
+    root = app_dir.resolve()
+    files = {path: file for path, file in collect_files(root).items() if stat.S_ISREG(os.lstat(file).st_mode)}
+    published = filter_paths_for_publish(files)
+    if FAB_CONFIG_FILE not in published:
+        raise ValueError(f"there is no {FAB_CONFIG_FILE}, or its .gitignore names it")
+    config = tomllib.loads((root / FAB_CONFIG_FILE).read_text(encoding="utf-8"))
+    taken = sorted(get_filtered_fab_paths(published, config))
+    config.get("tool", {}).get("flwr", {}).pop("federations", None)
+    return FabContents(
+        pyproject=tomli_w.dumps(config).encode(),
+        taken={path: files[path] for path in taken},
+        left=tuple(sorted(files.keys() - {FAB_CONFIG_FILE, *taken})),
+    )
 
 
 def says_it_failed(reply: RecordDict) -> bool:

@@ -243,9 +243,11 @@ def _lead(
     as_json: bool,
 ) -> ExitCode:
     from peer.initial_model import initial_model
-    from peer.start import lead, seed_of, take_app
+    from peer.start import lead, seed_of, take_app, tell_what_goes_along
 
     app = take_app(session.home, choice.app_folder)
+    if choice.folder is not None:
+        tell_what_goes_along(app, session.on_report)
     config = choice.server_config(app.config)
     named = choice.initial_model
     closed, ending = lead(
@@ -330,10 +332,12 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
 
 
 def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
-    from peer.start import serve, take_app
+    from peer.start import serve, take_app, tell_what_goes_along
 
     config = choice.client_config()
     app = take_app(session.home, choice.app_folder)
+    if choice.folder is not None:
+        tell_what_goes_along(app, session.on_report)
     ending = serve(
         session,
         app,

@@ -20,7 +20,7 @@ class WrittenRun:
         self.scribe = Scribe()
         self.sent: list[CID] = []
         """The contents that were dispatched, by round."""
-        self.app, app_blocks = write_bundle([("pyproject.toml", b"[project]")])
+        self.app, app_blocks = write_bundle([("pyproject.toml", b"[project]\n")])
         seed = raw_block(b"s" * 32)
         self.scribe.source.add(*app_blocks, seed)
         self.scribe.add(self.scribe.run(app=self.app, seed=seed.cid))

@@ -9,10 +9,8 @@ from peer.unpacked_apps import UnpackedApps
 
 
 def test_what_an_app_wrote_beside_its_sources_is_not_there_when_it_is_started_again(tmp_path: Path) -> None:
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "server.py").write_text("honest = True")
     apps = UnpackedApps(Home(tmp_path / "home").create())
-    app = apps.take(tmp_path / "app")
+    app = apps.take([("server.py", b"honest = True")])
     running = apps.to_run(app)
     (running / "best.json").write_text("0.9")
     (running / "server.py").write_text("honest = False")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
+import socket
+import unicodedata
+import zipfile
 from pathlib import Path
 
 import pytest
+from flwr.cli.build import build_fab_from_disk
 from small_leader import APPS, MemoryStore
 
 from protocol.bundle import BundledFile, BundleError, read_bundle
 from protocol.content import ContentError
 from strategy.app_config import AppError, fuse_run_config, parse_node_config, read_app
-from strategy.bundle import bundle_folder, unpack_bundle
+from strategy.builtin_app import builtin_app_folder
+from strategy.bundle import bundle_folder, read_folder, unpack_bundle
 
 
 def stored(folder: Path) -> tuple[list[BundledFile], MemoryStore]:
@@ -20,20 +27,171 @@ def stored(folder: Path) -> tuple[list[BundledFile], MemoryStore]:
     return read_bundle(root, store), store
 
 
-def write(folder: Path, *paths: str) -> Path:
+PYPROJECT = """
+# a comment
+[project]
+name = "trial"
+version = "1.0.0"
+[tool.flwr.app]
+publisher = "me"
+{app}
+[tool.flwr.app.components]
+serverapp = "a:app"
+clientapp = "a:app"
+[tool.flwr.federations]
+default = "superlink"
+[tool.flwr.federations.superlink]
+address = "superlink.hospital-a.internal:9093"
+"""
+
+
+def write(folder: Path, *paths: str, app: str = "") -> Path:
+    """An app with these files besides its pyproject.toml; a name alone is what is in each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pyproject.toml").write_text(PYPROJECT.format(app=app))
     for path in paths:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(f"# {path}\n")
     return folder
 
 
-def test_a_bundle_takes_sources_and_data_and_leaves_out_what_no_app_is_made_of(tmp_path: Path) -> None:
-    kept = ["LICENSE", "data/words.txt", "pkg/__init__.py", "pkg/build/x.py", "pkg/test_it.py", "pyproject.toml"]
-    app = write(tmp_path, *kept, ".git/config", ".env", "pkg/__pycache__/x.pyc", "pkg/y.pyc", "build/z.py", "venv/v.py")
+SITE = ["data/train.csv", "data/patients.json", "secrets.txt", "secrets.yaml", ".env", "key.pem", "uv.lock", "old.fab"]
+SOURCES = ["a.py", "pkg/__init__.py", "pkg/settings.yaml", "README.md", "LICENSE"]
+NEVER = ["model.pt", "lib/x.py", "test_a.py", "pkg/b_test.py", "build/z.py", ".venv/v.py", "pkg/__pycache__/x.py"]
+IGNORED = "data/\nsecrets.yaml\n*.log.json\n!kept.log.json\n"
 
-    files, _ = stored(app)
 
-    assert [file.path for file in files] == kept
+def taken(folder: Path) -> dict[str, bytes]:
+    return dict(read_folder(folder).files)
+
+
+def fab(folder: Path) -> dict[str, bytes]:
+    """What is in the bundle that Flower makes of a folder."""
+    with zipfile.ZipFile(io.BytesIO(build_fab_from_disk(folder))) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if name != ".info/CONTENT"}
+
+
+@pytest.mark.parametrize(
+    "app",
+    ["", 'fab-include = ["a.py", "pkg/**/*.py"]', 'fab-exclude = ["pkg/settings.yaml", ".gitignore"]'],
+)
+def test_a_bundle_takes_what_flowers_own_takes(app: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, *SITE, *SOURCES, *NEVER, "x.log.json", "kept.log.json", "pkg/data/deep.json", app=app)
+    (folder / ".gitignore").write_text(IGNORED)
+
+    assert taken(folder) == fab(folder)
+
+
+def test_neither_data_nor_secrets_nor_addresses_of_a_site_travel(tmp_path: Path) -> None:
+    folder = write(tmp_path, *SITE, *SOURCES)
+    (folder / ".gitignore").write_text(IGNORED)
+
+    files = taken(folder)
+
+    assert sorted(files) == sorted(["pyproject.toml", *SOURCES])
+    assert b"hospital-a.internal" not in b"".join(files.values())
+
+
+@pytest.mark.parametrize("folder", [builtin_app_folder(), APPS / "polling"], ids=lambda folder: folder.name)
+def test_an_app_is_bundled_as_flower_bundles_it(folder: Path) -> None:
+    assert taken(folder) == fab(folder)
+
+
+def test_a_build_beside_it_a_comment_and_another_address_make_no_other_app(tmp_path: Path) -> None:
+    """Flower's own `flwr build` writes its bundle into the folder that one works in."""
+    one, other = (write(tmp_path / name, "a.py") for name in ("one", "other"))
+    (other / "me.trial.1-0-0.abcdef.fab").write_bytes(b"zip")
+    (other / "a.py").chmod(0o755)
+    text = (other / "pyproject.toml").read_text()
+    (other / "pyproject.toml").write_text(text.replace("# a comment", "# another").replace("hospital-a", "hospital-b"))
+
+    assert bundle_folder(one)[0] == bundle_folder(other)[0]
+
+
+def test_what_an_app_might_miss_is_told_and_what_none_misses_is_not(tmp_path: Path) -> None:
+    junk = ["uv.lock", "x.fab", ".env", "venv/lib/a.txt", "pkg/__pycache__/a.pyc", "pkg.egg-info/PKG-INFO"]
+    folder = write(tmp_path, "a.py", "model.pt", "data/train.csv", "test_a.py", "lib/x.py", *junk)
+
+    assert read_folder(folder).missed == ("data/train.csv", "lib/x.py", "model.pt", "test_a.py")
+
+
+def test_hidden_files_stay_though_flower_would_take_some(tmp_path: Path) -> None:
+    folder = write(tmp_path, "a.py", ".github/workflows/ci.yml", ".vscode/tasks.json", ".aws/credentials.json")
+
+    assert sorted(taken(folder)) == ["a.py", "pyproject.toml"]
+
+
+def test_a_link_out_of_the_folder_a_pipe_and_a_socket_stay(tmp_path: Path) -> None:
+    (tmp_path / "secret.py").write_text("secret = 1")
+    folder = write(tmp_path / "app", "a.py")
+    (folder / "link.py").symlink_to(tmp_path / "secret.py")
+    (folder / "linked").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(folder / "pipe.py")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "socket.py"))
+        assert sorted(taken(folder)) == ["a.py", "pyproject.toml"]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "why"),
+    [
+        ("secrets.json # caf\u00e9".encode("latin-1"), "not UTF-8"),
+        ("secrets.json".encode("utf-16"), "not UTF-8"),
+        (b"\xef\xbb\xbfsecrets.json\n", "byte order mark"),
+    ],
+)
+def test_a_gitignore_that_flower_would_pass_over_is_refused(ignored: bytes, why: str, tmp_path: Path) -> None:
+    (write(tmp_path, "a.py", "secrets.json") / ".gitignore").write_bytes(ignored)
+
+    with pytest.raises(BundleError, match=why):
+        read_folder(tmp_path)
+
+
+def test_a_gitignore_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ignore").write_text("secrets.json")
+    (write(tmp_path / "app", "a.py", "secrets.json") / ".gitignore").symlink_to(tmp_path / "ignore")
+
+    with pytest.raises(BundleError, match="symbolic link"):
+        read_folder(tmp_path / "app")
+
+
+@pytest.mark.parametrize(
+    ("app", "why"),
+    [
+        ('fab-include = ["absent.py"]', "did not match any files"),
+        ('fab-include = ["data.csv"]', "did not match any files"),
+        ('fab-include = ["**/.editorconfig"]', "removed by non-overridable"),
+        ("fab-exclude = []", "fab-exclude"),
+    ],
+)
+def test_what_flower_makes_no_bundle_of_is_refused_with_its_reason(app: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=why):
+        read_folder(write(tmp_path, "a.py", "data.csv", ".editorconfig", app=app))
+
+
+ALIKE = [("mod\u00e9l.py", "mode\u0301l.py"), ("a.py", "A.py"), ("con.py",), ("Pkg/x.py", "pkg/y.py")]
+
+
+@pytest.mark.parametrize("names", ALIKE)
+def test_a_folder_whose_names_are_not_for_every_system_is_refused(names: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        bundle_folder(write(tmp_path, *names))
+
+
+def test_a_name_is_the_same_from_a_system_that_decomposes_it(tmp_path: Path) -> None:
+    one, other = tmp_path / "linux", tmp_path / "mac"
+    for folder, form in ((one, "NFC"), (other, "NFD")):
+        (write(folder) / unicodedata.normalize(form, "mod\u00e9l.py")).write_text("x = 1\n")
+
+    assert bundle_folder(one)[0] == bundle_folder(other)[0]
+
+
+def test_a_name_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / os.fsdecode(b"\xff.py")).write_text("")
+
+    with pytest.raises(BundleError, match="no path that a bundle takes"):
+        bundle_folder(tmp_path)
 
 
 def test_an_unpacked_bundle_is_the_same_bundle(tmp_path: Path) -> None:
@@ -57,14 +215,6 @@ def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match=r"not empty|exist"):
         unpack_bundle(files, store, tmp_path / "app")
-
-
-def test_a_symbolic_link_is_refused_by_name(tmp_path: Path) -> None:
-    write(tmp_path, "a.py")
-    (tmp_path / "link.py").symlink_to("/etc/hosts")
-
-    with pytest.raises(BundleError, match=r"link\.py is a symbolic link"):
-        bundle_folder(tmp_path)
 
 
 def test_an_app_is_read_with_its_settings_in_order() -> None:
