@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from crypto.symmetric import SymmetricKey
 from peer import logs
 from peer.app_link import AppCommand, AppLink
+from peer.asking import Asking
 from peer.clock import Clock
-from peer.engine.interface import Engine, EngineError, EngineUnavailable, Subscription
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, Subscription
 from peer.errors import PeerError
 from peer.faults import Faults
 from peer.fetching import RecordFetcher
@@ -26,6 +28,7 @@ from peer.patience import Patience
 from peer.pools import BackgroundEffect, Pools
 from peer.unpacked_apps import UnpackedApps
 from protocol.app_calls import Answered, Examine, Examined, Finished, FromApp, NotExamined, Progress, Ready, Replayed
+from protocol.asking import Channel
 from protocol.blocks import CID, BlockError
 from protocol.effects import (
     AskOwner,
@@ -116,6 +119,7 @@ class Runner:
         keys: KeyWatch,
         addresses: Sequence[str],
         max_content_bytes: int,
+        swarm_key: bytes,
         on_report: Callable[[Report], None],
     ) -> None:
         self._machine = machine
@@ -141,11 +145,16 @@ class Runner:
         self._durable_failure: Exception | None = None
         self._pools = Pools()
         self._intake = Intake(self._received)
+        self._asking = self._asks(swarm_key)
+        self._is_refused = False
+        """Whether the engine lets nothing of ours be heard."""
 
     async def run(self) -> Ending:
         """Run until the machine stops, or `interrupt` asks it to."""
         self._loop = asyncio.get_running_loop()
         subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
+        if self._asking is not None:
+            self._asking.start()
         watching = [asyncio.create_task(self._watch_home()), asyncio.create_task(self._stay_connected())]
         try:
             self._events.put_nowait(Started(self._engine.addresses()))
@@ -184,6 +193,23 @@ class Runner:
         if (newer := await asyncio.to_thread(self._keys.newer)) is not None:
             await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys))
 
+    def _asks(self, swarm_key: bytes) -> Asking | None:
+        """How members are asked; None where the engine needs no such thing."""
+        streams, machine = self._engine.streams, self._machine
+        if streams is None:
+            return None
+
+        def servers() -> list[bytes]:
+            members = machine.manifest.members.values()
+            return [each.id for each in members if Role.SERVER in each.roles and each.id != machine.author.member]
+
+        own = Channel(machine.manifest.federation, machine.author.member, SymmetricKey(swarm_key))
+        return Asking(streams, own, servers=servers, receive=self._intake.told, on_report=self._report)
+
+    def _report(self, report: Report) -> None:
+        """From any thread: people are told in the event loop."""
+        self._loop.call_soon_threadsafe(self._on_report, report)
+
     @property
     def _is_over(self) -> bool:
         return self._ending is not None
@@ -209,6 +235,8 @@ class Runner:
         self._patience.lose()
         impatience = threading.Timer(STOP_SECONDS, self._engine.hang_up)
         impatience.start()
+        if self._asking is not None:
+            self._asking.close()
         for subscription in subscriptions:
             subscription.close()
         self._records.close()
@@ -253,7 +281,9 @@ class Runner:
                 self._in_background(effect, partial(self._unpack_app, effect), id)
             case PinRun(id, head):
                 self._in_background(effect, partial(self._pin_run, id, head), id)
-            case Publish(topic, data):
+            case Publish(topic, data, subject):
+                if self._asking is not None:
+                    self._asking.said(subject, data)
                 self._in_background(effect, partial(self._publish, topic, data), None)
             case Connect(addresses):
                 self._in_background(effect, partial(self._connect, addresses), None)
@@ -315,6 +345,11 @@ class Runner:
     def _publish(self, topic: str, data: bytes) -> None:
         try:
             self._patience.once(lambda: self._engine.publish(topic, data))
+            self._is_refused = False
+        except PublishRefused as error:
+            if not self._is_refused:
+                self._report(Report(What.PUBSUB_REFUSED, {"why": str(error), "mend": error.mend}))
+            self._is_refused = True
         except EngineError as error:  # a hint lost: whoever waits for it announces it again
             logs.event("publish-failed", _level(error), why=str(error))
 

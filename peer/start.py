@@ -381,6 +381,7 @@ def _run(
         keys=session.keys,
         addresses=session.stored.addresses,
         max_content_bytes=session.stored.manifest.settings.max_content_bytes,
+        swarm_key=session.stored.swarm_key,
         on_report=session.on_report,
     )
     with _letting_in(session):

@@ -201,7 +201,27 @@ class JoinMessage:
     side: JoinSide
 
 
-CipherContext = ManifestPrivate | RecordPrivate | ReplyPrivate | SecretBefore | AnnouncementForAll | JoinMessage
+class AskingSide(StrEnum):
+    """Who says something where one member asks another for news."""
+
+    ASKING = "question"
+    ASKED = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class AskingMessage:
+    """A question or an answer, under the swarm key. ``member`` is the one that is asked."""
+
+    NAME: ClassVar[str] = "asking"
+
+    federation: CID
+    member: bytes
+    side: AskingSide
+
+
+CipherContext = (
+    ManifestPrivate | RecordPrivate | ReplyPrivate | SecretBefore | AnnouncementForAll | JoinMessage | AskingMessage
+)
 
 
 # -- keys of contents: the label of their derivation -----------------------------------------------------------------

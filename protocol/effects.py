@@ -114,6 +114,8 @@ class Publish:
 
     topic: str
     data: bytes
+    subject: str = ""
+    """What it is about: a newer one about the same takes its place where others ask for it (`protocol.asking`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,14 @@ class What(StrEnum):
     EQUIVOCATION = "equivocation"
     """Somebody signed two records at one place: there is a proof, and that signer is followed no more."""
     FETCH_FAILED = "fetch-failed"
+    PUBSUB_REFUSED = "pubsub-refused"
+    """The engine lets nothing of its own be heard."""
+    PUBSUB_UNHEARD = "pubsub-unheard"
+    """A node does not hear ours by pubsub."""
+    PUBSUB_DEAF = "pubsub-deaf"
+    """Ours does not hear a node by pubsub."""
+    ASKING_OFF = "asking-off"
+    """Members cannot be asked for what pubsub does not bring."""
 
 
 @dataclass(frozen=True, slots=True)

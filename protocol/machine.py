@@ -25,6 +25,7 @@ from protocol.announcements import (
     sign_announcement,
 )
 from protocol.app_calls import Examined
+from protocol.asking import subject_of
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.claims import Claims
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
@@ -231,13 +232,14 @@ class Machine:
         return beat_interval(len(self.manifest.members))
 
     def _announce(self, topic: str, body: Said, blocks: Iterable[Block] = ()) -> None:
-        self._emit(Publish(topic, self._seals.seal(self._signed(self.author.key_in(self.manifest), body, blocks))))
+        signed = self._signed(self.author.key_in(self.manifest), body, blocks)
+        self._emit(Publish(topic, self._seals.seal(signed), subject_of(body)))
 
     def _say(self, kind: type[Hello] | type[Beat], now: float) -> None:
         """Say hello to all, or that we are here."""
         self._said_at, self._next_beat = now, now + self._beat_interval
-        for signed in self._signed_with_each_key(self._present(kind)):
-            self._emit(Publish(self._topic, self._seals.seal(signed)))
+        for number, signed in enumerate(self._signed_with_each_key(body := self._present(kind))):
+            self._emit(Publish(self._topic, self._seals.seal(signed), f"{subject_of(body)} {number}"))
 
     def _beat_soon(self, now: float) -> None:
         """Beat out of turn, for somebody who said hello; those who come together are answered together."""
@@ -263,8 +265,9 @@ class Machine:
         self._told[member.id] = now
         why = ""
         try:
-            for signed in self._signed_with_each_key(body):
-                self._emit(Publish(self._topic, self._seals.seal_for(member, signed)))
+            for number, signed in enumerate(self._signed_with_each_key(body)):
+                subject = f"{subject_of(body)} {number} for {member.id.hex()}"
+                self._emit(Publish(self._topic, self._seals.seal_for(member, signed), subject))
         except BadKey as error:
             why = str(error)
         self._report(What.MEMBER_BEHIND, name=self.manifest.name_of(member.id), why=why)

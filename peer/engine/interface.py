@@ -29,6 +29,14 @@ class PublishRefused(EngineError):
     """The engine lets nothing of its own be heard, whatever it is."""
 
 
+class AskingOff(EngineError):
+    """Others cannot be asked through this engine."""
+
+
+class Unanswered(EngineError):
+    """Another engine does not answer."""
+
+
 class StorageFull(EngineError):
     """The disk is full. Nothing half-written is left behind."""
 
@@ -68,6 +76,42 @@ class Subscription(Protocol):
 
     def close(self) -> None:
         """Stop; no call to the receiver begins after this returns."""
+
+
+class Streams(Protocol):
+    """Asks other engines, and answers them, where announcements may not reach them. Safe from several threads."""
+
+    def listen(self, name: str, answer: Callable[[str, bytes], bytes | None]) -> Subscription:
+        """Answer what is asked under ``name``: ``answer`` is called, in threads, with the asking engine's name, which
+        may be false, and its question. None: it is hung up on.
+
+        Raises:
+            AskingOff: where the engine does not do it, with what mends that.
+        """
+
+    def ask(self, node: str, name: str, question: bytes) -> bytes:
+        """What the engine called ``node`` answers under ``name``.
+
+        Raises:
+            Unanswered: where it does not.
+            EngineError: where our own engine cannot be used.
+        """
+
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the engines that ours is connected to."""
+
+    def heard_ago(self, node: str) -> float | None:
+        """Seconds since an announcement of that engine came through a subscription of ours; None where none did."""
+
+    def hear(self, node: str) -> bool:
+        """Take what that engine announces, whatever it announced before; whether that is ours to decide."""
+
+    def how_to_hear(self, node: str) -> str:
+        """The command that has an engine take what ``node`` announces."""
+
+    @property
+    def own_name(self) -> str:
+        """Our engine's name."""
 
 
 class Engine(Protocol):
@@ -129,6 +173,10 @@ class Engine(Protocol):
 
         It re-subscribes by itself after the engine was away.
         """
+
+    @property
+    def streams(self) -> Streams | None:
+        """How others are asked; None where announcements need no such help."""
 
     def connect(self, addresses: Sequence[str]) -> None:
         """Connect to other engines; addresses it cannot use are passed over, harmless when already connected."""

@@ -14,6 +14,7 @@ from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachab
 from peer.engine.kubo_api import KuboApi, KuboRefused, KuboTimeout, PubsubOff
 from peer.engine.kubo_program import OLDEST, numbers_of
 from peer.engine.kubo_pubsub import KuboPublisher, KuboSubscription
+from peer.engine.kubo_streams import KuboStreams
 from protocol.blocks import CID, Block, MissingBlock, checked_block
 from protocol.car import CarCutShort, read_car, write_car
 
@@ -40,6 +41,7 @@ class KuboEngine:
     def __init__(self, address: str, *, managed: bool = False) -> None:
         self._api = KuboApi(address)
         self._publisher = KuboPublisher(self._api, may_reset=managed)
+        self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
         try:
             self._version = self._checked_version()
@@ -136,12 +138,12 @@ class KuboEngine:
         self._publisher.publish(topic, data)
 
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> KuboSubscription:
-        subscription = KuboSubscription(self._api, topic, receive)
+        subscription = KuboSubscription(self._api, topic, receive, self.streams.heard)
         self._subscriptions.append(subscription)
         return subscription
 
     def connect(self, addresses: Sequence[str]) -> None:
-        known = {*self._peers(), self._identity()[0]}
+        known = {*self._api.peers(), self._api.identity()[0]}
         routes: dict[str, list[str]] = {}
         for address in addresses:
             head, _, peer = address.rpartition("/p2p/")
@@ -151,7 +153,7 @@ class KuboEngine:
             list(pool.map(self._dial, routes.values()))
 
     def addresses(self) -> tuple[str, ...]:
-        return tuple(sorted(self._identity()[1], key=_is_loopback))
+        return tuple(sorted(self._api.identity()[1], key=_is_loopback))
 
     def status(self) -> EngineStatus:
         with self._api.translated():
@@ -163,10 +165,10 @@ class KuboEngine:
             raise self._api.no_kubo() from error
         return EngineStatus(
             kind=self.kind,
-            identity=self._identity()[0],
+            identity=self._api.identity()[0],
             version=self._version,
             addresses=self.addresses(),
-            peers=len(self._peers()),
+            peers=len(self._api.peers()),
             pubsub=self._has_pubsub(),
             bytes_stored=stored,
             bytes_sent=sent,
@@ -274,24 +276,6 @@ class KuboEngine:
             except (KuboRefused, KuboTimeout):
                 continue
             return
-
-    def _identity(self) -> tuple[str, list[str]]:
-        """The node's peer id, and its addresses."""
-        with self._api.translated():
-            answer = self._api.client.id()
-        try:
-            return str(answer["ID"]), [str(address) for address in answer["Addresses"] or []]
-        except (KeyError, TypeError) as error:
-            raise self._api.no_kubo() from error
-
-    def _peers(self) -> list[str]:
-        """The peer ids of the nodes that it is connected to."""
-        with self._api.translated():
-            answer = self._api.client.swarm.peers()
-        try:
-            return [str(peer["Peer"]) for peer in (answer or {}).get("Peers") or []]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise self._api.no_kubo() from error
 
     def _has_pubsub(self) -> bool:
         try:

@@ -87,6 +87,14 @@ class KuboAddress:
             socket=path,
         )
 
+    @property
+    def is_near(self) -> bool:
+        """Whether it is on this machine, as far as the address shows."""
+        if self.socket is not None:
+            return True
+        host = httpx.URL(self.base).host
+        return host in ("localhost", "::1") or host.startswith("127.")
+
 
 def fits_socket(path: Path) -> bool:
     """Whether a Unix socket may have this path."""

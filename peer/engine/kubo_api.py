@@ -17,7 +17,7 @@ import httpx
 import ipfshttpclient
 import ipfshttpclient.exceptions
 
-from peer.engine.interface import EngineError, EngineUnavailable, StorageFull
+from peer.engine.interface import AskingOff, EngineError, EngineUnavailable, StorageFull
 from peer.engine.kubo_address import KuboAddress
 
 # ipfshttpclient hands urllib3 an argument that does nothing since urllib3 2; the user need not hear of it.
@@ -37,6 +37,7 @@ _CONNECT_SECONDS: Final = 5.0
 _TCP_OPTIONS: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 _PUBSUB_OFF: Final = "experimental pubsub feature not enabled"
+_STREAMS_OFF: Final = "libp2p stream mounting not enabled"
 _NOT_FOUND: Final = re.compile("could not find|not found|deadline exceeded", re.IGNORECASE)
 _STOPPING: Final = re.compile("(datastore|pinner|leveldb|pebble|repo|channel)(:| is| was)? closed")
 """What a call comes to whose node is told to stop meanwhile: Kubo answers while its parts are closed one by one."""
@@ -87,6 +88,8 @@ class KuboApi:
     def __init__(self, address: str) -> None:
         parsed = KuboAddress.parse(address)
         self.address, self.shown = parsed.text, parsed.shown
+        self.is_near = parsed.is_near
+        """Whether the node is on this machine, so that its ports are ours."""
         self._wires: WeakSet[socket.socket] = WeakSet()
         self._is_over = False
         headers = {} if parsed.authorization is None else {"Authorization": parsed.authorization}
@@ -133,12 +136,12 @@ class KuboApi:
         **options: Option,
     ) -> httpx.Response:
         """The answer to one call, its body yet to be read inside `translated`. The caller closes it. Where ``within``
-        is infinite, the body may stay silent for any time."""
+        is infinite, the body may stay silent for any time; the node has to begin its answer in `QUICK_SECONDS`."""
         params: list[tuple[str, str | int | float | bool | None]] = [("arg", arg) for arg in args]
         params += [(name.replace("_", "-"), value) for name, value in options.items()]
-        wait: float | None = CALL_SECONDS
+        wait = CALL_SECONDS
         if within == math.inf:
-            wait = None
+            wait = QUICK_SECONDS
         elif within is not None:
             params.append(("timeout", duration(within)))
             wait = within + GRACE
@@ -154,6 +157,8 @@ class KuboApi:
             raise EngineUnavailable(f"the Kubo node at {self.shown} is not waited for any more")
         with self.translated():
             response = self._http.send(request, stream=True)
+            if within == math.inf:
+                request.extensions["timeout"]["read"] = None
             if not response.is_success:
                 try:
                     response.read()
@@ -191,12 +196,35 @@ class KuboApi:
             raise self.no_kubo()
         return value
 
+    def identity(self) -> tuple[str, list[str]]:
+        """The node's peer id, and its addresses."""
+        with self.translated():
+            answer = self.client.id()
+        try:
+            return str(answer["ID"]), [str(address) for address in answer["Addresses"] or []]
+        except (KeyError, TypeError) as error:
+            raise self.no_kubo() from error
+
+    def peers(self) -> list[str]:
+        """The peer ids of the nodes that it is connected to."""
+        with self.translated():
+            answer = self.client.swarm.peers()
+        try:
+            return [str(peer["Peer"]) for peer in (answer or {}).get("Peers") or []]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self.no_kubo() from error
+
     def meaning(self, message: str) -> EngineError:
         """The error for what the node gave as its reason."""
         if _PUBSUB_OFF in message:
             return PubsubOff(
                 f"the Kubo node at {self.shown} has pubsub off",
                 "ipfs config --json Pubsub.Enabled true, then start the node again",
+            )
+        if _STREAMS_OFF in message:
+            return AskingOff(
+                f"the Kubo node at {self.shown} has stream mounting off, so members cannot be asked for news",
+                "ipfs config --json Experimental.Libp2pStreamMounting true, then start the node again",
             )
         if "no space left" in message or "disk quota exceeded" in message:
             return StorageFull(f"the disk of the Kubo node at {self.shown} is full: {message}", "free some space there")

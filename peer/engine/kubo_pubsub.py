@@ -8,21 +8,18 @@ import json
 import logging
 import math
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import httpx
 
 from peer.engine.delivery import Delivery, check_size
-from peer.engine.interface import EngineError, EngineUnavailable, PublishRefused
+from peer.engine.interface import EngineError, PublishRefused
 from peer.engine.kubo_api import KuboApi, KuboRefused
-
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 1.0
-"""Seconds before a try to subscribe again."""
+from peer.engine.kubo_standing import StandingCall
 
 _IGNORED: Final = "validation ignored"
 
@@ -71,7 +68,7 @@ class KuboPublisher:
             if self._passes(topic, data):
                 return
             if self._may_reset:
-                forget_highest(self._api, self._own_id())
+                forget_highest(self._api, self._api.identity()[0])
                 if self._passes(topic, data):
                     _log.warning(
                         "the Kubo node refused its own announcements, as if its clock had been set back: mended"
@@ -81,7 +78,7 @@ class KuboPublisher:
         raise PublishRefused(
             f"the Kubo node at {self._api.shown} refuses all that it says itself: it has heard itself with a higher "
             "sequence number than its clock gives now, so the clock was set back, or its repository was copied",
-            f"set the clock of its machine right, then there: ipfs pubsub reset --peer {self._own_id()}",
+            f"set the clock of its machine right, then there: ipfs pubsub reset --peer {self._api.identity()[0]}",
         )
 
     def _passes(self, topic: str, data: bytes) -> bool:
@@ -100,9 +97,6 @@ class KuboPublisher:
             pause = min(2 * pause, _LONGEST_WAIT)
         return False
 
-    def _own_id(self) -> str:
-        return str(self._api.said(self._api.call("id", within=_PUBLISH_SECONDS)).get("ID"))
-
 
 def forget_highest(api: KuboApi, node: str) -> None:
     """Have the node hear ``node`` again, whatever it has heard of it before. That somebody may send again what ``node``
@@ -111,98 +105,43 @@ def forget_highest(api: KuboApi, node: str) -> None:
 
 
 class KuboSubscription:
-    """One subscription: a stream that never ends, read in a thread; begun anew whenever it does end."""
+    """One subscription, begun anew whenever it ends."""
 
-    def __init__(self, api: KuboApi, topic: str, receive: Callable[[bytes], None]) -> None:
-        self._api = api
-        self._topic = topic
+    def __init__(
+        self, api: KuboApi, topic: str, receive: Callable[[bytes], None], heard: Callable[[str], None]
+    ) -> None:
+        """``heard`` is called with the name of each node that says something, before ``receive``."""
         self._delivery = Delivery(receive)
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
-        self._stream: httpx.Response | None = self._open()
-        self._thread = threading.Thread(target=self._run, name=f"subscription {topic}", daemon=True)
-        self._thread.start()
+        self._heard = heard
+        call = partial(api.open, "pubsub/sub", _multibase(topic.encode()), within=math.inf)
+        self._call = StandingCall(api, call, self._read, f"subscription {topic}")
 
     def close(self) -> None:
         """Stop; no call to the receiver begins after this returns."""
         self._delivery.close()
-        with self._lock:
-            self._stopping.set()
-            if self._stream is not None:
-                _shut_down(self._stream)
-
-    def _run(self) -> None:
-        pause = _FIRST_PAUSE
-        while not self._stopping.is_set():
-            stream = self._stream
-            if stream is None:
-                stream = self._try_again()
-            if stream is None:
-                self._stopping.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-                continue
-            pause = _FIRST_PAUSE
-            self._read(stream)
-            with self._lock:
-                self._stream = None
-            stream.close()
-
-    def _open(self) -> httpx.Response:
-        return self._api.open("pubsub/sub", _multibase(self._topic.encode()), within=math.inf)
-
-    def _try_again(self) -> httpx.Response | None:
-        try:
-            stream = self._open()
-        except EngineError as error:
-            _log.debug("cannot subscribe to %s yet: %s", self._topic, error)
-            return None
-        with self._lock:
-            if self._stopping.is_set():
-                stream.close()
-                return None
-            self._stream = stream
-        _log.info("subscribed to %s again", self._topic)
-        return stream
+        self._call.close()
 
     def _read(self, stream: httpx.Response) -> None:
         buffer = bytearray()
-        try:
-            with self._api.translated():
-                for part in stream.iter_raw():
-                    buffer += part
-                    if part.endswith(b"\n"):
-                        self._hand_out(bytes(buffer).splitlines())
-                        buffer.clear()
-                    elif len(buffer) > _MAX_LINE:
-                        raise EngineError(f"a message of more than {_MAX_LINE} bytes")
-        except EngineError as error:
-            if not self._stopping.is_set():
-                # whoever has work for the node says that it is away
-                _log.log(
-                    logging.INFO if isinstance(error, EngineUnavailable) else logging.WARNING,
-                    "the subscription to %s broke, trying again: %s",
-                    self._topic,
-                    error,
-                )
+        for part in stream.iter_raw():
+            buffer += part
+            if part.endswith(b"\n"):
+                self._hand_out(bytes(buffer).splitlines())
+                buffer.clear()
+            elif len(buffer) > _MAX_LINE:
+                raise EngineError(f"a message of more than {_MAX_LINE} bytes")
 
     def _hand_out(self, lines: list[bytes]) -> None:
         for line in lines:
             if not line:
                 continue
             try:
-                data = _from_multibase(json.loads(line)["data"])
+                message = json.loads(line)
+                node, data = str(message["from"]), _from_multibase(message["data"])
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise EngineError(f"no pubsub message: {error!r}") from error
+            self._heard(node)
             self._delivery.hand(data)
-
-
-def _shut_down(stream: httpx.Response) -> None:
-    """Wake the thread that reads: closing a socket does not end a read of another thread, shutting it down does."""
-    wire = stream.extensions["network_stream"].get_extra_info("socket")
-    try:
-        wire.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        _log.debug("the stream had ended already")
 
 
 def _multibase(data: bytes) -> str:

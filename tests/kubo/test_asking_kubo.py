@@ -1,0 +1,81 @@
+"""Runs that pubsub carries nothing of: every node has heard every other with sequence numbers of years from now."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from federation import Federation
+
+from peer.engine import open_engine
+from peer.engine.kubo_config import environment
+from peer.engine.kubo_node import KuboNode
+from peer.federation import FederationStore
+
+pytestmark = pytest.mark.kubo
+
+APP = Path(__file__).parent.parent / "apps" / "numpy_fedavg"
+CLIENTS = ("one", "two")
+
+
+class Deaf(Federation):
+    """A server and two clients. Their nodes are in their homes, and what they have heard is spoilt."""
+
+    own_nodes = False
+    """Whether the peers are told of them as of nodes of their users'."""
+
+    def spoil(self, program: Path) -> None:
+        self.nodes = {name: KuboNode(self.home(name).path, self.stored.swarm_key) for name in ("server", *CLIENTS)}
+        known = []
+        for name, node in self.nodes.items():
+            with node:
+                engine = open_engine(node.api)
+                known.append(engine.status().identity)
+                if name == "server":
+                    addresses = engine.addresses()
+                engine.close()
+        for node in self.nodes.values():
+            for identity in known:
+                # nanoseconds since 1970, big-endian, and in letters: the program takes them as text
+                put = [program, "diag", "datastore", "put", f"/pubsub/seqno/{identity}", "!abcdefg"]
+                subprocess.run(put, env=environment(node.repository), check=True, capture_output=True)
+        for name in CLIENTS:
+            FederationStore(self.home(name)).add_addresses(self.stored.id, addresses)
+
+    def engine_of(self, name: str) -> str:
+        return self.nodes[name].api if self.own_nodes else "kubo"
+
+
+@pytest.fixture
+def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deaf]:
+    made = Deaf(tmp_path, "kubo")
+    made.add(*CLIENTS)
+    monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))
+    made.spoil(ipfs_program)
+    yield made
+    made.end()
+    for node in made.nodes.values():
+        node.stop()
+
+
+def test_a_run_over_managed_nodes_whose_clocks_were_set_back_is_mended_and_ends_as_any(federation: Deaf) -> None:
+    server = federation.server(APP)
+    clients = [federation.client(name, APP) for name in CLIENTS]
+    assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
+    assert not server.events("pubsub-refused")
+    assert server.events("pubsub-mended") or any(client.events("pubsub-mended") for client in clients)
+
+
+def test_a_run_over_nodes_of_the_users_that_hear_nothing_goes_on_by_asking_and_says_why(federation: Deaf) -> None:
+    federation.own_nodes = True
+    for node in federation.nodes.values():
+        node.start()
+    server = federation.server(APP)
+    clients = [federation.client(name, APP) for name in CLIENTS]
+    assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
+    for peer in (server, *clients):
+        (refused,) = peer.events("pubsub-refused")
+        assert "clock was set back" in str(refused["why"])
+        assert "ipfs pubsub reset --peer" in str(refused["mend"])
