@@ -6,11 +6,18 @@ envelope.
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from typing import Final
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from crypto.errors import BadSignature as BadSignature  # also to be had from here, beside what raises it
 from crypto.keys import SigningKey, VerifyKey
+
+MAX_RIGHT: Final = 16_384
+"""Right signatures that are remembered, in about 4 MB."""
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -35,7 +42,36 @@ def verify(key: VerifyKey, payload_type: str, payload: bytes, signature: bytes) 
     """
     if len(signature) != 64:
         raise BadSignature(f"a signature has 64 bytes, not {len(signature)}")
+    signed = pae(payload_type, payload)
+    known = key.raw + signature + hashlib.sha256(signed).digest()
+    if known in _RIGHT:
+        return
     try:
-        Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, pae(payload_type, payload))
+        Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, signed)
     except InvalidSignature:
         raise BadSignature(f"not signed by {key.did} as {payload_type}") from None
+    _RIGHT.add(known)
+
+
+class _Remembered:
+    """The newest of what was found right; the oldest is forgotten. Safe from several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[bytes, None] = {}
+        self._lock = threading.Lock()
+
+    def __contains__(self, what: bytes) -> bool:
+        return what in self._known
+
+    def add(self, what: bytes) -> None:
+        """Remember it."""
+        with self._lock:
+            self._known[what] = None
+            if len(self._known) > self._most:
+                del self._known[next(iter(self._known))]
+
+
+_RIGHT: Final = _Remembered(MAX_RIGHT)
+"""Key, signature and the digest of what is signed, of signatures that were right: what they say of those bytes they say
+for ever, and a peer meets many again and again. A wrong one is not remembered: whoever sends it could fill this."""

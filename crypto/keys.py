@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +27,9 @@ _ED25519_PUB: Final = b"\xed\x01"
 _MAX_DID: Final = 64
 """Characters; the real ones have 56. Base58 is slow on long text."""
 MLKEM768_BYTES: Final = 1184
+MAX_KEYS: Final = 65_536
+"""Good public keys that are remembered, so that each is checked once: a key for every member of the largest federation,
+in about 16 MB."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,9 +46,7 @@ class VerifyKey:
         Raises:
             BadKey: where they are not 32, not a point, not its canonical encoding, or a point of small order.
         """
-        if why := why_not_a_key(raw):
-            raise BadKey(f"not an Ed25519 public key: {why}")
-        return cls(bytes(raw))
+        return _checked(bytes(raw))
 
     @property
     def did(self) -> str:
@@ -70,6 +72,14 @@ class VerifyKey:
 
     def __str__(self) -> str:
         return self.did
+
+
+@lru_cache(maxsize=MAX_KEYS)
+def _checked(raw: bytes) -> VerifyKey:
+    """`VerifyKey.parse`. To see that bytes are a point costs as much as to verify a signature, and few keys say all."""
+    if why := why_not_a_key(raw):
+        raise BadKey(f"not an Ed25519 public key: {why}")
+    return VerifyKey(raw)
 
 
 class Secret:

@@ -18,6 +18,6 @@ class Allowance:
         """How many times it may happen now."""
         return min(self._burst, self._left + (now - self._at) * self._rate)
 
-    def use(self, now: float) -> None:
-        """It happens once."""
-        self._left, self._at = self.left(now) - 1, now
+    def use(self, now: float, times: int = 1) -> None:
+        """It happens, so many times."""
+        self._left, self._at = self.left(now) - times, now

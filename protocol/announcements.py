@@ -211,13 +211,20 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is on the wire, read no further than to see who may have sent it."""
+
+    payload: bytes
+    key: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SignedAnnouncement:
     """A parsed announcement whose signature is not yet checked: `protocol.inbox.Inbox` does that."""
 
     announcement: Announcement
-    payload: bytes
-    key: bytes
-    signature: bytes
+    envelope: Envelope
 
 
 def topic_all(federation: CID) -> str:
@@ -270,19 +277,33 @@ def parse_announcement(data: bytes) -> SignedAnnouncement:
     Raises:
         AnnouncementError: where there is none, or it is over a limit; nothing else, whatever the bytes.
     """
+    envelope = parse_envelope(data)
+    return SignedAnnouncement(parse_payload(envelope.payload), envelope)
+
+
+def parse_envelope(data: bytes) -> Envelope:
+    """The envelope in ``data``: it costs little, and says whose the rest would be. Raises as `parse_announcement`."""
     if len(data) > MAX_ANNOUNCEMENT:
         raise AnnouncementError(Drop.TOO_LARGE, f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
     try:
         signed = _ENVELOPE.decode(data)
-        payload, key, signature = signed
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise AnnouncementError(Drop.MALFORMED, f"not an announcement: {error}") from error
+    if msgspec.msgpack.encode(signed) != data:
+        raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
+    return Envelope(*signed)
+
+
+def parse_payload(payload: bytes) -> Announcement:
+    """What an envelope's payload says. Raises as `parse_announcement`."""
+    try:
         wire = _PAYLOAD.decode(payload)
         announcement = wire.announcement()
-        exact = msgspec.msgpack.encode(signed) == data and _encode(wire) == payload
     except (msgspec.DecodeError, ValueError, MalformedCid, RecursionError) as error:
         raise AnnouncementError(Drop.MALFORMED, f"not an announcement: {error}") from error
-    if not exact:
+    if _encode(wire) != payload:
         raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
-    return SignedAnnouncement(announcement, payload, key, signature)
+    return announcement
 
 
 # -- the wire ------------------------------------------------------------------------------------------------------
@@ -318,7 +339,7 @@ class _Payload:
             announcement.counter,
             tuple(usable[:MAX_ADDRESSES]),
             msgspec.Raw(_encode(body)),
-            tuple(block.data for block in fit_blocks(announcement.blocks, _budget(body))),
+            tuple(block.data for block in fit_blocks(announcement.blocks, _budget(body)))[: _most_blocks(body)],
         )
 
     def announcement(self) -> Announcement:
@@ -332,12 +353,26 @@ class _Payload:
         body = msgspec.msgpack.decode(self.body, type=_KINDS[self.kind], dec_hook=_decode_cid)
         if _encode(body) != bytes(self.body):
             raise ValueError("not the one way to write its body")
+        if len(self.blocks) > _most_blocks(body) or sum(map(len, self.blocks)) > _budget(body):
+            raise ValueError(f"a {self.kind} with {len(self.blocks)} blocks, too many or too large")
         blocks = tuple(cbor_data_block(data) for data in self.blocks)
         return Announcement(CID(self.federation), self.by, self.counter, body, self.addresses, blocks)
 
 
 def _budget(body: Said) -> int:
+    """Bytes of all blocks that may come with ``body``."""
     return PROOF_BUDGET if isinstance(body, Proof) else INLINE_BUDGET
+
+
+def _most_blocks(body: Said) -> int:
+    """How many blocks may come with ``body``."""
+    match body:
+        case Hello() | Beat() | Bye():
+            return 0
+        case Proof():
+            return 2
+        case Head() | ReplyReady() | AckReady():
+            return MAX_BLOCKS
 
 
 _ENVELOPE: Final = msgspec.msgpack.Decoder(

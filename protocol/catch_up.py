@@ -174,7 +174,7 @@ class CatchUp:
         leader = self.manifest.members.get(body.by)
         if leader is None or Role.SERVER not in leader.roles:
             raise Lost(f"{record.cid} is by no server")
-        record.valid_signers()
+        record.check_signatures()
         return body
 
     def _jump(self, index: Index) -> None:

@@ -20,10 +20,10 @@ from protocol.exchange import (
     OpenMessage,
     answered_messages,
     check_reply,
+    check_signed,
     client_at,
     opened_messages,
     private_of,
-    signers_of,
 )
 from protocol.manifest import PUBLIC, Manifest, manifest_at
 from protocol.reading import Reader, RunKeys
@@ -174,8 +174,9 @@ class Chain:
         leader = manifest.members.get(body.by)
         if leader is None or Role.SERVER not in leader.roles:
             raise rules.LeaderRole(f"{body.by.hex()} is no server in manifest {manifest.cid}")
-        if leader.signing not in signers_of(record):
+        if record.signers != (leader.signing,):
             raise rules.LeaderKey(f"it is not signed with {manifest.name_of(leader.id)}'s key")
+        check_signed(record)
 
     def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[int, ...]:
         """The newest answer to a look, once all of them are checked."""

@@ -9,11 +9,13 @@ from typing import Final
 from crypto.dsse import BadSignature
 from protocol.announcements import AckReady
 from protocol.blocks import CID, Block, BlockError
+from protocol.claims import Claims
 from protocol.effects import KeepAcks, What
 from protocol.machine import Author, TrustedManifest
 from protocol.plan import ResumedRun
 from protocol.recorder import Recorder
 from protocol.records import Ack
+from protocol.retry import SLOWEST_RETRY
 from protocol.signed import Record, parse_record
 
 REMEMBERED: Final = 4_096
@@ -39,34 +41,52 @@ class Confirming(Recorder):
         self._new_acks: list[Block] = []
         """They are kept together, once a beat: nothing but the end waits for them."""
         self._keeping = 0
+        self._confirming = Claims(1, SLOWEST_RETRY)
 
     def _heard_of_ack(self, by: bytes, ready: AckReady, inline: Iterable[Block], now: float) -> None:
         block = next((block for block in inline if block.cid == ready.record), None)
         if block is None or self.chain.head is None or ready.run != self.chain.run:
             return
-        try:
-            if len(block.data) > MAX_ACK:
-                raise AckRefused(f"it has {len(block.data)} bytes, more than {MAX_ACK}")
-            record = parse_record(block)
-            ack = self._judged(by, record)
-        except (BlockError, AckRefused) as error:
-            self._report(What.ACK_REFUSED, name=self.manifest.name_of(by), why=str(error))
+        if not self._confirming.may_open(by, now):
             return
+        self._confirming.open(by)
+        try:
+            self._take_ack(by, block, now)
+        except (BlockError, AckRefused) as error:
+            self._confirming.failed(by, now)
+            self._report(What.ACK_REFUSED, name=self.manifest.name_of(by), why=str(error))
+        else:
+            self._confirming.held(by)
+
+    def _take_ack(self, by: bytes, block: Block, now: float) -> None:
+        """Keep an ack that says something new; its signature is verified last.
+
+        Raises:
+            AckRefused, protocol.blocks.BlockError: where it is none of ours to keep.
+        """
+        if len(block.data) > MAX_ACK:
+            raise AckRefused(f"it has {len(block.data)} bytes, more than {MAX_ACK}")
+        record = parse_record(block)
+        ack = self._judged(by, record)
         place = (ack.by, ack.term, ack.height)
         known = self._acks.get(place)
-        if known is None and ack.height <= self._highest.get(by, -1):
+        if known == record.cid or (known is None and ack.height <= self._highest.get(by, -1)):
             return  # late: the one that came covers it; and so nobody has us keep more than one for each height
+        try:
+            record.check_signatures()
+        except BadSignature as error:
+            raise AckRefused(str(error)) from error
         if known is None:
             self._acks[place] = record.cid
             self._highest[by] = ack.height
             self._new_acks.append(block)
             if len(self._acks) > REMEMBERED:
                 self._acks.popitem(last=False)
-        elif known != record.cid:
+        else:
             self._compare(known, record.cid, (*self._new_acks, block), now)
 
     def _judged(self, by: bytes, record: Record) -> Ack:
-        """The ack in a record, where it is a member's own and confirms our chain.
+        """The ack in a record, where it names a member's own key and confirms our chain; it is not verified yet.
 
         Raises:
             AckRefused: where it is not.
@@ -75,11 +95,7 @@ class Confirming(Recorder):
         if not isinstance(ack, Ack) or ack.by != by or ack.run != self.chain.run or ack.epoch is not None:
             raise AckRefused("it is no ack of its sender's in this run")
         member = self.chain.manifest.members.get(by)
-        try:
-            signed = member is not None and member.signing in record.valid_signers()
-        except BadSignature as error:
-            raise AckRefused(str(error)) from error
-        if not signed:
+        if member is None or record.signers != (member.signing,):
             raise AckRefused("it is not signed with its author's key")
         if ack.replies.link is not None or ack.private:
             raise AckRefused("it lists more replies than fit its block, or has something private")

@@ -17,18 +17,18 @@ class Distrust:
     """The keys that signed two records at one place, and the proofs."""
 
     def __init__(self, proofs: Iterable[Equivocation] = ()) -> None:
-        self._proofs: dict[bytes, CID] = {}
+        self._proofs: dict[tuple[bytes, bytes], CID] = {}
+        """By the member that is named and the key that signed: only together do they say anything of anybody."""
         for found in proofs:
             self.learn(found)
 
     def learn(self, found: Equivocation) -> None:
-        """Distrust whoever signed both."""
-        for key in found.signers:
-            self._proofs.setdefault(key, found.blocks()[0].cid)
+        """Distrust the member that both name, as long as the key that signed both is its own."""
+        self._proofs.setdefault((found.by, found.key), found.blocks()[0].cid)
 
     def proof_against(self, member: Member | None) -> CID | None:
         """The proof against the key that a manifest gives to ``member``."""
-        return None if member is None else self._proofs.get(member.signing)
+        return None if member is None else self._proofs.get((member.id, member.signing))
 
     def nodes(self, manifest: Manifest) -> frozenset[int]:
         """The nodes of the members that are distrusted."""

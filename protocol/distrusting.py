@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from protocol.announcements import Proof, topic_all
+from protocol.announcements import PROOF_BUDGET, Proof, topic_all
 from protocol.blocks import CID, Block, BlockError
 from protocol.claims import Claims
 from protocol.distrust import Distrust
 from protocol.effects import FetchRecord, KeepProof, What
-from protocol.equivocation import Equivocation, equivocation
+from protocol.equivocation import Equivocation, equivocation, place_of
 from protocol.machine import DEEPEST_DOUBT, Author, Machine, TrustedManifest
 from protocol.records import Member
 from protocol.retry import Retry
@@ -46,9 +46,12 @@ class Distrusting(Machine):
     def __init__(self, author: Author, trusted: TrustedManifest) -> None:
         super().__init__(author, trusted)
         self._distrust = Distrust(trusted.proofs)
-        self._tellings = [_Telling(found, Retry(0.0), 0) for found in trusted.proofs]
+        self._tellings = [_Telling(found, Retry(0.0), 0) for found in trusted.proofs if _can_be_announced(found)]
         self._comparing = Claims(1, DEEPEST_DOUBT)
         self._compared: deque[CID] = deque(maxlen=REMEMBERED)
+        self._proving = Claims(1, DEEPEST_DOUBT)
+        self._heard_of: deque[tuple[CID, CID]] = deque(maxlen=REMEMBERED)
+        """Proofs that were looked at."""
 
     # -- for the role to fill ---------------------------------------------------------------------------------------
 
@@ -62,7 +65,7 @@ class Distrusting(Machine):
         """Get two records that may be at one place, and see whether they prove anything. One pair at a time for each
         member that speaks: what cannot be had, or comes meanwhile, is compared when it is heard of again."""
         claimant = self._speaker
-        if theirs in self._compared or not self._comparing.may_open(claimant, now):
+        if not self._comparing.may_open(claimant, now) or theirs in self._compared:
             return
         self._comparing.open(claimant)
         here = {block.cid: block for block in inline if block.cid in (ours, theirs)}
@@ -77,12 +80,10 @@ class Distrusting(Machine):
             self._emit(FetchRecord(self._await(done, failed), lacking, None))
             return
         self._compared.append(wanted[1])
-        found = _proven(here[wanted[0]], here[wanted[1]])
-        if found is None:
-            self._comparing.failed(claimant, now)
-        else:
+        if self._look_at(here[wanted[0]], here[wanted[1]], TIMES, now):
             self._comparing.held(claimant)
-            self._convict(found, TIMES, now)
+        else:
+            self._comparing.failed(claimant, now)
 
     def _gathered(
         self,
@@ -100,30 +101,54 @@ class Distrusting(Machine):
         self._report(What.FETCH_FAILED, why=why)
 
     def _heard_proof(self, proof: Proof, inline: Iterable[Block], now: float) -> None:
-        """Somebody announces a proof: its two signatures are all it needs."""
-        here = {block.cid: block for block in inline}
-        if proof.first in here and proof.second in here:
-            found = _proven(here[proof.first], here[proof.second])
-            if found is not None:
-                self._convict(found, 0, now)
-
-    def _convict(self, found: Equivocation, times: int, now: float) -> None:
-        """Keep a proof against a member's present key, announce it ``times`` times, and follow that member no more.
-
-        One proof against a key is enough; those against others say nothing of who is a member."""
-        member = self.manifest.members.get(found.by)
-        if member is None or member.signing not in found.signers or self._distrust.proof_against(member) is not None:
+        """Somebody announces a proof. The two signatures that it needs are verified last; a member whose proofs come to
+        nothing has to wait, and keeps nobody else's from being looked at."""
+        speaker, here = self._speaker, {block.cid: block for block in inline}
+        pair = (proof.first, proof.second)
+        if not self._proving.may_open(speaker, now) or pair in self._heard_of or not here.keys() >= {*pair}:
             return
+        self._heard_of.append(pair)
+        self._proving.open(speaker)
+        if self._look_at(here[proof.first], here[proof.second], 0, now):
+            self._proving.held(speaker)
+        else:
+            self._proving.failed(speaker, now)
+
+    def _look_at(self, a: Block, b: Block, times: int, now: float) -> bool:
+        """Convict whoever signed both at one place; whether that is news, which little is needed to see."""
+        try:
+            first = parse_record(a)
+            if self._is_known(first.body.by, first.signers) or place_of(first) is None:
+                return False
+            found = equivocation(first, parse_record(b))
+        except BlockError:
+            return False
+        return found is not None and self._convict(found, times, now)
+
+    def _is_known(self, by: bytes, signers: Iterable[bytes]) -> bool:
+        """Whether a record tells us nothing of a member: ``by`` has another key, so that anybody may have signed it in
+        its name; or there is a proof against that key, and one is enough."""
+        member = self.manifest.members.get(by)
+        return member is None or member.signing not in signers or self._distrust.proof_against(member) is not None
+
+    def _convict(self, found: Equivocation, times: int, now: float) -> bool:
+        """Keep a proof against a member's present key, announce it ``times`` times, and follow that member no more.
+        Whether it is one: those against other keys say nothing of who is a member."""
+        if self._is_known(found.by, [found.key]):
+            return False
+        member = self.manifest.members[found.by]
         self._distrust.learn(found)
         proof, *_ = found.blocks()
         self._report(What.EQUIVOCATION, name=self.manifest.name_of(member.id), proof=str(proof.cid))
         self._emit(KeepProof(self._await(partial(self._proof_kept, found, times), self._cannot_go_on), found))
         self._distrusts(member, proof.cid, now)
+        return True
 
     # -- telling ----------------------------------------------------------------------------------------------------
 
     def _proof_kept(self, found: Equivocation, times: int, now: float) -> None:
-        self._tellings.append(_Telling(found, Retry(now), times))
+        if _can_be_announced(found):
+            self._tellings.append(_Telling(found, Retry(now), times))
         self._tell_proofs(now)
 
     def _tell_proofs(self, now: float) -> None:
@@ -138,18 +163,21 @@ class Distrusting(Machine):
     def _tell_newcomer(self, now: float) -> None:
         """Somebody said hello, who may not know the proofs: announce each once more, but not for each hello."""
         for telling in self._tellings:
-            if not telling.left:
+            if not telling.left and self._is_of_a_member(telling.found):
                 telling.left = 1
                 telling.retry.at = max(now, telling.retry.at)
         self._tell_proofs(now)
+
+    def _is_of_a_member(self, found: Equivocation) -> bool:
+        member = self.manifest.members.get(found.by)
+        return member is not None and member.signing == found.key
 
     def _proof_moments(self) -> Iterator[float]:
         """When a proof is to be announced."""
         yield from (telling.retry.at for telling in self._tellings if telling.left)
 
 
-def _proven(a: Block, b: Block) -> Equivocation | None:
-    try:
-        return equivocation(parse_record(a), parse_record(b))
-    except BlockError:
-        return None
+def _can_be_announced(found: Equivocation) -> bool:
+    """Whether both records fit into an announcement: it is worth nothing with one."""
+    _, first, second = found.blocks()
+    return len(first.data) + len(second.data) <= PROOF_BUDGET

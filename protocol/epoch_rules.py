@@ -44,12 +44,12 @@ def _keys_record(link: CID, record: Record, signing: bytes, keys: RunKeys, sourc
     carried = KEY_SIZE + OVERHEAD if keys.current else 0
     if (len(body.model_before), len(body.update_before)) != (carried, carried):
         raise rules.KeysRecord(f"{link} does not carry the keys of the epoch before alone")
+    if linked.signers != (signing,):
+        raise rules.KeysRecord(f"{link} is not signed with the leader's key")
     try:
-        signers = linked.valid_signers()
+        linked.check_signatures()
     except BadSignature as error:
         raise rules.SignatureValid(f"{link}: {error}") from error
-    if signing not in signers:
-        raise rules.KeysRecord(f"{link} is not signed with the leader's key")
     return body
 
 

@@ -20,10 +20,10 @@ Place = tuple[CID, int, int] | tuple[CID, bytes] | tuple[CID, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Equivocation:
-    """Two valid records by one signer at one place."""
+    """Two records at one place that one key signed, and that both give one author."""
 
-    signers: frozenset[bytes]
-    """The keys, 32 bytes each, that signed both."""
+    key: bytes
+    """The key, 32 bytes, that signed both. Whose it is they do not say: a manifest does."""
     place: Place
     first: Record
     """The one whose id is the lower; so both orders give one proof."""
@@ -31,7 +31,7 @@ class Equivocation:
 
     @property
     def by(self) -> bytes:
-        """The member id that both give as their author."""
+        """The member id that both give as their author: a claim of whoever has the key, as anybody may make it."""
         return self.first.body.by
 
     @property
@@ -86,21 +86,21 @@ def proof_links(block: Block) -> tuple[CID, CID] | None:
 
 
 def equivocation(a: Record, b: Record) -> Equivocation | None:
-    """The proof that a signer of both records equivocated; None where none did, or a signature is wrong.
+    """The proof that the signer of both records equivocated; None where they have two, or a signature is wrong.
 
-    Signing one body twice, or adding a signature to it, is no equivocation: the body's id is compared.
+    Signing one body twice, with one key or with two, is no equivocation: the body's id is compared.
     """
     place = place_of(a)
-    if place is None or place != place_of(b) or a.id == b.id or a.body.by != b.body.by:
+    if place is None or place != place_of(b) or a.id == b.id or a.body.by != b.body.by or a.signers != b.signers:
         return None
     try:
-        signers = a.valid_signers() & b.valid_signers()
+        a.check_signatures()
+        b.check_signatures()
     except BadSignature:
         return None
-    if not signers:
-        return None
     first, second = sorted((a, b), key=lambda record: record.id)
-    return Equivocation(signers, place, first, second)
+    (key,) = first.signers  # what has a place has one
+    return Equivocation(key, place, first, second)
 
 
 def place_of(record: Record) -> Place | None:

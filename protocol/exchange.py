@@ -74,14 +74,14 @@ class InForce:
     """As far as whoever judges may read."""
 
 
-def signers_of(record: Record) -> frozenset[bytes]:
-    """The keys that signed ``record``.
+def check_signed(record: Record) -> None:
+    """Return where ``record`` is signed as it says; whose key that is, which costs nothing to see, is looked at first.
 
     Raises:
-        protocol.rules.SignatureValid: where a signature is wrong.
+        protocol.rules.SignatureValid: where its signature is wrong.
     """
     try:
-        return record.valid_signers()
+        record.check_signatures()
     except BadSignature as error:
         raise rules.SignatureValid(f"{record.cid}: {error}") from error
 
@@ -259,11 +259,12 @@ def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
     member = client_at(manifest, message.node)
     if member is None or body.by != member.id:
         raise rules.ReplyAuthor(f"{reply.cid} is not by the client member with node id {message.node}")
-    if member.signing not in signers_of(reply):
+    if reply.signers != (member.signing,):
         raise rules.ReplyKey(f"{reply.cid} is not signed with {manifest.name_of(member.id)}'s key")
     if (body.content is None) == (body.code is None):
         raise rules.ReplyAnswer(f"{reply.cid} has neither or both of a content and an error code")
     check_reply_epoch(body, in_force.keys)
+    check_signed(reply)
     reason = _reply_reason(body, in_force.keys)
     limit = manifest.settings.max_reason_chars if body.content is None else 0
     if len(reason) > limit and (manifest.readable or body.content is not None):  # who cannot read the limit judges none

@@ -16,8 +16,9 @@ from protocol.announcements import (
     Announcement,
     AnnouncementError,
     Drop,
-    SignedAnnouncement,
-    parse_announcement,
+    Envelope,
+    parse_envelope,
+    parse_payload,
 )
 from protocol.blocks import CID
 from protocol.manifest import Manifest
@@ -31,6 +32,13 @@ RATE: Final = 100.0
 
 BURST: Final = 200
 """Announcements that one author may send at once."""
+
+BYTES: Final = 512 << 10
+"""Bytes of announcements a second that one author may send for long: what is in them is parsed, at some 0.1 us a byte.
+A leader of a thousand clients that begins a round each second says half of that."""
+
+BYTES_AT_ONCE: Final = 8 << 20
+"""Bytes of announcements that one author may send at once."""
 
 
 class Inbox:
@@ -49,35 +57,35 @@ class Inbox:
         ``manifest`` says who is a member. Never raises, whatever the bytes.
         """
         try:
-            signed = parse_announcement(self._seals.open(data, now))
-            self._admit(signed, manifest, now)
+            return self._admitted(parse_envelope(self._seals.open(data, now)), manifest, now)
         except AnnouncementError as error:
             self.dropped[error.reason] += 1
             return error.reason
-        return signed.announcement
 
-    def _admit(self, signed: SignedAnnouncement, manifest: Manifest, now: float) -> None:
-        """Cheap checks first. Only what its author signed uses up the author's counters and rate, so that a stranger
-        cannot silence a member."""
-        announcement = signed.announcement
+    def _admitted(self, envelope: Envelope, manifest: Manifest, now: float) -> Announcement:
+        """Cheap checks first: what is over the rate of its key is not even parsed. Only what its author signed uses up
+        the author's counters and rate, so that a stranger cannot silence a member."""
+        self._follow(manifest)
+        member = manifest.member_by_key(envelope.key)
+        if member is None:
+            raise AnnouncementError(Drop.STRANGER, "its key is not one of a member's")
+        author = self._authors.get(envelope.key) or _Author(VerifyKey.parse(envelope.key), now)
+        if not author.may_say(len(envelope.payload), now):
+            raise AnnouncementError(Drop.RATE_LIMITED, f"its author sends more than {RATE}, or {BYTES}, a second")
+        announcement = parse_payload(envelope.payload)
         if announcement.federation != self._federation:
             raise AnnouncementError(Drop.WRONG_FEDERATION, f"for federation {announcement.federation}")
-        self._follow(manifest)
-        member = manifest.member_by_key(signed.key)
-        if member is None or member.id != announcement.by:
-            raise AnnouncementError(Drop.STRANGER, "its key is not one of a member's, or not its author's")
-        author = self._authors.get(signed.key) or _Author(VerifyKey.parse(signed.key), now)
+        if member.id != announcement.by:
+            raise AnnouncementError(Drop.STRANGER, "its key is not its author's")
         if author.has_seen(announcement.counter):
             raise AnnouncementError(Drop.REPLAYED, f"counter {announcement.counter} was seen, or is too old")
-        if author.allowance.left(now) < 1:
-            raise AnnouncementError(Drop.RATE_LIMITED, f"its author sends more than {RATE} a second")
         try:
-            verify(author.key, ANNOUNCEMENT_TYPE, signed.payload, signed.signature)
+            verify(author.key, ANNOUNCEMENT_TYPE, envelope.payload, envelope.signature)
         except BadSignature as error:
             raise AnnouncementError(Drop.BAD_SIGNATURE, str(error)) from error
-        author.allowance.use(now)
-        author.take(announcement.counter)
-        self._authors[signed.key] = author
+        author.take(announcement.counter, len(envelope.payload), now)
+        self._authors[envelope.key] = author
+        return announcement
 
     def _follow(self, manifest: Manifest) -> None:
         """Forget the keys that a new manifest no longer lists."""
@@ -89,21 +97,28 @@ class Inbox:
 class _Author:
     """What is kept of one key: its counters, as a window below the highest, and how much more it may send."""
 
-    __slots__ = ("_highest", "_seen", "allowance", "key")
+    __slots__ = ("_bytes", "_highest", "_number", "_seen", "key")
 
     def __init__(self, key: VerifyKey, now: float) -> None:
         self.key = key
         self._highest = -1
         self._seen = 0  # bit n: highest - n was seen
-        self.allowance = Allowance(BURST, RATE, now)
+        self._number = Allowance(BURST, RATE, now)
+        self._bytes = Allowance(BYTES_AT_ONCE, BYTES, now)
+
+    def may_say(self, size: int, now: float) -> bool:
+        """Whether its allowance is enough for one more announcement of ``size`` bytes."""
+        return self._number.left(now) >= 1 and self._bytes.left(now) >= size
 
     def has_seen(self, counter: int) -> bool:
         """Whether ``counter`` was taken, or is below the window."""
         below = self._highest - counter
         return below >= WINDOW or (below >= 0 and bool(self._seen >> below & 1))
 
-    def take(self, counter: int) -> None:
+    def take(self, counter: int, size: int, now: float) -> None:
         """Note one accepted announcement."""
+        self._number.use(now)
+        self._bytes.use(now, size)
         above = counter - self._highest
         if above > 0:
             kept = self._seen << above if above < WINDOW else 0  # a counter may jump by 2**62

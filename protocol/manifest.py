@@ -179,7 +179,7 @@ def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC)
     body = _federation(record)
     if body.version != 1 or body.prev is not None:
         raise ManifestError(ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first")
-    if _right_signers(record, body) != frozenset(body.admins):
+    if _right_signers(record, body, ()) != frozenset(body.admins):
         raise ManifestError(
             ManifestRule.SIGNERS, "version 1, whose block is the federation, is not signed by all its admins alone"
         )
@@ -212,7 +212,7 @@ def _successor(current: Manifest, record: Record) -> tuple[Federation, frozenset
             ManifestRule.SUCCESSION,
             f"version {body.version} with prev {body.prev} does not follow version {current.version}, {current.cid}",
         )
-    return body, _right_signers(record, body)
+    return body, _right_signers(record, body, current.admins)
 
 
 def manifest_at(
@@ -259,7 +259,7 @@ def manifest_at(
 
 def _in_another_block(known: Manifest, record: Record, body: Federation) -> Manifest:
     """The version that is known, in a block with other signatures. They are judged as by who knows no version."""
-    signers = _right_signers(record, body)
+    signers = _right_signers(record, body, known._signed_by_before[0])
     _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
     _enough(ManifestRule.OLD_SIGNERS, signers, *known._signed_by_before)
     return replace(known, cid=record.cid)
@@ -290,7 +290,9 @@ def _federation(record: Record) -> Federation:
     return record.body
 
 
-def _right_signers(record: Record, body: Federation) -> frozenset[bytes]:
+def _right_signers(record: Record, body: Federation, before: Iterable[bytes]) -> frozenset[bytes]:
+    """Who signed a version: its own admins and those ``before``, and nobody else, or its readers would verify for
+    nothing."""
     if not body.admins or list(body.admins) != sorted(set(body.admins)):
         raise ManifestError(ManifestRule.ADMINS, "the admins are not in rising order, each once")
     for key in body.admins:
@@ -301,10 +303,14 @@ def _right_signers(record: Record, body: Federation) -> frozenset[bytes]:
         )
     if body.by not in body.admins:
         raise ManifestError(ManifestRule.AUTHOR, f"{body.by.hex()} is no admin")
+    signers = frozenset(record.signers)
+    if strangers := signers.difference(body.admins, before):
+        raise ManifestError(ManifestRule.SIGNATURE, f"{min(strangers).hex()} signed it, and is no admin")
     try:
-        return record.valid_signers()
+        record.check_signatures()
     except BadSignature as error:
         raise ManifestError(ManifestRule.SIGNATURE, str(error)) from error
+    return signers
 
 
 def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[bytes], threshold: int) -> None:

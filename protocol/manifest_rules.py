@@ -21,7 +21,7 @@ class ManifestRule(StrEnum):
     AUTHOR = "manifest-author"
     """``by`` is an admin of this version."""
     SIGNATURE = "manifest-signature"
-    """Every signature is right."""
+    """Every signature is right, and an admin's of this version or of the one before."""
     SIGNERS = "manifest-signers"
     """Enough admins of this version signed."""
     OLD_SIGNERS = "manifest-old-signers"

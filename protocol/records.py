@@ -14,6 +14,9 @@ from protocol.trees import Listing
 
 VERSION: Final = 1
 
+MAX_ADMINS: Final = 64
+"""Of a federation; each may have to sign a version, and each signature costs every reader its verification."""
+
 INDEX_EVERY: Final = 256
 """Every record whose height is a multiple of this (but 0) is an `Index`."""
 
@@ -130,7 +133,7 @@ class Federation(Body):
 
     version: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     prev: CID | None
-    admins: tuple[Key, ...]
+    admins: Annotated[tuple[Key, ...], Meta(max_length=MAX_ADMINS)]
     """Signing keys, in rising order."""
     threshold: Annotated[int, Meta(ge=1)]
     members: Listing

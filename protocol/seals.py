@@ -44,6 +44,9 @@ MAX_KEYS: Final = 256
 OPENINGS: Final = 100.0
 """How many announcements a second are opened that are sealed to us alone: anybody can seal, and it costs 0.2 ms."""
 
+MAX_ALONE: Final = 16 << 10
+"""Bytes of what is sealed to one member: a beat, which is never half of that."""
+
 BURST: Final = 200
 """How many of them are opened at once."""
 
@@ -149,9 +152,11 @@ class Seals:
         except AnnouncementError:
             return None
         former = self._former.get(signed.announcement.by)
-        return former if former is not None and former.signing == signed.key else None
+        return former if former is not None and former.signing == signed.envelope.key else None
 
     def _open_own(self, tag: bytes, sealed: bytes, now: float) -> bytes:
+        if len(sealed) > MAX_ALONE:
+            raise AnnouncementError(Drop.TOO_LARGE, f"{len(sealed)} bytes are sealed under no key of all members'")
         if all(tag != member_tag(self._federation, key) for key in self._reader.encryption_keys):
             raise AnnouncementError(Drop.UNREADABLE, "it is sealed under a key that we do not have")
         if self._openings is None:

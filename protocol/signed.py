@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar
 
 from msgspec import Meta
@@ -27,12 +26,15 @@ from protocol.blocks import (
     decode_cbor,
     encode_cbor,
 )
-from protocol.records import BODIES, VERSION, Body, Collect, GridError, Key, TakenReply
+from protocol.records import BODIES, MAX_ADMINS, VERSION, Body, Collect, GridError, Key, RecordType, TakenReply
 from protocol.trees import Listing
 from protocol.typed import ShapeError, from_plain, to_plain
 
 RECORD_TYPE: Final = "application/vnd.pollen.record+dag-cbor"
 """The DSSE payload type of every record."""
+
+MAX_MANIFEST_SIGNATURES: Final = 2 * MAX_ADMINS
+"""Of one version of a manifest: its admins sign it, and those of the version before. Any other record has one."""
 
 P = TypeVar("P")
 
@@ -51,7 +53,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A parsed record block. Its signatures are not yet checked: `valid_signers` does that."""
+    """A parsed record block. Its signatures are not yet checked: `check_signatures` does that."""
 
     cid: CID
     """Of the whole block: what links name."""
@@ -59,27 +61,27 @@ class Record:
     """Of the body alone: what is compared, voted on and countersigned."""
     body: Body
     signatures: tuple[Signature, ...]
+    """One; of a `protocol.records.Federation` perhaps more, as its admins sign it."""
     body_bytes: bytes
 
-    def valid_signers(self) -> frozenset[bytes]:
-        """The keys whose signature is right.
+    @property
+    def signers(self) -> tuple[bytes, ...]:
+        """The keys that it says it is signed with. Free to ask: nothing is verified."""
+        return tuple(signature.by for signature in self.signatures)
+
+    def check_signatures(self) -> None:
+        """Return where every signature is right. It costs as many verifications as there are: see first that the
+        `signers` are those that matter.
 
         Raises:
-            crypto.dsse.BadSignature: where any signature is wrong, or a key is none.
+            crypto.dsse.BadSignature: where one is wrong, or a key is none.
         """
         for signature in self.signatures:
             try:
-                key = _verify_key(signature.by)
+                key = VerifyKey.parse(signature.by)
             except BadKey as error:
                 raise BadSignature(str(error)) from error
             verify(key, RECORD_TYPE, self.body_bytes, signature.sig)
-        return frozenset(signature.by for signature in self.signatures)
-
-
-@lru_cache(maxsize=65_536)
-def _verify_key(raw: bytes) -> VerifyKey:
-    """`VerifyKey.parse`, which costs as much as verifying a signature; a chain is by few keys, again and again."""
-    return VerifyKey.parse(raw)
 
 
 def parse_record(block: Block) -> Record:
@@ -94,6 +96,8 @@ def parse_record(block: Block) -> Record:
             pass
         case _:
             raise RecordError("a record block is not {body, sigs}")
+    if len(sigs) > (most := MAX_MANIFEST_SIGNATURES if body.get("type") == RecordType.FEDERATION else 1):
+        raise RecordError(f"it has {len(sigs)} signatures, and may have {most}")
     try:
         signatures = tuple(from_plain(signature, Signature) for signature in sigs)
         parsed = _parse_body(body)

@@ -1,11 +1,13 @@
 """Fixtures that several packages' tests share: engines, and the Kubo nodes under them."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from crypto import dsse
 from peer.engine.interface import EngineError
 from peer.engine.kubo_node import KuboNode
 from peer.engine.kubo_program import find_ipfs
@@ -32,6 +34,27 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture
+def verifications(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many signatures were verified since the test began; what was found right before that is forgotten."""
+    count = 0
+
+    class Counted:
+        def __init__(self, raw: bytes) -> None:
+            self._key = Ed25519PublicKey.from_public_bytes(raw)
+
+        from_public_bytes = classmethod(lambda cls, raw: cls(raw))
+
+        def verify(self, signature: bytes, message: bytes) -> None:
+            nonlocal count
+            count += 1
+            self._key.verify(signature, message)
+
+    monkeypatch.setattr(dsse, "Ed25519PublicKey", Counted)
+    monkeypatch.setattr(dsse, "_RIGHT", type(dsse._RIGHT)(dsse.MAX_RIGHT))
+    return lambda: count
 
 
 @pytest.fixture

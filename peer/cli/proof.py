@@ -87,7 +87,7 @@ def put_proof(proof: CheckedProof) -> None:
 def _fields(proof: CheckedProof) -> Iterator[tuple[str, str]]:
     yield "proof", str(proof.cid)
     yield "member", " ".join([proof.who, *(f"({named(name)})" for name in proof.names)])
-    yield "signed by", ", ".join(proof.signers)
+    yield "signed by", proof.signer
     yield "place", ", ".join(f"{name} {value}" for name, value in proof.place.items())
     for name, record in (("first", proof.found.first), ("second", proof.found.second)):
         yield name, f"{record.cid}, a {record.body.TYPE}"

@@ -302,7 +302,7 @@ class Audit:
         for cid in self._scratch.newest_first():
             record = parse_record(Block(cid, self._source.get(cid)))
             try:
-                record.valid_signers()
+                record.check_signatures()
             except BadSignature as error:
                 height = record.body.height if isinstance(record.body, Chained) else None
                 self._note(Finding(height, cid, rules.SignatureValid.name, str(error)))
@@ -334,7 +334,7 @@ class Audit:
 
     def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:
         """Where it is the member's own key: others may sign what they like in its name, and prove nothing by it."""
-        if self._signing and found.signers.isdisjoint(self._signing.get(found.by, ())):
+        if self._signing and found.key not in self._signing.get(found.by, ()):
             return
         both = f"{found.first.cid} and {found.second.cid}"
         what = f"{self._name(found.by)} signed two different records in one place: {both}"

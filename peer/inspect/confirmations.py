@@ -138,7 +138,10 @@ class Confirmations:
 
 def _is_its_authors(record: Record, ack: Ack, manifest: Manifest) -> bool:
     member = manifest.members.get(ack.by)
+    if member is None or record.signers != (member.signing,):
+        return False
     try:
-        return member is not None and member.signing in record.valid_signers()
+        record.check_signatures()
     except BadSignature:
         return False
+    return True

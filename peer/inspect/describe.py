@@ -93,7 +93,7 @@ def _private(body: Body, source: BlockSource) -> object:
 
 def _is_valid(record: Record) -> bool:
     try:
-        record.valid_signers()
+        record.check_signatures()
     except BadSignature:
         return False
     return True

@@ -41,9 +41,9 @@ class CheckedProof:
         return _did(self.found.by)
 
     @property
-    def signers(self) -> list[str]:
-        """The keys that signed both."""
-        return sorted(map(_did, self.found.signers))
+    def signer(self) -> str:
+        """The key that signed both."""
+        return _did(self.found.key)
 
     @property
     def place(self) -> dict[str, str | int]:
@@ -73,7 +73,7 @@ class CheckedProof:
             "verdict": "equivocation",
             "by": self.who,
             "names": list(self.names),
-            "signers": self.signers,
+            "signer": self.signer,
             "place": self.place,
             "records": [{"cid": str(record.cid), "type": record.body.TYPE.value} for record in records],
             "differences": [

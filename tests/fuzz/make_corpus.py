@@ -233,7 +233,7 @@ def all_inputs() -> dict[str, list[bytes]]:
         "bundle": [bundle_body],
         "car": [b"".join(write_car([signed[0].cid], signed[:3])), b"".join(write_car([], []))],
         "announcement": said,
-        "signed-announcement": [parse_announcement(data).payload for data in said],
+        "signed-announcement": [parse_announcement(data).envelope.payload for data in said],
         "sealed-announcement": [msgspec.msgpack.encode((bytes(8), bytes(200))), said[0]],
         "join-message": wire,
         "join-body": joined,

@@ -78,7 +78,7 @@ def record(data: bytes) -> None:
         return
     assert assemble(parsed.body, {each.by: each.sig for each in parsed.signatures}).data == data
     with suppress(BadSignature):
-        parsed.valid_signers()
+        parsed.check_signatures()
     source = MemoryBlocks({block.cid: data}, SCRIBE.source)
     with suppress(BlockError):
         missing(block, source)

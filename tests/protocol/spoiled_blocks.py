@@ -118,17 +118,16 @@ def a_signature_with_a_bit_flipped(s: Scribe) -> Spoiled:
     return Spoiled(cbor_block({"body": body_value(good), "sigs": sigs}), good)
 
 
-@breaks(rules.SignatureValid)
-def a_second_signature_that_is_wrong(s: Scribe) -> Spoiled:
+@breaks(rules.RecordShape)
+def a_second_signature(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    sigs = [{"by": id_of(key), "sig": signature_of(body_value(good))} for key in (SERVER, SECOND)]
+    sigs = [{"by": id_of(key), "sig": signature_of(body_value(good), key)} for key in (SERVER, SECOND)]
     sigs.sort(key=lambda each: each["by"])
     return Spoiled(cbor_block({"body": body_value(good), "sigs": sigs}), good)
 
 
-@breaks(rules.SignatureValid)
+@breaks(rules.LeaderKey)
 def a_signature_by_what_is_no_key(s: Scribe) -> Spoiled:
     good = s.dispatch()
-    signature = signature_of(body_value(good))
-    sigs = [{"by": bytes(32), "sig": signature}, {"by": id_of(SERVER), "sig": signature}]
+    sigs = [{"by": bytes(32), "sig": signature_of(body_value(good))}]
     return Spoiled(cbor_block({"body": body_value(good), "sigs": sigs}), good)

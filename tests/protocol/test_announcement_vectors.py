@@ -38,7 +38,7 @@ def test_there_is_a_vector_of_each_kind():
 def test_a_good_vector_is_read_as_it_says(name):
     vector = GOOD[name]
     signed = parse_announcement(bytes.fromhex(vector["wire"]))
-    verify(VerifyKey.parse(signed.key), ANNOUNCEMENT_TYPE, signed.payload, signed.signature)
+    verify(VerifyKey.parse(signed.envelope.key), ANNOUNCEMENT_TYPE, signed.envelope.payload, signed.envelope.signature)
     said = signed.announcement
     assert (str(said.federation), said.counter, said.kind) == (
         vector["federation"],
@@ -46,7 +46,7 @@ def test_a_good_vector_is_read_as_it_says(name):
         vector["kind"],
     )
     assert [str(block.cid) for block in said.blocks] == vector["blocks"]
-    assert signed.payload.hex() == vector["payload"]
+    assert signed.envelope.payload.hex() == vector["payload"]
 
 
 @pytest.mark.parametrize("name", GOOD)

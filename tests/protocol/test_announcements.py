@@ -17,6 +17,7 @@ from protocol.announcements import (
     MAX_ANNOUNCEMENT,
     MAX_BLOCKS,
     MAX_NOTE,
+    PROOF_BUDGET,
     Announcement,
     AnnouncementError,
     Beat,
@@ -27,6 +28,7 @@ from protocol.announcements import (
     ManifestRef,
     PeerState,
     Position,
+    Proof,
     ReplyReady,
     beat_interval,
     first_counter,
@@ -50,16 +52,19 @@ notes = st.text(max_size=MAX_NOTE)
 positions = st.builds(Position, cids, cids, naturals, naturals)
 manifests = st.builds(ManifestRef, cids, naturals)
 states = st.sampled_from(PeerState)
-bodies = st.one_of(
+alone = st.one_of(
     st.builds(Hello, manifests, states, st.none() | positions, notes),
     st.builds(Beat, manifests, states, st.none() | positions, notes),
-    st.builds(Head, positions),
-    st.builds(ReplyReady, cids, st.binary(min_size=32, max_size=32), cids),
     st.builds(Bye, notes),
 )
+with_blocks = st.builds(Head, positions) | st.builds(ReplyReady, cids, st.binary(min_size=32, max_size=32), cids)
 blocks = st.lists(st.integers().map(lambda n: cbor_block(n % 2**60)), max_size=3).map(tuple)
 addresses = st.lists(st.text(max_size=MAX_ADDRESS), max_size=MAX_ADDRESSES).map(tuple)
-announcements = st.builds(Announcement, cids, st.binary(min_size=32, max_size=32), naturals, bodies, addresses, blocks)
+of_somebody = (cids, st.binary(min_size=32, max_size=32), naturals)
+announcements = st.one_of(
+    st.builds(Announcement, *of_somebody, alone, addresses),
+    st.builds(Announcement, *of_somebody, with_blocks, addresses, blocks),
+)
 
 
 def head(**changed: object) -> Announcement:
@@ -85,7 +90,7 @@ def reason(data: bytes) -> Drop:
 def test_what_is_signed_parses_to_itself(announcement):
     parsed = parse_announcement(sign_announcement(announcement, KEY))
     assert parsed.announcement == announcement
-    assert parsed.key == ME
+    assert parsed.envelope.key == ME
 
 
 @given(st.binary(max_size=300))
@@ -109,7 +114,7 @@ def test_a_changed_bit_is_never_read_as_the_same_payload(announcement, data):
         after = parse_announcement(bytes(wire))
     except AnnouncementError:
         return
-    assert (after.payload, after.key, after.signature) != (before.payload, before.key, before.signature)
+    assert after.envelope != before.envelope
 
 
 def test_too_large_is_told_before_it_is_read():
@@ -193,13 +198,33 @@ def test_inline_blocks_arrive_under_the_cid_their_bytes_have():
 
 def test_what_does_not_fit_is_left_out_and_the_rest_is_sent():
     large, small = cbor_block(bytes(INLINE_BUDGET)), cbor_block(1)
-    said = Bye("x" * (MAX_NOTE + 1))
     parsed = parse_announcement(
-        sign_announcement(head(body=said, blocks=(large, small), addresses=("a" * (MAX_ADDRESS + 1), *"b" * 99)), KEY)
+        sign_announcement(head(blocks=(large, small), addresses=("a" * (MAX_ADDRESS + 1), *"b" * 99)), KEY)
     ).announcement
     assert parsed.blocks == (small,)
     assert parsed.addresses == ("b",) * MAX_ADDRESSES
-    assert parsed.body == Bye("x" * MAX_NOTE)
+
+
+def test_a_long_note_is_cut():
+    said = head(body=Bye("x" * (MAX_NOTE + 1)))
+    assert parse_announcement(sign_announcement(said, KEY)).announcement.body == Bye("x" * MAX_NOTE)
+
+
+MORE_BLOCKS_THAN_ITS_KIND_NEEDS = {
+    "a bye with one": (Bye(), [cbor_block(1)]),
+    "a beat with one": (Beat(MANIFEST, PeerState.IDLE), [cbor_block(1)]),
+    "a proof with three": (Proof(cbor_block(1).cid, cbor_block(2).cid), [cbor_block(n) for n in range(3)]),
+    "a proof with larger ones": (Proof(cbor_block(1).cid, cbor_block(2).cid), [cbor_block(bytes(PROOF_BUDGET))]),
+    "a head with larger ones": (Head(POSITION), [cbor_block(bytes(INLINE_BUDGET))]),
+}
+
+
+@pytest.mark.parametrize("kind", MORE_BLOCKS_THAN_ITS_KIND_NEEDS)
+def test_more_blocks_than_its_kind_needs_are_malformed(kind):
+    body, carried = MORE_BLOCKS_THAN_ITS_KIND_NEEDS[kind]
+    payload = msgpack.unpackb(parse_announcement(sign_announcement(head(body=body), KEY)).envelope.payload)
+    assert reason(signed_bytes(payload | {"blocks": [block.data for block in carried]})) is Drop.MALFORMED
+    assert parse_announcement(signed_bytes(payload)).announcement.body == body
 
 
 @given(st.lists(st.integers(0, 50), max_size=100), st.integers(0, 1000))
@@ -218,7 +243,6 @@ def test_no_more_blocks_are_fitted_than_a_reader_takes():
 
 def test_the_largest_announcement_that_can_be_signed_is_within_the_limit():
     wide = head(
-        body=Hello(MANIFEST, PeerState.IDLE, POSITION, "\U0001f33b" * MAX_NOTE),
         addresses=("\U0001f33b" * MAX_ADDRESS,) * MAX_ADDRESSES,
         blocks=tuple(cbor_block(bytes([n]) * (INLINE_BUDGET // MAX_BLOCKS - 3)) for n in range(MAX_BLOCKS)),
     )

@@ -23,7 +23,7 @@ def test_two_records_at_one_height_are_a_proof():
     a, b = record(scribe, scribe.dispatch()), record(scribe, scribe.close())
     proof = equivocation(a, b)
     assert proof is not None
-    assert proof.signers == {id_of(SERVER)}
+    assert proof.key == id_of(SERVER)
     assert proof.place == (scribe.chain.run, 1, 2)
     assert {proof.first, proof.second} == {a, b}
 
@@ -40,7 +40,7 @@ def test_two_replies_to_one_message_are_a_proof():
     b = record(scribe, scribe.reply_body(ALICE, content=CONTENT), ALICE)
     proof = equivocation(a, b)
     assert proof is not None
-    assert proof.signers == {id_of(ALICE)}
+    assert proof.key == id_of(ALICE)
 
 
 def test_a_record_and_itself_are_none():
@@ -49,10 +49,10 @@ def test_a_record_and_itself_are_none():
     assert equivocation(a, a) is None
 
 
-def test_one_more_signature_makes_no_other_record():
+def test_the_same_said_with_another_key_is_no_other_record():
     scribe = begun()
     a = record(scribe, scribe.dispatch())
-    b = record(scribe, scribe.dispatch(), SERVER, SECOND)
+    b = record(scribe, scribe.dispatch(), SECOND)
     assert a.cid != b.cid
     assert equivocation(a, b) is None
 

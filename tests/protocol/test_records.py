@@ -22,6 +22,7 @@ from chains import (
     block_of,
     draft_federation,
     id_of,
+    key,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ from protocol.blocks import (
 from protocol.chain import Chain
 from protocol.epochs import grant
 from protocol.reading import read_private
-from protocol.records import BODIES, Ack, Body, DispatchPrivate, Look, ReasonPrivate, RecordType, RunPrivate
+from protocol.records import BODIES, MAX_ADMINS, Ack, Body, DispatchPrivate, Look, ReasonPrivate, RecordType, RunPrivate
 from protocol.rules import BrokenRule
 from protocol.signed import (
     RECORD_TYPE,
@@ -95,7 +96,8 @@ def test_a_signed_record_parses_to_its_body(kind: RecordType):
     body, signer = EACH[kind]
     record = parse_record(RECORDS[kind])
     assert record.body == body
-    assert record.valid_signers() == {id_of(signer)}
+    assert record.signers == (id_of(signer),)
+    record.check_signatures()
 
 
 @pytest.mark.parametrize("kind", RecordType)
@@ -107,10 +109,19 @@ def test_the_signature_is_over_the_encoding_of_the_body(kind: RecordType):
 
 
 def test_the_id_is_the_bodys_and_the_cid_the_blocks():
-    one, two = (parse_record(sign_record(CLOSE, signers)) for signers in ([SERVER], [SERVER, SECOND]))
+    one, two = (parse_record(sign_record(CLOSE, [signer])) for signer in (SERVER, SECOND))
     assert one.id == two.id == cbor_block(body_value(CLOSE)).cid
     assert one.cid != two.cid
-    assert two.valid_signers() == {id_of(SERVER), id_of(SECOND)}
+
+
+@pytest.mark.parametrize("kind", RecordType)
+def test_a_record_has_one_signature_and_a_manifest_those_of_two_versions_admins(kind: RecordType):
+    body, _ = EACH[kind]
+    most = 2 * MAX_ADMINS if kind is RecordType.FEDERATION else 1
+    signers = [key(f"signer {number}") for number in range(most + 1)]
+    assert len(parse_record(sign_record(body, signers[:-1])).signers) == most
+    with pytest.raises(RecordError, match="signatures"):
+        parse_record(sign_record(body, signers))
 
 
 def test_signatures_made_elsewhere_give_the_same_record():
@@ -122,12 +133,12 @@ def test_a_wrong_signature_is_found():
     signature = parse_record(RECORDS[RecordType.CLOSE]).signatures[0]
     other = parse_record(assemble(EACH[RecordType.INDEX][0], {signature.by: signature.sig}))
     with pytest.raises(BadSignature):
-        other.valid_signers()
+        other.check_signatures()
 
 
 def test_a_signature_by_what_is_no_key_is_wrong():
     with pytest.raises(BadSignature):
-        parse_record(assemble(CLOSE, {bytes(32): bytes(64)})).valid_signers()
+        parse_record(assemble(CLOSE, {bytes(32): bytes(64)})).check_signatures()
 
 
 def test_a_record_too_large_for_a_block_is_not_made():

@@ -130,7 +130,7 @@ def test_there_is_a_record_of_each_type_that_is_plain_but_an_index():
     for each in shown:
         record = parse_record(block_in(each))
         assert (record.body.TYPE, str(record.id)) == (each["type"], each["id"])
-        assert record.valid_signers()
+        record.check_signatures()
     elsewhere = {RecordType.INDEX, RecordType.KEYS, RecordType.GRANT, RecordType.ACK}  # the last three: encrypted.json
     assert {each["type"] for each in shown} == set(RecordType) - elsewhere
 

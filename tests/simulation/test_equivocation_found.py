@@ -65,7 +65,7 @@ class TwoFaced:
 
 
 def convicted(peer: Peer) -> set[bytes]:
-    return {key for found in peer.disk.proofs for key in found.signers}
+    return {found.key for found in peer.disk.proofs}
 
 
 def server_found_out(faults: Faults, seed: int) -> Simulation:
