@@ -18,6 +18,7 @@ from peer.asking import Asking
 from peer.clock import Clock
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, Subscription
 from peer.errors import PeerError
+from peer.event_queue import EventQueue
 from peer.faults import Faults
 from peer.fetching import RecordFetcher
 from peer.home import Home
@@ -131,7 +132,7 @@ class Runner:
         self._max_content_bytes = max_content_bytes
         self._on_report = on_report
         self._clock = Clock()
-        self._events: asyncio.Queue[Event | _FromApp] = asyncio.Queue()
+        self._events: EventQueue[Event | _FromApp] = EventQueue()
         self._app = AppLink(command, self._heard, self._lost, self._halted)
         self._apps = UnpackedApps(home)
         self._faults = Faults(home.path, lambda: self._app.pid)
@@ -157,9 +158,9 @@ class Runner:
             self._asking.start()
         watching = [asyncio.create_task(self._watch_home()), asyncio.create_task(self._stay_connected())]
         try:
-            self._events.put_nowait(Started(self._engine.addresses()))
+            self._events.put(Started(self._engine.addresses()))
             while not self._is_over:
-                event = self._current(await self._events.get())
+                event = self._current(await self._events.next())
                 if event is None:
                     continue
                 if isinstance(event, Received):
@@ -228,7 +229,7 @@ class Runner:
         """Ask for a clean stop. Call it in the event loop, as a signal handler does."""
         if not self._interrupted:
             self._interrupted = True
-            self._events.put_nowait(Stopping())
+            self._events.put(Stopping())
 
     def _close(self, subscriptions: Sequence[Subscription]) -> None:
         """What was begun is finished first: a goodbye, a record on its way to disk."""
@@ -303,7 +304,7 @@ class Runner:
                 self._loop.call_soon_threadsafe(self._crash, error)
                 return
             if event is not None:
-                self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+                self._loop.call_soon_threadsafe(self._events.put, event)
 
         self._pools.of(effect).submit(self._faults.around, effect, work).add_done_callback(done)
 
@@ -368,13 +369,13 @@ class Runner:
     def _wake_at(self, at: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = self._loop.call_later(max(0.0, at - self._clock.now()), self._events.put_nowait, Due())
+        self._alarm = self._loop.call_later(max(0.0, at - self._clock.now()), self._events.put, Due())
 
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _received(self, event: Received) -> None:
         """In a thread of the engine's."""
-        self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        self._loop.call_soon_threadsafe(self._events.put, event)
 
     def _heard(self, value: FromApp) -> None:
         match value:
@@ -384,7 +385,7 @@ class Runner:
                 self._from_app(AppAnswered(value))
             case Examined(id) | NotExamined(id):
                 if self._to_examine.pop(id, None) is not None:
-                    self._events.put_nowait(value if isinstance(value, Examined) else Failed(id, value.why))
+                    self._events.put(value if isinstance(value, Examined) else Failed(id, value.why))
             case Progress(text):
                 self._on_report(Report(What.APP_PROGRESS, {"text": text}))
             case Replayed():  # a leader's script always goes live
@@ -403,7 +404,7 @@ class Runner:
         self.interrupt()
 
     def _from_app(self, event: Event) -> None:
-        self._events.put_nowait(_FromApp(self._app.generation, event))
+        self._events.put(_FromApp(self._app.generation, event))
 
     async def _watch_home(self) -> None:
         """Hand in what `peer federation` and `peer app` change in this home while we run."""
@@ -414,10 +415,10 @@ class Runner:
             newest = store.stamp(federation)
             if newest != stamp and (stored := store.get(federation)) is not None:
                 stamp = newest
-                self._events.put_nowait(ManifestChanged(stored.manifest.cid, stored.blocks))
+                self._events.put(ManifestChanged(stored.manifest.cid, stored.blocks))
             if self._keeper.role is Role.CLIENT and (allowed := self._keeper.journal.approved_apps()) != approved:
                 approved = allowed
-                self._events.put_nowait(AppsApproved(allowed))
+                self._events.put(AppsApproved(allowed))
 
 
 def _level(error: EngineError) -> int:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from crypto.dsse import BadSignature
 from protocol.announcements import Position
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.chain import Chain, Step
@@ -174,7 +175,10 @@ class CatchUp:
         leader = self.manifest.members.get(body.by)
         if leader is None or Role.SERVER not in leader.roles:
             raise Lost(f"{record.cid} is by no server")
-        record.check_signatures()
+        try:
+            record.check_signatures()
+        except BadSignature as error:
+            raise Lost(f"{record.cid}: {error}") from error
         return body
 
     def _jump(self, index: Index) -> None:

@@ -69,7 +69,7 @@ def test_a_proof_in_an_engine_is_one_object_of_json(peer: Peer, tmp_path: Path) 
     outcome = peer("audit", str(proof[0].cid), "--json", "--ipfs", engine_with(tmp_path / "engine", *proof))
     assert outcome.code == ExitCode.VERIFICATION_FAILED
     told = outcome.json
-    assert (told["by"], told["signers"]) == (ALICE.verify_key.did, [ALICE.verify_key.did])
+    assert (told["by"], told["signer"]) == (ALICE.verify_key.did, ALICE.verify_key.did)
     assert [record["type"] for record in told["records"]] == ["reply", "reply"]
     assert [difference["field"] for difference in told["differences"]] == ["content"]
 
