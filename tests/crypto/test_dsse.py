@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +76,22 @@ def test_any_bytes_that_are_no_signature_are_a_bad_signature(signature: bytes) -
 def test_a_signature_has_64_bytes(length: int) -> None:
     with pytest.raises(BadSignature, match=f"64 bytes, not {length}"):
         dsse.verify(KEY.verify_key, "a/type", b"payload", bytes(length))
+
+
+def test_a_right_signature_is_verified_once_and_a_wrong_one_each_time(verifications: Callable[[], int]) -> None:
+    signature = dsse.sign(KEY, "a", b"said")
+    for _ in range(3):
+        dsse.verify(KEY.verify_key, "a", b"said", signature)
+    assert verifications() == 1
+    for _ in range(3):
+        with pytest.raises(BadSignature):
+            dsse.verify(KEY.verify_key, "b", b"said", signature)
+    assert verifications() == 4
+
+
+def test_no_more_right_signatures_are_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dsse, "_RIGHT", type(dsse._RIGHT)(8))
+    said = [bytes([number]) for number in range(20)]
+    for payload in said:
+        dsse.verify(KEY.verify_key, "a", payload, dsse.sign(KEY, "a", payload))
+    assert len(dsse._RIGHT._newer) + len(dsse._RIGHT._older) <= 8
