@@ -56,74 +56,21 @@ class _Remembered:
     """The newest of what was found right. Threads may share it without a lock: at worst one forgets early."""
 
     def __init__(self, most: int) -> None:
-        self._most = most // 2
+        self._half = most // 2
         self._newer: set[bytes] = set()
         self._older: set[bytes] = set()
 
     def __contains__(self, what: bytes) -> bool:
         return what in self._newer or what in self._older
 
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
     def add(self, what: bytes) -> None:
-        """Remember it; once half of what there is room for is newer than the other half, that is forgotten."""
-        if len(self._newer) >= self._most:
+        """Remember it; when the newer half is full, the older one is forgotten."""
+        if len(self._newer) >= self._half:
             self._older, self._newer = self._newer, set()
         self._newer.add(what)
-
-
-_RIGHT: Final = 16_384
-"""Right signatures that are remembered, in about 4 MB."""
-
-
-def pae(payload_type: str, payload: bytes) -> bytes:
-    """``DSSEv1``, then the length and the bytes of the type and of the payload: what is really signed."""
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-
-
-def sign(key: SigningKey, payload_type: str, payload: bytes) -> bytes:
-    """The 64-byte signature of ``payload`` as a ``payload_type``."""
-    return key.sign(pae(payload_type, payload))
-
-
-def verify(key: VerifyKey, payload_type: str, payload: bytes, signature: bytes) -> None:
-    """Return where ``signature`` is ``key``'s over these very bytes as this type.
-
-    Strict: exactly 64 bytes, S below the group order, R compared as bytes (the cofactorless check of RFC 8032 that
-    OpenSSL makes), so that nobody can turn a signature into another valid one.
-
-    Raises:
-        BadSignature: where it is not.
-    """
-    if len(signature) != 64:
-        raise BadSignature(f"a signature has 64 bytes, not {len(signature)}")
-    signed = pae(payload_type, payload)
-    known = key.raw + signature + hashlib.sha256(signed).digest()
-    if known in _RIGHT:
-        return
-    try:
-        Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, signed)
-    except InvalidSignature:
-        raise BadSignature(f"not signed by {key.did} as {payload_type}") from None
-    _RIGHT.add(known)
-
-
-class _Remembered:
-    """The newest of what was found right; the oldest is forgotten. Safe from several threads."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: dict[bytes, None] = {}
-        self._lock = threading.Lock()
-
-    def __contains__(self, what: bytes) -> bool:
-        return what in self._known
-
-    def add(self, what: bytes) -> None:
-        """Remember it."""
-        with self._lock:
-            self._known[what] = None
-            if len(self._known) > self._most:
-                del self._known[next(iter(self._known))]
 
 
 _RIGHT: Final = _Remembered(MAX_RIGHT)
