@@ -20,6 +20,7 @@ from protocol.effects import (
     KeepReply,
     PinRun,
     Publish,
+    ReadBundle,
     Store,
     UnpackApp,
     WriteHead,
@@ -40,6 +41,7 @@ BackgroundEffect = (
     | FetchRecord
     | FetchContent
     | UnpackApp
+    | ReadBundle
     | PinRun
     | Publish
     | Connect
@@ -72,7 +74,7 @@ class Pools:
                 return self._claims
             case FetchRecord(kind=kind) if kind in (Reply, None):
                 return self._answers
-            case FetchRecord() | FetchContent() | UnpackApp() | PinRun():
+            case FetchRecord() | FetchContent() | UnpackApp() | ReadBundle() | PinRun():
                 return self._run
 
     def close(self) -> None:

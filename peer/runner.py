@@ -16,6 +16,7 @@ from peer import logs
 from peer.app_link import AppCommand, AppLink
 from peer.asking import Asking
 from peer.clock import Clock
+from peer.contents import EngineBlocks
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, Subscription
 from peer.errors import PeerError
 from peer.event_queue import EventQueue
@@ -30,7 +31,8 @@ from peer.pools import BackgroundEffect, Pools
 from peer.unpacked_apps import UnpackedApps
 from protocol.app_calls import Answered, Examine, Examined, Finished, FromApp, NotExamined, Progress, Ready, Replayed
 from protocol.asking import Channel
-from protocol.blocks import CID, BlockError
+from protocol.blocks import CID, BlockError, ReadBlocks
+from protocol.bundle import read_bundle
 from protocol.effects import (
     AskOwner,
     Cause,
@@ -45,6 +47,7 @@ from protocol.effects import (
     KeepReply,
     PinRun,
     Publish,
+    ReadBundle,
     Report,
     StartApp,
     Stop,
@@ -278,8 +281,8 @@ class Runner:
                 self._in_background(effect, partial(self._fetch_record, effect), id)
             case FetchContent(id, cid):
                 self._in_background(effect, partial(self._fetch_content, id, cid), id)
-            case UnpackApp(id=id):
-                self._in_background(effect, partial(self._unpack_app, effect), id)
+            case UnpackApp(id=id) | ReadBundle(id=id):
+                self._in_background(effect, partial(self._fetch_app, effect), id)
             case PinRun(id, head):
                 self._in_background(effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data, subject):
@@ -334,7 +337,11 @@ class Runner:
         self._patience(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
 
-    def _unpack_app(self, effect: UnpackApp) -> Event:
+    def _fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
+        if isinstance(effect, ReadBundle):
+            blocks = ReadBlocks(EngineBlocks(self._engine))
+            read_bundle(effect.bundle.content, blocks, effect.bundle.key)
+            return Fetched(effect.id, blocks.read)
         bundle, limit = effect.bundle, effect.limit
         self._patience(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(effect.id)

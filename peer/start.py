@@ -7,7 +7,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -15,8 +15,8 @@ from typing import Final
 from crypto.identity import Identity
 from crypto.symmetric import SymmetricKey
 from peer.app_link import AppCommand
-from peer.contents import EngineContents
-from peer.engine.interface import Engine
+from peer.contents import EngineBlocks, EngineContents
+from peer.engine.interface import Engine, EngineError
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
@@ -34,7 +34,7 @@ from peer.unpacked_apps import UnpackedApps
 from protocol.announcements import topic_all, topic_leader
 from protocol.app_calls import ContentKey, RunConfig
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
-from protocol.bundle import NamedBundle, write_bundle
+from protocol.bundle import NamedBundle, difference_from, write_bundle
 from protocol.client import Client, KeptRun
 from protocol.content import ContentForm
 from protocol.effects import Cause, Report, What
@@ -182,6 +182,10 @@ def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | 
         return left
     if left.is_closed:
         return None
+    if app.id != left.bundle.app:
+        with suppress(BlockError, EngineError):
+            found = difference_from(left.bundle, EngineBlocks(session.engine), app.bundled.files)
+            why += f" ({found.in_words()})"
     raise not_the_same(why)
 
 
@@ -260,6 +264,7 @@ def serve(
         once=once,
         approved=session.journal.approved_apps() if approvable else None,
         unfit=declined,
+        files=() if approvable else app.bundled.files,
         restored=session.journal.restored(),
     )
     if unfit:

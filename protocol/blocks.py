@@ -216,6 +216,19 @@ def _depth_over(value: object, limit: int) -> bool:
     return limit == 0 or any(_depth_over(child, limit - 1) for child in children)
 
 
+class ReadBlocks:
+    """A source, and what has been read of it."""
+
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+        self.read: dict[CID, bytes] = {}
+
+    def get(self, cid: CID) -> bytes:
+        """A block of the source. Raises what that raises."""
+        data = self.read[cid] = self._source.get(cid)
+        return data
+
+
 class MemoryBlocks:
     """A `BlockSource` over blocks in memory, the first mapping that has one giving it."""
 

@@ -19,7 +19,17 @@ from itertools import islice
 from typing import Any, Final
 
 from protocol.app_calls import ContentKey
-from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_block
+from protocol.blocks import (
+    CHUNK_SIZE,
+    CID,
+    Block,
+    BlockSource,
+    MalformedBlock,
+    MemoryBlocks,
+    decode_cbor,
+    encode_cbor,
+    raw_block,
+)
 from protocol.content import PLAIN, ContentError, ContentForm, open_content, read_chunks, write_manifest
 
 FORMAT: Final = 1
@@ -30,6 +40,9 @@ MAX_PATH: Final = 400
 """Bytes of a path."""
 MAX_NAME: Final = 255
 """Bytes of a name in a path: what the usual file systems take."""
+
+_NAMED: Final = 5
+"""How many files of one sort a difference names."""
 
 _BODY_LIMIT: Final = 8 << 20
 _RESERVED: Final = frozenset('<>:"|?*\\')
@@ -151,6 +164,27 @@ class BundleDifference:
     surplus: tuple[str, ...]
     """Paths that the app has alone."""
 
+    def in_words(self, *, with_surplus: bool = True) -> str:
+        """For people: which files, a few of each sort. Without ``with_surplus``, how many the app has alone, as their
+        names are nobody else's business."""
+        parts = [_some(self.changed, "other bytes in"), _some(self.lacking, "lacking here:")]
+        if self.surplus:
+            few = f"{len(self.surplus)} here alone"
+            parts.append(_some(self.surplus, "here alone:") if with_surplus else few)
+        return "; ".join(filter(None, parts))
+
+
+def difference_from(named: NamedBundle, source: BlockSource, files: Sequence[tuple[str, bytes]]) -> BundleDifference:
+    """How an app of these paths and bytes differs from the one that is ``named``; of that, ``source`` has the list.
+
+    Raises:
+        ContentError, MissingBlock: as `read_bundle`.
+        BundleError: as `write_bundle`.
+    """
+    other = read_bundle(named.content, source, named.key)
+    content, blocks = write_bundle(files, ContentForm(named.key))
+    return difference(read_bundle(content, MemoryBlocks({b.cid: b.data for b in blocks}), named.key), other)
+
 
 def difference(ours: Sequence[BundledFile], other: Sequence[BundledFile]) -> BundleDifference:
     """How ``ours`` differs from ``other``, by their lists of files alone. Both are written in one `ContentForm`."""
@@ -160,6 +194,13 @@ def difference(ours: Sequence[BundledFile], other: Sequence[BundledFile]) -> Bun
         lacking=tuple(path for path in others if path not in mine),
         surplus=tuple(path for path in mine if path not in others),
     )
+
+
+def _some(paths: Sequence[str], what: str) -> str:
+    if not paths:
+        return ""
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{what} {', '.join(paths[:_NAMED])}{more}"
 
 
 def _by_path(files: Sequence[BundledFile]) -> Mapping[str, tuple[int, tuple[CID, ...]]]:

@@ -135,6 +135,14 @@ class UnpackApp:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBundle:
+    """Read the list of files of an app that is not ours, to say in what it differs: `Fetched` has its blocks."""
+
+    id: int
+    bundle: NamedBundle
+
+
+@dataclass(frozen=True, slots=True)
 class AskOwner:
     """Keep, for the owner to see, that the ``run`` waits for approval of its ``app``, called ``name`` there."""
 
@@ -275,6 +283,7 @@ Effect = (
     | Publish
     | Connect
     | UnpackApp
+    | ReadBundle
     | AskOwner
     | StartApp
     | Hand

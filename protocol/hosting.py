@@ -7,7 +7,7 @@ unknown one waits for that, if the owner left it open, and nothing of it is even
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -15,10 +15,10 @@ from typing import Final
 
 from protocol.announcements import Beat
 from protocol.app_calls import RunConfig, Start
-from protocol.blocks import CID
-from protocol.bundle import NamedBundle
+from protocol.blocks import CID, BlockError, MemoryBlocks
+from protocol.bundle import NamedBundle, difference_from
 from protocol.catch_up import CatchUp
-from protocol.effects import AskOwner, Cause, Hand, StartApp, UnpackApp, What
+from protocol.effects import AskOwner, Cause, Hand, ReadBundle, StartApp, UnpackApp, What
 from protocol.events import AppLost, AppReady, AppsApproved
 from protocol.following import ClientState, Following
 from protocol.machine import Author, TrustedManifest
@@ -26,6 +26,9 @@ from protocol.manifest import node_id
 from protocol.records import RunPrivate
 from protocol.retry import Retry
 from protocol.telling import Awaited
+
+MAX_NOTE: Final = 500
+"""Characters of why we are of no use, in a beat."""
 
 STARTS: Final = 3
 """How often in a row the app process may be lost before it is ready."""
@@ -56,6 +59,8 @@ class ClientPlan:
     """The apps that may run besides; others wait for approval. None where the owner lets ``app`` alone run."""
     unfit: Callable[[CID, RunConfig], str] = lambda _app, _config: ""
     """Why an app cannot run here, with this ``node_config``, in a run with those settings; empty where it can."""
+    files: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
+    """Of ``app``, the paths and bytes: where a run is of another, it is said in which files."""
     restored: float | None = None
     """When our keys were restored from a backup, seconds since 1970: until then another home may have answered."""
 
@@ -120,8 +125,23 @@ class Hosting(Following):
             self._take_part(bundle, private, now)
         elif self._approved is None:
             self._decline(self._run.run, f"the run's app is {bundle.app}, ours is {self._plan.app}", now)
+            if self._plan.files:
+                self._emit(ReadBundle(self._await(partial(self._tell_difference, bundle), lambda *_: None), bundle))
         else:
             self._wait_for_approval(bundle.app, private, now)
+
+    def _tell_difference(self, bundle: NamedBundle, blocks: Mapping[CID, bytes], now: float) -> None:
+        """Say in which files our app is not the one of the run that we declined."""
+        if self._bundle is not bundle or self._run is None:
+            return
+        try:
+            found = difference_from(bundle, MemoryBlocks(blocks), self._plan.files)
+        except BlockError:
+            return
+        said = f"the run's app is {bundle.app}, ours is {self._plan.app}, and they differ: "
+        self._note = (said + found.in_words(with_surplus=False))[:MAX_NOTE]
+        self._report(What.RUN_REFUSED, run=str(self._run.run), why=said + found.in_words())
+        self._say(Beat, now)
 
     def _may_run(self, app: CID) -> bool:
         return app == self._plan.app or (self._approved is not None and app in self._approved)
@@ -185,7 +205,7 @@ class Hosting(Following):
         """Try again later, and say that we are of no use till then."""
         self._report(What.FETCH_FAILED, app=str(app), why=why)
         if self._needs(app):
-            self._note = f"the run's app {app} cannot be had: {why}"[:500]
+            self._note = f"the run's app {app} cannot be had: {why}"[:MAX_NOTE]
             self._say(Beat, now)
             retry.back_off(now)
             self._unpack_again = retry

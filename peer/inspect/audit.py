@@ -42,7 +42,7 @@ from peer.inspect.walk import height_above, walk_back
 from protocol import rules
 from protocol.app_calls import RunConfig
 from protocol.blocks import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
-from protocol.bundle import NamedBundle, read_named_bundle
+from protocol.bundle import NamedBundle, difference_from, read_named_bundle
 from protocol.chain import Chain, Step
 from protocol.closure import contents
 from protocol.equivocation import Equivocation, equivocation, place_of, read_proof
@@ -159,6 +159,9 @@ class Audit:
         bundle = self.bundle()
         if bundle is not None and app.id != bundle.app:
             what = f"the run is of the app {bundle.app}, and {app.where} has the app {app.id}"
+            with contextlib.suppress(BlockError):
+                files = [(file.path, file.read(app.source)) for file in app.files]
+                what += f": {difference_from(bundle, self._source, files).in_words()}"
             self._note(Finding(0, self.report.run, OTHER_APP, what))
         else:
             replay = RunReplay(

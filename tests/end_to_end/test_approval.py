@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_a_client_waits_for_approval_and_runs_nothing_before(alone: Federation, 
     assert client.events("run-followed")
     assert mark.exists()
     assert alone.audit()["verdict"] == "verified"
+
+
+def test_a_client_of_an_edited_copy_and_its_server_are_told_what_differs(alone: Federation, tmp_path: Path) -> None:
+    copy = shutil.copytree(MARKING, tmp_path / "copy")
+    (copy / "marking" / "client_app.py").write_text("app = 1\n")
+    (copy / "site.py").write_text("")
+    server = alone.server(MARKING, clients=1, MARK=str(tmp_path / "servers"))
+    client = alone.client("one", copy, MARK=str(tmp_path / "mark"))
+
+    here, there = client.wait_for("run-refused", count=2), server.wait_for("run-refused", count=2)
+
+    assert here["why"].endswith("other bytes in marking/client_app.py; here alone: site.py")
+    assert there["why"].endswith("other bytes in marking/client_app.py; 1 here alone")
 
 
 def test_what_was_approved_before_needs_no_waiting(alone: Federation, tmp_path: Path) -> None:

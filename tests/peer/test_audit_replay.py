@@ -75,6 +75,7 @@ def test_another_app_than_the_recorded_one_is_not_run(
     (finding,) = outcome.json["findings"]
     assert (finding["rule"], finding["height"]) == ("other-app", 0)
     assert str(recorded_app) in finding["message"]
+    assert finding["message"].endswith("here alone: more.py")
 
 
 def test_a_chain_that_is_not_whole_is_not_replayed(

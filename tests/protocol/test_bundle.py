@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.app_calls import ContentKey
-from protocol.blocks import CHUNK_SIZE, CID, Block, encode_cbor, raw_block
+from protocol.blocks import CHUNK_SIZE, CID, Block, ReadBlocks, encode_cbor, raw_block
 from protocol.bundle import (
     FORMAT,
     MAX_FILES,
@@ -19,6 +19,7 @@ from protocol.bundle import (
     BundleError,
     NamedBundle,
     difference,
+    difference_from,
     read_bundle,
     read_named_bundle,
     write_bundle,
@@ -175,6 +176,25 @@ def test_its_links_show_so_that_it_is_pinned_and_fetched_without_a_key(encrypted
 def test_who_has_another_key_reads_nothing(encrypted: tuple[NamedBundle, Blocks], key: ContentKey | None) -> None:
     with pytest.raises(ContentError):
         read_bundle(encrypted[0].content, encrypted[1], key)
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_difference_is_found_by_the_list_of_files_alone(key: ContentKey | None) -> None:
+    content, blocks = write_bundle(FILES, ContentForm(key))
+    named = NamedBundle(write_bundle(FILES)[0], content, key)
+    read = ReadBlocks(held(blocks))
+    ours = [("a.py", b"secret = 2"), FILES[1], ("new.py", b"")]
+    found = difference_from(named, read, ours)
+    assert found.in_words() == "other bytes in a.py; lacking here: empty.py; here alone: new.py"
+    assert content in read.read
+    assert sum(map(len, read.read.values())) < 10_000
+
+
+def test_a_long_difference_is_cut_short() -> None:
+    found = BundleDifference(tuple(f"{number}.py" for number in range(9)), (), ("x.py",))
+    assert found.in_words(with_surplus=False) == (
+        "other bytes in 0.py, 1.py, 2.py, 3.py, 4.py and 4 more; 1 here alone"
+    )
 
 
 def test_a_plain_bundle_where_an_encrypted_one_is_named_is_refused() -> None:

@@ -8,8 +8,8 @@ from chains import ALICE, ANSWER, APP, ENVIRONMENT, SERVER, TIME, Blocks, Scribe
 
 from protocol.announcements import Announcement, Head, Position, Presence, parse_announcement, sign_announcement
 from protocol.app_calls import Answered, Start, Task
-from protocol.blocks import CID, cbor_block
-from protocol.bundle import NamedBundle
+from protocol.blocks import CID, Block, cbor_block
+from protocol.bundle import NamedBundle, write_bundle
 from protocol.client import Client
 from protocol.closure import missing
 from protocol.effects import (
@@ -20,6 +20,7 @@ from protocol.effects import (
     Hand,
     KeepReply,
     Publish,
+    ReadBundle,
     Report,
     StartApp,
     Store,
@@ -118,6 +119,34 @@ def test_an_owner_who_named_an_app_is_not_asked_about_another() -> None:
     assert not client.all(AskOwner)
     client.feed(AppsApproved(frozenset({APP})))
     assert not client.all(UnpackApp)
+
+
+OURS = [("a.py", b"1"), ("edited.py", b"1"), ("patients.py", b"")]
+THEIRS = [("a.py", b"1"), ("edited.py", b"2"), ("more.py", b"")]
+
+
+def declined_by(client: AClient, blocks: list[Block]) -> None:
+    """It hears of a run whose app is another, and gets these blocks of it."""
+    client.hear()
+    (asked,) = client.all(ReadBundle)
+    client.feed(Fetched(asked.id, {block.cid: block.data for block in blocks}))
+
+
+def test_a_client_of_another_app_says_in_which_files_it_differs() -> None:
+    app, blocks = write_bundle(THEIRS)
+    scribe = Scribe()
+    scribe.add(scribe.run(app=app))
+    client = AClient(plan(approved=None, files=OURS), scribe)
+    declined_by(client, blocks)
+    assert client.note.endswith("they differ: other bytes in edited.py; lacking here: more.py; 1 here alone")
+    assert client.reported(What.RUN_REFUSED)[-1]["why"].endswith("here alone: patients.py")
+    assert not client.all(Hand)
+
+
+def test_a_list_of_files_that_is_none_changes_nothing() -> None:
+    client = AClient(plan(approved=None, files=OURS))
+    declined_by(client, [])
+    assert client.note == f"the run's app is {APP}, ours is {OWN}"
 
 
 def test_an_unknown_app_waits_and_beats_say_for_what() -> None:
