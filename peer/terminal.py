@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import sys
 import threading
@@ -226,18 +227,25 @@ def _folded(line: str) -> list[str]:
     """A line with a quotation in as many as the terminal needs. Left to itself, a terminal goes on at its left edge,
     where a verdict begins; other lines are left whole, since people copy commands and keys from them."""
     width = shutil.get_terminal_size().columns
-    if len(line) * 2 <= width or not any(mark in line for mark in "\"'"):
+    if len(line) * 2 <= width or width <= 2 * len(_GOES_ON) or not any(mark in line for mark in "\"'"):
         return [line]
     from rich.cells import cell_len
 
     lines, left = [""], width
-    for character in line:
-        if (cells := cell_len(character)) > left and width > 2 * len(_GOES_ON):
-            lines.append(_GOES_ON)
-            left = width - len(_GOES_ON)
-        lines[-1] += character
-        left -= cells
+    for word in re.findall(" *[^ ]*", line):
+        cells = cell_len(word)
+        is_whole = cells <= min(_CID, width - len(_GOES_ON))
+        for part in [word] if is_whole else word:
+            if (cells := cell_len(part)) > left:
+                lines.append(_GOES_ON)
+                left = width - len(_GOES_ON)
+            lines[-1] += part
+            left -= cells
     return lines
+
+
+_CID: Final = 64
+"""Columns that a word may have and still be moved to the next line whole: a CID has fewer, and people copy it."""
 
 
 def _writable(text: str, stream: TextIO) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from chains import ALICE, BOB, Scribe
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -11,19 +13,21 @@ from protocol.bundle import write_bundle
 from strategy.content import encode
 
 ROUNDS = 2
+BUNDLE = [("pyproject.toml", b"[project]\n")]
 
 
 class WrittenRun:
     """A run that has begun, with its app and seed; the other methods write on."""
 
-    def __init__(self) -> None:
-        self.scribe = Scribe()
+    def __init__(self, scribe: Scribe | None = None, **run: Any) -> None:
+        """``scribe`` writes it; ``run`` are changes to its first record."""
+        self.scribe = scribe or Scribe()
         self.sent: list[CID] = []
         """The contents that were dispatched, by round."""
-        self.app, app_blocks = write_bundle([("pyproject.toml", b"[project]\n")])
+        self.app, app_blocks = write_bundle(BUNDLE)
         seed = raw_block(b"s" * 32)
         self.scribe.source.add(*app_blocks, seed)
-        self.scribe.add(self.scribe.run(app=self.app, seed=seed.cid))
+        self.scribe.add(self.scribe.run(app=self.app, **{"seed": seed.cid, **run}))
 
     def exchange(self, number: int, *, bob_answers: bool = True) -> None:
         """One round."""

@@ -69,7 +69,7 @@ def car(tmp_path: Path) -> Callable[[CID, Iterable[Block]], Path]:
 def only_finding(outcome: Outcome) -> tuple[int | None, str]:
     """The height and rule of the one finding."""
     (finding,) = outcome.json["findings"]
-    assert set(finding) == {"height", "cid", "rule", "message"}
+    assert set(finding) == {"height", "cid", "rule", "message", "count"}
     return finding["height"], finding["rule"]
 
 

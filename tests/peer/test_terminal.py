@@ -6,30 +6,22 @@ import ast
 import io
 import json
 import logging
-import os
-import pty
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from terminals import HOSTILE, ROOT, obeyed, on_a_terminal, unstyled
 
 from peer import logs, terminal
 from peer.cli.output import bad, put_fields, put_json
 from protocol.visible import LONGEST, named, quoted, visible
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("crypto", "protocol", "strategy", "peer")
-
-HOSTILE = (
-    "\x1b[2K\rverified\x1b]0;pwned\x07\nverified: all\u2028x\u202ey\u200bz\x7f\x9b1m\u3164\u2800\ud800[red]:smile:\t"
-)
-"""A line that clears itself, sets the title, begins another line, turns the text round and hides some."""
 
 any_text = st.text(st.characters(exclude_categories=()))
 
@@ -50,16 +42,6 @@ def out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> io.S
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(terminal, "sys", SimpleNamespace(stdout=stream, stderr=stream))
     return stream
-
-
-def unstyled(printed: str) -> str:
-    """What was printed, without the styles that are our own: colour, bold, italic, reset."""
-    return re.sub(r"\x1b\[[\d;]*m", "", printed)
-
-
-def obeyed(printed: str) -> set[str]:
-    """The characters that a terminal would obey or hide."""
-    return {each for each in unstyled(printed) if each != "\n" and visible(each) != each}
 
 
 # -- every way of printing -----------------------------------------------------------------------------------------
@@ -256,26 +238,6 @@ def test_nothing_but_the_terminal_prints() -> None:
 
 
 # -- a real terminal -----------------------------------------------------------------------------------------------
-
-
-def on_a_terminal(*command: str, environ: dict[str, str] | None = None) -> bytes:
-    """What a process prints whose standard output and error are a terminal."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env={**os.environ, **(environ or {})}
-    ) as process:
-        os.close(theirs)
-        printed = b"".join(iter(lambda: _read(ours), b""))
-        process.wait()
-    os.close(ours)
-    return printed.replace(b"\r\n", b"\n")
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 1 << 16)
-    except OSError:  # the other end is closed
-        return b""
 
 
 def test_a_wrong_argument_is_said_in_our_colours_alone() -> None:
