@@ -12,7 +12,7 @@ from peer.engine.interface import Engine
 from peer.home import Home
 from protocol.blocks import CID, MemoryBlocks
 from protocol.bundle import NamedBundle, read_bundle, read_named_bundle, write_bundle
-from strategy.bundle import unpack_bundle
+from strategy.bundle import check_self_contained, unpack_bundle
 
 
 class UnpackedApps:
@@ -40,7 +40,7 @@ class UnpackedApps:
 
         Raises:
             EngineError: where it does not come within ``timeout`` seconds, or is larger.
-            ContentError: where it is no bundle, of another app, or larger.
+            ContentError: where it is no bundle, of another app, or larger; or runs code that is not in it.
             OSError: where its files cannot be written.
         """
         folder = self.folder(bundle.app)
@@ -49,7 +49,9 @@ class UnpackedApps:
                 return
             engine.fetch(bundle.content, timeout=timeout, limit=2 * limit)  # its list of files does not count
             source = EngineBlocks(engine)
-            unpack_bundle(read_named_bundle(bundle, source, limit), source, folder)
+            files = read_named_bundle(bundle, source, limit)
+            check_self_contained(files, source)
+            unpack_bundle(files, source, folder)
 
     def take(self, files: Sequence[tuple[str, bytes]]) -> CID:
         """Unpack an app of the owner's, whose paths and bytes these are, where that is not done yet; its id.

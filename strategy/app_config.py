@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +52,25 @@ def read_app(app_dir: Path) -> AppConfig:
         client=components["clientapp"],
         run_config=_pairs(defaults),
     )
+
+
+def check_components(pyproject: bytes, paths: Collection[str]) -> None:
+    """Check that an app which came over the network names its ServerApp and ClientApp among its own files, ``paths``:
+    what an owner approved is what was there to be read.
+
+    Raises:
+        AppError: it names another module, or cannot be read.
+    """
+    try:
+        config = tomllib.loads(pyproject.decode())
+        components = config.get("tool", {}).get("flwr", {}).get("app", {}).get("components", {})
+        named = {str(kind): str(reference).partition(":")[0] for kind, reference in components.items()}
+    except (ValueError, AttributeError) as error:
+        raise AppError(f"its pyproject.toml cannot be read: {error}") from error
+    for kind, module in named.items():
+        place = module.replace(".", "/")
+        if f"{place}.py" not in paths and f"{place}/__init__.py" not in paths:
+            raise AppError(f"its {kind[:40]} is in the module {module[:100]!r}, which is none of its files")
 
 
 def fuse_run_config(app: AppConfig, overrides: str) -> RunConfig:

@@ -17,6 +17,7 @@ from typing import Final
 
 from protocol.blocks import CID, Block, BlockSource
 from protocol.bundle import MAX_FILES, MAX_SIZE, BundledFile, BundleError, write_bundle
+from strategy.app_config import AppError, check_components
 from strategy.flower_compat import fab_contents
 
 _IGNORE_FILE: Final = ".gitignore"
@@ -102,6 +103,21 @@ def _may_be_missed(path: str) -> bool:
         or place.suffix in _LEFTOVERS
         or place.name in _UNREAD
     )
+
+
+def check_self_contained(files: Sequence[BundledFile], source: BlockSource) -> None:
+    """Check that an app which came over the network runs its own files (`strategy.app_config.check_components`).
+
+    Raises:
+        BundleError: it does not.
+        ContentError, MissingBlock: its pyproject.toml cannot be read from ``source``.
+    """
+    for file in files:
+        if file.path.casefold() == "pyproject.toml":  # one and the same on some systems
+            try:
+                check_components(file.read(source), {each.path for each in files})
+            except AppError as error:
+                raise BundleError(f"the app does not run: {error}") from error
 
 
 def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path) -> None:

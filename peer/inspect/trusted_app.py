@@ -11,7 +11,7 @@ from protocol.app_calls import RunConfig
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle, read_bundle, read_named_bundle
 from strategy.builtin_app import builtin_app_folder, check_named, model_class
-from strategy.bundle import bundle_folder
+from strategy.bundle import bundle_folder, check_self_contained
 
 
 def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
@@ -54,9 +54,9 @@ def trusted_app(
         protocol.blocks.BlockError: where an approved app cannot be read.
     """
     if bundle is not None and bundle.app in approved:
-        return AuditedApp(
-            f"the bundle {bundle.content}", bundle.app, read_named_bundle(bundle, source), source, node_config
-        )
+        files = read_named_bundle(bundle, source)
+        check_self_contained(files, source)
+        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, node_config)
     built_in = own_app(builtin_app_folder(), node_config)
     if bundle is not None and built_in.id != bundle.app:
         raise PeerError(

@@ -13,11 +13,11 @@ import pytest
 from flwr.cli.build import build_fab_from_disk
 from small_leader import APPS, MemoryStore
 
-from protocol.bundle import BundledFile, BundleError, read_bundle
+from protocol.bundle import BundledFile, BundleError, read_bundle, write_bundle
 from protocol.content import ContentError
 from strategy.app_config import AppError, fuse_run_config, parse_node_config, read_app
 from strategy.builtin_app import builtin_app_folder
-from strategy.bundle import bundle_folder, read_folder, unpack_bundle
+from strategy.bundle import bundle_folder, check_self_contained, read_folder, unpack_bundle
 
 
 def stored(folder: Path) -> tuple[list[BundledFile], MemoryStore]:
@@ -268,3 +268,22 @@ def test_a_folder_that_is_no_flower_app_says_why(pyproject: str | None, message:
 
     with pytest.raises(AppError, match=message):
         read_app(tmp_path)
+
+
+def component(client: str, *paths: str) -> tuple[list[BundledFile], MemoryStore]:
+    """A bundle as a hostile server makes it: its ClientApp is said to be there, its files are these."""
+    pyproject = f'[tool.flwr.app.components]\nclientapp = "{client}"\n'.encode()
+    root, blocks = write_bundle([("pyproject.toml", pyproject), *((path, b"") for path in paths)])
+    store = MemoryStore({block.cid: block.data for block in blocks})
+    return read_bundle(root, store), store
+
+
+@pytest.mark.parametrize("client", ["antigravity:app", "..up:app", "/tmp/x:app", "pkg.other:app", ":app", ""])
+def test_an_app_of_the_network_that_names_a_module_outside_is_not_unpacked(client: str) -> None:
+    with pytest.raises(BundleError, match="its clientapp is in the module"):
+        check_self_contained(*component(client, "pkg/__init__.py", "pkg/client_app.py"))
+
+
+@pytest.mark.parametrize("client", ["pkg:app", "pkg.client_app:app", "pkg.client_app:make.app"])
+def test_an_app_of_the_network_runs_its_own_files(client: str) -> None:
+    check_self_contained(*component(client, "pkg/__init__.py", "pkg/client_app.py"))
