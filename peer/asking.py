@@ -165,12 +165,12 @@ class Asking:
         ago = self._streams.heard_ago(node)
         return ago is not None and ago < HEARD_LATELY
 
-    def _heard_from(self, node: str, *, news: bool, hears: bool) -> None:
+    def _heard_from(self, node: str, *, news: bool, hears: bool | None) -> None:
         """Note what a talk with a node shows of pubsub, and mend it where we can."""
         with self._lock:
             ago = self._streams.heard_ago(node)
             is_deaf = self._hearing.talked(node, news=news, heard_ago=ago, now=time.monotonic())
-            is_unheard = self._hearing.told(node, hears=hears)
+            is_unheard = hears is not None and self._hearing.told(node, hears=hears)
         try:
             if is_deaf:
                 self._mend(node)

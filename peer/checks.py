@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -14,13 +15,14 @@ from typing import Final
 
 from crypto.errors import CryptoError
 from peer.engine import open_engine, without_credentials
-from peer.engine.interface import EngineError, EngineStatus
+from peer.engine.interface import Engine, EngineError, EngineStatus, Streams
 from peer.engine.kubo_program import UPDATE, find_ipfs, version_of, why_outdated
 from peer.engine_choice import MANAGED, chosen, running_node
 from peer.errors import PeerError
 from peer.federation import FederationStore
 from peer.home import Home
 from peer.keystore import KeyStore
+from peer.pubsub_checks import hearers, why_not_asked, why_refused
 
 LITTLE_SPACE: Final = 2 << 30
 """Bytes free under which there is a warning."""
@@ -75,10 +77,10 @@ def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
         lambda: _keys(home),
         lambda: _federation(home),
         lambda: _program(needed=engine == MANAGED),
-        lambda: _engine(home, engine),
     ]
     for check in checks:
         yield check()
+    yield from _engine_checks(home, engine)
 
 
 def _python() -> Check:
@@ -163,21 +165,45 @@ def _program(*, needed: bool) -> Check:
     return Check("ipfs program", State.OK, f"Kubo {version} at {program}")
 
 
-def _engine(home: Home, engine: str) -> Check:
+def _engine_checks(home: Home, engine: str) -> Iterator[Check]:
     try:
-        if engine == MANAGED:
-            opened = running_node(home)
-            if opened is None:
-                mend = "nothing to do, `peer start` starts it; or now: peer doctor --start-daemon"
-                return Check("engine", State.WARN, "this home's Kubo node is not running", mend)
-        else:
-            opened = open_engine(engine)
-        try:
-            return _engine_status(engine, opened.status())
-        finally:
-            opened.close()
+        opened = running_node(home) if engine == MANAGED else open_engine(engine)
+        if opened is None:
+            mend = "nothing to do, `peer start` starts it; or now: peer doctor --start-daemon"
+            yield Check("engine", State.WARN, "this home's Kubo node is not running", mend)
+            return
+        with contextlib.closing(opened):
+            yield _engine_status(engine, opened.status())
+            if opened.streams is not None:
+                yield _pubsub(home, opened, opened.streams, is_own=engine == MANAGED)
     except EngineError as error:
-        return Check("engine", State.FAIL, str(error), error.mend)
+        yield Check("engine", State.FAIL, str(error), error.mend)
+
+
+def _pubsub(home: Home, engine: Engine, streams: Streams, *, is_own: bool) -> Check:
+    """Whether what this node says is heard."""
+    if (refused := why_refused(engine)) is not None:
+        return Check("pubsub", State.FAIL, str(refused), refused.mend)
+    if (off := why_not_asked(streams)) is not None:
+        return Check("pubsub", State.WARN, f"{off}: what pubsub loses for long is lost", off.mend)
+    if not home.is_locked:
+        return Check("pubsub", State.OK, "the node lets its own words out; who hears them shows while a peer runs here")
+    heard = _heard_by(home, streams)
+    if heard and not any(heard):
+        what = f"none of the {len(heard)} members that answer hears this node by pubsub: runs go on by asking, slowly"
+        mend = "" if is_own else f", or on the machines of their nodes: {streams.how_to_hear(streams.own_name)}"
+        return Check("pubsub", State.WARN, what, f"wait a minute, managed nodes mend that by themselves{mend}")
+    return Check("pubsub", State.OK, f"heard by {sum(heard)} of the {len(heard)} members that answer when asked")
+
+
+def _heard_by(home: Home, streams: Streams) -> list[bool]:
+    """Of each member that answers, whether it hears this node."""
+    try:
+        keys = KeyStore(home.path)
+        own = frozenset(keys.public(name).public.id for name in keys.names())
+        return [heard for stored in FederationStore(home).all() for heard in hearers(streams, stored, own)]
+    except (PeerError, CryptoError):  # which other checks show
+        return []
 
 
 def _engine_status(engine: str, status: EngineStatus) -> Check:

@@ -64,6 +64,20 @@ class Home:
         """Whether other users of this machine may look into it."""
         return self.path.exists() and bool(stat.S_IMODE(self.path.stat().st_mode) & 0o077)
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether a peer, or a command that must not be beside one, runs with this home."""
+        try:
+            with (self.path / "peer.lock").open() as file:
+                if not file.read():  # whoever holds it says its process id; nobody need be kept from it meanwhile
+                    return False
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the home for one running peer. Commands that only read, or replace a file whole, need no lock.

@@ -59,8 +59,8 @@ class Question(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     read: tuple[Annotated[bytes, Meta(min_length=8, max_length=8)], Natural]
     announcements: Announcements
-    hears: bool
-    """Whether it has heard the asked one's node by pubsub lately."""
+    hears: bool | None
+    """Whether it has heard the asked one's node by pubsub lately; None: it says nothing of that."""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

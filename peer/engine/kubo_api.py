@@ -267,7 +267,8 @@ class KuboApi:
         return NoKubo(f"what answers at {self.shown} is not a Kubo node's RPC API", mend)
 
     def close(self) -> None:
-        """Free the connections."""
+        """Free the connections, and make no other call."""
+        self._is_over = True
         self._http.close()
         self.client.close()
 

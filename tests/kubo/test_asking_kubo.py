@@ -68,6 +68,32 @@ def test_a_run_over_managed_nodes_whose_clocks_were_set_back_is_mended_and_ends_
     assert server.events("pubsub-mended") or any(client.events("pubsub-mended") for client in clients)
 
 
+def pubsub_check(federation: Deaf, name: str) -> tuple[str, str, str]:
+    """What the doctor says of pubsub, beside a running peer: how it went, what was found, what mends it."""
+    doctor = federation.run(name, "doctor", "--home", str(federation.home(name).path), "--json")
+    doctor.code()
+    (check,) = (check for check in doctor.json["checks"] if check["name"] == "pubsub")
+    return check["state"], check["what"], check["mend"]
+
+
+def test_the_doctor_says_that_a_node_refuses_its_own_words_and_that_members_do_not_hear_them(federation: Deaf) -> None:
+    federation.own_nodes = True
+    for node in federation.nodes.values():
+        node.start()
+    federation.server(APP, clients=3)
+    federation.client("one", APP).wait_for("peer-here")  # by asking
+    state, what, mend = pubsub_check(federation, "one")
+    assert (state, "clock was set back" in what) == ("fail", True)
+
+    engine = open_engine(federation.nodes["one"].api, managed=True)
+    assert engine.streams is not None
+    assert mend.endswith(f"ipfs pubsub reset --peer {engine.streams.own_name}")
+    engine.streams.hear(engine.streams.own_name)  # as that command does
+    engine.close()
+    state, what, mend = pubsub_check(federation, "one")
+    assert (state, "none of the 1 members that answer hears this node" in what) == ("warn", True)
+
+
 def test_a_run_over_nodes_of_the_users_that_hear_nothing_goes_on_by_asking_and_says_why(federation: Deaf) -> None:
     federation.own_nodes = True
     for node in federation.nodes.values():

@@ -10,6 +10,8 @@ import pytest
 from command_line import Outcome, Peer
 
 from peer import checks
+from peer.engine.kubo_node import KuboNode
+from peer.engine.kubo_pubsub import KuboPublisher
 from peer.errors import ExitCode
 
 
@@ -118,3 +120,18 @@ def test_another_flower_is_a_failure(ready: Peer, monkeypatch: pytest.MonkeyPatc
     real: Any = checks.metadata.version
     monkeypatch.setattr(checks.metadata, "version", lambda name: "2.0.0" if name == "flwr" else real(name))
     assert found(ready("doctor", *local(tmp_path)), "packages")[0] == "fail"
+
+
+@pytest.mark.kubo
+def test_a_node_of_the_users_that_lets_none_of_its_words_out_is_a_failure(
+    ready: Peer, monkeypatch: pytest.MonkeyPatch, kubo_nodes: tuple[KuboNode, KuboNode]
+) -> None:
+    def refuse(self: KuboPublisher, topic: str, data: bytes) -> bool:
+        return False
+
+    assert found(ready("doctor", "--ipfs", kubo_nodes[0].api, "--json"), "pubsub") == ("ok", "")
+    monkeypatch.setattr(KuboPublisher, "_passes", refuse)
+    outcome = ready("doctor", "--ipfs", kubo_nodes[0].api, "--json")
+    state, mend = found(outcome, "pubsub")
+    assert (outcome.code, state) == (ExitCode.UNFINISHED, "fail")
+    assert "ipfs pubsub reset --peer" in mend

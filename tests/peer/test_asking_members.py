@@ -1,0 +1,174 @@
+"""Two peers that ask each other, with an engine in between that is the test's: what each says reaches the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from crypto.symmetric import SymmetricKey
+from peer.asking import QUESTIONS, Asking
+from peer.engine.interface import AskingOff, Unanswered
+from peer.intake import Intake
+from protocol.asking import Answer, Channel, Question
+from protocol.blocks import raw_block
+from protocol.effects import Report, What
+from protocol.events import Received
+from protocol.hearing import DEAF_AFTER
+from protocol.rounds import Target
+
+SERVER, CLIENT = b"s" * 32, b"c" * 32
+CHANNEL = Channel(raw_block(b"federation").cid, SERVER, SymmetricKey(b"k" * 32))
+
+
+class Wire:
+    """Streams between two peers. Pubsub brings nothing."""
+
+    def __init__(self, own_name: str) -> None:
+        self.own_name = own_name
+        self.asked: Callable[[str, bytes], bytes | None] | None = None
+        self.is_off = False
+        self.managed = True
+        self.heard_again: list[str] = []
+
+    def listen(self, name: str, answer: Callable[[str, bytes], bytes | None]) -> Wire:
+        if self.is_off:
+            raise AskingOff("it is off", "turn it on")
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def ask(self, node: str, name: str, question: bytes) -> bytes:
+        answer = self.asked(self.own_name, question) if self.asked is not None else None
+        if answer is None:
+            raise Unanswered("no")
+        return answer
+
+    def nodes(self) -> tuple[str, ...]:
+        return ("server node",)
+
+    def heard_ago(self, node: str) -> float | None:
+        return None
+
+    def hear(self, node: str) -> bool:
+        self.heard_again.append(node)
+        return self.managed
+
+    def how_to_hear(self, node: str) -> str:
+        return f"hear {node}"
+
+
+class Peer:
+    def __init__(self, member: bytes, wire: Wire) -> None:
+        self.wire = wire
+        self.reports: list[Report] = []
+        self.heard: list[Received] = []
+        self.intake = Intake(self.heard.append)
+        self.asking = Asking(
+            wire,
+            Channel(CHANNEL.federation, member, CHANNEL.swarm_key),
+            servers=lambda: [SERVER],
+            receive=self.intake.told,
+            on_report=self.reports.append,
+        )
+
+    def ask(self) -> None:
+        (target,) = self.asking._rounds.due([Target("server node", SERVER)], 1e12)
+        self.asking.ask(target)
+
+    @property
+    def texts(self) -> list[bytes]:
+        return [received.data for received in self.heard]
+
+
+@pytest.fixture
+def pair() -> tuple[Peer, Peer]:
+    server, client = Peer(SERVER, Wire("server node")), Peer(CLIENT, Wire("client node"))
+    client.wire.asked = server.asking.answer
+    return server, client
+
+
+def test_each_hears_what_the_other_has_announced_and_later_what_is_new(pair: tuple[Peer, Peer]) -> None:
+    server, client = pair
+    server.asking.said("head", b"head 1")
+    client.asking.said("reply", b"reply 1")
+    client.ask()
+    assert (server.texts, client.texts) == ([b"reply 1"], [b"head 1"])
+    client.ask()
+    server.asking.said("head", b"head 2")
+    client.ask()
+    assert (server.texts, client.texts) == ([b"reply 1"], [b"head 1", b"head 2"])
+
+
+def test_what_pubsub_brought_already_is_passed_over(pair: tuple[Peer, Peer]) -> None:
+    server, client = pair
+    server.asking.said("head", b"head 1")
+    client.intake.receive(b"head 1")
+    client.ask()
+    assert client.texts == [b"head 1"]
+
+
+def test_what_was_not_answered_is_said_again(pair: tuple[Peer, Peer]) -> None:
+    server, client = pair
+    client.wire.asked = None
+    client.asking.said("reply", b"reply 1")
+    client.ask()
+    client.wire.asked = server.asking.answer
+    client.ask()
+    assert server.texts == [b"reply 1"]
+
+
+def test_nodes_that_pubsub_does_not_bring_are_mended_on_both_sides(pair: tuple[Peer, Peer]) -> None:
+    server, client = pair
+    for number in range(DEAF_AFTER):
+        server.asking.said("beat", b"s%d" % number)
+        client.asking.said("beat", b"c%d" % number)
+        client.ask()
+    assert (server.wire.heard_again, client.wire.heard_again) == (["client node"], ["server node"])
+    assert not server.reports
+
+
+def test_where_the_node_is_the_users_people_are_told_once_how(pair: tuple[Peer, Peer]) -> None:
+    server, client = pair
+    client.wire.managed = False
+    for number in range(DEAF_AFTER * 4):
+        server.asking.said("beat", b"s%d" % number)
+        client.ask()
+    assert [(report.what, report.fields["mend"]) for report in client.reports] == [
+        (What.PUBSUB_DEAF, "hear server node"),
+        (What.PUBSUB_UNHEARD, "hear client node"),
+    ]
+
+
+def test_an_engine_that_does_not_ask_is_told_of_with_its_mend() -> None:
+    peer = Peer(CLIENT, Wire("client node"))
+    peer.wire.is_off = True
+    peer.asking.start()
+    peer.asking.close()
+    assert [(report.what, report.fields["mend"]) for report in peer.reports] == [(What.ASKING_OFF, "turn it on")]
+
+
+def test_a_node_that_asks_too_often_is_not_answered_and_others_are(pair: tuple[Peer, Peer]) -> None:
+    server, _ = pair
+    question = CHANNEL.write(Question((bytes(8), 0), [], True))
+    answers = [server.asking.answer("loud", question) for _ in range(QUESTIONS * 10)]
+    assert answers[0] is not None
+    assert answers[-1] is None
+    assert server.asking.answer("quiet", question) is not None
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", bytes(2 << 20), CHANNEL.write(Answer((bytes(8), 0), [], True))])
+def test_what_is_no_question_is_not_answered_and_breaks_nothing(pair: tuple[Peer, Peer], data: bytes) -> None:
+    assert pair[0].asking.answer("node", data) is None
+
+
+def test_an_answer_that_is_none_is_asked_for_again_later(pair: tuple[Peer, Peer]) -> None:
+    server, client = pair
+    client.wire.asked = lambda node, question: b"garbage"
+    client.ask()
+    assert client.texts == []
+    client.wire.asked = server.asking.answer
+    server.asking.said("head", b"head 1")
+    client.ask()
+    assert client.texts == [b"head 1"]

@@ -1,0 +1,135 @@
+"""What one member asks of another: nothing new is left out, nothing is without bound, and only members are in it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from crypto.symmetric import SymmetricKey
+from protocol.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, Position, ReplyReady
+from protocol.asking import (
+    KEPT,
+    KEPT_SECONDS,
+    MAX_ANNOUNCEMENTS,
+    MAX_MESSAGE,
+    Answer,
+    BadMessage,
+    Board,
+    Channel,
+    Place,
+    Question,
+    subject_of,
+)
+from protocol.blocks import raw_block
+
+CHANNEL = Channel(raw_block(b"federation").cid, b"m" * 32, SymmetricKey(b"s" * 32))
+QUESTION = Question((bytes(8), 3), [b"one", b"two"], True)
+ANSWER = Answer((b"board  1", 7), [b"three"], False)
+
+
+def board(*notes: tuple[str, bytes]) -> Board:
+    made = Board(b"board  1")
+    for subject, data in notes:
+        made.note(subject, data, 0.0)
+    return made
+
+
+def test_who_reads_a_board_for_the_first_time_is_told_all_and_later_what_is_new() -> None:
+    ours = board(("head", b"1"), ("beat", b"2"))
+    told, place = ours.since(Place(), 1.0)
+    assert told == [b"1", b"2"]
+    assert ours.since(place, 1.0) == ([], place)
+    ours.note("head", b"3", 1.0)
+    assert ours.since(place, 1.0)[0] == [b"3"]
+
+
+def test_of_each_subject_only_the_newest_is_told() -> None:
+    assert board(("head", b"1"), ("beat", b"2"), ("head", b"3")).since(Place(), 1.0)[0] == [b"2", b"3"]
+
+
+def test_whoever_read_the_board_of_an_earlier_process_is_told_all() -> None:
+    assert board(("head", b"1")).since(Place(b"board  0", 99), 1.0)[0] == [b"1"]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 10, 512 << 10])
+def test_what_does_not_fit_one_message_comes_in_the_next(size: int) -> None:
+    said = [str(number).encode().ljust(size, b".") for number in range(130)]
+    ours = board(*((str(number), data) for number, data in enumerate(said)))
+    place, heard, rounds = Place(), list[bytes](), 0
+    while (told := ours.since(place, 1.0))[0]:
+        assert len(told[0]) <= MAX_ANNOUNCEMENTS
+        CHANNEL.read(CHANNEL.write(Answer((b"board  1", 1), told[0], True)), Answer)
+        heard += told[0]
+        place, rounds = told[1], rounds + 1
+    assert heard == said
+    assert rounds > 1
+
+
+def test_a_board_keeps_so_many_subjects_for_so_long() -> None:
+    ours = board(*((str(number), b"x") for number in range(KEPT + 10)))
+    assert len(ours._notes) == KEPT
+    assert ours.since(Place(), KEPT_SECONDS) == ([], Place(b"board  1", 0))
+    assert not ours._notes
+
+
+def test_what_is_said_goes_over_a_channel_unchanged() -> None:
+    assert CHANNEL.read(CHANNEL.write(QUESTION), Question) == QUESTION
+    assert CHANNEL.read(CHANNEL.write(ANSWER), Answer) == ANSWER
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Channel(raw_block(b"another").cid, CHANNEL.member, CHANNEL.swarm_key),
+        Channel(CHANNEL.federation, b"n" * 32, CHANNEL.swarm_key),
+        Channel(CHANNEL.federation, CHANNEL.member, SymmetricKey(b"t" * 32)),
+    ],
+    ids=["federation", "member", "key"],
+)
+def test_what_is_of_another_channel_is_refused(other: Channel) -> None:
+    with pytest.raises(BadMessage):
+        CHANNEL.read(other.write(QUESTION), Question)
+
+
+def test_a_question_is_no_answer() -> None:
+    with pytest.raises(BadMessage):
+        CHANNEL.read(CHANNEL.write(QUESTION), Answer)
+
+
+def test_no_bytes_at_all_make_anything_but_a_bad_message() -> None:
+    source = random.Random(9)
+    good = CHANNEL.write(QUESTION)
+    for _ in range(300):
+        spoilt = bytearray(good)
+        spoilt[source.randrange(len(good))] ^= 1 << source.randrange(8)
+        for data in (bytes(spoilt), good[: source.randrange(len(good))], source.randbytes(source.randrange(100))):
+            with pytest.raises(BadMessage):
+                CHANNEL.read(data, Question)
+    with pytest.raises(BadMessage, match="more than"):
+        CHANNEL.read(bytes(MAX_MESSAGE + 1), Question)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Question((bytes(7), 0), [], True),
+        Question((bytes(8), -1), [], True),
+        Question((bytes(8), 1 << 63), [], True),
+        Question((bytes(8), 0), [b""] * (MAX_ANNOUNCEMENTS + 1), True),
+        Question((bytes(8), 0), [], 1),  # type: ignore[arg-type]  # on purpose
+    ],
+    ids=["short", "negative", "huge", "many", "number"],
+)
+def test_what_a_member_says_out_of_bounds_is_refused(value: Question) -> None:
+    with pytest.raises(BadMessage):
+        CHANNEL.read(CHANNEL.write(value), Question)
+
+
+def test_what_one_member_keeps_saying_has_one_subject_and_replies_have_one_each() -> None:
+    cid = raw_block(b"x").cid
+    manifest = ManifestRef(cid, 1)
+    same = [Hello(manifest, PeerState.IDLE, None, ""), Beat(manifest, PeerState.WORKING, None, "")]
+    assert len({subject_of(body) for body in same}) == 1
+    others = [Head(Position(cid, cid, 1, 1)), Bye(), *(ReplyReady(cid, bytes([n]) * 32, cid) for n in range(3))]
+    assert len({subject_of(body) for body in (*same, *others)}) == 6
