@@ -28,8 +28,8 @@ from protocol.blocks import CID, Block, BlockError, MemoryBlocks, cbor_block, ch
 from protocol.car import read_car, write_car
 from protocol.manifest import PUBLIC, Manifest, manifest_at
 from protocol.reading import Reader
-from protocol.records import Federation
-from protocol.signed import parse_record
+from protocol.records import Federation, Member
+from protocol.signed import parse_record, typed_items
 from protocol.typed import ShapeError, from_plain, to_plain
 
 FORMAT: Final = "pollen federation 1"
@@ -80,6 +80,17 @@ class StoredFederation:
             yield record.id
             assert isinstance(record.body, Federation)  # `manifest_at` has read it
             link = record.body.prev
+
+    def signing_keys(self, member: bytes) -> frozenset[bytes]:
+        """The keys that a member has had in any version of the manifest; none where it was in none."""
+        source, link, keys = MemoryBlocks(self.blocks), self.manifest.cid, set[bytes]()
+        while True:
+            body = parse_record(Block(link, self.blocks[link])).body
+            assert isinstance(body, Federation)  # `manifest_at` has read it
+            keys.update(each.signing for each in typed_items(body.members, Member, source) if each.id == member)
+            if body.prev is None:
+                return frozenset(keys)
+            link = body.prev
 
     def read_by(self, reader: Reader) -> StoredFederation:
         """The federation as ``reader`` reads it, who is given what this home could open before."""

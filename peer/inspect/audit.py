@@ -27,10 +27,12 @@ from peer.inspect.findings import (
     OTHER_APP,
     OTHER_FEDERATION,
     REMARKS,
+    REVOKED_EQUIVOCATION,
     Finding,
     Verdict,
     verdict_of,
 )
+from peer.inspect.keys_had import KeysHad
 from peer.inspect.replay import AuditedApp, ComparedExchange, RunReplay
 from peer.inspect.report import Report, exchange_value
 from peer.inspect.revocations import Revocations
@@ -89,8 +91,9 @@ class Audit:
         self._chain: Chain | None = None
         self._confirmations: Confirmations | None = None
         self._revocations: Revocations | None = None
-        self._signing: dict[bytes, set[bytes]] = {}
-        """The signing keys that each member has had in the run."""
+        self._keys_had = KeysHad()
+        self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
+        """What one key signed at one place; whose that was is known once the chain is read."""
         self._rules: set[str] = set()
         self.report = Report(head)
 
@@ -117,6 +120,8 @@ class Audit:
             self._check_car(self._source)
         else:
             self._check_proofs()  # the records of those that are in a file are met there
+        for found, cid, height in self._contradictions:
+            self._note_equivocation(found, cid, height)
         self.report.verdict = verdict_of(self._rules)
         return self.report
 
@@ -228,8 +233,7 @@ class Audit:
     def _take(self, height: int, step: Step) -> None:
         assert self._chain is not None  # it made the step
         if step.manifest_changed:
-            for member in self._chain.manifest.members.values():
-                self._signing.setdefault(member.id, set()).add(member.signing)
+            self._keys_had.take(height, self._chain.manifest)
         if self._with_contents:
             for root in contents(step.record, self._source):
                 self._check_content(height, root, step)
@@ -333,26 +337,39 @@ class Audit:
             except BlockError:
                 continue  # it proves nothing
             if found.run == self.report.run:
-                self._note_equivocation(found, found.second.cid, None)
+                self._contradictions.append((found, found.second.cid, None))
 
     def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:
-        """Where it is the member's own key: others may sign what they like in its name, and prove nothing by it."""
-        if self._signing and found.key not in self._signing.get(found.by, ()):
+        """Where it is the member's own key: others may sign what they like in its name, and prove nothing by it. Who
+        used a key that is revoked since nobody can tell."""
+        if not self._keys_had.proves(found, self._source):
             return
         both = f"{found.first.cid} and {found.second.cid}"
-        what = f"{self._name(found.by)} signed two different records in one place: {both}"
-        self._note(Finding(height, cid, EQUIVOCATION, what))
+        if found.key in self._revoked():
+            what = f"a key of {self._name(found.by)}'s that was revoked since signed two records in one place: {both}"
+            self._note(Finding(height, cid, REVOKED_EQUIVOCATION, what))
+        else:
+            what = f"{self._name(found.by)} signed two different records in one place: {both}"
+            self._note(Finding(height, cid, EQUIVOCATION, what))
+
+    def _revoked(self) -> frozenset[bytes]:
+        """The keys that the newest manifests known revoke: the run's, and that of this home."""
+        if self._chain is None or self._chain.head is None:
+            return frozenset()
+        known = self._known.get(self._chain.federation)
+        return frozenset((*self._chain.manifest.revoked, *(known.manifest.revoked if known else ())))
 
     def _check_contradiction(self, record: Record, height: int | None) -> None:
         place = place_of(record)
         if place is None:
             return
-        other = self._scratch.say(encode_cbor(list(place)), record.body.by, record.cid)
-        if other is None:
+        (key,) = record.signers  # what another key signed in a member's name is no other word of the member's
+        other = self._scratch.say(encode_cbor(list(place)), record.body.by + key, record.cid)
+        if other is None or len(self._contradictions) >= MAX_FINDINGS:
             return
         proof = equivocation(record, parse_record(Block(other, self._source.get(other))))
         if proof is not None:
-            self._note_equivocation(proof, record.cid, height)
+            self._contradictions.append((proof, record.cid, height))
 
     def _check_root(self, chain: Chain) -> None:
         """Whether the run is in the federation that the auditor named."""

@@ -75,7 +75,7 @@ class Confirmations:
         for answered in step.answered:
             self._answered(answered, chain)
         for record, ack in self._waiting.pop(chain.height, ()):
-            if not _is_its_authors(record, ack, chain.manifest):
+            if not _is_its_authors(record, chain.manifest):
                 continue  # anybody can make one up
             if ack.head != chain.head or ack.term != chain.term:
                 name = named(chain.manifest.name_of(ack.by))
@@ -98,7 +98,7 @@ class Confirmations:
         """What members have confirmed beyond the end of the chain, the highest first."""
         for height, acks in sorted(self._waiting.items(), reverse=True):
             for record, ack in acks:
-                if _is_its_authors(record, ack, chain.manifest):
+                if _is_its_authors(record, chain.manifest):
                     name = named(chain.manifest.name_of(ack.by))
                     what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
                     self._find(name, Finding(height, record.cid, CONFIRMED_BEYOND, what))
@@ -112,10 +112,13 @@ class Confirmations:
         """Note the replies that an ack lists to messages that are still open."""
         for link in typed_items(ack.replies, CID, self._source):
             try:
-                body = parse_record(Block(link, self._source.get(link))).body
+                reply = parse_record(Block(link, self._source.get(link)))
             except BlockError:
                 continue  # its member has it, if nobody took it
-            if isinstance(body, Reply) and body.by == ack.by and body.message in chain.open:
+            body = reply.body
+            if not isinstance(body, Reply) or body.by != ack.by or not _is_its_authors(reply, chain.manifest):
+                continue  # a leader was right not to take it
+            if body.message in chain.open:
                 self._listed[body.message] = _Listed(link, body, record.cid, ack.height)
 
     def _answered(self, answered: AnsweredMessage, chain: Chain) -> None:
@@ -136,8 +139,9 @@ class Confirmations:
         self._find(name, Finding(chain.height, listed.ack, UNHEARD_REPLY, what))
 
 
-def _is_its_authors(record: Record, ack: Ack, manifest: Manifest) -> bool:
-    member = manifest.members.get(ack.by)
+def _is_its_authors(record: Record, manifest: Manifest) -> bool:
+    """Whether a record is signed with the key of the member that it says it is by: anybody can make up others."""
+    member = manifest.members.get(record.body.by)
     if member is None or record.signers != (member.signing,):
         return False
     try:

@@ -38,6 +38,8 @@ CUT_SHORT: Final = "car-cut-short"
 CAR_SECTION: Final = "car-section"
 """A section of a CAR that is not sound, and that the run does not need."""
 EQUIVOCATION: Final = "equivocation"
+REVOKED_EQUIVOCATION: Final = "equivocation-by-revoked-key"
+"""Two records at one place by a key that was a member's there and is revoked since: a thief may have signed."""
 FEDERATION_BRANCH: Final = "federation-branch"
 """The run's manifest and the one in this home are two branches."""
 OTHER_FEDERATION: Final = "other-federation"
@@ -65,7 +67,7 @@ REPLAY_UNFINISHED: Final = "replay-unfinished"
 _LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED})
 """Findings that need be nobody's fault: something is missing, be it what would show when a record was signed."""
 
-REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND})
+REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, REVOKED_EQUIVOCATION})
 """What an auditor should know, and no verdict follows from: it may be nobody's doing."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from crypto.keys import BadKey, VerifyKey
 from peer.federation import StoredFederation
 from protocol.blocks import CID, Block, BlockSource
-from protocol.equivocation import Equivocation, read_proof
+from protocol.equivocation import Equivocation, NoProof, read_proof
 from protocol.records import Ack, Chained, Reply
 from protocol.signed import body_value
 
@@ -83,14 +83,32 @@ class CheckedProof:
 
 
 def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof:
-    """Check a proof; ``known`` may have a name for whom it is against.
+    """Check a proof, and that it is against the member it names: that the key which signed both is that member's.
+
+    ``known`` are the federations that say so. Where none of them lists the member, its id does, which is its first key.
 
     Raises:
-        BlockError: where it proves nothing, or one of its records is not here.
+        BlockError: where it proves nothing about that member, or one of its records is not here.
     """
     found = read_proof(block, source)
+    why = _why_not_its_key(found, known)
+    if why:
+        signed = f"the key {_did(found.key)} signed both records, in the name of the member {_did(found.by)}"
+        raise NoProof(f"{signed}: {why}, so it proves nothing about that member")
     manifests = [stored.manifest for stored in known if found.by in stored.manifest.members]
     return CheckedProof(block.cid, found, tuple(dict.fromkeys(manifest.name_of(found.by) for manifest in manifests)))
+
+
+def _why_not_its_key(found: Equivocation, known: Sequence[StoredFederation]) -> str:
+    """Why the key is not the member's, empty where it is: in a federation that is known, or as far as its id shows."""
+    had = [(stored, keys) for stored in known if (keys := stored.signing_keys(found.by))]
+    if any(found.key in stored.manifest.revoked for stored, _ in had):
+        return "that key is revoked, and whoever stole it may have signed"
+    if any(found.key in keys for _, keys in had):
+        return ""
+    if had:
+        return "that key is another's, and anybody may sign in anybody's name"
+    return "" if found.key == found.by else "no federation of this home lists the member, and its id is another key"
 
 
 def _did(key: bytes) -> str:
