@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +35,8 @@ class AppChoice:
     """Settings of the run, by their names in the built-in app's ``pyproject.toml``."""
     local: Mapping[str, Setting]
     """Settings of this peer."""
-    run_config: str
-    node_config: str
+    run_config: Sequence[str]
+    node_config: Sequence[str]
     initial_model: str | None = None
     """HEAD or a file, where a new run is to begin with a model that there is."""
 
@@ -83,7 +83,7 @@ class AppChoice:
             flag = _FLAGS.get(unknown[0], unknown[0])
             raise _wrong(f"the app {app.name} has no setting {unknown[0]}, which --{flag} sets")
         try:
-            fused = dict(fuse_run_config(app, self.run_config))
+            fused = dict(fuse_run_config(app, *self.run_config))
         except AppError as error:
             raise _wrong(str(error)) from error
         return tuple({**fused, **{key: value for key, value in self.shared.items() if key in known}}.items())
@@ -147,7 +147,7 @@ class AppChoice:
         from strategy.app_config import AppError, parse_node_config
 
         try:
-            return {**dict(parse_node_config(self.node_config)), **self.local}
+            return {**dict(parse_node_config(*self.node_config)), **self.local}
         except AppError as error:
             raise _wrong(str(error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from protocol.records import Role
 _END_SECONDS: Final = 5.0
 """How long an app process has to end by itself once its pipe is closed."""
 
+_CHILDREN_SECONDS: Final = 1.0
+"""How long the processes that an app has started have to end by themselves, once they are asked to."""
+
 RUN_STOPPED: Final = 75  # EX_TEMPFAIL of sysexits.h: an app that fails by itself rather takes a small one
 """What an app process ends with where the peer or its engine was lost: the run is not finished."""
 
@@ -31,8 +35,8 @@ class AppCommand:
     """What to start."""
 
     role: Role
-    scratch: Path
-    """The working directory of the app."""
+    works_in: Path
+    """The working directory of a ClientApp; a ServerApp's is a folder of its run in it."""
     contents: str
     """As `peer.contents.open_contents` takes it."""
     log: Path
@@ -87,7 +91,7 @@ class AppLink:
                 "peer.app_process",
                 command.role.value,
                 str(folder),
-                str(command.scratch),
+                str(command.works_in),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -97,7 +101,9 @@ class AppLink:
                     "PYTHONPATH": _python_path(),
                     CONTENTS_VARIABLE: command.contents,
                 },
-                start_new_session=True,  # Ctrl-C in the terminal is for the peer, which ends this in good order
+                # a process group of its own: Ctrl-C in the terminal is for the peer, which ends this in good order,
+                # with the processes that the app has started
+                start_new_session=True,
             )
         self._listening = asyncio.create_task(self._listen(self._process))
 
@@ -118,12 +124,14 @@ class AppLink:
             return
         listening.cancel()
         assert process.stdin is not None
+        _signal_group(process.pid, signal.SIGTERM)  # a process that the app has started may want to clean up
         process.stdin.close()
         try:
             await asyncio.wait_for(process.wait(), _END_SECONDS)
         except TimeoutError:
             process.kill()
             await process.wait()
+        await _end_group(process.pid)
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -139,6 +147,7 @@ class AppLink:
             why = f"what it sent is no frame: {error}; "
             process.kill()
         code = await process.wait()
+        await _end_group(process.pid)
         ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         if not self._may_end:
             tell = self._halted if code == RUN_STOPPED else self._lost
@@ -150,6 +159,27 @@ class AppLink:
             log.seek(max(self._log_start, end - _LAST_WORDS))
             lines = log.read().decode(errors="replace").strip().splitlines()
         return f"; its last words: {lines[-1]}" if lines else ""
+
+
+async def _end_group(group: int) -> None:
+    """End the processes that an app has started and that outlive it: asked first, so that they can clean up."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _CHILDREN_SECONDS
+    left = _signal_group(group, signal.SIGTERM)
+    while left and loop.time() < until:
+        await asyncio.sleep(0.02)
+        left = _signal_group(group, 0)
+    if left:
+        _signal_group(group, signal.SIGKILL)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Send a signal to an app's processes, 0 for none; whether any was left."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the second of those that have ended
+        return False
+    return True
 
 
 def _python_path() -> str:

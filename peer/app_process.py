@@ -1,15 +1,17 @@
 """The app process: hosts one Flower app for one run. The peer starts it; people do not.
 
-``python -m peer.app_process ROLE APP_FOLDER SCRATCH`` speaks `protocol.pipe` on its standard input and output; where
+``python -m peer.app_process ROLE APP_FOLDER FOLDER`` speaks `protocol.pipe` on its standard input and output; where
 contents are is in its environment (`peer.contents_address`).
-A ClientApp works in SCRATCH, a ServerApp in a folder of its run there, so that it finds no files of another run.
-What the app prints goes to standard error. When the peer goes, standard input ends and so does this process.
+A ClientApp works in FOLDER, a ServerApp in a folder of its run there, so that it finds no files of another run.
+What the app prints goes to standard error. When the peer goes, however it does, the pipe ends and so does this process,
+with all that the app has started: it leads a process group of its own.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -89,16 +91,20 @@ class Pipe:
                         self.to_examine.put(value)
                     case _ if isinstance(value, ServerAnswer):
                         self._waiting.pop(value.call).put(value)
-        os._exit(0)  # the peer is gone, and the app may be anywhere
+        if os.getpgid(0) == os.getpid():  # the peer is gone, and the app and its processes may be anywhere
+            os.killpg(0, signal.SIGKILL)
+        os._exit(0)
 
 
-def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
+def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     """Host the app until its run, or the peer, ends; the exit code. ``where`` is as `open_contents` takes it."""
-    outgoing = os.fdopen(os.dup(1), "wb")
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever the app prints must not get between our frames
-    os.register_at_fork(after_in_child=lambda: _let_go(outgoing.fileno()))
+    _let_go(0, os.O_RDONLY)  # nor may a process that it starts read them
+    # a child that the app forks may outlive this process, whose end the peer sees by the end of its pipe
+    os.register_at_fork(after_in_child=lambda: _let_go(outgoing.fileno(), os.O_WRONLY))
     _leave_main()
-    pipe = Pipe(sys.stdin.buffer, outgoing)
+    pipe = Pipe(incoming, outgoing)
     environment = prepare(app_dir)
     contents = open_contents(where)  # before the app's folder is in sight: it imports
     kept = Kept()
@@ -108,11 +114,11 @@ def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
     start = pipe.start()
     try:
         if role is Role.SERVER:
-            ending = run_server_app(app_dir, start, pipe, contents, scratch / str(start.run), kept=kept)
+            ending = run_server_app(app_dir, start, pipe, contents, works_in / str(start.run), kept=kept)
             if not isinstance(ending, Finished):  # which was said, and answered
                 pipe.send(ending)
         else:
-            for answered in serve_client_app(app_dir, start, contents, pipe.tasks(), scratch):
+            for answered in serve_client_app(app_dir, start, contents, pipe.tasks(), works_in):
                 pipe.send(answered)
     except RunStopped as error:
         sys.stderr.write(f"the run stopped: {error}\n")
@@ -120,9 +126,9 @@ def main(role: Role, app_dir: Path, where: str, scratch: Path) -> int:
     return 0
 
 
-def _let_go(descriptor: int) -> None:
-    """In a child that the app forks: it may outlive this process, whose end the peer sees by the end of its pipe."""
-    null = os.open(os.devnull, os.O_WRONLY)
+def _let_go(descriptor: int, mode: int) -> None:
+    """Have nothing of the pipe there."""
+    null = os.open(os.devnull, mode)
     os.dup2(null, descriptor)
     os.close(null)
 

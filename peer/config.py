@@ -60,15 +60,20 @@ def read(home: Path, root: click.Command) -> dict[str, Any]:  # TOML values; cli
             mend=f"take them out of {file}; `peer COMMAND --help` shows the options there are",
             code=ExitCode.WRONG_USE,
         )
-    return {known[name]: value for name, value in values.items()}
+    return {known[name].name or name: _typed(known[name], value) for name, value in values.items()}
 
 
-def _options(root: click.Command) -> dict[str, str]:
-    """The parameter name of each option by its long name without dashes."""
-    names: dict[str, str] = {}
+def _typed(option: click.Option, value: Any) -> Any:
+    """One text for what may be given several times is given once."""
+    return [value] if option.multiple and isinstance(value, str) else value
+
+
+def _options(root: click.Command) -> dict[str, click.Option]:
+    """Each option by its long name without dashes."""
+    names: dict[str, click.Option] = {}
     for command in leaves(root):
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name is not None:
                 longs = [text.removeprefix("--") for text in parameter.opts if text.startswith("--")]
-                names.update(dict.fromkeys(longs, parameter.name))
-    return {name: parameter for name, parameter in names.items() if name not in _NOT_IN_FILE}
+                names.update(dict.fromkeys(longs, parameter))
+    return {name: option for name, option in names.items() if name not in _NOT_IN_FILE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,10 @@ _LINES: Final[Mapping[What, str]] = {
         "let it run here with `peer app approve {app}`"
     ),
     What.APP_PROGRESS: "{text}",
+    What.APP_LACKS: (
+        "the app says that it needs what is not here: {lacks}; install it where this peer runs: "
+        f"{sys.executable} -m pip install ..."
+    ),
     What.JOINED: "{name} has joined with its ticket: manifest version {version}",
     What.JOIN_PENDING: "{name} wants to join with its ticket; let it in with: peer federation approve {name}",
     What.JOIN_REFUSED: "a ticket for {name} was tried and refused: {why}",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
@@ -76,6 +77,7 @@ from protocol.events import (
 )
 from protocol.machine import Machine
 from protocol.records import Federation, Role
+from strategy.dependencies import lacking
 
 CONTENT_TIMEOUT: Final = 120.0
 """Seconds until a content that does not come is given up and asked for again."""
@@ -138,6 +140,8 @@ class Runner:
         self._events: EventQueue[Event | _FromApp] = EventQueue()
         self._app = AppLink(command, self._heard, self._lost, self._halted)
         self._apps = UnpackedApps(home)
+        self._looked_at: set[CID] = set()
+        """Apps whose dependencies were looked at."""
         self._faults = Faults(home.path, lambda: self._app.pid)
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
@@ -254,7 +258,9 @@ class Runner:
         match effect:
             case StartApp(app):
                 await self._app.stop()  # the copy that it ran from is replaced
-                await self._app.start(await asyncio.to_thread(self._apps.to_run, app))
+                folder = await asyncio.to_thread(self._apps.to_run, app)
+                await self._tell_lacking(app, folder)
+                await self._app.start(folder)
                 for asked in self._to_examine.values():
                     self._app.hand(asked)
             case Examine():
@@ -270,6 +276,14 @@ class Runner:
                 self._end(Ending(why, cause))
             case _:
                 self._begin(effect)
+
+    async def _tell_lacking(self, app: CID, folder: Path) -> None:
+        """Say once which packages an app needs that are not here, before it fails for want of them."""
+        if app in self._looked_at:
+            return
+        self._looked_at.add(app)
+        if lacks := await asyncio.to_thread(lacking, folder):
+            self._on_report(Report(What.APP_LACKS, {"lacks": ", ".join(lacks)}))
 
     def _begin(self, effect: BackgroundEffect) -> None:
         match effect:

@@ -171,7 +171,8 @@ def lead(
         )
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
-    ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads))
+    scratch = session.home.path / "scratch"
+    ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads), scratch)
     return _closed(session, leader), ending
 
 
@@ -235,6 +236,7 @@ def serve(
     app: App,
     node_config: RunConfig,
     *,
+    works_in: Path,
     once: bool,
     approvable: bool = False,
     unfit: str = "",
@@ -242,9 +244,9 @@ def serve(
 ) -> Ending:
     """Train in runs until stopped, or with ``once`` until the first run closes.
 
-    In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. ``unfit`` says why
-    ``app`` itself cannot run with this ``node_config``, empty where it can; ``unfit_for`` the same for a run's
-    settings.
+    In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. An app's working
+    directory is ``works_in``. ``unfit`` says why ``app`` itself cannot run with this ``node_config``, empty where it
+    can; ``unfit_for`` the same for a run's settings.
     """
     if once and _closed_as_we_were_killed(session):
         return Ending()
@@ -270,9 +272,8 @@ def serve(
     if unfit:
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session))
-    ending = _run(
-        session, client, Role.CLIENT, [topic_all(session.stored.id)], child_environment(secret, session.threads)
-    )
+    environment = child_environment(secret, session.threads)
+    ending = _run(session, client, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
     for head in _trained_in(session):
         if head.closed:
             session.journal.finish(head.run)
@@ -358,14 +359,20 @@ def _kept_run(session: Session, run: CID) -> KeptRun:
 
 
 def _run(
-    session: Session, machine: Machine, role: Role, topics: Sequence[str], environment: Mapping[str, str]
+    session: Session,
+    machine: Machine,
+    role: Role,
+    topics: Sequence[str],
+    environment: Mapping[str, str],
+    works_in: Path,
 ) -> Ending:
-    scratch = session.home.path / "scratch"
+    log = session.home.app_log(role)
+    _try_log(log)
     command = AppCommand(
         role=role,
-        scratch=scratch,
+        works_in=works_in,
         contents=session.engine.address,
-        log=session.home.app_log(role),
+        log=log,
         environment=environment,
     )
     keeper = Keeper(
@@ -391,6 +398,19 @@ def _run(
     )
     with _letting_in(session):
         return asyncio.run(_until_stopped(runner, session.interrupts))
+
+
+def _try_log(log: Path) -> None:
+    """Raises PeerError where what the app prints cannot be kept."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        raise PeerError(
+            f"the app's log {log} cannot be written: {error.strerror}",
+            mend=f"let the peer's user write there, or remove {log.parent}",
+            code=ExitCode.WRONG_USE,
+        ) from error
 
 
 def _letting_in(session: Session) -> AbstractContextManager[None]:

@@ -285,7 +285,11 @@ class Client(Acking):
     def _hand_over(self) -> None:
         """Give the message in hand to the app, once both are here."""
         work = self._work
-        if work is None or work.stage is not Stage.READY or self._app is not AppState.STARTED:
+        if work is None or work.stage is not Stage.READY:
+            return
+        if self._app is AppState.LOST and self._hosted is not None:
+            self._start_app(self._hosted)
+        if self._app is not AppState.STARTED:
             return
         assert self._run is not None
         if self._is_behind(self._run):
@@ -400,16 +404,17 @@ class Client(Acking):
     def _app_has_run(self) -> None:
         self._hand_over()
 
-    def _app_lost_work(self, why: str, now: float) -> None:
+    def _app_lost_work(self, why: str, now: float) -> bool:
         work = self._work
         if work is None or work.stage is not Stage.AT_APP:
-            return
+            return False
         work.stage = Stage.READY
         work.crashes += 1
         if work.crashes >= CRASHES:
             reason = f"the app process was lost {work.crashes} times over this message: {why}"
             crashed = Answered(work.message.id, now, code=ErrorCode.CLIENT_APP_CRASHED, reason=reason)
             self._sign_reply(work, crashed, now)
+        return True
 
 
 _ALWAYS: Final[Mapping[type, str]] = {

@@ -219,6 +219,8 @@ class What(StrEnum):
     TASK_COLLECTED = "task-collected"
     APP_UNAPPROVED = "app-unapproved"
     APP_LOST = "app-lost"
+    APP_LACKS = "app-lacks"
+    """Packages that it says it needs are not installed."""
     APP_PROGRESS = "app-progress"
     """What the app process says of the replies that its app was handed."""
     JOINED = "joined"

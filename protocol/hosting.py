@@ -43,6 +43,12 @@ class AppState(Enum):
     READY = auto()
     STARTED = auto()
     """It has its run."""
+    LOST = auto()
+    """It was lost with its run and no message in hand, as one that cannot be loaded is. A message starts another."""
+
+
+_TOLD: Final = frozenset({AppState.STARTED, AppState.LOST})
+"""Where its process was given its run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +94,8 @@ class Hosting(Following):
         """The app process was given its run."""
         raise NotImplementedError
 
-    def _app_lost_work(self, why: str, now: float) -> None:
-        """The app process was lost, and with it what it had in hand."""
+    def _app_lost_work(self, why: str, now: float) -> bool:
+        """The app process was lost, and with it what it had in hand; whether that was anything."""
         raise NotImplementedError
 
     def _is_behind(self, run: CatchUp) -> bool:
@@ -109,7 +115,7 @@ class Hosting(Following):
             return Awaited.RECORDS
         if self._is_behind(run):
             return Awaited.ROSTER
-        if self._bundle is None or self.state is not ClientState.FOLLOWING or self._app is AppState.STARTED:
+        if self._bundle is None or self.state is not ClientState.FOLLOWING or self._app in _TOLD:
             return None
         return Awaited.APP if self._bundle.app == self._hosted else Awaited.APP_FILES
 
@@ -170,7 +176,7 @@ class Hosting(Following):
     def _leave_app(self) -> None:
         """The run is over, or another is followed: its app is not needed, a process that had it begins afresh."""
         self._bundle = self._run_private = self._unpack_again = None
-        if self._app is AppState.STARTED and self._hosted is not None:
+        if self._app in _TOLD and self._hosted is not None:
             self._start_app(self._hosted)
 
     # -- is it here -------------------------------------------------------------------------------------------------
@@ -255,5 +261,7 @@ class Hosting(Following):
             if self._failed_starts >= STARTS:
                 self._cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
                 return
-        self._start_app(self._hosted)
-        self._app_lost_work(event.why, now)
+        if not self._app_lost_work(event.why, now) and self._app is AppState.STARTED:
+            self._app = AppState.LOST  # another would be lost at once
+        else:
+            self._start_app(self._hosted)

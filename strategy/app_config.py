@@ -28,6 +28,8 @@ class AppConfig:
     """Where its ClientApp is: ``module:attribute``."""
     run_config: RunConfig
     """The settings it has, with their defaults, nested ones as ``a.b``."""
+    dependencies: tuple[str, ...] = ()
+    """The packages that it needs, as its author wrote them."""
 
 
 def read_app(app_dir: Path) -> AppConfig:
@@ -51,6 +53,7 @@ def read_app(app_dir: Path) -> AppConfig:
         server=components["serverapp"],
         client=components["clientapp"],
         run_config=_pairs(defaults),
+        dependencies=_texts(config["project"].get("dependencies")),
     )
 
 
@@ -73,8 +76,14 @@ def check_components(pyproject: bytes, paths: Collection[str]) -> None:
             raise AppError(f"its {kind[:40]} is in the module {module[:100]!r}, which is none of its files")
 
 
-def fuse_run_config(app: AppConfig, overrides: str) -> RunConfig:
-    """The app's run config with overrides such as ``lr=0.1 name="x"`` (or a TOML file's) put over its defaults.
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def fuse_run_config(app: AppConfig, *overrides: str) -> RunConfig:
+    """The app's run config with overrides such as ``lr=0.1 name="x"`` put over its defaults; of several the last wins.
+
+    One alone may be the name of a TOML file.
 
     A value keeps the type it is written in, as with Flower: ``lr=1`` is an integer whatever the default is.
 
@@ -84,19 +93,19 @@ def fuse_run_config(app: AppConfig, overrides: str) -> RunConfig:
     try:
         return _pairs(config_overrides(dict(app.run_config), overrides))
     except ValueError as error:
-        raise AppError(f"--run-config {overrides!r}: {error}") from error
+        raise AppError(f"--run-config {' '.join(overrides)!r}: {error}") from error
 
 
-def parse_node_config(text: str) -> RunConfig:
-    """A node config such as ``partition-id=0 num-partitions=3``.
+def parse_node_config(*texts: str) -> RunConfig:
+    """A node config such as ``partition-id=0 num-partitions=3``, read as a run config is.
 
     Raises:
         AppError: where it cannot be read.
     """
     try:
-        return _pairs(parsed_pairs(text))
+        return _pairs(parsed_pairs(texts))
     except ValueError as error:
-        raise AppError(f"--node-config {text!r}: {error}") from error
+        raise AppError(f"--node-config {' '.join(texts)!r}: {error}") from error
 
 
 def _pairs(config: FlatConfig) -> RunConfig:

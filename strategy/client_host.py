@@ -38,18 +38,20 @@ def serve_client_app(
     start: Start,
     store: ContentStore,
     tasks: Iterable[Task],
-    scratch: Path,
+    works_in: Path,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Answered]:
     """Answer each task with the ClientApp of an app's folder, in order, until ``tasks`` ends. `prepare` comes first.
 
+    The app's working directory is ``works_in``; with ``flower-supernode`` it is where that was started, and apps open
+    ``./data``.
     Contents and states are stored before the answer that names them is given. An app that cannot be imported answers
     every task with Flower's error for that.
 
     Raises:
         RunStopped: where the engine is gone.
     """
-    with out_of_sight(), working_in(scratch):
+    with out_of_sight(), working_in(works_in):
         host = ClientHost(app_dir, start, store, limits)
         for task in tasks:
             yield host.answer(task)

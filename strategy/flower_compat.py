@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -154,30 +154,32 @@ def run_config(config: dict[str, Any]) -> FlatConfig:
     return flatten_dict(config["tool"]["flwr"]["app"].get("config", {}))
 
 
-def config_overrides(defaults: FlatConfig, text: str) -> FlatConfig:
-    """``defaults`` with the ``key=value`` pairs of ``text`` (or of the TOML file that it names) put over them.
+def config_overrides(defaults: FlatConfig, texts: Sequence[str]) -> FlatConfig:
+    """``defaults`` with the ``key=value`` pairs of ``texts`` (or of the TOML file that the one of them names) put over
+    them.
 
     Raises:
         ValueError: where it cannot be read, or names a key that the app does not have.
     """
-    overrides = parsed_pairs(text)
+    overrides = parsed_pairs(texts)
     unknown = [key for key in overrides if key not in defaults]
     if unknown:
         raise ValueError(f"the app has no setting {unknown[0]!r}; it has {', '.join(sorted(defaults)) or 'none'}")
     return fuse_dicts(defaults, overrides)
 
 
-def parsed_pairs(text: str) -> FlatConfig:
-    """The ``key=value`` pairs of ``text``, or of the TOML file that it names.
+def parsed_pairs(texts: Sequence[str]) -> FlatConfig:
+    """The ``key=value`` pairs of ``texts``, the last of a key; or those of the TOML file that the one of them names.
 
     Raises:
         ValueError: where it cannot be read.
     """
-    unread = _PAIR.sub("", text).strip()
-    if unread and not text.endswith(".toml"):  # Flower passes over what it does not understand
-        raise ValueError(f"{unread!r} is not of the form key=value")
+    for text in texts:
+        unread = _PAIR.sub("", text).strip()
+        if unread and not text.endswith(".toml"):  # Flower passes over what it does not understand
+            raise ValueError(f"{unread!r} is not of the form key=value")
     try:
-        pairs: FlatConfig = parse_config_args([text])
+        pairs: FlatConfig = parse_config_args(list(texts))
     except click.ClickException as error:
         raise ValueError(error.message) from error
     except OSError as error:

@@ -26,6 +26,15 @@ def _json_logs(asked: bool) -> bool:
     return asked
 
 
+class Whole(click.ParamType[str]):
+    """A text that may be given several times; click would cut that of a variable at each space."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [rv]
+
+
 HomeOption = Annotated[
     Path,
     typer.Option("--home", metavar="DIR", is_eager=True, callback=_enter_home, help="The peer's home folder."),

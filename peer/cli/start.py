@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from peer.cli.options import (
     JsonOption,
     ListenOption,
     PassphraseFileOption,
+    Whole,
 )
 from peer.cli.output import put_json
 from peer.engine_choice import chosen, opened
@@ -117,11 +119,32 @@ def start(
         ),
     ] = None,
     run_config: Annotated[
-        str, typer.Option("--run-config", metavar='"K=V ..."', help="Server: settings of the app, over its own.")
-    ] = "",
+        list[str],
+        typer.Option(
+            "--run-config",
+            metavar='"K=V ..."',
+            click_type=Whole(),
+            help="Server: settings of the app, over its own; pairs, also in several, or one TOML file.",
+        ),
+    ] = [],  # noqa: B006  # typer copies it
     node_config: Annotated[
-        str, typer.Option("--node-config", metavar='"K=V ..."', help="Settings of this node for the app.")
-    ] = "",
+        list[str],
+        typer.Option(
+            "--node-config",
+            metavar='"K=V ..."',
+            click_type=Whole(),
+            help="Client: settings of this node for the app, in the same way.",
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--work-dir",
+            metavar="DIR",
+            help="Client: the folder that the app works in.",
+            show_default="the one that the peer is started in",
+        ),
+    ] = None,
     save_path: Annotated[
         Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model here.")
     ] = None,
@@ -175,6 +198,7 @@ def start(
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
     admitted = _admission(admission, max_update_norm)
     approved = _approved(approve_app, role, app_dir)
+    works_in = _working_folder(work_dir)
     own_home = Home(home)
     stored = FederationStore(own_home).current(federation)
     keys, passphrases = KeyStore(home), Passphrases.of_process(passphrase_file)
@@ -191,6 +215,8 @@ def start(
         name = chosen(own_home, ipfs)
         if not json:
             say(f"{person.name} starts as a {role} of {stored.manifest.title} over {name}; Ctrl-C stops it")
+            if role is Role.CLIENT:
+                say(f"its app works in {works_in}, with what is installed for {sys.executable}")
         engine = stack.enter_context(opened(own_home, name, stored, listen, collect=True))
         journal.remember_engine(name)
         from peer.start import Session
@@ -206,7 +232,7 @@ def start(
             )
             code = _lead(session, choice, settings, seed, destination, new_run=new_run, as_json=json)
         else:
-            code = _serve(session, choice, once=once)
+            code = _serve(session, choice, works_in, once=once)
     _leave(code)
 
 
@@ -230,6 +256,18 @@ def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
             code=ExitCode.WRONG_USE,
         )
     return [app_cid(text) for text in texts]
+
+
+def _working_folder(given: Path | None) -> Path:
+    """Where a ClientApp works."""
+    folder = Path.cwd() if given is None else given.expanduser().absolute()
+    if not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
+        raise PeerError(
+            f"the app cannot work in {folder}: it is no folder that can be read",
+            mend=f"mkdir -p {folder}, or name another with --work-dir DIR",
+            code=ExitCode.WRONG_USE,
+        )
+    return folder
 
 
 def _lead(
@@ -331,7 +369,7 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
     return saved
 
 
-def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
+def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -> ExitCode:
     from peer.start import serve, take_app, tell_what_goes_along
 
     config = choice.client_config()
@@ -342,6 +380,7 @@ def _serve(session: Session, choice: AppChoice, *, once: bool) -> ExitCode:
         session,
         app,
         config,
+        works_in=works_in,
         once=once,
         approvable=choice.folder is None,
         unfit=choice.unfit(config),

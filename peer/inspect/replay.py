@@ -218,7 +218,7 @@ class RunReplay:
         unpack_bundle(self._app.files, self._app.source, app)
         command = AppCommand(
             role=Role.SERVER,
-            scratch=folder / "scratch",
+            works_in=folder / "scratch",
             contents=self._source.contents,
             log=folder / "app.log",
             environment=child_environment(seed, recorded.environment.threads),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,110 @@ def test_an_app_may_have_processes_of_its_own(source: str, how: str, tmp_path: P
             await link.stop()
 
     assert how in asyncio.run(ending())
+
+
+APP_WITH_A_CHILD = """
+import pathlib, subprocess
+from flwr.clientapp import ClientApp
+app = ClientApp()
+child = subprocess.Popen(["sleep", "600"])
+pathlib.Path("child").write_text(str(child.pid))
+IMPORTED
+"""
+
+
+def app_with_a_child(folder: Path, imported: str = "") -> Path:
+    app = folder / "app"
+    app.mkdir()
+    (app / "server.py").write_text(APP_WITH_A_CHILD.replace("IMPORTED", imported))
+    (app / "pyproject.toml").write_text(APP)
+    return app
+
+
+def child_of_it(folder: Path) -> int:
+    """The process that the app has started, once there is one."""
+    file = folder / "child"
+    while not file.exists() or not file.read_text():
+        time.sleep(0.01)
+    return int(file.read_text())
+
+
+def wait_for_its_end(pid: int) -> None:
+    """Fails by the time limit of the tests."""
+    while is_alive(pid):
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def command_in(folder: Path) -> AppCommand:
+    engine = f"local:{folder / 'engine'}"
+    return AppCommand(Role.CLIENT, folder, engine, folder / "app.log", child_environment(bytes(32), 1))
+
+
+async def running(folder: Path, app: Path, lost: asyncio.Queue[str]) -> AppLink:
+    link = AppLink(command_in(folder), lambda _: None, lost.put_nowait)
+    await link.start(app)
+    link.hand(Start(raw_block(b"run").cid, 5, bytes(32), ()))
+    return link
+
+
+def test_an_app_works_in_the_folder_given_and_its_processes_end_with_it(tmp_path: Path) -> None:
+    async def stopped() -> int:
+        link = await running(tmp_path, app_with_a_child(tmp_path), asyncio.Queue())
+        child = await asyncio.to_thread(child_of_it, tmp_path)
+        await link.stop()
+        return child
+
+    assert not is_alive(asyncio.run(stopped()))
+
+
+def test_the_processes_of_an_app_that_is_lost_end_before_that_is_told(tmp_path: Path) -> None:
+    async def ended() -> str:
+        lost: asyncio.Queue[str] = asyncio.Queue()
+        link = await running(tmp_path, app_with_a_child(tmp_path, "import os; os._exit(9)"), lost)
+        try:
+            return await asyncio.wait_for(lost.get(), 60)
+        finally:
+            assert not is_alive(child_of_it(tmp_path))
+            await link.stop()
+
+    assert "exit code 9" in asyncio.run(ended())
+
+
+def test_the_processes_of_an_app_end_where_its_peer_is_killed(tmp_path: Path) -> None:
+    app = app_with_a_child(tmp_path)
+    peer = multiprocessing.get_context("fork").Process(target=run_for_ever, args=(tmp_path, app))
+    peer.start()
+    child = child_of_it(tmp_path)
+    assert is_alive(child)
+    peer.kill()
+    wait_for_its_end(child)
+
+
+def run_for_ever(folder: Path, app: Path) -> None:
+    async def run() -> None:
+        await running(folder, app, asyncio.Queue())
+        await asyncio.sleep(3600)
+
+    asyncio.run(run())
+
+
+def test_a_process_that_the_app_starts_reads_nothing_of_the_peers(tmp_path: Path) -> None:
+    reads = "import subprocess; pathlib.Path('read').write_bytes(subprocess.run(['cat'], stdout=-1).stdout)"
+
+    async def started() -> None:
+        link = await running(tmp_path, app_with_a_child(tmp_path, reads), asyncio.Queue())
+        link.hand(Task(bytes(32), raw_block(b"x").cid, "train", "1", 3600, 0.0))
+        while not (tmp_path / "read").exists():  # a file, of another process
+            await asyncio.sleep(0.01)
+        await link.stop()
+
+    asyncio.run(started())
+    assert (tmp_path / "read").read_bytes() == b""

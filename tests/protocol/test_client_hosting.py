@@ -314,3 +314,31 @@ def test_a_run_that_the_server_app_ended_is_told_as_that() -> None:
     client.hear()
     (told,) = client.reported(What.RUN_CLOSED)
     assert (told["outcome"], told["why"]) == ("raised", "division by zero")
+
+
+def test_an_app_that_ends_while_it_has_no_message_is_started_again_by_the_next_one() -> None:
+    """One that cannot be imported, and takes its process with it, would be started for ever."""
+    client = AClient(plan(APP))
+    client.hear()
+    client.feed(AppReady(ENVIRONMENT))
+    started = len(client.all(StartApp))
+    client.feed(AppLost("it ended"))
+    assert len(client.all(StartApp)) == started
+    client.feed(Done(client.all(FetchContent)[0].id))
+    assert len(client.all(StartApp)) == started + 1
+    client.feed(AppReady(ENVIRONMENT))
+    assert len(tasks(client)) == 1
+    client.feed(AppLost("it ended again"))
+    assert len(client.all(StartApp)) == started + 2  # it had a message: that is tried once more
+
+
+def test_an_app_that_was_lost_is_there_for_the_next_run() -> None:
+    scribe = begun()
+    client = AClient(plan(APP), scribe)
+    client.hear()
+    client.feed(AppReady(ENVIRONMENT))
+    client.feed(AppLost("it ended"))
+    started = len(client.all(StartApp))
+    scribe.add(scribe.close())
+    client.hear()
+    assert len(client.all(StartApp)) == started + 1

@@ -287,3 +287,16 @@ def test_an_app_of_the_network_that_names_a_module_outside_is_not_unpacked(clien
 @pytest.mark.parametrize("client", ["pkg:app", "pkg.client_app:app", "pkg.client_app:make.app"])
 def test_an_app_of_the_network_runs_its_own_files(client: str) -> None:
     check_self_contained(*component(client, "pkg/__init__.py", "pkg/client_app.py"))
+
+
+def test_pairs_given_several_times_are_merged_and_the_last_of_a_key_wins() -> None:
+    assert parse_node_config("a=1 b=2", "b=3", 'c="x y"') == (("a", 1), ("b", 3), ("c", "x y"))
+    app = read_app(APPS / "numpy_fedavg")
+    assert dict(fuse_run_config(app, "num-server-rounds=7", "size=3"))["num-server-rounds"] == 7
+
+
+def test_a_toml_file_stands_alone(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("a = 1")
+    assert parse_node_config(str(tmp_path / "c.toml")) == (("a", 1),)
+    with pytest.raises(AppError, match="TOML files cannot be passed alongside"):
+        parse_node_config("b=2", str(tmp_path / "c.toml"))
