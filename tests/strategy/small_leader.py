@@ -142,14 +142,18 @@ class Leader:
             self.examined[id] = message.type, found
 
     def _check_admitted(self, messages: Iterable[bytes], rules: Mapping[str, StrategyRule]) -> None:
-        """What the apps of these tests answer, a leader takes as it is unless its owner says otherwise."""
+        """What the apps of these tests answer, a leader takes as it is, unless a test says otherwise."""
+        assert self.refusals(messages, rules) == {}
+
+    def refusals(self, messages: Iterable[bytes], rules: Mapping[str, StrategyRule]) -> dict[bytes, str]:
+        """What a leader would refuse of the replies to these messages, and why."""
         together: dict[str, dict[bytes, Examination]] = {}
         for id in messages:
             if id in self.examined:
                 type, found = self.examined[id]
                 together.setdefault(type, {})[id] = found
-        for type, each in together.items():
-            assert judge(Admission(), rules.get(type), each).refused == {}
+        judged = [judge(Admission(), rules.get(type), each) for type, each in together.items()]
+        return {id: str(refusal) for each in judged for id, refusal in each.refused.items()}
 
     @property
     def sent(self) -> list[Outgoing]:

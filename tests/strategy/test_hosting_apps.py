@@ -47,6 +47,7 @@ def test_equal_content_for_many_nodes_is_one_content(tmp_path: Path) -> None:
             for name in ("FedAdagrad", "FedAdam", "FedAvgM", "FedMedian", "FedTrimmedAvg", "FedYogi")
         ),
         ("legacy_fedavg", ""),
+        *(("older_traffic", f'kind="{kind}"') for kind in ("widening", "counting", "scalars", "counters")),
         ("polling", ""),
         ("client_state", ""),
     ],
