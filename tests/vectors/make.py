@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "protocol")]
 
 from announcements import announcement_vectors  # noqa: E402  # the path is set just above
+from asking import asking_vectors  # noqa: E402
 from blocks import block_vectors  # noqa: E402
 from chain_rules import chain_rule_vectors  # noqa: E402
 from contents import content_vectors  # noqa: E402
@@ -26,6 +27,7 @@ from sealed import seals_used  # noqa: E402
 
 FILES: dict[str, Callable[[], dict[str, object]]] = {
     "announcements.json": announcement_vectors,
+    "asking.json": asking_vectors,
     "blocks.json": block_vectors,
     "chain_rules.json": chain_rule_vectors,
     "contents.json": content_vectors,

@@ -1,0 +1,38 @@
+"""The asking vectors, read as a second implementation would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from crypto.symmetric import SymmetricKey
+from protocol.asking import Answer, BadMessage, Channel, Question
+from protocol.blocks import CID
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "asking.json").read_text())
+CHANNEL = Channel(
+    CID.parse(VECTORS["federation"]),
+    bytes.fromhex(VECTORS["member"]),
+    SymmetricKey(bytes.fromhex(VECTORS["swarm_key"])),
+)
+
+
+def test_the_channel_has_its_name() -> None:
+    assert CHANNEL.name == VECTORS["name"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("question", Question), ("answer", Answer)])
+def test_a_message_is_what_its_clear_text_says(name: str, kind: type[Question] | type[Answer]) -> None:
+    (board, number), announcements, hears = msgpack.unpackb(bytes.fromhex(VECTORS[name]["clear"]))
+    message = kind((board, number), announcements, hears)
+    assert CHANNEL.write(message).hex() == VECTORS[name]["sealed"]
+    assert CHANNEL.read(bytes.fromhex(VECTORS[name]["sealed"]), kind) == message
+
+
+@pytest.mark.parametrize("what", VECTORS["no questions"])
+def test_what_is_no_question_is_refused(what: str) -> None:
+    with pytest.raises(BadMessage):
+        CHANNEL.read(bytes.fromhex(VECTORS["no questions"][what]), Question)
