@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from peer.home import Home
+from peer.narrator import line_of
+from peer.start import take_app, tell_what_goes_along
 from peer.unpacked_apps import UnpackedApps
+from protocol.effects import Report
 
 
 def test_what_an_app_wrote_beside_its_sources_is_not_there_when_it_is_started_again(tmp_path: Path) -> None:
@@ -19,3 +23,23 @@ def test_what_an_app_wrote_beside_its_sources_is_not_there_when_it_is_started_ag
 
     assert [path.name for path in again.iterdir()] == ["server.py"]
     assert (again / "server.py").read_text() == "honest = True"
+
+
+APP = Path(__file__).parents[1] / "apps" / "polling"
+
+
+def test_a_start_says_what_of_the_folder_goes_along_and_what_stays(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(APP, tmp_path / "app"))
+    (folder / "model.pt").write_bytes(b"weights")
+    (folder / "train.csv").write_bytes(b"patients")
+    reports: list[Report] = []
+
+    app = take_app(Home(tmp_path / "home").create(), folder)
+    tell_what_goes_along(app, reports.append)
+    (folder / "polling" / "client_app.py").write_text("app = 1")  # while the run begins
+
+    goes, stays = map(line_of, reports)
+    assert goes.startswith("the app polling is 4 files of ")
+    assert stays.startswith("2 files of the app's folder stay here")
+    assert ": model.pt, train.csv; " in stays
+    assert dict(app.bundled.files)["polling/client_app.py"] == (APP / "polling" / "client_app.py").read_bytes()
