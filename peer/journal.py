@@ -18,6 +18,7 @@ from typing import Any, Final
 from peer.errors import ExitCode, PeerError
 from peer.home import PRIVATE_FILE, Home
 from peer.journal_layouts import LAYOUTS
+from protocol.announcements import next_start
 from protocol.blocks import CID, Block, cbor_data_block
 from protocol.records import Role
 
@@ -88,29 +89,13 @@ class Journal:
 
     # -- this peer -------------------------------------------------------------------------------------------------
 
-    def next_boot(self) -> int:
-        """A number higher than at any start before, from 1: the upper part of an announcement's counter."""
+    def next_start(self, now: float) -> int:
+        """The number of this process (`protocol.announcements.next_start`), higher than at any start before."""
         with self._transaction() as database:
-            row = database.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
-            boot = 1 + (int(row[0]) if row else 0)
-            database.execute("INSERT OR REPLACE INTO facts VALUES ('boot', ?)", (str(boot),))
-        return boot
-
-    def note_restored(self, now: float) -> None:
-        """Note that this peer's keys came from a backup: what another home signed with them this journal does not know.
-
-        The boot number jumps above any that the other home can have reached: the minutes since 1970.
-        """
-        with self._transaction() as database:
-            row = database.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone()
-            boot = max(int(now // 60), int(row[0]) if row else 0)
-            facts = [("boot", str(boot)), ("restored", repr(now))]
-            database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
-
-    def restored(self) -> float | None:
-        """When keys were last restored from a backup here, seconds since 1970; None where that never was."""
-        row = self._row("SELECT value FROM facts WHERE name = 'restored'")
-        return float(row[0]) if row else None
+            row = database.execute("SELECT value FROM facts WHERE name = 'start'").fetchone()
+            start = next_start(int(row[0]) if row else 0, now)
+            database.execute("INSERT OR REPLACE INTO facts VALUES ('start', ?)", (str(start),))
+        return start
 
     def remember_engine(self, engine: str) -> None:
         """Note the engine that was used, as ``--ipfs`` takes it, for commands that are not told one."""

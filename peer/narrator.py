@@ -38,7 +38,6 @@ _LINES: Final[Mapping[What, str]] = {
     What.ACK_REFUSED: "what {name} says it has verified is not kept: {why}",
     What.DISPATCHED: "messages out: {messages} (height {height})",
     What.COLLECTED: "replies in: {replies}, of which errors: {errors} (height {height})",
-    What.TASK_LEFT: "a message is left alone ({type}): before the restore another home may have answered it",
     What.TASK_STARTED: "working on a message: {type}",
     What.TASK_ANSWERED: "answered it",
     What.APP_UNAPPROVED: (
@@ -75,6 +74,7 @@ _LACKING: Final[Mapping[Awaited, str]] = {
     Awaited.ROSTER: "waiting for the run's leader to take up manifest version {version}",
     Awaited.APP_FILES: "waiting for the run's app: its files are fetched",
     Awaited.APP: "waiting for the app process to start",
+    Awaited.PAST: "waiting for others to say what they have of ours: nothing is signed before",
     Awaited.CONTENT: "waiting for what a message holds: it was announced, and cannot be had yet",
 }
 
@@ -120,14 +120,14 @@ def _line(report: Report, see_log: str) -> str:
             return f"{name or 'this peer'} takes no part in the run: {quoted(why) if name else why}"
         case What.TASK_COLLECTED if fields["why"]:
             return f"the server gave the app an error instead of our answer: {quoted(str(fields['why']))}"
-        case What.PEER_AWAY:
-            return _away(fields, "is away")
-        case What.PEER_LEFT:
-            return _away(fields, "has left")
+        case What.PEER_AWAY | What.PEER_LEFT:
+            return _away(fields, "is away" if report.what is What.PEER_AWAY else "has left")
         case What.APP_WAITS_FOR_CLIENTS:
             return _few(fields)
         case What.WAITING:
             return _LACKING[Awaited(str(fields["lacking"]))].format_map(fields)
+        case What.RECALLED:
+            return _recalled(fields)
     return _LINES.get(report.what, "").format_map(fields)
 
 
@@ -194,6 +194,16 @@ def _away(fields: Fields, how: str) -> str:
     within = fields["answer_within"]
     owed = "" if within is None else f"; its answer is waited for, {within:.0f} s more at most"
     return f"{fields['name']} {how}{owed}"
+
+
+def _recalled(fields: Fields) -> str:
+    """What this home had forgotten, and others had not."""
+    older = "this home is older than what it signed, as one is that was restored from a copy: "
+    if "message" in fields:
+        return f"{older}an answer that it gave before is taken up, and stands"
+    if "ack" in fields:
+        return f"{older}it had confirmed the run up to height {fields['height']}"
+    return f"{older}its newer records are taken up from the members, up to height {fields['height']}"
 
 
 def _few(fields: Fields) -> str:

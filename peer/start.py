@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +33,7 @@ from peer.reader import reader_of
 from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
 from peer.unpacked_apps import UnpackedApps
-from protocol.announcements import topic_all, topic_leader
+from protocol.announcements import Position, first_counter, topic_all, topic_leader
 from protocol.app_calls import ContentKey, RunConfig
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle, difference_from, write_bundle
@@ -56,8 +58,8 @@ from strategy.replay_format import REPLAY_FORMAT, child_environment
 SHOWN_FILES: Final = 8
 """How many names of files a line shows."""
 
-BOOT_SHIFT: Final = 32
-"""An announcement's counter is the boot number and, in its lower bits, how many this process has sent."""
+REMEMBERED_RUNS: Final = 64
+"""Runs of which a client knows how far it had verified them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,11 +269,10 @@ def serve(
         approved=session.journal.approved_apps() if approvable else None,
         unfit=declined,
         files=() if approvable else app.bundled.files,
-        restored=session.journal.restored(),
     )
     if unfit:
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
-    client = Client(_author(session), _trusted(session), plan, _kept_runs(session))
+    client = Client(_author(session), _trusted(session), plan, _kept_runs(session), _verified(session))
     environment = child_environment(secret, session.threads)
     ending = _run(session, client, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
     for head in _trained_in(session):
@@ -308,8 +309,8 @@ def _closed_as_we_were_killed(session: Session) -> bool:
 
 
 def _author(session: Session) -> Author:
-    first_counter = session.journal.next_boot() << BOOT_SHIFT
-    return Author(session.identity.id, session.identity.signing_keys, first_counter, reader_of(session.identity))
+    identity, first = session.identity, first_counter(session.journal.next_start(time.time()))
+    return Author(identity.id, identity.signing_keys, first, reader_of(identity), os.urandom(16))
 
 
 def _trusted(session: Session) -> TrustedManifest:
@@ -346,6 +347,12 @@ def _kept_runs(session: Session) -> dict[CID, KeptRun]:
     """What this peer has answered and acked in the runs that may still be open."""
     open_runs = [head.run for head in session.journal.heads() if not head.closed]
     return {run: _kept_run(session, run) for run in open_runs}
+
+
+def _verified(session: Session) -> dict[CID, Position]:
+    """How far this peer had verified the runs that it followed, the last changed one first."""
+    heads = islice(_trained_in(session), REMEMBERED_RUNS)
+    return {head.run: Position(head.run, head.head, head.height, head.term) for head in heads}
 
 
 def _kept_run(session: Session, run: CID) -> KeptRun:

@@ -7,12 +7,12 @@ starts again never signs a second one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from protocol.announcements import AckReady, topic_leader
+from protocol.announcements import AckReady, Position, topic_leader
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import KeepAcks
@@ -65,18 +65,12 @@ class _Telling:
 class Acking(Replying):
     """A machine that acks what it has verified."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan) -> None:
-        super().__init__(author, trusted, plan)
+    def __init__(
+        self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Mapping[CID, Position]
+    ) -> None:
+        super().__init__(author, trusted, plan, verified)
         self._kept = KeptRun()
-        self._first_ack: int | None = None
-        """The height from which on we may ack; None until we have caught up with the run."""
         self._newest_ack: _Telling | None = None
-
-    def _listened(self, run: CatchUp) -> None:
-        """We have caught up with the run: what our keys may have signed in another home, before they were restored
-        here, lies at heights that there are already."""
-        if self._first_ack is None:
-            self._first_ack = 0 if self._plan.restored is None else run.chain.height + 1
 
     def _ack(self, run: CatchUp, now: float, then: Callable[[float], None] = lambda _: None) -> None:
         """Ack the run's head, once; ``then(now)`` runs when that is on disk and announced, or was not to be done.
@@ -85,9 +79,8 @@ class Acking(Replying):
         before the newer one, which may revoke the leader's key.
         """
         chain, kept = run.chain, self._kept
-        first = 0 if self._plan.restored is None else self._first_ack
-        unfit = first is None or chain.height < first or self._is_behind(run)
-        if chain.head is None or unfit or chain.height <= kept.acked:
+        may_sign = self._copies.settled and self._recalling.has_listened  # else another of ours may be at this height
+        if chain.head is None or not may_sign or self._is_behind(run) or chain.height <= kept.acked:
             then(now)
             return
         replies, _ = pack(kept.unlisted())

@@ -39,6 +39,11 @@ MAX_ADDRESS: Final = 256
 """Characters of one address."""
 MAX_NOTE: Final = 500
 """Characters of a note."""
+MAX_ASKED: Final = 32
+"""Messages that one `Recall` asks about."""
+_FIRST_SECOND: Final = 1_577_836_800
+"""2020-01-01, in seconds since 1970: counters stay below 2^63 until 2088."""
+
 _MAX_BODY: Final = 4 << 10
 """Bytes of a body, which msgspec decodes less strictly than the rest: CIDs are a type of our own."""
 
@@ -76,6 +81,9 @@ class Kind(StrEnum):
     REPLY = "reply"
     ACK = "ack"
     PROOF = "proof"
+    RECALL = "recall"
+    RECALLED = "recalled"
+    ALIVE = "alive"
     BYE = "bye"
 
 
@@ -167,6 +175,60 @@ class Proof:
     second: CID
 
 
+Session = Annotated[bytes, Meta(min_length=16, max_length=16)]
+"""Random, and another one for each process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """I have started, and may have forgotten what I signed: who has some of it, say so now (`protocol.recalling`).
+
+    So a restored home learns its newest, and one process of a member's hears of another.
+    """
+
+    session: Session
+    """The author's process: an answer names it, so that no older answer passes for one."""
+    run: CID | None
+    """The run that is asked about; None: nothing is, but whether another process has the author's key."""
+    messages: Annotated[tuple[MessageId, ...], Meta(max_length=MAX_ASKED)] = ()
+    """A client's: those that it may have answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A message that was asked about, and the asker's reply to it; None: there is none."""
+
+    message: MessageId
+    record: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the author has of ``to``'s, who asked with ``session``."""
+
+    to: Key
+    session: Session
+    position: Position | None
+    """The newest that the author has heard of the run: a leader's own head, or what a client follows it to."""
+    answers: Annotated[tuple[Known, ...], Meta(max_length=MAX_ASKED)] = ()
+    """A leader's, one for each message that was asked about; the replies are inline, as far as they fit."""
+    ack: CID | None = None
+    """A leader's: the newest ack that it has of the asker; inline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The answer to a `Recall` of the author's own key that another process sent: this one has it, too."""
+
+    to: Session
+    """Who asked."""
+    session: Session
+    since: Natural
+    """The counter of its first announcement: the process with the lower one is the older."""
+    settled: bool
+    """Whether it has listened for others before it signs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bye:
     """The author is leaving; ``note`` says why, for people."""
@@ -174,7 +236,7 @@ class Bye:
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
 
 
-Said = Hello | Beat | Head | ReplyReady | AckReady | Proof | Bye
+Said = Hello | Beat | Head | ReplyReady | AckReady | Proof | Recall | Recalled | Alive | Bye
 """The body of an announcement."""
 
 _KINDS: Final[dict[Kind, type[Said]]] = {
@@ -184,6 +246,9 @@ _KINDS: Final[dict[Kind, type[Said]]] = {
     Kind.REPLY: ReplyReady,
     Kind.ACK: AckReady,
     Kind.PROOF: Proof,
+    Kind.RECALL: Recall,
+    Kind.RECALLED: Recalled,
+    Kind.ALIVE: Alive,
     Kind.BYE: Bye,
 }
 _KIND_OF: Final = {body: kind for kind, body in _KINDS.items()}
@@ -242,11 +307,15 @@ def beat_interval(members: int) -> float:
     return max(2.0, members / 20)
 
 
-def first_counter(start: int) -> int:
-    """The counter of a process's first announcement; it counts on by ones, as the window of the inbox needs.
+def next_start(last: int, now: float) -> int:
+    """The number of a process, higher than that of any before it: after ``last``, the newest that its home remembers,
+    and, where the home is an older copy of itself, by the clock (``now``, in seconds since 1970)."""
+    return max(last + 1, int(now) - _FIRST_SECOND)
 
-    ``start`` says how many times this member's peer was started: a number that only grows, whatever its clock does.
-    """
+
+def first_counter(start: int) -> int:
+    """The counter of a process's first announcement (`next_start`); it counts on by ones, as the window of the inbox
+    needs: what a process before it said, and comes late, is passed over by whoever has heard this one."""
     return start << 32
 
 
@@ -367,10 +436,12 @@ def _budget(body: Said) -> int:
 def _most_blocks(body: Said) -> int:
     """How many blocks may come with ``body``."""
     match body:
-        case Hello() | Beat() | Bye():
+        case Hello() | Beat() | Recall() | Alive() | Bye():
             return 0
         case Proof():
             return 2
+        case Recalled():
+            return MAX_ASKED + 1
         case Head() | ReplyReady() | AckReady():
             return MAX_BLOCKS
 

@@ -17,7 +17,19 @@ from msgspec import Meta
 
 from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import AckReady, Beat, Bye, Head, Hello, Proof, ReplyReady, Said
+from protocol.announcements import (
+    AckReady,
+    Alive,
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    Proof,
+    Recall,
+    Recalled,
+    ReplyReady,
+    Said,
+)
 from protocol.blocks import CID
 from protocol.contexts import AskingMessage, AskingSide, decrypt, encrypt
 from protocol.records import Natural
@@ -126,6 +138,12 @@ def subject_of(body: Said) -> str:
             return "ack"
         case Proof(first, second):
             return f"proof {first} {second}"
+        case Recall():
+            return "recall"
+        case Recalled(to=member):
+            return f"recalled {member.hex()}"
+        case Alive(to=process):
+            return f"alive {process.hex()}"
         case Bye():
             return "bye"
 

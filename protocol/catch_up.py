@@ -8,7 +8,7 @@ forward, by every rule. Only CIDs are kept of what lies between, so that memory 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from crypto.dsse import BadSignature
@@ -17,7 +17,6 @@ from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.chain import Chain, Step
 from protocol.closure import missing
 from protocol.manifest import Manifest
-from protocol.reading import Reader
 from protocol.records import Chained, Index, Role
 from protocol.signed import Record, parse_record
 
@@ -48,13 +47,13 @@ class CatchUp:
     """One run, caught up with. `steps` does what is possible; `wanted` says what to fetch meanwhile."""
 
     def __init__(
-        self, run: CID, server: bytes, manifest: Manifest, manifest_blocks: Mapping[CID, bytes], reader: Reader
+        self, run: CID, server: bytes, manifest: Manifest, manifest_blocks: Mapping[CID, bytes], chain: Chain
     ) -> None:
         """``server`` says that it leads the run. ``manifest`` is the newest known, ``manifest_blocks`` all versions of
-        it; they may be replaced and grow."""
+        it; they may be replaced and grow. ``chain`` is what is verified of the run so far."""
         self.run = run
         self.server = server
-        self.chain = Chain(manifest.federation, reader)
+        self.chain = chain
         self.manifest = manifest
         self._manifest_blocks = manifest_blocks
         self._target: Position | None = None
@@ -81,6 +80,14 @@ class CatchUp:
     def is_idle(self) -> bool:
         """Whether nothing is being caught up with."""
         return self._target is None
+
+    @property
+    def newest(self) -> Position | None:
+        """The newest head heard of, verified or not."""
+        if self._newer is not None or self._target is not None:
+            return self._newer or self._target
+        chain = self.chain
+        return None if chain.head is None else Position(self.run, chain.head, chain.height, chain.term)
 
     def rival(self, position: Position) -> CID | None:
         """The record we have verified at the height of ``position``, where that is another than it names.
@@ -118,24 +125,25 @@ class CatchUp:
         nearest = self._path[-AHEAD:] if self._connected else self._path[-1:]
         return tuple(cid for cid in reversed(nearest) if cid not in self._held)
 
-    def steps(self) -> list[tuple[Step, Mapping[CID, bytes]]]:
+    def steps(self) -> Iterator[tuple[Step, Mapping[CID, bytes]]]:
         """Walk and append as far as what is here allows: each new step and the blocks it was checked with.
 
         Raises:
-            Lost: where the head cannot be followed.
+            Lost: where the head cannot be followed; what came before it was appended.
         """
-        try:
-            steps: list[tuple[Step, Mapping[CID, bytes]]] = []
-            while self._target is not None:
+        while self._target is not None:
+            try:
                 if self._target.height > self.chain.height + MAX_BEHIND:
                     raise Lost(f"height {self._target.height} is more than {MAX_BEHIND} records ahead of what is known")
                 if not self._connected and not self._walk():
-                    break
-                if self._connected and not self._append_next(steps):
-                    break
-        except BlockError as error:
-            raise Lost(str(error)) from error
-        return steps
+                    return
+                step = self._append_next() if self._connected else None
+            except BlockError as error:
+                raise Lost(str(error)) from error
+            if step is not None:
+                yield step
+            elif self._connected:
+                return
 
     # -- back -------------------------------------------------------------------------------------------------------
 
@@ -191,22 +199,20 @@ class CatchUp:
 
     # -- forward ----------------------------------------------------------------------------------------------------
 
-    def _append_next(self, steps: list[tuple[Step, Mapping[CID, bytes]]]) -> bool:
-        """Append the next record; whether it is here. At the target, aim at the newest head heard meanwhile."""
+    def _append_next(self) -> tuple[Step, Mapping[CID, bytes]] | None:
+        """Append the next record, if it is here. At the target, aim at the newest head heard meanwhile."""
         cid = self._path[-1]
         blocks = self._held.get(cid)
         if blocks is None:
-            return False
-        steps.append(
-            (self.chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks)), blocks)
-        )
+            return None
+        step = self.chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks, self._manifest_blocks))
         self._drop(cid)
         self._path.pop()
         if not self._path:
             newer, self._target = self._newer, None
             if newer is not None and newer.height > self.chain.height:
                 self._aim(newer)
-        return True
+        return step, blocks
 
     # -- what is here -----------------------------------------------------------------------------------------------
 
@@ -214,7 +220,7 @@ class CatchUp:
         """Keep what came with an announcement, where it is all that verifying the record needs."""
         blocks = {block.cid: block.data for block in inline}
         try:
-            source = _Noted(blocks, self._manifest_blocks)
+            source = NotedBlocks(blocks, self._manifest_blocks)
             complete = cid in blocks and not missing(Block(cid, blocks[cid]), source, self.manifest.cid, Chained)
         except BlockError:
             return  # what was announced is checked when it is fetched
@@ -233,7 +239,7 @@ class CatchUp:
         self._held_bytes -= sum(map(len, self._held.pop(cid).values()))
 
 
-class _Noted(MemoryBlocks):
+class NotedBlocks(MemoryBlocks):
     """Blocks in memory, and which of them were read: no others of an announcement are kept, whatever else came."""
 
     def __init__(self, *blocks: Mapping[CID, bytes]) -> None:

@@ -56,6 +56,12 @@ class Step:
     answered: tuple[AnsweredMessage, ...] = ()
     manifest_changed: bool = False
 
+    @property
+    def height(self) -> int:
+        """Of the record."""
+        assert isinstance(self.record.body, Chained)
+        return self.record.body.height
+
 
 class Chain:
     """The trusted state of one run.

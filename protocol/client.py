@@ -11,19 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
+from crypto.dsse import BadSignature
 from crypto.symmetric import SymmetricKey
 from protocol.acking import Acking
 from protocol.acking import KeptRun as KeptRun
 from protocol.admission import is_update
-from protocol.announcements import Beat, PeerState
+from protocol.announcements import Announcement, Beat, PeerState, Position, Recalled, topic_all
 from protocol.app_calls import Answered, ContentKey, ErrorCode, Task
-from protocol.blocks import CID, Block
+from protocol.blocks import CID, Block, BlockError
 from protocol.catch_up import CatchUp
 from protocol.chain import AnsweredMessage, Chain, OpenMessage, Step
 from protocol.contexts import OwnKeySeal, ReplyContent, ReplyPrivate, StateContent, content_key, seal_for
-from protocol.effects import FetchContent, Hand, KeepReply, Stop, Store, What
+from protocol.effects import FetchContent, FetchRecord, Hand, KeepAcks, KeepReply, Stop, Store, What
 from protocol.events import (
     AppAnswered,
     AppLost,
@@ -39,14 +41,12 @@ from protocol.machine import COMMON, Author, IllegalEvent, TrustedManifest
 from protocol.plan import named_bundle
 from protocol.private import private_part
 from protocol.reading import read_private
-from protocol.records import Close, Index, ReasonPrivate, Reply, Role, Roster, Run, RunPrivate
+from protocol.recalling import Recalling
+from protocol.records import Ack, Body, Close, Index, ReasonPrivate, Reply, Role, Roster, Run, RunPrivate
 from protocol.replying import Unacknowledged
 from protocol.retry import Retry
-from protocol.signed import private_bytes, sign_record
+from protocol.signed import parse_record, private_bytes, sign_record
 from protocol.telling import Awaited
-
-CLOCKS_DIFFER: Final = 600.0
-"""Seconds by which a leader's clock may be ahead of ours or behind it."""
 
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
@@ -94,9 +94,17 @@ class Client(Acking):
 
     ROLE = Role.CLIENT
 
-    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, kept: Mapping[CID, KeptRun]) -> None:
-        """``kept`` is what earlier processes of this peer have kept, by run."""
-        super().__init__(author, trusted, plan)
+    def __init__(
+        self,
+        author: Author,
+        trusted: TrustedManifest,
+        plan: ClientPlan,
+        kept: Mapping[CID, KeptRun],
+        verified: Mapping[CID, Position] = MappingProxyType({}),
+    ) -> None:
+        """``kept`` is what earlier processes of this peer have kept, by run; ``verified`` how far they verified runs,
+        the newest first."""
+        super().__init__(author, trusted, plan, verified)
         self._kept_runs = dict(kept)
         self._queue: dict[bytes, OpenMessage] = {}
         self._work: Work | None = None
@@ -105,8 +113,8 @@ class Client(Acking):
         """Messages by whether they asked for training, and whether the answer was other than an error."""
         self._unread: Run | None = None
         """The run record, where it is encrypted for others so far."""
-        self._has_listened = False
-        """Whether we have caught up with the run once: what is dispatched from then on is new to everybody."""
+        self._taking_up: set[bytes] = set()
+        """Messages whose replies, which we had forgotten, are on their way to disk."""
 
     @property
     def failure(self) -> str:
@@ -123,6 +131,7 @@ class Client(Acking):
     def _started(self, event: Started, now: float) -> None:
         self._addresses = event.addresses
         self.state = ClientState.LISTENING
+        self._copies.begin(now)
         if self._plan.app is not None:
             self._start_app(self._plan.app)
         self._keep_saying(now)
@@ -131,12 +140,15 @@ class Client(Acking):
         self._keep_saying(now)
         self._announce_due(now)
         self._tell_ack(now)
+        self._ask_leader(now)
         if self._work is not None and self._work.fetch_again is not None and now >= self._work.fetch_again:
             self._fetch_content(self._work)
         self._app_due(now)
 
     def _moments(self) -> Iterable[float]:
         yield from super()._moments()
+        if self._is_asking:
+            yield self._recalling.retry.at
         if self._work is not None and self._work.fetch_again is not None:
             yield self._work.fetch_again
         if self._unpack_again is not None:
@@ -158,11 +170,8 @@ class Client(Acking):
 
     def _go_on(self, now: float) -> None:
         if self.state is not ClientState.STOPPED and self._run is not None:
-            run = self._run
-            self._follow(run, now)
-            if run.caught_up:
-                self._has_listened = True
-                self._listened(run)
+            self._follow(self._run, now)
+            self._ask_leader(now)
         if self._run is None or not self._run.caught_up:
             return
         if self.state is ClientState.FOLLOWING:
@@ -174,7 +183,7 @@ class Client(Acking):
         assert self._run is not None
         self._unread = None
         self._kept = self._kept_runs.setdefault(self._run.run, KeptRun())
-        self._has_listened, self._first_ack = False, None
+        self._recalling = Recalling(self.author.session)
         self._left()
 
     def _left(self) -> None:
@@ -186,7 +195,7 @@ class Client(Acking):
         assert self._run is not None
         for message in step.opened:
             if message.node == self.node:
-                self._take_message(message, now)
+                self._take_message(message, step.height, now)
         for answer in step.answered:
             if answer.message.node == self.node:
                 self._acknowledged(answer, now)
@@ -234,37 +243,37 @@ class Client(Acking):
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
-    def _take_message(self, message: OpenMessage, now: float) -> None:
+    def _take_message(self, message: OpenMessage, height: int, now: float) -> None:
         reply = self._kept.replies.get(message.id)
-        if reply is None and self._was_perhaps_answered(message):
-            self._report(What.TASK_LEFT, message=message.id.hex(), type=message.type)
-        elif reply is None:
+        if reply is None:
             self._queue[message.id] = message
+            self._recalling.opened(message.id, height)
         else:  # answered before a restart
             self._unacknowledged[message.id] = Unacknowledged(reply, None, Retry(now))
-
-    def _was_perhaps_answered(self, message: OpenMessage) -> bool:
-        """Whether the home that our keys were backed up in may have answered it, before they were restored here. A
-        second reply, which is another, would be equivocation: its time-out answers it instead."""
-        restored = self._plan.restored
-        return restored is not None and not self._has_listened and message.created < restored + CLOCKS_DIFFER
 
     def _acknowledged(self, answer: AnsweredMessage, now: float) -> None:
         """A collect has answered the message: nothing more is to be done for it. Where it takes another reply of ours
         than the one we kept, somebody else has our key."""
         message, taken = answer.message.id, answer.reply is not None
         ours = self._kept.replies.get(message)
+        recorded = answer.recorded
         if ours is not None and answer.reply is not None and answer.reply.cid != ours:
             self._compare(ours, answer.reply.cid, (), now)
+        elif ours is None and recorded is not None and message not in self._taking_up:
+            self._keep_forgotten(message, recorded)
         self._queue.pop(message, None)
+        self._recalling.settle(message)
         self._unacknowledged.pop(message, None)
         why = "" if taken else answer.reason
         self._report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
 
     def _next_work(self, run: CatchUp) -> None:
-        """Begin with the next message, in chain order."""
-        if self._work is None and self._queue and not self._is_behind(run):
-            self._work = Work(self._queue.pop(next(iter(self._queue))))
+        """Begin with the next message, in chain order, once it is sure that no reply of ours to it is there."""
+        following = next(iter(self._queue), None)
+        if self._work is not None or following is None or self._is_behind(run) or not self._copies.settled:
+            return
+        if self._recalling.may_answer(following):
+            self._work = Work(self._queue.pop(following))
             self._report(What.TASK_STARTED, message=self._work.message.id.hex(), type=self._work.message.type)
             self._fetch_content(self._work)
 
@@ -350,6 +359,9 @@ class Client(Acking):
 
     def _sign_reply(self, work: Work, answer: Answered, now: float) -> None:
         assert self._run is not None
+        if work.message.id in self._kept.replies:  # a collect has shown one that we had forgotten
+            self._work = None
+            return
         work.stage = Stage.ANSWERED
         message = work.message
         own = work.own_key
@@ -399,6 +411,112 @@ class Client(Acking):
             name, why = self.manifest.name_of(self.author.member), answer.reason
             self._report(What.TASK_FAILED, name=name, message=id, reply=str(reply), code=answer.code, why=why, **of)
 
+    # -- what this home has forgotten -------------------------------------------------------------------------------
+
+    @property
+    def _is_asking(self) -> bool:
+        """Whether the leader is to tell us what it has of ours."""
+        run = self._run
+        return run is not None and not run.chain.closed and run.leader in self._heard and self._recalling.is_asking
+
+    def _ask_leader(self, now: float) -> None:
+        if self._is_asking and now >= self._recalling.retry.at:
+            assert self._run is not None
+            self._recalling.retry.back_off(now)
+            self._announce(topic_all(self.manifest.federation), self._recalling.question(self._run.run))
+
+    def _said(self, announcement: Announcement, now: float) -> None:
+        if isinstance(announcement.body, Recalled):
+            self._heard_recalled(announcement.by, announcement.body, announcement.blocks, now)
+            return
+        super()._said(announcement, now)
+        if self._run is not None and announcement.by == self._run.leader:
+            self._recalling.retry.soon(now)
+
+    def _heard_recalled(self, by: bytes, told: Recalled, inline: tuple[Block, ...], now: float) -> None:
+        """The leader says what it has of ours: take that up. It can only keep us from answering in its own run."""
+        run, position = self._run, told.position
+        asked = told.to == self.author.member and told.session == self.author.session
+        if not asked or run is None or by != run.leader or position is None or position.run != run.run:
+            return
+        run.hear(position, ())
+        here = {block.cid: block for block in inline}
+        if told.ack is not None and told.ack in here:
+            self._take_up_ack(here[told.ack], run.run)
+        for known in self._recalling.answered(told, position.height):
+            if known.record is not None and known.record in here:
+                self._take_up_reply(known.message, here[known.record], now)
+
+    def _take_up_ack(self, block: Block, run: CID) -> None:
+        """Note an ack that we had forgotten: no other may be at its height, nor any below it."""
+        ack = self._own_body(block)
+        if isinstance(ack, Ack) and ack.run == run and ack.height > self._kept.acked:
+            forgotten = _listed(ack).difference(self._kept.replies.values())
+            self._kept.keep_ack(ack)
+            for reply in sorted(forgotten):
+                self._recalling.look_for(reply)
+                done, failed = partial(self._listed_here, reply), partial(self._listed_lost, reply)
+                self._emit(FetchRecord(self._await(done, failed), reply, Reply))
+            self._report(What.RECALLED, ack=str(block.cid), height=ack.height)
+            self._emit(KeepAcks(self._await(lambda _: None, self._cannot_go_on), run, (block,)))
+
+    def _listed_here(self, reply: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+        block = Block(reply, blocks[reply])
+        self._recalling.looked_for(reply)
+        body = self._own_body(block)
+        if isinstance(body, Reply) and self._run is not None:
+            self._take_up_reply(body.message, block, now)
+
+    def _listed_lost(self, reply: CID, why: str, now: float) -> None:
+        """Nobody has it: nobody can take it for our answer."""
+        self._recalling.looked_for(reply)
+        self._report(What.FETCH_FAILED, cid=str(reply), why=why)
+
+    def _take_up_reply(self, message: bytes, block: Block, now: float) -> None:
+        """Keep a reply that we had forgotten, and that no collect has taken yet."""
+        reply, run = self._own_body(block), self._run
+        assert run is not None
+        known = message not in self._queue or message in self._taking_up
+        if known or not isinstance(reply, Reply) or (reply.run, reply.message) != (run.run, message):
+            return
+        self._taking_up.add(message)
+        self._recalling.opened(message, -1)
+        done = partial(self._forgotten_stored, run.run, message, block)
+        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
+
+    def _forgotten_stored(self, run: CID, message: bytes, block: Block, now: float) -> None:
+        done = partial(self._forgotten_kept, run, message, block)
+        self._emit(KeepReply(self._await(done, self._cannot_go_on), run, message, block.cid, None))
+
+    def _forgotten_kept(self, run: CID, message: bytes, block: Block, now: float) -> None:
+        self._taking_up.discard(message)
+        self._kept_runs[run].replies[message] = block.cid
+        self._report(What.RECALLED, message=message.hex(), reply=str(block.cid))
+        if self._run is not None and self._run.run == run:
+            self._queue.pop(message, None)
+            self._recalling.settle(message)
+            if message in self._run.chain.open:
+                self._unacknowledged[message] = Unacknowledged(block.cid, block, Retry(now))
+
+    def _keep_forgotten(self, message: bytes, reply: CID) -> None:
+        """Keep a reply of ours that a collect took, or refused, and that this home does not know."""
+        assert self._run is not None
+        self._kept.replies[message] = reply
+        self._report(What.RECALLED, message=message.hex(), reply=str(reply))
+        kept = self._await(lambda _: None, self._cannot_go_on)
+        self._emit(KeepReply(kept, self._run.run, message, reply, None))
+
+    def _own_body(self, block: Block) -> Body | None:
+        """What a record says that one of our keys signed."""
+        try:
+            record = parse_record(block)
+            if record.body.by != self.author.member or not self.author.has_signed(record):
+                return None
+            record.check_signatures()
+        except (BlockError, BadSignature):
+            return None
+        return record.body
+
     # -- the app process --------------------------------------------------------------------------------------------
 
     def _app_has_run(self) -> None:
@@ -415,6 +533,12 @@ class Client(Acking):
             crashed = Answered(work.message.id, now, code=ErrorCode.CLIENT_APP_CRASHED, reason=reason)
             self._sign_reply(work, crashed, now)
         return True
+
+
+def _listed(ack: Ack) -> frozenset[CID]:
+    """The replies that an ack lists; they are in its own block."""
+    replies = ack.replies.value
+    return frozenset(replies) if isinstance(replies, tuple) else frozenset()
 
 
 _ALWAYS: Final[Mapping[type, str]] = {

@@ -42,6 +42,18 @@ class Confirming(Recorder):
         """They are kept together, once a beat: nothing but the end waits for them."""
         self._keeping = 0
         self._confirming = Claims(1, SLOWEST_RETRY)
+        self._newest_acks: dict[bytes, Block] = {}
+        """The highest ack of each member: it may have forgotten it."""
+        for block in run.acks:
+            self._remember(block)
+
+    def _remember(self, block: Block) -> None:
+        """Note an ack that was kept by an earlier process of ours."""
+        ack = parse_record(block).body
+        if isinstance(ack, Ack):
+            self._acks[(ack.by, ack.term, ack.height)] = block.cid
+            if ack.height > self._highest.get(ack.by, -1):
+                self._highest[ack.by], self._newest_acks[ack.by] = ack.height, block
 
     def _heard_of_ack(self, by: bytes, ready: AckReady, inline: Iterable[Block], now: float) -> None:
         block = next((block for block in inline if block.cid == ready.record), None)
@@ -78,7 +90,7 @@ class Confirming(Recorder):
             raise AckRefused(str(error)) from error
         if known is None:
             self._acks[place] = record.cid
-            self._highest[by] = ack.height
+            self._highest[by], self._newest_acks[by] = ack.height, block
             self._new_acks.append(block)
             if len(self._acks) > REMEMBERED:
                 self._acks.popitem(last=False)

@@ -211,7 +211,8 @@ class What(StrEnum):
     """The owner's bound is of something that the app's replies do not have."""
     ACK_REFUSED = "ack-refused"
     COLLECTED = "collected"
-    TASK_LEFT = "task-left"
+    RECALLED = "recalled"
+    """A record of our own, which this home had forgotten, is taken up."""
     TASK_STARTED = "task-started"
     TASK_ANSWERED = "task-answered"
     TASK_FAILED = "task-failed"
@@ -261,6 +262,8 @@ class Cause(Enum):
     """Its part in the federation: an admin took it away."""
     REPLAY = auto()
     """An app that does again what its chain says it did."""
+    COPY = auto()
+    """Its key to itself: another process has it, or had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,13 @@ class AnsweredMessage:
     reason: str
     """The error's reason, the Grid's or the client's; empty where there is none or it is encrypted."""
 
+    @property
+    def recorded(self) -> CID | None:
+        """The client's reply, taken or refused; None: there is none on record."""
+        if self.reply is not None:
+            return self.reply.cid
+        return None if self.error is None else self.error.refused
+
 
 @dataclass(frozen=True, slots=True)
 class InForce:

@@ -8,7 +8,6 @@ from enum import Enum, auto
 from functools import partial
 
 from protocol.announcements import (
-    AckReady,
     Announcement,
     Beat,
     Bye,
@@ -18,13 +17,14 @@ from protocol.announcements import (
     PeerState,
     Position,
     Proof,
-    ReplyReady,
+    Recall,
+    Recalled,
     Said,
     topic_leader,
 )
 from protocol.blocks import CID, checked_block
 from protocol.catch_up import CatchUp, Forked, Lost
-from protocol.chain import Step
+from protocol.chain import Chain, Step
 from protocol.distrust import why_distrusted
 from protocol.distrusting import Distrusting
 from protocol.effects import Cause, FetchRecord, Store, What, WriteHead
@@ -32,7 +32,7 @@ from protocol.events import Received, Stopping
 from protocol.machine import Author, TrustedManifest
 from protocol.presence import AWAY_AFTER
 from protocol.records import Chained, Close, Member, Role
-from protocol.retry import Retry
+from protocol.retry import FIRST_RETRY, Retry
 
 
 class ClientState(Enum):
@@ -50,8 +50,14 @@ class Following(Distrusting):
 
     state: ClientState
 
-    def __init__(self, author: Author, trusted: TrustedManifest) -> None:
+    def __init__(self, author: Author, trusted: TrustedManifest, verified: Mapping[CID, Position]) -> None:
+        """``verified`` says how far earlier processes of this peer had verified the runs they followed, the newest
+        first."""
         super().__init__(author, trusted)
+        self._verified = verified
+        self._before = next(iter(verified.values()), None)
+        self._recalled: dict[bytes, float] = {}
+        """When each server was last told what we know of its run."""
         self.state = ClientState.NEW
         self._run: CatchUp | None = None
         self._fetching: set[CID] = set()
@@ -101,11 +107,28 @@ class Following(Distrusting):
 
     @property
     def _position(self) -> Position | None:
-        """What this client has verified: its acknowledgement."""
-        if self._run is None or self._run.chain.head is None:
-            return None
-        chain = self._run.chain
-        return Position(chain.run, self._run.chain.head, chain.height, chain.term)
+        """What this client has verified: its acknowledgement. A process that has caught up with nothing yet says how
+        far the one before it was: a leader may have forgotten (`protocol.taking_up`)."""
+        run, before = self._run, self._before
+        if run is None:
+            return before
+        chain, head = run.chain, run.chain.head
+        if head is None or (before is not None and before.run == run.run and before.height > chain.height):
+            return before
+        return Position(chain.run, head, chain.height, chain.term)
+
+    def _newest_of(self, run: CID) -> Position | None:
+        """The newest head of a run that we have verified, or heard of."""
+        told = [self._run.newest if self._run is not None and self._run.run == run else None, self._verified.get(run)]
+        return max((position for position in told if position), key=lambda position: position.height, default=None)
+
+    def _tell_what_is_known(self, server: bytes, asked: Recall, now: float) -> None:
+        """Say to a server that has started how far we know its run, so that it forgets none of it."""
+        if asked.run is None or now < self._recalled.get(server, -FIRST_RETRY) + FIRST_RETRY:
+            return
+        self._recalled[server] = now
+        told = Recalled(server, asked.session, self._newest_of(asked.run))
+        self._announce(topic_leader(self.manifest.federation), told)
 
     def _keep_saying(self, now: float) -> None:
         """Say hello until a leader is heard, and beat."""
@@ -116,6 +139,7 @@ class Following(Distrusting):
             self._say(Beat, now)
         for server in [server for server, at in self._heard.items() if now >= at + AWAY_AFTER]:
             self._is_away(server)
+        self._ask_for_copies(now)
         self._tell_proofs(now)
 
     def _is_away(self, server: bytes) -> None:
@@ -132,6 +156,7 @@ class Following(Distrusting):
             yield min(self._heard.values()) + AWAY_AFTER
         yield from self._wait_moments()
         yield from self._proof_moments()
+        yield from self._copies.moments()
 
     def _stopping(self, event: Stopping, now: float) -> None:
         self._announce(self._topic, Bye())
@@ -164,7 +189,9 @@ class Following(Distrusting):
                     self._tell_newcomer(now)
             case Head(position):
                 self._heard_server(announcement, position, now)
-            case ReplyReady() | AckReady() | Bye():
+            case Recall() as asked:
+                self._tell_what_is_known(announcement.by, asked, now)
+            case _:
                 pass
 
     def _hears(self, server: Member, said: Said, now: float) -> None:
@@ -202,7 +229,8 @@ class Following(Distrusting):
         if self._run is not None and self._run.run == run:
             self._run.server = server
             return
-        self._run = CatchUp(run, server, self.manifest, self._manifest_blocks, self.author.reader)
+        chain = Chain(self.manifest.federation, self.author.reader)
+        self._run = CatchUp(run, server, self.manifest, self._manifest_blocks, chain)
         self._note = ""
         self.state = ClientState.LISTENING
         self._begun()

@@ -10,14 +10,18 @@ from typing import Final
 from protocol.admission import Admission, Check, Examination, is_update
 from protocol.announcements import (
     AckReady,
+    Alive,
     Announcement,
     Beat,
     Bye,
     Head,
     Hello,
+    Known,
     ManifestRef,
     PeerState,
     Proof,
+    Recall,
+    Recalled,
     ReplyReady,
     topic_all,
 )
@@ -35,10 +39,10 @@ from protocol.mailbox import Arrived, Collection, Mailbox
 from protocol.manifest import node_id
 from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
-from protocol.records import Member, Reply
-from protocol.retry import SLOWEST_RETRY
+from protocol.records import Member, Reply, Role
+from protocol.retry import FIRST_RETRY, SLOWEST_RETRY
 from protocol.script import hand_over
-from protocol.signed import Record, parse_record
+from protocol.signed import Record, parse_record, record_block
 
 LEAVE_TIMEOUT: Final = 60.0
 """Seconds that a client which said goodbye has to come back: enough to start it again with another option."""
@@ -64,6 +68,14 @@ class LeaderSettings:
     """How long a closed run waits for its clients to verify the last record."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is being looked into: whose it is, and its record."""
+
+    by: bytes
+    record: CID
+
+
 class Gathering(Confirming):
     """A recorder that listens to its clients."""
 
@@ -79,8 +91,15 @@ class Gathering(Confirming):
             presence,
             settings.leave_timeout,
         )
-        self._looked_into: dict[bytes, bytes] = {}
-        """The messages whose answers are being looked into, and whose they are."""
+        self._looked_into: dict[bytes, Answer] = {}
+        """The messages whose answers are being looked into."""
+        self._expected = frozenset(run.chain.last_look) | {message.node for message in run.chain.open.values()}
+        """The clients that may know more of a resumed run than we do."""
+        self._has_recalled = not author.session or run.chain.head is None or run.chain.closed
+        """Whether they have said so, or there was time enough."""
+        self._recall_until = 0.0
+        self._recalled: dict[bytes, float] = {}
+        """When each client was last told what we have of it."""
         self._claims_to_answer = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
         self._rounds: dict[bytes, int] = {}
         """Of open messages that this process has sent, where the app names their round: for people."""
@@ -122,8 +141,61 @@ class Gathering(Confirming):
             case Bye():
                 if self._presence.left(announcement.by, now):
                     self._is_away(announcement.by, now, What.PEER_LEFT)
-            case Head():
+            case Recall() | Recalled() as body:
+                self._heard_of_past(announcement.by, body, now)
+            case Head() | Alive():
                 pass  # another leader's run is none of ours
+
+    # -- what we, or our clients, have forgotten ---------------------------------------------------------------------
+
+    def _begin_to_listen(self, now: float) -> None:
+        """We can be heard from now on: before we sign, others may say what we have forgotten."""
+        self._copies.begin(now)
+        self._recall_until = now + self._settings.grace
+
+    def _ask(self, now: float) -> None:
+        """Ask whether another process has our key, and, of a resumed run, what its clients know of it."""
+        if self._copies.due(now, urgent=not self._has_recalled):
+            run = None if self._has_recalled else self.chain.run
+            self._announce(topic_all(self.manifest.federation), self._copies.question(run))
+
+    def _may_sign(self, now: float) -> bool:
+        """Whether we have listened for long enough, and no client may have records of ours that we have not."""
+        if not self._has_recalled:
+            silent = self._expected.intersection(self.manifest.nodes_of(Role.CLIENT))
+            self._has_recalled = not silent or now >= self._recall_until
+        return self._copies.settled and self._has_recalled and not self._taking_up.holds
+
+    def _heard_of_past(self, by: bytes, said: Recall | Recalled, now: float) -> None:
+        if isinstance(said, Recall):
+            self._answer_recall(by, said, now)
+        elif said.to == self.author.member and said.session == self.author.session:
+            self._expected -= {node_id(by)}
+            self._taking_up.told(by, said.position)
+
+    def _answer_recall(self, by: bytes, asked: Recall, now: float) -> None:
+        """Tell a client what we have of it, so that it signs nothing twice."""
+        known = self._recalled.get(by, -FIRST_RETRY)
+        if self._durable is None or asked.run != self.chain.run or not self._may_sign(now) or now < known + FIRST_RETRY:
+            return
+        self._recalled[by] = now
+        blocks: list[Block] = []
+        answers: list[Known] = []
+        for message in asked.messages:
+            record, block = self._answer_of(by, message)
+            answers.append(Known(message, record))
+            blocks += [block] if block is not None else []
+        if (ack := self._newest_acks.get(by)) is not None:
+            blocks.insert(0, ack)
+        told = Recalled(by, asked.session, self._durable, tuple(answers), ack.cid if ack else None)
+        self._announce(topic_all(self.manifest.federation), told, blocks)
+
+    def _answer_of(self, by: bytes, message: bytes) -> tuple[CID | None, Block | None]:
+        """The client's reply to a message, and its block where that is here."""
+        if (first := self._answers.get(message)) is not None:
+            return (first.cid, record_block(first)) if first.body.by == by else (None, None)
+        looked_into = self._looked_into.get(message)
+        return self._mailbox.reply_to(message) or (looked_into.record if looked_into else None), None
 
     def _is_away(self, client: bytes, now: float, what: What = What.PEER_AWAY) -> None:
         """Say so, and for how many seconds its answers are still waited for, where it owes any."""
@@ -135,6 +207,7 @@ class Gathering(Confirming):
 
     def _heard_of_client(self, by: bytes, body: Hello | Beat, now: float) -> None:
         head = body.position.head if body.position else None
+        self._taking_up.told(by, body.position)
         if self._presence.heard(by, Sighting(now, body.state, head, body.note)):
             self._report(What.PEER_HERE, name=self.manifest.name_of(by))
         elif body.state is PeerState.REFUSED:
@@ -158,7 +231,7 @@ class Gathering(Confirming):
         known = self._mailbox.has(ready.message) or ready.message in self._looked_into
         if asked.node == node_id(author) and not known and self._claims_to_answer.may_open(author, now):
             self._claims_to_answer.open(author)
-            self._looked_into[ready.message] = author
+            self._looked_into[ready.message] = Answer(author, ready.record)
             block = next((block for block in inline if block.cid == ready.record), None)
             if block is not None:
                 self._judge_reply(ready.message, block, now)
@@ -236,7 +309,7 @@ class Gathering(Confirming):
         return None
 
     def _refuse_reply(self, message: bytes, why: str, now: float) -> None:
-        self._claims_to_answer.failed(self._looked_into.pop(message), now)
+        self._claims_to_answer.failed(self._looked_into.pop(message).by, now)
         self._refused(message, why)
 
     def _refused(self, message: bytes, why: str) -> None:
@@ -256,11 +329,11 @@ class Gathering(Confirming):
 
     def _lost_reply(self, message: bytes, why: str, now: float) -> None:
         """Its client announces it again."""
-        self._claims_to_answer.failed(self._looked_into.pop(message), now)
+        self._claims_to_answer.failed(self._looked_into.pop(message).by, now)
         self._report(What.FETCH_FAILED, message=message.hex(), why=why)
 
     def _reply_is_here(self, message: bytes, arrived: Arrived, now: float) -> None:
-        self._claims_to_answer.held(self._looked_into.pop(message))
+        self._claims_to_answer.held(self._looked_into.pop(message).by)
         self._mailbox.arrived(message, arrived)
         self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.body.by), message=message.hex())
         if arrived.body.code is not None:

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final
 
-from protocol.announcements import Beat
+from protocol.announcements import Beat, Position
 from protocol.app_calls import RunConfig, Start
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle, difference_from
@@ -23,6 +23,7 @@ from protocol.events import AppLost, AppReady, AppsApproved
 from protocol.following import ClientState, Following
 from protocol.machine import Author, TrustedManifest
 from protocol.manifest import node_id
+from protocol.recalling import Recalling
 from protocol.records import RunPrivate
 from protocol.retry import Retry
 from protocol.telling import Awaited
@@ -67,15 +68,15 @@ class ClientPlan:
     """Why an app cannot run here, with this ``node_config``, in a run with those settings; empty where it can."""
     files: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
     """Of ``app``, the paths and bytes: where a run is of another, it is said in which files."""
-    restored: float | None = None
-    """When our keys were restored from a backup, seconds since 1970: until then another home may have answered."""
 
 
 class Hosting(Following):
     """A machine that follows runs and has their app here."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan) -> None:
-        super().__init__(author, trusted)
+    def __init__(
+        self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Mapping[CID, Position]
+    ) -> None:
+        super().__init__(author, trusted, verified)
         self.node = node_id(author.member)
         self._plan = plan
         self._approved = plan.approved
@@ -86,6 +87,8 @@ class Hosting(Following):
         self._bundle: NamedBundle | None = None
         """Of the run that is followed or waits for approval."""
         self._run_private: RunPrivate | None = None
+        self._recalling = Recalling(author.session)
+        """Whether the leader of the run that is followed has told us what it has of ours."""
         self._unpack_again: Retry | None = None
 
     # -- for the role to fill ---------------------------------------------------------------------------------------
@@ -115,6 +118,8 @@ class Hosting(Following):
             return Awaited.RECORDS
         if self._is_behind(run):
             return Awaited.ROSTER
+        if not self._recalling.has_listened:
+            return Awaited.PAST
         if self._bundle is None or self.state is not ClientState.FOLLOWING or self._app in _TOLD:
             return None
         return Awaited.APP if self._bundle.app == self._hosted else Awaited.APP_FILES

@@ -13,10 +13,12 @@ from crypto.keys import VerifyKey
 from protocol.allowance import Allowance
 from protocol.announcements import (
     ANNOUNCEMENT_TYPE,
+    Alive,
     Announcement,
     AnnouncementError,
     Drop,
     Envelope,
+    Recall,
     parse_envelope,
     parse_payload,
 )
@@ -44,7 +46,10 @@ BYTES_AT_ONCE: Final = 8 << 20
 class Inbox:
     """Accepts each announcement of a member's once, and counts by reason what it drops."""
 
-    def __init__(self, federation: CID, seals: Seals) -> None:
+    def __init__(self, federation: CID, seals: Seals, own: bytes = b"") -> None:
+        """``own`` is the member whose peer this is: another process with its key may count from below what was seen, so
+        its questions and answers pass, however low they count. `protocol.copies` can tell old ones."""
+        self._own = own
         self._federation = federation
         self._seals = seals
         self._manifest: Manifest | None = None
@@ -77,7 +82,8 @@ class Inbox:
             raise AnnouncementError(Drop.WRONG_FEDERATION, f"for federation {announcement.federation}")
         if member.id != announcement.by:
             raise AnnouncementError(Drop.STRANGER, "its key is not its author's")
-        if author.has_seen(announcement.counter):
+        ours = announcement.by == self._own and isinstance(announcement.body, Recall | Alive)
+        if not ours and author.has_seen(announcement.counter):
             raise AnnouncementError(Drop.REPLAYED, f"counter {announcement.counter} was seen, or is too old")
         try:
             verify(author.key, ANNOUNCEMENT_TYPE, envelope.payload, envelope.signature)
@@ -124,5 +130,5 @@ class _Author:
             kept = self._seen << above if above < WINDOW else 0  # a counter may jump by 2**62
             self._seen = (kept | 1) & ((1 << WINDOW) - 1)
             self._highest = counter
-        else:
+        elif -above < WINDOW:
             self._seen |= 1 << -above

@@ -32,8 +32,11 @@ from protocol.app_calls import (
     Start,
     Wait,
 )
+from protocol.blocks import CID
+from protocol.catch_up import NotedBlocks
 from protocol.chain import Chain
-from protocol.effects import Cause, StartApp, Stop, What
+from protocol.closure import missing
+from protocol.effects import Cause, FetchRecord, StartApp, Stop, What
 from protocol.epochs import seed_block
 from protocol.events import (
     AppCalled,
@@ -50,8 +53,9 @@ from protocol.manifest import Manifest, why_left_out
 from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
 from protocol.recording import Seen, record_messages
-from protocol.records import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role, Roster
+from protocol.records import Chained, Close, Collect, Dispatch, Federation, Index, Outcome, ReasonPrivate, Role, Roster
 from protocol.replaying import Replaying
+from protocol.taking_up import Rival, blocks_of
 from protocol.telling import Awaited
 from protocol.trees import pack
 
@@ -81,15 +85,18 @@ class Leader(Replaying):
         self._calls: deque[ServerCall] = deque()
         self._waits: list[tuple[Wait, float | None]] = []
         self._linger_until: float | None = None
-        self._expected: frozenset[int] = frozenset()
+        self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
+        self._environment: Environment | None = None
+        """Of an app process that is ready, and is to be given its run."""
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
     def _started(self, event: Started, now: float) -> None:
         self._addresses = event.addresses
+        self._begin_to_listen(now)
         if self.chain.closed:  # we were killed before all was done
-            self._expected = frozenset(self.chain.last_look)
+            self._to_hear = frozenset(self.chain.last_look)
             self._see_to_the_end(now)
         else:
             self.state = LeaderState.PREPARING
@@ -97,8 +104,12 @@ class Leader(Replaying):
         self._say(Hello, now)
 
     def _app_ready(self, event: AppReady, now: float) -> None:
+        self._environment = event.environment
+
+    def _give_the_app_its_run(self, environment: Environment, now: float) -> None:
+        self._environment = None
         if self.chain.head is None:
-            self._open(event.environment, now)
+            self._open(environment, now)
             return
         self.state = LeaderState.LEADING
         self._script = iter(self._records)
@@ -145,7 +156,11 @@ class Leader(Replaying):
     # -- what has become possible -----------------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
-        while self.state is LeaderState.LEADING:
+        self._take_up_what_was_forgotten(now)
+        may_sign = self._may_sign(now)
+        if self.state is LeaderState.PREPARING and self._environment is not None and may_sign:
+            self._give_the_app_its_run(self._environment, now)
+        while self.state is LeaderState.LEADING and may_sign:
             if self._app_is_lost:
                 self._restart_app()
             elif self.chain.index_due:
@@ -158,7 +173,57 @@ class Leader(Replaying):
                 break
         if self.state is LeaderState.ENDING:
             self._stop_when_heard(now)
-        self._tell_wait(Awaited.APP if self.state is LeaderState.PREPARING else None, now)
+        self._tell_wait(self._lacks(may_sign), now)
+
+    def _lacks(self, may_sign: bool) -> Awaited | None:
+        if self.state is LeaderState.PREPARING and self._environment is None:
+            return Awaited.APP
+        return None if may_sign or self.state is not LeaderState.PREPARING else Awaited.PAST
+
+    def _take_up_what_was_forgotten(self, now: float) -> None:
+        """Go after records of ours that members have and we have not, before we append any."""
+        taking_up = self._taking_up
+        if taking_up.is_storing or self.state not in (LeaderState.PREPARING, LeaderState.LEADING):
+            return
+        taking_up.manifest = self.manifest
+        if steps := taking_up.steps():
+            self._adopt(steps, self._taken_up)
+            if self.chain.manifest.version > self.manifest.version:
+                self._learn_manifest(self.chain.manifest.cid, self._blocks_of_manifest(blocks_of(steps)), now)
+        for cid in taking_up.wanted():
+            if cid not in taking_up.fetching:
+                taking_up.fetching.add(cid)
+                id = self._await(partial(self._forgotten_here, cid), partial(self._forgotten_lost, cid))
+                self._emit(FetchRecord(id, cid, Chained))
+
+    def _forgotten_here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._taking_up.fetching.discard(cid)
+        try:
+            self._taking_up.fetched(cid, blocks)
+        except Rival as error:
+            self._cannot_go_on(str(error), now, Cause.COPY)
+
+    def _forgotten_lost(self, cid: CID, why: str, now: float) -> None:
+        self._taking_up.fetching.discard(cid)
+        self._taking_up.lost(cid)
+        self._report(What.FETCH_FAILED, cid=str(cid), why=why)
+
+    def _blocks_of_manifest(self, blocks: Mapping[CID, bytes]) -> dict[CID, bytes]:
+        """Those of ``blocks`` that the manifest in force needs."""
+        noted = NotedBlocks(blocks, self._manifest_blocks)
+        missing(self.chain.manifest.cid, noted, self.manifest.cid, Federation)
+        return {cid: blocks[cid] for cid in noted.read if cid in blocks}
+
+    def _taken_up(self, now: float) -> None:
+        """The records are on disk: the app replays up to them, and a run that they close is over."""
+        self._taking_up.is_storing = False
+        self._report(What.RECALLED, run=str(self.chain.run), height=self.chain.height)
+        self._mailbox.keep_if(lambda message, arrived: self._is_good(message, arrived) is None)
+        if self.chain.closed:
+            self._to_hear = frozenset(self.chain.last_look)
+            self._see_to_the_end(now)
+        elif self.state is LeaderState.LEADING:
+            self._app_is_lost = True
 
     def _append_index(self, now: float) -> None:
         fields, blocks = self._header(now)
@@ -316,7 +381,7 @@ class Leader(Replaying):
         assert self._linger_until is not None
         assert self.chain.head is not None
         all_have_it = self._presence.all_have(self.chain.head, self.chain.manifest)
-        heard = now >= self._linger_until or (all_have_it and self._expected <= set(self._listed()))
+        heard = now >= self._linger_until or (all_have_it and self._to_hear <= set(self._listed()))
         if heard and self._keep_acks():
             self._stopping(Stopping(), now)
             self._emit(Stop(""))
@@ -324,6 +389,7 @@ class Leader(Replaying):
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _due(self, event: Due, now: float) -> None:
+        self._ask(now)
         for node in self._presence.fade(now):
             if (member := self.manifest.member_by_node(node)) is not None:  # else it was taken out: that was said
                 self._is_away(member.id, now)
@@ -344,6 +410,9 @@ class Leader(Replaying):
             yield self._retry.at
         if (fading := self._presence.next_fading()) is not None:
             yield fading
+        yield from self._copies.moments()
+        if not self._has_recalled:
+            yield self._recall_until
         if self._linger_until is not None and not self._keeping:
             yield self._linger_until
         if self.state is LeaderState.LEADING:
@@ -359,6 +428,9 @@ class Leader(Replaying):
             yield from self._mailbox.deadlines(wait.messages)
 
     # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _over_without_app(self, event: AppReady | AppCalled | AppLost, now: float) -> None:
+        """Our members knew that the run is closed before its app, which was to go on with it."""
 
     def _app_lost(self, event: AppLost, now: float) -> None:
         """Start another once no record is on its way to disk; give up where it is lost here again and again."""
@@ -376,6 +448,7 @@ class Leader(Replaying):
     def _restart_app(self) -> None:
         """Have a fresh app process replay the chain to its head, as after a crash of ours. Replies that came stay."""
         self._app_is_lost = False
+        self._environment = None
         self._calls.clear()
         self._waits, self._looks = [], Looks(self._settings.min_clients)
         self._seen = Seen()
@@ -400,6 +473,6 @@ Leader.TABLE = {
     LeaderState.PREPARING: {**_ALWAYS, AppReady: "_app_ready", AppLost: "_app_lost"},
     LeaderState.LEADING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
     LeaderState.APPENDING: {**_ALWAYS, AppCalled: "_app_called", AppLost: "_app_lost"},
-    LeaderState.ENDING: _ALWAYS,
+    LeaderState.ENDING: {**_ALWAYS, **dict.fromkeys((AppReady, AppCalled, AppLost), "_over_without_app")},
     LeaderState.STOPPED: {},
 }

@@ -23,11 +23,13 @@ from protocol.announcements import (
     Said,
     beat_interval,
     sign_announcement,
+    topic_all,
 )
 from protocol.app_calls import Examined
 from protocol.asking import subject_of
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.claims import Claims
+from protocol.copies import Copies
 from protocol.effects import Cause, Connect, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, WakeAt, What
 from protocol.equivocation import Equivocation
 from protocol.events import (
@@ -47,6 +49,7 @@ from protocol.reading import Reader
 from protocol.records import Federation, Member, Role
 from protocol.retry import FIRST_RETRY
 from protocol.seals import Seals
+from protocol.signed import Record
 from protocol.telling import Awaited, Complaints, Waiting
 
 CONNECT_AGAIN: Final = 5.0
@@ -73,11 +76,17 @@ class Author:
     first_counter: int
     reader: Reader = PUBLIC
     """The member with its decryption keys."""
+    session: bytes = b""
+    """Random, 16 bytes, of this process alone. Empty: the member's keys are nowhere else, and never were."""
 
     def key_in(self, manifest: Manifest) -> SigningKey:
         """The key that ``manifest`` gives to the member; the newest, where it gives it none of these."""
         member = manifest.members.get(self.member)
         return next((key for key in self.keys if member and key.verify_key.raw == member.signing), self.keys[0])
+
+    def has_signed(self, record: Record) -> bool:
+        """Whether a record says that one of these keys signed it; see whether that is so."""
+        return any(key.verify_key.raw in record.signers for key in self.keys)
 
     def lacks_key(self, manifest: Manifest) -> bool:
         """Whether ``manifest`` lists the member with a key that is not among these."""
@@ -110,7 +119,8 @@ class Machine:
         self.manifest = trusted.manifest
         self._manifest_blocks = dict(trusted.blocks)
         self._seals = Seals(trusted.manifest, MemoryBlocks(self._manifest_blocks), author.reader)
-        self.inbox = Inbox(trusted.manifest.federation, self._seals)
+        self.inbox = Inbox(trusted.manifest.federation, self._seals, author.member)
+        self._copies = Copies(author.session, author.first_counter)
         self._next_beat = 0.0
         self._said_at = -math.inf
         self._told: dict[bytes, float] = {}
@@ -298,7 +308,10 @@ class Machine:
         announcement = self.inbox.accept(data, self.manifest, now)
         if announcement is Drop.STRANGER:
             self._tell_who_was_removed(data, now)
-        if not isinstance(announcement, Announcement) or announcement.by == self.author.member:
+        if not isinstance(announcement, Announcement):
+            return
+        if announcement.by == self.author.member:
+            self._heard_own_key(announcement, now)
             return
         self._speaker = announcement.by
         self._heard_addresses(announcement, now)
@@ -306,6 +319,25 @@ class Machine:
             self._heard_of_manifest(announcement.by, announcement.body.manifest, now)
             self._tell_who_is_behind(announcement, announcement.body.manifest, now)
         self._said(announcement, now)
+
+    # -- other processes with our key -------------------------------------------------------------------------------
+
+    def _ask_for_copies(self, now: float) -> None:
+        """Ask whether another process has our key, where that is due."""
+        if self._copies.due(now):
+            self._announce(topic_all(self.manifest.federation), self._copies.question())
+
+    def _heard_own_key(self, announcement: Announcement, now: float) -> None:
+        """Our own words come back, or those of a copy of our home; or somebody sends old ones again."""
+        if self._copies.yields_to(announcement.body):
+            self._cannot_go_on(
+                "another peer with this identity is running: this home was copied, or its keys are in two homes",
+                now,
+                Cause.COPY,
+            )
+        elif (answer := self._copies.answer(announcement.body, now)) is not None:
+            self._announce(topic_all(self.manifest.federation), answer)
+        self._copies.doubt(announcement.counter, self._counter, now)
 
     def _heard_addresses(self, announcement: Announcement, now: float) -> None:
         """Connect to a member's engine where it is new, but to no more than one place of a member's at a time."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from crypto.symmetric import SymmetricKey
 from protocol.app_calls import ContentKey, Environment, KeyedContent, RunConfig
-from protocol.blocks import CID
+from protocol.blocks import CID, Block
 from protocol.bundle import NamedBundle
 from protocol.chain import Chain
 from protocol.contexts import RunPlace, SentContent, content_key
@@ -48,6 +48,8 @@ class ResumedRun:
 
     chain: Chain
     records: Sequence[CID]
+    acks: Sequence[Block] = ()
+    """What members have confirmed of it, as far as it was kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
 from typing import Any
@@ -11,18 +11,20 @@ from crypto.errors import BadKey
 from crypto.symmetric import SymmetricKey
 from protocol.announcements import Head, Position, topic_all
 from protocol.app_calls import ContentKey
-from protocol.blocks import Block, MemoryBlocks, checked_block
+from protocol.blocks import CID, Block, MemoryBlocks, checked_block
+from protocol.chain import Step
 from protocol.distrusting import Distrusting
-from protocol.effects import PinRun, Store, WriteHead
+from protocol.effects import FetchContent, PinRun, Store, WriteHead
 from protocol.epochs import new_epoch
 from protocol.machine import Author, TrustedManifest
 from protocol.manifest import Manifest
 from protocol.plan import NewKeys, ResumedRun
 from protocol.reading import private_fields
 from protocol.recording import Seen
-from protocol.records import Chained, RecordType
+from protocol.records import Chained, RecordType, Reply
 from protocol.retry import FIRST_RETRY, Retry
 from protocol.signed import parse_record, sign_record
+from protocol.taking_up import TakingUp, blocks_of
 
 
 class LeaderState(Enum):
@@ -56,6 +58,7 @@ class Recorder(Distrusting):
         self._head_blocks: tuple[Block, ...] = ()
         self._retry = Retry(0.0)
         self._announced_at = 0.0
+        self._taking_up = TakingUp(chain, author, trusted.manifest, self._manifest_blocks)
         if chain.head is not None:
             self._durable = Position(chain.run, chain.head, chain.height, chain.term)
 
@@ -108,16 +111,52 @@ class Recorder(Distrusting):
         self.chain.append(parse_record(record), source)
         self._records.append(record.cid)
         self.state = LeaderState.APPENDING
-        self._emit(Store(self._await(partial(self._stored, own, then), self._cannot_go_on), own, own=True))
+        self._taking_up.has_signed = True
+        appended = partial(self._appended, then)
+        self._emit(Store(self._await(partial(self._stored, own, appended), self._cannot_go_on), own, own=True))
+
+    def _appended(self, then: Callable[[float], None], now: float) -> None:
+        self.state = LeaderState.LEADING
+        then(now)
+
+    def _adopt(self, steps: Sequence[tuple[Step, Mapping[CID, bytes]]], then: Callable[[float], None]) -> None:
+        """Have records of ours that were appended to the chain again on disk; ``then(now)`` runs when they are."""
+        self._taking_up.is_storing = True
+        own = tuple(checked_block(cid, data) for cid, data in blocks_of(steps).items())
+        self._records += [step.record.cid for step, _ in steps]
+        contents = {
+            answer.reply.body.content
+            for step, _ in steps
+            for answer in step.answered
+            if answer.reply is not None and isinstance(answer.reply.body, Reply)
+        }
+        lacking = {content for content in contents if content is not None}
+        fetched = partial(self._fetch_replies, lacking, partial(self._stored, own, then))
+        self._emit(Store(self._await(fetched, self._cannot_go_on), own, own=True))
+
+    def _fetch_replies(self, lacking: set[CID], then: Callable[[float], None], now: float) -> None:
+        """Have what clients answered here again, for the app to replay; what it sent, it makes again itself."""
+        if not lacking:
+            then(now)
+        for content in sorted(lacking):
+            done = partial(self._reply_content_here, lacking, content, then)
+            self._emit(FetchContent(self._await(done, self._cannot_go_on), content))
+
+    def _reply_content_here(self, lacking: set[CID], content: CID, then: Callable[[float], None], now: float) -> None:
+        lacking.discard(content)
+        if not lacking:
+            then(now)
 
     def _stored(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         """Go on to the head; a closed run is pinned whole before, since a peer that starts again finds it done."""
-        chain = self.chain
-        assert chain.head is not None
-        if chain.closed:
-            self._emit(PinRun(self._await(partial(self._write_head, own, then), self._cannot_go_on), chain.head))
+        if self.chain.closed:
+            self._pin_run(own, then, now)
         else:
             self._write_head(own, then, now)
+
+    def _pin_run(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
+        assert self.chain.head is not None
+        self._emit(PinRun(self._await(partial(self._write_head, own, then), self._cannot_go_on), self.chain.head))
 
     def _write_head(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         chain = self.chain
@@ -128,7 +167,6 @@ class Recorder(Distrusting):
     def _head_written(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         chain = self.chain
         assert chain.head is not None
-        self.state = LeaderState.LEADING
         self._durable = Position(chain.run, chain.head, chain.height, chain.term)
         self._head_blocks = own
         self._retry = Retry(now)

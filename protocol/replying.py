@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from protocol.announcements import ReplyReady, topic_leader
+from protocol.announcements import Position, ReplyReady, topic_leader
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import FetchRecord, Store, What
@@ -29,8 +29,10 @@ class Unacknowledged:
 class Replying(Hosting):
     """A machine that announces what it has answered."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan) -> None:
-        super().__init__(author, trusted, plan)
+    def __init__(
+        self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Mapping[CID, Position]
+    ) -> None:
+        super().__init__(author, trusted, plan, verified)
         self._unacknowledged: dict[bytes, Unacknowledged] = {}
 
     def _announce_due(self, now: float) -> None:

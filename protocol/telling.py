@@ -92,6 +92,8 @@ class Awaited(StrEnum):
     """The app may run here, and its bundle is not here."""
     APP = "app"
     """Its process is not ready."""
+    PAST = "past"
+    """Others have not said yet what they have of ours, which we may have forgotten; we sign nothing before."""
     CONTENT = "content"
     """A message is for us, and what it holds is not here."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,8 +68,6 @@ def restore(
     json_output: JsonOption = False,
 ) -> None:
     """Take an identity back from its backup. A file keeps its name and passphrase."""
-    from peer.home import Home
-    from peer.journal import Journal
     from peer.keystore import KeyStore
     from peer.passphrase import Passphrases
 
@@ -85,11 +82,6 @@ def restore(
             mend="peer keys restore FILE, or peer keys restore --words --name NAME",
             code=ExitCode.WRONG_USE,
         )
-    journal = Journal(Home(home).create().journal)
-    try:
-        journal.note_restored(time.time())
-    finally:
-        journal.close()
     path = store.path(identity.name)
     if json_output:
         put_json({"name": identity.name, "did": identity.public.signing.did, "file": str(path)})

@@ -410,6 +410,11 @@ def _mend(cause: Cause, session: Session, stays: str) -> str:
             return f"see to the cause and start it again; {stays}"
         case Cause.APP:
             return f"see its log in {session.home.path / 'logs'}; {stays}"
+        case Cause.COPY:
+            return (
+                "let one home of this identity run, and delete the other: two that sign as one member accuse it of "
+                f"lying; {stays}"
+            )
         case Cause.REMOVED:
             return (
                 "ask an admin whether that was meant; a new ticket (`peer join`), or `peer federation add` there and "

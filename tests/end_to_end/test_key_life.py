@@ -9,7 +9,6 @@ from federation import GATED, Federation, Gate, PeerProcess
 
 from crypto.identity import Identity
 from peer.federation import FederationStore
-from peer.journal import Journal
 from peer.keystore import KeyStore
 from peer.membership import add_member, change_admin, revoke_member
 from peer.passphrase import Passphrases
@@ -132,7 +131,7 @@ def test_a_revoked_clients_reply_is_not_taken(federation: Federation, gate: Gate
     ]  # who was taken out is still told by name
 
 
-def test_a_restored_client_leaves_alone_what_another_home_may_have_answered(federation: Federation, gate: Gate) -> None:
+def test_a_client_of_restored_keys_takes_up_what_another_home_has_answered(federation: Federation, gate: Gate) -> None:
     gate.open("round-1")
     server, one, two = start(federation, gate)
     let_train(gate, "one", round=1)
@@ -142,12 +141,9 @@ def test_a_restored_client_leaves_alone_what_another_home_may_have_answered(fede
     journal.rename(journal.with_name("lost"))  # all but the backup
 
     KeyStore(federation.home("one").path).add(keys, None)
-    remembered = Journal(federation.home("one").journal)
-    remembered.note_restored(time.time())
-    remembered.close()
     FederationStore(federation.home("one")).join(federation.stored)
     restored = federation.client("one", GATED, f'gate="{gate.folder / "one"}"')
-    restored.wait_for("task-left")
+    restored.wait_for("recalled")
     let_train(gate, "two", round=1)
     let_train(gate, "one", "two", round=2)
     gate.open("round-2")

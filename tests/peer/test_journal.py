@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -52,9 +53,17 @@ def again(path: Path, journal: Journal) -> Journal:
     return Journal(path)
 
 
-def test_each_boot_has_a_higher_number(path: Path, journal: Journal) -> None:
-    assert journal.next_boot() == 1
-    assert again(path, journal).next_boot() == 2
+def test_each_start_has_a_higher_number_whatever_the_clock_does(path: Path, journal: Journal) -> None:
+    first = journal.next_start(2e9)
+    assert first < again(path, journal).next_start(1e9)
+
+
+def test_a_start_of_an_older_copy_of_a_home_has_a_higher_number_by_the_clock(path: Path, journal: Journal) -> None:
+    older = path.with_name("older")
+    journal.next_start(2e9)
+    shutil.copy(path, older)
+    newest = journal.next_start(2e9 + 5)
+    assert Journal(older).next_start(2e9 + 9) > newest
 
 
 def test_a_head_is_found_again(path: Path, journal: Journal) -> None:

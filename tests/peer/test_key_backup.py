@@ -12,8 +12,6 @@ from command_line import Outcome, Peer
 
 from crypto.identity import Identity
 from peer.errors import ExitCode
-from peer.home import Home
-from peer.journal import Journal
 from peer.keystore import KeyStore
 from peer.passphrase import Passphrases
 
@@ -142,15 +140,3 @@ def test_wrong_words_are_told_apart_and_shown_nowhere(
         refused = restored_from_words(other, wrong, monkeypatch, "--no-passphrase", "-v")
         assert (refused.code, why in refused.err) == (ExitCode.WRONG_USE, True)
         assert words[5] not in refused.err.split()
-
-
-# -- what another home may have signed -----------------------------------------------------------------------------
-
-
-def test_a_restored_home_counts_its_announcements_on_from_above_any_other(alice: Peer, own: Path, peers: Peers) -> None:
-    file, other = backed_up(alice, own), peers("other")
-    other("keys", "restore", file, "--passphrase-file", own)
-    journal = Journal(Home(other.home).journal)
-    assert journal.restored() is not None
-    assert journal.next_boot() > 1_000_000
-    journal.close()

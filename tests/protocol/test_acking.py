@@ -57,18 +57,6 @@ def test_a_run_that_knows_an_older_manifest_than_we_do_is_not_acked() -> None:
     assert not acked(client)
 
 
-def test_who_was_restored_acks_what_comes_after_it_has_caught_up() -> None:
-    assert [ack.height for ack in acked(at_the_close(restored=TIME))] == [2]
-
-
-def test_who_was_restored_acks_no_height_that_was_there_when_it_caught_up() -> None:
-    scribe = begun()
-    scribe.add(scribe.close())
-    client = AClient(plan(restored=TIME), scribe)
-    client.hear()
-    assert not acked(client)
-
-
 def test_what_was_acked_and_listed_before_a_restart_is_not_again() -> None:
     first, second = cbor_block("first").cid, cbor_block("second").cid
     kept = KeptRun({b"1": first, b"2": second})

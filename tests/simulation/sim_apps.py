@@ -226,12 +226,13 @@ class ClientApp:
     node: int
     handed: Counter[bytes]
     """How often each message was handed to this peer's app, in all its processes."""
-    _busy: bool = False
+    remembers: bool
+    """Whether its answers depend on its state."""
 
     def work(self, task: Task, now: float) -> Answered:
         """The answer to a message; every fifth content makes the app fail, and leaves the state as it was."""
         told = read_content(task.content, self.disk)
-        before = read_content(task.state, self.disk) if task.state is not None else b"fresh"
+        before = read_content(task.state, self.disk) if task.state is not None and self.remembers else b"fresh"
         self.handed[task.message] += 1
         if told[0] % 5 == 0:
             return Answered(task.message, now, code=2, reason=f"cannot do {told.hex()[:8]}")

@@ -32,7 +32,7 @@ class Disk:
     approved: set[CID] = field(default_factory=set)
     unpacked: set[CID] = field(default_factory=set)
     starts: int = 0
-    """How many times the peer was started."""
+    """The number of the newest process."""
 
     def get(self, cid: CID) -> bytes:
         """The block, as a `protocol.blocks.BlockSource`."""

@@ -16,6 +16,7 @@ from sim_time import Timeline
 from sim_witness import Witness
 
 from protocol.admission import Check, Examination, Finding
+from protocol.announcements import next_start
 from protocol.app_calls import Examine, Examined, ToApp
 from protocol.blocks import CID, BlockError, BlockSource, MemoryBlocks
 from protocol.closure import missing
@@ -124,7 +125,7 @@ class Peer:
         self._alarm = None
         self._disk_full = False
         self._disk_free = self._pipe_free = self._timeline.now
-        self.disk.starts += 1
+        self.disk.starts = next_start(self.disk.starts, self._timeline.now)
         self._trace("starts")
         self._machine = self._build(self._timeline.now)
         self._network.join(self.name, self.topics, self._hear, self.disk)

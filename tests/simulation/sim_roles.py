@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from sim_federation import key_of, reader_of
 from sim_peer import Peer
 
 from protocol.admission import Admission, NormBound
-from protocol.announcements import first_counter, topic_all, topic_leader
+from protocol.announcements import Position, first_counter, topic_all, topic_leader
 from protocol.app_calls import Environment, ServerCall, Start, Task, ToApp
 from protocol.blocks import CID, cbor_block
 from protocol.bundle import NamedBundle
@@ -53,7 +54,8 @@ class Identity:
         return key_of(self.name).verify_key.raw
 
     def author(self, disk: Disk) -> Author:
-        return Author(self.member, (key_of(self.name),), first_counter(disk.starts), reader_of(self.name))
+        session = hashlib.sha256(f"{self.name} {disk.starts}".encode()).digest()[:16]
+        return Author(self.member, (key_of(self.name),), first_counter(disk.starts), reader_of(self.name), session)
 
     def trusted(self, disk: Disk) -> TrustedManifest:
         """The newest manifest that is on the disk, and the blocks of all its versions."""
@@ -107,7 +109,7 @@ class Server(Peer):
         chain, records = Chain(self.identity.federation, reader), chain_of(head.head, self.disk)
         for record in records:
             chain.append(record, self.disk)
-        return ResumedRun(chain, [record.cid for record in records])
+        return ResumedRun(chain, [record.cid for record in records], tuple(self.disk.acks.values()))
 
     def _strike(self) -> None:
         if self._random.random() < self._faults.clean_stops:
@@ -142,10 +144,11 @@ class Server(Peer):
 class ClientPeer(Peer):
     """Answers what it is sent, until its run is closed."""
 
-    def __init__(self, name: str, identity: Identity, names_app: bool, *simulation: Any) -> None:
+    def __init__(self, name: str, identity: Identity, names_app: bool, remembers: bool, *simulation: Any) -> None:
         """``names_app``: the owner named the app; else it runs once it is approved."""
         super().__init__(name, *simulation)
         self._names_app = names_app
+        self._remembers = remembers
         self.topics = (topic_all(identity.federation),)
         self.identity = identity
         self.handed: Counter[bytes] = Counter()
@@ -174,14 +177,16 @@ class ClientPeer(Peer):
             self.disk.unpacked.add(BUNDLE.cid)
         else:
             plan = ClientPlan(None, bytes(32), once=True, approved=frozenset(self.disk.approved))
-        return Client(self.identity.author(self.disk), self.identity.trusted(self.disk), plan, kept)
+        heads = list(self.disk.heads.values())
+        verified = {head.run: Position(head.run, head.head, head.height, head.term) for head in heads}
+        return Client(self.identity.author(self.disk), self.identity.trusted(self.disk), plan, kept, verified)
 
     def _start_app(self, app: CID) -> None:
         if app not in self.disk.unpacked:
             raise AssertionError("an app is started that is not here")
         if not self._names_app and app not in self.disk.approved:
             raise AssertionError("an app is started that nobody approved")
-        self._client_app = ClientApp(self.disk, node_id(self.identity.member), self.handed)
+        self._client_app = ClientApp(self.disk, node_id(self.identity.member), self.handed, self._remembers)
         self.feed(AppReady(ENVIRONMENT))
 
     def _to_app(self, value: ToApp) -> None:

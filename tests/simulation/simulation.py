@@ -34,6 +34,8 @@ class Scenario:
     clients: int = 3
     rounds: int = 3
     app: str = "rounds"
+    remembers: bool = True
+    """Whether what a client's app answers depends on its state: a restored home has an older one."""
     newcomer: bool = False
     """Whether a newer manifest reaches one of the peers while the run is on."""
     encrypted: bool = False
@@ -78,7 +80,8 @@ class Simulation:
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
         who = {name: Identity(name, self.federation) for name in names}
         self.server = Server(who["server"], self.scenario.clients, program, *shared)
-        self.clients = [ClientPeer(name, who[name], not self.scenario.approval, *shared) for name in names[1:]]
+        choices = not self.scenario.approval, self.scenario.remembers
+        self.clients = [ClientPeer(name, who[name], *choices, *shared) for name in names[1:]]
         for peer in (self.server, *self.clients):
             peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
@@ -99,14 +102,15 @@ class Simulation:
         newer = with_newcomer(names, encrypted=encrypted) if self.scenario.newcomer else ()
         return founded(names, encrypted=encrypted), newer
 
-    def run(self) -> tuple[Mapping[str, Any], ...]:
-        """Let it happen; the outcome of the run.
+    def run(self, *, to_the_last: bool = False) -> tuple[Mapping[str, Any], ...]:
+        """Let it happen; the outcome of the run. ``to_the_last``: the clients are done, too.
 
         Raises:
             SimulationFailure: where it does not come to a good end.
         """
         try:
-            if not self.timeline.run(lambda: self.server.finished, PATIENCE):
+            last = (self.server, *self.clients) if to_the_last else (self.server,)
+            if not self.timeline.run(lambda: all(peer.finished for peer in last), PATIENCE):
                 raise AssertionError(f"the run is not finished after {PATIENCE:g} s")
             return self._judge()
         except Exception as error:

@@ -9,15 +9,19 @@ from sealed import fixed_secrets
 from crypto.keys import SigningKey
 from protocol.announcements import (
     AckReady,
+    Alive,
     Announcement,
     Beat,
     Bye,
     Head,
     Hello,
+    Known,
     ManifestRef,
     PeerState,
     Position,
     Proof,
+    Recall,
+    Recalled,
     ReplyReady,
     Said,
     sign_announcement,
@@ -53,8 +57,13 @@ def _announcements(author: bytes) -> dict[str, Announcement]:
         "bye": Bye("stopped"),
         "proof": Proof(head.cid, record.cid),
         "ack": AckReady(run.cid, record.cid),
+        "recall": Recall(bytes(range(16)), run.cid, (bytes(range(32)),)),
+        "recalled": Recalled(
+            bytes(range(32)), bytes(range(16)), position, (Known(bytes(range(32)), record.cid),), record.cid
+        ),
+        "alive": Alive(bytes(range(16)), bytes(range(16, 32)), 7 << 32, True),
     }
-    inline = {"head": (head,), "reply": (record,), "proof": (head, record), "ack": (record,)}
+    inline = {"head": (head,), "reply": (record,), "proof": (head, record), "ack": (record,), "recalled": (record,)}
     return {
         name: Announcement(
             federation=federation.cid,

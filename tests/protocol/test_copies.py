@@ -1,0 +1,140 @@
+"""Of two processes with one key exactly one goes on, and what was said before stops none."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from attacked import Attacked
+from chains import ALICE, APP, ENVIRONMENT, SERVER, TIME, Scribe, id_of
+
+from protocol.announcements import (
+    Alive,
+    Announcement,
+    Beat,
+    ManifestRef,
+    PeerState,
+    Recall,
+    Said,
+    parse_announcement,
+    sign_announcement,
+)
+from protocol.bundle import NamedBundle
+from protocol.client import Client
+from protocol.copies import LISTENING, Copies
+from protocol.effects import Cause, Publish, Stop, Store
+from protocol.events import AppReady, Due, Received
+from protocol.gathering import LeaderSettings
+from protocol.hosting import ClientPlan
+from protocol.leader import Leader
+from protocol.machine import Author, TrustedManifest
+from protocol.plan import RunPlan
+
+OURS, THEIRS = bytes(16), bytes(15) + b"\1"
+
+
+def said(peer: Attacked, kind: type[Said]) -> list[Said]:
+    """What a peer has announced, of a kind."""
+    bodies = [parse_announcement(effect.data).announcement.body for effect in peer.all(Publish)]
+    return [body for body in bodies if isinstance(body, kind)]
+
+
+def leader(session: bytes = OURS, first_counter: int = 100) -> Attacked:
+    scribe = Scribe()
+    author = Author(id_of(SERVER), (SERVER,), first_counter, session=session)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    machine = Leader(author, TrustedManifest(scribe.first, scribe.source), plan, LeaderSettings(1, 60.0))
+    return Attacked(machine, scribe)
+
+
+def client(session: bytes = OURS, first_counter: int = 100) -> Attacked:
+    scribe = Scribe()
+    author = Author(id_of(ALICE), (ALICE,), first_counter, session=session)
+    machine = Client(author, TrustedManifest(scribe.first, scribe.source), ClientPlan(APP, bytes(32)), {})
+    return Attacked(machine, scribe)
+
+
+PEERS = pytest.mark.parametrize(("peer", "key"), [(leader, SERVER), (client, ALICE)], ids=["server", "client"])
+
+
+def own_words(peer: Attacked, key: object, body: Said, counter: int) -> None:
+    """Somebody sends what was signed with the peer's own key."""
+    announcement = Announcement(peer.scribe.first.cid, id_of(key), counter, body)
+    peer.feed(Received(sign_announcement(announcement, key)))
+
+
+@PEERS
+def test_who_is_asked_by_another_process_with_its_key_answers_however_low_that_counts(peer, key) -> None:
+    asked = peer()
+    own_words(asked, key, Recall(THEIRS, None), 200)
+    assert [answer.to for answer in said(asked, Alive)] == [THEIRS]
+    asked.wait(1.0)
+    own_words(asked, key, Recall(b"c" * 16, None), 1)
+    assert [answer.to for answer in said(asked, Alive)] == [THEIRS, b"c" * 16]
+
+
+@PEERS
+def test_who_hears_that_its_key_is_at_work_elsewhere_stops_before_it_signs(peer, key) -> None:
+    second = peer(first_counter=500)
+    second.feed(AppReady(ENVIRONMENT))
+    own_words(second, key, Alive(OURS, THEIRS, 100, True), 110)
+    (stop,) = second.all(Stop)
+    assert (stop.cause, "copied" in stop.why) == (Cause.COPY, True)
+    assert not second.all(Store)
+
+
+@PEERS
+@pytest.mark.parametrize(
+    "old",
+    [
+        Recall(THEIRS, None),
+        Alive(THEIRS, b"c" * 16, 0, True),
+        Alive(OURS, OURS, 0, True),
+        Beat(ManifestRef(Scribe().first.cid, 1), PeerState.LEADING),
+    ],
+    ids=["a question", "an answer to another process", "its own answer", "a beat"],
+)
+def test_old_words_that_somebody_sends_again_stop_nobody(peer, key, old: Said) -> None:
+    running = peer()
+    running.wait(LISTENING + 0.1)
+    for counter in (1, 99, 100, 101):
+        own_words(running, key, old, counter)
+        running.wait(1.0)
+    assert not running.all(Stop)
+
+
+def test_nothing_is_signed_while_it_is_listened() -> None:
+    starting = leader()
+    starting.feed(AppReady(ENVIRONMENT))
+    starting.wait(LISTENING - 0.1)
+    assert said(starting, Recall)
+    assert not starting.all(Store)
+    starting.wait(0.2)
+    assert starting.all(Store)
+
+
+@pytest.mark.parametrize("settled", list(product((True, False), repeat=2)), ids=str)
+@pytest.mark.parametrize("since", [(1, 2), (2, 1), (1, 1)], ids=str)
+def test_of_two_processes_exactly_one_yields(settled: tuple[bool, bool], since: tuple[int, int]) -> None:
+    a, b = (Copies(session, count) for session, count in zip((OURS, THEIRS), since, strict=True))
+    a.settled, b.settled = settled
+    answer_of_a, answer_of_b = a.answer(Recall(THEIRS, None), TIME), b.answer(Recall(OURS, None), TIME)
+    assert answer_of_a is not None
+    assert answer_of_b is not None
+    assert a.yields_to(answer_of_b) != b.yields_to(answer_of_a)
+
+
+@PEERS
+def test_a_stranger_that_knows_the_question_answers_nothing(peer, key) -> None:
+    starting = peer()
+    other = ALICE if key is SERVER else SERVER
+    starting.say(other, Alive(OURS, THEIRS, 1, True))
+    assert not starting.all(Stop)
+
+
+def test_a_process_asks_again_now_and_then() -> None:
+    running = client()
+    for _ in range(100):
+        running.wait(1.0)
+    assert 4 <= len(said(running, Recall)) <= 12
+    running.feed(Due())

@@ -1,0 +1,52 @@
+"""Homes that are put back to what they were, and homes that are there twice."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields
+
+from sim_disk import Disk, Durable
+from sim_peer import Peer
+
+
+class Restored:
+    """Puts a peer's home back: after its step ``restore`` to what it was after its step ``snapshot``.
+
+    ``blocks`` says whether its engine is in the home, so that it is put back with it.
+    """
+
+    def __init__(self, peer: Peer, snapshot: int, restore: int, *, blocks: bool, downtime: float = 1.0) -> None:
+        self.peer = peer
+        self.happened = False
+        self._steps = 0
+        self._at = snapshot, restore
+        self._blocks = blocks
+        self._downtime = downtime
+        self._saved: Disk | None = None
+        self._carry_out = peer.disk.carry_out
+        peer.disk.carry_out = self._step  # type: ignore[method-assign]  # one peer's disk, not all
+
+    def _step(self, effect: Durable) -> None:
+        self._carry_out(effect)
+        self._steps += 1
+        if self._steps == self._at[0]:
+            self._saved = snapshot_of(self.peer.disk)
+        if self._steps == self._at[1]:
+            self.peer._timeline.after(0.0, self._restore)
+
+    def _restore(self) -> None:
+        peer, saved = self.peer, self._saved
+        assert saved is not None
+        if peer.finished or peer._machine is None:
+            return
+        self.happened = True
+        peer._end("is put back to an older copy of its home")
+        for field in fields(Disk):
+            if field.name != "blocks" or self._blocks:
+                setattr(peer.disk, field.name, copy.copy(getattr(saved, field.name)))
+        peer._timeline.after(self._downtime, peer.start)
+
+
+def snapshot_of(disk: Disk) -> Disk:
+    """A copy of a home as it is now."""
+    return Disk(**{field.name: copy.copy(getattr(disk, field.name)) for field in fields(Disk)})
