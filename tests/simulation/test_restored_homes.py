@@ -43,24 +43,24 @@ def assert_as_undisturbed(run: Simulation, *, to_the_last: bool) -> None:
     assert not any(peer.disk.proofs for peer in (run.server, *run.clients)), "somebody was convicted"
 
 
-@pytest.mark.parametrize("number", range(40))
+@pytest.mark.parametrize("number", range(30))
 def test_a_restored_server_takes_up_its_newer_records_and_ends_as_the_undisturbed_one(number: int):
     random = Random(f"restored server {number}")
     given = scenario(random, random.choice(sorted(APPS)))
     (steps, *_) = steps_of(given, number)
-    restore = 3 + number * int(0.85 * steps) // 40  # before the close: after it no client stays that could tell
+    restore = 3 + number * int(0.85 * steps) // 30  # before the close: after it no client stays that could tell
     snapshot = random.randint(2, restore - 1)  # the run has begun
     run = Simulation(given, random.choice((CALM, ROUGH)), number)
     Restored(run.server, snapshot, restore, blocks=random.random() < 0.5, downtime=random.choice((0.5, 5.0)))
     assert_as_undisturbed(run, to_the_last=False)
 
 
-@pytest.mark.parametrize("number", range(40))
+@pytest.mark.parametrize("number", range(30))
 def test_a_restored_client_signs_no_second_reply_or_ack_and_the_run_ends_as_the_undisturbed_one(number: int):
     random = Random(f"restored client {number}")
     given = scenario(random, random.choice(sorted(APPS)))
     (_, steps, *_) = steps_of(given, number)
-    restore = 2 + number * int(0.85 * steps) // 40
+    restore = 2 + number * int(0.7 * steps) // 30
     snapshot = random.randint(1, restore - 1)
     run = Simulation(given, random.choice((CALM, ROUGH)), number)
     run.clients[0]._witness.forgives = True
@@ -68,7 +68,7 @@ def test_a_restored_client_signs_no_second_reply_or_ack_and_the_run_ends_as_the_
     assert_as_undisturbed(run, to_the_last=True)
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(6))
 def test_homes_of_server_and_client_restored_in_one_run(number: int):
     random = Random(f"both restored {number}")
     run = Simulation(scenario(random, "rounds"), CALM, number)
