@@ -20,7 +20,7 @@ from command_line import Peer
 
 from peer import config, logs, terminal
 from peer.cli import main, output
-from peer.cli.options import DEFAULT_HOME, HomeOption
+from peer.cli.options import DEFAULT_HOME, HomeOption, Whole
 from peer.engine.interface import EngineUnavailable
 from peer.errors import ExitCode, PeerError
 from protocol.blocks import BlockMismatch, MissingBlock, raw_block
@@ -114,15 +114,17 @@ class FakeCommand:
         self.raises: BaseException | None = None
         self.returns: ExitCode | None = None
         self.got: tuple[str, int] | None = None
+        self.pairs: list[str] = []
         self.app = typer.Typer()
 
         @self.app.command("fake")
         def fake(
             colour: Annotated[str, typer.Option("--colour")] = "white",
             rounds: Annotated[int, typer.Option("--max-rounds")] = 1,
+            pairs: Annotated[list[str], typer.Option("--pairs", click_type=Whole())] = [],  # noqa: B006  # typer copies it
             home: HomeOption = DEFAULT_HOME,
         ) -> ExitCode | None:
-            self.got = (colour, rounds)
+            self.got, self.pairs = (colour, rounds), pairs
             if self.raises is not None:
                 raise self.raises
             return self.returns
@@ -149,6 +151,19 @@ def test_the_file_beats_the_default(fake: FakeCommand, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('colour = "red"\nmax-rounds = 7')
     main.run(["fake"])
     assert fake.got == ("red", 7)
+
+
+def test_a_text_that_may_be_given_several_times_is_never_cut(
+    fake: FakeCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main.run(["fake", "--pairs", "a=1 b='x y'", "--pairs", "c=2"])
+    assert fake.pairs == ["a=1 b='x y'", "c=2"]
+    (tmp_path / "config.toml").write_text('pairs = "a=1 b=2"')
+    main.run(["fake"])
+    assert fake.pairs == ["a=1 b=2"]
+    monkeypatch.setenv("POLLEN_PAIRS", "a=1 b='x y'")
+    main.run(["fake"])
+    assert fake.pairs == ["a=1 b='x y'"]
 
 
 def test_a_variable_beats_the_file(fake: FakeCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

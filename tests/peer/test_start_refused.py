@@ -194,3 +194,14 @@ def test_a_final_model_that_cannot_be_written_is_refused_before_the_run(
     options = ["--role", "server", "--ipfs", f"local:{tmp_path / 'engine'}", "--save-path", str(tmp_path / file)]
     refuse(server, ExitCode.WRONG_USE, "--save-path", *words, options=options)
     assert not (tmp_path / "engine").exists()
+
+
+def test_a_folder_to_work_in_that_is_not_there_is_refused(client: Peer, tmp_path: Path) -> None:
+    options = ["--role", "client", "--ipfs", f"local:{tmp_path / 'engine'}", "--work-dir", str(tmp_path / "absent")]
+    refuse(client, ExitCode.WRONG_USE, "absent: it is no folder", "mkdir -p", options=options)
+
+
+def test_an_apps_log_that_cannot_be_written_is_said_before_the_run(client: Peer, tmp_path: Path) -> None:
+    (client.home / "logs" / "app-client.log").mkdir(parents=True)
+    options = ["--role", "client", "--ipfs", f"local:{tmp_path / 'engine'}", "--app", str(APPS / "numpy_fedavg")]
+    refuse(client, ExitCode.WRONG_USE, "log", "cannot be written", options=options)
