@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from any_records import Blocks
 from flwr.app import RecordDict
+from small_leader import APPS, MemoryStore, start_for
 
-from protocol.admission import Admission
+from protocol.admission import Admission, Check
+from protocol.app_calls import ErrorCode, Task
 from protocol.blocks import CID, encode_cbor
 from protocol.content import write_manifest
 from strategy.admission import examine, read_sent
+from strategy.client_host import ClientHost
 from strategy.content import FORMAT, MAX_VALUES, encode
 
 HUGE = [["m", "metric", [["loss", {"int": (10**400).to_bytes(167, "big")}]]]]
@@ -24,7 +27,7 @@ def spoiled(records: object, blocks: Blocks) -> CID:
     return root
 
 
-@pytest.mark.parametrize(
+OVER = pytest.mark.parametrize(
     ("records", "why"),
     [
         (HUGE, "an integer of 167 bytes"),
@@ -34,14 +37,31 @@ def spoiled(records: object, blocks: Blocks) -> CID:
     ],
     ids=["huge", "many", "split", "long"],
 )
+
+
+@OVER
 @pytest.mark.parametrize("checks", ["all", "off"])
 def test_a_reply_over_a_limit_is_refused_whatever_is_checked(records: object, why: str, checks: str) -> None:
     blocks = Blocks()
     sent = read_sent(blocks.keep(encode(RecordDict(), None)), blocks, None)
 
-    found, kept = examine(spoiled(records, blocks), blocks, None, sent, update=True, keep=lambda _: True)
+    found, kept = examine(spoiled(records, blocks), blocks, None, sent, RecordDict, update=True, keep=lambda _: True)
 
     refusal = Admission.parse(checks).refusal(found)
-    assert refusal.startswith("refused (readable): ")
-    assert why in refusal
+    assert refusal is not None
+    assert refusal.check is Check.READABLE
+    assert why in refusal.what
     assert kept is None
+
+
+@OVER
+def test_a_message_over_a_limit_is_answered_with_an_error(records: object, why: str) -> None:
+    app, store = APPS / "client_state", MemoryStore()
+    blocks = Blocks()
+    root = spoiled(records, blocks)
+    store.update(blocks)
+
+    answered = ClientHost(app, start_for(app, 11), store).answer(Task(bytes(32), root, "query", "", 60, 1.0))
+
+    assert answered.code == ErrorCode.MESSAGE_UNAVAILABLE
+    assert why in answered.reason

@@ -163,6 +163,7 @@ def broken_app(folder: Path, server: str = "", client: str = "") -> Path:
 HEAD = "from flwr.app import *\nfrom flwr.serverapp import ServerApp\nfrom flwr.clientapp import ClientApp\n"
 SERVER = HEAD + "app = ServerApp()\n@app.main()\ndef main(grid, context):\n    "
 UNPRINTABLE = "class Unprintable(Exception):\n    def __str__(self):\n        raise SystemExit(7)\n"
+HUGE = "RecordDict({'c': ConfigRecord({'x': 10**400})})"
 CLIENT = HEAD + "app = ClientApp()\n@app.query()\ndef query(message, context):\n    "
 
 
@@ -180,6 +181,7 @@ CLIENT = HEAD + "app = ClientApp()\n@app.query()\ndef query(message, context):\n
         (SERVER + "open('data/x')", "name data by an absolute path"),
         ("import no_such_package.part", "no module 'no_such_package' is installed"),
         (SERVER + "raise ValueError('\\ud800')", "ValueError"),
+        (SERVER + f"grid.push_messages([Message({HUGE}, 5, 'train')])", "record 'c', key 'x': an integer of 1329 bits"),
         (SERVER + "grid.push_messages([Message(RecordDict(), 5, 'train', ttl=-1.0)])", "ttl of -1.0"),
         (SERVER + "grid.push_messages([Message(RecordDict(), -5, 'train')])", "-5 is no node id"),
         (SERVER + "grid.push_messages([Message(RecordDict(), 5, 'train', group_id='\\ud800')])", "surrogates"),
@@ -223,6 +225,7 @@ def test_what_a_server_app_raises_is_its_error(source: str, error: str, tmp_path
             2,
             "record 'c', key 'x'",
         ),
+        (CLIENT + f"return Message({HUGE}, reply_to=message)", 2, "record 'c', key 'x': an integer of 1329 bits"),
         (CLIENT + "return Message(Error(77, 'own'), reply_to=message)", 77, "own"),
         (CLIENT + "return Message(Error(-1, 'own'), reply_to=message)", 2, "-1 is no error code"),
         (CLIENT + "m = Message(RecordDict(), reply_to=message); m.metadata.created_at = 1e999; return m", 2, "inf"),
