@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -206,14 +206,18 @@ def _few_containers(data: bytes) -> bool:
 
 
 def _depth_over(value: object, limit: int) -> bool:
-    children: Iterable[object]
-    if isinstance(value, dict):
-        children = value.values()
-    elif isinstance(value, list):
-        children = value
-    else:
-        return False
-    return limit == 0 or any(_depth_over(child, limit - 1) for child in children)
+    """Whether lists and maps nest more than ``limit`` deep: level by level, as each may hold very many."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for each in level
+            if type(each) is dict or type(each) is list
+            for child in (each.values() if type(each) is dict else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 class ReadBlocks:

@@ -36,6 +36,10 @@ RECORD_TYPE: Final = "application/vnd.pollen.record+dag-cbor"
 MAX_MANIFEST_SIGNATURES: Final = 2 * MAX_ADMINS
 """Of one version of a manifest: its admins sign it, and those of the version before. Any other record has one."""
 
+MAX_PARSED: Final = 2 << 20
+"""Bytes of blocks whose records are remembered. What is made of a byte takes some ten in memory, and 60 at worst."""
+MAX_PARSED_BLOCK: Final = 32 << 10
+
 P = TypeVar("P")
 
 
@@ -84,12 +88,47 @@ class Record:
             verify(key, RECORD_TYPE, self.body_bytes, signature.sig)
 
 
+class _Parsed:
+    """The newest records that were parsed, by their bytes: a peer meets each several times, on its way back from a head
+    and forward again. Threads may share it without a lock: at worst one forgets early."""
+
+    def __init__(self, most: int) -> None:
+        self._half = most // 2
+        self._size = 0
+        self._newer: dict[bytes, Record] = {}
+        self._older: dict[bytes, Record] = {}
+
+    def get(self, block: Block) -> Record | None:
+        """The record in ``block``, where it is remembered."""
+        known = self._newer.get(block.data) or self._older.get(block.data)
+        return known if known is not None and known.cid == block.cid else None
+
+    def add(self, block: Block, record: Record) -> None:
+        """Remember it; when the newer half is full, the older one is forgotten."""
+        if self._size > self._half:
+            self._older, self._newer, self._size = self._newer, {}, 0
+        self._newer[block.data] = record
+        self._size += len(block.data)
+
+
+_PARSED: Final = _Parsed(MAX_PARSED)
+
+
 def parse_record(block: Block) -> Record:
     """The record in a checked block.
 
     Raises:
         RecordError: where it is not exactly one.
     """
+    if (known := _PARSED.get(block)) is not None:
+        return known
+    record = _parse(block)
+    if len(block.data) <= MAX_PARSED_BLOCK:
+        _PARSED.add(block, record)
+    return record
+
+
+def _parse(block: Block) -> Record:
     value = decode_cbor(block.data)
     match value:
         case {"body": dict(body), "sigs": list(sigs)} if len(value) == 2 and sigs:
@@ -162,18 +201,27 @@ def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterato
     Raises:
         RecordError: where one is not; `protocol.blocks.MissingBlock` where a block of the tree is not here.
     """
-    for item in listing.items(source):
-        try:
-            yield from_plain(item, kind)
-        except ShapeError as error:
-            raise RecordError(str(error)) from error
+    try:
+        if listing.link is None:
+            yield from listing.typed(kind, lambda item: from_plain(item, kind))
+        else:
+            for item in listing.items(source):
+                yield from_plain(item, kind)
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
 
 
 def answers(collect: Collect, source: BlockSource) -> Iterator[TakenReply | GridError]:
     """The answers of a collect, in order; errors as `typed_items`."""
-    for item in collect.answers.items(source):
-        kind: type[TakenReply | GridError] = TakenReply if isinstance(item, dict) and "reply" in item else GridError
-        try:
-            yield from_plain(item, kind)
-        except ShapeError as error:
-            raise RecordError(str(error)) from error
+    try:
+        if collect.answers.link is None:
+            yield from collect.answers.typed(_answer, _answer)
+        else:
+            yield from map(_answer, collect.answers.items(source))
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
+
+
+def _answer(item: object) -> TakenReply | GridError:
+    kind: type[TakenReply | GridError] = TakenReply if isinstance(item, dict) and "reply" in item else GridError
+    return from_plain(item, kind)

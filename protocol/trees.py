@@ -7,8 +7,8 @@ gigabyte, and a reader cannot be sent in circles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 from protocol.blocks import (
     CID,
@@ -20,6 +20,8 @@ from protocol.blocks import (
     decode_cbor,
     encode_cbor,
 )
+
+T = TypeVar("T")
 
 INLINE_LIMIT: Final = 64 << 10
 """The most bytes of dag-cbor a listing takes where it is written in place."""
@@ -40,10 +42,18 @@ class ListingError(BlockError):
 class Listing:
     """A list in place, or the link to its tree. Equal where they are written the same."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_typed", "value")
 
     def __init__(self, value: tuple[Any, ...] | CID) -> None:
         self.value = value
+        self._typed: dict[object, tuple[Any, ...]] = {}
+
+    def typed(self, kind: object, make: Callable[[Any], T]) -> tuple[T, ...]:
+        """The items of a list in place, each made a ``kind`` by ``make``, once for all who ask for that kind."""
+        assert not isinstance(self.value, CID)
+        if kind not in self._typed:
+            self._typed[kind] = tuple(make(item) for item in self.value)
+        return self._typed[kind]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Listing) and self.value == other.value

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from protocol.trees import Listing
 
 T = TypeVar("T")
 
+_PLAIN: Final = frozenset({bytes, str, int, float, bool, type(None), CID})
+
 
 class ShapeError(Exception):
     """A value that does not have the shape it should; the message says where."""
@@ -24,15 +27,21 @@ class ShapeError(Exception):
 
 def to_plain(value: Any) -> Any:  # any field of a dataclass
     """Dataclasses as maps, tuples as lists, enums as their values; the rest as it is."""
-    if is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple | list):
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is tuple or kind is list:
         return [to_plain(item) for item in value]
-    if isinstance(value, Listing):
-        return to_plain(value.value)
+    if kind is Listing:
+        return value.value if isinstance(value.value, CID) else list(value.value)  # its items are plain
     if isinstance(value, Enum):
         return value.value
-    return value
+    return {name: to_plain(getattr(value, name)) for name in _names(kind)} if is_dataclass(kind) else value
+
+
+@lru_cache(maxsize=256)
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def from_plain(value: Any, kind: type[T]) -> T:  # plain values have no better type

@@ -73,6 +73,15 @@ def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:
     assert all(result["write_ms"] > 0 and result["read_ms"] > 0 for result in results)
 
 
+@pytest.mark.slow
+def test_resume_tells_what_a_long_chain_costs_the_first_time_and_the_second(tmp_path: Path) -> None:
+    done = bench("resume", "--records", "20", "--simulate", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert [result["what"] for result in results] == ["resume", "resume", "log", "log", "simulate"]
+    assert all(result["cpu_seconds"] > 0 for result in results)
+
+
 def test_a_benchmark_that_there_is_not_is_wrong_use() -> None:
     done = subprocess.run([ROOT / "scripts" / "bench", "nothing"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

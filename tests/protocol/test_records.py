@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 from crypto.dsse import BadSignature, verify
 from crypto.keys import SigningKey
+from protocol import signed
 from protocol.blocks import (
     MAX_BLOCK_SIZE,
     Block,
@@ -279,3 +280,30 @@ def test_a_bit_flipped_in_a_reply_is_found_by_the_collect():
 
 def _flipped(data: bytes, at: int, bit: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+
+
+# -- read once ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_that_was_read_is_not_read_again(monkeypatch: pytest.MonkeyPatch):
+    block = sign_record(replace(CLOSE, time=TIME + 77), [SERVER])
+    record = parse_record(block)
+    monkeypatch.setattr("protocol.signed.decode_cbor", lambda data: pytest.fail("it is read again"))
+    assert parse_record(Block(block.cid, bytes(bytearray(block.data)))) is record
+
+
+def test_what_is_remembered_goes_by_the_bytes_and_not_by_the_cid_they_came_under():
+    block, other = (sign_record(replace(CLOSE, time=TIME + time), [SERVER]) for time in (78, 79))
+    parse_record(block)
+    assert parse_record(Block(block.cid, other.data)).body.time == TIME + 79
+    assert parse_record(Block(other.cid, block.data)).cid == other.cid
+
+
+def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch):
+    block = sign_record(CLOSE, [SERVER])
+    remembered = signed._Parsed(10 * len(block.data))
+    for time in range(100):
+        more = sign_record(replace(CLOSE, time=TIME + time), [SERVER])
+        remembered.add(more, parse_record(more))
+        assert remembered.get(more) is parse_record(more)
+    assert len(remembered._newer) + len(remembered._older) <= 14
