@@ -139,7 +139,7 @@ class _Course:
             PeerError: where one failed, or no client could do its work.
         """
         for peer in self._plan.peers:
-            self._processes.start(peer, self._plan.command(peer, engine_of(self._plan)))
+            self._processes.start(peer, self._plan.command(peer), engine_of(self._plan))
         self._display.show(self.progress)
         from peer.demo.following import ChainFollower  # flwr: while the others import it too
 

@@ -58,10 +58,10 @@ class DemoPlan:
     def _peer(self, name: str, role: Role, partition: int) -> DemoPeer:
         return DemoPeer(name, role, Home(self.folder / name), self.logs / f"{name}.log", partition)
 
-    def command(self, peer: DemoPeer, engine: str) -> list[str]:
+    def command(self, peer: DemoPeer) -> list[str]:
         """The words after ``peer`` that start this peer."""
         words = ["start", "--role", peer.role.value, "--dataset", self.dataset, "--home", str(peer.home.path)]
-        words += ["--ipfs", engine, "--federation", FEDERATION, "--identity", peer.name, "--json", "-v"]
+        words += ["--federation", FEDERATION, "--identity", peer.name, "--json", "-v"]
         if self.data_dir is not None:
             words += ["--data-dir", str(self.data_dir)]
         if peer.role is Role.SERVER:

@@ -54,7 +54,7 @@ def parse_line(peer: str, line: str) -> LogEvent | None:
 class PeerProcess:
     """One ``peer start``. What it prints goes to its log, which is read here as it grows."""
 
-    def __init__(self, peer: DemoPeer, command: Sequence[str]) -> None:
+    def __init__(self, peer: DemoPeer, command: Sequence[str], engine: str) -> None:
         self.peer = peer
         peer.log.parent.mkdir(parents=True, exist_ok=True)
         with peer.log.open("ab") as log:
@@ -64,7 +64,7 @@ class PeerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=_environment(engine),
                 start_new_session=True,  # Ctrl-C in the terminal is for the demo, which then stops all in good order
             )
 
@@ -129,10 +129,10 @@ class PeerProcesses:
         self._interrupts = interrupts
         self.all: list[PeerProcess] = []
 
-    def start(self, peer: DemoPeer, command: Sequence[str]) -> None:
-        """Start one more."""
+    def start(self, peer: DemoPeer, command: Sequence[str], engine: str) -> None:
+        """Start one more, which uses ``engine``."""
         with self._interrupts.held():
-            self.all.append(PeerProcess(peer, command))
+            self.all.append(PeerProcess(peer, command, engine))
 
     def events(self) -> Iterator[LogEvent]:
         """What they have reported since the last call."""
@@ -175,7 +175,8 @@ def _words(line: str) -> str:
     return str(value.get("reason") or line) if isinstance(value, dict) else line
 
 
-def _environment() -> dict[str, str]:
-    """Ours, without what would speak for the peers of the demo: their options are all on their command lines."""
+def _environment(engine: str) -> dict[str, str]:
+    """Ours, without what would speak for the peers of the demo. Their options are on their command lines, but the
+    engine's address, which may have a password in it: all users of a machine see those."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("POLLEN_")}
-    return {**ours, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**ours, "POLLEN_IPFS": engine, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

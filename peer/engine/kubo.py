@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from peer.engine.graph import complete
 from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
-from peer.engine.kubo_api import KuboApi, KuboRefused, KuboTimeout, PubsubOff
+from peer.engine.kubo_api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
 from peer.engine.kubo_program import OLDEST, numbers_of
 from peer.engine.kubo_pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo_streams import KuboStreams
@@ -235,7 +235,8 @@ class KuboEngine:
             EngineUnavailable: where the node stops meanwhile.
             TooLarge: where it has more than ``limit`` bytes.
         """
-        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=within)
+        limited = None if within == math.inf else within
+        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=limited)
         blocks, since, too_large = 0, time.monotonic(), False
         with contextlib.closing(response), self._api.translated():
             for line in response.iter_lines():
@@ -314,16 +315,19 @@ def _ask_until(cid: CID, deadline: float, ask: Callable[[float], _T]) -> _T:
 
     Raises:
         Unreachable: where ``cid`` did not come before the deadline.
+        KuboSilent: where the node did not even say so.
     """
     patience = _FIRST_TRY
     while True:
         left = deadline - time.monotonic()
         try:
             return ask(max(min(patience, left), 0.0))
-        except (KuboRefused, KuboTimeout) as error:
+        except (KuboRefused, KuboTimeout, KuboSilent) as error:
             if isinstance(error, KuboRefused) and not error.is_not_found:
                 raise
             if left <= patience:
+                if isinstance(error, KuboSilent):
+                    raise
                 raise Unreachable(cid, f"nobody within reach has {cid}: {error}") from error
         patience *= 2
 

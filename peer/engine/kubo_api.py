@@ -74,7 +74,11 @@ class NoKubo(EngineUnavailable):
 
 
 class KuboTimeout(EngineUnavailable):
-    """The node did not answer in time."""
+    """The node says that it did not come by something in the time that it had."""
+
+
+class KuboSilent(EngineUnavailable):
+    """The node does not even say that: it hangs."""
 
 
 class KuboApi:
@@ -239,7 +243,8 @@ class KuboApi:
         """Turn the errors of httpx and ipfshttpclient into the engine's own.
 
         Raises:
-            KuboTimeout: where it does not answer in time, or gives up.
+            KuboTimeout: where it gives up.
+            KuboSilent: where it does not answer in time.
             EngineUnavailable: where it does not answer at all, or is about to stop.
             KuboRefused, PubsubOff, StorageFull: where it answers with an error.
             EngineError: where what answers is no Kubo.
@@ -247,7 +252,7 @@ class KuboApi:
         try:
             yield
         except (httpx.TimeoutException, ipfshttpclient.exceptions.TimeoutError) as error:
-            raise KuboTimeout(f"the Kubo node at {self.shown} did not answer in time", self._mend()) from error
+            raise KuboSilent(f"the Kubo node at {self.shown} did not answer in time", self._mend()) from error
         except ipfshttpclient.exceptions.ErrorResponse as error:
             raise self.meaning(str(error.args[0])) from error
         except (

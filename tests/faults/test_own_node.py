@@ -78,6 +78,23 @@ def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, un
     assert run.told() == undisturbed
 
 
+@pytest.mark.parametrize("peer", ["server", pytest.param(CLIENTS[0], marks=pytest.mark.all_faults)])
+def test_a_node_that_hangs_and_goes_on(peer: str, run: OwnNodes, undisturbed: Told) -> None:
+    """As one does whose machine slept, or whose disk stalled: it takes calls, and answers none of them."""
+    daemon = run.nodes[peer]._daemon
+    assert daemon is not None
+    run.start_all()
+    run.peers[peer].wait_for("dispatched" if peer == "server" else "task-started")
+    daemon.send_signal(signal.SIGSTOP)
+    try:
+        run.peers[peer].wait_for("engine-away")
+    finally:
+        daemon.send_signal(signal.SIGCONT)
+    run.await_all()
+
+    assert run.told() == undisturbed
+
+
 def test_a_server_that_is_stopped_while_its_node_is_away_leaves_its_run_open(run: OwnNodes, undisturbed: Told) -> None:
     run.start_all({"server": Fault(Victim.ENGINE, Step.WRITE_HEAD, When.AFTER, 3)})
     server = run.peers["server"]

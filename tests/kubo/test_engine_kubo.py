@@ -365,6 +365,22 @@ def test_a_node_that_hangs_is_given_up_after_its_time(monkeypatch: pytest.Monkey
         engine.close()
 
 
+def test_a_node_that_hangs_is_not_taken_for_one_that_cannot_find_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a block waits for the node then; that nobody has the block would end an app's run."""
+    monkeypatch.setattr("peer.engine.kubo_api.GRACE", 0.1)
+    monkeypatch.setattr("peer.engine.kubo_api.CALL_SECONDS", 0.1)
+    with server_that_says(200, b"", VERSION, hung=threading.Semaphore(0)) as url:
+        engine, cid = open_engine(url), raw_block(b"x").cid
+        for call in (
+            lambda: engine.get(cid, timeout=0.1),
+            lambda: engine.fetch(cid, timeout=0.1, limit=1),
+            lambda: engine.pin(cid, recursive=True),
+        ):
+            with pytest.raises(EngineUnavailable, match="did not answer in time"):
+                call()
+        engine.close()
+
+
 def test_who_stops_ends_the_calls_that_a_node_leaves_hanging_and_makes_no_other() -> None:
     block, arrived = raw_block(b"x"), threading.Semaphore(0)
     with server_that_says(200, b"", VERSION, hung=arrived) as url, ThreadPoolExecutor(2) as pool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from demo_process import ROOT, RunningDemo
 
+from peer.demo.plan import DemoPlan
 from peer.engine.local import LocalEngine
 from protocol.blocks import CID
 
@@ -76,6 +77,13 @@ def test_a_model_that_cannot_be_imported_fails_the_demo_with_the_apps_own_words(
     assert (code, demo.processes()) == (4, [])
     assert "cannot import nowhere" in err
     assert str(tmp_path / "server" / "logs" / "app-server.log") in err
+
+
+def test_the_address_of_an_engine_is_on_no_command_line(tmp_path: Path) -> None:
+    """It may have a password in it."""
+    plan = DemoPlan(tmp_path, "digits", None, "mlp", 2, 1, "http://alice:secret@127.0.0.1:5001")
+    for peer in plan.peers:
+        assert not any("secret" in word for word in plan.command(peer))
 
 
 @pytest.mark.kubo
