@@ -14,7 +14,7 @@ class CryptoError(Exception):
 class BadKey(CryptoError):
     """Bytes or text that are no usable public or private key."""
 
-    mend = "ask the owner for the key again: `peer keys show` prints it there"
+    mend = "ask the owner for the key again: `peer keys show --federation ID` prints it there"
 
 
 class BadSignature(CryptoError):
@@ -32,7 +32,7 @@ class CannotDecrypt(CryptoError):
 class BadKeyText(CryptoError):
     """The text given as a KEY is none, or not whole, or not signed by its owner."""
 
-    mend = "copy the whole line that `peer keys show` prints on the owner's machine"
+    mend = "copy the whole line that `peer keys show --federation ID` prints on the owner's machine"
 
 
 class BadName(CryptoError):

@@ -17,8 +17,10 @@ HANDOVER_TYPE: Final = "application/vnd.pollen.handover+dag-cbor"
 
 @dataclass(frozen=True, slots=True)
 class NewKeys:
-    """What is handed over to: the keys that the member ``id`` has from then on, as they are written."""
+    """What is handed over to: the keys that the member ``id`` has from then on in a federation, as they are written."""
 
+    federation: bytes
+    """As in `crypto.identity.PublicIdentity`."""
     id: bytes
     signing: bytes
     suite: str
@@ -42,4 +44,6 @@ class NewKeys:
 
     def _signed_bytes(self) -> bytes:
         encryption: cbrrr.DagCborTypes = {"key": self.encryption, "suite": self.suite}
-        return cbrrr.encode_dag_cbor({"encryption": encryption, "id": self.id, "signing": self.signing})
+        return cbrrr.encode_dag_cbor(
+            {"encryption": encryption, "federation": self.federation, "id": self.id, "signing": self.signing}
+        )

@@ -53,6 +53,7 @@ class _KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a key text holds, as dag-cbor: the signed bytes."""
 
     encryption: bytes
+    federation: bytes
     signing: bytes
     suite: str
 
@@ -60,25 +61,28 @@ class _KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cbrrr.encode_dag_cbor(msgspec.structs.asdict(self))
 
 
-def sign_first_keys(signing: SigningKey, suite: str, encryption: bytes) -> bytes:
-    """The proof, 64 bytes, that the first keys of an identity belong together: the KEY text's own."""
-    body = _KeyBody(encryption=encryption, signing=signing.verify_key.raw, suite=suite)
+def sign_first_keys(signing: SigningKey, suite: str, encryption: bytes, federation: bytes) -> bytes:
+    """The proof, 64 bytes, that the first keys of an identity belong together, and may be listed in ``federation``: the
+    KEY text's own."""
+    body = _KeyBody(encryption=encryption, federation=federation, signing=signing.verify_key.raw, suite=suite)
     return dsse.sign(signing, KEY_TYPE, body.encode())
 
 
-def check_first_keys(signing: VerifyKey, suite: str, encryption: bytes, proof: bytes) -> None:
-    """Return where the owner of ``signing`` says that this is its encryption key.
+def check_first_keys(signing: VerifyKey, suite: str, encryption: bytes, federation: bytes, proof: bytes) -> None:
+    """Return if the owner of ``signing`` says that this is its encryption key in ``federation``.
 
     Raises:
         BadSignature: where it does not.
     """
-    dsse.verify(signing, KEY_TYPE, _KeyBody(encryption=encryption, signing=signing.raw, suite=suite).encode(), proof)
+    body = _KeyBody(encryption=encryption, federation=federation, signing=signing.raw, suite=suite)
+    dsse.verify(signing, KEY_TYPE, body.encode(), proof)
 
 
 class _RotatedBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the key text of a rotated identity holds."""
 
     encryption: bytes
+    federation: bytes
     new: bytes
     old: list[tuple[bytes, bytes]]
     signing: bytes
@@ -111,6 +115,9 @@ class PublicIdentity:
     encryption: EncryptionKey
     proof: bytes
     """``signing``'s signature over the body of the key text, 64 bytes."""
+    federation: bytes = b""
+    """The federation that these keys may be listed in, by its owner's word: its id (36 bytes); for version 1, which has
+    none yet, its founder's signing key (32 bytes); empty for none."""
     handovers: Handovers | None = None
     """None where these are its first keys."""
 
@@ -121,7 +128,7 @@ class PublicIdentity:
 
     def key_text(self) -> str:
         """The KEY: one line without spaces, the same for the same identity."""
-        data = _body(self.signing, self.encryption, self.handovers).encode() + self.proof
+        data = _body(self.signing, self.encryption, self.federation, self.handovers).encode() + self.proof
         prefix = _ROTATED_PREFIX if self.handovers else _PREFIX
         return write_line(prefix, data)
 
@@ -142,7 +149,7 @@ class PublicIdentity:
             raise BadKeyText(f"this KEY holds a key that cannot be used: {error}") from error
         except BadSignature as error:
             raise BadKeyText("this KEY is not signed by its owner: a part of it was changed or mixed up") from error
-        return cls(signing, encryption, proof, handovers)
+        return cls(signing, encryption, proof, body.federation, handovers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +180,15 @@ class Identity:
         self.signing = signing
         self.decryption = decryption
         self.retired = tuple(retired)
-        handovers = _handovers(signing, decryption, self.retired) if retired else None
-        proof = dsse.sign(signing, KEY_TYPE, _body(signing.verify_key, decryption.public, handovers).encode())
-        self.public = PublicIdentity(signing.verify_key, decryption.public, proof, handovers)
+        self.public = self.public_for(b"")
+
+    def public_for(self, federation: bytes) -> PublicIdentity:
+        """What its owner shows to be listed in ``federation``, and in no other: see `PublicIdentity.federation`."""
+        signing, encryption = self.signing.verify_key, self.decryption.public
+        handovers = _handovers(self, federation) if self.retired else None
+        body = _body(signing, encryption, federation, handovers)
+        proof = dsse.sign(self.signing, KEY_TYPE, body.encode())
+        return PublicIdentity(signing, encryption, proof, federation, handovers)
 
     @classmethod
     def generate(cls, name: str) -> Identity:
@@ -234,29 +247,32 @@ class Identity:
         return f"Identity({self.name!r}, {self.public.signing.did})"
 
 
-def _handovers(signing: SigningKey, decryption: DecryptionKey, retired: Sequence[KeyPair]) -> Handovers:
-    first = retired[-1].signing.verify_key.raw
-    keys = _new_keys(first, signing.verify_key, decryption.public)
-    old = [(pair.signing.verify_key.raw, keys.sign(pair.signing)) for pair in reversed(retired)]
-    return Handovers(keys.sign(signing), tuple(old))
+def _handovers(identity: Identity, federation: bytes) -> Handovers:
+    first, encryption = identity.retired[-1].signing.verify_key.raw, identity.decryption.public
+    keys = NewKeys(federation, first, identity.signing.verify_key.raw, encryption.suite.value, encryption.raw)
+    old = [(pair.signing.verify_key.raw, keys.sign(pair.signing)) for pair in reversed(identity.retired)]
+    return Handovers(keys.sign(identity.signing), tuple(old))
 
 
-def _new_keys(id: bytes, signing: VerifyKey, encryption: EncryptionKey) -> NewKeys:
-    return NewKeys(id, signing.raw, encryption.suite.value, encryption.raw)
-
-
-def _body(signing: VerifyKey, encryption: EncryptionKey, handovers: Handovers | None) -> _KeyBody | _RotatedBody:
+def _body(
+    signing: VerifyKey, encryption: EncryptionKey, federation: bytes, handovers: Handovers | None
+) -> _KeyBody | _RotatedBody:
     suite = encryption.suite.value
     if handovers is None:
-        return _KeyBody(encryption=encryption.raw, signing=signing.raw, suite=suite)
+        return _KeyBody(encryption=encryption.raw, federation=federation, signing=signing.raw, suite=suite)
     return _RotatedBody(
-        encryption=encryption.raw, new=handovers.new, old=list(handovers.old), signing=signing.raw, suite=suite
+        encryption=encryption.raw,
+        federation=federation,
+        new=handovers.new,
+        old=list(handovers.old),
+        signing=signing.raw,
+        suite=suite,
     )
 
 
 def _parse_handovers(body: _RotatedBody) -> Handovers:
     """The hand-overs, each of them checked; raises BadSignature."""
-    keys = NewKeys(body.old[0][0], body.signing, body.suite, body.encryption)
+    keys = NewKeys(body.federation, body.old[0][0], body.signing, body.suite, body.encryption)
     for key, signature in (*body.old, (body.signing, body.new)):
         keys.check(key, signature)
     return Handovers(body.new, tuple(body.old))

@@ -55,7 +55,7 @@ def found_federation(
     draft = new_federation(
         name=name,
         admins=[by],
-        members=[_newcomer(founder.public, tuple(dict.fromkeys(roles)))],
+        members=[_newcomer(founder.public_for(by), tuple(dict.fromkeys(roles)))],
         names={founder.id: member_name},
         by=by,
         time=time,
@@ -89,6 +89,12 @@ def add_member(
     """
     by = _admin_key(stored.manifest, admin)
     before = stored.manifest.members.get(public.id)
+    if public.federation != bytes(stored.id) and not _has(before, public):
+        raise PeerError(
+            f"that KEY is not for the federation {stored.manifest.title!r}: nobody is listed where it has not said so",
+            mend=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
+            code=ExitCode.WRONG_USE,
+        )
     chosen = tuple(dict.fromkeys(roles)) or (before.roles if before else ())
     called = name or stored.manifest.names.get(public.id)
     if before is None and not (chosen and called):
@@ -150,7 +156,7 @@ def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> Stor
     """
     by, newest = _admin_key(stored.manifest, owner), owner.signing.verify_key.raw
     if owner.id in stored.manifest.members:
-        return add_member(stored, owner, owner.public, time=time)
+        return add_member(stored, owner, owner.public_for(bytes(stored.id)), time=time)
     admins = [newest if admin == by else admin for admin in stored.manifest.admins]
     return _advance(stored, owner, next_version(stored.manifest, admins=admins, by=newest, time=time))
 
@@ -230,7 +236,7 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     if member is None:
         raise PeerError(
             f"this identity is not in the federation {manifest.title!r} (manifest version {manifest.version})",
-            mend=f"send `peer keys show` to an admin, who runs: peer federation add KEY --name NAME --role {role}; "
+            mend=f"send `peer keys show --federation {manifest.federation}` to an admin, who runs: peer federation add KEY --name NAME --role {role}; "
             "then join again with a new export",
             code=ExitCode.WRONG_USE,
         )
@@ -250,6 +256,11 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
         )
 
 
+def _has(member: Member | None, public: PublicIdentity) -> bool:
+    """Whether the member is listed with these keys already: then nothing is to be proved about them."""
+    return member is not None and member.signing == public.signing.raw
+
+
 def _newcomer(public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
     handovers = public.handovers
     if handovers is None:
@@ -267,7 +278,7 @@ def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) ->
     if handovers is None or old is None:
         raise PeerError(
             "that KEY does not follow the one that the federation has of this member: it is an older one",
-            mend="ask for what `peer keys show` prints there now",
+            mend="ask for what `peer keys show --federation ID` prints there now",
             code=ExitCode.WRONG_USE,
         )
     return _handed_over(public, roles, old, handovers.new)

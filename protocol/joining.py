@@ -345,6 +345,8 @@ def open_join(keys: TicketKeys, envelope: Envelope) -> Join:
         raise NotForUs(str(error)) from error
     if public.key_text() != body.key:  # which allows space around it
         raise NotForUs("not the one way to write a KEY")
+    if public.federation != bytes(keys.federation):
+        raise NotForUs("a KEY that is not for this federation")
     return Join(public)
 
 

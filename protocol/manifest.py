@@ -322,7 +322,8 @@ def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[byte
 def _parse(
     record: Record, body: Federation, federation: CID, before: Manifest | None, source: BlockSource, reader: Reader
 ) -> Manifest:
-    members = read_members(body, before.members if before else {}, source)
+    listed_in = bytes(federation) if before else body.by
+    members = read_members(body, before.members if before else {}, listed_in, source)
     revoked = read_revoked(body, before.revoked if before else (), members, source)
     unread = _revoked_encryption(before, revoked)
     if any(member.encryption.key in unread for member in members.values()):

@@ -29,8 +29,12 @@ def check_key(rule: ManifestRule, key: bytes) -> None:
         raise ManifestError(rule, f"{key.hex()}: {error}") from error
 
 
-def read_members(body: Federation, before: Mapping[bytes, Member], source: BlockSource) -> dict[bytes, Member]:
+def read_members(
+    body: Federation, before: Mapping[bytes, Member], federation: bytes, source: BlockSource
+) -> dict[bytes, Member]:
     """The members of a version, by id, where ``before`` are those of the version before it.
+
+    ``federation`` is what their proofs and hand-overs have to name: the federation's id, or, in version 1, its founder.
 
     Raises:
         ManifestError: where they break a rule that is about members alone.
@@ -49,7 +53,7 @@ def read_members(body: Federation, before: Mapping[bytes, Member], source: Block
         raise ManifestError(ManifestRule.MEMBER_KEYS, "a signing key is also another member's key or id")
     for member in members.values():
         if member != before.get(member.id):
-            _check_keys(member, before.get(member.id))
+            _check_keys(member, before.get(member.id), federation)
     return members
 
 
@@ -62,7 +66,7 @@ def _check_member(member: Member) -> None:
         raise ManifestError(ManifestRule.MEMBER_KEYS, f"{shown} has no encryption key, or one of absurd length")
 
 
-def _check_keys(member: Member, before: Member | None) -> None:
+def _check_keys(member: Member, before: Member | None, federation: bytes) -> None:
     """Nobody but the member brings its keys in, the first ones or newer ones: not an admin, nor who has one of two
     signing keys alone."""
     shown = member.id.hex()
@@ -74,18 +78,20 @@ def _check_keys(member: Member, before: Member | None) -> None:
     if first != (member.handover is None) or first != (member.proof is not None) or (first and before is not None):
         raise ManifestError(ManifestRule.HANDOVER, f"{shown} has a key that it did not bring in, or hand over to")
     try:
-        _check_own(member, member.id if before is None else before.signing)
+        _check_own(member, member.id if before is None else before.signing, federation)
     except BadSignature as error:
         raise ManifestError(ManifestRule.HANDOVER, f"{shown}: {error}") from error
 
 
-def _check_own(member: Member, old: bytes) -> None:
-    """Return where the member has signed for its keys, and had the signing key ``old`` before; raises BadSignature."""
+def _check_own(member: Member, old: bytes, federation: bytes) -> None:
+    """Return if the member has signed for its keys in this federation, and had the signing key ``old`` before; raises
+    BadSignature."""
     suite, encryption = member.encryption.suite, member.encryption.key
     if member.proof is not None:
-        check_first_keys(VerifyKey(member.signing), suite, encryption, member.proof)  # `_check_member` parsed it
+        signing = VerifyKey(member.signing)  # `_check_member` parsed it
+        check_first_keys(signing, suite, encryption, federation, member.proof)
     if member.handover is not None:
-        keys = NewKeys(member.id, member.signing, suite, encryption)
+        keys = NewKeys(federation, member.id, member.signing, suite, encryption)
         keys.check(old, member.handover.old)
         keys.check(member.signing, member.handover.new)
 

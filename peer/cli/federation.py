@@ -90,7 +90,9 @@ def init(
 
 @app.command("add")
 def add(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="What `peer keys show` prints on the member's machine.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="What `peer keys show --federation ID` prints on the member's machine.")
+    ],
     name: Annotated[
         str | None,
         typer.Option("--name", help="What the federation calls the member.", show_default="what it is called now"),
@@ -291,7 +293,8 @@ def join(
     if members:
         put(f"next: peer start --role {members[0].roles[0]}")
     else:
-        put("none of this home's identities is a member yet: send `peer keys show` to an admin")
+        put("none of this home's identities is a member yet: send an admin what this prints:")
+        put(f"peer keys show --federation {stored.id}")
 
 
 app.command("grant")(grant.grant)

@@ -83,7 +83,8 @@ def join(
     if stored is None or person.id not in stored.manifest.members:
         engine_name = _engine(chosen(own_home, ipfs), parsed)
         with borrowed(own_home, engine_name, parsed, listen) as engine:
-            answer = ask_to_join(parsed, Join(person.public), engine, wait, lambda: say(f"{_WAITING}; waiting"))
+            join = Join(person.public_for(bytes(parsed.federation)))
+            answer = ask_to_join(parsed, join, engine, wait, lambda: say(f"{_WAITING}; waiting"))
             stored = store.join(accept(parsed, _welcomed(answer, wait), person, engine))
         remember(own_home, engine_name)
     _report(stored, person, json=json)

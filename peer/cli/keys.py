@@ -17,6 +17,7 @@ from peer.terminal import put, say, says_to_a_person
 
 if TYPE_CHECKING:
     from crypto.keyfile import KeyFile
+    from protocol.blocks import CID
 
 app = typer.Typer(
     name="keys",
@@ -53,7 +54,7 @@ def init(
         json_output,
         f"{name} is {store.public(name).public.signing.did}",
         f"its keys are in {path}{', unlocked' if no_passphrase else ''}",
-        "next: peer federation init FEDERATION, or give an admin your KEY: peer keys show",
+        "next: peer federation init FEDERATION, or give an admin your KEY: peer keys show --federation ID",
     )
 
 
@@ -74,16 +75,33 @@ def list_identities(home: HomeOption = DEFAULT_HOME, json_output: JsonOption = F
 @app.command("show")
 def show(
     name: NameArgument = None,
+    federation: Annotated[
+        str | None,
+        typer.Option(
+            "--federation", metavar="ID", help="The federation that it may be listed in, as its admin says it."
+        ),
+    ] = None,
+    passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json_output: JsonOption = False,
 ) -> None:
-    """Print the KEY of an identity: what an admin needs to add it to a federation. It holds no secret."""
-    from peer.keystore import KeyStore
+    """Print the KEY of an identity. With --federation, it is what an admin needs to add it there, and only there.
 
-    found = KeyStore(home).public(name)
-    _report(_facts(found), json_output, found.public.key_text())
+    It holds no secret. An admin's `peer federation show` says the federation's ID.
+    """
+    from peer.keystore import KeyStore
+    from peer.passphrase import Passphrases
+
+    store = KeyStore(home)
+    found, public = store.public(name), store.public(name).public
+    if federation is not None:
+        identity = store.load(name, Passphrases.of_process(passphrase_file))
+        public = identity.public_for(bytes(_federation_id(home, federation)))
+    _report(_facts(found) | {"key": public.key_text()}, json_output, public.key_text())
     if says_to_a_person() and not json_output:
         say(f"{found.name}  {found.public.signing.did}  {found.public.encryption.suite}")
+        if federation is None:
+            say("it says who this is; to be added to a federation: peer keys show --federation ID")
 
 
 @app.command("passwd")
@@ -115,6 +133,18 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("rotate")(rotation.rotate)
 app.command("revoke")(rotation.revoke)
+
+
+def _federation_id(home: Path, text: str) -> CID:
+    """The id in ``text``, or that of the home's federation with this name."""
+    from peer.federation import FederationStore
+    from peer.home import Home
+    from protocol.blocks import CID, BlockError
+
+    try:
+        return CID.parse(text)
+    except BlockError:
+        return FederationStore(Home(home)).current(text).id
 
 
 def _facts(found: KeyFile) -> dict[str, object]:

@@ -25,6 +25,7 @@ from peer.passphrase import Passphrases
 from peer.proposing import Proposing
 from peer.reader import reader_of
 from peer.terminal import put, say
+from protocol.blocks import CID
 from protocol.manifest import Manifest
 from protocol.proposals import Proposal
 
@@ -61,19 +62,23 @@ def _tell(identity: Identity, outcomes: list[StoredFederation | Proposal | _Left
         if isinstance(outcome, Proposal):
             put(f"{outcome.base.title}: more admins have to sign that")
             put_proposal(outcome, json=False)
-            put(f"should another change come before it: peer federation add {identity.public.key_text()}")
+            put(f"should another change come before it: {_add(identity, outcome.base.federation)}")
         elif isinstance(outcome, _Left):
             _tell_left(identity, outcome)
         else:
             put(f"{outcome.manifest.title} has them from version {outcome.manifest.version} on")
     if not outcomes:
-        put("no federation of this home has it as a member; its KEY:")
-        put(identity.public.key_text())
+        put("no federation of this home has it as a member")
     put("backups made before do not hold them: peer keys backup FILE")
 
 
+def _add(identity: Identity, federation: CID) -> str:
+    """What an admin runs who takes the new keys in."""
+    return f"peer federation add {identity.public_for(bytes(federation)).key_text()}"
+
+
 def _tell_left(identity: Identity, left: _Left) -> None:
-    title, command = left.stored.manifest.title, f"peer federation add {identity.public.key_text()}"
+    title, command = left.stored.manifest.title, _add(identity, left.stored.id)
     if left.why is None:
         put(f"{title} has the keys before until an admin ({_admins(left.stored.manifest)}) runs this:")
         put(command)
@@ -117,8 +122,7 @@ def _facts(identity: Identity, outcomes: list[StoredFederation | Proposal | _Lef
     return {
         "name": identity.name,
         "did": identity.public.signing.did,
-        "key": identity.public.key_text(),
         "federations": {str(stored.id): stored.manifest.version for stored in changed},
         "proposals": {str(proposal.base.federation): proposal_facts(proposal) for proposal in proposed},
-        "pending": [str(each.stored.id) for each in left],
+        "pending": {str(each.stored.id): identity.public_for(bytes(each.stored.id)).key_text() for each in left},
     }

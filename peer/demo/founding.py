@@ -33,7 +33,7 @@ def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:
         encrypt=encrypt,
     )
     for client in plan.client_peers:
-        public = _identity(client).public
+        public = _identity(client).public_for(bytes(stored.id))
         if public.id not in stored.manifest.members:
             stored = add_member(stored, founder, public, name=client.name, roles=[client.role], time=time.time())
     store.save(stored)

@@ -99,7 +99,7 @@ def _median_ms(step: Callable[[int], object], count: int) -> float:
 def _founded(*, encrypted: bool) -> tuple[Manifest, MemoryBlocks]:
     public = DECRYPTION.public
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
-    proof = sign_first_keys(SIGNING, encryption.suite, encryption.key)
+    proof = sign_first_keys(SIGNING, encryption.suite, encryption.key, ME)
     draft = new_federation(
         name="benchmark",
         admins=[ME],

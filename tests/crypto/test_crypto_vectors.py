@@ -41,6 +41,13 @@ def test_key_text(identity: Identity) -> None:
     assert PublicIdentity.parse_key_text(VECTOR["key_text"]) == identity.public
 
 
+def test_key_text_for_a_federation(identity: Identity, rotated: Identity) -> None:
+    federation = bytes.fromhex(VECTOR["federation"])
+    for each, text in ((identity, VECTOR["key_text_for_it"]), (rotated, VECTOR["rotated"]["key_text_for_it"])):
+        assert each.public_for(federation).key_text() == text
+        assert PublicIdentity.parse_key_text(text).federation == federation
+
+
 def test_locked_key_file(identity: Identity) -> None:
     expected = VECTOR["locked"]
     salt, nonce = bytes.fromhex(expected["salt"]), bytes.fromhex(expected["nonce"])
@@ -62,7 +69,7 @@ def rotated(identity: Identity) -> Identity:
 
 
 def test_handover(rotated: Identity) -> None:
-    expected, public = VECTOR["rotated"]["handover"], rotated.public
+    expected, public = VECTOR["rotated"]["handover"], rotated.public_for(bytes.fromhex(VECTOR["federation"]))
     signed, new = bytes.fromhex(expected["signed"]), bytes.fromhex(expected["new"])
     assert public.handovers == Handovers(new, ((rotated.id, bytes.fromhex(expected["old"])),))
     dsse.verify(VerifyKey.parse(rotated.id), expected["type"], signed, bytes.fromhex(expected["old"]))

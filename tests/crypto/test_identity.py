@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto import dsse
-from crypto.errors import BadKeyText, BadName
-from crypto.identity import KEY_TYPE, Identity, PublicIdentity
+from crypto.errors import BadKeyText, BadName, BadSignature
+from crypto.identity import KEY_TYPE, Identity, PublicIdentity, check_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 
 ALICE = Identity("alice", SigningKey.from_seed(b"a" * 32), DecryptionKey.from_seed(b"A" * 32))
@@ -25,7 +25,8 @@ def written(body: cbrrr.DagCborTypes, proof: bytes) -> str:
 
 def body_of(identity: Identity) -> dict[str, cbrrr.DagCborTypes]:
     public = identity.public
-    return {"encryption": public.encryption.raw, "signing": public.signing.raw, "suite": str(public.encryption.suite)}
+    suite = str(public.encryption.suite)
+    return {"encryption": public.encryption.raw, "federation": b"", "signing": public.signing.raw, "suite": suite}
 
 
 def test_a_key_text_is_read_back() -> None:
@@ -41,6 +42,17 @@ def test_a_key_text_is_one_word_that_no_shell_or_terminal_breaks() -> None:
 def test_a_key_text_is_made_as_the_readme_says() -> None:
     body = body_of(ALICE)
     assert written(body, dsse.sign(ALICE.signing, KEY_TYPE, cbrrr.encode_dag_cbor(body))) == KEY
+
+
+def test_a_key_text_for_one_federation_is_none_for_another() -> None:
+    here, there = b"f" * 36, b"g" * 36
+    public = ALICE.public_for(here)
+    assert PublicIdentity.parse_key_text(public.key_text()) == public
+    assert public.federation == here
+    assert public.proof != ALICE.public.proof
+    suite, encryption = str(public.encryption.suite), public.encryption.raw
+    with pytest.raises(BadSignature):
+        check_first_keys(public.signing, suite, encryption, there, public.proof)
 
 
 def test_the_id_is_the_signing_key() -> None:

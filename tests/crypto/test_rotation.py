@@ -55,7 +55,7 @@ def test_a_key_text_says_whose_keys_these_are_and_who_handed_over() -> None:
     read = PublicIdentity.parse_key_text(KEY)
     assert read == ALICE.public
     assert read.handovers is not None
-    keys = NewKeys(read.id, read.signing.raw, read.encryption.suite.value, read.encryption.raw)
+    keys = NewKeys(b"", read.id, read.signing.raw, read.encryption.suite.value, read.encryption.raw)
     for before in (FIRST, SECOND):
         key = before.signing.verify_key.raw
         signature = read.handovers.by(key)

@@ -189,7 +189,7 @@ class Federation:
         """Add clients and let every home know."""
         admin, stored = self.admin, self.stored
         for name in names:
-            public = self.identity(name).public
+            public = self.identity(name).public_for(bytes(stored.id))
             stored = add_member(stored, admin, public, name=name, roles=[Role.CLIENT], time=time.time())
         self.names += names
         FederationStore(self.home("server")).save(stored)

@@ -56,7 +56,7 @@ def admin(federation: Federation, *words: str) -> None:
 def test_an_auditor_who_came_after_the_run_replays_it_from_a_car_alone(hospitals: Federation) -> None:
     head = ran(hospitals)
     auditor = ("--home", str(hospitals.home("auditor").path))
-    public = hospitals.identity("auditor").public
+    public = hospitals.identity("auditor").public_for(bytes(hospitals.stored.id))
     assert hospitals.replay(exported(hospitals, head), APP, *auditor)[0] == 3
     admin(hospitals, "federation", "add", public.key_text(), "--name", "auditor", "--role", "auditor")
     admin(hospitals, "federation", "grant", "auditor")

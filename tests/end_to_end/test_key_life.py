@@ -96,7 +96,7 @@ def test_a_client_whose_keys_are_rotated_signs_its_open_reply_again(federation: 
     keys.replace(rotated, None)
     store, admin = FederationStore(federation.home("server")), identity(federation, "server")
     with store.changing():
-        store.save(add_member(federation.stored, admin, rotated.public, time=0.0))
+        store.save(add_member(federation.stored, admin, rotated.public_for(bytes(federation.stored.id)), time=0.0))
     server.wait_for("manifest-in-force", count=2)
     server.wait_for("reply-arrived", count=2)  # the same body, under the new key
     let_train(gate, "two", round=1)
@@ -194,7 +194,11 @@ def test_a_server_that_loses_its_role_leads_no_further(federation: Federation, g
     server.wait_for("dispatched")
     store, admin = FederationStore(federation.home("server")), identity(federation, "server")
     with store.changing():
-        store.save(add_member(federation.stored, admin, admin.public, roles=[Role.CLIENT], time=0.0))
+        store.save(
+            add_member(
+                federation.stored, admin, admin.public_for(bytes(federation.stored.id)), roles=[Role.CLIENT], time=0.0
+            )
+        )
     assert server.code() == 3, server.said
     assert "server is client in 'trial' since manifest version 4, not server" in server.said
     assert federation.audit()["findings"] == []

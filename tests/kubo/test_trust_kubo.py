@@ -34,7 +34,7 @@ def test_two_admins_make_a_change_together_each_with_a_node_of_its_own(
     file = tmp_path / "file"
     one, two = (peers(name).named(name) for name in ("one", "two"))
     one("federation", "init", "trial")
-    one("federation", "add", two.key, "--name", "two", "--role", "client", "--admin")
+    one("federation", "add", two.key_for(one), "--name", "two", "--role", "client", "--admin")
     node = one("doctor", "--start-daemon", "--json").json["daemon"]
     try:
         one("federation", "export", file)

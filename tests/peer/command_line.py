@@ -48,8 +48,13 @@ class Peer:
 
     @property
     def key(self) -> str:
-        """The KEY of its identity."""
+        """The KEY of its identity, which may be listed nowhere."""
         return self("keys", "show").out.strip()
+
+    def key_for(self, admin: Peer) -> str:
+        """The KEY of its identity for the federation of another home."""
+        federation = admin("federation", "show", "--json").json["federation"]
+        return self("keys", "show", "--federation", federation).out.strip()
 
 
 @pytest.fixture

@@ -67,7 +67,10 @@ def test_names_show_in_a_home_whose_keys_are_locked(admin: Peer) -> None:
 def test_no_name_stands_in_what_is_handed_over_nor_what_opens_them(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
-    assert admin("federation", "add", member.key, "--name", "clinic-b", "--role", "client", *passphrase).code == 0
+    assert (
+        admin("federation", "add", member.key_for(admin), "--name", "clinic-b", "--role", "client", *passphrase).code
+        == 0
+    )
     file = hand_over(admin, member, tmp_path / "file").read_bytes()
     (key,) = stored(admin).manifest_keys
     assert not [word for word in (b"trial", b"hospital-a", b"clinic-b", key.secret_bytes()) if word in file]
@@ -77,7 +80,7 @@ def test_no_name_stands_in_what_is_handed_over_nor_what_opens_them(
 def test_a_member_who_joins_opens_the_names_with_its_own_key(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
-    admin("federation", "add", member.key, "--name", "b", "--role", "client", *passphrase)
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client", *passphrase)
     hand_over(admin, member, tmp_path / "file")
     assert stored(member) == stored(admin)
     assert stored(member).manifest.names == stored(admin).manifest.names
@@ -95,7 +98,7 @@ def test_who_was_taken_in_reads_names_after_joining_again(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
     hand_over(admin, member, tmp_path / "old")
-    admin("federation", "add", member.key, "--name", "b", "--role", "client", *passphrase)
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client", *passphrase)
     hand_over(admin, member, tmp_path / "new")
     assert stored(member).manifest.name == "trial"
 
@@ -103,7 +106,7 @@ def test_who_was_taken_in_reads_names_after_joining_again(
 def test_who_was_removed_reads_the_versions_before_and_none_after(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
-    admin("federation", "add", member.key, "--name", "b", "--role", "client", *passphrase)
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client", *passphrase)
     hand_over(admin, member, tmp_path / "old")
     assert admin("federation", "remove", "b", *passphrase).code == 0
     hand_over(admin, member, tmp_path / "new")
@@ -120,10 +123,10 @@ def test_an_admin_cannot_change_it_without_its_passphrase(admin: Peer) -> None:
 def test_a_version_that_a_running_peer_learned_shows_its_names(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
-    admin("federation", "add", member.key, "--name", "b", "--role", "client", *passphrase)
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client", *passphrase)
     hand_over(admin, member, tmp_path / "file")
     admin("federation", "remove", "b", *passphrase)
-    admin("federation", "add", member.key, "--name", "b-again", "--role", "client", *passphrase)
+    admin("federation", "add", member.key_for(admin), "--name", "b-again", "--role", "client", *passphrase)
     newest = stored(admin)
     person = KeyStore(member.home).load(None, Passphrases())
     opened = newest.read_by(reader_of(person)).manifest

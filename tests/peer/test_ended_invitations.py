@@ -76,10 +76,16 @@ class AdminHome:
                 inviter._welcome = _dies  # type: ignore[method-assign]  # between the two writes
             engine.publish = lambda topic, data: heard.append(data)  # type: ignore[method-assign]
             try:
-                inviter.receive(seal_join(ticket.keys, Join(newcomer.public)))
+                inviter.receive(seal_join(ticket.keys, Join(newcomer.public_for(bytes(ticket.federation)))))
             except Killed:
                 return None
         return open_answer(ticket.keys, parse_envelope(heard[0]))
+
+    def add(self, newcomer: Identity) -> None:
+        """By the KEY that it shows for this federation."""
+        federation = FederationStore(Home(self.peer.home)).current().id
+        public = newcomer.public_for(bytes(federation))
+        self.run("add", public.key_text(), "--name", newcomer.name, "--role", "client")
 
     @property
     def members(self) -> set[str]:
@@ -141,7 +147,7 @@ def test_removing_ends_the_invitations_of_who_is_removed(
 def test_an_open_ticket_for_a_name_ends_with_whoever_had_the_name(admin: AdminHome, eve: Identity) -> None:
     """Eve was added by her KEY, and kept the ticket that was made for her."""
     ticket = admin.invite("eve")
-    admin.run("add", eve.public.key_text(), "--name", "eve", "--role", "client")
+    admin.add(eve)
     admin.run("remove", "eve")
     assert admin.invitation.state is InvitationState.ENDED
     another = Identity.generate("eve")
@@ -162,12 +168,12 @@ def test_what_another_admins_home_left_waiting_lets_nobody_back(peers: Peers, tm
     ipfs, file = f"local:{tmp_path / 'engine'}", tmp_path / "file"
     one, two = AdminHome(peers("one").named("one"), ipfs), AdminHome(peers("two").named("two"), ipfs)
     one.run("init", "trial")
-    one.run("add", two.peer.key, "--name", "two", "--role", "client", "--admin")
+    one.run("add", two.peer.key_for(one.peer), "--name", "two", "--role", "client", "--admin")
     one.run("export", str(file), "--ipfs", ipfs)
     two.run("join", str(file))
     ticket = two.invite("eve", "--ask")
     assert isinstance(two.hear(ticket, eve), Pending)
-    one.run("add", eve.public.key_text(), "--name", "eve", "--role", "client")
+    one.add(eve)
     one.run("remove", "eve")
     one.run("export", str(file), "--ipfs", ipfs)
     two.run("join", str(file))

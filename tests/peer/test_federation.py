@@ -74,19 +74,21 @@ def test_founding_needs_an_identity(peers: Peers) -> None:
 
 
 def test_a_member_is_added_with_its_roles(admin: Peer, member: Peer) -> None:
-    outcome = admin("federation", "add", member.key, "--name", "b", "--role", "client", "--role", "auditor", "--json")
+    outcome = admin(
+        "federation", "add", member.key_for(admin), "--name", "b", "--role", "client", "--role", "auditor", "--json"
+    )
     assert outcome.json["version"] == 2
     assert {each["name"]: each["roles"] for each in outcome.json["members"]}["b"] == ["client", "auditor"]
 
 
 def test_adding_a_member_again_changes_its_roles(admin: Peer, member: Peer) -> None:
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
-    outcome = admin("federation", "add", member.key, "--name", "b", "--role", "auditor", "--json")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
+    outcome = admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "auditor", "--json")
     assert {each["name"]: each["roles"] for each in outcome.json["members"]}["b"] == ["auditor"]
 
 
 def test_two_members_cannot_have_one_name(admin: Peer, member: Peer) -> None:
-    outcome = admin("federation", "add", member.key, "--name", "hospital-a", "--role", "client")
+    outcome = admin("federation", "add", member.key_for(admin), "--name", "hospital-a", "--role", "client")
     assert outcome.code == ExitCode.WRONG_USE
     assert "nobody in the federation has" in outcome.err
     assert stored(admin).manifest.version == 1
@@ -99,19 +101,19 @@ def test_what_is_no_key_is_refused(admin: Peer) -> None:
 
 
 def test_what_is_no_role_is_refused(admin: Peer, member: Peer) -> None:
-    outcome = admin("federation", "add", member.key, "--name", "b", "--role", "boss")
+    outcome = admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "boss")
     assert outcome.code == ExitCode.WRONG_USE
     assert "'server', 'client', 'auditor'" in outcome.err
 
 
 def test_a_member_is_removed_by_name(admin: Peer, member: Peer) -> None:
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     outcome = admin("federation", "remove", "b", "--json")
     assert [each["name"] for each in outcome.json["members"]] == ["hospital-a"]
 
 
 def test_who_is_called_what_a_key_is_written_as_is_not_taken_for_its_owner(admin: Peer, peers: Peers) -> None:
-    keys = [peers(name).named(name).key for name in "bc"]
+    keys = [peers(name).named(name).key_for(admin) for name in "bc"]
     first, second = sorted(keys, key=lambda key: PublicIdentity.parse_key_text(key).id)
     did = PublicIdentity.parse_key_text(second).signing.did
     admin("federation", "add", first, "--name", did, "--role", "client")
@@ -137,7 +139,7 @@ def test_the_exported_file_is_its_owners_alone(admin: Peer, tmp_path: Path) -> N
 
 
 def test_a_member_who_joins_has_all_the_admin_has(admin: Peer, member: Peer, tmp_path: Path) -> None:
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     outcome = member("federation", "join", export(admin, tmp_path / "file"), "--json")
     assert outcome.json["you"][0]["roles"] == ["client"]
     assert stored(member) == stored(admin)
@@ -152,7 +154,7 @@ def test_joining_before_being_added_says_what_to_do(admin: Peer, member: Peer, t
 
 def test_joining_again_takes_in_the_newer_version(admin: Peer, member: Peer, tmp_path: Path) -> None:
     member("federation", "join", export(admin, tmp_path / "old"))
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     member("federation", "join", export(admin, tmp_path / "new"))
     assert stored(member).manifest == stored(admin).manifest
 
@@ -165,7 +167,7 @@ def test_joining_the_same_version_twice_is_harmless(admin: Peer, member: Peer, t
 
 def test_an_older_file_is_refused(admin: Peer, member: Peer, tmp_path: Path) -> None:
     old = export(admin, tmp_path / "old")
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     member("federation", "join", export(admin, tmp_path / "new"))
     outcome = member("federation", "join", old)
     assert outcome.code == ExitCode.WRONG_USE
@@ -175,10 +177,10 @@ def test_an_older_file_is_refused(admin: Peer, member: Peer, tmp_path: Path) -> 
 
 def test_another_branch_is_refused_as_somebodys_fault(admin: Peer, member: Peer, tmp_path: Path) -> None:
     before = stored(admin)
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     member("federation", "join", export(admin, tmp_path / "one"))
     FederationStore(Home(admin.home)).save(before)  # a home put back from a copy
-    admin("federation", "add", member.key, "--name", "c", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "c", "--role", "client")
     outcome = member("federation", "join", export(admin, tmp_path / "other"))
     assert outcome.code == ExitCode.VERIFICATION_FAILED
     assert "two branches" in outcome.err
@@ -187,11 +189,11 @@ def test_another_branch_is_refused_as_somebodys_fault(admin: Peer, member: Peer,
 def test_another_federation_of_the_same_name_is_refused(
     admin: Peer, member: Peer, peers: Peers, tmp_path: Path
 ) -> None:
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     member("federation", "join", export(admin, tmp_path / "file"))
     impostor = peers("impostor").named("x")
     impostor("federation", "init", "trial")
-    impostor("federation", "add", member.key, "--name", "b", "--role", "client")
+    impostor("federation", "add", member.key_for(impostor), "--name", "b", "--role", "client")
     outcome = member("federation", "join", export(impostor, tmp_path / "forged"))
     assert outcome.code == ExitCode.WRONG_USE
     assert "another federation that is also called" in outcome.err
@@ -232,7 +234,7 @@ def test_a_home_in_none_says_how_to_join(member: Peer) -> None:
 def test_a_running_peer_can_see_the_change(admin: Peer, member: Peer) -> None:
     store = FederationStore(Home(admin.home))
     before = store.stamp(stored(admin).id)
-    admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     assert store.stamp(stored(admin).id) != before
 
 

@@ -199,13 +199,15 @@ def test_a_name_that_was_given_away_meanwhile_is_not_given_twice(
     admin: Admin, newcomer: Peer, peers: Peers, ipfs: str
 ) -> None:
     ticket = admin.invite()
-    admin.peer("federation", "add", peers("c").named("c").key, "--name", "hospital-b", "--role", "client")
+    admin.peer(
+        "federation", "add", peers("c").named("c").key_for(admin.peer), "--name", "hospital-b", "--role", "client"
+    )
     with admin.at_work():
         assert "has the name" in refused(newcomer, ipfs, ticket)
 
 
 def test_a_revoked_key_is_not_let_in(admin: Admin, newcomer: Peer, ipfs: str) -> None:
-    key = newcomer.named("b").key
+    key = newcomer.named("b").key_for(admin.peer)
     admin.peer("federation", "add", key, "--name", "b", "--role", "client")
     assert admin.peer("keys", "revoke", "b").code == 0
     ticket = admin.invite()
@@ -383,7 +385,7 @@ def welcomed_by_a_forger(newcomer: Peer, admin: Admin, ipfs: str, theirs: Peer) 
 def test_a_welcome_to_another_federation_is_not_believed(admin: Admin, newcomer: Peer, peers: Peers, ipfs: str) -> None:
     other = peers("other").named("other")
     other("federation", "init", "trial")
-    other("federation", "add", newcomer.named("b").key, "--name", "b", "--role", "client")
+    other("federation", "add", newcomer.named("b").key_for(other), "--name", "b", "--role", "client")
     outcome = welcomed_by_a_forger(newcomer, admin, ipfs, other)
     assert "does not belong to federation" in outcome.err
 

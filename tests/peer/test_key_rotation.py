@@ -32,7 +32,7 @@ def admin(peers: Peers) -> Peer:
 def member(peers: Peers, admin: Peer, tmp_path: Path) -> Peer:
     """A client who has joined it."""
     peer = peers("member").named("b")
-    assert admin("federation", "add", peer.key, "--name", "b", "--role", "client").code == 0
+    assert admin("federation", "add", peer.key_for(admin), "--name", "b", "--role", "client").code == 0
     hand_over(admin, peer, tmp_path)
     return peer
 
@@ -71,7 +71,7 @@ def test_an_admin_may_rotate_again_and_still_change_the_federation(admin: Peer, 
     admin("keys", "rotate")
     admin("keys", "rotate")
     other = peers("other").named("c")
-    assert admin("federation", "add", other.key, "--name", "c", "--role", "client").code == 0
+    assert admin("federation", "add", other.key_for(admin), "--name", "c", "--role", "client").code == 0
     assert stored(admin).manifest.version == 4
 
 
@@ -79,8 +79,8 @@ def test_a_member_who_rotates_is_taken_over_from_its_key_with_name_and_role_as_t
     admin: Peer, member: Peer, tmp_path: Path
 ) -> None:
     said = member("keys", "rotate").out
-    assert f"until an admin (hospital-a) runs this:\npeer federation add {member.key}" in said
-    assert admin("federation", "add", member.key).code == 0
+    assert f"until an admin (hospital-a) runs this:\npeer federation add {member.key_for(admin)}" in said
+    assert admin("federation", "add", member.key_for(admin)).code == 0
     assert (listed(admin, member).signing, listed(admin, member).roles) == (public(member).signing.raw, (Role.CLIENT,))
     hand_over(admin, member, tmp_path)
     require_role(stored(member).manifest, public(member), Role.CLIENT)
@@ -89,14 +89,14 @@ def test_a_member_who_rotates_is_taken_over_from_its_key_with_name_and_role_as_t
 def test_two_rotations_between_two_versions_are_one_hand_over(admin: Peer, member: Peer) -> None:
     member("keys", "rotate")
     member("keys", "rotate")
-    assert admin("federation", "add", member.key).code == 0
+    assert admin("federation", "add", member.key_for(admin)).code == 0
     assert listed(admin, member).signing == public(member).signing.raw
 
 
 def test_an_older_key_is_not_taken(admin: Peer, member: Peer) -> None:
-    older = member.key
+    older = member.key_for(admin)
     member("keys", "rotate")
-    admin("federation", "add", member.key)
+    admin("federation", "add", member.key_for(admin))
     refused = admin("federation", "add", older)
     assert (refused.code, "it is an older one" in refused.err) == (ExitCode.WRONG_USE, True)
 
@@ -104,7 +104,7 @@ def test_an_older_key_is_not_taken(admin: Peer, member: Peer) -> None:
 def test_a_newcomer_who_has_rotated_keeps_its_first_key_as_its_id(admin: Peer, peers: Peers) -> None:
     other = peers("other").named("c")
     other("keys", "rotate")
-    assert admin("federation", "add", other.key, "--name", "c", "--role", "client").code == 0
+    assert admin("federation", "add", other.key_for(admin), "--name", "c", "--role", "client").code == 0
     assert listed(admin, other).signing == public(other).signing.raw
 
 
@@ -116,7 +116,7 @@ def test_who_has_rotated_may_found_a_federation(peers: Peers) -> None:
 
 
 def test_a_newcomer_needs_a_name_and_a_role(admin: Peer, peers: Peers) -> None:
-    refused = admin("federation", "add", peers("other").named("c").key)
+    refused = admin("federation", "add", peers("other").named("c").key_for(admin))
     assert (refused.code, "--role client" in refused.err) == (ExitCode.WRONG_USE, True)
 
 
@@ -136,7 +136,7 @@ def test_rotating_keeps_the_passphrase_and_the_keys_before(peers: Peers, monkeyp
 def test_a_home_with_older_keys_than_the_federation_is_told_so(admin: Peer, member: Peer) -> None:
     older = public(member)
     member("keys", "rotate")
-    admin("federation", "add", member.key)
+    admin("federation", "add", member.key_for(admin))
     with pytest.raises(PeerError, match="this home has older ones"):
         require_role(stored(admin).manifest, older, Role.CLIENT)
 
@@ -147,7 +147,7 @@ def test_a_revoked_member_is_out_and_stays_out(admin: Peer, member: Peer) -> Non
     assert public(member).id not in stored(admin).manifest.members
     assert admin("federation", "show", "--json").json["revoked"] == revoked["revoked"]
     assert "1 that never count again" in admin("federation", "show").out
-    again = admin("federation", "add", member.key, "--name", "b", "--role", "client")
+    again = admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     assert (again.code, "peer keys init" in again.err) == (ExitCode.WRONG_USE, True)
 
 

@@ -33,7 +33,10 @@ def client(server: Peer, peers: Peers, tmp_path: Path) -> Peer:
     member = peers("client").named("client")
     file = tmp_path / "trial.federation"
     engine = f"local:{tmp_path / 'engine'}"
-    assert server("federation", "add", member.key, "--name", "client", "--role", "client").code == ExitCode.DONE
+    assert (
+        server("federation", "add", member.key_for(server), "--name", "client", "--role", "client").code
+        == ExitCode.DONE
+    )
     assert server("federation", "export", file, "--ipfs", engine).code == ExitCode.DONE
     assert member("federation", "join", file).code == ExitCode.DONE
     return member

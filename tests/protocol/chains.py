@@ -98,17 +98,29 @@ def node_of(signer: SigningKey) -> int:
     return node_id(id_of(signer))
 
 
-def member(signer: SigningKey, *roles: Role) -> Member:
-    """A new member."""
+def member(signer: SigningKey, *roles: Role, place: CID | SigningKey = ADMIN) -> Member:
+    """A new member, of the federation ``place``, or of version 1 of one that ``place`` founds."""
     public = decryption_key(signer).public
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
-    proof = sign_first_keys(signer, encryption.suite, encryption.key)
+    proof = sign_first_keys(signer, encryption.suite, encryption.key, place_of(place))
     return Member(id=id_of(signer), signing=id_of(signer), encryption=encryption, roles=roles, proof=proof)
 
 
-def rotated(before: Member, old: SigningKey, new: SigningKey, encryption: bytes = b"a newer key") -> Member:
-    """The member with new keys, which its old and its new signing key hand over to."""
-    keys = NewKeys(before.id, id_of(new), before.encryption.suite, encryption)
+def place_of(place: CID | SigningKey) -> bytes:
+    """What a member's signatures about its keys name."""
+    return bytes(place) if isinstance(place, CID) else id_of(place)
+
+
+def rotated(
+    before: Member,
+    old: SigningKey,
+    new: SigningKey,
+    encryption: bytes = b"a newer key",
+    *,
+    place: CID | SigningKey = ADMIN,
+) -> Member:
+    """The member with new keys in the federation ``place``, which its old and its new signing key hand over to."""
+    keys = NewKeys(place_of(place), before.id, id_of(new), before.encryption.suite, encryption)
     return replace(
         before,
         signing=keys.signing,
@@ -118,13 +130,19 @@ def rotated(before: Member, old: SigningKey, new: SigningKey, encryption: bytes 
     )
 
 
-MEMBERS = {
-    "server": member(SERVER, Role.SERVER),
-    "second server": member(SECOND, Role.SERVER),
-    "alice": member(ALICE, Role.CLIENT),
-    "bob": member(BOB, Role.CLIENT),
-    "carol": member(CAROL, Role.CLIENT, Role.AUDITOR),
-}
+def members_of(founder: SigningKey) -> dict[str, Member]:
+    """The members of version 1 of a federation of the founder's."""
+    roles = {
+        "server": (SERVER, Role.SERVER),
+        "second server": (SECOND, Role.SERVER),
+        "alice": (ALICE, Role.CLIENT),
+        "bob": (BOB, Role.CLIENT),
+        "carol": (CAROL, Role.CLIENT, Role.AUDITOR),
+    }
+    return {name: member(signer, *each, place=founder) for name, (signer, *each) in roles.items()}
+
+
+MEMBERS = members_of(ADMIN)
 
 
 def block_of(data: bytes) -> Block:
@@ -189,6 +207,7 @@ class Scribe:
         1, and ``changes`` are to it."""
         self.source = Blocks()
         by = {"admins": list(map(id_of, founders)), "by": id_of(founders[0])}
+        members = members_of(founders[0]) if members is MEMBERS else members
         draft = draft_federation(members, key=SymmetricKey.generate() if encrypted else None, **by, **changes)
         self.source.add(*draft.blocks)
         self.first = first_manifest(parse_record(self.sign(draft.body, *founders)), self.source, reader_of(SERVER))
@@ -365,7 +384,9 @@ class Scribe:
 
     def with_dave(self) -> Block:
         """The manifest in which Dave is a client too."""
-        draft = with_member(self.manifest, member(DAVE, Role.CLIENT), "dave", by=id_of(ADMIN), time=TIME)
+        draft = with_member(
+            self.manifest, member(DAVE, Role.CLIENT, place=self.first.cid), "dave", by=id_of(ADMIN), time=TIME
+        )
         return self.next_manifest(draft)
 
     def roster(self, manifest: CID, **changes: Any) -> Roster:

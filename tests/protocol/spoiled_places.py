@@ -214,7 +214,10 @@ def a_record_signed_by_another_member(s: Scribe) -> Spoiled:
 
 def _with_a_new_server_key() -> Scribe:
     scribe = begun()
-    members = [rotated(each, SERVER, STRANGER) if each == MEMBERS["server"] else each for each in MEMBERS.values()]
+    members = [
+        rotated(each, SERVER, STRANGER, place=scribe.first.cid) if each == MEMBERS["server"] else each
+        for each in MEMBERS.values()
+    ]
     draft = next_version(scribe.manifest, members=members, by=id_of(ADMIN), time=TIME)
     scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
     return scribe

@@ -305,9 +305,9 @@ def test_a_member_that_stays_behind_is_told_at_most_once_a_second() -> None:
     assert len(server.reported(What.MEMBER_BEHIND)) == 2
 
 
-def rotated(member: Member, old: SigningKey, new: SigningKey, decryption: DecryptionKey) -> Member:
+def rotated(member: Member, old: SigningKey, new: SigningKey, decryption: DecryptionKey, federation: CID) -> Member:
     public = decryption.public
-    keys = NewKeys(member.id, id_of(new), public.suite.value, public.raw)
+    keys = NewKeys(bytes(federation), member.id, id_of(new), public.suite.value, public.raw)
     return Member(
         id=member.id,
         signing=keys.signing,
@@ -318,7 +318,7 @@ def rotated(member: Member, old: SigningKey, new: SigningKey, decryption: Decryp
 
 
 def with_rotated(before: Manifest, name: str, old: SigningKey, new: SigningKey, secret: DecryptionKey) -> Manifest:
-    members = {**before.members, id_of(old): rotated(MEMBERS[name], old, new, secret)}
+    members = {**before.members, id_of(old): rotated(MEMBERS[name], old, new, secret, before.federation)}
     reader = Reader(id_of(SERVER), [secret, decryption_key(SERVER)])
     return version(next_version(before, members=members.values(), **BY_ADMIN), before, reader)
 

@@ -25,7 +25,7 @@ ALICE, BOB, EVE = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 4))
 
 def member(key: SigningKey) -> Member:
     encryption = EncryptionKeyText(suite="any", key=b"any")
-    id, proof = key.verify_key.raw, sign_first_keys(key, "any", b"any")
+    id, proof = key.verify_key.raw, sign_first_keys(key, "any", b"any", ALICE.verify_key.raw)
     return Member(id=id, signing=id, encryption=encryption, roles=(Role.CLIENT,), proof=proof)
 
 
@@ -33,7 +33,12 @@ def admit(*keys: SigningKey) -> Manifest:
     admin = ALICE.verify_key.raw
     names = {key.verify_key.raw: f"member {number}" for number, key in enumerate(keys)}
     draft = new_federation(
-        name="trial", admins=[admin], members=[member(key) for key in keys], names=names, by=admin, time=0.0
+        name="trial",
+        admins=[admin],
+        members=[member(key) for key in keys],
+        names=names,
+        by=admin,
+        time=0.0,
     )
     return first_manifest(parse_record(sign_record(draft.body, [ALICE])), source={})  # no blocks but its own
 

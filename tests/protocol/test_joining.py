@@ -50,7 +50,7 @@ from protocol.tickets import TicketKeys
 NOW = 1_800_000_000.0
 FEDERATION = cbor_block("federation").cid
 KEYS, OTHERS = TicketKeys.of(b"s" * 32, FEDERATION), TicketKeys.of(b"t" * 32, FEDERATION)
-NEWCOMER, THIEF = Identity.generate("newcomer").public, Identity.generate("thief").public
+NEWCOMER, THIEF = (Identity.generate(name).public_for(bytes(FEDERATION)) for name in ("newcomer", "thief"))
 INVITATION = Invitation(KEYS, "hospital-b", (Role.CLIENT,), expires=int(NOW) + 60)
 CID = cbor_block("manifest").cid
 

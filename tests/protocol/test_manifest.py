@@ -126,10 +126,10 @@ def test_settings_that_are_not_named_have_their_defaults():
 
 
 def test_with_member_adds_or_replaces_one():
-    draft = with_member(FIRST, member(DAVE, Role.CLIENT), "dave", **NEXT)
+    draft = with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", **NEXT)
     second = next_manifest(FIRST, signed(draft.body), Blocks())
     assert second.name_of(id_of(DAVE)) == "dave"
-    draft = with_member(second, member(DAVE, Role.AUDITOR), "auditor dave", **NEXT)
+    draft = with_member(second, member(DAVE, Role.AUDITOR, place=FIRST.federation), "auditor dave", **NEXT)
     third = next_manifest(second, signed(draft.body), Blocks())
     assert third.members[id_of(DAVE)].roles == (Role.AUDITOR,)
     assert len(third.members) == len(FIRST.members) + 1
@@ -175,7 +175,7 @@ def test_one_admin_of_several_changes_nothing_alone(change: dict[str, Any]):
 
 
 def test_a_member_may_get_a_new_signing_key():
-    alice = rotated(MEMBERS["alice"], ALICE, STRANGER)
+    alice = rotated(MEMBERS["alice"], ALICE, STRANGER, place=FIRST.federation)
     second = next_manifest(FIRST, signed(with_member(FIRST, alice, "alice", **NEXT).body), Blocks())
     assert second.member_by_key(id_of(STRANGER)) == alice
     assert second.member_by_key(id_of(ALICE)) is None

@@ -144,7 +144,7 @@ def test_a_member_without_the_key_that_it_is_listed_with_takes_the_rest():
 
 
 def test_the_key_stays_when_a_member_joins_who_reads_the_versions_after_it():
-    draft = kept(with_member(FIRST, member(DAVE, Role.CLIENT), "dave", **BY_ADMIN))
+    draft = kept(with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", **BY_ADMIN))
     second = after(FIRST, draft, reader_of(DAVE))
     assert (second.key_epoch, second.key_commitment) == (1, FIRST.key_commitment)
     assert second.names[id_of(DAVE)] == "dave"

@@ -21,6 +21,7 @@ from chains import (
     id_of,
     key,
     member,
+    members_of,
     rotated,
 )
 
@@ -34,14 +35,13 @@ from protocol.signed import parse_record, sign_record
 
 NEWER, NEWEST = key("alice, newer"), key("alice, newest")
 ALICE_BEFORE = MEMBERS["alice"]
-ALICE_AFTER = rotated(ALICE_BEFORE, ALICE, NEWER)
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 
 
 def first(*admins: SigningKey) -> Manifest:
     """Version 1, with as many admins."""
     signers = admins or (ADMIN,)
-    draft = draft_federation(admins=[id_of(each) for each in signers], by=id_of(signers[0]))
+    draft = draft_federation(members_of(signers[0]), admins=[id_of(each) for each in signers], by=id_of(signers[0]))
     return first_manifest(parse_record(sign_record(draft.body, signers)), Blocks())
 
 
@@ -62,6 +62,8 @@ def broken(check: Callable[[], object]) -> ManifestRule:
 
 
 FIRST = first()
+HOME = FIRST.federation
+ALICE_AFTER = rotated(ALICE_BEFORE, ALICE, NEWER, place=HOME)
 ROTATED = after(FIRST, with_alice(FIRST, ALICE_AFTER))
 
 
@@ -69,7 +71,7 @@ ROTATED = after(FIRST, with_alice(FIRST, ALICE_AFTER))
 
 
 def test_a_member_keeps_its_id_through_any_number_of_new_keys():
-    newest = rotated(ALICE_AFTER, NEWER, NEWEST)
+    newest = rotated(ALICE_AFTER, NEWER, NEWEST, place=HOME)
     third = after(ROTATED, with_alice(ROTATED, newest))
     assert third.members[id_of(ALICE)].signing == id_of(NEWEST)
     assert third.member_by_key(id_of(NEWER)) is None
@@ -82,7 +84,7 @@ def test_a_member_with_new_keys_may_get_another_role_and_name_later():
 
 def test_an_admin_who_is_a_member_stays_one_under_its_new_key():
     manifest = first(SERVER)
-    server = rotated(MEMBERS["server"], SERVER, NEWER)
+    server = rotated(MEMBERS["server"], SERVER, NEWER, place=manifest.federation)
     draft = with_member(manifest, server, "server", by=id_of(NEWER), time=TIME)
     assert after(manifest, draft, SERVER, NEWER).admins == (id_of(NEWER),)
     assert broken(lambda: after(manifest, draft, NEWER)) == ManifestRule.OLD_SIGNERS
@@ -92,7 +94,7 @@ def test_an_admin_who_is_a_member_stays_one_under_its_new_key():
 OTHER_KEY = EncryptionKeyText(suite="test", key=b"the admin's own")
 BROKEN_MEMBERS = {
     "new keys without a hand-over": (FIRST, replace(ALICE_AFTER, handover=None)),
-    "a hand-over by somebody else's key": (FIRST, rotated(ALICE_BEFORE, BOB, NEWER)),
+    "a hand-over by somebody else's key": (FIRST, rotated(ALICE_BEFORE, BOB, NEWER, place=HOME)),
     "a hand-over that the new key did not sign": (
         FIRST,
         replace(ALICE_AFTER, handover=replace(ALICE_AFTER.handover, new=ALICE_AFTER.handover.old)),
@@ -100,27 +102,36 @@ BROKEN_MEMBERS = {
     "a hand-over to another encryption key": (FIRST, replace(ALICE_AFTER, encryption=OTHER_KEY)),
     "a hand-over of another member's": (
         FIRST,
-        replace(ALICE_AFTER, handover=rotated(MEMBERS["bob"], ALICE, NEWER).handover),
+        replace(ALICE_AFTER, handover=rotated(MEMBERS["bob"], ALICE, NEWER, place=HOME).handover),
     ),
-    "a hand-over by the key before the last": (ROTATED, rotated(ALICE_AFTER, ALICE, NEWEST)),
+    "a hand-over by the key before the last": (ROTATED, rotated(ALICE_AFTER, ALICE, NEWEST, place=HOME)),
     "the old keys again": (ROTATED, ALICE_BEFORE),
     "a hand-over without new keys": (FIRST, replace(ALICE_BEFORE, handover=ALICE_AFTER.handover)),
     "the same keys without their hand-over": (ROTATED, replace(ALICE_AFTER, handover=None)),
     "another encryption key alone": (FIRST, replace(ALICE_BEFORE, encryption=OTHER_KEY)),
     "a new member with a hand-over to its first key": (
         FIRST,
-        replace(member(DAVE, Role.CLIENT), handover=Handover(old=bytes(64), new=bytes(64))),
+        replace(member(DAVE, Role.CLIENT, place=HOME), handover=Handover(old=bytes(64), new=bytes(64))),
     ),
-    "a new member who did not sign for its keys": (FIRST, replace(member(DAVE, Role.CLIENT), proof=None)),
-    "a new member with the admin's encryption key": (FIRST, replace(member(DAVE, Role.CLIENT), encryption=OTHER_KEY)),
+    "a new member who did not sign for its keys": (FIRST, replace(member(DAVE, Role.CLIENT, place=HOME), proof=None)),
+    "a new member with the admin's encryption key": (
+        FIRST,
+        replace(member(DAVE, Role.CLIENT, place=HOME), encryption=OTHER_KEY),
+    ),
     "a new member with somebody else's proof": (
         FIRST,
-        replace(member(DAVE, Role.CLIENT), proof=sign_first_keys(ADMIN, OTHER_KEY.suite, OTHER_KEY.key)),
+        replace(
+            member(DAVE, Role.CLIENT, place=HOME),
+            proof=sign_first_keys(ADMIN, OTHER_KEY.suite, OTHER_KEY.key, bytes(HOME)),
+        ),
     ),
-    "a new member with newer keys that another handed over": (FIRST, rotated(member(DAVE, Role.CLIENT), BOB, NEWER)),
+    "a new member with newer keys that another handed over": (
+        FIRST,
+        rotated(member(DAVE, Role.CLIENT, place=HOME), BOB, NEWER, place=HOME),
+    ),
     "a new member with newer keys that nobody handed over": (
         FIRST,
-        replace(member(DAVE, Role.CLIENT), signing=id_of(NEWER)),
+        replace(member(DAVE, Role.CLIENT, place=HOME), signing=id_of(NEWER)),
     ),
     "newer keys with the proof of the first": (FIRST, replace(ALICE_AFTER, proof=ALICE_BEFORE.proof)),
 }
@@ -160,15 +171,15 @@ def revoking(manifest: Manifest, keys: Iterable[bytes], **changes: object) -> Dr
 
 def with_key_of(signer: SigningKey, other: Member) -> Member:
     """A newcomer who brings another's encryption key as its own, and signs for it."""
-    proof = sign_first_keys(signer, other.encryption.suite, other.encryption.key)
-    return replace(member(signer, Role.CLIENT), encryption=other.encryption, proof=proof)
+    proof = sign_first_keys(signer, other.encryption.suite, other.encryption.key, bytes(HOME))
+    return replace(member(signer, Role.CLIENT, place=HOME), encryption=other.encryption, proof=proof)
 
 
 REVOKED_LATER = after(REVOKED, next_version(REVOKED, **BY_ADMIN))
 
 BROKEN_REVOCATIONS = {
     "a revoked key that is not any more": (REVOKED, revoking(REVOKED, ())),
-    "a member who comes back": (REVOKED, with_alice(REVOKED, ALICE_BEFORE)),
+    "a member who comes back": (REVOKED, with_alice(REVOKED, member(ALICE, Role.CLIENT, place=HOME))),
     "a new member with a revoked one's encryption key": (
         REVOKED_LATER,
         with_member(REVOKED_LATER, with_key_of(DAVE, ALICE_BEFORE), "dave", **BY_ADMIN),
@@ -188,6 +199,33 @@ def test_a_revoked_key_never_counts_again(before: Manifest, draft: Draft):
 def test_too_many_revoked_keys_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("protocol.member_rules.MAX_REVOKED", 0)
     assert broken(lambda: after(FIRST, with_revoked(FIRST, ALICE_BEFORE, **BY_ADMIN))) == ManifestRule.REVOKED
+
+
+ELSEWHERE = first(ADMIN, SERVER).federation
+
+
+@pytest.mark.parametrize(
+    ("before", "alice"),
+    [
+        (FIRST, member(DAVE, Role.CLIENT, place=ELSEWHERE)),
+        (FIRST, member(DAVE, Role.CLIENT, place=ADMIN)),
+        (FIRST, rotated(ALICE_BEFORE, ALICE, NEWER, place=ELSEWHERE)),
+    ],
+    ids=[
+        "a proof for another federation",
+        "a proof for a founder's first version",
+        "a hand-over in another federation",
+    ],
+)
+def test_what_a_member_signed_about_its_keys_holds_in_its_federation_alone(before: Manifest, alice: Member):
+    """Who has another federation's manifest cannot list its members: they said nothing about this one."""
+    assert broken(lambda: after(before, with_member(before, alice, "her", **BY_ADMIN))) == ManifestRule.HANDOVER
+
+
+def test_nobody_is_listed_in_version_1_but_by_the_founder_that_it_said_so_to():
+    draft = draft_federation(admins=[id_of(STRANGER)], by=id_of(STRANGER))  # with members of the admin's
+    record = parse_record(sign_record(draft.body, [STRANGER]))
+    assert broken(lambda: first_manifest(record, Blocks())) == ManifestRule.HANDOVER
 
 
 @pytest.mark.parametrize("claim", [{"time": 0.0, "created": 0.0}, {}], ids=["an earlier time", "the present"])
@@ -219,7 +257,7 @@ def test_a_reply_is_judged_by_its_authors_key_at_the_collect():
 
 def test_a_leader_signs_the_roster_with_its_old_key_and_goes_on_with_the_new_one():
     scribe = begun()
-    server = rotated(MEMBERS["server"], SERVER, NEWER)
+    server = rotated(MEMBERS["server"], SERVER, NEWER, place=HOME)
     manifest = scribe.next_manifest(with_member(scribe.manifest, server, "server", **BY_ADMIN))
     roster = scribe.roster(manifest.cid)
     with pytest.raises(rules.LeaderKey):

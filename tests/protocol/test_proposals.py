@@ -109,7 +109,7 @@ def test_a_proposal_is_outdated_once_another_version_is_in_force():
 
 
 def test_all_that_changes_is_told():
-    draft = with_member(FIRST, member(DAVE, Role.CLIENT), "dave", admin=True, **BY_ADMIN)
+    draft = with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", admin=True, **BY_ADMIN)
     assert proposal(FIRST, draft, ADMIN).changes() == (
         Change("admins who must sign", "2 of 3", "2 of 4"),
         Change("member dave", "", f"dave, client, admin, {DAVE.verify_key.did}"),

@@ -61,7 +61,7 @@ def read_by(scribe: Scribe, reader: Reader) -> Chain:
 def with_dave(scribe: Scribe, *roles: Role) -> None:
     """Dave becomes a member."""
     manifest = scribe.read_manifest(scribe.chain.manifest.cid)
-    draft = with_member(manifest, member(DAVE, *roles), "dave", by=id_of(ADMIN), time=TIME)
+    draft = with_member(manifest, member(DAVE, *roles, place=manifest.federation), "dave", by=id_of(ADMIN), time=TIME)
     scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
 
 
@@ -216,7 +216,9 @@ def test_a_member_without_the_key_that_it_is_listed_with_verifies_and_reads_noth
 def test_all_who_can_open_them_refuse_keys_of_the_epoch_before_that_are_others(reader: Reader, spoiled: str):
     """Else a leader could make a chain that breaks for later auditors alone."""
     scribe = begun(encrypted=True)
-    draft = with_member(scribe.manifest, member(DAVE, Role.AUDITOR), "dave", by=id_of(ADMIN), time=TIME)
+    draft = with_member(
+        scribe.manifest, member(DAVE, Role.AUDITOR, place=scribe.first.cid), "dave", by=id_of(ADMIN), time=TIME
+    )
     manifest = scribe.read_manifest(scribe.next_manifest(draft).cid)
     made = scribe.keys(manifest, **{spoiled: bytes(60)})
     scribe.add(scribe.roster(manifest.cid, keys=scribe.begin(made)))

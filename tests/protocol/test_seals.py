@@ -129,7 +129,9 @@ def test_only_the_newest_keys_are_kept(monkeypatch):
 def test_a_newcomer_opens_what_comes_after_it_and_nothing_before_another_left():
     dave = SigningKey.from_seed(bytes(32))
     with_dave = version(
-        with_member(WITHOUT_BOB, member(dave, Role.CLIENT), "dave", **BY_ADMIN), reader_of(SERVER), WITHOUT_BOB
+        with_member(WITHOUT_BOB, member(dave, Role.CLIENT, place=FIRST.federation), "dave", **BY_ADMIN),
+        reader_of(SERVER),
+        WITHOUT_BOB,
     )
     seals = seals_of(dave, with_dave)
     assert seals.open(seals_of(SERVER, with_dave).seal(SIGNED), 0) == SIGNED

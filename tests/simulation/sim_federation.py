@@ -37,7 +37,7 @@ def reader_of(name: str) -> Reader:
 @cache
 def founded(names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
     """Version 1 of the manifest, and the blocks it needs: one server and clients."""
-    members = [_member(name) for name in names]
+    members = [_member(name, key_of("admin").verify_key.raw) for name in names]
     draft = new_federation(
         name="simulated",
         admins=[key_of("admin").verify_key.raw],
@@ -54,7 +54,11 @@ def founded(names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
 def with_newcomer(names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
     """Version 2: one more client, which never comes."""
     current = _first(names, encrypted=encrypted)
-    return _signed(with_member(current, _member("newcomer"), "newcomer", by=current.admins[0], time=EPOCH))
+    return _signed(
+        with_member(
+            current, _member("newcomer", bytes(current.federation)), "newcomer", by=current.admins[0], time=EPOCH
+        )
+    )
 
 
 @cache
@@ -78,10 +82,11 @@ def _signed(draft: Draft) -> tuple[Block, ...]:
     return sign_record(draft.body, [key_of("admin")]), *draft.blocks
 
 
-def _member(name: str) -> Member:
+def _member(name: str, place: bytes) -> Member:
+    """``place`` is what its proof names: the federation, or, in version 1, its founder."""
     key, public = key_of(name), _decryption_key(name).public
     role = Role.SERVER if name == "server" else Role.CLIENT
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
-    proof = sign_first_keys(key, encryption.suite, encryption.key)
+    proof = sign_first_keys(key, encryption.suite, encryption.key, place)
     id = key.verify_key.raw
     return Member(id=id, signing=id, encryption=encryption, roles=(role,), proof=proof)

@@ -24,7 +24,7 @@ def joining_vectors() -> dict[str, object]:
         expires=1_800_000_000,
     )
     keys = ticket.keys
-    newcomer = Identity("hospital-b", ALICE, decryption_key(ALICE)).public
+    newcomer = Identity("hospital-b", ALICE, decryption_key(ALICE)).public_for(bytes(ticket.federation))
     answers: dict[str, Answer] = {
         "welcomed": Welcomed(newcomer.id, manifest.cid, (manifest.data,), ticket.addresses),
         "pending": Pending(newcomer.id),
