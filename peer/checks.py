@@ -150,7 +150,7 @@ def _federation(home: Home) -> Check:
         return Check("federation", State.FAIL, "this home is in no federation", mend)
     strange = [stored.manifest.title for stored in known if not any(each in stored.manifest.members for each in ids)]
     if strange:
-        mend = "send `peer keys show` to an admin, then join again with a new export"
+        mend = "send what `peer keys show --federation ID` prints to an admin, then join again with a new export"
         return Check("federation", State.WARN, f"no identity of this home is a member of {', '.join(strange)}", mend)
     names = (f"{stored.manifest.title} (version {stored.manifest.version})" for stored in known)
     return Check("federation", State.OK, ", ".join(names))

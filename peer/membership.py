@@ -236,7 +236,8 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     if member is None:
         raise PeerError(
             f"this identity is not in the federation {manifest.title!r} (manifest version {manifest.version})",
-            mend=f"send `peer keys show --federation {manifest.federation}` to an admin, who runs: peer federation add KEY --name NAME --role {role}; "
+            mend=f"send what `peer keys show --federation {manifest.federation}` prints to an admin, who runs: "
+            f"peer federation add KEY --name NAME --role {role}; "
             "then join again with a new export",
             code=ExitCode.WRONG_USE,
         )

@@ -149,7 +149,7 @@ def test_a_member_who_joins_has_all_the_admin_has(admin: Peer, member: Peer, tmp
 def test_joining_before_being_added_says_what_to_do(admin: Peer, member: Peer, tmp_path: Path) -> None:
     outcome = member("federation", "join", export(admin, tmp_path / "file"))
     assert outcome.code == 0
-    assert "send `peer keys show` to an admin" in outcome.out
+    assert "peer keys show --federation" in outcome.out
 
 
 def test_joining_again_takes_in_the_newer_version(admin: Peer, member: Peer, tmp_path: Path) -> None:
