@@ -101,7 +101,7 @@ def bodies(blocks: Iterable[Block]) -> list[bytes]:
 def flower_records() -> list[bytes]:
     """Bodies of contents."""
     model = ArrayRecord({"w": Array(np.arange(6, dtype=np.float32).reshape(2, 3)), "b": Array(np.zeros(3))})
-    metrics = MetricRecord({"loss": 0.5, "n": 3, "all": [1.0, 2.0], "none": float("nan"), "large": 2**70})
+    metrics = MetricRecord({"loss": 0.5, "n": 3, "all": [1.0, 2.0], "none": float("nan"), "large": 2**63 - 1})
     config = ConfigRecord({"text": "a", "bytes": b"b", "flag": True, "list": ["a", "b"], "half": "\ud800"})
     written = []
     for content in (RecordDict({"model": model, "metrics": metrics, "config": config}), RecordDict()):
