@@ -35,7 +35,7 @@ from protocol.reply_layout import (
 from protocol.strategy_rule import SHOWN, shown
 from strategy.arrays import size_of
 from strategy.content import DEFAULT_LIMITS, Limits, decode
-from strategy.flower_compat import SECAGG_RECORD, Code, read_older
+from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_older
 from strategy.npy import Stored, change, count_newly_not_finite, count_not_finite, declared, numbers, stored
 
 _OLDER: Final = ("fitins.", "evaluateins.", "getparametersins.")
@@ -218,6 +218,8 @@ class _Looking:
             if self._before is not None:
                 self._measure(where, array, layout, before.pop(key, None) if before is not None else None)
         self._likeness = min(self._likeness, _likeness(layouts, sent, same_name=counterpart == name))
+        if self._sent.older:  # which has a place for it, and reads no array there
+            layouts.pop(NO_PARAMETERS, None)
         return ArrayRecordLayout(name, tuple(layout.named(key) for key, layout in layouts.items()))
 
     def _check_finite(self, name: str, key: str, array: Array, layout: Layout, counterpart: str) -> None:

@@ -26,6 +26,7 @@ from flwr.common.constant import FAB_CONFIG_FILE, SUPERLINK_NODE_ID, MessageType
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS as SECAGG_RECORD
 from flwr.common.typing import Code
 from flwr.compat.common import recorddict_compat
+from flwr.compat.common.recorddict_compat import EMPTY_TENSOR_KEY as NO_PARAMETERS
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.server import server as legacy_server
 from flwr.server import strategy as older_strategies
@@ -54,6 +55,7 @@ from protocol.blocks import CID
 __all__ = [
     "GET_PARAMETERS",
     "NORM_BIT",
+    "NO_PARAMETERS",
     "SECAGG_RECORD",
     "SUPERLINK_NODE_ID",
     "ClientManager",

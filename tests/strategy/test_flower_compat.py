@@ -41,6 +41,7 @@ NAMES = [
     "flwr.common.typing:Code.OK",
     "flwr.compat.common.recorddict_compat:parameters_to_arrayrecord",
     "flwr.compat.common.recorddict_compat:fitins_to_recorddict",
+    "flwr.compat.common.recorddict_compat:EMPTY_TENSOR_KEY",
     "flwr.compat.common.recorddict_compat:recorddict_to_fitres",
     "flwr.compat.common.recorddict_compat:recorddict_to_getparametersres",
     "flwr.server.strategy:FaultTolerantFedAvg.aggregate_fit",

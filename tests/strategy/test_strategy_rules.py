@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from examined import Blocks, arrays
-from flwr.app import ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.common import Parameters
 from flwr.serverapp import strategy as newer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.admission import Admission, Check, Examination, Refusal
 from protocol.judging import judge
+from protocol.reply_layout import Likeness
+from protocol.strategy_rule import Arrays, StrategyRule
 from strategy.admission import examine, opened_records, read_sent
-from strategy.flower_compat import take_identity
-from strategy.strategy_rules import rule_of
+from strategy.flower_compat import NORM_BIT, older_strategies, recorddict_compat, take_identity
+from strategy.strategy_rules import StrategiesInUse, rule_of
 
 MODEL = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(3)}
 MEANS = [newer.FedAvg, newer.FedProx, newer.FedAvgM, newer.FedAdam, newer.FedYogi, newer.FedAdagrad]
@@ -49,6 +54,24 @@ def examined(sent: RecordDict, replies: Sequence[RecordDict], *, train: bool) ->
         )[0]
         for at, reply in enumerate(replies)
     }
+
+
+def older_parameters(tensors: Mapping[str, np.ndarray]) -> ArrayRecord:
+    """Arrays as Flower's older apps send them."""
+    parameters = Parameters([Array(tensor).data for tensor in tensors.values()], "numpy.ndarray")
+    return recorddict_compat.parameters_to_arrayrecord(parameters, keep_input=True)
+
+
+def fitres(tensors: Mapping[str, np.ndarray], examples: float) -> RecordDict:
+    """What a client of an older app answers."""
+    return RecordDict(
+        {
+            "fitres.parameters": older_parameters(tensors),
+            "fitres.num_examples": MetricRecord({"num_examples": examples}),
+            "fitres.metrics": ConfigRecord(),
+            "fitres.status": ConfigRecord({"code": 0, "message": ""}),
+        }
+    )
 
 
 def refusals(
@@ -153,3 +176,156 @@ def test_one_odd_reply_of_four_does_not_end_the_run(
     left = taken(replies, refusals(kind(), replies))
     assert len(left) >= 3
     aggregates(kind(), left)
+
+
+# -- older strategies, beside Flower's own code --------------------------------------------------------------------
+
+older_records = st.one_of(tensors.map(older_parameters), st.builds(older_parameters, st.just({})))
+older_usual = st.builds(fitres, tensors, weights)
+older_odd = st.builds(
+    lambda reply, name, record: RecordDict({**reply, name: record}),
+    older_usual,
+    st.sampled_from(["fitres.num_examples", "fitres.metrics", "fitres.status"]),
+    st.sampled_from([MetricRecord({"num_examples": [1, 2]}), ConfigRecord({"code": 0}), ConfigRecord()]),
+)
+older_replies = st.lists(st.one_of(older_usual, older_odd), min_size=1, max_size=4)
+
+
+def older_aggregates(strategy: older_strategies.Strategy, replies: Sequence[RecordDict]) -> None:
+    """What Flower's older workflow does with these replies."""
+    results = [(None, recorddict_compat.recorddict_to_fitres(reply, keep_input=True)) for reply in replies]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        strategy.aggregate_fit(1, results, [])  # type: ignore[arg-type]  # it reads no proxy
+
+
+def older_raises(strategy: older_strategies.Strategy, replies: Sequence[RecordDict]) -> bool:
+    try:
+        older_aggregates(strategy, replies)
+    except Exception:  # noqa: BLE001  # the question is whether there is any
+        return True
+    return False
+
+
+def older_refusals(strategy: object, replies: Sequence[RecordDict]) -> dict[int, Refusal]:
+    sent = RecordDict({"fitins.parameters": older_parameters(MODEL), "fitins.config": ConfigRecord()})
+    verdicts = judge(Admission(), rule_of(strategy, MessageType.TRAIN), examined(sent, replies, train=True))
+    return {id[0]: refusal for id, refusal in verdicts.refused.items()}
+
+
+OLDER = [
+    older_strategies.FedAvg,
+    lambda: older_strategies.FedAvg(inplace=False),
+    older_strategies.FedMedian,
+    older_strategies.FaultTolerantFedAvg,
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(older_replies, st.sampled_from(OLDER))
+def test_no_older_strategy_raises_on_what_passes(
+    replies: list[RecordDict], kind: Callable[[], older_strategies.Strategy]
+) -> None:
+    older_aggregates(kind(), taken(replies, older_refusals(kind(), replies)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(older_replies)
+def test_nothing_is_refused_that_the_older_fed_avg_takes(replies: list[RecordDict]) -> None:
+    refused = older_refusals(older_strategies.FedAvg(), replies)
+    by_layout = [refusal for refusal in refused.values() if refusal.check is Check.STRUCTURE]
+    assert not by_layout or older_raises(older_strategies.FedAvg(), replies)
+
+
+# -- whose strategy it is ------------------------------------------------------------------------------------------
+
+
+class HandsOn(newer.FedAvg):
+    """As most apps' own strategies are."""
+
+    def aggregate_train(self, server_round: int, replies: Any) -> Any:
+        return super().aggregate_train(server_round, replies)
+
+
+class Replaces(newer.FedAvg):
+    """Makes something else of replies."""
+
+    def aggregate_train(self, server_round: int, replies: Any) -> Any:
+        return ArrayRecord(), MetricRecord()
+
+
+class ReplacesTheCheck(newer.FedAvg):
+    """Lets pass what Flower would not."""
+
+    def _check_and_log_replies(self, replies: Any, is_train: bool, validate: bool = True) -> Any:
+        return list(replies), []
+
+
+def train_rule(strategy: object) -> StrategyRule:
+    rule = rule_of(strategy, "train")
+    assert rule is not None
+    return rule
+
+
+def test_who_hands_replies_on_is_flowers() -> None:
+    assert train_rule(HandsOn()) == StrategyRule(
+        "HandsOn",
+        "num-examples",
+        arrays=Arrays.MEAN,
+        one_array_record=True,
+        means_metrics=True,
+        divides=True,
+    )
+
+
+@pytest.mark.parametrize("kind", [Replaces, ReplacesTheCheck])
+def test_of_any_other_nothing_is_known_but_its_weights(kind: type[newer.FedAvg]) -> None:
+    assert train_rule(kind(weighted_by_key="n")) == StrategyRule(kind.__name__, "n", own=True)
+
+
+def test_a_function_of_the_apps_own_may_make_what_it_likes_of_metrics() -> None:
+    strategy = newer.FedMedian(train_metrics_aggr_fn=lambda records, key: MetricRecord())
+    assert not train_rule(strategy).means_metrics
+    assert not train_rule(strategy).divides
+
+
+def test_what_is_neither_training_nor_evaluation_is_not_the_strategys() -> None:
+    assert rule_of(newer.FedAvg(), "query") is None
+    assert rule_of(older_strategies.FedAvg(), "get_parameters") is not None
+
+
+def test_each_thread_has_its_own_strategy_while_that_runs() -> None:
+    strategies = StrategiesInUse()
+    assert strategies.rule("train") is None
+    with strategies.using(newer.FedAvg()):
+        with ThreadPoolExecutor() as other:
+            assert other.submit(strategies.rule, "train").result() is None
+        with strategies.using(newer.FedMedian()):
+            assert strategies.rule("train") == train_rule(newer.FedMedian())
+        assert strategies.rule("train") == train_rule(newer.FedAvg())
+    assert strategies.rule("train") is None
+
+
+def test_a_private_strategy_takes_what_the_one_in_it_takes_and_computes_with_the_model() -> None:
+    private = newer.DifferentialPrivacyServerSideFixedClipping(newer.FedMedian(), 0.1, 1.0, 3)
+    rule = train_rule(private)
+    assert (rule.arrays, rule.as_sent, rule.by_place) == (Arrays.STACK, Likeness.IN_ORDER, True)
+    adaptive = newer.DifferentialPrivacyClientSideAdaptiveClipping(newer.FedAvg(), 0.1, 3)
+    assert train_rule(adaptive).numbers == (NORM_BIT,)
+
+
+def test_every_strategy_that_flower_has_is_known() -> None:
+    """A new one has to be looked at: what does it raise on?"""
+    known = {
+        Arrays.MEAN: {"FedAvg", "FedProx", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi"},
+        Arrays.STACK: {"FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan", "QFedAvg"},
+        Arrays.TREES: {"FedXgbBagging"},
+        Arrays.IGNORED: {"FedXgbCyclic"},
+    }
+    found: dict[Arrays, set[str]] = {arrays: set() for arrays in known}
+    for name in newer.__all__:
+        if name in ("Strategy", "Result") or name.startswith("DifferentialPrivacy"):
+            continue
+        options = {"client_learning_rate": 0.1} if name == "QFedAvg" else {}
+        found[train_rule(getattr(newer, name)(**options)).arrays].add(name)
+    assert found == known
