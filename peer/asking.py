@@ -31,9 +31,12 @@ _TICK: Final = 0.25
 _LOOK: Final = 5.0
 """Seconds between two looks at which nodes are connected."""
 
-QUESTIONS: Final = 16
+QUESTIONS: Final = 32
 RATE: Final = 8.0
 """Questions of one node that are answered at once, and a second for long: several members may use it."""
+
+SIZE: Final = 64 << 10
+"""Bytes of a question that count as one more."""
 
 _REMEMBERED: Final = 256
 """Nodes whose questions are counted."""
@@ -95,14 +98,15 @@ class Asking:
     def answer(self, node: str, data: bytes) -> bytes | None:
         """What we answer to a question; None where it is none, or the node asks too often."""
         now = time.monotonic()
+        with self._lock:
+            if not self._may_ask(node, len(data), now):
+                return None
         try:
             question = self._own.read(data, Question)
         except BadMessage as error:
             logs.event("question-dropped", logging.DEBUG, why=str(error))
             return None
         with self._lock:
-            if not self._may_ask(node, now):
-                return None
             announcements, place = self._board.since(Place(*question.read), now)
         news = self._take(question.announcements)
         answer = Answer((place.board, place.number), announcements, self._hears(node))
@@ -146,14 +150,15 @@ class Asking:
                 with contextlib.suppress(RuntimeError):  # it is over
                     self._pool.submit(self.ask, target).add_done_callback(_log_bug)
 
-    def _may_ask(self, node: str, now: float) -> bool:
+    def _may_ask(self, node: str, size: int, now: float) -> bool:
+        times = 1 + size // SIZE
         allowance = self._allowances.setdefault(node, Allowance(QUESTIONS, RATE, now))
         self._allowances.move_to_end(node)
         if len(self._allowances) > _REMEMBERED:
             self._allowances.popitem(last=False)
-        if allowance.left(now) < 1:
+        if allowance.left(now) < times:
             return False
-        allowance.use(now)
+        allowance.use(now, times)
         return True
 
     def _take(self, announcements: Sequence[bytes]) -> bool:

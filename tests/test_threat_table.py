@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ATTACKERS = (
     "outsider on the wire",
+    "another user of a peer's machine",
     "IPFS node operator",
     "curious client",
     "malicious client",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from crypto.symmetric import SymmetricKey
-from peer.asking import QUESTIONS, Asking
+from peer.asking import QUESTIONS, SIZE, Asking
 from peer.engine.interface import AskingOff, Unanswered
 from peer.intake import Intake
 from protocol.asking import Answer, Channel, Question
@@ -156,6 +156,15 @@ def test_a_node_that_asks_too_often_is_not_answered_and_others_are(pair: tuple[P
     assert answers[0] is not None
     assert answers[-1] is None
     assert server.asking.answer("quiet", question) is not None
+
+
+def test_large_questions_use_up_what_a_node_may_ask_before_they_are_opened(pair: tuple[Peer, Peer]) -> None:
+    server, _ = pair
+    large = CHANNEL.write(Question((bytes(8), 0), [bytes(1 << 19), bytes(400_000)], True))
+    answers = [server.asking.answer("loud", large) for _ in range(10)]
+    assert sum(answer is not None for answer in answers) == QUESTIONS // (1 + len(large) // SIZE)
+    assert server.asking.answer("loud", bytes(1 << 20)) is None
+    assert server.asking.answer("quiet", CHANNEL.write(Question((bytes(8), 0), [], True))) is not None
 
 
 @pytest.mark.parametrize("data", [b"", b"garbage", bytes(2 << 20), CHANNEL.write(Answer((bytes(8), 0), [], True))])
