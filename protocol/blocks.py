@@ -164,7 +164,7 @@ def decode_cbor(data: bytes, *, limit: int = MAX_BLOCK_SIZE) -> Any:  # the call
     """
     if len(data) > limit:
         raise MalformedBlock(f"{len(data)} bytes of dag-cbor are more than {limit}")
-    if len(data) > MAX_BLOCK_SIZE and not _few_containers(data):
+    if len(data) > MAX_BLOCK_SIZE and not few_containers(data, MAX_CONTAINERS):
         raise MalformedBlock(f"more than {MAX_CONTAINERS} lists and maps in {len(data)} bytes of dag-cbor")
     try:
         value = cbrrr.decode_dag_cbor(data, cid_ctor=CID)
@@ -187,9 +187,17 @@ _SCALARS: Final = re.compile(
 """A run of numbers and short strings: passed over at once, since there may be many millions of them."""
 
 
-def _few_containers(data: bytes) -> bool:
-    """Whether dag-cbor holds `MAX_CONTAINERS` lists and maps or fewer, counted by their headers alone; what is
-    malformed is left to the decoder."""
+_HEADERS: Final = bytes(range(0x80, 0xC0))
+"""The first bytes of lists and maps."""
+
+
+def few_containers(data: bytes, most: int) -> bool:
+    """Whether dag-cbor holds ``most`` lists and maps or fewer, counted by their headers alone.
+
+    What is malformed is left to the decoder.
+    """
+    if len(data) - len(data.translate(None, _HEADERS)) <= most:
+        return True  # counted with those of the bytes in strings that look like headers
     at = found = 0
     while at < len(data):
         if run := _SCALARS.match(data, at):
@@ -200,7 +208,7 @@ def _few_containers(data: bytes) -> bool:
         length = size if size < 24 else int.from_bytes(data[at + 1 : at + 1 + extra], "big")
         at += 1 + extra + (length if kind in (2, 3) else 0)
         found += kind in (4, 5)
-        if found > MAX_CONTAINERS:
+        if found > most:
             return False
     return True
 

@@ -35,9 +35,9 @@ RATE: Final = 100.0
 BURST: Final = 200
 """Announcements that one author may send at once."""
 
-BYTES: Final = 512 << 10
-"""Bytes of announcements a second that one author may send for long: what is in them is parsed, at some 0.1 us a byte.
-A leader of a thousand clients that begins a round each second says half of that."""
+BYTES: Final = 192 << 10
+"""Bytes of announcements a second that one author may send for long: what is in them is parsed, at some 0.3 us a byte.
+A leader of some hundred clients that begins several rounds a second says as much."""
 
 BYTES_AT_ONCE: Final = 8 << 20
 """Bytes of announcements that one author may send at once."""

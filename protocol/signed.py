@@ -25,6 +25,7 @@ from protocol.blocks import (
     cbor_block,
     decode_cbor,
     encode_cbor,
+    few_containers,
 )
 from protocol.records import BODIES, MAX_ADMINS, VERSION, Body, Collect, GridError, Key, RecordType, TakenReply
 from protocol.trees import Listing
@@ -35,6 +36,11 @@ RECORD_TYPE: Final = "application/vnd.pollen.record+dag-cbor"
 
 MAX_MANIFEST_SIGNATURES: Final = 2 * MAX_ADMINS
 """Of one version of a manifest: its admins sign it, and those of the version before. Any other record has one."""
+
+MIN_CONTAINERS: Final = 256
+BYTES_A_CONTAINER: Final = 7
+"""A record has at most so many lists and maps, and one more for so many bytes. The densest that an app can bring about
+is looks at no nodes, which have two in 15 bytes; what is denser costs more to read than to send."""
 
 MAX_PARSED: Final = 2 << 20
 """Bytes of blocks whose records are remembered. What is made of a byte takes some ten in memory, and 60 at worst."""
@@ -129,6 +135,8 @@ def parse_record(block: Block) -> Record:
 
 
 def _parse(block: Block) -> Record:
+    if not few_containers(block.data, MIN_CONTAINERS + len(block.data) // BYTES_A_CONTAINER):
+        raise RecordError("it has more lists and maps than any record")
     value = decode_cbor(block.data)
     match value:
         case {"body": dict(body), "sigs": list(sigs)} if len(value) == 2 and sigs:

@@ -68,9 +68,21 @@ def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]
     assert {(result["kind"], result["sealed"]) for result in results} == {
-        (kind, how) for kind in ("beat", "head", "largest") for how in ("in the clear", "for all", "for one")
+        ("beat", "for one"),
+        *((kind, how) for kind in ("beat", "head", "largest") for how in ("in the clear", "for all")),
     }
     assert all(result["write_ms"] > 0 and result["read_ms"] > 0 for result in results)
+
+
+@pytest.mark.slow
+def test_floods_tells_what_each_costs_an_honest_peer(tmp_path: Path) -> None:
+    words = [sys.executable, str(BENCHMARKS / "floods.py"), "--seconds", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert {"large heads", "large proofs"} <= {result["flood"] for result in results}
+    assert all(result["core_percent"] > 0 and result["dropped"] == 0 for result in results)
 
 
 @pytest.mark.slow

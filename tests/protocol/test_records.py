@@ -307,3 +307,21 @@ def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch):
         remembered.add(more, parse_record(more))
         assert remembered.get(more) is parse_record(more)
     assert len(remembered._newer) + len(remembered._older) <= 14
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000])
+def test_a_record_of_lists_that_cost_more_to_read_than_to_send_is_refused_before_it_is_decoded(
+    size: int, monkeypatch: pytest.MonkeyPatch
+):
+    body = replace(EACH[RecordType.INDEX][0], looks=Listing(([],) * size), records=())
+    dense = sign_record(body, [SERVER])
+    monkeypatch.setattr("protocol.signed.decode_cbor", lambda data: pytest.fail("it is decoded"))
+    with pytest.raises(RecordError, match="more lists and maps"):
+        parse_record(dense)
+
+
+def test_the_densest_record_that_a_leader_writes_is_read():
+    scribe = begun()
+    looks = scribe.pack([scribe.look(count=1), scribe.look(ALICE, count=1)] * 1300)
+    assert looks.link is None
+    scribe.add(scribe.dispatch(looks=looks))
