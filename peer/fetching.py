@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, Protocol
 
-from peer.engine.interface import Engine, EngineError
+from peer.engine.interface import EngineError
 from protocol.blocks import CID, MemoryBlocks
 from protocol.closure import missing
 from protocol.records import Body
@@ -21,15 +21,22 @@ RECORD_TIMEOUT: Final = 300.0
 """Seconds until a record is given up whose blocks come, but not all: there may always be one more."""
 
 
+class Blocks(Protocol):
+    """Where blocks are: an engine, or more than that."""
+
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+        """As `peer.engine.interface.Engine` has it."""
+
+
 class RecordFetcher:
-    """Fetches records from an engine. Safe to use from several threads.
+    """Fetches records. Safe to use from several threads.
 
     One that lacks blocks keeps others waiting, since it asks for several at once: what may be somebody's invention has
     a fetcher of its own.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
         self._pool = ThreadPoolExecutor(8, "fetch-block")
 
     def fetch(self, cid: CID, kind: type[Body] | None, trusted: CID | None = None) -> dict[CID, bytes]:
@@ -45,7 +52,7 @@ class RecordFetcher:
         until = time.monotonic() + RECORD_TIMEOUT
 
         def get(cid: CID) -> bytes:
-            return self._engine.get(cid, timeout=max(0.0, min(BLOCK_TIMEOUT, until - time.monotonic())))
+            return self._blocks.get(cid, timeout=max(0.0, min(BLOCK_TIMEOUT, until - time.monotonic())))
 
         blocks = {cid: get(cid)}
         size, passed = 0, dict[CID, CID | None]()

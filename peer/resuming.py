@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from peer.engine.interface import Engine
+from peer.engine.interface import Engine, Unreachable
 from peer.errors import ExitCode, PeerError
 from peer.fetching import RecordFetcher
 from peer.journal import Journal, RunHead
+from peer.own_blocks import OwnBlocks
 from protocol.app_calls import Environment, KeyedContent, RunConfig
 from protocol.blocks import CID, Block, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle
@@ -16,7 +17,7 @@ from protocol.chain import Chain
 from protocol.epochs import read_seed
 from protocol.plan import ResumedRun, RunPlan, initial_content, named_bundle
 from protocol.reading import Reader, read_private
-from protocol.records import Chained, Role, Run, RunPrivate
+from protocol.records import Ack, Chained, Role, Run, RunPrivate
 from protocol.signed import Record, parse_record
 
 
@@ -79,22 +80,29 @@ def open_run(journal: Journal, federation: CID, reader: Reader, engine: Engine) 
     if head is None or (head.closed and journal.is_finished(head.run)):
         return None
     try:
-        return _read(journal, head, federation, reader, engine)
+        return _read(head, federation, reader, OwnBlocks(engine, journal))
     except BlockError as error:
         raise PeerError(
             f"the run {head.run} was left open, and its chain cannot be verified: {error}",
-            mend="audit it (peer audit HEAD), and begin another with --new-run",
+            mend=f"audit it: peer audit {head.head}. What is damaged here is mended by itself where this home's "
+            "journal has it, or a member that runs: start the others, and this again. As a last resort, --new-run "
+            "begins another",
             code=ExitCode.VERIFICATION_FAILED,
+        ) from error
+    except Unreachable as error:
+        raise PeerError(
+            f"the run {head.run} was left open, and a block of it is lost: {error}",
+            mend="start the other members, who may have it, and then this again",
+            code=ExitCode.UNFINISHED,
         ) from error
 
 
-def _read(journal: Journal, head: RunHead, federation: CID, reader: Reader, engine: Engine) -> OpenRun | None:
-    _put_back(journal, engine, head.head)
-    fetcher = RecordFetcher(engine)
+def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> OpenRun | None:
+    fetcher = RecordFetcher(own)
     records, link = [], head.head
     while True:
         records.append(link)
-        body = _chained(Block(link, engine.get(link)))
+        body = _chained(Block(link, own.get(link)))
         if body.prev is None:
             break
         link = body.prev
@@ -106,14 +114,9 @@ def _read(journal: Journal, head: RunHead, federation: CID, reader: Reader, engi
     fetcher.close()
     if chain.by != reader.member:
         return None
-    run = parse_record(Block(records[0], engine.get(records[0])))
-    return _opened(run, ResumedRun(chain, records), engine)
-
-
-def _put_back(journal: Journal, engine: Engine, head: CID) -> None:
-    """Give the engine our own records again, where it does not have the newest: its disk may have synced too late."""
-    if not engine.has(head):
-        engine.put(journal.own_records())
+    run = parse_record(Block(records[0], own.get(records[0])))
+    acks = [block for block in own.journal.beside(head.run) if isinstance(parse_record(block).body, Ack)]
+    return _opened(run, ResumedRun(chain, records, acks), own)
 
 
 def _chained(block: Block) -> Chained:
@@ -123,14 +126,14 @@ def _chained(block: Block) -> Chained:
     return body
 
 
-def _opened(run: Record, resumed: ResumedRun, engine: Engine) -> OpenRun:
+def _opened(run: Record, resumed: ResumedRun, own: OwnBlocks) -> OpenRun:
     body = run.body
     assert isinstance(body, Run)
     keys = resumed.chain.keys
     private = read_private(body, RunPrivate, keys)
     if private is None:
         raise BlockError("its run record is encrypted for others")
-    seed = read_seed(Block(body.seed, engine.get(body.seed)), keys)
+    seed = read_seed(Block(body.seed, own.get(body.seed)), keys)
     return OpenRun(resumed, seed, private, named_bundle(body, private, keys), initial_content(body, keys))
 
 

@@ -27,6 +27,7 @@ from peer.home import Home
 from peer.intake import Intake
 from peer.keeping import Durable, Keeper
 from peer.key_watch import KeyWatch
+from peer.own_blocks import OwnBlocks
 from peer.patience import Patience
 from peer.pools import BackgroundEffect, Pools
 from peer.unpacked_apps import UnpackedApps
@@ -147,7 +148,8 @@ class Runner:
         self._ending: Ending | None = None
         self._interrupted = False
         self._patience = Patience()
-        self._records, self._claimed = RecordFetcher(engine), RecordFetcher(engine)
+        own = OwnBlocks(engine, keeper.journal)
+        self._records, self._claimed = RecordFetcher(own), RecordFetcher(engine)
         self._to_examine: dict[int, Examine] = {}
         """What the app process is to examine, and has not: one that is started again is asked again."""
         self._durable_failure: Exception | None = None

@@ -92,7 +92,7 @@ class BlockFiles:
         try:
             for block in blocks:
                 folders.add(self._path(block.cid).parent)
-                if block.cid in seen or self.size(block.cid) == len(block.data):
+                if block.cid in seen or self._holds(block):
                     continue
                 seen.add(block.cid)
                 cids.append(block.cid)
@@ -110,6 +110,15 @@ class BlockFiles:
         # Folders of blocks that were here already are synced too: another process may have renamed them a moment ago.
         list(self._pool.map(sync_folder, folders))
         return fresh
+
+    def _holds(self, block: Block) -> bool:
+        """Whether the block's file has its bytes: one that a disk has damaged, or a crash emptied, is written anew."""
+        if self.size(block.cid) != len(block.data):
+            return False
+        try:
+            return self._path(block.cid).read_bytes() == block.data
+        except FileNotFoundError:
+            return False
 
     def _write(self, block: Block) -> Path:
         path = self._temporary / f"{self._prefix}.{next(self._count)}"

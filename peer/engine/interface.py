@@ -131,7 +131,9 @@ class Engine(Protocol):
         """Of the node, or of the directory's layout."""
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
-        """Store blocks durably, all on disk at return; then pin those of ``pin`` alone (not what they link to)."""
+        """Store blocks durably, all on disk at return; then pin those of ``pin`` alone (not what they link to).
+
+        A block whose copy here is damaged is written anew."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out), and
@@ -145,7 +147,8 @@ class Engine(Protocol):
 
         Raises:
             Unreachable: where nobody gave it within ``timeout`` seconds.
-            protocol.blocks.BlockError: where what came is not that block.
+            protocol.blocks.BlockError: where what came is not that block: the copy here is damaged, and no other engine
+                gave another.
         """
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,10 +16,15 @@ from peer.engine.kubo_api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, 
 from peer.engine.kubo_program import OLDEST, numbers_of
 from peer.engine.kubo_pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo_streams import KuboStreams
-from protocol.blocks import CID, Block, MissingBlock, checked_block
+from protocol.blocks import CID, Block, BlockError, MissingBlock, checked_block
 from protocol.car import CarCutShort, read_car, write_car
 
 _T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+_VERIFY_SECONDS: Final = 600.0
+"""Seconds that a node has to look through its repository."""
 
 _OPEN_SECONDS: Final = 10.0
 """Seconds that a node has to say what it is."""
@@ -85,7 +91,28 @@ class KuboEngine:
         def ask(patience: float) -> bytes:
             return self._api.call("block/get", str(cid), within=patience)
 
-        return checked_block(cid, _ask_until(cid, time.monotonic() + timeout, ask)).data
+        until = time.monotonic() + timeout
+        try:
+            return checked_block(cid, _ask_until(cid, until, ask)).data
+        except BlockError as error:
+            self._drop_damaged(cid)
+            try:
+                return checked_block(cid, _ask_until(cid, until, ask)).data
+            except Unreachable:
+                raise error from None
+
+    def _drop_damaged(self, cid: CID) -> None:
+        """Have the node forget its damaged copy of a block, so that it asks others for it. A pinned block it removes in
+        no other way than by looking through its whole repository for damaged ones."""
+        _log.warning("the Kubo node at %s has a damaged copy of %s: it is removed", self.address, cid)
+        try:
+            self._api.call("block/rm", str(cid), force=True)
+            if not self.has(cid):
+                return
+        except KuboRefused as error:
+            _log.debug("%s is not removed by itself: %s", cid, error)
+        with contextlib.suppress(KuboRefused):  # it says so where it has found any
+            self._api.call("repo/verify", drop=True, within=_VERIFY_SECONDS)
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         deadline = time.monotonic() + timeout

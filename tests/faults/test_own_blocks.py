@@ -1,0 +1,109 @@
+"""Records of a run, and what belongs to them, are lost or damaged in the server's engine: it goes on all the same."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from disturbed import Disturbed, Told
+
+from peer.engine_choice import MANAGED
+from peer.faults import Fault, Step, Victim, When
+from peer.journal import Journal
+from protocol.blocks import CID, Block
+from protocol.records import Chained, Collect, Dispatch, Reply, Run
+from protocol.signed import Record, RecordError, parse_record
+
+IN_ROUND_TWO = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 7)
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def flipped(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+DAMAGE: list[Callable[[Path], None]] = [emptied, flipped, removed]
+
+
+def own_blocks(run: Disturbed) -> dict[str, CID]:
+    """One block of each kind that the server's journal has of its run."""
+    records: list[Record] = []
+    with contextlib.closing(Journal(run.home("server").journal)) as journal:
+        for block in journal.own_records():
+            with contextlib.suppress(RecordError):
+                records.append(parse_record(Block(block.cid, block.data)))
+        (first,) = [record for record in records if isinstance(record.body, Run)]
+        head = journal.heads()[0]
+    assert isinstance(first.body, Run)
+    found = {"run": first.cid, "seed": first.body.seed, "manifest": first.body.manifest, "head": head.head}
+    for kind in (Dispatch, Collect, Reply):
+        middle = [r for r in records if isinstance(r.body, kind)]
+        middle.sort(key=lambda record: record.body.height if isinstance(record.body, Chained) else 0)
+        found[kind.__name__.lower()] = middle[0].cid
+    return found
+
+
+def files_of(folder: Path, digests: set[bytes]) -> dict[bytes, Path]:
+    """The files that hold blocks, by the digest of what is in them."""
+    named = ((hashlib.sha256(file.read_bytes()).digest(), file) for file in folder.rglob("*") if file.is_file())
+    return {digest: file for digest, file in named if digest in digests}
+
+
+def spoil(run: Disturbed, blocks: Path, damage: Callable[[Path], None]) -> None:
+    """Spoil one block of each kind; the bundle's too."""
+    spoilt = own_blocks(run)
+    files = files_of(blocks, {cid.digest for cid in spoilt.values()})
+    assert {kind for kind, cid in spoilt.items() if cid.digest not in files} == set()
+    for file in files.values():
+        file.chmod(0o600)
+        damage(file)
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda how: how.__name__)
+def test_a_server_takes_from_its_journal_what_its_engine_lost(
+    disturbed: Disturbed, undisturbed: Told, damage: Callable[[Path], None]
+) -> None:
+    disturbed.start_all({"server": IN_ROUND_TWO})
+    disturbed.await_death("server")
+    spoil(disturbed, disturbed.root / "engine" / "blocks", damage)
+
+    server = disturbed.start_one("server")
+
+    disturbed.await_all()
+    assert len(server.events("block-mended")) >= 5
+    assert disturbed.told() == undisturbed
+
+
+@pytest.fixture
+def on_kubo(origin: Path, tmp_path: Path, ipfs_program: Path) -> Iterator[Disturbed]:
+    made = Disturbed.copy_of(origin, tmp_path / "run", MANAGED, POLLEN_KUBO=str(ipfs_program))
+    yield made
+    made.end()
+
+
+@pytest.mark.kubo
+def test_a_server_takes_from_its_journal_and_its_members_what_its_kubo_node_lost(
+    on_kubo: Disturbed, undisturbed: Told
+) -> None:
+    on_kubo.start_all({"server": IN_ROUND_TWO})
+    on_kubo.await_death("server")
+    blocks, kinds = on_kubo.home("server").path / "ipfs" / "blocks", cycle(DAMAGE)
+    spoil(on_kubo, blocks, lambda file: next(kinds)(file))
+
+    on_kubo.start_one("server")
+
+    on_kubo.await_all()
+    assert on_kubo.told() == undisturbed
