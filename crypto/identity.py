@@ -29,6 +29,9 @@ KEY_TYPE: Final = "application/vnd.pollen.key+dag-cbor"
 MAX_RETIRED: Final = 32
 """Pairs of keys that an identity may have had before those it has now."""
 
+ANY_FEDERATION: Final = b""
+"""In the place of a federation's id: the owner of keys says so little of where they may be listed."""
+
 _PREFIX: Final = "pollen-key-1."
 _ROTATED_PREFIX: Final = "pollen-key-2."
 _MAX_TEXT: Final = 8192
@@ -115,9 +118,9 @@ class PublicIdentity:
     encryption: EncryptionKey
     proof: bytes
     """``signing``'s signature over the body of the key text, 64 bytes."""
-    federation: bytes = b""
+    federation: bytes = ANY_FEDERATION
     """The federation that these keys may be listed in, by its owner's word: its id (36 bytes); for version 1, which has
-    none yet, its founder's signing key (32 bytes); empty for none."""
+    none yet, its founder's signing key (32 bytes); `ANY_FEDERATION` if the owner named none."""
     handovers: Handovers | None = None
     """None where these are its first keys."""
 
@@ -183,7 +186,7 @@ class Identity:
         self.public = self.public_for(b"")
 
     def public_for(self, federation: bytes) -> PublicIdentity:
-        """What its owner shows to be listed in ``federation``, and in no other: see `PublicIdentity.federation`."""
+        """What its owner shows to be listed in ``federation`` alone: see `PublicIdentity.federation`."""
         signing, encryption = self.signing.verify_key, self.decryption.public
         handovers = _handovers(self, federation) if self.retired else None
         body = _body(signing, encryption, federation, handovers)

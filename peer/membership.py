@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from crypto.identity import Identity, PublicIdentity
+from crypto.identity import ANY_FEDERATION, Identity, PublicIdentity
 from crypto.keys import VerifyKey
 from crypto.symmetric import SymmetricKey
 from peer.errors import ExitCode, PeerError
@@ -89,9 +89,9 @@ def add_member(
     """
     by = _admin_key(stored.manifest, admin)
     before = stored.manifest.members.get(public.id)
-    if public.federation != bytes(stored.id) and not _has(before, public):
+    if public.federation not in (bytes(stored.id), ANY_FEDERATION) and not _has(before, public):
         raise PeerError(
-            f"that KEY is not for the federation {stored.manifest.title!r}: nobody is listed where it has not said so",
+            f"that KEY is for another federation than {stored.manifest.title!r}: nobody is listed against its word",
             mend=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
             code=ExitCode.WRONG_USE,
         )

@@ -8,7 +8,7 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from crypto.handover import NewKeys
-from crypto.identity import check_first_keys
+from crypto.identity import ANY_FEDERATION, check_first_keys
 from crypto.keys import BadKey, VerifyKey
 from protocol.blocks import BlockSource
 from protocol.manifest_rules import ManifestError, ManifestRule
@@ -84,8 +84,15 @@ def _check_keys(member: Member, before: Member | None, federation: bytes) -> Non
 
 
 def _check_own(member: Member, old: bytes, federation: bytes) -> None:
-    """Return if the member has signed for its keys in this federation, and had the signing key ``old`` before; raises
-    BadSignature."""
+    """Return if the member has signed for its keys in this federation, or in any, and had the signing key ``old``
+    before; raises BadSignature."""
+    try:
+        _check_own_in(ANY_FEDERATION, member, old)
+    except BadSignature:
+        _check_own_in(federation, member, old)
+
+
+def _check_own_in(federation: bytes, member: Member, old: bytes) -> None:
     suite, encryption = member.encryption.suite, member.encryption.key
     if member.proof is not None:
         signing = VerifyKey(member.signing)  # `_check_member` parsed it

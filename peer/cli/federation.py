@@ -91,7 +91,8 @@ def init(
 @app.command("add")
 def add(
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="What `peer keys show --federation ID` prints on the member's machine.")
+        str,
+        typer.Argument(metavar="KEY", help="What `peer keys show [--federation ID]` prints on the member's machine."),
     ],
     name: Annotated[
         str | None,

@@ -85,7 +85,7 @@ def show(
     home: HomeOption = DEFAULT_HOME,
     json_output: JsonOption = False,
 ) -> None:
-    """Print the KEY of an identity. With --federation, it is what an admin needs to add it there, and only there.
+    """Print the KEY of an identity: what an admin needs to add it. With --federation, it is good for that one alone.
 
     It holds no secret. An admin's `peer federation show` says the federation's ID.
     """
@@ -101,7 +101,7 @@ def show(
     if says_to_a_person() and not json_output:
         say(f"{found.name}  {found.public.signing.did}  {found.public.encryption.suite}")
         if federation is None:
-            say("it says who this is; to be added to a federation: peer keys show --federation ID")
+            say("this KEY may be listed in any federation; for one alone: peer keys show --federation ID")
 
 
 @app.command("passwd")

@@ -48,7 +48,7 @@ class Peer:
 
     @property
     def key(self) -> str:
-        """The KEY of its identity, which may be listed nowhere."""
+        """The KEY of its identity, which may be listed in any federation."""
         return self("keys", "show").out.strip()
 
     def key_for(self, admin: Peer) -> str:

@@ -81,6 +81,18 @@ def test_a_member_is_added_with_its_roles(admin: Peer, member: Peer) -> None:
     assert {each["name"]: each["roles"] for each in outcome.json["members"]}["b"] == ["client", "auditor"]
 
 
+def test_a_key_that_names_no_federation_is_taken_by_any(admin: Peer, member: Peer) -> None:
+    assert admin("federation", "add", member.key, "--name", "b", "--role", "client").code == ExitCode.DONE
+
+
+def test_a_key_that_names_another_federation_is_refused(admin: Peer, member: Peer, peers: Peers) -> None:
+    other = peers("other").named("other")
+    other("federation", "init", "theirs")
+    outcome = admin("federation", "add", member.key_for(other), "--name", "b", "--role", "client")
+    assert outcome.code == ExitCode.WRONG_USE
+    assert "peer keys show --federation bafy" in outcome.err
+
+
 def test_adding_a_member_again_changes_its_roles(admin: Peer, member: Peer) -> None:
     admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     outcome = admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "auditor", "--json")

@@ -10,7 +10,7 @@ from typing import Any
 
 from crypto import dsse
 from crypto.handover import NewKeys
-from crypto.identity import sign_first_keys
+from crypto.identity import ANY_FEDERATION, sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.app_calls import Environment
@@ -98,17 +98,22 @@ def node_of(signer: SigningKey) -> int:
     return node_id(id_of(signer))
 
 
-def member(signer: SigningKey, *roles: Role, place: CID | SigningKey = ADMIN) -> Member:
-    """A new member, of the federation ``place``, or of version 1 of one that ``place`` founds."""
+def member(signer: SigningKey, *roles: Role, place: CID | SigningKey | None = ADMIN) -> Member:
+    """A new member, of the federation ``place``, or of version 1 of one that ``place`` founds, or (None) of any."""
     public = decryption_key(signer).public
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
     proof = sign_first_keys(signer, encryption.suite, encryption.key, place_of(place))
     return Member(id=id_of(signer), signing=id_of(signer), encryption=encryption, roles=roles, proof=proof)
 
 
-def place_of(place: CID | SigningKey) -> bytes:
+def place_of(place: CID | SigningKey | None) -> bytes:
     """What a member's signatures about its keys name."""
-    return bytes(place) if isinstance(place, CID) else id_of(place)
+    match place:
+        case None:
+            return ANY_FEDERATION
+        case CID():
+            return bytes(place)
+    return id_of(place)
 
 
 def rotated(

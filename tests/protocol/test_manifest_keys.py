@@ -222,6 +222,11 @@ def test_what_a_member_signed_about_its_keys_holds_in_its_federation_alone(befor
     assert broken(lambda: after(before, with_member(before, alice, "her", **BY_ADMIN))) == ManifestRule.HANDOVER
 
 
+def test_who_named_no_federation_may_be_listed_in_any():
+    dave = member(DAVE, Role.CLIENT, place=None)
+    assert after(FIRST, with_member(FIRST, dave, "dave", **BY_ADMIN)).members[dave.id].proof == dave.proof
+
+
 def test_nobody_is_listed_in_version_1_but_by_the_founder_that_it_said_so_to():
     draft = draft_federation(admins=[id_of(STRANGER)], by=id_of(STRANGER))  # with members of the admin's
     record = parse_record(sign_record(draft.body, [STRANGER]))
