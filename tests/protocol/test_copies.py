@@ -138,3 +138,11 @@ def test_a_process_asks_again_now_and_then() -> None:
         running.wait(1.0)
     assert 4 <= len(said(running, Recall)) <= 12
     running.feed(Due())
+
+
+def test_who_starts_beside_a_process_that_has_listened_yields_though_its_clock_is_behind() -> None:
+    running, newcomer = Copies(OURS, 9), Copies(THEIRS, 1)
+    running.settled, newcomer.settled = True, False
+    answer = running.answer(Recall(THEIRS, None), TIME)
+    assert answer is not None
+    assert newcomer.yields_to(answer)

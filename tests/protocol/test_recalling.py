@@ -1,0 +1,101 @@
+"""Before it signs in a run, a client hears from its leader what it may have forgotten, and a leader from clients."""
+
+from __future__ import annotations
+
+from attacked import Attacked, nowhere, position
+from chains import ALICE, APP, BOB, ENVIRONMENT, SERVER, Scribe, begun, id_of
+
+from protocol.announcements import Head, Known, Position, Recall, Recalled, parse_announcement
+from protocol.bundle import NamedBundle
+from protocol.client import Client
+from protocol.copies import LISTENING
+from protocol.effects import FetchContent, FetchRecord, KeepReply, Publish, Store, WriteHead
+from protocol.events import AppReady
+from protocol.gathering import LeaderSettings
+from protocol.hosting import ClientPlan
+from protocol.leader import Leader
+from protocol.machine import Author, TrustedManifest
+from protocol.plan import ResumedRun, RunPlan
+
+SESSION = bytes(16)
+
+
+def client_of(scribe: Scribe) -> Attacked:
+    """Alice's client, which has a message, and has listened for copies."""
+    author = Author(id_of(ALICE), (ALICE,), 1 << 32, session=SESSION)
+    client = Attacked(
+        Client(author, TrustedManifest(scribe.first, scribe.source), ClientPlan(APP, bytes(32)), {}), scribe
+    )
+    client.feed(AppReady(ENVIRONMENT))
+    client.wait(LISTENING + 0.1)
+    client.say(SERVER, Head(position(scribe)))
+    client.give_all()
+    return client
+
+
+def asked(peer: Attacked) -> list[Recall]:
+    bodies = [parse_announcement(effect.data).announcement.body for effect in peer.all(Publish)]
+    return [body for body in bodies if isinstance(body, Recall) and body.run is not None]
+
+
+def message_of(scribe: Scribe) -> bytes:
+    manifest = scribe.first
+    return next(m.id for m in scribe.chain.open.values() if manifest.member_by_node(m.node).id == id_of(ALICE))
+
+
+def told(scribe: Scribe, *answers: Known, session: bytes = SESSION, ack=None) -> Recalled:
+    return Recalled(id_of(ALICE), session, position(scribe), answers, ack)
+
+
+def test_a_client_begins_no_message_before_the_leader_has_said_that_it_has_no_answer() -> None:
+    scribe = begun()
+    client = client_of(scribe)
+    assert asked(client)[-1].messages == (message_of(scribe),)
+    assert not client.all(FetchContent)
+    client.say(SERVER, told(scribe, Known(message_of(scribe), None)))
+    assert client.all(FetchContent)
+
+
+def test_what_others_say_or_was_said_to_another_process_does_not_count() -> None:
+    scribe = begun()
+    client = client_of(scribe)
+    client.say(BOB, told(scribe, Known(message_of(scribe), None)))
+    client.say(SERVER, told(scribe, Known(message_of(scribe), None), session=b"x" * 16))
+    assert not client.all(FetchContent)
+
+
+def test_a_reply_that_is_none_of_ours_is_neither_kept_nor_gone_round() -> None:
+    scribe = begun()
+    client = client_of(scribe)
+    client.say(SERVER, told(scribe, Known(message_of(scribe), nowhere("a reply"))))
+    assert not client.all(FetchContent)
+    assert not client.all(KeepReply)
+
+
+def leader_of(scribe: Scribe) -> Attacked:
+    """The leader of a scribe's run, which starts again with all of it."""
+    author = Author(id_of(SERVER), (SERVER,), 1 << 32, session=SESSION)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    trusted = TrustedManifest(scribe.first, scribe.source)
+    return Attacked(
+        Leader(author, trusted, plan, LeaderSettings(1, 60.0), ResumedRun(scribe.chain, scribe.chain.recent)), scribe
+    )
+
+
+def ahead(scribe: Scribe) -> Position:
+    return Position(scribe.chain.run, nowhere("a head"), scribe.chain.height + 3, 1)
+
+
+def test_a_head_that_nobody_has_is_looked_for_once_and_holds_the_leader_no_longer() -> None:
+    leader = leader_of(begun())
+    scribe = leader.scribe
+    recalled = Recalled(id_of(SERVER), SESSION, ahead(scribe))
+    leader.say(ALICE, recalled)
+    (looked,) = leader.all(FetchRecord)
+    assert leader.machine._taking_up.holds
+    leader.fail(looked)
+    leader.say(ALICE, recalled)
+    assert leader.all(FetchRecord) == [looked]
+    assert not leader.machine._taking_up.holds
+    assert not leader.all(Store)
+    assert not leader.all(WriteHead)
