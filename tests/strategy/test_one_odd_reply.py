@@ -244,6 +244,7 @@ def test_a_model_that_is_lost_ends_the_run(tmp_path: Path) -> None:
     done = run(tmp_path, lambda records: None, "rounds=3 after=2", app="losing")
 
     assert "round 3: the model that the app was about to send out is lost: 1 of the 4 numbers" in done.finished.error
+    assert len(done.leader.pushes) == 2  # of three rounds
     assert done.finished.model is None
     assert done.replays
 

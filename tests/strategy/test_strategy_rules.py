@@ -146,7 +146,30 @@ odd = st.dictionaries(st.sampled_from(NAMES), records, max_size=3).map(RecordDic
 usual = st.builds(
     lambda given, more: RecordDict({"arrays": arrays(given), "metrics": MetricRecord(more)}), tensors, metrics
 )
-any_replies = st.lists(st.one_of(usual, odd), min_size=1, max_size=4)
+
+
+@st.composite
+def varied(draw: st.DrawFn) -> list[RecordDict]:
+    """Replies that differ in little: in one array, one metric, or a record more."""
+    key, metric = draw(st.sampled_from(["a", "b"])), draw(st.sampled_from(["x", "num-examples"]))
+    given, more = draw(tensors), draw(metrics)
+    replies = []
+    for _ in range(draw(st.integers(2, 4))):
+        own, own_more = dict(given), dict(more)
+        match draw(st.sampled_from(["array", "array", "metric", "record", "nothing"])):
+            case "array":
+                own[key] = np.ones(draw(st.sampled_from(SHAPES)), draw(st.sampled_from(DTYPES)))
+            case "metric":
+                own_more[metric] = draw(values if metric == "x" else weights)
+        reply = RecordDict({"arrays": arrays(own), "metrics": MetricRecord(own_more)})
+        if draw(st.integers(0, 9)) == 0:
+            reply["config"] = draw(records)
+            reply["other"] = reply.pop(draw(st.sampled_from(["arrays", "metrics"])))
+        replies.append(reply)
+    return replies
+
+
+any_replies = st.one_of(varied(), varied(), st.lists(st.one_of(usual, odd), min_size=1, max_size=4))
 
 
 @settings(max_examples=400, deadline=None)
