@@ -101,6 +101,7 @@ def test_one_odd_reply_is_refused_and_the_others_pass(odd: ReplyLayout, why: str
 def test_lists_of_another_length_are_odd_where_flower_takes_their_mean() -> None:
     usual, odd = reply(each=3), reply(each=2)
     assert list(refused(usual, odd, usual)) == [1]
+    assert list(refused(usual, reply(each=None), usual, rule=replace(MEAN, means_metrics=False))) == [1]
     assert refused(usual, odd, usual, rule=replace(MEAN, means_metrics=False)) == {}
 
 
@@ -123,6 +124,18 @@ def test_an_array_that_numpy_spreads_over_the_one_before_it_is_not_odd() -> None
     large, small = reply(), reply(array(shape=(1,)))
     assert refused(large, large, small) == {}
     assert list(refused(small, large, large)) == [0]  # the sum begins with it, and has no room for the others
+
+
+def test_a_single_number_is_no_array_that_has_room_for_no_other() -> None:
+    number = reply(array(shape=()))
+    assert refused(number, reply(), number) == {}  # numpy replaces it by the sum
+    older = replace(MEAN, older="fitres", by_place=True)
+    assert _sum_takes(older, (), (3,)) is False  # which adds up in place
+
+
+def _sum_takes(rule: StrategyRule, *shapes: tuple[int, ...]) -> bool:
+    layouts = [ReplyLayout((ArrayRecordLayout("fitres.parameters", (array(shape=shape),)),)) for shape in shapes]
+    return rule.takes(layouts)
 
 
 def test_strategies_that_stack_arrays_take_one_shape() -> None:
