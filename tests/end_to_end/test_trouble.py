@@ -137,7 +137,7 @@ def hostile(federation: Federation) -> Iterator[tuple[Drop, bytes]]:
         )
         return sign_announcement(said, who.signing)
 
-    forged = signed(member, 1 << 50)
+    forged = signed(member, 1 << 62)
     yield Drop.MALFORMED, random.Random(1).randbytes(300)
     yield Drop.MALFORMED, b"\x91" * 200_000  # lists in lists in lists
     yield Drop.TOO_LARGE, b"\xc4" * 600_000
