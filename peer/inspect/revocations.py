@@ -6,7 +6,8 @@ the word of somebody else who still counts, and who would not have given it late
 of a run once it knows a newer manifest than the run has.
 
 What counts as such a word for the records up to some height: an ack; a reply, for the dispatch that it answers and all
-before; and for the replies of a revoked client, a roster of the leader's that brings the revocation.
+before; and a roster that brings the newer manifest, by a leader who still is a member: for what it took of a client
+that is revoked there, and for its own records, if all that it lost is its role.
 """
 
 from __future__ import annotations
@@ -73,12 +74,18 @@ class Revocations:
     def findings(self, chain: Chain) -> Iterator[Finding]:
         """What nothing shows to be from before the revocation; ``chain`` is the whole run."""
         for key, doubted in self._doubted.items():
-            if not doubted.leads and key in chain.manifest.revoked and chain.by in self._newest.members:
-                continue  # the leader's roster came after what it had taken
+            if self._rostered(key, doubted, chain):
+                continue
             others = (height for id, height in self._vouched.items() if id != doubted.member.id)
             vouched = max(others, default=-1)
             if doubted.height > vouched:
                 yield Finding(doubted.height, doubted.last.cid, REVOKED, self._what(doubted, vouched, chain))
+
+    def _rostered(self, key: bytes, doubted: _Doubted, chain: Chain) -> bool:
+        """Whether a roster of a leader that still counts says that what is doubted came before."""
+        if doubted.leads:
+            return chain.manifest.version >= self._newest.version and self._counts(doubted.member)
+        return key in chain.manifest.revoked and chain.by in self._newest.members
 
     def _signed(self, member: Member, record: Record, height: int) -> None:
         leads = isinstance(record.body, Chained)
@@ -97,9 +104,11 @@ class Revocations:
         return None if Role.SERVER in now.roles else "lists its owner as no server"
 
     def _vouch(self, member: Member, height: int) -> None:
-        counts = member.id in self._newest.members and member.signing not in self._newest.revoked
-        if counts:
+        if self._counts(member):
             self._vouched[member.id] = max(height, self._vouched.get(member.id, -1))
+
+    def _counts(self, member: Member) -> bool:
+        return member.id in self._newest.members and member.signing not in self._newest.revoked
 
     def _what(self, doubted: _Doubted, vouched: int, chain: Chain) -> str:
         name = chain.manifest.name_of(doubted.member.id)

@@ -130,6 +130,20 @@ def test_nor_one_of_a_member_that_is_no_server_any_more(run: LaterRun, audit: Au
     assert rules(audit(run)) == ["revoked"]
 
 
+def test_a_member_that_is_no_server_any_more_may_say_so_itself(run: LaterRun, audit: Audited) -> None:
+    run.exchange(1)
+    run.make_client(SERVER)
+    run.scribe.add(run.scribe.roster(run.newest.cid))
+    assert audit(run).code == ExitCode.DONE
+
+
+def test_who_was_removed_may_not(run: LaterRun, audit: Audited) -> None:
+    run.exchange(1)
+    run.remove(SERVER)
+    run.scribe.add(run.scribe.roster(run.newest.cid))
+    assert rules(audit(run)) == ["revoked"]
+
+
 def test_an_ack_at_the_end_shows_that_all_of_it_was_before(run: LaterRun, audit: Audited) -> None:
     run.exchange(1)
     run.close()
