@@ -41,7 +41,7 @@ def read_app(app_dir: Path) -> AppConfig:
     try:
         config = project_config(app_dir)
         defaults = run_config(config)
-    except ValueError as error:  # a TOML error is one
+    except (ValueError, RecursionError) as error:  # a TOML error is a ValueError; settings may be nested without end
         raise AppError(f"{app_dir} is not a Flower app: {error}") from error
     components = config["tool"]["flwr"]["app"]["components"]
     missing = [name for name in ("serverapp", "clientapp") if not isinstance(components.get(name), str)]
@@ -68,7 +68,7 @@ def check_components(pyproject: bytes, paths: Collection[str]) -> None:
         config = tomllib.loads(pyproject.decode())
         components = config.get("tool", {}).get("flwr", {}).get("app", {}).get("components", {})
         named = {str(kind): str(reference).partition(":")[0] for kind, reference in components.items()}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise AppError(f"its pyproject.toml cannot be read: {error}") from error
     for kind, module in named.items():
         place = module.replace(".", "/")

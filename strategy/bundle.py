@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -51,6 +52,7 @@ def read_folder(app_dir: Path) -> AppFolder:
         BundleError: the folder holds what a bundle does not take, or is no app's; the message says what.
         OSError: a file cannot be read.
     """
+    _check_is_folder(app_dir)
     _check_ignore_file(app_dir / _IGNORE_FILE)
     try:
         contents = fab_contents(app_dir)
@@ -69,6 +71,25 @@ def read_folder(app_dir: Path) -> AppFolder:
             )
         files.append((unicodedata.normalize("NFC", path), file.read_bytes()))
     return AppFolder(tuple(files), tuple(path for path in contents.left if _may_be_missed(path)))
+
+
+def _check_is_folder(place: Path) -> None:
+    """Tell whoever gives a bundle of Flower's (FAB), which `flwr run` takes, how to make a folder of it.
+
+    Raises:
+        BundleError: it is none; says what to do.
+    """
+    if place.is_dir():
+        return
+    if not place.exists():
+        raise BundleError(f"there is no folder {place}")
+    if not zipfile.is_zipfile(place):
+        raise BundleError(f"{place} is a file, and an app is a folder")
+    folder = place.with_name(f"{place.stem}-app")
+    raise BundleError(
+        f"{place} is a zip file, as `flwr build` writes one, and an app is given as its folder: "
+        f"unpack it (python -m zipfile -e {place} {folder}), and name {folder}"
+    )
 
 
 def _check_ignore_file(path: Path) -> None:

@@ -146,9 +146,37 @@ def project_config(app_dir: Path) -> dict[str, Any]:
         ValueError: where there is none, or it lacks one; the message says which.
     """
     try:
-        return get_project_config(app_dir)
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from error
+        text = (app_dir / FAB_CONFIG_FILE).read_text(encoding="utf-8")
+        _parsed_pyproject(text)  # Flower takes for granted that a section is one
+        config = get_project_config(app_dir)
+    except FileNotFoundError as error:
+        raise ValueError(f"Cannot find {FAB_CONFIG_FILE} in {app_dir}") from error
+    except (OSError, RecursionError) as error:
+        raise ValueError(f"{FAB_CONFIG_FILE} cannot be read: {error}") from error
+    return config
+
+
+_SECTIONS: Final = ("project", "tool", "tool.flwr", "tool.flwr.app", "tool.flwr.app.components", "tool.flwr.app.config")
+"""What Flower reads of an app's ``pyproject.toml``."""
+_TEXTS: Final = ("project.name", "project.version", "tool.flwr.app.publisher")
+
+
+def _parsed_pyproject(text: str) -> dict[str, Any]:
+    """What an app's ``pyproject.toml`` says; each section that Flower reads is one, if it is there.
+
+    Raises:
+        ValueError: it is no TOML, or has something else in the place of a section or a text; the message names it.
+        RecursionError: it is nested too deep.
+    """
+    config = tomllib.loads(text)
+    for names, kind, what in ((_SECTIONS, dict, "a section"), (_TEXTS, str, "a text")):
+        for name in names:
+            found: object = config
+            for part in name.split("."):
+                found = found.get(part) if isinstance(found, dict) else None
+            if found is not None and not isinstance(found, kind):
+                raise ValueError(f"{name} in {FAB_CONFIG_FILE} is {found!r:.80}, and has to be {what}")
+    return config
 
 
 def run_config(config: dict[str, Any]) -> FlatConfig:
@@ -217,11 +245,15 @@ def fab_contents(app_dir: Path) -> FabContents:
     published = filter_paths_for_publish(files)
     if FAB_CONFIG_FILE not in published:
         raise ValueError(f"there is no {FAB_CONFIG_FILE}, or its .gitignore names it")
-    config = tomllib.loads((root / FAB_CONFIG_FILE).read_text(encoding="utf-8"))
+    try:
+        config = _parsed_pyproject((root / FAB_CONFIG_FILE).read_text(encoding="utf-8"))
+        config.get("tool", {}).get("flwr", {}).pop("federations", None)
+        pyproject = tomli_w.dumps(config).encode()
+    except RecursionError as error:
+        raise ValueError(f"{FAB_CONFIG_FILE} is nested too deep") from error
     taken = sorted(get_filtered_fab_paths(published, config))
-    config.get("tool", {}).get("flwr", {}).pop("federations", None)
     return FabContents(
-        pyproject=tomli_w.dumps(config).encode(),
+        pyproject=pyproject,
         taken={path: files[path] for path in taken},
         left=tuple(sorted(files.keys() - {FAB_CONFIG_FILE, *taken})),
     )

@@ -68,6 +68,7 @@ class Commands(typer.core.TyperGroup):
             name="peer",
             help="Flower federated learning without a central SuperLink, over IPFS.",
             commands={name: click.Command(name) for name in COMMANDS},  # known by name, until `get_command` loads it
+            params=[_version_option()],
             rich_markup_mode=None,  # rich takes most of the half second that --help may take
             suggest_commands=False,  # click does
             no_args_is_help=True,
@@ -80,6 +81,24 @@ class Commands(typer.core.TyperGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+def _version_option() -> click.Option:
+    def show(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+        if asked:
+            from peer.cli.version import put_versions
+
+            put_versions()
+            context.exit()
+
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+        help="Show the versions of Pollen, Flower and Kubo.",
+    )
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated
@@ -29,14 +30,40 @@ Peers = Callable[[str], Peer]
 HEAVY = ("flwr", "torch", "numpy", "httpx", "msgspec", "cryptography", "rich")
 
 
-def test_help_imports_nothing_heavy() -> None:
+def printed_with_nothing_heavy_imported(option: str) -> str:
     code = (
-        "import sys\nfrom peer.cli.main import run\nassert run(['--help']) == 0\n"
+        f"import sys\nfrom peer.cli.main import run\nassert run([{option!r}]) == 0\n"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
-    assert all(name in done.stdout for name in main.COMMANDS)
+    return done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    printed = printed_with_nothing_heavy_imported("--help")
+    assert all(name in printed for name in [*main.COMMANDS, "--version"])
+
+
+def test_the_version_names_what_a_report_of_a_fault_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ipfs = tmp_path / "ipfs"
+    ipfs.write_text("#!/bin/sh\necho 0.43.1\n")
+    ipfs.chmod(0o755)
+    monkeypatch.setenv("POLLEN_KUBO", str(ipfs))
+
+    lines = printed_with_nothing_heavy_imported("--version").splitlines()
+
+    pollen, flower = metadata.version("pollen-fl"), metadata.version("flwr")
+    assert [line.split() for line in lines] == [
+        ["pollen", pollen],
+        ["flwr", flower],
+        ["kubo", "0.43.1", "at", str(ipfs)],
+    ]
+
+
+def test_the_version_is_told_without_kubo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLLEN_KUBO", str(tmp_path / "absent"))
+    assert "absent, which is no file" in printed_with_nothing_heavy_imported("--version").splitlines()[2]
 
 
 def test_the_program_ends_with_the_commands_exit_code(tmp_path: Path) -> None:

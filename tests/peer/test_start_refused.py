@@ -144,6 +144,13 @@ def test_a_setting_that_the_app_does_not_have_is_wrong_use(server: Peer, tmp_pat
     assert "nonsense" in outcome.err
 
 
+def test_an_app_whose_settings_are_no_section_is_wrong_use(server: Peer, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "pyproject.toml").write_text("tool = 3\n")
+    options = ["--role", "server", "--app", str(tmp_path / "app"), "--ipfs", f"local:{tmp_path / 'engine'}"]
+    refuse(server, ExitCode.WRONG_USE, "tool in pyproject.toml is 3", "[tool.flwr.app]", options=options)
+
+
 def test_another_app_begins_with_no_model_of_ours(server: Peer) -> None:
     options = ["--role", "server", "--app", str(APPS / "numpy_fedavg"), "--initial-model", "m.npz"]
     refuse(server, ExitCode.WRONG_USE, "only that app's author knows", "peer model HEAD -o FILE", options=options)

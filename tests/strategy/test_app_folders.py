@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import io
 import os
+import re
 import socket
+import subprocess
+import sys
 import unicodedata
 import zipfile
+from collections.abc import Iterator
+from datetime import datetime
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tomli_w
 from flwr.cli.build import build_fab_from_disk
 from small_leader import APPS, MemoryStore
 
 from protocol.bundle import BundledFile, BundleError, read_bundle, write_bundle
 from protocol.content import ContentError
-from strategy.app_config import AppError, fuse_run_config, parse_node_config, read_app
+from strategy.app_config import AppError, check_components, fuse_run_config, parse_node_config, read_app
 from strategy.builtin_app import builtin_app_folder
 from strategy.bundle import bundle_folder, check_self_contained, read_folder, unpack_bundle
 
@@ -268,6 +279,91 @@ def test_a_folder_that_is_no_flower_app_says_why(pyproject: str | None, message:
 
     with pytest.raises(AppError, match=message):
         read_app(tmp_path)
+
+
+WHOLE: dict[str, Any] = {
+    "project": {"name": "trial", "version": "1", "dependencies": ["numpy"]},
+    "tool": {
+        "flwr": {
+            "app": {
+                "publisher": "me",
+                "components": {"serverapp": "a:app", "clientapp": "a:app"},
+                "config": {"rounds": 3, "deep": {"er": "x"}},
+                "fab-include": ["*.py"],
+                "fab-exclude": ["b.py"],
+            },
+            "federations": {"default": "one", "one": {"address": "here"}},
+        }
+    },
+}
+
+
+def places(section: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where something stands in a file."""
+    for name, value in section.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from places(value, (*above, name))
+
+
+SHAPES = [3, "text", True, 0.5, datetime(1970, 1, 1), [], [1], [["a"]], [{"a": 1}], {}, {"a": {"b": []}}]
+
+
+@pytest.mark.parametrize("place", list(places(WHOLE)), ids=".".join)
+def test_a_pyproject_of_any_shape_is_read_or_refused(place: tuple[str, ...], tmp_path: Path) -> None:
+    write(tmp_path, "a.py", "b.py")
+    for shape in SHAPES:
+        config = copy.deepcopy(WHOLE)
+        reduce(getitem, place[:-1], config)[place[-1]] = shape
+        (tmp_path / "pyproject.toml").write_text(tomli_w.dumps(config))
+
+        with contextlib.suppress(BundleError):
+            read_folder(tmp_path)
+        with contextlib.suppress(AppError):
+            read_app(tmp_path)
+
+
+@pytest.mark.parametrize("section", ["project", "tool", "tool.flwr", "tool.flwr.app", "tool.flwr.app.components"])
+def test_what_is_no_section_is_named(section: str, tmp_path: Path) -> None:
+    *above, name = section.split(".")
+    (tmp_path / "pyproject.toml").write_text((f"[{'.'.join(above)}]\n" if above else "") + f"{name} = 3\n")
+
+    why = f"{re.escape(section)} in pyproject.toml is 3, and has to be a section"
+    with pytest.raises(BundleError, match=why):
+        read_folder(tmp_path)
+    with pytest.raises(AppError, match=why):
+        read_app(tmp_path)
+
+
+@pytest.mark.parametrize("text", [f"a = {'[' * 20_000}", f"{'.'.join('a' * 5_000)} = 1", "\ufeff", "a = \\xff"])
+def test_a_pyproject_that_is_nested_without_end_or_no_toml_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.flwr.app.config]\n{text}\n")
+
+    with pytest.raises(BundleError):
+        read_folder(tmp_path)
+    with pytest.raises(AppError):
+        read_app(tmp_path)
+    with contextlib.suppress(AppError):
+        check_components((tmp_path / "pyproject.toml").read_bytes(), [])
+
+
+def test_a_fab_is_refused_with_the_command_that_makes_a_folder_of_it(tmp_path: Path) -> None:
+    folder = write(tmp_path / "app", "a.py")
+    fab = tmp_path / "me.trial.1-0-0.abcdef.fab"
+    fab.write_bytes(build_fab_from_disk(folder))
+
+    with pytest.raises(BundleError, match=r"python -m zipfile -e (\S+) (\S+)\)") as caught:
+        read_folder(fab)
+
+    command = re.findall(r"-m zipfile -e \S+ [^\s)]+", str(caught.value))[0].split()
+    subprocess.run([sys.executable, *command], check=True)
+    assert bundle_folder(Path(command[-1]))[0] == bundle_folder(folder)[0]
+
+
+@pytest.mark.parametrize(("place", "why"), [("absent", "there is no folder"), ("a.py", "is a file")])
+def test_what_is_no_folder_is_refused(place: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=why):
+        read_folder(write(tmp_path, "a.py") / place)
 
 
 def component(client: str, *paths: str) -> tuple[list[BundledFile], MemoryStore]:
