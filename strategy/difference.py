@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
+from strategy.npy import opened
+
 Values = ArrayRecord | MetricRecord | ConfigRecord
 
 
@@ -76,8 +78,8 @@ def largest_difference(was: Array, now: Array) -> float | None:
     Infinite where one of them alone is NaN or infinite; two NaNs do not differ.
     """
     try:
-        a, b = was.numpy(), now.numpy()
-    except (TypeError, ValueError):  # an app may put any bytes into an Array
+        a, b = opened(was), opened(now)
+    except ValueError:  # an app may put any bytes into an Array
         return None
     if a.shape != b.shape or not np.issubdtype(a.dtype, np.number) or not a.size:
         return None

@@ -24,6 +24,7 @@ from safetensors.numpy import save
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, BlockSource
 from strategy.content import decode
+from strategy.npy import opened
 
 if TYPE_CHECKING:
     import torch
@@ -94,9 +95,9 @@ def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
     def read() -> Tensor:
         array = arrays.pop(name)  # it keeps its bytes once they are read, so it is let go
         try:
-            tensor = array.numpy()  # older apps leave dtype and shape out of their Arrays: the bytes have them
+            tensor = opened(array)  # older apps leave dtype and shape out of their Arrays: the bytes have them
             return np.ascontiguousarray(tensor).reshape(tensor.shape)  # which makes a number a row
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise NoModel(f"the array {name!r} cannot be read as numpy's: {error}") from error
 
     return read
@@ -159,6 +160,8 @@ def _write(file: IO[bytes], tensors: Tensors, about: dict[str, str], kind: Model
 
 
 def _write_safetensors(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    if _SAFETENSORS_METADATA in tensors:
+        raise NoModel(f"it has a tensor called {_SAFETENSORS_METADATA}, where a safetensors file has its metadata")
     try:
         data = save({name: read() for name, read in tensors.items()}, metadata=about)
     except (SafetensorError, KeyError) as error:  # KeyError: a dtype it has no name for
@@ -166,13 +169,24 @@ def _write_safetensors(file: IO[bytes], tensors: Tensors, about: dict[str, str])
     file.write(data)
 
 
+_SAFETENSORS_METADATA: Final = "__metadata__"
+"""https://github.com/huggingface/safetensors#format. Its own writer writes two of a name; its reader refuses them."""
+
+
 def _write_npz(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
     if METADATA in tensors:
         raise NoModel(f"it has a tensor called {METADATA}, where an npz has its metadata; write .safetensors or .pt")
     with zipfile.ZipFile(file, "w") as archive:
         for name, read in tensors.items():
+            _check_entry(name)
             _write_entry(archive, name, read())
         _write_entry(archive, METADATA, np.array(json.dumps(about)))
+
+
+def _check_entry(name: str) -> None:
+    """An npz is a zip file: a tensor's name is a path to whoever unpacks it."""
+    if name.startswith("/") or ".." in name.split("/") or any(each in name for each in "\\\0:"):
+        raise NoModel(f"the name {name!r} would be a path out of a zip file, as npz is one; write .safetensors or .pt")
 
 
 def _write_entry(archive: zipfile.ZipFile, name: str, tensor: Tensor) -> None:
@@ -187,7 +201,7 @@ def _write_pt(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
     for name, read in tensors.items():
         try:
             state[name] = torch.tensor(read())
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # ValueError: numbers in another machine's byte order
             raise NoModel(f"torch does not take the array {name!r}: {error}") from error
     torch.save({"state_dict": state, "metadata": about}, file)
 
@@ -231,7 +245,7 @@ def _guarded(path: Path, name: str, read: Callable[[str], Tensor]) -> Callable[[
     def tensor() -> Tensor:
         try:
             return read(name)
-        except (TypeError, ValueError, AttributeError, SafetensorError, zipfile.BadZipFile) as error:
+        except (TypeError, ValueError, AttributeError, EOFError, SafetensorError, zipfile.BadZipFile) as error:
             raise NoModel(f"the tensor {name!r} of {path} cannot be read: {error}") from error
 
     return tensor

@@ -82,6 +82,23 @@ def declared(array: Array) -> Stored | None:
     return Stored(native, shape, fortran and len(shape) > 1, native != dtype, file.tell())
 
 
+def opened(array: Array) -> NDArray[Any]:
+    """A copy of ``array`` as numpy has it, for whoever would call Flower's ``Array.numpy``: whatever a stranger put
+    there, numpy's own reader raises errors of any kind.
+
+    Raises:
+        ValueError: its bytes are no array in numpy's format, or not all of one.
+    """
+    if array.stype != NUMPY:
+        raise ValueError(f"its bytes are said to be of the type {array.stype[:80]!r}")
+    what = stored(array)
+    if what is None:
+        raise ValueError("its bytes are no array in numpy's format, or not all of one")
+    dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
+    flat = np.frombuffer(array.data, dtype, math.prod(what.shape), what.start).copy()
+    return flat.reshape(what.shape, order="F" if what.fortran else "C")
+
+
 def numbers(array: Array, what: Stored | None) -> Numbers | None:
     """All the numbers of ``array`` in the order of its bytes, not copied; None where they are no numbers."""
     if what is None or not (what.dtype.kind in "biufc" or _is_bfloat16(array, what)):

@@ -9,4 +9,5 @@ from command_line import peers
 
 __all__ = ["peers"]
 
-sys.path.append(str(Path(__file__).parent.parent / "protocol"))  # for `chains`
+for other in ("protocol", "strategy"):  # for `chains` and `any_records`
+    sys.path.append(str(Path(__file__).parent.parent / other))

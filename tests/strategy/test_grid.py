@@ -7,9 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
+from any_records import exact, records
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_leader import MemoryStore
 
+from protocol.admission import Admission
 from protocol.app_calls import (
     ContentKey,
     ErrorCode,
@@ -26,6 +30,9 @@ from protocol.app_calls import (
     Wait,
 )
 from protocol.blocks import CID, raw_block
+from protocol.judging import judge
+from protocol.visible import visible
+from strategy.admission import examine, read_sent
 from strategy.answers import LiveAnswers, RunStopped
 from strategy.content import ContentWriter, decode
 from strategy.flower_compat import server_run, take_identity
@@ -165,6 +172,47 @@ def test_people_are_told_of_replies_that_are_errors(answers: Answering, store: M
     good, bad = Handed(bytes(32), 112.0, content(store, n=1)), Handed(bytes([1]) * 32, 112.0, code=2, reason="oh")
 
     assert told_of(answers, store, good, bad) == ["train by 1, 1 failed: n 1"]
+
+
+any_text = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@given(sent=records, answered=st.lists(records, min_size=1, max_size=2), group=any_text, reason=any_text)
+@settings(deadline=None, max_examples=40, print_blob=True)
+def test_any_records_and_texts_go_through_and_are_told(
+    sent: RecordDict, answered: list[RecordDict], group: str, reason: str
+) -> None:
+    answers, store, told = Answering(), MemoryStore(), list[str]()
+    take_identity(7, 1)
+    grid = PollenGrid(server_run(7), answers, store, tell=told.append)
+    roots = [ContentWriter(store).write(each, None) for each in answered]
+    handed = [Handed(bytes([at]) * 32, 112.0, root) for at, root in enumerate(roots)]
+    failed = Handed(bytes([len(roots)]) * 32, 112.0, code=7, reason=reason)
+    answers.replies = {each.message: each for each in [*handed, failed]}
+
+    came = grid.send_and_receive([message(5 + at, content=sent, group=group) for at in range(len(roots) + 1)])
+
+    assert [exact(each.content) for each in came[:-1]] == [exact(decode(root, store, None)) for root in roots]
+    assert came[-1].error.reason == reason
+    assert visible(told[0]) == told[0]
+
+
+@given(sent=records, answered=st.lists(records, min_size=1, max_size=3))
+@settings(deadline=None, max_examples=40, print_blob=True)
+def test_any_records_are_examined_and_judged_in_words(sent: RecordDict, answered: list[RecordDict]) -> None:
+    store = MemoryStore()
+    root = ContentWriter(store).write(sent, None)
+    layout = read_sent(root, store, None)
+    found = {
+        bytes([at]) * 32: examine(
+            ContentWriter(store).write(each, None), store, None, layout, lambda: sent, update=True, keep=lambda _: False
+        )[0]
+        for at, each in enumerate(answered)
+    }
+
+    judged = judge(Admission(), None, found)
+
+    assert all(visible(str(refusal)) == str(refusal) for refusal in judged.refused.values())
 
 
 def test_a_reply_repeats_the_metadata_of_its_message(grid: PollenGrid, answers: Answering, store: MemoryStore) -> None:

@@ -112,9 +112,37 @@ def test_text_is_no_tensor_where_the_format_has_none(tmp_path: Path, suffix: str
         save_model(*content({"words": np.array(["a", "b"])}), tmp_path / f"m{suffix}", {})
 
 
-def test_a_tensor_called_as_the_metadata_of_an_npz_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [("m.npz", METADATA), ("m.safetensors", "__metadata__")], ids=lambda file: file[0])
+def test_a_tensor_called_as_the_metadata_of_a_file_is_refused(tmp_path: Path, file: tuple[str, str]) -> None:
     with pytest.raises(NoModel, match="metadata"):
-        save_model(*content({METADATA: np.zeros(1)}), tmp_path / "m.npz", {})
+        save_model(*content({file[1]: np.zeros(1)}), tmp_path / file[0], {})
+
+
+ANY_BYTES = [b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x04\x00(((\n", b"PK\x03\x04", Array(np.ones(9)).data[:-1]]
+
+
+@pytest.mark.parametrize("data", ANY_BYTES, ids=lambda data: repr(data[:14]))
+def test_bytes_that_are_no_array_are_refused_as_such(tmp_path: Path, data: bytes) -> None:
+    """Numpy's own reader raises errors of many kinds for them, an EOFError among them."""
+    root = content_of(RecordDict({"arrays": ArrayRecord({"w": Array("float32", (9,), "numpy.ndarray", data)})}))
+    with pytest.raises(NoModel, match="'w' cannot be read as numpy's"):
+        save_model(*root, tmp_path / "m.npz", {})
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_the_byte_order_of_another_machine_is_kept(tmp_path: Path, suffix: str) -> None:
+    save_model(*content({"w": np.asfortranarray(np.arange(6, dtype=">f4").reshape(2, 3))}), tmp_path / f"m{suffix}", {})
+    assert read(tmp_path / f"m{suffix}")["w"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/../../x", "..", "a\\..\\x", "C:x", "x\0y"])
+def test_a_name_that_would_be_a_path_out_of_a_zip_file_is_in_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NoModel, match=r"write \.safetensors"):
+        save_model(*content({name: np.ones(1)}), tmp_path / "m.npz", {})
+    assert list(tmp_path.iterdir()) == []
+    save_model(*content({name: np.ones(1)}), tmp_path / "m.safetensors", {})
+    assert list(read(tmp_path / "m.safetensors")) == [name]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
 
 
 # -- reading -------------------------------------------------------------------------------------------------------
