@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,9 @@ _DIALS_AT_ONCE: Final = 8
 _STALL_SECONDS: Final = 30.0
 """Seconds without a new block after which a recursive pin is given up."""
 
+_OTHER_PEER: Final = re.compile(r"peer id mismatch: expected \w+, but remote key matches (\w+)")
+"""What a call comes to at whose address another peer is (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
+
 _FIRST_TRY: Final = 0.5
 """Seconds after which a node is asked anew for what has not come; each later try has twice as many."""
 
@@ -49,6 +53,8 @@ class KuboEngine:
         self._publisher = KuboPublisher(self._api, may_reset=managed)
         self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
+        self._found_at: dict[str, str] = {}
+        """Who answered at an address that names another peer."""
         try:
             self._version = self._checked_version()
         except EngineError:
@@ -173,7 +179,8 @@ class KuboEngine:
         known = {*self._api.peers(), self._api.identity()[0]}
         routes: dict[str, list[str]] = {}
         for address in addresses:
-            head, _, peer = address.rpartition("/p2p/")
+            head, _, named = address.rpartition("/p2p/")
+            peer = self._found_at.get(address, named)
             if head and peer not in known:
                 routes.setdefault(peer, []).append(address)
         with ThreadPoolExecutor(_DIALS_AT_ONCE) as pool:
@@ -301,9 +308,24 @@ class KuboEngine:
                 return
             try:
                 self._api.call("swarm/connect", address, within=_DIAL_SECONDS)
-            except (KuboRefused, KuboTimeout):
+                return
+            except KuboRefused as error:
+                found = _OTHER_PEER.search(str(error))
+                if found and self._dial_other(address, found[1]):
+                    return
+            except KuboTimeout:
                 continue
-            return
+
+    def _dial_other(self, address: str, peer: str) -> bool:
+        """Try an address at which another peer answered than the one that it names: a node whose home was put back, or
+        copied, has another id. Whose words are whose is said by their signatures, and who may connect by the swarm key;
+        so an old address is as good as a new one. Whether it worked."""
+        self._found_at[address] = peer
+        try:
+            self._api.call("swarm/connect", f"{address.rpartition('/p2p/')[0]}/p2p/{peer}", within=_DIAL_SECONDS)
+        except (KuboRefused, KuboTimeout):
+            return False
+        return True
 
     def _has_pubsub(self) -> bool:
         try:

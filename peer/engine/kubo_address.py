@@ -76,8 +76,11 @@ class KuboAddress:
 
     @classmethod
     def _of_socket(cls, text: str, path: str) -> KuboAddress:
-        if not path.startswith("/") or len(path.encode()) > _LONGEST_SOCKET or "\0" in path:
+        if not path.startswith("/") or "\0" in path:
             raise EngineError(f"{text!r} names no Unix socket by its whole path", _EXAMPLE)
+        if not fits_socket(Path(path)):
+            mend = "ln -s its folder to a short name in lower case, and name the socket there: unix:/tmp/ipfs/api.sock"
+            raise EngineError(f"{text!r} is no Unix socket that can be used: too long, or with capital letters", mend)
         return cls(
             text=text,
             shown=text,
@@ -97,8 +100,9 @@ class KuboAddress:
 
 
 def fits_socket(path: Path) -> bool:
-    """Whether a Unix socket may have this path."""
-    return len(str(path).encode()) <= _LONGEST_SOCKET
+    """Whether a Unix socket may have this path: a short one, without capital letters. ipfshttpclient makes a host of a
+    URL of it, and those are all lower case (RFC 3986)."""
+    return len(str(path).encode()) <= _LONGEST_SOCKET and str(path) == str(path).lower()
 
 
 def _no_url(text: str) -> EngineError:

@@ -68,32 +68,50 @@ def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> No
     Raises:
         EngineError: where the file is no configuration, and as `translated` has it.
     """
-    path = repository / "config"
-    with translated(repository):
-        text = path.read_bytes()
+    config = read_config(repository)
     try:
-        config = json.loads(text)
         _overlay(config, _private(config["Datastore"]["Spec"], listen, swarm_port, api))
-    except (ValueError, KeyError, TypeError) as error:
-        raise _broken(repository, error) from error
-    with translated(repository):
-        replace_file(path, [json.dumps(config, indent=2).encode()])
+    except (KeyError, TypeError) as error:
+        raise broken(repository, error) from error
+    write_config(repository, config)
 
 
 def earlier_port(repository: Path) -> int:
     """The TCP port of the swarm when this node was last configured; 0 where it never was."""
-    with translated(repository):
-        text = (repository / "config").read_bytes()
+    config = read_config(repository)
     try:
-        config = json.loads(text)
         if config["AutoConf"].get("Enabled", True):
             return 0  # as ``ipfs init`` wrote it: the same port for every node
         return int(config["Addresses"]["Swarm"][0].split("/")[4])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _broken(repository, error) from error
+        raise broken(repository, error) from error
 
 
-def _broken(repository: Path, error: Exception) -> EngineError:
+def read_config(repository: Path) -> dict[str, Any]:
+    """The configuration, as Kubo's ``docs/config.md`` has it.
+
+    Raises:
+        EngineError: where the file is none, and as `translated` has it.
+    """
+    with translated(repository):
+        text = (repository / "config").read_bytes()
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise broken(repository, error) from error
+    if not isinstance(config, dict):
+        raise broken(repository, TypeError(f"a {type(config).__name__}"))
+    return config
+
+
+def write_config(repository: Path, config: dict[str, Any]) -> None:
+    """Replace the configuration."""
+    with translated(repository):
+        replace_file(repository / "config", [json.dumps(config, indent=2).encode()])
+
+
+def broken(repository: Path, error: Exception) -> EngineError:
+    """The error for a configuration that is none."""
     return EngineError(f"{repository / 'config'} is no Kubo configuration: {error!r}", f"rm -r {repository}")
 
 

@@ -20,6 +20,7 @@ from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo_address import UNIX, fits_socket
 from peer.engine.kubo_api import KuboApi
 from peer.engine.kubo_config import SWARM_KEY_SIZE, configure, earlier_port, environment, prepare
+from peer.engine.kubo_identity import former_addresses, identify
 from peer.engine.kubo_program import find_ipfs
 from peer.home import PRIVATE_FILE, PRIVATE_FOLDER
 
@@ -28,6 +29,9 @@ _STEP: Final = 0.005
 
 _ANSWER_SECONDS: Final = 5.0
 """Seconds that a node that starts has to answer one call."""
+
+_FORMER_SECONDS: Final = 2.0
+"""Seconds that a node has to reach the one whose peer id it had."""
 
 _STOP_SECONDS: Final = 1.0
 """Seconds that a node has to stop before it is asked more firmly. All that it has answered is on the disk by then."""
@@ -104,6 +108,7 @@ class KuboNode:
         program = find_ipfs()
         prepare(program, self.repository, self._swarm_key)
         self._await_unlocked(deadline)
+        identify(program, self.repository)
         swarm_port = _choose(self._listen, self._swarm_port, earlier_port(self.repository))
         api = _socket_for(self.repository)
         api.unlink(missing_ok=True)  # a node that was killed left it, and Kubo would find it taken
@@ -113,6 +118,7 @@ class KuboNode:
         self._spawn(program)
         try:
             self._await_api(deadline)
+            self._call_former()
         except BaseException:
             self.stop()
             raise
@@ -224,6 +230,13 @@ class KuboNode:
             return address
         return None
 
+    def _call_former(self) -> None:
+        """Call the node beside which this may be a copy, before its peer listens for another with its key."""
+        with contextlib.closing(KuboApi(self.api)) as api:
+            for address in former_addresses(self.repository):
+                with contextlib.suppress(EngineError):  # most do not run any more
+                    api.call("swarm/connect", address, within=_FORMER_SECONDS)
+
     def _last_words(self) -> str:
         with self.log.open("rb") as log:
             log.seek(self._log_start)
@@ -250,14 +263,15 @@ def _is_locked(path: Path) -> bool:
 
 
 def running_at(repository: Path) -> str | None:
-    """The address of the RPC API of the node that runs with this repository, or that was killed."""
+    """The address of the RPC API of the node that runs with this repository, or that was killed. In a copy of the
+    repository the file names the socket of the node that it was copied from: that one is none of ours."""
     try:
         api = (repository / "api").read_text().strip()
     except FileNotFoundError:
         return None
     if not api.startswith("/unix/"):
         raise EngineError(f"{repository / 'api'} names no socket: {api[:80]!r}", "stop the Kubo that uses it")
-    return UNIX + api.removeprefix("/unix")
+    return UNIX + api.removeprefix("/unix") if api == f"/unix{_socket_for(repository)}" else None
 
 
 def _socket_for(repository: Path) -> Path:

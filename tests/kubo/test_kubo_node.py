@@ -119,15 +119,15 @@ def test_another_user_of_the_machine_cannot_use_the_node(ipfs_program: Path) -> 
         shutil.rmtree(home)
 
 
-@pytest.fixture
-def deep(tmp_path: Path) -> Path:
-    """A home whose path is too long for a socket in it."""
-    home = tmp_path / ("long" * 25)
+@pytest.fixture(params=["long" * 25, "Capital"], ids=["long", "capitals"])
+def deep(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A home whose path is none for a socket."""
+    home = tmp_path / str(request.param)
     home.mkdir()
     return home
 
 
-def test_a_home_with_a_long_path_has_its_socket_in_a_folder_of_its_owner_alone(deep: Path) -> None:
+def test_a_home_with_a_long_path_or_capital_letters_has_its_socket_in_a_folder_of_its_owner_alone(deep: Path) -> None:
     node = KuboNode(deep, KEY)
     with node:
         socket_file = Path(node.api.removeprefix("unix:"))
@@ -291,3 +291,54 @@ def test_the_node_of_a_thread_that_has_ended_lives_on(node: KuboNode) -> None:
     while time.monotonic() < deadline:
         assert node.is_running
         time.sleep(0.1)
+
+
+def copied(home: Path, copy: Path) -> KuboNode:
+    """The node of a copy of a home, made as people make it, the node's files as they are."""
+    subprocess.run(["cp", "-r", home, copy], check=True)
+    return KuboNode(copy, KEY)
+
+
+def test_a_home_that_was_moved_keeps_its_nodes_name(tmp_path: Path) -> None:
+    with KuboNode(tmp_path / "home", KEY) as node:
+        before = open_engine(node.api).status().identity
+    (tmp_path / "home").rename(tmp_path / "moved")
+    with KuboNode(tmp_path / "moved", KEY) as node:
+        assert open_engine(node.api).status().identity == before
+
+
+def test_the_copy_of_a_running_node_has_its_blocks_and_pins_and_a_name_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leaf = cbor_block({"leaf": True})
+    root = cbor_block({"links": [leaf.cid]})
+    with KuboNode(tmp_path / "home", KEY) as node:
+        original = open_engine(node.api)
+        original.put_content(root.cid, [root, leaf])
+        with copied(tmp_path / "home", tmp_path / "copy") as other:
+            copy = open_engine(other.api)
+            assert other.api != node.api
+            assert copy.status().identity != original.status().identity
+            assert copy.status().peers == 1, "it has not called the one that it is a copy of"
+            assert list(copy.read_content(root.cid)) == [root, leaf]
+            copy.unpin(root.cid)  # refused, were it not pinned
+            name = copy.status().identity
+        assert caplog.messages.count("node-has-a-new-peer-id") == 1
+        with KuboNode(tmp_path / "copy", KEY) as other:
+            assert open_engine(other.api).status().identity == name
+
+
+def test_a_node_that_was_put_back_is_found_at_the_address_that_it_had(tmp_path: Path) -> None:
+    """What tickets and federation files say stays true."""
+    with KuboNode(tmp_path / "home", KEY) as node:
+        (address,) = open_engine(node.api).addresses()
+    copied(tmp_path / "home", tmp_path / "backup")
+    shutil.rmtree(tmp_path / "home")
+    with copied(tmp_path / "backup", tmp_path / "home") as node, KuboNode(tmp_path / "other", KEY) as member:
+        (now,) = open_engine(node.api).addresses()
+        assert now != address
+        assert now.split("/p2p/")[0] == address.split("/p2p/")[0]
+        other = open_engine(member.api)
+        for _ in range(2):  # each look at who is connected names it again
+            other.connect([address])
+            assert other.status().peers == 1
