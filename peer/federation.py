@@ -297,7 +297,7 @@ class FederationStore:
         for other in self.all():
             if offered.manifest.name and other.manifest.name == offered.manifest.name:
                 raise PeerError(
-                    f"this home is in another federation that is also called {offered.manifest.name!r}: {other.id}; "
+                    f"this home is in another federation that is also called {offered.manifest.title}: {other.id}; "
                     f"the file is of {offered.id}",
                     mend="ask who sent the file; to be in both, join with another home: --home DIR",
                     code=ExitCode.WRONG_USE,
@@ -318,7 +318,7 @@ def newer_of(ours: StoredFederation, theirs: StoredFederation) -> StoredFederati
     if shorter.manifest.id not in longer.versions():
         raise PeerError(
             f"the file's manifest (version {theirs.manifest.version}) and this home's (version "
-            f"{ours.manifest.version}) are two branches: an admin of {ours.manifest.title!r} signed two different "
+            f"{ours.manifest.version}) are two branches: an admin of {ours.manifest.title} signed two different "
             "versions with one number",
             mend="keep both files and ask the federation's admins which one holds",
             code=ExitCode.VERIFICATION_FAILED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from shlex import quote
 from types import MappingProxyType
 
 from crypto.identity import ANY_FEDERATION, Identity, PublicIdentity
@@ -25,7 +26,7 @@ class OthersMustSign(PeerError):
 
     def __init__(self, proposal: Proposal, blocks: Mapping[CID, bytes]) -> None:
         super().__init__(
-            f"{proposal.lacking} more of the admins of {proposal.base.title!r} must sign that",
+            f"{proposal.lacking} more of the admins of {proposal.base.title} must sign that",
             mend="put it to them as a proposal: peer federation does so by itself",
             code=ExitCode.UNFINISHED,
         )
@@ -91,7 +92,7 @@ def add_member(
     before = stored.manifest.members.get(public.id)
     if public.federation not in (bytes(stored.id), ANY_FEDERATION) and not _has(before, public):
         raise PeerError(
-            f"that KEY is for another federation than {stored.manifest.title!r}: nobody is listed against its word",
+            f"that KEY is for another federation than {stored.manifest.title}: nobody is listed against its word",
             mend=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
             code=ExitCode.WRONG_USE,
         )
@@ -99,7 +100,7 @@ def add_member(
     called = name or stored.manifest.names.get(public.id)
     if before is None and not (chosen and called):
         raise PeerError(
-            f"that KEY is of nobody in the federation {stored.manifest.title!r} yet: it needs a name and a role",
+            f"that KEY is of nobody in the federation {stored.manifest.title} yet: it needs a name and a role",
             mend="peer federation add KEY --name NAME --role client",
             code=ExitCode.WRONG_USE,
         )
@@ -208,7 +209,7 @@ def find_member(manifest: Manifest, name: str) -> Member:
         if name == manifest.name_of(member.id):
             return member
     raise PeerError(
-        f"nobody in the federation {manifest.title!r} is called {name!r}",
+        f"nobody in the federation {manifest.title} is called {name!r}",
         mend="peer federation show lists the members",
         code=ExitCode.WRONG_USE,
     )
@@ -235,7 +236,7 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     member = manifest.members.get(member_id)
     if member is None:
         raise PeerError(
-            f"this identity is not in the federation {manifest.title!r} (manifest version {manifest.version})",
+            f"this identity is not in the federation {manifest.title} (manifest version {manifest.version})",
             mend=f"send what `peer keys show --federation {manifest.federation}` prints to an admin, who runs: "
             f"peer federation add KEY --name NAME --role {role}; "
             "then join again with a new export",
@@ -244,14 +245,14 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     if role not in member.roles:
         has = ", ".join(member.roles)
         raise PeerError(
-            f"{manifest.name_of(member_id)} is {has} in the federation {manifest.title!r}, not {role}",
+            f"{manifest.called(member_id)} is {has} in the federation {manifest.title}, not {role}",
             mend=f"start it with --role {member.roles[0]}, or ask an admin to run: "
-            f"peer federation add KEY --name {manifest.name_of(member_id)} --role {role}; then join again",
+            f"peer federation add KEY --name {quote(manifest.name_of(member_id))} --role {role}; then join again",
             code=ExitCode.WRONG_USE,
         )
     if not (member.signing == public.signing.raw or (public.handovers and public.handovers.by(member.signing))):
         raise PeerError(
-            f"the keys of {manifest.name_of(member_id)} were rotated, and this home has older ones",
+            f"the keys of {manifest.called(member_id)} were rotated, and this home has older ones",
             mend="restore a backup that was made after: peer keys restore FILE",
             code=ExitCode.WRONG_USE,
         )
@@ -309,13 +310,13 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
     held = _held(manifest, identity)
     if held is None:
         raise PeerError(
-            f"{identity.name} is no admin of the federation {manifest.title!r}",
+            f"{identity.name} is no admin of the federation {manifest.title}",
             mend="run it where the federation was founded, or name that identity with --identity NAME",
             code=ExitCode.WRONG_USE,
         )
     if not manifest.readable:
         raise PeerError(
-            f"{identity.name} is an admin of the federation {manifest.title!r} and cannot read who is in it",
+            f"{identity.name} is an admin of the federation {manifest.title} and cannot read who is in it",
             mend="let another admin make it a member: peer federation add KEY --name NAME --role auditor",
             code=ExitCode.WRONG_USE,
         )

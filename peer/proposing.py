@@ -170,7 +170,7 @@ class Proposing:
         keys = [key for key in self.admin.signing_keys if proposal.may_sign(key.verify_key.raw)]
         if not keys:
             raise PeerError(
-                f"{self.admin.name} is no admin of the federation {self.stored.manifest.title!r}",
+                f"{self.admin.name} is no admin of the federation {self.stored.manifest.title}",
                 mend="sign with the identity that is one: --identity NAME",
                 code=ExitCode.WRONG_USE,
             )

@@ -176,12 +176,12 @@ class Chain:
 
     def _check_author(self, record: Record, body: Chained, manifest: Manifest) -> None:
         if self.head is not None and body.by != self.by:
-            raise rules.OneLeader(f"{manifest.name_of(self.by)} leads term {self.term}")
+            raise rules.OneLeader(f"{manifest.called(self.by)} leads term {self.term}")
         leader = manifest.members.get(body.by)
         if leader is None or Role.SERVER not in leader.roles:
             raise rules.LeaderRole(f"{body.by.hex()} is no server in manifest {manifest.cid}")
         if record.signers != (leader.signing,):
-            raise rules.LeaderKey(f"it is not signed with {manifest.name_of(leader.id)}'s key")
+            raise rules.LeaderKey(f"it is not signed with {manifest.called(leader.id)}'s key")
         check_signed(record)
 
     def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[int, ...]:

@@ -267,7 +267,7 @@ def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
     if member is None or body.by != member.id:
         raise rules.ReplyAuthor(f"{reply.cid} is not by the client member with node id {message.node}")
     if reply.signers != (member.signing,):
-        raise rules.ReplyKey(f"{reply.cid} is not signed with {manifest.name_of(member.id)}'s key")
+        raise rules.ReplyKey(f"{reply.cid} is not signed with {manifest.called(member.id)}'s key")
     if (body.content is None) == (body.code is None):
         raise rules.ReplyAnswer(f"{reply.cid} has neither or both of a content and an error code")
     check_reply_epoch(body, in_force.keys)

@@ -256,7 +256,7 @@ class Following(Distrusting):
     def _distrusts(self, member: Member, proof: CID, now: float) -> None:
         """Take no part any more in a run of a server that equivocated, nor in one that it begins."""
         run = self._run
-        why = why_distrusted(self.manifest.name_of(member.id), proof)
+        why = why_distrusted(self.manifest.called(member.id), proof)
         ours = run is None or run.leader == member.id
         if Role.SERVER not in member.roles or not ours or self._note == why:
             return

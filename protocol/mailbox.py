@@ -172,7 +172,7 @@ class Mailbox:
         for id in wanted & self._arrived.keys() & self._open.keys():
             member = manifest.member_by_node(self._open[id].node)
             if (proof := self._distrust.proof_against(member)) is not None and member is not None:
-                refused[id] = f"refused (equivocation): {why_distrusted(manifest.name_of(member.id), proof)}"
+                refused[id] = f"refused (equivocation): {why_distrusted(manifest.called(member.id), proof)}"
         return refused
 
     def _judged(self, wanted: set[bytes], rules: Mapping[str, StrategyRule]) -> list[Verdicts]:
@@ -202,7 +202,7 @@ class Mailbox:
         if member is None or Role.CLIENT not in member.roles:
             return ErrorCode.NODE_UNAVAILABLE, "its client is no longer a member of the federation"
         if (proof := self._distrust.proof_against(member)) is not None:
-            return ErrorCode.NODE_UNAVAILABLE, why_distrusted(manifest.name_of(member.id), proof)
+            return ErrorCode.NODE_UNAVAILABLE, why_distrusted(manifest.called(member.id), proof)
         if now < self.deadline(message):
             return None
         if now < message.created + min(self._client_timeout, message.ttl):

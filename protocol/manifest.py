@@ -25,6 +25,7 @@ from protocol.member_rules import check_key, read_members, read_revoked
 from protocol.reading import Reader, read_manifest_private
 from protocol.records import Federation, FederationPrivate, Member, Role, Wrap
 from protocol.signed import Record, parse_record, typed_items
+from protocol.visible import named
 
 PUBLIC: Final = Reader()
 """Reads what is plain."""
@@ -132,18 +133,22 @@ class Manifest:
 
     @property
     def title(self) -> str:
-        """What people see: the federation's name, or its id where that is not readable here."""
-        return self.name or str(self.federation)
+        """The federation's name as it stands in a sentence, or its id where the name is not readable here."""
+        return named(self.name) if self.name else str(self.federation)
 
     def name_of(self, member_id: bytes) -> str:
         """What people see: the member's name, or its ``did:key``."""
         return self.names.get(member_id) or VerifyKey(member_id).did  # not parsed: a stranger's may be no key
 
+    def called(self, member_id: bytes) -> str:
+        """`name_of` as it stands in a sentence: an admin chose it, and it may read as a sentence itself."""
+        return named(self.name_of(member_id))
+
 
 def why_left_out(before: Manifest, after: Manifest, member_id: bytes, role: Role) -> str:
     """Why a member cannot go on in ``role`` once ``after`` has taken the place of ``before``; empty where it can."""
     was, now = before.members.get(member_id), after.members.get(member_id)
-    name, title = before.name_of(member_id), repr(before.title)
+    name, title = before.called(member_id), before.title
     if now is not None:
         has = ", ".join(now.roles)
         return (

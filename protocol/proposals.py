@@ -17,7 +17,6 @@ from protocol.manifest import PUBLIC, Manifest, proposed_manifest
 from protocol.reading import Reader
 from protocol.records import Federation
 from protocol.signed import Record, RecordError, assemble, parse_record, sign_record
-from protocol.visible import named
 
 
 class Outdated(Exception):
@@ -133,7 +132,7 @@ def _member_changes(before: Manifest, after: Manifest) -> Iterator[Change]:
         shown = after if member_id in after.names else before
         if not was:  # its name is what the proposer calls it: this is who it is
             becomes = f"{becomes}, {VerifyKey(after.members[member_id].signing).did}"
-        yield Change(f"member {named(shown.name_of(member_id))}", was, becomes)
+        yield Change(f"member {shown.called(member_id)}", was, becomes)
 
 
 def _of_admins(manifest: Manifest) -> str:
@@ -147,7 +146,7 @@ def _member(manifest: Manifest, member_id: bytes) -> str:
         return ""
     office = ["admin"] if member.signing in manifest.admins else []
     keys = [] if member.signing == member_id else [f"key {VerifyKey(member.signing).did}"]
-    return ", ".join([named(manifest.name_of(member_id)), *member.roles, *office, *keys])
+    return ", ".join([manifest.called(member_id), *member.roles, *office, *keys])
 
 
 def _strange_admins(manifest: Manifest) -> frozenset[bytes]:

@@ -118,7 +118,7 @@ def add(
 
     def done(stored: StoredFederation) -> str:
         member = stored.manifest.members[public.id]
-        return f"{named(stored.manifest.name_of(public.id))} is in, as {', '.join(member.roles)}"
+        return f"{stored.manifest.called(public.id)} is in, as {', '.join(member.roles)}"
 
     change(Admin(home, federation, identity, passphrase_file, ipfs), taken_in, json, _facts, done)
 
@@ -138,9 +138,8 @@ def remove(
     def taken_out(stored: StoredFederation, by: Identity) -> StoredFederation:
         return remove_member(stored, by, name, time=time.time())
 
-    change(
-        Admin(home, federation, identity, passphrase_file, ipfs), taken_out, json, _facts, lambda _: f"{name} is out"
-    )
+    said = f"{named(name)} is out"
+    change(Admin(home, federation, identity, passphrase_file, ipfs), taken_out, json, _facts, lambda _: said)
 
 
 @app.command("admin")
@@ -159,7 +158,7 @@ def admin(
     def made(stored: StoredFederation, by: Identity) -> StoredFederation:
         return change_admin(stored, by, name, office=not no_admin, time=time.time())
 
-    said = f"{name} is {'no admin any more' if no_admin else 'an admin'}"
+    said = f"{named(name)} is {'no admin any more' if no_admin else 'an admin'}"
     change(Admin(home, federation, identity, passphrase_file, ipfs), made, json, _facts, lambda _: said)
 
 
@@ -290,7 +289,7 @@ def join(
         return
     put(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
     for member in members:
-        put(f"you are {named(manifest.name_of(member.id))}: {', '.join(member.roles)}")
+        put(f"you are {manifest.called(member.id)}: {', '.join(member.roles)}")
     if members:
         put(f"next: peer start --role {members[0].roles[0]}")
     else:
@@ -359,4 +358,4 @@ def _put_members(manifest: Manifest) -> None:
 
 def _member_row(manifest: Manifest, member: Member) -> list[str]:
     roles = [*member.roles, *(["admin"] if member.signing in manifest.admins else [])]
-    return [named(manifest.name_of(member.id)), ", ".join(roles), VerifyKey.parse(member.id).did]
+    return [manifest.called(member.id), ", ".join(roles), VerifyKey.parse(member.id).did]

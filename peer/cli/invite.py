@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from shlex import quote
 from typing import Annotated, Final
 
 import typer
@@ -146,7 +147,7 @@ def approve(
     if json:
         put_json(_facts(invitation.done()) | {"version": stored.manifest.version})
         return
-    put(f"{name} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}")
+    put(f"{named(name)} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}")
     put("a peer running with this home tells it; if it gave up waiting, let it run `peer join` again")
 
 
@@ -159,8 +160,8 @@ def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -
     decision = decision_on(invitation, newcomer, stored.read_by(reader_of(admin)), admin, time.time())
     if isinstance(decision, Refused):
         raise PeerError(
-            f"{invitation.name} cannot be let in with that ticket any more: {decision.why}",
-            mend=f"invite again: peer federation invite --name {invitation.name} --role {invitation.roles[0]}",
+            f"{named(invitation.name)} cannot be let in with that ticket any more: {decision.why}",
+            mend=_again(invitation),
             code=ExitCode.WRONG_USE,
         )
     if decision is Decision.WELCOME:
@@ -168,11 +169,16 @@ def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -
     return add_member(stored, admin, newcomer, name=invitation.name, roles=invitation.roles, time=time.time())
 
 
+def _again(invitation: Invitation) -> str:
+    name, role = quote(invitation.name), invitation.roles[0]
+    return f"invite again: peer federation invite --name {name} --role {role}"
+
+
 def _require_admin(manifest: Manifest, keys: KeyStore, identity: str | None) -> None:
     public = keys.public(identity)
     if not is_admin(manifest, public.public):
         raise PeerError(
-            f"{public.name} is no admin of the federation {manifest.title!r}",
+            f"{public.name} is no admin of the federation {manifest.title}",
             mend="run it where the federation was founded, or name that identity with --identity NAME",
             code=ExitCode.WRONG_USE,
         )
@@ -211,8 +217,8 @@ def _serve(invitation: Invitation, inviter: Inviter) -> None:
                 raise PeerError(
                     "nobody used the ticket in time"
                     if state is InvitationState.EXPIRED
-                    else f"{invitation.name} was taken out of the federation, and so ended the invitation",
-                    mend=f"invite again: peer federation invite --name {invitation.name} --role {invitation.roles[0]}",
+                    else f"{named(invitation.name)} was taken out of the federation, and so ended the invitation",
+                    mend=_again(invitation),
                     code=ExitCode.UNFINISHED,
                 )
             time.sleep(_LOOK_AGAIN)

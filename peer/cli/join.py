@@ -137,7 +137,7 @@ def _identity_name(ticket: Ticket) -> str:
         return parse_name(ticket.name)
     except BadName as error:
         raise PeerError(
-            f"the ticket is for {ticket.name!r}, which cannot be the name of an identity",
+            f"the ticket is for {quoted(ticket.name)}, which cannot be the name of an identity",
             mend="choose another for your keys with --name NAME; the federation calls you as the ticket says",
             code=ExitCode.WRONG_USE,
         ) from error

@@ -19,6 +19,7 @@ from peer.inspect.scratch import Scratch
 from peer.journal import Journal, RunHead
 from peer.reader import ReaderChoice
 from peer.terminal import put, put_json_part, put_table
+from protocol.manifest import Manifest
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -56,22 +57,23 @@ def _put_runs(home: Home, json: bool) -> None:
     if home.journal.exists():
         with contextlib.closing(Journal(home.journal)) as journal:
             heads = journal.heads()
-    names = {stored.id: stored.manifest.title for stored in FederationStore(home).all()}
+    known = {stored.id: stored.manifest for stored in FederationStore(home).all()}
     if json:
-        put_json({"runs": [_value(head, names.get(head.federation, "")) for head in heads]})
+        put_json({"runs": [_value(head, known.get(head.federation)) for head in heads]})
     elif heads:
         header = ["run", "federation", "role", "height", "", "changed", "head"]
-        put_table("runs", header, [_row(head, names.get(head.federation, "")) for head in heads])
+        put_table("runs", header, [_row(head, known.get(head.federation)) for head in heads])
     else:
         put("no run yet: peer start --role server, or peer demo")
 
 
-def _row(head: RunHead, federation: str) -> list[str]:
+def _row(head: RunHead, federation: Manifest | None) -> list[str]:
     state = "closed" if head.closed else "open"
-    return [str(head.run), federation, head.role.value, str(head.height), state, moment(head.updated), str(head.head)]
+    title = federation.title if federation else ""
+    return [str(head.run), title, head.role.value, str(head.height), state, moment(head.updated), str(head.head)]
 
 
-def _value(head: RunHead, federation: str) -> dict[str, Any]:
+def _value(head: RunHead, federation: Manifest | None) -> dict[str, Any]:
     return {
         "run": str(head.run),
         "head": str(head.head),
@@ -79,7 +81,7 @@ def _value(head: RunHead, federation: str) -> dict[str, Any]:
         "term": head.term,
         "closed": head.closed,
         "role": head.role.value,
-        "federation": {"id": str(head.federation), "name": federation},
+        "federation": {"id": str(head.federation), "name": federation.name if federation else ""},
         "engine": without_credentials(head.engine),
         "updated": head.updated,
     }

@@ -17,6 +17,7 @@ from peer.inspect.models import SERVER, RunModels
 from peer.inspect.scratch import Scratch
 from peer.reader import ReaderChoice
 from peer.terminal import put
+from protocol.visible import named
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,5 +69,5 @@ def model(
         about = {"file": str(path), "bytes": count, "content": str(found.content), **found.metadata()}
         put_json(about | {"round": found.round})
         return
-    whose = "the global model" if found.of == SERVER else f"the update of {found.of}"
+    whose = "the global model" if found.of == SERVER else f"the update of {named(found.of)}"
     put(f"{path}: {whose} of round {found.round}, {size(count)}, content {found.content}")

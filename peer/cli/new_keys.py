@@ -95,7 +95,7 @@ def _is_in(manifest: Manifest, identity: Identity) -> bool:
 
 def _admins(manifest: Manifest) -> str:
     members = ((key, manifest.member_by_key(key)) for key in manifest.admins)
-    return " or ".join(manifest.name_of(member.id) if member else VerifyKey(key).did for key, member in members)
+    return " or ".join(manifest.called(member.id) if member else VerifyKey(key).did for key, member in members)
 
 
 def _take_into(

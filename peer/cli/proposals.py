@@ -32,6 +32,7 @@ from peer.proposing import Pending, ProposalStore, Proposing
 from peer.reader import reader_of
 from peer.terminal import confirm, put, put_table
 from protocol.proposals import Proposal
+from protocol.visible import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _show(proposal: Proposal) -> None:
             ("proposal", str(proposal.id)),
             ("federation", proposal.base.title),
             ("version", f"{proposal.next.version}, after {proposal.base.version}"),
-            ("signed by", ", ".join(_signers(proposal))),
+            ("signed by", ", ".join(map(named, _signers(proposal)))),
         ]
     )
     put_table("changes", ["what", "before", "after"], _rows(proposal))

@@ -446,7 +446,7 @@ class Audit:
     def _name(self, member: bytes) -> str:
         if self._chain is None or self._chain.head is None:
             return VerifyKey.parse(member).did
-        return self._chain.manifest.name_of(member)
+        return self._chain.manifest.called(member)
 
     def _with_height(self, finding: Finding) -> Finding:
         """A damaged head does not say its height; in a CAR the records below it do."""

@@ -16,7 +16,7 @@ from protocol.chain import AnsweredMessage, Chain, Step
 from protocol.manifest import Manifest
 from protocol.records import Ack, Reply
 from protocol.signed import Record, parse_record, typed_items
-from protocol.visible import named, quoted
+from protocol.visible import quoted
 
 _SILENCE: Final = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE}
 """The errors by which a leader says that it heard no reply."""
@@ -78,7 +78,7 @@ class Confirmations:
             if not _is_its_authors(record, chain.manifest):
                 continue  # anybody can make one up
             if ack.head != chain.head or ack.term != chain.term:
-                name = named(chain.manifest.name_of(ack.by))
+                name = chain.manifest.called(ack.by)
                 what = (
                     f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
                     f"{chain.head}. The leader showed {name} another one, or the ack is false"
@@ -99,7 +99,7 @@ class Confirmations:
         for height, acks in sorted(self._waiting.items(), reverse=True):
             for record, ack in acks:
                 if _is_its_authors(record, chain.manifest):
-                    name = named(chain.manifest.name_of(ack.by))
+                    name = chain.manifest.called(ack.by)
                     what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
                     self._find(name, Finding(height, record.cid, CONFIRMED_BEYOND, what))
 
@@ -128,7 +128,7 @@ class Confirmations:
         early = error.created - listed.body.time
         if early <= 0:
             return  # it was late by its member's own clock
-        name = named(chain.manifest.name_of(listed.body.by))
+        name = chain.manifest.called(listed.body.by)
         reason = quoted(answered.reason) if answered.reason else "no reason can be read"
         what = (
             f"the leader says {name} did not answer ({reason}); {name}'s ack "

@@ -111,7 +111,7 @@ class Revocations:
         return member.id in self._newest.members and member.signing not in self._newest.revoked
 
     def _what(self, doubted: _Doubted, vouched: int, chain: Chain) -> str:
-        name = chain.manifest.name_of(doubted.member.id)
+        name = chain.manifest.called(doubted.member.id)
         signed = "the run's records" if doubted.leads else "a reply in this record"
         extent = f" above height {vouched}" if vouched >= 0 else ""
         return (

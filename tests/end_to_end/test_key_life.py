@@ -200,5 +200,5 @@ def test_a_server_that_loses_its_role_leads_no_further(federation: Federation, g
             )
         )
     assert server.code() == 3, server.said
-    assert "server is client in 'trial' since manifest version 4, not server" in server.said
+    assert "server is client in trial since manifest version 4, not server" in server.said
     assert federation.audit()["findings"] == []

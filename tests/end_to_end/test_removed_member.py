@@ -91,7 +91,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
         for peer in (server, one):
             peer.wait_for("manifest-in-force", version=version)
         assert two.code() == ExitCode.UNFINISHED
-        assert f"two was removed from the federation 'trial' by manifest version {version}" in two.said
+        assert f"two was removed from the federation trial by manifest version {version}" in two.said
         removed_at = len(announcements(federation))
         gate.open("round-2")
         assert [peer.code() for peer in (server, one)] == [0, 0], server.said

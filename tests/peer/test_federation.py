@@ -258,6 +258,6 @@ def test_a_stranger_is_told_how_to_be_added(admin: Peer) -> None:
 
 def test_a_member_in_the_wrong_role_is_told_its_own(admin: Peer) -> None:
     founder = KeyStore(admin.home).public().public
-    with pytest.raises(PeerError, match="is server in the federation 'trial', not client") as raised:
+    with pytest.raises(PeerError, match="is server in the federation trial, not client") as raised:
         require_role(stored(admin).manifest, founder, Role.CLIENT)
     assert "--role server" in raised.value.mend

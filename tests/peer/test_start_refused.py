@@ -92,7 +92,7 @@ def test_a_damaged_key_file_is_wrong_use(server: Peer, spoil: Callable[[bytes], 
 def test_an_identity_outside_the_federation_is_told_how_to_be_added(server: Peer) -> None:
     assert server("keys", "init", "--name", "stranger", "--no-passphrase").code == ExitCode.DONE
     options = ["--role", "server", "--identity", "stranger"]
-    refuse(server, ExitCode.WRONG_USE, "not in the federation 'trial'", "peer federation add", options=options)
+    refuse(server, ExitCode.WRONG_USE, "not in the federation trial", "peer federation add", options=options)
 
 
 def test_a_member_in_the_wrong_role_is_told_its_own(client: Peer) -> None:

@@ -210,7 +210,7 @@ def test_a_removed_client_is_told_by_which_version_and_ends() -> None:
     server, alice, bob = Peer(SERVER, WITHOUT_BOB), Peer(ALICE, WITHOUT_BOB), Peer(BOB, FIRST)
     Swarm(server, alice, bob).wait(20)
     (stop,) = bob.stops
-    assert stop == Stop("bob was removed from the federation 'trial' by manifest version 2", Cause.REMOVED)
+    assert stop == Stop("bob was removed from the federation trial by manifest version 2", Cause.REMOVED)
 
 
 def test_a_client_that_was_removed_long_ago_is_told_when_it_comes_back() -> None:
@@ -269,7 +269,7 @@ def test_who_never_was_a_member_is_told_nothing() -> None:
         (with_revoked(FIRST, FIRST.members[id_of(BOB)], **BY_ADMIN), "version 2, which revokes its keys"),
         (
             with_member(FIRST, replace(FIRST.members[id_of(BOB)], roles=(Role.AUDITOR,)), None, **BY_ADMIN),
-            "bob is auditor in 'trial' since manifest version 2, not client",
+            "bob is auditor in trial since manifest version 2, not client",
         ),
     ],
     ids=["revoked", "another role"],
