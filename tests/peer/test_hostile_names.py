@@ -4,15 +4,17 @@ shows them prints what a terminal would obey, and each name can be told from our
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import Outcome, Peer
-from terminals import obeyed, on_a_terminal, unstyled
+from terminals import ROOT, obeyed, on_a_terminal, unstyled
 
 from peer.errors import ExitCode
 
@@ -139,3 +141,16 @@ def test_a_name_that_a_ticket_gives_becomes_no_path(
     assert {path.stem for path in keys} == ({name} if outcome.code == ExitCode.UNFINISHED else set())
     assert all(path.is_relative_to(new.home) or path.is_relative_to(tmp_path / "engine") for path in made)
     assert not (tmp_path.parent / "up").exists()
+
+
+def test_a_peer_that_runs_says_whose_it_is_in_quotation_marks(federation: Federation) -> None:
+    command = [sys.executable, "-m", "peer", "start", "--role", "client", "--ipfs", federation.engine]
+    home = {**os.environ, "POLLEN_HOME": str(federation.member.home)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=home) as peer:
+        assert peer.stderr is not None
+        first = peer.stderr.readline()
+        peer.terminate()
+        rest = peer.stderr.read()
+
+    assert f'starts as a client of "{TITLE}" over' in first
+    check(Outcome(0, "", first + rest))
