@@ -119,7 +119,7 @@ def whose(scribe: Scribe, found: Equivocation, newest: Manifest) -> str:
 def with_rotated_alice() -> tuple[Scribe, Manifest]:
     """A federation in which Alice's key is now the stranger's."""
     scribe = begun()
-    alice = rotated(MEMBERS["alice"], ALICE, STRANGER)
+    alice = rotated(MEMBERS["alice"], ALICE, STRANGER, place=scribe.first.cid)
     draft = with_member(scribe.first, alice, "alice", by=id_of(ADMIN), time=TIME)
     return scribe, scribe.read_manifest(scribe.next_manifest(draft).cid)
 
