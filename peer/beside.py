@@ -40,6 +40,10 @@ class Beside:
         acks = [block.cid for block in self.acks] if listing is None else [listing]
         return [*(block.cid for block in self.grants), *acks, *(proof[0].cid for proof in self.proofs)]
 
+    def cids(self) -> frozenset[CID]:
+        """What of it there is: all but the records that a proof links."""
+        return frozenset(block.cid for block in (*self.grants, *self.acks, *(proof[0] for proof in self.proofs)))
+
     def statements(self) -> Iterator[Block]:
         """Acks, and proofs with their records: what else those link is not looked at."""
         yield from self._listing()[1]

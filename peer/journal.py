@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +65,25 @@ class KnownApp:
     noted: float
     """Seconds since 1970: when it was approved, else when the run began to wait."""
     approved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedHead:
+    """What verifying a run up to a head came to (`peer.inspect.kept`)."""
+
+    run: CID
+    federation: CID
+    head: CID
+    reader: bytes
+    """The member id of who read it; empty for who has no keys."""
+    encrypted: bool
+    """Whether the run is."""
+    basis: bytes
+    """The digest of what the verdict rests on."""
+    at: float
+    """Seconds since 1970."""
+    report: bytes = field(repr=False)
+    """Sealed to the reader, if that has keys."""
 
 
 class Journal:
@@ -246,6 +265,13 @@ class Journal:
         rows = self._rows("SELECT cid, data FROM beside WHERE run = ? ORDER BY ordinal", bytes(run))
         return [Block(CID(cid), bytes(data)) for cid, data in rows]
 
+    def names_beside(self, run: CID) -> frozenset[CID]:
+        """The CIDs of the records beside the chain of a run, and of its proofs."""
+        rows = self._rows(
+            "SELECT cid FROM beside WHERE run = ?1 UNION SELECT proof FROM proofs WHERE run = ?1", bytes(run)
+        )
+        return frozenset(CID(cid) for (cid,) in rows)
+
     # -- proofs of equivocation ------------------------------------------------------------------------------------
 
     def keep_proof(self, run: CID, proof: tuple[Block, Block, Block]) -> None:
@@ -262,6 +288,32 @@ class Journal:
         )
         blocks = ([cbor_data_block(bytes(data)) for data in row] for row in rows)
         return [(proof, first, second) for proof, first, second in blocks]
+
+    # -- what was verified -----------------------------------------------------------------------------------------
+
+    def keep_verified(self, verified: VerifiedHead) -> None:
+        """Keep it in place of what the same reader's verifying of the run came to before."""
+        values = (
+            bytes(verified.run),
+            bytes(verified.federation),
+            bytes(verified.head),
+            verified.reader,
+            verified.encrypted,
+            verified.basis,
+            verified.at,
+            verified.report,
+        )
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO verified VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def verified(self, head: CID) -> list[VerifiedHead]:
+        """What verifying up to a head came to, for each reader."""
+        return [
+            VerifiedHead(CID(run), CID(federation), CID(at_head), reader, bool(encrypted), basis, at, report)
+            for run, federation, at_head, reader, encrypted, basis, at, report in self._rows(
+                "SELECT * FROM verified WHERE head = ?", bytes(head)
+            )
+        ]
 
     # -- below -----------------------------------------------------------------------------------------------------
 

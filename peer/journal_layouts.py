@@ -36,5 +36,13 @@ CREATE TABLE proofs (
     """
 ALTER TABLE apps RENAME COLUMN bundle TO app;
 """,
+    """
+CREATE TABLE verified (
+    run BLOB NOT NULL, federation BLOB NOT NULL, head BLOB NOT NULL, reader BLOB NOT NULL, encrypted INTEGER NOT NULL,
+    basis BLOB NOT NULL, at REAL NOT NULL, report BLOB NOT NULL,
+    UNIQUE (run, reader)
+);
+CREATE INDEX verified_heads ON verified (head);
+""",
 )
 """What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""

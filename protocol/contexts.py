@@ -124,7 +124,17 @@ class AnnouncementSeal:
     member: bytes
 
 
-SealContext = ManifestKeyWrap | EpochKeyWrap | OwnKeySeal | SeedSeal | AnnouncementSeal
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """What verifying a run came to, as a home keeps it for the one member who read it so."""
+
+    NAME: ClassVar[str] = "kept report"
+
+    run: CID
+    member: bytes
+
+
+SealContext = ManifestKeyWrap | EpochKeyWrap | OwnKeySeal | SeedSeal | AnnouncementSeal | KeptReport
 
 
 # -- encrypted under a key: the associated data ----------------------------------------------------------------------

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, audit_of, is_car
-from peer.cli.cids import app_cid
+from peer.cli.audit import TimeoutOption, audit_of
+from peer.cli.cids import app_cid, is_car
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from peer.beside import NOTHING, Beside, beside_here, beside_of
-from peer.cli.cids import cid_of
+from peer.cli.cids import head_named, is_car
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -28,12 +28,13 @@ from peer.federation import FederationStore
 from peer.home import Home
 from peer.inspect.audit import Audit
 from peer.inspect.findings import Verdict
+from peer.inspect.kept import KeptReports
 from peer.inspect.replay import ComparedExchange
 from peer.inspect.root import given_root
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource, RunSource
 from peer.inspect.trusted_app import local_config, own_app, trusted_app
-from peer.journal import Journal, approved_apps
+from peer.journal import approved_apps
 from peer.reader import ReaderChoice, with_names
 from peer.terminal import put_json_part
 from protocol.blocks import CID, Block, BlockError
@@ -115,6 +116,8 @@ def audit(
     own = None if app_dir is None else own_app(app_dir, config)
     with Scratch() as scratch, audit_of(head, place, ipfs, timeout, scratch, reader, root=federation) as prepared:
         report = prepared.run()
+        if not is_car(head):
+            KeptReports(place).keep(report, scratch, prepared.basis, prepared.reader)
         if not json:
             put_root(report)
         if replay and report.verdict is Verdict.VERIFIED:
@@ -199,11 +202,6 @@ def _beside(head: CID, source: RunSource, home: Home) -> Beside:
         return NOTHING
 
 
-def is_car(text: str) -> bool:
-    """Whether a CAR file is meant, and no CID."""
-    return Path(text).suffix == ".car" or Path(text).is_file()
-
-
 def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, beside: Beside) -> Reader:
     """Who reads the run of ``head``: nobody in particular where nothing in it is encrypted, or where it is damaged."""
     try:
@@ -249,14 +247,3 @@ def run_named(head: CID, source: RunSource) -> CID:
     if not isinstance(body, Chained):
         raise BlockError(f"{head} is a {body.TYPE}, which is in no chain")
     return body.run or head
-
-
-def head_named(home: Home, text: str) -> tuple[CID, int | None]:
-    """The head that is meant, and its height where the journal knows it."""
-    cid = cid_of(text)
-    if home.journal.exists():
-        with contextlib.closing(Journal(home.journal)) as journal:
-            known = journal.head_of(cid) or journal.run_of(cid)
-        if known is not None:
-            return known.head, known.height
-    return cid, None

@@ -1,8 +1,13 @@
-"""CIDs that people type."""
+"""CIDs and heads that people type."""
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 from peer.errors import ExitCode, PeerError
+from peer.home import Home
+from peer.journal import Journal
 from protocol.blocks import CID, MalformedCid
 
 
@@ -36,3 +41,19 @@ def app_cid(text: str) -> CID:
             code=ExitCode.WRONG_USE,
         )
     return cid
+
+
+def is_car(text: str) -> bool:
+    """Whether a CAR file is meant, and no CID."""
+    return Path(text).suffix == ".car" or Path(text).is_file()
+
+
+def head_named(home: Home, text: str) -> tuple[CID, int | None]:
+    """The head that is meant, and its height where the journal knows it."""
+    cid = cid_of(text)
+    if home.journal.exists():
+        with contextlib.closing(Journal(home.journal)) as journal:
+            known = journal.head_of(cid) or journal.run_of(cid)
+        if known is not None:
+            return known.head, known.height
+    return cid, None

@@ -131,7 +131,7 @@ def _program() -> str:
 
 
 def _facts(plan: DemoPlan, result: DemoResult) -> dict[str, object]:
-    from peer.inspect.report import exchange_value
+    from peer.inspect.rounds import exchange_value
 
     audit = result.audit.value()
     return {

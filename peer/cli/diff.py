@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, audit_of, head_named, is_car
-from peer.cli.cids import cid_of
+from peer.cli.audit import TimeoutOption, audit_of
+from peer.cli.cids import cid_of, head_named, is_car
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import bad, good, put_json
 from peer.engine_choice import borrowed

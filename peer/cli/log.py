@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.cli.audit import audit_of
+from peer.cli.cids import head_named, is_car
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import moment, put_json
 from peer.cli.report import put_report, put_root
@@ -15,6 +15,8 @@ from peer.engine import without_credentials
 from peer.errors import ExitCode
 from peer.federation import FederationStore
 from peer.home import Home
+from peer.inspect.kept import KeptReports
+from peer.inspect.report import Report
 from peer.inspect.scratch import Scratch
 from peer.journal import Journal, RunHead
 from peer.reader import ReaderChoice
@@ -36,13 +38,18 @@ def log(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Show the runs of this home; or the rounds of one, its chain verified, its models not (peer audit does that)."""
+    """Show the runs of this home; or the rounds of one, its chain verified, its models not (peer audit does that).
+
+    What this home has verified before is not verified again: its last line says when that was.
+    """
+    place = Home(home)
     if run is None:
-        _put_runs(Home(home), json)
+        _put_runs(place, json)
         return ExitCode.DONE
     reader = ReaderChoice(identity, passphrase_file, needed=False)
-    with Scratch() as scratch, audit_of(run, Home(home), ipfs, 30.0, scratch, reader, with_contents=False) as prepared:
-        report = prepared.run()
+    with Scratch() as scratch:
+        kept = None if is_car(run) else KeptReports(place).find(head_named(place, run)[0], reader, scratch)
+        report = kept or _verified(run, place, ipfs, scratch, reader)
         if json:
             for part in (*report.json_parts(scratch), "\n"):
                 put_json_part(part)
@@ -50,6 +57,16 @@ def log(
             put_root(report)
             put_report(report, scratch, replay=False, contents=False)
     return report.verdict.exit_code
+
+
+def _verified(run: str, home: Home, ipfs: str | None, scratch: Scratch, reader: ReaderChoice) -> Report:
+    from peer.cli.audit import audit_of  # it imports flwr, which takes longer than showing what is kept
+
+    with audit_of(run, home, ipfs, 30.0, scratch, reader, with_contents=False) as audit:
+        report = audit.run()
+        if not is_car(run):
+            KeptReports(home).keep(report, scratch, audit.basis, audit.reader)
+    return report
 
 
 def _put_runs(home: Home, json: bool) -> None:

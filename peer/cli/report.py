@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peer.cli.output import bad, doubtful, good, put_fields, size
+from peer.cli.output import bad, doubtful, good, moment, put_fields, size
 from peer.inspect.findings import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
-from peer.inspect.replay import ComparedExchange
 from peer.inspect.report import Report
 from peer.inspect.root import Root
 from peer.inspect.scratch import Scratch
 from peer.terminal import Coloured, put, put_table
 from protocol.visible import named, quoted
+
+if TYPE_CHECKING:  # it imports flwr: not for a report that is kept
+    from peer.inspect.replay import ComparedExchange
 
 _METRICS = 4
 """How many metrics a line of the table shows."""
@@ -68,6 +70,11 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
         for line in _replayed(report):
             put(line)
     put(_verdict(report, contents=contents))
+    if report.verified_before is not None:
+        put(
+            f"this home verified it before, at {moment(report.verified_before)}, and read nothing of it again now: "
+            f"peer audit {report.head} verifies it from its bytes"
+        )
 
 
 def put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:

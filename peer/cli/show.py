@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from peer.cli.audit import TimeoutOption, is_car, roots_of
-from peer.cli.cids import cid_of
+from peer.cli.audit import TimeoutOption, roots_of
+from peer.cli.cids import cid_of, is_car
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json
 from peer.engine_choice import borrowed

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from peer.beside import NOTHING, Beside, beside_here
-from peer.cli.audit import TimeoutOption, head_named, roots_of, run_named
+from peer.cli.audit import TimeoutOption, roots_of, run_named
+from peer.cli.cids import head_named
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json, size
 from peer.engine_choice import borrowed, chosen
@@ -20,6 +21,7 @@ from peer.federation import FederationStore
 from peer.home import Home, replace_file
 from peer.inspect.audit import Audit
 from peer.inspect.findings import Verdict
+from peer.inspect.kept import KeptReports
 from peer.inspect.report import Report
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, EngineSource
@@ -72,14 +74,16 @@ def import_file(
     place = Home(home).create()
     with contextlib.closing(CarSource(file)) as car, Scratch() as scratch:
         head, beside = roots_of(car, str(file))
-        report = Audit(head, car, scratch, known=FederationStore(place).all(), beside=beside).run()
+        audit = Audit(head, car, scratch, known=FederationStore(place).all(), beside=beside)
+        report = audit.run()
         _require_verified(file, report)
         with borrowed(place, ipfs) as engine:
             count = put_all(engine, car.blocks())
             for root in (head, *(grant.cid for grant in beside.grants)):
                 engine.pin(root, recursive=True)
             engine.put([], pin=[block.cid for block in beside.statements()])
-    _register(place, report, chosen(place, ipfs), beside)
+        _register(place, report, chosen(place, ipfs), beside)
+        KeptReports(place).keep(report, scratch, audit.basis, audit.reader)
     if json:
         put_json({"run": str(report.run), "head": str(head), "blocks": count, "verdict": report.verdict.value})
         return

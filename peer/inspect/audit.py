@@ -32,12 +32,13 @@ from peer.inspect.findings import (
     Verdict,
     verdict_of,
 )
+from peer.inspect.kept import Basis
 from peer.inspect.keys_had import KeysHad
 from peer.inspect.replay import AuditedApp, ComparedExchange, RunReplay
-from peer.inspect.report import Report, exchange_value
+from peer.inspect.report import Report
 from peer.inspect.revocations import Revocations
 from peer.inspect.root import Root
-from peer.inspect.rounds import Exchange, Rounds
+from peer.inspect.rounds import Exchange, Rounds, exchange_value
 from peer.inspect.scratch import Scratch
 from peer.inspect.sources import CarSource, RunSource
 from peer.inspect.walk import height_above, walk_back
@@ -124,6 +125,20 @@ class Audit:
             self._note_equivocation(found, cid, height)
         self.report.verdict = verdict_of(self._rules)
         return self.report
+
+    @property
+    def reader(self) -> Reader:
+        """Who reads the run."""
+        return self._reader
+
+    @property
+    def basis(self) -> Basis | None:
+        """After `run`: what its verdict rests on besides the chain; None where the run record is not verified."""
+        if self._chain is None or self._chain.head is None:
+            return None
+        known = self._known.get(self._chain.federation)
+        newest = None if known is None else known.manifest.cid
+        return Basis(newest, self._beside.cids(), encrypted=self._chain.keys.current is not None)
 
     @property
     def keys(self) -> RunKeys:

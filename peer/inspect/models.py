@@ -268,7 +268,7 @@ class RunModels:
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        """The exchanges, as `peer.inspect.report.exchange_value` has them."""
+        """The exchanges, as `peer.inspect.rounds.exchange_value` has them."""
         return map(json.loads, self._scratch.rows())
 
     def _round(self, row: dict[str, Any]) -> int | None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peer.errors import ExitCode, PeerError
 from peer.inspect.findings import Finding, Verdict
-from peer.inspect.replay import Replay
 from peer.inspect.root import Root
-from peer.inspect.rounds import Answer, Exchange
 from peer.inspect.scratch import Scratch
 from protocol.blocks import CID
 from protocol.chain import Chain
 from protocol.reading import RunKeys, read_private
 from protocol.records import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.signed import Record
-from strategy.summary import to_json
+
+if TYPE_CHECKING:  # they import flwr: not for a report that is kept
+    from peer.inspect.replay import Replay
+    from peer.inspect.rounds import Exchange
 
 
 @dataclass(slots=True)
@@ -66,12 +67,15 @@ class Report:
     """The highest record that each member has confirmed with an ack; it confirmed all below too."""
     replay: Replay | None = None
     """None where nobody asked for one, or the chain is not sound."""
-    _highest_round: int | None = None
+    highest_round: int | None = None
+    """Of those that the app numbers."""
+    verified_before: float | None = None
+    """When this home verified it, in seconds since 1970, where this is what it came to then; None where it is now."""
 
     @property
     def numbered(self) -> bool:
         """Whether the app numbers its rounds as Flower does."""
-        return self._highest_round is not None
+        return self.highest_round is not None
 
     @property
     def exit_code(self) -> ExitCode:
@@ -88,7 +92,7 @@ class Report:
         """Count one exchange."""
         self.exchanges += 1
         if exchange.round is not None:
-            self._highest_round = max(exchange.round, self._highest_round or 0)
+            self.highest_round = max(exchange.round, self.highest_round or 0)
         for name in exchange.asked.values():
             self.participants.setdefault(name, Tally()).asked += 1
         for answer in exchange.answers:
@@ -97,7 +101,7 @@ class Report:
                 tally.answered += 1
             else:
                 tally.errors += 1
-        self.rounds = self.exchanges if self._highest_round is None else self._highest_round
+        self.rounds = self.exchanges if self.highest_round is None else self.highest_round
 
     def tell_chain(self, chain: Chain, root: Root) -> None:
         """What a verified chain says at its end."""
@@ -126,6 +130,7 @@ class Report:
             "verdict": self.verdict.value,
             "run": _text(self.run),
             "head": str(self.head),
+            "verified_before": self.verified_before,
             "rounds": self.rounds,
             "records": self.records,
             "members": self.members,
@@ -175,38 +180,6 @@ def require_verified(report: Report) -> None:
         mend=f"peer audit {report.head} tells all that is wrong",
         code=report.verdict.exit_code,
     )
-
-
-def exchange_value(exchange: Exchange) -> dict[str, Any]:
-    """An exchange as ``--json`` shows it."""
-    return {
-        "height": exchange.height,
-        "last_height": exchange.last_height,
-        "number": exchange.number,
-        "round": exchange.round,
-        "time": exchange.time,
-        "types": list(exchange.types),
-        "participants": list(dict.fromkeys(exchange.asked.values())),
-        "bytes_sent": exchange.sent,
-        "bytes_received": exchange.received,
-        "metrics": {name: to_json(value) for name, value in exchange.mean_metrics().items()},
-        "answers": [_answer_value(answer) for answer in exchange.answers],
-        "unanswered": [exchange.asked[message] for message in sorted(exchange.waiting)],
-    }
-
-
-def _answer_value(answer: Answer) -> dict[str, Any]:
-    return {
-        "name": answer.name,
-        "node": answer.node,
-        "reply": _text(answer.reply),
-        "content": _text(answer.content),
-        "bytes": answer.bytes,
-        "metrics": {name: to_json(value) for name, value in answer.metrics.items()},
-        "code": answer.code,
-        "reason": answer.reason,
-        "refused": _text(answer.refused),
-    }
 
 
 def _finding_value(finding: Finding) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from peer.inspect.sources import RunSource
 from protocol.app_calls import ContentKey
@@ -11,7 +12,7 @@ from protocol.blocks import CID, BlockError
 from protocol.chain import AnsweredMessage, InForce, OpenMessage, Step
 from protocol.manifest import Manifest
 from protocol.records import Chained, Dispatch, Reply
-from strategy.summary import RecordsSummary, Shown, mean_metrics, summarise
+from strategy.summary import RecordsSummary, Shown, mean_metrics, summarise, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +151,39 @@ def _sum(sizes: Iterable[int | None]) -> int | None:
 def _name(message: OpenMessage, manifest: Manifest) -> str:
     member = manifest.member_by_node(message.node)
     return manifest.name_of(member.id) if member else f"node {message.node}"
+
+
+def exchange_value(exchange: Exchange) -> dict[str, Any]:
+    """An exchange as ``--json`` shows it."""
+    return {
+        "height": exchange.height,
+        "last_height": exchange.last_height,
+        "number": exchange.number,
+        "round": exchange.round,
+        "time": exchange.time,
+        "types": list(exchange.types),
+        "participants": list(dict.fromkeys(exchange.asked.values())),
+        "bytes_sent": exchange.sent,
+        "bytes_received": exchange.received,
+        "metrics": {name: to_json(value) for name, value in exchange.mean_metrics().items()},
+        "answers": [_answer_value(answer) for answer in exchange.answers],
+        "unanswered": [exchange.asked[message] for message in sorted(exchange.waiting)],
+    }
+
+
+def _answer_value(answer: Answer) -> dict[str, Any]:
+    return {
+        "name": answer.name,
+        "node": answer.node,
+        "reply": _cid_text(answer.reply),
+        "content": _cid_text(answer.content),
+        "bytes": answer.bytes,
+        "metrics": {name: to_json(value) for name, value in answer.metrics.items()},
+        "code": answer.code,
+        "reason": answer.reason,
+        "refused": _cid_text(answer.refused),
+    }
+
+
+def _cid_text(cid: CID | None) -> str | None:
+    return None if cid is None else str(cid)
