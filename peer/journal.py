@@ -126,6 +126,16 @@ class Journal:
         row = self._row("SELECT value FROM facts WHERE name = 'engine'")
         return str(row[0]) if row else None
 
+    def keep_place(self, place: str) -> None:
+        """Note where this home is (`peer.place`): it has forgotten nothing that those who were asked know of."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO facts VALUES ('place', ?)", (place,))
+
+    def place(self) -> str | None:
+        """Where this home was when that was noted last."""
+        row = self._row("SELECT value FROM facts WHERE name = 'place'")
+        return str(row[0]) if row else None
+
     def finish(self, run: CID) -> None:
         """Note that nothing is left to do for a closed run: the peer that had a part in it has come to its end."""
         with self._transaction() as database:

@@ -12,10 +12,10 @@ from peer.engine.interface import Engine
 from peer.federation import FederationStore
 from peer.journal import Journal, RunHead
 from protocol.blocks import CID
-from protocol.effects import AskOwner, KeepAcks, KeepManifest, KeepProof, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
 from protocol.records import Role
 
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -30,6 +30,8 @@ class Keeper:
     role: Role
     engine_name: str
     """As ``--ipfs`` took it, for later commands on this home."""
+    place: str
+    """Where the home is (`peer.place`)."""
 
     def carry_out(self, effect: Durable) -> None:
         """Carry out one effect.
@@ -55,6 +57,8 @@ class Keeper:
                 self.engine.put(blocks, pin=[block.cid for block in blocks])
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)
+            case KeepPlace():
+                self.journal.keep_place(self.place)
             case AskOwner(app, name, run):
                 self.journal.ask_for_app(app, name, run)
 

@@ -64,7 +64,7 @@ _LINES: Final[Mapping[What, str]] = {
 }
 
 
-_NAMES: Final = {"name", "app", "type", "last"}
+_NAMES: Final = {"name", "app", "type", "last", "whom"}
 """The fields that hold what others call something."""
 
 _LACKING: Final[Mapping[Awaited, str]] = {
@@ -74,7 +74,7 @@ _LACKING: Final[Mapping[Awaited, str]] = {
     Awaited.ROSTER: "waiting for the run's leader to take up manifest version {version}",
     Awaited.APP_FILES: "waiting for the run's app: its files are fetched",
     Awaited.APP: "waiting for the app process to start",
-    Awaited.PAST: "waiting for others to say what they have of ours: nothing is signed before",
+    Awaited.PAST: "waiting for {whom} to say what they have of ours: nothing is signed before",
     Awaited.CONTENT: "waiting for what a message holds: it was announced, and cannot be had yet",
 }
 
@@ -125,9 +125,11 @@ def _line(report: Report, see_log: str) -> str:
         case What.APP_WAITS_FOR_CLIENTS:
             return _few(fields)
         case What.WAITING:
-            return _LACKING[Awaited(str(fields["lacking"]))].format_map(fields)
-        case What.RECALLED:
-            return _recalled(fields)
+            return _LACKING[Awaited(str(fields["lacking"]))].format_map(
+                {**fields, "whom": fields.get("whom") or "others"}
+            )
+        case What.HOME_MOVED | What.RECALLED:
+            return _of_an_old_home(report)
     return _LINES.get(report.what, "").format_map(fields)
 
 
@@ -194,6 +196,20 @@ def _away(fields: Fields, how: str) -> str:
     within = fields["answer_within"]
     owed = "" if within is None else f"; its answer is waited for, {within:.0f} s more at most"
     return f"{fields['name']} {how}{owed}"
+
+
+def _of_an_old_home(report: Report) -> str:
+    return _moved(report.fields) if report.what is What.HOME_MOVED else _recalled(report.fields)
+
+
+def _moved(fields: Fields) -> str:
+    moved = "this home is in another place than it was, as one is that was copied, or put back from a backup"
+    if not fields["waits"]:
+        return f"{moved}: what its clients know of its run that it has forgotten may be signed anew"
+    return (
+        f"{moved}: nothing of its run is signed before all its clients have said what they know of it. "
+        "If one of them never comes again: --no-wait-for-members"
+    )
 
 
 def _recalled(fields: Fields) -> str:

@@ -16,6 +16,7 @@ from protocol.effects import (
     FetchRecord,
     KeepAcks,
     KeepManifest,
+    KeepPlace,
     KeepProof,
     KeepReply,
     PinRun,
@@ -37,6 +38,7 @@ BackgroundEffect = (
     | KeepProof
     | KeepAcks
     | KeepManifest
+    | KeepPlace
     | AskOwner
     | FetchRecord
     | FetchContent
@@ -64,7 +66,9 @@ class Pools:
     def of(self, effect: BackgroundEffect) -> ThreadPoolExecutor:
         """The threads that carry out ``effect``."""
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepManifest() | AskOwner():
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
+                return self._durable
+            case KeepManifest() | KeepPlace() | AskOwner():
                 return self._durable
             case Publish():
                 return self._publisher

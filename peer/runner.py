@@ -45,6 +45,7 @@ from protocol.effects import (
     Hand,
     KeepAcks,
     KeepManifest,
+    KeepPlace,
     KeepProof,
     KeepReply,
     PinRun,
@@ -291,7 +292,7 @@ class Runner:
         match effect:
             case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id) | KeepAcks(id=id):
                 self._in_background(effect, partial(self._keep, effect), id)
-            case KeepManifest() | AskOwner():
+            case KeepManifest() | KeepPlace() | AskOwner():
                 self._in_background(effect, partial(self._keep, effect), None)
             case FetchRecord(id=id):
                 self._in_background(effect, partial(self._fetch_record, effect), id)
@@ -342,7 +343,7 @@ class Runner:
         except (EngineError, PeerError, BlockError, OSError) as error:
             self._durable_failure = error
             raise
-        return None if isinstance(effect, KeepManifest | AskOwner) else Done(effect.id)
+        return None if isinstance(effect, KeepManifest | KeepPlace | AskOwner) else Done(effect.id)
 
     def _fetch_record(self, effect: FetchRecord) -> Event:
         records = self._claimed if effect.kind is Federation else self._records

@@ -29,6 +29,7 @@ from peer.journal import Journal, RunHead
 from peer.keeping import Keeper
 from peer.key_watch import KeyWatch
 from peer.membership import is_admin
+from peer.place import place_of
 from peer.reader import reader_of
 from peer.resuming import OpenRun, not_the_same, open_run
 from peer.runner import Ending, Runner
@@ -152,11 +153,14 @@ def lead(
     seed: bytes | None,
     initial: InitialModel | None,
     new_run: bool,
+    wait_for_members: bool | None,
 ) -> tuple[ClosedRun | None, Ending]:
     """Lead a run of ``app`` to its end; None where it stays open.
 
     It is the one that was left open, where there is one and not ``new_run``; else a new one. ``seed`` (32 bytes) is the
     owner's, None for the system's randomness; ``initial`` is what a new run's app is to begin with.
+    ``wait_for_members``: nothing is signed in a run that was left open before all its clients have said what they have
+    of it; None: where this home is in another place than it was.
 
     Raises:
         PeerError: where a run was left open and this is another app, or other settings.
@@ -171,11 +175,24 @@ def lead(
             _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial),
             session.threads,
         )
+    if left is None:
+        session.journal.keep_place(place_of(session.home.path))
+    elif _waits_for_members(session, wait_for_members):
+        settings = replace(settings, waits_for_members=True)
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
     scratch = session.home.path / "scratch"
     ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads), scratch)
     return _closed(session, leader), ending
+
+
+def _waits_for_members(session: Session, asked: bool | None) -> bool:
+    """Whether all clients have to be heard before a run is gone on with, as its records may be here in part only."""
+    has_moved = session.journal.place() not in (None, place_of(session.home.path))
+    waits = has_moved if asked is None else asked
+    if has_moved:
+        session.on_report(Report(What.HOME_MOVED, {"waits": int(waits)}))
+    return waits
 
 
 def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> OpenRun | None:
@@ -389,6 +406,7 @@ def _run(
         federation=session.stored.id,
         role=role,
         engine_name=session.engine_name,
+        place=place_of(session.home.path),
     )
     runner = Runner(
         machine,

@@ -79,7 +79,7 @@ class Acking(Replying):
         before the newer one, which may revoke the leader's key.
         """
         chain, kept = run.chain, self._kept
-        may_sign = self._copies.settled and self._recalling.has_listened  # else another of ours may be at this height
+        may_sign = self._copies.may_sign and self._recalling.has_listened  # else another of ours may be at this height
         if chain.head is None or not may_sign or self._is_behind(run) or chain.height <= kept.acked:
             then(now)
             return

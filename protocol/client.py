@@ -270,7 +270,7 @@ class Client(Acking):
     def _next_work(self, run: CatchUp) -> None:
         """Begin with the next message, in chain order, once it is sure that no reply of ours to it is there."""
         following = next(iter(self._queue), None)
-        if self._work is not None or following is None or self._is_behind(run) or not self._copies.settled:
+        if self._work is not None or following is None or self._is_behind(run) or not self._copies.may_sign:
             return
         if self._recalling.may_answer(following):
             self._work = Work(self._queue.pop(following))

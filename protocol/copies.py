@@ -39,22 +39,33 @@ class Copies:
         self._listens_until = 0.0
         self._answered: OrderedDict[bytes, float] = OrderedDict()
         self._doubted_at = -math.inf
+        self._has_met = False
         self.settled = not session
-        """Whether it has listened for long enough to sign."""
+        """Whether it has listened for long enough once: of two processes, the one that has goes on."""
+        self.may_sign = not session
+        """Whether it has listened since it could be heard."""
 
     def begin(self, now: float) -> None:
         """The process can be heard from now on."""
-        self._listens_until, self._asking = now + LISTENING, Retry(now)
+        self._listens_until, self._asking, self.may_sign = now + LISTENING, Retry(now), not self._session
+
+    def met(self, now: float) -> None:
+        """Somebody is heard whose records we sign beside, or in whose run: through the first of them a process may be
+        reached that could not be before, as one is whose engine knew nobody's but theirs."""
+        if not self._has_met:
+            self._has_met = True
+            self.begin(now)
 
     def due(self, now: float, *, urgent: bool = False) -> bool:
         """Whether to ask now; also sees whether it has been listened for long enough. ``urgent``: more is asked than
         for copies, and not answered yet."""
         if not self._session:
             return False
-        self.settled = self.settled or now >= self._listens_until
+        self.may_sign = now >= self._listens_until
+        self.settled = self.settled or self.may_sign
         if now < self._asking.at:
             return False
-        if self.settled and not urgent:
+        if self.may_sign and not urgent:
             self._asking.at = now + ASK_AGAIN
         else:
             self._asking.back_off(now)
@@ -64,7 +75,7 @@ class Copies:
         """When `due` may be true, or the listening be over."""
         if self._session:
             yield self._asking.at
-            if not self.settled:
+            if not self.may_sign:
                 yield self._listens_until
 
     def question(self, run: CID | None = None) -> Recall:

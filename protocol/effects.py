@@ -2,8 +2,8 @@
 
 Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
 `Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,
-`KeepAcks`, `KeepManifest` and `AskOwner` are carried out in the order given, so that a head is never on disk before its
-record; after one that failed none is carried out. All others in any order.
+`KeepAcks`, `KeepPlace`, `KeepManifest` and `AskOwner` are carried out in the order given, so that a head is never on
+disk before its record; after one that failed none is carried out. All others in any order.
 """
 
 from __future__ import annotations
@@ -67,6 +67,11 @@ class KeepAcks:
     id: int
     run: CID
     blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPlace:
+    """Keep that this home is where it is now: whoever may know what it has forgotten has been heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,8 @@ class What(StrEnum):
     """The owner's bound is of something that the app's replies do not have."""
     ACK_REFUSED = "ack-refused"
     COLLECTED = "collected"
+    HOME_MOVED = "home-moved"
+    """It is in another place: it was copied, or put back, and may be older than what it signed."""
     RECALLED = "recalled"
     """A record of our own, which this home had forgotten, is taken up."""
     TASK_STARTED = "task-started"
@@ -280,6 +287,7 @@ Effect = (
     | KeepReply
     | KeepProof
     | KeepAcks
+    | KeepPlace
     | KeepManifest
     | FetchRecord
     | FetchContent

@@ -199,6 +199,7 @@ class Following(Distrusting):
         if isinstance(said, Bye):
             self._is_away(server.id)
             return
+        self._copies.met(now)
         if server.id not in self._heard:
             self._report(What.PEER_HERE, name=self.manifest.name_of(server.id))
         self._heard[server.id] = now

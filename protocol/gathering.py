@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,7 +32,7 @@ from protocol.chain import check_reply
 from protocol.claims import Claims
 from protocol.confirming import Confirming
 from protocol.distrusting import TIMES
-from protocol.effects import FetchRecord, What
+from protocol.effects import FetchRecord, KeepPlace, What
 from protocol.equivocation import equivocation
 from protocol.events import Received
 from protocol.machine import Author, TrustedManifest
@@ -64,6 +65,8 @@ class LeaderSettings:
     away_after: float = AWAY_AFTER
     grace: float = 10.0
     """How long a resumed run waits for the clients of its last look."""
+    waits_for_members: bool = False
+    """Whether it waits for them without end, before it signs: its home may be an older copy of itself."""
     linger: float = 10.0
     """How long a closed run waits for its clients to verify the last record."""
 
@@ -95,9 +98,13 @@ class Gathering(Confirming):
         """The messages whose answers are being looked into."""
         self._expected = frozenset(run.chain.last_look) | {message.node for message in run.chain.open.values()}
         """The clients that may know more of a resumed run than we do."""
+        if settings.waits_for_members and not self._expected:
+            self._expected = frozenset(run.chain.manifest.nodes_of(Role.CLIENT))
         self._has_recalled = not author.session or run.chain.head is None or run.chain.closed
         """Whether they have said so, or there was time enough."""
         self._recall_until = 0.0
+        self._is_placed = self._has_recalled
+        """Whether it is kept that this home is where it is."""
         self._recalled: dict[bytes, float] = {}
         """When each client was last told what we have of it."""
         self._claims_to_answer = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
@@ -151,7 +158,7 @@ class Gathering(Confirming):
     def _begin_to_listen(self, now: float) -> None:
         """We can be heard from now on: before we sign, others may say what we have forgotten."""
         self._copies.begin(now)
-        self._recall_until = now + self._settings.grace
+        self._recall_until = math.inf if self._settings.waits_for_members else now + self._settings.grace
 
     def _ask(self, now: float) -> None:
         """Ask whether another process has our key, and, of a resumed run, what its clients know of it."""
@@ -161,10 +168,22 @@ class Gathering(Confirming):
 
     def _may_sign(self, now: float) -> bool:
         """Whether we have listened for long enough, and no client may have records of ours that we have not."""
-        if not self._has_recalled:
-            silent = self._expected.intersection(self.manifest.nodes_of(Role.CLIENT))
-            self._has_recalled = not silent or now >= self._recall_until
-        return self._copies.settled and self._has_recalled and not self._taking_up.holds
+        self._has_recalled = self._has_recalled or not self._silent or now >= self._recall_until
+        may_sign = self._copies.may_sign and self._has_recalled and not self._taking_up.holds
+        if may_sign and not self._is_placed:
+            self._is_placed = True
+            self._emit(KeepPlace())
+        return may_sign
+
+    @property
+    def _silent(self) -> frozenset[int]:
+        """The clients that have yet to say what they know of a resumed run."""
+        return self._expected.intersection(self.manifest.nodes_of(Role.CLIENT))
+
+    @property
+    def _names_of_silent(self) -> str:
+        members = (self.manifest.member_by_node(node) for node in sorted(self._silent))
+        return ", ".join(sorted(self.manifest.name_of(member.id) for member in members if member is not None))
 
     def _heard_of_past(self, by: bytes, said: Recall | Recalled, now: float) -> None:
         if isinstance(said, Recall):
@@ -208,6 +227,8 @@ class Gathering(Confirming):
     def _heard_of_client(self, by: bytes, body: Hello | Beat, now: float) -> None:
         head = body.position.head if body.position else None
         self._taking_up.told(by, body.position)
+        if not self._has_recalled:
+            self._copies.met(now)
         if self._presence.heard(by, Sighting(now, body.state, head, body.note)):
             self._report(What.PEER_HERE, name=self.manifest.name_of(by))
         elif body.state is PeerState.REFUSED:

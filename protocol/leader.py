@@ -173,7 +173,7 @@ class Leader(Replaying):
                 break
         if self.state is LeaderState.ENDING:
             self._stop_when_heard(now)
-        self._tell_wait(self._lacks(may_sign), now)
+        self._tell_wait(lacks := self._lacks(may_sign), now, self._names_of_silent if lacks is Awaited.PAST else "")
 
     def _lacks(self, may_sign: bool) -> Awaited | None:
         if self.state is LeaderState.PREPARING and self._environment is None:

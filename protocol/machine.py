@@ -220,10 +220,11 @@ class Machine:
     def _report(self, what: What, **fields: str | int | float | None) -> None:
         self._emit(Report(what, fields))
 
-    def _tell_wait(self, awaited: Awaited | None, now: float) -> None:
-        """Tell people what is waited for, once it has lasted; None: nothing is that they may have to see to."""
+    def _tell_wait(self, awaited: Awaited | None, now: float, whom: str = "") -> None:
+        """Tell people what is waited for, once it has lasted, and ``whom`` for, where that is known; None: nothing is
+        that they may have to see to."""
         if (told := self._waiting.now_for(awaited, now)) is not None:
-            self._report(What.WAITING, lacking=told.value, version=self.manifest.version)
+            self._report(What.WAITING, lacking=told.value, version=self.manifest.version, whom=whom)
 
     def _wait_moments(self) -> Iterable[float]:
         """When `_tell_wait` may have something to tell."""

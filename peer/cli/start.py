@@ -157,6 +157,15 @@ def start(
     new_run: Annotated[
         bool, typer.Option("--new-run", help="Server: begin another run though one was left open.")
     ] = False,
+    wait_for_members: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait-for-members/--no-wait-for-members",
+            help="Server, of a run that was left open: sign nothing before all its clients have said what they have of "
+            "it, for as long as that takes; or wait 10 s at most.",
+            show_default="wait where this home was copied, or put back from a backup",
+        ),
+    ] = None,
     initial_model: Annotated[
         str | None,
         typer.Option(
@@ -230,7 +239,16 @@ def start(
                 leave_timeout=leave_timeout,
                 admission=admitted,
             )
-            code = _lead(session, choice, settings, seed, destination, new_run=new_run, as_json=json)
+            code = _lead(
+                session,
+                choice,
+                settings,
+                seed,
+                destination,
+                new_run=new_run,
+                wait_for_members=wait_for_members,
+                as_json=json,
+            )
         else:
             code = _serve(session, choice, works_in, once=once)
     _leave(code)
@@ -278,6 +296,7 @@ def _lead(
     save_path: Path | None,
     *,
     new_run: bool,
+    wait_for_members: bool | None,
     as_json: bool,
 ) -> ExitCode:
     from peer.initial_model import initial_model
@@ -297,6 +316,7 @@ def _lead(
         seed=None if seed is None else seed_of(seed),
         initial=None if named is None else initial_model(session, named, dict(config)),
         new_run=new_run or named is not None,
+        wait_for_members=wait_for_members,
     )
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))

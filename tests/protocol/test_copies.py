@@ -113,6 +113,19 @@ def test_nothing_is_signed_while_it_is_listened() -> None:
     assert starting.all(Store)
 
 
+def test_a_client_listens_again_once_it_hears_a_server_through_which_others_may_be_reached() -> None:
+    starting = client()
+    starting.wait(LISTENING + 0.1)
+    asked = len(said(starting, Recall))
+    assert starting.machine._copies.may_sign
+    starting.say(SERVER, Beat(ManifestRef(Scribe().first.cid, 1), PeerState.LEADING))
+    assert not starting.machine._copies.may_sign
+    assert starting.machine._copies.settled, "it has listened before: who comes now yields"
+    starting.wait(LISTENING + 0.1)
+    assert starting.machine._copies.may_sign
+    assert len(said(starting, Recall)) > asked
+
+
 @pytest.mark.parametrize("settled", list(product((True, False), repeat=2)), ids=str)
 @pytest.mark.parametrize("since", [(1, 2), (2, 1), (1, 1)], ids=str)
 def test_of_two_processes_exactly_one_yields(settled: tuple[bool, bool], since: tuple[int, int]) -> None:

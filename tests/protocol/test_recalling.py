@@ -9,7 +9,7 @@ from protocol.announcements import Head, Known, Position, Recall, Recalled, pars
 from protocol.bundle import NamedBundle
 from protocol.client import Client
 from protocol.copies import LISTENING
-from protocol.effects import FetchContent, FetchRecord, KeepReply, Publish, Store, WriteHead
+from protocol.effects import FetchContent, FetchRecord, Hand, KeepPlace, KeepReply, Publish, Report, Store, WriteHead
 from protocol.events import AppReady
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
@@ -27,8 +27,8 @@ def client_of(scribe: Scribe) -> Attacked:
         Client(author, TrustedManifest(scribe.first, scribe.source), ClientPlan(APP, bytes(32)), {}), scribe
     )
     client.feed(AppReady(ENVIRONMENT))
-    client.wait(LISTENING + 0.1)
     client.say(SERVER, Head(position(scribe)))
+    client.wait(LISTENING + 0.1)
     client.give_all()
     return client
 
@@ -80,6 +80,35 @@ def leader_of(scribe: Scribe) -> Attacked:
     return Attacked(
         Leader(author, trusted, plan, LeaderSettings(1, 60.0), ResumedRun(scribe.chain, scribe.chain.recent)), scribe
     )
+
+
+def waiting_leader_of(scribe: Scribe, told_past: int) -> Attacked:
+    """The leader of a run whose owner lets it wait for the members; so many of two have said what they know."""
+    author = Author(id_of(SERVER), (SERVER,), 1 << 32, session=SESSION)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    settings = LeaderSettings(1, 60.0, waits_for_members=True)
+    resumed = ResumedRun(scribe.chain, scribe.chain.recent)
+    leader = Attacked(Leader(author, TrustedManifest(scribe.first, scribe.source), plan, settings, resumed), scribe)
+    leader.feed(AppReady(ENVIRONMENT))
+    for member in (ALICE, BOB)[:told_past]:
+        leader.say(member, Recalled(id_of(SERVER), SESSION, position(scribe)))
+    for _ in range(60):
+        leader.wait(1.0)
+    return leader
+
+
+def test_a_leader_that_waits_for_its_members_gives_its_app_no_run_before_all_have_spoken() -> None:
+    leader = waiting_leader_of(begun(), 1)
+    assert not leader.all(Hand)
+    assert not leader.all(KeepPlace)
+    (waiting,) = [report for report in leader.all(Report) if report.fields.get("lacking") == "past"]
+    assert waiting.fields["whom"] == "bob"
+
+
+def test_once_all_have_spoken_it_goes_on_and_keeps_that_it_is_where_it_is() -> None:
+    leader = waiting_leader_of(begun(), 2)
+    assert leader.all(Hand)
+    assert len(leader.all(KeepPlace)) == 1
 
 
 def ahead(scribe: Scribe) -> Position:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from protocol.blocks import CID, Block, MissingBlock, decode_cbor
-from protocol.effects import AskOwner, KeepAcks, KeepManifest, KeepProof, KeepReply, Store, WriteHead
+from protocol.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
 from protocol.equivocation import Equivocation
 from protocol.records import Chained
 from protocol.signed import Record, parse_record
 
-Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | AskOwner
+Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | AskOwner
 """The effects that are carried out in the order given."""
 
 
@@ -60,7 +60,7 @@ class Disk:
                 kept = self.replies.setdefault(effect.message, effect)
                 if kept.reply != effect.reply:
                     raise AssertionError(f"a second reply to message {effect.message.hex()}")
-            case KeepProof() | KeepAcks():
+            case KeepProof() | KeepAcks() | KeepPlace():
                 self._keep_beside(effect)
             case KeepManifest():
                 self.blocks.update(effect.blocks)
@@ -68,11 +68,11 @@ class Disk:
             case AskOwner():
                 self.asked.add(effect.app)
 
-    def _keep_beside(self, effect: KeepProof | KeepAcks) -> None:
+    def _keep_beside(self, effect: KeepProof | KeepAcks | KeepPlace) -> None:
         if isinstance(effect, KeepProof):
             self.put(effect.found.blocks())
             self.proofs.append(effect.found)
-        else:
+        elif isinstance(effect, KeepAcks):
             self.put(effect.blocks)
             self.acks.update((block.cid, block) for block in effect.blocks)
 

@@ -29,6 +29,7 @@ from protocol.effects import (
     Hand,
     KeepAcks,
     KeepManifest,
+    KeepPlace,
     KeepProof,
     KeepReply,
     PinRun,
@@ -202,15 +203,15 @@ class Peer:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks() | KeepManifest() | AskOwner():
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
+                self._write(effect)
+            case KeepManifest() | KeepPlace() | AskOwner():
                 self._write(effect)
             case FetchRecord() | FetchContent() | Examine() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)
             case Publish(topic, data):
                 self._witness.saw(self.disk, data)
                 self._network.publish(self.name, topic, data)
-            case Connect(addresses):
-                self._trace(f"connects to {addresses}")
             case StartApp(app):
                 self._app += 1
                 self._in_app_process(APP_START, lambda: self._start_app(app))
@@ -218,10 +219,9 @@ class Peer:
                 self._pipe_free = max(self._timeline.now, self._pipe_free) + PIPE_TIME
                 self._in_app_process(self._pipe_free - self._timeline.now, lambda: self._to_app(value))
             case WakeAt(at):
-                self._alarm = at
-                self.later(at - self._timeline.now, lambda: self._ring(at))
-            case Report(what, fields):
-                self._trace(f"{what} {dict(fields)}")
+                self._wake_at(at)
+            case Report() | Connect():
+                self._trace(str(effect))
             case Stop(why):
                 self._stopped(why)
 
@@ -234,7 +234,7 @@ class Peer:
         def write() -> None:
             if not full:
                 self.disk.carry_out(effect)
-            if not isinstance(effect, KeepManifest | AskOwner):
+            if not isinstance(effect, KeepManifest | KeepPlace | AskOwner):
                 answer = Failed(effect.id, "the disk is full") if full else Done(effect.id)
                 self._feed_later(self._random.expovariate(1.0 / DISK_TIME), answer)
 
@@ -291,6 +291,10 @@ class Peer:
     def _take_content(self, root: CID, swarm: BlockSource) -> None:
         while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
             self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
+
+    def _wake_at(self, at: float) -> None:
+        self._alarm = at
+        self.later(at - self._timeline.now, lambda: self._ring(at))
 
     def _ring(self, at: float) -> None:
         if self._alarm == at:

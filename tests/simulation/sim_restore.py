@@ -7,12 +7,14 @@ from dataclasses import fields
 
 from sim_disk import Disk, Durable
 from sim_peer import Peer
+from sim_roles import Server
 
 
 class Restored:
     """Puts a peer's home back: after its step ``restore`` to what it was after its step ``snapshot``.
 
-    ``blocks`` says whether its engine is in the home, so that it is put back with it.
+    ``blocks`` says whether its engine is in the home, so that it is put back with it. A server whose run is closed is
+    left alone: no client may stay that could tell.
     """
 
     def __init__(self, peer: Peer, snapshot: int, restore: int, *, blocks: bool, downtime: float = 1.0) -> None:
@@ -37,7 +39,8 @@ class Restored:
     def _restore(self) -> None:
         peer, saved = self.peer, self._saved
         assert saved is not None
-        if peer.finished or peer._machine is None:
+        is_over = isinstance(peer, Server) and peer.closed is not None
+        if peer.finished or is_over or peer._machine is None:
             return
         self.happened = True
         peer._end("is put back to an older copy of its home")
