@@ -67,7 +67,7 @@ class _Judging:
         if makes(Check.STRUCTURE):
             self._refuse(_each(self._layouts(), rule.why_not, Check.STRUCTURE))
         if makes(Check.WEIGHT):
-            self._refuse(_each(self._layouts(), lambda reply: _no_weight(rule, reply), Check.WEIGHT))
+            self._refuse(_each(self._layouts(), rule.why_no_weight, Check.WEIGHT))
         if makes(Check.STRUCTURE):
             self._refuse(_odd_ones(rule, self._layouts()))
         if makes(Check.FINITE):
@@ -135,15 +135,6 @@ def _each(
     layouts: Mapping[bytes, ReplyLayout], why: Callable[[ReplyLayout], str], check: Check
 ) -> dict[bytes, Refusal]:
     return {id: Refusal(check, what) for id, reply in layouts.items() if (what := why(reply))}
-
-
-def _no_weight(rule: StrategyRule, reply: ReplyLayout) -> str:
-    weight = rule.weight_of(reply)
-    if weight is None or weight.length is not None:
-        return ""  # where that is a fault, it is one of structure
-    if not math.isfinite(weight.number):
-        return f"its {shown(rule.weight)} is {weight.number}, not a finite number"
-    return f"its {shown(rule.weight)} is {weight.number:g}: less than 0" if weight.number < 0 else ""
 
 
 def _odd_ones(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:

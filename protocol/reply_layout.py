@@ -42,6 +42,8 @@ class ArrayLayout:
     """For people; of what its bytes say, where they can be read."""
     shape: tuple[int, ...]
     arithmetic: Arithmetic
+    trees: bool = False
+    """Whether its bytes are boosted trees that Flower can add to others."""
 
     def __str__(self) -> str:
         return f"{self.dtype}{list(self.shape)!s:.60}"

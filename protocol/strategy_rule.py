@@ -7,6 +7,7 @@ odd that the strategy would take: `tests/strategy/test_strategy_rules.py` compar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,6 +71,9 @@ class StrategyRule:
     """Whether all weights have to be one and the same, and more than 0."""
     numbers: tuple[str, ...] = ()
     """Metrics that each reply has to have, as one number."""
+    loss: str = ""
+    """The metric that q-FedAvg weights by, raised to ``q``; empty for any other strategy."""
+    q: float = 0.0
     older: str = ""
     """``fitres``, ``evaluateres``: the records are those of Flower's older machinery."""
     metrics_alike: bool = False
@@ -87,6 +91,31 @@ class StrategyRule:
         else:
             record = reply.metrics[0] if len(reply.metrics) == 1 else None
         return record.metric(self.weight) if record is not None else None
+
+    def why_no_weight(self, reply: ReplyLayout) -> str:
+        """Why what the reply is weighted by is none: not finite, or less than 0. What is no number at all is a fault of
+        structure."""
+        weight = self.weight_of(reply)
+        if weight is not None and weight.length is None:
+            if not math.isfinite(weight.number):
+                return f"its {shown(self.weight)} is {weight.number}, not a finite number"
+            if weight.number < 0:
+                return f"its {shown(self.weight)} is {weight.number:g}: less than 0"
+        loss = reply.metrics[0].metric(self.loss) if self.loss and len(reply.metrics) == 1 else None
+        if loss is not None and loss.length is None and not all(0 <= each < math.inf for each in self._powers(loss)):
+            no_weight = f"{self.strategy} makes no weight of that with q = {self.q:g}"
+            return f"its {shown(self.loss)} is {loss.number:g}: {no_weight}"
+        return ""
+
+    def _powers(self, loss: MetricLayout) -> Iterator[float]:
+        """What q-FedAvg multiplies with, as in ``flwr.serverapp.strategy.qfedavg.compute_delta_and_h``."""
+        for factor, exponent in ((1.0, self.q), (self.q, self.q - 1)):
+            try:
+                yield factor * math.pow(loss.number + 1e-10, exponent)
+            except ValueError:  # a negative number to a broken power
+                yield math.nan
+            except OverflowError:
+                yield math.inf
 
     def why_not(self, reply: ReplyLayout) -> str:
         """Why the strategy would raise on the reply, whatever the others are; empty where it would not."""
@@ -127,12 +156,14 @@ class StrategyRule:
         if self.arrays is Arrays.IGNORED:
             return ""
         records = [record for record in reply.arrays if not self.older or record.name == f"{self.older}.parameters"]
+        if self.arrays is Arrays.TREES and self.older:
+            trees = all(array.trees for record in records for array in record.arrays)
+            return "" if trees else "one of its arrays holds no boosted trees that can be added to others"
         if self.arrays is Arrays.TREES:
             keys = records[0].keys if records else ()
             if keys != ("0",):
                 return f"{self.strategy} takes one array with the key '0'"
-            readable = records[0].arrays[0].arithmetic is not Arithmetic.UNREADABLE
-            return "" if readable else "its array is not in numpy's format, or not whole"
+            return "" if records[0].arrays[0].trees else "its array holds no boosted trees that can be added to others"
         for record in records:
             for array in record.arrays:
                 where = f"{shown(record.name)}/{shown(array.key)}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flwr.app import Array, ArrayRecord, RecordDict
@@ -35,7 +35,7 @@ from protocol.reply_layout import (
 from protocol.strategy_rule import SHOWN, shown
 from strategy.arrays import size_of
 from strategy.content import DEFAULT_LIMITS, Limits, decode
-from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_older
+from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, are_trees, read_older
 from strategy.npy import Stored, change, count_newly_not_finite, count_not_finite, declared, numbers, stored
 
 _OLDER: Final = ("fitins.", "evaluateins.", "getparametersins.")
@@ -54,6 +54,8 @@ class Layout:
     stype: str
     stored: Stored | None
     """What its bytes say; None where they are not in numpy's format."""
+    trees: bool = False
+    """Whether its bytes are boosted trees that Flower can add to others; not known of what was dispatched."""
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -72,8 +74,9 @@ class Layout:
     def named(self, key: str) -> ArrayLayout:
         """As it is compared with the arrays of other replies."""
         if self.stored is not None:
-            return ArrayLayout(key, str(self.stored.dtype)[:SHOWN], self.stored.shape, self.arithmetic)
-        return ArrayLayout(key, f"{self.dtype[:SHOWN]} of a format of the app's own", self.shape, self.arithmetic)
+            return ArrayLayout(key, str(self.stored.dtype)[:SHOWN], self.stored.shape, self.arithmetic, self.trees)
+        dtype = f"{self.dtype[:SHOWN]} of a format of the app's own"
+        return ArrayLayout(key, dtype, self.shape, self.arithmetic, self.trees)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +214,7 @@ class _Looking:
         before = self._before.array_records.get(counterpart) if self._before is not None else None
         layouts: dict[str, Layout] = {}
         for key, array in arrays:
-            layout = layouts[key] = _layout(array, stored(array))
+            layout = layouts[key] = _with_trees(array, _layout(array, stored(array)))
             where = f"{shown(name)}/{shown(key)}"
             if self._update:
                 self._check_finite(name, key, array, layout, counterpart if key in sent else "")
@@ -301,6 +304,15 @@ def _one_after_another(record: ArrayRecord) -> Iterator[tuple[str, Array]]:
     for key, array in record.items():
         len(array.data)
         yield key, array
+
+
+def _with_trees(array: Array, layout: Layout) -> Layout:
+    """``layout``, where the array begins as boosted trees do (xgboost's JSON), with whether Flower can read it so."""
+    start = layout.stored.start if layout.stored else 0
+    end = start + layout.stored.size if layout.stored else len(array.data)
+    if array.data[start : start + 1] != b"{":
+        return layout
+    return replace(layout, trees=are_trees(array.data[start:end]))
 
 
 def _layout(array: Array, what: Stored | None) -> Layout:

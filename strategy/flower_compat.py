@@ -42,7 +42,7 @@ from flwr.server.workflow.constant import MAIN_PARAMS_RECORD
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from flwr.serverapp.strategy.fedopt import FedOpt
-from flwr.serverapp.strategy.strategy_utils import aggregate_metricrecords
+from flwr.serverapp.strategy.strategy_utils import aggregate_bagging, aggregate_metricrecords
 from flwr.supercore import log
 from flwr.supercore.date import now
 from flwr.supercore.differential_privacy import KEY_NORM_BIT as NORM_BIT
@@ -68,6 +68,7 @@ __all__ = [
     "OlderStrategy",
     "Run",
     "aggregate_metricrecords",
+    "are_trees",
     "config_overrides",
     "fab_contents",
     "load_app",
@@ -263,6 +264,15 @@ def says_it_failed(reply: RecordDict) -> bool:
     """Whether it is an older app's answer to a training message in which the client says that it failed."""
     status = reply.config_records.get("fitres.status")
     return status is not None and status.get("code") != Code.OK.value
+
+
+def are_trees(data: bytes) -> bool:
+    """Whether these bytes are boosted trees that ``FedXgbBagging`` can add to others, and others to them."""
+    try:
+        aggregate_bagging(data, data)
+    except Exception:  # noqa: BLE001  # whatever Flower raises on them, it would raise in the app
+        return False
+    return bool(data)
 
 
 def read_older(begin: str, records: RecordDict) -> Any:

@@ -129,7 +129,7 @@ def _training_rule(strategy: newer.FedAvg, definer: type, rule: StrategyRule) ->
         case newer.QFedAvg() if definer is newer.QFedAvg:
             numbers = (strategy.train_loss_key,)
             stack = replace(rule, arrays=Arrays.STACK, by_place=True, as_sent=Likeness.IN_ORDER)
-            return replace(stack, floats=True, numbers=numbers)
+            return replace(stack, floats=True, numbers=numbers, loss=strategy.train_loss_key, q=float(strategy.q))
     match definer:
         case newer.FedAvg:
             return mean
@@ -181,6 +181,8 @@ def _older_rule(strategy: OlderStrategy, trains: bool) -> StrategyRule:
 def _older_training_rule(strategy: OlderFedAvg, definer: type, rule: StrategyRule) -> StrategyRule:
     if definer in _OLDER_STACKS:
         return replace(rule, arrays=Arrays.STACK)
+    if definer is older_strategies.FedXgbBagging:
+        return replace(rule, arrays=Arrays.TREES)
     if definer is older_strategies.QFedAvg:
         return replace(rule, arrays=Arrays.FREE_MEAN, as_sent=Likeness.IN_ORDER)
     if definer is OlderFedAvg:

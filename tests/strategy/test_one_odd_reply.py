@@ -213,6 +213,54 @@ def test_no_strategy_of_flowers_raises_on_one_odd_reply(strategy: str, tmp_path:
     assert len(done.leader.reasons) >= 2
 
 
+def loss(value: float) -> Spoil:
+    def spoil(records: RecordDict) -> None:
+        records.metric_records["metrics"]["train_loss"] = value
+
+    spoil.__name__ = f"loss {value}"
+    return spoil
+
+
+@pytest.mark.parametrize("spoil", [loss(float("nan")), loss(float("inf")), loss(-3)], ids=lambda spoil: spoil.__name__)
+def test_a_loss_is_a_weight_where_the_strategy_weights_by_it(spoil: Spoil, tmp_path: Path) -> None:
+    done = run(tmp_path, spoil, 'strategy="QFedAvg"')
+
+    assert done.finished.error == ""
+    assert len(done.leader.reasons) >= 2
+    assert all(np.isfinite(array.numpy()).all() for array in done.model.values())
+
+
+def test_any_loss_is_a_metric_like_others_elsewhere(tmp_path: Path) -> None:
+    done = run(tmp_path, loss(float("nan")), 'strategy="FedAvg"')
+
+    assert (done.finished.error, done.leader.reasons) == ("", [])
+
+
+def in_bytes(data: bytes) -> Spoil:
+    def spoil(records: RecordDict) -> None:
+        records["arrays"] = ArrayRecord([np.frombuffer(data, np.uint8)])
+
+    spoil.__name__ = repr(data[:20])
+    return spoil
+
+
+_HALF_A_TREE = b'{"learner": {"gradient_booster": {"model": {"gbtree_model_param": {"num_trees": "1"}}}}}'
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [in_bytes(b""), in_bytes(b"{"), in_bytes(b"\xff\xfe"), in_bytes(b"{" * 100_000), in_bytes(_HALF_A_TREE)],
+    ids=lambda spoil: spoil.__name__,
+)
+def test_what_is_no_tree_does_not_end_the_run_of_those_that_are(spoil: Spoil, tmp_path: Path) -> None:
+    done = run(tmp_path, spoil, 'strategy="FedXgbBagging"')
+
+    assert done.finished.error == ""
+    assert len(done.leader.reasons) >= 2
+    assert all("holds no boosted trees" in reason for reason in done.leader.reasons)
+    assert done.replays
+
+
 @pytest.mark.parametrize("spoil", [no_metrics, other_metrics, no_weight, listed_weight, weight(-1)])
 def test_evaluations_are_judged_as_well(spoil: Spoil, tmp_path: Path) -> None:
     done = run(tmp_path, spoil, 'strategy="FedAvg"', type="evaluate")
