@@ -44,7 +44,7 @@ from protocol.events import (
     Stopping,
 )
 from protocol.inbox import Inbox
-from protocol.manifest import PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
+from protocol.manifest import MAX_AHEAD, PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
 from protocol.reading import Reader
 from protocol.records import Federation, Member, Role
 from protocol.retry import FIRST_RETRY
@@ -359,11 +359,16 @@ class Machine:
         if known or not self._claims.may_open(author, now):
             return
         self._claims.open(author)
+        if newest.version - self.manifest.version > MAX_AHEAD:
+            self._claims.failed(author, now)
+            why = f"it is called version {newest.version}, over {MAX_AHEAD} after ours: ask an admin for a file"
+            self._report(What.FETCH_FAILED, cid=str(newest.cid), why=why)
+            return
         self._claimed.add(newest.cid)
 
         def fetched(blocks: Mapping[CID, bytes], now: float) -> None:
             self._claimed.discard(newest.cid)
-            self._learn_manifest(newest.cid, blocks, now)
+            self._learn_manifest(newest.cid, blocks, now, MAX_AHEAD)
             if self.manifest.version >= newest.version:
                 self._claims.held(author)
             else:
@@ -384,11 +389,12 @@ class Machine:
         if self.author.reader is not PUBLIC:
             self.author.reader.learn(event.decryption)
 
-    def _learn_manifest(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
-        """Adopt a newer manifest that follows from ours; anything else is reported and left alone."""
+    def _learn_manifest(self, cid: CID, blocks: Mapping[CID, bytes], now: float, most: int | None = None) -> None:
+        """Adopt a newer manifest that follows from ours, ``most`` versions later at most; anything else is reported and
+        left alone."""
         source = MemoryBlocks(blocks, self._manifest_blocks)
         try:
-            newer = manifest_at(cid, self.manifest.federation, source, self.manifest, self.author.reader)
+            newer = manifest_at(cid, self.manifest.federation, source, self.manifest, self.author.reader, most)
         except BlockError as error:
             self._report(What.FETCH_FAILED, cid=str(cid), why=str(error))
             return

@@ -75,6 +75,7 @@ class Seals:
         """The oldest first."""
         self._newest = b""
         self._openings: Allowance | None = None
+        self._lookings: Allowance | None = None
         self._learned: Manifest | None = None
         self._former: dict[bytes, Member] = {}
         """Who was a member and is none in the newest manifest, by id, as it was listed last."""
@@ -144,9 +145,15 @@ class Seals:
             raise AnnouncementError(Drop.UNREADABLE, str(error)) from error
 
     def former_author(self, data: bytes, now: float) -> Member | None:
-        """Who sent ``data``, as its key says, where that is no member any more and it would not open what we seal."""
-        if not self._encrypted:
+        """Who sent ``data``, as its key says, where that is no member any more and it would not open what we seal.
+
+        It is opened once more for that, no more often than what is sealed to us alone."""
+        if not self._encrypted or not self._former:
             return None
+        self._lookings = self._lookings or Allowance(BURST, OPENINGS, now)
+        if self._lookings.left(now) < 1:
+            return None
+        self._lookings.use(now)
         try:
             signed = parse_announcement(self.open(data, now))
         except AnnouncementError:

@@ -452,7 +452,7 @@ class Audit:
             self._note(finding)
         if self._confirmations is not None:
             self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
-            for finding in self._confirmations.findings(chain):
+            for finding in self._confirmations.findings(chain, self._revoked()):
                 self._note(finding)
         self.report.tell_chain(chain, self._root_of(chain))
         for cid in (chain.run, chain.head):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
 from crypto.dsse import BadSignature
-from peer.inspect.findings import ANOTHER_HISTORY, CONFIRMED_BEYOND, UNHEARD_REPLY, Finding
+from peer.inspect.findings import ANOTHER_HISTORY, CONFIRMED_BEYOND, REVOKED_HISTORY, UNHEARD_REPLY, Finding
 from protocol.app_calls import ErrorCode
 from protocol.blocks import CID, Block, BlockError, BlockSource
 from protocol.chain import AnsweredMessage, Chain, Step
@@ -67,6 +67,8 @@ class Confirmations:
                 self._waiting[record.body.height].append((record, record.body))
         self._listed: dict[bytes, _Listed] = {}
         self._found: dict[str, _Found] = {}
+        self._histories: list[tuple[bytes, str, Finding]] = []
+        """Acks of other histories: the key, and whose it was; whether it is revoked since is known at the end."""
         self.heights: dict[bytes, int] = {}
         """The highest record that each member has confirmed, by its id."""
 
@@ -83,13 +85,19 @@ class Confirmations:
                     f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
                     f"{chain.head}. The leader showed {name} another one, or the ack is false"
                 )
-                self._find(name, Finding(chain.height, record.cid, ANOTHER_HISTORY, what))
+                finding = Finding(chain.height, record.cid, ANOTHER_HISTORY, what)
+                self._histories.append((record.signers[0], name, finding))
                 continue
             self.heights[ack.by] = chain.height
             self._list(record, ack, chain)
 
-    def findings(self, chain: Chain) -> Iterator[Finding]:
-        """What was found, each kind once; ``chain`` is all that is shown."""
+    def findings(self, chain: Chain, revoked: Set[bytes]) -> Iterator[Finding]:
+        """What was found, each kind once; ``chain`` is all that is shown, ``revoked`` the keys that are by now."""
+        for key, name, finding in self._histories:
+            if key in revoked:
+                what = f"by a key that was revoked since, which a thief may have used: {finding.message}"
+                finding = replace(finding, rule=REVOKED_HISTORY, message=what)
+            self._find(name, finding)
         self._beyond(chain)
         for found in self._found.values():
             yield found.finding()

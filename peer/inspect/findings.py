@@ -49,6 +49,8 @@ REVOKED: Final = "revoked"
 
 ANOTHER_HISTORY: Final = "another-history"
 """A member's ack names another record at a height than the chain shown has."""
+REVOKED_HISTORY: Final = "another-history-by-revoked-key"
+"""The same by an ack whose key is revoked since: a thief may have signed it."""
 
 UNHEARD_REPLY: Final = "unheard-reply"
 """The leader says that a member did not answer; the member's ack lists its reply, signed before."""
@@ -67,7 +69,7 @@ REPLAY_UNFINISHED: Final = "replay-unfinished"
 _LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED})
 """Findings that need be nobody's fault: something is missing, be it what would show when a record was signed."""
 
-REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, REVOKED_EQUIVOCATION})
+REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, REVOKED_EQUIVOCATION, REVOKED_HISTORY})
 """What an auditor should know, and no verdict follows from: it may be nobody's doing."""
 
 

@@ -18,7 +18,7 @@ from peer.errors import ExitCode
 from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.journal import Journal
-from protocol.blocks import Block
+from protocol.blocks import CID, Block, cbor_block
 from protocol.manifest import manifest_at
 from protocol.manifest_drafts import Draft, with_member, with_revoked, without_member
 from protocol.records import Ack, Role
@@ -43,14 +43,14 @@ class LaterRun(WrittenRun):
         self.scribe.add(self.scribe.collect(self.scribe.error(ALICE), self.scribe.error(BOB)))
         self.close()
 
-    def ack(self, member: SigningKey, signer: SigningKey | None = None) -> None:
+    def ack(self, member: SigningKey, signer: SigningKey | None = None, *, head: CID | None = None) -> None:
         body = Ack(
             by=id_of(member),
             time=TIME,
             run=self.run,
             term=1,
             height=self.height,
-            head=self.head,
+            head=head or self.head,
             replies=Listing(()),
         )
         self.acks.append(sign_record(body, [signer or member]))
@@ -228,3 +228,25 @@ def test_no_model_is_taken_out_of_such_a_run(
     assert outcome.code == ExitCode.UNFINISHED
     assert "(revoked)" in outcome.err
     assert not (tmp_path / "m.safetensors").exists()
+
+
+# -- what a revoked key says of a run ----------------------------------------------------------------------------------
+
+
+def test_an_ack_of_another_history_by_a_key_that_is_revoked_is_a_remark(run: LaterRun, audit: Audited) -> None:
+    run.exchange(1)
+    run.ack(ALICE, head=cbor_block("another").cid)
+    run.ack(BOB)
+    run.close()
+    run.revoke(ALICE)
+    outcome = audit(run)
+    assert (outcome.code, rules(outcome)) == (ExitCode.DONE, [])
+    assert [remark["rule"] for remark in outcome.json["remarks"]] == ["another-history-by-revoked-key"]
+    assert "a thief may have used" in outcome.json["remarks"][0]["message"]
+
+
+def test_and_a_finding_by_a_key_that_counts(run: LaterRun, audit: Audited) -> None:
+    run.exchange(1)
+    run.ack(ALICE, head=cbor_block("another").cid)
+    run.close()
+    assert rules(audit(run)) == ["another-history"]

@@ -7,12 +7,15 @@ from chains import ADMIN, BOB, SERVER, TIME, Scribe, begun, id_of
 from test_client_hosting import AClient, plan
 
 from crypto.keys import SigningKey
+from protocol import machine as machine_module
+from protocol import manifest as manifest_module
 from protocol.announcements import Announcement, Beat, ManifestRef, PeerState, sign_announcement
+from protocol.blocks import CID, BlockSource
 from protocol.effects import KeepManifest, What
 from protocol.events import Received
-from protocol.manifest import Manifest, proposed_manifest
+from protocol.manifest import MAX_AHEAD, Manifest, proposed_manifest
 from protocol.manifest_drafts import Draft, next_version
-from protocol.signed import parse_record
+from protocol.signed import Record, parse_record
 
 Admins = tuple[SigningKey, ...]
 
@@ -24,9 +27,9 @@ VERSIONS: tuple[tuple[Admins, int, Admins], ...] = (
 """The admins of versions 2, 3 and 4, how many of them have to sign, and who signed."""
 
 
-def beat(client: AClient, newest: Manifest) -> None:
-    """The server says which manifest it has."""
-    body = Beat(ManifestRef(newest.cid, newest.version), PeerState.IDLE)
+def beat(client: AClient, newest: Manifest, called: int | None = None) -> None:
+    """The server says which manifest it has, and perhaps ``called`` another version than it is."""
+    body = Beat(ManifestRef(newest.cid, called or newest.version), PeerState.IDLE)
     said = Announcement(client.scribe.first.cid, id_of(SERVER), 1, body)
     client.feed(Received(sign_announcement(said, SERVER)))
 
@@ -63,3 +66,40 @@ def test_one_version_that_lacks_a_signature_stops_it(version: int, signers: Admi
     beat(client, extend(client.scribe, tuple(lacking)))
     assert client.machine.manifest.version == 1
     assert client.reported(What.FETCH_FAILED)
+
+
+# -- what a claim costs ------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_that_is_called_too_far_ahead_is_not_fetched() -> None:
+    client = AClient(plan(), begun())
+    newest = extend(client.scribe, VERSIONS)
+    beat(client, newest, 1 + MAX_AHEAD + 1)
+    assert client.machine.manifest.version == 1
+    assert client.reported(What.FETCH_FAILED)
+    assert client.all(KeepManifest) == []
+
+
+def test_no_more_versions_are_read_than_a_claim_may_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever version its author calls it, and whatever the blocks say of themselves."""
+    read: list[CID] = []
+    real = manifest_module._read
+
+    def counted(cid: CID, source: BlockSource) -> Record:
+        read.append(cid)
+        return real(cid, source)
+
+    monkeypatch.setattr(machine_module, "MAX_AHEAD", 3)
+    client = AClient(plan(), begun())
+    newest = extend(client.scribe, tuple(((ADMIN,), 1, (ADMIN,)) for _ in range(20)))
+    monkeypatch.setattr(manifest_module, "_read", counted)
+    beat(client, newest, 2)
+    assert client.machine.manifest.version == 1
+    assert 0 < len(read) <= 3 + 1
+
+
+def test_what_is_as_far_ahead_as_a_claim_may_be_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_module, "MAX_AHEAD", 3)
+    client = AClient(plan(), begun())
+    beat(client, newest := extend(client.scribe, VERSIONS))
+    assert client.machine.manifest == newest

@@ -107,6 +107,19 @@ def test_who_left_is_a_stranger_though_what_it_sends_is_opened():
     assert inbox_of(SERVER, WITHOUT_BOB).accept(wire, WITHOUT_BOB, 0) is Drop.STRANGER
 
 
+def test_who_left_is_opened_a_second_time_only_at_a_rate(monkeypatch):
+    """To be told once that it left; it may send as much as it likes."""
+    wire = seals_of(BOB).seal(sign_announcement(Announcement(FIRST.federation, id_of(BOB), 1, Bye()), BOB))
+    seals = seals_of(SERVER, WITHOUT_BOB)
+    opened = []
+    monkeypatch.setattr(seals, "open", lambda data, now: opened.append(data) or SIGNED)
+    for _ in range(BURST + 50):
+        seals.former_author(wire, 0)
+    assert len(opened) == BURST
+    seals.former_author(wire, 1 / OPENINGS)
+    assert len(opened) == BURST + 1
+
+
 def test_who_was_away_is_still_heard():
     assert seals_of(SERVER, WITHOUT_CAROL).open(seals_of(ALICE).seal(SIGNED), 0) == SIGNED
 
