@@ -156,13 +156,13 @@ def _explain(error: Exception) -> ExitCode:
 def _explain_other(error: Exception) -> ExitCode:
     """Errors of the layers below, which know what went wrong, and those that nobody foresaw."""
     from crypto.errors import CryptoError
-    from peer.engine.interface import EngineError
+    from peer.engine.interface import EngineError, WrongAddress
     from protocol.blocks import BlockError, MissingBlock
 
     match error:
         case EngineError():
             _tell(f"error: {error}", error.mend)
-            return ExitCode.UNFINISHED
+            return ExitCode.WRONG_USE if isinstance(error, WrongAddress) else ExitCode.UNFINISHED
         case CryptoError():
             _tell(f"error: {error}", error.mend)
             return ExitCode.WRONG_USE

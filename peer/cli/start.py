@@ -25,6 +25,7 @@ from peer.cli.options import (
     Whole,
 )
 from peer.cli.output import put_json
+from peer.engine import without_credentials
 from peer.engine_choice import chosen, opened
 from peer.errors import ExitCode, PeerError
 from peer.federation import FederationStore
@@ -223,7 +224,8 @@ def start(
             journal.approve_app(allowed)
         name = chosen(own_home, ipfs)
         if not json:
-            say(f"{person.name} starts as a {role} of {stored.manifest.title} over {name}; Ctrl-C stops it")
+            over = f"{stored.manifest.title} over {without_credentials(name)}"
+            say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
             if role is Role.CLIENT:
                 say(f"its app works in {works_in}, with what is installed for {sys.executable}")
         engine = stack.enter_context(opened(own_home, name, stored, listen, collect=True))

@@ -25,6 +25,10 @@ class EngineUnavailable(EngineError):
     """The engine does not answer: a node that is down, a directory that is gone."""
 
 
+class WrongAddress(EngineError):
+    """What names the engine is no address of one."""
+
+
 class PublishRefused(EngineError):
     """The engine lets nothing of its own be heard, whatever it is."""
 

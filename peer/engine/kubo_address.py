@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 from peer.engine import without_credentials
-from peer.engine.interface import EngineError
+from peer.engine.interface import WrongAddress
 
 UNIX: Final = "unix:"
 """How the address of a node begins that listens on a Unix socket, whose path follows."""
@@ -24,6 +24,8 @@ BEARER: Final = "bearer"
 """The user name that stands for a bearer token: ``http://bearer:TOKEN@host``, in the words of ``ipfs --api-auth``."""
 
 _EXAMPLE: Final = "give one such as http://127.0.0.1:5001, https://USER:PASSWORD@HOST/PATH or unix:/run/ipfs.sock"
+
+_PORTS: Final = range(1, 1 << 16)
 
 _LONGEST_SOCKET: Final = 100
 """Bytes in the path of a Unix socket: 107 on Linux, 103 elsewhere."""
@@ -52,16 +54,16 @@ class KuboAddress:
         """The address in ``text``.
 
         Raises:
-            EngineError: where it is none. The error does not show the credentials.
+            WrongAddress: where it is none. The error does not show the credentials.
         """
         if text.startswith(UNIX):
             return cls._of_socket(text, text.removeprefix(UNIX))
         try:
             url = httpx.URL(text)
-            port = url.port or (443 if url.scheme == "https" else 80)
+            port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
         except (httpx.InvalidURL, TypeError, ValueError):
             raise _no_url(text) from None  # what it says quotes the URL
-        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or port not in _PORTS:
             raise _no_url(text)
         path = f"{url.path.strip('/').removesuffix('api/v0').rstrip('/')}/api/v0".strip("/")
         plain = url.copy_with(userinfo=b"")
@@ -77,10 +79,10 @@ class KuboAddress:
     @classmethod
     def _of_socket(cls, text: str, path: str) -> KuboAddress:
         if not path.startswith("/") or "\0" in path:
-            raise EngineError(f"{text!r} names no Unix socket by its whole path", _EXAMPLE)
+            raise WrongAddress(f"{text!r} names no Unix socket by its whole path", _EXAMPLE)
         if not fits_socket(Path(path)):
             mend = "ln -s its folder to a short name in lower case, and name the socket there: unix:/tmp/ipfs/api.sock"
-            raise EngineError(f"{text!r} is no Unix socket that can be used: too long, or with capital letters", mend)
+            raise WrongAddress(f"{text!r} is no Unix socket that can be used: too long, or with capital letters", mend)
         return cls(
             text=text,
             shown=text,
@@ -105,8 +107,8 @@ def fits_socket(path: Path) -> bool:
     return len(str(path).encode()) <= _LONGEST_SOCKET and str(path) == str(path).lower()
 
 
-def _no_url(text: str) -> EngineError:
-    return EngineError(f"{without_credentials(text)!r} is no URL of an RPC API", _EXAMPLE)
+def _no_url(text: str) -> WrongAddress:
+    return WrongAddress(f"{without_credentials(text)!r} is no URL of an RPC API", _EXAMPLE)
 
 
 def _authorization(user: str, password: str) -> str | None:

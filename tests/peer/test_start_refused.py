@@ -73,6 +73,19 @@ def test_what_is_no_engine_names_those_there_are(server: Peer) -> None:
     refuse(server, ExitCode.WRONG_USE, "ftp://nowhere", "--ipfs local:DIR", options=options)
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:65536", "http://127.0.0.1?a=b", "unix:here.sock"])
+def test_what_is_no_address_of_a_node_is_wrong_use(server: Peer, address: str) -> None:
+    refuse(server, ExitCode.WRONG_USE, "http://127.0.0.1:5001", options=["--role", "server", "--ipfs", address])
+
+
+def test_a_start_shows_no_credentials_of_a_node(server: Peer) -> None:
+    with unanswered_port() as port:
+        address = f"http://alice:s3cret@127.0.0.1:{port}"
+        outcome = server("start", "--role", "server", "--ipfs", address, "-v")
+    assert f"over http://127.0.0.1:{port}" in outcome.err
+    assert "s3cret" not in outcome.out + outcome.err
+
+
 def test_a_wrong_passphrase_is_wrong_use(server: Peer, tmp_path: Path) -> None:
     (tmp_path / "right").write_text("right")
     (tmp_path / "wrong").write_text("wrong")

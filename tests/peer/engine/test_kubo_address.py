@@ -53,6 +53,8 @@ def test_credentials_become_a_header_and_are_shown_nowhere(userinfo: str, author
         "http://",
         "http://[::1",
         "http://127.0.0.1:x",
+        "http://127.0.0.1:0",
+        "http://u:secret@127.0.0.1:65536",
         "http://127.0.0.1:5001?a=b",
         "http://u:se@cret@[::1",
         "http://u:secret@h:x",
