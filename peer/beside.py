@@ -13,9 +13,9 @@ from typing import Final
 
 from peer.home import Home
 from peer.journal import Journal
-from protocol.blocks import CID, Block, BlockSource, decode_cbor
+from protocol.blocks import CID, Block, BlockError, BlockSource, decode_cbor
 from protocol.equivocation import proof_links
-from protocol.records import Ack, Grant
+from protocol.records import Ack, Chained, Grant
 from protocol.signed import RecordError, parse_record
 from protocol.trees import Listing, pack
 
@@ -33,6 +33,14 @@ class Beside:
     grants: tuple[Block, ...] = ()
     acks: tuple[Block, ...] = ()
     proofs: tuple[Proof, ...] = ()
+
+    def and_of(self, other: Beside) -> Beside:
+        """Both, and what is in both once."""
+        return Beside(
+            tuple(dict.fromkeys((*self.grants, *other.grants))),
+            tuple(dict.fromkeys((*self.acks, *other.acks))),
+            tuple({proof[0].cid: proof for proof in (*self.proofs, *other.proofs)}.values()),
+        )
 
     def roots(self) -> list[CID]:
         """What an export names besides the head."""
@@ -73,6 +81,26 @@ def beside_here(home: Home, run: CID) -> Beside:
         return NOTHING
     with contextlib.closing(Journal(home.journal)) as journal:
         return _sorted_out(journal.beside(run), journal.proofs(run))
+
+
+def run_named(head: CID, source: BlockSource) -> CID:
+    """The run that the record ``head`` names, or is.
+
+    Raises:
+        BlockError: where it is no record of a chain, or cannot be read.
+    """
+    body = parse_record(Block(head, source.get(head))).body
+    if not isinstance(body, Chained):
+        raise BlockError(f"{head} is a {body.TYPE}, which is in no chain")
+    return body.run or head
+
+
+def beside_head(home: Home, head: CID, source: BlockSource) -> Beside:
+    """What this home has beside the run of ``head``; what is wrong with the head is said as it is read."""
+    try:
+        return beside_here(home, run_named(head, source))
+    except BlockError:
+        return NOTHING
 
 
 def beside_of(roots: Sequence[CID], source: BlockSource) -> Beside:

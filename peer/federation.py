@@ -190,7 +190,8 @@ class FederationStore:
         """
         known = self.all()
         names = ", ".join(stored.manifest.title for stored in known)
-        match [stored for stored in known if name in (None, stored.manifest.name, str(stored.id))]:
+        by_id = [stored for stored in known if name == str(stored.id)]  # which another may be called by, too
+        match by_id or [stored for stored in known if name in (None, stored.manifest.name)]:
             case [stored]:
                 return stored
             case [] if not known:

@@ -60,6 +60,8 @@ def _in_file(path: Path) -> InitialModel:
 
 
 def _of_run(session: Session, named: str) -> InitialModel:
+    from peer.beside import beside_head
+    from peer.federation import FederationStore
     from peer.inspect.audit import Audit
     from peer.inspect.models import RunModels
     from peer.inspect.scratch import Scratch
@@ -74,7 +76,14 @@ def _of_run(session: Session, named: str) -> InitialModel:
     reader = reader_of(session.identity, session.journal.beside(known.run) if known else ())
     with Scratch() as scratch:
         audit = Audit(
-            head, source, scratch, known=[session.stored], reader=reader, head_height=height, with_contents=False
+            head,
+            source,
+            scratch,
+            known=FederationStore(session.home).all(),
+            reader=reader,
+            beside=beside_head(session.home, head, source),
+            head_height=height,
+            with_contents=False,
         )
         found = RunModels(audit, scratch).newest()
         return InitialModel.read(content_tensors(found.content, source, found.key))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from peer.beside import NOTHING, Beside, beside_here, beside_of
+from peer.beside import Beside, beside_head, beside_of, run_named
 from peer.cli.cids import head_named, is_car
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -24,7 +24,7 @@ from peer.cli.proof import proof_in_file, proof_named, put_proof
 from peer.cli.report import put_compared, put_report, put_root
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
-from peer.federation import FederationStore
+from peer.federation import FederationStore, StoredFederation
 from peer.home import Home
 from peer.inspect.audit import Audit
 from peer.inspect.findings import Verdict
@@ -40,7 +40,7 @@ from peer.terminal import put_json_part
 from protocol.blocks import CID, Block, BlockError
 from protocol.manifest import PUBLIC
 from protocol.reading import Reader
-from protocol.records import Chained, Run
+from protocol.records import Run
 from protocol.signed import parse_record
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -104,7 +104,8 @@ def audit(
             "--app, --data-dir, --model and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
         )
     place = Home(home)
-    proof = proof_in_file(Path(head), place) if is_car(head) else proof_named(head, place, ipfs, timeout)
+    known = _known(place, federation)
+    proof = proof_in_file(Path(head), known) if is_car(head) else proof_named(head, place, known, ipfs, timeout)
     if proof is not None:
         if json:
             put_json(proof.value())
@@ -138,6 +139,15 @@ def _nothing(_: ComparedExchange) -> None:
     pass
 
 
+def _known(home: Home, root: str | None) -> list[StoredFederation]:
+    """The federations that say whose a key is: those of this home, or the one that the auditor named alone."""
+    joined = FederationStore(home).all()
+    if root is None:
+        return list(joined)
+    given = given_root(root, joined)
+    return [stored for stored in given.known if stored.id == given.federation]
+
+
 @contextlib.contextmanager
 def audit_of(
     text: str,
@@ -163,6 +173,7 @@ def audit_of(
     if is_car(text):
         with contextlib.closing(CarSource(Path(text))) as car:
             head, beside = roots_of(car, text)
+            beside = beside.and_of(beside_head(home, head, car))
             opened = _reader(head, car, home, reader, beside)
             yield Audit(
                 head,
@@ -179,7 +190,7 @@ def audit_of(
     federation = joined[0] if len(joined) == 1 else None
     with borrowed(home, ipfs, federation) as engine:
         source = EngineSource(engine, timeout)
-        beside = _beside(head, source, home)
+        beside = beside_head(home, head, source)
         opened = _reader(head, source, home, reader, beside)
         yield Audit(
             head,
@@ -194,14 +205,6 @@ def audit_of(
         )
 
 
-def _beside(head: CID, source: RunSource, home: Home) -> Beside:
-    """What this home has beside the run of ``head``; what is wrong with the head is said as it is audited."""
-    try:
-        return beside_here(home, run_named(head, source))
-    except BlockError:
-        return NOTHING
-
-
 def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, beside: Beside) -> Reader:
     """Who reads the run of ``head``: nobody in particular where nothing in it is encrypted, or where it is damaged."""
     try:
@@ -211,7 +214,7 @@ def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, besi
         return PUBLIC
     if not isinstance(body, Run) or body.keys is None:
         return PUBLIC
-    return with_names(choice.open(home.path, [*beside.grants, *beside_here(home, run).grants]), source)
+    return with_names(choice.open(home.path, beside.grants), source)
 
 
 def roots_of(car: CarSource, text: str) -> tuple[CID, Beside]:
@@ -235,15 +238,3 @@ def _no_run(text: str, what: str) -> PeerError:
         mend="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
         code=ExitCode.WRONG_USE,
     )
-
-
-def run_named(head: CID, source: RunSource) -> CID:
-    """The run that the record ``head`` names, or is.
-
-    Raises:
-        BlockError: where it is no record of a chain, or cannot be read.
-    """
-    body = parse_record(Block(head, source.get(head))).body
-    if not isinstance(body, Chained):
-        raise BlockError(f"{head} is a {body.TYPE}, which is in no chain")
-    return body.run or head

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,7 @@ from peer.cli.cids import cid_of
 from peer.cli.output import bad, put_fields
 from peer.engine_choice import borrowed
 from peer.errors import ExitCode, PeerError
-from peer.federation import FederationStore
+from peer.federation import StoredFederation
 from peer.home import Home
 from peer.inspect.proof import CheckedProof, check_proof
 from peer.inspect.sources import CarSource, EngineSource
@@ -25,7 +25,7 @@ MAX_FILE: Final = 4 * MAX_BLOCK_SIZE
 """Bytes of a CAR file that can be a proof's: it has three blocks."""
 
 
-def proof_in_file(file: Path, home: Home) -> CheckedProof | None:
+def proof_in_file(file: Path, known: Sequence[StoredFederation]) -> CheckedProof | None:
     """The proof that a CAR file's root is; None where it is something else.
 
     Raises:
@@ -34,10 +34,12 @@ def proof_in_file(file: Path, home: Home) -> CheckedProof | None:
     if not file.is_file() or file.stat().st_size > MAX_FILE:
         return None
     with contextlib.closing(CarSource(file)) as car:
-        return _proof(car.roots[0], car, home) if len(car.roots) == 1 else None
+        return _proof(car.roots[0], car, known) if len(car.roots) == 1 else None
 
 
-def proof_named(text: str, home: Home, ipfs: str | None, timeout: float) -> CheckedProof | None:
+def proof_named(
+    text: str, home: Home, known: Sequence[StoredFederation], ipfs: str | None, timeout: float
+) -> CheckedProof | None:
     """The proof of this CID, kept in this home or in an engine; None where it is of something else.
 
     Raises:
@@ -50,12 +52,12 @@ def proof_named(text: str, home: Home, ipfs: str | None, timeout: float) -> Chec
                 return None
             kept = next((proof for proof in journal.proofs() if proof[0].cid == cid), None)
         if kept is not None:
-            return _proof(cid, MemoryBlocks({block.cid: block.data for block in kept}), home)
+            return _proof(cid, MemoryBlocks({block.cid: block.data for block in kept}), known)
     with borrowed(home, ipfs) as engine:
-        return _proof(cid, EngineSource(engine, timeout), home)
+        return _proof(cid, EngineSource(engine, timeout), known)
 
 
-def _proof(cid: CID, source: BlockSource, home: Home) -> CheckedProof | None:
+def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof | None:
     try:
         block = Block(cid, source.get(cid))
         if proof_links(block) is None:
@@ -63,7 +65,7 @@ def _proof(cid: CID, source: BlockSource, home: Home) -> CheckedProof | None:
     except BlockError:
         return None  # an audit says what is wrong with it
     try:
-        return check_proof(block, source, FederationStore(home).all())
+        return check_proof(block, source, known)
     except MissingBlock as error:
         raise PeerError(
             f"the proof {cid} is not whole here: {error}",

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from peer.beside import NOTHING, Beside, beside_here
-from peer.cli.audit import TimeoutOption, roots_of, run_named
+from peer.beside import Beside, beside_head
+from peer.cli.audit import TimeoutOption, roots_of
 from peer.cli.cids import head_named
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
 from peer.cli.output import put_json, size
@@ -28,7 +28,7 @@ from peer.inspect.sources import CarSource, EngineSource
 from peer.inspect.transfer import put_all, run_blocks
 from peer.journal import Journal, RunHead
 from peer.terminal import put
-from protocol.blocks import CID, Block, BlockError
+from protocol.blocks import Block
 from protocol.car import write_car
 from protocol.records import Role
 
@@ -53,7 +53,7 @@ def export(
     counted = _Counted()
     with Scratch() as scratch, borrowed(Home(home), ipfs) as engine:
         source = EngineSource(engine, timeout)
-        beside = _beside(cid, source, Home(home))
+        beside = beside_head(Home(home), cid, source)
         blocks = counted.count(run_blocks(cid, source, scratch, beside))
         replace_file(file.absolute(), write_car([cid, *beside.roots()], blocks))
     if json:
@@ -74,7 +74,8 @@ def import_file(
     place = Home(home).create()
     with contextlib.closing(CarSource(file)) as car, Scratch() as scratch:
         head, beside = roots_of(car, str(file))
-        audit = Audit(head, car, scratch, known=FederationStore(place).all(), beside=beside)
+        known, ours = FederationStore(place).all(), beside_head(place, head, car)
+        audit = Audit(head, car, scratch, known=known, beside=beside.and_of(ours))
         report = audit.run()
         _require_verified(file, report)
         with borrowed(place, ipfs) as engine:
@@ -89,13 +90,6 @@ def import_file(
         return
     put(f"run {report.run} is here, verified up to height {report.height}: {count} blocks")
     put(f"next: peer log {report.run}")
-
-
-def _beside(head: CID, source: EngineSource, home: Home) -> Beside:
-    try:
-        return beside_here(home, run_named(head, source))
-    except BlockError:
-        return NOTHING  # what is wrong with the head is said as its blocks are read
 
 
 class _Counted:

@@ -194,7 +194,7 @@ class KuboApi:
         """
         try:
             value = json.loads(answer)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.no_kubo() from error
         if not isinstance(value, dict):
             raise self.no_kubo()
@@ -259,6 +259,7 @@ class KuboApi:
             ipfshttpclient.exceptions.StatusError,
             ipfshttpclient.exceptions.DecodingError,
             AssertionError,  # ipfshttpclient's, of an empty answer
+            RecursionError,  # of JSON that nests too deep
         ) as error:
             raise self.no_kubo() from error
         except httpx.TransportError as error:
@@ -282,7 +283,7 @@ class KuboApi:
             return EngineError(f"the Kubo node at {self.shown} forbids this call", _FORBIDDEN)
         try:
             message = json.loads(body)["Message"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             if status in _NOBODY_BEHIND:
                 return EngineUnavailable(f"the Kubo node at {self.shown} is away: HTTP status {status}", self._mend())
             return self.no_kubo()

@@ -40,7 +40,10 @@ def find_ipfs() -> Path:
     if named:
         if not Path(named).is_file():
             raise EngineError(f"POLLEN_KUBO names {named}, which is no file", "unset POLLEN_KUBO, or correct it")
-        return _new_enough(Path(named))
+        try:
+            return _new_enough(Path(named))
+        except EngineError as error:
+            raise EngineError(str(error), f"unset POLLEN_KUBO, which names it, then {WAYS_OUT}") from error
     on_path = shutil.which("ipfs")
     failure = EngineError("there is no ipfs program: not on the PATH, nor in the cache", WAYS_OUT)
     for program in ([Path(on_path)] if on_path else []) + [path for path in (cached_ipfs(),) if path.is_file()]:

@@ -138,7 +138,7 @@ class KuboSubscription:
             try:
                 message = json.loads(line)
                 node, data = str(message["from"]), _from_multibase(message["data"])
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise EngineError(f"no pubsub message: {error!r}") from error
             self._heard(node)
             self._delivery.hand(data)

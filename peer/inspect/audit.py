@@ -119,8 +119,7 @@ class Audit:
             self._check_alone()
         if isinstance(self._source, CarSource):
             self._check_car(self._source)
-        else:
-            self._check_proofs()  # the records of those that are in a file are met there
+        self._check_proofs()
         for found, cid, height in self._contradictions:
             self._note_equivocation(found, cid, height)
         self.report.verdict = verdict_of(self._rules)
@@ -351,7 +350,10 @@ class Audit:
                 found = read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
             except BlockError:
                 continue  # it proves nothing
-            if found.run == self.report.run:
+            met = {
+                (each.first.id, each.second.id) for each, *_ in self._contradictions
+            }  # a file has its proofs' records
+            if found.run == self.report.run and (found.first.id, found.second.id) not in met:
                 self._contradictions.append((found, found.second.cid, None))
 
     def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:

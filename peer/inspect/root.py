@@ -45,12 +45,12 @@ def given_root(named: str, known: Sequence[StoredFederation]) -> GivenRoot:
     path = Path(named).expanduser()
     if path.is_file():
         return _with_file(read_federation(path), known)
-    for stored in known:
-        if named in (stored.manifest.name, str(stored.id)):
-            return GivenRoot(stored.id, tuple(known))
     try:
-        return GivenRoot(CID.parse(named), tuple(known))
+        return GivenRoot(CID.parse(named), tuple(known))  # before names: a stranger may call its federation by our id
     except MalformedCid as error:
+        for stored in known:
+            if named == stored.manifest.name:
+                return GivenRoot(stored.id, tuple(known))
         raise PeerError(
             f"--federation {named!r} is no federation's id, no file, and not the name of one that this home is in",
             mend="ask a member for the id (peer federation show) or the file (peer federation export FILE)",

@@ -309,7 +309,16 @@ def server_that_says(
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(404, b"<h1>not here</h1>"), (200, b"<h1>welcome</h1>"), (200, b"{}"), (200, b"[1]"), (200, b""), (501, b"")],
+    [
+        (404, b"<h1>not here</h1>"),
+        (200, b"<h1>welcome</h1>"),
+        (200, b"{}"),
+        (200, b"[1]"),
+        (200, b""),
+        (501, b""),
+        (200, b"[" * 100_000),
+        (501, b"[" * 100_000),
+    ],
 )
 def test_what_is_no_kubo_is_named(status: int, body: bytes) -> None:
     with (

@@ -79,3 +79,9 @@ def test_what_names_no_federation_is_wrong_use(auditor: Peer, car: Path) -> None
     outcome = auditor("audit", car, "--federation", "trial")
     assert outcome.code == ExitCode.WRONG_USE
     assert "peer federation show" in outcome.err
+
+
+def test_a_strangers_federation_that_is_called_by_the_given_id_is_not(auditor: Peer, car: Path) -> None:
+    theirs = federation_of(car, auditor)
+    found(auditor, theirs)
+    assert auditor("audit", car, "--federation", theirs).code == ExitCode.DONE

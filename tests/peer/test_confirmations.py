@@ -18,7 +18,7 @@ from peer.errors import ExitCode
 from peer.home import Home
 from peer.journal import Journal
 from protocol.blocks import CID, Block, cbor_block
-from protocol.car import read_car
+from protocol.car import read_car, write_car
 from protocol.records import Ack, TakenReply
 from protocol.signed import sign_record
 from protocol.trees import Listing
@@ -106,6 +106,23 @@ def test_the_audit_prints_who_confirmed_what(run: Acked, audited: Audited, peers
     said = peers("other")("audit", file).out
     assert "confirmed by" in said
     assert "height 2" in said
+
+
+def test_a_file_that_leaves_an_ack_out_is_audited_with_the_one_that_this_home_has(
+    run: Acked, peers: Callable[[str], Peer], tmp_path: Path
+) -> None:
+    run.ack(ALICE, head=cbor_block("another record").cid)
+    file = tmp_path / "without.car"
+    file.write_bytes(b"".join(write_car([run.head], run.blocks)))
+    alice = peers("alice")
+    with contextlib.closing(Journal(Home(alice.home).create().journal)) as journal:
+        journal.keep_beside(run.run, run.acks)
+    assert peers("other")("audit", file).code == ExitCode.DONE
+    outcome = alice("audit", file, "--json")
+    assert outcome.code == ExitCode.VERIFICATION_FAILED
+    assert [finding["rule"] for finding in outcome.json["findings"]] == ["another-history"]
+    imported = alice("import", file, "--ipfs", f"local:{tmp_path / 'engine'}")
+    assert imported.code == ExitCode.VERIFICATION_FAILED
 
 
 def test_who_confirmed_another_history_is_a_finding(run: Acked, audited: Audited) -> None:

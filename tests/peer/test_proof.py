@@ -220,3 +220,13 @@ def test_a_key_proves_something_where_it_was_the_members_and_nowhere_else() -> N
     for key in (ALICE, STRANGER):
         assert had.proves(proven(scribe, *replies, key), scribe.source)
     assert not had.proves(proven(scribe, *replies, BOB), scribe.source)
+
+
+def test_a_federations_file_says_whose_key_it_was(peers: Callable[[str], Peer], tmp_path: Path) -> None:
+    scribe, newest = with_rotated_alice()
+    found = proven(scribe, scribe.reply_body(ALICE), scribe.reply_body(ALICE, content=CONTENT), STRANGER)
+    car, file = car_of(tmp_path / "proof.car", *found.blocks()), tmp_path / "trial.federation"
+    file.write_bytes(StoredFederation(newest, dict(scribe.source), b"k" * 32, ()).to_bytes())
+    auditor = peers("auditor")
+    assert auditor("audit", car).code == ExitCode.WRONG_USE
+    assert auditor("audit", car, "--federation", file).code == ExitCode.VERIFICATION_FAILED

@@ -250,3 +250,22 @@ def test_and_a_finding_by_a_key_that_counts(run: LaterRun, audit: Audited) -> No
     run.ack(ALICE, head=cbor_block("another").cid)
     run.close()
     assert rules(audit(run)) == ["another-history"]
+
+
+@pytest.mark.parametrize(("acked", "why"), [(False, "(revoked)"), (True, "model")], ids=["", "acked"])
+def test_nor_does_a_run_in_another_federation_begin_with_it(
+    run: LaterRun, home: Callable[[LaterRun], tuple[Peer, str]], acked: bool, why: str
+) -> None:
+    """The acks of a run count here too: with them only the model is unfit."""
+    run.only_errors()
+    if acked:
+        run.ack(ALICE)
+    run.revoke(SERVER)
+    peer, engine = home(run)
+    peer.named("me")
+    assert peer("federation", "init", "another").code == ExitCode.DONE
+    options = ("--role", "server", "--federation", "another", "--initial-model", str(run.head))
+    outcome = peer("start", *options, "--dataset", "digits", "--model", "mlp", "--ipfs", engine)
+    assert outcome.code != ExitCode.DONE
+    assert why in outcome.err
+    assert ("revoked" in outcome.err) is not acked

@@ -229,7 +229,7 @@ def test_metrics_are_shown(show: Callable[[CID], Outcome], written: WrittenRun) 
 
 def test_an_app_is_shown_by_its_files(show: Callable[[CID], Outcome], written: WrittenRun) -> None:
     app = show(written.run).json["body"]["bundle"]
-    assert show(CID.parse(app)).json["files"] == [{"path": "pyproject.toml", "size": 9}]
+    assert show(CID.parse(app)).json["files"] == [{"path": "pyproject.toml", "size": 10}]
 
 
 def test_raw_bytes_are_shown_as_hex(show: Callable[[CID], Outcome]) -> None:

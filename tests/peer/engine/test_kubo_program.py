@@ -61,6 +61,15 @@ def test_pollen_ipfs_that_names_nothing_is_an_error(monkeypatch: pytest.MonkeyPa
         find_ipfs()
 
 
+def test_pollen_ipfs_that_names_one_that_will_not_do_has_to_be_unset(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("POLLEN_KUBO", str(program(tmp_path / "mine", "echo 0.42.0")))
+    with pytest.raises(EngineError, match=r"older than 0\.43") as raised:
+        find_ipfs()
+    assert raised.value.mend.startswith("unset POLLEN_KUBO")
+
+
 @pytest.mark.parametrize(
     ("says", "why"),
     [
