@@ -137,7 +137,7 @@ def _closed(fields: Fields) -> str:
     if fields.get("outcome") != Outcome.RAISED:
         return f"run {fields['run']} is closed: head {fields['head']}"
     why = fields.get("why")
-    said = f": the ServerApp raised {error_in_words(str(why))}" if why else ""
+    said = f": {cause_in_words(str(why))}" if why else ""
     return f"run {fields['run']} ended with an error (head {fields['head']}){said}"
 
 
@@ -182,6 +182,11 @@ def error_in_words(reason: str) -> str:
         return _cut(reason)
     kind, text, mend = raised.groups()
     return f"{named(kind)}{f': {_cut(text)}' if text else ''}{mend[:_SHOWN]}"
+
+
+def cause_in_words(reason: str) -> str:
+    """Why a run ended with an error: what its ServerApp raised, or what else a server says of it."""
+    return f"the ServerApp raised {error_in_words(reason)}" if _RAISED.fullmatch(reason) else _cut(reason)
 
 
 def _cut(text: str) -> str:

@@ -320,8 +320,8 @@ def _rounds_of(messages: Sequence[Message]) -> list[int | None]:
 def _lost(what: str, number: int | None) -> str:
     where = "" if number is None else f"round {number}: "
     return (
-        f"{where}the model that the app was about to send out is lost: {what}. Where the app means it so, start the "
-        "run with --admission and all checks but model"
+        f"{where}the model that the app was about to send out is lost: {what}. If one "
+        "update is too large: --max-update-norm 3x. If the app means it so: --admission with all checks but model"
     )
 
 

@@ -30,6 +30,8 @@ OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")
 
 MAX_REASON: Final = 2000
 """Characters of an error's reason that are kept."""
+_MAX_KIND: Final = 200
+"""Of them, of the name of an exception's class."""
 
 _IMPORTS_TORCH: Final = re.compile(r"^\s*(import|from)\s+(torch|torchvision)\b", re.MULTILINE)
 
@@ -202,8 +204,12 @@ class _GuardedSource:
 
 def describe(error: BaseException, mend: str = "") -> str:
     """An exception of an app as text that fits into a record, in the form Flower gives it, and what mends it."""
-    text = f"{text_of(type(error))}:<'{text_of(error)}'>"
-    return (text[: MAX_REASON - len(mend)] + mend).encode("utf-8", "replace").decode()
+    kind = text_of(type(error))
+    if len(kind) > _MAX_KIND:
+        kind = f"{kind[: _MAX_KIND - 2]}'>"
+    head, foot = f"{kind}:<'", f"'>{mend}"
+    room = MAX_REASON - len(head) - len(foot)  # the text alone is cut, so that whoever reads it knows the form again
+    return f"{head}{text_of(error)[:room]}{foot}".encode("utf-8", "replace").decode()
 
 
 def text_of(value: object) -> str:

@@ -35,7 +35,7 @@ from peer.journal import Journal
 from peer.key_watch import KeyWatch
 from peer.keystore import KeyStore
 from peer.membership import require_role
-from peer.narrator import Narrator, error_in_words
+from peer.narrator import Narrator, cause_in_words
 from peer.passphrase import Passphrases
 from peer.reader import reader_of
 from peer.terminal import flush, say
@@ -323,7 +323,7 @@ def _lead(
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
     if closed.outcome is Outcome.RAISED and not as_json:  # before all else that may go wrong
-        say(f"error: the ServerApp raised {error_in_words(closed.reason)}")
+        say(f"error: {cause_in_words(closed.reason)}")
         say(f"  mend: its log is {session.home.app_log('server')}")
     saved = _save(session, closed, save_path)
     facts = {

@@ -78,6 +78,9 @@ def test_a_run_that_ended_with_an_error_is_not_told_as_closed() -> None:
     assert line_of(Report(What.RUN_CLOSED, closed)) == (
         'run r ended with an error (head h): the ServerApp raised ValueError: "no"'
     )
+    assert line_of(Report(What.RUN_CLOSED, {**closed, "why": "no reply was valid"})) == (
+        'run r ended with an error (head h): "no reply was valid"'
+    )
     assert line_of(Report(What.RUN_CLOSED, {**closed, "outcome": "returned"})) == "run r is closed: head h"
 
 
