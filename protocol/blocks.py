@@ -189,6 +189,13 @@ _SCALARS: Final = re.compile(
 
 _HEADERS: Final = bytes(range(0x80, 0xC0))
 """The first bytes of lists and maps."""
+_PIECE: Final = 1 << 16
+
+
+def _bytes_like_headers(data: bytes) -> int:
+    """How many bytes there are that may begin a list or a map; counted in pieces, so that no large copy is made."""
+    pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+    return sum(len(piece) - len(piece.translate(None, _HEADERS)) for piece in pieces)
 
 
 def few_containers(data: bytes, most: int) -> bool:
@@ -196,8 +203,8 @@ def few_containers(data: bytes, most: int) -> bool:
 
     What is malformed is left to the decoder.
     """
-    if len(data) - len(data.translate(None, _HEADERS)) <= most:
-        return True  # counted with those of the bytes in strings that look like headers
+    if _bytes_like_headers(data) <= most:
+        return True  # counted with those of the bytes in strings
     at = found = 0
     while at < len(data):
         if run := _SCALARS.match(data, at):
