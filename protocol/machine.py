@@ -22,6 +22,7 @@ from protocol.announcements import (
     ManifestRef,
     Said,
     beat_interval,
+    counter_above,
     sign_announcement,
     topic_all,
 )
@@ -339,6 +340,8 @@ class Machine:
         elif (answer := self._copies.answer(announcement.body, now)) is not None:
             self._announce(topic_all(self.manifest.federation), answer)
         self._copies.doubt(announcement.counter, self._counter, now)
+        if announcement.counter >= self._counter:  # others drop what counts lower, and would hear us no more
+            self._counter = counter_above(announcement.counter)
 
     def _heard_addresses(self, announcement: Announcement, now: float) -> None:
         """Connect to a member's engine where it is new, but to no more than one place of a member's at a time."""

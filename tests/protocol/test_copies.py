@@ -74,6 +74,18 @@ def test_who_is_asked_by_another_process_with_its_key_answers_however_low_that_c
 
 
 @PEERS
+@pytest.mark.parametrize("theirs", [Recall(THEIRS, None), Beat(ManifestRef(Scribe().first.cid, 1), PeerState.LEADING)])
+def test_who_hears_its_key_with_a_higher_counter_counts_on_above_it_so_that_others_still_hear_it(peer, key, theirs):
+    running = peer()
+    running.wait(LISTENING + 0.1)
+    own_words(running, key, theirs, 7 << 32)
+    running.wait(60.0)
+    counters = [parse_announcement(effect.data).announcement.counter for effect in running.all(Publish)]
+    assert counters[-1] > 7 << 32
+    assert len(set(counters)) == len(counters)
+
+
+@PEERS
 def test_who_hears_that_its_key_is_at_work_elsewhere_stops_before_it_signs(peer, key) -> None:
     second = peer(first_counter=500)
     second.feed(AppReady(ENVIRONMENT))
