@@ -51,7 +51,12 @@ from protocol.records import Federation
 from protocol.tickets import Ticket
 
 MIN_INTERVAL: Final = 0.1
-"""Seconds between two answers about one invitation: a join that somebody repeats all the time is not repeated by us."""
+"""Seconds between two answers about one invitation, at least: a join that somebody repeats all the time is not repeated
+by us."""
+
+REST: Final = 9.0
+"""How many times as long as an answer took of a processor the next one about the same invitation has to wait: whoever
+has a ticket and repeats its join costs an inviter a tenth of a core at most, however many members there are."""
 
 
 class Inviter:
@@ -72,7 +77,8 @@ class Inviter:
         self._identity = identity
         self._engine = engine
         self._on_report = on_report
-        self._answered: dict[bytes, float] = {}
+        self._rests_until: dict[bytes, float] = {}
+        """By the tag of an invitation."""
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -92,20 +98,29 @@ class Inviter:
         """Take one message that came on the topic, and answer it where it is a newcomer's."""
         try:
             envelope = parse_envelope(data)
-            invitation = self._invitations.get(envelope.tag) if envelope.is_join else None
-            if invitation is None or not self._may_answer(envelope.tag):
+            if not envelope.is_join or time.monotonic() < self._rests_until.get(envelope.tag, 0.0):
+                return
+            invitation = self._invitations.get(envelope.tag)
+            if invitation is None:
                 return
             join = open_join(invitation.keys, envelope)
-            answer = self._answer(envelope.tag, join)
-            self._answered[envelope.tag] = time.monotonic()
-            self._engine.publish(topic_join(self._federation), seal_answer(invitation.keys, answer))
+            with self._resting_after(envelope.tag):
+                answer = self._answer(envelope.tag, join)
+                self._engine.publish(topic_join(self._federation), seal_answer(invitation.keys, answer))
         except NotForUs as error:
             logs.event("join-dropped", logging.DEBUG, why=str(error))
         except (PeerError, EngineError, OSError) as error:  # the newcomer asks again
             logs.event("join-not-answered", logging.WARNING, why=str(error))
 
-    def _may_answer(self, tag: bytes) -> bool:
-        return time.monotonic() - self._answered.get(tag, float("-inf")) >= MIN_INTERVAL
+    @contextlib.contextmanager
+    def _resting_after(self, tag: bytes) -> Iterator[None]:
+        """However the work on an answer ends, the next one about this invitation waits in proportion."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            took = time.thread_time() - began
+            self._rests_until[tag] = time.monotonic() + max(MIN_INTERVAL, REST * took)
 
     def _answer(self, tag: bytes, join: Join) -> Answer:
         with self._store.changing():

@@ -250,6 +250,23 @@ def test_a_running_peer_can_see_the_change(admin: Peer, member: Peer) -> None:
     assert store.stamp(stored(admin).id) != before
 
 
+def test_a_file_is_verified_once_and_again_when_it_has_changed(
+    admin: Peer, member: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FederationStore(Home(admin.home))
+    federation = store.current().id
+    read: list[Path] = []
+    monkeypatch.setattr("peer.federation.read_federation", lambda path: read.append(path) or read_federation(path))
+    for _ in range(3):
+        store.get(federation)
+    assert len(read) == 1
+    admin("federation", "add", member.key, "--name", "m", "--role", "client")
+    read.clear()
+    found = store.get(federation)
+    assert found is not None
+    assert (found.manifest.version, len(read)) == (2, 1)
+
+
 def test_a_stranger_is_told_how_to_be_added(admin: Peer) -> None:
     with pytest.raises(PeerError, match="not in the federation") as raised:
         require_role(stored(admin).manifest, Identity.generate("stranger").public, Role.CLIENT)

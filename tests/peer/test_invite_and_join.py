@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command_line import Outcome, Peer
 
-from crypto.identity import PublicIdentity
+from crypto.identity import Identity, PublicIdentity
 from peer import joining
 from peer.cli.output import moment
 from peer.engine import open_engine
@@ -25,7 +27,7 @@ from peer.joining import Inviter
 from peer.keystore import KeyStore
 from peer.passphrase import Passphrases
 from protocol.effects import Report
-from protocol.joining import Welcomed, seal_answer, topic_join
+from protocol.joining import Join, Welcomed, seal_answer, seal_join, topic_join
 from protocol.tickets import Ticket
 
 Peers = Callable[[str], Peer]
@@ -140,6 +142,31 @@ def test_a_newcomer_that_lost_the_answer_asks_again(
     assert "hospital-b" in admin.members
     with admin.at_work():
         assert join(newcomer, ipfs, ticket).code == ExitCode.DONE
+
+
+def test_a_join_that_is_repeated_all_the_time_takes_a_tenth_of_a_core(
+    admin: Admin, ipfs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers are counted, by a clock on which each takes half a second of the processor's time."""
+    ticket, newcomer = Ticket.parse(admin.invite()), Identity.generate("new")
+    now, worked, answers = [0.0], [0.0], list[bytes]()
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: now[0], thread_time=lambda: worked[0])
+    monkeypatch.setattr("peer.joining.time", clock)
+    home = Home(admin.peer.home)
+    keys = KeyStore(home.path).load(None, Passphrases())
+
+    def publish(_: str, data: bytes) -> None:
+        worked[0] += 0.5
+        answers.append(data)
+
+    with closing(open_engine(ipfs)) as engine:
+        engine.publish = publish  # type: ignore[method-assign]
+        inviter = Inviter(home, ticket.federation, lambda: keys, engine, lambda _: None)
+        join = seal_join(ticket.keys, Join(newcomer.public_for(bytes(ticket.federation))))
+        for tenth in range(200):
+            now[0] = tenth / 10
+            inviter.receive(join)
+    assert len(answers) == 5  # in 20 s: at 0, 4.5, 9, 13.5 and 18
 
 
 def test_versions_that_are_too_many_for_a_message_come_from_the_engine(
