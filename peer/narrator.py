@@ -24,8 +24,8 @@ _LINES: Final[Mapping[What, str]] = {
     What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
-    What.APP_BUNDLED: "the app {name} is {files} files of {bytes} bytes, as Flower bundles them: "
-    "they go to all members of a run",
+    What.APP_BUNDLED: "the app {name} is {files} files of {bytes} bytes, as Flower bundles them{others}: "
+    "its server gives them to all members of a run",
     What.APP_FILES_STAY: "{count} files of the app's folder stay here, as with Flower (of .py, .toml, .md, .yaml, "
     ".yml, .json, .jsonl and LICENSE it takes what .gitignore, fab-include and fab-exclude leave): {some}; "
     "what of them the app opens has to be on each machine",

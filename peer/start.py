@@ -130,10 +130,16 @@ def tell_what_goes_along(app: App, on_report: Callable[[Report], None]) -> None:
     """Say which files of the owner's folder are the app, and which stay that it might miss."""
     files, missed = app.bundled.files, app.bundled.missed
     size = sum(len(data) for _, data in files)
-    on_report(Report(What.APP_BUNDLED, {"name": app.config.name, "files": len(files), "bytes": size}))
+    no_code = [path for path, _ in files if not path.endswith(".py") and path != "pyproject.toml"]
+    others = f", {_some(no_code)} among them" if no_code else ""
+    name = app.config.name
+    on_report(Report(What.APP_BUNDLED, {"name": name, "files": len(files), "bytes": size, "others": others}))
     if missed:
-        some = ", ".join(missed[:SHOWN_FILES]) + (", ..." if len(missed) > SHOWN_FILES else "")
-        on_report(Report(What.APP_FILES_STAY, {"count": len(missed), "some": some}))
+        on_report(Report(What.APP_FILES_STAY, {"count": len(missed), "some": _some(missed)}))
+
+
+def _some(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:SHOWN_FILES]) + (", ..." if len(paths) > SHOWN_FILES else "")
 
 
 def _store_app(engine: Engine, app: App, key: ContentKey | None) -> NamedBundle:

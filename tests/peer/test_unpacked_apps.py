@@ -32,6 +32,7 @@ def test_a_start_says_what_of_the_folder_goes_along_and_what_stays(tmp_path: Pat
     folder = Path(shutil.copytree(APP, tmp_path / "app"))
     (folder / "model.pt").write_bytes(b"weights")
     (folder / "train.csv").write_bytes(b"patients")
+    (folder / "patients.json").write_bytes(b"{}")
     reports: list[Report] = []
 
     app = take_app(Home(tmp_path / "home").create(), folder)
@@ -39,7 +40,8 @@ def test_a_start_says_what_of_the_folder_goes_along_and_what_stays(tmp_path: Pat
     (folder / "polling" / "client_app.py").write_text("app = 1")  # while the run begins
 
     goes, stays = map(line_of, reports)
-    assert goes.startswith("the app polling is 4 files of ")
+    assert goes.startswith("the app polling is 5 files of ")
+    assert ", patients.json among them: its server gives them to all members of a run" in goes
     assert stays.startswith("2 files of the app's folder stay here")
     assert ": model.pt, train.csv; " in stays
     assert dict(app.bundled.files)["polling/client_app.py"] == (APP / "polling" / "client_app.py").read_bytes()
