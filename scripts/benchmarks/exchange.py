@@ -22,7 +22,7 @@ from pathlib import Path
 
 from federation import Json, machine, start_words
 
-from peer.demo.engines import LOCAL, server_engine
+from peer.demo.engines import LOCAL, engine_of, server_engine
 from peer.demo.founding import found, join
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
@@ -77,7 +77,7 @@ def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges
             join(plan, federation, servers_engine.addresses())
             with PeerProcesses(interrupts) as processes:
                 for peer in plan.peers:
-                    processes.start(peer, _command(plan, peer, megabytes))
+                    processes.start(peer, _command(plan, peer, megabytes), engine_of(plan))
                 while not processes.ended:
                     processes.raise_failure()
                     time.sleep(0.1)

@@ -90,7 +90,7 @@ def _run(plan: DemoPlan, megabytes: float) -> float:
             join(plan, federation, engine.addresses())
             with PeerProcesses(interrupts) as processes:
                 for peer in plan.peers:
-                    processes.start(peer, _command(plan, peer, megabytes))
+                    processes.start(peer, _command(plan, peer, megabytes), engine_of(plan))
                 begun = ended = 0.0
                 while not processes.ended:
                     processes.raise_failure()
