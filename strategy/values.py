@@ -60,19 +60,23 @@ def decode_scalar(value: object) -> Scalar:
         ContentError: where ``value`` is not what that gives.
     """
     match value:
-        case bool() | int() | float() | str() | bytes():
-            decoded: Scalar = value
+        case int() if value in _INT64:
+            return value
+        case float() | str() | bytes():
+            return value
+        case int():
+            raise ContentError("a Flower value that is not written the one way")
         case {"int": bytes(raw)} if len(raw) > _LONGEST:
             raise ContentError(f"an integer of {len(raw)} bytes, and Flower sends -2^63 to 2^64 - 1")
         case {"int": bytes(raw)}:
-            decoded = int.from_bytes(raw, "big", signed=True)
+            decoded: Scalar = int.from_bytes(raw, "big", signed=True)
         case {"float": bytes(raw)} if len(raw) == 8:
             (decoded,) = struct.unpack(">d", raw)
         case {"str": bytes(raw)}:
             decoded = _decode_text(raw)
         case _:
             raise ContentError(f"a {type(value).__name__} is no Flower value")
-    if isinstance(value, dict | int) and _written(decoded) != value:
+    if _written(decoded) != value:
         raise ContentError("a Flower value that is not written the one way")
     return decoded
 
