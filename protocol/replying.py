@@ -19,7 +19,8 @@ from protocol.signed import parse_record, sign_record
 
 @dataclass(slots=True)
 class Unacknowledged:
-    """A reply that no collect has taken yet. ``block`` is None after a restart: the leader fetches it."""
+    """A reply that no collect has taken yet. ``block`` is None after a restart, until it was read: our journal has it
+    where the engine lost it."""
 
     reply: CID
     block: Block | None
@@ -51,20 +52,17 @@ class Replying(Hosting):
     def _announce_reply(self, message: bytes, waiting: Unacknowledged, now: float) -> None:
         assert self._run is not None
         waiting.retry.back_off(now)
-        if len(self.author.keys) > 1 and not self._is_signed_for_now(message, waiting, self._run):
-            return
-        inline = (waiting.block,) if waiting.block is not None else ()
-        ready = ReplyReady(self._run.run, message, waiting.reply)
-        self._announce(topic_leader(self.manifest.federation), ready, inline)
+        if waiting.block is None:
+            done, lost = partial(self._reply_here_again, message, waiting), partial(self._reply_lost, message)
+            self._emit(FetchRecord(self._await(done, lost), waiting.reply, Reply))
+        elif len(self.author.keys) == 1 or self._is_signed_for_now(message, waiting, waiting.block, self._run):
+            ready = ReplyReady(self._run.run, message, waiting.reply)
+            self._announce(topic_leader(self.manifest.federation), ready, (waiting.block,))
 
-    def _is_signed_for_now(self, message: bytes, waiting: Unacknowledged, run: CatchUp) -> bool:
+    def _is_signed_for_now(self, message: bytes, waiting: Unacknowledged, block: Block, run: CatchUp) -> bool:
         """Whether the reply has the signature that the manifest in force asks for. Where our key was rotated since, the
         very same body is signed again and announced then: the reply stays the same (`protocol.signed.Record.id`)."""
-        if waiting.block is None:
-            done = partial(self._reply_here_again, message, waiting)
-            self._emit(FetchRecord(self._await(done, partial(self._reply_lost, message)), waiting.reply, Reply))
-            return False
-        record, key = parse_record(waiting.block), self.author.key_in(run.chain.manifest)
+        record, key = parse_record(block), self.author.key_in(run.chain.manifest)
         if any(signature.by == key.verify_key.raw for signature in record.signatures):
             return True
         block = sign_record(record.body, [key])

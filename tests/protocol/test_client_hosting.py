@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from chains import ALICE, ANSWER, APP, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
 
-from protocol.announcements import Announcement, Head, Position, Presence, parse_announcement, sign_announcement
+from protocol.acking import KeptRun
+from protocol.announcements import (
+    Announcement,
+    Head,
+    Position,
+    Presence,
+    ReplyReady,
+    parse_announcement,
+    sign_announcement,
+)
 from protocol.app_calls import Answered, Start, Task
 from protocol.blocks import CID, Block, cbor_block
 from protocol.bundle import NamedBundle, write_bundle
@@ -46,6 +57,7 @@ from protocol.machine import Author, TrustedManifest
 from protocol.records import Close, Outcome, ReasonPrivate
 from protocol.seals import Seals
 
+NOTHING: Mapping[CID, KeptRun] = MappingProxyType({})
 OWN = cbor_block("the app that the owner named").cid
 E = TypeVar("E", bound=Effect)
 
@@ -53,10 +65,10 @@ E = TypeVar("E", bound=Effect)
 class AClient:
     """Alice's machine, and the run that it hears of."""
 
-    def __init__(self, plan: ClientPlan, scribe: Scribe | None = None) -> None:
+    def __init__(self, plan: ClientPlan, scribe: Scribe | None = None, kept: Mapping[CID, KeptRun] = NOTHING) -> None:
         self.scribe = scribe or begun()
         manifest = TrustedManifest(self.scribe.manifest, self.scribe.source)
-        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE)), manifest, plan, {})
+        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE)), manifest, plan, kept)
         self.now = TIME
         self.effects: list[Effect] = []
         self.done: set[int] = set()
@@ -271,6 +283,19 @@ def test_a_message_that_is_answered_is_not_given_to_another_app_process() -> Non
     client.feed(AppLost("it ended"))
     client.feed(AppReady(ENVIRONMENT))
     assert len(tasks(client)) == 1
+
+
+def test_a_reply_of_before_a_restart_is_announced_with_its_block() -> None:
+    """Its own journal has it: the engine, from which the leader would fetch it, may have lost it."""
+    scribe = begun()
+    reply, message = scribe.taken(ALICE).reply, scribe.message(ALICE).id
+    client = AClient(plan(APP), scribe, {scribe.chain.run: KeptRun(replies={message: reply})})
+    client.feed(AppReady(ENVIRONMENT))
+    client.hear()
+    client.wait(3)
+    said = [parse_announcement(each.data).announcement for each in client.all(Publish)]
+    inline = [[block.cid for block in each.blocks] for each in said if isinstance(each.body, ReplyReady)]
+    assert inline == [[reply]]
 
 
 # -- an app that fails ---------------------------------------------------------------------------------------------
