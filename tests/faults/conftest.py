@@ -22,7 +22,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Homes of a server and two clients, who have joined. Each run is in a copy, so that all have the same secrets."""
+    """Homes of a server and its clients, who have joined. Each run is in a copy, so that all have the same secrets."""
     return founded(tmp_path_factory.mktemp("origin") / "homes")
 
 

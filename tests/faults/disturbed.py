@@ -24,7 +24,8 @@ from protocol.signed import Record, parse_record
 
 HERE: Final = Path(__file__).parent
 APP: Final = HERE / "counting"
-CLIENTS: Final = ("one", "two")
+CLIENTS: Final = ("one", "two", "three")
+"""Three: the sum of two floats is the same in both orders, so that with two clients no order would show."""
 PEERS: Final = ("server", *CLIENTS)
 
 Told = tuple[Mapping[str, Any], ...]
@@ -79,7 +80,10 @@ class Disturbed(Federation):
     def start_one(self, name: str, fault: Fault | None = None, *options: str, app: Path = APP) -> PeerProcess:
         """Start a peer, or start it again; ``options`` are for a server."""
         variables = self.variables | ({VARIABLE: str(fault)} if fault else {})
-        process = self.server(app, *options, **variables) if name == "server" else self.client(name, app, **variables)
+        if name == "server":
+            process = self.server(app, *options, clients=len(self.names), **variables)
+        else:
+            process = self.client(name, app, **variables)
         self.peers[name] = process
         return process
 

@@ -60,9 +60,9 @@ def signed(run: Disturbed, name: str) -> int:
 
 def beside(run: Disturbed, name: str, copy: str) -> PeerProcess:
     """Start the copy of a home as its original was started."""
-    role = ("client", "--node-config", "partition-id=0 num-partitions=2")
+    role = ("client", "--node-config", f"partition-id=0 num-partitions={len(run.names)}")
     if name == "server":
-        role = ("server", "--min-clients", "2", "--seed", "1")
+        role = ("server", "--min-clients", str(len(run.names)), "--seed", "1")
     return run.start(copy, "--role", *role, "--app", APP, **run.variables)
 
 

@@ -27,7 +27,7 @@ A_RUN = 2.0
 
 class OwnNodes(Disturbed):
     """A run whose peers are told the URLs of nodes that somebody else starts, and keeps running: one of the server's,
-    one of both clients'. They are in the homes only so that a fault finds them."""
+    one of the clients'. They are in the homes only so that a fault finds them."""
 
     nodes: dict[str, KuboNode]
 

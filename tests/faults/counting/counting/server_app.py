@@ -29,7 +29,7 @@ class NoisyFedAvg(FedAvg):
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    strategy = NoisyFedAvg(min_train_nodes=2, min_evaluate_nodes=2, min_available_nodes=2)
+    strategy = NoisyFedAvg(min_train_nodes=3, min_evaluate_nodes=3, min_available_nodes=3)
     strategy.trouble = context.run_config["trouble"]
     model = ArrayRecord({"w": Array(np.random.randn(8, 8))})
     strategy.start(grid, model, num_rounds=context.run_config["rounds"])
