@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import permutations
 
 import pytest
 from chains import ALICE, BOB, CAROL, TIME, Scribe, begun
@@ -58,6 +59,15 @@ def three_asked() -> Scribe:
     scribe.add(scribe.run())
     scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, CAROL)))
     return scribe
+
+
+@pytest.mark.parametrize("came", [*permutations((ALICE, BOB, CAROL))])
+def test_the_app_gets_replies_in_the_order_of_their_messages_whichever_came_first(came: tuple[SigningKey, ...]) -> None:
+    """A sum of floats depends on their order: two runs from one seed would differ."""
+    scribe = three_asked()
+    collection = answered(scribe, {client: BROKEN if client is BOB else measured(1.0) for client in came}, Admission())
+    in_order = [scribe.message(client).id for client in (ALICE, BOB, CAROL)]
+    assert [handed.message for handed in collection.handed] == in_order == list(scribe.chain.open)
 
 
 # -- the owner's choice --------------------------------------------------------------------------------------------
