@@ -16,7 +16,7 @@ from peer.engine.local import LocalEngine
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """For tests/simulation and tests/faults; only here is an option known however pytest is called."""
-    parser.addoption("--seeds", type=int, default=250, help="simulated runs, each from a seed of its own (default 250)")
+    parser.addoption("--seeds", type=int, default=180, help="simulated runs, each from a seed of its own (default 180)")
     parser.addoption("--all-faults", action="store_true", help="try every cell of the fault matrix, not only a sample")
 
 

@@ -26,6 +26,9 @@ from protocol.seals import Seals
 PATIENCE = 2 * 3600.0
 """Virtual seconds after which a run counts as stuck."""
 
+SIZES = (90, 8, 2)
+"""How many of a hundred drawn scenarios have 2 or 3 clients, 4 to 9, and 10 to 30."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -47,10 +50,12 @@ class Scenario:
 
     @classmethod
     def draw(cls, random: Random) -> Scenario:
-        """A small one: what matters is how often things go wrong on the way."""
+        """Mostly a small one: what matters is how often things go wrong on the way. What a run costs grows with the
+        square of its clients, so that a large one has one round."""
+        clients = random.choices((random.randint(2, 3), random.randint(4, 9), random.randint(10, 30)), SIZES)[0]
         return cls(
-            clients=random.choice((2, 3)),
-            rounds=random.choice((2, 3)),
+            clients=clients,
+            rounds=random.choice((2, 3)) if clients < 10 else 1,
             app=random.choice(sorted(APPS)),
             newcomer=random.random() < 0.25,
         )
