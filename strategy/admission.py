@@ -35,8 +35,9 @@ from protocol.reply_layout import (
 from protocol.strategy_rule import SHOWN, shown
 from strategy.arrays import size_of
 from strategy.content import DEFAULT_LIMITS, Limits, decode
-from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, are_trees, read_older
+from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_older
 from strategy.npy import Stored, change, count_newly_not_finite, count_not_finite, declared, numbers, stored
+from strategy.trees import are_trees
 
 _OLDER: Final = ("fitins.", "evaluateins.", "getparametersins.")
 """What begins the names of the records that Flower's older machinery sends."""
@@ -119,14 +120,14 @@ def opened_records(
 def read_sent(root: CID, source: BlockSource, key: ContentKey | None) -> Sent:
     """What is to be known of a dispatched content that is encrypted with ``key``. Raises as `opened_records`."""
     content = opened_records(root, source, key)
+    older = next((begin for name in content for begin in _OLDER if name.startswith(begin)), "")
     records: dict[str, dict[str, Layout]] = {}
     size = 0
     for name, record in content.array_records.items():
         layouts = records[name] = {}
         for array_key, array in _one_by_one(record):
-            layouts[array_key] = layout = _layout(array, declared(array))
+            layouts[array_key] = layout = _layout(array, declared(array, any_type=bool(older)))
             size += layout.stored.size if layout.stored else len(array.data)
-    older = next((begin for name in content for begin in _OLDER if name.startswith(begin)), "")
     return Sent(root, records, size, SECAGG_RECORD in content, older.replace("ins.", "res"))
 
 
@@ -214,7 +215,7 @@ class _Looking:
         before = self._before.array_records.get(counterpart) if self._before is not None else None
         layouts: dict[str, Layout] = {}
         for key, array in arrays:
-            layout = layouts[key] = _with_trees(array, _layout(array, stored(array)))
+            layout = layouts[key] = _with_trees(array, _layout(array, self._stored(array)))
             where = f"{shown(name)}/{shown(key)}"
             if self._update:
                 self._check_finite(name, key, array, layout, counterpart if key in sent else "")
@@ -225,6 +226,9 @@ class _Looking:
             layouts.pop(NO_PARAMETERS, None)
         return ArrayRecordLayout(name, tuple(layout.named(key) for key, layout in layouts.items()))
 
+    def _stored(self, array: Array) -> Stored | None:
+        return stored(array, any_type=bool(self._sent.older))
+
     def _check_finite(self, name: str, key: str, array: Array, layout: Layout, counterpart: str) -> None:
         values = numbers(array, layout.stored)
         if values is None or not (bad := count_not_finite(values)):
@@ -233,14 +237,14 @@ class _Looking:
             self._not_finite.append(NotFinite(name, key, bad, len(values)))
             return
         sent = self._reopen().array_records[counterpart][key]
-        if bad := count_newly_not_finite(array, layout.stored, sent, stored(sent)):
+        if bad := count_newly_not_finite(array, layout.stored, sent, self._stored(sent)):
             where = f"{shown(name)}/{shown(key)}"
             self.find(Check.FINITE, f"{bad} of the {len(values)} numbers of {where} are NaN or infinite")
 
     def _measure(self, where: str, array: Array, layout: Layout, before: Array | None) -> None:
         square = None
         if before is not None:
-            square = change(array, layout.stored, before, stored(before))
+            square = change(array, layout.stored, before, self._stored(before))
         if square is None:
             self.find(Check.NORM, f"the change of {where} cannot be measured, and there is a bound for it")
         else:

@@ -67,8 +67,8 @@ __all__ = [
     "OlderFedAvg",
     "OlderStrategy",
     "Run",
+    "adds_up",
     "aggregate_metricrecords",
-    "are_trees",
     "config_overrides",
     "fab_contents",
     "load_app",
@@ -266,7 +266,7 @@ def says_it_failed(reply: RecordDict) -> bool:
     return status is not None and status.get("code") != Code.OK.value
 
 
-def are_trees(data: bytes) -> bool:
+def adds_up(data: bytes) -> bool:
     """Whether these bytes are boosted trees that ``FedXgbBagging`` can add to others, and others to them."""
     try:
         aggregate_bagging(data, data)

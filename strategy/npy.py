@@ -57,17 +57,18 @@ class Stored:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def stored(array: Array) -> Stored | None:
-    """What ``array`` is; None where it is not in numpy's format, or not whole."""
-    what = declared(array)
+def stored(array: Array, *, any_type: bool = False) -> Stored | None:
+    """What ``array`` is; None where it is not in numpy's format, or not whole. ``any_type``: it may have another
+    ``stype`` than `NUMPY`; Flower's older strategies read none."""
+    what = declared(array, any_type=any_type)
     if what is None or what.start + what.size > len(array.data):
         return None
     return what
 
 
-def declared(array: Array) -> Stored | None:
+def declared(array: Array, *, any_type: bool = False) -> Stored | None:
     """As `stored`, but that it need not be whole: no more is read of it than where it says what it is."""
-    if array.stype != NUMPY:
+    if array.stype != NUMPY and not any_type:
         return None
     file = BytesIO(beginning(array)[:_HEADER])
     try:

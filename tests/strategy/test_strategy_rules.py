@@ -16,6 +16,7 @@ from flwr.common import Parameters
 from flwr.serverapp import strategy as newer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_trees import model, saved
 
 from protocol.admission import Admission, Check, Examination, Refusal
 from protocol.judging import judge
@@ -230,8 +231,10 @@ def older_raises(strategy: older_strategies.Strategy, replies: Sequence[RecordDi
     return False
 
 
-def older_refusals(strategy: object, replies: Sequence[RecordDict]) -> dict[int, Refusal]:
-    sent = RecordDict({"fitins.parameters": older_parameters(MODEL), "fitins.config": ConfigRecord()})
+def older_refusals(
+    strategy: object, replies: Sequence[RecordDict], parameters: ArrayRecord | None = None
+) -> dict[int, Refusal]:
+    sent = RecordDict({"fitins.parameters": parameters or older_parameters(MODEL), "fitins.config": ConfigRecord()})
     verdicts = judge(Admission(), rule_of(strategy, MessageType.TRAIN), examined(sent, replies, train=True))
     return {id[0]: refusal for id, refusal in verdicts.refused.items()}
 
@@ -258,6 +261,49 @@ def test_nothing_is_refused_that_the_older_fed_avg_takes(replies: list[RecordDic
     refused = older_refusals(older_strategies.FedAvg(), replies)
     by_layout = [refusal for refusal in refused.values() if refusal.check is Check.STRUCTURE]
     assert not by_layout or older_raises(older_strategies.FedAvg(), replies)
+
+
+def test_an_older_apps_tensor_type_is_not_read() -> None:
+    named = fitres(MODEL, 5)
+    for array in named.array_records["fitres.parameters"].values():
+        array.stype = "an app's own"
+    assert not older_raises(older_strategies.FedAvg(), [named, fitres(MODEL, 5)])
+    assert older_refusals(older_strategies.FedAvg(), [named, fitres(MODEL, 5)]) == {}
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_bytes_that_are_no_trees_are_refused(place: int) -> None:
+    replies = [of_trees(saved(model())) for _ in range(3)]
+    replies[place] = of_trees(b"no JSON")
+    sent = RecordDict({"arrays": arrays({"0": np.zeros(0, np.uint8)}), "config": ConfigRecord({"server-round": 1})})
+    rule = rule_of(newer.FedXgbBagging(), MessageType.TRAIN)
+    verdicts = judge(Admission(), rule, examined(sent, replies, train=True))
+    (refusal,) = verdicts.refused.values()
+    assert verdicts.refused.keys() == {bytes([place])}
+    assert str(refusal).endswith("its array holds no boosted trees that can be added to others")
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_an_older_apps_bytes_that_are_no_trees_are_refused(place: int) -> None:
+    replies = [of_older_trees(saved(model())) for _ in range(3)]
+    replies[place] = of_older_trees(b"no JSON")
+    refused = older_refusals(older_strategies.FedXgbBagging(), replies, older_parameters({}))
+    assert refused.keys() == {place}
+    with pytest.raises(ValueError, match="Expecting value"):
+        older_aggregates(older_strategies.FedXgbBagging(), replies)
+    older_aggregates(older_strategies.FedXgbBagging(), taken(replies, refused))
+
+
+def of_trees(data: bytes) -> RecordDict:
+    """What a client of Flower's boosting examples answers."""
+    return RecordDict(
+        {"arrays": arrays({"0": np.frombuffer(data, np.uint8)}), "metrics": MetricRecord({"num-examples": 5})}
+    )
+
+
+def of_older_trees(data: bytes) -> RecordDict:
+    trees = recorddict_compat.parameters_to_arrayrecord(Parameters([data], ""), keep_input=True)
+    return RecordDict({**fitres(MODEL, 5), "fitres.parameters": trees})
 
 
 # -- whose strategy it is ------------------------------------------------------------------------------------------
