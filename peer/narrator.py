@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from peer import logs
 from peer.logs import Field
 from protocol.app_calls import ErrorCode
+from protocol.app_errors import parse_raised
 from protocol.effects import Report, What
 from protocol.records import Outcome
 from protocol.telling import Awaited, Standing
@@ -168,25 +168,21 @@ def _message(fields: Fields) -> str:
     return f"a {fields['type']} message{of_round}"
 
 
-_RAISED: Final = re.compile(r"<class '([^']{1,200})'>:<'(.*)'>(.*)", re.DOTALL)
-"""What Flower makes of an exception (`strategy.hosting.describe`), and what mends it."""
-
 _SHOWN: Final = 300
 """Characters of an error's own text in a line; the log has all."""
 
 
 def error_in_words(reason: str) -> str:
     """The error of an app, ``KeyError: 'x'`` for an exception."""
-    raised = _RAISED.fullmatch(reason)
+    raised = parse_raised(reason)
     if raised is None:
         return _cut(reason)
-    kind, text, mend = raised.groups()
-    return f"{named(kind)}{f': {_cut(text)}' if text else ''}{mend[:_SHOWN]}"
+    return f"{named(raised.kind)}{f': {_cut(raised.text)}' if raised.text else ''}{raised.mend[:_SHOWN]}"
 
 
 def cause_in_words(reason: str) -> str:
     """Why a run ended with an error: what its ServerApp raised, or what else a server says of it."""
-    return f"the ServerApp raised {error_in_words(reason)}" if _RAISED.fullmatch(reason) else _cut(reason)
+    return f"the ServerApp raised {error_in_words(reason)}" if parse_raised(reason) else _cut(reason)
 
 
 def _cut(text: str) -> str:

@@ -17,6 +17,7 @@ from flwr.serverapp import Grid
 
 from protocol.admission import is_update
 from protocol.app_calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed, Rules
+from protocol.app_errors import parse_raised
 from protocol.blocks import CID, BlockError
 from protocol.content import ContentError
 from protocol.visible import named
@@ -69,7 +70,8 @@ class Updates:
         """A reply was handed to the app."""
         self.round = number if number is not None else self.round
         if reply.has_error():
-            self.reason = reply.error.reason or f"error {reply.error.code}"
+            reason = reply.error.reason or f"error {reply.error.code}"
+            self.reason = str(parse_raised(reason) or reason)
         elif says_it_failed(reply.content):
             self.reason = "the client says that it failed"
         else:
@@ -79,7 +81,8 @@ class Updates:
         """Why the run came to nothing; empty where it did not."""
         if not self.asked or self.valid:
             return ""
-        last = f"; the last one: {self.reason}" if self.reason else ""
+        of_round = "" if self.round is None else f", of round {self.round}"
+        last = f"; the last one{of_round}: {self.reason}" if self.reason else ""
         return f"no training reply was ever valid, of {self.asked} that were asked for{last}"
 
 

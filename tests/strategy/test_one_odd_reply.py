@@ -327,7 +327,9 @@ def test_what_the_first_model_had_may_stay(tmp_path: Path) -> None:
 def test_a_run_in_which_no_training_reply_was_valid_says_so(tmp_path: Path) -> None:
     done = run(tmp_path, lambda records: None, "rounds=2 after=9 weight=0", app="losing")
 
-    assert done.finished.error.startswith("no training reply was ever valid, of 10 that were asked for; the last one: ")
+    assert done.finished.error.startswith(
+        "no training reply was ever valid, of 10 that were asked for; the last one, of round 2: "
+    )
     assert "add up to 0" in done.finished.error
     assert done.finished.model is None
     assert done.replays
