@@ -98,6 +98,8 @@ class Peer:
         self._alarm: float | None = None
         self._disk_free = self._pipe_free = 0.0
         self._disk_full = False
+        self._begun: list[Durable] = []
+        """Durable steps that are on their way to disk."""
 
     # -- for the role to fill --------------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class Peer:
         self._process += 1
         self._app += 1
         self._alarm = None
-        self._disk_full = False
+        self._disk_full, self._begun = False, []
         self._disk_free = self._pipe_free = self._timeline.now
         self.disk.starts = next_start(self.disk.starts, self._timeline.now)
         self._trace("starts")
@@ -137,6 +139,12 @@ class Peer:
         self._end(why)
         downtime = self._random.expovariate(1.0 / (self._faults.downtime or 1.0))
         self._timeline.after(downtime, self.start)
+
+    def _end_in_order(self) -> None:
+        """The process is done; it finishes what was begun (`peer.runner` closes its pools so)."""
+        for effect in self._begun:
+            self.disk.carry_out(effect)
+        self._end("is done")
 
     def _end(self, why: str) -> None:
         self._process += 1
@@ -230,9 +238,12 @@ class Peer:
         self._disk_free = max(self._timeline.now, self._disk_free) + self._random.expovariate(1.0 / DISK_TIME)
         self._disk_full = self._disk_full or self._random.random() < self._faults.full_disks
         full = self._disk_full
+        if not full:
+            self._begun.append(effect)
 
         def write() -> None:
             if not full:
+                self._begun.remove(effect)
                 self.disk.carry_out(effect)
             if not isinstance(effect, KeepManifest | KeepPlace | AskOwner):
                 answer = Failed(effect.id, "the disk is full") if full else Done(effect.id)

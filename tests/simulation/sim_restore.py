@@ -53,3 +53,42 @@ class Restored:
 def snapshot_of(disk: Disk) -> Disk:
     """A copy of a home as it is now."""
     return Disk(**{field.name: copy.copy(getattr(disk, field.name)) for field in fields(Disk)})
+
+
+class Copied:
+    """Starts a copy of a peer's home beside it, as it was after its step ``at``. Neither comes back once it stops
+    because there are two."""
+
+    def __init__(self, peer: Peer, at: int, *, delay: float) -> None:
+        self.twin: Peer | None = None
+        self.stopped: list[Peer] = []
+        """Those of the two that could not go on."""
+        self._peer = peer
+        self._at, self._delay = at, delay
+        self._steps = 0
+        self._carry_out = peer.disk.carry_out
+        peer.disk.carry_out = self._step  # type: ignore[method-assign]  # one peer's disk, not all
+
+    def _step(self, effect: Durable) -> None:
+        self._carry_out(effect)
+        self._steps += 1
+        if self._steps == self._at:
+            peer = self._peer
+            self.twin = twin = copy.copy(peer)
+            twin.name, twin.disk, twin._machine = f"{peer.name} twin", snapshot_of(peer.disk), None
+            for each in (peer, twin):
+                self._watch(each)
+            peer._network._names += (twin.name,)
+            peer._timeline.after(self._delay, twin.start)
+
+    def _watch(self, peer: Peer) -> None:
+        stopped = peer._stopped
+
+        def stop(why: str) -> None:
+            if why:
+                self.stopped.append(peer)
+                peer._end(why)
+            else:
+                stopped(why)
+
+        peer._stopped = stop  # type: ignore[method-assign]  # of these two alone

@@ -136,7 +136,7 @@ class Server(Peer):
     def _stopped(self, why: str) -> None:
         self.finished = not why
         if self.finished:
-            self._end("is done")
+            self._end_in_order()
         else:
             self.crash(why)
 
@@ -200,6 +200,6 @@ class ClientPeer(Peer):
     def _stopped(self, why: str) -> None:
         self.finished = not why
         if self.finished:
-            self._end("is done")
+            self._end_in_order()
         else:
             self.crash(why)
