@@ -29,6 +29,7 @@ from peer.journal import Journal, RunHead
 from peer.keeping import Keeper
 from peer.key_watch import KeyWatch
 from peer.membership import is_admin
+from peer.own_blocks import FIRST_LOOK, OwnBlocks
 from peer.place import place_of
 from peer.reader import reader_of
 from peer.resuming import OpenRun, not_the_same, open_run
@@ -58,6 +59,9 @@ from strategy.replay_format import REPLAY_FORMAT, child_environment
 
 SHOWN_FILES: Final = 8
 """How many names of files a line shows."""
+
+MENDED_REPLIES: Final = 64
+"""Replies of one run that are looked at when a client starts: what is open is among the newest."""
 
 REMEMBERED_RUNS: Final = 64
 """Runs of which a client knows how far it had verified them."""
@@ -297,11 +301,21 @@ def serve(
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session), _verified(session))
     environment = child_environment(secret, session.threads)
+    _mend_replies(session)
     ending = _run(session, client, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
     for head in _trained_in(session):
         if head.closed:
             session.journal.finish(head.run)
     return ending if ending.why or not client.failure else replace(ending, why=client.failure, cause=Cause.APP)
+
+
+def _mend_replies(session: Session) -> None:
+    """Have the newest replies in the runs that may be open in the engine again: a leader may not have them yet."""
+    own = OwnBlocks(session.engine, session.journal)
+    for head in _trained_in(session):
+        for kept in session.journal.replies(head.run)[-MENDED_REPLIES:] if not head.closed else ():
+            with suppress(BlockError, EngineError):  # it was taken up from somebody who has it
+                own.get(kept.reply, timeout=FIRST_LOOK)
 
 
 def _tell_of_the_last_run(session: Session) -> None:

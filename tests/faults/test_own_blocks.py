@@ -87,6 +87,25 @@ def test_a_server_takes_from_its_journal_what_its_engine_lost(
     assert disturbed.told() == undisturbed
 
 
+@pytest.mark.parametrize("damage", [emptied, removed], ids=lambda how: how.__name__)
+def test_a_client_that_starts_again_puts_back_the_answer_that_its_engine_lost(
+    disturbed: Disturbed, undisturbed: Told, damage: Callable[[Path], None]
+) -> None:
+    disturbed.start_all({"one": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2)})  # nobody has heard of it
+    disturbed.await_death("one")
+    with contextlib.closing(Journal(disturbed.home("one").journal)) as journal:
+        reply = journal.replies(journal.heads()[0].run)[-1].reply
+    (file,) = files_of(disturbed.root / "engine" / "blocks", {reply.digest}).values()
+    file.chmod(0o600)
+    damage(file)
+
+    client = disturbed.start_one("one")
+
+    disturbed.await_all()
+    assert client.events("block-mended")
+    assert disturbed.told() == undisturbed
+
+
 @pytest.fixture
 def on_kubo(origin: Path, tmp_path: Path, ipfs_program: Path) -> Iterator[Disturbed]:
     made = Disturbed.copy_of(origin, tmp_path / "run", MANAGED, POLLEN_KUBO=str(ipfs_program))
