@@ -5,6 +5,7 @@ Pure: the clock is handed in. Memory is bounded by the number of members, since 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Final
 
@@ -43,6 +44,13 @@ BYTES_AT_ONCE: Final = 8 << 20
 """Bytes of announcements that one author may send at once."""
 
 
+SHOWN: Final = 8 << 10
+"""Bytes of an announcement that is kept to be shown to its author."""
+
+SHOW_AGAIN: Final = 10.0
+"""Seconds between two times that one author is shown it."""
+
+
 class Inbox:
     """Accepts each announcement of a member's once, and counts by reason what it drops."""
 
@@ -55,17 +63,34 @@ class Inbox:
         self._manifest: Manifest | None = None
         self._authors: dict[bytes, _Author] = {}
         self.dropped: Counter[Drop] = Counter()
+        self._overtaken: bytes | None = None
+        """The author of a question that counted lower than it ever did."""
 
     def accept(self, data: bytes, manifest: Manifest, now: float) -> Announcement | Drop:
         """The announcement in ``data``, or why it was dropped. ``now`` is in seconds and never falls.
 
         ``manifest`` says who is a member. Never raises, whatever the bytes.
         """
+        self._overtaken = None
         try:
-            return self._admitted(parse_envelope(self._seals.open(data, now)), manifest, now)
+            announcement = self._admitted(parse_envelope(self._seals.open(data, now)), manifest, now)
         except AnnouncementError as error:
             self.dropped[error.reason] += 1
             return error.reason
+        if (member := manifest.members.get(announcement.by)) is not None and member.signing in self._authors:
+            self._authors[member.signing].keep(announcement.counter, data)
+        return announcement
+
+    def newest_of_overtaken(self, now: float) -> bytes | None:
+        """What its author said last, as it came, where the announcement dropped just now was a question that counts far
+        lower than that; and not again for a while. A home whose clock went back as well is heard by nobody until it has
+        seen how far it had counted. What anybody sends again that was said before costs no more than this."""
+        author = self._authors.get(self._overtaken or b"")
+        self._overtaken = None
+        if author is None or now < author.shown_at + SHOW_AGAIN:
+            return None
+        author.shown_at = now
+        return author.newest
 
     def _admitted(self, envelope: Envelope, manifest: Manifest, now: float) -> Announcement:
         """Cheap checks first: what is over the rate of its key is not even parsed. Only what its author signed uses up
@@ -84,6 +109,8 @@ class Inbox:
             raise AnnouncementError(Drop.STRANGER, "its key is not its author's")
         ours = announcement.by == self._own and isinstance(announcement.body, Recall | Alive)
         if not ours and author.has_seen(announcement.counter):
+            if isinstance(announcement.body, Recall) and author.is_far_below(announcement.counter):
+                self._overtaken = envelope.key
             raise AnnouncementError(Drop.REPLAYED, f"counter {announcement.counter} was seen, or is too old")
         try:
             verify(author.key, ANNOUNCEMENT_TYPE, envelope.payload, envelope.signature)
@@ -103,10 +130,13 @@ class Inbox:
 class _Author:
     """What is kept of one key: its counters, as a window below the highest, and how much more it may send."""
 
-    __slots__ = ("_bytes", "_highest", "_number", "_seen", "key")
+    __slots__ = ("_bytes", "_highest", "_number", "_seen", "key", "newest", "shown_at")
 
     def __init__(self, key: VerifyKey, now: float) -> None:
         self.key = key
+        self.newest: bytes | None = None
+        """A small announcement with a counter as high as any, but for those that followed and were large."""
+        self.shown_at = -math.inf
         self._highest = -1
         self._seen = 0  # bit n: highest - n was seen
         self._number = Allowance(BURST, RATE, now)
@@ -116,10 +146,19 @@ class _Author:
         """Whether its allowance is enough for one more announcement of ``size`` bytes."""
         return self._number.left(now) >= 1 and self._bytes.left(now) >= size
 
+    def keep(self, counter: int, data: bytes) -> None:
+        """Keep an announcement that was accepted, as it came."""
+        if counter == self._highest and len(data) <= SHOWN:
+            self.newest = data
+
     def has_seen(self, counter: int) -> bool:
         """Whether ``counter`` was taken, or is below the window."""
         below = self._highest - counter
-        return below >= WINDOW or (below >= 0 and bool(self._seen >> below & 1))
+        return self.is_far_below(counter) or (below >= 0 and bool(self._seen >> below & 1))
+
+    def is_far_below(self, counter: int) -> bool:
+        """Whether ``counter`` is below the window."""
+        return self._highest - counter >= WINDOW
 
     def take(self, counter: int, size: int, now: float) -> None:
         """Note one accepted announcement."""

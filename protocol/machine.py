@@ -310,6 +310,8 @@ class Machine:
         announcement = self.inbox.accept(data, self.manifest, now)
         if announcement is Drop.STRANGER:
             self._tell_who_was_removed(data, now)
+        if announcement is Drop.REPLAYED and (newest := self.inbox.newest_of_overtaken(now)) is not None:
+            self._emit(Publish(topic_all(self.manifest.federation), newest, "shown"))
         if not isinstance(announcement, Announcement):
             return
         if announcement.by == self.author.member:

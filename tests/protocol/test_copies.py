@@ -12,6 +12,7 @@ from protocol.announcements import (
     Alive,
     Announcement,
     Beat,
+    Drop,
     ManifestRef,
     PeerState,
     Recall,
@@ -71,6 +72,28 @@ def test_who_is_asked_by_another_process_with_its_key_answers_however_low_that_c
     asked.wait(1.0)
     own_words(asked, key, Recall(b"c" * 16, None), 1)
     assert [answer.to for answer in said(asked, Alive)] == [THEIRS, b"c" * 16]
+
+
+def test_a_member_whose_clock_and_home_went_back_is_shown_how_far_it_had_counted_and_counts_on_above() -> None:
+    hearing, behind = leader(), client(first_counter=1 << 32)
+    beat = Beat(ManifestRef(Scribe().first.cid, 1), PeerState.IDLE)
+    own_words(hearing, ALICE, beat, 9 << 32)
+    question = said_by(behind, Recall)[-1]
+
+    hearing.feed(Received(question))
+    hearing.feed(Received(question))  # it costs no more where somebody sends it again
+
+    (shown,) = [effect.data for effect in hearing.all(Publish) if effect.subject == "shown"]
+    behind.feed(Received(shown))
+    behind.wait(60.0)
+    hearing.feed(Received(said_by(behind, Recall)[-1]))
+    assert hearing.machine.inbox.dropped[Drop.REPLAYED] == 2, "the question after it is not heard"
+
+
+def said_by(peer: Attacked, kind: type[Said]) -> list[bytes]:
+    """The announcements of a kind, as they are sent."""
+    sent = [effect.data for effect in peer.all(Publish)]
+    return [data for data in sent if isinstance(parse_announcement(data).announcement.body, kind)]
 
 
 @PEERS

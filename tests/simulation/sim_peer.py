@@ -217,9 +217,8 @@ class Peer:
                 self._write(effect)
             case FetchRecord() | FetchContent() | Examine() | UnpackApp() | PinRun():
                 self._begin_fetch(effect)
-            case Publish(topic, data):
-                self._witness.saw(self.disk, data)
-                self._network.publish(self.name, topic, data)
+            case Publish():
+                self._publish(effect)
             case StartApp(app):
                 self._app += 1
                 self._in_app_process(APP_START, lambda: self._start_app(app))
@@ -302,6 +301,11 @@ class Peer:
     def _take_content(self, root: CID, swarm: BlockSource) -> None:
         while lacking := [cid for cid in linked(root, self.disk) if cid not in self.disk.blocks]:
             self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
+
+    def _publish(self, effect: Publish) -> None:
+        if effect.subject != "shown":  # else it is what another has said
+            self._witness.saw(self.disk, effect.data)
+        self._network.publish(self.name, effect.topic, effect.data)
 
     def _wake_at(self, at: float) -> None:
         self._alarm = at
