@@ -79,15 +79,30 @@ def join(
     own_home = Home(home).create()
     person = _identity(own_home, name, identity, Passphrases.of_process(passphrase_file), parsed, no_passphrase)
     store = FederationStore(own_home)
-    stored = store.get(parsed.federation)
-    if stored is None or person.id not in stored.manifest.members:
-        engine_name = _engine(chosen(own_home, ipfs), parsed)
-        with borrowed(own_home, engine_name, parsed, listen) as engine:
-            join = Join(person.public_for(bytes(parsed.federation)))
-            answer = ask_to_join(parsed, join, engine, wait, lambda: say(f"{_WAITING}; waiting"))
+    known = store.get(parsed.federation)
+    if known is not None and person.id not in known.manifest.members:
+        known = None
+    engine_name = _engine(chosen(own_home, ipfs), parsed)
+    with borrowed(own_home, engine_name, parsed, listen) as engine:
+        join = Join(person.public_for(bytes(parsed.federation)))
+        patience = wait if known is None else min(wait, _WAIT_AS_MEMBER)
+        answer = ask_to_join(parsed, join, engine, patience, lambda: say(f"{_WAITING}; waiting"))
+        if known is not None and _is_no_news(answer):
+            say(f"this home joined {known.manifest.title} before" + ("; nobody answered now" if answer is None else ""))
+            stored = known
+        else:
             stored = store.join(accept(parsed, _welcomed(answer, wait), person, engine))
-        remember(own_home, engine_name)
+    remember(own_home, engine_name)
     _report(stored, person, json=json)
+
+
+_WAIT_AS_MEMBER: Final = 5.0
+"""Seconds to wait for an answer, if this home is a member's by all that it knows: it may have been removed since."""
+
+
+def _is_no_news(answer: Answer | None) -> bool:
+    """Whether an answer leaves a member what it was: there is none, or it says that it is a member."""
+    return answer is None or (isinstance(answer, Refused) and answer.why is Refusal.MEMBER)
 
 
 _WAITING: Final = "an admin has to let you in (peer federation approve)"

@@ -128,6 +128,18 @@ def test_joining_again_is_harmless(admin: Admin, newcomer: Peer, ipfs: str) -> N
     assert again.json == first.json
 
 
+def test_who_was_removed_is_told_so_and_comes_back_with_a_new_ticket(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+    """Its home still has the version that lists it."""
+    old = admin.invite()
+    with admin.at_work():
+        assert join(newcomer, ipfs, old).code == ExitCode.DONE
+        admin.peer("federation", "remove", "hospital-b")
+        refused = join(newcomer, ipfs, old)
+        assert (refused.code, "taken out of the federation since" in refused.err) == (ExitCode.WRONG_USE, True)
+        assert join(newcomer, ipfs, admin.invite()).code == ExitCode.DONE
+    assert "hospital-b" in admin.members
+
+
 def test_a_newcomer_that_lost_the_answer_asks_again(
     admin: Admin, newcomer: Peer, ipfs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
