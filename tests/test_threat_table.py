@@ -1,4 +1,4 @@
-"""The threat table of the README: every claim names a test, and the tests are there."""
+"""The table of threats in docs/threats.md: every claim names a test, and the tests are there."""
 
 import ast
 import re
@@ -16,9 +16,9 @@ ATTACKERS = (
     "malicious server",
     "stolen key",
 )
-_SECTION = re.search(r"### Threats\n(.*?)\nNot protected", (ROOT / "README.md").read_text(), re.DOTALL)
+_SECTION = re.search(r"## Who can do what\n(.*?)\nNot protected", (ROOT / "docs" / "threats.md").read_text(), re.DOTALL)
 ROWS = [line.strip("| ").split(" | ") for line in (_SECTION[1] if _SECTION else "").splitlines() if "**" in line]
-CLAIMS = re.compile(r"\]\((tests/[^)#]+)#(\w+)\)")
+CLAIMS = re.compile(r"\]\(\.\./(tests/[^)#]+)#(\w+)\)")
 
 
 def functions_of(file: Path) -> set[str]:
