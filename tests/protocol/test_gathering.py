@@ -36,7 +36,7 @@ from protocol.manifest import manifest_at
 from protocol.manifest_drafts import with_revoked
 from protocol.plan import RunPlan
 from protocol.records import ReasonPrivate, Reply
-from protocol.signed import private_bytes, sign_record
+from protocol.signed import parse_record, private_bytes, sign_record
 
 E = TypeVar("E", bound=Effect)
 
@@ -125,3 +125,12 @@ def test_a_message_that_is_given_up_is_told_with_its_client_and_round() -> None:
     (told,) = leader.reported(What.MESSAGE_GIVEN_UP)
     assert (told["type"], told["round"]) == ("train", 3)
     assert "no longer a member" in str(told["why"])
+
+
+def test_a_roster_goes_into_the_journal_with_the_manifest_that_it_brings() -> None:
+    leader = ALeader()
+    leader.revoke(ALICE)
+    *_, roster = [store for store in leader.all(Store) if store.own]
+    records = [parse_record(block) for block in roster.blocks if b"sigs" in block.data]
+    kinds = {record.body.TYPE for record in records}
+    assert kinds == {"roster", "federation"}
