@@ -20,7 +20,14 @@ from peer.journal import Journal
 COPY = "another peer with this identity is running"
 
 
-@pytest.fixture(params=["local", pytest.param(MANAGED, marks=pytest.mark.kubo)])
+ON_EITHER = pytest.mark.parametrize("run", ["local", pytest.param(MANAGED, marks=pytest.mark.kubo)], indirect=True)
+KUBO_IN_ALL_FAULTS = pytest.mark.parametrize(
+    "run", ["local", pytest.param(MANAGED, marks=[pytest.mark.kubo, pytest.mark.all_faults])], indirect=True
+)
+"""Each takes half a minute on Kubo."""
+
+
+@pytest.fixture
 def run(request: pytest.FixtureRequest, origin: Path, tmp_path: Path) -> Iterator[Disturbed]:
     """A run on either engine; with Kubo, each home has its node."""
     if request.param == MANAGED:
@@ -72,6 +79,7 @@ def assert_undisturbed(run: Disturbed, undisturbed: Told) -> None:
     assert run.told() == undisturbed
 
 
+@ON_EITHER
 def test_a_server_put_back_to_an_older_home_goes_on_from_its_newest_record(run: Disturbed, undisturbed: Told) -> None:
     run.start_all({"server": Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 4)})
     run.await_death("server")
@@ -89,6 +97,7 @@ def test_a_server_put_back_to_an_older_home_goes_on_from_its_newest_record(run: 
     assert server.events("recalled")
 
 
+@KUBO_IN_ALL_FAULTS
 def test_a_client_put_back_to_an_older_home_gives_no_second_answer(run: Disturbed) -> None:
     """Its app's state is as old as the copy, so what it answers then may be another."""
     run.start_all({"one": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 1)})
@@ -105,6 +114,7 @@ def test_a_client_put_back_to_an_older_home_gives_no_second_answer(run: Disturbe
     assert proofs(run) == 0
 
 
+@ON_EITHER
 def test_the_copy_of_a_clients_home_that_runs_stops_before_it_signs(run: Disturbed, undisturbed: Told) -> None:
     run.start_all({"server": Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 4)})
     run.await_death("server")
@@ -120,6 +130,7 @@ def test_the_copy_of_a_clients_home_that_runs_stops_before_it_signs(run: Disturb
     assert_undisturbed(run, undisturbed)
 
 
+@KUBO_IN_ALL_FAULTS
 def test_the_copy_of_a_servers_home_that_runs_stops_before_it_signs(run: Disturbed, undisturbed: Told) -> None:
     run.start_all({"two": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2)})
     run.await_death("two")

@@ -36,6 +36,8 @@ def removed(file: Path) -> None:
 
 
 DAMAGE: list[Callable[[Path], None]] = [emptied, flipped, removed]
+SAMPLE = [removed, *(pytest.param(how, marks=pytest.mark.all_faults) for how in (emptied, flipped))]
+"""Each block and damage by itself: `tests/peer/test_own_blocks.py`."""
 
 
 def own_blocks(run: Disturbed) -> dict[str, CID]:
@@ -72,7 +74,7 @@ def spoil(run: Disturbed, blocks: Path, damage: Callable[[Path], None]) -> None:
         damage(file)
 
 
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda how: how.__name__)
+@pytest.mark.parametrize("damage", SAMPLE, ids=lambda how: how.__name__)
 def test_a_server_takes_from_its_journal_what_its_engine_lost(
     disturbed: Disturbed, undisturbed: Told, damage: Callable[[Path], None]
 ) -> None:
@@ -87,7 +89,7 @@ def test_a_server_takes_from_its_journal_what_its_engine_lost(
     assert disturbed.told() == undisturbed
 
 
-@pytest.mark.parametrize("damage", [emptied, removed], ids=lambda how: how.__name__)
+@pytest.mark.parametrize("damage", SAMPLE[:2], ids=lambda how: how.__name__)
 def test_a_client_that_starts_again_puts_back_the_answer_that_its_engine_lost(
     disturbed: Disturbed, undisturbed: Told, damage: Callable[[Path], None]
 ) -> None:
