@@ -81,7 +81,7 @@ def test_an_answer_of_another_run_is_refused() -> None:
 # -- manifests ---------------------------------------------------------------------------------------------------------
 
 
-def beat(cid: CID, version: int = 2**63 - 1) -> Beat:
+def beat(cid: CID, version: int = 1_000) -> Beat:
     return Beat(ManifestRef(cid, version), PeerState.IDLE)
 
 

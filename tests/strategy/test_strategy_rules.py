@@ -16,7 +16,7 @@ from flwr.common import Parameters
 from flwr.serverapp import strategy as newer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_trees import model, saved
+from test_boosted_trees import model, saved
 
 from protocol.admission import Admission, Check, Examination, Refusal
 from protocol.judging import judge
