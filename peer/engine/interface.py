@@ -146,8 +146,11 @@ class Engine(Protocol):
     def has(self, cid: CID) -> bool:
         """Whether the block is stored here, without asking the network."""
 
-    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+    def get(self, cid: CID, *, timeout: float = 30.0, keep_damaged: bool = False) -> bytes:
         """One block, checked against its CID, fetched from other engines where need be.
+
+        A damaged copy makes room for one of another engine's, but not for an auditor, with ``keep_damaged``: it is what
+        the audit is to find.
 
         Raises:
             Unreachable: where nobody gave it within ``timeout`` seconds.

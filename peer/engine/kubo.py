@@ -93,7 +93,7 @@ class KuboEngine:
             raise
         return True
 
-    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+    def get(self, cid: CID, *, timeout: float = 30.0, keep_damaged: bool = False) -> bytes:
         def ask(patience: float) -> bytes:
             return self._api.call("block/get", str(cid), within=patience)
 
@@ -101,6 +101,8 @@ class KuboEngine:
         try:
             return checked_block(cid, _ask_until(cid, until, ask)).data
         except BlockError as error:
+            if keep_damaged:
+                raise
             self._drop_damaged(cid)
             try:
                 return checked_block(cid, _ask_until(cid, until, ask)).data

@@ -67,7 +67,7 @@ class LocalEngine:
     def has(self, cid: CID) -> bool:
         return self._files.size(cid) is not None
 
-    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+    def get(self, cid: CID, *, timeout: float = 30.0, keep_damaged: bool = False) -> bytes:
         self._await(cid, time.monotonic() + timeout)
         return self._files.read(cid).data
 
