@@ -16,17 +16,11 @@ from peer.faults import Victim
 
 SAMPLE = {
     "server-peer-store-after-4",
-    "server-peer-write-head-before-1",
-    "server-peer-fetch-content-after-1",
     "server-peer-pin-before-1",
     "one-peer-keep-reply-before-4",
-    "one-peer-hand-after-1",
-    "one-peer-publish-after-4",
     "server-app-app-answered-after-4",
-    "server-app-write-head-after-4",
     "one-app-hand-after-4",
     "server-engine-store-before-4",
-    "one-engine-fetch-content-before-4",
 }
 
 
