@@ -68,7 +68,7 @@ class Check:
 
 def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
     """Every check, in the order in which what is wrong should be mended."""
-    engine = chosen(home, ipfs)
+    engine, unknown = _chosen(home, ipfs)
     checks: list[Callable[[], Check]] = [
         _python,
         _packages,
@@ -80,7 +80,18 @@ def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
     ]
     for check in checks:
         yield check()
-    yield from _engine_checks(home, engine)
+    if unknown is not None:
+        yield unknown
+    else:
+        yield from _engine_checks(home, engine)
+
+
+def _chosen(home: Home, ipfs: str | None) -> tuple[str, Check | None]:
+    """The engine; and a check that fails where this home does not say which it is."""
+    try:
+        return chosen(home, ipfs), None
+    except PeerError as error:
+        return "", Check("engine", State.FAIL, str(error), error.mend)
 
 
 def _python() -> Check:

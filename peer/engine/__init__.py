@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from peer.engine.interface import Engine
-from peer.errors import ExitCode, PeerError
+from peer.engine.interface import Engine, WrongAddress
 
 __all__ = ["open_engine", "without_credentials"]
 
@@ -16,7 +15,7 @@ def open_engine(address: str, *, managed: bool = False) -> Engine:
     ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``. ``managed``: the node is this peer's own.
 
     Raises:
-        PeerError: where ``address`` is neither.
+        WrongAddress: where ``address`` is neither.
         EngineUnavailable: where the directory cannot be used or the node does not answer.
     """
     kind, _, rest = address.partition(":")
@@ -29,7 +28,7 @@ def open_engine(address: str, *, managed: bool = False) -> Engine:
 
         return KuboEngine(address, managed=managed)
     mend = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"
-    raise PeerError(f"{without_credentials(address)!r} is no engine", mend=mend, code=ExitCode.WRONG_USE)
+    raise WrongAddress(f"{without_credentials(address)!r} is no engine", mend)
 
 
 def without_credentials(address: str) -> str:

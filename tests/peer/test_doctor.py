@@ -101,6 +101,24 @@ def test_a_node_that_does_not_answer_is_found(ready: Peer, tmp_path: Path) -> No
     assert found(outcome, "engine")[0] == "fail"
 
 
+@pytest.mark.parametrize("engine", ["nonsense:x", "local:", "http://", "unix:relative", ""])
+def test_what_names_no_engine_is_told_after_the_other_checks(ready: Peer, engine: str) -> None:
+    outcome = ready("doctor", "--ipfs", engine, "--json")
+    assert outcome.code == ExitCode.UNFINISHED
+    assert found(outcome, "federation")[0] == "ok"
+    assert found(outcome, "engine")[0] == "fail"
+
+
+def test_a_damaged_journal_is_told_after_the_other_checks(ready: Peer) -> None:
+    (ready.home / "journal.db").write_bytes(b"no database" * 1000)
+    outcome = ready("doctor", "--json")
+    assert outcome.code == ExitCode.UNFINISHED
+    assert found(outcome, "federation")[0] == "ok"
+    state, mend = found(outcome, "engine")
+    assert state == "fail"
+    assert mend
+
+
 def test_little_space_is_a_warning_and_none_a_failure(
     ready: Peer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
