@@ -23,9 +23,6 @@ _END_SECONDS: Final = 5.0
 _CHILDREN_SECONDS: Final = 1.0
 """How long the processes that an app has started have to end by themselves, once they are asked to."""
 
-RUN_STOPPED: Final = 75  # EX_TEMPFAIL of sysexits.h: an app that fails by itself rather takes a small one
-"""What an app process ends with where the peer or its engine was lost: the run is not finished."""
-
 _LAST_WORDS: Final = 2000
 """Bytes of its log that say why it ended."""
 
@@ -53,17 +50,11 @@ class AppLink:
         command: AppCommand,
         heard: Callable[[FromApp], None],
         lost: Callable[[str], None],
-        halted: Callable[[str], None] | None = None,
     ) -> None:
-        """``heard`` gets each value it says, ``lost`` why it ended where nobody asked it to; both in the event loop.
-
-        ``halted`` is called instead of ``lost`` where it ended because it cannot use its engine: another process could
-        not either.
-        """
+        """``heard`` gets each value it says, ``lost`` why it ended where nobody asked it to; both in the event loop."""
         self._command = command
         self._heard = heard
         self._lost = lost
-        self._halted = halted or lost
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
         self._may_end = False
@@ -113,7 +104,7 @@ class AppLink:
             self._process.stdin.write(encode(value))
 
     def may_end(self) -> None:
-        """It has done all it had to do: that it ends is no loss."""
+        """It has done all it had to do, or said why it cannot: that it ends is no loss."""
         self._may_end = True
 
     async def stop(self) -> None:
@@ -150,8 +141,7 @@ class AppLink:
         await _end_group(process.pid)
         ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         if not self._may_end:
-            tell = self._halted if code == RUN_STOPPED else self._lost
-            tell(f"{why}{ending}{self._last_words()}")
+            self._lost(f"{why}{ending}{self._last_words()}")
 
     def _last_words(self) -> str:
         with self._command.log.open("rb") as log:

@@ -18,15 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from peer.app_link import RUN_STOPPED
 from peer.contents import EngineContents, open_contents
 from peer.contents_address import CONTENTS_VARIABLE
+from peer.engine.interface import EngineError
 from peer.examining import Examiner, examine_in_threads
 from protocol.app_calls import (
     Examine,
     Finished,
     FromApp,
     GridCall,
+    Halted,
     Ready,
     ServerAnswer,
     Start,
@@ -122,7 +123,9 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
                 pipe.send(answered)
     except RunStopped as error:
         sys.stderr.write(f"the run stopped: {error}\n")
-        return RUN_STOPPED
+        cause = error.__cause__
+        pipe.send(Halted(str(error), cause.mend if isinstance(cause, EngineError) else ""))
+        return 1
     return 0
 
 

@@ -31,7 +31,18 @@ from peer.own_blocks import OwnBlocks
 from peer.patience import Patience
 from peer.pools import BackgroundEffect, Pools
 from peer.unpacked_apps import UnpackedApps
-from protocol.app_calls import Answered, Examine, Examined, Finished, FromApp, NotExamined, Progress, Ready, Replayed
+from protocol.app_calls import (
+    Answered,
+    Examine,
+    Examined,
+    Finished,
+    FromApp,
+    Halted,
+    NotExamined,
+    Progress,
+    Ready,
+    Replayed,
+)
 from protocol.asking import Channel
 from protocol.blocks import CID, BlockError, ReadBlocks
 from protocol.bundle import read_bundle
@@ -100,6 +111,8 @@ class Ending:
 
     why: str = ""
     cause: Cause = Cause.MEANS
+    mend: str = ""
+    """What can be done about it, where that is known better than by the cause."""
     interrupted: bool = False
     """The owner stopped it: what it had begun stays to be resumed."""
 
@@ -140,7 +153,7 @@ class Runner:
         self._on_report = on_report
         self._clock = Clock()
         self._events: EventQueue[Event | _FromApp] = EventQueue()
-        self._app = AppLink(command, self._heard, self._lost, self._halted)
+        self._app = AppLink(command, self._heard, self._lost)
         self._apps = UnpackedApps(home)
         self._looked_at: set[CID] = set()
         """Apps whose dependencies were looked at."""
@@ -276,7 +289,7 @@ class Runner:
             case Report():
                 self._on_report(effect)
             case Stop(why, cause):
-                self._end(Ending(why, cause))
+                self._end(Ending(why, cause, self._mend_of(cause)))
             case _:
                 self._begin(effect)
 
@@ -331,8 +344,16 @@ class Runner:
     def _crash(self, error: BaseException) -> None:
         """A bug of ours, or a manifest that cannot be kept: end, saying what it was."""
         logs.event("crashed", logging.ERROR, error=f"{type(error).__name__}: {error}")
-        self._end(Ending(f"{type(error).__name__}: {error}"))
+        if isinstance(error, EngineError | PeerError):
+            self._end(Ending(str(error), mend=error.mend))
+        else:
+            self._end(Ending(f"{type(error).__name__}: {error}"))
         self.interrupt()
+
+    def _mend_of(self, cause: Cause) -> str:
+        """What the engine, or the home, says of how to mend that something could not be kept."""
+        failure = self._durable_failure
+        return failure.mend if cause is Cause.MEANS and isinstance(failure, EngineError | PeerError) else ""
 
     def _keep(self, effect: Durable) -> Event | None:
         """Carry out one durable step; none after one that failed, so that no head is kept without its record."""
@@ -412,6 +433,10 @@ class Runner:
                     self._events.put(value if isinstance(value, Examined) else Failed(id, value.why))
             case Progress(text):
                 self._on_report(Report(What.APP_PROGRESS, {"text": text}))
+            case Halted(why, mend):  # a full disk say: that is no error of the app's, nor an answer
+                self._app.may_end()
+                self._end(Ending(f"the app's process had to stop: {why}", mend=mend))
+                self.interrupt()
             case Replayed():  # a leader's script always goes live
                 self._lost("it ended with its script")
             case _:
@@ -421,11 +446,6 @@ class Runner:
 
     def _lost(self, why: str) -> None:
         self._from_app(AppLost(why))
-
-    def _halted(self, why: str) -> None:
-        """The app's process cannot use the engine, on a full disk say: that is no error of the app's, nor an answer."""
-        self._end(Ending(f"the app process stopped: {why}"))
-        self.interrupt()
 
     def _from_app(self, event: Event) -> None:
         self._events.put(_FromApp(self._app.generation, event))

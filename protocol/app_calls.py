@@ -212,6 +212,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Halted:
+    """The app process cannot use its engine, and ends; another one could not either."""
+
+    why: str
+    mend: str
+    """What people can do about it; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Examined:
     """What an `Examine` found; the content is here, unless it says that it is not."""
 
@@ -423,5 +432,5 @@ ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
 GridCall = Look | Push | Pull | Wait | NextEntry | Finished
 ServerCall = GridCall | Compared | Diverged
 ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | Refused | ScriptEntry
-FromApp = Ready | ServerCall | Replayed | Answered | Examined | NotExamined | Progress
+FromApp = Ready | ServerCall | Replayed | Answered | Examined | NotExamined | Progress | Halted
 ToApp = Start | ServerAnswer | Task | Examine

@@ -409,7 +409,7 @@ def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -
         unfit_for=choice.unfit_for(config),
     )
     if ending.why:
-        return _unfinished(session, ending, "what was answered is kept")
+        return _unfinished(session, ending, "what was answered is kept: start this again to go on")
     if ending.interrupted:
         say("stopped")
     return ExitCode.DONE
@@ -420,16 +420,18 @@ def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
         say(f"stopped; {stays}")
     if ending.why:
         say(f"error: {ending.why}")
-        say(f"  mend: {_mend(ending.cause, session, stays)}")
+        say(f"  mend: {_mend(ending, session, stays)}")
     return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
         ending.cause, ExitCode.UNFINISHED
     )
 
 
-def _mend(cause: Cause, session: Session, stays: str) -> str:
-    match cause:
+def _mend(ending: Ending, session: Session, stays: str) -> str:
+    if ending.mend:
+        return f"{ending.mend}; {stays}"
+    match ending.cause:
         case Cause.MEANS:
-            return f"see to the cause and start it again; {stays}"
+            return f"see to the cause; {stays}"
         case Cause.APP:
             return f"see its log in {session.home.path / 'logs'}; {stays}"
         case Cause.COPY:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocol.blocks import CID, Block
 
@@ -49,10 +49,13 @@ class TooLarge(EngineError):
     """A content has more bytes than are allowed."""
 
 
+_BRING: Final = "start a peer whose engine has it; or bring a file of the run here: peer import FILE"
+
+
 class Unreachable(EngineError):
     """Nobody within reach has the block. Carries its ``cid``."""
 
-    def __init__(self, cid: CID, message: str = "", mend: str = "") -> None:
+    def __init__(self, cid: CID, message: str = "", mend: str = _BRING) -> None:
         super().__init__(message or f"nobody within reach has {cid}", mend)
         self.cid = cid
 

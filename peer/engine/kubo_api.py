@@ -49,6 +49,11 @@ _FORBIDDEN: Final = (
     "in POLLEN_IPFS or config.toml, where no other user of this machine sees it"
 )
 
+_LOOK: Final = (
+    "peer doctor looks whether the node is well; its log says more (of this home's node: ipfs/daemon.log in the home)"
+)
+"""What to do about words of Kubo's own."""
+
 _NOBODY_BEHIND: Final = (500, 502, 503, 504)
 """What a proxy answers whose node does not."""
 
@@ -236,7 +241,7 @@ class KuboApi:
             return EngineUnavailable(f"the Kubo node at {self.shown} is stopping: {message}", self._mend())
         if _CANCELLED in message:
             return KuboTimeout(f"the Kubo node at {self.shown} gave it up: {message}", self._mend())
-        return KuboRefused(f"the Kubo node at {self.shown} says: {message}")
+        return KuboRefused(f"the Kubo node at {self.shown} says: {message}", _LOOK)
 
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
@@ -290,7 +295,10 @@ class KuboApi:
         return self.meaning(str(message))
 
     def _mend(self) -> str:
-        return "start it: peer doctor --start-daemon, or ipfs daemon; or do without IPFS: --ipfs local:DIR"
+        return (
+            "start it (this home's: peer doctor --start-daemon; one of yours: ipfs daemon); or do without IPFS: "
+            "--ipfs local:DIR"
+        )
 
 
 def duration(seconds: float) -> str:

@@ -155,6 +155,6 @@ class LocalEngine:
         """The size of ``cid`` once it is here."""
         while (size := self._files.size(cid)) is None:
             if time.monotonic() >= deadline:
-                raise Unreachable(cid, f"{cid} is not in {self._directory}")
+                raise Unreachable(cid, f"the block {cid} is not in {self._directory}")
             time.sleep(_LOOK_AGAIN)
         return size

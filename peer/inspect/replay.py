@@ -28,6 +28,7 @@ from protocol.app_calls import (
     Environment,
     Finished,
     FromApp,
+    Halted,
     NextEntry,
     Progress,
     Ready,
@@ -266,6 +267,8 @@ class RunReplay:
                 self._diverged(value)
             case Finished() | Replayed():
                 pass
+            case Halted(why):
+                self._unfinished(f"the app process had to stop: {why}")
             case str(why):
                 self._unfinished(f"the app process was lost: {why}")
             case _:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peer.app_link import AppCommand, AppLink
-from protocol.app_calls import FromApp, Ready, Start, Task
+from protocol.app_calls import FromApp, Halted, Ready, Start, Task
 from protocol.blocks import raw_block
 from protocol.car import write_car
 from protocol.records import Role
@@ -62,31 +62,28 @@ def test_where_contents_are_is_not_on_a_command_line_that_all_users_see(tmp_path
     assert b"secret" not in line
 
 
-def test_an_app_process_that_cannot_read_is_halted_and_not_lost(tmp_path: Path) -> None:
+def test_an_app_process_that_cannot_read_says_why_and_is_not_lost(tmp_path: Path) -> None:
     car, gone = tmp_path / "run.car", raw_block(b"gone").cid
     root = raw_block(b"root")
     car.write_bytes(b"".join(write_car([root.cid], [root])))
     environment = child_environment(bytes(32), 1)
     command = AppCommand(Role.CLIENT, tmp_path / "scratch", f"car:{car}", tmp_path / "app.log", environment)
 
-    async def ending() -> tuple[str, str]:
-        ended: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        link = AppLink(
-            command,
-            lambda _: None,
-            lambda why: ended.put_nowait(("lost", why)),
-            lambda why: ended.put_nowait(("halted", why)),
-        )
+    async def last_words() -> FromApp | str:
+        said: asyncio.Queue[FromApp | str] = asyncio.Queue()
+        link = AppLink(command, said.put_nowait, said.put_nowait)
         await link.start(APPS / "numpy_fedavg")
         link.hand(Start(root.cid, 5, bytes(32), ()))
         link.hand(Task(bytes(32), gone, "train", "1", 3600, 0.0))
         try:
-            return await asyncio.wait_for(ended.get(), 60)
+            assert isinstance(await asyncio.wait_for(said.get(), 60), Ready)
+            return await asyncio.wait_for(said.get(), 60)
         finally:
             await link.stop()
 
-    how, why = asyncio.run(ending())
-    assert (how, str(gone) in why) == ("halted", True), why
+    halted = asyncio.run(last_words())
+    assert isinstance(halted, Halted)
+    assert str(gone) in halted.why
 
 
 APP = """
