@@ -88,8 +88,8 @@ from protocol.events import (
     Started,
     Stopping,
 )
-from protocol.machine import Machine
 from protocol.records import Federation, Role
+from protocol.roles.inherited import Inherited as Machine
 from strategy.dependencies import lacking
 
 CONTENT_TIMEOUT: Final = 120.0

@@ -46,11 +46,12 @@ from protocol.equivocation import Equivocation, read_proof
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
-from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import why_unreadable
 from protocol.plan import RunPlan, first_content_key
 from protocol.reading import read_private
 from protocol.records import Ack, Close, Outcome, ReasonPrivate, Role
+from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import parse_record
 from strategy.app_config import AppConfig, AppError, read_app
 from strategy.bundle import AppFolder, read_folder

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from protocol.announcements import AckReady, Position, topic_leader
+from protocol.announcements import AckReady, Position
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import KeepAcks
 from protocol.hosting import ClientPlan
-from protocol.machine import Author, TrustedManifest
 from protocol.records import Ack
 from protocol.replying import Replying
 from protocol.retry import Retry
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import sign_record
 from protocol.trees import pack
 
@@ -96,7 +96,7 @@ class Acking(Replying):
         block = sign_record(body, [self.author.key_in(chain.manifest)])
         kept.keep_ack(body)
         done = partial(self._ack_kept, chain.run, block, then)
-        self._emit(KeepAcks(self._await(done, self._cannot_go_on), chain.run, (block,)))
+        self._outbox.must(KeepAcks, done, chain.run, (block,))
 
     def _ack_kept(self, run: CID, block: Block, then: Callable[[float], None], now: float) -> None:
         self._newest_ack = _Telling(run, block, Retry(now))
@@ -110,7 +110,7 @@ class Acking(Replying):
             telling.left -= 1
             telling.retry.back_off(now)
             ready = AckReady(telling.run, telling.block.cid)
-            self._announce(topic_leader(self.manifest.federation), ready, (telling.block,))
+            self._voice.announce(ready, (telling.block,), topic=self._voice.topic)
 
     def _moments(self) -> Iterable[float]:
         yield from super()._moments()

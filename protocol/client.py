@@ -19,7 +19,7 @@ from crypto.symmetric import SymmetricKey
 from protocol.acking import Acking
 from protocol.acking import KeptRun as KeptRun
 from protocol.admission import is_update
-from protocol.announcements import Announcement, Beat, PeerState, Position, Recalled, topic_all
+from protocol.announcements import Announcement, Beat, PeerState, Position, Recalled
 from protocol.app_calls import Answered, ContentKey, ErrorCode, Task
 from protocol.blocks import CID, Block, BlockError
 from protocol.catch_up import CatchUp
@@ -37,7 +37,6 @@ from protocol.events import (
 )
 from protocol.following import ClientState
 from protocol.hosting import AppState, ClientPlan
-from protocol.machine import COMMON, Author, IllegalEvent, TrustedManifest
 from protocol.plan import named_bundle
 from protocol.private import private_part
 from protocol.reading import read_private
@@ -45,6 +44,8 @@ from protocol.recalling import Recalling
 from protocol.records import Ack, Body, Close, Index, ReasonPrivate, Reply, Role, Roster, Run, RunPrivate
 from protocol.replying import Unacknowledged
 from protocol.retry import Retry
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.table import IllegalEvent
 from protocol.signed import parse_record, private_bytes, sign_record
 from protocol.telling import Awaited
 
@@ -129,7 +130,7 @@ class Client(Acking):
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _started(self, event: Started, now: float) -> None:
-        self._addresses = event.addresses
+        self._voice.addresses = event.addresses
         self.state = ClientState.LISTENING
         self._copies.begin(now)
         if self._plan.app is not None:
@@ -166,7 +167,7 @@ class Client(Acking):
         self._go_on(now)
         if self.state is not ClientState.STOPPED:
             fetching = self._work is not None and self._work.stage is Stage.FETCHING
-            self._tell_wait(self._lacks() or (Awaited.CONTENT if fetching else None), now)
+            self._outbox.tell_wait(self._lacks() or (Awaited.CONTENT if fetching else None), self.manifest.version, now)
 
     def _go_on(self, now: float) -> None:
         if self.state is not ClientState.STOPPED and self._run is not None:
@@ -228,7 +229,7 @@ class Client(Acking):
         took_part, self.state = self.state is ClientState.FOLLOWING, ClientState.LISTENING
         private = read_private(body, ReasonPrivate, self._run.chain.keys)
         run, head, why = str(self._run.run), str(self._run.chain.head), private.reason if private else ""
-        self._report(What.RUN_CLOSED, run=run, head=head, outcome=body.outcome.value, why=why)
+        self._outbox.report(What.RUN_CLOSED, run=run, head=head, outcome=body.outcome.value, why=why)
         stops = took_part and self._plan.once
         if not stops or self._work is not None:
             self._left()
@@ -236,10 +237,10 @@ class Client(Acking):
 
     def _close_acked(self, stops: bool, now: float) -> None:
         """Say that we have the close, which the leader waits for, once the ack of it is on its way."""
-        self._say(Beat, now)
+        self._voice.say(Beat, now)
         if stops:
             self._stopping(Stopping(), now)
-            self._emit(Stop(""))
+            self._outbox.emit(Stop(""))
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
@@ -258,14 +259,14 @@ class Client(Acking):
         ours = self._kept.replies.get(message)
         recorded = answer.recorded
         if ours is not None and answer.reply is not None and answer.reply.cid != ours:
-            self._compare(ours, answer.reply.cid, (), now)
+            self._proofs.compare(ours, answer.reply.cid, (), now)
         elif ours is None and recorded is not None and message not in self._taking_up:
             self._keep_forgotten(message, recorded)
         self._queue.pop(message, None)
         self._recalling.settle(message)
         self._unacknowledged.pop(message, None)
         why = "" if taken else answer.reason
-        self._report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
+        self._outbox.report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
 
     def _next_work(self, run: CatchUp) -> None:
         """Begin with the next message, in chain order, once it is sure that no reply of ours to it is there."""
@@ -274,13 +275,13 @@ class Client(Acking):
             return
         if self._recalling.may_answer(following):
             self._work = Work(self._queue.pop(following))
-            self._report(What.TASK_STARTED, message=self._work.message.id.hex(), type=self._work.message.type)
+            self._outbox.report(What.TASK_STARTED, message=self._work.message.id.hex(), type=self._work.message.type)
             self._fetch_content(self._work)
 
     def _fetch_content(self, work: Work) -> None:
         work.fetch_again = None
-        id = self._await(partial(self._content_here, work), partial(self._content_lost, work))
-        self._emit(FetchContent(id, work.message.content))
+        done, failed = partial(self._content_here, work), partial(self._content_lost, work)
+        self._outbox.ask(FetchContent, done, failed, work.message.content)
 
     def _content_here(self, work: Work, now: float) -> None:
         work.stage = Stage.READY
@@ -288,7 +289,7 @@ class Client(Acking):
             self._hand_over()
 
     def _content_lost(self, work: Work, why: str, now: float) -> None:
-        self._report(What.FETCH_FAILED, message=work.message.id.hex(), why=why)
+        self._outbox.report(What.FETCH_FAILED, message=work.message.id.hex(), why=why)
         work.fetch_again = now + FETCH_AGAIN
 
     def _hand_over(self) -> None:
@@ -306,7 +307,7 @@ class Client(Acking):
         work.stage = Stage.AT_APP
         work.own_key = own = self._own_key(self._run.chain)
         message = work.message
-        self._emit(
+        self._outbox.emit(
             Hand(
                 Task(
                     message=message.id,
@@ -382,11 +383,11 @@ class Client(Acking):
         )
         block = sign_record(body, [self.author.key_in(self._run.chain.manifest)])
         done = partial(self._reply_stored, work, self._run.run, block, answer)
-        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
+        self._outbox.must(Store, done, (block,), own=True)
 
     def _reply_stored(self, work: Work, run: CID, block: Block, answer: Answered, now: float) -> None:
         done = partial(self._reply_kept, work, run, block, answer)
-        self._emit(KeepReply(self._await(done, self._cannot_go_on), run, work.message.id, block.cid, answer.state))
+        self._outbox.must(KeepReply, done, run, work.message.id, block.cid, answer.state)
 
     def _reply_kept(self, work: Work, run: CID, block: Block, answer: Answered, now: float) -> None:
         message = work.message.id
@@ -406,10 +407,12 @@ class Client(Acking):
         self._outcomes[is_update(message.type), answer.code is None] += 1
         id, of = message.id.hex(), {"type": message.type, "round": answer.round}
         if answer.code is None:
-            self._report(What.TASK_ANSWERED, message=id, reply=str(reply), **of)
+            self._outbox.report(What.TASK_ANSWERED, message=id, reply=str(reply), **of)
         else:
             name, why = self.manifest.name_of(self.author.member), answer.reason
-            self._report(What.TASK_FAILED, name=name, message=id, reply=str(reply), code=answer.code, why=why, **of)
+            self._outbox.report(
+                What.TASK_FAILED, name=name, message=id, reply=str(reply), code=answer.code, why=why, **of
+            )
 
     # -- what this home has forgotten -------------------------------------------------------------------------------
 
@@ -423,7 +426,7 @@ class Client(Acking):
         if self._is_asking and now >= self._recalling.retry.at:
             assert self._run is not None
             self._recalling.retry.back_off(now)
-            self._announce(topic_all(self.manifest.federation), self._recalling.question(self._run.run))
+            self._voice.announce(self._recalling.question(self._run.run))
 
     def _said(self, announcement: Announcement, now: float) -> None:
         if isinstance(announcement.body, Recalled):
@@ -456,9 +459,9 @@ class Client(Acking):
             for reply in sorted(forgotten):
                 self._recalling.look_for(reply)
                 done, failed = partial(self._listed_here, reply), partial(self._listed_lost, reply)
-                self._emit(FetchRecord(self._await(done, failed), reply, Reply))
-            self._report(What.RECALLED, ack=str(block.cid), height=ack.height)
-            self._emit(KeepAcks(self._await(lambda _: None, self._cannot_go_on), run, (block,)))
+                self._outbox.ask(FetchRecord, done, failed, reply, Reply)
+            self._outbox.report(What.RECALLED, ack=str(block.cid), height=ack.height)
+            self._outbox.must(KeepAcks, lambda _: None, run, (block,))
 
     def _listed_here(self, reply: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         block = Block(reply, blocks[reply])
@@ -470,7 +473,7 @@ class Client(Acking):
     def _listed_lost(self, reply: CID, why: str, now: float) -> None:
         """Nobody has it: nobody can take it for our answer."""
         self._recalling.looked_for(reply)
-        self._report(What.FETCH_FAILED, cid=str(reply), why=why)
+        self._outbox.report(What.FETCH_FAILED, cid=str(reply), why=why)
 
     def _take_up_reply(self, message: bytes, block: Block, now: float) -> None:
         """Keep a reply that we had forgotten, and that no collect has taken yet."""
@@ -482,16 +485,16 @@ class Client(Acking):
         self._taking_up.add(message)
         self._recalling.opened(message, -1)
         done = partial(self._forgotten_stored, run.run, message, block)
-        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
+        self._outbox.must(Store, done, (block,), own=True)
 
     def _forgotten_stored(self, run: CID, message: bytes, block: Block, now: float) -> None:
         done = partial(self._forgotten_kept, run, message, block)
-        self._emit(KeepReply(self._await(done, self._cannot_go_on), run, message, block.cid, None))
+        self._outbox.must(KeepReply, done, run, message, block.cid, None)
 
     def _forgotten_kept(self, run: CID, message: bytes, block: Block, now: float) -> None:
         self._taking_up.discard(message)
         self._kept_runs[run].replies[message] = block.cid
-        self._report(What.RECALLED, message=message.hex(), reply=str(block.cid))
+        self._outbox.report(What.RECALLED, message=message.hex(), reply=str(block.cid))
         if self._run is not None and self._run.run == run:
             self._queue.pop(message, None)
             self._recalling.settle(message)
@@ -502,9 +505,8 @@ class Client(Acking):
         """Keep a reply of ours that a collect took, or refused, and that this home does not know."""
         assert self._run is not None
         self._kept.replies[message] = reply
-        self._report(What.RECALLED, message=message.hex(), reply=str(reply))
-        kept = self._await(lambda _: None, self._cannot_go_on)
-        self._emit(KeepReply(kept, self._run.run, message, reply, None))
+        self._outbox.report(What.RECALLED, message=message.hex(), reply=str(reply))
+        self._outbox.must(KeepReply, lambda _: None, self._run.run, message, reply, None)
 
     def _own_body(self, block: Block) -> Body | None:
         """What a record says that one of our keys signed."""
@@ -542,7 +544,8 @@ def _listed(ack: Ack) -> frozenset[CID]:
 
 
 _ALWAYS: Final[Mapping[type, str]] = {
-    **COMMON,
+    Due: "_due",
+    Stopping: "_stopping",
     AppReady: "_app_ready",
     AppLost: "_app_lost",
     AppsApproved: "_apps_approved",

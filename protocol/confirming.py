@@ -11,11 +11,11 @@ from protocol.announcements import AckReady
 from protocol.blocks import CID, Block, BlockError
 from protocol.claims import Claims
 from protocol.effects import KeepAcks, What
-from protocol.machine import Author, TrustedManifest
 from protocol.plan import ResumedRun
 from protocol.recorder import Recorder
 from protocol.records import Ack
 from protocol.retry import SLOWEST_RETRY
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import Record, parse_record
 
 REMEMBERED: Final = 4_096
@@ -66,7 +66,7 @@ class Confirming(Recorder):
             self._take_ack(by, block, now)
         except (BlockError, AckRefused) as error:
             self._confirming.failed(by, now)
-            self._report(What.ACK_REFUSED, name=self.manifest.name_of(by), why=str(error))
+            self._outbox.report(What.ACK_REFUSED, name=self.manifest.name_of(by), why=str(error))
         else:
             self._confirming.held(by)
 
@@ -95,7 +95,7 @@ class Confirming(Recorder):
             if len(self._acks) > REMEMBERED:
                 self._acks.popitem(last=False)
         else:
-            self._compare(known, record.cid, (*self._new_acks, block), now)
+            self._proofs.compare(known, record.cid, (*self._new_acks, block), now)
 
     def _judged(self, by: bytes, record: Record) -> Ack:
         """The ack in a record, where it names a member's own key and confirms our chain; it is not verified yet.
@@ -121,7 +121,7 @@ class Confirming(Recorder):
         if self._new_acks:
             kept, self._new_acks = tuple(self._new_acks), []
             self._keeping += 1
-            self._emit(KeepAcks(self._await(self._acks_kept, self._cannot_go_on), self.chain.run, kept))
+            self._outbox.must(KeepAcks, self._acks_kept, self.chain.run, kept)
         return not self._keeping
 
     def _acks_kept(self, now: float) -> None:

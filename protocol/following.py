@@ -25,14 +25,14 @@ from protocol.announcements import (
 from protocol.blocks import CID, checked_block
 from protocol.catch_up import CatchUp, Forked, Lost
 from protocol.chain import Chain, Step
-from protocol.distrust import why_distrusted
-from protocol.distrusting import Distrusting
-from protocol.effects import Cause, FetchRecord, Store, What, WriteHead
-from protocol.events import Received, Stopping
-from protocol.machine import Author, TrustedManifest
+from protocol.effects import FetchRecord, Store, What, WriteHead
+from protocol.events import Stopping
 from protocol.presence import AWAY_AFTER
 from protocol.records import Chained, Close, Member, Role
 from protocol.retry import FIRST_RETRY, Retry
+from protocol.roles.inherited import Inherited
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.proofs import why_distrusted
 
 
 class ClientState(Enum):
@@ -45,20 +45,17 @@ class ClientState(Enum):
     STOPPED = auto()
 
 
-class Following(Distrusting):
+class Following(Inherited):
     """A machine that follows one run at a time, the newest of its leader's."""
-
-    state: ClientState
 
     def __init__(self, author: Author, trusted: TrustedManifest, verified: Mapping[CID, Position]) -> None:
         """``verified`` says how far earlier processes of this peer had verified the runs they followed, the newest
         first."""
-        super().__init__(author, trusted)
+        super().__init__(author, trusted, topic_leader(trusted.manifest.federation))
         self._verified = verified
         self._before = next(iter(verified.values()), None)
         self._recalled: dict[bytes, float] = {}
         """When each server was last told what we know of its run."""
-        self.state = ClientState.NEW
         self._run: CatchUp | None = None
         self._fetching: set[CID] = set()
         self._servers: dict[bytes, float] = {}
@@ -102,10 +99,6 @@ class Following(Distrusting):
         return kind(manifest, self._peer_state, self._position, self._note)
 
     @property
-    def _topic(self) -> str:
-        return topic_leader(self.manifest.federation)
-
-    @property
     def _position(self) -> Position | None:
         """What this client has verified: its acknowledgement. A process that has caught up with nothing yet says how
         far the one before it was: a leader may have forgotten (`protocol.taking_up`)."""
@@ -128,52 +121,45 @@ class Following(Distrusting):
             return
         self._recalled[server] = now
         told = Recalled(server, asked.session, self._newest_of(asked.run))
-        self._announce(topic_leader(self.manifest.federation), told)
+        self._voice.announce(told, topic=self._voice.topic)
 
     def _keep_saying(self, now: float) -> None:
         """Say hello until a leader is heard, and beat."""
         if not self._heard_leader and now >= self._hello.at:
             self._hello.back_off(now)
-            self._say(Hello, now)
-        if now >= self._next_beat:
-            self._say(Beat, now)
+            self._voice.say(Hello, now)
+        if now >= self._voice.next_beat:
+            self._voice.say(Beat, now)
         for server in [server for server, at in self._heard.items() if now >= at + AWAY_AFTER]:
             self._is_away(server)
-        self._ask_for_copies(now)
-        self._tell_proofs(now)
+        self._voice.ask_for_copies(now)
+        self._proofs.tell(now)
 
     def _is_away(self, server: bytes) -> None:
         if self._heard.pop(server, None) is not None:
-            self._report(What.PEER_AWAY, name=self.manifest.name_of(server), answer_within=None)
+            self._outbox.report(What.PEER_AWAY, name=self.manifest.name_of(server), answer_within=None)
 
     def _moments(self) -> Iterable[float]:
         if self.state in (ClientState.NEW, ClientState.STOPPED):
             return
-        yield self._next_beat
+        yield self._voice.next_beat
         if not self._heard_leader:
             yield self._hello.at
         if self._heard:
             yield min(self._heard.values()) + AWAY_AFTER
-        yield from self._wait_moments()
-        yield from self._proof_moments()
+        yield from self._outbox.moments()
+        yield from self._proofs.moments()
         yield from self._copies.moments()
 
     def _stopping(self, event: Stopping, now: float) -> None:
-        self._announce(self._topic, Bye())
-        self.state = ClientState.STOPPED
-
-    def _cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:
-        super()._cannot_go_on(why, now, cause)
+        self._voice.announce(Bye(), topic=self._voice.topic)
         self.state = ClientState.STOPPED
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
-    def _take_announcement(self, event: Received, now: float) -> None:
-        self._received(event.data, now)
-
     def _said(self, announcement: Announcement, now: float) -> None:
         if isinstance(announcement.body, Proof):
-            self._heard_proof(announcement.body, announcement.blocks, now)
+            self._proofs.heard(announcement.body, announcement.blocks, now)
             return
         author = self.manifest.members.get(announcement.by)
         if author is None or Role.SERVER not in author.roles:
@@ -184,9 +170,9 @@ class Following(Distrusting):
                 self._heard_server(announcement, body.position, now)
                 if isinstance(body, Hello) or not self._heard_leader:
                     self._heard_leader = True
-                    self._beat_soon(now)
+                    self._voice.beat_soon(now)
                     self._leader_is_back(now)
-                    self._tell_newcomer(now)
+                    self._proofs.tell_newcomer(now)
             case Head(position):
                 self._heard_server(announcement, position, now)
             case Recall() as asked:
@@ -201,7 +187,7 @@ class Following(Distrusting):
             return
         self._copies.met(now)
         if server.id not in self._heard:
-            self._report(What.PEER_HERE, name=self.manifest.name_of(server.id))
+            self._outbox.report(What.PEER_HERE, name=self.manifest.name_of(server.id))
         self._heard[server.id] = now
 
     def _heard_server(self, announcement: Announcement, position: Position | None, now: float) -> None:
@@ -210,7 +196,7 @@ class Following(Distrusting):
             return
         server = announcement.by
         member = self.manifest.members[server]
-        if (proof := self._distrust.proof_against(member)) is not None:
+        if (proof := self._proofs.distrust.proof_against(member)) is not None:
             self._distrusts(member, proof, now)
             return
         self._servers[server] = now
@@ -222,7 +208,7 @@ class Following(Distrusting):
         if run is None or run.run != position.run:
             return
         if (ours := run.rival(position)) is not None:
-            self._compare(ours, position.head, announcement.blocks, now)
+            self._proofs.compare(ours, position.head, announcement.blocks, now)
         if run.leader == server:
             run.hear(position, announcement.blocks)
 
@@ -231,7 +217,7 @@ class Following(Distrusting):
             self._run.server = server
             return
         chain = Chain(self.manifest.federation, self.author.reader)
-        self._run = CatchUp(run, server, self.manifest, self._manifest_blocks, chain)
+        self._run = CatchUp(run, server, self.manifest, self._newest.blocks, chain)
         self._note = ""
         self.state = ClientState.LISTENING
         self._begun()
@@ -243,7 +229,7 @@ class Following(Distrusting):
             return run.leader == server or run.is_idle
         if run.run == other:
             return False
-        distrusted = self._distrust.proof_against(self.manifest.members.get(run.leader)) is not None
+        distrusted = self._proofs.distrust.proof_against(self.manifest.members.get(run.leader)) is not None
         return run.chain.closed or run.leader == server or distrusted
 
     def _another_is_better(self, server: bytes, now: float) -> bool:
@@ -277,14 +263,14 @@ class Following(Distrusting):
                 self._stepped(step, now)
         except Lost as error:
             if isinstance(error, Forked):
-                self._compare(error.ours, error.theirs, (), now)
+                self._proofs.compare(error.ours, error.theirs, (), now)
             self._give_up(run)
-            self._report(What.RUN_LOST, run=str(run.run), why=str(error))
+            self._outbox.report(What.RUN_LOST, run=str(run.run), why=str(error))
         for cid in run.wanted():
             if cid not in self._fetching:
                 self._fetching.add(cid)
-                id = self._await(partial(self._fetched, cid), partial(self._unfetched, cid))
-                self._emit(FetchRecord(id, cid, Chained))
+                done, failed = partial(self._fetched, cid), partial(self._unfetched, cid)
+                self._outbox.ask(FetchRecord, done, failed, cid, Chained)
 
     def _give_up(self, run: CatchUp) -> None:
         self._lost[run.leader] += 1
@@ -297,7 +283,7 @@ class Following(Distrusting):
 
     def _unfetched(self, cid: CID, why: str, now: float) -> None:
         self._fetching.discard(cid)
-        self._report(What.FETCH_FAILED, cid=str(cid), why=why)
+        self._outbox.report(What.FETCH_FAILED, cid=str(cid), why=why)
         if self._run is not None and cid in self._run.wanted():
             self._give_up(self._run)
 
@@ -306,12 +292,12 @@ class Following(Distrusting):
         body = step.record.body
         assert isinstance(body, Chained)
         parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
-        self._emit(Store(self._await(lambda _: None, self._cannot_go_on), parts, own=False))
-        written = self._await(lambda _: None, self._cannot_go_on)
-        self._emit(WriteHead(written, run.run, step.record.cid, body.height, body.term, isinstance(body, Close)))
+        self._outbox.must(Store, lambda _: None, parts, own=False)
+        closes = isinstance(body, Close)
+        self._outbox.must(WriteHead, lambda _: None, run.run, step.record.cid, body.height, body.term, closes)
 
     def _decline(self, run: CID | None, why: str, now: float) -> None:
         """Take no part in the run, and say so."""
         self._note = why
-        self._report(What.RUN_REFUSED, run=None if run is None else str(run), why=why)
-        self._say(Beat, now)
+        self._outbox.report(What.RUN_REFUSED, run=None if run is None else str(run), why=why)
+        self._voice.say(Beat, now)

@@ -24,24 +24,22 @@ from protocol.announcements import (
     Recall,
     Recalled,
     ReplyReady,
-    topic_all,
 )
 from protocol.app_calls import Examine
 from protocol.blocks import CID, Block, BlockError
 from protocol.chain import check_reply
 from protocol.claims import Claims
 from protocol.confirming import Confirming
-from protocol.distrusting import TIMES
 from protocol.effects import FetchRecord, KeepPlace, What
 from protocol.equivocation import equivocation
-from protocol.events import Received
-from protocol.machine import Author, TrustedManifest
 from protocol.mailbox import Arrived, Collection, Mailbox
 from protocol.manifest import node_id
 from protocol.plan import ResumedRun
 from protocol.presence import AWAY_AFTER, Presence, Sighting
 from protocol.records import Member, Reply, Role
 from protocol.retry import FIRST_RETRY, SLOWEST_RETRY
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.proofs import TIMES
 from protocol.script import hand_over
 from protocol.signed import Record, parse_record, record_block
 
@@ -90,7 +88,7 @@ class Gathering(Confirming):
             run.chain.open,
             settings.client_timeout,
             settings.admission,
-            self._distrust,
+            self._proofs.distrust,
             presence,
             settings.leave_timeout,
         )
@@ -117,21 +115,14 @@ class Gathering(Confirming):
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         return kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
 
-    @property
-    def _topic(self) -> str:
-        return topic_all(self.manifest.federation)
-
     def _listed(self) -> tuple[int, ...]:
         """The nodes that the app is told of."""
         manifest = self.chain.manifest
-        distrusted = self._distrust.nodes(manifest)
+        distrusted = self._proofs.distrust.nodes(manifest)
         return tuple(node for node in self._presence.listed(manifest) if node not in distrusted)
 
     def _distrusts(self, member: Member, proof: CID, now: float) -> None:
         """Its replies are not taken any more: `Mailbox` sees to that, and `_listed` to its being asked no more."""
-
-    def _take_announcement(self, event: Received, now: float) -> None:
-        self._received(event.data, now)
 
     def _said(self, announcement: Announcement, now: float) -> None:
         match announcement.body:
@@ -144,7 +135,7 @@ class Gathering(Confirming):
                 self._presence.still_here(announcement.by, now)
                 self._heard_of_ack(announcement.by, body, announcement.blocks, now)
             case Proof() as body:
-                self._heard_proof(body, announcement.blocks, now)
+                self._proofs.heard(body, announcement.blocks, now)
             case Bye():
                 if self._presence.left(announcement.by, now):
                     self._is_away(announcement.by, now, What.PEER_LEFT)
@@ -164,7 +155,7 @@ class Gathering(Confirming):
         """Ask whether another process has our key, and, of a resumed run, what its clients know of it."""
         if self._copies.due(now, urgent=not self._has_recalled):
             run = None if self._has_recalled else self.chain.run
-            self._announce(topic_all(self.manifest.federation), self._copies.question(run))
+            self._voice.announce(self._copies.question(run))
 
     def _may_sign(self, now: float) -> bool:
         """Whether we have listened for long enough, and no client may have records of ours that we have not."""
@@ -172,7 +163,7 @@ class Gathering(Confirming):
         may_sign = self._copies.may_sign and self._has_recalled and not self._taking_up.holds
         if may_sign and not self._is_placed:
             self._is_placed = True
-            self._emit(KeepPlace())
+            self._outbox.emit(KeepPlace())
         return may_sign
 
     @property
@@ -207,7 +198,7 @@ class Gathering(Confirming):
         if (ack := self._newest_acks.get(by)) is not None:
             blocks.insert(0, ack)
         told = Recalled(by, asked.session, self._durable, tuple(answers), ack.cid if ack else None)
-        self._announce(topic_all(self.manifest.federation), told, blocks)
+        self._voice.announce(told, blocks)
 
     def _answer_of(self, by: bytes, message: bytes) -> tuple[CID | None, Block | None]:
         """The client's reply to a message, and its block where that is here."""
@@ -222,7 +213,7 @@ class Gathering(Confirming):
         owed = (message.id for message in self.chain.open.values() if message.node == node)
         until = max(self._mailbox.deadlines(owed), default=now)
         left = max(0.0, until - now)
-        self._report(what, name=self.manifest.name_of(client), answer_within=left or None)
+        self._outbox.report(what, name=self.manifest.name_of(client), answer_within=left or None)
 
     def _heard_of_client(self, by: bytes, body: Hello | Beat, now: float) -> None:
         head = body.position.head if body.position else None
@@ -230,12 +221,12 @@ class Gathering(Confirming):
         if not self._has_recalled:
             self._copies.met(now)
         if self._presence.heard(by, Sighting(now, body.state, head, body.note)):
-            self._report(What.PEER_HERE, name=self.manifest.name_of(by))
+            self._outbox.report(What.PEER_HERE, name=self.manifest.name_of(by))
         elif body.state is PeerState.REFUSED:
-            self._report(What.RUN_REFUSED, name=self.manifest.name_of(by), why=body.note)
+            self._outbox.report(What.RUN_REFUSED, name=self.manifest.name_of(by), why=body.note)
         if isinstance(body, Hello):
-            self._beat_soon(now)
-            self._tell_newcomer(now)
+            self._voice.beat_soon(now)
+            self._proofs.tell_newcomer(now)
 
     def _heard_of_reply(self, author: bytes, ready: ReplyReady, inline: tuple[Block, ...], now: float) -> None:
         """Look into an answer that whoever was asked says it has. Nobody else's word counts: what it names may be
@@ -244,7 +235,7 @@ class Gathering(Confirming):
             return
         taken = self._mailbox.reply_to(ready.message)
         if taken is not None and taken != ready.record:
-            self._compare(taken, ready.record, inline, now)
+            self._proofs.compare(taken, ready.record, inline, now)
         asked = self.chain.open.get(ready.message)
         if asked is None:  # its client has not heard of the collect
             self._remind(now)
@@ -258,9 +249,7 @@ class Gathering(Confirming):
                 self._judge_reply(ready.message, block, now)
             else:
                 done = partial(self._fetched_reply, ready)
-                self._emit(
-                    FetchRecord(self._await(done, partial(self._lost_reply, ready.message)), ready.record, Reply)
-                )
+                self._outbox.ask(FetchRecord, done, partial(self._lost_reply, ready.message), ready.record, Reply)
 
     def _fetched_reply(self, ready: ReplyReady, blocks: Mapping[CID, bytes], now: float) -> None:
         self._judge_reply(ready.message, Block(ready.record, blocks[ready.record]), now)
@@ -291,24 +280,24 @@ class Gathering(Confirming):
         if first.id == reply.id:
             return None
         if (found := equivocation(first, reply)) is not None:
-            self._convict(found, TIMES, now)
+            self._proofs.convict(found, TIMES, now)
         return "its client has answered the message before, otherwise"
 
     def _examine(self, message: bytes, arrived: Arrived, content: CID) -> None:
         admission, asked = self._settings.admission, self.chain.open[message]
         update = is_update(asked.type)
-        self._emit(
-            Examine(
-                self._await(partial(self._examined, message, arrived), partial(self._lost_reply, message)),
-                message=message,
-                sent=asked.content,
-                sent_key=self.chain.keys.content(asked.epoch),
-                reply=content,
-                reply_key=self.chain.keys.reply_content(arrived.body),
-                limits=admission.limits(self.chain.manifest.settings.max_content_bytes),
-                update=update,
-                measure=update and admission.bound is not None,
-            )
+        self._outbox.ask(
+            Examine,
+            partial(self._examined, message, arrived),
+            partial(self._lost_reply, message),
+            message=message,
+            sent=asked.content,
+            sent_key=self.chain.keys.content(asked.epoch),
+            reply=content,
+            reply_key=self.chain.keys.reply_content(arrived.body),
+            limits=admission.limits(self.chain.manifest.settings.max_content_bytes),
+            update=update,
+            measure=update and admission.bound is not None,
         )
 
     def _examined(self, message: bytes, arrived: Arrived, found: Examination, now: float) -> None:
@@ -337,29 +326,29 @@ class Gathering(Confirming):
         asked = self.chain.open.get(message)
         member = self.chain.manifest.member_by_node(asked.node) if asked else None
         name = self.chain.manifest.name_of(member.id) if member else "somebody"
-        self._report(What.REPLY_REFUSED, name=name, message=message.hex(), why=why)
+        self._outbox.report(What.REPLY_REFUSED, name=name, message=message.hex(), why=why)
 
     def _tell_of_checks(self, got: Collection) -> None:
         """Say which option is at fault, perhaps, where it refuses all; and once, where one does nothing."""
         for check, replies in got.all_failed:
             option = "--max-update-norm" if check is Check.NORM else "--admission"
-            self._report(What.ALL_REFUSED, replies=replies, check=check.value, option=option)
+            self._outbox.report(What.ALL_REFUSED, replies=replies, check=check.value, option=option)
         if got.unbounded and not self._said_unbounded:
             self._said_unbounded = True
-            self._report(What.BOUND_UNUSED, bound=str(self._settings.admission.bound), why=got.unbounded)
+            self._outbox.report(What.BOUND_UNUSED, bound=str(self._settings.admission.bound), why=got.unbounded)
 
     def _lost_reply(self, message: bytes, why: str, now: float) -> None:
         """Its client announces it again."""
         self._claims_to_answer.failed(self._looked_into.pop(message).by, now)
-        self._report(What.FETCH_FAILED, message=message.hex(), why=why)
+        self._outbox.report(What.FETCH_FAILED, message=message.hex(), why=why)
 
     def _reply_is_here(self, message: bytes, arrived: Arrived, now: float) -> None:
         self._claims_to_answer.held(self._looked_into.pop(message).by)
         self._mailbox.arrived(message, arrived)
-        self._report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.body.by), message=message.hex())
+        self._outbox.report(What.REPLY_ARRIVED, name=self.manifest.name_of(arrived.body.by), message=message.hex())
         if arrived.body.code is not None:
             handed = hand_over(arrived.record.cid, arrived.body, self.chain.keys)
-            self._report(What.REPLY_FAILED, **self._asked(message), code=arrived.body.code, why=handed.reason)
+            self._outbox.report(What.REPLY_FAILED, **self._asked(message), code=arrived.body.code, why=handed.reason)
 
     def _asked(self, message: bytes) -> dict[str, str | int | None]:
         """What people know an open message by."""

@@ -21,11 +21,11 @@ from protocol.catch_up import CatchUp
 from protocol.effects import AskOwner, Cause, Hand, ReadBundle, StartApp, UnpackApp, What
 from protocol.events import AppLost, AppReady, AppsApproved
 from protocol.following import ClientState, Following
-from protocol.machine import Author, TrustedManifest
 from protocol.manifest import node_id
 from protocol.recalling import Recalling
 from protocol.records import RunPrivate
 from protocol.retry import Retry
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.telling import Awaited
 
 MAX_NOTE: Final = 500
@@ -137,7 +137,7 @@ class Hosting(Following):
         elif self._approved is None:
             self._decline(self._run.run, f"the run's app is {bundle.app}, ours is {self._plan.app}", now)
             if self._plan.files:
-                self._emit(ReadBundle(self._await(partial(self._tell_difference, bundle), lambda *_: None), bundle))
+                self._outbox.ask(ReadBundle, partial(self._tell_difference, bundle), lambda *_: None, bundle)
         else:
             self._wait_for_approval(bundle.app, private, now)
 
@@ -151,8 +151,8 @@ class Hosting(Following):
             return
         said = f"the run's app is {bundle.app}, ours is {self._plan.app}, and they differ: "
         self._note = (said + found.in_words(with_surplus=False))[:MAX_NOTE]
-        self._report(What.RUN_REFUSED, run=str(self._run.run), why=said + found.in_words())
-        self._say(Beat, now)
+        self._outbox.report(What.RUN_REFUSED, run=str(self._run.run), why=said + found.in_words())
+        self._voice.say(Beat, now)
 
     def _may_run(self, app: CID) -> bool:
         return app == self._plan.app or (self._approved is not None and app in self._approved)
@@ -161,9 +161,9 @@ class Hosting(Following):
         assert self._run is not None
         self._note = f"its owner has not approved the run's app yet: peer app approve {app}"
         name = f"{private.name} {private.version}"
-        self._report(What.APP_UNAPPROVED, run=str(self._run.run), app=str(app), name=name)
-        self._emit(AskOwner(app, name, self._run.run))
-        self._say(Beat, now)
+        self._outbox.report(What.APP_UNAPPROVED, run=str(self._run.run), app=str(app), name=name)
+        self._outbox.emit(AskOwner(app, name, self._run.run))
+        self._voice.say(Beat, now)
 
     def _apps_approved(self, event: AppsApproved, now: float) -> None:
         """The owner approved apps or took that back; what has begun goes on."""
@@ -176,7 +176,7 @@ class Hosting(Following):
         if not self._plan.unfit(bundle.app, private.config) and self._may_run(bundle.app):
             self._note = ""
             self._take_part(bundle, private, now)
-            self._say(Beat, now)
+            self._voice.say(Beat, now)
 
     def _leave_app(self) -> None:
         """The run is over, or another is followed: its app is not needed, a process that had it begins afresh."""
@@ -189,7 +189,7 @@ class Hosting(Following):
     def _take_part(self, bundle: NamedBundle, private: RunPrivate, now: float) -> None:
         assert self._run is not None
         self.state = ClientState.FOLLOWING
-        self._report(What.RUN_FOLLOWED, run=str(self._run.run), app=private.name)
+        self._outbox.report(What.RUN_FOLLOWED, run=str(self._run.run), app=private.name)
         if bundle.app == self._hosted:
             self._begin_app()
         elif bundle.app == self._plan.app:
@@ -200,8 +200,8 @@ class Hosting(Following):
     def _unpack_app(self, bundle: NamedBundle, retry: Retry) -> None:
         self._unpack_again = None
         app = bundle.app
-        id = self._await(partial(self._app_unpacked, app), partial(self._app_not_unpacked, app, retry))
-        self._emit(UnpackApp(id, bundle, self.manifest.settings.max_app_bytes))
+        done, failed = partial(self._app_unpacked, app), partial(self._app_not_unpacked, app, retry)
+        self._outbox.ask(UnpackApp, done, failed, bundle, self.manifest.settings.max_app_bytes)
 
     def _app_unpacked(self, app: CID, now: float) -> None:
         self._unpack_again = None
@@ -209,15 +209,15 @@ class Hosting(Following):
             return
         if self._note:
             self._note = ""
-            self._say(Beat, now)
+            self._voice.say(Beat, now)
         self._start_app(app)
 
     def _app_not_unpacked(self, app: CID, retry: Retry, why: str, now: float) -> None:
         """Try again later, and say that we are of no use till then."""
-        self._report(What.FETCH_FAILED, app=str(app), why=why)
+        self._outbox.report(What.FETCH_FAILED, app=str(app), why=why)
         if self._needs(app):
             self._note = f"the run's app {app} cannot be had: {why}"[:MAX_NOTE]
-            self._say(Beat, now)
+            self._voice.say(Beat, now)
             retry.back_off(now)
             self._unpack_again = retry
 
@@ -235,7 +235,7 @@ class Hosting(Following):
         if app != self._hosted:
             self._failed_starts = 0
         self._app, self._hosted = AppState.STARTING, app
-        self._emit(StartApp(app))
+        self._outbox.emit(StartApp(app))
 
     def _app_ready(self, event: AppReady, now: float) -> None:
         self._app = AppState.READY
@@ -255,16 +255,16 @@ class Hosting(Following):
         self._app = AppState.STARTED
         seed = hashlib.sha256(b"pollen client seed 1" + self._plan.secret + bytes(self._run.run)).digest()
         config = self._run_private.config
-        self._emit(Hand(Start(self._run.run, self.node, seed, config, self._plan.node_config)))
+        self._outbox.emit(Hand(Start(self._run.run, self.node, seed, config, self._plan.node_config)))
         self._app_has_run()
 
     def _app_lost(self, event: AppLost, now: float) -> None:
         assert self._hosted is not None
-        self._report(What.APP_LOST, why=event.why)
+        self._outbox.report(What.APP_LOST, why=event.why)
         if self._app is AppState.STARTING:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
-                self._cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
+                self._outbox.cannot_go_on(f"the app process does not start: {event.why}", now, Cause.APP)
                 return
         if not self._app_lost_work(event.why, now) and self._app is AppState.STARTED:
             self._app = AppState.LOST  # another would be lost at once

@@ -18,7 +18,6 @@ from protocol.app_calls import (
     Diverged,
     Ended,
     Environment,
-    Examined,
     Finished,
     Look,
     NextEntry,
@@ -48,13 +47,13 @@ from protocol.events import (
 )
 from protocol.gathering import LeaderSettings
 from protocol.looks import Looks
-from protocol.machine import COMMON, Author, TrustedManifest
 from protocol.manifest import Manifest, why_left_out
 from protocol.plan import SERVER_NODE, ResumedRun, RunPlan, run_body
 from protocol.recorder import LeaderState
 from protocol.recording import Seen, record_messages
 from protocol.records import Chained, Close, Collect, Dispatch, Federation, Index, Outcome, ReasonPrivate, Role, Roster
 from protocol.replaying import Replaying
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.taking_up import Rival, blocks_of
 from protocol.telling import Awaited
 from protocol.trees import pack
@@ -79,7 +78,7 @@ class Leader(Replaying):
         """``resumed`` is a run to go on with; None begins a new one."""
         new = ResumedRun(Chain(trusted.manifest.federation, author.reader), ())
         super().__init__(author, trusted, resumed or new, settings)
-        self.state = LeaderState.NEW
+        self._newest.left_out = self._left_out
         self._plan = plan
         self._crashes, self._crash_height = 0, -1
         self._calls: deque[ServerCall] = deque()
@@ -93,15 +92,15 @@ class Leader(Replaying):
     # -- starting ---------------------------------------------------------------------------------------------------
 
     def _started(self, event: Started, now: float) -> None:
-        self._addresses = event.addresses
+        self._voice.addresses = event.addresses
         self._begin_to_listen(now)
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
             self._see_to_the_end(now)
         else:
             self.state = LeaderState.PREPARING
-            self._emit(StartApp(self._plan.bundle.app))
-        self._say(Hello, now)
+            self._outbox.emit(StartApp(self._plan.bundle.app))
+        self._voice.say(Hello, now)
 
     def _app_ready(self, event: AppReady, now: float) -> None:
         self._environment = event.environment
@@ -114,7 +113,7 @@ class Leader(Replaying):
         self.state = LeaderState.LEADING
         self._script = iter(self._records)
         self._looks.expect(self.chain.last_look, now + self._settings.grace)
-        self._report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
+        self._outbox.report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
         self._start_app(scripted=True)
 
     def _open(self, environment: Environment, now: float) -> None:
@@ -135,7 +134,7 @@ class Leader(Replaying):
         self._append(body, [seed, *blocks, *self._manifest_as_blocks()], self._opened)
 
     def _opened(self, now: float) -> None:
-        self._report(What.RUN_OPENED, run=str(self.chain.run), app=self._plan.name)
+        self._outbox.report(What.RUN_OPENED, run=str(self.chain.run), app=self._plan.name)
         self._start_app(scripted=False)
 
     def _start_app(self, *, scripted: bool) -> None:
@@ -173,7 +172,8 @@ class Leader(Replaying):
                 break
         if self.state is LeaderState.ENDING:
             self._stop_when_heard(now)
-        self._tell_wait(lacks := self._lacks(may_sign), now, self._names_of_silent if lacks is Awaited.PAST else "")
+        whom = self._names_of_silent if (lacks := self._lacks(may_sign)) is Awaited.PAST else ""
+        self._outbox.tell_wait(lacks, self.manifest.version, now, whom)
 
     def _lacks(self, may_sign: bool) -> Awaited | None:
         if self.state is LeaderState.PREPARING and self._environment is None:
@@ -189,35 +189,35 @@ class Leader(Replaying):
         if steps := taking_up.steps():
             self._adopt(steps, self._taken_up)
             if self.chain.manifest.version > self.manifest.version:
-                self._learn_manifest(self.chain.manifest.cid, self._blocks_of_manifest(blocks_of(steps)), now)
+                self._newest.learn(self.chain.manifest.cid, self._blocks_of_manifest(blocks_of(steps)), now)
         for cid in taking_up.wanted():
             if cid not in taking_up.fetching:
                 taking_up.fetching.add(cid)
-                id = self._await(partial(self._forgotten_here, cid), partial(self._forgotten_lost, cid))
-                self._emit(FetchRecord(id, cid, Chained))
+                done, failed = partial(self._forgotten_here, cid), partial(self._forgotten_lost, cid)
+                self._outbox.ask(FetchRecord, done, failed, cid, Chained)
 
     def _forgotten_here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         self._taking_up.fetching.discard(cid)
         try:
             self._taking_up.fetched(cid, blocks)
         except Rival as error:
-            self._cannot_go_on(str(error), now, Cause.COPY)
+            self._outbox.cannot_go_on(str(error), now, Cause.COPY)
 
     def _forgotten_lost(self, cid: CID, why: str, now: float) -> None:
         self._taking_up.fetching.discard(cid)
         self._taking_up.lost(cid)
-        self._report(What.FETCH_FAILED, cid=str(cid), why=why)
+        self._outbox.report(What.FETCH_FAILED, cid=str(cid), why=why)
 
     def _blocks_of_manifest(self, blocks: Mapping[CID, bytes]) -> dict[CID, bytes]:
         """Those of ``blocks`` that the manifest in force needs."""
-        noted = NotedBlocks(blocks, self._manifest_blocks)
+        noted = NotedBlocks(blocks, self._newest.blocks)
         missing(self.chain.manifest.cid, noted, self.manifest.cid, Federation)
         return {cid: blocks[cid] for cid in noted.read if cid in blocks}
 
     def _taken_up(self, now: float) -> None:
         """The records are on disk: the app replays up to them, and a run that they close is over."""
         self._taking_up.is_storing = False
-        self._report(What.RECALLED, run=str(self.chain.run), height=self.chain.height)
+        self._outbox.report(What.RECALLED, run=str(self.chain.run), height=self.chain.height)
         self._mailbox.keep_if(lambda message, arrived: self._is_good(message, arrived) is None)
         if self.chain.closed:
             self._to_hear = frozenset(self.chain.last_look)
@@ -240,14 +240,16 @@ class Leader(Replaying):
 
     def _rostered(self, before: Manifest, now: float) -> None:
         self._mailbox.keep_if(lambda message, arrived: self._is_good(message, arrived) is None)
-        self._report(What.MANIFEST_IN_FORCE, version=self.chain.manifest.version, cid=str(self.chain.manifest.cid))
+        self._outbox.report(
+            What.MANIFEST_IN_FORCE, version=self.chain.manifest.version, cid=str(self.chain.manifest.cid)
+        )
         if why := why_left_out(before, self.chain.manifest, self.author.member, self.ROLE):
-            super()._left_out(why, now)
+            self._outbox.cannot_go_on(why, now, Cause.REMOVED)
 
     def _left_out(self, why: str, now: float) -> None:
         """Say in the chain who is in force from here on, and stop then; who cannot write in the new epoch stops."""
         if not self.manifest.readable:
-            super()._left_out(why, now)
+            self._outbox.cannot_go_on(why, now, Cause.REMOVED)
 
     # -- what the app asks for --------------------------------------------------------------------------------------
 
@@ -261,7 +263,7 @@ class Leader(Replaying):
             case Look():
                 self._looks.hold(call)
                 if not self._looks.may_answer(here := self._listed(), now):
-                    self._report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._looks.needed)
+                    self._outbox.report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._looks.needed)
             case Push():
                 self._push(call, now)
             case Pull():
@@ -290,7 +292,7 @@ class Leader(Replaying):
             self._seen.looked(nodes)
             self._hand(Nodes(look.call, nodes))
         if looks and self._looks.is_news(nodes, now):
-            self._report(What.APP_WAITS_FOR_CLIENTS, **self._presence.summary(self.chain.manifest, nodes, now))
+            self._outbox.report(What.APP_WAITS_FOR_CLIENTS, **self._presence.summary(self.chain.manifest, nodes, now))
         return bool(looks)
 
     def _push(self, call: Push, now: float) -> None:
@@ -310,7 +312,7 @@ class Leader(Replaying):
         self._append(body, [*blocks, *recorded.blocks], partial(self._pushed, Pushed(call.call, ids, now)))
 
     def _pushed(self, answer: Pushed, now: float) -> None:
-        self._report(
+        self._outbox.report(
             What.DISPATCHED, height=self.chain.height, head=str(self.chain.head), messages=len(answer.messages)
         )
         self._hand(answer)
@@ -332,7 +334,7 @@ class Leader(Replaying):
         for message, why in got.refused.items():
             self._refused(message, why)
         for message, why in got.given_up.items():
-            self._report(What.MESSAGE_GIVEN_UP, **self._asked(message), why=why)
+            self._outbox.report(What.MESSAGE_GIVEN_UP, **self._asked(message), why=why)
         for answered in got.handed:
             self._rounds.pop(answered.message, None)
         self._tell_of_checks(got)
@@ -346,7 +348,7 @@ class Leader(Replaying):
 
     def _collected(self, answer: Replies, now: float) -> None:
         errors = sum(reply.code is not None for reply in answer.replies)
-        self._report(
+        self._outbox.report(
             What.COLLECTED,
             height=self.chain.height,
             head=str(self.chain.head),
@@ -369,7 +371,7 @@ class Leader(Replaying):
 
     def _closed(self, outcome: Outcome, call: int, now: float) -> None:
         self._hand(Ended(call))
-        self._report(What.RUN_CLOSED, run=str(self.chain.run), head=str(self.chain.head), outcome=outcome.value)
+        self._outbox.report(What.RUN_CLOSED, run=str(self.chain.run), head=str(self.chain.head), outcome=outcome.value)
         self._see_to_the_end(now)
 
     def _see_to_the_end(self, now: float) -> None:
@@ -384,7 +386,7 @@ class Leader(Replaying):
         heard = now >= self._linger_until or (all_have_it and self._to_hear <= set(self._listed()))
         if heard and self._keep_acks():
             self._stopping(Stopping(), now)
-            self._emit(Stop(""))
+            self._outbox.emit(Stop(""))
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -393,19 +395,19 @@ class Leader(Replaying):
         for node in self._presence.fade(now):
             if (member := self.manifest.member_by_node(node)) is not None:  # else it was taken out: that was said
                 self._is_away(member.id, now)
-        if now >= self._next_beat:
-            self._say(Beat, now)
+        if now >= self._voice.next_beat:
+            self._voice.say(Beat, now)
             self._keep_acks()
         if self._announcing and now >= self._retry.at:
             self._announce_head(now)
-        self._tell_proofs(now)
+        self._proofs.tell(now)
 
     def _moments(self) -> Iterable[float]:
         if self.state in (LeaderState.NEW, LeaderState.STOPPED):
             return
-        yield self._next_beat
-        yield from self._wait_moments()
-        yield from self._proof_moments()
+        yield self._voice.next_beat
+        yield from self._outbox.moments()
+        yield from self._proofs.moments()
         if self._announcing:
             yield self._retry.at
         if (fading := self._presence.next_fading()) is not None:
@@ -434,14 +436,14 @@ class Leader(Replaying):
 
     def _app_lost(self, event: AppLost, now: float) -> None:
         """Start another once no record is on its way to disk; give up where it is lost here again and again."""
-        self._report(What.APP_LOST, why=event.why)
+        self._outbox.report(What.APP_LOST, why=event.why)
         self._crashes = self._crashes + 1 if self.chain.height == self._crash_height else 1
         self._crash_height = self.chain.height
         if self._crashes >= CRASHES:
             times = f"{self._crashes} times at height {self.chain.height}"
-            self._cannot_go_on(f"the app process was lost {times}: {event.why}", now, Cause.APP)
+            self._outbox.cannot_go_on(f"the app process was lost {times}: {event.why}", now, Cause.APP)
         elif self.state is LeaderState.PREPARING:
-            self._emit(StartApp(self._plan.bundle.app))
+            self._outbox.emit(StartApp(self._plan.bundle.app))
         else:
             self._app_is_lost = True
 
@@ -454,19 +456,15 @@ class Leader(Replaying):
         self._seen = Seen()
         self._script = iter(())
         self.state = LeaderState.PREPARING
-        self._emit(StartApp(self._plan.bundle.app))
+        self._outbox.emit(StartApp(self._plan.bundle.app))
 
     def _stopping(self, event: Stopping, now: float) -> None:
         self._keep_acks()
-        self._announce(self._topic, Bye())
-        self.state = LeaderState.STOPPED
-
-    def _cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:
-        super()._cannot_go_on(why, now, cause)
+        self._voice.announce(Bye(), topic=self._voice.topic)
         self.state = LeaderState.STOPPED
 
 
-_ALWAYS: Final[Mapping[type, str]] = {**COMMON, Examined: "_answered"}
+_ALWAYS: Final[Mapping[type, str]] = {Due: "_due", Stopping: "_stopping"}
 
 Leader.TABLE = {
     LeaderState.NEW: {Started: "_started"},

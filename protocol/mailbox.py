@@ -11,12 +11,12 @@ from protocol.admission import Admission, Check, Examination, Refusal
 from protocol.app_calls import ErrorCode, Handed
 from protocol.blocks import CID, Block
 from protocol.chain import InForce, OpenMessage
-from protocol.distrust import Distrust, why_distrusted
 from protocol.judging import Verdicts, judge
 from protocol.manifest import Manifest
 from protocol.presence import Presence
 from protocol.recording import Answers
 from protocol.records import Reply, Role
+from protocol.roles.proofs import Distrust, why_distrusted
 from protocol.script import hand_over
 from protocol.signed import Record
 from protocol.strategy_rule import StrategyRule

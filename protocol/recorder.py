@@ -13,16 +13,16 @@ from protocol.announcements import Head, Position, topic_all
 from protocol.app_calls import ContentKey
 from protocol.blocks import CID, Block, MemoryBlocks, checked_block
 from protocol.chain import Step
-from protocol.distrusting import Distrusting
 from protocol.effects import FetchContent, PinRun, Store, WriteHead
 from protocol.epochs import new_epoch
-from protocol.machine import Author, TrustedManifest
 from protocol.manifest import Manifest
 from protocol.plan import NewKeys, ResumedRun
 from protocol.reading import private_fields
 from protocol.recording import Seen
 from protocol.records import Chained, RecordType, Reply
 from protocol.retry import FIRST_RETRY, Retry
+from protocol.roles.inherited import Inherited
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import parse_record, sign_record
 from protocol.taking_up import TakingUp, blocks_of
 
@@ -41,14 +41,12 @@ class LeaderState(Enum):
     STOPPED = auto()
 
 
-class Recorder(Distrusting):
+class Recorder(Inherited):
     """A machine that appends to a chain, one record at a time."""
-
-    state: LeaderState
 
     def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun) -> None:
         """``run`` is what there is of the run already; its chain may be empty."""
-        super().__init__(author, trusted)
+        super().__init__(author, trusted, topic_all(trusted.manifest.federation))
         self.chain = chain = run.chain
         self._records = list(run.records)
         """The whole chain: what a fresh app process has to replay."""
@@ -58,7 +56,7 @@ class Recorder(Distrusting):
         self._head_blocks: tuple[Block, ...] = ()
         self._retry = Retry(0.0)
         self._announced_at = 0.0
-        self._taking_up = TakingUp(chain, author, trusted.manifest, self._manifest_blocks)
+        self._taking_up = TakingUp(chain, author, trusted.manifest, self._newest.blocks)
         if chain.head is not None:
             self._durable = Position(chain.run, chain.head, chain.height, chain.term)
 
@@ -87,7 +85,7 @@ class Recorder(Distrusting):
         try:
             made = new_epoch(self.manifest, self.chain.keys.current, by=self.author.member, time=now, model=model)
         except BadKey as error:
-            self._cannot_go_on(f"a member's encryption key, which an admin listed, cannot be used: {error}", now)
+            self._outbox.cannot_go_on(f"a member's encryption key, which an admin listed, cannot be used: {error}", now)
             return None
         record = sign_record(made.body, [self.author.key_in(self._in_force)])
         return NewKeys(record.cid, made.epoch), [record, *made.blocks]
@@ -107,13 +105,13 @@ class Recorder(Distrusting):
         """Append ``body``, stored with ``blocks``; ``then(now)`` runs when it is on disk and announced."""
         record = sign_record(body, [self.author.key_in(self._in_force)])
         own = (record, *blocks)
-        source = MemoryBlocks({block.cid: block.data for block in own}, self._manifest_blocks)
+        source = MemoryBlocks({block.cid: block.data for block in own}, self._newest.blocks)
         self.chain.append(parse_record(record), source)
         self._records.append(record.cid)
         self.state = LeaderState.APPENDING
         self._taking_up.has_signed = True
         appended = partial(self._appended, then)
-        self._emit(Store(self._await(partial(self._stored, own, appended), self._cannot_go_on), own, own=True))
+        self._outbox.must(Store, partial(self._stored, own, appended), own, own=True)
 
     def _appended(self, then: Callable[[float], None], now: float) -> None:
         self.state = LeaderState.LEADING
@@ -132,7 +130,7 @@ class Recorder(Distrusting):
         }
         lacking = {content for content in contents if content is not None}
         fetched = partial(self._fetch_replies, lacking, partial(self._stored, own, then))
-        self._emit(Store(self._await(fetched, self._cannot_go_on), own, own=True))
+        self._outbox.must(Store, fetched, own, own=True)
 
     def _fetch_replies(self, lacking: set[CID], then: Callable[[float], None], now: float) -> None:
         """Have what clients answered here again, for the app to replay; what it sent, it makes again itself."""
@@ -140,7 +138,7 @@ class Recorder(Distrusting):
             then(now)
         for content in sorted(lacking):
             done = partial(self._reply_content_here, lacking, content, then)
-            self._emit(FetchContent(self._await(done, self._cannot_go_on), content))
+            self._outbox.must(FetchContent, done, content)
 
     def _reply_content_here(self, lacking: set[CID], content: CID, then: Callable[[float], None], now: float) -> None:
         lacking.discard(content)
@@ -156,13 +154,13 @@ class Recorder(Distrusting):
 
     def _pin_run(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         assert self.chain.head is not None
-        self._emit(PinRun(self._await(partial(self._write_head, own, then), self._cannot_go_on), self.chain.head))
+        self._outbox.must(PinRun, partial(self._write_head, own, then), self.chain.head)
 
     def _write_head(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         chain = self.chain
         assert chain.head is not None
-        written = self._await(partial(self._head_written, own, then), self._cannot_go_on)
-        self._emit(WriteHead(written, chain.run, chain.head, chain.height, chain.term, chain.closed))
+        written = partial(self._head_written, own, then)
+        self._outbox.must(WriteHead, written, chain.run, chain.head, chain.height, chain.term, chain.closed)
 
     def _head_written(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         chain = self.chain
@@ -177,7 +175,7 @@ class Recorder(Distrusting):
         if self._durable is not None:
             self._announced_at = now
             self._retry.back_off(now)
-            self._announce(topic_all(self.manifest.federation), Head(self._durable), self._head_blocks)
+            self._voice.announce(Head(self._durable), self._head_blocks)
 
     def _remind(self, now: float) -> None:
         """Announce the head again to somebody who shows not to know it, but not for each one."""
@@ -190,4 +188,4 @@ class Recorder(Distrusting):
         return self._durable is not None and (bool(self.chain.open) or self.chain.closed)
 
     def _manifest_as_blocks(self) -> list[Block]:
-        return [checked_block(cid, data) for cid, data in self._manifest_blocks.items()]
+        return [checked_block(cid, data) for cid, data in self._newest.blocks.items()]

@@ -10,9 +10,9 @@ from protocol.blocks import CID, Block, MemoryBlocks
 from protocol.effects import Cause, FetchRecord, Hand, What
 from protocol.gathering import Gathering, LeaderSettings
 from protocol.looks import Looks
-from protocol.machine import Author, TrustedManifest
 from protocol.plan import ResumedRun
 from protocol.records import Chained
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.script import script_entry
 from protocol.signed import parse_record
 
@@ -30,7 +30,7 @@ class Replaying(Gathering):
     def _hand(self, value: ToApp) -> None:
         """Hand the app process something, where there is one: the next one asks for it again."""
         if not self._app_is_lost:
-            self._emit(Hand(value))
+            self._outbox.emit(Hand(value))
 
     def _renewed(self, call: Push | Finished) -> bool:
         """Have the app write again what it wrote in an epoch that is over; whether that is so."""
@@ -45,10 +45,10 @@ class Replaying(Gathering):
             case NextEntry():
                 self._next_entry(call, now)
             case Compared():
-                self._report(What.REPLAYED, height=call.height, messages=call.messages)
+                self._outbox.report(What.REPLAYED, height=call.height, messages=call.messages)
             case Diverged():
-                self._report(What.DIVERGED, height=call.height, why=call.what)
-                self._cannot_go_on(f"the app does not replay to its own chain: {call.what}", now, Cause.REPLAY)
+                self._outbox.report(What.DIVERGED, height=call.height, why=call.what)
+                self._outbox.cannot_go_on(f"the app does not replay to its own chain: {call.what}", now, Cause.REPLAY)
 
     def _next_entry(self, call: NextEntry, now: float) -> None:
         """Hand the replaying app what the next record says, or let it go live."""
@@ -58,9 +58,9 @@ class Replaying(Gathering):
             self._hand(ScriptEnd(call.call, live=True, key=self._content_key))
         else:
             done = partial(self._entry_here, cid, call.call, self._script)
-            self._emit(FetchRecord(self._await(done, self._cannot_go_on), cid, Chained))
+            self._outbox.must(FetchRecord, done, cid, Chained)
 
     def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
         if script is self._script:  # else an app process asked that has been lost since
-            source = MemoryBlocks(blocks, self._manifest_blocks)
+            source = MemoryBlocks(blocks, self._newest.blocks)
             self._hand(script_entry(parse_record(Block(cid, blocks[cid])), self.chain.keys, source, call))

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from protocol.announcements import Position, ReplyReady, topic_leader
+from protocol.announcements import Position, ReplyReady
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import FetchRecord, Store, What
 from protocol.hosting import ClientPlan, Hosting
-from protocol.machine import Author, TrustedManifest
 from protocol.records import Reply
 from protocol.retry import Retry
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import parse_record, sign_record
 
 
@@ -54,10 +54,10 @@ class Replying(Hosting):
         waiting.retry.back_off(now)
         if waiting.block is None:
             done, lost = partial(self._reply_here_again, message, waiting), partial(self._reply_lost, message)
-            self._emit(FetchRecord(self._await(done, lost), waiting.reply, Reply))
+            self._outbox.ask(FetchRecord, done, lost, waiting.reply, Reply)
         elif len(self.author.keys) == 1 or self._is_signed_for_now(message, waiting, waiting.block, self._run):
             ready = ReplyReady(self._run.run, message, waiting.reply)
-            self._announce(topic_leader(self.manifest.federation), ready, (waiting.block,))
+            self._voice.announce(ready, (waiting.block,), topic=self._voice.topic)
 
     def _is_signed_for_now(self, message: bytes, waiting: Unacknowledged, block: Block, run: CatchUp) -> bool:
         """Whether the reply has the signature that the manifest in force asks for. Where our key was rotated since, the
@@ -67,11 +67,11 @@ class Replying(Hosting):
             return True
         block = sign_record(record.body, [key])
         done = partial(self._signed_again, message, waiting, block)
-        self._emit(Store(self._await(done, self._cannot_go_on), (block,), own=True))
+        self._outbox.must(Store, done, (block,), own=True)
         return False
 
     def _reply_lost(self, message: bytes, why: str, now: float) -> None:
-        self._report(What.FETCH_FAILED, message=message.hex(), why=why)
+        self._outbox.report(What.FETCH_FAILED, message=message.hex(), why=why)
 
     def _reply_here_again(
         self, message: bytes, waiting: Unacknowledged, blocks: Mapping[CID, bytes], now: float

@@ -13,9 +13,9 @@ from protocol.announcements import Position
 from protocol.blocks import CID, Block, BlockError
 from protocol.catch_up import CatchUp, Lost
 from protocol.chain import Chain, Step
-from protocol.machine import Author
 from protocol.manifest import Manifest
 from protocol.records import Chained
+from protocol.roles.newest_manifest import Author
 from protocol.signed import parse_record
 
 

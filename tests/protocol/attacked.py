@@ -32,9 +32,10 @@ from protocol.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetch
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
-from protocol.machine import Author, Machine, TrustedManifest
 from protocol.plan import RunPlan
 from protocol.records import ReasonPrivate, Reply
+from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import private_bytes, sign_record
 
 """The app of a scribe's run."""

@@ -24,13 +24,13 @@ from protocol.admission import (
 )
 from protocol.app_calls import ErrorCode
 from protocol.blocks import Block
-from protocol.distrust import Distrust
 from protocol.equivocation import equivocation
 from protocol.mailbox import Arrived, Collection, Mailbox
 from protocol.presence import Presence
 from protocol.reading import read_private
 from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.records import Collect, CollectPrivate
+from protocol.roles.proofs import Distrust
 from protocol.signed import parse_record, private_bytes
 from protocol.trees import pack
 

@@ -7,7 +7,6 @@ from chains import ADMIN, BOB, SERVER, TIME, Scribe, begun, id_of
 from test_client_hosting import AClient, plan
 
 from crypto.keys import SigningKey
-from protocol import machine as machine_module
 from protocol import manifest as manifest_module
 from protocol.announcements import Announcement, Beat, ManifestRef, PeerState, sign_announcement
 from protocol.blocks import CID, BlockSource
@@ -15,6 +14,7 @@ from protocol.effects import KeepManifest, What
 from protocol.events import Received
 from protocol.manifest import MAX_AHEAD, Manifest, proposed_manifest
 from protocol.manifest_drafts import Draft, next_version
+from protocol.roles import newest_manifest as machine_module
 from protocol.signed import Record, parse_record
 
 Admins = tuple[SigningKey, ...]

@@ -51,12 +51,13 @@ from protocol.events import AppReady, Done, Due, Event, Fetched, ManifestChanged
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
-from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import Manifest, manifest_at
 from protocol.manifest_drafts import Draft, next_version, with_member, with_revoked, without_member
 from protocol.plan import RunPlan
 from protocol.reading import Reader
 from protocol.records import EncryptionKeyText, Handover, Member, Role
+from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.seals import Seals
 from protocol.signed import sign_record
 

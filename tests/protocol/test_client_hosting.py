@@ -53,8 +53,8 @@ from protocol.events import (
     Started,
 )
 from protocol.hosting import ClientPlan
-from protocol.machine import Author, TrustedManifest
 from protocol.records import Close, Outcome, ReasonPrivate
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.seals import Seals
 
 NOTHING: Mapping[CID, KeptRun] = MappingProxyType({})

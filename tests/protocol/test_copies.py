@@ -28,8 +28,8 @@ from protocol.events import AppReady, Due, Received
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
-from protocol.machine import Author, TrustedManifest
 from protocol.plan import RunPlan
+from protocol.roles.newest_manifest import Author, TrustedManifest
 
 OURS, THEIRS = bytes(16), bytes(15) + b"\1"
 

@@ -31,11 +31,11 @@ from protocol.effects import Effect, Hand, Report, Store, What, WriteHead
 from protocol.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
 from protocol.gathering import LeaderSettings
 from protocol.leader import Leader
-from protocol.machine import Author, TrustedManifest
 from protocol.manifest import manifest_at
 from protocol.manifest_drafts import with_revoked
 from protocol.plan import RunPlan
 from protocol.records import ReasonPrivate, Reply
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import parse_record, private_bytes, sign_record
 
 E = TypeVar("E", bound=Effect)

@@ -14,8 +14,8 @@ from protocol.events import AppReady
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
-from protocol.machine import Author, TrustedManifest
 from protocol.plan import ResumedRun, RunPlan
+from protocol.roles.newest_manifest import Author, TrustedManifest
 
 SESSION = bytes(16)
 

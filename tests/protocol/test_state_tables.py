@@ -1,47 +1,42 @@
-"""The tables of states by events in ``protocol/README.md`` are those of the code."""
+"""The tables and diagrams of states in ``protocol/README.md`` are those of the code."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from attacked import leading, listening
+from chains import begun
 
 from protocol import events
-from protocol.client import Client
-from protocol.leader import Leader
-from protocol.machine import Machine
+from protocol.roles.table import Table
 
 README = Path(__file__).parents[2] / "protocol" / "README.md"
-EVENTS = [kind.__name__ for kind in events.Event.__args__]
+EVENTS = events.Event.__args__
+TABLES: dict[str, Table] = {
+    "server": leading().machine._machine._table,
+    "client": listening(begun()).machine._machine._table,
+}
 
 
-def table(machine: type[Machine]) -> str:
-    """The table as the README has it: the method that takes an event, or nothing where it may not come."""
-    rows = [
-        [
-            event,
-            *(
-                by_type.get(getattr(events, event), "").lstrip("_").replace("_", " ")
-                for by_type in machine.TABLE.values()
-            ),
-        ]
-        for event in EVENTS
-    ]
-    header = ["event", *(state.name.lower() for state in machine.TABLE)]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def printed(table: Table) -> str:
+    """The table as the README has it: the function that takes an event, and the next state if it is another."""
+    header = ["event", *(state.name.lower() for state in table.rows)]
+    rows = [[f"`{kind.__name__}`", *(cell(rules.get(kind)) for rules in table.rows.values())] for kind in EVENTS]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
 
 
-@pytest.mark.parametrize("machine", [Leader, Client], ids=["server", "client"])
-def test_the_readme_prints_the_table_of_the_code(machine: type[Machine]) -> None:
-    assert table(machine) in README.read_text()
+def cell(rule: object) -> str:
+    if rule is None:
+        return ""
+    then = f" → {rule.to.name.lower()}" if rule.to else ""
+    return f"`{rule.do.__qualname__}`{then}"
 
 
-@pytest.mark.parametrize("machine", [Leader, Client], ids=["server", "client"])
-def test_every_event_is_taken_by_a_method_there_is(machine: type[Machine]) -> None:
-    methods = {method for by_type in machine.TABLE.values() for method in by_type.values()}
-    assert all(callable(getattr(machine, method, None)) for method in methods)
+@pytest.mark.parametrize("role", TABLES)
+def test_the_readme_prints_the_table_of_the_code(role: str) -> None:
+    assert printed(TABLES[role]) in README.read_text()
 
 
 if __name__ == "__main__":
-    print(table(Leader), table(Client), sep="\n\n")  # noqa: T201  # to be pasted into the README
+    print(*(printed(table) for table in TABLES.values()), sep="\n\n")  # noqa: T201  # to be pasted into the README

@@ -17,8 +17,8 @@ from protocol.events import AppCalled, AppReady, Done, ManifestChanged
 from protocol.gathering import LEAVE_TIMEOUT, LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
-from protocol.machine import Author, TrustedManifest
 from protocol.plan import RunPlan
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.telling import COMINGS_AT_ONCE
 
 

@@ -53,7 +53,7 @@ from protocol.events import (
     Started,
     Stopping,
 )
-from protocol.machine import Machine
+from protocol.roles.inherited import Inherited as Machine
 
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
 """The effects that may need other peers."""

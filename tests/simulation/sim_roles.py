@@ -24,10 +24,11 @@ from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, AppsAppro
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
-from protocol.machine import Author, Machine, TrustedManifest
 from protocol.manifest import manifest_at, node_id
 from protocol.plan import ResumedRun, RunPlan
 from protocol.records import Ack
+from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.signed import parse_record
 
 ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)

@@ -38,9 +38,10 @@ class TwoFaced:
         self.who = who
 
     def say(self, body: Said, block: Block, topic: str, to: Iterable[Peer]) -> None:
-        key, machine = key_of(self.who.name), self.who._machine
-        assert machine is not None
-        counter, machine._counter = machine._counter, machine._counter + 1  # or the honest half would not be heard
+        key = key_of(self.who.name)
+        assert self.who._machine is not None
+        voice = self.who._machine._voice
+        counter, voice._counter = voice._counter, voice._counter + 1  # or the honest half would not be heard
         said = Announcement(self.run.federation, key.verify_key.raw, counter, body, (), (block,))
         for peer in to:
             self.run.timeline.after(0.01, lambda peer=peer: peer._hear(sign_announcement(said, key)))

@@ -1,33 +1,65 @@
 """Proofs of equivocation: found, kept, announced and heard of, by peers of both roles.
 
-Whoever sees two records of one signer at one place has the proof. It keeps it, announces it, and follows that signer no
-more; others check the two signatures and do the same.
+A peer that sees two records of one signer at one place has the proof. It keeps it, announces it, and follows that
+signer no more; others check the two signatures and do the same. A key is distrusted, not a member: if the admins give
+the member another one (`peer keys rotate`), it may begin anew.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from protocol.announcements import PROOF_BUDGET, Proof, topic_all
+from protocol.announcements import PROOF_BUDGET, Proof
 from protocol.blocks import CID, Block, BlockError
 from protocol.claims import Claims
-from protocol.distrust import Distrust
 from protocol.effects import FetchRecord, KeepProof, What
 from protocol.equivocation import Equivocation, equivocation, place_of
-from protocol.machine import DEEPEST_DOUBT, Author, Machine, TrustedManifest
+from protocol.manifest import Manifest, node_id
 from protocol.records import Member
 from protocol.retry import Retry
+from protocol.roles.newest_manifest import DEEPEST_DOUBT, NewestManifest
+from protocol.roles.outbox import Outbox
+from protocol.roles.voice import Voice
 from protocol.signed import parse_record
 
 TIMES: Final = 6
-"""How often who found a proof announces it; afterwards once for each hello."""
+"""How often the peer that found a proof announces it; afterwards once for each hello."""
 
 REMEMBERED: Final = 256
 """Records that were compared with ours and need not be again."""
+
+
+class Distrust:
+    """The keys that signed two records at one place, and the proofs: whom a peer does not follow any more."""
+
+    def __init__(self, proofs: Iterable[Equivocation] = ()) -> None:
+        self._proofs: dict[tuple[bytes, bytes], CID] = {}
+        """By the member that is named and the key that signed: only together do they say anything of anybody."""
+        for found in proofs:
+            self.learn(found)
+
+    def learn(self, found: Equivocation) -> None:
+        """Distrust the member that both name, as long as the key that signed both is its own."""
+        self._proofs.setdefault((found.by, found.key), found.blocks()[0].cid)
+
+    def proof_against(self, member: Member | None) -> CID | None:
+        """The proof against the key that a manifest gives to ``member``."""
+        return None if member is None else self._proofs.get((member.id, member.signing))
+
+    def nodes(self, manifest: Manifest) -> frozenset[int]:
+        """The nodes of the members that are distrusted."""
+        if not self._proofs:
+            return frozenset()
+        return frozenset(node_id(member.id) for member in manifest.members.values() if self.proof_against(member))
+
+
+def why_distrusted(name: str, proof: CID) -> str:
+    """In words, for notes and for the reasons that a collect records."""
+    return f"{name} has signed two different records at one place: peer audit {proof}"
 
 
 @dataclass(slots=True)
@@ -40,31 +72,31 @@ class _Telling:
     """How often it is still to be announced."""
 
 
-class Distrusting(Machine):
-    """A machine that compares what it hears with what it knows, and keeps the proofs."""
+class Proofs:
+    """Compares what is heard with what is known, and keeps and tells the proofs that come of it."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest) -> None:
-        super().__init__(author, trusted)
-        self._distrust = Distrust(trusted.proofs)
-        self._tellings = [_Telling(found, Retry(0.0), 0) for found in trusted.proofs if _can_be_announced(found)]
+    distrusts: Callable[[Member, CID, float], None]
+    """Called when a member is not to be followed from now on, with the proof. The role sets it."""
+
+    def __init__(self, known: Iterable[Equivocation], newest: NewestManifest, voice: Voice, outbox: Outbox) -> None:
+        """``known`` are the proofs that earlier processes of this peer have kept."""
+        self._newest = newest
+        self._voice = voice
+        self._outbox = outbox
+        self.distrust = Distrust(known)
+        self._tellings = [_Telling(found, Retry(0.0), 0) for found in known if _can_be_announced(found)]
         self._comparing = Claims(1, DEEPEST_DOUBT)
         self._compared: deque[CID] = deque(maxlen=REMEMBERED)
         self._proving = Claims(1, DEEPEST_DOUBT)
         self._heard_of: deque[tuple[CID, CID]] = deque(maxlen=REMEMBERED)
         """Proofs that were looked at."""
 
-    # -- for the role to fill ---------------------------------------------------------------------------------------
-
-    def _distrusts(self, member: Member, proof: CID, now: float) -> None:
-        """From now on ``member`` is not to be followed."""
-        raise NotImplementedError
-
     # -- finding ----------------------------------------------------------------------------------------------------
 
-    def _compare(self, ours: CID, theirs: CID, inline: Iterable[Block], now: float) -> None:
+    def compare(self, ours: CID, theirs: CID, inline: Iterable[Block], now: float) -> None:
         """Get two records that may be at one place, and see whether they prove anything. One pair at a time for each
         member that speaks: what cannot be had, or comes meanwhile, is compared when it is heard of again."""
-        claimant = self._speaker
+        claimant = self._outbox.speaker
         if not self._comparing.may_open(claimant, now) or theirs in self._compared:
             return
         self._comparing.open(claimant)
@@ -77,7 +109,7 @@ class Distrusting(Machine):
         if lacking is not None:
             done = partial(self._gathered, claimant, wanted, here, lacking)
             failed = partial(self._not_gathered, claimant)
-            self._emit(FetchRecord(self._await(done, failed), lacking, None))
+            self._outbox.ask(FetchRecord, done, failed, lacking, None)
             return
         self._compared.append(wanted[1])
         if self._look_at(here[wanted[0]], here[wanted[1]], TIMES, now):
@@ -98,12 +130,12 @@ class Distrusting(Machine):
 
     def _not_gathered(self, claimant: bytes, why: str, now: float) -> None:
         self._comparing.failed(claimant, now)
-        self._report(What.FETCH_FAILED, why=why)
+        self._outbox.report(What.FETCH_FAILED, why=why)
 
-    def _heard_proof(self, proof: Proof, inline: Iterable[Block], now: float) -> None:
+    def heard(self, proof: Proof, inline: Iterable[Block], now: float) -> None:
         """Somebody announces a proof. The two signatures that it needs are verified last; a member whose proofs come to
         nothing has to wait, and keeps nobody else's from being looked at."""
-        speaker, here = self._speaker, {block.cid: block for block in inline}
+        speaker, here = self._outbox.speaker, {block.cid: block for block in inline}
         pair = (proof.first, proof.second)
         if not self._proving.may_open(speaker, now) or pair in self._heard_of or not here.keys() >= {*pair}:
             return
@@ -123,25 +155,25 @@ class Distrusting(Machine):
             found = equivocation(first, parse_record(b))
         except BlockError:
             return False
-        return found is not None and self._convict(found, times, now)
+        return found is not None and self.convict(found, times, now)
 
     def _is_known(self, by: bytes, signers: Iterable[bytes]) -> bool:
         """Whether a record tells us nothing of a member: ``by`` has another key, so that anybody may have signed it in
         its name; or there is a proof against that key, and one is enough."""
-        member = self.manifest.members.get(by)
-        return member is None or member.signing not in signers or self._distrust.proof_against(member) is not None
+        member = self._newest.manifest.members.get(by)
+        return member is None or member.signing not in signers or self.distrust.proof_against(member) is not None
 
-    def _convict(self, found: Equivocation, times: int, now: float) -> bool:
+    def convict(self, found: Equivocation, times: int, now: float) -> bool:
         """Keep a proof against a member's present key, announce it ``times`` times, and follow that member no more.
         Whether it is one: those against other keys say nothing of who is a member."""
         if self._is_known(found.by, [found.key]):
             return False
-        member = self.manifest.members[found.by]
-        self._distrust.learn(found)
+        member = self._newest.manifest.members[found.by]
+        self.distrust.learn(found)
         proof, *_ = found.blocks()
-        self._report(What.EQUIVOCATION, name=self.manifest.name_of(member.id), proof=str(proof.cid))
-        self._emit(KeepProof(self._await(partial(self._proof_kept, found, times), self._cannot_go_on), found))
-        self._distrusts(member, proof.cid, now)
+        self._outbox.report(What.EQUIVOCATION, name=self._newest.manifest.name_of(member.id), proof=str(proof.cid))
+        self._outbox.must(KeepProof, partial(self._proof_kept, found, times), found)
+        self.distrusts(member, proof.cid, now)
         return True
 
     # -- telling ----------------------------------------------------------------------------------------------------
@@ -149,30 +181,30 @@ class Distrusting(Machine):
     def _proof_kept(self, found: Equivocation, times: int, now: float) -> None:
         if _can_be_announced(found):
             self._tellings.append(_Telling(found, Retry(now), times))
-        self._tell_proofs(now)
+        self.tell(now)
 
-    def _tell_proofs(self, now: float) -> None:
+    def tell(self, now: float) -> None:
         """Announce the proofs that are due."""
         for telling in self._tellings:
             if telling.left and now >= telling.retry.at:
                 telling.left -= 1
                 telling.retry.back_off(now)
                 _, first, second = telling.found.blocks()
-                self._announce(topic_all(self.manifest.federation), Proof(first.cid, second.cid), (first, second))
+                self._voice.announce(Proof(first.cid, second.cid), (first, second))
 
-    def _tell_newcomer(self, now: float) -> None:
+    def tell_newcomer(self, now: float) -> None:
         """Somebody said hello, who may not know the proofs: announce each once more, but not for each hello."""
         for telling in self._tellings:
             if not telling.left and self._is_of_a_member(telling.found):
                 telling.left = 1
                 telling.retry.at = max(now, telling.retry.at)
-        self._tell_proofs(now)
+        self.tell(now)
 
     def _is_of_a_member(self, found: Equivocation) -> bool:
-        member = self.manifest.members.get(found.by)
+        member = self._newest.manifest.members.get(found.by)
         return member is not None and member.signing == found.key
 
-    def _proof_moments(self) -> Iterator[float]:
+    def moments(self) -> Iterator[float]:
         """When a proof is to be announced."""
         yield from (telling.retry.at for telling in self._tellings if telling.left)
 

@@ -1,0 +1,149 @@
+"""What both roles hold: the parts that each of them has, and what drives them by the role's table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, Final, Generic
+
+from protocol.announcements import Announcement, Beat, Drop, Hello, topic_all
+from protocol.blocks import CID
+from protocol.copies import Copies
+from protocol.effects import Connect, Effect, Publish, WakeAt
+from protocol.events import Done, Due, Event, Failed, Fetched, KeysChanged, ManifestChanged, Received
+from protocol.inbox import Inbox
+from protocol.records import Member, Role
+from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
+from protocol.roles.outbox import Outbox
+from protocol.roles.proofs import Proofs
+from protocol.roles.table import Rule, S, Table, on
+from protocol.roles.voice import Voice
+
+CONNECT_AGAIN: Final = 5.0
+"""Seconds until another address of a member's is called at once; others wait for the next look at who is connected."""
+
+
+class Machine(Generic[S]):
+    """`handle` events, get effects. The state is assigned here alone, as the table says."""
+
+    state: S
+    _table: Table[S]
+    _settle: Callable[[float], None]
+    _moments: Callable[[], Iterable[float]]
+    _said: Callable[[Announcement, float], None]
+
+    def __init__(self, author: Author, trusted: TrustedManifest, role: Role, topic: str) -> None:
+        """``topic`` is where the role says that it is here."""
+        self.outbox = Outbox(self._stop)
+        self.newest = NewestManifest(author, trusted, role, self.outbox)
+        self.copies = Copies(author.session, author.first_counter)
+        self.voice = Voice(self.newest, self.copies, topic, self.outbox)
+        self.proofs = Proofs(trusted.proofs, self.newest, self.voice, self.outbox)
+        self.inbox = Inbox(trusted.manifest.federation, self.newest.seals, author.member)
+        self._addresses: dict[bytes, tuple[str, ...]] = {}
+        self._connected: dict[bytes, float] = {}
+        """When each member's engine was last called for what the member said."""
+        self._wake_at: float | None = None
+
+    def wire(
+        self,
+        table: Table[S],
+        *,
+        settle: Callable[[float], None],
+        moments: Callable[[], Iterable[float]],
+        said: Callable[[Announcement, float], None],
+        present: Callable[[type[Hello] | type[Beat]], Hello | Beat],
+        distrusts: Callable[[Member, CID, float], None],
+    ) -> None:
+        """Take what the role does.
+
+        Args:
+            table: Its table.
+            settle: Does what has become possible, after each event.
+            moments: When something is due.
+            said: Takes a member's announcement that the inbox accepted.
+            present: What our hellos and beats say now.
+            distrusts: Called when a member is not to be followed from now on, with the proof.
+        """
+        self._table, self.state = table, table.first
+        self._settle, self._moments, self._said = settle, moments, said
+        self.voice.present, self.proofs.distrusts = present, distrusts
+
+    def common(self) -> list[Rule[Any]]:
+        """The rules that both roles have between their first state and their last."""
+        return [
+            on(Received, self.hear),
+            on(Done, self.outbox.answered),
+            on(Fetched, self.outbox.answered),
+            on(Failed, self.outbox.answered),
+            on(ManifestChanged, self.newest.change),
+            on(KeysChanged, self.newest.change_keys),
+        ]
+
+    # -- driving ----------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take ``event`` at ``now`` (seconds since 1970, never falling) and say what to do.
+
+        Raises:
+            IllegalEvent: the state does not allow the event.
+        """
+        rule = self._table.rule(self.state, type(event))
+        if isinstance(event, Due):
+            self._wake_at = None
+        if rule.do is not None:
+            rule.do(event, now)
+        self.state = rule.to or self.state
+        self._settle(now)
+        self._set_alarm(now)
+        return self.outbox.take(now)
+
+    def take(self, turn: Enum) -> None:
+        """The role takes a turn by itself."""
+        self.state = self._table.rule(self.state, turn).to or self.state
+
+    def _stop(self) -> None:
+        self.state = self._table.last
+
+    def _set_alarm(self, now: float) -> None:
+        soonest = min(self._moments(), default=None)
+        if soonest is not None and (soonest != self._wake_at or soonest <= now):
+            self.outbox.emit(WakeAt(max(soonest, now)))
+            self._wake_at = soonest
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    @property
+    def known_addresses(self) -> tuple[str, ...]:
+        """Where members have said that their engines are."""
+        return tuple(address for addresses in self._addresses.values() for address in addresses)
+
+    def hear(self, event: Received, now: float) -> None:
+        """Take an announcement: what it says of addresses and of the manifest, then what concerns the role."""
+        manifest = self.newest.manifest
+        said = self.inbox.accept(event.data, manifest, now)
+        if said is Drop.STRANGER:
+            self.voice.tell_if_removed(event.data, now)
+        if said is Drop.REPLAYED and (newest := self.inbox.newest_of_overtaken(now)) is not None:
+            self.outbox.emit(Publish(topic_all(manifest.federation), newest, "shown"))
+        if not isinstance(said, Announcement):
+            return
+        if said.by == self.newest.author.member:
+            self.voice.heard_own_key(said, now)
+            return
+        self.outbox.speaker = said.by
+        self._connect(said.by, said.addresses, now)
+        if isinstance(said.body, Hello | Beat):
+            self.newest.heard_of(said.by, said.body.manifest, now)
+            self.voice.tell_if_behind(said.by, said.body.manifest, now)
+        self._said(said, now)
+
+    def _connect(self, to: bytes, addresses: tuple[str, ...], now: float) -> None:
+        """Connect to a member's engine at a new address, but to no more than one place of a member's at a time."""
+        if not addresses or self._addresses.get(to) == addresses:
+            return
+        self._addresses[to] = addresses
+        if now >= self._connected.get(to, -math.inf) + CONNECT_AGAIN:
+            self._connected[to] = now
+            self.outbox.emit(Connect(addresses))
