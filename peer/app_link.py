@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from peer.app_log import LOOK, keep_short
+from peer.app_processes import MARK, new_mark, signal_marked
 from peer.contents_address import CONTENTS_VARIABLE
 from peer.passphrase import without_passphrases
 from protocol.app_calls import FromApp, ToApp
@@ -57,6 +59,8 @@ class AppLink:
         self._lost = lost
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._shortening: asyncio.Task[None] | None = None
+        self._mark = ""
         self._may_end = False
         self.generation = 0
         """Goes up with each process."""
@@ -72,7 +76,9 @@ class AppLink:
         self.generation += 1
         self._may_end = False
         command = self._command
+        self._mark = new_mark()
         command.log.parent.mkdir(parents=True, exist_ok=True)
+        keep_short(command.log)
         with command.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
@@ -91,12 +97,14 @@ class AppLink:
                     **command.environment,
                     "PYTHONPATH": _python_path(),
                     CONTENTS_VARIABLE: command.contents,
+                    MARK: self._mark,
                 },
                 # a process group of its own: Ctrl-C in the terminal is for the peer, which ends this in good order,
                 # with the processes that the app has started
                 start_new_session=True,
             )
-        self._listening = asyncio.create_task(self._listen(self._process))
+        self._listening = asyncio.create_task(self._listen(self._process, self._mark))
+        self._shortening = asyncio.create_task(self._keep_log_short())
 
     def hand(self, value: ToApp) -> None:
         """Give it a value. One that is ending does not get it; that it ended is heard of in ``lost``."""
@@ -111,6 +119,8 @@ class AppLink:
         """End it: close its pipe, then kill. Nothing of it is heard after this."""
         process, self._process = self._process, None
         listening, self._listening = self._listening, None
+        if self._shortening is not None:
+            self._shortening.cancel()
         if process is None or listening is None:
             return
         listening.cancel()
@@ -122,9 +132,15 @@ class AppLink:
         except TimeoutError:
             process.kill()
             await process.wait()
-        await _end_group(process.pid)
+        await _end_processes(process.pid, self._mark)
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+    async def _keep_log_short(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            if await asyncio.to_thread(keep_short, self._command.log):
+                self._log_start = 0
+
+    async def _listen(self, process: asyncio.subprocess.Process, mark: str) -> None:
         assert process.stdout is not None
         reader = FrameReader()
         why = ""
@@ -138,7 +154,7 @@ class AppLink:
             why = f"what it sent is no frame: {error}; "
             process.kill()
         code = await process.wait()
-        await _end_group(process.pid)
+        await _end_processes(process.pid, mark)
         ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         if not self._may_end:
             self._lost(f"{why}{ending}{self._last_words()}")
@@ -151,16 +167,22 @@ class AppLink:
         return f"; its last words: {lines[-1]}" if lines else ""
 
 
-async def _end_group(group: int) -> None:
+async def _end_processes(group: int, mark: str) -> None:
     """End the processes that an app has started and that outlive it: asked first, so that they can clean up."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _CHILDREN_SECONDS
-    left = _signal_group(group, signal.SIGTERM)
+    left = _signal_all(group, mark, signal.SIGTERM)
     while left and loop.time() < until:
         await asyncio.sleep(0.02)
-        left = _signal_group(group, 0)
+        left = _signal_all(group, mark, 0)
     if left:
-        _signal_group(group, signal.SIGKILL)
+        _signal_all(group, mark, signal.SIGKILL)
+
+
+def _signal_all(group: int, mark: str, number: int) -> bool:
+    """Signal those in the group, and those that have left it; whether there was any."""
+    in_group = _signal_group(group, number)
+    return signal_marked(mark, number) or in_group
 
 
 def _signal_group(group: int, number: int) -> bool:

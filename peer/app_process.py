@@ -16,8 +16,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
+from peer.app_processes import MARK, kill_marked
 from peer.contents import EngineContents, open_contents
 from peer.contents_address import CONTENTS_VARIABLE
 from peer.engine.interface import EngineError
@@ -40,6 +41,9 @@ from strategy.client_host import serve_client_app
 from strategy.hosting import prepare
 from strategy.kept import Kept
 from strategy.server_host import run_server_app
+
+_MARK: Final = os.environ.get(MARK, "")
+"""As we were started with: an app may change its environment."""
 
 
 class Pipe:
@@ -92,7 +96,8 @@ class Pipe:
                         self.to_examine.put(value)
                     case _ if isinstance(value, ServerAnswer):
                         self._waiting.pop(value.call).put(value)
-        if os.getpgid(0) == os.getpid():  # the peer is gone, and the app and its processes may be anywhere
+        kill_marked(_MARK)  # the peer is gone, and the app and its processes may be anywhere
+        if os.getpgid(0) == os.getpid():
             os.killpg(0, signal.SIGKILL)
         os._exit(0)
 

@@ -132,16 +132,20 @@ APP_WITH_A_CHILD = """
 import pathlib, subprocess
 from flwr.clientapp import ClientApp
 app = ClientApp()
-child = subprocess.Popen(["sleep", "600"])
+child = subprocess.Popen(["sleep", "600"], start_new_session=LEAVES)
 pathlib.Path("child").write_text(str(child.pid))
 IMPORTED
 """
 
 
-def app_with_a_child(folder: Path, imported: str = "") -> Path:
+whichever_group = pytest.mark.parametrize("leaves", [False, True], ids=["in its group", "left its group"])
+
+
+def app_with_a_child(folder: Path, imported: str = "", *, leaves: bool = False) -> Path:
     app = folder / "app"
     app.mkdir()
-    (app / "server.py").write_text(APP_WITH_A_CHILD.replace("IMPORTED", imported))
+    source = APP_WITH_A_CHILD.replace("IMPORTED", imported).replace("LEAVES", str(leaves))
+    (app / "server.py").write_text(source)
     (app / "pyproject.toml").write_text(APP)
     return app
 
@@ -180,9 +184,10 @@ async def running(folder: Path, app: Path, lost: asyncio.Queue[str]) -> AppLink:
     return link
 
 
-def test_an_app_works_in_the_folder_given_and_its_processes_end_with_it(tmp_path: Path) -> None:
+@whichever_group
+def test_an_app_works_in_the_folder_given_and_its_processes_end_with_it(tmp_path: Path, leaves: bool) -> None:
     async def stopped() -> int:
-        link = await running(tmp_path, app_with_a_child(tmp_path), asyncio.Queue())
+        link = await running(tmp_path, app_with_a_child(tmp_path, leaves=leaves), asyncio.Queue())
         child = await asyncio.to_thread(child_of_it, tmp_path)
         await link.stop()
         return child
@@ -190,10 +195,11 @@ def test_an_app_works_in_the_folder_given_and_its_processes_end_with_it(tmp_path
     assert not is_alive(asyncio.run(stopped()))
 
 
-def test_the_processes_of_an_app_that_is_lost_end_before_that_is_told(tmp_path: Path) -> None:
+@whichever_group
+def test_the_processes_of_an_app_that_is_lost_end_before_that_is_told(tmp_path: Path, leaves: bool) -> None:
     async def ended() -> str:
         lost: asyncio.Queue[str] = asyncio.Queue()
-        link = await running(tmp_path, app_with_a_child(tmp_path, "import os; os._exit(9)"), lost)
+        link = await running(tmp_path, app_with_a_child(tmp_path, "import os; os._exit(9)", leaves=leaves), lost)
         try:
             return await asyncio.wait_for(lost.get(), 60)
         finally:
@@ -203,8 +209,9 @@ def test_the_processes_of_an_app_that_is_lost_end_before_that_is_told(tmp_path: 
     assert "exit code 9" in asyncio.run(ended())
 
 
-def test_the_processes_of_an_app_end_where_its_peer_is_killed(tmp_path: Path) -> None:
-    app = app_with_a_child(tmp_path)
+@whichever_group
+def test_the_processes_of_an_app_end_where_its_peer_is_killed(tmp_path: Path, leaves: bool) -> None:
+    app = app_with_a_child(tmp_path, leaves=leaves)
     peer = multiprocessing.get_context("fork").Process(target=run_for_ever, args=(tmp_path, app))
     peer.start()
     child = child_of_it(tmp_path)
