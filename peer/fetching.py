@@ -57,7 +57,8 @@ class RecordFetcher:
         blocks = {cid: get(cid)}
         size, passed = 0, dict[CID, CID | None]()
         while kind is not None and (lacking := missing(cid, MemoryBlocks(blocks), trusted, kind, passed)):
-            for needed, data in zip(lacking, self._pool.map(get, lacking), strict=True):
+            several = self._pool.map if len(lacking) > 1 else map  # handing one over costs more than reading it
+            for needed, data in zip(lacking, several(get, lacking), strict=True):
                 blocks[needed] = data
                 size += len(data)
                 if size > MAX_RECORD_BYTES:

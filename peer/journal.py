@@ -21,6 +21,7 @@ from peer.journal_layouts import LAYOUTS
 from protocol.announcements import next_start
 from protocol.blocks import CID, Block, cbor_data_block
 from protocol.records import Role
+from protocol.signed import WellSigned
 
 LAYOUT: Final = len(LAYOUTS)
 
@@ -96,13 +97,15 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        with self._translated():
+        self._well_signed = _WellSigned(path)
+        with _translated(path):
             path.touch(mode=PRIVATE_FILE)
-            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            self._database = _connected(path)
             self._set_up()
 
     def close(self) -> None:
         """Close the file."""
+        self._well_signed.close()
         with self._lock:
             self._database.close()
 
@@ -147,8 +150,8 @@ class Journal:
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
-    def keep_head(self, head: RunHead) -> None:
-        """Replace the run's head."""
+    def keep_head(self, head: RunHead, well_signed: Iterable[CID] = ()) -> None:
+        """Replace the run's head, and keep with it which records were found `well_signed`."""
         values = (
             bytes(head.run),
             bytes(head.federation),
@@ -162,6 +165,7 @@ class Journal:
         )
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            _add_well_signed(database, well_signed)
 
     def head_of(self, run: CID) -> RunHead | None:
         """The head of one run."""
@@ -264,11 +268,13 @@ class Journal:
 
     # -- records beside the chain of a run -------------------------------------------------------------------------
 
-    def keep_beside(self, run: CID, blocks: Iterable[Block]) -> None:
-        """Keep records that belong to a run and are not in its chain: grants and acks."""
+    def keep_beside(self, run: CID, blocks: Iterable[Block], well_signed: Iterable[CID] = ()) -> None:
+        """Keep records that belong to a run and are not in its chain, grants and acks, and which of them were found
+        `well_signed`."""
         rows = [(bytes(block.cid), bytes(run), block.data) for block in blocks]
         with self._transaction() as database:
             database.executemany("INSERT OR IGNORE INTO beside (cid, run, data) VALUES (?, ?, ?)", rows)
+            _add_well_signed(database, well_signed)
 
     def beside(self, run: CID) -> list[Block]:
         """The records beside the chain of a run, in the order in which they were kept."""
@@ -301,8 +307,9 @@ class Journal:
 
     # -- what was verified -----------------------------------------------------------------------------------------
 
-    def keep_verified(self, verified: VerifiedHead) -> None:
-        """Keep it in place of what the same reader's verifying of the run came to before."""
+    def keep_verified(self, verified: VerifiedHead, well_signed: Iterable[CID] = ()) -> None:
+        """Keep it in place of what the same reader's verifying of the run came to before, and which records were found
+        `well_signed` in doing so."""
         values = (
             bytes(verified.run),
             bytes(verified.federation),
@@ -315,6 +322,7 @@ class Journal:
         )
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO verified VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+            _add_well_signed(database, well_signed)
 
     def verified(self, head: CID) -> list[VerifiedHead]:
         """What verifying up to a head came to, for each reader."""
@@ -324,6 +332,17 @@ class Journal:
                 "SELECT * FROM verified WHERE head = ?", bytes(head)
             )
         ]
+
+    def keep_well_signed(self, records: Iterable[CID]) -> None:
+        """Keep which records were found `well_signed`, if nothing else is to be kept with them."""
+        with self._transaction() as database:
+            _add_well_signed(database, records)
+
+    @property
+    def well_signed(self) -> WellSigned:
+        """The records whose signatures this home has found right, so that it verifies each once. May be asked while
+        another thread writes: it does not wait for that one's sync."""
+        return self._well_signed
 
     # -- below -----------------------------------------------------------------------------------------------------
 
@@ -347,7 +366,7 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
+        with self._lock, _translated(self._path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -358,22 +377,54 @@ class Journal:
                 raise
 
     def _rows(self, query: str, *values: object) -> list[Any]:  # rows are tuples of what the schema says
-        with self._lock, self._translated():
+        with self._lock, _translated(self._path):
             return self._database.execute(query, values).fetchall()
 
     def _row(self, query: str, *values: object) -> Any:
         rows = self._rows(query, *values)
         return rows[0] if rows else None
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            raise _explained(self._path, code, error) from error
-        except OSError as error:
-            raise _explained(self._path, None, error) from error
+
+class _WellSigned:
+    """`Journal.well_signed`, with a connection of its own to the journal's file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+
+    def __contains__(self, record: object) -> bool:
+        if not isinstance(record, CID):
+            return False
+        with self._lock, _translated(self._path):
+            if self._database is None:
+                self._database = _connected(self._path)
+            rows = self._database.execute("SELECT 1 FROM well_signed WHERE cid = ?", (bytes(record),)).fetchall()
+        return bool(rows)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+
+
+def _add_well_signed(database: sqlite3.Connection, records: Iterable[CID]) -> None:
+    rows = ((bytes(record),) for record in records)
+    database.executemany("INSERT OR IGNORE INTO well_signed VALUES (?)", rows)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explained(path, getattr(error, "sqlite_errorcode", None), error) from error
+    except OSError as error:
+        raise _explained(path, None, error) from error
 
 
 def known_apps(home: Home) -> list[KnownApp]:

@@ -44,5 +44,8 @@ CREATE TABLE verified (
 );
 CREATE INDEX verified_heads ON verified (head);
 """,
+    """
+CREATE TABLE well_signed (cid BLOB PRIMARY KEY) WITHOUT ROWID;
+""",
 )
 """What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""

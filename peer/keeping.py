@@ -45,7 +45,7 @@ class Keeper:
                     self.journal.keep_own(effect.blocks)
                 self.engine.put(effect.blocks, pin=[block.cid for block in effect.blocks])
             case WriteHead():
-                self.journal.keep_head(self._head(effect))
+                self.journal.keep_head(self._head(effect), effect.well_signed)
             case KeepReply():
                 self.journal.keep_reply(effect.run, effect.message, effect.reply, effect.state)
             case KeepProof(found=found):
@@ -53,7 +53,7 @@ class Keeper:
                 self.journal.keep_proof(found.run, proof)
                 self.engine.put(proof, pin=[block.cid for block in proof])
             case KeepAcks(run=run, blocks=blocks):
-                self.journal.keep_beside(run, blocks)
+                self.journal.keep_beside(run, blocks, [block.cid for block in blocks])
                 self.engine.put(blocks, pin=[block.cid for block in blocks])
             case KeepManifest():
                 self.federations.learn(self.federation, effect.cid, effect.blocks, effect.key)

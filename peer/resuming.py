@@ -70,7 +70,8 @@ class OpenRun:
 def open_run(journal: Journal, federation: CID, reader: Reader, engine: Engine) -> OpenRun | None:
     """The newest run that ``reader``'s peer led in the federation, where something is left to do for it.
 
-    Its chain is verified by every rule, from the journal's own records where the engine lost some.
+    Its chain is verified by every rule, from the journal's own records where the engine lost some. Each signature is
+    verified once in the life of the home.
 
     Raises:
         PeerError: where its chain cannot be read, or is not sound.
@@ -107,11 +108,13 @@ def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> Ope
             break
         link = body.prev
     records.reverse()
-    chain = Chain(federation, reader)
+    chain = Chain(federation, reader, own.journal.well_signed)
+    well_signed: list[CID] = []
     for cid in records:
         blocks = fetcher.fetch(cid, Chained)
-        chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks))
+        well_signed += chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks)).well_signed
     fetcher.close()
+    own.journal.keep_well_signed(well_signed)
     if chain.by != reader.member:
         return None
     run = parse_record(Block(records[0], own.get(records[0])))

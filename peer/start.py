@@ -43,6 +43,7 @@ from protocol.client import Client, KeptRun
 from protocol.content import ContentForm
 from protocol.effects import Cause, Report, What
 from protocol.equivocation import Equivocation, read_proof
+from protocol.following import Verified
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
@@ -387,10 +388,11 @@ def _kept_runs(session: Session) -> dict[CID, KeptRun]:
     return {run: _kept_run(session, run) for run in open_runs}
 
 
-def _verified(session: Session) -> dict[CID, Position]:
-    """How far this peer had verified the runs that it followed, the last changed one first."""
-    heads = islice(_trained_in(session), REMEMBERED_RUNS)
-    return {head.run: Position(head.run, head.head, head.height, head.term) for head in heads}
+def _verified(session: Session) -> Verified:
+    """What this peer has verified of the runs that it followed."""
+    newest = islice(_trained_in(session), REMEMBERED_RUNS)
+    heads = {head.run: Position(head.run, head.head, head.height, head.term) for head in newest}
+    return Verified(heads, session.journal.well_signed)
 
 
 def _kept_run(session: Session, run: CID) -> KeptRun:

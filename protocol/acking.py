@@ -7,15 +7,16 @@ starts again never signs a second one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from protocol.announcements import AckReady, Position
+from protocol.announcements import AckReady
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import KeepAcks
+from protocol.following import Verified
 from protocol.hosting import ClientPlan
 from protocol.records import Ack
 from protocol.replying import Replying
@@ -65,9 +66,7 @@ class _Telling:
 class Acking(Replying):
     """A machine that acks what it has verified."""
 
-    def __init__(
-        self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Mapping[CID, Position]
-    ) -> None:
+    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Verified) -> None:
         super().__init__(author, trusted, plan, verified)
         self._kept = KeptRun()
         self._newest_ack: _Telling | None = None

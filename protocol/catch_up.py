@@ -184,7 +184,7 @@ class CatchUp:
         if leader is None or Role.SERVER not in leader.roles:
             raise Lost(f"{record.cid} is by no server")
         try:
-            record.check_signatures()
+            record.check_signatures(self.chain.well_signed)
         except BadSignature as error:
             raise Lost(f"{record.cid}: {error}") from error
         return body

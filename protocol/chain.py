@@ -42,7 +42,7 @@ from protocol.records import (
     Run,
     RunPrivate,
 )
-from protocol.signed import Record, parse_record, typed_items
+from protocol.signed import Record, WellSigned, parse_record, typed_items
 
 __all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
 
@@ -62,6 +62,15 @@ class Step:
         assert isinstance(self.record.body, Chained)
         return self.record.body.height
 
+    @property
+    def well_signed(self) -> tuple[CID, ...]:
+        """The records whose signatures were found right for it: itself, its keys, and the replies that it takes or
+        refuses. Manifests are verified by themselves."""
+        body = self.record.body
+        keys = (body.keys,) if isinstance(body, Run | Roster) and body.keys is not None else ()
+        replies = (answer.recorded for answer in self.answered)
+        return (self.record.cid, *keys, *(reply for reply in replies if reply is not None))
+
 
 class Chain:
     """The trusted state of one run.
@@ -77,9 +86,11 @@ class Chain:
     manifest: Manifest
     """In force after the head."""
 
-    def __init__(self, federation: CID, reader: Reader = PUBLIC) -> None:
-        """An empty chain of a run in ``federation`` (the CID of its manifest's version 1), for ``reader`` to read."""
+    def __init__(self, federation: CID, reader: Reader = PUBLIC, well_signed: WellSigned = frozenset()) -> None:
+        """An empty chain of a run in ``federation`` (the CID of its manifest's version 1), for ``reader`` to read. Of
+        what is ``well_signed``, signatures are not verified again; all else is judged."""
         self.federation = federation
+        self.well_signed = well_signed
         self.keys = RunKeys(reader)
         """The epochs that have begun, as far as the reader may read them."""
         self.head: CID | None = None
@@ -104,7 +115,7 @@ class Chain:
     @property
     def in_force(self) -> InForce:
         """What the next record is judged by."""
-        return InForce(self.run, self.manifest, self.keys)
+        return InForce(self.run, self.manifest, self.keys, self.well_signed)
 
     @property
     def index_due(self) -> bool:
@@ -141,7 +152,7 @@ class Chain:
             last_look = self._check_looks(body, manifest, source)
             keys = self._next_keys(record, manifest, manifest, source) if isinstance(body, Run) else self.keys
             check_epoch(body, keys)
-            in_force = InForce(body.run or record.cid, manifest, keys)
+            in_force = InForce(body.run or record.cid, manifest, keys, self.well_signed)
             step, after = self._judge(record, body, in_force, last_look, source)
             if isinstance(body, Roster):
                 keys = self._next_keys(record, manifest, after, source)
@@ -182,7 +193,7 @@ class Chain:
             raise rules.LeaderRole(f"{body.by.hex()} is no server in manifest {manifest.cid}")
         if record.signers != (leader.signing,):
             raise rules.LeaderKey(f"it is not signed with {manifest.called(leader.id)}'s key")
-        check_signed(record)
+        check_signed(record, self.well_signed)
 
     def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[int, ...]:
         """The newest answer to a look, once all of them are checked."""
@@ -202,7 +213,8 @@ class Chain:
         """The keys once ``after`` is in force; ``record`` is judged by ``manifest``."""
         body = record.body
         assert isinstance(body, Run | Roster)
-        return next_keys(body.keys, record, manifest.members[body.by].signing, after, self.keys, source)
+        signing = manifest.members[body.by].signing
+        return next_keys(body.keys, record, signing, after, self.keys, source, self.well_signed)
 
     def _judge(
         self, record: Record, body: Chained, in_force: InForce, last_look: tuple[int, ...], source: BlockSource

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 from crypto.dsse import BadSignature
@@ -19,7 +18,7 @@ from crypto.symmetric import SymmetricKey
 from protocol.acking import Acking
 from protocol.acking import KeptRun as KeptRun
 from protocol.admission import is_update
-from protocol.announcements import Announcement, Beat, PeerState, Position, Recalled
+from protocol.announcements import Announcement, Beat, PeerState, Recalled
 from protocol.app_calls import Answered, ContentKey, ErrorCode, Task
 from protocol.blocks import CID, Block, BlockError
 from protocol.catch_up import CatchUp
@@ -35,7 +34,7 @@ from protocol.events import (
     Started,
     Stopping,
 )
-from protocol.following import ClientState
+from protocol.following import NOTHING, ClientState, Verified
 from protocol.hosting import AppState, ClientPlan
 from protocol.plan import named_bundle
 from protocol.private import private_part
@@ -101,10 +100,9 @@ class Client(Acking):
         trusted: TrustedManifest,
         plan: ClientPlan,
         kept: Mapping[CID, KeptRun],
-        verified: Mapping[CID, Position] = MappingProxyType({}),
+        verified: Verified = NOTHING,
     ) -> None:
-        """``kept`` is what earlier processes of this peer have kept, by run; ``verified`` how far they verified runs,
-        the newest first."""
+        """``kept`` is what earlier processes of this peer have kept, by run; ``verified`` what they verified."""
         super().__init__(author, trusted, plan, verified)
         self._kept_runs = dict(kept)
         self._queue: dict[bytes, OpenMessage] = {}

@@ -31,7 +31,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class WriteHead:
-    """Replace the run's head atomically."""
+    """Replace the run's head atomically, and keep with it which signatures were found right."""
 
     id: int
     run: CID
@@ -39,6 +39,8 @@ class WriteHead:
     height: int
     term: int
     closed: bool
+    well_signed: tuple[CID, ...] = ()
+    """The records that were verified since the head before, and those they link (`protocol.chain.Step`)."""
 
 
 @dataclass(frozen=True, slots=True)

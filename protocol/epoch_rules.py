@@ -10,15 +10,21 @@ from protocol.epochs import reads_updates
 from protocol.manifest import Manifest
 from protocol.reading import RunKeys
 from protocol.records import Chained, Index, Keys, Reply, Roster, Wrap
-from protocol.signed import Record, parse_record, typed_items
+from protocol.signed import Record, WellSigned, parse_record, typed_items
 
 
 def next_keys(
-    link: CID | None, record: Record, signing: bytes, manifest: Manifest, keys: RunKeys, source: BlockSource
+    link: CID | None,
+    record: Record,
+    signing: bytes,
+    manifest: Manifest,
+    keys: RunKeys,
+    source: BlockSource,
+    well_signed: WellSigned,
 ) -> RunKeys:
     """The keys after ``record``, a run or a roster that links ``link`` and brings ``manifest`` into force.
 
-    ``signing`` is the leader's key where the record is judged.
+    ``signing`` is the leader's key where the record is judged; what is ``well_signed`` is not verified again.
 
     Raises:
         protocol.rules.BrokenRule: where they are not those of the next epoch.
@@ -28,13 +34,15 @@ def next_keys(
         raise rules.KeysLink(f"{record.cid} links {'no keys' if link is None else 'keys that nothing needs'}")
     if link is None:
         return keys
-    body = _keys_record(link, record, signing, keys, source)
+    body = _keys_record(link, record, signing, keys, source, well_signed)
     _check_readers(body, manifest, source)
     listed = manifest.members.get(keys.reader.member)
     return keys.begun(keys.read(body, manifest.federation, listed, source))
 
 
-def _keys_record(link: CID, record: Record, signing: bytes, keys: RunKeys, source: BlockSource) -> Keys:
+def _keys_record(
+    link: CID, record: Record, signing: bytes, keys: RunKeys, source: BlockSource, well_signed: WellSigned
+) -> Keys:
     linked = parse_record(checked_block(link, source.get(link)))
     body = linked.body
     if not isinstance(body, Keys) or body.by != record.body.by or body.number != keys.next_number:
@@ -47,7 +55,7 @@ def _keys_record(link: CID, record: Record, signing: bytes, keys: RunKeys, sourc
     if linked.signers != (signing,):
         raise rules.KeysRecord(f"{link} is not signed with the leader's key")
     try:
-        linked.check_signatures()
+        linked.check_signatures(well_signed)
     except BadSignature as error:
         raise rules.SignatureValid(f"{link}: {error}") from error
     return body

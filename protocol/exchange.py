@@ -29,7 +29,7 @@ from protocol.records import (
     Role,
     TakenReply,
 )
-from protocol.signed import Record, answers, parse_record, typed_items
+from protocol.signed import Record, WellSigned, answers, parse_record, typed_items
 
 P = TypeVar("P")
 
@@ -79,16 +79,18 @@ class InForce:
     manifest: Manifest
     keys: RunKeys
     """As far as whoever judges may read."""
+    well_signed: WellSigned = frozenset()
+    """What need not be verified again."""
 
 
-def check_signed(record: Record) -> None:
+def check_signed(record: Record, known: WellSigned) -> None:
     """Return where ``record`` is signed as it says; whose key that is, which costs nothing to see, is looked at first.
 
     Raises:
         protocol.rules.SignatureValid: where its signature is wrong.
     """
     try:
-        record.check_signatures()
+        record.check_signatures(known)
     except BadSignature as error:
         raise rules.SignatureValid(f"{record.cid}: {error}") from error
 
@@ -271,7 +273,7 @@ def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
     if (body.content is None) == (body.code is None):
         raise rules.ReplyAnswer(f"{reply.cid} has neither or both of a content and an error code")
     check_reply_epoch(body, in_force.keys)
-    check_signed(reply)
+    check_signed(reply, in_force.well_signed)
     reason = _reply_reason(body, in_force.keys)
     limit = manifest.settings.max_reason_chars if body.content is None else 0
     if len(reason) > limit and (manifest.readable or body.content is not None):  # who cannot read the limit judges none

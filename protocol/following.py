@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
+from typing import Final
 
 from protocol.announcements import (
     Announcement,
@@ -33,6 +35,19 @@ from protocol.retry import FIRST_RETRY, Retry
 from protocol.roles.inherited import Inherited
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.proofs import why_distrusted
+from protocol.signed import WellSigned
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What earlier processes of this peer have verified."""
+
+    heads: Mapping[CID, Position] = field(default_factory=dict)
+    """How far they came in the runs that they followed, the newest first."""
+    well_signed: WellSigned = frozenset()
+
+
+NOTHING: Final = Verified()
 
 
 class ClientState(Enum):
@@ -48,12 +63,10 @@ class ClientState(Enum):
 class Following(Inherited):
     """A machine that follows one run at a time, the newest of its leader's."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest, verified: Mapping[CID, Position]) -> None:
-        """``verified`` says how far earlier processes of this peer had verified the runs they followed, the newest
-        first."""
+    def __init__(self, author: Author, trusted: TrustedManifest, verified: Verified) -> None:
         super().__init__(author, trusted, topic_leader(trusted.manifest.federation))
         self._verified = verified
-        self._before = next(iter(verified.values()), None)
+        self._before = next(iter(verified.heads.values()), None)
         self._recalled: dict[bytes, float] = {}
         """When each server was last told what we know of its run."""
         self._run: CatchUp | None = None
@@ -112,7 +125,8 @@ class Following(Inherited):
 
     def _newest_of(self, run: CID) -> Position | None:
         """The newest head of a run that we have verified, or heard of."""
-        told = [self._run.newest if self._run is not None and self._run.run == run else None, self._verified.get(run)]
+        heard = self._run.newest if self._run is not None and self._run.run == run else None
+        told = [heard, self._verified.heads.get(run)]
         return max((position for position in told if position), key=lambda position: position.height, default=None)
 
     def _tell_what_is_known(self, server: bytes, asked: Recall, now: float) -> None:
@@ -216,7 +230,7 @@ class Following(Inherited):
         if self._run is not None and self._run.run == run:
             self._run.server = server
             return
-        chain = Chain(self.manifest.federation, self.author.reader)
+        chain = Chain(self.manifest.federation, self.author.reader, self._verified.well_signed)
         self._run = CatchUp(run, server, self.manifest, self._newest.blocks, chain)
         self._note = ""
         self.state = ClientState.LISTENING
@@ -293,8 +307,8 @@ class Following(Inherited):
         assert isinstance(body, Chained)
         parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
         self._outbox.must(Store, lambda _: None, parts, own=False)
-        closes = isinstance(body, Close)
-        self._outbox.must(WriteHead, lambda _: None, run.run, step.record.cid, body.height, body.term, closes)
+        head, closes = step.record.cid, isinstance(body, Close)
+        self._outbox.must(WriteHead, lambda _: None, run.run, head, body.height, body.term, closes, step.well_signed)
 
     def _decline(self, run: CID | None, why: str, now: float) -> None:
         """Take no part in the run, and say so."""

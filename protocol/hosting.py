@@ -13,14 +13,14 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final
 
-from protocol.announcements import Beat, Position
+from protocol.announcements import Beat
 from protocol.app_calls import RunConfig, Start
 from protocol.blocks import CID, BlockError, MemoryBlocks
 from protocol.bundle import NamedBundle, difference_from
 from protocol.catch_up import CatchUp
 from protocol.effects import AskOwner, Cause, Hand, ReadBundle, StartApp, UnpackApp, What
 from protocol.events import AppLost, AppReady, AppsApproved
-from protocol.following import ClientState, Following
+from protocol.following import ClientState, Following, Verified
 from protocol.manifest import node_id
 from protocol.recalling import Recalling
 from protocol.records import RunPrivate
@@ -73,9 +73,7 @@ class ClientPlan:
 class Hosting(Following):
     """A machine that follows runs and has their app here."""
 
-    def __init__(
-        self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Mapping[CID, Position]
-    ) -> None:
+    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Verified) -> None:
         super().__init__(author, trusted, verified)
         self.node = node_id(author.member)
         self._plan = plan

@@ -50,6 +50,8 @@ class Recorder(Inherited):
         self.chain = chain = run.chain
         self._records = list(run.records)
         """The whole chain: what a fresh app process has to replay."""
+        self._well_signed: list[CID] = []
+        """Records that were verified since the head that was written last, and those they link."""
         self._seen = Seen()
         self._durable: Position | None = None
         """The newest head that is on disk; the only one that is ever announced."""
@@ -106,7 +108,7 @@ class Recorder(Inherited):
         record = sign_record(body, [self.author.key_in(self._in_force)])
         own = (record, *blocks)
         source = MemoryBlocks({block.cid: block.data for block in own}, self._newest.blocks)
-        self.chain.append(parse_record(record), source)
+        self._well_signed += self.chain.append(parse_record(record), source).well_signed
         self._records.append(record.cid)
         self.state = LeaderState.APPENDING
         self._taking_up.has_signed = True
@@ -122,6 +124,7 @@ class Recorder(Inherited):
         self._taking_up.is_storing = True
         own = tuple(checked_block(cid, data) for cid, data in blocks_of(steps).items())
         self._records += [step.record.cid for step, _ in steps]
+        self._well_signed += [cid for step, _ in steps for cid in step.well_signed]
         contents = {
             answer.reply.body.content
             for step, _ in steps
@@ -160,7 +163,10 @@ class Recorder(Inherited):
         chain = self.chain
         assert chain.head is not None
         written = partial(self._head_written, own, then)
-        self._outbox.must(WriteHead, written, chain.run, chain.head, chain.height, chain.term, chain.closed)
+        well_signed, self._well_signed = tuple(self._well_signed), []
+        self._outbox.must(
+            WriteHead, written, chain.run, chain.head, chain.height, chain.term, chain.closed, well_signed
+        )
 
     def _head_written(self, own: tuple[Block, ...], then: Callable[[float], None], now: float) -> None:
         chain = self.chain

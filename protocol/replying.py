@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from protocol.announcements import Position, ReplyReady
+from protocol.announcements import ReplyReady
 from protocol.blocks import CID, Block
 from protocol.catch_up import CatchUp
 from protocol.effects import FetchRecord, Store, What
+from protocol.following import Verified
 from protocol.hosting import ClientPlan, Hosting
 from protocol.records import Reply
 from protocol.retry import Retry
@@ -30,9 +31,7 @@ class Unacknowledged:
 class Replying(Hosting):
     """A machine that announces what it has answered."""
 
-    def __init__(
-        self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Mapping[CID, Position]
-    ) -> None:
+    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Verified) -> None:
         super().__init__(author, trusted, plan, verified)
         self._unacknowledged: dict[bytes, Unacknowledged] = {}
 

@@ -7,7 +7,7 @@ signature makes no other record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
@@ -46,6 +46,10 @@ MAX_PARSED: Final = 2 << 20
 """Bytes of blocks whose records are remembered. What is made of a byte takes some ten in memory, and 60 at worst."""
 MAX_PARSED_BLOCK: Final = 32 << 10
 
+WellSigned = Container[CID]
+"""Records whose signatures were found right before. A CID names all bytes of a record, its keys and signatures too, so
+what was true of it once is true for ever. Whether those keys count is judged each time."""
+
 P = TypeVar("P")
 
 
@@ -79,13 +83,15 @@ class Record:
         """The keys that it says it is signed with. Free to ask: nothing is verified."""
         return tuple(signature.by for signature in self.signatures)
 
-    def check_signatures(self) -> None:
-        """Return where every signature is right. It costs as many verifications as there are: see first that the
-        `signers` are those that matter.
+    def check_signatures(self, known: WellSigned = frozenset()) -> None:
+        """Return where every signature is right. It costs as many verifications as there are, or none for one that is
+        ``known``: see first that the `signers` are those that matter.
 
         Raises:
             crypto.dsse.BadSignature: where one is wrong, or a key is none.
         """
+        if self.cid in known:
+            return
         for signature in self.signatures:
             try:
                 key = VerifyKey.parse(signature.by)

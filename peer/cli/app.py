@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, audit_of
+from peer.cli.audit import TimeoutOption, reading_of
 from peer.cli.cids import app_cid, is_car
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -167,7 +167,7 @@ def _bundle(
                 return
     with (
         Scratch() as scratch,
-        audit_of(run or text, home, ipfs, timeout, scratch, reader, with_contents=False) as audit,
+        reading_of(run or text, home, ipfs, timeout, scratch, reader) as audit,
     ):
         yield recorded_bundle(audit), audit.source
 

@@ -41,7 +41,7 @@ from protocol.blocks import CID, Block, BlockError
 from protocol.manifest import PUBLIC
 from protocol.reading import Reader
 from protocol.records import Run
-from protocol.signed import parse_record
+from protocol.signed import WellSigned, parse_record
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -159,10 +159,12 @@ def audit_of(
     *,
     root: str | None = None,
     with_contents: bool = True,
+    well_signed: WellSigned = frozenset(),
 ) -> Iterator[Audit]:
     """An audit of what ``text`` names: a CAR file, or a head (or a run of this home) in an engine.
 
-    ``reader`` is who reads it, if it is encrypted; ``root`` is the root of trust, as the auditor named it.
+    ``reader`` is who reads it, if it is encrypted; ``root`` is the root of trust, as the auditor named it. What is
+    ``well_signed`` is not verified again: nothing, for `peer audit`.
 
     Raises:
         PeerError: if it is neither, or ``root`` names no federation.
@@ -184,6 +186,7 @@ def audit_of(
                 reader=opened,
                 beside=beside,
                 with_contents=with_contents,
+                well_signed=well_signed,
             )
         return
     head, height = head_named(home, text)
@@ -202,7 +205,21 @@ def audit_of(
             beside=beside,
             head_height=height,
             with_contents=with_contents,
+            well_signed=well_signed,
         )
+
+
+@contextlib.contextmanager
+def reading_of(
+    text: str, home: Home, ipfs: str | None, timeout: float, scratch: Scratch, reader: ReaderChoice
+) -> Iterator[Audit]:
+    """As `audit_of`, for who is shown a run: contents are not read, and a signature that this home has found right
+    before is not verified again."""
+    with (
+        KeptReports(home).well_signed() as well_signed,
+        audit_of(text, home, ipfs, timeout, scratch, reader, with_contents=False, well_signed=well_signed) as audit,
+    ):
+        yield audit
 
 
 def _reader(head: CID, source: RunSource, home: Home, choice: ReaderChoice, beside: Beside) -> Reader:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from peer.cli.audit import TimeoutOption, audit_of
+from peer.cli.audit import TimeoutOption, reading_of
 from peer.cli.cids import cid_of, head_named, is_car
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import bad, good, put_json
@@ -108,7 +108,7 @@ def _opened(text: str, home: Home, ipfs: str | None, timeout: float, reader: Rea
         with borrowed(home, ipfs) as engine:
             yield _Opened(content_tensors(content, EngineSource(engine, timeout), None), {"content": str(content)})
         return
-    with Scratch() as scratch, audit_of(run, home, ipfs, timeout, scratch, reader, with_contents=False) as audit:
+    with Scratch() as scratch, reading_of(run, home, ipfs, timeout, scratch, reader) as audit:
         found = RunModels(audit, scratch).find(of, round_number)
         about = {"content": str(found.content), **found.metadata(), "round": found.round}
         yield _Opened(content_tensors(found.content, audit.source, found.key), about)

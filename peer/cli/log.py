@@ -60,12 +60,12 @@ def log(
 
 
 def _verified(run: str, home: Home, ipfs: str | None, scratch: Scratch, reader: ReaderChoice) -> Report:
-    from peer.cli.audit import audit_of  # it imports flwr, which takes longer than showing what is kept
+    from peer.cli.audit import reading_of  # it imports flwr, which takes longer than showing what is kept
 
-    with audit_of(run, home, ipfs, 30.0, scratch, reader, with_contents=False) as audit:
-        report = audit.run()
+    with reading_of(run, home, ipfs, 30.0, scratch, reader) as reading:
+        report = reading.run()
         if not is_car(run):
-            KeptReports(home).keep(report, scratch, audit.basis, audit.reader)
+            KeptReports(home).keep(report, scratch, reading.basis, reading.reader)
     return report
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from peer.cli.audit import HeadArgument, TimeoutOption, audit_of
+from peer.cli.audit import HeadArgument, TimeoutOption, reading_of
 from peer.cli.model_file import model_file
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
 from peer.cli.output import put_json, size
@@ -54,7 +54,7 @@ def model(
     reader = ReaderChoice(identity, passphrase_file, needed=True)
     with (
         Scratch() as scratch,
-        audit_of(head, Home(home), ipfs, timeout, scratch, reader, with_contents=False) as audit,
+        reading_of(head, Home(home), ipfs, timeout, scratch, reader) as audit,
     ):
         found = RunModels(audit, scratch).find(of, round)
         try:

@@ -53,7 +53,7 @@ from protocol.manifest import PUBLIC, ManifestError, federation_of, manifest_at
 from protocol.plan import named_bundle
 from protocol.reading import Reader, RunKeys, read_private
 from protocol.records import Chained, Close, Collect, GridError, Keys, Reply, Run, RunPrivate
-from protocol.signed import Record, answers, parse_record
+from protocol.signed import Record, WellSigned, answers, parse_record
 
 MAX_FINDINGS: Final = 1_000
 """How many findings are told one by one."""
@@ -64,7 +64,8 @@ class Audit:
 
     ``known`` are the federations of the auditor's home: the keys in them are trusted already. ``root`` is the id of the
     one that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, where it can: verifying
-    needs no secret.
+    needs no secret. The signatures of what is ``well_signed`` are not verified again: nothing, for who wants a verdict
+    from the bytes alone. The scratch notes which were found right.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Audit:
         beside: Beside = NOTHING,
         head_height: int | None = None,
         with_contents: bool = True,
+        well_signed: WellSigned = frozenset(),
     ) -> None:
         self._source = source
         self._scratch = scratch
@@ -88,6 +90,7 @@ class Audit:
         self._root = root
         self._head_height = head_height
         self._with_contents = with_contents
+        self._well_signed = well_signed
         self._rounds = Rounds(source, scratch.size_of)
         self._chain: Chain | None = None
         self._confirmations: Confirmations | None = None
@@ -241,11 +244,13 @@ class Audit:
             record = parse_record(block)
             if not isinstance(record.body, Run):
                 raise rules.RunFirst(f"the chain begins with a {record.body.TYPE}")
-            self._chain = Chain(federation_of(record.body.manifest, self._source), self._reader)
+            federation = federation_of(record.body.manifest, self._source)
+            self._chain = Chain(federation, self._reader, self._well_signed)
         return self._chain.append_block(block, self._source)
 
     def _take(self, height: int, step: Step) -> None:
         assert self._chain is not None  # it made the step
+        self._scratch.note_well_signed(step.well_signed)
         if step.manifest_changed:
             self._keys_had.take(height, self._chain.manifest)
         if self._with_contents:
@@ -323,7 +328,7 @@ class Audit:
         for cid in self._scratch.newest_first():
             record = parse_record(Block(cid, self._source.get(cid)))
             try:
-                record.check_signatures()
+                record.check_signatures(self._well_signed)
             except BadSignature as error:
                 height = record.body.height if isinstance(record.body, Chained) else None
                 self._note(Finding(height, cid, rules.SignatureValid.name, str(error)))
@@ -456,6 +461,7 @@ class Audit:
             self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
             for finding in self._confirmations.findings(chain, self._revoked()):
                 self._note(finding)
+            self._scratch.note_well_signed(self._confirmations.well_signed)
         self.report.tell_chain(chain, self._root_of(chain))
         for cid in (chain.run, chain.head):
             self.report.tell_record(parse_record(Block(cid, self._source.get(cid))), chain.keys)

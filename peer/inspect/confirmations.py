@@ -13,7 +13,6 @@ from peer.inspect.findings import ANOTHER_HISTORY, CONFIRMED_BEYOND, REVOKED_HIS
 from protocol.app_calls import ErrorCode
 from protocol.blocks import CID, Block, BlockError, BlockSource
 from protocol.chain import AnsweredMessage, Chain, Step
-from protocol.manifest import Manifest
 from protocol.records import Ack, Reply
 from protocol.signed import Record, parse_record, typed_items
 from protocol.visible import quoted
@@ -71,13 +70,15 @@ class Confirmations:
         """Acks of other histories: the key, and whose it was; whether it is revoked since is known at the end."""
         self.heights: dict[bytes, int] = {}
         """The highest record that each member has confirmed, by its id."""
+        self.well_signed: list[CID] = []
+        """Acks, and the replies that they list, whose signatures were found right."""
 
     def take(self, step: Step, chain: Chain) -> None:
         """Compare the record that was appended to ``chain`` last."""
         for answered in step.answered:
             self._answered(answered, chain)
         for record, ack in self._waiting.pop(chain.height, ()):
-            if not _is_its_authors(record, chain.manifest):
+            if not self._is_its_authors(record, chain):
                 continue  # anybody can make one up
             if ack.head != chain.head or ack.term != chain.term:
                 name = chain.manifest.called(ack.by)
@@ -106,7 +107,7 @@ class Confirmations:
         """What members have confirmed beyond the end of the chain, the highest first."""
         for height, acks in sorted(self._waiting.items(), reverse=True):
             for record, ack in acks:
-                if _is_its_authors(record, chain.manifest):
+                if self._is_its_authors(record, chain):
                     name = chain.manifest.called(ack.by)
                     what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
                     self._find(name, Finding(height, record.cid, CONFIRMED_BEYOND, what))
@@ -124,7 +125,7 @@ class Confirmations:
             except BlockError:
                 continue  # its member has it, if nobody took it
             body = reply.body
-            if not isinstance(body, Reply) or body.by != ack.by or not _is_its_authors(reply, chain.manifest):
+            if not isinstance(body, Reply) or body.by != ack.by or not self._is_its_authors(reply, chain):
                 continue  # a leader was right not to take it
             if body.message in chain.open:
                 self._listed[body.message] = _Listed(link, body, record.cid, ack.height)
@@ -146,14 +147,14 @@ class Confirmations:
         )
         self._find(name, Finding(chain.height, listed.ack, UNHEARD_REPLY, what))
 
-
-def _is_its_authors(record: Record, manifest: Manifest) -> bool:
-    """Whether a record is signed with the key of the member that it says it is by: anybody can make up others."""
-    member = manifest.members.get(record.body.by)
-    if member is None or record.signers != (member.signing,):
-        return False
-    try:
-        record.check_signatures()
-    except BadSignature:
-        return False
-    return True
+    def _is_its_authors(self, record: Record, chain: Chain) -> bool:
+        """Whether a record is signed with the key of the member that it says it is by: anybody can make up others."""
+        member = chain.manifest.members.get(record.body.by)
+        if member is None or record.signers != (member.signing,):
+            return False
+        try:
+            record.check_signatures(chain.well_signed)
+        except BadSignature:
+            return False
+        self.well_signed.append(record.cid)
+        return True

@@ -16,7 +16,7 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -37,6 +37,7 @@ from protocol.blocks import CID, BlockError, decode_cbor, encode_cbor
 from protocol.contexts import KeptReport, seal_for
 from protocol.reading import Reader
 from protocol.records import Outcome
+from protocol.signed import WellSigned
 from protocol.typed import ShapeError, from_plain, to_plain
 
 MAX_KEPT: Final = 16 << 20
@@ -143,17 +144,40 @@ class KeptReports:
         return None
 
     def keep(self, report: Report, scratch: Scratch, basis: Basis | None, reader: Reader) -> None:
-        """Keep what an audit came to, whose exchanges are in ``scratch``, if the run is verified. A home without a
-        journal stays without; a disk that is full keeps nobody from what was found."""
-        if report.verdict is not Verdict.VERIFIED or basis is None or not self._home.journal.exists():
+        """Keep what an audit came to, whose exchanges are in ``scratch``, if the run is verified; and which signatures
+        it found right, in any case. A home without a journal stays without; a disk that is full keeps nobody from what
+        was found."""
+        if not self._home.journal.exists():
             return
+        row = self._row(report, scratch, basis, reader)
+        try:
+            with contextlib.closing(Journal(self._home.journal)) as journal:
+                if row is None:
+                    journal.keep_well_signed(scratch.well_signed())
+                else:
+                    journal.keep_verified(row, scratch.well_signed())
+        except PeerError as error:
+            logs.event("report-not-kept", logging.WARNING, why=str(error), mend=error.mend)
+
+    @contextlib.contextmanager
+    def well_signed(self) -> Iterator[WellSigned]:
+        """The records whose signatures this home has found right before."""
+        if not self._home.journal.exists():
+            yield frozenset()
+            return
+        with contextlib.closing(Journal(self._home.journal)) as journal:
+            yield journal.well_signed
+
+    def _row(self, report: Report, scratch: Scratch, basis: Basis | None, reader: Reader) -> VerifiedHead | None:
+        if report.verdict is not Verdict.VERIFIED or basis is None:
+            return None
         kept = _kept(report, scratch)
         if kept is None:
-            return
+            return None
         data = zlib.compress(encode_cbor(to_plain(kept)), 1)
         if reader.has_keys:
             data = seal_for(reader.encryption_keys[0], data, KeptReport(kept.run, reader.member))
-        row = VerifiedHead(
+        return VerifiedHead(
             run=kept.run,
             federation=kept.federation,
             head=report.head,
@@ -163,11 +187,6 @@ class KeptReports:
             at=time.time(),
             report=data,
         )
-        try:
-            with contextlib.closing(Journal(self._home.journal)) as journal:
-                journal.keep_verified(row)
-        except PeerError as error:
-            logs.event("report-not-kept", logging.WARNING, why=str(error), mend=error.mend)
 
 
 def _kept(report: Report, scratch: Scratch) -> _Kept | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from protocol.blocks import CID
@@ -12,6 +12,7 @@ _SCHEMA = """
 CREATE TABLE chain (depth INTEGER PRIMARY KEY, cid BLOB NOT NULL UNIQUE);
 CREATE TABLE seen (cid BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE said (place BLOB NOT NULL, by BLOB NOT NULL, cid BLOB NOT NULL, PRIMARY KEY (place, by)) WITHOUT ROWID;
+CREATE TABLE well_signed (cid BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE rows (number INTEGER PRIMARY KEY, text TEXT NOT NULL);
 """
 
@@ -77,6 +78,17 @@ class Scratch:
             self._database.execute("INSERT INTO said VALUES (?, ?, ?)", (*key, bytes(cid)))
             return None
         return None if bytes(row[0]) == bytes(cid) else CID(row[0])
+
+    # -- signatures ------------------------------------------------------------------------------------------------
+
+    def note_well_signed(self, records: Iterable[CID]) -> None:
+        """Note records whose signatures were found right."""
+        rows = ((bytes(record),) for record in records)
+        self._database.executemany("INSERT OR IGNORE INTO well_signed VALUES (?)", rows)
+
+    def well_signed(self) -> Iterator[CID]:
+        """The records that were noted so."""
+        return (CID(cid) for (cid,) in self._database.execute("SELECT cid FROM well_signed"))
 
     # -- lines of the result ---------------------------------------------------------------------------------------
 

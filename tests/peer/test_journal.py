@@ -204,3 +204,24 @@ def test_proofs_are_kept_once_each_with_its_records_and_its_run(journal: Journal
     journal.keep_proof(cid("another run"), other)
     assert journal.proofs(cid("run")) == [proof]
     assert set(journal.proofs()) == {proof, other}
+
+
+def test_what_is_well_signed_is_kept_with_a_head_or_not_at_all(path: Path, journal: Journal) -> None:
+    journal.keep_head(HEAD, [cid("record")])
+    newer = again(path, journal)
+    assert [cid(text) in newer.well_signed for text in ("record", "another")] == [True, False]
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE well_signed")
+    database.close()
+    with pytest.raises(PeerError):
+        newer.keep_head(replace(HEAD, height=4), [cid("another")])
+    assert newer.head_of(RUN) == HEAD
+    newer.close()
+
+
+def test_what_is_well_signed_is_seen_while_another_writes(path: Path, journal: Journal) -> None:
+    journal.keep_well_signed([cid("record")])
+    writing = sqlite3.connect(path, isolation_level=None)
+    writing.execute("BEGIN EXCLUSIVE")
+    assert cid("record") in journal.well_signed
+    writing.close()

@@ -52,6 +52,8 @@ from protocol.events import (
     Received,
     Started,
 )
+from protocol.following import NOTHING as NOTHING_VERIFIED
+from protocol.following import Verified
 from protocol.hosting import ClientPlan
 from protocol.records import Close, Outcome, ReasonPrivate
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -65,10 +67,16 @@ E = TypeVar("E", bound=Effect)
 class AClient:
     """Alice's machine, and the run that it hears of."""
 
-    def __init__(self, plan: ClientPlan, scribe: Scribe | None = None, kept: Mapping[CID, KeptRun] = NOTHING) -> None:
+    def __init__(
+        self,
+        plan: ClientPlan,
+        scribe: Scribe | None = None,
+        kept: Mapping[CID, KeptRun] = NOTHING,
+        verified: Verified = NOTHING_VERIFIED,
+    ) -> None:
         self.scribe = scribe or begun()
         manifest = TrustedManifest(self.scribe.manifest, self.scribe.source)
-        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE)), manifest, plan, kept)
+        self.machine = Client(Author(id_of(ALICE), (ALICE,), 1, reader_of(ALICE)), manifest, plan, kept, verified)
         self.now = TIME
         self.effects: list[Effect] = []
         self.done: set[int] = set()

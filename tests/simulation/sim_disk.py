@@ -24,6 +24,8 @@ class Disk:
     """By run."""
     replies: dict[bytes, KeepReply] = field(default_factory=dict)
     """By message, in the order they were kept."""
+    well_signed: set[CID] = field(default_factory=set)
+    """Records whose signatures were found right."""
     acks: dict[CID, Block] = field(default_factory=dict)
     proofs: list[Equivocation] = field(default_factory=list)
     manifest: CID | None = None
@@ -51,9 +53,7 @@ class Disk:
             case Store():
                 self.put(effect.blocks)
             case WriteHead():
-                if effect.head not in self.blocks:
-                    raise AssertionError(f"head {effect.head} is written before its record is stored")
-                self.heads[effect.run] = effect
+                self._write_head(effect)
             case KeepReply():
                 if effect.reply not in self.blocks:
                     raise AssertionError(f"reply {effect.reply} is kept before its record is stored")
@@ -67,6 +67,14 @@ class Disk:
                 self.manifest = effect.cid
             case AskOwner():
                 self.asked.add(effect.app)
+
+    def _write_head(self, effect: WriteHead) -> None:
+        if effect.head not in self.blocks:
+            raise AssertionError(f"head {effect.head} is written before its record is stored")
+        if effect.head not in effect.well_signed:
+            raise AssertionError(f"head {effect.head} is written, and not that its signature was found right")
+        self.well_signed.update(effect.well_signed)
+        self.heads[effect.run] = effect
 
     def _keep_beside(self, effect: KeepProof | KeepAcks | KeepPlace) -> None:
         if isinstance(effect, KeepProof):

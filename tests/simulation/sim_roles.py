@@ -21,6 +21,7 @@ from protocol.bundle import NamedBundle
 from protocol.chain import Chain
 from protocol.client import Client, KeptRun
 from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
+from protocol.following import Verified
 from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
@@ -107,7 +108,8 @@ class Server(Peer):
             return None
         (head,) = self.disk.heads.values()
         reader = reader_of(self.identity.name)
-        chain, records = Chain(self.identity.federation, reader), chain_of(head.head, self.disk)
+        chain = Chain(self.identity.federation, reader, self.disk.well_signed)
+        records = chain_of(head.head, self.disk)
         for record in records:
             chain.append(record, self.disk)
         return ResumedRun(chain, [record.cid for record in records], tuple(self.disk.acks.values()))
@@ -179,7 +181,8 @@ class ClientPeer(Peer):
         else:
             plan = ClientPlan(None, bytes(32), once=True, approved=frozenset(self.disk.approved))
         heads = list(self.disk.heads.values())
-        verified = {head.run: Position(head.run, head.head, head.height, head.term) for head in heads}
+        known = {head.run: Position(head.run, head.head, head.height, head.term) for head in heads}
+        verified = Verified(known, self.disk.well_signed)
         return Client(self.identity.author(self.disk), self.identity.trusted(self.disk), plan, kept, verified)
 
     def _start_app(self, app: CID) -> None:

@@ -16,12 +16,14 @@ from random import Random
 
 import pytest
 from sim_apps import APPS
-from sim_disk import Disk
+from sim_disk import Disk, chain_of
 from sim_faults import CALM, Faults
 from sim_roles import BUNDLE, ClientPeer
 from simulation import Scenario, Simulation, SimulationFailure, seen_by_the_app, undisturbed
 
 from protocol.effects import KeepReply, WriteHead
+from protocol.records import Collect, TakenReply
+from protocol.signed import answers
 
 HERE = Path(__file__).parent
 
@@ -126,3 +128,19 @@ def test_a_disk_that_forgets_is_found_out(forgotten, monkeypatch):
     monkeypatch.setattr(Disk, "carry_out", lambda disk, step: isinstance(step, forgotten) or carry_out(disk, step))
     with pytest.raises(SimulationFailure, match=r"seed 7; what happened last"):
         Simulation(Scenario(), Faults(crash_chance=0.02, crashes=3, downtime=1.0), seed=7).run()
+
+
+def test_of_a_disturbed_run_each_peer_keeps_which_records_are_well_signed():
+    harsh = Simulation(Scenario(), Faults(loss=0.3, crash_chance=0.01, crashes=5, downtime=1.0), seed=1)
+    harsh.run()
+    (head,) = harsh.server.disk.heads.values()
+    records = chain_of(head.head, harsh.server.disk)
+    replies = {each.reply for record in records if isinstance(record.body, Collect) for each in taken(record, harsh)}
+    assert replies
+    for peer in (harsh.server, *harsh.clients):
+        assert peer.disk.well_signed >= replies | {record.cid for record in records}
+
+
+def taken(record, simulation):
+    """The replies that a collect takes."""
+    return [each for each in answers(record.body, simulation.server.disk) if isinstance(each, TakenReply)]
