@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Final
 
 from peer import logs
-from peer.engine.interface import AskingOff, EngineError, Streams, Subscription
+from peer.engine.interface import AskingOff, EngineError, Streams, Subscription, Unanswered
 from protocol.allowance import Allowance
 from protocol.asking import Answer, BadMessage, Board, Channel, Place, Question
 from protocol.effects import Report, What
@@ -125,7 +125,10 @@ class Asking:
         except (EngineError, BadMessage) as error:
             logs.event("not-answered", logging.DEBUG, node=target.node, why=str(error))
             with self._lock:
-                self._rounds.did_not_answer(target, time.monotonic())
+                if isinstance(error, Unanswered | BadMessage):
+                    self._rounds.did_not_answer(target, time.monotonic())
+                else:
+                    self._rounds.could_not_ask(target, time.monotonic())
             return
         news = self._take(answer.announcements)
         with self._lock:

@@ -6,14 +6,15 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
-from protocol.events import Received, Stopping
+from protocol.events import EngineAnswered, Received, Stopping
 
 E = TypeVar("E")
 
 
 class EventQueue(Generic[E]):
     """Events in the order in which they are served: that the owner stops this peer, then what comes of our own work,
-    and only then what others announce. For one event loop: `put` it from threads with ``call_soon_threadsafe``."""
+    and only then what others announce; that our engine answered comes behind what it brought before. For one event
+    loop: `put` it from threads with ``call_soon_threadsafe``."""
 
     def __init__(self) -> None:
         self._stopping: deque[E] = deque()
@@ -26,7 +27,7 @@ class EventQueue(Generic[E]):
         match event:
             case Stopping():
                 self._stopping.append(event)
-            case Received():
+            case Received() | EngineAnswered():
                 self._announced.append(event)
             case _:
                 self._ours.append(event)

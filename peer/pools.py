@@ -62,6 +62,7 @@ class Pools:
         self._claims = ThreadPoolExecutor(2, "fetch-claim")
         self._connecting = ThreadPoolExecutor(2, "connect")
         self.staying_connected = ThreadPoolExecutor(1, "stay-connected")
+        self.listening = ThreadPoolExecutor(1, "listen")
 
     def of(self, effect: BackgroundEffect) -> ThreadPoolExecutor:
         """The threads that carry out ``effect``."""
@@ -83,7 +84,7 @@ class Pools:
 
     def close(self) -> None:
         """Finish what is durable or said, and begin nothing else."""
-        for pool in (self._run, self._answers, self._claims, self._connecting, self.staying_connected):
+        for pool in (self._run, self._answers, self._claims, self._connecting, self.staying_connected, self.listening):
             pool.shutdown(wait=False, cancel_futures=True)
         self._publisher.shutdown()
         self._durable.shutdown()

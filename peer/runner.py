@@ -79,6 +79,7 @@ from protocol.events import (
     AppsApproved,
     Done,
     Due,
+    EngineAnswered,
     Event,
     Failed,
     Fetched,
@@ -97,6 +98,9 @@ CONTENT_TIMEOUT: Final = 120.0
 
 STAY_CONNECTED: Final = 5.0
 """Seconds between two looks at whether the members' engines are connected: nodes that were away do not call back."""
+
+LISTEN_EVERY: Final = 1.0
+"""Seconds between two looks at whether the engine answers (`protocol.roles.deafness`)."""
 
 STOP_SECONDS: Final = 15.0
 """Seconds that a peer which stops gives its engine for what was begun: it may hang."""
@@ -179,7 +183,8 @@ class Runner:
         subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
         if self._asking is not None:
             self._asking.start()
-        watching = [asyncio.create_task(self._watch_home()), asyncio.create_task(self._stay_connected())]
+        kept_up = self._watch_home(), self._stay_connected(), self._listen()
+        watching = [asyncio.create_task(each) for each in kept_up]
         try:
             self._events.put(Started(self._engine.addresses()))
             while not self._is_over:
@@ -410,6 +415,21 @@ class Runner:
             addresses = (*self._addresses, *self._machine.known_addresses)
             await self._loop.run_in_executor(self._pools.staying_connected, self._connect, addresses)
             await asyncio.sleep(STAY_CONNECTED)
+
+    async def _listen(self) -> None:
+        """Tell the machine, as long as it is so, that what others say reaches us."""
+        while True:
+            if await self._loop.run_in_executor(self._pools.listening, self._hears):
+                self._events.put(EngineAnswered())
+            await asyncio.sleep(LISTEN_EVERY)
+
+    def _hears(self) -> bool:
+        try:
+            self._patience.once(self._engine.check)
+        except EngineError as error:
+            logs.event("engine-silent", logging.DEBUG, why=str(error))
+            return False
+        return True
 
     def _wake_at(self, at: float) -> None:
         if self._alarm is not None:

@@ -15,6 +15,7 @@ from typing import Final
 from protocol.announcements import Alive, Recall, Said
 from protocol.blocks import CID
 from protocol.retry import Retry
+from protocol.roles.deafness import Deafness
 
 LISTENING: Final = 2.0
 """Seconds that a process listens for others with its key before it signs a record."""
@@ -32,11 +33,12 @@ REMEMBERED: Final = 256
 class Copies:
     """What a process knows of others with its key. ``session`` is its own; empty: it asks nobody."""
 
-    def __init__(self, session: bytes, since: int) -> None:
+    def __init__(self, session: bytes, since: int, deafness: Deafness) -> None:
         self._session = session
         self._since = since
+        self._deafness = deafness
         self._asking = Retry(0.0)
-        self._listens_until = 0.0
+        self._listens_since = 0.0
         self._answered: OrderedDict[bytes, float] = OrderedDict()
         self._doubted_at = -math.inf
         self._has_met = False
@@ -47,7 +49,11 @@ class Copies:
 
     def begin(self, now: float) -> None:
         """The process can be heard from now on."""
-        self._listens_until, self._asking, self.may_sign = now + LISTENING, Retry(now), not self._session
+        self._listens_since, self._asking, self.may_sign = now, Retry(now), not self._session
+
+    @property
+    def _listens_until(self) -> float:
+        return self._deafness.ends(self._listens_since, LISTENING)
 
     def met(self, now: float) -> None:
         """Somebody is heard whose records we sign beside, or in whose run: through the first of them a process may be

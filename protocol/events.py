@@ -28,6 +28,12 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineAnswered:
+    """Our engine answered just now, and all announcements that it had brought before are handed in. It comes every
+    second: as long as it does not, nothing can reach us (`protocol.roles.deafness`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """A `FetchRecord` found the record; ``blocks`` holds it and all that is needed to verify it."""
 
@@ -117,6 +123,7 @@ class Stopping:
 Event = (
     Started
     | Received
+    | EngineAnswered
     | Fetched
     | Examined
     | Done

@@ -144,7 +144,7 @@ class Following(Inherited):
             self._voice.say(Hello, now)
         if now >= self._voice.next_beat:
             self._voice.say(Beat, now)
-        for server in [server for server, at in self._heard.items() if now >= at + AWAY_AFTER]:
+        for server in [server for server, at in self._heard.items() if now >= self._deafness.ends(at, AWAY_AFTER)]:
             self._is_away(server)
         self._voice.ask_for_copies(now)
         self._proofs.tell(now)
@@ -160,7 +160,7 @@ class Following(Inherited):
         if not self._heard_leader:
             yield self._hello.at
         if self._heard:
-            yield min(self._heard.values()) + AWAY_AFTER
+            yield self._deafness.ends(min(self._heard.values()), AWAY_AFTER)
         yield from self._outbox.moments()
         yield from self._proofs.moments()
         yield from self._copies.moments()
@@ -250,7 +250,7 @@ class Following(Inherited):
         """Whether a server speaks whose runs could be had more often: one that says what is not so would have us wait
         for each of its inventions else."""
         return any(
-            self._lost[other] < self._lost[server] and now < heard + AWAY_AFTER
+            self._lost[other] < self._lost[server] and now < self._deafness.ends(heard, AWAY_AFTER)
             for other, heard in self._servers.items()
         )
 

@@ -83,7 +83,7 @@ class Gathering(Confirming):
     def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun, settings: LeaderSettings) -> None:
         super().__init__(author, trusted, run)
         self._settings = settings
-        self._presence = presence = Presence(settings.away_after)
+        self._presence = presence = Presence(settings.away_after, self._deafness)
         self._mailbox = Mailbox(
             run.chain.open,
             settings.client_timeout,
@@ -91,6 +91,7 @@ class Gathering(Confirming):
             self._proofs.distrust,
             presence,
             settings.leave_timeout,
+            self._deafness,
         )
         self._looked_into: dict[bytes, Answer] = {}
         """The messages whose answers are being looked into."""
@@ -100,7 +101,8 @@ class Gathering(Confirming):
             self._expected = frozenset(run.chain.manifest.nodes_of(Role.CLIENT))
         self._has_recalled = not author.session or run.chain.head is None or run.chain.closed
         """Whether they have said so, or there was time enough."""
-        self._recall_until = 0.0
+        self._listens_since = 0.0
+        """When we could be heard first."""
         self._is_placed = self._has_recalled
         """Whether it is kept that this home is where it is."""
         self._recalled: dict[bytes, float] = {}
@@ -149,7 +151,14 @@ class Gathering(Confirming):
     def _begin_to_listen(self, now: float) -> None:
         """We can be heard from now on: before we sign, others may say what we have forgotten."""
         self._copies.begin(now)
-        self._recall_until = math.inf if self._settings.waits_for_members else now + self._settings.grace
+        self._listens_since = now
+
+    @property
+    def _recall_until(self) -> float:
+        """When the clients that may know more of a resumed run have had time enough to say so."""
+        if self._settings.waits_for_members:
+            return math.inf
+        return self._deafness.ends(self._listens_since, self._settings.grace)
 
     def _ask(self, now: float) -> None:
         """Ask whether another process has our key, and, of a resumed run, what its clients know of it."""

@@ -61,6 +61,9 @@ from protocol.trees import pack
 CRASHES: Final = 3
 """How often the app process may be lost at one height of the chain before the run is given up."""
 
+LONGEST_LINGER: Final = 60.0
+"""Seconds that a closed run waits for its clients at most, be our engine away for how long it may."""
+
 
 class Leader(Replaying):
     """The state machine of a server peer."""
@@ -83,7 +86,7 @@ class Leader(Replaying):
         self._crashes, self._crash_height = 0, -1
         self._calls: deque[ServerCall] = deque()
         self._waits: list[tuple[Wait, float | None]] = []
-        self._linger_until: float | None = None
+        self._ending_since: float | None = None
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._environment: Environment | None = None
@@ -112,7 +115,7 @@ class Leader(Replaying):
             return
         self.state = LeaderState.LEADING
         self._script = iter(self._records)
-        self._looks.expect(self.chain.last_look, now + self._settings.grace)
+        self._looks.expect(self.chain.last_look, now, self._settings.grace)
         self._outbox.report(What.RUN_RESUMED, run=str(self.chain.run), height=self.chain.height)
         self._start_app(scripted=True)
 
@@ -377,10 +380,14 @@ class Leader(Replaying):
     def _see_to_the_end(self, now: float) -> None:
         """Stay until the clients have heard that the run is closed."""
         self.state = LeaderState.ENDING
-        self._linger_until = now + self._settings.linger
+        self._ending_since = now
+
+    @property
+    def _linger_until(self) -> float:
+        assert self._ending_since is not None
+        return min(self._deafness.ends(self._ending_since, self._settings.linger), self._ending_since + LONGEST_LINGER)
 
     def _stop_when_heard(self, now: float) -> None:
-        assert self._linger_until is not None
         assert self.chain.head is not None
         all_have_it = self._presence.all_have(self.chain.head, self.chain.manifest)
         heard = now >= self._linger_until or (all_have_it and self._to_hear <= set(self._listed()))
@@ -415,7 +422,7 @@ class Leader(Replaying):
         yield from self._copies.moments()
         if not self._has_recalled:
             yield self._recall_until
-        if self._linger_until is not None and not self._keeping:
+        if self._ending_since is not None and not self._keeping:
             yield self._linger_until
         if self.state is LeaderState.LEADING:
             yield from self._moments_of_the_app()
@@ -452,7 +459,7 @@ class Leader(Replaying):
         self._app_is_lost = False
         self._environment = None
         self._calls.clear()
-        self._waits, self._looks = [], Looks(self._settings.min_clients)
+        self._waits, self._looks = [], Looks(self._settings.min_clients, self._deafness)
         self._seen = Seen()
         self._script = iter(())
         self.state = LeaderState.PREPARING

@@ -11,6 +11,7 @@ import math
 from typing import Final
 
 from protocol.app_calls import Look
+from protocol.roles.deafness import Deafness
 from protocol.telling import TOLD_AGAIN
 
 WAITING_AFTER: Final = 5.0
@@ -25,11 +26,13 @@ Nodes = tuple[int, ...]
 class Looks:
     """What became of an app's looks since its process began."""
 
-    def __init__(self, min_clients: int) -> None:
+    def __init__(self, min_clients: int, deafness: Deafness) -> None:
         self.needed = max(1, min_clients)
         """How many clients a new run's first look waits for."""
+        self._deafness = deafness
         self._expected: Nodes = ()
-        self._until: float | None = None
+        self._grace: tuple[float, float] | None = None
+        """Since when the first look of a resumed run waits, and for how many seconds."""
         self._held: list[Look] = []
         self._are_answered = False
         self._since: float | None = None
@@ -38,9 +41,13 @@ class Looks:
         self._last_told: dict[Nodes, float] = {}
         """When an app was said to wait while these were listed."""
 
-    def expect(self, nodes: Nodes, until: float) -> None:
-        """The first look of a resumed run waits for ``nodes``, those of the last look on record, or the time."""
-        self._expected, self._until = nodes, until
+    def expect(self, nodes: Nodes, since: float, grace: float) -> None:
+        """The first look of a resumed run waits for ``nodes``, those of the last look on record, ``grace`` seconds."""
+        self._expected, self._grace = nodes, (since, grace)
+
+    @property
+    def _until(self) -> float | None:
+        return None if self._grace is None else self._deafness.ends(*self._grace)
 
     def hold(self, look: Look) -> None:
         """The app looks."""

@@ -16,6 +16,7 @@ from protocol.manifest import Manifest
 from protocol.presence import Presence
 from protocol.recording import Answers
 from protocol.records import Reply, Role
+from protocol.roles.deafness import Deafness
 from protocol.roles.proofs import Distrust, why_distrusted
 from protocol.script import hand_over
 from protocol.signed import Record
@@ -77,11 +78,13 @@ class Mailbox:
         distrust: Distrust,
         presence: Presence,
         leave_timeout: float,
+        deafness: Deafness,
     ) -> None:
         self._open = open
         self._client_timeout = client_timeout
         self._leave_timeout = leave_timeout
         self._presence = presence
+        self._deafness = deafness
         self._admission = admission
         self._distrust = distrust
         self._arrived: dict[bytes, Arrived] = {}
@@ -111,9 +114,15 @@ class Mailbox:
 
     def deadline(self, message: OpenMessage) -> float:
         """When ``message`` is given up: sooner where its client has left, which it need not say."""
-        until = message.created + min(self._client_timeout, message.ttl)
+        until = min(message.created + message.ttl, self._timed_out(message))
         left = self._presence.left_at(message.node)
-        return until if left is None else min(until, max(left, message.created) + self._leave_timeout)
+        if left is None:
+            return until
+        return min(until, self._deafness.ends(max(left, message.created), self._leave_timeout))
+
+    def _timed_out(self, message: OpenMessage) -> float:
+        """When its client has had time enough to be heard. How long the message itself lives is the app's choice."""
+        return self._deafness.ends(message.created, self._client_timeout)
 
     def deadlines(self, asked: Iterable[bytes]) -> Iterable[float]:
         """When the asked messages that have no answer yet are given up."""
@@ -205,9 +214,10 @@ class Mailbox:
             return ErrorCode.NODE_UNAVAILABLE, why_distrusted(manifest.called(member.id), proof)
         if now < self.deadline(message):
             return None
-        if now < message.created + min(self._client_timeout, message.ttl):
+        ended, timed_out = message.created + message.ttl, self._timed_out(message)
+        if now < min(ended, timed_out):
             return ErrorCode.NODE_UNAVAILABLE, f"its client left, and was not back within {self._leave_timeout:g} s"
-        if message.ttl <= self._client_timeout:
+        if ended <= timed_out:
             return (
                 ErrorCode.MESSAGE_UNAVAILABLE,
                 f"the message's time to live of {message.ttl:g} s ended without a reply",

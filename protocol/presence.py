@@ -9,9 +9,11 @@ from protocol.announcements import PeerState
 from protocol.blocks import CID
 from protocol.manifest import Manifest, node_id
 from protocol.records import Role
+from protocol.roles.deafness import Deafness
 
 AWAY_AFTER: Final = 15.0
-"""Seconds of silence after which a client is no longer listed; several lost beats are no reason."""
+"""Seconds of silence after which a client is no longer listed; several lost beats are no reason. What it may have said
+while we were deaf is no silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,9 @@ class Sighting:
 class Presence:
     """The clients heard of, by node id."""
 
-    def __init__(self, away_after: float) -> None:
+    def __init__(self, away_after: float, deafness: Deafness) -> None:
         self._away_after = away_after
+        self._deafness = deafness
         self._seen: dict[int, Sighting] = {}
         self._last: dict[int, float] = {}
         """When each client was heard last, be it still here or not."""
@@ -63,7 +66,9 @@ class Presence:
 
     def fade(self, now: float) -> tuple[int, ...]:
         """Forget the clients that have been silent for too long; their nodes."""
-        gone = tuple(node for node, sighting in self._seen.items() if now >= sighting.at + self._away_after)
+        if (fading := self.next_fading()) is None or now < fading:
+            return ()
+        gone = tuple(node for node, sighting in self._seen.items() if now >= self._fades(sighting))
         for node in gone:
             del self._seen[node]
         return gone
@@ -95,4 +100,8 @@ class Presence:
 
     def next_fading(self) -> float | None:
         """When the next client fades, if it stays silent."""
-        return min((sighting.at + self._away_after for sighting in self._seen.values()), default=None)
+        first = min(self._seen.values(), key=lambda sighting: sighting.at, default=None)
+        return None if first is None else self._fades(first)
+
+    def _fades(self, sighting: Sighting) -> float:
+        return self._deafness.ends(sighting.at, self._away_after)

@@ -25,7 +25,7 @@ class Replaying(Gathering):
         self._script: Iterator[CID] = iter(())
         """The records that the app has not replayed yet."""
         self._app_is_lost = False
-        self._looks = Looks(settings.min_clients)
+        self._looks = Looks(settings.min_clients, self._deafness)
 
     def _hand(self, value: ToApp) -> None:
         """Hand the app process something, where there is one: the next one asks for it again."""
@@ -54,7 +54,7 @@ class Replaying(Gathering):
         """Hand the replaying app what the next record says, or let it go live."""
         cid = next(self._script, None)
         if cid is None:
-            self._looks.expect(self.chain.last_look, now + self._settings.grace)
+            self._looks.expect(self.chain.last_look, now, self._settings.grace)
             self._hand(ScriptEnd(call.call, live=True, key=self._content_key))
         else:
             done = partial(self._entry_here, cid, call.call, self._script)

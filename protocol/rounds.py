@@ -76,8 +76,13 @@ class Rounds:
         asked.at = now + asked.delay
         self._under_way.discard(target)
 
+    def could_not_ask(self, target: Target, now: float) -> None:
+        """Our own engine did not do it, which says nothing of the target."""
+        self._asked[target].at = now + FAILED_FIRST
+        self._under_way.discard(target)
+
     def did_not_answer(self, target: Target, now: float) -> None:
-        """It could not be asked."""
+        """It was asked."""
         asked = self._asked[target]
         asked.at, asked.failed = now + asked.failed, min(2 * asked.failed, FAILED_LONGEST)
         self._under_way.discard(target)

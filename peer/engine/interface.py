@@ -204,6 +204,13 @@ class Engine(Protocol):
             EngineUnavailable: where it does not answer.
         """
 
+    def check(self) -> None:
+        """That it answers, seen by the cheapest of calls.
+
+        Raises:
+            EngineUnavailable: where it does not.
+        """
+
     def hang_up(self) -> None:
         """End every call that waits with `EngineUnavailable`, and make no other: the owner wants to stop, and it may
         hang."""

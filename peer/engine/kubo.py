@@ -35,6 +35,9 @@ _ROUTES_SECONDS: Final = 30.0
 """Seconds for all addresses that somebody names for one peer."""
 
 _DIALS_AT_ONCE: Final = 8
+_CHECK_SECONDS: Final = 5.0
+"""Seconds that the node has to answer what costs it nothing."""
+
 _STALL_SECONDS: Final = 30.0
 """Seconds without a new block after which a recursive pin is given up."""
 
@@ -209,6 +212,9 @@ class KuboEngine:
             bytes_stored=stored,
             bytes_sent=sent,
         )
+
+    def check(self) -> None:
+        self._api.call("version", within=_CHECK_SECONDS)
 
     def hang_up(self) -> None:
         self._api.hang_up()

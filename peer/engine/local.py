@@ -142,6 +142,10 @@ class LocalEngine:
             bytes_sent=self._bytes_out,
         )
 
+    def check(self) -> None:
+        with translated(self._directory):
+            self._pins.stat()
+
     def hang_up(self) -> None:
         """Nothing to do: a directory does not hang."""
 

@@ -30,6 +30,7 @@ class Inherited:
         self._machine: Machine[Any] = Machine(author, trusted, self.ROLE, topic)
         self._outbox, self._newest = self._machine.outbox, self._machine.newest
         self._voice, self._proofs, self._copies = self._machine.voice, self._machine.proofs, self._machine.copies
+        self._deafness = self._machine.deafness
         states = list(self.TABLE)
         rows: dict[Enum, list[Rule[Any]]] = {
             state: [*(on(kind, getattr(self, name)) for kind, name in by.items())] for state, by in self.TABLE.items()

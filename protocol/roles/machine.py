@@ -11,9 +11,10 @@ from protocol.announcements import Announcement, Beat, Drop, Hello, topic_all
 from protocol.blocks import CID
 from protocol.copies import Copies
 from protocol.effects import Connect, Effect, Publish, WakeAt
-from protocol.events import Done, Due, Event, Failed, Fetched, KeysChanged, ManifestChanged, Received
+from protocol.events import Done, Due, EngineAnswered, Event, Failed, Fetched, KeysChanged, ManifestChanged, Received
 from protocol.inbox import Inbox
 from protocol.records import Member, Role
+from protocol.roles.deafness import Deafness
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
 from protocol.roles.outbox import Outbox
 from protocol.roles.proofs import Proofs
@@ -37,7 +38,8 @@ class Machine(Generic[S]):
         """``topic`` is where the role says that it is here."""
         self.outbox = Outbox(self._stop)
         self.newest = NewestManifest(author, trusted, role, self.outbox)
-        self.copies = Copies(author.session, author.first_counter)
+        self.deafness = Deafness()
+        self.copies = Copies(author.session, author.first_counter, self.deafness)
         self.voice = Voice(self.newest, self.copies, topic, self.outbox)
         self.proofs = Proofs(trusted.proofs, self.newest, self.voice, self.outbox)
         self.inbox = Inbox(trusted.manifest.federation, self.newest.seals, author.member)
@@ -74,6 +76,7 @@ class Machine(Generic[S]):
         """The rules that both roles have between their first state and their last."""
         return [
             on(Received, self.hear),
+            on(EngineAnswered, self.deafness.answered),
             on(Done, self.outbox.answered),
             on(Fetched, self.outbox.answered),
             on(Failed, self.outbox.answered),
@@ -92,6 +95,7 @@ class Machine(Generic[S]):
         rule = self._table.rule(self.state, type(event))
         if isinstance(event, Due):
             self._wake_at = None
+        self.deafness.comes_to(now)
         if rule.do is not None:
             rule.do(event, now)
         self.state = rule.to or self.state

@@ -7,7 +7,7 @@ import os
 import signal
 
 from peer.event_queue import EventQueue
-from protocol.events import Due, Event, Received, Stopping
+from protocol.events import Due, EngineAnswered, Event, Received, Stopping
 
 
 def test_the_owner_is_served_before_our_own_work_and_that_before_others() -> None:
@@ -20,14 +20,16 @@ def test_the_owner_is_served_before_our_own_work_and_that_before_others() -> Non
     assert asyncio.run(served()) == [Stopping, Due, Received, Received]
 
 
-def test_announcements_keep_their_order() -> None:
+def test_announcements_keep_their_order_and_that_the_engine_answered_is_behind_them() -> None:
+    events = [*(Received(bytes([number])) for number in range(5)), EngineAnswered()]
+
     async def served() -> list[Event]:
         queue = EventQueue[Event]()
-        for number in range(5):
-            queue.put(Received(bytes([number])))
-        return [await queue.next() for _ in range(5)]
+        for event in events:
+            queue.put(event)
+        return [await queue.next() for _ in events]
 
-    assert asyncio.run(served()) == [Received(bytes([number])) for number in range(5)]
+    assert asyncio.run(served()) == events
 
 
 def test_a_signal_is_heard_while_announcements_never_cease() -> None:

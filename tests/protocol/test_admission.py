@@ -30,6 +30,7 @@ from protocol.presence import Presence
 from protocol.reading import read_private
 from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.records import Collect, CollectPrivate
+from protocol.roles.deafness import Deafness
 from protocol.roles.proofs import Distrust
 from protocol.signed import parse_record, private_bytes
 from protocol.trees import pack
@@ -46,7 +47,9 @@ def answered(
     scribe: Scribe, found: Mapping[SigningKey, Examination], admission: Admission, distrust: Distrust | None = None
 ) -> Collection:
     """What a leader collects where each of these clients has replied, its content being as was found."""
-    mailbox = Mailbox(scribe.chain.open, 60.0, admission, distrust or Distrust(), Presence(15.0), 30.0)
+    deafness = Deafness()
+    presence = Presence(15.0, deafness)
+    mailbox = Mailbox(scribe.chain.open, 60.0, admission, distrust or Distrust(), presence, 30.0, deafness)
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))

@@ -29,6 +29,7 @@ from protocol.gathering import LeaderSettings
 from protocol.hosting import ClientPlan
 from protocol.leader import Leader
 from protocol.plan import RunPlan
+from protocol.roles.deafness import Deafness
 from protocol.roles.newest_manifest import Author, TrustedManifest
 
 OURS, THEIRS = bytes(16), bytes(15) + b"\1"
@@ -164,7 +165,7 @@ def test_a_client_listens_again_once_it_hears_a_server_through_which_others_may_
 @pytest.mark.parametrize("settled", list(product((True, False), repeat=2)), ids=str)
 @pytest.mark.parametrize("since", [(1, 2), (2, 1), (1, 1)], ids=str)
 def test_of_two_processes_exactly_one_yields(settled: tuple[bool, bool], since: tuple[int, int]) -> None:
-    a, b = (Copies(session, count) for session, count in zip((OURS, THEIRS), since, strict=True))
+    a, b = (Copies(session, count, Deafness()) for session, count in zip((OURS, THEIRS), since, strict=True))
     a.settled, b.settled = settled
     answer_of_a, answer_of_b = a.answer(Recall(THEIRS, None), TIME), b.answer(Recall(OURS, None), TIME)
     assert answer_of_a is not None
@@ -189,7 +190,7 @@ def test_a_process_asks_again_now_and_then() -> None:
 
 
 def test_who_starts_beside_a_process_that_has_listened_yields_though_its_clock_is_behind() -> None:
-    running, newcomer = Copies(OURS, 9), Copies(THEIRS, 1)
+    running, newcomer = Copies(OURS, 9, Deafness()), Copies(THEIRS, 1, Deafness())
     running.settled, newcomer.settled = True, False
     answer = running.answer(Recall(THEIRS, None), TIME)
     assert answer is not None

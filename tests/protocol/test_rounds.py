@@ -42,6 +42,16 @@ def test_whoever_does_not_answer_is_asked_more_and_more_seldom() -> None:
     assert (found[0], found[-1]) == (FAILED_FIRST, FAILED_LONGEST)
 
 
+def test_that_our_own_engine_could_not_ask_is_not_held_against_anybody() -> None:
+    rounds, now, asked = Rounds(), 0.0, []
+    for _ in range(4):
+        while not rounds.due([SERVER], now):
+            now += FIRST_RETRY
+        asked.append(now)
+        rounds.could_not_ask(SERVER, now)
+    assert {after - before for before, after in pairwise(asked)} == {FAILED_FIRST}
+
+
 def test_nobody_is_asked_twice_at_once_and_no_more_than_so_many() -> None:
     rounds, targets = Rounds(), [Target(f"node {n}", b"server") for n in range(20)]
     first = rounds.due(targets, 0.0)

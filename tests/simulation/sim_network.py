@@ -26,6 +26,8 @@ class Network:
         self._receivers: dict[str, tuple[tuple[str, ...], Callable[[bytes], None]]] = {}
         self._disks: dict[str, Disk] = {}
         self._cut_off: list[frozenset[str]] = []
+        self._away: list[str] = []
+        """Whose engines are away."""
         for _ in range(faults.partitions):
             self._plan_partition()
 
@@ -40,6 +42,15 @@ class Network:
         """Its process is gone."""
         self._receivers.pop(name, None)
         self._disks.pop(name, None)
+
+    def answers(self, name: str) -> bool:
+        """Whether its engine does."""
+        return name not in self._away
+
+    def leave_for(self, name: str, begin: float, length: float) -> None:
+        """Its engine is away, ``length`` seconds from ``begin`` on."""
+        self._timeline.after(begin, lambda: self._cut(frozenset({name}), name))
+        self._timeline.after(begin + length, lambda: self._mend(frozenset({name}), name))
 
     # -- announcements ---------------------------------------------------------------------------------------------
 
@@ -80,11 +91,14 @@ class Network:
         self._timeline.after(begin, lambda: self._cut(side))
         self._timeline.after(end, lambda: self._mend(side))
 
-    def _cut(self, side: frozenset[str]) -> None:
+    def _cut(self, side: frozenset[str], *away: str) -> None:
+        self._away.extend(away)
         self._cut_off.append(side)
         self._timeline.trace("network", f"cut off {sorted(side)}")
 
-    def _mend(self, side: frozenset[str]) -> None:
+    def _mend(self, side: frozenset[str], *away: str) -> None:
+        for name in away:
+            self._away.remove(name)
         self._cut_off.remove(side)
         self._timeline.trace("network", f"mended {sorted(side)}")
 

@@ -45,6 +45,7 @@ from protocol.effects import (
 from protocol.events import (
     Done,
     Due,
+    EngineAnswered,
     Event,
     Failed,
     Fetched,
@@ -65,6 +66,7 @@ FETCH_TIMEOUT = 5.0
 FETCH_AGAIN = 0.25
 """Seconds after which a fetch looks again for who has the block."""
 APP_START = 0.5
+LISTEN_EVERY = 1.0
 
 
 def found_in(reply: CID) -> Examination:
@@ -133,6 +135,8 @@ class Peer:
         self._machine = self._build(self._timeline.now)
         self._network.join(self.name, self.topics, self._hear, self.disk)
         self.feed(Started(addresses=(f"/sim/{self.name}",)))
+        if self._faults.deaf_times:
+            self._listen(self._process)
 
     def crash(self, why: str = "crashes") -> None:
         """The process is gone, and comes back some time later."""
@@ -200,6 +204,13 @@ class Peer:
 
     def _feed_later(self, delay: float, event: Event) -> None:
         self.later(delay, lambda: self.feed(event))
+
+    def _listen(self, process: int) -> None:
+        """Tell the machine each second that the engine answers, where it does."""
+        if process == self._process:
+            if self._network.answers(self.name):
+                self.feed(EngineAnswered())
+            self._timeline.after(LISTEN_EVERY, lambda: self._listen(process))
 
     def _hear(self, data: bytes) -> None:
         self._feed_later(0.0, Received(data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sim_apps import App, ClientApp, Front, Keep
@@ -38,6 +38,8 @@ ADMISSION = Admission(bound=NormBound(1.5, of_median=True))
 """With what `sim_peer.found_in` finds, some replies of most runs are refused."""
 FOREVER = 1e9
 """Seconds; nothing may time out where every run has to end the same."""
+CLIENT_TIMEOUT = 30.0
+"""Seconds; nothing takes so long where nothing goes wrong."""
 LOOKING = 0.5
 """Seconds between two looks of an owner."""
 THINKING = 0.05
@@ -76,11 +78,15 @@ def acks_of(member: bytes, disk: Disk) -> list[Ack]:
 class Server(Peer):
     """Leads one run, from the run record to the close record, in as many processes as it takes."""
 
-    def __init__(self, identity: Identity, clients: int, app: Callable[[Keep], App], *simulation: Any) -> None:
+    def __init__(
+        self, identity: Identity, clients: int, app: Callable[[Keep], App], patient: bool, *simulation: Any
+    ) -> None:
+        """``patient``: it waits for everybody without end; else as long as leaders do."""
         super().__init__("server", *simulation)
         self.topics = topic_all(identity.federation), topic_leader(identity.federation)
         self.identity = identity
         self._clients = clients
+        self._patient = patient
         self._program = app
         self._front: Front | None = None
         self.disk.put([BUNDLE])
@@ -99,7 +105,9 @@ class Server(Peer):
 
     def _build(self, now: float) -> Machine:
         plan = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
-        settings = LeaderSettings(self._clients, FOREVER, ADMISSION, away_after=FOREVER, grace=FOREVER, linger=60.0)
+        settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
+        if self._patient:
+            settings = replace(settings, client_timeout=FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
         identity = self.identity
         return Leader(identity.author(self.disk), identity.trusted(self.disk), plan, settings, self._resumed())
 

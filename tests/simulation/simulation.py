@@ -26,6 +26,9 @@ from protocol.seals import Seals
 PATIENCE = 2 * 3600.0
 """Virtual seconds after which a run counts as stuck."""
 
+DEAF_BEGIN_WITHIN = 10.0
+"""Seconds."""
+
 SIZES = (90, 8, 2)
 """How many of a hundred drawn scenarios have 2 or 3 clients, 4 to 9, and 10 to 30."""
 
@@ -45,6 +48,8 @@ class Scenario:
     """Whether the federation encrypts. Contents stay plain; what a seed draws is the same each time, keys are not."""
     leaver: bool = False
     """Whether one of the peers hears while the run is on that a client was removed, one that never came."""
+    patient: bool = True
+    """Whether the leader waits for its clients without end, as it has to where they may be away for long."""
     approval: bool = False
     """Whether the clients' owners named no app, and approve the run's some time after it waits for that."""
 
@@ -84,12 +89,15 @@ class Simulation:
         shared = self.timeline, random, self.faults, network, witness
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
         who = {name: Identity(name, self.federation) for name in names}
-        self.server = Server(who["server"], self.scenario.clients, program, *shared)
+        self.server = Server(who["server"], self.scenario.clients, program, self.scenario.patient, *shared)
         choices = not self.scenario.approval, self.scenario.remembers
         self.clients = [ClientPeer(name, who[name], *choices, *shared) for name in names[1:]]
         for peer in (self.server, *self.clients):
             peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
+        for _ in range(self.faults.deaf_times):
+            length = random.uniform(0.5, 1.5) * self.faults.deaf_length
+            network.leave_for("server", random.uniform(0.0, DEAF_BEGIN_WITHIN), length)
         if self.scenario.approval:
             for client in self.clients:
                 self.timeline.after(random.uniform(0.0, 20.0), client.approve)

@@ -1,0 +1,171 @@
+"""What a machine could not hear is nobody's silence: its engine was away, or its process stood still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from attacked import Attacked, following, leading, message_to, position
+from chains import ALICE, BOB, SERVER
+
+from protocol.announcements import Beat, Bye, PeerState
+from protocol.app_calls import Handed, Look, Nodes, Replies, Wait
+from protocol.effects import Hand, What
+from protocol.events import AppCalled, EngineAnswered
+from protocol.gathering import LEAVE_TIMEOUT
+from protocol.looks import Looks
+from protocol.presence import AWAY_AFTER
+from protocol.roles.deafness import DEAF_AFTER, Deafness
+
+CLIENT_TIMEOUT = 600.0
+"""Of `leading`."""
+LONG = 3600.0
+
+
+def hearing(peer: Attacked) -> Attacked:
+    peer.feed(EngineAnswered())
+    return peer
+
+
+def goes_by(peer: Attacked, seconds: float) -> None:
+    """Time in which the engine answers each second."""
+    for _ in range(int(seconds)):
+        peer.wait(1.0)
+        peer.feed(EngineAnswered())
+
+
+def is_deaf(peer: Attacked, seconds: float) -> None:
+    """Time in which the engine is away."""
+    for _ in range(4):
+        peer.wait(seconds / 4)
+
+
+def stands_still(peer: Attacked, seconds: float) -> None:
+    """Time of which the process knows only afterwards."""
+    peer.wait(seconds)
+
+
+DEAF = pytest.mark.parametrize("deaf", [is_deaf, stands_still])
+Time = Callable[[Attacked, float], None]
+
+
+def beats(peer: Attacked, *clients) -> None:
+    for client in clients:
+        peer.say(client, Beat(peer.manifest, PeerState.IDLE))
+
+
+def listed(leader: Attacked) -> int:
+    leader.feed(AppCalled(Look(len(leader.effects))))
+    answers = [hand.value for hand in leader.all(Hand) if isinstance(hand.value, Nodes)]
+    return len(answers[-1].nodes)
+
+
+def replies(leader: Attacked) -> list[Handed]:
+    return [reply for hand in leader.all(Hand) if isinstance(hand.value, Replies) for reply in hand.value.replies]
+
+
+@DEAF
+def test_a_client_is_no_longer_here_after_15_seconds_in_which_it_could_be_heard(deaf: Time) -> None:
+    leader = hearing(leading())
+    beats(leader, ALICE, BOB)
+    deaf(leader, LONG)
+    assert listed(leader) == 2
+    leader.feed(EngineAnswered())
+    goes_by(leader, AWAY_AFTER - DEAF_AFTER)
+    assert listed(leader) == 2
+    goes_by(leader, DEAF_AFTER)
+    assert listed(leader) == 0
+
+
+def test_a_client_that_is_silent_beside_others_is_away_though_the_leader_was_deaf_before() -> None:
+    leader = hearing(leading())
+    beats(leader, ALICE, BOB)
+    assert listed(leader) == 2
+    is_deaf(leader, LONG)
+    leader.feed(EngineAnswered())
+    for _ in range(int(AWAY_AFTER) + 1):
+        beats(leader, ALICE)
+        goes_by(leader, 1)
+    assert listed(leader) == 1
+
+
+@DEAF
+def test_a_message_is_given_up_after_the_client_timeout_less_what_was_deaf_of_it(deaf: Time) -> None:
+    leader = hearing(leading())
+    message = message_to(leader, ALICE)
+    leader.feed(AppCalled(Wait(2, (message.id,), None)))
+    goes_by(leader, 100)
+    deaf(leader, 1000.0)
+    leader.feed(EngineAnswered())
+    goes_by(leader, CLIENT_TIMEOUT - 101)
+    assert replies(leader) == []
+    goes_by(leader, 2)
+    assert [reply.reason for reply in replies(leader)] == [
+        f"no reply within the client time-out of {CLIENT_TIMEOUT:g} s"
+    ]
+
+
+def test_a_message_lives_as_long_as_its_app_says_be_the_leader_deaf_or_not() -> None:
+    leader = hearing(leading())
+    message = message_to(leader, ALICE)
+    leader.feed(AppCalled(Wait(2, (message.id,), None)))
+    is_deaf(leader, message.ttl + 1)
+    (reply,) = replies(leader)
+    assert "time to live" in reply.reason
+
+
+@DEAF
+def test_a_client_that_said_goodbye_may_come_back_while_the_leader_is_deaf(deaf: Time) -> None:
+    leader = hearing(leading())
+    beats(leader, ALICE)
+    leader.say(ALICE, Bye())
+    leader.feed(AppCalled(Wait(2, (message_to(leader, ALICE).id,), None)))
+    deaf(leader, 2 * LEAVE_TIMEOUT)
+    leader.feed(EngineAnswered())
+    beats(leader, ALICE)
+    goes_by(leader, LEAVE_TIMEOUT + 1)
+    assert replies(leader) == []
+
+
+@DEAF
+def test_a_client_does_not_take_its_server_to_be_away_for_its_own_deafness(deaf: Time) -> None:
+    client = hearing(following())
+    deaf(client, LONG)
+    client.feed(EngineAnswered())
+    client.say(SERVER, Beat(client.manifest, PeerState.LEADING, position(client.scribe)))
+    assert client.reported(What.PEER_AWAY) == []
+
+
+def test_the_first_look_of_a_resumed_run_waits_its_time_without_what_was_deaf() -> None:
+    deafness = Deafness()
+    looks = Looks(1, deafness)
+    looks.expect((1, 2), 0.0, 10.0)
+    deafness.answered(EngineAnswered(), 0.0)
+    deafness.comes_to(60.0)
+    assert not looks.may_answer((1,), 60.0)
+    for now in range(60, 71):
+        deafness.answered(EngineAnswered(), now)
+    assert looks.may_answer((1,), 70.0)
+
+
+def test_a_pause_that_is_short_is_no_deafness() -> None:
+    deafness = Deafness()
+    for now in range(0, 100, int(DEAF_AFTER)):
+        deafness.answered(EngineAnswered(), now)
+    assert deafness.within(0.0) == 0.0
+
+
+def test_only_what_was_deaf_since_counts() -> None:
+    deafness = Deafness()
+    for now in (0.0, 10.0, 11.0, 31.0):  # deaf until 10, and from 11 to 31
+        deafness.answered(EngineAnswered(), now)
+    assert [deafness.within(since) for since in (0.0, 4.0, 10.5, 21.0, 31.0)] == [30.0, 26.0, 20.0, 10.0, 0.0]
+
+
+def test_a_machine_that_is_deaf_is_not_woken_without_end() -> None:
+    leader = hearing(leading())
+    beats(leader, ALICE, BOB)
+    goes_by(leader, AWAY_AFTER - 1.001)
+    is_deaf(leader, 40.0)
+    assert leader.machine._machine.deafness.ends(leader.now - 1000.0, 10.0) < leader.now  # what was over stays so
+    assert min(leader.machine._moments()) > leader.now
