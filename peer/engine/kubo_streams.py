@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import socket
 import struct
 import threading
@@ -31,6 +32,8 @@ from protocol.asking import MAX_MESSAGE
 _LOOPBACK: Final = "127.0.0.1"
 _PREFIX: Final = "/x/"
 """Of the names of protocols that Kubo mounts."""
+_PORT: Final = re.compile(rf"/ip4/{re.escape(_LOOPBACK)}/tcp/([0-9]{{1,5}})")
+"""Where Kubo brings those who ask."""
 
 _AT_ONCE: Final = 8
 _WAITING: Final = 32
@@ -68,7 +71,8 @@ class KuboStreams:
         return self._api.identity()[0]
 
     def nodes(self) -> tuple[str, ...]:
-        return tuple(self._api.peers())
+        """A node of the user's may be another peer's as well."""
+        return (*self._api.peers(), *(() if self._managed else (self.own_name,)))
 
     def heard(self, node: str) -> None:
         """Something came of ``node`` by pubsub."""
@@ -110,6 +114,8 @@ class KuboStreams:
             Unanswered: where it does not.
             EngineError: where our own node cannot be used.
         """
+        if node == self.own_name:
+            return self._ask_beside(name, question)
         port = _free_port()
         forward = self._api.open(
             "p2p/forward",
@@ -120,14 +126,22 @@ class KuboStreams:
             within=2 * _SECONDS,  # Kubo ends it then by itself
         )
         try:
-            with socket.create_connection((_LOOPBACK, port), _SECONDS) as wire:
-                wire.settimeout(_SECONDS)
-                _send(wire, question)
-                return _receive(wire)
-        except (OSError, EOFError, ValueError) as error:
-            raise Unanswered(f"{node} does not answer: {error}") from error
+            return _asked(node, port, question)
         finally:
             forward.close()
+
+    def _ask_beside(self, name: str, question: bytes) -> bytes:
+        """Ask a peer that uses this node as well. libp2p makes no stream to itself; but the port to which Kubo would
+        bring us is on this machine."""
+        answer = self._api.said(self._api.call("p2p/ls", within=_SECONDS))
+        try:
+            targets = [at["TargetAddress"] for at in answer["Listeners"] or () if at["Protocol"] == _PREFIX + name]
+        except (KeyError, TypeError) as error:
+            raise self._api.no_kubo() from error
+        found = _PORT.fullmatch(str(targets[0])) if targets else None
+        if found is None:
+            raise Unanswered(f"{self.own_name} has nobody to ask under {name}")
+        return _asked(self.own_name, int(found[1]), question, self.own_name.encode() + b"\n")
 
 
 class Listening:
@@ -200,6 +214,22 @@ class Listening:
 def _to_its_end(stream: httpx.Response) -> None:
     for _ in stream.iter_raw():
         pass
+
+
+def _asked(node: str, port: int, question: bytes, introduction: bytes = b"") -> bytes:
+    """The answer that comes through a port of this machine.
+
+    Raises:
+        Unanswered: where there is none.
+    """
+    try:
+        with socket.create_connection((_LOOPBACK, port), _SECONDS) as wire:
+            wire.settimeout(_SECONDS)
+            wire.sendall(introduction)
+            _send(wire, question)
+            return _receive(wire)
+    except (OSError, EOFError, ValueError) as error:
+        raise Unanswered(f"{node} does not answer: {error}") from error
 
 
 def _free_port() -> int:

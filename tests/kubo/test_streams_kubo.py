@@ -58,6 +58,20 @@ def test_whoever_asks_is_known_by_its_node_and_answered(streams: tuple[Streams, 
             assert one.ask(two.own_name, "a", question) == f"{one.own_name} asks {len(question)}".encode()
 
 
+def test_two_peers_that_share_a_node_ask_each_other(kubo_nodes: tuple[KuboNode, KuboNode]) -> None:
+    with contextlib.closing(open_engine(kubo_nodes[0].api)) as one, contextlib.closing(open_engine(one.address)) as two:
+        assert one.streams is not None
+        assert two.streams is not None
+        node = one.streams.own_name
+        assert node in one.streams.nodes()
+        with contextlib.closing(two.streams.listen("a", lambda asks, question: asks.encode() + question)):
+            assert one.streams.ask(node, "a", b"!") == f"{node}!".encode()
+            with pytest.raises(Unanswered):
+                one.streams.ask(node, "b", b"!")
+        with pytest.raises(Unanswered):
+            one.streams.ask(node, "a", b"!")
+
+
 def test_nobody_answers_under_another_name_nor_any_more(
     streams: tuple[Streams, Streams], kubo_nodes: tuple[KuboNode, KuboNode], ipfs_program: Path
 ) -> None:
