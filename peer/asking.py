@@ -174,7 +174,10 @@ class Asking:
         return ago is not None and ago < HEARD_LATELY
 
     def _heard_from(self, node: str, *, news: bool, hears: bool | None) -> None:
-        """Note what a talk with a node shows of pubsub, and mend it where we can."""
+        """Note what a talk with a node shows of pubsub, and mend it where we can. Where a peer beside us uses our own
+        node, the publishing says what is wrong."""
+        if node == self._streams.own_name:
+            return
         with self._lock:
             ago = self._streams.heard_ago(node)
             is_deaf = self._hearing.talked(node, news=news, heard_ago=ago, now=time.monotonic())
