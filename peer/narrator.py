@@ -24,8 +24,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
     What.PEER_HERE: "{name} is here",
-    What.APP_BUNDLED: "the app {name} is {files} files of {bytes} bytes, as Flower bundles them{others}: "
-    "its server gives them to all members of a run",
+    What.APP_BUNDLED: "the app {name} is {files} files of {bytes} bytes, as Flower bundles them{others}: {whose}",
     What.APP_FILES_STAY: "{count} files of the app's folder stay here, as with Flower (of .py, .toml, .md, .yaml, "
     ".yml, .json, .jsonl and LICENSE it takes what .gitignore, fab-include and fab-exclude leave): {some}; "
     "what of them the app opens has to be on each machine",
@@ -228,4 +227,8 @@ def _few(fields: Fields) -> str:
     refusing, last = fields["refusing"], fields["last"]
     but = f", {refusing} more take no part" if refusing else ""
     heard = f"; {last} was heard last, {fields['ago']:.0f} s ago" if last else ""
+    if not refusing and fields["here"] == fields["clients"]:
+        heard = (
+            ", all of them: the app asks for more (its strategy's min_available_nodes?); add members, or ask for fewer"
+        )
     return f"the app waits for clients: {fields['here']} of the federation's {fields['clients']} are here{but}{heard}"

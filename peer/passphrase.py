@@ -79,6 +79,9 @@ class Passphrases:
         """
         passphrase = self._given(name)
         if passphrase is None:
+            if self.ask is None and self._mend == _MEND:
+                mend = f"{_MEND}; or say --no-passphrase to store the keys unlocked"
+                raise PeerError("a passphrase is needed, and none was given", mend=mend, code=ExitCode.WRONG_USE)
             passphrase = self._asked(f"New passphrase for {name}: ")
             if passphrase and self._asked("The same again: ") != passphrase:
                 raise PeerError("the two passphrases differ", mend="try again", code=ExitCode.WRONG_USE)

@@ -132,14 +132,18 @@ def take_app(home: Home, folder: Path) -> App:
         ) from error
 
 
-def tell_what_goes_along(app: App, on_report: Callable[[Report], None]) -> None:
+def tell_what_goes_along(app: App, role: Role, on_report: Callable[[Report], None]) -> None:
     """Say which files of the owner's folder are the app, and which stay that it might miss."""
     files, missed = app.bundled.files, app.bundled.missed
     size = sum(len(data) for _, data in files)
     no_code = [path for path, _ in files if not path.endswith(".py") and path != "pyproject.toml"]
     others = f", {_some(no_code)} among them" if no_code else ""
     name = app.config.name
-    on_report(Report(What.APP_BUNDLED, {"name": name, "files": len(files), "bytes": size, "others": others}))
+    whose = (
+        "all members of a run are given them" if role is Role.SERVER else "it takes part where a server's are the same"
+    )
+    counts = {"files": len(files), "bytes": size}
+    on_report(Report(What.APP_BUNDLED, {"name": name, **counts, "others": others, "whose": whose}))
     if missed:
         on_report(Report(What.APP_FILES_STAY, {"count": len(missed), "some": _some(missed)}))
 

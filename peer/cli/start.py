@@ -306,7 +306,7 @@ def _lead(
 
     app = take_app(session.home, choice.app_folder)
     if choice.folder is not None:
-        tell_what_goes_along(app, session.on_report)
+        tell_what_goes_along(app, Role.SERVER, session.on_report)
     config = choice.server_config(app.config)
     named = choice.initial_model
     closed, ending = lead(
@@ -397,7 +397,7 @@ def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -
     config = choice.client_config()
     app = take_app(session.home, choice.app_folder)
     if choice.folder is not None:
-        tell_what_goes_along(app, session.on_report)
+        tell_what_goes_along(app, Role.CLIENT, session.on_report)
     ending = serve(
         session,
         app,

@@ -89,7 +89,10 @@ def test_a_missing_passphrase_names_every_way_to_give_one(
     monkeypatch.delenv("POLLEN_PASSPHRASE")
     keys("init", "--name", "alice")
     said = capsys.readouterr().err
-    assert all(way in said for way in ("--passphrase-file", "POLLEN_PASSPHRASE_FILE", "POLLEN_PASSPHRASE", "terminal"))
+    assert all(
+        way in said
+        for way in ("--passphrase-file", "POLLEN_PASSPHRASE_FILE", "POLLEN_PASSPHRASE", "terminal", "--no-passphrase")
+    )
 
 
 @pytest.mark.parametrize("name", ["../alice", ".alice", "a b", ""])

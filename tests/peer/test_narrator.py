@@ -49,6 +49,11 @@ def test_an_app_that_waits_for_clients_is_told_with_how_many_and_who_was_heard_l
     assert line_of(Report(What.APP_WAITS_FOR_CLIENTS, none_lost)) == f"{line}, 2 more take no part"
 
 
+def test_an_app_that_asks_for_more_clients_than_there_are_is_told_so() -> None:
+    all_here = {"here": 3, "clients": 3, "refusing": 0, "last": None, "ago": None}
+    assert "min_available_nodes" in line_of(Report(What.APP_WAITS_FOR_CLIENTS, all_here))
+
+
 @pytest.mark.parametrize("lacking", Awaited, ids=str)
 def test_whatever_is_waited_for_has_its_line(lacking: Awaited) -> None:
     assert line_of(Report(What.WAITING, {"lacking": lacking.value, "version": 2})).startswith("waiting for ")

@@ -10,6 +10,7 @@ from peer.narrator import line_of
 from peer.start import take_app, tell_what_goes_along
 from peer.unpacked_apps import UnpackedApps
 from protocol.effects import Report
+from protocol.records import Role
 
 
 def test_what_an_app_wrote_beside_its_sources_is_not_there_when_it_is_started_again(tmp_path: Path) -> None:
@@ -36,12 +37,12 @@ def test_a_start_says_what_of_the_folder_goes_along_and_what_stays(tmp_path: Pat
     reports: list[Report] = []
 
     app = take_app(Home(tmp_path / "home").create(), folder)
-    tell_what_goes_along(app, reports.append)
+    tell_what_goes_along(app, Role.SERVER, reports.append)
     (folder / "polling" / "client_app.py").write_text("app = 1")  # while the run begins
 
     goes, stays = map(line_of, reports)
     assert goes.startswith("the app polling is 5 files of ")
-    assert ", patients.json among them: its server gives them to all members of a run" in goes
+    assert ", patients.json among them: all members of a run are given them" in goes
     assert stays.startswith("2 files of the app's folder stay here")
     assert ": model.pt, train.csv; " in stays
     assert dict(app.bundled.files)["polling/client_app.py"] == (APP / "polling" / "client_app.py").read_bytes()
