@@ -15,17 +15,17 @@ from peer.engine.local import LocalEngine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """For tests/simulation and tests/faults; only here is an option known however pytest is called."""
-    parser.addoption("--seeds", type=int, default=180, help="simulated runs, each from a seed of its own (default 180)")
-    parser.addoption("--all-faults", action="store_true", help="try every cell of the fault matrix, not only a sample")
+    """Only here is an option known however pytest is called."""
+    parser.addoption("--all", action="store_true", help="run every test; of matrices only a sample runs else")
+    parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (60; with --all 600)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the cells that only ``--all-faults`` tries."""
-    if not config.getoption("--all-faults"):
-        left_out = [item for item in items if item.get_closest_marker("all_faults")]
+    """Leave out what only ``--all`` runs."""
+    if not config.getoption("--all"):
+        left_out = [item for item in items if item.get_closest_marker("all")]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("all_faults")]
+        items[:] = [item for item in items if not item.get_closest_marker("all")]
 
 
 @pytest.hookimpl(wrapper=True)

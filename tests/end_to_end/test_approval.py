@@ -71,6 +71,7 @@ def test_a_client_of_an_edited_copy_and_its_server_are_told_what_differs(alone: 
     assert there["why"].endswith("other bytes in marking/client_app.py; 1 here alone")
 
 
+@pytest.mark.all
 def test_what_was_approved_before_needs_no_waiting(alone: Federation, tmp_path: Path) -> None:
     server = alone.server(MARKING, clients=1, MARK=str(tmp_path / "servers"))
     client = alone.start("one", "--role", "client", "--once", "--approve-app", BUNDLE, MARK=str(tmp_path / "mark"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from federation import APPS, Federation, PeerProcess
 
 from peer.errors import ExitCode
@@ -17,6 +18,7 @@ def came_to_nothing(federation: Federation, config: str) -> list[PeerProcess]:
     return peers
 
 
+@pytest.mark.all
 def test_a_run_whose_weights_always_add_up_to_0_names_the_round_and_the_cause(federation: Federation) -> None:
     server, *clients = came_to_nothing(federation, "rounds=2 after=9 weight=0")
 

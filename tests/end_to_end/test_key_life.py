@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from federation import GATED, Federation, Gate, PeerProcess
 
 from crypto.identity import Identity
@@ -85,6 +86,7 @@ def test_a_servers_keys_are_rotated_in_mid_run(federation: Federation, gate: Gat
     }
 
 
+@pytest.mark.all
 def test_a_client_whose_keys_are_rotated_signs_its_open_reply_again(federation: Federation, gate: Gate) -> None:
     gate.open("round-1")
     server, one, two = start(federation, gate)
@@ -131,6 +133,7 @@ def test_a_revoked_clients_reply_is_not_taken(federation: Federation, gate: Gate
     ]  # who was taken out is still told by name
 
 
+@pytest.mark.all
 def test_a_client_of_restored_keys_takes_up_what_another_home_has_answered(federation: Federation, gate: Gate) -> None:
     gate.open("round-1")
     server, one, two = start(federation, gate)
@@ -162,6 +165,7 @@ def command(federation: Federation, name: str, *arguments: str) -> dict[str, Any
     return process.json
 
 
+@pytest.mark.all
 def test_keys_that_two_admins_have_to_sign_are_rotated_in_mid_run(federation: Federation, gate: Gate) -> None:
     store, founder = FederationStore(federation.home("server")), identity(federation, "server")
     with_two = change_admin(federation.stored, founder, "one", office=True, time=time.time())
@@ -188,6 +192,7 @@ def test_keys_that_two_admins_have_to_sign_are_rotated_in_mid_run(federation: Fe
     assert federation.audit()["verdict"] == "verified"  # the records before it too
 
 
+@pytest.mark.all
 def test_a_server_that_loses_its_role_leads_no_further(federation: Federation, gate: Gate) -> None:
     gate.open("round-1")
     server, *_ = start(federation, gate)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +13,47 @@ from federation import APPS, Federation
 
 APP = APPS / "cheating"
 
+pytestmark = pytest.mark.xdist_group("replay")  # each run is recorded once
+
+Recorded = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """The CAR of a run of three rounds, or as many as are said, whose server cheats as is said."""
+    return cache(lambda cheat, rounds=3: ran(tmp_path_factory.mktemp("recorded"), cheat, rounds))
+
 
 @pytest.fixture
-def federation(federation_in_the_clear: Federation) -> Federation:
-    return federation_in_the_clear
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    """Where an auditor is; nothing runs, and no block is here."""
+    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
+    yield made
+    made.end()
 
 
-def recorded(federation: Federation, cheat: str, rounds: int = 3) -> Path:
-    """The CAR of a run whose server cheats like this."""
-    federation.add("three")
+def ran(root: Path, cheat: str, rounds: int) -> Path:
+    federation = Federation(root, f"local:{root / 'engine'}", encrypted=False)
+    federation.add("one", "two", "three")
     config = f"num-server-rounds={rounds}"
     server = federation.server(APP, "--run-config", config, clients=3, CHEAT=cheat)
     clients = [federation.client(name, APP) for name in federation.names]
     assert [peer.code() for peer in (server, *clients)] == [0] * 4, server.said
-    car = federation.root / "run.car"
+    car = root / "run.car"
     home = str(federation.home("server").path)
     assert federation.run("server", "export", str(federation.head("server").head), car, "--home", home).code() == 0
+    federation.end()
+    shutil.rmtree(root / "engine")
     return car
 
 
-def found(federation: Federation, car: Path, app: Path = APP, *arguments: str) -> tuple[int, Any]:
+def found(federation: Federation, car: Path, app: Path = APP, *arguments: str, **variables: str) -> tuple[int, Any]:
     """A replay of the CAR alone, in a home that knows nothing."""
-    return federation.replay(car, app, *arguments, "--home", str(federation.root / "auditor"))
+    return federation.replay(car, app, *arguments, "--home", str(federation.root / "auditor"), **variables)
 
 
-def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation) -> None:
-    car = recorded(federation, "")
-    shutil.rmtree(federation.root / "engine")
-
-    code, report = found(federation, car)
+def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation, recorded: Recorded) -> None:
+    code, report = found(federation, recorded(""))
 
     assert (code, report["verdict"], report["findings"]) == (0, "verified", [])
     assert report["replay"] | {"seconds": 0, "import_seconds": 0} == {
@@ -54,9 +68,17 @@ def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation) -> N
     }
 
 
-@pytest.mark.parametrize(("cheat", "tensor"), [("scale", "b"), ("drop", "w"), ("reorder", "w"), ("swap", "w")])
-def test_a_cheat_shows_in_the_next_dispatch(cheat: str, tensor: str, federation: Federation) -> None:
-    code, report = found(federation, recorded(federation, cheat))
+@pytest.mark.parametrize(
+    ("cheat", "tensor"),
+    [
+        ("scale", "b"),
+        *(pytest.param(cheat, "w", marks=pytest.mark.all) for cheat in ("drop", "reorder", "swap")),
+    ],
+)
+def test_a_cheat_shows_in_the_next_dispatch(
+    cheat: str, tensor: str, federation: Federation, recorded: Recorded
+) -> None:
+    code, report = found(federation, recorded(cheat))
 
     divergence = report["replay"]["first_divergence"]
     assert (code, report["verdict"]) == (1, "failed")
@@ -65,25 +87,46 @@ def test_a_cheat_shows_in_the_next_dispatch(cheat: str, tensor: str, federation:
     assert f"'{tensor}'" in report["findings"][0]["message"]
 
 
-def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federation) -> None:
-    code, report = found(federation, recorded(federation, "scale", rounds=2))
+def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federation, recorded: Recorded) -> None:
+    code, report = found(federation, recorded("scale", 2))
 
     assert (code, report["replay"]["first_divergence"]["tensor"]) == (1, "b")
     assert "the final model differs" in report["findings"][0]["message"]
 
 
-def test_an_app_that_reads_a_clock_fails_with_what_it_may_be(federation: Federation) -> None:
-    code, report = found(federation, recorded(federation, "clock"), APP, "--to-round", "1")
+@pytest.mark.all
+def test_an_app_that_reads_a_clock_fails_with_what_it_may_be(federation: Federation, recorded: Recorded) -> None:
+    code, report = found(federation, recorded("clock"), APP, "--to-round", "1")
 
     assert (code, report["verdict"]) == (1, "failed")
     assert "it reads a clock" in report["findings"][0]["message"]
 
 
-def test_another_app_than_the_recorded_one_fails(federation: Federation, tmp_path: Path) -> None:
-    car = recorded(federation, "")
+def test_another_app_than_the_recorded_one_fails(federation: Federation, recorded: Recorded, tmp_path: Path) -> None:
     other = shutil.copytree(APP, tmp_path / "other")
     (other / "cheating" / "more.py").write_text("more = 1\n")
 
-    code, report = found(federation, car, other)
+    code, report = found(federation, recorded(""), other)
 
     assert (code, report["verdict"]) == (1, "failed")
+
+
+def test_a_replay_to_a_round_ends_with_that_round(federation: Federation, recorded: Recorded) -> None:
+    code, report = found(federation, recorded("scale"), APP, "--to-round", "2")  # the cheat shows in round 3
+
+    assert (code, report["verdict"]) == (0, "verified")
+    assert report["replay"]["exchanges"] == 2
+    assert "--to-round 2 stops" in report["replay"]["not_checked"]
+
+
+@pytest.mark.parametrize(
+    ("cheat", "expected", "says"),
+    [("raise", 4, "ValueError"), ("crash", 3, "killed by signal"), ("hang", 1, "round 3")],
+)
+def test_a_replay_whose_app_breaks_is_no_accusation_and_one_that_hangs_ends(
+    cheat: str, expected: int, says: str, federation: Federation, recorded: Recorded
+) -> None:
+    code, report = found(federation, recorded(""), APP, CHEAT=cheat)
+
+    assert (code, report["verdict"]) == (expected, "failed" if expected == 1 else "incomplete")
+    assert says in report["findings"][0]["message"]

@@ -8,7 +8,7 @@ import pytest
 from federation import GATED, Federation, Gate, until
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.all)])
 def test_peers_stopped_in_a_round_leave_it_to_be_resumed(
     number: signal.Signals, federation: Federation, gate: Gate
 ) -> None:
@@ -33,10 +33,17 @@ def test_peers_stopped_in_a_round_leave_it_to_be_resumed(
     assert federation.audit()["verdict"] == "verified"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("event", ["", "waiting-for-clients"])
+@pytest.mark.parametrize(
+    ("event", "number"),
+    [
+        ("", signal.SIGINT),
+        ("waiting-for-clients", signal.SIGTERM),
+        pytest.param("", signal.SIGTERM, marks=pytest.mark.all),
+        pytest.param("waiting-for-clients", signal.SIGINT, marks=pytest.mark.all),
+    ],
+)
 def test_a_server_is_stopped_before_there_is_anybody(
-    number: signal.Signals, event: str, federation: Federation
+    event: str, number: signal.Signals, federation: Federation
 ) -> None:
     server = federation.server(GATED)
     if event:

@@ -35,8 +35,8 @@ def test_a_run_of_a_server_and_two_clients(federation: Federation, tmp_path: Pat
     ("app", "config"),
     [
         ("legacy_fedavg", "num-server-rounds=1"),
-        ("secagg", "num-server-rounds=1"),
-        ("polling", "updates=3"),
+        pytest.param("secagg", "num-server-rounds=1", marks=pytest.mark.all),
+        pytest.param("polling", "updates=3", marks=pytest.mark.all),
         ("client_state", "rounds=3 raise-at=2"),
         ("own_modules", ""),
     ],

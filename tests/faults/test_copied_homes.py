@@ -20,11 +20,10 @@ from peer.journal import Journal
 COPY = "another peer with this identity is running"
 
 
-ON_EITHER = pytest.mark.parametrize("run", ["local", pytest.param(MANAGED, marks=pytest.mark.kubo)], indirect=True)
-KUBO_IN_ALL_FAULTS = pytest.mark.parametrize(
-    "run", ["local", pytest.param(MANAGED, marks=[pytest.mark.kubo, pytest.mark.all_faults])], indirect=True
+ON_EITHER = pytest.mark.parametrize(
+    "run", ["local", pytest.param(MANAGED, marks=[pytest.mark.kubo, pytest.mark.all])], indirect=True
 )
-"""Each takes half a minute on Kubo."""
+"""Each takes half a minute on Kubo, for which the rules are the same."""
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_a_server_put_back_to_an_older_home_goes_on_from_its_newest_record(run: 
     assert server.events("recalled")
 
 
-@KUBO_IN_ALL_FAULTS
+@ON_EITHER
 def test_a_client_put_back_to_an_older_home_gives_no_second_answer(run: Disturbed) -> None:
     """Its app's state is as old as the copy, so what it answers then may be another."""
     run.start_all({"one": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 1)})
@@ -130,7 +129,7 @@ def test_the_copy_of_a_clients_home_that_runs_stops_before_it_signs(run: Disturb
     assert_undisturbed(run, undisturbed)
 
 
-@KUBO_IN_ALL_FAULTS
+@ON_EITHER
 def test_the_copy_of_a_servers_home_that_runs_stops_before_it_signs(run: Disturbed, undisturbed: Told) -> None:
     run.start_all({"two": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2)})
     run.await_death("two")

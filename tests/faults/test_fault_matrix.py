@@ -1,6 +1,6 @@
 """A process killed at any step and started again ends in the model of the undisturbed run, bit for bit.
 
-``pytest tests/faults --all-faults`` tries every cell of the matrix; a plain run tries a sample.
+``pytest tests/faults --all`` tries every cell of the matrix; a plain run tries a sample.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SAMPLE = {
 
 
 def params(victim: Victim) -> list[object]:
-    """The cells, those that only ``--all-faults`` tries marked."""
+    """The cells, those that only ``--all`` tries marked."""
     return [
-        pytest.param(cell, id=name(cell), marks=[] if name(cell) in SAMPLE else [pytest.mark.all_faults])
+        pytest.param(cell, id=name(cell), marks=[] if name(cell) in SAMPLE else [pytest.mark.all])
         for cell in cells(victim)
     ]
 

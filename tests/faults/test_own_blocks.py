@@ -36,7 +36,7 @@ def removed(file: Path) -> None:
 
 
 DAMAGE: list[Callable[[Path], None]] = [emptied, flipped, removed]
-SAMPLE = [removed, *(pytest.param(how, marks=pytest.mark.all_faults) for how in (emptied, flipped))]
+SAMPLE = [removed, *(pytest.param(how, marks=pytest.mark.all) for how in (emptied, flipped))]
 """Each block and damage by itself: `tests/peer/test_own_blocks_by_kind.py`."""
 
 
@@ -74,7 +74,8 @@ def spoil(run: Disturbed, blocks: Path, damage: Callable[[Path], None]) -> None:
         damage(file)
 
 
-@pytest.mark.parametrize("damage", SAMPLE, ids=lambda how: how.__name__)
+@pytest.mark.all  # on Kubo: below
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda how: how.__name__)
 def test_a_server_takes_from_its_journal_what_its_engine_lost(
     disturbed: Disturbed, undisturbed: Told, damage: Callable[[Path], None]
 ) -> None:

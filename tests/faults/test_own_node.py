@@ -61,7 +61,7 @@ def run(origin: Path, tmp_path: Path, ipfs_program: Path) -> Iterator[OwnNodes]:
 @pytest.mark.parametrize(
     "cell",
     [
-        pytest.param(cell, id=name(cell), marks=[] if name(cell) == SAMPLE else [pytest.mark.all_faults])
+        pytest.param(cell, id=name(cell), marks=[] if name(cell) == SAMPLE else [pytest.mark.all])
         for cell in cells(Victim.ENGINE)
     ],
 )
@@ -78,7 +78,7 @@ def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, un
     assert run.told() == undisturbed
 
 
-@pytest.mark.parametrize("peer", ["server", pytest.param(CLIENTS[0], marks=pytest.mark.all_faults)])
+@pytest.mark.parametrize("peer", ["server", pytest.param(CLIENTS[0], marks=pytest.mark.all)])
 def test_a_node_that_hangs_and_goes_on(peer: str, run: OwnNodes, undisturbed: Told) -> None:
     """As one does whose machine slept, or whose disk stalled: it takes calls, and answers none of them."""
     daemon = run.nodes[peer]._daemon
@@ -95,6 +95,7 @@ def test_a_node_that_hangs_and_goes_on(peer: str, run: OwnNodes, undisturbed: To
     assert run.told() == undisturbed
 
 
+@pytest.mark.all
 def test_a_server_that_is_stopped_while_its_node_is_away_leaves_its_run_open(run: OwnNodes, undisturbed: Told) -> None:
     run.start_all({"server": Fault(Victim.ENGINE, Step.WRITE_HEAD, When.AFTER, 3)})
     server = run.peers["server"]
@@ -110,14 +111,9 @@ def test_a_server_that_is_stopped_while_its_node_is_away_leaves_its_run_open(run
     assert run.told() == undisturbed
 
 
-@pytest.mark.parametrize(
-    ("peer", "seed"),
-    [
-        pytest.param(peer, seed, marks=[] if (peer, seed) == ("server", 0) else [pytest.mark.all_faults])
-        for peer in ("server", CLIENTS[0])
-        for seed in range(4)
-    ],
-)
+@pytest.mark.all
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("peer", ["server", CLIENTS[0]])
 def test_a_node_stopped_in_order_at_a_random_instant(peer: str, seed: int, run: OwnNodes, undisturbed: Told) -> None:
     """A node that is told to stop answers until its parts are closed: with errors that are no refusals."""
     run.start_all()

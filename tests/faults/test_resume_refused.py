@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,27 @@ from peer.faults import Fault, Step, Victim, When
 IN_ROUND_ONE = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 3)
 
 
+def killed_in_round_one(run: Disturbed) -> Disturbed:
+    run.process = PeerProcess  # what runs, times included, is the product
+    run.start_all({"server": IN_ROUND_ONE})
+    run.await_death("server")
+    return run
+
+
+@pytest.fixture(scope="module")
+def open_run(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The homes and the engine of a run whose server was killed, and then its clients."""
+    run = killed_in_round_one(Disturbed.copy_of(origin, tmp_path_factory.mktemp("open") / "run"))
+    run.end()
+    return run.root
+
+
 @pytest.fixture
-def left_open(disturbed: Disturbed) -> Disturbed:
-    """A run whose server was killed; its clients still wait."""
-    disturbed.process = PeerProcess  # what runs, times included, is the product
-    disturbed.start_all({"server": IN_ROUND_ONE})
-    disturbed.await_death("server")
-    return disturbed
+def left_open(open_run: Path, tmp_path: Path) -> Iterator[Disturbed]:
+    """A copy of them."""
+    run = Disturbed.copy_of(open_run, tmp_path / "run")
+    yield run
+    run.end()
 
 
 def test_another_app_is_not_gone_on_with(left_open: Disturbed, tmp_path: Path) -> None:
@@ -50,13 +65,13 @@ def test_another_seed_is_not_gone_on_with(left_open: Disturbed) -> None:
     assert "it has another seed than --seed gives" in server.said
 
 
-def test_a_new_run_begins_afresh(left_open: Disturbed) -> None:
-    before = left_open.head("server").run
+def test_a_new_run_begins_afresh(disturbed: Disturbed) -> None:
+    before = killed_in_round_one(disturbed).head("server").run
 
-    left_open.start_one("server", None, "--new-run", "--run-config", "rounds=1")
-    left_open.await_all()
+    disturbed.start_one("server", None, "--new-run", "--run-config", "rounds=1")
+    disturbed.await_all()
 
-    runs = {head.run: head.closed for head in left_open.heads("server")}
+    runs = {head.run: head.closed for head in disturbed.heads("server")}
     assert runs.pop(before) is False
     assert list(runs.values()) == [True]
 
@@ -78,6 +93,7 @@ def test_an_app_that_reads_a_clock_is_not_gone_on_with(disturbed: Disturbed) -> 
     assert "to go on with it" not in server.said
 
 
+@pytest.mark.all  # the rule: `tests/protocol/test_lost_apps.py`
 def test_an_app_process_that_always_dies_is_the_apps_failure(disturbed: Disturbed) -> None:
     server = disturbed.start_one("server", None, "--run-config", 'trouble="abort"')
     for name in disturbed.names:

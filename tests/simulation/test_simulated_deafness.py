@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 from sim_faults import Faults
+from sim_numbers import some
 from simulation import Scenario, Simulation, undisturbed
 
 
 @pytest.mark.parametrize("length", [25.0, 200.0])
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", some(3, of=12))
 def test_a_leader_that_was_deaf_gives_up_on_nobody(number: int, length: float) -> None:
     random = Random(f"deaf {number} {length}")
     scenario = Scenario(clients=random.randint(2, 4), app=random.choice(("rounds", "crossing")), patient=False)

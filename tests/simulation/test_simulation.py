@@ -18,6 +18,7 @@ import pytest
 from sim_apps import APPS
 from sim_disk import Disk, chain_of
 from sim_faults import CALM, Faults
+from sim_numbers import some
 from sim_roles import BUNDLE, ClientPeer
 from simulation import Scenario, Simulation, SimulationFailure, seen_by_the_app, undisturbed
 
@@ -30,7 +31,8 @@ HERE = Path(__file__).parent
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", range(metafunc.config.getoption("--seeds")))
+        seeds = metafunc.config.getoption("--seeds") or (600 if metafunc.config.getoption("--all") else 60)
+        metafunc.parametrize("seed", range(seeds))
 
 
 def simulation(seed: int) -> Simulation:
@@ -46,7 +48,7 @@ def test_a_disturbed_run_ends_as_the_undisturbed_one(seed):
     assert disturbed.scenario.newcomer or told == expected
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", some(6, of=12))
 def test_a_disturbed_run_of_a_federation_that_encrypts_ends_as_the_undisturbed_one(number):
     random = Random(f"encrypted {number}")
     scenario = Scenario(clients=2, rounds=2, app=random.choice(sorted(APPS)), encrypted=True, leaver=number % 3 > 0)
@@ -73,7 +75,7 @@ def test_clients_wait_for_approval_and_the_run_ends_as_if_they_had_named_its_app
     assert all(client.disk.asked == client.disk.unpacked == {BUNDLE.cid} for client in waiting.clients)
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", some(8, of=20))
 def test_a_disturbed_run_is_finished_though_its_app_waits_for_approval(number):
     random = Random(f"approval {number}")
     waiting = Simulation(Scenario(approval=True), Faults.draw(random), number)
