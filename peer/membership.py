@@ -345,13 +345,15 @@ def _blocks(record: Block, listings: Iterable[Block]) -> dict[CID, bytes]:
 
 
 def _refused(error: ManifestError) -> PeerError:
+    why = f"that cannot be the next manifest: {error}"
     match error.rule:
         case ManifestRule.NAMES:
             mend = "choose a name of 1 to 64 printable characters that nobody in the federation has"
         case ManifestRule.OLD_SIGNERS | ManifestRule.AUTHOR | ManifestRule.SIGNERS:
             mend = "only an admin may do that: use the identity that founded the federation, with --identity NAME"
         case ManifestRule.REVOKED:
-            mend = "a key that was revoked stays so: make a new identity there with peer keys init"
+            why = "a key of that member was revoked in this federation, and stays so"
+            mend = "make a new identity there: peer keys init"
         case _:
             mend = ""
-    return PeerError(f"that cannot be the next manifest: {error}", mend=mend, code=ExitCode.WRONG_USE)
+    return PeerError(why, mend=mend, code=ExitCode.WRONG_USE)

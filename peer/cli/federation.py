@@ -118,7 +118,7 @@ def add(
 
     def done(stored: StoredFederation) -> str:
         member = stored.manifest.members[public.id]
-        return f"{stored.manifest.called(public.id)} is in, as {', '.join(member.roles)}"
+        return f"{stored.manifest.called(public.id)} is in, as {_roles(stored.manifest, member)}"
 
     change(Admin(home, federation, identity, passphrase_file, ipfs), taken_in, json, _facts, done)
 
@@ -357,5 +357,8 @@ def _put_members(manifest: Manifest) -> None:
 
 
 def _member_row(manifest: Manifest, member: Member) -> list[str]:
-    roles = [*member.roles, *(["admin"] if member.signing in manifest.admins else [])]
-    return [manifest.called(member.id), ", ".join(roles), VerifyKey.parse(member.id).did]
+    return [manifest.called(member.id), _roles(manifest, member), VerifyKey.parse(member.id).did]
+
+
+def _roles(manifest: Manifest, member: Member) -> str:
+    return ", ".join([*member.roles, *(["admin"] if member.signing in manifest.admins else [])])

@@ -149,6 +149,7 @@ def test_a_revoked_member_is_out_and_stays_out(admin: Peer, member: Peer) -> Non
     assert "1 that never count again" in admin("federation", "show").out
     again = admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     assert (again.code, "peer keys init" in again.err) == (ExitCode.WRONG_USE, True)
+    assert "was revoked in this federation" in again.err
 
 
 def test_an_admin_does_not_revoke_itself(admin: Peer) -> None:
