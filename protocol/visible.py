@@ -1,6 +1,7 @@
 """Text of other people, as it is shown: what they call things, why they refuse, what is in their files.
 
-`visible` is what every printed line goes through (`peer.terminal`): it can hold nothing that a terminal would obey or
+`visible` is what every printed line goes through (`peer.base.terminal`): it can hold nothing that a terminal would obey
+or
 hide. `quoted` and `named` are for whoever writes a sentence around somebody else's text: it can be told from ours.
 """
 

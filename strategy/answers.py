@@ -1,11 +1,12 @@
-"""Where a Grid's answers come from: the peer, through the pipe; or a script in front of it (`strategy.script`)."""
+"""Where a Grid's answers come from: the peer, through the pipe; or a script in front of it
+(`strategy.replay.scripted`)."""
 
 from __future__ import annotations
 
 import itertools
 from typing import Protocol, TypeVar
 
-from protocol.app_calls import (
+from protocol.app.calls import (
     Compared,
     ContentKey,
     Diverged,
@@ -28,7 +29,7 @@ from protocol.app_calls import (
     ServerAnswer,
     Wait,
 )
-from protocol.blocks import CID
+from protocol.blocks.cid import CID
 
 T = TypeVar("T")
 

@@ -50,7 +50,7 @@ from flwr.supercore.object_ref import load_app
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from protocol.blocks import CID
+from protocol.blocks.cid import CID
 
 __all__ = [
     "GET_PARAMETERS",

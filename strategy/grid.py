@@ -1,6 +1,7 @@
 """Flower's `Grid` over a Pollen run: everything a ServerApp sees of the world goes through here.
 
-The Grid encodes and decodes; where the answers come from is an `Answers` (`strategy.answers`, `strategy.script`).
+The Grid encodes and decodes; where the answers come from is an `Answers` (`strategy.answers`,
+`strategy.replay.scripted`).
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import Final
 from flwr.app import ArrayRecord, Error, Message, Metadata, RecordDict
 from flwr.serverapp import Grid
 
-from protocol.admission import is_update
-from protocol.app_calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed, Rules
-from protocol.app_errors import parse_raised
-from protocol.blocks import CID, BlockError
-from protocol.content import ContentError
+from protocol.app.calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed, Rules
+from protocol.app.errors import parse_raised
+from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.content import ContentError
+from protocol.replies.admission import is_update
 from protocol.visible import named
 from strategy.answers import Answers, RunStopped
-from strategy.content import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
-from strategy.difference import first_difference
+from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.contents.difference import first_difference
+from strategy.contents.kept import Kept
+from strategy.contents.summary import mean_metrics, metrics_of, round_of
 from strategy.flower_compat import (
     SUPERLINK_NODE_ID,
     NodeInfo,
@@ -32,11 +35,9 @@ from strategy.flower_compat import (
     says_it_failed,
     set_message_id,
 )
-from strategy.kept import Kept
-from strategy.outgoing_model import OutgoingModels, SpoiledModel
-from strategy.script import Divergence
-from strategy.strategy_rules import EVALUATE, StrategiesInUse
-from strategy.summary import mean_metrics, metrics_of, round_of
+from strategy.models.outgoing_model import OutgoingModels, SpoiledModel
+from strategy.replay.scripted import Divergence
+from strategy.replies.strategy_rules import EVALUATE, StrategiesInUse
 
 METRICS_TOLD: Final = 4
 """How many metrics a line shows."""

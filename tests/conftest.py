@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from crypto import dsse
 from peer.engine.interface import EngineError
-from peer.engine.kubo_node import KuboNode
-from peer.engine.kubo_program import find_ipfs
-from peer.engine.local import LocalEngine
+from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.program import find_ipfs
+from peer.engine.local.engine import LocalEngine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from peer.checks import Check, State, all_checks
+from peer.base.errors import ExitCode
+from peer.base.terminal import put
 from peer.cli.options import DEFAULT_HOME, EngineOption, FederationOption, HomeOption, JsonOption, ListenOption
 from peer.cli.output import bad, doubtful, good, put_json
-from peer.engine_choice import MANAGED, running_node
-from peer.errors import ExitCode
-from peer.federation import FederationStore
-from peer.home import Home
-from peer.terminal import put
+from peer.doctor.checks import Check, State, all_checks
+from peer.engine.choice import MANAGED, running_node
+from peer.home.federations import FederationStore
+from peer.home.home import Home
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -50,7 +50,7 @@ def _start(home: Home, federation: str | None, listen: str) -> int | None:
     if running is not None:
         running.close()
         return None
-    from peer.engine.kubo_node import KuboNode
+    from peer.engine.kubo.node import KuboNode
 
     stored = FederationStore(home).current(federation)
     with home.lock(), KuboNode(home.path, stored.swarm_key, listen=listen) as node:

@@ -20,10 +20,10 @@ import typer.core
 import typer.main
 from click.core import ParameterSource
 
-from peer import config, logs, terminal
+from peer.base import config, logs, terminal
+from peer.base.errors import ExitCode, PeerError
+from peer.base.secrecy import keep_memory_private
 from peer.cli.options import verbose_option
-from peer.errors import ExitCode, PeerError
-from peer.secrecy import keep_memory_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +43,20 @@ class _Entry:
 
 
 COMMANDS: Final = {
-    "keys": _Entry("peer.cli.keys", "Make, show, back up, rotate and revoke identities."),
-    "federation": _Entry("peer.cli.federation", "Found a federation, say who is in it, and join one."),
-    "join": _Entry("peer.cli.join", "Join a federation with a ticket."),
-    "start": _Entry("peer.cli.start", "Run a peer: lead a run, or train in one."),
-    "app": _Entry("peer.cli.app", "Read the app that a run needs, and say whether it may run here."),
-    "log": _Entry("peer.cli.log", "Show the runs of this home, or the rounds of one."),
-    "show": _Entry("peer.cli.show", "Show any block: a record, a content, a manifest."),
-    "audit": _Entry("peer.cli.audit", "Verify a run by every rule."),
-    "model": _Entry("peer.cli.model", "Write the model of any round, or a client's update, to a file."),
-    "diff": _Entry("peer.cli.diff", "Show how two models differ, tensor by tensor."),
-    "export": _Entry("peer.cli.transfer", "Write a run to a CAR file.", "export_app"),
-    "import": _Entry("peer.cli.transfer", "Verify and take in a run from a CAR file.", "import_app"),
+    "keys": _Entry("peer.cli.keys.keys", "Make, show, back up, rotate and revoke identities."),
+    "federation": _Entry("peer.cli.federation.federation", "Found a federation, say who is in it, and join one."),
+    "join": _Entry("peer.cli.federation.join", "Join a federation with a ticket."),
+    "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
+    "app": _Entry("peer.cli.apps.app", "Read the app that a run needs, and say whether it may run here."),
+    "log": _Entry("peer.cli.reading.log", "Show the runs of this home, or the rounds of one."),
+    "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),
+    "audit": _Entry("peer.cli.reading.audit", "Verify a run by every rule."),
+    "model": _Entry("peer.cli.reading.model", "Write the model of any round, or a client's update, to a file."),
+    "diff": _Entry("peer.cli.reading.diff", "Show how two models differ, tensor by tensor."),
+    "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),
+    "import": _Entry("peer.cli.runs.transfer", "Verify and take in a run from a CAR file.", "import_app"),
     "doctor": _Entry("peer.cli.doctor", "Check that everything a peer needs is there."),
-    "demo": _Entry("peer.cli.demo", "One server and some clients on this machine, then the audit."),
+    "demo": _Entry("peer.cli.runs.demo", "One server and some clients on this machine, then the audit."),
 }
 
 
@@ -157,7 +157,7 @@ def _explain_other(error: Exception) -> ExitCode:
     """Errors of the layers below, which know what went wrong, and those that nobody foresaw."""
     from crypto.errors import CryptoError
     from peer.engine.interface import EngineError, WrongAddress
-    from protocol.blocks import BlockError, MissingBlock
+    from protocol.blocks.cid import BlockError, MissingBlock
 
     match error:
         case EngineError():

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import click
 import typer
 
-from peer import config, logs
+from peer.base import config, logs
 
 DEFAULT_HOME: Final = Path("~/.pollen")
 

@@ -1,4 +1,4 @@
-"""How commands word results: one JSON object, or lines for people. `peer.terminal` prints them."""
+"""How commands word results: one JSON object, or lines for people. `peer.base.terminal` prints them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from peer.terminal import Colour, Coloured, Text, is_terminal, put, put_json_part
+from peer.base.terminal import Colour, Coloured, Text, is_terminal, put, put_json_part
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 

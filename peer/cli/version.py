@@ -7,7 +7,7 @@ from typing import Final
 
 from peer.cli.output import put_fields
 from peer.engine.interface import EngineError
-from peer.engine.kubo_program import find_ipfs, version_of
+from peer.engine.kubo.program import find_ipfs, version_of
 
 PACKAGE: Final = "pollen-fl"
 """As it is called where Python packages are installed."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import Interrupts
 from peer.cli.output import size
 from peer.demo.display import Display
 from peer.demo.engines import engine_of, server_engine
@@ -15,19 +17,17 @@ from peer.demo.plan import DemoPlan
 from peer.demo.processes import LogEvent, PeerProcesses
 from peer.demo.progress import ClientProgress, Progress
 from peer.engine.interface import Engine
-from peer.errors import ExitCode, PeerError
-from peer.federation import StoredFederation
-from peer.home import Home
-from peer.interrupts import Interrupts
-from peer.narrator import line_of
-from protocol.blocks import CID
-from protocol.effects import Report, What
-from protocol.reading import Reader
+from peer.home.federations import StoredFederation
+from peer.home.home import Home
+from peer.run.narrator import line_of
+from protocol.blocks.cid import CID
+from protocol.federation.reading import Reader
+from protocol.roles.effects import Report, What
 
 if TYPE_CHECKING:  # they import flwr, which the demo does while its processes start
+    from peer.audit.report import Report as AuditReport
     from peer.demo.following import ChainFollower
-    from peer.inspect.report import Report as AuditReport
-    from peer.inspect.rounds import Exchange
+    from peer.history.rounds import Exchange
 
 _NEWS: Final = frozenset({What.RUN_OPENED, What.WAITING_FOR_CLIENTS})
 """What of the server's reports is told as it is."""
@@ -104,7 +104,7 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
 
 
 def _set_up(plan: DemoPlan) -> StoredFederation:
-    from strategy.builtin_app import DataUnavailable, prepare_dataset
+    from strategy.apps.builtin_app import DataUnavailable, prepare_dataset
 
     try:
         prepare_dataset(plan.dataset, str(plan.data_dir or ""))
@@ -214,11 +214,11 @@ def _first_line(text: str) -> str:
 
 def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Reader) -> AuditReport:
     """The audit that ``peer audit --replay`` does."""
+    from peer.audit.audit import Audit
+    from peer.audit.trusted_app import trusted_app
     from peer.demo.following import FETCH_SECONDS
-    from peer.inspect.audit import Audit
-    from peer.inspect.scratch import Scratch
-    from peer.inspect.sources import EngineSource
-    from peer.inspect.trusted_app import trusted_app
+    from peer.history.scratch import Scratch
+    from peer.history.sources import EngineSource
 
     with Scratch() as scratch:
         audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation], reader=reader)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol, Self
 
+from peer.base.terminal import LiveTable, put, say
 from peer.cli.output import size
 from peer.demo.progress import Progress
-from peer.terminal import LiveTable, put, say
 
 
 class Display(Protocol):

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from peer.demo.plan import DemoPlan
 from peer.engine import open_engine
+from peer.engine.choice import MANAGED, opened
 from peer.engine.interface import Engine
-from peer.engine_choice import MANAGED, opened
-from peer.federation import StoredFederation
+from peer.home.federations import StoredFederation
 
 LOCAL = "local"
 """How ``peer demo --ipfs`` names a directory in the demo's own folder."""
@@ -43,7 +43,7 @@ def _nodes(plan: DemoPlan, swarm_key: bytes) -> Iterator[None]:
 
     Started here and not by the peers, because clients have to know the server's address before they start.
     """
-    from peer.engine.kubo_node import KuboNode
+    from peer.engine.kubo.node import KuboNode
 
     nodes = [KuboNode(peer.home.path, swarm_key) for peer in plan.peers]
     with contextlib.ExitStack() as stack:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from peer.engine.interface import Engine
-from peer.inspect.rounds import Exchange, Rounds
-from peer.inspect.sources import EngineSource
-from protocol.blocks import CID, Block
-from protocol.chain import Chain
-from protocol.reading import Reader
-from protocol.records import Chained
-from protocol.signed import parse_record
+from peer.history.rounds import Exchange, Rounds
+from peer.history.sources import EngineSource
+from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import Chain
+from protocol.federation.reading import Reader
+from protocol.records.bodies import Chained
+from protocol.records.signed import parse_record
 
 FETCH_SECONDS = 30.0
 """For one block. They are in the server's own engine."""

@@ -7,12 +7,12 @@ import time
 
 from crypto.identity import Identity
 from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
-from peer.federation import SWARM_KEY_SIZE, FederationStore, StoredFederation
-from peer.keystore import KeyStore
-from peer.membership import add_member, found_federation
-from peer.passphrase import Passphrases
-from peer.reader import reader_of
-from protocol.reading import Reader
+from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import reader_of
+from peer.membership.changes import add_member, found_federation
+from protocol.federation.reading import Reader
 
 
 def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:

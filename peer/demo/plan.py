@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer.home import Home
-from protocol.records import Role
+from peer.home.home import Home
+from protocol.records.bodies import Role
 
 
 @dataclass(frozen=True, slots=True)

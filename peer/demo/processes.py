@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import Interrupts
 from peer.demo.plan import DemoPeer
-from peer.errors import ExitCode, PeerError
-from peer.interrupts import Interrupts
-from protocol.effects import What
+from protocol.roles.effects import What
 
 _STOP_SECONDS: Final = 15.0
 """Seconds that peers have to stop in good order; an app process that does not end takes its peer 5."""

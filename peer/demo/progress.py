@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from peer.demo.processes import LogEvent
-from protocol.effects import What
+from protocol.roles.effects import What
 
 if TYPE_CHECKING:  # it imports flwr: only once there is a chain to read
-    from peer.inspect.rounds import Exchange
+    from peer.history.rounds import Exchange
 
 
 class Activity(StrEnum):

@@ -20,11 +20,11 @@ def open_engine(address: str, *, managed: bool = False) -> Engine:
     """
     kind, _, rest = address.partition(":")
     if kind == "local" and rest:
-        from peer.engine.local import LocalEngine
+        from peer.engine.local.engine import LocalEngine
 
         return LocalEngine(Path(rest).expanduser())
     if kind in ("http", "https", "unix"):
-        from peer.engine.kubo import KuboEngine  # heavy: httpx, requests
+        from peer.engine.kubo.engine import KuboEngine  # heavy: httpx, requests
 
         return KuboEngine(address, managed=managed)
     mend = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from protocol.blocks import CID, Block, MissingBlock, decode_cbor
+from protocol.blocks.cid import CID, Block, MissingBlock, decode_cbor
 
 
 def links_of(block: Block) -> list[CID]:
     """Every CID in ``block``, in the order of its bytes; none in a raw block.
 
     Raises:
-        protocol.blocks.MalformedBlock: where it is no canonical dag-cbor.
+        protocol.blocks.cid.MalformedBlock: where it is no canonical dag-cbor.
     """
     if block.cid.is_raw:
         return []
@@ -49,7 +49,7 @@ def complete(root: CID, blocks: Iterable[Block]) -> Iterator[Block]:
     A Kubo that lacks a block ends its export there, in good order; its error is in an HTTP trailer, which few see.
 
     Raises:
-        protocol.blocks.MissingBlock: at the end, where a linked block did not come.
+        protocol.blocks.cid.MissingBlock: at the end, where a linked block did not come.
     """
     linked = {root: None}  # a dictionary for its order: the first block that is missing is named
     came: set[CID] = set()

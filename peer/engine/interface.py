@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from protocol.blocks import CID, Block
+from protocol.blocks.cid import CID, Block
 
 
 class EngineError(Exception):
@@ -157,7 +157,8 @@ class Engine(Protocol):
 
         Raises:
             Unreachable: where nobody gave it within ``timeout`` seconds.
-            protocol.blocks.BlockError: where what came is not that block: the copy here is damaged, and no other engine
+            protocol.blocks.cid.BlockError: where what came is not that block: the copy here is damaged, and no other
+            engine
                 gave another.
         """
 

@@ -1,1 +1,1 @@
-"""The two roles: state machines without I/O, each a table that owns its parts."""
+"""The roles of a peer as state machines without I/O: what happened goes in, what is to be done comes out."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from protocol.events import EngineAnswered
+from protocol.roles.events import EngineAnswered
 
 DEAF_AFTER: Final = 5.0
 """Seconds without a sign of our engine after which all of them count as deaf; it is looked at every second."""

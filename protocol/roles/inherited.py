@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, ClassVar
 
-from protocol.announcements import Announcement, Beat, Hello
-from protocol.app_calls import Examined
-from protocol.blocks import CID
-from protocol.effects import Effect
-from protocol.events import Event
-from protocol.inbox import Inbox
-from protocol.manifest import Manifest
-from protocol.records import Member, Role
+from protocol.app.calls import Examined
+from protocol.blocks.cid import CID
+from protocol.federation.manifest import Manifest
+from protocol.records.bodies import Member, Role
+from protocol.roles.effects import Effect
+from protocol.roles.events import Event
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.table import Rule, Table, on
+from protocol.wire.announcements import Announcement, Beat, Hello
+from protocol.wire.inbox import Inbox
 
 
 class Inherited:

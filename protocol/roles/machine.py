@@ -7,19 +7,29 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Final, Generic
 
-from protocol.announcements import Announcement, Beat, Drop, Hello, topic_all
-from protocol.blocks import CID
-from protocol.copies import Copies
-from protocol.effects import Connect, Effect, Publish, WakeAt
-from protocol.events import Done, Due, EngineAnswered, Event, Failed, Fetched, KeysChanged, ManifestChanged, Received
-from protocol.inbox import Inbox
-from protocol.records import Member, Role
+from protocol.blocks.cid import CID
+from protocol.records.bodies import Member, Role
+from protocol.roles.copies import Copies
 from protocol.roles.deafness import Deafness
+from protocol.roles.effects import Connect, Effect, Publish, WakeAt
+from protocol.roles.events import (
+    Done,
+    Due,
+    EngineAnswered,
+    Event,
+    Failed,
+    Fetched,
+    KeysChanged,
+    ManifestChanged,
+    Received,
+)
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
 from protocol.roles.outbox import Outbox
 from protocol.roles.proofs import Proofs
 from protocol.roles.table import Rule, S, Table, on
 from protocol.roles.voice import Voice
+from protocol.wire.announcements import Announcement, Beat, Drop, Hello, topic_all
+from protocol.wire.inbox import Inbox
 
 CONNECT_AGAIN: Final = 5.0
 """Seconds until another address of a member's is called at once; others wait for the next look at who is connected."""

@@ -8,18 +8,18 @@ from functools import partial
 from typing import Final
 
 from crypto.keys import SigningKey
-from protocol.announcements import ManifestRef
-from protocol.blocks import CID, BlockError, MemoryBlocks
-from protocol.claims import Claims
-from protocol.effects import Cause, FetchRecord, KeepManifest, What
-from protocol.equivocation import Equivocation
-from protocol.events import KeysChanged, ManifestChanged
-from protocol.manifest import MAX_AHEAD, PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
-from protocol.reading import Reader
-from protocol.records import Federation, Role
+from protocol.blocks.cid import CID, BlockError, MemoryBlocks
+from protocol.federation.manifest import MAX_AHEAD, PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
+from protocol.federation.reading import Reader
+from protocol.records.bodies import Federation, Role
+from protocol.records.equivocation import Equivocation
+from protocol.records.signed import Record
+from protocol.roles.claims import Claims
+from protocol.roles.effects import Cause, FetchRecord, KeepManifest, What
+from protocol.roles.events import KeysChanged, ManifestChanged
 from protocol.roles.outbox import Outbox
-from protocol.seals import Seals
-from protocol.signed import Record
+from protocol.wire.announcements import ManifestRef
+from protocol.wire.seals import Seals
 
 DEEPEST_DOUBT: Final = 3600.0
 """Seconds until a member's word of a newer manifest is looked into again, if it never was true."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec
 
-from protocol.app_calls import Examined
-from protocol.effects import Cause, Effect, Report, Stop, What
-from protocol.events import Done, Failed, Fetched
+from protocol.app.calls import Examined
+from protocol.roles.effects import Cause, Effect, Report, Stop, What
+from protocol.roles.events import Done, Failed, Fetched
 from protocol.roles.table import IllegalEvent
-from protocol.telling import Awaited, Complaints, Waiting
+from protocol.roles.waits import Awaited, Complaints, Waiting
 
 P = ParamSpec("P")
 

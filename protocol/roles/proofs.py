@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from protocol.announcements import PROOF_BUDGET, Proof
-from protocol.blocks import CID, Block, BlockError
-from protocol.claims import Claims
-from protocol.effects import FetchRecord, KeepProof, What
-from protocol.equivocation import Equivocation, equivocation, place_of
-from protocol.manifest import Manifest, node_id
-from protocol.records import Member
-from protocol.retry import Retry
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.federation.manifest import Manifest, node_id
+from protocol.pacing.retry import Retry
+from protocol.records.bodies import Member
+from protocol.records.equivocation import Equivocation, equivocation, place_of
+from protocol.records.signed import parse_record
+from protocol.roles.claims import Claims
+from protocol.roles.effects import FetchRecord, KeepProof, What
 from protocol.roles.newest_manifest import DEEPEST_DOUBT, NewestManifest
 from protocol.roles.outbox import Outbox
 from protocol.roles.voice import Voice
-from protocol.signed import parse_record
+from protocol.wire.announcements import PROOF_BUDGET, Proof
 
 TIMES: Final = 6
 """How often the peer that found a proof announces it; afterwards once for each hello."""

@@ -9,7 +9,14 @@ from typing import Final
 
 from crypto.errors import BadKey
 from crypto.keys import SigningKey
-from protocol.announcements import (
+from protocol.blocks.cid import Block
+from protocol.pacing.retry import FIRST_RETRY
+from protocol.records.bodies import Member
+from protocol.roles.copies import Copies
+from protocol.roles.effects import Cause, Publish, What
+from protocol.roles.newest_manifest import NewestManifest
+from protocol.roles.outbox import Outbox
+from protocol.wire.announcements import (
     Announcement,
     Beat,
     Hello,
@@ -20,14 +27,7 @@ from protocol.announcements import (
     sign_announcement,
     topic_all,
 )
-from protocol.asking import subject_of
-from protocol.blocks import Block
-from protocol.copies import Copies
-from protocol.effects import Cause, Publish, What
-from protocol.records import Member
-from protocol.retry import FIRST_RETRY
-from protocol.roles.newest_manifest import NewestManifest
-from protocol.roles.outbox import Outbox
+from protocol.wire.asking import subject_of
 
 TELL_AGAIN: Final = 1.0
 """Seconds between two beats that are sealed to one member alone."""

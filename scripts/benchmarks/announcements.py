@@ -17,7 +17,13 @@ from federation import Json, machine
 from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import (
+from protocol.blocks.cid import Block, MemoryBlocks, cbor_block
+from protocol.federation.drafts import new_federation
+from protocol.federation.manifest import Manifest, first_manifest
+from protocol.federation.reading import Reader
+from protocol.records.bodies import EncryptionKeyText, Member, Role
+from protocol.records.signed import parse_record, sign_record
+from protocol.wire.announcements import (
     INLINE_BUDGET,
     Announcement,
     Beat,
@@ -28,14 +34,8 @@ from protocol.announcements import (
     Said,
     sign_announcement,
 )
-from protocol.blocks import Block, MemoryBlocks, cbor_block
-from protocol.inbox import Inbox
-from protocol.manifest import Manifest, first_manifest
-from protocol.manifest_drafts import new_federation
-from protocol.reading import Reader
-from protocol.records import EncryptionKeyText, Member, Role
-from protocol.seals import Seals
-from protocol.signed import parse_record, sign_record
+from protocol.wire.inbox import Inbox
+from protocol.wire.seals import Seals
 
 SIGNING, DECRYPTION = SigningKey.from_seed(bytes(32)), DecryptionKey.from_seed(bytes(32))
 """Of the one member, who is author and reader."""

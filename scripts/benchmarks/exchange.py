@@ -22,13 +22,13 @@ from pathlib import Path
 
 from federation import Json, machine, start_words
 
+from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import Interrupts
 from peer.demo.engines import LOCAL, engine_of, server_engine
 from peer.demo.founding import found, join
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
-from peer.engine_choice import MANAGED, running_node
-from peer.errors import ExitCode, PeerError
-from peer.interrupts import Interrupts
+from peer.engine.choice import MANAGED, running_node
 
 APP = Path(__file__).resolve().parent / "echo_app"
 ARRAYS = 20

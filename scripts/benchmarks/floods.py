@@ -22,7 +22,12 @@ from chains import ALICE, CAROL, SECOND, SERVER, begun, id_of  # noqa: E402
 from federation import Json, machine  # noqa: E402
 
 from crypto.keys import SigningKey  # noqa: E402
-from protocol.announcements import (  # noqa: E402
+from protocol.blocks.cid import Block  # noqa: E402
+from protocol.blocks.trees import Listing  # noqa: E402
+from protocol.records.bodies import Chained  # noqa: E402
+from protocol.records.signed import parse_record, sign_record  # noqa: E402
+from protocol.roles.events import Received  # noqa: E402
+from protocol.wire.announcements import (  # noqa: E402
     Announcement,
     Beat,
     Head,
@@ -34,12 +39,7 @@ from protocol.announcements import (  # noqa: E402
     Said,
     sign_announcement,
 )
-from protocol.blocks import Block  # noqa: E402
-from protocol.events import Received  # noqa: E402
-from protocol.inbox import BYTES, RATE  # noqa: E402
-from protocol.records import Chained  # noqa: E402
-from protocol.signed import parse_record, sign_record  # noqa: E402
-from protocol.trees import Listing  # noqa: E402
+from protocol.wire.inbox import BYTES, RATE  # noqa: E402
 
 RUN = begun()
 HEAD = parse_record(Block(RUN.chain.head, RUN.source[RUN.chain.head])).body

@@ -21,20 +21,20 @@ from pathlib import Path
 
 from federation import Json, machine, start_words
 
+from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import Interrupts
 from peer.demo.engines import LOCAL, engine_of, server_engine
 from peer.demo.founding import found, join
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
-from peer.errors import ExitCode, PeerError
-from peer.federation import FederationStore
-from peer.inspect.scratch import Scratch
-from peer.inspect.sources import CarSource
-from peer.inspect.walk import walk_back
-from peer.interrupts import Interrupts
-from peer.journal import Journal
-from protocol.blocks import CID, Block
-from protocol.car import read_sections
-from protocol.chain import Chain
+from peer.history.scratch import Scratch
+from peer.history.sources import CarSource
+from peer.history.walk import walk_back
+from peer.home.federations import FederationStore
+from peer.home.journal import Journal
+from protocol.blocks.car import read_sections
+from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import Chain
 
 APP = Path(__file__).resolve().parent / "replay_app"
 

@@ -25,13 +25,13 @@ from federation import Json, machine  # noqa: E402
 from sim_faults import CALM  # noqa: E402
 from simulation import Scenario, Simulation  # noqa: E402
 
-from peer.engine.local import LocalEngine  # noqa: E402
-from peer.home import Home  # noqa: E402
-from peer.journal import Journal, RunHead  # noqa: E402
-from peer.resuming import open_run  # noqa: E402
-from protocol.blocks import CID, Block  # noqa: E402
-from protocol.epochs import seed_block  # noqa: E402
-from protocol.records import Role  # noqa: E402
+from peer.engine.local.engine import LocalEngine  # noqa: E402
+from peer.history.open_run import open_run  # noqa: E402
+from peer.home.home import Home  # noqa: E402
+from peer.home.journal import Journal, RunHead  # noqa: E402
+from protocol.blocks.cid import CID, Block  # noqa: E402
+from protocol.federation.epochs import seed_block  # noqa: E402
+from protocol.records.bodies import Role  # noqa: E402
 
 
 def main() -> int:

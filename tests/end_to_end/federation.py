@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from crypto.identity import Identity
+from peer.audit.audit import Audit
 from peer.engine import open_engine
 from peer.engine.interface import Engine
-from peer.engine.kubo_node import running_at
-from peer.federation import FederationStore, StoredFederation
-from peer.home import Home
-from peer.inspect.audit import Audit
-from peer.inspect.scratch import Scratch
-from peer.inspect.sources import EngineSource
-from peer.journal import Journal, RunHead
-from peer.keystore import KeyStore
-from peer.membership import add_member, found_federation
-from peer.passphrase import Passphrases
-from peer.reader import reader_of
-from protocol.records import Role
+from peer.engine.kubo.node import running_at
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import reader_of
+from peer.membership.changes import add_member, found_federation
+from protocol.records.bodies import Role
 
 APPS: Final = Path(__file__).parent.parent / "apps"
 GATED: Final = Path(__file__).parent / "gated"

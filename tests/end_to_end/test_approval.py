@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from federation import APPS, Federation, PeerProcess
 
-from peer.errors import ExitCode
-from strategy.bundle import bundle_folder
+from peer.base.errors import ExitCode
+from strategy.apps.bundling import bundle_folder
 
 MARKING = APPS / "marking"
 """An app whose import leaves a mark."""

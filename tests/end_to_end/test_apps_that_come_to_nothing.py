@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from federation import APPS, Federation, PeerProcess
 
-from peer.errors import ExitCode
+from peer.base.errors import ExitCode
 
 APP = APPS / "losing"
 

@@ -10,7 +10,7 @@ import pytest
 from federation import APPS, Federation, PeerProcess
 from safetensors.numpy import load_file
 
-from strategy.bundle import bundle_folder
+from strategy.apps.bundling import bundle_folder
 
 APP = APPS / "numpy_fedavg"
 SECRETS = ("hospital-one", "trial", "num-server-rounds", "FedMedian", "server-round", "num-examples", "float64")

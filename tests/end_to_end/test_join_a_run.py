@@ -6,7 +6,7 @@ from pathlib import Path
 
 from federation import APPS, Federation, PeerProcess
 
-from peer.errors import ExitCode
+from peer.base.errors import ExitCode
 
 APP = APPS / "marking"
 

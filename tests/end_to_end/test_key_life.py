@@ -9,13 +9,13 @@ import pytest
 from federation import GATED, Federation, Gate, PeerProcess
 
 from crypto.identity import Identity
-from peer.federation import FederationStore
-from peer.keystore import KeyStore
-from peer.membership import add_member, change_admin, revoke_member
-from peer.passphrase import Passphrases
-from protocol.blocks import Block
-from protocol.records import Role
-from protocol.signed import Record, parse_record
+from peer.home.federations import FederationStore
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.membership.changes import add_member, change_admin, revoke_member
+from protocol.blocks.cid import Block
+from protocol.records.bodies import Role
+from protocol.records.signed import Record, parse_record
 
 PASSPHRASE = "open sesame"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from federation import Federation
 
-from peer.errors import ExitCode
+from peer.base.errors import ExitCode
 
 MODEL = "marked_models:Net"
 SOURCE = """

@@ -6,10 +6,10 @@ from typing import Any
 
 from federation import GATED, Federation
 
-from peer.inspect.describe import describe
-from peer.inspect.sources import EngineSource
-from protocol.app_calls import ErrorCode
-from protocol.blocks import CID
+from peer.history.describe import describe
+from peer.history.sources import EngineSource
+from protocol.app.calls import ErrorCode
+from protocol.blocks.cid import CID
 
 
 def test_bad_updates_are_refused_with_their_reasons_in_the_chain(federation_in_the_clear: Federation) -> None:

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 from federation import GATED, Federation, Gate
 
-from peer.errors import ExitCode
-from peer.federation import FederationStore
-from peer.inspect.audit import Audit
-from peer.inspect.scratch import Scratch
-from peer.inspect.sources import EngineSource
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
-from peer.reader import reader_of
-from protocol.announcements import AnnouncementError
-from protocol.app_calls import ContentKey
-from protocol.blocks import CID, Block, BlockError, BlockSource, MemoryBlocks
-from protocol.reading import Reader, RunKeys
-from protocol.records import Chained, Collect, Dispatch, Group, Roster
-from protocol.seals import Seals
-from protocol.signed import parse_record, typed_items
-from strategy.content import decode
+from peer.audit.audit import Audit
+from peer.base.errors import ExitCode
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource
+from peer.home.federations import FederationStore
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import reader_of
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MemoryBlocks
+from protocol.federation.reading import Reader, RunKeys
+from protocol.records.bodies import Chained, Collect, Dispatch, Group, Roster
+from protocol.records.signed import parse_record, typed_items
+from protocol.wire.announcements import AnnouncementError
+from protocol.wire.seals import Seals
+from strategy.contents.codec import decode
 
 pytestmark = pytest.mark.xdist_group("removed member")  # one run for all of them
 

@@ -10,7 +10,7 @@ import numpy as np
 from federation import Federation, PeerProcess
 from safetensors.numpy import load_file, save_file
 
-from peer.errors import ExitCode
+from peer.base.errors import ExitCode
 
 SETTINGS = ("--model", "mlp", "--rounds", "1", "--min-clients", "1", "--run-config", "local-epochs=1")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from federation import GATED, Federation, Gate
 
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
 
 PASSPHRASE = "a passphrase that is nowhere"
 MEMBERS = ("server", "one", "two")

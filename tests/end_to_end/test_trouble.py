@@ -13,11 +13,15 @@ import pytest
 from federation import APPS, GATED, Federation, Gate, until
 
 from crypto.identity import Identity
-from peer.contents import EngineBlocks
-from peer.home import replace_file
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
-from protocol.announcements import (
+from peer.engine.contents import EngineBlocks
+from peer.home.home import replace_file
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from protocol.app.calls import ErrorCode
+from protocol.blocks.cid import CID, Block
+from protocol.chain.closure import contents
+from protocol.records.signed import parse_record
+from protocol.wire.announcements import (
     Announcement,
     Bye,
     Drop,
@@ -25,10 +29,6 @@ from protocol.announcements import (
     topic_all,
     topic_leader,
 )
-from protocol.app_calls import ErrorCode
-from protocol.blocks import CID, Block
-from protocol.closure import contents
-from protocol.signed import parse_record
 
 
 def answers(report: Any) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from federation import APPS, Federation, PeerProcess
 
-from peer.federation import FederationStore
-from peer.journal import Journal
-from peer.keystore import KeyStore
-from peer.membership import add_member
-from peer.passphrase import Passphrases
-from protocol.records import Role
+from peer.home.federations import FederationStore
+from peer.home.journal import Journal
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.membership.changes import add_member
+from protocol.records.bodies import Role
 
 APP = APPS / "numpy_fedavg"
 

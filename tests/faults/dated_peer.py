@@ -5,8 +5,8 @@ equal models only where these are equal, their times included.
 """
 
 from peer.cli.main import main
-from protocol import leader
-from protocol.plan import run_body
+from protocol.roles.leader import leader
+from protocol.roles.leader.plan import run_body
 
 TIME = 1_700_000_000.0
 

@@ -13,14 +13,14 @@ from typing import Any, Final, Self
 
 from federation import Federation, PeerProcess, until
 
+from peer.base.faults import VARIABLE, Fault, Victim
+from peer.engine.choice import MANAGED, opened
 from peer.engine.interface import EngineUnavailable
-from peer.engine_choice import MANAGED, opened
-from peer.faults import VARIABLE, Fault, Victim
-from peer.journal import Journal, RunHead
-from protocol.blocks import CID, Block, BlockSource
-from protocol.outcome import outcome
-from protocol.records import Chained
-from protocol.signed import Record, parse_record
+from peer.home.journal import Journal, RunHead
+from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.chain.outcome import outcome
+from protocol.records.bodies import Chained
+from protocol.records.signed import Record, parse_record
 
 HERE: Final = Path(__file__).parent
 APP: Final = HERE / "counting"
@@ -29,7 +29,7 @@ CLIENTS: Final = ("one", "two", "three")
 PEERS: Final = ("server", *CLIENTS)
 
 Told = tuple[Mapping[str, Any], ...]
-"""An outcome, record by record (`protocol.outcome`)."""
+"""An outcome, record by record (`protocol.chain.outcome`)."""
 
 
 def founded(root: Path, *, encrypted: bool = False) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from peer.faults import Fault, Step, Victim, When
+from peer.base.faults import Fault, Step, Victim, When
 
 SERVER: Final = "server"
 CLIENT: Final = "one"

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from disturbed import CLIENTS, Disturbed
 
+from peer.audit.audit import Audit
+from peer.base.faults import Fault, Step, Victim, When
 from peer.engine import open_engine
-from peer.engine.kubo_node import KuboNode
-from peer.engine_choice import MANAGED
-from peer.faults import Fault, Step, Victim, When
-from peer.inspect.audit import Audit
-from peer.inspect.findings import Verdict
-from peer.inspect.scratch import Scratch
-from peer.inspect.sources import EngineSource
-from protocol.blocks import raw_block
+from peer.engine.choice import MANAGED
+from peer.engine.kubo.node import KuboNode
+from peer.history.findings import Verdict
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource
+from protocol.blocks.cid import raw_block
 
 pytestmark = pytest.mark.kubo
 

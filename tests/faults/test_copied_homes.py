@@ -12,10 +12,10 @@ import pytest
 from disturbed import APP, Disturbed, Told
 from federation import PeerProcess
 
-from peer.engine_choice import MANAGED
-from peer.errors import ExitCode
-from peer.faults import Fault, Step, Victim, When
-from peer.journal import Journal
+from peer.base.errors import ExitCode
+from peer.base.faults import Fault, Step, Victim, When
+from peer.engine.choice import MANAGED
+from peer.home.journal import Journal
 
 COPY = "another peer with this identity is running"
 

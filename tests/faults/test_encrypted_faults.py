@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from disturbed import APP, CLIENTS, Disturbed, founded
 
-from peer.faults import Fault, Step, Victim, When
+from peer.base.faults import Fault, Step, Victim, When
 
 CALLS = 6
 """Of each client, in three rounds: a client that lost its state, or was asked twice, counts otherwise."""

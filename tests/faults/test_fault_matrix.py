@@ -11,8 +11,8 @@ import pytest
 from disturbed import Disturbed, Told, happened
 from matrix import Cell, cells, name
 
-from peer.engine_choice import MANAGED
-from peer.faults import Victim
+from peer.base.faults import Victim
+from peer.engine.choice import MANAGED
 
 SAMPLE = {
     "server-peer-store-after-4",

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from disturbed import Disturbed, Told
 
-from peer.engine_choice import MANAGED
-from peer.faults import Fault, Step, Victim, When
-from peer.journal import Journal
-from protocol.blocks import CID, Block
-from protocol.records import Chained, Collect, Dispatch, Reply, Run
-from protocol.signed import Record, RecordError, parse_record
+from peer.base.faults import Fault, Step, Victim, When
+from peer.engine.choice import MANAGED
+from peer.home.journal import Journal
+from protocol.blocks.cid import CID, Block
+from protocol.records.bodies import Chained, Collect, Dispatch, Reply, Run
+from protocol.records.signed import Record, RecordError, parse_record
 
 IN_ROUND_TWO = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 7)
 

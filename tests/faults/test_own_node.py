@@ -13,10 +13,10 @@ from disturbed import CLIENTS, Disturbed, Told
 from federation import until
 from matrix import Cell, cells, name
 
-from peer.engine.kubo_node import KuboNode
-from peer.errors import ExitCode
-from peer.faults import Fault, Step, Victim, When
-from peer.federation import FederationStore
+from peer.base.errors import ExitCode
+from peer.base.faults import Fault, Step, Victim, When
+from peer.engine.kubo.node import KuboNode
+from peer.home.federations import FederationStore
 
 pytestmark = pytest.mark.kubo
 

@@ -10,8 +10,8 @@ import pytest
 from disturbed import APP, Disturbed
 from federation import PeerProcess
 
-from peer.errors import ExitCode
-from peer.faults import Fault, Step, Victim, When
+from peer.base.errors import ExitCode
+from peer.base.faults import Fault, Step, Victim, When
 
 IN_ROUND_ONE = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 3)
 

@@ -10,7 +10,7 @@ import pytest
 from disturbed import Disturbed, Told
 from safetensors.numpy import load_file
 
-from peer.faults import Fault, Step, Victim, When
+from peer.base.faults import Fault, Step, Victim, When
 
 AN_INSTANT = 4.0
 """Seconds from its start within which a peer is killed: a run takes about as long."""

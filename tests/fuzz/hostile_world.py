@@ -13,15 +13,26 @@ from chains import ALICE, BOB, CAROL, CONTENT, SECOND, SERVER, node_of
 from mutations import Mutator
 
 from crypto.keys import SigningKey
-from protocol.admission import Check, Examination, Finding
-from protocol.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, Position, Proof, ReplyReady, Said
-from protocol.app_calls import Answered, Examine, Examined, Look, Outgoing, Pull, Push, Task, Wait
-from protocol.blocks import CID, Block, BlockError, cbor_block, decode_cbor
-from protocol.catch_up import AHEAD
-from protocol.closure import missing
-from protocol.effects import FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
-from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, Done, Failed, Fetched, Received
-from protocol.leader import Leader
+from protocol.app.calls import Answered, Examine, Examined, Look, Outgoing, Pull, Push, Task, Wait
+from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor
+from protocol.chain.closure import missing
+from protocol.replies.admission import Check, Examination, Finding
+from protocol.roles.catch_up import AHEAD
+from protocol.roles.effects import FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
+from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, Done, Failed, Fetched, Received
+from protocol.roles.leader.leader import Leader
+from protocol.wire.announcements import (
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    ManifestRef,
+    PeerState,
+    Position,
+    Proof,
+    ReplyReady,
+    Said,
+)
 
 MEMBERS: Final = (ALICE, BOB, CAROL, SECOND, SERVER)
 MOST_FETCHES: Final = AHEAD + 4 * len(MEMBERS)

@@ -23,23 +23,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict 
 from crypto.identity import Identity  # noqa: E402
 from crypto.keyfile import write_unlocked  # noqa: E402
 from crypto.words import to_words  # noqa: E402
-from peer.federation import StoredFederation  # noqa: E402
-from peer.invitations import FORMAT as INVITATIONS_FORMAT  # noqa: E402
-from peer.invitations import InvitationsFile  # noqa: E402
-from protocol.announcements import (  # noqa: E402
-    Announcement,
-    Beat,
-    Bye,
-    Head,
-    Hello,
-    ManifestRef,
-    PeerState,
-    Position,
-    ReplyReady,
-    parse_announcement,
-    sign_announcement,
-)
-from protocol.app_calls import (  # noqa: E402
+from peer.home.federations import StoredFederation  # noqa: E402
+from peer.home.invitations import FORMAT as INVITATIONS_FORMAT  # noqa: E402
+from peer.home.invitations import InvitationsFile  # noqa: E402
+from protocol.app.calls import (  # noqa: E402
     Answered,
     Finished,
     Look,
@@ -53,21 +40,34 @@ from protocol.app_calls import (  # noqa: E402
     Task,
     Wait,
 )
-from protocol.blocks import Block, cbor_block, decode_cbor, encode_cbor, raw_block  # noqa: E402
-from protocol.bundle import write_bundle  # noqa: E402
-from protocol.car import write_car  # noqa: E402
-from protocol.content import write_manifest  # noqa: E402
-from protocol.contexts import JoinSide  # noqa: E402
-from protocol.epochs import seed_block  # noqa: E402
-from protocol.joining import Invitation, Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
-from protocol.manifest_drafts import next_version  # noqa: E402
-from protocol.pipe import encode as to_frame  # noqa: E402
-from protocol.records import Role  # noqa: E402
-from protocol.signed import body_value, parse_record, sign_record  # noqa: E402
-from protocol.tickets import Ticket, TicketKeys  # noqa: E402
-from protocol.trees import pack  # noqa: E402
-from protocol.typed import to_plain  # noqa: E402
-from strategy.content import encode as encode_records  # noqa: E402
+from protocol.app.pipe import encode as to_frame  # noqa: E402
+from protocol.blocks.bundle import write_bundle  # noqa: E402
+from protocol.blocks.car import write_car  # noqa: E402
+from protocol.blocks.cid import Block, cbor_block, decode_cbor, encode_cbor, raw_block  # noqa: E402
+from protocol.blocks.content import write_manifest  # noqa: E402
+from protocol.blocks.trees import pack  # noqa: E402
+from protocol.blocks.typed import to_plain  # noqa: E402
+from protocol.federation.drafts import next_version  # noqa: E402
+from protocol.federation.epochs import seed_block  # noqa: E402
+from protocol.joining.messages import Invitation, Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
+from protocol.joining.tickets import Ticket, TicketKeys  # noqa: E402
+from protocol.records.bodies import Role  # noqa: E402
+from protocol.records.contexts import JoinSide  # noqa: E402
+from protocol.records.signed import body_value, parse_record, sign_record  # noqa: E402
+from protocol.wire.announcements import (  # noqa: E402
+    Announcement,
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    ManifestRef,
+    PeerState,
+    Position,
+    ReplyReady,
+    parse_announcement,
+    sign_announcement,
+)
+from strategy.contents.codec import encode as encode_records  # noqa: E402
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 IDENTITY = Identity.from_secret_bytes("hospital-a", bytes(range(64)))

@@ -13,14 +13,14 @@ from crypto.dsse import sign
 from crypto.errors import CannotDecrypt
 from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import ANNOUNCEMENT_TYPE, Announcement, AnnouncementError, Drop, parse_announcement
-from protocol.blocks import cbor_block
-from protocol.contexts import JoinSide
-from protocol.inbox import Inbox
-from protocol.joining import NotForUs, open_answer, open_join, parse_envelope
-from protocol.pipe import FrameReader, PipeError, decode, encode
-from protocol.seals import Seals
-from protocol.tickets import BadTicket, Ticket, TicketKeys
+from protocol.app.pipe import FrameReader, PipeError, decode, encode
+from protocol.blocks.cid import cbor_block
+from protocol.joining.messages import NotForUs, open_answer, open_join, parse_envelope
+from protocol.joining.tickets import BadTicket, Ticket, TicketKeys
+from protocol.records.contexts import JoinSide
+from protocol.wire.announcements import ANNOUNCEMENT_TYPE, Announcement, AnnouncementError, Drop, parse_announcement
+from protocol.wire.inbox import Inbox
+from protocol.wire.seals import Seals
 
 PLAIN: Final = chains.Scribe()
 ENCRYPTED: Final = chains.Scribe(encrypted=True, reader=chains.reader_of(chains.SERVER))

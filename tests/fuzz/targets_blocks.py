@@ -12,8 +12,10 @@ from flwr.app import Array, RecordDict
 from fuzzing import Target
 
 from crypto.dsse import BadSignature
-from protocol.app_calls import ContentKey
-from protocol.blocks import (
+from protocol.app.calls import ContentKey
+from protocol.blocks.bundle import NamedBundle, read_named_bundle, write_bundle
+from protocol.blocks.car import CarError, read_car, write_car
+from protocol.blocks.cid import (
     CID,
     BlockError,
     MalformedBlock,
@@ -23,27 +25,25 @@ from protocol.blocks import (
     decode_cbor,
     encode_cbor,
 )
-from protocol.bundle import NamedBundle, read_named_bundle, write_bundle
-from protocol.car import CarError, read_car, write_car
-from protocol.closure import contents, missing
-from protocol.content import ContentForm, open_content, parse_manifest, write_manifest
-from protocol.epochs import read_seed
-from protocol.manifest import manifest_at
-from protocol.private import parse_private
-from protocol.reading import RunKeys
-from protocol.records import (
+from protocol.blocks.content import ContentForm, open_content, parse_manifest, write_manifest
+from protocol.blocks.trees import Listing
+from protocol.blocks.typed import to_plain
+from protocol.chain.closure import contents, missing
+from protocol.federation.epochs import read_seed
+from protocol.federation.manifest import manifest_at
+from protocol.federation.reading import RunKeys
+from protocol.records.bodies import (
     CollectPrivate,
     DispatchPrivate,
     FederationPrivate,
     ReasonPrivate,
     RunPrivate,
 )
-from protocol.signed import assemble, parse_record, typed_items
-from protocol.trees import Listing
-from protocol.typed import to_plain
-from strategy.admission import Sent, examine
-from strategy.content import Limits, decode, encode
-from strategy.npy import NUMPY, count_not_finite, numbers, stored
+from protocol.records.private import parse_private
+from protocol.records.signed import assemble, parse_record, typed_items
+from strategy.contents.codec import Limits, decode, encode
+from strategy.contents.npy import NUMPY, count_not_finite, numbers, stored
+from strategy.replies.measuring import Sent, examine
 
 SCRIBE: Final = chains.begun()
 """An honest run, into which the inputs are put."""

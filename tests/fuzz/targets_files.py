@@ -17,15 +17,15 @@ from crypto.identity import PublicIdentity, parse_name
 from crypto.keyfile import read_public, unlock
 from crypto.keys import VerifyKey
 from crypto.words import from_words, to_words
-from peer import config
-from peer.errors import PeerError
-from peer.federation import StoredFederation, read_federation
-from peer.home import Home
-from peer.invitations import Invitations
-from peer.proposing import ProposalStore
-from protocol.admission import Admission
-from protocol.blocks import CID, Block
-from protocol.car import write_car
+from peer.base import config
+from peer.base.errors import PeerError
+from peer.home.federations import StoredFederation, read_federation
+from peer.home.home import Home
+from peer.home.invitations import Invitations
+from peer.membership.proposing import ProposalStore
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import CID, Block
+from protocol.replies.admission import Admission
 
 COMMANDS: Final = click.Group(
     commands=[click.Command("start", params=[click.Option(["--ipfs"]), click.Option(["--json"])])]

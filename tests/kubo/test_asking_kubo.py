@@ -10,9 +10,9 @@ import pytest
 from federation import Federation
 
 from peer.engine import open_engine
-from peer.engine.kubo_config import environment
-from peer.engine.kubo_node import KuboNode
-from peer.federation import FederationStore
+from peer.engine.kubo.config import environment
+from peer.engine.kubo.node import KuboNode
+from peer.home.federations import FederationStore
 
 pytestmark = pytest.mark.kubo
 

@@ -17,9 +17,9 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StorageFull, Unreachable
-from peer.engine.kubo_config import configure, environment, prepare
-from peer.engine.kubo_node import KuboNode
-from protocol.blocks import BlockMismatch, cbor_block, raw_block
+from peer.engine.kubo.config import configure, environment, prepare
+from peer.engine.kubo.node import KuboNode
+from protocol.blocks.cid import BlockMismatch, cbor_block, raw_block
 
 KEY = bytes(range(32))
 SOON = 30.0
@@ -105,7 +105,7 @@ def test_a_block_that_was_tampered_with_on_the_nodes_disk_is_refused(engine: Eng
 
 @needs_kubo
 def test_what_is_not_whole_is_not_pinned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peer.engine.kubo._STALL_SECONDS", 0.2)
+    monkeypatch.setattr("peer.engine.kubo.engine._STALL_SECONDS", 0.2)
     record = cbor_block({"content": raw_block(b"not here").cid})
     engine.put([record])
     with pytest.raises(Unreachable, match="is not whole, so it is not pinned"):
@@ -198,7 +198,7 @@ def remember_higher(program: Path, node: KuboNode, peer: str) -> None:
 def test_a_managed_node_that_has_heard_itself_with_a_higher_number_is_mended(
     ipfs_program: Path, node: KuboNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peer.engine.kubo_pubsub._TRIES", 3)
+    monkeypatch.setattr("peer.engine.kubo.pubsub._TRIES", 3)
     with contextlib.closing(open_engine(node.api)) as engine:
         identity = engine.status().identity
     node.stop()
@@ -360,8 +360,8 @@ def test_a_node_whose_place_another_program_has_taken_is_away_and_breaks_nothing
 
 
 def test_a_node_that_hangs_is_given_up_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peer.engine.kubo_api.CALL_SECONDS", 0.1)
-    monkeypatch.setattr("peer.engine.kubo_api.QUICK_SECONDS", 0.1)
+    monkeypatch.setattr("peer.engine.kubo.api.CALL_SECONDS", 0.1)
+    monkeypatch.setattr("peer.engine.kubo.api.QUICK_SECONDS", 0.1)
     with server_that_says(200, b"", VERSION, hung=threading.Semaphore(0)) as url:
         engine = open_engine(url)
         for call in (
@@ -376,8 +376,8 @@ def test_a_node_that_hangs_is_given_up_after_its_time(monkeypatch: pytest.Monkey
 
 def test_a_node_that_hangs_is_not_taken_for_one_that_cannot_find_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for a block waits for the node then; that nobody has the block would end an app's run."""
-    monkeypatch.setattr("peer.engine.kubo_api.GRACE", 0.1)
-    monkeypatch.setattr("peer.engine.kubo_api.CALL_SECONDS", 0.1)
+    monkeypatch.setattr("peer.engine.kubo.api.GRACE", 0.1)
+    monkeypatch.setattr("peer.engine.kubo.api.CALL_SECONDS", 0.1)
     with server_that_says(200, b"", VERSION, hung=threading.Semaphore(0)) as url:
         engine, cid = open_engine(url), raw_block(b"x").cid
         for call in (

@@ -18,9 +18,9 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, TooLarge, Unreachable
-from peer.engine.kubo_api import KuboApi
-from peer.engine.kubo_node import KuboNode
-from protocol.blocks import CID, Block, BlockError, cbor_block, raw_block
+from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.node import KuboNode
+from protocol.blocks.cid import CID, Block, BlockError, cbor_block, raw_block
 
 pytestmark = pytest.mark.kubo
 

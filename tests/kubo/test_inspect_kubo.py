@@ -12,10 +12,10 @@ import pytest
 from command_line import Peer
 from inspected_runs import WrittenRun, finished_run
 
+from peer.base.errors import ExitCode
 from peer.engine import open_engine
-from peer.engine.kubo_config import environment
-from peer.engine.kubo_node import KuboNode
-from peer.errors import ExitCode
+from peer.engine.kubo.config import environment
+from peer.engine.kubo.node import KuboNode
 
 pytestmark = pytest.mark.kubo
 SWARM_KEY = bytes(32)

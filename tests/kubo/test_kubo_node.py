@@ -16,9 +16,9 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.interface import EngineError, EngineUnavailable
-from peer.engine.kubo_config import environment
-from peer.engine.kubo_node import KuboNode
-from protocol.blocks import cbor_block, raw_block
+from peer.engine.kubo.config import environment
+from peer.engine.kubo.node import KuboNode
+from protocol.blocks.cid import cbor_block, raw_block
 
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]
 
@@ -216,7 +216,7 @@ def test_a_node_whose_daemon_was_killed_starts_again(node: KuboNode) -> None:
 OWNER = """
 import sys, time
 from pathlib import Path
-from peer.engine.kubo_node import KuboNode
+from peer.engine.kubo.node import KuboNode
 node = KuboNode(Path(sys.argv[1]), bytes(range(32)))
 node.start()
 print(node._daemon.pid, flush=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from peer.engine import open_engine
-from peer.engine.kubo_node import KuboNode
-from peer.node_watch import HangLimits, NodeWatch
-from protocol.blocks import raw_block
+from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.watch import HangLimits, NodeWatch
+from protocol.blocks.cid import raw_block
 
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]
 

@@ -12,8 +12,8 @@ import pytest
 from federation import GATED, Federation, Gate, PeerProcess, until
 
 from peer.engine import open_engine
-from peer.engine.kubo_config import environment
-from peer.engine.kubo_node import KuboNode
+from peer.engine.kubo.config import environment
+from peer.engine.kubo.node import KuboNode
 
 pytestmark = pytest.mark.kubo
 

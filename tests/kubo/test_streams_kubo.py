@@ -14,10 +14,10 @@ from test_engine_kubo import users_node
 
 from peer.engine import open_engine
 from peer.engine.interface import AskingOff, Engine, Streams, Unanswered
-from peer.engine.kubo_address import KuboAddress
-from peer.engine.kubo_config import environment
-from peer.engine.kubo_node import KuboNode
-from peer.engine.kubo_streams import Listening
+from peer.engine.kubo.address import KuboAddress
+from peer.engine.kubo.config import environment
+from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.streams import Listening
 
 pytestmark = pytest.mark.kubo
 
@@ -129,7 +129,7 @@ def test_what_other_users_of_the_machine_say_to_the_port_ends_nothing(
 def test_those_who_connect_and_say_nothing_take_a_bounded_number_of_places(
     monkeypatch: pytest.MonkeyPatch, streams: tuple[Streams, Streams]
 ) -> None:
-    monkeypatch.setattr("peer.engine.kubo_streams._WAITING", 3)
+    monkeypatch.setattr("peer.engine.kubo.streams._WAITING", 3)
     with contextlib.closing(streams[1].listen("a", lambda node, question: b"yes")) as listening:
         wires = [socket.create_connection(("127.0.0.1", port_of(listening))) for _ in range(4)]
         assert wires[3].recv(1) == b""  # hung up on

@@ -12,15 +12,15 @@ from command_line import Peer
 from federation import GATED, Federation, Gate
 
 from crypto.identity import Identity
-from peer.engine_choice import running_node
-from peer.errors import ExitCode
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
-from protocol.announcements import Announcement, Proof, sign_announcement, topic_all
-from protocol.blocks import Block
-from protocol.equivocation import equivocation
-from protocol.records import Ack
-from protocol.signed import parse_record, sign_record
+from peer.base.errors import ExitCode
+from peer.engine.choice import running_node
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from protocol.blocks.cid import Block
+from protocol.records.bodies import Ack
+from protocol.records.equivocation import equivocation
+from protocol.records.signed import parse_record, sign_record
+from protocol.wire.announcements import Announcement, Proof, sign_announcement, topic_all
 
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]
 

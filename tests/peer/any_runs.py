@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from inspected_runs import BUNDLE, WrittenRun
 from terminals import HOSTILE
 
-from protocol.bundle import write_bundle
-from protocol.records import Close, Outcome, ReasonPrivate, Run, RunPrivate
+from protocol.blocks.bundle import write_bundle
+from protocol.records.bodies import Close, Outcome, ReasonPrivate, Run, RunPrivate
 
 texts = st.one_of(
     st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20),

@@ -8,9 +8,9 @@ import numpy as np
 from chains import ALICE, BOB, Scribe
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from protocol.blocks import CID, Block, raw_block
-from protocol.bundle import write_bundle
-from strategy.content import encode
+from protocol.blocks.bundle import write_bundle
+from protocol.blocks.cid import CID, Block, raw_block
+from strategy.contents.codec import encode
 
 ROUNDS = 2
 BUNDLE = [("pyproject.toml", b"[project]\n")]

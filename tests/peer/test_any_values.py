@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from inspected_runs import WrittenRun
 from terminals import obeyed
 
+from peer.base.errors import ExitCode
 from peer.cli.main import run
-from peer.errors import ExitCode
-from protocol.car import write_car
+from protocol.blocks.car import write_car
 
 few = settings(deadline=None, max_examples=12, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 

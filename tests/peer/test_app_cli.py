@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from command_line import Peer
 
+from peer.audit.app_files import MAX_SHOWN
+from peer.base.errors import ExitCode
 from peer.engine import open_engine
-from peer.errors import ExitCode
-from peer.inspect.app_files import MAX_SHOWN
-from peer.journal import Journal
-from protocol.blocks import CID, Block, cbor_block, raw_block
-from protocol.bundle import write_bundle
+from peer.home.journal import Journal
+from protocol.blocks.bundle import write_bundle
+from protocol.blocks.cid import CID, Block, cbor_block, raw_block
 
 Peers = Callable[[str], Peer]
 SOURCE = "def app():\n\treturn 'gr\u00fc\u00df'\n"

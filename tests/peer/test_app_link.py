@@ -1,4 +1,4 @@
-"""`peer.app_link`: an app process starts wherever its peer was started, and says how it ended."""
+"""`peer.apps.link`: an app process starts wherever its peer was started, and says how it ended."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from peer.app_link import AppCommand, AppLink
-from protocol.app_calls import FromApp, Halted, Ready, Start, Task
-from protocol.blocks import raw_block
-from protocol.car import write_car
-from protocol.records import Role
-from strategy.replay_format import child_environment
+from peer.apps.link import AppCommand, AppLink
+from protocol.app.calls import FromApp, Halted, Ready, Start, Task
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import raw_block
+from protocol.records.bodies import Role
+from strategy.replay.format import child_environment
 
 APPS = Path(__file__).parent.parent / "apps"
 
@@ -58,7 +58,7 @@ def test_where_contents_are_is_not_on_a_command_line_that_all_users_see(tmp_path
             await link.stop()
 
     line = asyncio.run(command_line())
-    assert b"peer.app_process" in line
+    assert b"peer.apps.process" in line
     assert b"secret" not in line
 
 

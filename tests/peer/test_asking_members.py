@@ -7,15 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from crypto.symmetric import SymmetricKey
-from peer.asking import QUESTIONS, SIZE, Asking
 from peer.engine.interface import AskingOff, Unanswered
-from peer.intake import Intake
-from protocol.asking import Answer, Channel, Question
-from protocol.blocks import raw_block
-from protocol.effects import Report, What
-from protocol.events import Received
-from protocol.hearing import DEAF_AFTER
-from protocol.rounds import Target
+from peer.run.asking import QUESTIONS, SIZE, Asking
+from peer.run.intake import Intake
+from protocol.blocks.cid import raw_block
+from protocol.roles.effects import Report, What
+from protocol.roles.events import Received
+from protocol.wire.ask_rounds import Target
+from protocol.wire.asking import Answer, Channel, Question
+from protocol.wire.hearing import DEAF_AFTER
 
 SERVER, CLIENT = b"s" * 32, b"c" * 32
 CHANNEL = Channel(raw_block(b"federation").cid, SERVER, SymmetricKey(b"k" * 32))

@@ -12,16 +12,16 @@ from chains import ADMIN, ALICE, BOB, CAROL, STRANGER, Scribe, id_of
 from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from peer.federation import FederationStore, StoredFederation
-from peer.home import Home
-from protocol.blocks import CID, Block, MemoryBlocks, cbor_block, decode_cbor
-from protocol.car import write_car
-from protocol.manifest import manifest_at
-from protocol.records import Chained, Federation, Reply
-from protocol.rules import BlockHash, Term
-from protocol.signed import parse_record, sign_record
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import CID, Block, MemoryBlocks, cbor_block, decode_cbor
+from protocol.chain.rules import BlockHash, Term
+from protocol.federation.manifest import manifest_at
+from protocol.records.bodies import Chained, Federation, Reply
+from protocol.records.signed import parse_record, sign_record
 
 
 @pytest.fixture(scope="module")

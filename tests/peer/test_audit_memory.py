@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from inspected_runs import WrittenRun
 
+from peer.audit.audit import Audit
 from peer.engine.graph import walk
-from peer.inspect.audit import Audit
-from peer.inspect.findings import Verdict
-from peer.inspect.scratch import Scratch
-from protocol.blocks import CID, Block
+from peer.history.findings import Verdict
+from peer.history.scratch import Scratch
+from protocol.blocks.cid import CID, Block
 
 
 def peak_of_audit(records: int) -> int:

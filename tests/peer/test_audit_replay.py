@@ -9,9 +9,9 @@ import pytest
 from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
-from peer.errors import ExitCode
-from protocol.blocks import Block
-from protocol.car import write_car
+from peer.base.errors import ExitCode
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import Block
 
 
 @pytest.fixture(scope="module")

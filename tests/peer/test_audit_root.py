@@ -9,10 +9,10 @@ import pytest
 from command_line import Peer
 from inspected_runs import finished_run
 
-from peer.errors import ExitCode
-from peer.federation import FederationStore
-from peer.home import Home
-from protocol.car import write_car
+from peer.base.errors import ExitCode
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from protocol.blocks.car import write_car
 
 OTHER = "bafyreibml2gfbrc3aqpqfbnyfmxwi3qf3qgbgzvtbbzuj6lkgwvg6z3jzu"
 

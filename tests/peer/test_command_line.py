@@ -19,12 +19,12 @@ import pytest
 import typer
 from command_line import Peer
 
-from peer import config, logs, terminal
+from peer.base import config, logs, terminal
+from peer.base.errors import ExitCode, PeerError
 from peer.cli import main, output
 from peer.cli.options import DEFAULT_HOME, HomeOption, Whole
 from peer.engine.interface import EngineUnavailable
-from peer.errors import ExitCode, PeerError
-from protocol.blocks import BlockMismatch, MissingBlock, raw_block
+from protocol.blocks.cid import BlockMismatch, MissingBlock, raw_block
 
 Peers = Callable[[str], Peer]
 HEAVY = ("flwr", "torch", "numpy", "httpx", "msgspec", "cryptography", "rich")

@@ -12,16 +12,16 @@ from command_line import Outcome, Peer
 from inspected_runs import WrittenRun
 
 from crypto.keys import SigningKey
-from peer import beside as beside_module
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from peer.home import Home
-from peer.journal import Journal
-from protocol.blocks import CID, Block, cbor_block
-from protocol.car import read_car, write_car
-from protocol.records import Ack, TakenReply
-from protocol.signed import sign_record
-from protocol.trees import Listing
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
+from peer.home import run_extras as beside_module
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.blocks.car import read_car, write_car
+from protocol.blocks.cid import CID, Block, cbor_block
+from protocol.blocks.trees import Listing
+from protocol.records.bodies import Ack, TakenReply
+from protocol.records.signed import sign_record
 
 
 class Acked(WrittenRun):

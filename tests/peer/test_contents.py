@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from peer.contents import READ_AHEAD, EngineContents
-from peer.engine.local import LocalEngine
-from protocol.blocks import CHUNK_SIZE, CID, Block, raw_block
-from protocol.content import write_manifest
+from peer.engine.contents import READ_AHEAD, EngineContents
+from peer.engine.local.engine import LocalEngine
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, raw_block
+from protocol.blocks.content import write_manifest
 
 
 class CountingEngine(LocalEngine):

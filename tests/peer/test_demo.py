@@ -12,8 +12,8 @@ import pytest
 from demo_process import ROOT, RunningDemo
 
 from peer.demo.plan import DemoPlan
-from peer.engine.local import LocalEngine
-from protocol.blocks import CID
+from peer.engine.local.engine import LocalEngine
+from protocol.blocks.cid import CID
 
 SMALL = ("--clients", "2", "--rounds", "2", "--model", "mlp")
 
@@ -54,7 +54,7 @@ def test_two_demos_in_one_folder_are_two_runs_of_one_federation(tmp_path: Path) 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     demo = RunningDemo(tmp_path, *SMALL)
-    demo.wait_for("peer.app_process", "client-2")
+    demo.wait_for("peer.apps.process", "client-2")
     demo.send(number)
     code, _, err = demo.finish()
     assert (code, demo.processes()) == (3, [])

@@ -8,7 +8,7 @@ import pytest
 
 from peer.demo.processes import LogEvent, parse_line
 from peer.demo.progress import Activity, ClientProgress, Progress
-from protocol.effects import What
+from protocol.roles.effects import What
 
 
 def event(peer: str, what: What, **fields: str | int) -> LogEvent:

@@ -13,9 +13,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from inspected_runs import WrittenRun
 from safetensors.numpy import save_file
 
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from protocol.blocks import CID
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
+from protocol.blocks.cid import CID
 
 
 def arrays(value: float) -> RecordDict:

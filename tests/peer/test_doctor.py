@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from command_line import Outcome, Peer
 
-from peer import checks
-from peer.engine.kubo_node import KuboNode
-from peer.engine.kubo_pubsub import KuboPublisher
-from peer.errors import ExitCode
+from peer.base.errors import ExitCode
+from peer.doctor import checks
+from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.pubsub import KuboPublisher
 
 
 @pytest.fixture

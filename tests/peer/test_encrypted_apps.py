@@ -12,14 +12,14 @@ from command_line import Peer
 
 from crypto.identity import Identity
 from crypto.keys import SigningKey
+from peer.base.errors import ExitCode
 from peer.engine import open_engine
-from peer.errors import ExitCode
-from peer.keystore import KeyStore
-from protocol.blocks import CID, Block, raw_block
-from protocol.bundle import write_bundle
-from protocol.car import write_car
-from protocol.content import ContentForm
-from protocol.plan import first_content_key
+from peer.home.keystore import KeyStore
+from protocol.blocks.bundle import write_bundle
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import CID, Block, raw_block
+from protocol.blocks.content import ContentForm
+from protocol.roles.leader.plan import first_content_key
 
 Peers = Callable[[str], Peer]
 FILES = [("pyproject.toml", b"[project]"), ("a.py", b"print('ours')")]

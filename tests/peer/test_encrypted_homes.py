@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from command_line import Peer
 
-from peer.errors import ExitCode, PeerError
-from peer.federation import FederationStore, StoredFederation, read_federation
-from peer.home import Home
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
-from peer.reader import reader_of
+from peer.base.errors import ExitCode, PeerError
+from peer.home.federations import FederationStore, StoredFederation, read_federation
+from peer.home.home import Home
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import reader_of
 
 Peers = Callable[[str], Peer]
 PASSPHRASE = "open sesame"

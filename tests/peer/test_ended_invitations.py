@@ -11,15 +11,15 @@ import pytest
 from command_line import Peer
 
 from crypto.identity import Identity
+from peer.base.errors import ExitCode
 from peer.engine import open_engine
-from peer.errors import ExitCode
-from peer.federation import FederationStore
-from peer.home import Home
-from peer.invitations import Invitations
-from peer.joining import Inviter
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
-from protocol.joining import (
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.invitations import Invitations
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.membership.joining import Inviter
+from protocol.joining.messages import (
     Answer,
     Invitation,
     InvitationState,
@@ -32,7 +32,7 @@ from protocol.joining import (
     parse_envelope,
     seal_join,
 )
-from protocol.tickets import Ticket
+from protocol.joining.tickets import Ticket
 
 Peers = Callable[[str], Peer]
 

@@ -1,4 +1,4 @@
-"""`peer.event_queue`: what is served first, and that a flood keeps nobody from stopping a peer."""
+"""`peer.run.event_queue`: what is served first, and that a flood keeps nobody from stopping a peer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 
-from peer.event_queue import EventQueue
-from protocol.events import Due, EngineAnswered, Event, Received, Stopping
+from peer.run.event_queue import EventQueue
+from protocol.roles.events import Due, EngineAnswered, Event, Received, Stopping
 
 
 def test_the_owner_is_served_before_our_own_work_and_that_before_others() -> None:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from peer.contents import local_content
+from peer.apps.examining import Examiner, examine_in_threads
+from peer.engine.contents import local_content
 from peer.engine.interface import Unreachable
-from peer.engine.local import LocalEngine
-from peer.examining import Examiner, examine_in_threads
-from protocol.admission import Check, SizeLimits
-from protocol.app_calls import Examine, Examined, NotExamined
-from protocol.blocks import CID, raw_block
-from strategy.content import decode, encode
-from strategy.kept import Kept
+from peer.engine.local.engine import LocalEngine
+from protocol.app.calls import Examine, Examined, NotExamined
+from protocol.blocks.cid import CID, raw_block
+from protocol.replies.admission import Check, SizeLimits
+from strategy.contents.codec import decode, encode
+from strategy.contents.kept import Kept
 
 
 def stored(engine: LocalEngine, *values: float) -> CID:

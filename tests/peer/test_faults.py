@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from peer.errors import PeerError
-from peer.faults import VARIABLE, Fault, Faults, Step, Victim, When
-from protocol.effects import Publish, WakeAt
+from peer.base.errors import PeerError
+from peer.base.faults import VARIABLE, Fault, Faults, Step, Victim, When
+from protocol.roles.effects import Publish, WakeAt
 
 STEP = Publish("topic", b"")
 

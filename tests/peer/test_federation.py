@@ -10,12 +10,12 @@ import pytest
 from command_line import Peer
 
 from crypto.identity import Identity, PublicIdentity
-from peer.errors import ExitCode, PeerError
-from peer.federation import FederationStore, StoredFederation, read_federation
-from peer.home import Home
-from peer.keystore import KeyStore
-from peer.membership import find_member, require_role
-from protocol.records import Role
+from peer.base.errors import ExitCode, PeerError
+from peer.home.federations import FederationStore, StoredFederation, read_federation
+from peer.home.home import Home
+from peer.home.keystore import KeyStore
+from peer.membership.changes import find_member, require_role
+from protocol.records.bodies import Role
 
 Peers = Callable[[str], Peer]
 
@@ -256,7 +256,9 @@ def test_a_file_is_verified_once_and_again_when_it_has_changed(
     store = FederationStore(Home(admin.home))
     federation = store.current().id
     read: list[Path] = []
-    monkeypatch.setattr("peer.federation.read_federation", lambda path: read.append(path) or read_federation(path))
+    monkeypatch.setattr(
+        "peer.home.federations.read_federation", lambda path: read.append(path) or read_federation(path)
+    )
     for _ in range(3):
         store.get(federation)
     assert len(read) == 1

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from peer.errors import ExitCode, PeerError
-from peer.home import Home, replace_file
+from peer.base.errors import ExitCode, PeerError
+from peer.home.home import Home, replace_file
 
 HOLDER = """
 import sys
 from pathlib import Path
-from peer.home import Home
+from peer.home.home import Home
 with Home(Path(sys.argv[1])).lock():
     print("locked", flush=True)
     sys.stdin.read()

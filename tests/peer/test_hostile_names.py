@@ -16,7 +16,7 @@ import pytest
 from command_line import Outcome, Peer
 from terminals import ROOT, obeyed, on_a_terminal, unstyled
 
-from peer.errors import ExitCode
+from peer.base.errors import ExitCode
 
 Peers = Callable[[str], Peer]
 

@@ -17,10 +17,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from inspected_runs import BUNDLE, WrittenRun
 from terminals import HOSTILE, obeyed, on_a_terminal, unstyled
 
-from peer.errors import ExitCode
-from protocol.bundle import write_bundle
-from protocol.car import write_car
-from protocol.records import Close, ReasonPrivate, Run, RunPrivate
+from peer.base.errors import ExitCode
+from protocol.blocks.bundle import write_bundle
+from protocol.blocks.car import write_car
+from protocol.records.bodies import Close, ReasonPrivate, Run, RunPrivate
 
 VERDICT = "verified: every record keeps every rule, all it links is there"
 SENT = HOSTILE.replace("\ud800", "") + VERDICT

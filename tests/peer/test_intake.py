@@ -1,9 +1,10 @@
-"""`peer.intake`: a flood of announcements takes no more memory than is given to it, and others are heard after it."""
+"""`peer.run.intake`: a flood of announcements takes no more memory than is given to it, and others are heard after
+it."""
 
 from __future__ import annotations
 
-from peer.intake import MAX_BYTES, MAX_WAITING, Intake
-from protocol.events import Received
+from peer.run.intake import MAX_BYTES, MAX_WAITING, Intake
+from protocol.roles.events import Received
 
 
 def test_of_a_million_announcements_no_more_wait_than_may() -> None:

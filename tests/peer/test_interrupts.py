@@ -1,4 +1,4 @@
-"""`peer.interrupts`: a Ctrl-C is taken once, and is known even where the exception that it raised was lost."""
+"""`peer.base.interrupts`: a Ctrl-C is taken once, and is known even where the exception that it raised was lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from peer.interrupts import Interrupts
+from peer.base.interrupts import Interrupts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

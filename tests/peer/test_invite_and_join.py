@@ -15,20 +15,20 @@ import pytest
 from command_line import Outcome, Peer
 
 from crypto.identity import Identity, PublicIdentity
-from peer import joining
+from peer.base.errors import ExitCode
 from peer.cli.output import moment
 from peer.engine import open_engine
 from peer.engine.interface import EngineError
-from peer.errors import ExitCode
-from peer.federation import FederationStore
-from peer.home import Home
-from peer.invitations import Invitations
-from peer.joining import Inviter
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
-from protocol.effects import Report
-from protocol.joining import Join, Welcomed, seal_answer, seal_join, topic_join
-from protocol.tickets import Ticket
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.invitations import Invitations
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.membership import joining
+from peer.membership.joining import Inviter
+from protocol.joining.messages import Join, Welcomed, seal_answer, seal_join, topic_join
+from protocol.joining.tickets import Ticket
+from protocol.roles.effects import Report
 
 Peers = Callable[[str], Peer]
 
@@ -149,7 +149,7 @@ def test_a_newcomer_that_lost_the_answer_asks_again(
         raise EngineError("the engine went away")
 
     with admin.at_work(), monkeypatch.context() as lossy:
-        lossy.setattr("peer.cli.join.accept", lose)
+        lossy.setattr("peer.cli.federation.join.accept", lose)
         assert join(newcomer, ipfs, ticket).code == ExitCode.UNFINISHED
     assert "hospital-b" in admin.members
     with admin.at_work():
@@ -163,7 +163,7 @@ def test_a_join_that_is_repeated_all_the_time_takes_a_tenth_of_a_core(
     ticket, newcomer = Ticket.parse(admin.invite()), Identity.generate("new")
     now, worked, answers = [0.0], [0.0], list[bytes]()
     clock = SimpleNamespace(time=time.time, monotonic=lambda: now[0], thread_time=lambda: worked[0])
-    monkeypatch.setattr("peer.joining.time", clock)
+    monkeypatch.setattr("peer.membership.joining.time", clock)
     home = Home(admin.peer.home)
     keys = KeyStore(home.path).load(None, Passphrases())
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from peer.errors import ExitCode, PeerError
-from peer.journal import Journal, RunHead
-from protocol.blocks import CID, cbor_block, raw_block
-from protocol.records import Role
+from peer.base.errors import ExitCode, PeerError
+from peer.home.journal import Journal, RunHead
+from protocol.blocks.cid import CID, cbor_block, raw_block
+from protocol.records.bodies import Role
 
 
 def cid(text: str) -> CID:

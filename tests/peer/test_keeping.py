@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from peer.engine.local import LocalEngine
-from peer.federation import FederationStore
-from peer.home import Home
-from peer.journal import Journal
-from peer.keeping import Keeper
-from protocol.blocks import cbor_block
-from protocol.effects import KeepAcks, WriteHead
-from protocol.records import Role
+from peer.engine.local.engine import LocalEngine
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.run.durable import Keeper
+from protocol.blocks.cid import cbor_block
+from protocol.records.bodies import Role
+from protocol.roles.effects import KeepAcks, WriteHead
 
 RUN, HEAD, REPLY, ACK, OTHER = (cbor_block(text) for text in ("run", "head", "reply", "ack", "other"))
 

@@ -19,19 +19,19 @@ from inspected_runs import WrittenRun, finished_run
 
 from crypto.identity import Identity
 from crypto.keys import SigningKey
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from peer.federation import FederationStore, StoredFederation
-from peer.home import Home
-from peer.inspect import kept
-from peer.journal import Journal
-from peer.keystore import KeyStore
-from protocol.blocks import CID, cbor_block
-from protocol.manifest import Manifest, manifest_at
-from protocol.manifest_drafts import with_revoked
-from protocol.records import Ack
-from protocol.signed import sign_record
-from protocol.trees import Listing
+from peer.audit import kept
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.home.keystore import KeyStore
+from protocol.blocks.cid import CID, cbor_block
+from protocol.blocks.trees import Listing
+from protocol.federation.drafts import with_revoked
+from protocol.federation.manifest import Manifest, manifest_at
+from protocol.records.bodies import Ack
+from protocol.records.signed import sign_record
 
 Peers = Callable[[str], Peer]
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,9 @@ import pytest
 from command_line import Outcome, Peer
 
 from crypto.identity import Identity
-from peer.errors import ExitCode
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
+from peer.base.errors import ExitCode
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
 
 Peers = Callable[[str], Peer]
 

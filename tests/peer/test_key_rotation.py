@@ -9,13 +9,13 @@ import pytest
 from command_line import Peer
 
 from crypto.identity import PublicIdentity
-from peer.errors import ExitCode, PeerError
-from peer.federation import FederationStore, StoredFederation
-from peer.home import Home
-from peer.keystore import KeyStore
-from peer.membership import require_role
-from peer.passphrase import Passphrases
-from protocol.records import Member, Role
+from peer.base.errors import ExitCode, PeerError
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.membership.changes import require_role
+from protocol.records.bodies import Member, Role
 
 Peers = Callable[[str], Peer]
 

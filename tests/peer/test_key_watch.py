@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from crypto.identity import Identity
-from peer.key_watch import KeyWatch
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
+from peer.home.key_watch import KeyWatch
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
 
 TYPED = "typed at the start"
 

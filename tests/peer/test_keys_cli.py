@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from crypto.identity import PublicIdentity
+from peer.base.errors import ExitCode, PeerError
 from peer.cli.main import run
-from peer.errors import ExitCode, PeerError
-from peer.keystore import KeyStore
-from peer.passphrase import Passphrases
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
 
 Peer = Callable[..., int]
 PASSPHRASE = "open sesame"
@@ -317,5 +317,5 @@ def test_the_real_program_hands_its_key_to_a_shell(tmp_path: Path) -> None:
 
 def test_importing_the_commands_does_not_import_cryptography() -> None:
     """``peer --help`` answers at once."""
-    code = "import sys, peer.cli.keys; sys.exit('cryptography' in sys.modules)"
+    code = "import sys, peer.cli.keys.keys; sys.exit('cryptography' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

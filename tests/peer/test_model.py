@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from crypto.keys import VerifyKey
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from protocol.blocks import CID
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
+from protocol.blocks.cid import CID
 
 
 def weights(value: float, round_number: int | None = None) -> RecordDict:

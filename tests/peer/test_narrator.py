@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from peer.narrator import Narrator, line_of
-from protocol.effects import Report, What
-from protocol.telling import Awaited
+from peer.run.narrator import Narrator, line_of
+from protocol.roles.effects import Report, What
+from protocol.roles.waits import Awaited
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 from chains import ALICE
 from test_model import Training, weights
 
-from peer.engine.local import LocalEngine
-from peer.inspect.audit import Audit
-from peer.inspect.models import RunModels
-from peer.inspect.scratch import Scratch
-from peer.inspect.sources import EngineSource
-from strategy.content import encode
+from peer.audit.audit import Audit
+from peer.audit.models import RunModels
+from peer.engine.local.engine import LocalEngine
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource
+from strategy.contents.codec import encode
 
 
 def closed() -> Training:

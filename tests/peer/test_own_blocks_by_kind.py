@@ -10,12 +10,12 @@ import pytest
 from chains import ALICE, SERVER, Scribe, reader_of
 
 from peer.engine.interface import Unreachable
-from peer.engine.local import LocalEngine
-from peer.home import Home
-from peer.journal import Journal
-from peer.own_blocks import OwnBlocks
-from protocol.blocks import Block, BlockError, raw_block
-from protocol.signed import parse_record
+from peer.engine.local.engine import LocalEngine
+from peer.engine.own_blocks import OwnBlocks
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.blocks.cid import Block, BlockError, raw_block
+from protocol.records.signed import parse_record
 
 
 def blocks_of_a_run() -> dict[str, Block]:

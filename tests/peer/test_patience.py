@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from peer import patience
+from peer.engine import patience
 from peer.engine.interface import EngineUnavailable
-from peer.patience import Patience
+from peer.engine.patience import Patience
 
 
 class Engine:

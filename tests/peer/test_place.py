@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.place import place_of
+from peer.home.place import place_of
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`peer.pools`: what a member only says that it has keeps no thread from the run."""
+"""`peer.run.pools`: what a member only says that it has keeps no thread from the run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from peer.pools import Pools
-from protocol.blocks import raw_block
-from protocol.effects import Connect, FetchContent, FetchRecord
-from protocol.records import Chained, Federation, Reply
+from peer.run.pools import Pools
+from protocol.blocks.cid import raw_block
+from protocol.records.bodies import Chained, Federation, Reply
+from protocol.roles.effects import Connect, FetchContent, FetchRecord
 
 CID = raw_block(b"").cid
 INVENTIONS = {

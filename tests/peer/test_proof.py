@@ -14,20 +14,20 @@ from command_line import Peer
 from inspected_runs import WrittenRun, finished_run
 
 from crypto.keys import SigningKey
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from peer.federation import StoredFederation
-from peer.home import Home
-from peer.inspect.keys_had import KeysHad
-from peer.inspect.proof import check_proof
-from peer.journal import Journal
-from protocol.blocks import Block, MemoryBlocks, cbor_block
-from protocol.car import write_car
-from protocol.equivocation import Equivocation, NoProof, equivocation
-from protocol.manifest import Manifest
-from protocol.manifest_drafts import with_member, with_revoked
-from protocol.records import Body
-from protocol.signed import parse_record
+from peer.audit.keys_had import KeysHad
+from peer.audit.proof import check_proof
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
+from peer.home.federations import StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import Block, MemoryBlocks, cbor_block
+from protocol.federation.drafts import with_member, with_revoked
+from protocol.federation.manifest import Manifest
+from protocol.records.bodies import Body
+from protocol.records.equivocation import Equivocation, NoProof, equivocation
+from protocol.records.signed import parse_record
 
 
 def proven(scribe: Scribe, one: Body, other: Body, signer: SigningKey) -> Equivocation:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from crypto.identity import Identity
-from peer.errors import ExitCode, PeerError
-from peer.keystore import KeyStore
-from peer.reader import ReaderChoice
-from protocol.manifest import PUBLIC
+from peer.base.errors import ExitCode, PeerError
+from peer.home.keystore import KeyStore
+from peer.home.reader import ReaderChoice
+from protocol.federation.manifest import PUBLIC
 
 
 def test_a_home_without_an_identity_reads_what_is_public(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`peer.fetching`: a record that somebody invented costs no more than it may, whatever it links."""
+"""`peer.engine.fetching`: a record that somebody invented costs no more than it may, whatever it links."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from crypto.keys import SigningKey
-from peer import fetching
+from peer.engine import fetching
+from peer.engine.fetching import RecordFetcher
 from peer.engine.interface import EngineError, Unreachable
-from peer.engine.local import LocalEngine
-from peer.fetching import RecordFetcher
-from protocol.blocks import CID, Block, BlockError, cbor_block, raw_block
-from protocol.records import Chained, Federation, Reply
-from protocol.signed import sign_record
-from protocol.trees import Listing
+from peer.engine.local.engine import LocalEngine
+from protocol.blocks.cid import CID, Block, BlockError, cbor_block, raw_block
+from protocol.blocks.trees import Listing
+from protocol.records.bodies import Chained, Federation, Reply
+from protocol.records.signed import sign_record
 
 KEY = SigningKey.from_seed(bytes(32))
 BY = {"by": KEY.verify_key.raw, "time": 0.0, "epoch": None, "private": b""}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from peer.contents import open_contents
-from peer.contents_address import car_contents, recorded_contents
-from peer.engine.local import LocalEngine
-from protocol.blocks import Block, MissingBlock, raw_block
-from protocol.car import write_car
+from peer.engine.contents import open_contents
+from peer.engine.contents_address import car_contents, recorded_contents
+from peer.engine.local.engine import LocalEngine
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import Block, MissingBlock, raw_block
 
 BLOCKS = [raw_block(bytes([number]) * (1000 + number)) for number in range(200)]
 

@@ -13,17 +13,17 @@ from command_line import Outcome, Peer
 from inspected_runs import WrittenRun
 
 from crypto.keys import SigningKey
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from peer.federation import FederationStore, StoredFederation
-from peer.home import Home
-from peer.journal import Journal
-from protocol.blocks import CID, Block, cbor_block
-from protocol.manifest import manifest_at
-from protocol.manifest_drafts import Draft, with_member, with_revoked, without_member
-from protocol.records import Ack, Role
-from protocol.signed import sign_record
-from protocol.trees import Listing
+from peer.base.errors import ExitCode
+from peer.engine.local.engine import LocalEngine
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.blocks.cid import CID, Block, cbor_block
+from protocol.blocks.trees import Listing
+from protocol.federation.drafts import Draft, with_member, with_revoked, without_member
+from protocol.federation.manifest import manifest_at
+from protocol.records.bodies import Ack, Role
+from protocol.records.signed import sign_record
 
 
 class LaterRun(WrittenRun):

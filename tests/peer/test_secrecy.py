@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PRIVATE = "from peer.secrecy import keep_memory_private; keep_memory_private(); "
+PRIVATE = "from peer.base.secrecy import keep_memory_private; keep_memory_private(); "
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

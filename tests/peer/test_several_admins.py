@@ -10,10 +10,10 @@ import pytest
 from command_line import Outcome, Peer
 
 from crypto.identity import PublicIdentity
-from peer.errors import ExitCode
-from peer.federation import FederationStore, StoredFederation
-from peer.home import Home
-from peer.keystore import KeyStore
+from peer.base.errors import ExitCode
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.keystore import KeyStore
 
 Peers = Callable[[str], Peer]
 

@@ -9,8 +9,8 @@ import pytest
 from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
-from peer.errors import ExitCode
-from protocol.car import write_car
+from peer.base.errors import ExitCode
+from protocol.blocks.car import write_car
 
 
 @pytest.fixture

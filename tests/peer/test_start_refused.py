@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from command_line import Peer
 
-from peer.errors import ExitCode
-from peer.home import Home
+from peer.base.errors import ExitCode
+from peer.home.home import Home
 
 Peers = Callable[[str], Peer]
 APPS = Path(__file__).parent.parent / "apps"

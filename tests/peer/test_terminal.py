@@ -1,4 +1,5 @@
-"""`peer.terminal`: whatever it is given, a terminal obeys nothing of it, and nothing else in the packages prints."""
+"""`peer.base.terminal`: whatever it is given, a terminal obeys nothing of it, and nothing else in the packages
+prints."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from terminals import HOSTILE, ROOT, obeyed, on_a_terminal, unstyled
 
-from peer import logs, terminal
+from peer.base import logs, terminal
 from peer.cli.output import bad, put_fields, put_json
 from protocol.visible import LONGEST, named, quoted, visible
 
@@ -111,7 +112,7 @@ def test_a_traceback_is_behind_bars(out: io.StringIO) -> None:
 
 def test_an_error_that_a_thread_did_not_catch_is_printed_as_all_else(out: io.StringIO) -> None:
     code = (
-        "import threading\nfrom peer.terminal import take_over\ntake_over()\n"
+        "import threading\nfrom peer.base.terminal import take_over\ntake_over()\n"
         "def fail(): raise ValueError('\\x1b[31m\\nverified: all')\n"
         "thread = threading.Thread(target=fail); thread.start(); thread.join()\n"
         "import warnings; warnings.warn('\\x1b[31m')\n"
@@ -194,11 +195,11 @@ _PRINTS = {
 """What writes to a terminal, or is one, by whatever module it is reached."""
 
 _ELSEWHERE = {
-    "peer/app_process.py": {"stdout", "stderr"},  # there they are the peer's pipe and the app's log file
-    "peer/examining.py": {"print_exc"},  # in the app process, too
+    "peer/apps/process.py": {"stdout", "stderr"},  # there they are the peer's pipe and the app's log file
+    "peer/apps/examining.py": {"print_exc"},  # in the app process, too
 }
 _MODULES = {"rich", "getpass", "curses", "readline", "colorama", "segno"}
-_ITS_OWN = {"peer/terminal.py"}
+_ITS_OWN = {"peer/base/terminal.py"}
 
 
 def uses(tree: ast.Module) -> Iterator[str]:
@@ -234,7 +235,7 @@ def test_nothing_but_the_terminal_prints() -> None:
 
     printing = {name: used - _ELSEWHERE.get(name, set()) for name, used in found.items() if name not in _ITS_OWN}
     assert {name: used for name, used in printing.items() if used} == {}
-    assert {"stdout", "stderr", "echo", "rich.console"} <= found["peer/terminal.py"]
+    assert {"stdout", "stderr", "echo", "rich.console"} <= found["peer/base/terminal.py"]
 
 
 # -- a real terminal -----------------------------------------------------------------------------------------------

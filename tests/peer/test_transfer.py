@@ -11,15 +11,15 @@ from chains import ALICE, id_of
 from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
+from peer.base.errors import ExitCode
 from peer.engine.graph import walk
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode
-from peer.home import Home
-from peer.journal import Journal
-from protocol.blocks import CID, Block, cbor_block, raw_block
-from protocol.car import read_car, write_car
-from protocol.records import Chained
-from protocol.signed import parse_record
+from peer.engine.local.engine import LocalEngine
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.blocks.car import read_car, write_car
+from protocol.blocks.cid import CID, Block, cbor_block, raw_block
+from protocol.records.bodies import Chained
+from protocol.records.signed import parse_record
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from peer.home import Home
-from peer.narrator import line_of
-from peer.start import take_app, tell_what_goes_along
-from peer.unpacked_apps import UnpackedApps
-from protocol.effects import Report
-from protocol.records import Role
+from peer.apps.unpacked import UnpackedApps
+from peer.home.home import Home
+from peer.run.narrator import line_of
+from peer.run.start import take_app, tell_what_goes_along
+from protocol.records.bodies import Role
+from protocol.roles.effects import Report
 
 
 def test_what_an_app_wrote_beside_its_sources_is_not_there_when_it_is_started_again(tmp_path: Path) -> None:

@@ -14,16 +14,16 @@ from command_line import Peer
 from inspected_runs import WrittenRun
 
 from crypto import dsse
-from peer.engine.local import LocalEngine
-from peer.errors import ExitCode, PeerError
-from peer.home import Home
-from peer.journal import Journal, RunHead
-from peer.resuming import open_run
-from protocol.blocks import Block
-from protocol.epochs import seed_block
-from protocol.records import Ack, Role
-from protocol.signed import sign_record
-from protocol.trees import Listing
+from peer.base.errors import ExitCode, PeerError
+from peer.engine.local.engine import LocalEngine
+from peer.history.open_run import open_run
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from protocol.blocks.cid import Block
+from protocol.blocks.trees import Listing
+from protocol.federation.epochs import seed_block
+from protocol.records.bodies import Ack, Role
+from protocol.records.signed import sign_record
 
 Peers = Callable[[str], Peer]
 HEIGHT = 8

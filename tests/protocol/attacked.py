@@ -9,14 +9,16 @@ from typing import Any, TypeVar
 from chains import ALICE, APP, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, TTL, Blocks, Scribe, begun, id_of, node_of
 
 from crypto.keys import SigningKey
-from protocol.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
-from protocol.app_calls import Examine, Outgoing, Push
-from protocol.blocks import CID, Block, cbor_block
-from protocol.bundle import NamedBundle
-from protocol.chain import OpenMessage
-from protocol.client import Client
-from protocol.closure import missing
-from protocol.effects import (
+from protocol.app.calls import Examine, Outgoing, Push
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID, Block, cbor_block
+from protocol.chain.chain import OpenMessage
+from protocol.chain.closure import missing
+from protocol.records.bodies import ReasonPrivate, Reply
+from protocol.records.signed import private_bytes, sign_record
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client
+from protocol.roles.effects import (
     Effect,
     FetchContent,
     FetchRecord,
@@ -28,15 +30,13 @@ from protocol.effects import (
     What,
     WriteHead,
 )
-from protocol.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetched, Received, Started
-from protocol.gathering import LeaderSettings
-from protocol.hosting import ClientPlan
-from protocol.leader import Leader
-from protocol.plan import RunPlan
-from protocol.records import ReasonPrivate, Reply
+from protocol.roles.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetched, Received, Started
 from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.signed import private_bytes, sign_record
+from protocol.wire.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
 
 """The app of a scribe's run."""
 E = TypeVar("E", bound=Effect)

@@ -13,17 +13,16 @@ from crypto.handover import NewKeys
 from crypto.identity import ANY_FEDERATION, sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.app_calls import Environment
-from protocol.blocks import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
-from protocol.chain import Chain, OpenMessage, Step
-from protocol.contexts import OwnKeySeal, ReplyPrivate, seal_for
-from protocol.epochs import NewEpoch, new_epoch
-from protocol.manifest import PUBLIC, Manifest, first_manifest, manifest_at, node_id
-from protocol.manifest_drafts import Draft, new_federation, with_member
-from protocol.messages import message_id
-from protocol.private import private_part
-from protocol.reading import Epoch, Reader, private_fields
-from protocol.records import (
+from protocol.app.calls import Environment
+from protocol.blocks.cid import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
+from protocol.blocks.trees import Listing, pack
+from protocol.blocks.typed import to_plain
+from protocol.chain.chain import Chain, OpenMessage, Step
+from protocol.federation.drafts import Draft, new_federation, with_member
+from protocol.federation.epochs import NewEpoch, new_epoch
+from protocol.federation.manifest import PUBLIC, Manifest, first_manifest, manifest_at, node_id
+from protocol.federation.reading import Epoch, Reader, private_fields
+from protocol.records.bodies import (
     Body,
     Close,
     Collect,
@@ -47,9 +46,10 @@ from protocol.records import (
     RunPrivate,
     TakenReply,
 )
-from protocol.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
-from protocol.trees import Listing, pack
-from protocol.typed import to_plain
+from protocol.records.contexts import OwnKeySeal, ReplyPrivate, seal_for
+from protocol.records.message_ids import message_id
+from protocol.records.private import private_part
+from protocol.records.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
 
 
 def key(name: str) -> SigningKey:

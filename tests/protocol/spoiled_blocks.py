@@ -1,4 +1,4 @@
-"""Records that break one rule of `protocol.rules` 1 to 5: the block itself."""
+"""Records that break one rule of `protocol.chain.rules` 1 to 5: the block itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from chains import ALICE, CONTENT, SECOND, SERVER, Scribe, block_of, id_of, signature_of, signed_value
 from spoiling import Spoiled, breaks, signed
 
-from protocol import rules
-from protocol.blocks import Block, cbor_block, encode_cbor
-from protocol.signed import body_value
+from protocol.blocks.cid import Block, cbor_block, encode_cbor
+from protocol.chain import rules
+from protocol.records.signed import body_value
 
 # -- the block -----------------------------------------------------------------------------------------------------
 

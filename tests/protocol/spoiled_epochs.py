@@ -1,4 +1,5 @@
-"""Records that break one rule of `protocol.rules` 36 to 41: the keys of epochs, and what is encrypted with them."""
+"""Records that break one rule of `protocol.chain.rules` 36 to 41: the keys of epochs, and what is encrypted with
+them."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from chains import ADMIN, ALICE, BOB, DAVE, SECOND, SERVER, TIME, Scribe, begun,
 from spoiling import Spoiled, breaks, signed
 
 from crypto.symmetric import SymmetricKey
-from protocol import rules
-from protocol.contexts import RunPlace
-from protocol.epochs import epoch_wraps
-from protocol.manifest_drafts import without_member
-from protocol.records import EncryptionKeyText, Member, WrappedKey
+from protocol.chain import rules
+from protocol.federation.drafts import without_member
+from protocol.federation.epochs import epoch_wraps
+from protocol.records.bodies import EncryptionKeyText, Member, WrappedKey
+from protocol.records.contexts import RunPlace
 
 
 def _empty() -> Scribe:

@@ -1,4 +1,4 @@
-"""Records that break one rule of `protocol.rules` 21 to 35: dispatches, collects and the replies in them."""
+"""Records that break one rule of `protocol.chain.rules` 21 to 35: dispatches, collects and the replies in them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 from chains import ADMIN, ALICE, ANSWER, BOB, CAROL, CONTENT, SERVER, STRANGER, TIME, Scribe, begun, id_of, node_of
 from spoiling import Spoiled, breaks, signed
 
-from protocol import rules
-from protocol.blocks import Block
-from protocol.manifest_drafts import without_member
-from protocol.messages import message_id
-from protocol.records import TakenReply
-from protocol.signed import parse_record
+from protocol.blocks.cid import Block
+from protocol.chain import rules
+from protocol.federation.drafts import without_member
+from protocol.records.bodies import TakenReply
+from protocol.records.message_ids import message_id
+from protocol.records.signed import parse_record
 
 # -- dispatch ------------------------------------------------------------------------------------------------------
 

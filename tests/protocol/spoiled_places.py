@@ -1,4 +1,4 @@
-"""Records that break one rule of `protocol.rules` 6 to 20: place, author, what the app saw, indexes."""
+"""Records that break one rule of `protocol.chain.rules` 6 to 20: place, author, what the app saw, indexes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from chains import (
 )
 from spoiling import Spoiled, breaks, signed
 
-from protocol import rules
-from protocol.manifest_drafts import next_version, without_member
-from protocol.records import Look
+from protocol.chain import rules
+from protocol.federation.drafts import next_version, without_member
+from protocol.records.bodies import Look
 
 
 def filled_until(height: int) -> Callable[[], Scribe]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from chains import Scribe, begun
 
 from crypto.keys import SigningKey
-from protocol.blocks import Block
-from protocol.records import Body
-from protocol.rules import BrokenRule
+from protocol.blocks.cid import Block
+from protocol.chain.rules import BrokenRule
+from protocol.records.bodies import Body
 
 
 @dataclass(frozen=True)

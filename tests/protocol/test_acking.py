@@ -7,14 +7,14 @@ from typing import Any
 from chains import ALICE, TIME, begun, id_of
 from test_client_hosting import AClient, plan
 
-from protocol.acking import KeptRun
-from protocol.announcements import AckReady, parse_announcement
-from protocol.blocks import cbor_block
-from protocol.effects import KeepAcks, Publish
-from protocol.events import Done, ManifestChanged
-from protocol.records import Ack
-from protocol.signed import parse_record
-from protocol.trees import Listing
+from protocol.blocks.cid import cbor_block
+from protocol.blocks.trees import Listing
+from protocol.records.bodies import Ack
+from protocol.records.signed import parse_record
+from protocol.roles.client.acks import KeptRun
+from protocol.roles.effects import KeepAcks, Publish
+from protocol.roles.events import Done, ManifestChanged
+from protocol.wire.announcements import AckReady, parse_announcement
 
 
 def at_the_close(**changes: Any) -> AClient:

@@ -9,7 +9,12 @@ from attacked import Attacked, leading, listening, message_to, nowhere, position
 from chains import ALICE, SERVER, STRANGER, TIME, Scribe, begun, id_of
 
 from crypto.keys import SigningKey
-from protocol.announcements import (
+from protocol.blocks.cid import Block
+from protocol.blocks.trees import Listing
+from protocol.records.bodies import Ack
+from protocol.records.signed import sign_record
+from protocol.roles.events import Received
+from protocol.wire.announcements import (
     AckReady,
     Announcement,
     Beat,
@@ -23,11 +28,6 @@ from protocol.announcements import (
     topic_all,
     topic_leader,
 )
-from protocol.blocks import Block
-from protocol.events import Received
-from protocol.records import Ack
-from protocol.signed import sign_record
-from protocol.trees import Listing
 
 OTHER = Scribe(founders=[STRANGER])
 """B: the members are those of A, and their keys are the same."""

@@ -10,7 +10,14 @@ import pytest
 from chains import ALICE, BOB, CAROL, TIME, Scribe, begun
 
 from crypto.keys import SigningKey
-from protocol.admission import (
+from protocol.app.calls import ErrorCode
+from protocol.blocks.cid import Block
+from protocol.blocks.trees import pack
+from protocol.federation.reading import read_private
+from protocol.records.bodies import Collect, CollectPrivate
+from protocol.records.equivocation import equivocation
+from protocol.records.signed import parse_record, private_bytes
+from protocol.replies.admission import (
     LARGEST_MULTIPLE,
     OPTIONAL,
     SMALLEST_LIMIT,
@@ -22,18 +29,11 @@ from protocol.admission import (
     SizeLimits,
     is_update,
 )
-from protocol.app_calls import ErrorCode
-from protocol.blocks import Block
-from protocol.equivocation import equivocation
-from protocol.mailbox import Arrived, Collection, Mailbox
-from protocol.presence import Presence
-from protocol.reading import read_private
-from protocol.recording import MAX_REASONS, REASON_LEFT_OUT, Answers
-from protocol.records import Collect, CollectPrivate
 from protocol.roles.deafness import Deafness
+from protocol.roles.leader.drafts import MAX_REASONS, REASON_LEFT_OUT, Answers
+from protocol.roles.leader.mailbox import Arrived, Collection, Mailbox
+from protocol.roles.leader.presence import Presence
 from protocol.roles.proofs import Distrust
-from protocol.signed import parse_record, private_bytes
-from protocol.trees import pack
 
 BROKEN = Examination((Finding(Check.FINITE, "a NaN"),))
 TOO_LARGE = Examination((Finding(Check.SIZE, "very large"),), here=False)

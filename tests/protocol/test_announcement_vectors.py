@@ -13,7 +13,8 @@ from crypto.dsse import verify
 from crypto.keys import DecryptionKey, SigningKey, VerifyKey
 from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import (
+from protocol.blocks.cid import CID, encode_cbor
+from protocol.wire.announcements import (
     ANNOUNCEMENT_TYPE,
     AnnouncementError,
     Bye,
@@ -22,7 +23,6 @@ from protocol.announcements import (
     parse_announcement,
     sign_announcement,
 )
-from protocol.blocks import CID, encode_cbor
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "announcements.json").read_text())
 GOOD = VECTORS["good"]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.keys import SigningKey
-from protocol.announcements import (
+from protocol.blocks.cid import cbor_block, raw_block
+from protocol.wire.announcements import (
     INLINE_BUDGET,
     MAX_ADDRESS,
     MAX_ADDRESSES,
@@ -38,7 +39,6 @@ from protocol.announcements import (
     topic_all,
     topic_leader,
 )
-from protocol.blocks import cbor_block, raw_block
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 ME = KEY.verify_key.raw

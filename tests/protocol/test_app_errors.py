@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.app_errors import Raised, parse_raised
+from protocol.app.errors import Raised, parse_raised
 
 
 @pytest.mark.parametrize(

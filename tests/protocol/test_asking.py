@@ -7,8 +7,9 @@ import random
 import pytest
 
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, Position, ReplyReady
-from protocol.asking import (
+from protocol.blocks.cid import raw_block
+from protocol.wire.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, Position, ReplyReady
+from protocol.wire.asking import (
     KEPT,
     KEPT_SECONDS,
     MAX_ANNOUNCEMENTS,
@@ -21,7 +22,6 @@ from protocol.asking import (
     Question,
     subject_of,
 )
-from protocol.blocks import raw_block
 
 CHANNEL = Channel(raw_block(b"federation").cid, b"m" * 32, SymmetricKey(b"s" * 32))
 QUESTION = Question((bytes(8), 3), [b"one", b"two"], True)

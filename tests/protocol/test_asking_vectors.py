@@ -9,8 +9,8 @@ import msgpack
 import pytest
 
 from crypto.symmetric import SymmetricKey
-from protocol.asking import Answer, BadMessage, Channel, Question
-from protocol.blocks import CID
+from protocol.blocks.cid import CID
+from protocol.wire.asking import Answer, BadMessage, Channel, Question
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "asking.json").read_text())
 CHANNEL = Channel(

@@ -7,15 +7,15 @@ from chains import ADMIN, BOB, SERVER, TIME, Scribe, begun, id_of
 from test_client_hosting import AClient, plan
 
 from crypto.keys import SigningKey
-from protocol import manifest as manifest_module
-from protocol.announcements import Announcement, Beat, ManifestRef, PeerState, sign_announcement
-from protocol.blocks import CID, BlockSource
-from protocol.effects import KeepManifest, What
-from protocol.events import Received
-from protocol.manifest import MAX_AHEAD, Manifest, proposed_manifest
-from protocol.manifest_drafts import Draft, next_version
+from protocol.blocks.cid import CID, BlockSource
+from protocol.federation import manifest as manifest_module
+from protocol.federation.drafts import Draft, next_version
+from protocol.federation.manifest import MAX_AHEAD, Manifest, proposed_manifest
+from protocol.records.signed import Record, parse_record
 from protocol.roles import newest_manifest as machine_module
-from protocol.signed import Record, parse_record
+from protocol.roles.effects import KeepManifest, What
+from protocol.roles.events import Received
+from protocol.wire.announcements import Announcement, Beat, ManifestRef, PeerState, sign_announcement
 
 Admins = tuple[SigningKey, ...]
 

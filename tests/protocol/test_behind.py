@@ -30,7 +30,35 @@ from chains import (
 from crypto.handover import NewKeys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import (
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID
+from protocol.chain.closure import missing
+from protocol.federation.drafts import Draft, next_version, with_member, with_revoked, without_member
+from protocol.federation.manifest import Manifest, manifest_at
+from protocol.federation.reading import Reader
+from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
+from protocol.records.signed import sign_record
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client
+from protocol.roles.effects import (
+    Cause,
+    Effect,
+    FetchRecord,
+    KeepManifest,
+    Publish,
+    Report,
+    Stop,
+    Store,
+    What,
+    WriteHead,
+)
+from protocol.roles.events import AppReady, Done, Due, Event, Fetched, ManifestChanged, Received, Started
+from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import RunPlan
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.wire.announcements import (
     Announcement,
     AnnouncementError,
     Beat,
@@ -42,24 +70,7 @@ from protocol.announcements import (
     topic_all,
     topic_leader,
 )
-from protocol.blocks import CID
-from protocol.bundle import NamedBundle
-from protocol.client import Client
-from protocol.closure import missing
-from protocol.effects import Cause, Effect, FetchRecord, KeepManifest, Publish, Report, Stop, Store, What, WriteHead
-from protocol.events import AppReady, Done, Due, Event, Fetched, ManifestChanged, Received, Started
-from protocol.gathering import LeaderSettings
-from protocol.hosting import ClientPlan
-from protocol.leader import Leader
-from protocol.manifest import Manifest, manifest_at
-from protocol.manifest_drafts import Draft, next_version, with_member, with_revoked, without_member
-from protocol.plan import RunPlan
-from protocol.reading import Reader
-from protocol.records import EncryptionKeyText, Handover, Member, Role
-from protocol.roles.inherited import Inherited as Machine
-from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.seals import Seals
-from protocol.signed import sign_record
+from protocol.wire.seals import Seals
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()

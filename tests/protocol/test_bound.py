@@ -25,16 +25,16 @@ from chains import (
 from crypto.dsse import sign
 from crypto.keys import SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.blocks import CID, Block, BlockError
-from protocol.chain import Chain
-from protocol.epochs import grant, read_seed, seed_block
-from protocol.manifest import Manifest, ManifestError, first_manifest, manifest_at
-from protocol.manifest_drafts import next_version
-from protocol.manifest_rules import ManifestRule
-from protocol.reading import Reader, RunKeys
-from protocol.records import Federation, Keys
-from protocol.rules import KeysTrue
-from protocol.signed import RECORD_TYPE, assemble, parse_record
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.chain.chain import Chain
+from protocol.chain.rules import KeysTrue
+from protocol.federation.drafts import next_version
+from protocol.federation.epochs import grant, read_seed, seed_block
+from protocol.federation.manifest import Manifest, ManifestError, first_manifest, manifest_at
+from protocol.federation.manifest_rules import ManifestRule
+from protocol.federation.reading import Reader, RunKeys
+from protocol.records.bodies import Federation, Keys
+from protocol.records.signed import RECORD_TYPE, assemble, parse_record
 
 
 def two_federations() -> tuple[Scribe, Scribe]:

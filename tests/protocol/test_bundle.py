@@ -1,4 +1,4 @@
-"""`protocol.bundle`: files in, the same files out, and no path that leads elsewhere."""
+"""`protocol.blocks.bundle`: files in, the same files out, and no path that leads elsewhere."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.app_calls import ContentKey
-from protocol.blocks import CHUNK_SIZE, CID, Block, ReadBlocks, encode_cbor, raw_block
-from protocol.bundle import (
+from protocol.app.calls import ContentKey
+from protocol.blocks.bundle import (
     FORMAT,
     MAX_FILES,
     MAX_SIZE,
@@ -24,7 +23,8 @@ from protocol.bundle import (
     read_named_bundle,
     write_bundle,
 )
-from protocol.content import PLAIN, ContentError, ContentForm, parse_manifest, write_manifest
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, ReadBlocks, encode_cbor, raw_block
+from protocol.blocks.content import PLAIN, ContentError, ContentForm, parse_manifest, write_manifest
 
 names = st.text("abcXYZ012_-é", min_size=1, max_size=8)
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)

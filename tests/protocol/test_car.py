@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.blocks import CID, MAX_BLOCK_SIZE, Block, cbor_block, raw_block
-from protocol.car import MAX_HEADER_SIZE, CarCutShort, CarError, read_car, write_car
+from protocol.blocks.car import MAX_HEADER_SIZE, CarCutShort, CarError, read_car, write_car
+from protocol.blocks.cid import CID, MAX_BLOCK_SIZE, Block, cbor_block, raw_block
 
 blocks_of_a_run = st.lists(
     st.one_of(st.binary(max_size=300).map(raw_block), st.integers(0, 99).map(lambda n: cbor_block({"n": n}))),

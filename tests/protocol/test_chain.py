@@ -21,11 +21,11 @@ from chains import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.blocks import Block, MissingBlock, cbor_block
-from protocol.chain import Chain
-from protocol.records import TakenReply
-from protocol.rules import BrokenRule
-from protocol.signed import body_value, parse_record
+from protocol.blocks.cid import Block, MissingBlock, cbor_block
+from protocol.chain.chain import Chain
+from protocol.chain.rules import BrokenRule
+from protocol.records.bodies import TakenReply
+from protocol.records.signed import body_value, parse_record
 
 # -- an honest chain -----------------------------------------------------------------------------------------------
 

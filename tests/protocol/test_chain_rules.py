@@ -8,12 +8,12 @@ import pytest
 from chains import ALICE, BOB, Scribe, begun
 from spoiled import CASES, Case
 
-from protocol import rules
-from protocol.blocks import Block
-from protocol.chain import check_reply
-from protocol.manifest import ManifestRule
-from protocol.rules import RULES, BrokenRule
-from protocol.signed import parse_record
+from protocol.blocks.cid import Block
+from protocol.chain import rules
+from protocol.chain.chain import check_reply
+from protocol.chain.rules import RULES, BrokenRule
+from protocol.federation.manifest import ManifestRule
+from protocol.records.signed import parse_record
 
 README = Path(__file__).parents[2] / "protocol" / "README.md"
 

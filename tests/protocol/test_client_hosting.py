@@ -8,22 +8,17 @@ from typing import Any, TypeVar
 
 from chains import ALICE, ANSWER, APP, ENVIRONMENT, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
 
-from protocol.acking import KeptRun
-from protocol.announcements import (
-    Announcement,
-    Head,
-    Position,
-    Presence,
-    ReplyReady,
-    parse_announcement,
-    sign_announcement,
-)
-from protocol.app_calls import Answered, Start, Task
-from protocol.blocks import CID, Block, cbor_block
-from protocol.bundle import NamedBundle, write_bundle
-from protocol.client import Client
-from protocol.closure import missing
-from protocol.effects import (
+from protocol.app.calls import Answered, Start, Task
+from protocol.blocks.bundle import NamedBundle, write_bundle
+from protocol.blocks.cid import CID, Block, cbor_block
+from protocol.chain.closure import missing
+from protocol.records.bodies import Close, Outcome, ReasonPrivate
+from protocol.roles.client.acks import KeptRun
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client
+from protocol.roles.client.follow import NOTHING as NOTHING_VERIFIED
+from protocol.roles.client.follow import Verified
+from protocol.roles.effects import (
     AskOwner,
     Effect,
     FetchContent,
@@ -38,7 +33,7 @@ from protocol.effects import (
     UnpackApp,
     What,
 )
-from protocol.events import (
+from protocol.roles.events import (
     AppAnswered,
     AppLost,
     AppReady,
@@ -52,12 +47,17 @@ from protocol.events import (
     Received,
     Started,
 )
-from protocol.following import NOTHING as NOTHING_VERIFIED
-from protocol.following import Verified
-from protocol.hosting import ClientPlan
-from protocol.records import Close, Outcome, ReasonPrivate
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.seals import Seals
+from protocol.wire.announcements import (
+    Announcement,
+    Head,
+    Position,
+    Presence,
+    ReplyReady,
+    parse_announcement,
+    sign_announcement,
+)
+from protocol.wire.seals import Seals
 
 NOTHING: Mapping[CID, KeptRun] = MappingProxyType({})
 OWN = cbor_block("the app that the owner named").cid

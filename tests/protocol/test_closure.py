@@ -19,14 +19,14 @@ from chains import (
     node_of,
 )
 
-from protocol.blocks import CID, Block, BlockError, cbor_block
-from protocol.chain import Chain
-from protocol.closure import ClosureTooLarge, contents, missing
-from protocol.manifest import next_manifest
-from protocol.manifest_drafts import next_version
-from protocol.records import Body, Group, Look, TakenReply
-from protocol.signed import parse_record
-from protocol.trees import LEAF_LIMIT, Listing
+from protocol.blocks.cid import CID, Block, BlockError, cbor_block
+from protocol.blocks.trees import LEAF_LIMIT, Listing
+from protocol.chain.chain import Chain
+from protocol.chain.closure import ClosureTooLarge, contents, missing
+from protocol.federation.drafts import next_version
+from protocol.federation.manifest import next_manifest
+from protocol.records.bodies import Body, Group, Look, TakenReply
+from protocol.records.signed import parse_record
 
 
 def record_of(scribe: Scribe, cid: CID) -> Block:
@@ -129,7 +129,7 @@ def test_the_block_itself_may_be_fetched_too():
 
 def test_a_record_that_needs_too_much_is_refused(monkeypatch: pytest.MonkeyPatch):
     scribe = with_versions(5)
-    monkeypatch.setattr("protocol.closure.MAX_BLOCKS", 4)
+    monkeypatch.setattr("protocol.chain.closure.MAX_BLOCKS", 4)
     with pytest.raises(ClosureTooLarge):
         missing(scribe.sign(scribe.run()), scribe.source)
 

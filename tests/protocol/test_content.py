@@ -1,4 +1,4 @@
-"""`protocol.content`: a body of any size and its chunks, and nothing that only looks like them."""
+"""`protocol.blocks.content`: a body of any size and its chunks, and nothing that only looks like them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.app_calls import ContentKey
-from protocol.blocks import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, cbor_block, encode_cbor, raw_block
-from protocol.content import (
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, cbor_block, encode_cbor, raw_block
+from protocol.blocks.content import (
     HEAD_SIZE,
     PLAIN,
     ContentError,

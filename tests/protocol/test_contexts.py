@@ -16,9 +16,10 @@ import pytest
 from crypto.errors import CannotDecrypt
 from crypto.keys import DecryptionKey
 from crypto.symmetric import SymmetricKey
-from protocol import contexts
-from protocol.blocks import CID, cbor_block
-from protocol.contexts import (
+from protocol.blocks.cid import CID, cbor_block
+from protocol.records import contexts
+from protocol.records.bodies import RecordType
+from protocol.records.contexts import (
     AnnouncementForAll,
     AnnouncementSeal,
     AnnouncementTag,
@@ -54,7 +55,6 @@ from protocol.contexts import (
     seal_for,
     unseal,
 )
-from protocol.records import RecordType
 
 ROOT = Path(__file__).parents[2]
 FEDERATION, RUN = cbor_block("federation").cid, cbor_block("run").cid
@@ -154,12 +154,13 @@ def test_every_context_there_is_names_its_federation_version_or_run() -> None:
 # -- nobody seals or encrypts but through a context -----------------------------------------------------------------
 
 ELSEWHERE = {
-    ("protocol/content.py", "encrypt"): "under a `ContentKey`, which `content_key` made for one place",
-    ("protocol/content.py", "decrypt"): "the same",
-    ("protocol/joining.py", "encrypt"): "`TicketKeys.encrypt`, which names the federation and the side",
-    ("protocol/joining.py", "decrypt"): "the same",
+    ("protocol/blocks/content.py", "encrypt"): "under a `ContentKey`, which `content_key` made for one place",
+    ("protocol/blocks/content.py", "decrypt"): "the same",
+    ("protocol/joining/messages.py", "encrypt"): "`TicketKeys.encrypt`, which names the federation and the side",
+    ("protocol/joining/messages.py", "decrypt"): "the same",
 }
-"""The calls outside `protocol.contexts` of what is called like a method of `SymmetricKey`, and why they are bound."""
+"""The calls outside `protocol.records.contexts` of what is called like a method of `SymmetricKey`, and why they are
+bound."""
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
@@ -176,7 +177,7 @@ def test_keys_are_used_through_contexts_alone() -> None:
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("encrypt", "decrypt", "derive")
-        and path != "protocol/contexts.py"
+        and path != "protocol/records/contexts.py"
     }
     assert called == set(ELSEWHERE)
 
@@ -189,4 +190,4 @@ def test_nobody_else_seals() -> None:
         if (isinstance(node, ast.ImportFrom) and node.module == "crypto.sealing")
         or (isinstance(node, ast.Import) and any(each.name == "crypto.sealing" for each in node.names))
     }
-    assert imports == {"protocol/contexts.py"}
+    assert imports == {"protocol/records/contexts.py"}

@@ -8,7 +8,18 @@ import pytest
 from attacked import Attacked
 from chains import ALICE, APP, ENVIRONMENT, SERVER, TIME, Scribe, id_of
 
-from protocol.announcements import (
+from protocol.blocks.bundle import NamedBundle
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client
+from protocol.roles.copies import LISTENING, Copies
+from protocol.roles.deafness import Deafness
+from protocol.roles.effects import Cause, Publish, Stop, Store
+from protocol.roles.events import AppReady, Due, Received
+from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import RunPlan
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.wire.announcements import (
     Alive,
     Announcement,
     Beat,
@@ -20,17 +31,6 @@ from protocol.announcements import (
     parse_announcement,
     sign_announcement,
 )
-from protocol.bundle import NamedBundle
-from protocol.client import Client
-from protocol.copies import LISTENING, Copies
-from protocol.effects import Cause, Publish, Stop, Store
-from protocol.events import AppReady, Due, Received
-from protocol.gathering import LeaderSettings
-from protocol.hosting import ClientPlan
-from protocol.leader import Leader
-from protocol.plan import RunPlan
-from protocol.roles.deafness import Deafness
-from protocol.roles.newest_manifest import Author, TrustedManifest
 
 OURS, THEIRS = bytes(16), bytes(15) + b"\1"
 

@@ -8,14 +8,14 @@ import pytest
 from attacked import Attacked, following, leading, message_to, position
 from chains import ALICE, BOB, SERVER
 
-from protocol.announcements import Beat, Bye, PeerState
-from protocol.app_calls import Handed, Look, Nodes, Replies, Wait
-from protocol.effects import Hand, What
-from protocol.events import AppCalled, EngineAnswered
-from protocol.gathering import LEAVE_TIMEOUT
-from protocol.looks import Looks
-from protocol.presence import AWAY_AFTER
+from protocol.app.calls import Handed, Look, Nodes, Replies, Wait
 from protocol.roles.deafness import DEAF_AFTER, Deafness
+from protocol.roles.effects import Hand, What
+from protocol.roles.events import AppCalled, EngineAnswered
+from protocol.roles.leader.collecting import LEAVE_TIMEOUT
+from protocol.roles.leader.node_polls import Looks
+from protocol.roles.leader.presence import AWAY_AFTER
+from protocol.wire.announcements import Beat, Bye, PeerState
 
 CLIENT_TIMEOUT = 600.0
 """Of `leading`."""

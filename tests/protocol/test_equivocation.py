@@ -8,10 +8,10 @@ import pytest
 from chains import ADMIN, ALICE, BOB, CONTENT, SECOND, SERVER, TIME, Blocks, Scribe, begun, draft_federation, id_of
 
 from crypto.keys import SigningKey
-from protocol.blocks import MissingBlock, cbor_block
-from protocol.equivocation import Equivocation, NoProof, equivocation, read_proof
-from protocol.records import Body
-from protocol.signed import Record, parse_record
+from protocol.blocks.cid import MissingBlock, cbor_block
+from protocol.records.bodies import Body
+from protocol.records.equivocation import Equivocation, NoProof, equivocation, read_proof
+from protocol.records.signed import Record, parse_record
 
 
 def record(scribe: Scribe, body: Body, *signers: SigningKey) -> Record:

@@ -22,21 +22,21 @@ from chains import (
 )
 
 from crypto.keys import SigningKey
-from protocol.admission import Examination
-from protocol.announcements import Announcement, ReplyReady, sign_announcement
-from protocol.app_calls import ErrorCode, Examine, Examined, Outgoing, Push, Replies, Wait
-from protocol.blocks import CID
-from protocol.bundle import NamedBundle
-from protocol.effects import Effect, Hand, Report, Store, What, WriteHead
-from protocol.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
-from protocol.gathering import LeaderSettings
-from protocol.leader import Leader
-from protocol.manifest import manifest_at
-from protocol.manifest_drafts import with_revoked
-from protocol.plan import RunPlan
-from protocol.records import ReasonPrivate, Reply
+from protocol.app.calls import ErrorCode, Examine, Examined, Outgoing, Push, Replies, Wait
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID
+from protocol.federation.drafts import with_revoked
+from protocol.federation.manifest import manifest_at
+from protocol.records.bodies import ReasonPrivate, Reply
+from protocol.records.signed import parse_record, private_bytes, sign_record
+from protocol.replies.admission import Examination
+from protocol.roles.effects import Effect, Hand, Report, Store, What, WriteHead
+from protocol.roles.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
+from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.signed import parse_record, private_bytes, sign_record
+from protocol.wire.announcements import Announcement, ReplyReady, sign_announcement
 
 E = TypeVar("E", bound=Effect)
 

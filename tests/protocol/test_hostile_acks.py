@@ -10,14 +10,14 @@ from attacked import Attacked, leading, nowhere
 from chains import ALICE, BOB, TIME, id_of
 
 from crypto.keys import SigningKey
-from protocol.announcements import AckReady
-from protocol.blocks import Block
-from protocol.confirming import MAX_ACK
-from protocol.effects import KeepAcks, What
-from protocol.leader import Leader
-from protocol.records import Ack
-from protocol.signed import sign_record
-from protocol.trees import Listing
+from protocol.blocks.cid import Block
+from protocol.blocks.trees import Listing
+from protocol.records.bodies import Ack
+from protocol.records.signed import sign_record
+from protocol.roles.effects import KeepAcks, What
+from protocol.roles.leader.heard_acks import MAX_ACK
+from protocol.roles.leader.leader import Leader
+from protocol.wire.announcements import AckReady
 
 
 def ack(leader: Attacked, signer: SigningKey = ALICE, **changes: Any) -> Block:

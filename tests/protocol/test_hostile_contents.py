@@ -8,8 +8,9 @@ import pytest
 from attacked import nowhere
 from chains import Blocks, block_of
 
-from protocol import blocks
-from protocol.blocks import (
+from protocol.blocks import cid as blocks
+from protocol.blocks.bundle import BundleError, read_bundle
+from protocol.blocks.cid import (
     CID,
     BlockError,
     MalformedBlock,
@@ -19,9 +20,8 @@ from protocol.blocks import (
     encode_cbor,
     raw_block,
 )
-from protocol.bundle import BundleError, read_bundle
-from protocol.content import ContentError, open_content, write_manifest
-from protocol.trees import Listing, ListingError
+from protocol.blocks.content import ContentError, open_content, write_manifest
+from protocol.blocks.trees import Listing, ListingError
 
 BODY_LIMIT = 64 << 20
 

@@ -15,7 +15,11 @@ from chains import ALICE, CAROL, SERVER, STRANGER, TIME, begun, id_of
 from test_hostile_acks import ack
 
 from crypto.keys import SigningKey
-from protocol.announcements import (
+from protocol.blocks.cid import Block, cbor_block
+from protocol.records.bodies import Chained
+from protocol.records.signed import assemble, parse_record, sign_record
+from protocol.roles.effects import KeepProof
+from protocol.wire.announcements import (
     INLINE_BUDGET,
     AckReady,
     Announcement,
@@ -27,12 +31,8 @@ from protocol.announcements import (
     parse_payload,
     sign_announcement,
 )
-from protocol.blocks import Block, cbor_block
-from protocol.effects import KeepProof
-from protocol.inbox import BYTES, BYTES_AT_ONCE, Inbox
-from protocol.records import Chained
-from protocol.seals import Seals
-from protocol.signed import assemble, parse_record, sign_record
+from protocol.wire.inbox import BYTES, BYTES_AT_ONCE, Inbox
+from protocol.wire.seals import Seals
 
 SECONDS = 3
 RUN = begun()
@@ -168,7 +168,7 @@ def test_what_one_member_says_is_bounded_in_bytes_and_what_is_over_is_not_parsed
         parsed += len(payload)
         return parse_payload(payload)
 
-    monkeypatch.setattr("protocol.inbox.parse_payload", parse)
+    monkeypatch.setattr("protocol.wire.inbox.parse_payload", parse)
     for counter in range(1, SECONDS * 100):
         said = Announcement(RUN.first.cid, id_of(CAROL), counter, Head(position(RUN)), (), (largest,))
         heard = inbox.accept(sign_announcement(said, CAROL), RUN.first, counter / 100)

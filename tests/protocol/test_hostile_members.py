@@ -7,12 +7,12 @@ from attacked import Attacked, following, leading, listening, message_to, nowher
 from chains import ADMIN, ALICE, BOB, CAROL, SECOND, SERVER, begun, block_of
 
 from crypto.keys import SigningKey
-from protocol.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, ReplyReady
-from protocol.app_calls import Examine
-from protocol.blocks import CID, Block
-from protocol.catch_up import MAX_BEHIND
-from protocol.effects import Connect, FetchRecord, Publish, Report, Store, What
-from protocol.records import Reply
+from protocol.app.calls import Examine
+from protocol.blocks.cid import CID, Block
+from protocol.records.bodies import Reply
+from protocol.roles.catch_up import MAX_BEHIND
+from protocol.roles.effects import Connect, FetchRecord, Publish, Report, Store, What
+from protocol.wire.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, ReplyReady
 
 
 def ready(leader: Attacked, client: SigningKey, record: CID) -> ReplyReady:

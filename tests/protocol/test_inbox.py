@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from crypto.identity import sign_first_keys
 from crypto.keys import SigningKey
-from protocol.announcements import Announcement, Bye, Drop, sign_announcement
-from protocol.blocks import cbor_block
-from protocol.inbox import BURST, RATE, WINDOW, Inbox
-from protocol.manifest import Manifest, first_manifest
-from protocol.manifest_drafts import new_federation
-from protocol.records import EncryptionKeyText, Member, Role
-from protocol.seals import Seals
-from protocol.signed import parse_record, sign_record
+from protocol.blocks.cid import cbor_block
+from protocol.federation.drafts import new_federation
+from protocol.federation.manifest import Manifest, first_manifest
+from protocol.records.bodies import EncryptionKeyText, Member, Role
+from protocol.records.signed import parse_record, sign_record
+from protocol.wire.announcements import Announcement, Bye, Drop, sign_announcement
+from protocol.wire.inbox import BURST, RATE, WINDOW, Inbox
+from protocol.wire.seals import Seals
 
 ALICE, BOB, EVE = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 4))
 

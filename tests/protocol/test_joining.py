@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.identity import Identity
-from protocol.announcements import INLINE_BUDGET, MAX_ADDRESSES, MAX_ANNOUNCEMENT
-from protocol.blocks import cbor_block
-from protocol.contexts import JoinSide
-from protocol.joining import (
+from protocol.blocks.cid import cbor_block
+from protocol.federation.history import Listed
+from protocol.federation.manifest import Manifest, first_manifest
+from protocol.joining.messages import (
     MAX_INLINE,
     MAX_JOIN,
     PENDING_FOR,
@@ -41,11 +41,11 @@ from protocol.joining import (
     seal_join,
     topic_join,
 )
-from protocol.manifest import Manifest, first_manifest
-from protocol.manifest_history import Listed
-from protocol.records import EncryptionKeyText, Member, Role
-from protocol.signed import parse_record, sign_record
-from protocol.tickets import TicketKeys
+from protocol.joining.tickets import TicketKeys
+from protocol.records.bodies import EncryptionKeyText, Member, Role
+from protocol.records.contexts import JoinSide
+from protocol.records.signed import parse_record, sign_record
+from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESSES, MAX_ANNOUNCEMENT
 
 NOW = 1_800_000_000.0
 FEDERATION = cbor_block("federation").cid

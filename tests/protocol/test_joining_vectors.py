@@ -10,9 +10,9 @@ import pytest
 
 from crypto.identity import PublicIdentity
 from crypto.symmetric import SymmetricKey
-from protocol.blocks import CID, encode_cbor
-from protocol.joining import Join, NotForUs, open_answer, open_join, parse_envelope, seal_answer, seal_join
-from protocol.tickets import Ticket
+from protocol.blocks.cid import CID, encode_cbor
+from protocol.joining.messages import Join, NotForUs, open_answer, open_join, parse_envelope, seal_answer, seal_join
+from protocol.joining.tickets import Ticket
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "joining.json").read_text())
 KEYS = Ticket.parse(VECTORS["ticket"]).keys

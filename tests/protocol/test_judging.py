@@ -1,4 +1,4 @@
-"""`protocol.judging`: which of the replies to one exchange are refused, and why."""
+"""`protocol.replies.judging`: which of the replies to one exchange are refused, and why."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.admission import Admission, Check, Examination, Finding
-from protocol.judging import Verdicts, judge
-from protocol.reply_layout import (
+from protocol.replies.admission import Admission, Check, Examination, Finding
+from protocol.replies.judging import Verdicts, judge
+from protocol.replies.layout import (
     Arithmetic,
     ArrayLayout,
     ArrayRecordLayout,
@@ -20,7 +20,7 @@ from protocol.reply_layout import (
     NotFinite,
     ReplyLayout,
 )
-from protocol.strategy_rule import Arrays, StrategyRule
+from protocol.replies.strategy_rule import Arrays, StrategyRule
 
 MEAN = StrategyRule(
     "FedAvg", "num-examples", arrays=Arrays.MEAN, one_array_record=True, means_metrics=True, divides=True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attacked import leading
 
-from protocol.app_calls import Replies, Wait
-from protocol.effects import Hand
-from protocol.events import AppCalled
-from protocol.leader import Leader
+from protocol.app.calls import Replies, Wait
+from protocol.roles.effects import Hand
+from protocol.roles.events import AppCalled
+from protocol.roles.leader.leader import Leader
 
 
 def test_who_waits_for_what_another_thread_was_given_is_given_nothing() -> None:

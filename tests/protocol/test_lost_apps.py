@@ -5,9 +5,9 @@ from __future__ import annotations
 from attacked import leading
 from chains import ENVIRONMENT
 
-from protocol.effects import Cause, StartApp, Stop
-from protocol.events import AppLost, AppReady
-from protocol.leader import CRASHES
+from protocol.roles.effects import Cause, StartApp, Stop
+from protocol.roles.events import AppLost, AppReady
+from protocol.roles.leader.leader import CRASHES
 
 
 def test_an_app_process_that_is_lost_is_started_again() -> None:

@@ -31,8 +31,11 @@ from hypothesis import strategies as st
 
 from crypto.keys import SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.blocks import Block, MissingBlock, raw_block
-from protocol.manifest import (
+from protocol.blocks.cid import Block, MissingBlock, raw_block
+from protocol.blocks.trees import Listing, pack
+from protocol.blocks.typed import to_plain
+from protocol.federation.drafts import next_version, with_member, without_member
+from protocol.federation.manifest import (
     MAX_NAME,
     Manifest,
     ManifestError,
@@ -42,11 +45,8 @@ from protocol.manifest import (
     next_manifest,
     node_id,
 )
-from protocol.manifest_drafts import next_version, with_member, without_member
-from protocol.records import EncryptionKeyText, Federation, FederationPrivate, Role
-from protocol.signed import Record, parse_record, private_bytes, sign_record
-from protocol.trees import Listing, pack
-from protocol.typed import to_plain
+from protocol.records.bodies import EncryptionKeyText, Federation, FederationPrivate, Role
+from protocol.records.signed import Record, parse_record, private_bytes, sign_record
 
 SECOND_ADMIN, THIRD_ADMIN = key("second admin"), key("third admin")
 
@@ -332,12 +332,14 @@ def test_a_wrong_signature_is_refused_even_where_enough_are_right():
 
 
 def test_two_members_with_one_node_id_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("protocol.manifest.node_id", lambda member_id: 7)  # no collision of 63 bits is at hand
+    monkeypatch.setattr(
+        "protocol.federation.manifest.node_id", lambda member_id: 7
+    )  # no collision of 63 bits is at hand
     assert broken(lambda: first(BODY)) == ManifestRule.NODES
 
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("protocol.member_rules.MAX_MEMBERS", len(MEMBERS) - 1)
+    monkeypatch.setattr("protocol.federation.member_rules.MAX_MEMBERS", len(MEMBERS) - 1)
     assert broken(lambda: first(BODY)) == ManifestRule.MEMBERS
 
 

@@ -22,9 +22,9 @@ from chains import (
 )
 
 from crypto.symmetric import SymmetricKey
-from protocol.contexts import version_place
-from protocol.epochs import manifest_wraps
-from protocol.manifest import (
+from protocol.federation.drafts import Draft, Unreadable, next_version, with_member, without_member
+from protocol.federation.epochs import manifest_wraps
+from protocol.federation.manifest import (
     PUBLIC,
     Manifest,
     ManifestError,
@@ -33,10 +33,10 @@ from protocol.manifest import (
     next_manifest,
     why_unreadable,
 )
-from protocol.manifest_drafts import Draft, Unreadable, next_version, with_member, without_member
-from protocol.reading import Reader
-from protocol.records import Federation, Role
-from protocol.signed import parse_record, sign_record
+from protocol.federation.reading import Reader
+from protocol.records.bodies import Federation, Role
+from protocol.records.contexts import version_place
+from protocol.records.signed import parse_record, sign_record
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 ALICE_READS = reader_of(ALICE)

@@ -27,11 +27,11 @@ from chains import (
 
 from crypto.identity import sign_first_keys
 from crypto.keys import SigningKey
-from protocol import rules
-from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
-from protocol.manifest_drafts import Draft, next_version, with_member, with_revoked
-from protocol.records import EncryptionKeyText, Handover, Member, Role
-from protocol.signed import parse_record, sign_record
+from protocol.chain import rules
+from protocol.federation.drafts import Draft, next_version, with_member, with_revoked
+from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
+from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
+from protocol.records.signed import parse_record, sign_record
 
 NEWER, NEWEST = key("alice, newer"), key("alice, newest")
 ALICE_BEFORE = MEMBERS["alice"]
@@ -197,7 +197,7 @@ def test_a_revoked_key_never_counts_again(before: Manifest, draft: Draft):
 
 
 def test_too_many_revoked_keys_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("protocol.member_rules.MAX_REVOKED", 0)
+    monkeypatch.setattr("protocol.federation.member_rules.MAX_REVOKED", 0)
     assert broken(lambda: after(FIRST, with_revoked(FIRST, ALICE_BEFORE, **BY_ADMIN))) == ManifestRule.REVOKED
 
 

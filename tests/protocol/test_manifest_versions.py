@@ -9,10 +9,17 @@ import pytest
 from chains import ADMIN, ALICE, TIME, Blocks, draft_federation, id_of
 
 from crypto.keys import SigningKey
-from protocol.blocks import Block, MissingBlock
-from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, manifest_at, next_manifest
-from protocol.manifest_drafts import Draft, next_version
-from protocol.signed import Record, parse_record, sign_record
+from protocol.blocks.cid import Block, MissingBlock
+from protocol.federation.drafts import Draft, next_version
+from protocol.federation.manifest import (
+    Manifest,
+    ManifestError,
+    ManifestRule,
+    first_manifest,
+    manifest_at,
+    next_manifest,
+)
+from protocol.records.signed import Record, parse_record, sign_record
 
 
 def broken(check: Callable[[], object]) -> ManifestRule:
@@ -101,7 +108,7 @@ def test_a_known_version_of_another_federation_is_refused():
 
 def test_more_versions_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch):
     versions = Versions(3)
-    monkeypatch.setattr("protocol.manifest.MAX_VERSIONS", 2)
+    monkeypatch.setattr("protocol.federation.manifest.MAX_VERSIONS", 2)
     assert broken(lambda: manifest_at(versions.manifests[-1].cid, versions.federation, versions.source)) == (
         ManifestRule.FEDERATION
     )

@@ -6,8 +6,8 @@ import hashlib
 
 from chains import ANSWER, CONTENT
 
-from protocol.blocks import cbor_block, encode_cbor
-from protocol.messages import message_id
+from protocol.blocks.cid import cbor_block, encode_cbor
+from protocol.records.message_ids import message_id
 
 RUN = cbor_block("run").cid
 

@@ -1,4 +1,5 @@
-"""`protocol.pipe`: every value comes out as it went in, whatever the pieces it comes in; all else is a `PipeError`."""
+"""`protocol.app.pipe`: every value comes out as it went in, whatever the pieces it comes in; all else is a
+`PipeError`."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.app_calls import Finished, FromApp, Look, Nodes, Outgoing, Push, Start, ToApp
-from protocol.blocks import CID, raw_block
-from protocol.pipe import FrameReader, PipeError, decode, encode
+from protocol.app.calls import Finished, FromApp, Look, Nodes, Outgoing, Push, Start, ToApp
+from protocol.app.pipe import FrameReader, PipeError, decode, encode
+from protocol.blocks.cid import CID, raw_block
 
 SOME_CID = raw_block(b"content").cid
 text = st.text(st.characters(blacklist_categories=("Cs",)), max_size=10)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from chains import APP, CONTENT, SERVER, Scribe, begun, id_of, reader_of
 
-from protocol.app_calls import KeyedContent
-from protocol.blocks import CID, cbor_block
-from protocol.bundle import NamedBundle
-from protocol.plan import first_content_key, initial_content, named_bundle
-from protocol.reading import read_private
-from protocol.records import Run, RunPrivate
+from protocol.app.calls import KeyedContent
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID, cbor_block
+from protocol.federation.reading import read_private
+from protocol.records.bodies import Run, RunPrivate
+from protocol.roles.leader.plan import first_content_key, initial_content, named_bundle
 
 BUNDLE = cbor_block("an encrypted bundle").cid
 

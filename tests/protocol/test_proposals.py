@@ -6,12 +6,19 @@ import pytest
 from chains import ADMIN, ALICE, BOB, DAVE, MEMBERS, SERVER, TIME, Blocks, draft_federation, id_of, key, member
 
 from crypto.keys import SigningKey
-from protocol.blocks import Block
-from protocol.manifest import Manifest, ManifestError, ManifestRule, first_manifest, manifest_at, next_manifest
-from protocol.manifest_drafts import Draft, next_version, with_member, without_member
-from protocol.proposals import Change, Outdated, Proposal, countersigned, read_proposal, together
-from protocol.records import Role
-from protocol.signed import RecordError, parse_record, sign_record
+from protocol.blocks.cid import Block
+from protocol.federation.drafts import Draft, next_version, with_member, without_member
+from protocol.federation.manifest import (
+    Manifest,
+    ManifestError,
+    ManifestRule,
+    first_manifest,
+    manifest_at,
+    next_manifest,
+)
+from protocol.federation.proposals import Change, Outdated, Proposal, countersigned, read_proposal, together
+from protocol.records.bodies import Role
+from protocol.records.signed import RecordError, parse_record, sign_record
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()

@@ -23,16 +23,16 @@ from chains import (
 )
 
 from crypto.keys import SigningKey
-from protocol.blocks import CID, Block, BlockError
-from protocol.chain import Chain
-from protocol.closure import missing
-from protocol.epochs import grant, read_seed, seed_block
-from protocol.manifest import PUBLIC, Settings, first_manifest
-from protocol.manifest_drafts import with_member, without_member
-from protocol.reading import Reader, read_private
-from protocol.records import DispatchPrivate, Grant, Keys, ReasonPrivate, Reply, Role
-from protocol.rules import KeysTrue
-from protocol.signed import parse_record
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.chain.chain import Chain
+from protocol.chain.closure import missing
+from protocol.chain.rules import KeysTrue
+from protocol.federation.drafts import with_member, without_member
+from protocol.federation.epochs import grant, read_seed, seed_block
+from protocol.federation.manifest import PUBLIC, Settings, first_manifest
+from protocol.federation.reading import Reader, read_private
+from protocol.records.bodies import DispatchPrivate, Grant, Keys, ReasonPrivate, Reply, Role
+from protocol.records.signed import parse_record
 
 
 def encrypted_run() -> tuple[Scribe, Reply]:

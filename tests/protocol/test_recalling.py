@@ -5,17 +5,27 @@ from __future__ import annotations
 from attacked import Attacked, nowhere, position
 from chains import ALICE, APP, BOB, ENVIRONMENT, SERVER, Scribe, begun, id_of
 
-from protocol.announcements import Head, Known, Position, Recall, Recalled, parse_announcement
-from protocol.bundle import NamedBundle
-from protocol.client import Client
-from protocol.copies import LISTENING
-from protocol.effects import FetchContent, FetchRecord, Hand, KeepPlace, KeepReply, Publish, Report, Store, WriteHead
-from protocol.events import AppReady
-from protocol.gathering import LeaderSettings
-from protocol.hosting import ClientPlan
-from protocol.leader import Leader
-from protocol.plan import ResumedRun, RunPlan
+from protocol.blocks.bundle import NamedBundle
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client
+from protocol.roles.copies import LISTENING
+from protocol.roles.effects import (
+    FetchContent,
+    FetchRecord,
+    Hand,
+    KeepPlace,
+    KeepReply,
+    Publish,
+    Report,
+    Store,
+    WriteHead,
+)
+from protocol.roles.events import AppReady
+from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.wire.announcements import Head, Known, Position, Recall, Recalled, parse_announcement
 
 SESSION = bytes(16)
 

@@ -29,8 +29,7 @@ from hypothesis import strategies as st
 
 from crypto.dsse import BadSignature, verify
 from crypto.keys import SigningKey
-from protocol import signed
-from protocol.blocks import (
+from protocol.blocks.cid import (
     MAX_BLOCK_SIZE,
     Block,
     BlockError,
@@ -40,12 +39,24 @@ from protocol.blocks import (
     checked_block,
     encode_cbor,
 )
-from protocol.chain import Chain
-from protocol.epochs import grant
-from protocol.reading import read_private
-from protocol.records import BODIES, MAX_ADMINS, Ack, Body, DispatchPrivate, Look, ReasonPrivate, RecordType, RunPrivate
-from protocol.rules import BrokenRule
-from protocol.signed import (
+from protocol.blocks.trees import Listing
+from protocol.chain.chain import Chain
+from protocol.chain.rules import BrokenRule
+from protocol.federation.epochs import grant
+from protocol.federation.reading import read_private
+from protocol.records import signed
+from protocol.records.bodies import (
+    BODIES,
+    MAX_ADMINS,
+    Ack,
+    Body,
+    DispatchPrivate,
+    Look,
+    ReasonPrivate,
+    RecordType,
+    RunPrivate,
+)
+from protocol.records.signed import (
     RECORD_TYPE,
     RecordError,
     answers,
@@ -56,7 +67,6 @@ from protocol.signed import (
     sign_record,
     typed_items,
 )
-from protocol.trees import Listing
 
 
 def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
@@ -288,7 +298,7 @@ def _flipped(data: bytes, at: int, bit: int) -> bytes:
 def test_a_record_that_was_read_is_not_read_again(monkeypatch: pytest.MonkeyPatch):
     block = sign_record(replace(CLOSE, time=TIME + 77), [SERVER])
     record = parse_record(block)
-    monkeypatch.setattr("protocol.signed.decode_cbor", lambda data: pytest.fail("it is read again"))
+    monkeypatch.setattr("protocol.records.signed.decode_cbor", lambda data: pytest.fail("it is read again"))
     assert parse_record(Block(block.cid, bytes(bytearray(block.data)))) is record
 
 
@@ -315,7 +325,7 @@ def test_a_record_of_lists_that_cost_more_to_read_than_to_send_is_refused_before
 ):
     body = replace(EACH[RecordType.INDEX][0], looks=Listing(([],) * size), records=())
     dense = sign_record(body, [SERVER])
-    monkeypatch.setattr("protocol.signed.decode_cbor", lambda data: pytest.fail("it is decoded"))
+    monkeypatch.setattr("protocol.records.signed.decode_cbor", lambda data: pytest.fail("it is decoded"))
     with pytest.raises(RecordError, match="more lists and maps"):
         parse_record(dense)
 

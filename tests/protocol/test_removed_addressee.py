@@ -9,14 +9,14 @@ import pytest
 from attacked import Attacked, leading
 from chains import ADMIN, ALICE, BOB, CONTENT, Scribe, begun, id_of, node_of
 
-from protocol import rules
-from protocol.announcements import Beat, PeerState
-from protocol.app_calls import ErrorCode, Look, Nodes, Outgoing, Push, Pushed, Refused, Replies, Wait
-from protocol.blocks import CID
-from protocol.effects import Hand
-from protocol.events import AppCalled, ManifestChanged
-from protocol.leader import Leader
-from protocol.manifest_drafts import without_member
+from protocol.app.calls import ErrorCode, Look, Nodes, Outgoing, Push, Pushed, Refused, Replies, Wait
+from protocol.blocks.cid import CID
+from protocol.chain import rules
+from protocol.federation.drafts import without_member
+from protocol.roles.effects import Hand
+from protocol.roles.events import AppCalled, ManifestChanged
+from protocol.roles.leader.leader import Leader
+from protocol.wire.announcements import Beat, PeerState
 
 BOTH = tuple(sorted((node_of(ALICE), node_of(BOB))))
 

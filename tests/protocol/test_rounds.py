@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from protocol.asking import Place
-from protocol.hearing import DEAF_AFTER, HEARD_LATELY, MEND_AGAIN, Hearing
-from protocol.retry import FIRST_RETRY, SLOWEST_RETRY
-from protocol.rounds import AT_ONCE, FAILED_FIRST, FAILED_LONGEST, Rounds, Target
+from protocol.pacing.retry import FIRST_RETRY, SLOWEST_RETRY
+from protocol.wire.ask_rounds import AT_ONCE, FAILED_FIRST, FAILED_LONGEST, Rounds, Target
+from protocol.wire.asking import Place
+from protocol.wire.hearing import DEAF_AFTER, HEARD_LATELY, MEND_AGAIN, Hearing
 
 SERVER = Target("node", b"server")
 NOWHERE = Place()

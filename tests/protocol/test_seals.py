@@ -26,14 +26,14 @@ from hypothesis import strategies as st
 
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.announcements import MAX_ANNOUNCEMENT, Announcement, AnnouncementError, Bye, Drop, sign_announcement
-from protocol.inbox import Inbox
-from protocol.manifest import Manifest, manifest_at
-from protocol.manifest_drafts import Draft, with_member, without_member
-from protocol.reading import Reader
-from protocol.records import EncryptionKeyText, Role
-from protocol.seals import BURST, OPENINGS, TAG_SIZE, Seals
-from protocol.signed import sign_record
+from protocol.federation.drafts import Draft, with_member, without_member
+from protocol.federation.manifest import Manifest, manifest_at
+from protocol.federation.reading import Reader
+from protocol.records.bodies import EncryptionKeyText, Role
+from protocol.records.signed import sign_record
+from protocol.wire.announcements import MAX_ANNOUNCEMENT, Announcement, AnnouncementError, Bye, Drop, sign_announcement
+from protocol.wire.inbox import Inbox
+from protocol.wire.seals import BURST, OPENINGS, TAG_SIZE, Seals
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()
@@ -133,7 +133,7 @@ def test_a_newer_key_is_used_from_when_it_is_learned_and_those_between_open():
 
 
 def test_only_the_newest_keys_are_kept(monkeypatch):
-    monkeypatch.setattr("protocol.seals.MAX_KEYS", 2)
+    monkeypatch.setattr("protocol.wire.seals.MAX_KEYS", 2)
     server = seals_of(SERVER, WITHOUT_CAROL)
     assert dropped(server, seals_of(ALICE).seal(SIGNED)) is Drop.UNREADABLE
     assert server.open(seals_of(ALICE, WITHOUT_BOB).seal(SIGNED), 0) == SIGNED

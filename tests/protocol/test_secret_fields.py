@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from crypto.symmetric import SymmetricKey
-from protocol.app_calls import ContentKey, Start
-from protocol.blocks import cbor_block
-from protocol.bundle import NamedBundle
-from protocol.hosting import ClientPlan
-from protocol.plan import RunPlan
-from protocol.tickets import Ticket, TicketKeys
+from protocol.app.calls import ContentKey, Start
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import cbor_block
+from protocol.joining.tickets import Ticket, TicketKeys
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.leader.plan import RunPlan
 
 SECRET = b"32 bytes that nobody is to see.."
 CID = cbor_block({}).cid

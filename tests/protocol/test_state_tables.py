@@ -8,7 +8,7 @@ import pytest
 from attacked import leading, listening
 from chains import begun
 
-from protocol import events
+from protocol.roles import events
 from protocol.roles.table import Table
 
 README = Path(__file__).parents[2] / "protocol" / "README.md"

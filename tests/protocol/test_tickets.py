@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.errors import CannotDecrypt
-from protocol.blocks import cbor_block
-from protocol.contexts import JoinSide
-from protocol.tickets import MAX_TEXT, PREFIX, TAG_SIZE, BadTicket, Ticket, TicketKeys
+from protocol.blocks.cid import cbor_block
+from protocol.joining.tickets import MAX_TEXT, PREFIX, TAG_SIZE, BadTicket, Ticket, TicketKeys
+from protocol.records.contexts import JoinSide
 
 FEDERATION = cbor_block("federation").cid
 SECRET = bytes(range(32))

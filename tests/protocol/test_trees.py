@@ -7,8 +7,8 @@ from chains import Blocks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.blocks import MAX_BLOCK_SIZE, BlockError, MissingBlock, cbor_block, raw_block
-from protocol.trees import INLINE_LIMIT, ITEM_LIMIT, LEAF_LIMIT, Listing, ListingError, pack
+from protocol.blocks.cid import MAX_BLOCK_SIZE, BlockError, MissingBlock, cbor_block, raw_block
+from protocol.blocks.trees import INLINE_LIMIT, ITEM_LIMIT, LEAF_LIMIT, Listing, ListingError, pack
 
 LONG = [bytes([n % 256]) * 1_000 for n in range(1_500)]
 
@@ -53,7 +53,7 @@ def test_the_largest_item_fills_a_block_of_its_own():
 
 
 def test_more_leaves_than_a_listing_holds_are_not_packed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("protocol.trees.MAX_LEAVES", 2)
+    monkeypatch.setattr("protocol.blocks.trees.MAX_LEAVES", 2)
     with pytest.raises(ListingError):
         pack(LONG)
 
@@ -101,7 +101,7 @@ def test_a_root_that_does_not_say_what_there_is_is_refused(root: object):
 
 def test_a_root_of_too_many_leaves_is_refused(monkeypatch: pytest.MonkeyPatch):
     listing, source = packed(LONG)
-    monkeypatch.setattr("protocol.trees.MAX_LEAVES", 2)
+    monkeypatch.setattr("protocol.blocks.trees.MAX_LEAVES", 2)
     with pytest.raises(ListingError):
         list(listing.items(source))
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.blocks import CID, decode_cbor, encode_cbor, raw_block
-from protocol.trees import Listing
-from protocol.typed import ShapeError, from_plain, to_plain
+from protocol.blocks.cid import CID, decode_cbor, encode_cbor, raw_block
+from protocol.blocks.trees import Listing
+from protocol.blocks.typed import ShapeError, from_plain, to_plain
 
 LINK = raw_block(b"").cid
 

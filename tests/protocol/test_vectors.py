@@ -15,18 +15,27 @@ from chains import Blocks
 from crypto.dsse import pae, verify
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.sealing import open_sealed
-from protocol.blocks import CID, Block, BlockError, MalformedBlock, cbor_block, checked_block, decode_cbor, raw_block
-from protocol.bundle import read_named_bundle
-from protocol.car import read_car
-from protocol.chain import Chain
-from protocol.manifest import PUBLIC, first_manifest, next_manifest, node_id
-from protocol.messages import message_id
-from protocol.plan import named_bundle
-from protocol.reading import Reader, read_private
-from protocol.records import Body, Keys, RecordType, Reply, Run, RunPrivate
-from protocol.rules import RULES, BrokenRule
-from protocol.signed import RECORD_TYPE, parse_record
-from protocol.trees import Listing, pack
+from protocol.blocks.bundle import read_named_bundle
+from protocol.blocks.car import read_car
+from protocol.blocks.cid import (
+    CID,
+    Block,
+    BlockError,
+    MalformedBlock,
+    cbor_block,
+    checked_block,
+    decode_cbor,
+    raw_block,
+)
+from protocol.blocks.trees import Listing, pack
+from protocol.chain.chain import Chain
+from protocol.chain.rules import RULES, BrokenRule
+from protocol.federation.manifest import PUBLIC, first_manifest, next_manifest, node_id
+from protocol.federation.reading import Reader, read_private
+from protocol.records.bodies import Body, Keys, RecordType, Reply, Run, RunPrivate
+from protocol.records.message_ids import message_id
+from protocol.records.signed import RECORD_TYPE, parse_record
+from protocol.roles.leader.plan import named_bundle
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MAKE = runpy.run_path(str(VECTORS / "make.py"))

@@ -8,18 +8,18 @@ import pytest
 from attacked import Attacked, following, leading, listening, message_to, position
 from chains import ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SERVER, Scribe, begun, id_of, node_of
 
-from protocol.announcements import Beat, Bye, Head, Hello, PeerState
-from protocol.app_calls import Look, Outgoing, Pull, Push, Wait
-from protocol.bundle import NamedBundle
-from protocol.client import Client
-from protocol.effects import FetchContent, What
-from protocol.events import AppCalled, AppReady, Done, ManifestChanged
-from protocol.gathering import LEAVE_TIMEOUT, LeaderSettings
-from protocol.hosting import ClientPlan
-from protocol.leader import Leader
-from protocol.plan import RunPlan
+from protocol.app.calls import Look, Outgoing, Pull, Push, Wait
+from protocol.blocks.bundle import NamedBundle
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client
+from protocol.roles.effects import FetchContent, What
+from protocol.roles.events import AppCalled, AppReady, Done, ManifestChanged
+from protocol.roles.leader.collecting import LEAVE_TIMEOUT, LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.telling import COMINGS_AT_ONCE
+from protocol.roles.waits import COMINGS_AT_ONCE
+from protocol.wire.announcements import Beat, Bye, Head, Hello, PeerState
 
 
 def here(peer: Attacked, *clients: Any, state: PeerState = PeerState.IDLE) -> None:

@@ -9,13 +9,13 @@ from chains import ALICE, BOB, SERVER, Scribe, begun, reader_of
 from test_client_hosting import AClient, plan
 
 from crypto import dsse
-from protocol import rules
-from protocol.blocks import CID, Block, cbor_data_block
-from protocol.chain import Chain
-from protocol.effects import WriteHead
-from protocol.following import Verified
-from protocol.records import Chained, Federation
-from protocol.signed import Record, parse_record, sign_record
+from protocol.blocks.cid import CID, Block, cbor_data_block
+from protocol.chain import rules
+from protocol.chain.chain import Chain
+from protocol.records.bodies import Chained, Federation
+from protocol.records.signed import Record, parse_record, sign_record
+from protocol.roles.client.follow import Verified
+from protocol.roles.effects import WriteHead
 
 
 def a_run(*, encrypted: bool) -> Scribe:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sim_disk import Disk
 
-from protocol.app_calls import (
+from protocol.app.calls import (
     Answered,
     CloseEntry,
     CollectEntry,
@@ -38,7 +38,7 @@ from protocol.app_calls import (
     Task,
     Wait,
 )
-from protocol.blocks import CID, Block, cbor_block, raw_block
+from protocol.blocks.cid import CID, Block, cbor_block, raw_block
 
 TTL = 1e9
 

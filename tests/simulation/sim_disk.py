@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from protocol.blocks import CID, Block, MissingBlock, decode_cbor
-from protocol.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
-from protocol.equivocation import Equivocation
-from protocol.records import Chained
-from protocol.signed import Record, parse_record
+from protocol.blocks.cid import CID, Block, MissingBlock, decode_cbor
+from protocol.records.bodies import Chained
+from protocol.records.equivocation import Equivocation
+from protocol.records.signed import Record, parse_record
+from protocol.roles.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
 
 Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | AskOwner
 """The effects that are carried out in the order given."""
@@ -37,7 +37,7 @@ class Disk:
     """The number of the newest process."""
 
     def get(self, cid: CID) -> bytes:
-        """The block, as a `protocol.blocks.BlockSource`."""
+        """The block, as a `protocol.blocks.cid.BlockSource`."""
         try:
             return self.blocks[cid]
         except KeyError:

@@ -10,12 +10,12 @@ from sim_time import EPOCH
 from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.blocks import CID, Block, MemoryBlocks
-from protocol.manifest import Manifest, first_manifest
-from protocol.manifest_drafts import Draft, new_federation, with_member, without_member
-from protocol.reading import Reader
-from protocol.records import EncryptionKeyText, Member, Role
-from protocol.signed import parse_record, sign_record
+from protocol.blocks.cid import CID, Block, MemoryBlocks
+from protocol.federation.drafts import Draft, new_federation, with_member, without_member
+from protocol.federation.manifest import Manifest, first_manifest
+from protocol.federation.reading import Reader
+from protocol.records.bodies import EncryptionKeyText, Member, Role
+from protocol.records.signed import parse_record, sign_record
 
 
 @cache

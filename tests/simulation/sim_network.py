@@ -9,7 +9,7 @@ from sim_disk import Disk
 from sim_faults import Faults
 from sim_time import Timeline
 
-from protocol.blocks import CID, MissingBlock
+from protocol.blocks.cid import CID, MissingBlock
 
 PARTITIONS_BEGIN_WITHIN = 30.0
 """Seconds; an undisturbed run takes a few."""
@@ -104,7 +104,7 @@ class Network:
 
 
 class Swarm:
-    """The blocks on several disks, as a `protocol.blocks.BlockSource`."""
+    """The blocks on several disks, as a `protocol.blocks.cid.BlockSource`."""
 
     def __init__(self, disks: list[Disk]) -> None:
         self._disks = disks

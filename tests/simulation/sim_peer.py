@@ -15,12 +15,11 @@ from sim_network import Network
 from sim_time import Timeline
 from sim_witness import Witness
 
-from protocol.admission import Check, Examination, Finding
-from protocol.announcements import next_start
-from protocol.app_calls import Examine, Examined, ToApp
-from protocol.blocks import CID, BlockError, BlockSource, MemoryBlocks
-from protocol.closure import missing
-from protocol.effects import (
+from protocol.app.calls import Examine, Examined, ToApp
+from protocol.blocks.cid import CID, BlockError, BlockSource, MemoryBlocks
+from protocol.chain.closure import missing
+from protocol.replies.admission import Check, Examination, Finding
+from protocol.roles.effects import (
     AskOwner,
     Connect,
     Effect,
@@ -42,7 +41,7 @@ from protocol.effects import (
     WakeAt,
     WriteHead,
 )
-from protocol.events import (
+from protocol.roles.events import (
     Done,
     Due,
     EngineAnswered,
@@ -55,6 +54,7 @@ from protocol.events import (
     Stopping,
 )
 from protocol.roles.inherited import Inherited as Machine
+from protocol.wire.announcements import next_start
 
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
 """The effects that may need other peers."""
@@ -145,7 +145,7 @@ class Peer:
         self._timeline.after(downtime, self.start)
 
     def _end_in_order(self) -> None:
-        """The process is done; it finishes what was begun (`peer.runner` closes its pools so)."""
+        """The process is done; it finishes what was begun (`peer.run.runner` closes its pools so)."""
         for effect in self._begun:
             self.disk.carry_out(effect)
         self._end("is done")

@@ -13,24 +13,24 @@ from sim_disk import Disk, chain_of, linked
 from sim_federation import key_of, reader_of
 from sim_peer import Peer
 
-from protocol.admission import Admission, NormBound
-from protocol.announcements import Position, first_counter, topic_all, topic_leader
-from protocol.app_calls import Environment, ServerCall, Start, Task, ToApp
-from protocol.blocks import CID, cbor_block
-from protocol.bundle import NamedBundle
-from protocol.chain import Chain
-from protocol.client import Client, KeptRun
-from protocol.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
-from protocol.following import Verified
-from protocol.gathering import LeaderSettings
-from protocol.hosting import ClientPlan
-from protocol.leader import Leader
-from protocol.manifest import manifest_at, node_id
-from protocol.plan import ResumedRun, RunPlan
-from protocol.records import Ack
+from protocol.app.calls import Environment, ServerCall, Start, Task, ToApp
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID, cbor_block
+from protocol.chain.chain import Chain
+from protocol.federation.manifest import manifest_at, node_id
+from protocol.records.bodies import Ack
+from protocol.records.signed import parse_record
+from protocol.replies.admission import Admission, NormBound
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client, KeptRun
+from protocol.roles.client.follow import Verified
+from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
 from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.signed import parse_record
+from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 
 ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)
 BUNDLE = cbor_block({"files": []})

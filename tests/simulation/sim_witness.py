@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from sim_disk import Disk
 
-from protocol.announcements import (
+from protocol.blocks.cid import CID
+from protocol.records.bodies import Ack
+from protocol.records.signed import parse_record
+from protocol.wire.announcements import (
     AckReady,
     AnnouncementError,
     Head,
@@ -17,10 +20,7 @@ from protocol.announcements import (
     Said,
     parse_announcement,
 )
-from protocol.blocks import CID
-from protocol.records import Ack
-from protocol.seals import Seals
-from protocol.signed import parse_record
+from protocol.wire.seals import Seals
 
 
 class Witness:

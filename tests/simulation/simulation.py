@@ -17,11 +17,11 @@ from sim_roles import ClientPeer, Identity, Server
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
-from protocol.blocks import CID, Block, MemoryBlocks
-from protocol.chain import Chain
-from protocol.manifest import manifest_at
-from protocol.outcome import outcome
-from protocol.seals import Seals
+from protocol.blocks.cid import CID, Block, MemoryBlocks
+from protocol.chain.chain import Chain
+from protocol.chain.outcome import outcome
+from protocol.federation.manifest import manifest_at
+from protocol.wire.seals import Seals
 
 PATIENCE = 2 * 3600.0
 """Virtual seconds after which a run counts as stuck."""

@@ -8,7 +8,7 @@ from sim_faults import CALM, Faults
 from sim_roles import acks_of
 from simulation import Scenario, Simulation
 
-from protocol.records import Ack, Chained
+from protocol.records.bodies import Ack, Chained
 
 ROUGH = Faults(loss=0.4, duplication=0.4, delay=0.02, stragglers=0.1, crash_chance=0.02, crashes=4, downtime=1.0)
 

@@ -12,7 +12,11 @@ from sim_federation import key_of
 from sim_peer import Peer
 from simulation import Scenario, Simulation
 
-from protocol.announcements import (
+from protocol.blocks.cid import Block
+from protocol.federation.manifest import node_id
+from protocol.records.bodies import Chained, Dispatch, Group, Reply
+from protocol.records.signed import parse_record, sign_record, typed_items
+from protocol.wire.announcements import (
     Announcement,
     Head,
     Position,
@@ -22,10 +26,6 @@ from protocol.announcements import (
     topic_all,
     topic_leader,
 )
-from protocol.blocks import Block
-from protocol.manifest import node_id
-from protocol.records import Chained, Dispatch, Group, Reply
-from protocol.signed import parse_record, sign_record, typed_items
 
 LOSSY = Faults(loss=0.5, duplication=0.3, delay=0.02, stragglers=0.1)
 

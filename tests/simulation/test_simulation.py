@@ -22,9 +22,9 @@ from sim_numbers import some
 from sim_roles import BUNDLE, ClientPeer
 from simulation import Scenario, Simulation, SimulationFailure, seen_by_the_app, undisturbed
 
-from protocol.effects import KeepReply, WriteHead
-from protocol.records import Collect, TakenReply
-from protocol.signed import answers
+from protocol.records.bodies import Collect, TakenReply
+from protocol.records.signed import answers
+from protocol.roles.effects import KeepReply, WriteHead
 
 HERE = Path(__file__).parent
 

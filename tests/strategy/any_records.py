@@ -8,8 +8,8 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import strategies as st
 
-from protocol.blocks import CID, MissingBlock
-from strategy.content import INLINE_SIZE, Encoded
+from protocol.blocks.cid import CID, MissingBlock
+from strategy.contents.codec import INLINE_SIZE, Encoded
 
 
 class Blocks(dict[CID, bytes]):

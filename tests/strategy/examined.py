@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from protocol.blocks import CID, MissingBlock
-from strategy.content import encode
+from protocol.blocks.cid import CID, MissingBlock
+from strategy.contents.codec import encode
 
 
 class Blocks(dict[CID, bytes]):

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from protocol.app_calls import (
+from protocol.app.calls import (
     Ended,
     Finished,
     Handed,
@@ -25,11 +25,11 @@ from protocol.app_calls import (
     Task,
     Wait,
 )
-from protocol.blocks import raw_block
-from protocol.pipe import decode, encode
-from strategy.client_host import serve_client_app
-from strategy.hosting import prepare
-from strategy.server_host import run_server_app
+from protocol.app.pipe import decode, encode
+from protocol.blocks.cid import raw_block
+from strategy.hosting.client_host import serve_client_app
+from strategy.hosting.host import prepare
+from strategy.hosting.server_host import run_server_app
 
 
 class Store(dict):

@@ -14,7 +14,7 @@ from flwr.common.config import get_fused_config_from_dir
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.task_identity import TaskIdentity
 
-from strategy.builtin_app import builtin_app_folder
+from strategy.apps.builtin_app import builtin_app_folder
 
 UserConfig = dict[str, bool | int | float | str]
 

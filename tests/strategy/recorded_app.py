@@ -9,7 +9,7 @@ from pathlib import Path
 
 from small_leader import APPS, Leader, Member, MemoryStore, start_for
 
-from protocol.app_calls import (
+from protocol.app.calls import (
     CloseEntry,
     CollectEntry,
     Compared,
@@ -36,9 +36,9 @@ from protocol.app_calls import (
     Start,
     Wait,
 )
-from strategy.client_host import ClientHost
 from strategy.flower_compat import SUPERLINK_NODE_ID
-from strategy.server_host import run_server_app
+from strategy.hosting.client_host import ClientHost
+from strategy.hosting.server_host import run_server_app
 
 
 class Recorder(Leader):

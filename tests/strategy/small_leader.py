@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from protocol.admission import Admission, Examination, is_update
-from protocol.app_calls import (
+from protocol.app.calls import (
     Answered,
     Compared,
     Diverged,
@@ -35,15 +34,16 @@ from protocol.app_calls import (
     Task,
     Wait,
 )
-from protocol.blocks import CID, Block, MissingBlock, raw_block
-from protocol.content import open_content
-from protocol.judging import judge
-from protocol.strategy_rule import StrategyRule
-from strategy.admission import examine, opened_records, read_sent
-from strategy.app_config import fuse_run_config, read_app
-from strategy.client_host import ClientHost
+from protocol.blocks.cid import CID, Block, MissingBlock, raw_block
+from protocol.blocks.content import open_content
+from protocol.replies.admission import Admission, Examination, is_update
+from protocol.replies.judging import judge
+from protocol.replies.strategy_rule import StrategyRule
+from strategy.apps.config import fuse_run_config, read_app
 from strategy.flower_compat import SUPERLINK_NODE_ID, run_number, take_identity
-from strategy.server_host import run_server_app
+from strategy.hosting.client_host import ClientHost
+from strategy.hosting.server_host import run_server_app
+from strategy.replies.measuring import examine, opened_records, read_sent
 
 APPS = Path(__file__).parent.parent / "apps"
 RUN = raw_block(b"a run").cid

@@ -1,4 +1,5 @@
-"""`strategy.bundle` and `strategy.app_config`: what of an app's folder is taken, and what its pyproject says."""
+"""`strategy.apps.bundling` and `strategy.apps.config`: what of an app's folder is taken, and what its pyproject
+says."""
 
 from __future__ import annotations
 
@@ -24,11 +25,11 @@ import tomli_w
 from flwr.cli.build import build_fab_from_disk
 from small_leader import APPS, MemoryStore
 
-from protocol.bundle import BundledFile, BundleError, read_bundle, write_bundle
-from protocol.content import ContentError
-from strategy.app_config import AppError, check_components, fuse_run_config, parse_node_config, read_app
-from strategy.builtin_app import builtin_app_folder
-from strategy.bundle import bundle_folder, check_self_contained, read_folder, unpack_bundle
+from protocol.blocks.bundle import BundledFile, BundleError, read_bundle, write_bundle
+from protocol.blocks.content import ContentError
+from strategy.apps.builtin_app import builtin_app_folder
+from strategy.apps.bundling import bundle_folder, check_self_contained, read_folder, unpack_bundle
+from strategy.apps.config import AppError, check_components, fuse_run_config, parse_node_config, read_app
 
 
 def stored(folder: Path) -> tuple[list[BundledFile], MemoryStore]:

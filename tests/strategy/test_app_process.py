@@ -12,7 +12,7 @@ import pytest
 from small_leader import APPS, SEED
 
 import protocol
-from strategy.replay_format import child_environment
+from strategy.replay.format import child_environment
 
 ROOT = Path(protocol.__file__).parent.parent
 

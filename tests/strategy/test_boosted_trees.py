@@ -10,8 +10,8 @@ import pytest
 from flwr.server.strategy.fedxgb_bagging import aggregate as older_aggregate
 from flwr.serverapp.strategy.strategy_utils import aggregate_bagging
 
-from strategy import trees
-from strategy.trees import are_trees
+from strategy.replies import boosted_trees as trees
+from strategy.replies.boosted_trees import are_trees
 
 Spoil = Callable[[dict[str, Any]], object]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flwr.common.config import get_project_config
 
-from strategy.builtin_app import (
+from strategy.apps.builtin_app import (
     DATASETS,
     STRATEGIES,
     DataUnavailable,
@@ -35,7 +35,7 @@ def python(code: str, *, folder: Path, path: str) -> str:
 
 def test_names_are_known_without_heavy_imports(tmp_path: Path) -> None:
     root = str(builtin_app_folder().parent.parent)
-    code = f"import strategy.builtin_app, sys; print({HEAVY} & set(sys.modules) or None)"
+    code = f"import strategy.apps.builtin_app, sys; print({HEAVY} & set(sys.modules) or None)"
     assert python(code, folder=tmp_path, path=root) == "None"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from strategy.apps.builtin_app import MODELS
 from strategy.builtin.pollen_app.datasets import SHAPES
 from strategy.builtin.pollen_app.models import build_model
 from strategy.builtin.pollen_app.names import Dataset
-from strategy.builtin_app import MODELS
 
 DIGITS = SHAPES[Dataset.DIGITS]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from in_memory_federation import Outcome, bits, run_config, run_federation
 
+from strategy.apps.builtin_app import PARTITIONERS, STRATEGIES
 from strategy.builtin.pollen_app.client_app import app as client
 from strategy.builtin.pollen_app.server_app import app as server
 from strategy.builtin.pollen_app.strategies import build_strategy
-from strategy.builtin_app import PARTITIONERS, STRATEGIES
 
 
 def run(**settings: object) -> Outcome:

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 from in_memory_federation import run_config
 
+from strategy.apps.builtin_app import STRATEGIES
 from strategy.builtin.pollen_app.settings import Config, client_settings, learning_rate, server_settings
 from strategy.builtin.pollen_app.strategies import build_strategy
-from strategy.builtin_app import STRATEGIES
 
 PART = {"partition-id": 0, "num-partitions": 3}
 

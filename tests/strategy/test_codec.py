@@ -1,4 +1,4 @@
-"""`strategy.content`: what an app sends arrives as it was, whatever Flower takes; what is hostile is refused."""
+"""`strategy.contents.codec`: what an app sends arrives as it was, whatever Flower takes; what is hostile is refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.blocks import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
-from protocol.content import HEAD_SIZE, ContentError, write_manifest
-from strategy.content import (
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
+from protocol.blocks.content import HEAD_SIZE, ContentError, write_manifest
+from strategy.contents.codec import (
     FORMAT,
     INLINE_SIZE,
     MAX_ARRAYS,
@@ -91,7 +91,7 @@ def test_more_entries_than_a_content_may_have_are_refused_before_any_is_read(
     kind: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, blocks = hostile([FORMAT, many(kind, most + 1)], [])
-    monkeypatch.setattr("strategy.content.decode_scalar", pytest.fail)
+    monkeypatch.setattr("strategy.contents.codec.decode_scalar", pytest.fail)
 
     with pytest.raises(ContentError, match=f"{most + 1} .* more than the {most} that a content may have"):
         decode(root, blocks, None)

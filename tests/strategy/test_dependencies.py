@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strategy.dependencies import MOST, lacking
+from strategy.apps.dependencies import MOST, lacking
 
 
 def app_that_needs(folder: Path, dependencies: str) -> Path:

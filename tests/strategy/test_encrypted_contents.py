@@ -1,4 +1,4 @@
-"""`strategy.content` under a key: readers get what they got when it was plain, and nobody else gets anything."""
+"""`strategy.contents.codec` under a key: readers get what they got when it was plain, and nobody else gets anything."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given, settings
 
 from crypto.symmetric import OVERHEAD
-from protocol.app_calls import ContentKey
-from protocol.blocks import CHUNK_SIZE, CID, Block, cbor_block, encode_cbor, raw_block
-from protocol.content import HEAD_SIZE, ContentError, ContentForm, write_manifest
-from strategy.content import FORMAT, ContentWriter, Encoded, Limits, decode, encode
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, cbor_block, encode_cbor, raw_block
+from protocol.blocks.content import HEAD_SIZE, ContentError, ContentForm, write_manifest
+from strategy.contents.codec import FORMAT, ContentWriter, Encoded, Limits, decode, encode
 
 KEY = ContentKey(3, b"k" * 32)
 FULL = CHUNK_SIZE - OVERHEAD

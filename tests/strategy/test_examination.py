@@ -1,4 +1,4 @@
-"""`strategy.admission`: what a reply looks like, and what is found in it that no app asked for."""
+"""`strategy.replies.measuring`: what a reply looks like, and what is found in it that no app asked for."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from flwr.common import Code, FitRes, Parameters, Status
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.admission import Check, Examination
-from protocol.blocks import Block, MissingBlock, cbor_block, raw_block
-from protocol.reply_layout import Arithmetic, Likeness, NotFinite, ReplyLayout
-from strategy.admission import examine, opened_records, read_sent
-from strategy.content import INLINE_SIZE
+from protocol.blocks.cid import Block, MissingBlock, cbor_block, raw_block
+from protocol.replies.admission import Check, Examination
+from protocol.replies.layout import Arithmetic, Likeness, NotFinite, ReplyLayout
+from strategy.contents.codec import INLINE_SIZE
+from strategy.contents.npy import stored
 from strategy.flower_compat import SECAGG_RECORD, recorddict_compat
-from strategy.npy import stored
+from strategy.replies.measuring import examine, opened_records, read_sent
 
 Tensors = Mapping[str, np.ndarray]
 MODEL: Tensors = {

@@ -100,7 +100,7 @@ def test_what_is_replaced_or_called_has_the_parameters_it_had(name: str, paramet
 def test_our_error_codes_are_flowers() -> None:
     from flwr.common.constant import ErrorCode as Flowers
 
-    from protocol.app_calls import ErrorCode
+    from protocol.app.calls import ErrorCode
 
     assert {code.name: getattr(Flowers, code.name) for code in ErrorCode} == {code.name: code for code in ErrorCode}
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_leader import MemoryStore
 
-from protocol.admission import Admission
-from protocol.app_calls import (
+from protocol.app.calls import (
     ContentKey,
     ErrorCode,
     Handed,
@@ -29,15 +28,16 @@ from protocol.app_calls import (
     Rules,
     Wait,
 )
-from protocol.blocks import CID, raw_block
-from protocol.judging import judge
+from protocol.blocks.cid import CID, raw_block
+from protocol.replies.admission import Admission
+from protocol.replies.judging import judge
 from protocol.visible import visible
-from strategy.admission import examine, read_sent
 from strategy.answers import LiveAnswers, RunStopped
-from strategy.content import ContentWriter, decode
+from strategy.contents.codec import ContentWriter, decode
+from strategy.contents.kept import Kept
 from strategy.flower_compat import server_run, take_identity
 from strategy.grid import PollenGrid
-from strategy.kept import Kept
+from strategy.replies.measuring import examine, read_sent
 
 
 @dataclass

@@ -7,13 +7,13 @@ from any_records import Blocks
 from flwr.app import RecordDict
 from small_leader import APPS, MemoryStore, start_for
 
-from protocol.admission import Admission, Check
-from protocol.app_calls import ErrorCode, Task
-from protocol.blocks import CID, encode_cbor
-from protocol.content import write_manifest
-from strategy.admission import examine, read_sent
-from strategy.client_host import ClientHost
-from strategy.content import FORMAT, MAX_VALUES, encode
+from protocol.app.calls import ErrorCode, Task
+from protocol.blocks.cid import CID, encode_cbor
+from protocol.blocks.content import write_manifest
+from protocol.replies.admission import Admission, Check
+from strategy.contents.codec import FORMAT, MAX_VALUES, encode
+from strategy.hosting.client_host import ClientHost
+from strategy.replies.measuring import examine, read_sent
 
 HUGE = [["m", "metric", [["loss", {"int": (10**400).to_bytes(167, "big")}]]]]
 MANY = [["m", "metric", [[str(number), 0.5] for number in range(MAX_VALUES + 1)]]]

@@ -1,4 +1,4 @@
-"""`strategy.hosting`: what both kinds of host rely on."""
+"""`strategy.hosting.host`: what both kinds of host rely on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import strategy
-from protocol.blocks import CID, MissingBlock, raw_block
-from protocol.content import ContentError
+from protocol.blocks.cid import CID, MissingBlock, raw_block
+from protocol.blocks.content import ContentError
 from strategy.answers import RunStopped
-from strategy.hosting import (
+from strategy.hosting.host import (
     MAX_REASON,
     OUR_PACKAGES,
     GuardedStore,

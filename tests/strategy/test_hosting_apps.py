@@ -1,4 +1,5 @@
-"""`strategy.server_host` and `strategy.client_host`: unchanged Flower apps run, and do the same thing twice."""
+"""`strategy.hosting.server_host` and `strategy.hosting.client_host`: unchanged Flower apps run, and do the same thing
+twice."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ import pytest
 from flwr.app import RecordDict
 from small_leader import APPS, Leader, MemoryStore, run_app, start_for
 
-from protocol.app_calls import ErrorCode, Task
-from protocol.blocks import CID, Block
+from protocol.app.calls import ErrorCode, Task
+from protocol.blocks.cid import CID, Block
 from strategy.answers import RunStopped
-from strategy.client_host import ClientHost, serve_client_app
-from strategy.content import ContentWriter, decode
-from strategy.hosting import MAX_REASON
-from strategy.server_host import run_server_app
+from strategy.contents.codec import ContentWriter, decode
+from strategy.hosting.client_host import ClientHost, serve_client_app
+from strategy.hosting.host import MAX_REASON
+from strategy.hosting.server_host import run_server_app
 
 
 def last_content(leader: Leader) -> RecordDict:

@@ -10,16 +10,16 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from small_leader import MemoryStore
 
-from protocol.app_calls import ContentKey, KeyedContent
-from protocol.blocks import CID, Block
-from protocol.content import ContentError
+from protocol.app.calls import ContentKey, KeyedContent
+from protocol.blocks.cid import CID, Block
+from protocol.blocks.content import ContentError
+from strategy.apps.builtin_app import check_initial_model
 from strategy.builtin.pollen_app.datasets import SHAPES
 from strategy.builtin.pollen_app.initial import RECORD, initial_arrays
 from strategy.builtin.pollen_app.models import build_model
 from strategy.builtin.pollen_app.names import Dataset
-from strategy.builtin_app import check_initial_model
-from strategy.content import ContentWriter
-from strategy.initial_model import InitialModel, initial_state
+from strategy.contents.codec import ContentWriter
+from strategy.models.initial_model import InitialModel, initial_state
 
 RUN_CONFIG = {"model": "mlp", "dataset": "digits"}
 

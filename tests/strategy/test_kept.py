@@ -1,11 +1,11 @@
-"""`strategy.kept`: replies that were read before they are handed over, within a bound of memory."""
+"""`strategy.contents.kept`: replies that were read before they are handed over, within a bound of memory."""
 
 from __future__ import annotations
 
 from flwr.app import ConfigRecord, RecordDict
 
-from protocol.blocks import raw_block
-from strategy.kept import Kept
+from protocol.blocks.cid import raw_block
+from strategy.contents.kept import Kept
 
 A, B = raw_block(b"a").cid, raw_block(b"b").cid
 

@@ -1,4 +1,4 @@
-"""`strategy.legacy_shim`: what Flower's older machinery does under it, in order."""
+"""`strategy.hosting.legacy_shim`: what Flower's older machinery does under it, in order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from flwr.server import SimpleClientManager
 from flwr.server import server as flower_server
 from flwr.server.compat.app_utils import start_update_client_manager_thread
 
-from strategy import legacy_shim
 from strategy.flower_compat import server_run, set_message_id, take_identity
+from strategy.hosting import legacy_shim
 
 
 class Nodes:

@@ -12,11 +12,11 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.common import ndarrays_to_parameters
 
-from protocol.blocks import CID, MemoryBlocks
-from strategy.content import encode
+from protocol.blocks.cid import CID, MemoryBlocks
+from strategy.contents.codec import encode
 from strategy.flower_compat import recorddict_compat
-from strategy.model_difference import compare, tensor_differences
-from strategy.model_files import METADATA, NoModel, Tensor, opened_model, save_model, try_place
+from strategy.models.model_difference import compare, tensor_differences
+from strategy.models.model_files import METADATA, NoModel, Tensor, opened_model, save_model, try_place
 
 SUFFIXES = [".safetensors", ".npz", ".pt"]
 MODEL: dict[str, Tensor] = {

@@ -13,12 +13,12 @@ from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from recorded_app import RecordedApp, Recorder
 from small_leader import APPS, Member, MemoryStore, start_for
 
-from protocol.app_calls import Answered, CloseEntry, ErrorCode, Finished, Outgoing, Start
-from protocol.strategy_rule import StrategyRule
-from strategy.client_host import ClientHost
-from strategy.content import ContentWriter, decode
+from protocol.app.calls import Answered, CloseEntry, ErrorCode, Finished, Outgoing, Start
+from protocol.replies.strategy_rule import StrategyRule
+from strategy.contents.codec import ContentWriter, decode
 from strategy.flower_compat import SUPERLINK_NODE_ID
-from strategy.server_host import run_server_app
+from strategy.hosting.client_host import ClientHost
+from strategy.hosting.server_host import run_server_app
 
 Spoil = Callable[[RecordDict], object]
 

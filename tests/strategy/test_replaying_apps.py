@@ -11,8 +11,8 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from flwr.serverapp import strategy as strategies
 from recorded_app import RecordedApp, recorded_app
 
-from protocol.app_calls import CloseEntry, CollectEntry, DispatchEntry, Diverged, Finished, Replayed
-from strategy.content import ContentWriter, decode
+from protocol.app.calls import CloseEntry, CollectEntry, DispatchEntry, Diverged, Finished, Replayed
+from strategy.contents.codec import ContentWriter, decode
 
 STRATEGIES = sorted(set(strategies.__all__) - {"Result", "Strategy"})
 
@@ -157,7 +157,7 @@ NAN, INF = float("nan"), float("inf")
 def test_the_largest_difference_is_infinite_where_one_alone_is_no_number(
     was: list[float], now: list[float], largest: float
 ) -> None:
-    from strategy.difference import largest_difference
+    from strategy.contents.difference import largest_difference
 
     assert largest_difference(Array(np.asarray(was)), Array(np.asarray(now))) == largest
 
@@ -165,7 +165,7 @@ def test_the_largest_difference_is_infinite_where_one_alone_is_no_number(
 def test_of_two_lists_the_first_element_that_differs_is_told() -> None:
     from flwr.app import ConfigRecord
 
-    from strategy.difference import first_difference
+    from strategy.contents.difference import first_difference
 
     was, now = [0] * 99 + [1], [0] * 99 + [2]
     found = first_difference(RecordDict({"c": ConfigRecord({"x": was})}), RecordDict({"c": ConfigRecord({"x": now})}))

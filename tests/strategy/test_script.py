@@ -1,4 +1,5 @@
-"""`strategy.script`: each way in which an app may do another thing than is recorded, and that it cannot get away."""
+"""`strategy.replay.scripted`: each way in which an app may do another thing than is recorded, and that it cannot get
+away."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from recorded_app import ScriptPipe
 
-from protocol.app_calls import (
+from protocol.app.calls import (
     CloseEntry,
     CollectEntry,
     DispatchEntry,
@@ -23,9 +24,9 @@ from protocol.app_calls import (
     Scripted,
     ScriptEntry,
 )
-from protocol.blocks import raw_block
+from protocol.blocks.cid import raw_block
 from strategy.answers import LiveAnswers
-from strategy.script import Divergence, ScriptedAnswers, ScriptOver
+from strategy.replay.scripted import Divergence, ScriptedAnswers, ScriptOver
 
 MODEL = raw_block(b"a model").cid
 ONE, TWO = bytes([1]) * 32, bytes([2]) * 32

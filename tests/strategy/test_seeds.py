@@ -1,4 +1,4 @@
-"""`strategy.seeds` and `strategy.replay_format`: one seed, one stream of numbers, from every generator."""
+"""`strategy.hosting.seeds` and `strategy.replay.format`: one seed, one stream of numbers, from every generator."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from strategy.replay_format import child_environment
-from strategy.seeds import seed_generators
+from strategy.hosting.seeds import seed_generators
+from strategy.replay.format import child_environment
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""`strategy.side_by_side`: as `map`, several at once, and never far ahead."""
+"""`strategy.contents.side_by_side`: as `map`, several at once, and never far ahead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from strategy.side_by_side import WORKERS, side_by_side
+from strategy.contents.side_by_side import WORKERS, side_by_side
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

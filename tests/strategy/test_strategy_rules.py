@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_boosted_trees import model, saved
 
-from protocol.admission import Admission, Check, Examination, Refusal
-from protocol.judging import judge
-from protocol.reply_layout import Likeness
-from protocol.strategy_rule import Arrays, StrategyRule
-from strategy.admission import examine, opened_records, read_sent
+from protocol.replies.admission import Admission, Check, Examination, Refusal
+from protocol.replies.judging import judge
+from protocol.replies.layout import Likeness
+from protocol.replies.strategy_rule import Arrays, StrategyRule
 from strategy.flower_compat import NORM_BIT, older_strategies, recorddict_compat, take_identity
-from strategy.strategy_rules import StrategiesInUse, rule_of
+from strategy.replies.measuring import examine, opened_records, read_sent
+from strategy.replies.strategy_rules import StrategiesInUse, rule_of
 
 MODEL = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(3)}
 MEANS = [newer.FedAvg, newer.FedProx, newer.FedAvgM, newer.FedAdam, newer.FedYogi, newer.FedAdagrad]

@@ -1,4 +1,5 @@
-"""`strategy.summary`: whatever Flower's records hold is described without an error, in time that grows as it does."""
+"""`strategy.contents.summary`: whatever Flower's records hold is described without an error, in time that grows as it
+does."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from flwr.app import ConfigRecord, MetricRecord, RecordDict
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from strategy.content import encode
-from strategy.summary import mean_metrics, metrics_of, round_of, summarise, to_json
+from strategy.contents.codec import encode
+from strategy.contents.summary import mean_metrics, metrics_of, round_of, summarise, to_json
 
 any_value = st.one_of(
     values, st.integers(), st.sampled_from([10**400, -(10**5000), [10**5000], 5e-324, -0.0, "\ud800"])

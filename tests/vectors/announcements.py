@@ -7,7 +7,8 @@ from chains import ALICE, MEMBERS, SERVER, Scribe, decryption_key, id_of
 from sealed import fixed_secrets
 
 from crypto.keys import SigningKey
-from protocol.announcements import (
+from protocol.blocks.cid import cbor_block
+from protocol.wire.announcements import (
     AckReady,
     Alive,
     Announcement,
@@ -26,8 +27,7 @@ from protocol.announcements import (
     Said,
     sign_announcement,
 )
-from protocol.blocks import cbor_block
-from protocol.seals import Seals
+from protocol.wire.seals import Seals
 
 SEED = bytes(range(32))
 

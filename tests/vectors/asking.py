@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgpack
 
 from crypto.symmetric import SymmetricKey
-from protocol.asking import MAX_ANNOUNCEMENTS, Answer, Channel, Question
-from protocol.blocks import cbor_block
-from protocol.contexts import AskingMessage, AskingSide, encrypt
+from protocol.blocks.cid import cbor_block
+from protocol.records.contexts import AskingMessage, AskingSide, encrypt
+from protocol.wire.asking import MAX_ANNOUNCEMENTS, Answer, Channel, Question
 
 
 def asking_vectors() -> dict[str, object]:

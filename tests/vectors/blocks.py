@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocol.blocks import Block, cbor_block, encode_cbor, raw_block
-from protocol.car import write_car
-from protocol.trees import pack
+from protocol.blocks.car import write_car
+from protocol.blocks.cid import Block, cbor_block, encode_cbor, raw_block
+from protocol.blocks.trees import pack
 
 LINK = raw_block(b"pollen").cid
 VALUES: dict[str, Any] = {

@@ -6,10 +6,10 @@ from chains import DAVE, SERVER, Scribe, block_of, decryption_key, id_of
 from sealed import fixed_secrets
 from spoiled import CASES, Case
 
-from protocol.blocks import CID, Block
-from protocol.records import Chained
-from protocol.rules import RULES
-from protocol.signed import parse_record
+from protocol.blocks.cid import CID, Block
+from protocol.chain.rules import RULES
+from protocol.records.bodies import Chained
+from protocol.records.signed import parse_record
 
 LONGEST = 32
 """Records before the one that breaks the rule: rules about indexes take 256, and are left to the specification."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from protocol.app_calls import ContentKey
-from protocol.blocks import CHUNK_SIZE, Block, encode_cbor, raw_block
-from protocol.bundle import write_bundle
-from protocol.content import HEAD_SIZE, PLAIN, ContentForm, write_manifest
+from protocol.app.calls import ContentKey
+from protocol.blocks.bundle import write_bundle
+from protocol.blocks.cid import CHUNK_SIZE, Block, encode_cbor, raw_block
+from protocol.blocks.content import HEAD_SIZE, PLAIN, ContentForm, write_manifest
 
 FILES = [("pyproject.toml", b"[project]\n"), ("pkg/app.py", b"app = 1\n"), ("pkg/empty.py", b"")]
 TENSOR = bytes(range(256)) * 20
@@ -32,7 +32,7 @@ BODY: list[Any] = [
         ],
     ],
 ]
-"""As `strategy.content` writes ``tests/strategy/test_content_vectors.py``'s records."""
+"""As `strategy.contents.codec` writes ``tests/strategy/test_content_vectors.py``'s records."""
 
 
 def content_vectors() -> dict[str, object]:

@@ -21,13 +21,12 @@ from contents import FILES
 from sealed import fixed_secrets
 
 from crypto.keys import SigningKey
-from protocol.blocks import CID, Block, BlockError
-from protocol.bundle import write_bundle
-from protocol.content import ContentForm
-from protocol.epochs import grant
-from protocol.plan import first_content_key
-from protocol.reading import Epoch, read_private
-from protocol.records import (
+from protocol.blocks.bundle import write_bundle
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.blocks.content import ContentForm
+from protocol.federation.epochs import grant
+from protocol.federation.reading import Epoch, read_private
+from protocol.records.bodies import (
     Ack,
     Body,
     Close,
@@ -40,7 +39,8 @@ from protocol.records import (
     Run,
     RunPrivate,
 )
-from protocol.signed import parse_record, private_bytes
+from protocol.records.signed import parse_record, private_bytes
+from protocol.roles.leader.plan import first_content_key
 
 MEMBER_KEYS = {"server": SERVER, "second server": SECOND, "alice": ALICE, "bob": BOB, "carol": CAROL, "dave": DAVE}
 PRIVATE = {

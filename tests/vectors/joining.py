@@ -6,10 +6,10 @@ import msgpack
 from chains import ALICE, decryption_key
 
 from crypto.identity import Identity
-from protocol.blocks import cbor_block
-from protocol.contexts import JoinSide
-from protocol.joining import Answer, Join, Pending, Refusal, Refused, Welcomed, seal_answer, seal_join
-from protocol.tickets import Ticket
+from protocol.blocks.cid import cbor_block
+from protocol.joining.messages import Answer, Join, Pending, Refusal, Refused, Welcomed, seal_answer, seal_join
+from protocol.joining.tickets import Ticket
+from protocol.records.contexts import JoinSide
 
 
 def joining_vectors() -> dict[str, object]:

@@ -18,11 +18,11 @@ from chains import (
 
 from crypto.dsse import pae, sign
 from crypto.keys import SigningKey
-from protocol.blocks import CID, Block
-from protocol.manifest import node_id
-from protocol.messages import message_id
-from protocol.records import Body
-from protocol.signed import RECORD_TYPE, parse_record
+from protocol.blocks.cid import CID, Block
+from protocol.federation.manifest import node_id
+from protocol.records.bodies import Body
+from protocol.records.message_ids import message_id
+from protocol.records.signed import RECORD_TYPE, parse_record
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
 

@@ -40,7 +40,7 @@ def fixed_secrets() -> Iterator[None]:
     with (
         patch.object(SymmetricKey, "generate", lambda: SymmetricKey(secret())),
         patch.object(DecryptionKey, "generate", lambda: DecryptionKey(secret())),
-        patch("protocol.contexts.seal", _recorded),
+        patch("protocol.records.contexts.seal", _recorded),
     ):
         yield
 

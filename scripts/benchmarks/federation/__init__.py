@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peer.demo.engines import engine_of
 from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
-from protocol.records import Role
+from protocol.records.bodies import Role
 
 Json = dict[str, object]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from peer.base.errors import ExitCode, PeerError
 from peer.engine import open_engine
-from peer.errors import ExitCode, PeerError
 
 
 @pytest.mark.parametrize("address", ["", "local:", "ftp://127.0.0.1", "kubo", "/ip4/127.0.0.1/tcp/5001"])

@@ -6,11 +6,11 @@ import contextlib
 
 import pytest
 
-from peer.cli.start import _mend
+from peer.cli.runs.start import _mend
 from peer.engine.interface import Unreachable
-from peer.engine.kubo_api import KuboApi
-from peer.runner import Ending
-from protocol.blocks import raw_block
+from peer.engine.kubo.api import KuboApi
+from peer.run.runner import Ending
+from protocol.blocks.cid import raw_block
 
 KUBO_SAYS = [
     "merkledag: not found",

@@ -13,7 +13,7 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, Subscription, TooLarge, Unreachable
-from protocol.blocks import CHUNK_SIZE, Block, cbor_block, raw_block
+from protocol.blocks.cid import CHUNK_SIZE, Block, cbor_block, raw_block
 
 SOON = 20.0
 """Seconds that a test waits for what must come; it comes in milliseconds."""

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from peer.engine.kubo_program import BUILT_VERSION, FLOOR, cached_ipfs
+from peer.engine.kubo.program import BUILT_VERSION, FLOOR, cached_ipfs
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "install-kubo"
 WORKING = "#!/bin/sh\necho 0.43.0\n"

@@ -10,7 +10,7 @@ import pytest
 
 from peer.engine import open_engine, without_credentials
 from peer.engine.interface import EngineError
-from peer.engine.kubo_address import KuboAddress
+from peer.engine.kubo.address import KuboAddress
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from peer.engine.interface import EngineError
-from peer.engine.kubo_program import cached_ipfs, find_ipfs, why_outdated
+from peer.engine.kubo.program import cached_ipfs, find_ipfs, why_outdated
 
 
 def program(path: Path, says: str) -> Path:

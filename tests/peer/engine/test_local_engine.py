@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from peer.engine import local, open_engine
+from peer.engine import open_engine
 from peer.engine.interface import EngineUnavailable, StorageFull, TooLarge, Unreachable
-from peer.engine.local import LocalEngine
-from protocol.blocks import Block, BlockMismatch, cbor_block, raw_block
-from protocol.trees import pack
+from peer.engine.local import engine as local
+from peer.engine.local.engine import LocalEngine
+from protocol.blocks.cid import Block, BlockMismatch, cbor_block, raw_block
+from protocol.blocks.trees import pack
 
 SOON = 20.0
 
@@ -161,7 +162,7 @@ def test_the_fifo_of_a_killed_subscriber_is_removed_by_the_next_publisher(
 SUBSCRIBER = """
 import sys
 from peer.engine import open_engine
-from protocol.blocks import CID
+from protocol.blocks.cid import CID
 engine = open_engine(sys.argv[1])
 engine.subscribe("work", lambda data: print(engine.get(CID.parse(data.decode())).decode(), flush=True))
 print("ready", flush=True)
@@ -172,7 +173,7 @@ engine.close()
 WRITER = """
 import os, sys
 from peer.engine import open_engine
-from protocol.blocks import raw_block
+from protocol.blocks.cid import raw_block
 engine = open_engine(sys.argv[1])
 def blocks():
     for n in range(8):

@@ -1,0 +1,110 @@
+"""Examining replies in the server's app process, while the app waits for them: `protocol.app.calls.Examine`.
+
+What is read of a reply stays in memory for the app, which then need not read it again. What follows from the findings
+is the peer's to decide.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import Final
+
+from peer.engine.contents import local_content
+from peer.engine.interface import Engine, EngineError, TooLarge
+from peer.engine.patience import Patience
+from protocol.app.calls import ContentKey, Examine, Examined, NotExamined
+from protocol.blocks.cid import CID, BlockError
+from protocol.replies.admission import Check, Examination, Finding
+from strategy.contents.codec import DEFAULT_LIMITS, Limits
+from strategy.contents.kept import Kept
+from strategy.replies.measuring import Sent, examine, opened_records, read_sent
+
+CONTENT_TIMEOUT: Final = 120.0
+"""Seconds until a content that does not come is given up; its client announces it again."""
+
+FETCHED_AT_ONCE: Final = 8
+"""Contents that are fetched side by side: what a member only says it has may be nowhere."""
+
+SIDE_BY_SIDE: Final = 2
+"""Replies that are examined at once: each may hold the rest of a content's records and two arrays in memory, besides
+what is kept."""
+
+SENT_KEPT: Final = 16
+"""Dispatched contents whose layouts are kept, for the next reply to the same."""
+
+
+def examine_in_threads(
+    examiner: Examiner, asked: SimpleQueue[Examine], answer: Callable[[Examined | NotExamined], None]
+) -> None:
+    """Do what is ``asked`` for, as long as the process lives."""
+
+    def serve() -> None:
+        try:
+            while True:
+                answer(examiner.answer(asked.get()))
+        except BaseException:  # noqa: BLE001  # a bug of ours: a peer that waits for an answer would wait for ever
+            traceback.print_exc()
+            os._exit(1)
+
+    for _ in range(FETCHED_AT_ONCE):
+        threading.Thread(target=serve, name="examine", daemon=True).start()
+
+
+class Examiner:
+    """Examines the replies that are in an engine, and keeps them. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine, kept: Kept) -> None:
+        self._engine = engine
+        self._kept = kept
+        self._patience = Patience()
+        self._sent: dict[CID, Sent] = {}
+        self._reading = threading.Lock()
+        self._places = threading.BoundedSemaphore(SIDE_BY_SIDE)
+
+    def answer(self, asked: Examine) -> Examined | NotExamined:
+        """What is found; an engine that is away for a while is waited for."""
+        try:
+            return Examined(asked.id, self._patience(lambda: self.examine(asked, timeout=CONTENT_TIMEOUT)))
+        except (EngineError, BlockError, OSError) as error:
+            return NotExamined(asked.id, str(error))
+
+    def examine(self, asked: Examine, *, timeout: float) -> Examination:
+        """Make the reply's content local, within ``timeout`` seconds, and say what is found in it.
+
+        Raises:
+            EngineError: where a content cannot be had.
+            protocol.blocks.cid.BlockError: where the dispatched content, our own, cannot be read.
+        """
+        sent = self._read_sent(asked.sent, asked.sent_key)
+        limit = asked.limits.of_answer_to(sent.size or None)
+        try:
+            self._engine.fetch(asked.reply, timeout=timeout, limit=limit)
+        except TooLarge:
+            return Examination((Finding(Check.SIZE, f"its content is larger than {limit} bytes"),), here=False)
+        with self._places:
+            found, records = examine(
+                asked.reply,
+                local_content(self._engine, asked.reply),
+                asked.reply_key,
+                sent,
+                lambda: opened_records(sent.root, local_content(self._engine, sent.root), asked.sent_key),
+                update=asked.update,
+                measure=asked.measure,
+                limits=Limits(min(limit, DEFAULT_LIMITS.body), min(limit, DEFAULT_LIMITS.arrays)),
+                keep=partial(self._kept.make_room, asked.message),
+            )
+            self._kept.put(asked.message, asked.reply, records)
+            return found
+
+    def _read_sent(self, root: CID, key: ContentKey | None) -> Sent:
+        with self._reading:  # the replies to one dispatch come together
+            sent = self._sent.pop(root, None) or read_sent(root, local_content(self._engine, root), key)
+            self._sent[root] = sent  # the newest last
+            if len(self._sent) > SENT_KEPT:
+                del self._sent[next(iter(self._sent))]
+            return sent

@@ -1,0 +1,479 @@
+"""The audit of a run: every record by every rule, and everything a record links.
+
+First the chain is walked back from its head, then verified forward by `protocol.chain.chain.Chain`. Memory does not
+grow with
+the length of the chain: what must be remembered of it is in a `Scratch` on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from crypto.dsse import BadSignature
+from crypto.keys import VerifyKey
+from peer.audit.confirmations import Confirmations
+from peer.audit.kept import Basis
+from peer.audit.keys_had import KeysHad
+from peer.audit.replay import AuditedApp, ComparedExchange, RunReplay
+from peer.audit.report import Report
+from peer.audit.revocations import Revocations
+from peer.audit.root import Root
+from peer.history.findings import (
+    APP_BUNDLE,
+    CAR_SECTION,
+    CUT_SHORT,
+    EQUIVOCATION,
+    FEDERATION_BRANCH,
+    MISSING_BLOCK,
+    OTHER_APP,
+    OTHER_FEDERATION,
+    REMARKS,
+    REVOKED_EQUIVOCATION,
+    Finding,
+    Verdict,
+    verdict_of,
+)
+from peer.history.rounds import Exchange, Rounds, exchange_value
+from peer.history.scratch import Scratch
+from peer.history.sources import CarSource, RunSource
+from peer.history.walk import height_above, walk_back
+from peer.home.federations import StoredFederation
+from peer.home.run_extras import NOTHING, Beside
+from protocol.app.calls import RunConfig
+from protocol.blocks.bundle import NamedBundle, difference_from, read_named_bundle
+from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
+from protocol.chain import rules
+from protocol.chain.chain import Chain, Step
+from protocol.chain.closure import contents
+from protocol.federation.manifest import PUBLIC, ManifestError, federation_of, manifest_at
+from protocol.federation.reading import Reader, RunKeys, read_private
+from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Run, RunPrivate
+from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
+from protocol.records.signed import Record, WellSigned, answers, parse_record
+from protocol.roles.leader.plan import named_bundle
+
+MAX_FINDINGS: Final = 1_000
+"""How many findings are told one by one."""
+
+
+class Audit:
+    """One audit.
+
+    ``known`` are the federations of the auditor's home: the keys in them are trusted already. ``root`` is the id of the
+    one that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, where it can: verifying
+    needs no secret. The signatures of what is ``well_signed`` are not verified again: nothing, for who wants a verdict
+    from the bytes alone. The scratch notes which were found right.
+    """
+
+    def __init__(
+        self,
+        head: CID,
+        source: RunSource,
+        scratch: Scratch,
+        *,
+        known: Sequence[StoredFederation] = (),
+        root: CID | None = None,
+        reader: Reader = PUBLIC,
+        beside: Beside = NOTHING,
+        head_height: int | None = None,
+        with_contents: bool = True,
+        well_signed: WellSigned = frozenset(),
+    ) -> None:
+        self._source = source
+        self._scratch = scratch
+        self._reader = reader
+        self._beside = beside
+        self._known = {stored.id: stored for stored in known}
+        self._root = root
+        self._head_height = head_height
+        self._with_contents = with_contents
+        self._well_signed = well_signed
+        self._rounds = Rounds(source, scratch.size_of)
+        self._chain: Chain | None = None
+        self._confirmations: Confirmations | None = None
+        self._revocations: Revocations | None = None
+        self._keys_had = KeysHad()
+        self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
+        """What one key signed at one place; whose that was is known once the chain is read."""
+        self._rules: set[str] = set()
+        self.report = Report(head)
+
+    @property
+    def source(self) -> RunSource:
+        """Where the run is read from."""
+        return self._source
+
+    def run(self) -> Report:
+        """Audit, and say what was found.
+
+        Raises:
+            PeerError: where the head is no record of a chain.
+            EngineError: where the engine cannot be used.
+        """
+        finding = walk_back(self.report.head, self._source, self._scratch, self._head_height)
+        self._tell_start()
+        if finding is None:
+            self._verify_forward()
+        else:
+            self._note(self._with_height(finding))
+            self._check_alone()
+        if isinstance(self._source, CarSource):
+            self._check_car(self._source)
+        self._check_proofs()
+        for found, cid, height in self._contradictions:
+            self._note_equivocation(found, cid, height)
+        self.report.verdict = verdict_of(self._rules)
+        return self.report
+
+    @property
+    def reader(self) -> Reader:
+        """Who reads the run."""
+        return self._reader
+
+    @property
+    def basis(self) -> Basis | None:
+        """After `run`: what its verdict rests on besides the chain; None where the run record is not verified."""
+        if self._chain is None or self._chain.head is None:
+            return None
+        known = self._known.get(self._chain.federation)
+        newest = None if known is None else known.manifest.cid
+        return Basis(newest, self._beside.cids(), encrypted=self._chain.keys.current is not None)
+
+    @property
+    def keys(self) -> RunKeys:
+        """After `run`: the run's keys, as far as the reader may read them."""
+        return self._chain.keys if self._chain else RunKeys(self._reader)
+
+    def bundle(self) -> NamedBundle | None:
+        """After `run`: the app that the run record names, and its bundle; None where they are for other readers."""
+        found = self._run_private()
+        return None if found is None or self._chain is None else named_bundle(*found, self._chain.keys)
+
+    def run_config(self) -> RunConfig | None:
+        """After `run`: the settings that the run record names; None where they are for other readers."""
+        found = self._run_private()
+        return None if found is None else found[1].config
+
+    def _run_private(self) -> tuple[Run, RunPrivate] | None:
+        if self._chain is None or self._chain.head is None:
+            return None
+        run = self._body(self._chain.run)
+        assert isinstance(run, Run)  # the chain begins with it
+        private = read_private(run, RunPrivate, self._chain.keys)
+        return None if private is None else (run, private)
+
+    def replay(
+        self,
+        app: AuditedApp,
+        *,
+        to_round: int | None = None,
+        on_compared: Callable[[ComparedExchange], None] = lambda _: None,
+    ) -> None:
+        """After `run`: run the app again, and compare what it does with what is recorded, where the chain is sound.
+
+        ``to_round`` is the last round of it; None replays to the end.
+        """
+        if self.report.verdict is not Verdict.VERIFIED or self.report.run is None:
+            return
+        bundle = self.bundle()
+        if bundle is not None and app.id != bundle.app:
+            what = f"the run is of the app {bundle.app}, and {app.where} has the app {app.id}"
+            with contextlib.suppress(BlockError):
+                files = [(file.path, file.read(app.source)) for file in app.files]
+                what += f": {difference_from(bundle, self._source, files).in_words()}"
+            self._note(Finding(0, self.report.run, OTHER_APP, what))
+        else:
+            replay = RunReplay(
+                self.report.run,
+                self._scratch,
+                self._source,
+                app,
+                self.keys,
+                to_round=to_round,
+                numbered=self.report.numbered,
+                on_compared=on_compared,
+            ).run()
+            self.report.replay = replay
+            if (finding := replay.finding()) is not None:
+                self._note(finding)
+        self.report.verdict = verdict_of(self._rules)
+
+    def _body(self, cid: CID) -> Chained:
+        body = parse_record(Block(cid, self._source.get(cid))).body
+        if not isinstance(body, Chained):
+            raise BlockError(f"{cid} is a {body.TYPE}, which is in no chain")
+        return body
+
+    # -- forward ---------------------------------------------------------------------------------------------------
+
+    def _foresee(self) -> None:
+        """Let the reader open what it was let in to later."""
+        links = (getattr(self._body(cid), "keys", None) for cid in self._scratch.newest_first())
+        keys = (parse_record(Block(link, self._source.get(link))).body for link in links if link is not None)
+        with contextlib.suppress(BlockError):  # said of the record that links it, when that is verified
+            run = self._body(self.report.run) if self.report.run else None
+            if isinstance(run, Run):
+                federation = federation_of(run.manifest, self._source)
+                self._reader.foresee((body for body in keys if isinstance(body, Keys)), federation, self._source)
+
+    def _verify_forward(self) -> None:
+        if self._reader.has_keys:
+            self._foresee()
+        for height, cid in enumerate(self._scratch.oldest_first()):
+            try:
+                step = self._append(Block(cid, self._source.get(cid)))
+            except MissingBlock as error:
+                self._note(Finding(height, error.cid, MISSING_BLOCK, f"record {cid} cannot be verified: {error}"))
+                break
+            except BlockError as error:
+                self._note_broken(height, cid, error)
+                break
+            self._take(height, step)
+        for exchange in self._rounds.finish():
+            self._put(exchange)
+        if self._with_contents:
+            self._check_bundle()
+        self._tell_chain()
+
+    def _append(self, block: Block) -> Step:
+        """Verify one record; the first one says which federation the run is in."""
+        if self._chain is None:
+            record = parse_record(block)
+            if not isinstance(record.body, Run):
+                raise rules.RunFirst(f"the chain begins with a {record.body.TYPE}")
+            federation = federation_of(record.body.manifest, self._source)
+            self._chain = Chain(federation, self._reader, self._well_signed)
+        return self._chain.append_block(block, self._source)
+
+    def _take(self, height: int, step: Step) -> None:
+        assert self._chain is not None  # it made the step
+        self._scratch.note_well_signed(step.well_signed)
+        if step.manifest_changed:
+            self._keys_had.take(height, self._chain.manifest)
+        if self._with_contents:
+            for root in contents(step.record, self._source):
+                self._check_content(height, root, step)
+        for record in self._replies(step):
+            self._check_contradiction(record, height)
+        for exchange in self._rounds.take(step, self._chain.in_force):
+            self._put(exchange)
+        if self._confirmations is None:
+            self._confirmations = Confirmations(self._chain.run, self._beside.acks, self._source)
+            known = self._known.get(self._chain.federation)
+            self._revocations = None if known is None else Revocations(known.manifest)
+        self._confirmations.take(step, self._chain)
+        if self._revocations is not None:
+            self._revocations.take(step, self._chain, self._confirmations.heights)
+
+    def _check_content(self, height: int, root: CID, step: Step) -> None:
+        assert self._chain is not None
+        if self._scratch.size_of(root) is not None:
+            return
+        size = 0
+        try:
+            for block in self._source.content(root, self._chain.manifest.settings.max_content_bytes):
+                size += len(block.data)
+        except MissingBlock as error:
+            what = f"{self._what_is(root, step)} (content {root}) is not whole: {error}"
+            self._note(Finding(height, error.cid, MISSING_BLOCK, what))
+        except BlockError as error:
+            self._note_broken(height, root, error, f"in {self._what_is(root, step)}: ")
+        self._scratch.see(root, size)
+
+    def _check_bundle(self) -> None:
+        """Whether the bundle holds the app that the run record names, as far as it can be read."""
+        bundle = self.bundle()
+        if bundle is None or bundle.content == bundle.app:
+            return
+        try:
+            read_named_bundle(bundle, self._source)
+        except MissingBlock:
+            pass  # noted already: it is a content that is not whole
+        except BlockError as error:
+            self._note(Finding(0, bundle.content, APP_BUNDLE, f"in the app: {error}"))
+
+    def _what_is(self, root: CID, step: Step) -> str:
+        """What the content ``root`` is in a record, for people."""
+        match step.record.body:
+            case Run(bundle=bundle, seed=seed):
+                return {bundle: "the app", seed: "the seed"}.get(root, "the initial model")
+            case Collect():
+                replies = [each.reply.body for each in step.answered if each.reply is not None]
+                names = [self._name(body.by) for body in replies if isinstance(body, Reply) and body.content == root]
+                return f"what {', '.join(names)} answered"
+            case Close():
+                return "the final model"
+            case _:
+                return "what the server sent"
+
+    def _replies(self, step: Step) -> Iterator[Record]:
+        """The replies that a record takes, and those it refuses."""
+        yield from (answered.reply for answered in step.answered if answered.reply is not None)
+        if isinstance(step.record.body, Collect):
+            for answer in answers(step.record.body, self._source):
+                if isinstance(answer, GridError) and answer.refused is not None:
+                    yield parse_record(Block(answer.refused, self._source.get(answer.refused)))
+
+    def _put(self, exchange: Exchange) -> None:
+        self.report.tally(exchange)
+        self._scratch.put_row(exchange.number, json.dumps(exchange_value(exchange)))
+
+    # -- besides the chain -----------------------------------------------------------------------------------------
+
+    def _check_alone(self) -> None:
+        """Of a chain that is not whole, each record alone: a forged one is somebody's fault all the same."""
+        for cid in self._scratch.newest_first():
+            record = parse_record(Block(cid, self._source.get(cid)))
+            try:
+                record.check_signatures(self._well_signed)
+            except BadSignature as error:
+                height = record.body.height if isinstance(record.body, Chained) else None
+                self._note(Finding(height, cid, rules.SignatureValid.name, str(error)))
+
+    def _check_car(self, car: CarSource) -> None:
+        """What else is in the file: contradictions that the chain does not link, and damage that nothing above met."""
+        for block in car.blocks():
+            if block.cid.is_raw:
+                continue
+            try:
+                record = parse_record(block)
+            except BlockError:
+                continue  # a content's manifest, a listing
+            self._check_contradiction(record, None)
+        for damage in car.damage:
+            self._note(Finding(None, None, CAR_SECTION, damage))
+        if car.cut_short:
+            self._note(Finding(None, None, CUT_SHORT, car.cut_short))
+
+    def _check_proofs(self) -> None:
+        """What this home has kept of equivocations in the run."""
+        for proof, *records in self._beside.proofs:
+            try:
+                found = read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
+            except BlockError:
+                continue  # it proves nothing
+            met = {
+                (each.first.id, each.second.id) for each, *_ in self._contradictions
+            }  # a file has its proofs' records
+            if found.run == self.report.run and (found.first.id, found.second.id) not in met:
+                self._contradictions.append((found, found.second.cid, None))
+
+    def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:
+        """Where it is the member's own key: others may sign what they like in its name, and prove nothing by it. Who
+        used a key that is revoked since nobody can tell."""
+        if not self._keys_had.proves(found, self._source):
+            return
+        both = f"{found.first.cid} and {found.second.cid}"
+        if found.key in self._revoked():
+            what = f"a key of {self._name(found.by)}'s that was revoked since signed two records in one place: {both}"
+            self._note(Finding(height, cid, REVOKED_EQUIVOCATION, what))
+        else:
+            what = f"{self._name(found.by)} signed two different records in one place: {both}"
+            self._note(Finding(height, cid, EQUIVOCATION, what))
+
+    def _revoked(self) -> frozenset[bytes]:
+        """The keys that the newest manifests known revoke: the run's, and that of this home."""
+        if self._chain is None or self._chain.head is None:
+            return frozenset()
+        known = self._known.get(self._chain.federation)
+        return frozenset((*self._chain.manifest.revoked, *(known.manifest.revoked if known else ())))
+
+    def _check_contradiction(self, record: Record, height: int | None) -> None:
+        place = place_of(record)
+        if place is None:
+            return
+        (key,) = record.signers  # what another key signed in a member's name is no other word of the member's
+        other = self._scratch.say(encode_cbor(list(place)), record.body.by + key, record.cid)
+        if other is None or len(self._contradictions) >= MAX_FINDINGS:
+            return
+        proof = equivocation(record, parse_record(Block(other, self._source.get(other))))
+        if proof is not None:
+            self._contradictions.append((proof, record.cid, height))
+
+    def _check_root(self, chain: Chain) -> None:
+        """Whether the run is in the federation that the auditor named."""
+        if self._root is None or chain.federation == self._root:
+            return
+        what = f"the run is in the federation {chain.federation}, not in {self._root}, which is the root of trust here"
+        self._note(Finding(0, chain.run, OTHER_FEDERATION, what))
+
+    def _root_of(self, chain: Chain) -> Root:
+        if chain.federation == self._root:
+            return Root.GIVEN
+        return Root.JOINED if chain.federation in self._known else Root.RUN
+
+    def _check_branch(self, chain: Chain) -> None:
+        """Whether the run's manifest and the one in this home are versions of one line."""
+        known = self._known.get(chain.federation)
+        if known is None:
+            return
+        ours, theirs = known.manifest, chain.manifest
+        if theirs.version > ours.version:
+            try:
+                manifest_at(theirs.cid, ours.federation, self._source, known=ours)
+            except ManifestError:
+                pass
+            else:
+                return
+        elif theirs.id in known.versions():
+            return
+        what = f"version {theirs.version} of the run's manifest and {ours.version} of this home's are on two branches"
+        self._note(Finding(chain.height, theirs.cid, FEDERATION_BRANCH, what))
+
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _note(self, finding: Finding) -> None:
+        if finding.rule in REMARKS:
+            self.report.remarks += [finding][: MAX_FINDINGS - len(self.report.remarks)]
+            return
+        self._rules.add(finding.rule)
+        if len(self.report.findings) < MAX_FINDINGS:
+            self.report.findings.append(finding)
+        else:
+            self.report.findings_left_out += 1
+
+    def _note_broken(self, height: int, cid: CID, error: BlockError, where: str = "") -> None:
+        """``cid`` breaks a rule, or a block that it needs is damaged."""
+        damaged = next((each for each in (error, error.__cause__) if isinstance(each, BlockMismatch)), None)
+        broken = rules.as_rule(error)
+        self._note(Finding(height, damaged.cid if damaged else cid, broken.name, f"{where}{broken}"))
+
+    def _tell_start(self) -> None:
+        """What the head alone says."""
+        for head in self._scratch.newest_first():
+            body = parse_record(Block(head, self._source.get(head))).body
+            self.report.run = body.run if isinstance(body, Chained) and body.run else head
+            break
+        self.report.records = self._scratch.length()
+
+    def _tell_chain(self) -> None:
+        chain = self._chain
+        if chain is None or chain.head is None:
+            return
+        self._check_root(chain)
+        self._check_branch(chain)
+        for finding in self._revocations.findings(chain) if self._revocations else ():
+            self._note(finding)
+        if self._confirmations is not None:
+            self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
+            for finding in self._confirmations.findings(chain, self._revoked()):
+                self._note(finding)
+            self._scratch.note_well_signed(self._confirmations.well_signed)
+        self.report.tell_chain(chain, self._root_of(chain))
+        for cid in (chain.run, chain.head):
+            self.report.tell_record(parse_record(Block(cid, self._source.get(cid))), chain.keys)
+
+    def _name(self, member: bytes) -> str:
+        if self._chain is None or self._chain.head is None:
+            return VerifyKey.parse(member).did
+        return self._chain.manifest.called(member)
+
+    def _with_height(self, finding: Finding) -> Finding:
+        """A damaged head does not say its height; in a CAR the records below it do."""
+        if finding.cid != self.report.head or not isinstance(self._source, CarSource):
+            return finding
+        return replace(finding, height=height_above(self._source.blocks()))

@@ -1,0 +1,160 @@
+"""Who confirmed what of a run: its acks, checked against the chain that is shown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Final
+
+from crypto.dsse import BadSignature
+from peer.history.findings import ANOTHER_HISTORY, CONFIRMED_BEYOND, REVOKED_HISTORY, UNHEARD_REPLY, Finding
+from protocol.app.calls import ErrorCode
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource
+from protocol.chain.chain import AnsweredMessage, Chain, Step
+from protocol.records.bodies import Ack, Reply
+from protocol.records.signed import Record, parse_record, typed_items
+from protocol.visible import quoted
+
+_SILENCE: Final = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE}
+"""The errors by which a leader says that it heard no reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A reply to a message that is still open, and the ack that lists it."""
+
+    reply: CID
+    body: Reply
+    ack: CID
+    height: int
+
+
+@dataclass(slots=True)
+class _Found:
+    """All findings of one kind."""
+
+    first: Finding
+    count: int = 0
+    members: dict[str, None] = field(default_factory=dict)
+    """Whom they are about, in order."""
+
+    def finding(self) -> Finding:
+        """They in one: what is said once is said once, however many members and messages it is true of."""
+        if self.count == 1:
+            return self.first
+        named = ", ".join(islice(self.members, _NAMED))
+        more = f" and {len(self.members) - _NAMED} more" if len(self.members) > _NAMED else ""
+        what = f"{self.first.message} ({self.count} of this kind, by {named}{more}; this is the first)"
+        return replace(self.first, message=what, count=self.count)
+
+
+_NAMED: Final = 10
+"""How many members a finding names."""
+
+
+class Confirmations:
+    """The acks of one run. Only those count that are signed with the key in force at their head."""
+
+    def __init__(self, run: CID, acks: Iterable[Block], source: BlockSource) -> None:
+        self._source = source
+        self._waiting: dict[int, list[tuple[Record, Ack]]] = defaultdict(list)
+        for block in acks:
+            record = parse_record(block)
+            if isinstance(record.body, Ack) and record.body.run == run:
+                self._waiting[record.body.height].append((record, record.body))
+        self._listed: dict[bytes, _Listed] = {}
+        self._found: dict[str, _Found] = {}
+        self._histories: list[tuple[bytes, str, Finding]] = []
+        """Acks of other histories: the key, and whose it was; whether it is revoked since is known at the end."""
+        self.heights: dict[bytes, int] = {}
+        """The highest record that each member has confirmed, by its id."""
+        self.well_signed: list[CID] = []
+        """Acks, and the replies that they list, whose signatures were found right."""
+
+    def take(self, step: Step, chain: Chain) -> None:
+        """Compare the record that was appended to ``chain`` last."""
+        for answered in step.answered:
+            self._answered(answered, chain)
+        for record, ack in self._waiting.pop(chain.height, ()):
+            if not self._is_its_authors(record, chain):
+                continue  # anybody can make one up
+            if ack.head != chain.head or ack.term != chain.term:
+                name = chain.manifest.called(ack.by)
+                what = (
+                    f"{name} confirmed another history: its ack {record.cid} names {ack.head} where this chain has "
+                    f"{chain.head}. The leader showed {name} another one, or the ack is false"
+                )
+                finding = Finding(chain.height, record.cid, ANOTHER_HISTORY, what)
+                self._histories.append((record.signers[0], name, finding))
+                continue
+            self.heights[ack.by] = chain.height
+            self._list(record, ack, chain)
+
+    def findings(self, chain: Chain, revoked: Set[bytes]) -> Iterator[Finding]:
+        """What was found, each kind once; ``chain`` is all that is shown, ``revoked`` the keys that are by now."""
+        for key, name, finding in self._histories:
+            if key in revoked:
+                what = f"by a key that was revoked since, which a thief may have used: {finding.message}"
+                finding = replace(finding, rule=REVOKED_HISTORY, message=what)
+            self._find(name, finding)
+        self._beyond(chain)
+        for found in self._found.values():
+            yield found.finding()
+
+    def _beyond(self, chain: Chain) -> None:
+        """What members have confirmed beyond the end of the chain, the highest first."""
+        for height, acks in sorted(self._waiting.items(), reverse=True):
+            for record, ack in acks:
+                if self._is_its_authors(record, chain):
+                    name = chain.manifest.called(ack.by)
+                    what = f"{name} has confirmed height {height}, and the chain shown ends at {chain.height}"
+                    self._find(name, Finding(height, record.cid, CONFIRMED_BEYOND, what))
+
+    def _find(self, member: str, finding: Finding) -> None:
+        found = self._found.setdefault(finding.rule, _Found(finding))
+        found.count += 1
+        found.members[member] = None
+
+    def _list(self, record: Record, ack: Ack, chain: Chain) -> None:
+        """Note the replies that an ack lists to messages that are still open."""
+        for link in typed_items(ack.replies, CID, self._source):
+            try:
+                reply = parse_record(Block(link, self._source.get(link)))
+            except BlockError:
+                continue  # its member has it, if nobody took it
+            body = reply.body
+            if not isinstance(body, Reply) or body.by != ack.by or not self._is_its_authors(reply, chain):
+                continue  # a leader was right not to take it
+            if body.message in chain.open:
+                self._listed[body.message] = _Listed(link, body, record.cid, ack.height)
+
+    def _answered(self, answered: AnsweredMessage, chain: Chain) -> None:
+        listed, error = self._listed.pop(answered.message.id, None), answered.error
+        if listed is None or error is None or error.refused is not None or error.code not in _SILENCE:
+            return
+        early = error.created - listed.body.time
+        if early <= 0:
+            return  # it was late by its member's own clock
+        name = chain.manifest.called(listed.body.by)
+        reason = quoted(answered.reason) if answered.reason else "no reason can be read"
+        what = (
+            f"the leader says {name} did not answer ({reason}); {name}'s ack "
+            f"{listed.ack} at height {listed.height} lists its reply {listed.reply}, by {name}'s clock signed "
+            f"{early:.3g} s before. That the leader had heard of it is likely where it kept that ack, and not certain: "
+            "announcements can be lost"
+        )
+        self._find(name, Finding(chain.height, listed.ack, UNHEARD_REPLY, what))
+
+    def _is_its_authors(self, record: Record, chain: Chain) -> bool:
+        """Whether a record is signed with the key of the member that it says it is by: anybody can make up others."""
+        member = chain.manifest.members.get(record.body.by)
+        if member is None or record.signers != (member.signing,):
+            return False
+        try:
+            record.check_signatures(chain.well_signed)
+        except BadSignature:
+            return False
+        self.well_signed.append(record.cid)
+        return True

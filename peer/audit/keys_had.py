@@ -1,0 +1,60 @@
+"""Which signing key was whose, and where in a run: two records prove something of a member only by its own key."""
+
+from __future__ import annotations
+
+from protocol.blocks.cid import Block, BlockError, BlockSource
+from protocol.federation.manifest import Manifest
+from protocol.records.bodies import Ack, Body, Chained, Dispatch, Reply
+from protocol.records.equivocation import Equivocation
+from protocol.records.signed import parse_record
+
+
+class KeysHad:
+    """The signing keys of the members of a run, by position: each is a member's from one height to the next."""
+
+    def __init__(self) -> None:
+        self._since: dict[bytes, list[tuple[int, bytes]]] = {}
+        """By member: from which height on it had which key; an empty one where it was no member."""
+
+    def take(self, height: int, manifest: Manifest) -> None:
+        """``manifest`` is in force after the record at ``height``, which is higher than any before."""
+        for member in {*self._since, *manifest.members}:
+            listed = manifest.members.get(member)
+            key = b"" if listed is None else listed.signing
+            since = self._since.setdefault(member, [])
+            if not since or since[-1][1] != key:
+                since.append((height, key))
+
+    def proves(self, found: Equivocation, source: BlockSource) -> bool:
+        """Whether the key that signed both records was that of the member that they name, at the place where they are.
+
+        In the chain that is the key in force before the record, of an ack the one after it. A reply may be signed from
+        the dispatch on, which ``source`` may have.
+        """
+        match found.first.body:
+            case Chained(height=height):
+                return self._had(found, height - 1, height - 1)
+            case Ack(height=height):
+                return self._had(found, height, height)
+            case _:
+                bodies = (found.first.body, found.second.body)
+                return self._had(found, min(_dispatched(body, source) for body in bodies) - 1, None)
+
+    def _had(self, found: Equivocation, first: int, last: int | None) -> bool:
+        since = self._since.get(found.by, [])
+        for number, (begin, key) in enumerate(since):
+            end = since[number + 1][0] - 1 if number + 1 < len(since) else None
+            if key == found.key and (last is None or begin <= last) and (end is None or first <= end):
+                return True
+        return False
+
+
+def _dispatched(body: Body, source: BlockSource) -> int:
+    """The height of the dispatch that a reply answers; 0 where that is not here."""
+    if not isinstance(body, Reply):
+        return 0
+    try:
+        dispatch = parse_record(Block(body.dispatch, source.get(body.dispatch))).body
+    except BlockError:
+        return 0
+    return dispatch.height if isinstance(dispatch, Dispatch) and dispatch.run == body.run else 0

@@ -1,0 +1,124 @@
+"""A proof of equivocation, checked on its own and told: who said what twice, where, and how the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crypto.keys import BadKey, VerifyKey
+from peer.home.federations import StoredFederation
+from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.records.bodies import Ack, Chained, Reply
+from protocol.records.equivocation import Equivocation, NoProof, read_proof
+from protocol.records.signed import body_value
+
+MAX_SHOWN: Final = 200
+"""Characters of one value that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of the body that the two have different values in; empty where one has no such field."""
+
+    field: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedProof:
+    """A proof that holds."""
+
+    cid: CID
+    found: Equivocation
+    names: tuple[str, ...]
+    """What the federations of this home call the member."""
+
+    @property
+    def who(self) -> str:
+        """The member, as both records name it."""
+        return _did(self.found.by)
+
+    @property
+    def signer(self) -> str:
+        """The key that signed both."""
+        return _did(self.found.key)
+
+    @property
+    def place(self) -> dict[str, str | int]:
+        """Where both are."""
+        match self.found.first.body:
+            case Reply(run=run, message=message):
+                return {"run": str(run), "message": message.hex()}
+            case Chained(run=run, term=term, height=height):
+                return {"run": str(run), "term": term, "height": height}
+            case Ack(run=run, term=term, height=height):
+                return {"acks of run": str(run), "term": term, "height": height}
+            case other:
+                raise AssertionError(f"a {other.TYPE} has no place")
+
+    def differences(self) -> Iterator[Difference]:
+        """The fields in which the two differ."""
+        first, second = body_value(self.found.first.body), body_value(self.found.second.body)
+        for field in dict.fromkeys([*first, *second]):
+            if first.get(field) != second.get(field) or (field in first) != (field in second):
+                yield Difference(field, _shown(first, field), _shown(second, field))
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        records = (self.found.first, self.found.second)
+        return {
+            "proof": str(self.cid),
+            "verdict": "equivocation",
+            "by": self.who,
+            "names": list(self.names),
+            "signer": self.signer,
+            "place": self.place,
+            "records": [{"cid": str(record.cid), "type": record.body.TYPE.value} for record in records],
+            "differences": [
+                {"field": each.field, "first": each.first, "second": each.second} for each in self.differences()
+            ],
+        }
+
+
+def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof:
+    """Check a proof, and that it is against the member it names: that the key which signed both is that member's.
+
+    ``known`` are the federations that say so. Where none of them lists the member, its id does, which is its first key.
+
+    Raises:
+        BlockError: where it proves nothing about that member, or one of its records is not here.
+    """
+    found = read_proof(block, source)
+    why = _why_not_its_key(found, known)
+    if why:
+        signed = f"the key {_did(found.key)} signed both records, in the name of the member {_did(found.by)}"
+        raise NoProof(f"{signed}: {why}, so it proves nothing about that member")
+    manifests = [stored.manifest for stored in known if found.by in stored.manifest.members]
+    return CheckedProof(block.cid, found, tuple(dict.fromkeys(manifest.name_of(found.by) for manifest in manifests)))
+
+
+def _why_not_its_key(found: Equivocation, known: Sequence[StoredFederation]) -> str:
+    """Why the key is not the member's, empty where it is: in a federation that is known, or as far as its id shows."""
+    had = [(stored, keys) for stored in known if (keys := stored.signing_keys(found.by))]
+    if any(found.key in stored.manifest.revoked for stored, _ in had):
+        return "that key is revoked, and whoever stole it may have signed"
+    if any(found.key in keys for _, keys in had):
+        return ""
+    if had:
+        return "that key is another's, and anybody may sign in anybody's name"
+    return "" if found.key == found.by else "no federation of this home lists the member, and its id is another key"
+
+
+def _did(key: bytes) -> str:
+    try:
+        return VerifyKey.parse(key).did
+    except BadKey:
+        return key.hex()
+
+
+def _shown(body: dict[str, Any], field: str) -> str:
+    value = body.get(field, "")
+    text = value.hex() if isinstance(value, bytes) else str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -1,0 +1,196 @@
+"""What an audit tells: the verdict, the run, who did what, and the table of exchanges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from peer.audit.root import Root
+from peer.base.errors import ExitCode, PeerError
+from peer.history.findings import Finding, Verdict
+from peer.history.scratch import Scratch
+from protocol.blocks.cid import CID
+from protocol.chain.chain import Chain
+from protocol.federation.reading import RunKeys, read_private
+from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
+from protocol.records.signed import Record
+
+if TYPE_CHECKING:  # they import flwr: not for a report that is kept
+    from peer.audit.replay import Replay
+    from peer.history.rounds import Exchange
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one participant was asked and gave."""
+
+    asked: int = 0
+    answered: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of an audit, but for its exchanges: they are in the audit's `Scratch`."""
+
+    head: CID
+    verdict: Verdict = Verdict.INCOMPLETE
+    run: CID | None = None
+    records: int = 0
+    """How many were found; all of them are verified where the verdict says so."""
+    height: int | None = None
+    """Of the last verified record."""
+    rounds: int = 0
+    """Flower's rounds, where the app numbers them; else exchanges."""
+    exchanges: int = 0
+    members: int = 0
+    """In the manifest in force at the end."""
+    federation: CID | None = None
+    federation_name: str = ""
+    root: Root | None = None
+    """Where the federation's id comes from; None if the run's first record could not be verified."""
+    app: str = ""
+    leader: str = ""
+    closed: bool = False
+    term: int = 1
+    outcome: Outcome | None = None
+    reason: str = ""
+    model: CID | None = None
+    participants: dict[str, Tally] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    findings_left_out: int = 0
+    remarks: list[Finding] = field(default_factory=list)
+    """What no verdict follows from."""
+    confirmed: dict[str, int] = field(default_factory=dict)
+    """The highest record that each member has confirmed with an ack; it confirmed all below too."""
+    replay: Replay | None = None
+    """None where nobody asked for one, or the chain is not sound."""
+    highest_round: int | None = None
+    """Of those that the app numbers."""
+    verified_before: float | None = None
+    """When this home verified it, in seconds since 1970, where this is what it came to then; None where it is now."""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the app numbers its rounds as Flower does."""
+        return self.highest_round is not None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a command that audits ends with."""
+        if self.verdict is Verdict.INCOMPLETE and self.replay is not None and self.replay.app_raised:
+            return ExitCode.APP_FAILED
+        return self.verdict.exit_code
+
+    def confirmed_by(self, height: int) -> list[str]:
+        """Who has confirmed the record at ``height``."""
+        return sorted(name for name, confirmed in self.confirmed.items() if confirmed >= height)
+
+    def tally(self, exchange: Exchange) -> None:
+        """Count one exchange."""
+        self.exchanges += 1
+        if exchange.round is not None:
+            self.highest_round = max(exchange.round, self.highest_round or 0)
+        for name in exchange.asked.values():
+            self.participants.setdefault(name, Tally()).asked += 1
+        for answer in exchange.answers:
+            tally = self.participants.setdefault(answer.name, Tally())
+            if answer.code is None:
+                tally.answered += 1
+            else:
+                tally.errors += 1
+        self.rounds = self.exchanges if self.highest_round is None else self.highest_round
+
+    def tell_chain(self, chain: Chain, root: Root) -> None:
+        """What a verified chain says at its end."""
+        self.height, self.term, self.closed = chain.height, chain.term, chain.closed
+        self.federation, self.federation_name = chain.federation, chain.manifest.name
+        self.root = root
+        self.members = len(chain.manifest.members)
+        self.leader = chain.manifest.name_of(chain.by)
+
+    def tell_record(self, record: Record, keys: RunKeys) -> None:
+        """What a verified run record or close says, as far as ``keys`` open it."""
+        match record.body:
+            case Run() as body:
+                about = read_private(body, RunPrivate, keys)
+                self.app = f"{about.name} {about.version}" if about else ""
+            case Close() as body:
+                private = read_private(body, ReasonPrivate, keys)
+                self.outcome, self.model = body.outcome, body.model
+                self.reason = private.reason if private else ""
+            case Chained():
+                pass
+
+    def value(self) -> dict[str, Any]:
+        """The report as ``--json`` shows it, without its exchanges."""
+        return {
+            "verdict": self.verdict.value,
+            "run": _text(self.run),
+            "head": str(self.head),
+            "verified_before": self.verified_before,
+            "rounds": self.rounds,
+            "records": self.records,
+            "members": self.members,
+            "findings": [_finding_value(finding) for finding in self.findings],
+            "findings_left_out": self.findings_left_out,
+            "remarks": [_finding_value(remark) for remark in self.remarks],
+            "confirmed": self.confirmed,
+            "replay": None if self.replay is None else self.replay.value(),
+            "height": self.height,
+            "closed": self.closed,
+            "outcome": self.outcome.value if self.outcome else None,
+            "reason": self.reason,
+            "model": _text(self.model),
+            "app": self.app,
+            "leader": self.leader,
+            "federation": {
+                "id": _text(self.federation),
+                "name": self.federation_name,
+                "root": None if self.root is None else self.root.value,
+            },
+            "participants": {
+                name: {"asked": tally.asked, "answered": tally.answered, "errors": tally.errors}
+                for name, tally in self.participants.items()
+            },
+        }
+
+    def json_parts(self, scratch: Scratch) -> Iterator[str]:
+        """The one object of ``--json``, its exchanges one at a time."""
+        yield json.dumps(self.value()).removesuffix("}")
+        separator = ', "exchanges": ['
+        for row in scratch.rows():
+            exchange = json.loads(row)
+            exchange["confirmed_by"] = self.confirmed_by(exchange["last_height"])
+            yield separator + json.dumps(exchange)
+            separator = ", "
+        yield "]}" if separator == ", " else f"{separator}]}}"
+
+
+def require_verified(report: Report) -> None:
+    """Raise a PeerError, with the exit code of its verdict, where the report is not of a run that is verified."""
+    if report.verdict.exit_code is ExitCode.DONE:
+        return
+    first = report.findings[0]
+    where = "" if first.height is None else f" at height {first.height}"
+    raise PeerError(
+        f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
+        mend=f"peer audit {report.head} tells all that is wrong",
+        code=report.verdict.exit_code,
+    )
+
+
+def _finding_value(finding: Finding) -> dict[str, Any]:
+    return {
+        "height": finding.height,
+        "cid": _text(finding.cid),
+        "rule": finding.rule,
+        "message": finding.message,
+        "count": finding.count,
+    }
+
+
+def _text(cid: CID | None) -> str | None:
+    return None if cid is None else str(cid)

@@ -1,0 +1,121 @@
+"""Whether what a revoked key signed is shown to be from before its revocation.
+
+A run is judged by the manifest that its own chain names. Somebody who has a server's key after its revocation can write
+a run under the manifest before. Who knows the newer manifest sees whose key it was; that the run was there before takes
+the word of somebody else who still counts, and who would not have given it later: a member answers and confirms nothing
+of a run once it knows a newer manifest than the run has.
+
+What counts as such a word for the records up to some height: an ack; a reply, for the dispatch that it answers and all
+before; and a roster that brings the newer manifest, by a leader who still is a member: for what it took of a client
+that is revoked there, and for its own records, if all that it lost is its role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from peer.history.findings import REVOKED, Finding
+from protocol.chain.chain import Chain, Step
+from protocol.federation.manifest import Manifest
+from protocol.records.bodies import Chained, Close, Collect, Dispatch, Member, Role, Run
+from protocol.records.signed import Record
+
+
+@dataclass(slots=True)
+class _Doubted:
+    """A key that the newest manifest does not let sign what it signed in the run."""
+
+    member: Member
+    """As the run's manifest had it."""
+    why: str
+    leads: bool
+    last: Record
+    height: int
+    """Of the last record in the chain that it, or a reply with it, is in."""
+
+
+class Revocations:
+    """What the newest manifest known says of those who signed a run. Memory grows with members and open messages."""
+
+    def __init__(self, newest: Manifest) -> None:
+        self._newest = newest
+        self._in_force: Manifest | None = None
+        """After the record that was taken last."""
+        self._doubted: dict[bytes, _Doubted] = {}
+        """By signing key."""
+        self._vouched: dict[bytes, int] = {}
+        """How high each member that still counts has vouched for the chain, by id."""
+        self._sent_at: dict[bytes, int] = {}
+        """The heights at which the open messages were sent."""
+
+    def take(self, step: Step, chain: Chain, confirmed: Mapping[bytes, int]) -> None:
+        """Note who signed the record that was appended to ``chain`` last.
+
+        ``confirmed`` are the heights that members' acks confirm, by id.
+        """
+        signed_under = self._in_force or chain.manifest
+        self._in_force = chain.manifest
+        body = step.record.body
+        if isinstance(body, Run | Dispatch | Collect | Close):
+            self._signed(signed_under.members[body.by], step.record, chain.height)
+        for message in step.opened:
+            self._sent_at[message.id] = chain.height
+        for answered in step.answered:
+            sent_at = self._sent_at.pop(answered.message.id)
+            if answered.reply is not None:
+                author = signed_under.members[answered.reply.body.by]
+                self._signed(author, answered.reply, chain.height)
+                self._vouch(author, sent_at)
+        for id, height in confirmed.items():
+            if height == chain.height:
+                self._vouch(chain.manifest.members[id], height)
+
+    def findings(self, chain: Chain) -> Iterator[Finding]:
+        """What nothing shows to be from before the revocation; ``chain`` is the whole run."""
+        for key, doubted in self._doubted.items():
+            if self._rostered(key, doubted, chain):
+                continue
+            others = (height for id, height in self._vouched.items() if id != doubted.member.id)
+            vouched = max(others, default=-1)
+            if doubted.height > vouched:
+                yield Finding(doubted.height, doubted.last.cid, REVOKED, self._what(doubted, vouched, chain))
+
+    def _rostered(self, key: bytes, doubted: _Doubted, chain: Chain) -> bool:
+        """Whether a roster of a leader that still counts says that what is doubted came before."""
+        if doubted.leads:
+            return chain.manifest.version >= self._newest.version and self._counts(doubted.member)
+        return key in chain.manifest.revoked and chain.by in self._newest.members
+
+    def _signed(self, member: Member, record: Record, height: int) -> None:
+        leads = isinstance(record.body, Chained)
+        if (why := self._why_doubted(member, leads=leads)) is not None:
+            self._doubted[member.signing] = _Doubted(member, why, leads, record, height)
+
+    def _why_doubted(self, member: Member, *, leads: bool) -> str | None:
+        """A client that only left took nothing back of what it had given; a leader that left leads nothing."""
+        now = self._newest.members.get(member.id)
+        if not {member.id, member.signing}.isdisjoint(self._newest.revoked):
+            return "revokes the key"
+        if not leads:
+            return None
+        if now is None:
+            return "lists its owner no more"
+        return None if Role.SERVER in now.roles else "lists its owner as no server"
+
+    def _vouch(self, member: Member, height: int) -> None:
+        if self._counts(member):
+            self._vouched[member.id] = max(height, self._vouched.get(member.id, -1))
+
+    def _counts(self, member: Member) -> bool:
+        return member.id in self._newest.members and member.signing not in self._newest.revoked
+
+    def _what(self, doubted: _Doubted, vouched: int, chain: Chain) -> str:
+        name = chain.manifest.called(doubted.member.id)
+        signed = "the run's records" if doubted.leads else "a reply in this record"
+        extent = f" above height {vouched}" if vouched >= 0 else ""
+        return (
+            f"{name} signed {signed}, and manifest version {self._newest.version}, which this run does not know, "
+            f"{doubted.why}. Nothing{extent} shows that it signed before: no ack or reply of another member that "
+            "counts today"
+        )

@@ -1,0 +1,64 @@
+"""The root of trust of an audit: the federation whose members' keys the verdict rests on.
+
+A run names its own federation. So somebody else's run, in a federation of the same name, is as sound as ours: only an
+id that the auditor has from elsewhere tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from peer.base.errors import ExitCode, PeerError
+from peer.home.federations import StoredFederation, newer_of, read_federation
+from protocol.blocks.cid import CID, MalformedCid
+
+
+class Root(StrEnum):
+    """Where the id of the run's federation comes from."""
+
+    GIVEN = "given"
+    """The auditor named it."""
+    JOINED = "joined"
+    """This home is in it."""
+    RUN = "run"
+    """The run names it, and nobody else does."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRoot:
+    """The federation that an auditor named."""
+
+    federation: CID
+    known: tuple[StoredFederation, ...]
+    """The federations of the home, and the given one if it came as a file; of each the newest version that is here."""
+
+
+def given_root(named: str, known: Sequence[StoredFederation]) -> GivenRoot:
+    """What ``named`` is: a federation's id, its file, or the name of one of the home's, which are ``known``.
+
+    Raises:
+        PeerError: if it is none of these, or the file is of another branch than this home's.
+    """
+    path = Path(named).expanduser()
+    if path.is_file():
+        return _with_file(read_federation(path), known)
+    try:
+        return GivenRoot(CID.parse(named), tuple(known))  # before names: a stranger may call its federation by our id
+    except MalformedCid as error:
+        for stored in known:
+            if named == stored.manifest.name:
+                return GivenRoot(stored.id, tuple(known))
+        raise PeerError(
+            f"--federation {named!r} is no federation's id, no file, and not the name of one that this home is in",
+            mend="ask a member for the id (peer federation show) or the file (peer federation export FILE)",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def _with_file(offered: StoredFederation, known: Sequence[StoredFederation]) -> GivenRoot:
+    ours = next((stored for stored in known if stored.id == offered.id), offered)
+    others = (stored for stored in known if stored.id != offered.id)
+    return GivenRoot(offered.id, (*others, newer_of(ours, offered)))

@@ -1,0 +1,83 @@
+"""Which app an auditor lets run. Code is never run because a run record names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peer.audit.replay import AuditedApp
+from peer.base.errors import ExitCode, PeerError
+from peer.history.sources import RunSource
+from protocol.app.calls import RunConfig
+from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle
+from protocol.blocks.cid import CID, BlockError, MemoryBlocks
+from strategy.apps.builtin_app import builtin_app_folder, check_named, model_class
+from strategy.apps.bundling import bundle_folder, check_self_contained
+
+
+def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
+    """What of this machine alone an app is told: where its data is, and which model class its owner lets run."""
+    where = () if data_dir is None else (("data-dir", str(data_dir.expanduser().absolute())),)
+    return where if model is None else (*where, ("model", model))
+
+
+def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
+    """The app in the auditor's ``folder``.
+
+    Raises:
+        PeerError: where it cannot be bundled.
+    """
+    place = folder.expanduser().absolute()
+    try:
+        app, blocks = bundle_folder(place)
+    except (BlockError, OSError) as error:
+        raise PeerError(f"the app in {place} cannot be used: {error}", code=ExitCode.WRONG_USE) from error
+    source = MemoryBlocks({block.cid: block.data for block in blocks})
+    return AuditedApp(str(place), app, read_bundle(app, source), source, node_config)
+
+
+def trusted_app(
+    bundle: NamedBundle | None,
+    named: str,
+    source: RunSource,
+    node_config: RunConfig = (),
+    approved: frozenset[CID] = frozenset(),
+    run_config: RunConfig | None = None,
+) -> AuditedApp:
+    """The built-in app or one that is ``approved``, where that is the one of the ``bundle`` that a run records.
+
+    An approved one is read from ``source``. ``bundle`` is None where the run is for other readers: nothing is replayed
+    then. ``named`` is the run, as the auditor named it; ``run_config`` are its settings, None where they are for
+    others.
+
+    Raises:
+        PeerError: where it is neither, or is to import a model class that nobody named here.
+        protocol.blocks.cid.BlockError: where an approved app cannot be read.
+    """
+    if bundle is not None and bundle.app in approved:
+        files = read_named_bundle(bundle, source)
+        check_self_contained(files, source)
+        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, node_config)
+    built_in = own_app(builtin_app_folder(), node_config)
+    if bundle is not None and built_in.id != bundle.app:
+        raise PeerError(
+            f"the run is of the app {bundle.app}, which is not the built-in app of this version",
+            mend=f"name the app's folder with --app DIR; or read it (peer app show {named}), "
+            f"then let it run here (peer app approve {bundle.app})",
+            code=ExitCode.WRONG_USE,
+        )
+    if run_config is not None:
+        _refuse_unnamed(run_config, node_config, named)
+    return built_in
+
+
+def _refuse_unnamed(run_config: RunConfig, node_config: RunConfig, named: str) -> None:
+    """A run's settings are its server's word, and import nothing on this machine."""
+    try:
+        check_named(dict(run_config), dict(node_config))
+    except ValueError as error:
+        name = model_class(dict(run_config))
+        raise PeerError(
+            f"this run is not replayed: {error}",
+            mend=f"peer audit {named} --replay --model {name}, in the folder that has the class's file" if name else "",
+            code=ExitCode.WRONG_USE,
+        ) from error

@@ -1,0 +1,165 @@
+"""Faults on purpose: a process is killed at a chosen step, for tests of crash safety.
+
+Off unless the variable POLLEN_FAULT is set, to ``VICTIM:STEP:WHEN:NTH``: the ``NTH`` time (from 1) that this peer comes
+to ``STEP``, the victim is killed with SIGKILL ``before`` or ``after`` it. The victim is this ``peer``, its ``app``
+process, or the ``engine``: the daemon of the Kubo node in its home. The steps are the effects that touch disk or
+network, and ``app-answered``: the peer takes something that its app process said.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeVar
+
+from peer.base.errors import ExitCode, PeerError
+from protocol.app.calls import Examine
+from protocol.roles.effects import (
+    Effect,
+    FetchContent,
+    FetchRecord,
+    Hand,
+    KeepReply,
+    PinRun,
+    Publish,
+    Store,
+    WriteHead,
+)
+from protocol.roles.events import AppAnswered, AppCalled, Event
+
+T = TypeVar("T")
+
+VARIABLE: Final = "POLLEN_FAULT"
+
+
+class Victim(StrEnum):
+    """Which process is killed."""
+
+    PEER = "peer"
+    APP = "app"
+    ENGINE = "engine"
+
+
+class Step(StrEnum):
+    """At what."""
+
+    STORE = "store"
+    PIN = "pin"
+    WRITE_HEAD = "write-head"
+    KEEP_REPLY = "keep-reply"
+    PUBLISH = "publish"
+    FETCH_RECORD = "fetch-record"
+    FETCH_CONTENT = "fetch-content"
+    HAND = "hand"
+    APP_ANSWERED = "app-answered"
+
+
+class When(StrEnum):
+    """On which side of the step."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+_STEPS: Final[Mapping[type, Step]] = {
+    Store: Step.STORE,
+    PinRun: Step.PIN,
+    WriteHead: Step.WRITE_HEAD,
+    KeepReply: Step.KEEP_REPLY,
+    Publish: Step.PUBLISH,
+    FetchRecord: Step.FETCH_RECORD,
+    FetchContent: Step.FETCH_CONTENT,
+    Examine: Step.FETCH_CONTENT,  # a server fetches the contents of replies so
+    Hand: Step.HAND,
+    AppAnswered: Step.APP_ANSWERED,
+    AppCalled: Step.APP_ANSWERED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. ``str`` and `parse` are inverse."""
+
+    victim: Victim
+    step: Step
+    when: When
+    nth: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.victim}:{self.step}:{self.when}:{self.nth}"
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """The fault that ``text`` names.
+
+        Raises:
+            PeerError: where it names none.
+        """
+        try:
+            victim, step, when, nth = text.split(":")
+            return cls(Victim(victim), Step(step), When(when), int(nth))
+        except ValueError as error:
+            raise PeerError(
+                f"{VARIABLE}={text} names no fault: {error}",
+                mend=f"unset {VARIABLE}; only tests of crash safety set it, to VICTIM:STEP:before|after:NTH",
+                code=ExitCode.WRONG_USE,
+            ) from error
+
+
+class Faults:
+    """The fault asked for in this process's environment, if any. Safe from several threads."""
+
+    def __init__(self, home: Path, app: Callable[[], int | None]) -> None:
+        """``home`` is where the Kubo node is, ``app`` says the app process's id."""
+        text = os.environ.get(VARIABLE)
+        self._fault = Fault.parse(text) if text else None
+        self._home = home
+        self._app = app
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def around(self, what: Effect | Event, do: Callable[[], T]) -> T:
+        """Carry out an effect, or take an event; what ``do`` returns."""
+        fault = self._fault
+        if fault is None or _STEPS.get(type(what)) is not fault.step:
+            return do()
+        with self._lock:
+            self._count += 1
+            strikes = self._count == fault.nth
+        if strikes and fault.when is When.BEFORE:
+            self._strike(fault.victim)
+        done = do()
+        if strikes and fault.when is When.AFTER:
+            self._strike(fault.victim)
+        return done
+
+    def _strike(self, victim: Victim) -> None:
+        pid = self._pid(victim)
+        if pid is None:
+            raise RuntimeError(f"{VARIABLE}: there is no {victim} process to kill")
+        os.kill(pid, signal.SIGKILL)
+
+    def _pid(self, victim: Victim) -> int | None:
+        match victim:
+            case Victim.PEER:
+                return os.getpid()
+            case Victim.APP:
+                return self._app()
+            case Victim.ENGINE:
+                return _holder(self._home / "ipfs" / "repo.lock")
+
+
+def _holder(lock: Path) -> int | None:
+    """Who holds a POSIX lock (fcntl(2), with ``struct flock`` as Linux lays it out); None where nobody does."""
+    layout = "hhqqi4x"
+    with lock.open("rb+") as file:
+        asked = struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(layout, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else int(pid)

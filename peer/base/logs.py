@@ -1,0 +1,91 @@
+"""Logs: one line an event, on stderr. Quiet by default; ``--verbose`` shows all, ``--json`` makes a line an object."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from peer.base.terminal import LogHandler
+from protocol.visible import visible
+
+_LOGGER: Final = logging.getLogger("peer")
+_OURS: Final = ("peer", "strategy", "protocol", "crypto")
+
+Field = str | int | float | None
+"""What an event's fields hold."""
+
+
+def event(what: str, level: int = logging.INFO, **fields: Field) -> None:
+    """Log one event: its name in kebab-case, and its fields."""
+    report(what, fields, level)
+
+
+def report(what: str, fields: Mapping[str, Field], level: int = logging.INFO) -> None:
+    """`event`, its fields as a mapping."""
+    _LOGGER.log(level, what, extra={"fields": dict(fields)})
+
+
+def set_up(*, verbose: bool = False, as_json: bool = False) -> None:
+    """Send logs to stderr. Without ``verbose`` only warnings and errors; other packages' debug logs never."""
+    handler = LogHandler()
+    handler.setFormatter(_JsonLine() if as_json else _PlainLine())
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(logging.WARNING)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+def show_more() -> None:
+    """What ``--verbose`` does to logs that are set up."""
+    for name in _OURS:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+
+
+def write_json() -> None:
+    """What ``--json`` does to logs that are set up."""
+    for handler in logging.root.handlers:
+        handler.setFormatter(_JsonLine())
+
+
+def verbose() -> bool:
+    """Whether tracebacks and debug logs are wanted."""
+    return _LOGGER.isEnabledFor(logging.DEBUG)
+
+
+class _PlainLine(logging.Formatter):
+    """``12:34:56 info reply-arrived client=hospital-a bytes=1024``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {key}={_plain(value)}" for key, value in _fields(record).items())
+        message = visible(record.getMessage())  # one line, whatever another package writes
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {message}{fields}"
+        return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
+
+
+class _JsonLine(logging.Formatter):
+    """``{"time": ..., "level": ..., "event": ..., "logger": ..., fields}``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": record.created,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info is not None:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Field]:
+    fields: dict[str, Field] = getattr(record, "fields", {})
+    return fields
+
+
+def _plain(value: Field) -> str:
+    """The value, quoted where a reader could not tell where it ends."""
+    text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return json.dumps(text) if not text or not text.isprintable() or any(c in text for c in ' "=') else text

@@ -1,0 +1,1 @@
+"""The commands about the apps of runs: show, approve."""

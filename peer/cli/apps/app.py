@@ -1,0 +1,240 @@
+"""``peer app``: read the app that a run needs, and say whether it may run here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from peer.audit.app_files import AppFile, bundled_files, chosen_file, read_files, recorded_bundle
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import put, put_foreign_line, put_table, say
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    PassphraseFileOption,
+)
+from peer.cli.output import moment, put_json, size
+from peer.cli.reading.audit import TimeoutOption, reading_of
+from peer.cli.reading.cids import app_cid, is_car
+from peer.engine.choice import borrowed
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource, RunSource
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal, KnownApp, approved_apps, known_apps
+from peer.home.reader import ReaderChoice
+from protocol.blocks.bundle import BundledFile, NamedBundle
+from protocol.blocks.cid import CID, Block, BlockError, MissingBlock
+from protocol.records.bodies import Chained
+from protocol.records.signed import parse_record
+from protocol.visible import named
+
+app = typer.Typer(
+    name="app",
+    help="Read the app that a run needs, and say whether it may run here.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AppArgument = Annotated[str, typer.Argument(metavar="CID", help="The app, as peer app list and show name it.")]
+
+
+@app.command("show")
+def show(
+    cid: Annotated[
+        str, typer.Argument(metavar="CID|RUN|FILE.car", help="The app; or a run, or a file with one, that it is of.")
+    ],
+    file: Annotated[str | None, typer.Option("--file", metavar="PATH", help="Print this file alone.")] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="DIR", help="Write all files to a new folder, to read them there.")
+    ] = None,
+    ipfs: EngineOption = None,
+    timeout: TimeoutOption = 30.0,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """List an app's files and print them, at most 1 MiB at once. Nothing of it is run.
+
+    The app of an encrypted run is encrypted too: its members read it, each with its own key.
+    """
+    reader = ReaderChoice(identity, passphrase_file, needed=True)
+    with _bundle(cid, Home(home), ipfs, timeout, reader) as (bundle, source):
+        app_id = bundle.app
+        files = bundled_files(bundle, source)
+        if into is not None:
+            _unpack(files, source, into)
+        chosen = files if file is None else [chosen_file(files, file)]
+        read = [] if into is not None else list(read_files(chosen, source))
+    approved = app_id in approved_apps(Home(home))
+    if json:
+        put_json({"app": str(app_id), "approved": approved, "files": list(_values(files, read))})
+        return
+    if file is None:
+        _put_list(app_id, files, approved=approved)
+    for each in read:
+        _put_file(each)
+    cut = [each for each in read if each.text is not None and each.shown < each.size]
+    for each in cut:
+        say(f"cut short: {each.path}: {each.shown} of {each.size} bytes were shown")
+    if cut:
+        say(f"to read all of it: peer app show {cid} --into DIR")
+    if into is not None:
+        say(f"its files are in {into}")
+
+
+@app.command("approve")
+def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Let an app run here. A client that waits for it takes part at once."""
+    approved = app_cid(cid)
+    with contextlib.closing(Journal(Home(home).create().journal)) as journal:
+        was_named = any(known.app == approved and known.run for known in journal.apps())
+        journal.approve_app(approved)
+    if json:
+        put_json({"app": str(approved), "approved": True})
+        return
+    put(f"clients of this home may run the app {approved}")
+    if not was_named:
+        say("no client here waits for it; peer app list shows what clients here wait for")
+
+
+@app.command("forget")
+def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Take an approval back. A run that has begun goes on with the app until its client is stopped."""
+    forgotten = app_cid(cid)
+    if not any(known.app == forgotten for known in known_apps(Home(home))):
+        raise PeerError(
+            f"this home knows no app {forgotten}", mend="peer app list shows those it knows", code=ExitCode.WRONG_USE
+        )
+    with contextlib.closing(Journal(Home(home).journal)) as journal:
+        journal.forget_app(forgotten)
+    if json:
+        put_json({"app": str(forgotten), "approved": False})
+    else:
+        put(f"the app {forgotten} is not approved any more; a run that has begun goes on until its client stops")
+
+
+@app.command("list")
+def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """List the apps that are approved, and those that runs wait for."""
+    known = known_apps(Home(home))
+    if json:
+        put_json({"apps": [_known_value(each) for each in known]})
+    elif known:
+        header = ["app", "", "since", "name", "run"]
+        put_table("apps", header, [_known_row(each) for each in known])
+    else:
+        put("no app is approved here, and none is waited for")
+
+
+def _known_value(known: KnownApp) -> dict[str, Any]:
+    return {
+        "app": str(known.app),
+        "approved": known.approved,
+        "name": known.name,
+        "run": str(known.run) if known.run else None,
+        "since": known.noted,
+    }
+
+
+def _known_row(known: KnownApp) -> list[str]:
+    state = "approved" if known.approved else "waits for approval"
+    run = str(known.run) if known.run else ""
+    return [str(known.app), state, moment(known.noted), named(known.name), run]
+
+
+@contextlib.contextmanager
+def _bundle(
+    text: str, home: Home, ipfs: str | None, timeout: float, reader: ReaderChoice
+) -> Iterator[tuple[NamedBundle, RunSource]]:
+    """The bundle of the app that is meant, and where it is read from."""
+    run = _run_named(text, home)
+    if run is None:
+        app_id = app_cid(text)
+        with borrowed(home, ipfs) as engine:
+            source = EngineSource(engine, timeout)
+            if not _is_of_a_run(app_id, source):
+                yield NamedBundle(app_id, app_id, None), source
+                return
+    with (
+        Scratch() as scratch,
+        reading_of(run or text, home, ipfs, timeout, scratch, reader) as audit,
+    ):
+        yield recorded_bundle(audit), audit.source
+
+
+def _run_named(text: str, home: Home) -> str | None:
+    """The file with a run that is meant; or the encrypted run that asked this home for the app that is meant."""
+    if is_car(text):
+        return text
+    app_id = app_cid(text)
+    run = next((known.run for known in known_apps(home) if known.app == app_id), None)
+    if run is None:
+        return None
+    with contextlib.closing(Journal(home.journal)) as journal:
+        head = journal.head_of(run)
+    stored = None if head is None else FederationStore(home).get(head.federation)
+    return str(run) if stored is not None and stored.manifest.encrypted else None
+
+
+def _is_of_a_run(cid: CID, source: EngineSource) -> bool:
+    """Whether that is a record of a run.
+
+    Raises:
+        PeerError: where there is no such block.
+    """
+    try:
+        return isinstance(parse_record(Block(cid, source.get(cid))).body, Chained)
+    except MissingBlock as error:
+        raise PeerError(
+            f"no app {cid} is to be found",
+            mend="an app that is encrypted is named by its run: peer app show RUN",
+            code=ExitCode.UNFINISHED,
+        ) from error
+    except BlockError:
+        return False
+
+
+def _unpack(files: list[BundledFile], source: RunSource, into: Path) -> None:
+    from strategy.apps.bundling import unpack_bundle
+
+    into = into.expanduser().absolute()
+    if into.exists():
+        raise PeerError(f"{into} is there already", mend="name a new folder with --into DIR", code=ExitCode.WRONG_USE)
+    unpack_bundle(files, source, into)
+
+
+def _values(files: list[BundledFile], read: list[AppFile]) -> Iterator[dict[str, Any]]:
+    texts = {each.path: each for each in read}
+    for file in files:
+        value: dict[str, Any] = {"path": file.path, "size": file.size}
+        if (each := texts.get(file.path)) is not None:
+            value |= {"text": each.text, "shown": each.shown}
+        yield value
+
+
+def _put_list(app_id: CID, files: list[BundledFile], *, approved: bool) -> None:
+    state = "approved here" if approved else "not approved here"
+    put(f"app {app_id}: {len(files)} files, {size(sum(file.size for file in files))}, {state}")
+    for file in files:
+        put(f"  {named(file.path)}  {size(file.size)}")
+
+
+def _put_file(file: AppFile) -> None:
+    put()
+    put(f"==== {named(file.path)} ====")
+    if file.text is None:
+        put(f"(binary, {size(file.size)})")
+        return
+    for line in file.text.removesuffix("\n").split("\n"):
+        # Prefixed, so that no file can pass its own lines off as the head of another.
+        put_foreign_line(line.removesuffix("\r"))

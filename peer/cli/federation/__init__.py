@@ -1,0 +1,1 @@
+"""The commands about who is in a federation: founding, joining, inviting, signing."""

@@ -1,0 +1,119 @@
+"""``peer federation grant``: let an auditor who came later read runs that are over."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from crypto.identity import Identity
+from peer.audit.audit import Audit
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import put
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    FederationOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    PassphraseFileOption,
+)
+from peer.cli.output import put_json
+from peer.engine.choice import borrowed
+from peer.engine.interface import Engine
+from peer.history.findings import Verdict
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import granted_epochs, reader_of
+from peer.membership.changes import find_member, require_role
+from protocol.blocks.cid import CID, Block
+from protocol.federation.epochs import grant as grant_of
+from protocol.federation.reading import RunKeys
+from protocol.records.bodies import Role
+from protocol.records.signed import sign_record
+
+_TIMEOUT = 30.0
+"""Seconds to look for one block of a run."""
+
+
+def grant(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An auditor of the federation: its name or did:key.")],
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Give a member the keys of the runs that were led here before it came. Servers only.
+
+    Runs that go on let in whom the manifest lists by themselves. The grants lie beside the runs: export them again.
+    """
+    place = Home(home)
+    person = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
+    store = FederationStore(place)
+    stored = store.opened(store.current(federation), reader_of(person))
+    require_role(stored.manifest, person.public, Role.SERVER)
+    find_member(stored.manifest, name)
+    granted = []
+    with contextlib.closing(Journal(place.journal)) as journal, borrowed(place, ipfs, stored) as engine:
+        for head in journal.heads():
+            if head.role is Role.SERVER and head.federation == stored.id:
+                blocks = _grants(head, stored, person, name, engine, journal.beside(head.run))
+                manifests = [Block(cid, data) for cid, data in stored.blocks.items()]
+                engine.put([*manifests, *blocks], pin=[block.cid for block in (*manifests, *blocks)])
+                journal.keep_beside(head.run, blocks)
+                granted += [head] if blocks else []
+    if json:
+        put_json({"granted": [{"run": str(head.run), "head": str(head.head)} for head in granted]})
+        return
+    for head in granted:
+        put(f"{name} may read run {head.run}; hand it over: peer export {head.head} FILE.car")
+    if not granted:
+        put("no encrypted run was led here")
+
+
+def _grants(
+    head: RunHead, stored: StoredFederation, person: Identity, name: str, engine: Engine, beside: Sequence[Block]
+) -> list[Block]:
+    """The grants of one run; none where it is not encrypted, or they were made before."""
+    keys = _keys_of(head.head, person, engine)
+    key = person.signing_keys[0]
+    reader = find_member(stored.manifest, name)
+    known = granted_epochs(reader.id, beside)
+    given = (
+        grant_of(head.run, epoch, stored.manifest, reader, by=person.id, time=time.time())
+        for epoch in keys.epochs
+        if epoch.number not in known
+    )
+    return [sign_record(body, [key]) for body in given]
+
+
+def _keys_of(head: CID, person: Identity, engine: Engine) -> RunKeys:
+    """The keys of a run, its chain verified."""
+    with Scratch() as scratch:
+        audit = Audit(head, EngineSource(engine, _TIMEOUT), scratch, reader=reader_of(person), with_contents=False)
+        report = audit.run()
+    if report.verdict is not Verdict.VERIFIED:
+        raise PeerError(
+            f"the run of {head} is {report.verdict.value}, so no keys of it are given",
+            mend=f"peer audit {head} tells what is wrong",
+            code=report.exit_code,
+        )
+    keys = audit.keys
+    if any(epoch.model is None or epoch.update is None for epoch in keys.epochs):
+        raise PeerError(
+            f"this home has not all the keys of the run of {head}",
+            mend="restore a backup of the identity that led it: peer keys restore FILE",
+            code=ExitCode.UNFINISHED,
+        )
+    return keys

@@ -1,0 +1,261 @@
+"""``peer federation invite`` and ``approve``: a ticket for a newcomer, and letting in who came with one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from shlex import quote
+from typing import Annotated, Final
+
+import typer
+
+from crypto.identity import Identity
+from crypto.symmetric import KEY_SIZE
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import put, put_code, put_table, say
+from peer.cli.federation.proposals import Admin, put_proposal
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    FederationOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    ListenOption,
+    PassphraseFileOption,
+)
+from peer.cli.output import moment, put_json
+from peer.engine.choice import addresses_for_others, borrowed
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.invitations import Invitations
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import reader_of
+from peer.membership.changes import add_member, is_admin
+from peer.membership.joining import Inviter, decision_on
+from peer.run.narrator import Narrator
+from protocol.federation.manifest import Manifest, is_name
+from protocol.federation.proposals import Proposal
+from protocol.joining.messages import Decision, Invitation, InvitationState, Refused
+from protocol.joining.tickets import Ticket
+from protocol.records.bodies import Role
+from protocol.visible import named
+from protocol.wire.announcements import MAX_ADDRESSES
+
+_UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600}
+_LONGEST: Final = 365 * 24 * 3600
+"""Seconds that a ticket may be good for."""
+_LOOK_AGAIN: Final = 0.2
+"""Seconds between two looks at whether the ticket was used."""
+
+
+def _duration(text: str) -> int:
+    """Seconds in ``30m``, ``24h`` or ``7d``."""
+    found = re.fullmatch(r"([1-9]\d{0,6})([mhd])", text)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < seconds <= _LONGEST:
+        raise typer.BadParameter(f"{text!r} is no time such as 30m, 24h or 7d, up to 365d")
+    return seconds
+
+
+def invite(
+    name: Annotated[str, typer.Option("--name", help="What the federation is going to call the newcomer.")],
+    role: Annotated[list[Role], typer.Option("--role", help="What it may do; give it again for more.")],
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="TIME", help="How long the ticket is good for: 30m, 24h, 7d.")
+    ] = "24h",
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Let nobody in before you say so with `peer federation approve NAME`.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until the ticket is used, where no peer runs with this home.")
+    ] = False,
+    address: Annotated[
+        list[str],
+        typer.Option("--address", help="Where your engine is, as the newcomer reaches it; give it again for more."),
+    ] = [],  # noqa: B006  # typer copies it
+    ipfs: EngineOption = None,
+    listen: ListenOption = "127.0.0.1",
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Print a ticket, good for one newcomer: whoever has it can join as NAME. Admins only.
+
+    A running peer of this home lets the newcomer in. The ticket is a secret: send it as one.
+    """
+    seconds = _duration(expires)
+    store = FederationStore(Home(home))
+    stored = store.current(federation)
+    keys = KeyStore(home)
+    _require_admin(stored.manifest, keys, identity)
+    _refuse_name(stored.manifest, name)
+    inviter = keys.load(identity, Passphrases.of_process(passphrase_file)) if wait else None
+    store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
+    stored = store.current(str(stored.id))
+    secret, now = secrets.token_bytes(KEY_SIZE), time.time()
+    ticket = Ticket(
+        federation=stored.id,
+        name=name,
+        addresses=stored.addresses[:MAX_ADDRESSES],
+        swarm_key=stored.swarm_key,
+        secret=secret,
+        expires=int(now) + seconds,
+    )
+    with store.changing():
+        since = store.current(str(stored.id)).manifest.version
+        invitation = Invitation(ticket.keys, name, tuple(dict.fromkeys(role)), ticket.expires, ask, since=since)
+        Invitations(Home(home), stored.id).issue(invitation, now)
+    _print(ticket, invitation, json=json)
+    if inviter is not None:
+        with borrowed(Home(home), ipfs, stored, listen) as engine:
+            _serve(invitation, Inviter(Home(home), stored.id, lambda: inviter, engine, Narrator(say).tell))
+
+
+def approve(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Whom to let in. Without it: who waits, and who is invited.")
+    ] = None,
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Let in who came with a ticket and waits, or list the invitations. Admins only."""
+    store = FederationStore(Home(home))
+    stored = store.current(federation)
+    invitations = Invitations(Home(home), stored.id)
+    if name is None:
+        _list(invitations.all(), json=json)
+        return
+    _pending(invitations, name)  # before a person has typed a passphrase in vain
+    with Admin(home, str(stored.id), identity, passphrase_file, ipfs).at_work() as work:
+        invitation = _pending(invitations, name)
+        outcome = work.change(lambda newest: _let_in(newest, work.admin, _pending(invitations, name)))
+        if isinstance(outcome, Proposal):  # once it is in force, the next `approve` or the running peer welcomes
+            put_proposal(outcome, json)
+            return
+        with store.changing():
+            invitations.keep(invitation.done(), time.time())
+    stored = outcome
+    if json:
+        put_json(_facts(invitation.done()) | {"version": stored.manifest.version})
+        return
+    put(f"{named(name)} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}")
+    put("a peer running with this home tells it; if it gave up waiting, let it run `peer join` again")
+
+
+# -- below ---------------------------------------------------------------------------------------------------------
+
+
+def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -> StoredFederation:
+    newcomer = invitation.newcomer
+    assert newcomer is not None  # it is pending
+    decision = decision_on(invitation, newcomer, stored.read_by(reader_of(admin)), admin, time.time())
+    if isinstance(decision, Refused):
+        raise PeerError(
+            f"{named(invitation.name)} cannot be let in with that ticket any more: {decision.why}",
+            mend=_again(invitation),
+            code=ExitCode.WRONG_USE,
+        )
+    if decision is Decision.WELCOME:
+        return stored
+    return add_member(stored, admin, newcomer, name=invitation.name, roles=invitation.roles, time=time.time())
+
+
+def _again(invitation: Invitation) -> str:
+    name, role = quote(invitation.name), invitation.roles[0]
+    return f"invite again: peer federation invite --name {name} --role {role}"
+
+
+def _require_admin(manifest: Manifest, keys: KeyStore, identity: str | None) -> None:
+    public = keys.public(identity)
+    if not is_admin(manifest, public.public):
+        raise PeerError(
+            f"{public.name} is no admin of the federation {manifest.title}",
+            mend="run it where the federation was founded, or name that identity with --identity NAME",
+            code=ExitCode.WRONG_USE,
+        )
+
+
+def _refuse_name(manifest: Manifest, name: str) -> None:
+    if not is_name(name) or name in manifest.names.values():
+        raise PeerError(
+            f"somebody in the federation is called {name!r}" if is_name(name) else f"{name[:80]!r} is no name",
+            mend="choose a name of 1 to 64 printable characters that nobody in the federation has",
+            code=ExitCode.WRONG_USE,
+        )
+
+
+def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
+    text = ticket.text()
+    if json:
+        put_json(_facts(invitation) | {"ticket": text, "addresses": list(ticket.addresses)})
+        return
+    put_code(text)
+    put(text)
+    until = time.strftime("%Y-%m-%d %H:%M", time.localtime(ticket.expires))
+    say(f"good for one newcomer, {named(invitation.name)}, until {until}; it is a secret: whoever has it can join")
+    if not ticket.addresses:
+        say("it names no engine: give --address, or let all use one with --ipfs local:DIR")
+    say("next, on the newcomer's machine: peer join, and paste the ticket where it asks for it")
+    say("it is let in by the peer that runs with this home (peer start), or by: peer federation invite ... --wait")
+
+
+def _serve(invitation: Invitation, inviter: Inviter) -> None:
+    """Let in who comes with the ticket, until that is done."""
+    say(f"waiting for {named(invitation.name)}; Ctrl-C stops waiting, the ticket stays good")
+    with inviter.listening():
+        while (state := inviter.state_of(invitation)) is not InvitationState.USED:
+            if state in (InvitationState.EXPIRED, InvitationState.ENDED):
+                raise PeerError(
+                    "nobody used the ticket in time"
+                    if state is InvitationState.EXPIRED
+                    else f"{named(invitation.name)} was taken out of the federation, and so ended the invitation",
+                    mend=_again(invitation),
+                    code=ExitCode.UNFINISHED,
+                )
+            time.sleep(_LOOK_AGAIN)
+
+
+def _pending(invitations: Invitations, name: str) -> Invitation:
+    for invitation in reversed(invitations.all()):
+        if invitation.name == name and invitation.state is InvitationState.PENDING:
+            return invitation
+    raise PeerError(
+        f"nobody waits to be let in as {name!r}",
+        mend="peer federation approve lists who waits",
+        code=ExitCode.WRONG_USE,
+    )
+
+
+def _list(invitations: tuple[Invitation, ...], *, json: bool) -> None:
+    if json:
+        put_json({"invitations": [_facts(invitation) for invitation in invitations]})
+        return
+    if not invitations:
+        put("nobody is invited: peer federation invite --name NAME --role client")
+        return
+    rows = ([str(fact or "") for fact in _shown(invitation).values()] for invitation in invitations)
+    put_table("invitations", list(_shown(invitations[0])), rows)
+
+
+def _shown(invitation: Invitation) -> dict[str, object]:
+    return _facts(invitation) | {"name": named(invitation.name), "expires": moment(invitation.expires)}
+
+
+def _facts(invitation: Invitation) -> dict[str, object]:
+    newcomer = invitation.newcomer
+    return {
+        "name": invitation.name,
+        "roles": ", ".join(invitation.roles),
+        "state": invitation.state_at(time.time()).value,
+        "expires": invitation.expires,
+        "did": newcomer.signing.did if newcomer else None,
+    }

@@ -1,0 +1,205 @@
+"""``peer federation sign`` and ``proposals``, and how each change of a federation is carried out and told."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crypto.identity import Identity
+from crypto.keys import VerifyKey
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import confirm, put, put_table
+from peer.cli.options import (
+    DEFAULT_HOME,
+    FederationOption,
+    HomeOption,
+    JsonOption,
+)
+from peer.cli.output import put_fields, put_json
+from peer.cli.reading.cids import cid_of
+from peer.engine.choice import borrowed
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import reader_of
+from peer.membership.proposing import Pending, ProposalStore, Proposing
+from protocol.federation.proposals import Proposal
+from protocol.visible import named
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Who changes which federation, as the options of a command say it."""
+
+    home: Path
+    federation: str | None
+    identity: str | None
+    passphrase_file: Path | None
+    ipfs: str | None
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[Proposing]:
+        """Unlocked; the engine is opened only where it is needed."""
+        store = FederationStore(Home(self.home))
+        stored = store.current(self.federation)
+        admin = KeyStore(self.home).load(self.identity, Passphrases.of_process(self.passphrase_file))
+        stored = store.opened(stored, reader_of(admin))
+        with contextlib.ExitStack() as stack:
+            engine = cache(lambda: stack.enter_context(borrowed(Home(self.home), self.ipfs, stored)))
+            yield Proposing(Home(self.home), store, stored, admin, engine)
+
+
+Facts = Callable[[StoredFederation], dict[str, object]]
+
+
+def change(
+    admin: Admin,
+    make: Callable[[StoredFederation, Identity], StoredFederation],
+    json: bool,
+    facts: Facts,
+    done: Callable[[StoredFederation], str],
+) -> None:
+    """Change a federation, or put the change to the other admins where they have to sign it too; say which."""
+    with admin.at_work() as work:
+        tell(work.change(lambda stored: make(stored, work.admin)), json, facts, done)
+
+
+def tell(
+    outcome: StoredFederation | Proposal,
+    json: bool,
+    facts: Facts,
+    done: Callable[[StoredFederation], str],
+) -> None:
+    """Say what came of a change: a new version, or a proposal for the other admins."""
+    if isinstance(outcome, Proposal):
+        put_proposal(outcome, json)
+        return
+    if json:
+        put_json(facts(outcome))
+        return
+    put(f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}")
+    put("a peer running with this home takes it up by itself; others need: peer federation export FILE")
+
+
+def put_proposal(proposal: Proposal, json: bool) -> None:
+    """Say that a change waits for other admins, and what they do."""
+    if json:
+        put_json({"proposal": proposal_facts(proposal)})
+        return
+    count = "1 more admin" if proposal.lacking == 1 else f"{proposal.lacking} more admins"
+    put(f"that is a proposal for version {proposal.next.version}: {count} must sign it")
+    put(f"proposal  {proposal.record.cid}")
+    put(f"next, on another admin's machine: peer federation sign {proposal.record.cid}")
+    put(
+        "(it is fetched from this home's engine, which has to run meanwhile: peer start, or peer doctor --start-daemon)"
+    )
+
+
+def sign_proposal(admin: Admin, cid: str, yes: bool, json: bool, facts: Facts) -> None:
+    """Show what a proposal changes, ask, and sign it."""
+    with admin.at_work() as work:
+        proposal, blocks = work.look(cid_of(cid))
+        if not json:
+            _show(proposal)
+        if not yes:
+            _confirm(json)
+        tell(work.sign(proposal, blocks), json, facts, lambda _: "enough admins have signed")
+
+
+def _show(proposal: Proposal) -> None:
+    put_fields(
+        [
+            ("proposal", str(proposal.id)),
+            ("federation", proposal.base.title),
+            ("version", f"{proposal.next.version}, after {proposal.base.version}"),
+            ("signed by", ", ".join(map(named, _signers(proposal)))),
+        ]
+    )
+    put_table("changes", ["what", "before", "after"], _rows(proposal))
+
+
+def _confirm(json: bool) -> None:
+    if json or not sys.stdin.isatty():
+        raise PeerError(
+            "nobody is here to look at the changes",
+            mend="look at them on a terminal, or say that you know them: --yes",
+            code=ExitCode.WRONG_USE,
+        )
+    if not confirm("Sign this?"):
+        raise PeerError("nothing was signed", mend="", code=ExitCode.WRONG_USE)
+
+
+def list_proposals(
+    forget: Annotated[
+        str | None, typer.Option("--forget", metavar="CID", help="Give this one up. Whoever has it may still sign it.")
+    ] = None,
+    federation: FederationOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """List the changes that wait for admins to sign, as far as this home made or signed them."""
+    stored = FederationStore(Home(home)).current(federation)
+    kept = ProposalStore(Home(home), stored)
+    if forget is not None:
+        if (found := kept.find(cid_of(forget))) is None:
+            raise PeerError(
+                f"no proposal {forget} waits in this home",
+                mend="peer federation proposals lists them",
+                code=ExitCode.WRONG_USE,
+            )
+        kept.forget(found.record.id)
+    pending = list(kept.all())
+    if json:
+        put_json({"proposals": [_pending_facts(each) for each in pending]})
+        return
+    if not pending:
+        put("no proposal waits in this home")
+        return
+    rows = [_pending_row(each) for each in pending]
+    put_table("proposals", ["sign", "version", "missing", "changes"], rows)
+
+
+def proposal_facts(proposal: Proposal) -> dict[str, object]:
+    """A proposal as ``--json`` shows it."""
+    return {
+        "id": str(proposal.id),
+        "cid": str(proposal.record.cid),
+        "version": proposal.next.version,
+        "signed_by": _signers(proposal),
+        "lacking": proposal.lacking,
+        "changes": [{"what": each.what, "before": each.before, "after": each.after} for each in proposal.changes()],
+    }
+
+
+def _signers(proposal: Proposal) -> list[str]:
+    names = []
+    for key in sorted(proposal.signers):
+        member = proposal.base.member_by_key(key) or proposal.next.member_by_key(key)
+        names.append(proposal.base.name_of(member.id) if member else VerifyKey(key).did)
+    return names
+
+
+def _rows(proposal: Proposal) -> list[list[str]]:
+    return [[each.what, each.before or "-", each.after or "-"] for each in proposal.changes()]
+
+
+def _pending_facts(pending: Pending) -> dict[str, object]:
+    if pending.proposal is None:
+        return {"id": str(pending.record.id), "cid": str(pending.record.cid), "outdated": True}
+    return proposal_facts(pending.proposal) | {"outdated": False}
+
+
+def _pending_row(pending: Pending) -> list[str]:
+    proposal = pending.proposal
+    if proposal is None:
+        return [str(pending.record.cid), "-", "-", "outdated: make it again"]
+    changes = "; ".join(f"{each.what}: {each.before or '-'} -> {each.after or '-'}" for each in proposal.changes())
+    return [str(proposal.record.cid), str(proposal.next.version), str(proposal.lacking), changes]

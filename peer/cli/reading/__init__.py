@@ -1,0 +1,1 @@
+"""The commands that read runs: audit, log, model, diff, show."""

@@ -1,0 +1,59 @@
+"""CIDs and heads that people type."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from peer.base.errors import ExitCode, PeerError
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.blocks.cid import CID, MalformedCid
+
+
+def cid_of(text: str) -> CID:
+    """The CID that somebody typed.
+
+    Raises:
+        PeerError: where it is none.
+    """
+    try:
+        return CID.parse(text)
+    except MalformedCid as error:
+        raise PeerError(
+            f"{text!r} is no CID",
+            mend="peer log shows the heads of this home's runs; a CAR file's name ends in .car",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def app_cid(text: str) -> CID:
+    """The id of an app that somebody typed.
+
+    Raises:
+        PeerError: where it can be none's.
+    """
+    cid = cid_of(text)
+    if cid.is_raw:
+        raise PeerError(
+            f"{text} is the CID of plain bytes, not of an app",
+            mend="peer app list shows the apps that runs wait for",
+            code=ExitCode.WRONG_USE,
+        )
+    return cid
+
+
+def is_car(text: str) -> bool:
+    """Whether a CAR file is meant, and no CID."""
+    return Path(text).suffix == ".car" or Path(text).is_file()
+
+
+def head_named(home: Home, text: str) -> tuple[CID, int | None]:
+    """The head that is meant, and its height where the journal knows it."""
+    cid = cid_of(text)
+    if home.journal.exists():
+        with contextlib.closing(Journal(home.journal)) as journal:
+            known = journal.head_of(cid) or journal.run_of(cid)
+        if known is not None:
+            return known.head, known.height
+    return cid, None

@@ -1,0 +1,207 @@
+"""``peer diff``: how two models differ, tensor by tensor."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from peer.audit.models import SERVER, RunModels
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import put, put_table
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
+from peer.cli.output import bad, good, put_json
+from peer.cli.reading.audit import TimeoutOption, reading_of
+from peer.cli.reading.cids import cid_of, head_named, is_car
+from peer.engine.choice import borrowed
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource
+from peer.home.home import Home
+from peer.home.reader import ReaderChoice
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.records.signed import parse_record
+from protocol.visible import named
+from strategy.contents.summary import to_json
+
+if TYPE_CHECKING:
+    from strategy.models.model_difference import Layout, TensorDifference
+    from strategy.models.model_files import Tensors
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+MODEL = "A model file, HEAD[:ROUND[:NAME]], FILE.car[:ROUND[:NAME]], or a content's CID."
+
+
+@app.command("diff")
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help=MODEL)],
+    b: Annotated[str, typer.Argument(metavar="B", help=MODEL)],
+    ipfs: EngineOption = None,
+    timeout: TimeoutOption = 30.0,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Show, tensor by tensor, how two models differ. Ends with 0 whether they do or not: what it was asked, it did.
+
+    A and B are each a file (.safetensors, .npz, .pt), a content's CID, or a model of a run: HEAD is the last round's
+    global model, HEAD:3 that of round 3 (0: the initial one), HEAD:3:alice the update that alice gave in it, and
+    HEAD::alice the one of the last round. A run's CAR file may stand for HEAD. In the table, relative is the L2 norm
+    of A - B divided by that of A.
+    """
+    from strategy.models.model_difference import tensor_differences
+    from strategy.models.model_files import NoModel
+
+    reader = ReaderChoice(identity, passphrase_file, needed=True)
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(_opened(text, Home(home), ipfs, timeout, reader)) for text in (a, b)]
+            differences = list(tensor_differences(opened[0].tensors, opened[1].tensors))
+    except NoModel as error:
+        raise PeerError(
+            str(error), mend="peer diff --help says what A and B may be", code=ExitCode.WRONG_USE
+        ) from error
+    if json:
+        put_json(_value(opened[0].about, opened[1].about, differences))
+        return
+    put(f"A: {opened[0].label}")
+    put(f"B: {opened[1].label}")
+    _put(differences)
+
+
+# -- which model ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A model, and what it is."""
+
+    tensors: Tensors
+    about: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return ", ".join(f"{name} {named(str(value))}" for name, value in self.about.items())
+
+
+@contextlib.contextmanager
+def _opened(text: str, home: Home, ipfs: str | None, timeout: float, reader: ReaderChoice) -> Iterator[_Opened]:
+    """The model that ``text`` names."""
+    from strategy.models.model_files import content_tensors, opened_model
+
+    path = Path(text).expanduser()
+    if path.suffix in {".safetensors", ".npz", ".pt"}:
+        if not path.is_file():
+            raise PeerError(
+                f"there is no file {path}", mend="peer model HEAD -o FILE writes one", code=ExitCode.WRONG_USE
+            )
+        with opened_model(path) as tensors:
+            yield _Opened(tensors, {"file": str(path)})
+        return
+    run, round_number, of = _parsed(text)
+    if run == text and (content := _content(run, home, ipfs, timeout)) is not None:
+        with borrowed(home, ipfs) as engine:
+            yield _Opened(content_tensors(content, EngineSource(engine, timeout), None), {"content": str(content)})
+        return
+    with Scratch() as scratch, reading_of(run, home, ipfs, timeout, scratch, reader) as audit:
+        found = RunModels(audit, scratch).find(of, round_number)
+        about = {"content": str(found.content), **found.metadata(), "round": found.round}
+        yield _Opened(content_tensors(found.content, audit.source, found.key), about)
+
+
+def _parsed(text: str) -> tuple[str, int | None, str]:
+    """``RUN[:ROUND[:NAME]]``; a name may have colons in it, as a did has."""
+    run, _, rest = text.partition(":")
+    round_text, _, name = rest.partition(":")
+    if not round_text:
+        return run, None, name or SERVER
+    if not (round_text.isascii() and round_text.isdigit()):
+        raise PeerError(
+            f"{round_text!r} in {text!r} is no round",
+            mend="write HEAD:3, HEAD:3:NAME, or HEAD::NAME for the last round",
+            code=ExitCode.WRONG_USE,
+        )
+    return run, int(round_text), name or SERVER
+
+
+def _content(text: str, home: Home, ipfs: str | None, timeout: float) -> CID | None:
+    """The CID ``text``, where it is not of a run or of a record in one."""
+    if is_car(text):
+        return None
+    cid = cid_of(text)
+    if head_named(home, text)[1] is not None:
+        return None
+    with borrowed(home, ipfs) as engine:
+        data = EngineSource(engine, timeout).get(cid)
+    try:
+        parse_record(Block(cid, data))
+    except BlockError:
+        return cid
+    return None
+
+
+# -- showing -------------------------------------------------------------------------------------------------------
+
+
+def _put(differences: Iterable[TensorDifference]) -> None:
+    rows = [_row(each) for each in differences]
+    put_table("tensors", ["tensor", "A", "B", "largest", "mean", "relative", "not finite", ""], rows)
+    unequal = sum(row[-1] != _EQUAL for row in rows)
+    line = f"{len(rows)} tensors, {unequal} of them differ" if unequal else f"{len(rows)} tensors, equal bit for bit"
+    put(bad(line) if unequal else good(line))
+
+
+_EQUAL = "equal bits"
+
+
+def _row(each: TensorDifference) -> list[str]:
+    numbers = ["" if number is None else f"{number:.4g}" for number in (each.largest, each.mean, each.relative)]
+    layouts = ["" if layout is None else str(layout) for layout in (each.a, each.b)]
+    return [named(each.name), *layouts, *numbers, str(each.not_finite or ""), _verdict(each)]
+
+
+def _verdict(each: TensorDifference) -> str:
+    match each.a, each.b:
+        case None, _:
+            return "only in B"
+        case _, None:
+            return "only in A"
+        case a, b if a.shape != b.shape:
+            return "another shape"
+        case a, b if a.dtype != b.dtype:
+            return "another dtype"
+    return _EQUAL if each.equal else "differs"
+
+
+def _value(a: dict[str, Any], b: dict[str, Any], differences: list[TensorDifference]) -> dict[str, Any]:
+    return {
+        "a": a,
+        "b": b,
+        "equal": all(each.equal for each in differences),
+        "tensors": [
+            {
+                "name": each.name,
+                "a": _layout_value(each.a),
+                "b": _layout_value(each.b),
+                "equal": each.equal,
+                "largest": _number(each.largest),
+                "mean": _number(each.mean),
+                "relative": _number(each.relative),
+                "not_finite": each.not_finite,
+            }
+            for each in differences
+        ],
+    }
+
+
+def _layout_value(layout: Layout | None) -> dict[str, Any] | None:
+    return None if layout is None else {"dtype": layout.dtype, "shape": list(layout.shape)}
+
+
+def _number(number: float | None) -> object:
+    return None if number is None else to_json(number)

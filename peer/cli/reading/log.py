@@ -1,0 +1,104 @@
+"""``peer log``: the runs of this home, or the rounds of one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated, Any
+
+import typer
+
+from peer.audit.kept import KeptReports
+from peer.audit.report import Report
+from peer.base.errors import ExitCode
+from peer.base.terminal import put, put_json_part, put_table
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
+from peer.cli.output import moment, put_json
+from peer.cli.reading.cids import head_named, is_car
+from peer.cli.reading.report import put_report, put_root
+from peer.engine import without_credentials
+from peer.history.scratch import Scratch
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from peer.home.reader import ReaderChoice
+from protocol.federation.manifest import Manifest
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("log")
+def log(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN|HEAD|FILE.car]", help="Whose rounds; none for the runs.", show_default=False),
+    ] = None,
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Show the runs of this home; or the rounds of one, its chain verified, its models not (peer audit does that).
+
+    What this home has verified before is not verified again: its last line says when that was.
+    """
+    place = Home(home)
+    if run is None:
+        _put_runs(place, json)
+        return ExitCode.DONE
+    reader = ReaderChoice(identity, passphrase_file, needed=False)
+    with Scratch() as scratch:
+        kept = None if is_car(run) else KeptReports(place).find(head_named(place, run)[0], reader, scratch)
+        report = kept or _verified(run, place, ipfs, scratch, reader)
+        if json:
+            for part in (*report.json_parts(scratch), "\n"):
+                put_json_part(part)
+        else:
+            put_root(report)
+            put_report(report, scratch, replay=False, contents=False)
+    return report.verdict.exit_code
+
+
+def _verified(run: str, home: Home, ipfs: str | None, scratch: Scratch, reader: ReaderChoice) -> Report:
+    from peer.cli.reading.audit import reading_of  # it imports flwr, which takes longer than showing what is kept
+
+    with reading_of(run, home, ipfs, 30.0, scratch, reader) as reading:
+        report = reading.run()
+        if not is_car(run):
+            KeptReports(home).keep(report, scratch, reading.basis, reading.reader)
+    return report
+
+
+def _put_runs(home: Home, json: bool) -> None:
+    heads: list[RunHead] = []
+    if home.journal.exists():
+        with contextlib.closing(Journal(home.journal)) as journal:
+            heads = journal.heads()
+    known = {stored.id: stored.manifest for stored in FederationStore(home).all()}
+    if json:
+        put_json({"runs": [_value(head, known.get(head.federation)) for head in heads]})
+    elif heads:
+        header = ["run", "federation", "role", "height", "", "changed", "head"]
+        put_table("runs", header, [_row(head, known.get(head.federation)) for head in heads])
+    else:
+        put("no run yet: peer start --role server, or peer demo")
+
+
+def _row(head: RunHead, federation: Manifest | None) -> list[str]:
+    state = "closed" if head.closed else "open"
+    title = federation.title if federation else ""
+    return [str(head.run), title, head.role.value, str(head.height), state, moment(head.updated), str(head.head)]
+
+
+def _value(head: RunHead, federation: Manifest | None) -> dict[str, Any]:
+    return {
+        "run": str(head.run),
+        "head": str(head.head),
+        "height": head.height,
+        "term": head.term,
+        "closed": head.closed,
+        "role": head.role.value,
+        "federation": {"id": str(head.federation), "name": federation.name if federation else ""},
+        "engine": without_credentials(head.engine),
+        "updated": head.updated,
+    }

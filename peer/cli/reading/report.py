@@ -1,0 +1,183 @@
+"""An audit's report for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from peer.audit.report import Report
+from peer.audit.root import Root
+from peer.base.terminal import Coloured, put, put_table
+from peer.cli.output import bad, doubtful, good, moment, put_fields, size
+from peer.history.findings import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
+from peer.history.scratch import Scratch
+from protocol.visible import named, quoted
+
+if TYPE_CHECKING:  # it imports flwr: not for a report that is kept
+    from peer.audit.replay import ComparedExchange
+
+_METRICS = 4
+"""How many metrics a line of the table shows."""
+
+
+def put_root(report: Report) -> None:
+    """Print whose word the verdict rests on: the first thing that an auditor should know."""
+    title = f", {quoted(report.federation_name)}" if report.federation_name else ""
+    federation = f"the federation {report.federation}{title}"
+    match report.root:
+        case Root.GIVEN:
+            put(f"root of trust: {federation}, as you gave it")
+        case Root.JOINED:
+            put(f"root of trust: {federation}, which this home has joined")
+        case Root.RUN:
+            put(
+                f"root of trust: none. That it is a run of {federation}, is the run's own word: compare the id with a "
+                "member's (peer federation show), or give the one you trust: --federation ID"
+            )
+        case None:
+            put("root of trust: none, for the run's first record cannot be verified")
+
+
+def put_compared(exchange: ComparedExchange) -> None:
+    """Print that an exchange was replayed."""
+    where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
+    put(f"{where}, height {exchange.height}: compared and equal: {exchange.messages}")
+
+
+def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool = True) -> None:
+    """Print the table of rounds, who did what, the findings and the verdict; ``replay`` says whether one was wanted,
+    ``contents`` whether those were checked."""
+    put_rounds(scratch, report, contents=contents)
+    if report.participants:
+        rows = [
+            [named(name), str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
+            for name, tally in sorted(report.participants.items())
+        ]
+        put()
+        more = ["confirmed up to"] if report.confirmed else []
+        put_table("participants", ["participant", "asked", "answered", "errors", *more], rows)
+    put()
+    put_fields(_facts(report))
+    for finding in report.findings:
+        where = "at an unknown height" if finding.height is None else f"at height {finding.height}"
+        put(f"finding {where}, rule {finding.rule}: {finding.message}")
+    for remark in report.remarks:
+        put(f"note at height {remark.height}, {remark.rule}: {remark.message}")
+    if report.findings_left_out:
+        put(f"and {report.findings_left_out} findings more")
+    if replay:
+        for line in _replayed(report):
+            put(line)
+    put(_verdict(report, contents=contents))
+    if report.verified_before is not None:
+        put(
+            f"this home verified it before, at {moment(report.verified_before)}, and read nothing of it again now: "
+            f"peer audit {report.head} verifies it from its bytes"
+        )
+
+
+def put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:
+    """Print the table of rounds; who confirmed each, where anybody confirmed anything."""
+    sizes = ["sent", "received"] if contents else []
+    header = ["height", "round", "message", "participants", *sizes, "metrics", "errors"]
+    more = ["confirmed by"] if report.confirmed else []
+    put_table(
+        "rounds", [*header, *more], [_row(json.loads(text), report, contents=contents) for text in scratch.rows()]
+    )
+
+
+def _confirmed(report: Report, name: str) -> list[str]:
+    if not report.confirmed:
+        return []
+    return [f"height {report.confirmed[name]}" if name in report.confirmed else "nothing"]
+
+
+def _row(exchange: dict[str, Any], report: Report, *, contents: bool) -> list[str]:
+    number = exchange["round"] if exchange["round"] is not None else f"({exchange['number']})"
+    metrics = [f"{named(name)} {float(value):.4g}" for name, value in list(exchange["metrics"].items())[:_METRICS]]
+    return [
+        str(exchange["height"]),
+        str(number),
+        " ".join(map(named, exchange["types"])),
+        ", ".join(map(named, exchange["participants"])),
+        *([_size(exchange["bytes_sent"]), _size(exchange["bytes_received"])] if contents else []),
+        ", ".join(metrics),
+        "; ".join(_errors(exchange)),
+        *(
+            [", ".join(map(named, report.confirmed_by(exchange["last_height"]))) or "nobody"]
+            if report.confirmed
+            else []
+        ),
+    ]
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else size(count)
+
+
+def _errors(exchange: dict[str, Any]) -> Iterator[str]:
+    for answer in exchange["answers"]:
+        if answer["code"] is not None:
+            reason = quoted(answer["reason"]) if answer["reason"] else "no reason given"
+            yield f"{named(answer['name'])}: {reason} (code {answer['code']})"
+    if exchange["unanswered"]:
+        yield f"no answer from {', '.join(map(named, exchange['unanswered']))}"
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    yield "run", str(report.run or "unknown")
+    yield "head", str(report.head)
+    if report.federation is not None:
+        yield "federation", f"{named(report.federation_name or str(report.federation))}, {report.members} members"
+        yield "app", named(report.app) if report.app else "encrypted for others"
+        yield "leader", named(report.leader)
+        ended = report.outcome.value if report.outcome else "still open"
+        yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
+    if report.model is not None:
+        yield "model", str(report.model)
+    rounds = f"{report.rounds} rounds, " if report.numbered else ""
+    yield "size", f"{report.records} records, {rounds}{report.exchanges} exchanges"
+
+
+def _replayed(report: Report) -> Iterator[str]:
+    replay = report.replay
+    if replay is None:
+        yield "not replayed: what is wrong without a replay is above"
+        return
+    extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
+    yield f"replayed in {replay.seconds:.1f} s: {extent}"
+    if replay.not_checked:
+        yield f"not checked: {replay.not_checked}"
+
+
+def _verdict(report: Report, *, contents: bool) -> Coloured:
+    replayed = ", and the app, run again, does what is recorded" if report.replay else ""
+    if report.replay is not None and report.replay.not_checked:
+        replayed += ", as far as it is compared"
+    linked = "all it links is there" if contents else "the contents it links were not looked at (peer audit does)"
+    verified = f"verified: every record keeps every rule, {linked}{replayed}"
+    match report.verdict:
+        case Verdict.VERIFIED:
+            return good(verified)
+        case Verdict.INCOMPLETE:
+            return doubtful(_incomplete(report))
+        case Verdict.FAILED:
+            return bad(_failed(report))
+
+
+def _incomplete(report: Report) -> str:
+    if {finding.rule for finding in report.findings} == {REVOKED}:
+        return "incomplete: every record keeps every rule, but some of it may have been signed after a revocation"
+    return "incomplete: what is here is right, but not all could be checked"
+
+
+def _failed(report: Report) -> str:
+    match [finding.rule for finding in report.findings]:
+        case [rule] if rule == REPLAY:
+            return "failed: every record keeps every rule, but the app, run again, does not do what is recorded"
+        case [rule] if rule == OTHER_APP:
+            return "failed: every record keeps every rule, but this is not the app that the run record names"
+        case [rule] if rule == OTHER_FEDERATION:
+            return "failed: this is a run of another federation than the one you trust"
+    return "failed: somebody's record or block is wrong"

@@ -1,0 +1,78 @@
+"""``peer show``: any block, readable."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from peer.base.terminal import put
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.output import put_json
+from peer.cli.reading.audit import TimeoutOption, roots_of
+from peer.cli.reading.cids import cid_of, is_car
+from peer.engine.choice import borrowed
+from peer.history.describe import describe
+from peer.history.sources import CarSource, EngineSource
+from peer.home.home import Home
+from protocol.blocks.cid import CID
+from protocol.visible import named
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("show")
+def show(
+    cid: Annotated[str, typer.Argument(metavar="CID|FILE.car", help="Any block's, or a file: its root.")],
+    car: Annotated[
+        Path | None, typer.Option("--car", metavar="FILE.car", help="Read from this file, without an engine.")
+    ] = None,
+    ipfs: EngineOption = None,
+    timeout: TimeoutOption = 30.0,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Show any block: a record with its private part where that is plain, a manifest, a model's shapes, an app."""
+    if car is None and is_car(cid):
+        described = _in_car(Path(cid), None)
+    elif car is not None:
+        described = _in_car(car, cid_of(cid))
+    else:
+        wanted = cid_of(cid)
+        with borrowed(Home(home), ipfs) as engine:
+            described = describe(wanted, EngineSource(engine, timeout))
+    if json:
+        put_json(described)
+        return
+    for line in _lines(described, ""):
+        put(line)
+
+
+_LONGEST: Final = 1_000
+"""Characters of a text that is shown; ``--json`` has all of it."""
+
+
+def _in_car(file: Path, wanted: CID | None) -> dict[str, Any]:
+    """A block of a CAR file; its root where none is named."""
+    with contextlib.closing(CarSource(file)) as source:
+        return describe(roots_of(source, str(file))[0] if wanted is None else wanted, source)
+
+
+def _lines(value: Any, indent: str) -> Iterator[str]:
+    """Nested values as indented lines; what is other people's text is quoted where it could look like more."""
+    pairs = value.items() if isinstance(value, dict) else ((f"{at}", item) for at, item in enumerate(value))
+    for name, item in pairs:
+        if isinstance(item, list) and not any(isinstance(each, dict | list) for each in item):
+            yield f"{indent}{named(name)}: {', '.join(map(_text, item))}"
+        elif isinstance(item, dict | list) and item:
+            yield f"{indent}{named(name)}:"
+            yield from _lines(item, indent + "  ")
+        else:
+            yield f"{indent}{named(name)}: {_text(item)}"
+
+
+def _text(value: Any) -> str:
+    return named(value, _LONGEST) if isinstance(value, str) else repr(value)

@@ -1,0 +1,1 @@
+"""The commands that make runs, or move them: start, demo, export, import."""

@@ -1,0 +1,149 @@
+"""``peer demo``: one server and some clients on this machine, then the audit."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import is_terminal, put, say
+from peer.cli.options import JsonOption
+from peer.cli.output import bad, good, put_fields, put_json
+
+if TYPE_CHECKING:
+    from peer.demo.demo import DemoResult
+    from peer.demo.plan import DemoPlan
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def demo(
+    dataset: Annotated[str, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")] = "digits",
+    clients: Annotated[int, typer.Option("--clients", min=2, max=100, help="How many.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many.")] = 5,
+    model: Annotated[str, typer.Option("--model", help="cnn, mlp, custom_cnn, or module:Class.")] = "cnn",
+    ipfs: Annotated[
+        str,
+        typer.Option(
+            "--ipfs",
+            metavar="ENGINE",
+            help="local (a directory), kubo (a private node per peer), or http://HOST:PORT (your node).",
+        ),
+    ] = "local",
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home",
+            metavar="DIR",
+            allow_from_autoenv=False,  # POLLEN_HOME names a person's home, which a demo leaves alone
+            help="Where the peers' homes go; a later demo in it goes on with them.",
+            show_default="a new temporary folder, which is kept",
+        ),
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")] = None,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Train with one server and some clients on this machine, each a real process, then audit the run."""
+    from peer.demo.plan import DemoPlan
+    from strategy.apps.builtin_app import check_names
+
+    try:
+        check_names(dataset=dataset, model=model)
+    except ValueError as error:
+        raise PeerError(str(error), code=ExitCode.WRONG_USE) from error
+    plan = DemoPlan(
+        folder=_folder(home),
+        dataset=dataset,
+        data_dir=None if data_dir is None else data_dir.expanduser().absolute(),
+        model=model,
+        clients=clients,
+        rounds=rounds,
+        ipfs=ipfs,
+    )
+    try:
+        result = _perform(plan, as_json=json)
+    except KeyboardInterrupt:
+        say(f"stopped; all processes have ended, and what they kept is in {plan.folder}")
+        return ExitCode.UNFINISHED
+    if json:
+        put_json(_facts(plan, result))
+    else:
+        _tell(plan, result)
+    return result.audit.exit_code
+
+
+def _folder(home: Path | None) -> Path:
+    return Path(tempfile.mkdtemp(prefix="pollen-demo-")) if home is None else home.expanduser().absolute()
+
+
+def _perform(plan: DemoPlan, *, as_json: bool) -> DemoResult:
+    from peer.demo.demo import perform
+    from peer.demo.display import LiveDisplay, PlainDisplay
+
+    live = is_terminal() and not as_json
+    return perform(plan, LiveDisplay() if live else PlainDisplay(to_stderr=as_json))
+
+
+def _tell(plan: DemoPlan, result: DemoResult) -> None:
+    verdict = result.audit.verdict
+    accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.4f}"
+    put_fields(
+        [
+            ("accuracy", accuracy),
+            ("head", str(result.audit.head)),
+            ("audit", (good if verdict.exit_code is ExitCode.DONE else bad)(verdict.value)),
+            ("records", str(result.audit.records)),
+            ("seconds", ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in result.seconds.items())),
+            ("logs", str(plan.logs)),
+        ]
+    )
+    for finding in result.audit.findings:
+        put(f"finding: height {finding.height}, {finding.rule}: {finding.message}")
+    put("next:")
+    for command in _next_commands(plan, str(result.audit.head)):
+        put(f"  {command}")
+
+
+def _next_commands(plan: DemoPlan, head: str) -> list[str]:
+    home = shlex.quote(str(plan.server.home.path))
+    peer = _program()
+    return [
+        f"{peer} log --home {home}",
+        f"{peer} show {head} --home {home}",
+        f"{peer} audit {head} --replay --home {home}",
+        f"{peer} export {head} run.car --home {home}",
+    ]
+
+
+def _program() -> str:
+    """How this program was called, for commands that work as they are printed."""
+    called = Path(sys.argv[0])
+    if called.name != "peer":
+        return f"{shlex.quote(sys.executable)} -m peer"
+    return "peer" if shutil.which("peer") == str(called) else shlex.quote(str(called))
+
+
+def _facts(plan: DemoPlan, result: DemoResult) -> dict[str, object]:
+    from peer.history.rounds import exchange_value
+
+    audit = result.audit.value()
+    return {
+        "accuracy": result.accuracy,
+        "verdict": audit["verdict"],
+        "run": audit["run"],
+        "head": audit["head"],
+        "model": audit["model"],
+        "records": audit["records"],
+        "findings": audit["findings"],
+        "rounds": [exchange_value(exchange) for exchange in result.exchanges],
+        "seconds": {phase.value: round(seconds, 3) for phase, seconds in result.seconds.items()},
+        "homes": {peer.name: str(peer.home.path) for peer in plan.peers},
+        "logs": {peer.name: str(peer.log) for peer in plan.peers},
+    }

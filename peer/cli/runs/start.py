@@ -1,0 +1,458 @@
+"""``peer start``: lead a run, or train in one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peer.apps.choice import AppChoice, given
+from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import Interrupts
+from peer.base.terminal import flush, say
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    FederationOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    ListenOption,
+    PassphraseFileOption,
+    Whole,
+)
+from peer.cli.output import put_json
+from peer.cli.reading.cids import app_cid
+from peer.cli.reading.model_file import model_file
+from peer.engine import without_credentials
+from peer.engine.choice import chosen, opened
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.home.key_watch import KeyWatch
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader import reader_of
+from peer.membership.changes import require_role
+from peer.run.narrator import Narrator, cause_in_words
+from protocol.blocks.cid import CID
+from protocol.records.bodies import Outcome, Role
+from protocol.replies.admission import Admission
+from protocol.roles.effects import Cause
+from protocol.roles.leader.collecting import LEAVE_TIMEOUT, LeaderSettings
+from strategy.apps.builtin_app import model_class
+
+if TYPE_CHECKING:  # they import flwr: not before the key and the federation are found good
+    from peer.run.runner import Ending
+    from peer.run.start import ClosedRun, Session
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def start(
+    role: Annotated[
+        Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
+    ],
+    app_dir: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="DIR", help="A Flower app's folder.", show_default="the built-in app"),
+    ] = None,
+    approve_app: Annotated[
+        list[str],
+        typer.Option(
+            "--approve-app", metavar="CID", help="Client: let this app run here, too, as `peer app approve CID` does."
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Built-in app: digits, mnist, fashion-mnist or cifar10.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Built-in app: where the dataset is.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Built-in app, server: cnn, mlp, custom_cnn, or module:Class. Client: the class that may run here.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="Built-in app, server: fedavg, fedprox, fedadam, krum, ...")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Built-in app, client: examples in a step.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="Built-in app, server: how many rounds.")
+    ] = None,
+    min_clients: Annotated[
+        int, typer.Option("--min-clients", min=1, help="Server: begin when so many clients are here.")
+    ] = 2,
+    client_timeout: Annotated[
+        float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
+    ] = 3600.0,
+    leave_timeout: Annotated[
+        float,
+        typer.Option("--leave-timeout", min=0.0, help="Server: the same of one that has left in order, to come back."),
+    ] = LEAVE_TIMEOUT,
+    admission: Annotated[
+        str,
+        typer.Option(
+            "--admission",
+            metavar="CHECKS",
+            help="Server: what a reply has to pass before the app sees it, and a model before it goes out: "
+            "all, off, or some of size,structure,weight,finite,model.",
+        ),
+    ] = "all",
+    max_update_norm: Annotated[
+        str | None,
+        typer.Option(
+            "--max-update-norm",
+            metavar="NORM|Nx",
+            help="Server: refuse updates whose change has a larger L2 norm, or N times the median's, or N times the "
+            "median weight.",
+            show_default="no bound",
+        ),
+    ] = None,
+    run_config: Annotated[
+        list[str],
+        typer.Option(
+            "--run-config",
+            metavar='"K=V ..."',
+            click_type=Whole(),
+            help="Server: settings of the app, over its own; pairs, also in several, or one TOML file.",
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    node_config: Annotated[
+        list[str],
+        typer.Option(
+            "--node-config",
+            metavar='"K=V ..."',
+            click_type=Whole(),
+            help="Client: settings of this node for the app, in the same way.",
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--work-dir",
+            metavar="DIR",
+            help="Client: the folder that the app works in.",
+            show_default="the one that the peer is started in",
+        ),
+    ] = None,
+    save_path: Annotated[
+        Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model here.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Server: the ServerApp's random numbers follow from it.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, help="How many, for each numerical library of the app.")
+    ] = 1,
+    new_run: Annotated[
+        bool, typer.Option("--new-run", help="Server: begin another run though one was left open.")
+    ] = False,
+    wait_for_members: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait-for-members/--no-wait-for-members",
+            help="Server, of a run that was left open: sign nothing before all its clients have said what they have of "
+            "it, for as long as that takes; or wait 10 s at most.",
+            show_default="wait where this home was copied, or put back from a backup",
+        ),
+    ] = None,
+    initial_model: Annotated[
+        str | None,
+        typer.Option(
+            "--initial-model",
+            metavar="HEAD|FILE",
+            help="Built-in app, server: begin another run with a run's newest model, or a file's.",
+        ),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
+    ipfs: EngineOption = None,
+    listen: ListenOption = "127.0.0.1",
+    federation: FederationOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Run a peer: a server until its run is closed, a client until Ctrl-C.
+
+    Where it has to wait, it says for what. It ends with 3 where it cannot go on, as where its member was removed.
+    """
+    if role is Role.AUDITOR:
+        raise PeerError("an auditor runs nothing", mend="peer audit HEAD", code=ExitCode.WRONG_USE)
+    if role is Role.CLIENT and initial_model is not None:
+        mend = "give --initial-model to the server"
+        raise PeerError("a client begins with the model it is sent", mend=mend, code=ExitCode.WRONG_USE)
+    data = None if data_dir is None else str(data_dir.expanduser().absolute())
+    choice = AppChoice(
+        folder=app_dir,
+        shared=given({"dataset": dataset, "model": model, "strategy": strategy, "num-server-rounds": rounds})
+        | {"min-clients": min_clients},
+        local=given({"data-dir": data, "batch-size": batch_size})
+        | (given({"dataset": dataset, "model": model}) if role is Role.CLIENT else {}),
+        run_config=run_config,
+        node_config=node_config,
+        initial_model=initial_model,
+    )
+    choice.check()
+    destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
+    admitted = _admission(admission, max_update_norm)
+    approved = _approved(approve_app, role, app_dir)
+    works_in = _working_folder(work_dir)
+    own_home = Home(home)
+    stored = FederationStore(own_home).current(federation)
+    keys, passphrases = KeyStore(home), Passphrases.of_process(passphrase_file)
+    person = keys.load(identity, passphrases)
+    stored = FederationStore(own_home).opened(stored, reader_of(person))
+    require_role(stored.manifest, person.public, role)
+    narrator = Narrator(None if json else say, own_home.app_log(role.value))
+    with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
+        stack.enter_context(own_home.lock())
+        journal = stack.enter_context(contextlib.closing(Journal(own_home.journal)))
+        for allowed in approved:
+            journal.approve_app(allowed)
+        name = chosen(own_home, ipfs)
+        if not json:
+            over = f"{stored.manifest.title} over {without_credentials(name)}"
+            say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
+            if role is Role.CLIENT:
+                say(f"its app works in {works_in}, with what is installed for {sys.executable}")
+        engine = stack.enter_context(opened(own_home, name, stored, listen, collect=True))
+        journal.remember_engine(name)
+        from peer.run.start import Session
+
+        watch = KeyWatch(keys, person, passphrases)
+        session = Session(own_home, person, watch, stored, engine, name, journal, threads, narrator.tell, interrupts)
+        if role is Role.SERVER:
+            settings = LeaderSettings(
+                min_clients=min_clients,
+                client_timeout=client_timeout,
+                leave_timeout=leave_timeout,
+                admission=admitted,
+            )
+            code = _lead(
+                session,
+                choice,
+                settings,
+                seed,
+                destination,
+                new_run=new_run,
+                wait_for_members=wait_for_members,
+                as_json=json,
+            )
+        else:
+            code = _serve(session, choice, works_in, once=once)
+    _leave(code)
+
+
+def _admission(checks: str, max_update_norm: str | None) -> Admission:
+    try:
+        return Admission.parse(checks, max_update_norm)
+    except ValueError as error:
+        raise PeerError(
+            str(error),
+            mend="--admission all, off, or structure,weight; --max-update-norm 10, or 3x for three times the median",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
+    """The apps that ``--approve-app`` names."""
+    if texts and (role is Role.SERVER or app_dir is not None):
+        raise PeerError(
+            "--approve-app is for a client that names no app of its own",
+            mend="leave out --approve-app, or --app",
+            code=ExitCode.WRONG_USE,
+        )
+    return [app_cid(text) for text in texts]
+
+
+def _working_folder(given: Path | None) -> Path:
+    """Where a ClientApp works."""
+    folder = Path.cwd() if given is None else given.expanduser().absolute()
+    if not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
+        raise PeerError(
+            f"the app cannot work in {folder}: it is no folder that can be read",
+            mend=f"mkdir -p {folder}, or name another with --work-dir DIR",
+            code=ExitCode.WRONG_USE,
+        )
+    return folder
+
+
+def _lead(
+    session: Session,
+    choice: AppChoice,
+    settings: LeaderSettings,
+    seed: int | None,
+    save_path: Path | None,
+    *,
+    new_run: bool,
+    wait_for_members: bool | None,
+    as_json: bool,
+) -> ExitCode:
+    from peer.run.initial_model import initial_model
+    from peer.run.start import lead, seed_of, take_app, tell_what_goes_along
+
+    app = take_app(session.home, choice.app_folder)
+    if choice.folder is not None:
+        tell_what_goes_along(app, Role.SERVER, session.on_report)
+    config = choice.server_config(app.config)
+    named = choice.initial_model
+    closed, ending = lead(
+        session,
+        app,
+        config,
+        choice.local_config(config),
+        settings,
+        seed=None if seed is None else seed_of(seed),
+        initial=None if named is None else initial_model(session, named, dict(config)),
+        new_run=new_run or named is not None,
+        wait_for_members=wait_for_members,
+    )
+    if closed is None:
+        return _unfinished(session, ending, _stays_open(named, new_run=new_run))
+    if closed.outcome is Outcome.RAISED and not as_json:  # before all else that may go wrong
+        say(f"error: {cause_in_words(closed.reason)}")
+        say(f"  mend: its log is {session.home.app_log('server')}")
+    saved = _save(session, closed, save_path)
+    facts = {
+        "run": str(closed.run),
+        "head": str(closed.head),
+        "outcome": closed.outcome.value,
+        "model": str(closed.model) if closed.model else None,
+        "saved": str(saved) if saved else None,
+        "reason": closed.reason,
+    }
+    if as_json:
+        put_json(facts)
+    elif closed.outcome is Outcome.RAISED:
+        if saved:
+            say(f"the model that it had by then is in {saved}")
+    else:
+        say(f"the final model is in {saved}" if saved else "the run is done")
+        where = _where(session.home, choice.folder, None if choice.folder else model_class(dict(config)))
+        say(f"next: peer audit {closed.head} --replay{where}")
+    return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
+
+
+def _where(home: Home, app: Path | None, model: str | None) -> str:
+    """The options of an audit from this home, of this app, with this model class."""
+    options = "" if app is None else f" --app {app}"
+    options += "" if model is None else f" --model {model}"
+    return options if home.path == DEFAULT_HOME.expanduser() else f"{options} --home {home.path}"
+
+
+def _stays_open(initial_model: str | None, *, new_run: bool) -> str:
+    given = "--initial-model" if initial_model is not None else "--new-run" if new_run else ""
+    without = f" without {given}" if given else ""
+    return f"the run stays open: start this again{without} to go on with it"
+
+
+def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None:
+    """Write the final model where the owner asked for it, and be done with the run, be there one or not.
+
+    Raises:
+        PeerError: where an app that returned has none, or none that the file format takes; or where the disk does not
+            take it: then the run is not done with, and the same start tries it again.
+    """
+    from peer.engine.contents import EngineBlocks
+    from strategy.models.model_files import NoModel, save_model
+
+    saved, why = None, ""
+    if path is not None and closed.model is not None:
+        try:
+            metadata = {"run": str(closed.run), "head": str(closed.head)}
+            save_model(closed.model, EngineBlocks(session.engine), closed.key, path, metadata)
+            saved = path
+        except NoModel as error:
+            why = f"no model file was written: {error}"
+        except OSError as error:
+            raise PeerError(
+                f"the final model cannot be written to {path}: {error.strerror}",
+                mend=f"see to that and start this again; or peer model {closed.head} -o FILE",
+                code=ExitCode.UNFINISHED,
+            ) from error
+    elif path is not None:
+        why = "the app has no final model to write"
+    session.journal.finish(closed.run)
+    if why and closed.outcome is Outcome.RETURNED:  # else there is a better reason, which was told
+        raise PeerError(why, mend=f"the run is done: peer log {closed.head}", code=ExitCode.APP_FAILED)
+    return saved
+
+
+def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -> ExitCode:
+    from peer.run.start import serve, take_app, tell_what_goes_along
+
+    config = choice.client_config()
+    app = take_app(session.home, choice.app_folder)
+    if choice.folder is not None:
+        tell_what_goes_along(app, Role.CLIENT, session.on_report)
+    ending = serve(
+        session,
+        app,
+        config,
+        works_in=works_in,
+        once=once,
+        approvable=choice.folder is None,
+        unfit=choice.unfit(config),
+        unfit_for=choice.unfit_for(config),
+    )
+    if ending.why:
+        return _unfinished(session, ending, "what was answered is kept: start this again to go on")
+    if ending.interrupted:
+        say("stopped")
+    return ExitCode.DONE
+
+
+def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
+    if ending.interrupted:
+        say(f"stopped; {stays}")
+    if ending.why:
+        say(f"error: {ending.why}")
+        say(f"  mend: {_mend(ending, session, stays)}")
+    return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
+        ending.cause, ExitCode.UNFINISHED
+    )
+
+
+def _mend(ending: Ending, session: Session, stays: str) -> str:
+    if ending.mend:
+        return f"{ending.mend}; {stays}"
+    match ending.cause:
+        case Cause.MEANS:
+            return f"see to the cause; {stays}"
+        case Cause.APP:
+            return f"see its log in {session.home.path / 'logs'}; {stays}"
+        case Cause.COPY:
+            return (
+                "let one home of this identity run, and delete the other: two that sign as one member accuse it of "
+                f"lying; {stays}"
+            )
+        case Cause.REMOVED:
+            return (
+                "ask an admin whether that was meant; a new ticket (`peer join`), or `peer federation add` there and "
+                f"`peer federation join FILE` here, lets a member in again; {stays}"
+            )
+        case Cause.REPLAY:
+            return (
+                "an app that reads a clock, or draws numbers that do not follow from the run's seed, cannot be "
+                "resumed; begin another run with --new-run, or one of the built-in app with this run's last model: "
+                f"--initial-model {session.journal.heads()[0].head}"
+            )
+
+
+def _leave(code: ExitCode) -> None:
+    """End now: everything is kept and closed, but a thread may still wait for a block that nobody has."""
+    flush()
+    os._exit(code)

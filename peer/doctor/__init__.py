@@ -1,0 +1,1 @@
+"""What ``peer doctor`` checks."""

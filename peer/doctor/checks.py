@@ -1,0 +1,228 @@
+"""What ``peer doctor`` checks: everything a peer needs, one thing at a time. A check never raises."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from typing import Final
+
+from crypto.errors import CryptoError
+from peer.base.errors import PeerError
+from peer.doctor.pubsub import hearers, why_not_asked, why_refused
+from peer.engine import open_engine, without_credentials
+from peer.engine.choice import MANAGED, chosen, running_node
+from peer.engine.interface import Engine, EngineError, EngineStatus, Streams
+from peer.engine.kubo.program import UPDATE, find_ipfs, version_of, why_outdated
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.keystore import KeyStore
+
+LITTLE_SPACE: Final = 2 << 30
+"""Bytes free under which there is a warning."""
+NO_SPACE: Final = 100 << 20
+"""Bytes free under which nothing can be expected to work."""
+
+PACKAGES: Final = (
+    "cbrrr",
+    "cryptography",
+    "flwr",
+    "flwr-datasets",
+    "httpx",
+    "ipfshttpclient",
+    "msgpack",
+    "msgspec",
+    "numpy",
+    "safetensors",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+)
+FLOWER: Final = "1.41.0"
+"""The only Flower that replay is known to work with."""
+
+
+class State(StrEnum):
+    """How a check went."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor's."""
+
+    name: str
+    state: State
+    what: str
+    mend: str = ""
+
+
+def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
+    """Every check, in the order in which what is wrong should be mended."""
+    engine, unknown = _chosen(home, ipfs)
+    checks: list[Callable[[], Check]] = [
+        _python,
+        _packages,
+        lambda: _home(home),
+        lambda: _space(home),
+        lambda: _keys(home),
+        lambda: _federation(home),
+        lambda: _program(needed=engine == MANAGED),
+    ]
+    for check in checks:
+        yield check()
+    if unknown is not None:
+        yield unknown
+    else:
+        yield from _engine_checks(home, engine)
+
+
+def _chosen(home: Home, ipfs: str | None) -> tuple[str, Check | None]:
+    """The engine; and a check that fails where this home does not say which it is."""
+    try:
+        return chosen(home, ipfs), None
+    except PeerError as error:
+        return "", Check("engine", State.FAIL, str(error), error.mend)
+
+
+def _python() -> Check:
+    return Check("python", State.OK, f"{platform.python_version()} at {sys.executable}")
+
+
+def _packages() -> Check:
+    absent = [name for name in PACKAGES if _version(name) is None]
+    if absent:
+        return Check("packages", State.FAIL, f"not installed: {', '.join(absent)}", "./scripts/setup")
+    flower = _version("flwr")
+    if flower != FLOWER:
+        return Check("packages", State.FAIL, f"flwr {flower}, and {FLOWER} is needed", f"pip install flwr=={FLOWER}")
+    return Check("packages", State.OK, f"flwr {flower}, torch {_version('torch')}, numpy {_version('numpy')}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _home(home: Home) -> Check:
+    if not home.path.exists():
+        return Check("home", State.WARN, f"{home.path} is not there yet", "peer keys init --name NAME makes it")
+    if not os.access(home.path, os.W_OK | os.X_OK):
+        return Check("home", State.FAIL, f"{home.path} cannot be written", "name another one with --home DIR")
+    if home.open_to_others:
+        return Check("home", State.WARN, f"others may look into {home.path}", f"chmod 700 {home.path}")
+    return Check("home", State.OK, str(home.path))
+
+
+def _space(home: Home) -> Check:
+    place = next(path for path in (home.path, *home.path.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    what = f"{free / 1e9:.1f} GB free at {place}"
+    if free < NO_SPACE:
+        return Check("disk", State.FAIL, what, "free some space")
+    return Check("disk", State.WARN if free < LITTLE_SPACE else State.OK, what)
+
+
+def _keys(home: Home) -> Check:
+    store = KeyStore(home.path)
+    try:
+        found = [store.public(name) for name in store.names()]
+    except (PeerError, CryptoError) as error:
+        return Check("keys", State.FAIL, str(error), error.mend)
+    if not found:
+        return Check("keys", State.FAIL, "there is no identity in this home", "peer keys init --name NAME")
+    unlocked = [identity.name for identity in found if not identity.locked]
+    if unlocked:
+        mend = f"peer keys passwd {unlocked[0]} gives it a passphrase"
+        return Check("keys", State.WARN, f"stored without a passphrase: {', '.join(unlocked)}", mend)
+    return Check("keys", State.OK, ", ".join(identity.name for identity in found))
+
+
+def _federation(home: Home) -> Check:
+    try:
+        known = FederationStore(home).all()
+        keys = KeyStore(home.path)
+        ids = [keys.public(name).public.id for name in keys.names()]
+    except PeerError as error:
+        return Check("federation", State.FAIL, str(error), error.mend)
+    if not known:
+        mend = "peer join with a ticket, or found one: peer federation init NAME"
+        return Check("federation", State.FAIL, "this home is in no federation", mend)
+    strange = [stored.manifest.title for stored in known if not any(each in stored.manifest.members for each in ids)]
+    if strange:
+        mend = "send what `peer keys show --federation ID` prints to an admin, then join again with a new export"
+        return Check("federation", State.WARN, f"no identity of this home is a member of {', '.join(strange)}", mend)
+    names = (f"{stored.manifest.title} (version {stored.manifest.version})" for stored in known)
+    return Check("federation", State.OK, ", ".join(names))
+
+
+def _program(*, needed: bool) -> Check:
+    try:
+        program = find_ipfs()
+        version = ".".join(map(str, version_of(program)))
+    except EngineError as error:
+        return Check("ipfs program", State.FAIL if needed else State.OK, str(error), error.mend if needed else "")
+    return Check("ipfs program", State.OK, f"Kubo {version} at {program}")
+
+
+def _engine_checks(home: Home, engine: str) -> Iterator[Check]:
+    try:
+        opened = running_node(home) if engine == MANAGED else open_engine(engine)
+        if opened is None:
+            mend = "nothing to do, `peer start` starts it; or now: peer doctor --start-daemon"
+            yield Check("engine", State.WARN, "this home's Kubo node is not running", mend)
+            return
+        with contextlib.closing(opened):
+            yield _engine_status(engine, opened.status())
+            if opened.streams is not None:
+                yield _pubsub(home, opened, opened.streams, is_own=engine == MANAGED)
+    except EngineError as error:
+        yield Check("engine", State.FAIL, str(error), error.mend)
+
+
+def _pubsub(home: Home, engine: Engine, streams: Streams, *, is_own: bool) -> Check:
+    """Whether what this node says is heard."""
+    if (refused := why_refused(engine)) is not None:
+        return Check("pubsub", State.FAIL, str(refused), refused.mend)
+    if (off := why_not_asked(streams)) is not None:
+        return Check("pubsub", State.WARN, f"{off}: what pubsub loses for long is lost", off.mend)
+    if not home.is_locked:
+        return Check("pubsub", State.OK, "the node lets its own words out; who hears them shows while a peer runs here")
+    heard = _heard_by(home, streams)
+    if heard and not any(heard):
+        what = f"none of the {len(heard)} members that answer hears this node by pubsub: runs go on by asking, slowly"
+        mend = "" if is_own else f", or on the machines of their nodes: {streams.how_to_hear(streams.own_name)}"
+        return Check("pubsub", State.WARN, what, f"wait a minute, managed nodes mend that by themselves{mend}")
+    return Check("pubsub", State.OK, f"heard by {sum(heard)} of the {len(heard)} members that answer when asked")
+
+
+def _heard_by(home: Home, streams: Streams) -> list[bool]:
+    """Of each member that answers, whether it hears this node."""
+    try:
+        keys = KeyStore(home.path)
+        own = frozenset(keys.public(name).public.id for name in keys.names())
+        return [heard for stored in FederationStore(home).all() for heard in hearers(streams, stored, own)]
+    except (PeerError, CryptoError):  # which other checks show
+        return []
+
+
+def _engine_status(engine: str, status: EngineStatus) -> Check:
+    named = f"{without_credentials(engine)}: {status.kind} {status.version}"
+    what = f"{named}, {status.peers} peers, {status.bytes_stored / 1e6:.1f} MB stored"
+    if not status.pubsub:
+        mend = "ipfs config --json Pubsub.Enabled true, then restart that node"
+        return Check("engine", State.FAIL, f"{what}; its pubsub is off", mend)
+    if status.kind == MANAGED and (outdated := why_outdated(status.version)):
+        return Check("engine", State.WARN, f"{what}; {outdated}", UPDATE)
+    return Check("engine", State.OK, what)

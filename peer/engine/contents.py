@@ -1,0 +1,124 @@
+"""The contents of an app process: its `strategy.contents.codec.ContentStore` over an engine, or over what is recorded.
+
+`peer.engine.contents_address` says how the peer tells its app process where they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import tee
+from pathlib import Path
+from typing import Final
+
+from peer.base import logs
+from peer.engine import open_engine
+from peer.engine.contents_address import CAR, RECORDED
+from peer.engine.interface import Engine, EngineError
+from peer.engine.patience import Patience
+from peer.history.sources import CarSource
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource
+from strategy.contents.codec import ContentStore
+
+READ_AHEAD: Final = 8 << 20
+"""Bytes of a content that are read at once when it is opened; what lies beyond is read as it is needed."""
+
+
+def open_contents(where: str) -> ContentStore:
+    """The contents at ``where``: an engine's address, or what `peer.engine.contents_address` makes.
+
+    Raises:
+        EngineError: where the engine cannot be used.
+        PeerError: where the file cannot be read.
+    """
+    if where.startswith(CAR):
+        return RecordedContents(CarSource(Path(where.removeprefix(CAR))))
+    if where.startswith(RECORDED):
+        return RecordedContents(EngineBlocks(_opened(where.removeprefix(RECORDED))))
+    return EngineContents(_opened(where))
+
+
+def _opened(address: str) -> Engine:
+    """The engine, which may be away while this process starts."""
+    return Patience()(lambda: open_engine(address))
+
+
+class EngineBlocks:
+    """An engine as a `protocol.blocks.cid.BlockSource`: each block is fetched when it is read."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._patience = Patience()
+
+    def get(self, cid: CID) -> bytes:
+        """One block, checked; `peer.engine.interface.Unreachable` where nobody gives it."""
+        return self._patience(lambda: self._engine.get(cid))
+
+
+class EngineContents:
+    """Where an app process reads and writes contents."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._patience = Patience()
+        self._blocks = EngineBlocks(engine)
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        """Store a content durably and pin it."""
+
+        def put() -> None:
+            nonlocal blocks
+            tried, blocks = tee(blocks)
+            self.engine.put_content(root, tried)
+
+        self._patience(put)
+
+    def open(self, root: CID) -> BlockSource:
+        """The blocks of a content that the peer has made local."""
+        return BegunContent(dict(_beginning(self.engine, root)), self._blocks)
+
+
+def local_content(engine: Engine, root: CID) -> BlockSource:
+    """The blocks of a content that the engine has made local. An engine that is away is not waited for."""
+    return BegunContent(dict(_beginning(engine, root)), engine)
+
+
+class BegunContent:
+    """A content whose first blocks are in memory, each until it is read, and whose others are fetched when read."""
+
+    def __init__(self, begun: dict[CID, bytes], others: BlockSource) -> None:
+        self._begun = begun
+        self._others = others
+
+    def get(self, cid: CID) -> bytes:
+        """One block, as `EngineBlocks` gives it."""
+        data = self._begun.pop(cid, None)
+        return self._others.get(cid) if data is None else data
+
+
+def _beginning(engine: Engine, root: CID) -> Iterator[tuple[CID, bytes]]:
+    """The first blocks of a content in one call to the engine: a model of many small arrays is as many calls else."""
+    left = READ_AHEAD
+    try:
+        for block in engine.read_content(root):
+            yield block.cid, block.data
+            left -= len(block.data)
+            if left <= 0:
+                return
+    except (EngineError, BlockError) as error:
+        # Whoever reads the block that is missing or damaged asks for it by itself, which waits for it and says why.
+        logs.event("read-ahead-ended", logging.DEBUG, content=str(root), why=str(error))
+
+
+class RecordedContents:
+    """Contents of a run that is over: what an app stores again is named by its CID and kept nowhere."""
+
+    def __init__(self, blocks: BlockSource) -> None:
+        self._blocks = blocks
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        """Nothing to do: whoever made the content knows its CID."""
+
+    def open(self, root: CID) -> BlockSource:
+        """The blocks of a recorded content."""
+        return self._blocks

@@ -1,0 +1,324 @@
+"""Calls to a Kubo node's RPC API, and what its errors mean (https://docs.ipfs.tech/reference/kubo/rpc/)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import secrets
+import socket
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from weakref import WeakSet
+
+import httpx
+import ipfshttpclient
+import ipfshttpclient.exceptions
+
+from peer.engine.interface import AskingOff, EngineError, EngineUnavailable, StorageFull
+from peer.engine.kubo.address import KuboAddress
+
+# ipfshttpclient hands urllib3 an argument that does nothing since urllib3 2; the user need not hear of it.
+warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning, "urllib3")
+
+CALL_SECONDS: Final = 120.0
+"""Seconds that a node has for an answer that needs nothing from the network."""
+
+QUICK_SECONDS: Final = 20.0
+"""The same, for what it has in memory."""
+
+GRACE: Final = 5.0
+"""Seconds that a node has beyond the time-out it was given, to say that it timed out."""
+
+_CONNECT_SECONDS: Final = 5.0
+
+_TCP_OPTIONS: Final = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+
+_PUBSUB_OFF: Final = "experimental pubsub feature not enabled"
+_STREAMS_OFF: Final = "libp2p stream mounting not enabled"
+_NOT_FOUND: Final = re.compile("could not find|not found|deadline exceeded", re.IGNORECASE)
+_STOPPING: Final = re.compile("(datastore|pinner|leveldb|pebble|repo|channel)(:| is| was)? closed")
+"""What a call comes to whose node is told to stop meanwhile: Kubo answers while its parts are closed one by one."""
+_CANCELLED: Final = "context canceled"
+"""The same, or a time-out that one of its parts words so."""
+
+_FORBIDDEN: Final = (
+    "give what its API.Authorizations asks for: http://USER:PASSWORD@HOST:5001, or http://bearer:TOKEN@HOST:5001, "
+    "in POLLEN_IPFS or config.toml, where no other user of this machine sees it"
+)
+
+_LOOK: Final = (
+    "peer doctor looks whether the node is well; its log says more (of this home's node: ipfs/daemon.log in the home)"
+)
+"""What to do about words of Kubo's own."""
+
+_NOBODY_BEHIND: Final = (500, 502, 503, 504)
+"""What a proxy answers whose node does not."""
+
+Option = str | int | bool
+
+
+class KuboRefused(EngineError):
+    """The node answered with an error of its own."""
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether it did not find a block, here or (in time) elsewhere."""
+        return _NOT_FOUND.search(str(self)) is not None
+
+
+class PubsubOff(EngineError):
+    """The node's pubsub is not enabled."""
+
+
+class NoKubo(EngineUnavailable):
+    """What answers is no Kubo: another program, or a proxy without the node behind it. In the middle of a run that may
+    pass, like a node that is away."""
+
+
+class KuboTimeout(EngineUnavailable):
+    """The node says that it did not come by something in the time that it had."""
+
+
+class KuboSilent(EngineUnavailable):
+    """The node does not even say that: it hangs."""
+
+
+class KuboApi:
+    """One node's RPC API. Safe from several threads.
+
+    ``client`` (ipfshttpclient) is for what a node knows by heart; wrap uses of it in `translated`. `call` and `open`
+    (httpx) are for what ipfshttpclient gets wrong with a current Kubo, and for what may take long: `hang_up` ends it.
+    Errors of both become the engine's own, and name the node as ``shown`` does, without its credentials.
+    """
+
+    def __init__(self, address: str) -> None:
+        parsed = KuboAddress.parse(address)
+        self.address, self.shown = parsed.text, parsed.shown
+        self.is_near = parsed.is_near
+        """Whether the node is on this machine, so that its ports are ours."""
+        self._wires: WeakSet[socket.socket] = WeakSet()
+        self._is_over = False
+        headers = {} if parsed.authorization is None else {"Authorization": parsed.authorization}
+        self._http = httpx.Client(
+            base_url=parsed.base,
+            headers=headers,
+            timeout=httpx.Timeout(CALL_SECONDS, connect=_CONNECT_SECONDS),
+            # A proxy from the environment is not for a node's private API. Keep-alive notices a node that is cut off.
+            transport=httpx.HTTPTransport(
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
+                uds=parsed.socket,
+                socket_options=[] if parsed.socket else _TCP_OPTIONS,
+                trust_env=False,
+            ),
+            trust_env=False,
+        )
+        # `ipfshttpclient.connect` would warn of every Kubo since 0.9 and fetch the version; `Client` does neither.
+        self.client = ipfshttpclient.Client(parsed.multiaddr, base=parsed.path, headers=headers, timeout=QUICK_SECONDS)
+
+    def call(
+        self,
+        path: str,
+        *args: str,
+        within: float | None = None,
+        upload: Iterable[bytes] | None = None,
+        **options: Option,
+    ) -> bytes:
+        """The whole answer to one call. ``upload`` is the one file that it sends; ``within`` the seconds that the node
+        has for what it needs from the network.
+
+        Raises:
+            EngineError: and its kinds, as `translated` has them.
+        """
+        response = self.open(path, *args, within=within, upload=upload, **options)
+        with contextlib.closing(response), self.translated():
+            return response.read()
+
+    def open(
+        self,
+        path: str,
+        *args: str,
+        within: float | None = None,
+        upload: Iterable[bytes] | None = None,
+        **options: Option,
+    ) -> httpx.Response:
+        """The answer to one call, its body yet to be read inside `translated`. The caller closes it. Where ``within``
+        is infinite, the body may stay silent for any time; the node has to begin its answer in `QUICK_SECONDS`."""
+        params: list[tuple[str, str | int | float | bool | None]] = [("arg", arg) for arg in args]
+        params += [(name.replace("_", "-"), value) for name, value in options.items()]
+        wait = CALL_SECONDS
+        if within == math.inf:
+            wait = QUICK_SECONDS
+        elif within is not None:
+            params.append(("timeout", duration(within)))
+            wait = within + GRACE
+        request = self._http.build_request(
+            "POST",
+            path,
+            params=params,
+            timeout=httpx.Timeout(wait, connect=_CONNECT_SECONDS),
+            extensions={"trace": self._traced},
+            **_multipart(upload),
+        )
+        if self._is_over:
+            raise EngineUnavailable(f"the Kubo node at {self.shown} is not waited for any more")
+        with self.translated():
+            response = self._http.send(request, stream=True)
+            if within == math.inf:
+                request.extensions["timeout"]["read"] = None
+            if not response.is_success:
+                try:
+                    response.read()
+                finally:
+                    response.close()
+                raise self._refusal(response.status_code, response.content)
+        return response
+
+    def hang_up(self) -> None:
+        """End every call of `call` and `open` that waits for its answer, and make no other: the owner wants to stop.
+
+        Closing a socket does not end a read of another thread, shutting it down does.
+        """
+        self._is_over = True
+        for wire in list(self._wires):
+            with contextlib.suppress(OSError):  # it has ended already
+                wire.shutdown(socket.SHUT_RDWR)
+
+    def _traced(self, step: str, info: Mapping[str, Any]) -> None:
+        """As httpx has it (https://www.python-httpx.org/advanced/extensions/): each connection that is made."""
+        if step in ("connection.connect_tcp.complete", "connection.connect_unix_socket.complete"):
+            self._wires.add(info["return_value"].get_extra_info("socket"))
+
+    def said(self, answer: bytes | str) -> dict[str, Any]:
+        """An answer, or a line of one, which is a JSON object.
+
+        Raises:
+            NoKubo: where it is none.
+        """
+        try:
+            value = json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            raise self.no_kubo() from error
+        if not isinstance(value, dict):
+            raise self.no_kubo()
+        return value
+
+    def identity(self) -> tuple[str, list[str]]:
+        """The node's peer id, and its addresses."""
+        with self.translated():
+            answer = self.client.id()
+        try:
+            return str(answer["ID"]), [str(address) for address in answer["Addresses"] or []]
+        except (KeyError, TypeError) as error:
+            raise self.no_kubo() from error
+
+    def peers(self) -> list[str]:
+        """The peer ids of the nodes that it is connected to."""
+        with self.translated():
+            answer = self.client.swarm.peers()
+        try:
+            return [str(peer["Peer"]) for peer in (answer or {}).get("Peers") or []]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self.no_kubo() from error
+
+    def meaning(self, message: str) -> EngineError:
+        """The error for what the node gave as its reason."""
+        if _PUBSUB_OFF in message:
+            return PubsubOff(
+                f"the Kubo node at {self.shown} has pubsub off",
+                "ipfs config --json Pubsub.Enabled true, then start the node again",
+            )
+        if _STREAMS_OFF in message:
+            return AskingOff(
+                f"the Kubo node at {self.shown} has stream mounting off, so members cannot be asked for news",
+                "ipfs config --json Experimental.Libp2pStreamMounting true, then start the node again",
+            )
+        if "no space left" in message or "disk quota exceeded" in message:
+            return StorageFull(f"the disk of the Kubo node at {self.shown} is full: {message}", "free some space there")
+        if _STOPPING.search(message):
+            return EngineUnavailable(f"the Kubo node at {self.shown} is stopping: {message}", self._mend())
+        if _CANCELLED in message:
+            return KuboTimeout(f"the Kubo node at {self.shown} gave it up: {message}", self._mend())
+        return KuboRefused(f"the Kubo node at {self.shown} says: {message}", _LOOK)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the errors of httpx and ipfshttpclient into the engine's own.
+
+        Raises:
+            KuboTimeout: where it gives up.
+            KuboSilent: where it does not answer in time.
+            EngineUnavailable: where it does not answer at all, or is about to stop.
+            KuboRefused, PubsubOff, StorageFull: where it answers with an error.
+            EngineError: where what answers is no Kubo.
+        """
+        try:
+            yield
+        except (httpx.TimeoutException, ipfshttpclient.exceptions.TimeoutError) as error:
+            raise KuboSilent(f"the Kubo node at {self.shown} did not answer in time", self._mend()) from error
+        except ipfshttpclient.exceptions.ErrorResponse as error:
+            raise self.meaning(str(error.args[0])) from error
+        except (
+            ipfshttpclient.exceptions.StatusError,
+            ipfshttpclient.exceptions.DecodingError,
+            AssertionError,  # ipfshttpclient's, of an empty answer
+            RecursionError,  # of JSON that nests too deep
+        ) as error:
+            raise self.no_kubo() from error
+        except httpx.TransportError as error:
+            raise EngineUnavailable(f"no Kubo node answers at {self.shown}: {error}", self._mend()) from error
+        except ipfshttpclient.exceptions.CommunicationError as error:  # its text is urllib3's, of many brackets
+            raise EngineUnavailable(f"no Kubo node answers at {self.shown}", self._mend()) from error
+
+    def no_kubo(self) -> NoKubo:
+        """The error for an answer that no Kubo gives."""
+        mend = "give the address of a Kubo node's RPC API: ipfs config Addresses.API; by default http://127.0.0.1:5001"
+        return NoKubo(f"what answers at {self.shown} is not a Kubo node's RPC API", mend)
+
+    def close(self) -> None:
+        """Free the connections, and make no other call."""
+        self._is_over = True
+        self._http.close()
+        self.client.close()
+
+    def _refusal(self, status: int, body: bytes) -> EngineError:
+        if status in (httpx.codes.FORBIDDEN, httpx.codes.UNAUTHORIZED):
+            return EngineError(f"the Kubo node at {self.shown} forbids this call", _FORBIDDEN)
+        try:
+            message = json.loads(body)["Message"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            if status in _NOBODY_BEHIND:
+                return EngineUnavailable(f"the Kubo node at {self.shown} is away: HTTP status {status}", self._mend())
+            return self.no_kubo()
+        return self.meaning(str(message))
+
+    def _mend(self) -> str:
+        return (
+            "start it (this home's: peer doctor --start-daemon; one of yours: ipfs daemon); or do without IPFS: "
+            "--ipfs local:DIR"
+        )
+
+
+def duration(seconds: float) -> str:
+    """A time-out as Kubo writes it; never 0, which it takes for none."""
+    return f"{max(seconds, 0.001):.3f}s"
+
+
+def _multipart(upload: Iterable[bytes] | None) -> dict[str, Any]:
+    """One file as the body that Kubo wants, without holding it in memory as httpx's own ``files`` would."""
+    if upload is None:
+        return {}
+    boundary = secrets.token_hex(16)
+    return {
+        "content": _body(boundary, upload),
+        "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    }
+
+
+def _body(boundary: str, upload: Iterable[bytes]) -> Iterator[bytes]:
+    head = 'Content-Disposition: form-data; name="file"; filename="file"\r\nContent-Type: application/octet-stream'
+    yield f"--{boundary}\r\n{head}\r\n\r\n".encode()
+    yield from upload
+    yield f"\r\n--{boundary}--\r\n".encode()

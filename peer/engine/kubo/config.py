@@ -1,0 +1,185 @@
+"""The repository and configuration of a managed, private Kubo node.
+
+Every switch is from Kubo's ``docs/config.md`` and ``docs/environment-variables.md`` (version 0.43).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from peer.engine.interface import EngineError
+from peer.engine.local.block_files import translated
+from peer.home.home import PRIVATE_FOLDER, replace_file
+from peer.home.passphrase import without_passphrases
+
+SWARM_KEY_SIZE: Final = 32
+"""Bytes of a private network's key (libp2p's pre-shared key)."""
+
+
+def environment(repository: Path) -> dict[str, str]:
+    """What the ``ipfs`` program is started with: the repository, no node without the swarm key, no telemetry."""
+    kept = {
+        name: value
+        for name, value in without_passphrases(os.environ).items()
+        if not name.startswith(("IPFS_", "LIBP2P_"))
+    }
+    return kept | {
+        "IPFS_PATH": str(repository),
+        "LIBP2P_FORCE_PNET": "1",
+        "IPFS_TELEMETRY": "off",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
+    """Make the repository where there is none, and put the swarm key in.
+
+    Raises:
+        EngineError: where ``ipfs init`` fails, and as `translated` has it.
+    """
+    with translated(repository):
+        repository.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+        repository.chmod(PRIVATE_FOLDER)
+        key = repository / "swarm.key"
+        text = f"/key/swarm/psk/1.0.0/\n/base16/\n{swarm_key.hex()}\n".encode()
+        if not key.is_file() or key.read_bytes() != text:
+            replace_file(key, [text])
+        if (repository / "config").is_file():
+            return
+        done = subprocess.run(
+            [str(program), "init", "--empty-repo"],
+            env=environment(repository),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        why = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise EngineError(f"ipfs init failed: {' '.join(why)}", f"rm -r {repository}")
+
+
+def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> None:
+    """Make the node private, on the given port; its RPC API at the multiaddr ``api``.
+
+    Raises:
+        EngineError: where the file is no configuration, and as `translated` has it.
+    """
+    config = read_config(repository)
+    try:
+        _overlay(config, _private(config["Datastore"]["Spec"], listen, swarm_port, api))
+    except (KeyError, TypeError) as error:
+        raise broken(repository, error) from error
+    write_config(repository, config)
+
+
+def earlier_port(repository: Path) -> int:
+    """The TCP port of the swarm when this node was last configured; 0 where it never was."""
+    config = read_config(repository)
+    try:
+        if config["AutoConf"].get("Enabled", True):
+            return 0  # as ``ipfs init`` wrote it: the same port for every node
+        return int(config["Addresses"]["Swarm"][0].split("/")[4])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise broken(repository, error) from error
+
+
+def read_config(repository: Path) -> dict[str, Any]:
+    """The configuration, as Kubo's ``docs/config.md`` has it.
+
+    Raises:
+        EngineError: where the file is none, and as `translated` has it.
+    """
+    with translated(repository):
+        text = (repository / "config").read_bytes()
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise broken(repository, error) from error
+    if not isinstance(config, dict):
+        raise broken(repository, TypeError(f"a {type(config).__name__}"))
+    return config
+
+
+def write_config(repository: Path, config: dict[str, Any]) -> None:
+    """Replace the configuration."""
+    with translated(repository):
+        replace_file(repository / "config", [json.dumps(config, indent=2).encode()])
+
+
+def broken(repository: Path, error: Exception) -> EngineError:
+    """The error for a configuration that is none."""
+    return EngineError(f"{repository / 'config'} is no Kubo configuration: {error!r}", f"rm -r {repository}")
+
+
+def _overlay(config: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Set what ``changes`` names, in place, and leave the rest of each section."""
+    for name, value in changes.items():
+        if isinstance(value, dict) and value and isinstance(config.get(name), dict):
+            _overlay(config[name], value)
+        else:
+            config[name] = value
+
+
+def _private(spec: dict[str, Any], listen: str, swarm_port: int, api: str) -> dict[str, Any]:
+    protocol = "ip6" if ":" in listen else "ip4"
+    return {
+        "Addresses": {
+            "API": api,
+            "Gateway": [],
+            # TCP alone: libp2p has private networks over no other transport.
+            "Swarm": [f"/{protocol}/{listen}/tcp/{swarm_port}"],
+        },
+        # Kubo refuses to start with "auto" anywhere once AutoConf is off.
+        "AutoConf": {"Enabled": False},
+        "AutoNAT": {"ServiceMode": "disabled"},
+        "AutoTLS": {"Enabled": False, "AutoWSS": False},
+        "Bootstrap": [],
+        "DNS": {"Resolvers": {}},
+        "Datastore": {"Spec": _synced(spec)},
+        "Discovery": {"MDNS": {"Enabled": False}},
+        # Members ask each other for what pubsub did not carry (`peer.engine.kubo.streams`).
+        "Experimental": {"Libp2pStreamMounting": True},
+        "HTTPRetrieval": {"Enabled": False},
+        # Without a DHT, asking every connected member is how a block is found; and contents are blocks of 1 MiB.
+        "Internal": {
+            # Who asks whether we have a small block gets it for an answer: one more message would take 20 ms more.
+            "Bitswap": {
+                "BroadcastControl": {"Enable": False},
+                "MaxOutstandingBytesPerPeer": 8 << 20,
+                "WantHaveReplaceSize": 64 << 10,
+            },
+        },
+        "Ipns": {"DelegatedPublishers": []},
+        "Plugins": {"Plugins": {"telemetry": {"Disabled": True, "Config": {"Mode": "off"}}}},
+        "Provide": {"Enabled": False},
+        "Pubsub": {"Enabled": True},
+        "Routing": {"Type": "none", "DelegatedRouters": []},
+        "Swarm": {
+            "DisableNatPortMap": True,
+            "EnableHolePunching": False,
+            "RelayClient": {"Enabled": False},
+            "RelayService": {"Enabled": False},
+            "Transports": {
+                "Network": {
+                    "QUIC": False,
+                    "Relay": False,
+                    "WebRTCDirect": False,
+                    "WebTransport": False,
+                    "Websocket": False,
+                }
+            },
+            # The members are few and known: never drop one to keep the number of connections down.
+            "ConnMgr": {"Type": "none"},
+        },
+        "Version": {"SwarmCheckEnabled": False},
+    }
+
+
+def _synced(spec: dict[str, Any]) -> dict[str, Any]:
+    """The datastore with ``sync`` on: Kubo's default answers before a block is on the disk."""
+    mounts = [mount | {"sync": True} if mount.get("type") == "flatfs" else mount for mount in spec["mounts"]]
+    return spec | {"mounts": mounts}

@@ -1,0 +1,393 @@
+"""The ``kubo`` engine: a Kubo node, a managed one or the user's own, through its RPC API."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from peer.engine.graph import complete
+from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
+from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
+from peer.engine.kubo.program import OLDEST, numbers_of
+from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
+from peer.engine.kubo.streams import KuboStreams
+from protocol.blocks.car import CarCutShort, read_car, write_car
+from protocol.blocks.cid import CID, Block, BlockError, MissingBlock, checked_block
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+_VERIFY_SECONDS: Final = 600.0
+"""Seconds that a node has to look through its repository."""
+
+_OPEN_SECONDS: Final = 10.0
+"""Seconds that a node has to say what it is."""
+
+_DIAL_SECONDS: Final = 10.0
+_ROUTES_SECONDS: Final = 30.0
+"""Seconds for all addresses that somebody names for one peer."""
+
+_DIALS_AT_ONCE: Final = 8
+_CHECK_SECONDS: Final = 5.0
+"""Seconds that the node has to answer what costs it nothing."""
+
+_STALL_SECONDS: Final = 30.0
+"""Seconds without a new block after which a recursive pin is given up."""
+
+_OTHER_PEER: Final = re.compile(r"peer id mismatch: expected \w+, but remote key matches (\w+)")
+"""What a call comes to at whose address another peer is (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
+
+_FIRST_TRY: Final = 0.5
+"""Seconds after which a node is asked anew for what has not come; each later try has twice as many."""
+
+
+class KuboEngine:
+    """The node whose RPC API is at ``address``; where ``managed``, one that is this peer's alone."""
+
+    def __init__(self, address: str, *, managed: bool = False) -> None:
+        self._api = KuboApi(address)
+        self._publisher = KuboPublisher(self._api, may_reset=managed)
+        self.streams = KuboStreams(self._api, managed=managed)
+        self._subscriptions: list[KuboSubscription] = []
+        self._found_at: dict[str, str] = {}
+        """Who answered at an address that names another peer."""
+        try:
+            self._version = self._checked_version()
+        except EngineError:
+            self._api.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        return self._api.address
+
+    @property
+    def kind(self) -> str:
+        return "kubo"
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
+        self._import([], blocks)
+        if pin:
+            self._pin_alone(pin)
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        failure = self._import([root], blocks)
+        if failure:
+            why = self._api.meaning(failure)
+            raise Unreachable(root, f"{root} could not be pinned: {failure}") if isinstance(why, KuboRefused) else why
+
+    def has(self, cid: CID) -> bool:
+        try:
+            self._api.call("block/stat", str(cid), offline=True)
+        except KuboRefused as error:
+            if error.is_not_found:
+                return False
+            raise
+        return True
+
+    def get(self, cid: CID, *, timeout: float = 30.0, keep_damaged: bool = False) -> bytes:
+        def ask(patience: float) -> bytes:
+            return self._api.call("block/get", str(cid), within=patience)
+
+        until = time.monotonic() + timeout
+        try:
+            return checked_block(cid, _ask_until(cid, until, ask)).data
+        except BlockError as error:
+            if keep_damaged:
+                raise
+            self._drop_damaged(cid)
+            try:
+                return checked_block(cid, _ask_until(cid, until, ask)).data
+            except Unreachable:
+                raise error from None
+
+    def _drop_damaged(self, cid: CID) -> None:
+        """Have the node forget its damaged copy of a block, so that it asks others for it. A pinned block it removes in
+        no other way than by looking through its whole repository for damaged ones."""
+        _log.warning("the Kubo node at %s has a damaged copy of %s: it is removed", self.address, cid)
+        try:
+            self._api.call("block/rm", str(cid), force=True)
+            if not self.has(cid):
+                return
+        except KuboRefused as error:
+            _log.debug("%s is not removed by itself: %s", cid, error)
+        with contextlib.suppress(KuboRefused):  # it says so where it has found any
+            self._api.call("repo/verify", drop=True, within=_VERIFY_SECONDS)
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        deadline = time.monotonic() + timeout
+
+        def pin(patience: float) -> None:
+            self._pin_tree(root, limit, within=deadline - time.monotonic(), stall=patience)
+
+        _ask_until(root, deadline, pin)
+
+    def read_content(self, root: CID) -> Iterable[Block]:
+        try:
+            response = self._api.open("dag/export", str(root), progress=False, offline=True)
+            with contextlib.closing(response), self._api.translated():
+                yield from complete(root, read_car(_Body(response.iter_raw()))[1])
+        except (KuboRefused, CarCutShort) as error:
+            raise Unreachable(root, f"{root} is not whole on the Kubo node at {self._api.shown}") from error
+        except MissingBlock as error:
+            why = f"{root} is not whole: {error.cid} is not on the Kubo node at {self._api.shown}"
+            raise Unreachable(error.cid, why) from error
+
+    def pin(self, cid: CID, *, recursive: bool) -> None:
+        if not recursive:
+            self._pin_alone([cid])
+            return
+        try:
+            # without a time-out: a long run takes long to walk
+            self._pin_tree(cid, math.inf, within=math.inf, stall=_STALL_SECONDS)
+        except KuboTimeout as error:
+            self._check_going(cid)
+            raise Unreachable(cid, f"{cid} is not whole, so it is not pinned: {error}") from error
+
+    def _pin_alone(self, cids: Sequence[CID]) -> None:
+        try:
+            self._api.call("pin/add", *map(str, cids), recursive=False)
+        except KuboRefused as error:
+            if "already pinned recursively" not in str(error):
+                raise
+            if len(cids) > 1:  # Kubo stops at the first of these: the others are still to be pinned
+                for cid in cids:
+                    self._pin_alone([cid])
+
+    def unpin(self, cid: CID) -> None:
+        try:
+            self._api.call("pin/rm", str(cid))
+        except KuboRefused as error:
+            if "not pinned" not in str(error):
+                raise
+
+    def publish(self, topic: str, data: bytes) -> None:
+        self._publisher.publish(topic, data)
+
+    def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> KuboSubscription:
+        subscription = KuboSubscription(self._api, topic, receive, self.streams.heard)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def connect(self, addresses: Sequence[str]) -> None:
+        known = {*self._api.peers(), self._api.identity()[0]}
+        routes: dict[str, list[str]] = {}
+        for address in addresses:
+            head, _, named = address.rpartition("/p2p/")
+            peer = self._found_at.get(address, named)
+            if head and peer not in known:
+                routes.setdefault(peer, []).append(address)
+        with ThreadPoolExecutor(_DIALS_AT_ONCE) as pool:
+            list(pool.map(self._dial, routes.values()))
+
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(sorted(self._api.identity()[1], key=_is_loopback))
+
+    def status(self) -> EngineStatus:
+        with self._api.translated():
+            repository = self._api.client.repo.stat(opts={"size-only": True})
+            bitswap = self._api.client.bitswap.stat()
+        try:
+            stored, sent = int(repository["RepoSize"]), int(bitswap["DataSent"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._api.no_kubo() from error
+        return EngineStatus(
+            kind=self.kind,
+            identity=self._api.identity()[0],
+            version=self._version,
+            addresses=self.addresses(),
+            peers=len(self._api.peers()),
+            pubsub=self._has_pubsub(),
+            bytes_stored=stored,
+            bytes_sent=sent,
+        )
+
+    def check(self) -> None:
+        self._api.call("version", within=_CHECK_SECONDS)
+
+    def hang_up(self) -> None:
+        self._api.hang_up()
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._api.close()
+
+    def _checked_version(self) -> str:
+        try:
+            version = str(self._api.said(self._api.call("version", within=_OPEN_SECONDS))["Version"])
+            numbers = numbers_of(version)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._api.no_kubo() from error
+        if numbers < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise EngineError(
+                f"the Kubo node at {self._api.shown} has version {version}, older than {oldest}",
+                "./scripts/install-kubo",
+            )
+        return version
+
+    def _import(self, roots: Sequence[CID], blocks: Iterable[Block]) -> str:
+        """Store blocks in one go, and pin ``roots`` recursively; why they could not be pinned, where they could not.
+
+        Raises:
+            EngineError: also where the node says it took fewer blocks than it was given.
+        """
+        given = 0
+
+        def counted() -> Iterator[Block]:
+            nonlocal given
+            for block in blocks:
+                given += 1
+                yield block
+
+        answer = self._api.call(
+            "dag/import",
+            upload=write_car(roots, counted()),
+            pin_roots=bool(roots),
+            stats=True,
+            fast_provide_root=False,
+        )
+        lines = [self._api.said(line) for line in answer.splitlines()]
+        try:
+            (taken,) = (line["Stats"]["BlockCount"] for line in lines if line.get("Stats"))
+            failures = "".join(line["Root"]["PinErrorMsg"] for line in lines if line.get("Root"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._api.no_kubo() from error
+        if taken != given:
+            raise EngineError(f"the Kubo node at {self._api.shown} took {taken} of {given} blocks")
+        return failures
+
+    def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float) -> None:
+        """Pin ``root`` recursively, while its progress (twice a second, since Kubo 0.40 with its bytes) is watched.
+
+        Raises:
+            KuboTimeout: where it is not done ``within`` so many seconds, or no block came for ``stall`` seconds.
+            EngineUnavailable: where the node stops meanwhile.
+            TooLarge: where it has more than ``limit`` bytes.
+        """
+        limited = None if within == math.inf else within
+        response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=limited)
+        blocks, since, too_large = 0, time.monotonic(), False
+        with contextlib.closing(response), self._api.translated():
+            for line in response.iter_lines():
+                news = self._api.said(line)
+                if news.get("Pins"):
+                    return
+                if news.get("Bytes", 0) > limit:
+                    too_large = True
+                    break
+                if news.get("Progress", 0) > blocks:
+                    blocks, since = news["Progress"], time.monotonic()
+                elif time.monotonic() - since > stall:
+                    break
+        if too_large:
+            self.unpin(root)  # Kubo may have pinned it before it said how large it is
+            raise TooLarge(f"{root} is larger than the {limit} bytes allowed")
+        self._check_going(root)
+        raise KuboTimeout(f"the Kubo node at {self._api.shown} did not get all of it: {blocks} blocks came")
+
+    def _check_going(self, cid: CID) -> None:
+        """Tell a pin that could not be made from a node that is stopping: an answer cut short says why in a trailer,
+        which is not read, but whoever asks such a node for its pins is told.
+
+        Raises:
+            EngineUnavailable: where it is stopping.
+        """
+        with contextlib.suppress(KuboRefused):  # it is not pinned, as we know
+            self._api.call("pin/ls", str(cid))
+
+    def _dial(self, routes: list[str]) -> None:
+        """Try one peer's addresses until one works; that none does is no error, nor is it waited for long."""
+        until = time.monotonic() + _ROUTES_SECONDS
+        for address in routes:
+            if time.monotonic() >= until:
+                return
+            try:
+                self._api.call("swarm/connect", address, within=_DIAL_SECONDS)
+                return
+            except KuboRefused as error:
+                found = _OTHER_PEER.search(str(error))
+                if found and self._dial_other(address, found[1]):
+                    return
+            except KuboTimeout:
+                continue
+
+    def _dial_other(self, address: str, peer: str) -> bool:
+        """Try an address at which another peer answered than the one that it names: a node whose home was put back, or
+        copied, has another id. Whose words are whose is said by their signatures, and who may connect by the swarm key;
+        so an old address is as good as a new one. Whether it worked."""
+        self._found_at[address] = peer
+        try:
+            self._api.call("swarm/connect", f"{address.rpartition('/p2p/')[0]}/p2p/{peer}", within=_DIAL_SECONDS)
+        except (KuboRefused, KuboTimeout):
+            return False
+        return True
+
+    def _has_pubsub(self) -> bool:
+        try:
+            self._api.call("pubsub/ls")
+        except PubsubOff:
+            return False
+        return True
+
+
+class _Body:
+    """The body of an answer as a stream to `read` from."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """``size`` bytes, fewer at the end only."""
+        found: list[memoryview] = []
+        while size:
+            if not self._rest:
+                part = next(self._parts, None)
+                if part is None:
+                    break
+                self._rest = memoryview(part)
+            found.append(self._rest[:size])
+            self._rest = self._rest[size:]
+            size -= len(found[-1])
+        return b"".join(found)
+
+
+def _ask_until(cid: CID, deadline: float, ask: Callable[[float], _T]) -> _T:
+    """What ``ask`` returns, asked again and again with longer patience.
+
+    Bitswap asks its peers once, and a peer that imports the block as a CAR afterwards does not tell those who asked.
+
+    Raises:
+        Unreachable: where ``cid`` did not come before the deadline.
+        KuboSilent: where the node did not even say so.
+    """
+    patience = _FIRST_TRY
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return ask(max(min(patience, left), 0.0))
+        except (KuboRefused, KuboTimeout, KuboSilent) as error:
+            if isinstance(error, KuboRefused) and not error.is_not_found:
+                raise
+            if left <= patience:
+                if isinstance(error, KuboSilent):
+                    raise
+                raise Unreachable(cid, f"nobody within reach has {cid}: {error}") from error
+        patience *= 2
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith(("/ip4/127.", "/ip6/::1/"))

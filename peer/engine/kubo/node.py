@@ -1,0 +1,317 @@
+"""A managed Kubo node: a private ``ipfs daemon`` in the peer's home."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from peer.engine.interface import EngineError, EngineUnavailable
+from peer.engine.kubo.address import UNIX, fits_socket
+from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.config import SWARM_KEY_SIZE, configure, earlier_port, environment, prepare
+from peer.engine.kubo.identity import former_addresses, identify
+from peer.engine.kubo.program import find_ipfs
+from peer.engine.local.block_files import translated
+from peer.home.home import PRIVATE_FILE, PRIVATE_FOLDER
+
+_STEP: Final = 0.005
+"""Seconds between two looks at a node that starts or stops."""
+
+_ANSWER_SECONDS: Final = 5.0
+"""Seconds that a node that starts has to answer one call."""
+
+_FORMER_SECONDS: Final = 2.0
+"""Seconds that a node has to reach the one whose peer id it had."""
+
+_STOP_SECONDS: Final = 1.0
+"""Seconds that a node has to stop before it is asked more firmly. All that it has answered is on the disk by then."""
+
+_LOG_LIMIT: Final = 10 << 20
+"""Bytes of the log over which it is begun anew at the next start."""
+
+_log = logging.getLogger(__name__)
+
+_WATCH: Final = """
+read -r _
+kill -TERM "$1" 2>/dev/null
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    kill -0 "$1" 2>/dev/null || exit 0
+    sleep 0.1
+done
+kill -KILL "$1" 2>/dev/null
+"""
+"""Stops the daemon when our end of the pipe on its standard input closes, which the kernel does however we end, ``kill
+-9`` included. (Linux's PR_SET_PDEATHSIG will not do: it fires when the *thread* that started the child ends.)"""
+
+
+class KuboNode:
+    """One private node, its repository in ``home/ipfs``. Not safe from several threads.
+
+    ``swarm_key`` (32 bytes) is what makes the network private: nodes with another key cannot connect. ``listen`` is the
+    IP address for other nodes: loopback, unless members live on other machines. A port of 0 is chosen here, and kept
+    for the next start where it is free, so that addresses handed out stay true. The RPC API is a Unix socket in a
+    folder of the owner's alone: over TCP every user of the machine could read, unpin and stop the node, and what Kubo
+    serves beside the calls (profiles, logs) is open even where ``API.Authorizations`` asks for a secret.
+    """
+
+    def __init__(self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1", swarm_port: int = 0) -> None:
+        if len(swarm_key) != SWARM_KEY_SIZE:
+            raise EngineError(f"a swarm key has {SWARM_KEY_SIZE} bytes, not {len(swarm_key)}")
+        self.repository = home.absolute() / "ipfs"
+        self._swarm_key = swarm_key
+        self._listen = listen
+        self._swarm_port = swarm_port
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
+        self._api = ""
+
+    @property
+    def api(self) -> str:
+        """The address of its RPC API, once started: what `peer.engine.open_engine` takes."""
+        if not self._api:
+            raise EngineUnavailable("the Kubo node is not started")
+        return self._api
+
+    @property
+    def log(self) -> Path:
+        """Where the daemon writes."""
+        return self.repository / "daemon.log"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the daemon is alive."""
+        return self._daemon is not None and self._daemon.poll() is None
+
+    def start(self, *, timeout: float = 60.0, collect: bool = False) -> None:
+        """Start the daemon and wait until its API answers. Harmless where it runs.
+
+        With ``collect`` all that nobody pinned is deleted before: then, and only then, is nothing stored that is yet to
+        be pinned. (Kubo's own collecting locks out no import that does not pin by itself.)
+
+        Raises:
+            EngineError: where there is no usable ``ipfs``, a port is taken, or another process uses the repository.
+            EngineUnavailable: where it ends or does not answer within ``timeout`` seconds; with its last words.
+        """
+        if self.is_running:
+            return
+        deadline = time.monotonic() + timeout
+        program = find_ipfs()
+        prepare(program, self.repository, self._swarm_key)
+        self._await_unlocked(deadline)
+        identify(program, self.repository)
+        swarm_port = _choose(self._listen, self._swarm_port, earlier_port(self.repository))
+        api = _socket_for(self.repository)
+        api.unlink(missing_ok=True)  # a node that was killed left it, and Kubo would find it taken
+        configure(self.repository, listen=self._listen, swarm_port=swarm_port, api=f"/unix{api}")
+        if collect:
+            self._collect(program)
+        self._spawn(program)
+        try:
+            self._await_api(deadline)
+            self._call_former()
+        except BaseException:
+            self.stop()
+            raise
+
+    def answers(self, within: float) -> bool:
+        """Whether it answers the cheapest of calls in so many seconds."""
+        return self._answering(within) is not None
+
+    def stop(self) -> None:
+        """Stop the daemon: ask, then kill. Harmless where it does not run."""
+        daemon, self._daemon = self._daemon, None
+        if daemon is not None:
+            # Kubo waits for open streams, such as a subscription; asked a second time, it ends at once.
+            for ask in (daemon.terminate, daemon.terminate, daemon.kill):
+                ask()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    daemon.wait(_STOP_SECONDS)
+                    break
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.kill()
+            watch.communicate()
+        self._api = ""
+
+    def leave_running(self) -> int:
+        """Let the daemon go on when this process ends, and forget it; its process id."""
+        if self._daemon is None or self._watch is None:
+            raise EngineUnavailable("the Kubo node is not started")
+        self._watch.kill()  # before its pipe closes, which is its sign to stop the daemon
+        self._watch.communicate()
+        pid = self._daemon.pid
+        self._daemon = self._watch = None
+        return pid
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _await_unlocked(self, deadline: float) -> None:
+        """A node whose peer was killed takes a moment to follow it; wait for that, then clear what it left."""
+        lock = self.repository / "repo.lock"
+        while _is_locked(lock):
+            if time.monotonic() > deadline:
+                raise EngineError(f"another Kubo uses {self.repository}", f"see who it is: fuser {lock}; then stop it")
+            time.sleep(_STEP)
+        (self.repository / "api").unlink(missing_ok=True)  # names a socket that nobody has any more
+
+    def _collect(self, program: Path) -> None:
+        """Delete what nobody pinned. That it cannot be done is no reason not to start.
+
+        Kubo touches nothing where a pinned tree is not whole: it could not know what belongs to it.
+        """
+        command = [str(program), "repo", "gc", "--silent"]
+        done = subprocess.run(
+            command,
+            env=environment(self.repository),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, done.stderr.strip())
+
+    def _spawn(self, program: Path) -> None:
+        with translated(self.repository):
+            mode = "wb" if self.log.is_file() and self.log.stat().st_size > _LOG_LIMIT else "ab"
+            with self.log.open(mode) as log:
+                self.log.chmod(PRIVATE_FILE)
+                self._log_start = log.tell()
+                # Sessions of their own: Ctrl-C in the terminal is for the peer, which then stops its node in order.
+                self._daemon = subprocess.Popen(
+                    [str(program), "daemon", "--migrate=true"],
+                    env=environment(self.repository),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    umask=0o077,
+                )
+                self._watch = subprocess.Popen(
+                    ["/bin/sh", "-c", _WATCH, "watch", str(self._daemon.pid)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+
+    def _await_api(self, deadline: float) -> None:
+        while True:
+            if not self.is_running:
+                raise self._unavailable("the Kubo node ended as it started")
+            if (address := self._answering(_ANSWER_SECONDS)) is not None:
+                self._api = address
+                return
+            if time.monotonic() > deadline:
+                raise self._unavailable("the Kubo node does not answer")
+            time.sleep(_STEP)
+
+    def _answering(self, within: float) -> str | None:
+        """The address at which the node answers; None where it does not."""
+        if (address := running_at(self.repository)) is None:
+            return None
+        with contextlib.suppress(EngineUnavailable), contextlib.closing(KuboApi(address)) as api:
+            api.call("version", within=within)
+            return address
+        return None
+
+    def _call_former(self) -> None:
+        """Call the node beside which this may be a copy, before its peer listens for another with its key."""
+        with contextlib.closing(KuboApi(self.api)) as api:
+            for address in former_addresses(self.repository):
+                with contextlib.suppress(EngineError):  # most do not run any more
+                    api.call("swarm/connect", address, within=_FORMER_SECONDS)
+
+    def _last_words(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read(1 << 20).decode(errors="replace").strip().splitlines()
+        return " | ".join(lines[-5:]) or "nothing"
+
+    def _unavailable(self, what: str) -> EngineUnavailable:
+        return EngineUnavailable(f"{what}; it said: {self._last_words()}", f"look at {self.log}")
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds Kubo's lock: a POSIX lock, so that a file left by a crash is none."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def running_at(repository: Path) -> str | None:
+    """The address of the RPC API of the node that runs with this repository, or that was killed. In a copy of the
+    repository the file names the socket of the node that it was copied from: that one is none of ours."""
+    try:
+        api = (repository / "api").read_text().strip()
+    except FileNotFoundError:
+        return None
+    if not api.startswith("/unix/"):
+        raise EngineError(f"{repository / 'api'} names no socket: {api[:80]!r}", "stop the Kubo that uses it")
+    return UNIX + api.removeprefix("/unix") if api == f"/unix{_socket_for(repository)}" else None
+
+
+def _socket_for(repository: Path) -> Path:
+    """Where the RPC API listens: in the repository; where that path is too long for a socket, in a folder of this
+    user's among the temporary files, the same each time.
+
+    Raises:
+        EngineError: where that folder is somebody else's.
+    """
+    inside = repository / "api.sock"
+    if fits_socket(inside):
+        return inside
+    name = hashlib.sha256(os.fsencode(repository)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"pollen-{os.getuid()}-{name}"
+    with translated(folder):
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != PRIVATE_FOLDER:
+        raise EngineError(
+            f"{folder}, where the Kubo node's socket has to be, is not a folder of yours alone",
+            f"name another home with a shorter path, or see whose it is: ls -ld {folder}",
+        )
+    return folder / "api.sock"
+
+
+def _choose(host: str, asked: int, before: int) -> int:
+    """The port for other nodes: the one asked for; else the one used before, where it is free; else any free one.
+
+    Raises:
+        EngineError: where the port asked for is taken, or ``host`` is no address of this machine.
+    """
+    refusal = ""
+    for port in (asked,) if asked else (before, 0):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kubo's own listener does
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                refusal = str(error.strerror)
+            else:
+                return int(probe.getsockname()[1])
+    mend = f"see who has it (ss -ltnp 'sport = :{asked}'), or give another port; 0 lets the node choose"
+    raise EngineError(f"cannot listen on {host} port {asked} for other Kubo nodes: {refusal}", mend)

@@ -1,0 +1,1 @@
+"""The ``local`` engine: one directory that the peers of one machine share."""

@@ -1,0 +1,212 @@
+"""Blocks as files named by CID, in one directory that many processes may share.
+
+A block is written to a file in ``tmp/``, synced, renamed to ``blocks/<first byte of the digest>/<CID>``, and the
+folder is synced: whoever sees a block's file sees all of it, after a power cut too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import socket
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from peer.engine.interface import EngineUnavailable, StorageFull
+from protocol.blocks.cid import CID, Block, MissingBlock, checked_block
+
+_WRITERS: Final = 8
+"""Threads that write and sync: syncs side by side share the disk's flushes."""
+
+_IN_FLIGHT: Final = 32
+"""Blocks handed to the writers and not yet on disk, at most: bounds memory at 32 MiB."""
+
+
+class BlockFiles:
+    """The block files under one directory. Safe from several threads and processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._blocks = directory / "blocks"
+        self._temporary = directory / "tmp"
+        self._prefix = owner_token()
+        self._count = itertools.count()
+        self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="block-writer")
+        with translated(directory):
+            self._blocks.mkdir(parents=True, exist_ok=True)
+            self._temporary.mkdir(exist_ok=True)
+            self._sweep()
+            sync_folder(directory)
+
+    def put(self, blocks: Iterable[Block]) -> int:
+        """Store ``blocks`` durably; the bytes that were new.
+
+        Raises:
+            StorageFull: nothing half-written is left, and none of these blocks that was not there before.
+            EngineUnavailable: where the directory cannot be written.
+        """
+        with translated(self._blocks):
+            return self._put(blocks)
+
+    def read(self, cid: CID) -> Block:
+        """The block of ``cid``.
+
+        Raises:
+            MissingBlock: where there is no such file.
+            protocol.blocks.cid.BlockMismatch: where the file holds other bytes.
+        """
+        with translated(self._blocks):
+            try:
+                data = self._path(cid).read_bytes()
+            except FileNotFoundError:
+                raise MissingBlock(cid) from None
+        return checked_block(cid, data)
+
+    def size(self, cid: CID) -> int | None:
+        """The bytes of the block's file, None where there is none."""
+        with translated(self._blocks):
+            try:
+                return self._path(cid).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def total_bytes(self) -> int:
+        """The bytes of all blocks."""
+        with translated(self._blocks):
+            return sum(path.stat().st_size for path in self._blocks.glob("*/*"))
+
+    def close(self) -> None:
+        """Wait for writes that are under way, and end the writers."""
+        self._pool.shutdown()
+
+    def _put(self, blocks: Iterable[Block]) -> int:
+        cids: list[CID] = []
+        written: list[Future[Path]] = []
+        seen: set[CID] = set()
+        folders: set[Path] = set()
+        fresh = 0
+        try:
+            for block in blocks:
+                folders.add(self._path(block.cid).parent)
+                if block.cid in seen or self._holds(block):
+                    continue
+                seen.add(block.cid)
+                cids.append(block.cid)
+                written.append(self._pool.submit(self._write, block))
+                fresh += len(block.data)
+                if len(written) >= _IN_FLIGHT:
+                    written[-_IN_FLIGHT].result()
+            # No rename before all is written: a full disk then leaves nothing behind.
+            paths = [future.result() for future in written]
+            for cid, path in zip(cids, paths, strict=True):
+                self._rename(path, self._path(cid))
+        except BaseException:
+            self._discard(written)
+            raise
+        # Folders of blocks that were here already are synced too: another process may have renamed them a moment ago.
+        list(self._pool.map(sync_folder, folders))
+        return fresh
+
+    def _holds(self, block: Block) -> bool:
+        """Whether the block's file has its bytes: one that a disk has damaged, or a crash emptied, is written anew."""
+        if self.size(block.cid) != len(block.data):
+            return False
+        try:
+            return self._path(block.cid).read_bytes() == block.data
+        except FileNotFoundError:
+            return False
+
+    def _write(self, block: Block) -> Path:
+        path = self._temporary / f"{self._prefix}.{next(self._count)}"
+        try:
+            write_synced(path, block.data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _rename(self, source: Path, target: Path) -> None:
+        try:
+            source.replace(target)
+        except FileNotFoundError:
+            target.parent.mkdir(exist_ok=True)
+            sync_folder(self._blocks)
+            source.replace(target)
+
+    def _discard(self, written: Iterable[Future[Path]]) -> None:
+        for future in written:
+            if future.exception() is None:
+                future.result().unlink(missing_ok=True)
+
+    def _path(self, cid: CID) -> Path:
+        return self._blocks / f"{cid.digest[0]:02x}" / str(cid)
+
+    def _sweep(self) -> None:
+        """Remove what processes of this machine that are no more left half-written."""
+        for path in self._temporary.iterdir():
+            host, _, rest = path.name.partition("~")
+            pid = rest.partition(".")[0]
+            if host == _host() and pid.isdigit() and not _is_alive(int(pid)):
+                path.unlink(missing_ok=True)
+
+
+def owner_token() -> str:
+    """A name that no other engine has, and that says which process owns what is called by it."""
+    return f"{_host()}~{os.getpid()}.{secrets.token_hex(4)}"
+
+
+def write_synced(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write ``data`` to the new file ``path`` and sync it (the file, not its folder)."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def translated(place: Path) -> Iterator[None]:
+    """Turn an `OSError` into the engine's own errors.
+
+    Raises:
+        StorageFull: where the disk or the quota is full.
+        EngineUnavailable: for any other.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                f"the disk that holds {place} is full", f"free some space, then start again: df -h {place}"
+            ) from error
+        raise EngineUnavailable(f"cannot use {place}: {error}", f"look at: ls -ld {place}") from error
+
+
+def _host() -> str:
+    return socket.gethostname().replace("/", "_")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,95 @@
+"""What an audit finds, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from peer.base.errors import ExitCode
+from protocol.blocks.cid import CID
+
+
+class Verdict(StrEnum):
+    """The outcome of an audit."""
+
+    VERIFIED = "verified"
+    """Every record keeps every rule, and everything it links is there and whole."""
+    FAILED = "failed"
+    """Somebody's record is wrong."""
+    INCOMPLETE = "incomplete"
+    """What is there is right, but not all is there."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the audit ends with."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES: Final = {
+    Verdict.VERIFIED: ExitCode.DONE,
+    Verdict.FAILED: ExitCode.VERIFICATION_FAILED,
+    Verdict.INCOMPLETE: ExitCode.UNFINISHED,
+}
+
+MISSING_BLOCK: Final = "missing-block"
+CUT_SHORT: Final = "car-cut-short"
+CAR_SECTION: Final = "car-section"
+"""A section of a CAR that is not sound, and that the run does not need."""
+EQUIVOCATION: Final = "equivocation"
+REVOKED_EQUIVOCATION: Final = "equivocation-by-revoked-key"
+"""Two records at one place by a key that was a member's there and is revoked since: a thief may have signed."""
+FEDERATION_BRANCH: Final = "federation-branch"
+"""The run's manifest and the one in this home are two branches."""
+OTHER_FEDERATION: Final = "other-federation"
+"""The run is in another federation than the one that the auditor trusts."""
+REVOKED: Final = "revoked"
+"""A newer manifest than the run knows takes a signer's key or office away, and nothing shows that it signed before."""
+
+ANOTHER_HISTORY: Final = "another-history"
+"""A member's ack names another record at a height than the chain shown has."""
+REVOKED_HISTORY: Final = "another-history-by-revoked-key"
+"""The same by an ack whose key is revoked since: a thief may have signed it."""
+
+UNHEARD_REPLY: Final = "unheard-reply"
+"""The leader says that a member did not answer; the member's ack lists its reply, signed before."""
+CONFIRMED_BEYOND: Final = "confirmed-beyond"
+"""A member has confirmed more than the chain shown."""
+
+APP_BUNDLE: Final = "app-bundle"
+"""The bundle that the run record links does not hold the app that it names."""
+OTHER_APP: Final = "other-app"
+"""The app to replay the run with is not the one that it records."""
+REPLAY: Final = "replay"
+"""The app, run again on the recorded replies, does not do what is recorded."""
+REPLAY_UNFINISHED: Final = "replay-unfinished"
+"""The replay came to no end: its app process was lost, or its app raised."""
+
+_LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED})
+"""Findings that need be nobody's fault: something is missing, be it what would show when a record was signed."""
+
+REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, REVOKED_EQUIVOCATION, REVOKED_HISTORY})
+"""What an auditor should know, and no verdict follows from: it may be nobody's doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    height: int | None
+    """Of the record concerned; None where that cannot be told."""
+    cid: CID | None
+    """Of the block concerned."""
+    rule: str
+    """The name of the chain rule (`protocol.chain.rules`), or one of the names above."""
+    message: str
+    count: int = 1
+    """Of how many things of this kind that is the first."""
+
+
+def verdict_of(rules: Set[str]) -> Verdict:
+    """What the rules of all findings amount to: one that is somebody's fault outweighs any number of missing blocks."""
+    if rules - _LACKS:
+        return Verdict.FAILED
+    return Verdict.INCOMPLETE if rules else Verdict.VERIFIED

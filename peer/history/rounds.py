@@ -1,0 +1,189 @@
+"""The table of rounds: for each exchange of a run, who was asked for what, and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from peer.history.sources import RunSource
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CID, BlockError
+from protocol.chain.chain import AnsweredMessage, InForce, OpenMessage, Step
+from protocol.federation.manifest import Manifest
+from protocol.records.bodies import Chained, Dispatch, Reply
+from strategy.contents.summary import RecordsSummary, Shown, mean_metrics, summarise, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one participant gave back."""
+
+    name: str
+    node: int
+    reply: CID | None
+    """Its reply record; None where the Grid made an error instead."""
+    content: CID | None
+    bytes: int | None
+    """Of the content; None where it was not read."""
+    metrics: dict[str, Shown]
+    code: int | None
+    """A Flower error code where there is no content."""
+    reason: str
+    refused: CID | None
+    """The reply that the leader refused, where the error is that."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One dispatch and what answered it."""
+
+    height: int
+    last_height: int
+    """Of the newest record that is about it: the dispatch, then each collect."""
+    number: int
+    """From 1, in the order of the chain."""
+    round: int | None
+    """Flower's round, where the app names it."""
+    time: float
+    types: tuple[str, ...]
+    asked: dict[bytes, str]
+    """The addressee's name by message id."""
+    sent: int | None
+    """Bytes of the contents sent, each once; None where they were not read."""
+    answers: list[Answer] = field(default_factory=list)
+    waiting: set[bytes] = field(default_factory=set)
+    """Messages that are not answered yet."""
+
+    @property
+    def received(self) -> int | None:
+        """Bytes of the contents that came back."""
+        return _sum(answer.bytes for answer in self.answers if answer.content)
+
+    def mean_metrics(self) -> dict[str, float]:
+        """The mean of each numeric metric that all answers have, weighted by ``num-examples`` where all have that."""
+        return mean_metrics([answer.metrics for answer in self.answers if answer.code is None])
+
+
+class Rounds:
+    """Makes exchanges of the steps of a verified chain. Keeps only those that wait for an answer."""
+
+    def __init__(self, source: RunSource, size_of: Callable[[CID], int | None]) -> None:
+        self._source = source
+        self._size_of = size_of
+        self._waiting: dict[CID, Exchange] = {}
+        self._count = 0
+
+    def take(self, step: Step, in_force: InForce) -> Iterator[Exchange]:
+        """The exchanges that ``step`` completes; ``in_force`` is what holds after it."""
+        body = step.record.body
+        if isinstance(body, Dispatch):
+            self._open(step, body, in_force)
+        for answered in step.answered:
+            dispatch = answered.message.dispatch
+            exchange = self._waiting[dispatch]
+            exchange.answers.append(self._answer(answered, in_force, exchange.asked[answered.message.id]))
+            exchange.waiting.discard(answered.message.id)
+            assert isinstance(body, Chained)
+            exchange.last_height = body.height
+            if not exchange.waiting:
+                yield self._waiting.pop(dispatch)
+
+    def finish(self) -> Iterator[Exchange]:
+        """The exchanges that were still waiting at the end."""
+        yield from self._waiting.values()
+        self._waiting.clear()
+
+    def _open(self, step: Step, body: Dispatch, in_force: InForce) -> None:
+        self._count += 1
+        contents = {message.content: message.group for message in step.opened}
+        key = in_force.keys.content(body.epoch)
+        summaries = [(self._summary(content, key), group) for content, group in contents.items()]
+        rounds = [number for summary, group in summaries if summary and (number := summary.round(group)) is not None]
+        self._waiting[step.record.cid] = Exchange(
+            height=body.height,
+            last_height=body.height,
+            number=self._count,
+            round=rounds[0] if rounds else None,
+            time=body.time,
+            types=tuple(dict.fromkeys(message.type for message in step.opened)),
+            asked={message.id: _name(message, in_force.manifest) for message in step.opened},
+            sent=_sum(map(self._size_of, contents)),
+            waiting={message.id for message in step.opened},
+        )
+
+    def _answer(self, answered: AnsweredMessage, in_force: InForce, name: str) -> Answer:
+        """``name`` is what the member was called when it was asked: it may have been taken out since."""
+        reply = answered.reply.body if answered.reply else None
+        content = reply.content if isinstance(reply, Reply) else None
+        code = answered.error.code if answered.error else reply.code if isinstance(reply, Reply) else None
+        key = in_force.keys.reply_content(reply) if isinstance(reply, Reply) else None
+        summary = self._summary(content, key) if content else None
+        return Answer(
+            name=name,
+            node=answered.message.node,
+            reply=answered.reply.cid if answered.reply else None,
+            content=content,
+            bytes=self._size_of(content) if content else None,
+            metrics=summary.metrics if summary else {},
+            code=code,
+            reason=answered.reason,
+            refused=answered.error.refused if answered.error else None,
+        )
+
+    def _summary(self, content: CID, key: ContentKey | None) -> RecordsSummary | None:
+        """None where the content is missing, encrypted or none of Flower's: the audit says what is wrong with it."""
+        try:
+            return summarise(content, self._source, key)
+        except BlockError:
+            return None
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    total = 0
+    for size in sizes:
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def _name(message: OpenMessage, manifest: Manifest) -> str:
+    member = manifest.member_by_node(message.node)
+    return manifest.name_of(member.id) if member else f"node {message.node}"
+
+
+def exchange_value(exchange: Exchange) -> dict[str, Any]:
+    """An exchange as ``--json`` shows it."""
+    return {
+        "height": exchange.height,
+        "last_height": exchange.last_height,
+        "number": exchange.number,
+        "round": exchange.round,
+        "time": exchange.time,
+        "types": list(exchange.types),
+        "participants": list(dict.fromkeys(exchange.asked.values())),
+        "bytes_sent": exchange.sent,
+        "bytes_received": exchange.received,
+        "metrics": {name: to_json(value) for name, value in exchange.mean_metrics().items()},
+        "answers": [_answer_value(answer) for answer in exchange.answers],
+        "unanswered": [exchange.asked[message] for message in sorted(exchange.waiting)],
+    }
+
+
+def _answer_value(answer: Answer) -> dict[str, Any]:
+    return {
+        "name": answer.name,
+        "node": answer.node,
+        "reply": _cid_text(answer.reply),
+        "content": _cid_text(answer.content),
+        "bytes": answer.bytes,
+        "metrics": {name: to_json(value) for name, value in answer.metrics.items()},
+        "code": answer.code,
+        "reason": answer.reason,
+        "refused": _cid_text(answer.refused),
+    }
+
+
+def _cid_text(cid: CID | None) -> str | None:
+    return None if cid is None else str(cid)

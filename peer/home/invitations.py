@@ -1,0 +1,115 @@
+"""The invitations of a home: one file for each federation, ``federations/<federation id>.invitations``, mode 0600.
+
+It has what opens the messages of newcomers, and not the tickets: those are printed once and kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from crypto.errors import BadKeyText
+from peer.base.errors import ExitCode, PeerError
+from peer.home.home import PRIVATE_FOLDER, Home, replace_file
+from protocol.blocks.cid import CID, BlockError, decode_cbor, encode_cbor
+from protocol.blocks.typed import ShapeError, from_plain, to_plain
+from protocol.federation.manifest import Manifest
+from protocol.joining.messages import Invitation, InvitationState
+
+FORMAT: Final = "pollen invitations 1"
+KEPT: Final = 30 * 24 * 3600.0
+"""Seconds for which one is kept after its time: whoever comes late is told so."""
+
+
+_BY_SOMEBODY: Final = frozenset((InvitationState.PENDING, InvitationState.USED))
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationsFile:
+    """What the file holds."""
+
+    format: str
+    invitations: tuple[Invitation, ...]
+
+
+class Invitations:
+    """The invitations to one federation. Change them while `peer.home.federations.FederationStore.changing` is held."""
+
+    def __init__(self, home: Home, federation: CID) -> None:
+        self._path = home.federations / f"{federation}.invitations"
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+        return self._path
+
+    def all(self) -> tuple[Invitation, ...]:
+        """Every one of them, the oldest first.
+
+        Raises:
+            PeerError: where the file is damaged.
+        """
+        return tuple(map(self._checked, self._read()))
+
+    def get(self, tag: bytes) -> Invitation | None:
+        """The invitation that a message names. Raises as `all`, but of the others no KEY is checked, which takes time:
+        anybody may send messages."""
+        found = next((each for each in self._read() if each.keys.tag == tag), None)
+        return None if found is None else self._checked(found)
+
+    def _read(self) -> tuple[Invitation, ...]:
+        try:
+            file = from_plain(decode_cbor(self._path.read_bytes()), InvitationsFile)
+            if file.format != FORMAT:
+                raise BlockError(f"it is in the format {file.format!r:.60}, not {FORMAT!r}")
+        except FileNotFoundError:
+            return ()
+        except (BlockError, ShapeError) as error:
+            raise self._damaged(error) from error
+        return file.invitations
+
+    def _checked(self, invitation: Invitation) -> Invitation:
+        try:
+            if invitation.newcomer is not None or invitation.state not in _BY_SOMEBODY:
+                return invitation
+        except BadKeyText as error:
+            raise self._damaged(error) from error
+        raise self._damaged(f"{invitation.name} is {invitation.state}, by nobody")
+
+    def _damaged(self, why: object) -> PeerError:
+        return PeerError(
+            f"{self._path} was damaged: {why}",
+            mend=f"remove {self._path}, and invite again whoever has not joined yet",
+            code=ExitCode.WRONG_USE,
+        )
+
+    def issue(self, invitation: Invitation, now: float) -> None:
+        """Add one. An open one to the same name ends: its ticket was lost, or went to somebody else."""
+        for each in self.all():
+            if each.name == invitation.name and each.state is InvitationState.OPEN and now < each.expires:
+                self.keep(replace(each, expires=int(now)), now)
+        self.keep(invitation, now)
+
+    def keep(self, invitation: Invitation, now: float) -> None:
+        """Add one, or replace the one of that tag; on disk at return. Those long over are forgotten."""
+        others = [each for each in self.all() if each.keys.tag != invitation.keys.tag and not _is_over(each, now)]
+        self._save([*others, invitation])
+
+    def end_of_those_who_left(self, before: Manifest, after: Manifest, now: float) -> None:
+        """End the invitations of members of ``before`` that ``after`` does not list, by id and by name."""
+        left = before.members.keys() - after.members.keys()
+        names = {before.names[member_id] for member_id in left if member_id in before.names}
+        for each in self.all() if left else ():
+            newcomer = each.newcomer
+            if each.name in names if newcomer is None else newcomer.id in left:
+                self.keep(each.ended(), now)
+
+    def _save(self, invitations: Iterable[Invitation]) -> None:
+        self._path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        replace_file(self._path, [encode_cbor(to_plain(InvitationsFile(FORMAT, tuple(invitations))))])
+
+
+def _is_over(invitation: Invitation, now: float) -> bool:
+    return now >= invitation.expires + KEPT

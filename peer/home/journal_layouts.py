@@ -1,0 +1,51 @@
+"""The tables of the journal (`peer.home.journal`), layout by layout."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LAYOUTS: Final = (
+    """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE heads (
+    run BLOB PRIMARY KEY, federation BLOB NOT NULL, head BLOB NOT NULL, height INTEGER NOT NULL, term INTEGER NOT NULL,
+    closed INTEGER NOT NULL, role TEXT NOT NULL, engine TEXT NOT NULL, updated REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE replies (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT, run BLOB NOT NULL, message BLOB NOT NULL, reply BLOB NOT NULL,
+    state BLOB,
+    UNIQUE (run, message)
+);
+CREATE TABLE own (cid BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+""",
+    """
+CREATE TABLE apps (
+    bundle BLOB PRIMARY KEY, name TEXT NOT NULL, run BLOB, noted REAL NOT NULL, approved INTEGER NOT NULL
+) WITHOUT ROWID;
+""",
+    """
+CREATE TABLE beside (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT, cid BLOB NOT NULL UNIQUE, run BLOB NOT NULL, data BLOB NOT NULL
+);
+""",
+    """
+CREATE TABLE proofs (
+    proof BLOB PRIMARY KEY, run BLOB NOT NULL, data BLOB NOT NULL, first BLOB NOT NULL, second BLOB NOT NULL
+) WITHOUT ROWID;
+""",
+    """
+ALTER TABLE apps RENAME COLUMN bundle TO app;
+""",
+    """
+CREATE TABLE verified (
+    run BLOB NOT NULL, federation BLOB NOT NULL, head BLOB NOT NULL, reader BLOB NOT NULL, encrypted INTEGER NOT NULL,
+    basis BLOB NOT NULL, at REAL NOT NULL, report BLOB NOT NULL,
+    UNIQUE (run, reader)
+);
+CREATE INDEX verified_heads ON verified (head);
+""",
+    """
+CREATE TABLE well_signed (cid BLOB PRIMARY KEY) WITHOUT ROWID;
+""",
+)
+"""What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""

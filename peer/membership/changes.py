@@ -1,0 +1,359 @@
+"""Changing who is in a federation, and asking who is: each change is one more signed version of the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from shlex import quote
+from types import MappingProxyType
+
+from crypto.identity import ANY_FEDERATION, Identity, PublicIdentity
+from crypto.keys import VerifyKey
+from crypto.symmetric import SymmetricKey
+from peer.base.errors import ExitCode, PeerError
+from peer.home.federations import StoredFederation
+from protocol.blocks.cid import CID, Block, MemoryBlocks
+from protocol.federation.drafts import Draft, new_federation, next_version, with_member, with_revoked, without_member
+from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, manifest_at
+from protocol.federation.proposals import Proposal, read_proposal
+from protocol.federation.reading import Reader
+from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
+from protocol.records.signed import parse_record, sign_record
+
+
+class OthersMustSign(PeerError):
+    """A change that is signed as far as this admin can, and is not in force: more admins have to sign."""
+
+    def __init__(self, proposal: Proposal, blocks: Mapping[CID, bytes]) -> None:
+        super().__init__(
+            f"{proposal.lacking} more of the admins of {proposal.base.title} must sign that",
+            mend="put it to them as a proposal: peer federation does so by itself",
+            code=ExitCode.UNFINISHED,
+        )
+        self.proposal = proposal
+        self.blocks = blocks
+        """The record and its listings."""
+
+
+def found_federation(
+    founder: Identity,
+    *,
+    name: str,
+    member_name: str,
+    roles: Iterable[Role],
+    swarm_key: bytes,
+    time: float,
+    encrypt: bool = False,
+) -> StoredFederation:
+    """A new federation: version 1, signed by its founder, who is its admin and only member.
+
+    ``encrypt`` is for good: names, settings and what is trained are for members only.
+
+    Raises:
+        PeerError: where it breaks a rule, as an impossible name does.
+    """
+    by = founder.signing.verify_key.raw
+    draft = new_federation(
+        name=name,
+        admins=[by],
+        members=[_newcomer(founder.public_for(by), tuple(dict.fromkeys(roles)))],
+        names={founder.id: member_name},
+        by=by,
+        time=time,
+        key=SymmetricKey.generate() if encrypt else None,
+    )
+    record = sign_record(draft.body, [founder.signing])
+    blocks, reader = _blocks(record, draft.blocks), _reader(founder)
+    try:
+        manifest = manifest_at(record.cid, record.cid, MemoryBlocks(blocks), reader=reader)
+    except ManifestError as error:
+        raise _refused(error) from error
+    return StoredFederation(manifest, MappingProxyType(blocks), swarm_key, (), reader.manifest_keys)
+
+
+def add_member(
+    stored: StoredFederation,
+    admin: Identity,
+    public: PublicIdentity,
+    *,
+    name: str | None = None,
+    roles: Iterable[Role] = (),
+    office: bool | None = None,
+    time: float,
+) -> StoredFederation:
+    """The federation with a member more, or with one that was there with another name, other roles or new keys.
+
+    ``name``, ``roles`` and ``office``, whether it is an admin, stay as they were where they are not given.
+
+    Raises:
+        PeerError: where ``admin`` is none, the name is taken or impossible, or a newcomer has none, or no role.
+    """
+    by = _admin_key(stored.manifest, admin)
+    before = stored.manifest.members.get(public.id)
+    if public.federation not in (bytes(stored.id), ANY_FEDERATION) and not _has(before, public):
+        raise PeerError(
+            f"that KEY is for another federation than {stored.manifest.title}: nobody is listed against its word",
+            mend=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
+            code=ExitCode.WRONG_USE,
+        )
+    chosen = tuple(dict.fromkeys(roles)) or (before.roles if before else ())
+    called = name or stored.manifest.names.get(public.id)
+    if before is None and not (chosen and called):
+        raise PeerError(
+            f"that KEY is of nobody in the federation {stored.manifest.title} yet: it needs a name and a role",
+            mend="peer federation add KEY --name NAME --role client",
+            code=ExitCode.WRONG_USE,
+        )
+    member = _newcomer(public, chosen) if before is None else _changed(before, public, chosen)
+    by = member.signing if before is not None and by == before.signing else by
+    return _advance(stored, admin, with_member(stored.manifest, member, called, by=by, time=time, admin=office))
+
+
+def change_admin(
+    stored: StoredFederation, admin: Identity, name: str, *, office: bool, time: float
+) -> StoredFederation:
+    """The federation in which a member is an admin too, or is none any more; raises as `remove_member`."""
+    by = _admin_key(stored.manifest, admin)
+    member = find_member(stored.manifest, name)
+    if by == member.signing and not office:
+        raise PeerError(
+            "an admin cannot put down its own office: nobody may be left to sign that",
+            mend="let another admin do it",
+            code=ExitCode.WRONG_USE,
+        )
+    return _advance(stored, admin, with_member(stored.manifest, member, None, by=by, time=time, admin=office))
+
+
+def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, time: float) -> StoredFederation:
+    """The federation in which ``count`` admins have to sign each change.
+
+    Raises:
+        PeerError: where ``admin`` is none, or there are not so many.
+    """
+    by = _admin_key(stored.manifest, admin)
+    if not 1 <= count <= len(stored.manifest.admins):
+        raise PeerError(
+            f"{count} admins cannot have to sign: there are {len(stored.manifest.admins)}",
+            mend="name more admins first: peer federation admin NAME",
+            code=ExitCode.WRONG_USE,
+        )
+    return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
+
+
+def may_rotate_in(manifest: Manifest, owner: Identity) -> bool:
+    """Whether ``owner`` is an admin with newer keys than the manifest's, which it may put there or propose."""
+    newest = owner.signing.verify_key.raw
+    member = manifest.members.get(owner.id)
+    held = _held(manifest, owner)
+    return held is not None and manifest.readable and newest not in (held, member.signing if member else held)
+
+
+def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> StoredFederation:
+    """The federation with the newest keys of ``owner``, as an admin and, where it is one, as a member.
+
+    Raises:
+        PeerError: where `may_rotate_in` says no.
+        OthersMustSign: where more admins have to sign that.
+    """
+    by, newest = _admin_key(stored.manifest, owner), owner.signing.verify_key.raw
+    if owner.id in stored.manifest.members:
+        return add_member(stored, owner, owner.public_for(bytes(stored.id)), time=time)
+    admins = [newest if admin == by else admin for admin in stored.manifest.admins]
+    return _advance(stored, owner, next_version(stored.manifest, admins=admins, by=newest, time=time))
+
+
+def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time: float) -> StoredFederation:
+    """The federation without a member, who is named as `find_member` takes it.
+
+    Raises:
+        PeerError: where ``admin`` is none, or nobody is called that.
+    """
+    by = _admin_key(stored.manifest, admin)
+    member = find_member(stored.manifest, name)
+    if by == member.signing:
+        raise PeerError(
+            "an admin cannot take itself out: nobody may be left to sign that",
+            mend="let another admin do it: peer federation remove NAME",
+            code=ExitCode.WRONG_USE,
+        )
+    return _advance(stored, admin, without_member(stored.manifest, member.id, by=by, time=time))
+
+
+def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time: float) -> StoredFederation:
+    """The federation without a member, whose keys never count again.
+
+    Raises:
+        PeerError: where ``admin`` is none, nobody is called that, or it is the admin itself.
+    """
+    by = _admin_key(stored.manifest, admin)
+    member = find_member(stored.manifest, name)
+    if by in (member.id, member.signing):
+        raise PeerError(
+            "an admin cannot revoke its own key: nobody would be left to sign that",
+            mend="let another admin do it; for a new key of your own: peer keys rotate",
+            code=ExitCode.WRONG_USE,
+        )
+    return _advance(stored, admin, with_revoked(stored.manifest, member, by=by, time=time))
+
+
+def find_member(manifest: Manifest, name: str) -> Member:
+    """The member with this ``did:key``, id in hex or name: somebody else may be called what a key is written as.
+
+    Raises:
+        PeerError: where there is none.
+    """
+    for member in manifest.members.values():
+        if name in (VerifyKey(member.id).did, member.id.hex()):
+            return member
+    for member in manifest.members.values():
+        if name == manifest.name_of(member.id):
+            return member
+    raise PeerError(
+        f"nobody in the federation {manifest.title} is called {name!r}",
+        mend="peer federation show lists the members",
+        code=ExitCode.WRONG_USE,
+    )
+
+
+def is_admin(manifest: Manifest, public: PublicIdentity) -> bool:
+    """Whether one of the identity's signing keys, the newest or one before, is an admin's."""
+    earlier = public.handovers.old if public.handovers else ()
+    return not {public.signing.raw, *(key for key, _ in earlier)}.isdisjoint(manifest.admins)
+
+
+def can_change_alone(manifest: Manifest, identity: Identity) -> bool:
+    """Whether this identity can make the next version, and it needs nobody else's signature."""
+    return manifest.readable and manifest.threshold == 1 and _held(manifest, identity) is not None
+
+
+def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None:
+    """Return where the member has the role, and these keys of it are not older than the manifest's.
+
+    Raises:
+        PeerError: where it is no member, or has other roles; it names what an admin has to do.
+    """
+    member_id = public.id
+    member = manifest.members.get(member_id)
+    if member is None:
+        raise PeerError(
+            f"this identity is not in the federation {manifest.title} (manifest version {manifest.version})",
+            mend=f"send what `peer keys show --federation {manifest.federation}` prints to an admin, who runs: "
+            f"peer federation add KEY --name NAME --role {role}; "
+            "then join again with a new export",
+            code=ExitCode.WRONG_USE,
+        )
+    if role not in member.roles:
+        has = ", ".join(member.roles)
+        raise PeerError(
+            f"{manifest.called(member_id)} is {has} in the federation {manifest.title}, not {role}",
+            mend=f"start it with --role {member.roles[0]}, or ask an admin to run: "
+            f"peer federation add KEY --name {quote(manifest.name_of(member_id))} --role {role}; then join again",
+            code=ExitCode.WRONG_USE,
+        )
+    if not (member.signing == public.signing.raw or (public.handovers and public.handovers.by(member.signing))):
+        raise PeerError(
+            f"the keys of {manifest.called(member_id)} were rotated, and this home has older ones",
+            mend="restore a backup that was made after: peer keys restore FILE",
+            code=ExitCode.WRONG_USE,
+        )
+
+
+def _has(member: Member | None, public: PublicIdentity) -> bool:
+    """Whether the member is listed with these keys already: then nothing is to be proved about them."""
+    return member is not None and member.signing == public.signing.raw
+
+
+def _newcomer(public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
+    handovers = public.handovers
+    if handovers is None:
+        return Member(id=public.id, signing=public.id, encryption=_encryption(public), roles=roles, proof=public.proof)
+    _, by_first = handovers.old[0]
+    return _handed_over(public, roles, by_first, handovers.new)
+
+
+def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
+    """The member with these roles, and with the keys of ``public`` where those are newer."""
+    if before.signing == public.signing.raw:
+        return replace(before, roles=roles)
+    handovers = public.handovers
+    old = handovers.by(before.signing) if handovers else None
+    if handovers is None or old is None:
+        raise PeerError(
+            "that KEY does not follow the one that the federation has of this member: it is an older one",
+            mend="ask for what `peer keys show --federation ID` prints there now",
+            code=ExitCode.WRONG_USE,
+        )
+    return _handed_over(public, roles, old, handovers.new)
+
+
+def _handed_over(public: PublicIdentity, roles: tuple[Role, ...], old: bytes, new: bytes) -> Member:
+    return Member(
+        id=public.id,
+        signing=public.signing.raw,
+        encryption=_encryption(public),
+        roles=roles,
+        handover=Handover(old=old, new=new),
+    )
+
+
+def _encryption(public: PublicIdentity) -> EncryptionKeyText:
+    return EncryptionKeyText(suite=public.encryption.suite.value, key=public.encryption.raw)
+
+
+def _held(manifest: Manifest, identity: Identity) -> bytes | None:
+    """The admin's key that ``identity`` has in this version, be it the newest of its own or one before; or None."""
+    keys = (key.verify_key.raw for key in identity.signing_keys)
+    return next((key for key in keys if key in manifest.admins), None)
+
+
+def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
+    held = _held(manifest, identity)
+    if held is None:
+        raise PeerError(
+            f"{identity.name} is no admin of the federation {manifest.title}",
+            mend="run it where the federation was founded, or name that identity with --identity NAME",
+            code=ExitCode.WRONG_USE,
+        )
+    if not manifest.readable:
+        raise PeerError(
+            f"{identity.name} is an admin of the federation {manifest.title} and cannot read who is in it",
+            mend="let another admin make it a member: peer federation add KEY --name NAME --role auditor",
+            code=ExitCode.WRONG_USE,
+        )
+    return held
+
+
+def _advance(stored: StoredFederation, admin: Identity, draft: Draft) -> StoredFederation:
+    asked = {*stored.manifest.admins, *draft.body.admins}
+    record = sign_record(draft.body, [key for key in admin.signing_keys if key.verify_key.raw in asked])
+    blocks, reader = _blocks(record, draft.blocks), _reader(admin).remembering(stored.manifest_keys)
+    try:
+        proposal = read_proposal(parse_record(record), stored.manifest, MemoryBlocks(blocks, stored.blocks), reader)
+        if not proposal.is_complete:
+            raise OthersMustSign(proposal, blocks)
+        return stored.advanced(record.cid, blocks, reader)
+    except ManifestError as error:
+        raise _refused(error) from error
+
+
+def _reader(identity: Identity) -> Reader:
+    return Reader(identity.id, identity.decryption_keys)
+
+
+def _blocks(record: Block, listings: Iterable[Block]) -> dict[CID, bytes]:
+    return {block.cid: block.data for block in (record, *listings)}
+
+
+def _refused(error: ManifestError) -> PeerError:
+    why = f"that cannot be the next manifest: {error}"
+    match error.rule:
+        case ManifestRule.NAMES:
+            mend = "choose a name of 1 to 64 printable characters that nobody in the federation has"
+        case ManifestRule.OLD_SIGNERS | ManifestRule.AUTHOR | ManifestRule.SIGNERS:
+            mend = "only an admin may do that: use the identity that founded the federation, with --identity NAME"
+        case ManifestRule.REVOKED:
+            why = "a key of that member was revoked in this federation, and stays so"
+            mend = "make a new identity there: peer keys init"
+        case _:
+            mend = ""
+    return PeerError(why, mend=mend, code=ExitCode.WRONG_USE)

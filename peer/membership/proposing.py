@@ -1,0 +1,291 @@
+"""Changes that several admins have to sign: put to them, fetched, signed, and in force when enough have signed.
+
+A proposal lies in the engine, for the other admins, and in the home, ``proposals/<federation>/<id>.car``: its record
+and listings. There is nothing secret in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crypto.identity import Identity
+from peer.base.errors import ExitCode, PeerError
+from peer.engine.fetching import RecordFetcher
+from peer.engine.interface import Engine, Unreachable
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import PRIVATE_FOLDER, Home, replace_file
+from peer.home.invitations import Invitations
+from peer.home.reader import reader_of
+from peer.membership.changes import OthersMustSign
+from protocol.blocks.car import read_car, write_car
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock, checked_block
+from protocol.federation.manifest import Manifest, ManifestError
+from protocol.federation.proposals import Outdated, Proposal, countersigned, read_proposal, together
+from protocol.federation.reading import Reader
+from protocol.records.bodies import Federation
+from protocol.records.signed import Record, parse_record
+
+Blocks = dict[CID, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A proposal in this home."""
+
+    record: Record
+    blocks: Blocks
+    """The record and its listings."""
+    proposal: Proposal | None
+    """None where it is outdated: it follows a version that is not the newest any more."""
+
+
+class ProposalStore:
+    """The proposals that one home made or signed, of one federation."""
+
+    def __init__(self, home: Home, stored: StoredFederation) -> None:
+        self._folder = home.proposals / str(stored.id)
+        self._stored = stored
+
+    def keep(self, cid: CID, blocks: Blocks) -> None:
+        """Keep the proposal in block ``cid``, in place of one that fewer signed. On disk at return."""
+        self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        record = parse_record(Block(cid, blocks[cid]))
+        prev = record.body.prev if isinstance(record.body, Federation) else None
+        if prev is not None and prev in self._stored.blocks:  # this home may come to have that version in another block
+            blocks = {**blocks, prev: self._stored.blocks[prev]}
+        parts = write_car([cid], (Block(each, data) for each, data in blocks.items()))
+        replace_file(self._folder / f"{record.id}.car", parts)
+
+    def forget(self, id: CID) -> None:
+        """Remove what is in force, or was given up."""
+        (self._folder / f"{id}.car").unlink(missing_ok=True)
+
+    def all(self) -> Iterator[Pending]:
+        """Those that are not in force, by id. They are read as this home can without a passphrase.
+
+        Raises:
+            PeerError: where a file is damaged.
+        """
+        in_force = set(self._stored.versions())
+        for path in sorted(self._folder.glob("[!.]*.car")):
+            try:
+                pending = self._open(path)
+            except BlockError as error:
+                raise PeerError(
+                    f"{path} is no proposal, or was damaged: {error}",
+                    mend=f"remove {path}, and have whoever else signed it give you its CID: peer federation sign CID",
+                    code=ExitCode.WRONG_USE,
+                ) from error
+            if pending.record.id not in in_force:
+                yield pending
+
+    def _open(self, path: Path) -> Pending:
+        with path.open("rb") as stream:
+            roots, sections = read_car(stream)
+            blocks = {block.cid: block.data for block in sections}
+        if len(roots) != 1:
+            raise BlockError(f"it has {len(roots)} roots, not one")
+        record = parse_record(checked_block(roots[0], MemoryBlocks(blocks).get(roots[0])))
+        return Pending(record, blocks, self._read(record, blocks))
+
+    def signed_by(self, admin: Identity) -> Pending | None:
+        """One that others may complete with ``admin``'s signature: a version made beside it would be a second one."""
+        keys = {key.verify_key.raw for key in admin.signing_keys}
+        return next((each for each in self.all() if each.proposal and keys & each.proposal.signers), None)
+
+    def find(self, cid: CID) -> Pending | None:
+        """The one with this id, or in this block."""
+        return next((each for each in self.all() if cid in (each.record.id, each.record.cid)), None)
+
+    def _read(self, record: Record, blocks: Blocks) -> Proposal | None:
+        reader = Reader(manifest_keys=self._stored.manifest_keys)
+        source = MemoryBlocks(blocks, self._stored.blocks)
+        try:
+            return read_proposal(record, _base(record, self._stored.manifest, source), source, reader)
+        except (Outdated, MissingBlock):  # the version that it follows is none that is known here
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposing:
+    """An admin at work on one federation of its home."""
+
+    home: Home
+    store: FederationStore
+    stored: StoredFederation
+    admin: Identity
+    engine: Callable[[], Engine]
+    """Opened when it is needed; whoever made this closes it."""
+
+    @property
+    def _kept(self) -> ProposalStore:
+        return ProposalStore(self.home, self.stored)
+
+    def change(self, make: Callable[[StoredFederation], StoredFederation]) -> StoredFederation | Proposal:
+        """The federation after a change, saved; or the proposal of it, put to the other admins.
+
+        Raises:
+            PeerError: where ``make`` refuses, or others may still complete another proposal of this admin's.
+            EngineError: where a proposal cannot be put into the engine.
+        """
+        try:
+            with self.store.changing():
+                current = self.store.current(str(self.stored.id))
+                newer = make(current)
+                if (waiting := self._kept.signed_by(self.admin)) is not None:
+                    raise _waits(waiting)
+                self._save(current, newer)
+                return newer
+        except OthersMustSign as asked:
+            self._put(asked.proposal.record.cid, dict(asked.blocks))
+            return asked.proposal
+
+    def look(self, cid: CID) -> tuple[Proposal, Blocks]:
+        """The proposal in block ``cid``, from this home or through the engine, verified but for who has not signed yet.
+
+        Signatures that this home knew of already are in it too.
+
+        Raises:
+            PeerError: where it is none that could be signed.
+        """
+        kept = self._kept.find(cid)
+        blocks = dict(kept.blocks) if kept else self._fetch(cid)
+        record = kept.record if kept else _parsed(cid, blocks)
+        if kept is None and (same := self._kept.find(record.id)) is not None:
+            joined = together(same.record, record)
+            record = parse_record(joined)
+            blocks[joined.cid] = joined.data
+        return self._read(record, blocks), blocks
+
+    def sign(self, proposal: Proposal, blocks: Blocks) -> StoredFederation | Proposal:
+        """The federation with the proposal in force, saved; or the proposal with this admin's signature.
+
+        Raises:
+            PeerError: where this identity is no admin, before or after.
+        """
+        keys = [key for key in self.admin.signing_keys if proposal.may_sign(key.verify_key.raw)]
+        if not keys:
+            raise PeerError(
+                f"{self.admin.name} is no admin of the federation {self.stored.manifest.title}",
+                mend="sign with the identity that is one: --identity NAME",
+                code=ExitCode.WRONG_USE,
+            )
+        block = countersigned(proposal.record, keys)
+        signed = replace(proposal, record=parse_record(block))
+        blocks = {**blocks, block.cid: block.data}
+        self._put(block.cid, blocks)
+        if not signed.is_complete:
+            return signed
+        with self.store.changing():
+            current = self.store.current(str(self.stored.id))
+            if current.manifest.id != proposal.base.id:
+                raise _outdated()
+            newer = current.advanced(block.cid, blocks, reader_of(self.admin))
+            self._save(current, newer)
+        self._kept.forget(signed.id)
+        return newer
+
+    def _save(self, current: StoredFederation, newer: StoredFederation) -> None:
+        """Save a newer version, in which nobody who left can come back by an invitation that is still here."""
+        self.store.save(newer)
+        invitations = Invitations(self.home, newer.id)
+        invitations.end_of_those_who_left(current.read_by(reader_of(self.admin)).manifest, newer.manifest, time.time())
+
+    def _put(self, cid: CID, blocks: Blocks) -> None:
+        """In the home first: where the engine fails, `peer federation sign` with its id tries again."""
+        record = parse_record(Block(cid, blocks[cid]))
+        wanted = {each: data for each, data in blocks.items() if each == cid or not _is_signed_copy(each, data, record)}
+        self._kept.keep(cid, wanted)
+        self.engine().put([Block(each, data) for each, data in wanted.items()], pin=list(wanted))
+
+    def _fetch(self, cid: CID) -> Blocks:
+        engine = self.engine()
+        engine.connect(self.stored.addresses)
+        try:
+            blocks = {cid: engine.get(cid)}
+        except Unreachable as error:
+            raise Unreachable(
+                cid,
+                f"nobody within reach has the proposal {cid}",
+                "the engine of the admin who named it has to run: there, peer start, or peer doctor --start-daemon",
+            ) from error
+        record = _parsed(cid, blocks)
+        assert isinstance(record.body, Federation)
+        if record.body.version > self.stored.manifest.version + 1:
+            raise PeerError(
+                f"it would be version {record.body.version}, and this home has version {self.stored.manifest.version}",
+                mend="take in the newer one first: peer federation join FILE",
+                code=ExitCode.WRONG_USE,
+            )
+        newest = self.stored.manifest.cid
+        before = parse_record(Block(newest, self.stored.blocks[newest])).body
+        assert isinstance(before, Federation)
+        trusted = record.body.prev if record.body.prev in self.stored.blocks else before.prev  # the newest, elsewhere
+        with contextlib.closing(RecordFetcher(engine)) as fetcher:
+            return fetcher.fetch(cid, Federation, trusted or newest)
+
+    def _read(self, record: Record, blocks: Blocks) -> Proposal:
+        source = MemoryBlocks(blocks, self.stored.blocks)
+        base = _base(record, self.stored.manifest, source)
+        reader = reader_of(self.admin).remembering(self.stored.manifest_keys)
+        try:
+            return read_proposal(record, base, source, reader)
+        except Outdated as error:
+            raise _outdated() from error
+        except ManifestError as error:
+            raise PeerError(
+                f"that cannot be the next manifest: {error}",
+                mend="sign nothing of it; ask who made it, or see whether it is of another federation: --federation",
+                code=ExitCode.VERIFICATION_FAILED,
+            ) from error
+
+
+def _base(record: Record, newest: Manifest, source: BlockSource) -> Manifest:
+    """The newest version, in the block that a proposal names: it may have other admins' signatures."""
+    prev = record.body.prev if isinstance(record.body, Federation) else None
+    if prev is None or prev == newest.cid:
+        return newest
+    before = parse_record(checked_block(prev, source.get(prev)))
+    return replace(newest, cid=prev) if before.id == newest.id else newest
+
+
+def _parsed(cid: CID, blocks: Blocks) -> Record:
+    try:
+        record = parse_record(checked_block(cid, blocks[cid]))
+        if isinstance(record.body, Federation):
+            return record
+        why = f"it is a {record.body.TYPE} record"
+    except BlockError as error:
+        why = str(error)
+    mend = "use the CID that peer federation printed where it was made or signed last"
+    raise PeerError(f"{cid} is no proposal: {why}", mend=mend, code=ExitCode.WRONG_USE)
+
+
+def _is_signed_copy(cid: CID, data: bytes, record: Record) -> bool:
+    """Whether a block is the same proposal with other signatures."""
+    try:
+        return parse_record(Block(cid, data)).id == record.id
+    except BlockError:
+        return False
+
+
+def _waits(pending: Pending) -> PeerError:
+    return PeerError(
+        f"the proposal {pending.record.cid} waits, and others may complete it with your signature: a change made "
+        "now would be another version with the same number",
+        mend="have it signed first; or, if no other admin has it: "
+        f"peer federation proposals --forget {pending.record.cid}",
+        code=ExitCode.WRONG_USE,
+    )
+
+
+def _outdated() -> PeerError:
+    return PeerError(
+        "the federation has another version since this was proposed",
+        mend="make it again: whoever proposed it gives the same peer federation command once more",
+        code=ExitCode.WRONG_USE,
+    )

@@ -1,0 +1,206 @@
+"""Asking members for what pubsub may not have brought, and answering those who ask.
+
+`protocol.wire.asking` says why, and what is said; `protocol.wire.ask_rounds` whom to ask when. Here are threads, clock
+and
+engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+from peer.base import logs
+from peer.engine.interface import AskingOff, EngineError, Streams, Subscription, Unanswered
+from protocol.pacing.allowance import Allowance
+from protocol.roles.effects import Report, What
+from protocol.wire.ask_rounds import AT_ONCE, Rounds, Target
+from protocol.wire.asking import Answer, BadMessage, Board, Channel, Place, Question
+from protocol.wire.hearing import HEARD_LATELY, Hearing
+
+_TICK: Final = 0.25
+"""Seconds between two looks at whom to ask."""
+
+_LOOK: Final = 5.0
+"""Seconds between two looks at which nodes are connected."""
+
+QUESTIONS: Final = 32
+RATE: Final = 8.0
+"""Questions of one node that are answered at once, and a second for long: several members may use it."""
+
+SIZE: Final = 64 << 10
+"""Bytes of a question that count as one more."""
+
+_REMEMBERED: Final = 256
+"""Nodes whose questions are counted."""
+
+
+class Asking:
+    """Asks and answers while a peer runs. Safe from several threads."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        own: Channel,
+        *,
+        servers: Callable[[], Sequence[bytes]],
+        receive: Callable[[bytes], bool],
+        on_report: Callable[[Report], None],
+    ) -> None:
+        """``own`` is where we are asked, ``servers`` are the members to ask. ``receive`` takes an announcement, and
+        says whether it is news."""
+        self._streams = streams
+        self._own = own
+        self._servers = servers
+        self._receive = receive
+        self._on_report = on_report
+        self._board = Board(os.urandom(8))
+        self._rounds = Rounds()
+        self._hearing = Hearing()
+        self._told_deaf: set[str] = set()
+        self._allowances: OrderedDict[str, Allowance] = OrderedDict()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._pool = ThreadPoolExecutor(AT_ONCE, "ask")
+        self._listening: Subscription | None = None
+        self._nodes: tuple[str, ...] = ()
+        self._look_at = 0.0
+
+    def said(self, subject: str, data: bytes) -> None:
+        """We announce ``data``: who asks is told."""
+        with self._lock:
+            self._board.note(subject, data, time.monotonic())
+
+    def start(self) -> None:
+        """Ask and answer from now on; where the engine does neither, people are told what that means."""
+        try:
+            self._listening = self._streams.listen(self._own.name, self.answer)
+        except AskingOff as error:
+            self._on_report(Report(What.ASKING_OFF, {"why": str(error), "mend": error.mend}))
+            return
+        self._thread = threading.Thread(target=self._run, name="asking", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask and answer no more."""
+        self._over.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._listening is not None:
+            self._listening.close()
+
+    def answer(self, node: str, data: bytes) -> bytes | None:
+        """What we answer to a question; None where it is none, or the node asks too often."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._may_ask(node, len(data), now):
+                return None
+        try:
+            question = self._own.read(data, Question)
+        except BadMessage as error:
+            logs.event("question-dropped", logging.DEBUG, why=str(error))
+            return None
+        with self._lock:
+            announcements, place = self._board.since(Place(*question.read), now)
+        news = self._take(question.announcements)
+        answer = Answer((place.board, place.number), announcements, self._hears(node))
+        self._heard_from(node, news=news, hears=question.hears)
+        return self._own.write(answer)
+
+    def ask(self, target: Target) -> None:
+        """Ask once."""
+        with self._lock:
+            read, told = self._rounds.places(target)
+            announcements, told = self._board.since(told, time.monotonic())
+        question = Question((read.board, read.number), announcements, self._hears(target.node))
+        channel = replace(self._own, member=target.member)
+        try:
+            answer = channel.read(self._streams.ask(target.node, channel.name, channel.write(question)), Answer)
+        except (EngineError, BadMessage) as error:
+            logs.event("not-answered", logging.DEBUG, node=target.node, why=str(error))
+            with self._lock:
+                if isinstance(error, Unanswered | BadMessage):
+                    self._rounds.did_not_answer(target, time.monotonic())
+                else:
+                    self._rounds.could_not_ask(target, time.monotonic())
+            return
+        news = self._take(answer.announcements)
+        with self._lock:
+            self._rounds.answered(target, Place(*answer.read), told, news=news, now=time.monotonic())
+        self._heard_from(target.node, news=news, hears=answer.hears)
+
+    # -- below ------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._over.wait(_TICK):
+            now = time.monotonic()
+            if now >= self._look_at:
+                self._look_at = now + _LOOK
+                try:
+                    self._nodes = self._streams.nodes()
+                except EngineError:
+                    continue  # whoever has work for it says so
+            targets = [Target(node, server) for server in self._servers() for node in self._nodes]
+            with self._lock:
+                due = self._rounds.due(targets, now)
+            for target in due:
+                with contextlib.suppress(RuntimeError):  # it is over
+                    self._pool.submit(self.ask, target).add_done_callback(_log_bug)
+
+    def _may_ask(self, node: str, size: int, now: float) -> bool:
+        times = 1 + size // SIZE
+        allowance = self._allowances.setdefault(node, Allowance(QUESTIONS, RATE, now))
+        self._allowances.move_to_end(node)
+        if len(self._allowances) > _REMEMBERED:
+            self._allowances.popitem(last=False)
+        if allowance.left(now) < times:
+            return False
+        allowance.use(now, times)
+        return True
+
+    def _take(self, announcements: Sequence[bytes]) -> bool:
+        """Hand the announcements on; whether one was news."""
+        news = [self._receive(announcement) for announcement in announcements]
+        return any(news)
+
+    def _hears(self, node: str) -> bool:
+        ago = self._streams.heard_ago(node)
+        return ago is not None and ago < HEARD_LATELY
+
+    def _heard_from(self, node: str, *, news: bool, hears: bool | None) -> None:
+        """Note what a talk with a node shows of pubsub, and mend it where we can. Where a peer beside us uses our own
+        node, the publishing says what is wrong."""
+        if node == self._streams.own_name:
+            return
+        with self._lock:
+            ago = self._streams.heard_ago(node)
+            is_deaf = self._hearing.talked(node, news=news, heard_ago=ago, now=time.monotonic())
+            is_unheard = hears is not None and self._hearing.told(node, hears=hears)
+        try:
+            if is_deaf:
+                self._mend(node)
+            if is_unheard:
+                mend = self._streams.how_to_hear(self._streams.own_name)
+                self._on_report(Report(What.PUBSUB_UNHEARD, {"node": node, "mend": mend}))
+        except EngineError as error:
+            logs.event("pubsub-not-mended", logging.DEBUG, node=node, why=str(error))
+
+    def _mend(self, node: str) -> None:
+        if self._streams.hear(node):
+            logs.event("pubsub-mended", node=node)
+        elif node not in self._told_deaf:
+            self._told_deaf.add(node)
+            mend = self._streams.how_to_hear(node)
+            self._on_report(Report(What.PUBSUB_DEAF, {"node": node, "mend": mend}))
+
+
+def _log_bug(done: Future[None]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        logs.event("asking-crashed", logging.ERROR, error=f"{type(error).__name__}: {error}")

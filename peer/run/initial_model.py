@@ -1,0 +1,105 @@
+"""What ``peer start --initial-model HEAD|FILE`` names: a model to begin a new run with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from peer.base.errors import ExitCode, PeerError
+from peer.home.reader import reader_of
+from protocol.blocks.cid import CID, BlockError, MalformedCid
+from strategy.apps.builtin_app import check_initial_model
+
+if TYPE_CHECKING:
+    from peer.run.start import Session
+    from strategy.models.initial_model import InitialModel
+
+_TIMEOUT: Final = 30.0
+"""Seconds to look for a block of the run whose model is to be taken."""
+
+
+def initial_model(session: Session, named: str, run_config: Mapping[str, object]) -> InitialModel:
+    """The model in the file ``named``, or the newest one of the run whose head that is, checked to fit the run's model.
+
+    A run that is still open, or whose app did not replay to its own chain, has models all the same; its chain has to
+    be sound.
+
+    Raises:
+        PeerError: where there is none, or one that does not fit.
+    """
+    from strategy.models.model_files import NoModel
+
+    try:
+        model = _in_file(Path(named).expanduser()) if _is_file(named) else _of_run(session, named)
+        check_initial_model(run_config, model.shapes)
+    except (NoModel, ValueError) as error:
+        raise _unusable(
+            named, str(error), "give a model of the same --model and --dataset", ExitCode.WRONG_USE
+        ) from error
+    except OSError as error:
+        raise _unusable(named, error.strerror or str(error), "name another file", ExitCode.WRONG_USE) from error
+    except BlockError as error:
+        mend = "peer audit HEAD says what else is missing or damaged"
+        raise _unusable(named, str(error), mend, ExitCode.UNFINISHED) from error
+    return model
+
+
+def _is_file(named: str) -> bool:
+    from strategy.models.model_files import ModelFormat
+
+    return Path(named).suffix in list(ModelFormat) or Path(named).is_file()
+
+
+def _in_file(path: Path) -> InitialModel:
+    from strategy.models.initial_model import InitialModel
+    from strategy.models.model_files import opened_model
+
+    with opened_model(path) as tensors:
+        return InitialModel.read(tensors)
+
+
+def _of_run(session: Session, named: str) -> InitialModel:
+    from peer.audit.audit import Audit
+    from peer.audit.models import RunModels
+    from peer.history.scratch import Scratch
+    from peer.history.sources import EngineSource
+    from peer.home.federations import FederationStore
+    from peer.home.run_extras import beside_head
+    from strategy.models.initial_model import InitialModel
+    from strategy.models.model_files import content_tensors
+
+    cid = _head(named)
+    known = session.journal.head_of(cid) or session.journal.run_of(cid)
+    head, height = (known.head, known.height) if known else (cid, None)
+    source = EngineSource(session.engine, _TIMEOUT)
+    reader = reader_of(session.identity, session.journal.beside(known.run) if known else ())
+    with Scratch() as scratch:
+        audit = Audit(
+            head,
+            source,
+            scratch,
+            known=FederationStore(session.home).all(),
+            reader=reader,
+            beside=beside_head(session.home, head, source),
+            head_height=height,
+            with_contents=False,
+        )
+        found = RunModels(audit, scratch).newest()
+        return InitialModel.read(content_tensors(found.content, source, found.key))
+
+
+def _head(named: str) -> CID:
+    try:
+        return CID.parse(named)
+    except MalformedCid as error:
+        raise _unusable(
+            named,
+            "it is neither a CID nor a file's name that ends in .safetensors, .npz or .pt",
+            "peer log shows the heads of this home's runs; peer model HEAD -o FILE writes a model to a file",
+            ExitCode.WRONG_USE,
+        ) from error
+
+
+def _unusable(named: str, why: str, mend: str, code: ExitCode) -> PeerError:
+    return PeerError(f"--initial-model {named} cannot be used: {why}", mend=mend, code=code)

@@ -1,0 +1,490 @@
+"""The peer process: feeds a role state machine events, carries out its effects, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from crypto.symmetric import SymmetricKey
+from peer.apps.link import AppCommand, AppLink
+from peer.apps.unpacked import UnpackedApps
+from peer.base import logs
+from peer.base.clock import Clock
+from peer.base.errors import PeerError
+from peer.base.faults import Faults
+from peer.engine.contents import EngineBlocks
+from peer.engine.fetching import RecordFetcher
+from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, Subscription
+from peer.engine.own_blocks import OwnBlocks
+from peer.engine.patience import Patience
+from peer.home.home import Home
+from peer.home.key_watch import KeyWatch
+from peer.run.asking import Asking
+from peer.run.durable import Durable, Keeper
+from peer.run.event_queue import EventQueue
+from peer.run.intake import Intake
+from peer.run.pools import BackgroundEffect, Pools
+from protocol.app.calls import (
+    Answered,
+    Examine,
+    Examined,
+    Finished,
+    FromApp,
+    Halted,
+    NotExamined,
+    Progress,
+    Ready,
+    Replayed,
+)
+from protocol.blocks.bundle import read_bundle
+from protocol.blocks.cid import CID, BlockError, ReadBlocks
+from protocol.records.bodies import Federation, Role
+from protocol.roles.effects import (
+    AskOwner,
+    Cause,
+    Connect,
+    Effect,
+    FetchContent,
+    FetchRecord,
+    Hand,
+    KeepAcks,
+    KeepManifest,
+    KeepPlace,
+    KeepProof,
+    KeepReply,
+    PinRun,
+    Publish,
+    ReadBundle,
+    Report,
+    StartApp,
+    Stop,
+    Store,
+    UnpackApp,
+    WakeAt,
+    What,
+    WriteHead,
+)
+from protocol.roles.events import (
+    AppAnswered,
+    AppCalled,
+    AppLost,
+    AppReady,
+    AppsApproved,
+    Done,
+    Due,
+    EngineAnswered,
+    Event,
+    Failed,
+    Fetched,
+    KeysChanged,
+    ManifestChanged,
+    Received,
+    Started,
+    Stopping,
+)
+from protocol.roles.inherited import Inherited as Machine
+from protocol.wire.asking import Channel
+from strategy.apps.dependencies import lacking
+
+CONTENT_TIMEOUT: Final = 120.0
+"""Seconds until a content that does not come is given up and asked for again."""
+
+STAY_CONNECTED: Final = 5.0
+"""Seconds between two looks at whether the members' engines are connected: nodes that were away do not call back."""
+
+LISTEN_EVERY: Final = 1.0
+"""Seconds between two looks at whether the engine answers (`protocol.roles.deafness`)."""
+
+STOP_SECONDS: Final = 15.0
+"""Seconds that a peer which stops gives its engine for what was begun: it may hang."""
+
+HOME_POLL: Final = 0.5
+"""Seconds between two looks at what the owner changed in the home: a person's pace, not the protocol's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a peer process came to its end. ``why`` is empty where all was done."""
+
+    why: str = ""
+    cause: Cause = Cause.MEANS
+    mend: str = ""
+    """What can be done about it, where that is known better than by the cause."""
+    interrupted: bool = False
+    """The owner stopped it: what it had begun stays to be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FromApp:
+    """An event of the app process's, and which of the app processes that was."""
+
+    generation: int
+    event: Event
+
+
+class Runner:
+    """One machine, run to its end."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        engine: Engine,
+        keeper: Keeper,
+        command: AppCommand,
+        topics: Sequence[str],
+        *,
+        home: Home,
+        keys: KeyWatch,
+        addresses: Sequence[str],
+        max_content_bytes: int,
+        swarm_key: bytes,
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._machine = machine
+        self._engine = engine
+        self._keeper = keeper
+        self._topics = topics
+        self._keys = keys
+        self._addresses = addresses
+        self._max_content_bytes = max_content_bytes
+        self._on_report = on_report
+        self._clock = Clock()
+        self._events: EventQueue[Event | _FromApp] = EventQueue()
+        self._app = AppLink(command, self._heard, self._lost)
+        self._apps = UnpackedApps(home)
+        self._looked_at: set[CID] = set()
+        """Apps whose dependencies were looked at."""
+        self._faults = Faults(home.path, lambda: self._app.pid)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._ending: Ending | None = None
+        self._interrupted = False
+        self._patience = Patience()
+        own = OwnBlocks(engine, keeper.journal)
+        self._records, self._claimed = RecordFetcher(own), RecordFetcher(engine)
+        self._to_examine: dict[int, Examine] = {}
+        """What the app process is to examine, and has not: one that is started again is asked again."""
+        self._durable_failure: Exception | None = None
+        self._pools = Pools()
+        self._intake = Intake(self._received)
+        self._asking = self._asks(swarm_key)
+        self._is_refused = False
+        """Whether the engine lets nothing of ours be heard."""
+
+    async def run(self) -> Ending:
+        """Run until the machine stops, or `interrupt` asks it to."""
+        self._loop = asyncio.get_running_loop()
+        subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
+        if self._asking is not None:
+            self._asking.start()
+        kept_up = self._watch_home(), self._stay_connected(), self._listen()
+        watching = [asyncio.create_task(each) for each in kept_up]
+        try:
+            self._events.put(Started(self._engine.addresses()))
+            while not self._is_over:
+                event = self._current(await self._events.next())
+                if event is None:
+                    continue
+                if isinstance(event, Received):
+                    self._intake.taken(event)
+                await self._follow_keys(event)
+                await self._hand_in(event)
+                if isinstance(event, Stopping):
+                    self._end(Ending(interrupted=True))
+        finally:
+            for task in watching:
+                task.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
+            await self._app.stop()
+            await asyncio.to_thread(self._close, subscriptions)
+            dropped = {why.value: n for why, n in self._machine.inbox.dropped.items()}
+            if dropped or self._intake.dropped:
+                logs.event("announcements-dropped", **dropped, waiting=self._intake.dropped)
+        assert self._ending is not None
+        return self._ending
+
+    async def _hand_in(self, event: Event) -> None:
+        handle = partial(self._machine.handle, event, self._clock.now())
+        for effect in self._faults.around(event, handle):
+            await self._carry_out(effect)
+
+    async def _follow_keys(self, event: Event) -> None:
+        """Hand in the keys that the owner made since, before an ``event`` that may be about them."""
+        if isinstance(event, Started) or not self._keys.changed:
+            return
+        if (newer := await asyncio.to_thread(self._keys.newer)) is not None:
+            await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys))
+
+    def _asks(self, swarm_key: bytes) -> Asking | None:
+        """How members are asked; None where the engine needs no such thing."""
+        streams, machine = self._engine.streams, self._machine
+        if streams is None:
+            return None
+
+        def servers() -> list[bytes]:
+            members = machine.manifest.members.values()
+            return [each.id for each in members if Role.SERVER in each.roles and each.id != machine.author.member]
+
+        own = Channel(machine.manifest.federation, machine.author.member, SymmetricKey(swarm_key))
+        return Asking(streams, own, servers=servers, receive=self._intake.told, on_report=self._report)
+
+    def _report(self, report: Report) -> None:
+        """From any thread: people are told in the event loop."""
+        self._loop.call_soon_threadsafe(self._on_report, report)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._ending is not None
+
+    def _end(self, ending: Ending) -> None:
+        """End like this, unless the end has come already."""
+        self._ending = self._ending or ending
+
+    def _current(self, event: Event | _FromApp) -> Event | None:
+        """The event; None where it is of an app process that was ended since."""
+        if not isinstance(event, _FromApp):
+            return event
+        return event.event if event.generation == self._app.generation else None
+
+    def interrupt(self) -> None:
+        """Ask for a clean stop. Call it in the event loop, as a signal handler does."""
+        if not self._interrupted:
+            self._interrupted = True
+            self._events.put(Stopping())
+
+    def _close(self, subscriptions: Sequence[Subscription]) -> None:
+        """What was begun is finished first: a goodbye, a record on its way to disk."""
+        self._patience.lose()
+        impatience = threading.Timer(STOP_SECONDS, self._engine.hang_up)
+        impatience.start()
+        if self._asking is not None:
+            self._asking.close()
+        for subscription in subscriptions:
+            subscription.close()
+        self._records.close()
+        self._claimed.close()
+        self._pools.close()
+        impatience.cancel()
+
+    # -- effects ----------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case StartApp(app):
+                await self._app.stop()  # the copy that it ran from is replaced
+                folder = await asyncio.to_thread(self._apps.to_run, app)
+                await self._tell_lacking(app, folder)
+                await self._app.start(folder)
+                for asked in self._to_examine.values():
+                    self._app.hand(asked)
+            case Examine():
+                self._to_examine[effect.id] = effect
+                self._faults.around(effect, partial(self._app.hand, effect))
+            case Hand(value):
+                self._faults.around(effect, partial(self._app.hand, value))
+            case WakeAt(at):
+                self._wake_at(at)
+            case Report():
+                self._on_report(effect)
+            case Stop(why, cause):
+                self._end(Ending(why, cause, self._mend_of(cause)))
+            case _:
+                self._begin(effect)
+
+    async def _tell_lacking(self, app: CID, folder: Path) -> None:
+        """Say once which packages an app needs that are not here, before it fails for want of them."""
+        if app in self._looked_at:
+            return
+        self._looked_at.add(app)
+        if lacks := await asyncio.to_thread(lacking, folder):
+            self._on_report(Report(What.APP_LACKS, {"lacks": ", ".join(lacks)}))
+
+    def _begin(self, effect: BackgroundEffect) -> None:
+        match effect:
+            case Store(id=id) | WriteHead(id=id) | KeepReply(id=id) | KeepProof(id=id) | KeepAcks(id=id):
+                self._in_background(effect, partial(self._keep, effect), id)
+            case KeepManifest() | KeepPlace() | AskOwner():
+                self._in_background(effect, partial(self._keep, effect), None)
+            case FetchRecord(id=id):
+                self._in_background(effect, partial(self._fetch_record, effect), id)
+            case FetchContent(id, cid):
+                self._in_background(effect, partial(self._fetch_content, id, cid), id)
+            case UnpackApp(id=id) | ReadBundle(id=id):
+                self._in_background(effect, partial(self._fetch_app, effect), id)
+            case PinRun(id, head):
+                self._in_background(effect, partial(self._pin_run, id, head), id)
+            case Publish(topic, data, subject):
+                if self._asking is not None:
+                    self._asking.said(subject, data)
+                self._in_background(effect, partial(self._publish, topic, data), None)
+            case Connect(addresses):
+                self._in_background(effect, partial(self._connect, addresses), None)
+
+    def _in_background(self, effect: BackgroundEffect, work: Callable[[], Event | None], id: int | None) -> None:
+        """Do ``work``, the ``effect``, in its pool and hand in the event it returns; a `Failed` where it raises."""
+
+        def done(future: Future[Event | None]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                event = future.result()
+            elif isinstance(error, EngineError | PeerError | BlockError | OSError) and id is not None:
+                event = Failed(id, str(error))
+            else:
+                self._loop.call_soon_threadsafe(self._crash, error)
+                return
+            if event is not None:
+                self._loop.call_soon_threadsafe(self._events.put, event)
+
+        self._pools.of(effect).submit(self._faults.around, effect, work).add_done_callback(done)
+
+    def _crash(self, error: BaseException) -> None:
+        """A bug of ours, or a manifest that cannot be kept: end, saying what it was."""
+        logs.event("crashed", logging.ERROR, error=f"{type(error).__name__}: {error}")
+        if isinstance(error, EngineError | PeerError):
+            self._end(Ending(str(error), mend=error.mend))
+        else:
+            self._end(Ending(f"{type(error).__name__}: {error}"))
+        self.interrupt()
+
+    def _mend_of(self, cause: Cause) -> str:
+        """What the engine, or the home, says of how to mend that something could not be kept."""
+        failure = self._durable_failure
+        return failure.mend if cause is Cause.MEANS and isinstance(failure, EngineError | PeerError) else ""
+
+    def _keep(self, effect: Durable) -> Event | None:
+        """Carry out one durable step; none after one that failed, so that no head is kept without its record."""
+        if self._durable_failure is not None:
+            raise EngineError(f"a step before this one failed: {self._durable_failure}")
+        try:
+            self._patience(lambda: self._keeper.carry_out(effect))
+        except (EngineError, PeerError, BlockError, OSError) as error:
+            self._durable_failure = error
+            raise
+        return None if isinstance(effect, KeepManifest | KeepPlace | AskOwner) else Done(effect.id)
+
+    def _fetch_record(self, effect: FetchRecord) -> Event:
+        records = self._claimed if effect.kind is Federation else self._records
+        return Fetched(effect.id, self._patience(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
+
+    def _fetch_content(self, id: int, cid: CID) -> Event:
+        limit = self._max_content_bytes
+        self._patience(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
+        return Done(id)
+
+    def _fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
+        if isinstance(effect, ReadBundle):
+            blocks = ReadBlocks(EngineBlocks(self._engine))
+            read_bundle(effect.bundle.content, blocks, effect.bundle.key)
+            return Fetched(effect.id, blocks.read)
+        bundle, limit = effect.bundle, effect.limit
+        self._patience(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
+        return Done(effect.id)
+
+    def _pin_run(self, id: int, head: CID) -> Event:
+        self._patience(lambda: self._engine.pin(head, recursive=True))
+        return Done(id)
+
+    def _publish(self, topic: str, data: bytes) -> None:
+        try:
+            self._patience.once(lambda: self._engine.publish(topic, data))
+            self._is_refused = False
+        except PublishRefused as error:
+            if not self._is_refused:
+                self._report(Report(What.PUBSUB_REFUSED, {"why": str(error), "mend": error.mend}))
+            self._is_refused = True
+        except EngineError as error:  # a hint lost: whoever waits for it announces it again
+            logs.event("publish-failed", _level(error), why=str(error))
+
+    def _connect(self, addresses: Sequence[str]) -> None:
+        try:
+            self._patience.once(lambda: self._engine.connect(addresses))
+        except EngineError as error:
+            logs.event("connect-failed", _level(error), why=str(error))
+
+    async def _stay_connected(self) -> None:
+        while True:
+            addresses = (*self._addresses, *self._machine.known_addresses)
+            await self._loop.run_in_executor(self._pools.staying_connected, self._connect, addresses)
+            await asyncio.sleep(STAY_CONNECTED)
+
+    async def _listen(self) -> None:
+        """Tell the machine, as long as it is so, that what others say reaches us."""
+        while True:
+            if await self._loop.run_in_executor(self._pools.listening, self._hears):
+                self._events.put(EngineAnswered())
+            await asyncio.sleep(LISTEN_EVERY)
+
+    def _hears(self) -> bool:
+        try:
+            self._patience.once(self._engine.check)
+        except EngineError as error:
+            logs.event("engine-silent", logging.DEBUG, why=str(error))
+            return False
+        return True
+
+    def _wake_at(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(max(0.0, at - self._clock.now()), self._events.put, Due())
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def _received(self, event: Received) -> None:
+        """In a thread of the engine's."""
+        self._loop.call_soon_threadsafe(self._events.put, event)
+
+    def _heard(self, value: FromApp) -> None:
+        match value:
+            case Ready(environment):
+                self._from_app(AppReady(environment))
+            case Answered():
+                self._from_app(AppAnswered(value))
+            case Examined(id) | NotExamined(id):
+                if self._to_examine.pop(id, None) is not None:
+                    self._events.put(value if isinstance(value, Examined) else Failed(id, value.why))
+            case Progress(text):
+                self._on_report(Report(What.APP_PROGRESS, {"text": text}))
+            case Halted(why, mend):  # a full disk say: that is no error of the app's, nor an answer
+                self._app.may_end()
+                self._end(Ending(f"the app's process had to stop: {why}", mend=mend))
+                self.interrupt()
+            case Replayed():  # a leader's script always goes live
+                self._lost("it ended with its script")
+            case _:
+                if isinstance(value, Finished):
+                    self._app.may_end()
+                self._from_app(AppCalled(value))
+
+    def _lost(self, why: str) -> None:
+        self._from_app(AppLost(why))
+
+    def _from_app(self, event: Event) -> None:
+        self._events.put(_FromApp(self._app.generation, event))
+
+    async def _watch_home(self) -> None:
+        """Hand in what `peer federation` and `peer app` change in this home while we run."""
+        store, federation = self._keeper.federations, self._keeper.federation
+        stamp, approved = store.stamp(federation), None
+        while True:
+            await asyncio.sleep(HOME_POLL)
+            newest = store.stamp(federation)
+            if newest != stamp and (stored := store.get(federation)) is not None:
+                stamp = newest
+                self._events.put(ManifestChanged(stored.manifest.cid, stored.blocks))
+            if self._keeper.role is Role.CLIENT and (allowed := self._keeper.journal.approved_apps()) != approved:
+                approved = allowed
+                self._events.put(AppsApproved(allowed))
+
+
+def _level(error: EngineError) -> int:
+    """How loud to say that something failed which is tried again anyhow; that the engine is away is said once."""
+    return logging.DEBUG if isinstance(error, EngineUnavailable) else logging.WARNING

@@ -1,0 +1,489 @@
+"""Starting a peer: from the owner's choices to a running machine, for both roles."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from crypto.identity import Identity
+from crypto.symmetric import SymmetricKey
+from peer.apps.link import AppCommand
+from peer.apps.unpacked import UnpackedApps
+from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import Interrupts
+from peer.engine.contents import EngineBlocks, EngineContents
+from peer.engine.interface import Engine, EngineError
+from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
+from peer.history.open_run import OpenRun, not_the_same, open_run
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.invitations import Invitations
+from peer.home.journal import Journal, RunHead
+from peer.home.key_watch import KeyWatch
+from peer.home.place import place_of
+from peer.home.reader import reader_of
+from peer.membership.changes import is_admin
+from peer.membership.joining import Inviter
+from peer.run.durable import Keeper
+from peer.run.runner import Ending, Runner
+from protocol.app.calls import ContentKey, RunConfig
+from protocol.blocks.bundle import NamedBundle, difference_from, write_bundle
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
+from protocol.blocks.content import ContentForm
+from protocol.federation.manifest import why_unreadable
+from protocol.federation.reading import read_private
+from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role
+from protocol.records.equivocation import Equivocation, read_proof
+from protocol.records.signed import parse_record
+from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client import Client, KeptRun
+from protocol.roles.client.follow import Verified
+from protocol.roles.effects import Cause, Report, What
+from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.plan import RunPlan, first_content_key
+from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
+from strategy.apps.bundling import AppFolder, read_folder
+from strategy.apps.config import AppConfig, AppError, read_app
+from strategy.models.initial_model import InitialModel
+from strategy.replay.format import REPLAY_FORMAT, child_environment
+
+SHOWN_FILES: Final = 8
+"""How many names of files a line shows."""
+
+MENDED_REPLIES: Final = 64
+"""Replies of one run that are looked at when a client starts: what is open is among the newest."""
+
+REMEMBERED_RUNS: Final = 64
+"""Runs of which a client knows how far it had verified them."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A Flower app that the owner lets run here."""
+
+    id: CID
+    folder: Path
+    """Where the owner has it."""
+    config: AppConfig
+    bundled: AppFolder = field(repr=False)
+    """What of the folder goes along with a run, as it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRun:
+    """How a run that was led here ended."""
+
+    run: CID
+    head: CID
+    outcome: Outcome
+    model: CID | None
+    key: ContentKey | None
+    """What the model's content is encrypted with."""
+    reason: str
+    """Why the app raised; empty where it returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a peer of either role needs."""
+
+    home: Home
+    identity: Identity
+    keys: KeyWatch
+    stored: StoredFederation
+    engine: Engine
+    engine_name: str
+    journal: Journal
+    threads: int
+    """For each numerical library in the app process."""
+    on_report: Callable[[Report], None]
+    interrupts: Interrupts
+    """What came before there was a loop to take it."""
+
+
+def take_app(home: Home, folder: Path) -> App:
+    """Bundle the app in ``folder``, and unpack it in the home.
+
+    Raises:
+        PeerError: where it is no Flower app, or cannot be bundled.
+    """
+    apps = UnpackedApps(home)
+    try:
+        bundled = read_folder(folder)
+        app = apps.take(bundled.files)
+        return App(app, folder, read_app(apps.folder(app)), bundled)
+    except (AppError, BlockError, OSError) as error:
+        raise PeerError(
+            f"the app cannot be used: {error}",
+            mend="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def tell_what_goes_along(app: App, role: Role, on_report: Callable[[Report], None]) -> None:
+    """Say which files of the owner's folder are the app, and which stay that it might miss."""
+    files, missed = app.bundled.files, app.bundled.missed
+    size = sum(len(data) for _, data in files)
+    no_code = [path for path, _ in files if not path.endswith(".py") and path != "pyproject.toml"]
+    others = f", {_some(no_code)} among them" if no_code else ""
+    name = app.config.name
+    whose = (
+        "all members of a run are given them" if role is Role.SERVER else "it takes part where a server's are the same"
+    )
+    counts = {"files": len(files), "bytes": size}
+    on_report(Report(What.APP_BUNDLED, {"name": name, **counts, "others": others, "whose": whose}))
+    if missed:
+        on_report(Report(What.APP_FILES_STAY, {"count": len(missed), "some": _some(missed)}))
+
+
+def _some(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:SHOWN_FILES]) + (", ..." if len(paths) > SHOWN_FILES else "")
+
+
+def _store_app(engine: Engine, app: App, key: ContentKey | None) -> NamedBundle:
+    """Put the bundle of ``app`` into the engine, encrypted with ``key``; durable at return."""
+    content, blocks = write_bundle(app.bundled.files, ContentForm(key))
+    engine.put_content(content, blocks)
+    return NamedBundle(app.id, content, key)
+
+
+def lead(
+    session: Session,
+    app: App,
+    run_config: RunConfig,
+    node_config: RunConfig,
+    settings: LeaderSettings,
+    *,
+    seed: bytes | None,
+    initial: InitialModel | None,
+    new_run: bool,
+    wait_for_members: bool | None,
+) -> tuple[ClosedRun | None, Ending]:
+    """Lead a run of ``app`` to its end; None where it stays open.
+
+    It is the one that was left open, where there is one and not ``new_run``; else a new one. ``seed`` (32 bytes) is the
+    owner's, None for the system's randomness; ``initial`` is what a new run's app is to begin with.
+    ``wait_for_members``: nothing is signed in a run that was left open before all its clients have said what they have
+    of it; None: where this home is in another place than it was.
+
+    Raises:
+        PeerError: where a run was left open and this is another app, or other settings.
+    """
+    federation = session.stored.id
+    left = None if new_run else _left_open(session, app, run_config, seed)
+    if left is not None:
+        plan, threads = left.plan(node_config), left.environment.threads
+        _store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
+    else:
+        plan, threads = (
+            _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial),
+            session.threads,
+        )
+    if left is None:
+        session.journal.keep_place(place_of(session.home.path))
+    elif _waits_for_members(session, wait_for_members):
+        settings = replace(settings, waits_for_members=True)
+    leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
+    topics = [topic_all(federation), topic_leader(federation)]
+    scratch = session.home.path / "scratch"
+    ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads), scratch)
+    return _closed(session, leader), ending
+
+
+def _waits_for_members(session: Session, asked: bool | None) -> bool:
+    """Whether all clients have to be heard before a run is gone on with, as its records may be here in part only."""
+    has_moved = session.journal.place() not in (None, place_of(session.home.path))
+    waits = has_moved if asked is None else asked
+    if has_moved:
+        session.on_report(Report(What.HOME_MOVED, {"waits": int(waits)}))
+    return waits
+
+
+def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> OpenRun | None:
+    """The run to go on with. One that is closed already is left alone where something else is asked for now."""
+    left = open_run(session.journal, session.stored.id, reader_of(session.identity), session.engine)
+    if left is None or not (why := left.difference(app.id, run_config, REPLAY_FORMAT, seed)):
+        return left
+    if left.is_closed:
+        return None
+    if app.id != left.bundle.app:
+        with suppress(BlockError, EngineError):
+            found = difference_from(left.bundle, EngineBlocks(session.engine), app.bundled.files)
+            why += f" ({found.in_words()})"
+    raise not_the_same(why)
+
+
+def _new_plan(
+    session: Session,
+    app: App,
+    run_config: RunConfig,
+    node_config: RunConfig,
+    seed: bytes,
+    initial: InitialModel | None,
+) -> RunPlan:
+    """The plan of a new run, whose app and initial model are stored under the model key of its first epoch."""
+    model_key = SymmetricKey.generate() if session.stored.manifest.encrypted else None
+    key = None if model_key is None else first_content_key(model_key, session.stored.id, session.identity.id)
+    return RunPlan(
+        bundle=_store_app(session.engine, app, key),
+        seed=seed,
+        name=app.config.name,
+        version=app.config.version,
+        config=run_config,
+        replay_format=REPLAY_FORMAT,
+        node_config=node_config,
+        initial_model=initial.store(EngineContents(session.engine), key) if initial else None,
+        model_key=model_key,
+    )
+
+
+def _closed(session: Session, leader: Leader) -> ClosedRun | None:
+    chain = leader.chain
+    if chain.head is None or not chain.closed:
+        return None
+    body = parse_record(Block(chain.head, session.engine.get(chain.head))).body
+    assert isinstance(body, Close)
+    private = read_private(body, ReasonPrivate, chain.keys)
+    return ClosedRun(
+        chain.run,
+        chain.head,
+        body.outcome,
+        body.model,
+        chain.keys.content(body.epoch),
+        private.reason if private else "",
+    )
+
+
+def serve(
+    session: Session,
+    app: App,
+    node_config: RunConfig,
+    *,
+    works_in: Path,
+    once: bool,
+    approvable: bool = False,
+    unfit: str = "",
+    unfit_for: Callable[[RunConfig], str] = lambda _: "",
+) -> Ending:
+    """Train in runs until stopped, or with ``once`` until the first run closes.
+
+    In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. An app's working
+    directory is ``works_in``. ``unfit`` says why ``app`` itself cannot run with this ``node_config``, empty where it
+    can; ``unfit_for`` the same for a run's settings.
+    """
+    if once and _closed_as_we_were_killed(session):
+        return Ending()
+    _tell_of_the_last_run(session)
+    first_key = session.identity.signing_keys[-1]  # it stays, so that a rotation changes no answer
+    secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
+
+    def declined(asked: CID, run_config: RunConfig) -> str:
+        if asked != app.id:
+            return ""
+        return f"it is of the built-in app, and {unfit}" if unfit else unfit_for(run_config)
+
+    plan = ClientPlan(
+        app=None if unfit else app.id,
+        secret=secret,
+        node_config=node_config,
+        once=once,
+        approved=session.journal.approved_apps() if approvable else None,
+        unfit=declined,
+        files=() if approvable else app.bundled.files,
+    )
+    if unfit:
+        session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
+    client = Client(_author(session), _trusted(session), plan, _kept_runs(session), _verified(session))
+    environment = child_environment(secret, session.threads)
+    _mend_replies(session)
+    ending = _run(session, client, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
+    for head in _trained_in(session):
+        if head.closed:
+            session.journal.finish(head.run)
+    return ending if ending.why or not client.failure else replace(ending, why=client.failure, cause=Cause.APP)
+
+
+def _mend_replies(session: Session) -> None:
+    """Have the newest replies in the runs that may be open in the engine again: a leader may not have them yet."""
+    own = OwnBlocks(session.engine, session.journal)
+    for head in _trained_in(session):
+        for kept in session.journal.replies(head.run)[-MENDED_REPLIES:] if not head.closed else ():
+            with suppress(BlockError, EngineError):  # it was taken up from somebody who has it
+                own.get(kept.reply, timeout=FIRST_LOOK)
+
+
+def _tell_of_the_last_run(session: Session) -> None:
+    """Say so where the newest run that we know ended with an error: its server may be gone, and says nothing more."""
+    newest = next(_trained_in(session), None)
+    if newest is None or not newest.closed or not session.engine.has(newest.head):
+        return
+    body = parse_record(Block(newest.head, session.engine.get(newest.head))).body
+    if isinstance(body, Close) and body.outcome is Outcome.RAISED:
+        about = {"run": str(newest.run), "head": str(newest.head), "outcome": body.outcome.value}
+        session.on_report(Report(What.RUN_CLOSED, about))
+
+
+def _trained_in(session: Session) -> Iterator[RunHead]:
+    """The runs of the federation that this peer followed, the last changed one first."""
+    heads = session.journal.heads()
+    return (head for head in heads if head.role is Role.CLIENT and head.federation == session.stored.id)
+
+
+def _closed_as_we_were_killed(session: Session) -> bool:
+    """Whether the newest run is over, and the peer that answered in it did not live to leave it."""
+    journal, newest = session.journal, next(_trained_in(session), None)
+    if newest is None or not newest.closed or journal.is_finished(newest.run) or not journal.replies(newest.run):
+        return False
+    session.on_report(Report(What.RUN_CLOSED, {"run": str(newest.run), "head": str(newest.head)}))
+    journal.finish(newest.run)
+    return True
+
+
+def _author(session: Session) -> Author:
+    identity, first = session.identity, first_counter(session.journal.next_start(time.time()))
+    return Author(identity.id, identity.signing_keys, first, reader_of(identity), os.urandom(16))
+
+
+def _trusted(session: Session) -> TrustedManifest:
+    """The manifest to start with.
+
+    Raises:
+        PeerError: where this identity cannot open it: nobody would hear it, and it would hear nobody.
+    """
+    manifest = session.stored.manifest
+    if manifest.misled:
+        raise PeerError(
+            f"{session.identity.name} cannot take part: {why_unreadable(manifest)}",
+            mend="peer federation join FILE, once that admin has changed anything and exported it: peer federation "
+            "export FILE",
+            code=ExitCode.VERIFICATION_FAILED,
+        )
+    if not manifest.readable:
+        raise PeerError(
+            f"{session.identity.name} cannot open the manifest of the federation {session.stored.id}, which encrypts",
+            mend="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
+            "peer federation join FILE",
+            code=ExitCode.WRONG_USE,
+        )
+    return TrustedManifest(session.stored.manifest, session.stored.blocks, tuple(_proofs(session.journal)))
+
+
+def _proofs(journal: Journal) -> Iterator[Equivocation]:
+    """Whom this peer follows no more."""
+    for proof, *records in journal.proofs():
+        yield read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
+
+
+def _kept_runs(session: Session) -> dict[CID, KeptRun]:
+    """What this peer has answered and acked in the runs that may still be open."""
+    open_runs = [head.run for head in session.journal.heads() if not head.closed]
+    return {run: _kept_run(session, run) for run in open_runs}
+
+
+def _verified(session: Session) -> Verified:
+    """What this peer has verified of the runs that it followed."""
+    newest = islice(_trained_in(session), REMEMBERED_RUNS)
+    heads = {head.run: Position(head.run, head.head, head.height, head.term) for head in newest}
+    return Verified(heads, session.journal.well_signed)
+
+
+def _kept_run(session: Session, run: CID) -> KeptRun:
+    journal = session.journal
+    kept = KeptRun({kept.message: kept.reply for kept in journal.replies(run)}, journal.state_of(run))
+    for block in journal.beside(run):
+        body = parse_record(block).body
+        if isinstance(body, Ack) and body.by == session.identity.id:
+            kept.keep_ack(body)
+    return kept
+
+
+def _run(
+    session: Session,
+    machine: Machine,
+    role: Role,
+    topics: Sequence[str],
+    environment: Mapping[str, str],
+    works_in: Path,
+) -> Ending:
+    log = session.home.app_log(role)
+    _try_log(log)
+    command = AppCommand(
+        role=role,
+        works_in=works_in,
+        contents=session.engine.address,
+        log=log,
+        environment=environment,
+    )
+    keeper = Keeper(
+        engine=session.engine,
+        journal=session.journal,
+        federations=FederationStore(session.home),
+        federation=session.stored.id,
+        role=role,
+        engine_name=session.engine_name,
+        place=place_of(session.home.path),
+    )
+    runner = Runner(
+        machine,
+        session.engine,
+        keeper,
+        command,
+        topics,
+        home=session.home,
+        keys=session.keys,
+        addresses=session.stored.addresses,
+        max_content_bytes=session.stored.manifest.settings.max_content_bytes,
+        swarm_key=session.stored.swarm_key,
+        on_report=session.on_report,
+    )
+    with _letting_in(session):
+        return asyncio.run(_until_stopped(runner, session.interrupts))
+
+
+def _try_log(log: Path) -> None:
+    """Raises PeerError where what the app prints cannot be kept."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        raise PeerError(
+            f"the app's log {log} cannot be written: {error.strerror}",
+            mend=f"let the peer's user write there, or remove {log.parent}",
+            code=ExitCode.WRONG_USE,
+        ) from error
+
+
+def _letting_in(session: Session) -> AbstractContextManager[None]:
+    """Answer who comes with a ticket, where this home may have given one out."""
+    home, federation = session.home, session.stored
+    may_invite = is_admin(federation.manifest, session.identity.public)
+    if not may_invite and not Invitations(home, federation.id).all():
+        return nullcontext()
+    inviter = Inviter(home, federation.id, lambda: session.keys.identity, session.engine, session.on_report)
+    return inviter.listening()
+
+
+async def _until_stopped(runner: Runner, interrupts: Interrupts) -> Ending:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, runner.interrupt)
+    if interrupts.came:
+        runner.interrupt()
+    return await runner.run()
+
+
+def seed_of(chosen: int) -> bytes:
+    """The seed of a run that can be repeated, of the owner's number."""
+    return hashlib.sha256(f"pollen seed {chosen}".encode()).digest()

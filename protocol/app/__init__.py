@@ -1,0 +1,1 @@
+"""What the app process and the peer say to each other."""

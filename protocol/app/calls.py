@@ -1,0 +1,438 @@
+"""What the app process and the peer say to each other: typed values, no I/O.
+
+The app process asks (`ServerCall`), the peer answers (`ServerAnswer`) or, for a ClientApp, gives work (`Task`).
+Contents never go through here: both sides name them by CID, and the app process reads and writes them in the engine. So
+a leader has its app process examine replies (`Examine`): they are read once, where the app will need them.
+``protocol/app/pipe.py`` turns these values into bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from protocol.blocks.cid import CID
+from protocol.replies.admission import Examination, SizeLimits
+from protocol.replies.strategy_rule import StrategyRule
+
+RunConfig = tuple[tuple[str, bool | int | float | str], ...]
+"""A Flower run or node config as pairs, in order."""
+
+
+Rules = tuple[tuple[str, StrategyRule], ...]
+"""What the app's strategy takes in answers to messages of a Flower type; other types are not the strategy's."""
+
+
+class ErrorCode(IntEnum):
+    """The codes of Flower's ``flwr/common/constant.py`` that Pollen itself gives; an app's own are carried as is."""
+
+    LOAD_CLIENT_APP_EXCEPTION = 1
+    CLIENT_APP_RAISED_EXCEPTION = 2
+    MESSAGE_UNAVAILABLE = 3
+    REPLY_MESSAGE_UNAVAILABLE = 4
+    NODE_UNAVAILABLE = 5
+    CLIENT_APP_CRASHED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What may change the bits of a result, as the app process measured it."""
+
+    python: str
+    flwr: str
+    numpy: str
+    torch: str
+    platform: str
+    cpu: str
+    blas: str
+    gpu: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentKey:
+    """What a content is encrypted with; where there is none, it is plain."""
+
+    epoch: int
+    """As the content's manifest block names it; 0 for what a client keeps for itself."""
+    key: bytes = field(repr=False)
+    """32 bytes (`crypto.symmetric.SymmetricKey`), good for one place alone
+    (`protocol.records.contexts.content_key`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedContent:
+    """A content, and what opens it."""
+
+    content: CID
+    key: ContentKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message the ServerApp pushes."""
+
+    content: CID
+    type: str
+    group: str
+    ttl: int | float
+    node: int
+    round: int | None = field(default=None, compare=False)
+    """Where the app names it: for people alone, and in no record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One reply as the ServerApp sees it: either ``content``, or a Flower error ``code`` with its ``reason``."""
+
+    message: bytes
+    created: float
+    content: CID | None = None
+    code: int | None = None
+    reason: str = ""
+    key: ContentKey | None = None
+    """What opens the content."""
+
+
+# -- from the app process ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Imports are done; ``environment`` is what they found. The app itself is not loaded yet."""
+
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """``Grid.get_node_ids``."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """``Grid.push_messages``, with at least one message. The contents are already in the engine."""
+
+    call: int
+    messages: tuple[Outgoing, ...]
+    epoch: int | None = None
+    """Of the contents; None where they are plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """``Grid.pull_messages``: the replies that are here now, perhaps none."""
+
+    call: int
+    messages: tuple[bytes, ...]
+    rules: Rules = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The second half of ``Grid.send_and_receive``: every reply, or those here after ``timeout`` seconds."""
+
+    call: int
+    messages: tuple[bytes, ...]
+    timeout: float | None
+    rules: Rules = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NextEntry:
+    """A replaying Grid asks for the next entry of its script."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A replaying Grid found the messages of a dispatch equal to those recorded at ``height``."""
+
+    height: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """A replaying Grid, or the final model, differs from the chain. It is the verdict, whatever the app does next."""
+
+    height: int
+    """Of the record that differs."""
+    what: str
+    """For people."""
+    message: int | None = None
+    """Which message of the dispatch, from 0."""
+    record: str | None = None
+    """The key of the first record of the message that differs."""
+    tensor: str | None = None
+    """The key of the first tensor (or value) in it that differs."""
+    largest: float | None = None
+    """The largest absolute difference between the two tensors."""
+    raised: str = ""
+    """What the app raised, where that is the difference: it came to no result that could be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A replaying Grid came to the end of its script without a difference, and the run does not go on here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The ServerApp returned (``error`` is empty) or raised; ``model`` is its final model's content, if it has one."""
+
+    call: int
+    model: CID | None
+    error: str = ""
+    epoch: int | None = None
+    """Of the model's content; None where that is plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The ClientApp answered a task: a content and the `Context.state` after it, or a Flower error."""
+
+    message: bytes
+    created: float
+    content: CID | None = None
+    state: CID | None = None
+    code: int | None = None
+    reason: str = ""
+    round: int | None = None
+    """Of the task, where its app names one: for people alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A line for people on how the run goes; never a rule."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The app process cannot use its engine, and ends; another one could not either."""
+
+    why: str
+    mend: str
+    """What people can do about it; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What an `Examine` found; the content is here, unless it says that it is not."""
+
+    effect: int
+    found: Examination
+
+
+@dataclass(frozen=True, slots=True)
+class NotExamined:
+    """A content that an `Examine` needs could not be had."""
+
+    effect: int
+    why: str
+
+
+# -- the script of a replay: what the records of a chain say to the app, in order ----------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """An answer to `Look` and how many times in a row it was given."""
+
+    nodes: tuple[int, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHead:
+    """What every entry has: where it is, and what the app saw since the entry before."""
+
+    height: int
+    glimpses: tuple[Glimpse, ...]
+    empties: int
+    """Pulls that gave nothing."""
+    key: ContentKey | None = None
+    """What the contents that the app wrote are encrypted with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """A recorded message."""
+
+    id: bytes
+    message: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchEntry:
+    """Answers `NextEntry`: a push."""
+
+    call: int
+    head: EntryHead
+    created: float
+    messages: tuple[Scripted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectEntry:
+    """Answers `NextEntry`: a pull or a wait that gave ``replies``; ``unanswered`` were asked for too."""
+
+    call: int
+    head: EntryHead
+    replies: tuple[Handed, ...]
+    unanswered: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuietEntry:
+    """Answers `NextEntry`: a record that is none of the app's doing (an index, a roster)."""
+
+    call: int
+    head: EntryHead
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEntry:
+    """Answers `NextEntry`: the app ended."""
+
+    call: int
+    head: EntryHead
+    raised: bool
+    model: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptEnd:
+    """Answers `NextEntry`: nothing is recorded beyond this. The Grid goes live, or stops."""
+
+    call: int
+    live: bool
+    key: ContentKey | None = None
+    """What the app encrypts contents with from now on."""
+
+
+# -- to the app process --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Load the app and, for a ServerApp, run it."""
+
+    run: CID
+    node: int
+    """This process's Flower node id; 1 for the server, as Flower's SuperLink has it."""
+    seed: bytes = field(repr=False)
+    """32 bytes: the run's seed for a ServerApp, the client's own secret for a ClientApp."""
+    run_config: RunConfig
+    node_config: RunConfig = ()
+    scripted: bool = False
+    """Whether the ServerApp's Grid begins with the script of what is recorded already."""
+    initial_model: KeyedContent | None = None
+    """The content of the arrays that a ServerApp is to begin with, where the run record names one."""
+    key: ContentKey | None = None
+    """What a ServerApp's contents are encrypted with until a `Renewed` says otherwise; None: they stay plain."""
+    any_model: bool = False
+    """Whether a ServerApp may send out a model with NaN or infinities where its first one had none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Answers `Look`, in rising order."""
+
+    call: int
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Answers `Push`: an id for each message, and the dispatch record's time as their ``created_at``."""
+
+    call: int
+    messages: tuple[bytes, ...]
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Answers a `Push` or a `Finished` whose epoch is over: write the contents again with this key, and ask again."""
+
+    call: int
+    key: ContentKey
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Answers `Finished`: the run's end is recorded."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Answers `Pull` and `Wait`, in the order of the messages asked for."""
+
+    call: int
+    replies: tuple[Handed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Answers a `Push` that breaks a rule (a message to no client member, say): the Grid raises ValueError."""
+
+    call: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One message for the ClientApp. ``state`` is the `Context.state` to start from, None where there is none yet."""
+
+    message: bytes
+    content: CID
+    type: str
+    group: str
+    ttl: int | float
+    created: float
+    state: CID | None = None
+    key: ContentKey | None = None
+    """What opens the content."""
+    reply_key: ContentKey | None = None
+    """What to encrypt the reply with; None: it stays plain."""
+    state_key: ContentKey | None = None
+    """The same for the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Make a reply's content local, pin it with all it links to, and say what is found in it
+    (`protocol.replies.admission`).
+
+    It may come while the app runs, or before it is loaded.
+    """
+
+    id: int
+    message: bytes
+    """Which it answers."""
+    sent: CID
+    """The content of that message."""
+    sent_key: ContentKey | None
+    reply: CID
+    reply_key: ContentKey | None
+    limits: SizeLimits
+    update: bool
+    """Whether the message asked for an update."""
+    measure: bool
+    """Whether the norm of its change is asked for."""
+
+
+ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
+GridCall = Look | Push | Pull | Wait | NextEntry | Finished
+ServerCall = GridCall | Compared | Diverged
+ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | Refused | ScriptEntry
+FromApp = Ready | ServerCall | Replayed | Answered | Examined | NotExamined | Progress | Halted
+ToApp = Start | ServerAnswer | Task | Examine

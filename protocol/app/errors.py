@@ -1,0 +1,29 @@
+"""What an app's exception is in a record: Flower's text of it, ``<class 'KeyError'>:<'x'>``, and what mends it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_RAISED: Final = re.compile(r"<class '([^']{1,200})'>:<'(.*)'>(.*)", re.DOTALL)
+"""`strategy.hosting.host.describe` writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception; all of it is somebody else's word."""
+
+    kind: str
+    """The name of its class."""
+    text: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}" if self.text else self.kind
+
+
+def parse_raised(reason: str) -> Raised | None:
+    """The exception that a reason tells of; None where it tells of something else."""
+    raised = _RAISED.fullmatch(reason)
+    return None if raised is None else Raised(*raised.groups())

@@ -1,0 +1,237 @@
+"""The manifest block of a content: ``{"links": [...], "epoch": null | n, "private": bytes}``.
+
+``links`` are raw chunks, a tree once there are many. What the chunks mean is said in the *body*, one dag-cbor
+value that only its readers understand: records and tensors (`strategy.contents.codec`), or the paths of an app bundle
+(`protocol.blocks.bundle`). ``private`` is the dag-cbor list ``[size of the body, head of the body]``. A body of more
+than ``HEAD_SIZE`` bytes goes on in the first of the linked chunks, so that a manifest block stays small whatever
+an app sends; the chunks of the tensors follow.
+
+A content with an ``epoch`` is encrypted: ``private`` as a whole, and each chunk by itself, so that equal tensors have
+equal CIDs under one key. The links stay visible; whoever keeps and fetches a content needs no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from crypto.errors import CannotDecrypt
+from crypto.symmetric import OVERHEAD, SymmetricKey
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import (
+    CHUNK_SIZE,
+    CID,
+    Block,
+    BlockError,
+    BlockSource,
+    MissingBlock,
+    cbor_block,
+    decode_cbor,
+    encode_cbor,
+    raw_block,
+)
+from protocol.blocks.trees import Listing, pack
+from protocol.blocks.typed import ShapeError, from_plain, to_plain
+
+HEAD_SIZE: Final = 256 << 10
+"""The most bytes of a body that stand in the manifest block itself."""
+
+_PRIVATE: Final = b"content"
+_CHUNK: Final = b"chunk"
+"""What is encrypted says which it is. All chunks say the same, so that equal ones stay equal wherever they are."""
+
+
+class ContentError(BlockError):
+    """Blocks that are not a content, one over a limit, or one that the key does not open. The message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The manifest block, parsed. ``epoch`` is None where ``private`` and the chunks are plain."""
+
+    links: Listing
+    epoch: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None
+    private: bytes
+
+
+class ContentForm:
+    """How a content is written: plain, or encrypted under a key. Safe to use from several threads."""
+
+    __slots__ = ("_key", "chunk_size", "epoch", "overhead")
+
+    def __init__(self, key: ContentKey | None) -> None:
+        """Raises:
+        crypto.errors.BadKey: where the key has not 32 bytes.
+        """
+        self._key = None if key is None else SymmetricKey(key.key)
+        self.epoch = None if key is None else key.epoch
+        self.overhead = 0 if key is None else OVERHEAD
+        """How many bytes a chunk has more than what it holds."""
+        self.chunk_size = CHUNK_SIZE - self.overhead
+        """How many bytes a full chunk holds: the chunk itself has ``CHUNK_SIZE``, encrypted or not."""
+
+    def chunk_count(self, size: int) -> int:
+        """How many chunks hold ``size`` bytes; each but the last is full."""
+        return -(-size // self.chunk_size)
+
+    def split(self, data: bytes, start: int = 0) -> Iterator[memoryview]:
+        """What each chunk of ``data`` from ``start`` on holds, not copied."""
+        view = memoryview(data)
+        return (view[at : at + self.chunk_size] for at in range(start, len(data), self.chunk_size))
+
+    def close_chunk(self, data: memoryview) -> bytes | memoryview:
+        """The chunk that holds ``data``; that itself where it is plain."""
+        return data if self._key is None else self._key.encrypt(data, _CHUNK)
+
+    def open_chunk(self, chunk: bytes) -> bytes:
+        """What a chunk holds.
+
+        Raises:
+            ContentError: where the key does not open it.
+        """
+        return self._open(chunk, _CHUNK)
+
+    def close_private(self, private: bytes) -> bytes:
+        """What stands in the manifest block as ``private``."""
+        return private if self._key is None else self._key.encrypt(private, _PRIVATE)
+
+    def open_private(self, private: bytes) -> bytes:
+        """The private part of a manifest block, as plain dag-cbor.
+
+        Raises:
+            ContentError: where the key does not open it.
+        """
+        return self._open(private, _PRIVATE)
+
+    def _open(self, data: bytes, context: bytes) -> bytes:
+        if self._key is None:
+            return data
+        try:
+            return self._key.decrypt(memoryview(data), context)  # of a view, since it takes slices
+        except CannotDecrypt as error:
+            raise ContentError(f"the {context.decode()} does not open with the key of its epoch: {error}") from error
+
+
+PLAIN: Final = ContentForm(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A content's body, and the CIDs of the chunks that it tells about, in order.
+
+    Reading ``chunks`` may raise ContentError or MissingBlock. It reads no more of a tree of links than is asked for.
+    """
+
+    body: bytes
+    chunks: Iterator[CID]
+    form: ContentForm
+    """How the chunks are written."""
+
+
+def write_manifest(body: bytes, chunks: Sequence[CID], form: ContentForm = PLAIN) -> tuple[CID, list[Block]]:
+    """The CID of the content of ``body`` and ``chunks``, and its blocks, the manifest block first.
+
+    The ``chunks`` themselves, which are written in the same form, are not among them.
+    """
+    rest = [raw_block(bytes(form.close_chunk(part))) for part in form.split(body, HEAD_SIZE)]
+    links, tree = pack([*(block.cid for block in rest), *chunks])
+    private = form.close_private(encode_cbor([len(body), body[:HEAD_SIZE]]))
+    root = cbor_block(to_plain(Manifest(links, form.epoch, private)))
+    return root.cid, [root, *tree, *rest]
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """The manifest of the bytes of its block.
+
+    Raises:
+        ContentError: where they are none.
+    """
+    try:
+        return from_plain(decode_cbor(data), Manifest)
+    except (BlockError, ShapeError) as error:
+        raise ContentError(f"not the manifest of a content: {error}") from error
+
+
+def open_content(root: CID, source: BlockSource, key: ContentKey | None, *, body_limit: int) -> Opened:
+    """Read the manifest and the body; the chunks stay where they are.
+
+    Args:
+        root: The CID of the manifest block.
+        source: Where its blocks are.
+        key: What the content is encrypted with; None where it is to be plain.
+        body_limit: The most bytes its body may take.
+
+    Raises:
+        ContentError: where it is malformed, over a limit, or not written in that form.
+        MissingBlock: where ``source`` lacks a block.
+    """
+    manifest = parse_manifest(source.get(root))
+    form = ContentForm(key) if key else PLAIN
+    _check_epoch(root, manifest.epoch, form.epoch)
+    size, head = _parse_private(form.open_private(manifest.private))
+    if size > body_limit:
+        raise ContentError(f"the body of content {root} has {size} bytes, more than {body_limit}")
+    rest = form.chunk_count(size - len(head))
+    links = _raw_links(manifest.links, source)
+    return Opened(head + read_chunks(list(islice(links, rest)), size - len(head), source, form), links, form)
+
+
+def _check_epoch(root: CID, written: int | None, key: int | None) -> None:
+    if written == key:
+        return
+    if written is None:
+        raise ContentError(f"content {root} is plain, where one encrypted in epoch {key} is expected")
+    if key is None:
+        raise ContentError(f"content {root} is encrypted in epoch {written}, and there is no key for it")
+    raise ContentError(f"content {root} is encrypted in epoch {written}, and the key is of epoch {key}")
+
+
+def read_chunks(chunks: Sequence[CID], size: int, source: BlockSource, form: ContentForm = PLAIN) -> bytes:
+    """The ``size`` bytes that ``chunks`` hold, with no more memory than that and one chunk.
+
+    Raises:
+        ContentError: where they hold more or fewer, or do not open.
+        MissingBlock: where ``source`` lacks one.
+    """
+    if len(chunks) != form.chunk_count(size):
+        raise ContentError(f"{size} bytes do not lie in {len(chunks)} chunks")
+    if len(chunks) == 1:
+        return form.open_chunk(_checked(source.get(chunks[0]), size, form))
+    joined = BytesIO()  # its getvalue() gives the buffer itself, where joining a list or a bytearray copies once more
+    for start, chunk in zip(range(0, size, form.chunk_size), chunks, strict=True):
+        joined.write(form.open_chunk(_checked(source.get(chunk), min(form.chunk_size, size - start), form)))
+    return joined.getvalue()
+
+
+def _checked(chunk: bytes, size: int, form: ContentForm) -> bytes:
+    if len(chunk) != size + form.overhead:
+        raise ContentError(f"a chunk has {len(chunk)} bytes where {size + form.overhead} are declared")
+    return chunk
+
+
+def _parse_private(private: bytes) -> tuple[int, bytes]:
+    try:
+        value = decode_cbor(private)
+    except BlockError as error:
+        raise ContentError(f"the private part is no dag-cbor: {error}") from error
+    match value:
+        case [int(size), bytes(head)] if type(size) is int and len(head) == min(size, HEAD_SIZE):
+            return size, head
+    raise ContentError("the private part is not [size of the body, its head]")
+
+
+def _raw_links(links: Listing, source: BlockSource) -> Iterator[CID]:
+    try:
+        for item in links.items(source):
+            if not isinstance(item, CID) or not item.is_raw:
+                raise ContentError("a content links something that is no raw chunk")
+            yield item
+    except (ContentError, MissingBlock):
+        raise
+    except BlockError as error:
+        raise ContentError(f"the links of a content: {error}") from error

@@ -1,0 +1,285 @@
+"""The chain of one run, checked record by record.
+
+The rules and their reasons are listed in `protocol.chain.rules`. `Chain.append` is the only way to trust a record: an
+audit,
+a peer that catches up and the leader itself all go through it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
+from protocol.chain import rules
+from protocol.chain.epoch_rules import check_epoch, next_keys
+from protocol.chain.exchange import (
+    AnsweredMessage,
+    InForce,
+    OpenMessage,
+    answered_messages,
+    check_reply,
+    check_signed,
+    client_at,
+    opened_messages,
+    private_of,
+)
+from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
+from protocol.federation.reading import Reader, RunKeys
+from protocol.records.bodies import (
+    INDEX_EVERY,
+    Chained,
+    Close,
+    Collect,
+    Dispatch,
+    Federation,
+    Index,
+    Look,
+    ReasonPrivate,
+    Role,
+    Roster,
+    Run,
+    RunPrivate,
+)
+from protocol.records.signed import Record, WellSigned, parse_record, typed_items
+
+__all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one appended record did."""
+
+    record: Record
+    opened: tuple[OpenMessage, ...] = ()
+    answered: tuple[AnsweredMessage, ...] = ()
+    manifest_changed: bool = False
+
+    @property
+    def height(self) -> int:
+        """Of the record."""
+        assert isinstance(self.record.body, Chained)
+        return self.record.body.height
+
+    @property
+    def well_signed(self) -> tuple[CID, ...]:
+        """The records whose signatures were found right for it: itself, its keys, and the replies that it takes or
+        refuses. Manifests are verified by themselves."""
+        body = self.record.body
+        keys = (body.keys,) if isinstance(body, Run | Roster) and body.keys is not None else ()
+        replies = (answer.recorded for answer in self.answered)
+        return (self.record.cid, *keys, *(reply for reply in replies if reply is not None))
+
+
+class Chain:
+    """The trusted state of one run.
+
+    Its memory grows with the members and the open messages, not with the length of the chain. ``run``, ``by`` and
+    ``manifest`` may be read once the run record is appended: while ``head`` is None there are none.
+    """
+
+    run: CID
+    """Of the run record's block."""
+    by: bytes
+    """The leader's member id."""
+    manifest: Manifest
+    """In force after the head."""
+
+    def __init__(self, federation: CID, reader: Reader = PUBLIC, well_signed: WellSigned = frozenset()) -> None:
+        """An empty chain of a run in ``federation`` (the CID of its manifest's version 1), for ``reader`` to read. Of
+        what is ``well_signed``, signatures are not verified again; all else is judged."""
+        self.federation = federation
+        self.well_signed = well_signed
+        self.keys = RunKeys(reader)
+        """The epochs that have begun, as far as the reader may read them."""
+        self.head: CID | None = None
+        self.height = -1
+        self.term = 1
+        self.closed = False
+        self._open: dict[bytes, OpenMessage] = {}
+        self._ordinals: Counter[int] = Counter()
+        self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
+        self.last_look: tuple[int, ...] = ()
+        """The newest answer of ``get_node_ids`` on record: a resumed run waits for these nodes."""
+
+    @property
+    def open(self) -> Mapping[bytes, OpenMessage]:
+        """The open messages by id, in the order they were sent."""
+        return MappingProxyType(self._open)
+
+    def ordinal(self, node: int) -> int:
+        """How many messages the run has sent to ``node``: the ordinal of the next one
+        (`protocol.records.message_ids`)."""
+        return self._ordinals.get(node, 0)
+
+    @property
+    def in_force(self) -> InForce:
+        """What the next record is judged by."""
+        return InForce(self.run, self.manifest, self.keys, self.well_signed)
+
+    @property
+    def index_due(self) -> bool:
+        """Whether the next record has to be an `Index`."""
+        return _is_index_height(self.height + 1)
+
+    @property
+    def recent(self) -> tuple[CID, ...]:
+        """The newest `INDEX_EVERY` records, oldest first: what an index links where one is due."""
+        return tuple(self._recent)
+
+    def append_block(self, block: Block, source: BlockSource) -> Step:
+        """`append` the record in ``block``, its hash and encoding checked too."""
+        try:
+            record = parse_record(checked_block(block.cid, block.data))
+        except BlockError as error:
+            raise rules.as_rule(error) from error
+        return self.append(record, source)
+
+    def append(self, record: Record, source: BlockSource) -> Step:
+        """Check ``record`` by every rule and make it the head. Nothing changes where it raises.
+
+        Raises:
+            protocol.chain.rules.BrokenRule: which rule it breaks.
+            protocol.blocks.cid.MissingBlock: where ``source`` lacks a block that is needed
+            (`protocol.chain.closure.missing`).
+        """
+        body = record.body
+        if not isinstance(body, Chained):
+            raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
+        try:
+            self._check_place(body)
+            manifest = self._in_force(body, source)
+            self._check_author(record, body, manifest)
+            last_look = self._check_looks(body, manifest, source)
+            keys = self._next_keys(record, manifest, manifest, source) if isinstance(body, Run) else self.keys
+            check_epoch(body, keys)
+            in_force = InForce(body.run or record.cid, manifest, keys, self.well_signed)
+            step, after = self._judge(record, body, in_force, last_look, source)
+            if isinstance(body, Roster):
+                keys = self._next_keys(record, manifest, after, source)
+        except MissingBlock:
+            raise
+        except BlockError as error:
+            raise rules.as_rule(error) from error
+        self._advance(step, body, after, keys)
+        self.last_look = last_look
+        return step
+
+    def _check_place(self, body: Chained) -> None:
+        if self.closed:
+            raise rules.AfterClose(f"the chain closed at height {self.height}")
+        if isinstance(body, Run) != (self.head is None):
+            raise rules.RunFirst(f"a {body.TYPE} at height {self.height + 1}")
+        if body.run != (None if self.head is None else self.run):
+            raise rules.RunLink(f"it is of run {body.run}")
+        if body.prev != self.head:
+            raise rules.PrevLink(f"it links {body.prev}, not {self.head}")
+        if body.height != self.height + 1:
+            raise rules.Height(f"it claims height {body.height} at {self.height + 1}")
+        if body.term != self.term:
+            raise rules.Term(f"it claims term {body.term} in {self.term}")
+        if isinstance(body, Index) != self.index_due:
+            raise rules.IndexPlace(f"a {body.TYPE} at height {body.height}")
+
+    def _in_force(self, body: Chained, source: BlockSource) -> Manifest:
+        if isinstance(body, Run):
+            return manifest_at(body.manifest, self.federation, source, reader=self.keys.reader)
+        return self.manifest
+
+    def _check_author(self, record: Record, body: Chained, manifest: Manifest) -> None:
+        if self.head is not None and body.by != self.by:
+            raise rules.OneLeader(f"{manifest.called(self.by)} leads term {self.term}")
+        leader = manifest.members.get(body.by)
+        if leader is None or Role.SERVER not in leader.roles:
+            raise rules.LeaderRole(f"{body.by.hex()} is no server in manifest {manifest.cid}")
+        if record.signers != (leader.signing,):
+            raise rules.LeaderKey(f"it is not signed with {manifest.called(leader.id)}'s key")
+        check_signed(record, self.well_signed)
+
+    def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[int, ...]:
+        """The newest answer to a look, once all of them are checked."""
+        seen, last = body.empties > 0, self.last_look
+        for look in typed_items(body.looks, Look, source):
+            seen, last = True, look.nodes
+            if list(look.nodes) != sorted(set(look.nodes)):
+                raise rules.LookNodes("a look's nodes are not in rising order")
+            for node in look.nodes:
+                if client_at(manifest, node) is None:
+                    raise rules.LookNodes(f"node {node} is no client member in manifest {manifest.cid}")
+        if seen and isinstance(body, Run):
+            raise rules.RunFirst("the app has seen something before the run record")
+        return last
+
+    def _next_keys(self, record: Record, manifest: Manifest, after: Manifest, source: BlockSource) -> RunKeys:
+        """The keys once ``after`` is in force; ``record`` is judged by ``manifest``."""
+        body = record.body
+        assert isinstance(body, Run | Roster)
+        signing = manifest.members[body.by].signing
+        return next_keys(body.keys, record, signing, after, self.keys, source, self.well_signed)
+
+    def _judge(
+        self, record: Record, body: Chained, in_force: InForce, last_look: tuple[int, ...], source: BlockSource
+    ) -> tuple[Step, Manifest]:
+        """What the record does and the manifest in force after it."""
+        manifest = in_force.manifest
+        match body:
+            case Run():
+                private_of(body, RunPrivate, in_force.keys)
+                return Step(record, manifest_changed=True), manifest
+            case Dispatch():
+                opened = opened_messages(
+                    record,
+                    body,
+                    in_force,
+                    ordinals=self._ordinals,
+                    still_open=self._open,
+                    last_look=last_look,
+                    source=source,
+                )
+                return Step(record, opened=tuple(opened.values())), manifest
+            case Collect():
+                answered = answered_messages(body, in_force, still_open=self._open, source=source)
+                return Step(record, answered=tuple(answered.values())), manifest
+            case Roster():
+                _check_nothing_private(body)
+                return Step(record, manifest_changed=True), self._newer(body, manifest, source)
+            case Index():
+                _check_nothing_private(body)
+                if body.records != self.recent:
+                    raise rules.IndexLinks(f"it does not link the {INDEX_EVERY} records before it in order")
+                return Step(record), manifest
+            case Close():
+                private_of(body, ReasonPrivate, in_force.keys)
+                return Step(record), manifest
+            case _:
+                raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
+
+    def _newer(self, body: Roster, manifest: Manifest, source: BlockSource) -> Manifest:
+        named = parse_record(checked_block(body.manifest, source.get(body.manifest))).body
+        if isinstance(named, Federation) and named.version <= manifest.version:
+            raise rules.RosterNewer(f"version {named.version} where version {manifest.version} is in force")
+        return manifest_at(body.manifest, self.federation, source, known=manifest, reader=self.keys.reader)
+
+    def _advance(self, step: Step, body: Chained, manifest: Manifest, keys: RunKeys) -> None:
+        if isinstance(body, Run):
+            self.run, self.by = step.record.cid, body.by
+        self.head, self.height, self.manifest = step.record.cid, body.height, manifest
+        self.keys = keys
+        self.closed = isinstance(body, Close)
+        self._recent.append(step.record.cid)
+        for message in step.opened:
+            self._open[message.id] = message
+            self._ordinals[message.node] += 1
+        for answer in step.answered:
+            del self._open[answer.message.id]
+
+
+def _is_index_height(height: int) -> bool:
+    return height > 0 and height % INDEX_EVERY == 0
+
+
+def _check_nothing_private(body: Chained) -> None:
+    if body.epoch is not None or body.private:
+        raise rules.PrivatePart(f"a {body.TYPE} has nothing private")

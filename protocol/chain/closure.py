@@ -1,0 +1,202 @@
+"""Which blocks belong to a record: those that verifying it needs, and the contents it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
+from protocol.blocks.trees import Listing
+from protocol.records.bodies import (
+    Body,
+    Chained,
+    Close,
+    Collect,
+    Dispatch,
+    Federation,
+    Group,
+    Keys,
+    Reply,
+    Roster,
+    Run,
+    TakenReply,
+)
+from protocol.records.signed import Record, RecordError, answers, parse_record, typed_items
+
+MAX_BLOCKS: Final = 200_000
+"""Blocks that one record may need: a collect of 65,536 replies, its listings and a long manifest chain fit."""
+
+
+class ClosureTooLarge(BlockError):
+    """A record that needs more than `MAX_BLOCKS` blocks."""
+
+
+def missing(
+    block: Block | CID,
+    source: BlockSource,
+    trusted: CID | None = None,
+    kind: type[Body] | None = None,
+    passed: dict[CID, CID | None] | None = None,
+) -> list[CID]:
+    """The blocks that ``source`` lacks and that are known to be needed to verify the record in ``block``.
+
+    Fetch them and ask again, until there are none: what a block links is known only once it is here. ``trusted`` is a
+    manifest that is checked already; the walk back to version 1 stops there. Contents, the app and the seed are not
+    needed to verify: see `contents`. Links are hashes, so no chain of them can return to where it began. ``kind`` is
+    what the record has to be, where that is known. ``passed`` is kept from one time to the next: each manifest that is
+    whole, and the one before it, so that a long chain of them is not read anew for each that comes.
+
+    Raises:
+        ClosureTooLarge: where it needs more than `MAX_BLOCKS`.
+        protocol.blocks.cid.BlockError: where a block is malformed, or the record is of another kind.
+    """
+    if isinstance(block, Block):
+        known, start = {block.cid: block.data}, block.cid
+    else:
+        known, start = {}, block
+    walk = _Walk(source, known, trusted, {} if passed is None else passed)
+    walk.record(start, kind)
+    return walk.lacking
+
+
+def contents(record: Record, source: BlockSource) -> Iterator[CID]:
+    """The roots of what ``record`` links besides records, in order; one may come several times.
+
+    They are a run's app, seed and initial model, a dispatch's contents, those of the replies that a collect takes, and
+    the model of a close.
+
+    Raises:
+        protocol.blocks.cid.BlockError: where a block of the record's closure is missing or malformed.
+    """
+    match record.body:
+        case Run(bundle=bundle, seed=seed, initial_model=model):
+            yield from (bundle, seed) if model is None else (bundle, seed, model)
+        case Dispatch(groups=groups):
+            yield from (group.content for group in typed_items(groups, Group, source))
+        case Reply(content=CID() as content) | Close(model=CID() as content):
+            yield content
+        case Collect() as collect:
+            for answer in answers(collect, source):
+                if isinstance(answer, TakenReply):
+                    reply = parse_record(checked_block(answer.reply, source.get(answer.reply))).body
+                    if isinstance(reply, Reply) and reply.content is not None:
+                        yield reply.content
+        case _:
+            return
+
+
+class _Walk:
+    """One walk over the blocks that a record needs; those that are not here end in ``lacking``."""
+
+    def __init__(
+        self, source: BlockSource, known: dict[CID, bytes], trusted: CID | None, passed: dict[CID, CID | None]
+    ) -> None:
+        self.source = source
+        self.known = known
+        self.seen = {trusted}
+        self.passed = passed
+        self.lacking: list[CID] = []
+
+    def record(self, cid: CID, kind: type[Body] | None) -> None:
+        """Visit the record in block ``cid``, which has to be a ``kind``, and what it needs.
+
+        Only links of the kind that the record's type has are followed: records that link each other some other way, as
+        deep as somebody cares to nest them, end here and are refused by the chain.
+        """
+        try:
+            body = self.body(cid)
+            if kind is not None and not isinstance(body, kind):
+                raise RecordError(f"{cid} is a {body.TYPE}, which is not what it was said to be")
+            for listing in _listings(body):
+                self.tree(listing)
+            match body:
+                case Run(manifest=manifest, keys=keys) | Roster(manifest=manifest, keys=keys):
+                    self.manifests(manifest)
+                    if keys is not None:
+                        self.keys(keys)
+                case Federation(prev=CID() as prev):
+                    self.manifests(prev)
+                case Collect() as collect:
+                    self.replies(collect)
+                case _:
+                    return
+        except MissingBlock:
+            return  # noted by `get`; it is not known yet what comes after it
+
+    def manifests(self, newest: CID) -> None:
+        """Visit a manifest and those before it, down to one that is trusted."""
+        link: CID | None = newest
+        while link is not None and link not in self.seen:
+            if link in self.passed:
+                link = self.passed[link]
+                continue
+            body = self.body(link)
+            if not isinstance(body, Federation):
+                return
+            lacking = len(self.lacking)
+            for listing in _listings(body):
+                self.tree(listing)
+            if len(self.lacking) == lacking:
+                self.passed[link] = body.prev
+            link = body.prev
+
+    def keys(self, cid: CID) -> None:
+        """Visit the keys of an epoch."""
+        with suppress(MissingBlock):
+            body = self.body(cid)
+            if isinstance(body, Keys):
+                for listing in _listings(body):
+                    self.tree(listing)
+
+    def replies(self, collect: Collect) -> None:
+        """Visit the replies that a collect takes or refuses; they need nothing more."""
+        for answer in answers(collect, self):
+            link = answer.reply if isinstance(answer, TakenReply) else answer.refused
+            if link is not None:
+                with suppress(MissingBlock):
+                    self.get(link)
+
+    def body(self, cid: CID) -> Body:
+        """The body of the record in block ``cid``."""
+        return parse_record(checked_block(cid, self.get(cid))).body
+
+    def tree(self, listing: Listing) -> None:
+        """Visit the blocks of a listing's tree."""
+        with suppress(MissingBlock):
+            for block in listing.blocks(self):
+                with suppress(MissingBlock):
+                    self.get(block)
+
+    def get(self, cid: CID) -> bytes:
+        """A block that is needed; noted in ``lacking``, once, where it is not here."""
+        if cid in self.known:
+            return self.known[cid]
+        first = cid not in self.seen
+        self.seen.add(cid)
+        if len(self.seen) > MAX_BLOCKS:
+            raise ClosureTooLarge(f"the record needs more than {MAX_BLOCKS} blocks")
+        try:
+            return self.source.get(cid)
+        except MissingBlock:
+            if first:
+                self.lacking.append(cid)
+            raise
+
+
+def _listings(body: Body) -> Iterator[Listing]:
+    if isinstance(body, Chained):
+        yield body.looks
+    match body:
+        case Dispatch(groups=groups):
+            yield groups
+        case Collect(answers=taken, unanswered=unanswered):
+            yield from (taken, unanswered)
+        case Federation(members=members, revoked=revoked, key=key):
+            yield from (members, revoked)
+            if key is not None:
+                yield key.wraps
+        case Keys(model=model, update=update):
+            yield from (model.wraps, update.wraps)
+        case _:
+            return

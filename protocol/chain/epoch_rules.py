@@ -1,0 +1,93 @@
+"""What a run's keys must be, and what is encrypted with them: the chain rules of epochs (`protocol.chain.rules` 36 to
+41)."""
+
+from __future__ import annotations
+
+from crypto.dsse import BadSignature
+from crypto.symmetric import KEY_SIZE, OVERHEAD
+from protocol.blocks.cid import CID, BlockSource, checked_block
+from protocol.chain import rules
+from protocol.federation.epochs import reads_updates
+from protocol.federation.manifest import Manifest
+from protocol.federation.reading import RunKeys
+from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Wrap
+from protocol.records.signed import Record, WellSigned, parse_record, typed_items
+
+
+def next_keys(
+    link: CID | None,
+    record: Record,
+    signing: bytes,
+    manifest: Manifest,
+    keys: RunKeys,
+    source: BlockSource,
+    well_signed: WellSigned,
+) -> RunKeys:
+    """The keys after ``record``, a run or a roster that links ``link`` and brings ``manifest`` into force.
+
+    ``signing`` is the leader's key where the record is judged; what is ``well_signed`` is not verified again.
+
+    Raises:
+        protocol.chain.rules.BrokenRule: where they are not those of the next epoch.
+        protocol.federation.reading.WrongKey: where this reader unwraps another key than the one that all are told of.
+    """
+    if (link is None) == manifest.encrypted:
+        raise rules.KeysLink(f"{record.cid} links {'no keys' if link is None else 'keys that nothing needs'}")
+    if link is None:
+        return keys
+    body = _keys_record(link, record, signing, keys, source, well_signed)
+    _check_readers(body, manifest, source)
+    listed = manifest.members.get(keys.reader.member)
+    return keys.begun(keys.read(body, manifest.federation, listed, source))
+
+
+def _keys_record(
+    link: CID, record: Record, signing: bytes, keys: RunKeys, source: BlockSource, well_signed: WellSigned
+) -> Keys:
+    linked = parse_record(checked_block(link, source.get(link)))
+    body = linked.body
+    if not isinstance(body, Keys) or body.by != record.body.by or body.number != keys.next_number:
+        raise rules.KeysRecord(f"{link} is not the leader's keys of epoch {keys.next_number}")
+    if body.epoch is not None or body.private:
+        raise rules.PrivatePart("keys have nothing private")
+    carried = KEY_SIZE + OVERHEAD if keys.current else 0
+    if (len(body.model_before), len(body.update_before)) != (carried, carried):
+        raise rules.KeysRecord(f"{link} does not carry the keys of the epoch before alone")
+    if linked.signers != (signing,):
+        raise rules.KeysRecord(f"{link} is not signed with the leader's key")
+    try:
+        linked.check_signatures(well_signed)
+    except BadSignature as error:
+        raise rules.SignatureValid(f"{link}: {error}") from error
+    return body
+
+
+def _check_readers(body: Keys, manifest: Manifest, source: BlockSource) -> None:
+    members = tuple(manifest.members)
+    readers = tuple(member.id for member in manifest.members.values() if reads_updates(member))
+    for what, listing, expected in (("model", body.model.wraps, members), ("update", body.update.wraps, readers)):
+        if tuple(wrap.to for wrap in typed_items(listing, Wrap, source)) != expected:
+            raise rules.KeysReaders(
+                f"the {what} key of epoch {body.number} is not for the {len(expected)} who may read"
+            )
+
+
+def check_epoch(body: Chained, keys: RunKeys) -> None:
+    """Judge the epoch of a record of the chain that may have a private part.
+
+    Raises:
+        protocol.chain.rules.RecordEpoch: where it is not the newest.
+    """
+    if isinstance(body, Roster | Index):
+        return  # they have nothing private
+    newest = keys.current.number if keys.current else None
+    if body.epoch != newest:
+        raise rules.RecordEpoch(f"a {body.TYPE} in epoch {body.epoch} where {newest} is the newest")
+
+
+def check_reply_epoch(body: Reply, keys: RunKeys) -> None:
+    """Judge the epoch of a reply. Raises `protocol.chain.rules.ReplyEpoch`."""
+    plain = body.epoch is None and keys.current is None and not body.key
+    encrypted = body.epoch is not None and keys.has(body.epoch) and bool(body.key)
+    if not (plain or encrypted):
+        raise rules.ReplyEpoch(f"a reply in epoch {body.epoch}, {'with' if body.key else 'without'} a key")

@@ -1,0 +1,285 @@
+"""What a dispatch opens and a collect answers: the chain rules of one exchange (`protocol.chain.rules` 21 to 35)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from crypto.dsse import BadSignature
+from protocol.blocks.cid import CID, BlockError, BlockSource, checked_block
+from protocol.chain import rules
+from protocol.chain.epoch_rules import check_reply_epoch
+from protocol.federation.manifest import Manifest
+from protocol.federation.reading import RunKeys, read_private
+from protocol.records.bodies import (
+    Body,
+    Collect,
+    CollectPrivate,
+    Dispatch,
+    DispatchPrivate,
+    GridError,
+    Group,
+    Member,
+    MessageId,
+    ReasonPrivate,
+    Reply,
+    Role,
+    TakenReply,
+)
+from protocol.records.message_ids import message_id
+from protocol.records.signed import Record, WellSigned, answers, parse_record, typed_items
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMessage:
+    """A dispatched message that no collect has answered yet."""
+
+    id: bytes
+    node: int
+    dispatch: CID
+    epoch: int | None
+    """Of the dispatch, and so of the content."""
+    content: CID
+    type: str
+    """Empty where the dispatch's private part is encrypted; so is ``group``."""
+    group: str
+    ttl: int | float
+    created: float
+    """The dispatch's time, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredMessage:
+    """What a collect says to one message: the client's ``reply``, or the Grid's ``error``."""
+
+    message: OpenMessage
+    reply: Record | None
+    """Its body is a `protocol.records.bodies.Reply`."""
+    error: GridError | None
+    reason: str
+    """The error's reason, the Grid's or the client's; empty where there is none or it is encrypted."""
+
+    @property
+    def recorded(self) -> CID | None:
+        """The client's reply, taken or refused; None: there is none on record."""
+        if self.reply is not None:
+            return self.reply.cid
+        return None if self.error is None else self.error.refused
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What holds at the place where a record is judged."""
+
+    run: CID
+    manifest: Manifest
+    keys: RunKeys
+    """As far as whoever judges may read."""
+    well_signed: WellSigned = frozenset()
+    """What need not be verified again."""
+
+
+def check_signed(record: Record, known: WellSigned) -> None:
+    """Return where ``record`` is signed as it says; whose key that is, which costs nothing to see, is looked at first.
+
+    Raises:
+        protocol.chain.rules.SignatureValid: where its signature is wrong.
+    """
+    try:
+        record.check_signatures(known)
+    except BadSignature as error:
+        raise rules.SignatureValid(f"{record.cid}: {error}") from error
+
+
+def private_of(body: Body, kind: type[P], keys: RunKeys) -> P | None:
+    """`protocol.federation.reading.read_private`, but what is malformed breaks `protocol.chain.rules.PrivatePart`."""
+    try:
+        return read_private(body, kind, keys)
+    except BlockError as error:
+        raise rules.PrivatePart(f"the private part of a {body.TYPE}: {error}") from error
+
+
+def client_at(manifest: Manifest, node: int) -> Member | None:
+    """The client member with node id ``node``."""
+    member = manifest.member_by_node(node)
+    return member if member is not None and Role.CLIENT in member.roles else None
+
+
+# -- dispatch ------------------------------------------------------------------------------------------------------
+
+
+def opened_messages(
+    record: Record,
+    body: Dispatch,
+    in_force: InForce,
+    *,
+    ordinals: Mapping[int, int],
+    still_open: Mapping[bytes, OpenMessage],
+    last_look: tuple[int, ...],
+    source: BlockSource,
+) -> dict[bytes, OpenMessage]:
+    """The messages that ``body`` sends, by id and in order; ``ordinals`` says how many each node was sent before.
+
+    ``last_look`` is the newest that the app saw: it may ask a node of it that has left the federation since.
+
+    Raises:
+        protocol.chain.rules.BrokenRule: where one must not be sent.
+    """
+    private = private_of(body, DispatchPrivate, in_force.keys)
+    kinds = private.kinds if private is not None else None
+    if kinds is not None and len(set(kinds)) != len(kinds):
+        raise rules.GroupKind("a kind of message is listed twice")
+    opened: dict[bytes, OpenMessage] = {}
+    sent: Counter[int] = Counter()
+    for group in typed_items(body.groups, Group, source):
+        kind, flower_group = _kind_of(group, kinds)
+        for key, node in group.to:
+            if client_at(in_force.manifest, node) is None and node not in last_look:
+                raise rules.Addressee(f"node {node} is no client member in manifest {in_force.manifest.cid}")
+            if key in opened or key in still_open:
+                raise rules.MessageUnique(f"message {key.hex()} is open already")
+            ordinal = ordinals.get(node, 0) + sent[node]
+            if kinds is not None and key != message_id(in_force.run, node, ordinal, group.content, kind):
+                raise rules.MessageIdTrue(
+                    f"message {key.hex()} is not number {ordinal} to node {node} with its content"
+                )
+            sent[node] += 1
+            opened[key] = OpenMessage(
+                key, node, record.cid, body.epoch, group.content, kind, flower_group, group.ttl, body.time
+            )
+    if not opened:
+        raise rules.DispatchEmpty("no message")
+    return opened
+
+
+def _kind_of(group: Group, kinds: tuple[tuple[str, str], ...] | None) -> tuple[str, str]:
+    if not group.to:
+        raise rules.DispatchEmpty("a group without an addressee")
+    if kinds is None:
+        return "", ""
+    if group.kind >= len(kinds):
+        raise rules.GroupKind(f"kind {group.kind} of {len(kinds)}")
+    return kinds[group.kind]
+
+
+# -- collect -------------------------------------------------------------------------------------------------------
+
+
+def answered_messages(
+    body: Collect,
+    in_force: InForce,
+    *,
+    still_open: Mapping[bytes, OpenMessage],
+    source: BlockSource,
+) -> dict[bytes, AnsweredMessage]:
+    """The messages that ``body`` answers, by id and in order.
+
+    Raises:
+        protocol.chain.rules.BrokenRule: where an answer must not be handed to the app.
+    """
+    private = private_of(body, CollectPrivate, in_force.keys)
+    reasons = private.reasons if private is not None else None
+    if reasons is not None and len(set(reasons)) != len(reasons):
+        raise rules.ErrorReason("a reason is listed twice")
+    answered: dict[bytes, AnsweredMessage] = {}
+    for answer in answers(body, source):
+        result = _answer(answer, reasons, still_open, in_force, source)
+        if result.message.id in answered:
+            raise rules.AnswersOpen(f"message {result.message.id.hex()} is answered twice")
+        answered[result.message.id] = result
+    _check_unanswered(body, still_open, answered, source)
+    return answered
+
+
+def _answer(
+    answer: TakenReply | GridError,
+    reasons: tuple[str, ...] | None,
+    still_open: Mapping[bytes, OpenMessage],
+    in_force: InForce,
+    source: BlockSource,
+) -> AnsweredMessage:
+    if isinstance(answer, TakenReply):
+        reply, body = _reply(answer.reply, source)
+        message = _still_open(body.message, still_open)
+        check_reply(reply, message, in_force)
+        return AnsweredMessage(message, reply, None, _reply_reason(body, in_force.keys))
+    message = _still_open(answer.message, still_open)
+    if answer.refused is not None:
+        check_reply(_reply(answer.refused, source)[0], message, in_force)
+    return AnsweredMessage(message, None, answer, _grid_reason(answer, reasons))
+
+
+def _reply(cid: CID, source: BlockSource) -> tuple[Record, Reply]:
+    record = parse_record(checked_block(cid, source.get(cid)))
+    if not isinstance(record.body, Reply):
+        raise rules.ReplyType(f"{cid} is a {record.body.TYPE}")
+    return record, record.body
+
+
+def _still_open(key: bytes, still_open: Mapping[bytes, OpenMessage]) -> OpenMessage:
+    message = still_open.get(key)
+    if message is None:
+        raise rules.AnswersOpen(f"message {key.hex()} is not open")
+    return message
+
+
+def _grid_reason(error: GridError, reasons: tuple[str, ...] | None) -> str:
+    if reasons is None:
+        return ""
+    if error.why >= len(reasons):
+        raise rules.ErrorReason(f"reason {error.why} of {len(reasons)}")
+    return reasons[error.why]
+
+
+def _check_unanswered(
+    body: Collect,
+    still_open: Mapping[bytes, OpenMessage],
+    answered: Mapping[bytes, AnsweredMessage],
+    source: BlockSource,
+) -> None:
+    named: set[bytes] = set()
+    for key in typed_items(body.unanswered, MessageId, source):
+        if key in named or key in answered or key not in still_open:
+            raise rules.UnansweredOpen(f"message {key.hex()} is not open after this, or named twice")
+        named.add(key)
+    if not named and not answered:
+        raise rules.CollectEmpty("no answer, and nothing unanswered")
+
+
+# -- reply ---------------------------------------------------------------------------------------------------------
+
+
+def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
+    """Judge a reply as the collect that takes it will be judged; ``in_force`` is what holds there.
+
+    Raises:
+        protocol.chain.rules.BrokenRule: which rule it breaks.
+    """
+    body = reply.body
+    if not isinstance(body, Reply):
+        raise rules.ReplyType(f"{reply.cid} is a {body.TYPE}")
+    if (body.run, body.message, body.dispatch) != (in_force.run, message.id, message.dispatch):
+        raise rules.ReplyNames(f"{reply.cid} answers another message than {message.id.hex()}")
+    manifest = in_force.manifest
+    member = client_at(manifest, message.node)
+    if member is None or body.by != member.id:
+        raise rules.ReplyAuthor(f"{reply.cid} is not by the client member with node id {message.node}")
+    if reply.signers != (member.signing,):
+        raise rules.ReplyKey(f"{reply.cid} is not signed with {manifest.called(member.id)}'s key")
+    if (body.content is None) == (body.code is None):
+        raise rules.ReplyAnswer(f"{reply.cid} has neither or both of a content and an error code")
+    check_reply_epoch(body, in_force.keys)
+    check_signed(reply, in_force.well_signed)
+    reason = _reply_reason(body, in_force.keys)
+    limit = manifest.settings.max_reason_chars if body.content is None else 0
+    if len(reason) > limit and (manifest.readable or body.content is not None):  # who cannot read the limit judges none
+        raise rules.ReplyReason(f"{reply.cid} has a reason of {len(reason)} characters")
+
+
+def _reply_reason(body: Reply, keys: RunKeys) -> str:
+    private = private_of(body, ReasonPrivate, keys)
+    return private.reason if private is not None else ""

@@ -1,0 +1,1 @@
+"""Who is in a federation, how that changes, and who can read what."""

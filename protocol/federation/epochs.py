@@ -1,0 +1,194 @@
+"""Making the keys of an epoch, and giving them to one more reader later.
+
+The only randomness is that of making keys, which `crypto` takes from the operating system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from crypto.keys import DecryptionKey, EncryptionKey
+from crypto.symmetric import SymmetricKey
+from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor, encode_cbor
+from protocol.blocks.trees import Listing, pack
+from protocol.blocks.typed import to_plain
+from protocol.federation.manifest import Manifest
+from protocol.federation.reading import Epoch, RunKeys
+from protocol.records.bodies import (
+    EncryptionKeyText,
+    Grant,
+    Keys,
+    Member,
+    Role,
+    UpdateKey,
+    Wrap,
+    WrappedKey,
+)
+from protocol.records.contexts import (
+    EpochKeyWrap,
+    EpochSecret,
+    ManifestKeyWrap,
+    RunPlace,
+    SealContext,
+    SecretBefore,
+    SeedSeal,
+    VersionPlace,
+    encrypt,
+    seal_for,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpoch:
+    """An epoch's keys: the body to sign, the blocks of its listings, and the secrets."""
+
+    body: Keys
+    blocks: tuple[Block, ...]
+    epoch: Epoch
+
+
+def reads_updates(member: Member) -> bool:
+    """Whether the member's roles let it read what clients send."""
+    return Role.SERVER in member.roles or Role.AUDITOR in member.roles
+
+
+def new_epoch(
+    manifest: Manifest, before: Epoch | None, *, by: bytes, time: float, model: SymmetricKey | None = None
+) -> NewEpoch:
+    """The epoch after ``before`` (None: the first of a run), for the members of ``manifest``.
+
+    ``model`` is its model key, where something is encrypted with that already; None for a new one.
+
+    Raises:
+        crypto.errors.BadKey: where a member's encryption key is of a suite that is not known here.
+    """
+    number = before.number + 1 if before else 1
+    model, update = model or SymmetricKey.generate(), DecryptionKey.generate()
+    run = before.run if before else RunPlace(manifest.federation, by, model.commitment())
+    members = list(manifest.members.values())
+    for_members, blocks = epoch_wraps(model, members, run, number)
+    readers = filter(reads_updates, members)
+    updates, more = _wraps(
+        update.secret_bytes(), readers, lambda member: EpochKeyWrap(run, number, EpochSecret.UPDATE, member)
+    )
+    body = Keys(
+        by=by,
+        time=time,
+        number=number,
+        model=for_members,
+        update=UpdateKey(
+            public=EncryptionKeyText(suite=update.public.suite.value, key=update.public.raw), wraps=updates
+        ),
+        model_before=b"",
+        update_before=b"",
+    )
+    if before is not None:
+        body = _with_before(body, before, model, update)
+    return NewEpoch(body, (*blocks, *more), Epoch(run, body, update.public, model, update))
+
+
+def _with_before(body: Keys, before: Epoch, model: SymmetricKey, update: DecryptionKey) -> Keys:
+    assert before.model is not None  # who leads is a server, and reads all
+    assert before.update is not None
+    update_key = SymmetricKey(update.secret_bytes())
+    return replace(
+        body,
+        model_before=encrypt(
+            model, before.model.secret_bytes(), SecretBefore(before.run, body.number, EpochSecret.MODEL)
+        ),
+        update_before=encrypt(
+            update_key, before.update.secret_bytes(), SecretBefore(before.run, body.number, EpochSecret.UPDATE)
+        ),
+    )
+
+
+def manifest_wraps(
+    key: SymmetricKey, members: Iterable[Member], version: VersionPlace
+) -> tuple[WrappedKey, list[Block]]:
+    """The manifest key for each of ``members``, as ``version`` wraps it, and the blocks of the listing.
+
+    Raises:
+        crypto.errors.BadKey: if a member's encryption key is of a suite that is not known here.
+    """
+    wraps, blocks = _wraps(key.secret_bytes(), members, lambda member: ManifestKeyWrap(version, member))
+    return WrappedKey(commitment=key.commitment(), wraps=wraps), blocks
+
+
+def epoch_wraps(
+    model: SymmetricKey, members: Iterable[Member], run: RunPlace, number: int
+) -> tuple[WrappedKey, list[Block]]:
+    """The model key of epoch ``number`` for each of ``members``; as `manifest_wraps`."""
+    wraps, blocks = _wraps(
+        model.secret_bytes(), members, lambda member: EpochKeyWrap(run, number, EpochSecret.MODEL, member)
+    )
+    return WrappedKey(commitment=model.commitment(), wraps=wraps), blocks
+
+
+def _wraps(
+    secret: bytes, members: Iterable[Member], context_for: Callable[[bytes], SealContext]
+) -> tuple[Listing, list[Block]]:
+    sealed = [
+        Wrap(to=member.id, sealed=seal_for(encryption_key(member), secret, context_for(member.id)))
+        for member in members
+    ]
+    return pack(to_plain(sorted(sealed, key=lambda wrap: wrap.to)))
+
+
+def encryption_key(member: Member) -> EncryptionKey:
+    """The member's encryption key.
+
+    Raises:
+        crypto.errors.BadKey: where it is of a suite that is not known here.
+    """
+    return EncryptionKey.parse(member.encryption.suite, member.encryption.key)
+
+
+def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: bytes, time: float) -> Grant:
+    """The keys of ``epoch`` for ``reader``, whom ``manifest`` lists."""
+    assert epoch.model is not None
+    assert epoch.update is not None
+    key = encryption_key(reader)
+    update = epoch.update.secret_bytes() if reads_updates(reader) else None
+    for_model, for_update = (EpochKeyWrap(epoch.run, epoch.number, secret, reader.id) for secret in EpochSecret)
+    return Grant(
+        by=by,
+        time=time,
+        run=run,
+        number=epoch.number,
+        manifest=manifest.cid,
+        to=reader.id,
+        model=seal_for(key, epoch.model.secret_bytes(), for_model),
+        update=b"" if update is None else seal_for(key, update, for_update),
+    )
+
+
+# -- the seed of a run -----------------------------------------------------------------------------------------------
+
+
+def seed_block(seed: bytes, epoch: Epoch | None) -> Block:
+    """The block with a run's seed, for servers and auditors; plain where there is no epoch."""
+    private = encode_cbor(seed)
+    if epoch is None:
+        return cbor_block({"epoch": None, "private": private})
+    sealed = seal_for(epoch.public, private, SeedSeal(epoch.run, epoch.number))
+    return cbor_block({"epoch": epoch.number, "private": sealed})
+
+
+def read_seed(block: Block, keys: RunKeys) -> bytes:
+    """The seed in its block, 32 bytes.
+
+    Raises:
+        BlockError: where there is none that can be read with these keys.
+    """
+    match decode_cbor(block.data):
+        case {"epoch": None, "private": bytes(private), **rest} if not rest:
+            plain: bytes | None = private
+        case {"epoch": int(number), "private": bytes(sealed), **rest} if not rest:
+            plain = keys.open_seed(number, sealed)
+        case _:
+            plain = None
+    seed = None if plain is None else decode_cbor(plain)
+    if isinstance(seed, bytes) and len(seed) == 32:
+        return seed
+    raise BlockError(f"{block.cid} holds no seed that can be read here")

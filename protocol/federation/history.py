@@ -1,0 +1,50 @@
+"""Who has been listed in a federation: what the versions of its manifest say that are not the newest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.blocks.cid import Block, BlockSource
+from protocol.federation.manifest import Manifest
+from protocol.federation.reading import Reader, read_manifest_private
+from protocol.records.bodies import Federation, FederationPrivate, Member
+from protocol.records.signed import parse_record, typed_items
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What some versions of a manifest list."""
+
+    ids: frozenset[bytes] = frozenset()
+    """Of members."""
+    encryption: frozenset[bytes] = frozenset()
+    """Their encryption keys."""
+    names: frozenset[str] = frozenset()
+    """Their names, as far as the reader reads them."""
+
+
+def listed_since(manifest: Manifest, version: int, source: BlockSource, reader: Reader) -> Listed:
+    """What ``manifest`` and the versions before it list, down to the one with the number ``version``.
+
+    ``source`` has all of them, and ``manifest`` was verified: nothing is checked again.
+
+    Raises:
+        protocol.blocks.cid.BlockError: if ``source`` lacks a block.
+    """
+    ids: set[bytes] = set()
+    encryption: set[bytes] = set()
+    names: set[str] = set()
+    link = manifest.cid
+    while True:
+        body = parse_record(Block(link, source.get(link))).body
+        assert isinstance(body, Federation)  # whoever trusts the newest version has read it
+        members = {member.id: member for member in typed_items(body.members, Member, source)}
+        ids.update(members)
+        encryption.update(member.encryption.key for member in members.values())
+        key = reader.manifest_key(body, members.get(reader.member), source)
+        private = read_manifest_private(body, FederationPrivate, key)
+        if private is not None:
+            names.update(name for _, name in private.names)
+        if body.prev is None or body.version <= version:
+            return Listed(frozenset(ids), frozenset(encryption), frozenset(names))
+        link = body.prev

@@ -1,0 +1,1 @@
+"""How a newcomer joins: the ticket, and what newcomer and inviter say to each other."""

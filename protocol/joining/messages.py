@@ -1,0 +1,402 @@
+"""Joining with a ticket: what newcomer and inviter say to each other, and what the inviter decides.
+
+It goes over a topic of its own, to whoever listens, as the msgpack array ``[tag, kind, sealed]``: the tag says which
+invitation, and what is sealed opens with keys that only the ticket gives (`protocol.joining.tickets`). So writing a
+`Join` that
+opens is the proof of having the ticket, and the secret itself is never sent. As with announcements there is one way to
+write each, and any of them may be lost, come twice or late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from crypto.errors import BadKeyText, CannotDecrypt
+from crypto.identity import PublicIdentity
+from protocol.blocks.cid import CID, BlockError
+from protocol.federation.history import Listed
+from protocol.federation.manifest import Manifest
+from protocol.joining.tickets import TAG_SIZE, TicketKeys
+from protocol.pacing.retry import Retry
+from protocol.records.bodies import Key, Natural, Role
+from protocol.records.contexts import JoinSide
+from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
+
+MAX_JOIN: Final = 16 << 10
+"""Bytes of a sealed `Join`."""
+MAX_INLINE: Final = 1024
+"""Blocks in a `Welcomed`."""
+
+Addresses = Annotated[tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(max_length=MAX_ADDRESSES)]
+T = TypeVar("T")
+
+
+class NotForUs(Exception):
+    """Bytes on the topic that are no message, or none that these keys open. ``str`` says which."""
+
+
+class Refusal(StrEnum):
+    """Why a newcomer is not let in."""
+
+    EXPIRED = "expired"
+    USED = "used"
+    """By another identity, or its name was somebody else's since."""
+    NAME_TAKEN = "name-taken"
+    MEMBER = "member"
+    """The identity is a member already, under another name perhaps."""
+    REMOVED = "removed"
+    """It, or one with its encryption key, was a member since the invitation, and taken out again."""
+    UNFIT = "unfit"
+    """The manifest's rules do not allow it; the note says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """I have the ticket: let me in."""
+
+    public: PublicIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """You are a member, as the manifest says."""
+
+    to: Key
+    """The newcomer's member id: others may use, or try, the same ticket."""
+    manifest: CID
+    """The newest version."""
+    blocks: Annotated[tuple[bytes, ...], Meta(max_length=MAX_INLINE)]
+    """All versions and their listings; none where they are too many, which are then fetched from the engine."""
+    addresses: Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An admin has to approve it first: ask again."""
+
+    to: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """You are not let in, and asking again changes nothing."""
+
+    to: Key
+    why: Refusal
+    note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
+    """For people."""
+
+
+Answer = Welcomed | Pending | Refused
+
+
+def topic_join(federation: CID) -> str:
+    """The topic that inviters and newcomers share."""
+    return f"/pollen/1/{federation}/join"
+
+
+def inline_blocks(blocks: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """``blocks`` where a `Welcomed` may hold them all, else none."""
+    fits = len(blocks) <= MAX_INLINE and sum(map(len, blocks)) <= INLINE_BUDGET
+    return blocks if fits else ()
+
+
+# -- the inviter -----------------------------------------------------------------------------------------------------
+
+
+class InvitationState(StrEnum):
+    """What has become of an invitation."""
+
+    OPEN = "open"
+    PENDING = "pending"
+    """Its ticket is used up; the newcomer is not in the manifest yet."""
+    USED = "used"
+    """Its newcomer was let in."""
+    EXPIRED = "expired"
+    """Nobody used it in time, or whoever did was not let in in time. Kept once somebody was told so: a clock that is
+    set back does not open it again."""
+    ENDED = "ended"
+    """Its newcomer, or whoever has its name, was taken out of the federation."""
+
+
+PENDING_FOR: Final = 7 * 24 * 3600.0
+"""Seconds after an invitation's time for which a newcomer who came in time waits for an admin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What the inviter keeps of a ticket."""
+
+    keys: TicketKeys = field(repr=False)
+    name: str
+    """What the newcomer is going to be called."""
+    roles: tuple[Role, ...]
+    expires: Natural
+    """Seconds since 1970, by the inviter's clock."""
+    ask: bool = False
+    """Whether the admin wants to be asked before the newcomer is let in."""
+    state: InvitationState = InvitationState.OPEN
+    key: str = ""
+    """The KEY of the newcomer who used it; empty while it is open."""
+    since: Annotated[int, Meta(ge=1, le=2**63 - 1)] = 1
+    """The newest version of the manifest when it was issued: who is listed in that or a later one, and is a member no
+    more, was taken out since."""
+
+    @property
+    def newcomer(self) -> PublicIdentity | None:
+        """Who used it."""
+        return PublicIdentity.parse_key_text(self.key) if self.key else None
+
+    def state_at(self, now: float) -> InvitationState:
+        """Its state at ``now``, in seconds since 1970."""
+        match self.state:
+            case InvitationState.OPEN:
+                over = now >= self.expires
+            case InvitationState.PENDING:
+                over = now >= self.expires + PENDING_FOR
+            case _:
+                over = False
+        return InvitationState.EXPIRED if over else self.state
+
+    def used_by(self, public: PublicIdentity) -> Invitation:
+        """It once ``public`` has shown the ticket: nobody else can use it any more."""
+        return replace(self, state=InvitationState.PENDING, key=public.key_text())
+
+    def done(self) -> Invitation:
+        """It once its newcomer is in the manifest."""
+        return replace(self, state=InvitationState.USED)
+
+    def expired(self) -> Invitation:
+        """It once somebody was told that its time is over."""
+        return replace(self, state=InvitationState.EXPIRED)
+
+    def ended(self) -> Invitation:
+        """It once its newcomer was taken out."""
+        return replace(self, state=InvitationState.ENDED)
+
+
+class Decision(Enum):
+    """What to do about a join that is not refused."""
+
+    WELCOME = "welcome"
+    """It is a member: say so, again and again."""
+    ADMIT = "admit"
+    """Keep that the invitation is used by it, and add it to the manifest."""
+    ASK = "ask"
+    """Keep that the invitation is used by it; an admin decides."""
+
+
+def decide(
+    invitation: Invitation, public: PublicIdentity, manifest: Manifest, now: float, listed: Listed
+) -> Decision | Refused:
+    """What to do about ``public``, who has the ticket. The same whenever it asks again and nothing has changed.
+
+    ``manifest`` is the newest version, ``now`` in seconds since 1970, and ``listed`` is what the versions list from the
+    invitation's `since` on: no invitation lets anybody in twice, whatever this home's own note says. It may be of
+    before a crash, and another admin's home may have let the newcomer in.
+    """
+    member = public.id in manifest.members
+    newcomer = invitation.newcomer
+    if newcomer is not None and newcomer.id != public.id:
+        return Refused(public.id, Refusal.USED)
+    if newcomer is not None and member:
+        return Decision.WELCOME
+    if not member and (public.id in listed.ids or public.encryption.raw in listed.encryption):
+        return Refused(public.id, Refusal.REMOVED)
+    match invitation.state_at(now):
+        case InvitationState.EXPIRED:
+            return Refused(public.id, Refusal.EXPIRED)
+        case InvitationState.ENDED | InvitationState.USED:
+            return Refused(public.id, Refusal.REMOVED)
+        case InvitationState.OPEN if member:
+            return Refused(public.id, Refusal.MEMBER)
+        case _ if invitation.name in manifest.names.values():
+            return Refused(public.id, Refusal.NAME_TAKEN)
+        case _ if invitation.name in listed.names:
+            return Refused(public.id, Refusal.USED)
+    return Decision.ASK if invitation.ask else Decision.ADMIT
+
+
+# -- the newcomer ----------------------------------------------------------------------------------------------------
+
+
+class Attempt:
+    """A newcomer that asks until it is answered."""
+
+    def __init__(self, keys: TicketKeys, join: Join, now: float) -> None:
+        """``now`` is any clock's seconds, the same as later."""
+        self._keys = keys
+        self._to = join.public.id
+        self._message = seal_join(keys, join)
+        self._retry = Retry(now)
+
+    @property
+    def at(self) -> float:
+        """When to ask again."""
+        return self._retry.at
+
+    def ask(self, now: float) -> bytes:
+        """What to publish on the topic, now that it is time."""
+        self._retry.back_off(now)
+        return self._message
+
+    def hear(self, data: bytes) -> Answer | None:
+        """The answer in what came on the topic; None where it is none to this newcomer."""
+        try:
+            answer = open_answer(self._keys, parse_envelope(data))
+        except NotForUs:
+            return None
+        return answer if answer.to == self._to else None
+
+
+# -- the wire --------------------------------------------------------------------------------------------------------
+
+
+class _Kind(StrEnum):
+    JOIN = "join"
+    ANSWER = "answer"
+
+
+_SIDES: Final = {_Kind.JOIN: JoinSide.NEWCOMER, _Kind.ANSWER: JoinSide.INVITER}
+
+
+class _Answers(StrEnum):
+    WELCOMED = "welcomed"
+    PENDING = "pending"
+    REFUSED = "refused"
+
+
+_ANSWERS: Final[dict[_Answers, type[Answer]]] = {
+    _Answers.WELCOMED: Welcomed,
+    _Answers.PENDING: Pending,
+    _Answers.REFUSED: Refused,
+}
+_NAME_OF: Final = {kind: name for name, kind in _ANSWERS.items()}
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """A message on the topic, not yet opened."""
+
+    tag: Annotated[bytes, Meta(min_length=TAG_SIZE, max_length=TAG_SIZE)]
+    kind: _Kind
+    sealed: bytes
+
+    @property
+    def is_join(self) -> bool:
+        """Whether it is from a newcomer."""
+        return self.kind is _Kind.JOIN
+
+
+class _AnswerBody(msgspec.Struct, frozen=True, array_like=True):
+    name: _Answers
+    fields: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class _JoinBody:
+    key: str
+
+
+def seal_join(keys: TicketKeys, join: Join) -> bytes:
+    """A join on the wire."""
+    return _sealed(keys, _Kind.JOIN, _encode(_JoinBody(join.public.key_text())))
+
+
+def seal_answer(keys: TicketKeys, answer: Answer) -> bytes:
+    """An answer on the wire. Addresses past their limits and the end of a long note are left out."""
+    match answer:
+        case Welcomed(addresses=addresses):
+            usable = [address for address in addresses if len(address) <= MAX_ADDRESS]
+            answer = replace(answer, addresses=tuple(usable[:MAX_ADDRESSES]))
+        case Refused(note=note):
+            answer = replace(answer, note=note[:MAX_NOTE])
+    body = _encode(_AnswerBody(_NAME_OF[type(answer)], msgspec.Raw(_encode(answer))))
+    return _sealed(keys, _Kind.ANSWER, body)
+
+
+def parse_envelope(data: bytes) -> Envelope:
+    """The message in ``data``, of which the tag tells whose keys may open it.
+
+    Raises:
+        NotForUs: where there is none, or it is over a limit; nothing else, whatever the bytes.
+    """
+    if len(data) > MAX_ANNOUNCEMENT:
+        raise NotForUs(f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
+    envelope = _exact(data, Envelope)
+    if envelope.is_join and len(envelope.sealed) > MAX_JOIN:
+        raise NotForUs(f"a join of {len(envelope.sealed)} bytes")
+    return envelope
+
+
+def open_join(keys: TicketKeys, envelope: Envelope) -> Join:
+    """The join in a message, whose author has the ticket.
+
+    Raises:
+        NotForUs: where these keys do not open it, or it holds none.
+    """
+    body = _exact(_opened(envelope, keys, _Kind.JOIN), _JoinBody)
+    try:
+        public = PublicIdentity.parse_key_text(body.key)
+    except BadKeyText as error:
+        raise NotForUs(str(error)) from error
+    if public.key_text() != body.key:  # which allows space around it
+        raise NotForUs("not the one way to write a KEY")
+    if public.federation != bytes(keys.federation):
+        raise NotForUs("a KEY that is not for this federation")
+    return Join(public)
+
+
+def open_answer(keys: TicketKeys, envelope: Envelope) -> Answer:
+    """The answer in a message, whose author has the invitation or the ticket.
+
+    Raises:
+        NotForUs: where these keys do not open it, or it holds none.
+    """
+    body = _exact(_opened(envelope, keys, _Kind.ANSWER), _AnswerBody)
+    return _exact(bytes(body.fields), _ANSWERS[body.name])
+
+
+def _sealed(keys: TicketKeys, kind: _Kind, body: bytes) -> bytes:
+    return _encode(Envelope(keys.tag, kind, keys.encrypt(body, _SIDES[kind])))
+
+
+def _opened(envelope: Envelope, keys: TicketKeys, kind: _Kind) -> bytes:
+    if envelope.tag != keys.tag or envelope.kind is not kind:
+        raise NotForUs(f"it is no {kind} of this ticket's")
+    try:
+        return keys.decrypt(envelope.sealed, _SIDES[kind])
+    except CannotDecrypt as error:
+        raise NotForUs(str(error)) from error
+
+
+def _exact(data: bytes, kind: type[T]) -> T:
+    """The ``kind`` in ``data``, where that is the one way to write it."""
+    try:
+        value: T = msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_cid)
+        exact = _encode(value) == data
+    except (msgspec.DecodeError, ValueError, BlockError, RecursionError) as error:
+        raise NotForUs(f"not a message about joining: {error}") from error
+    if not exact:
+        raise NotForUs("not the one way to write it")
+    return value
+
+
+def _encode(value: object) -> bytes:
+    return msgspec.msgpack.encode(value, enc_hook=_encode_cid)
+
+
+def _encode_cid(value: object) -> bytes:
+    if isinstance(value, CID):
+        return bytes(value)
+    raise TypeError(f"{type(value).__name__} does not go into a message about joining")
+
+
+def _decode_cid(kind: type, value: object) -> CID:
+    if kind is CID and isinstance(value, bytes):
+        return CID(value)
+    raise ValueError(f"expected a CID, got {type(value).__name__}")

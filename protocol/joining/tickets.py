@@ -1,0 +1,128 @@
+"""Tickets: the one line that an admin hands to a newcomer, and the keys that both derive from its secret.
+
+The secret is never sent. Its holder shows that it has it by writing what only those keys open
+(`protocol.joining.messages`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from crypto.lines import BadLine, read_line, write_line
+from crypto.symmetric import KEY_SIZE, SymmetricKey
+from protocol.blocks.cid import CID, BlockError, decode_cbor, encode_cbor
+from protocol.blocks.typed import ShapeError, from_plain, to_plain
+from protocol.federation.manifest import MAX_NAME, is_name
+from protocol.records.bodies import Natural
+from protocol.records.contexts import InvitationTag, JoinMessage, JoinSide, decrypt, encrypt, tag_of, ticket_root
+from protocol.wire.announcements import MAX_ADDRESS, MAX_ADDRESSES
+
+PREFIX: Final = "pollen-ticket-1."
+MAX_TEXT: Final = 8192
+"""Characters; one with two addresses has about 500."""
+TAG_SIZE: Final = 8
+"""Bytes of the tag that names an invitation."""
+_CHECKSUM: Final = 8
+
+Secret32 = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+
+
+class BadTicket(Exception):
+    """A text that is no ticket. ``str`` says in what way; it never repeats the text, which may hold a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKeys:
+    """What inviter and newcomer share. Who has the ticket has these; from these the ticket cannot be made again."""
+
+    federation: CID
+    root: Secret32 = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: bytes, federation: CID) -> TicketKeys:
+        """The keys that the secret of a ticket to ``federation`` gives."""
+        return cls(federation, ticket_root(secret, federation).secret_bytes())
+
+    @property
+    def tag(self) -> bytes:
+        """Names the invitation to everybody, and says nothing of the secret."""
+        return tag_of(SymmetricKey(self.root), InvitationTag(self.federation), TAG_SIZE)
+
+    def encrypt(self, plaintext: bytes, side: JoinSide) -> bytes:
+        """What newcomer or inviter says to the other."""
+        return encrypt(SymmetricKey(self.root), plaintext, JoinMessage(self.federation, side))
+
+    def decrypt(self, ciphertext: bytes, side: JoinSide) -> bytes:
+        """What ``side`` said.
+
+        Raises:
+            crypto.errors.CannotDecrypt: if it was not said with these keys.
+        """
+        return decrypt(SymmetricKey(self.root), ciphertext, JoinMessage(self.federation, side))
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a newcomer needs to reach a federation and to be let in once."""
+
+    federation: CID
+    name: Annotated[str, Meta(max_length=MAX_NAME)]
+    """What the federation is going to call the newcomer."""
+    addresses: Annotated[tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(max_length=MAX_ADDRESSES)]
+    """Where engines of members are."""
+    swarm_key: Secret32 = field(repr=False)
+    """What makes the members' Kubo nodes a private network."""
+    secret: Secret32 = field(repr=False)
+    """Random, of this ticket alone."""
+    expires: Natural
+    """Seconds since 1970, for the newcomer to see: the inviter's own note decides."""
+
+    @property
+    def keys(self) -> TicketKeys:
+        """What both sides derive from the secret."""
+        return TicketKeys.of(self.secret, self.federation)
+
+    def text(self) -> str:
+        """The ticket as one line without spaces."""
+        body = encode_cbor(to_plain(self))
+        return write_line(PREFIX, body + _checksum(body))
+
+    @classmethod
+    def parse(cls, text: str) -> Ticket:
+        """The ticket in ``text``; space around it is allowed, within it is not.
+
+        Raises:
+            BadTicket: where it is none, was cut short, or any character of it is wrong.
+        """
+        body = _checked(_unwrap(text.strip()))
+        try:
+            ticket = from_plain(decode_cbor(body), cls)
+        except (BlockError, ShapeError) as error:  # its maker got it wrong: the checksum is right
+            raise BadTicket(f"this ticket does not hold what one should: {error}") from error
+        if not is_name(ticket.name):
+            raise BadTicket("this ticket has a name that nobody can have")
+        return ticket
+
+
+def _unwrap(text: str) -> bytes:
+    if not text.startswith(PREFIX):
+        raise BadTicket(f"a ticket begins with {PREFIX!r}, and this does not")
+    try:
+        return read_line(PREFIX, text, what="ticket", limit=MAX_TEXT)
+    except BadLine as error:
+        raise BadTicket(str(error)) from error
+
+
+def _checked(data: bytes) -> bytes:
+    body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
+    if _checksum(body) != checksum:
+        raise BadTicket("this ticket is cut short or mistyped: its checksum is wrong")
+    return body
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(PREFIX.encode() + body).digest()[:_CHECKSUM]

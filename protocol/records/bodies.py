@@ -1,0 +1,404 @@
+"""The bodies of records: what each type says. `protocol.records.signed` has the blocks they are in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, ClassVar, Final
+
+from msgspec import Meta
+
+from protocol.app.calls import Environment, RunConfig
+from protocol.blocks.cid import CID
+from protocol.blocks.trees import Listing
+
+VERSION: Final = 1
+
+MAX_ADMINS: Final = 64
+"""Of a federation; each may have to sign a version, and each signature costs every reader its verification."""
+
+INDEX_EVERY: Final = 256
+"""Every record whose height is a multiple of this (but 0) is an `Index`."""
+
+Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
+"""A member id or an Ed25519 public key, 32 bytes."""
+SignatureBytes = Annotated[bytes, Meta(min_length=64, max_length=64)]
+MessageId = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Node = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A Flower node id."""
+
+
+class RecordType(StrEnum):
+    """The types this version writes."""
+
+    FEDERATION = "federation"
+    RUN = "run"
+    DISPATCH = "dispatch"
+    REPLY = "reply"
+    COLLECT = "collect"
+    ROSTER = "roster"
+    INDEX = "index"
+    CLOSE = "close"
+    KEYS = "keys"
+    GRANT = "grant"
+    ACK = "ack"
+
+
+class Role(StrEnum):
+    """What a member may do: lead runs, train, or read everything."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    AUDITOR = "auditor"
+
+
+class Outcome(StrEnum):
+    """How a ServerApp ended."""
+
+    RETURNED = "returned"
+    RAISED = "raised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What every body has. ``private`` is plain dag-cbor where ``epoch`` is None; `protocol.federation.reading` opens
+    others."""
+
+    TYPE: ClassVar[RecordType]
+
+    by: Key
+    time: float
+    epoch: Natural | None = None
+    private: bytes = b""
+
+
+# -- the manifest --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKeyText:
+    """An encryption key as the manifest carries it."""
+
+    suite: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """A member's two signatures under its newest change of keys: with the signing key before, and with the new one."""
+
+    old: SignatureBytes
+    new: SignatureBytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An identity listed in the manifest. ``id`` is its first signing key and never changes."""
+
+    id: Key
+    signing: Key
+    encryption: EncryptionKeyText
+    roles: tuple[Role, ...]
+    proof: SignatureBytes | None = None
+    """While its keys are its first ones: its signature over them, the one in its KEY. So nobody lists another's
+    encryption key for it."""
+    handover: Handover | None = None
+    """Once they are not: it says so instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrap:
+    """A secret sealed for one member (`crypto.sealing`)."""
+
+    to: Key
+    """The member's id."""
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """A symmetric key for several members, and what each of them checks it against."""
+
+    commitment: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    """`crypto.symmetric.SymmetricKey.commitment`."""
+    wraps: Listing
+    """Of `Wrap`, in rising order of member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federation(Body):
+    """One version of a federation's manifest; the federation's id is the CID of version 1's block."""
+
+    TYPE: ClassVar[RecordType] = RecordType.FEDERATION
+
+    version: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    prev: CID | None
+    admins: Annotated[tuple[Key, ...], Meta(max_length=MAX_ADMINS)]
+    """Signing keys, in rising order."""
+    threshold: Annotated[int, Meta(ge=1)]
+    members: Listing
+    """Of `Member`, in rising order of id."""
+    revoked: Listing
+    """Of signing keys that never count again, in rising order."""
+    key: WrappedKey | None
+    """The *manifest key*, wrapped for every member: for names, settings and announcements. None where the federation
+    does not encrypt. ``epoch`` is the version that brought it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationPrivate:
+    """What a manifest says to members only."""
+
+    name: str
+    names: tuple[tuple[Key, str], ...]
+    """Member id and name, in rising order of id."""
+    settings: tuple[tuple[str, int], ...]
+    """See `protocol.federation.manifest.Settings`."""
+
+
+# -- the chain of a run --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """An answer of ``get_node_ids`` and how many times in a row it was given."""
+
+    nodes: tuple[Node, ...]
+    count: Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chained(Body):
+    """A record in the chain of a run. ``run`` and ``prev`` are None in the `Run` record alone."""
+
+    run: CID | None
+    prev: CID | None
+    height: Natural
+    term: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    looks: Listing
+    """Of `Look`: what the app saw since the record before."""
+    empties: Natural
+    """Pulls that gave nothing since the record before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Chained):
+    """The first record of a run."""
+
+    TYPE: ClassVar[RecordType] = RecordType.RUN
+
+    manifest: CID
+    """The `Federation` record in force."""
+    bundle: CID
+    """The content with the app's files (`protocol.blocks.bundle`)."""
+    seed: CID
+    """A block of its own, for servers and auditors."""
+    initial_model: CID | None
+    """A content with the arrays that the app begins with; None where it makes its own."""
+    keys: CID | None
+    """The `Keys` of epoch 1; None where the federation does not encrypt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPrivate:
+    """What a run record says to readers."""
+
+    name: str
+    version: str
+    config: RunConfig
+    app: CID
+    """The app's id: its bundle's CID, were that plain."""
+    replay_format: Natural
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Consecutive messages that are alike but for their addressee. ``kind`` is an index into the private kinds."""
+
+    content: CID
+    ttl: int | float
+    kind: Natural
+    to: tuple[tuple[MessageId, Node], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch(Chained):
+    """One ``push_messages``. Its ``time`` is the ``created_at`` the app sees."""
+
+    TYPE: ClassVar[RecordType] = RecordType.DISPATCH
+
+    groups: Listing
+    """Of `Group`, in the order of the messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchPrivate:
+    """The distinct (message type, group id) pairs of a dispatch."""
+
+    kinds: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply(Body):
+    """A client's answer to one message. Not itself in the chain: a `Collect` links it."""
+
+    TYPE: ClassVar[RecordType] = RecordType.REPLY
+
+    run: CID
+    message: MessageId
+    dispatch: CID
+    created: float
+    """The reply message's ``created_at``."""
+    ttl: int | float
+    content: CID | None
+    code: Natural | None
+    """A Flower error code where there is no content."""
+    key: bytes
+    """The client's own key of the ``epoch``, for its content and ``private``, sealed to the epoch's update key; empty
+    where nothing is encrypted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonPrivate:
+    """Why a reply is an error, or an app raised; empty where it did not."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenReply:
+    """A reply handed to the app."""
+
+    reply: CID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridError:
+    """An error the Grid made for a message. ``why`` is an index into the private reasons."""
+
+    message: MessageId
+    code: Natural
+    why: Natural
+    created: float
+    refused: CID | None
+    """The reply that was refused, where there is one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collect(Chained):
+    """The answers of one pull or one finished wait, in the order the app got them."""
+
+    TYPE: ClassVar[RecordType] = RecordType.COLLECT
+
+    answers: Listing
+    """Of `TakenReply` and `GridError`."""
+    unanswered: Listing
+    """Of message ids: what the app asked for and did not get this time. They stay open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectPrivate:
+    """The distinct reasons of the errors of a collect."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roster(Chained):
+    """A newer manifest is in force after this record."""
+
+    TYPE: ClassVar[RecordType] = RecordType.ROSTER
+
+    manifest: CID
+    keys: CID | None
+    """The `Keys` of the next epoch, for the readers that the new manifest lists; None as in `Run`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index(Chained):
+    """Links to the `INDEX_EVERY` records before it, so that a long chain is fetched side by side."""
+
+    TYPE: ClassVar[RecordType] = RecordType.INDEX
+
+    records: tuple[CID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close(Chained):
+    """The ServerApp returned or raised; nothing comes after."""
+
+    TYPE: ClassVar[RecordType] = RecordType.CLOSE
+
+    outcome: Outcome
+    model: CID | None
+    """The final model's content."""
+
+
+# -- beside the chain ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateKey:
+    """An epoch's update key pair: clients seal to its public half, and servers and auditors hold the other."""
+
+    public: EncryptionKeyText
+    wraps: Listing
+    """Of `Wrap`, of the private half (32 bytes), in rising order of member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys(Body):
+    """The keys of one epoch of a run, linked by the `Run` or the `Roster` that begins it."""
+
+    TYPE: ClassVar[RecordType] = RecordType.KEYS
+
+    number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """Of the epoch, from 1."""
+    model: WrappedKey
+    """For what the server sends: for every member."""
+    update: UpdateKey
+    """For what clients send: for servers and auditors."""
+    model_before: bytes
+    """The model key of the epoch before, encrypted under this one's; empty in epoch 1."""
+    update_before: bytes
+    """The private update key of the epoch before, encrypted under a key derived from this one's; empty in epoch 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(Body):
+    """The keys of one epoch for one more reader, given later: beside the chain, a root of the export of its own."""
+
+    TYPE: ClassVar[RecordType] = RecordType.GRANT
+
+    run: CID
+    number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    """Of the epoch."""
+    manifest: CID
+    """The version that lists the reader."""
+    to: Key
+    """The reader's member id."""
+    model: bytes
+    """The model key, sealed for the reader."""
+    update: bytes
+    """The private update key, sealed for the reader; empty where the reader may not read updates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack(Body):
+    """A member has verified the chain up to a head: nobody can show it another history later."""
+
+    TYPE: ClassVar[RecordType] = RecordType.ACK
+
+    run: CID
+    term: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    height: Natural
+    head: CID
+    replies: Listing
+    """Of links: the member's own replies since its last ack."""
+
+
+BODIES: Final[dict[str, type[Body]]] = {
+    kind.TYPE: kind for kind in (Federation, Run, Dispatch, Reply, Collect, Roster, Index, Close, Keys, Grant, Ack)
+}

@@ -1,0 +1,366 @@
+"""What every secret and every ciphertext is bound to, and the one place that seals and encrypts.
+
+Each thing that is sealed or encrypted has a *context* of its own: a frozen value that names the federation, the
+version or run, the epoch and the member that it is for. Its bytes go into HPKE's ``info``, into the associated data of
+the AEAD, or into the derivation of a content's key. So what is copied to another place does not open there, whoever
+signed the record that it was copied into. No other module of Pollen calls `crypto.sealing`, or encrypts, decrypts or
+derives with a `crypto.symmetric.SymmetricKey` (`tests/protocol/test_contexts.py` sees to that): nobody can leave a
+binding out.
+
+Two places need a name before they have a CID, since their record holds, or links, what is bound to them: a version of a
+manifest (`VersionPlace`) and a run (`RunPlace`). README.md, section 13, has the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from crypto.keys import DecryptionKey, EncryptionKey
+from crypto.sealing import open_sealed, seal
+from crypto.symmetric import SymmetricKey
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CID, encode_cbor
+from protocol.blocks.trees import pack
+from protocol.blocks.typed import to_plain
+from protocol.records.bodies import Federation, RecordType
+from protocol.records.signed import body_value
+
+_DOMAIN: Final = "pollen context 1"
+
+
+class EpochSecret(StrEnum):
+    """The two secrets of an epoch."""
+
+    MODEL = "model"
+    UPDATE = "update"
+
+
+# -- places ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlace:
+    """One version of a federation's manifest, before it has a CID."""
+
+    digest: bytes
+    """SHA-256 over the dag-cbor of its body without members, manifest key and private part. ``prev`` is in it, and so
+    the federation and all versions before; and its admins, some of whom have to sign whatever has this place."""
+
+
+def version_place(body: Federation) -> VersionPlace:
+    """The place of a version. What is left out of it may be made later, and be bound to it."""
+    nobody, _ = pack([])
+    shown = replace(body, members=nobody, key=None, private=b"")
+    return VersionPlace(hashlib.sha256(encode_cbor(body_value(shown))).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """One run that is encrypted, before its record has a CID."""
+
+    federation: CID
+    leader: bytes
+    """The member id of who began it: nobody else can sign a run of this place."""
+    first_key: bytes
+    """The commitment to the model key of its epoch 1, which no other run has."""
+
+
+# -- sealed for one reader: HPKE's info ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestKeyWrap:
+    """The manifest key, as one version wraps it for one member."""
+
+    NAME: ClassVar[str] = "manifest key"
+
+    version: VersionPlace
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EpochKeyWrap:
+    """A secret of an epoch, wrapped for one member, or granted to it later."""
+
+    NAME: ClassVar[str] = "epoch key"
+
+    run: RunPlace
+    epoch: int
+    secret: EpochSecret
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeySeal:
+    """A client's own key of an epoch, sealed to that epoch's update key."""
+
+    NAME: ClassVar[str] = "own key"
+
+    run: CID
+    epoch: int
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSeal:
+    """A run's seed, sealed to the update key of an epoch."""
+
+    NAME: ClassVar[str] = "seed"
+
+    run: RunPlace
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementSeal:
+    """An announcement for one member alone."""
+
+    NAME: ClassVar[str] = "announcement to one"
+
+    federation: CID
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """What verifying a run came to, as a home keeps it for the one member who read it so."""
+
+    NAME: ClassVar[str] = "kept report"
+
+    run: CID
+    member: bytes
+
+
+SealContext = ManifestKeyWrap | EpochKeyWrap | OwnKeySeal | SeedSeal | AnnouncementSeal | KeptReport
+
+
+# -- encrypted under a key: the associated data ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPrivate:
+    """The private part of a version of the manifest, under the manifest key."""
+
+    NAME: ClassVar[str] = "manifest private"
+
+    version: VersionPlace
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPrivate:
+    """The private part of a record of a run's chain, under the model key of its epoch."""
+
+    NAME: ClassVar[str] = "record private"
+
+    run: RunPlace
+    epoch: int
+    type: RecordType
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPrivate:
+    """The private part of a reply, under the client's own key."""
+
+    NAME: ClassVar[str] = "reply private"
+
+    run: CID
+    epoch: int
+    member: bytes
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SecretBefore:
+    """A secret of the epoch before ``epoch``, under that of ``epoch``."""
+
+    NAME: ClassVar[str] = "epoch before"
+
+    run: RunPlace
+    epoch: int
+    secret: EpochSecret
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementForAll:
+    """An announcement for all members, under the manifest key that version ``key_epoch`` brought."""
+
+    NAME: ClassVar[str] = "announcement"
+
+    federation: CID
+    key_epoch: int
+
+
+class JoinSide(StrEnum):
+    """Who says something about joining."""
+
+    NEWCOMER = "join"
+    INVITER = "welcome"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinMessage:
+    """What newcomer and inviter say to each other, under the root key of a ticket."""
+
+    NAME: ClassVar[str] = "joining"
+
+    federation: CID
+    side: JoinSide
+
+
+class AskingSide(StrEnum):
+    """Who says something where one member asks another for news."""
+
+    ASKING = "question"
+    ASKED = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class AskingMessage:
+    """A question or an answer, under the swarm key. ``member`` is the one that is asked."""
+
+    NAME: ClassVar[str] = "asking"
+
+    federation: CID
+    member: bytes
+    side: AskingSide
+
+
+CipherContext = (
+    ManifestPrivate | RecordPrivate | ReplyPrivate | SecretBefore | AnnouncementForAll | JoinMessage | AskingMessage
+)
+
+
+# -- keys of contents: the label of their derivation -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SentContent:
+    """Contents of a run that its server made in an epoch, under the model key. All have one key, so that equal chunks
+    of an epoch stay equal."""
+
+    NAME: ClassVar[str] = "content"
+
+    run: RunPlace
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyContent:
+    """Contents of a member's replies in an epoch, under its own key of that."""
+
+    NAME: ClassVar[str] = "reply content"
+
+    run: CID
+    epoch: int
+    member: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StateContent:
+    """The state of a member's app in a run, which it keeps for itself."""
+
+    NAME: ClassVar[str] = "state"
+
+    run: CID
+    member: bytes
+
+
+ContentContext = SentContent | ReplyContent | StateContent
+
+
+# -- tags: what a key is known by to those who have it ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationTag:
+    """Names an invitation on the wire."""
+
+    NAME: ClassVar[str] = "invitation tag"
+
+    federation: CID
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementTag:
+    """Names the manifest key that an announcement is for all members under."""
+
+    NAME: ClassVar[str] = "announcement tag"
+
+    federation: CID
+    key_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRoot:
+    """What an inviter keeps of a ticket's secret."""
+
+    NAME: ClassVar[str] = "ticket"
+
+    federation: CID
+
+
+TagContext = InvitationTag | AnnouncementTag
+
+Context = SealContext | CipherContext | ContentContext | TagContext | TicketRoot
+
+
+def context_bytes(context: Context) -> bytes:
+    """The one encoding of a context: dag-cbor of ``[domain, name, field, ...]``, a place being the list of its own
+    fields."""
+    return encode_cbor([_DOMAIN, context.NAME, *_values(context)])
+
+
+def _values(value: Context | VersionPlace | RunPlace) -> list[object]:
+    inner = (getattr(value, field.name) for field in fields(value))
+    return [_values(each) if isinstance(each, VersionPlace | RunPlace) else to_plain(each) for each in inner]
+
+
+# -- sealing and encrypting ------------------------------------------------------------------------------------------
+
+
+def seal_for(reader: EncryptionKey, secret: bytes, context: SealContext) -> bytes:
+    """``secret`` for ``reader`` alone, in that place alone."""
+    return seal(reader, secret, context_bytes(context))
+
+
+def unseal(key: DecryptionKey, sealed: bytes, context: SealContext) -> bytes:
+    """What `seal_for` sealed.
+
+    Raises:
+        crypto.errors.CannotDecrypt: if it is sealed for another reader or place, or was changed.
+    """
+    return open_sealed(key, sealed, context_bytes(context))
+
+
+def encrypt(key: SymmetricKey, plaintext: bytes, context: CipherContext) -> bytes:
+    """``plaintext`` under a key that is derived for things of this kind, in that place alone."""
+    return key.derive(context.NAME.encode()).encrypt(plaintext, context_bytes(context))
+
+
+def decrypt(key: SymmetricKey, ciphertext: bytes, context: CipherContext) -> bytes:
+    """What `encrypt` encrypted.
+
+    Raises:
+        crypto.errors.CannotDecrypt: if it is of another key or place, or was changed.
+    """
+    return key.derive(context.NAME.encode()).decrypt(ciphertext, context_bytes(context))
+
+
+def content_key(key: SymmetricKey, context: ContentContext) -> ContentKey:
+    """What contents of that place are encrypted with; the app process is given this, and no key that it is made of."""
+    epoch = 0 if isinstance(context, StateContent) else context.epoch
+    return ContentKey(epoch, key.derive(context_bytes(context)).secret_bytes())
+
+
+def tag_of(key: SymmetricKey, context: TagContext, size: int) -> bytes:
+    """The first ``size`` bytes of a key that is made for naming ``key`` alone."""
+    return key.derive(context_bytes(context)).secret_bytes()[:size]
+
+
+def ticket_root(secret: bytes, federation: CID) -> SymmetricKey:
+    """The root key that both sides make of a ticket's secret."""
+    return SymmetricKey(secret).derive(context_bytes(TicketRoot(federation)))

@@ -1,0 +1,119 @@
+"""Equivocation: one signer, one place, two records.
+
+The two record blocks are the whole proof: no chain and no manifest is needed to check it, and anybody may carry it.
+Whether the key was a member's is for the reader to look up. A *proof block*, dag-cbor ``{"first": link, "second":
+link}``, gives the two a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crypto.dsse import BadSignature
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, cbor_block, checked_block, decode_cbor
+from protocol.records.bodies import Ack, Chained, Reply
+from protocol.records.signed import Record, parse_record, record_block
+
+Place = tuple[CID, int, int] | tuple[CID, bytes] | tuple[CID, str, int, int]
+"""Where a signer may say one thing only: run, term and height; run and message; run, ``ack``, term and height."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equivocation:
+    """Two records at one place that one key signed, and that both give one author."""
+
+    key: bytes
+    """The key, 32 bytes, that signed both. Whose it is they do not say: a manifest does."""
+    place: Place
+    first: Record
+    """The one whose id is the lower; so both orders give one proof."""
+    second: Record
+
+    @property
+    def by(self) -> bytes:
+        """The member id that both give as their author: a claim of whoever has the key, as anybody may make it."""
+        return self.first.body.by
+
+    @property
+    def run(self) -> CID:
+        """The run that both are of."""
+        return self.place[0]
+
+    def blocks(self) -> tuple[Block, Block, Block]:
+        """The proof block, and the two that it links."""
+        proof = cbor_block({"first": self.first.cid, "second": self.second.cid})
+        return proof, record_block(self.first), record_block(self.second)
+
+
+class NoProof(BlockError):
+    """A block that proves no equivocation; ``str`` says what it lacks."""
+
+
+def read_proof(block: Block, source: BlockSource) -> Equivocation:
+    """The equivocation that a proof block proves: its own checks, and nothing else, say so.
+
+    Raises:
+        NoProof: where it proves none.
+        protocol.blocks.cid.MissingBlock: where ``source`` lacks one of its records.
+    """
+    links = proof_links(block)
+    if links is None:
+        raise NoProof(f"{block.cid} is no map of two links, first and second")
+    records: list[Record] = []
+    for link in links:
+        data = source.get(link)
+        try:
+            records.append(parse_record(checked_block(link, data)))
+        except BlockError as error:
+            raise NoProof(f"{link} is no record: {error}") from error
+    found = equivocation(*records)
+    if found is None:
+        raise NoProof("its records are not two of one signer's at one place, or a signature is wrong")
+    if found.first.cid != links[0]:
+        raise NoProof("its first record is not the one with the lower id")
+    return found
+
+
+def proof_links(block: Block) -> tuple[CID, CID] | None:
+    """The two records that a block names as a proof block does; None where it is none."""
+    if block.cid.is_raw:
+        return None
+    match decode_cbor(block.data):
+        case {"first": CID() as first, "second": CID() as second, **more} if not more:
+            return first, second
+        case _:
+            return None
+
+
+def equivocation(a: Record, b: Record) -> Equivocation | None:
+    """The proof that the signer of both records equivocated; None where they have two, or a signature is wrong.
+
+    Signing one body twice, with one key or with two, is no equivocation: the body's id is compared.
+    """
+    place = place_of(a)
+    if place is None or place != place_of(b) or a.id == b.id or a.body.by != b.body.by or a.signers != b.signers:
+        return None
+    try:
+        a.check_signatures()
+        b.check_signatures()
+    except BadSignature:
+        return None
+    first, second = sorted((a, b), key=lambda record: record.id)
+    (key,) = first.signers  # what has a place has one
+    return Equivocation(key, place, first, second)
+
+
+def place_of(record: Record) -> Place | None:
+    """The place of a record that has one.
+
+    A run record has none: two of them begin two runs. Nor has a manifest: its admins may well sign two drafts.
+    """
+    match record.body:
+        case Reply(run=run, message=message):
+            return (run, message)
+        case Ack(run=run, term=term, height=height):
+            return (run, Ack.TYPE.value, term, height)
+        case Chained(run=CID() as run, term=term, height=height):
+            return (run, term, height)
+        case _:
+            return None

@@ -1,0 +1,47 @@
+"""Private parts of records: encrypted under a key, or plain where nothing is encrypted."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from crypto.errors import CannotDecrypt
+from crypto.symmetric import SymmetricKey
+from protocol.blocks.cid import decode_cbor
+from protocol.blocks.typed import ShapeError, from_plain
+from protocol.records.bodies import Body
+from protocol.records.contexts import ManifestPrivate, RecordPrivate, ReplyPrivate, decrypt, encrypt
+from protocol.records.signed import RecordError, private_bytes
+
+P = TypeVar("P")
+
+
+PrivateContext = ManifestPrivate | RecordPrivate | ReplyPrivate
+
+
+def private_part(value: object, key: SymmetricKey, context: PrivateContext) -> bytes:
+    """A private part, encrypted. What is plain is `protocol.records.signed.private_bytes`."""
+    return encrypt(key, private_bytes(value), context)
+
+
+def open_private(body: Body, key: SymmetricKey, context: PrivateContext) -> bytes:
+    """The private part of a record, opened with the key and the context that `private_part` had.
+
+    Raises:
+        RecordError: if it does not open.
+    """
+    try:
+        return decrypt(key, body.private, context)
+    except CannotDecrypt as error:
+        raise RecordError(f"the private part of a {body.TYPE}: {error}") from error
+
+
+def parse_private(plain: bytes, kind: type[P]) -> P:
+    """The ``kind`` in a private part that is plain.
+
+    Raises:
+        RecordError: where it is none.
+    """
+    try:
+        return from_plain(decode_cbor(plain), kind)
+    except ShapeError as error:
+        raise RecordError(str(error)) from error

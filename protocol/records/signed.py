@@ -1,0 +1,241 @@
+"""Signed record blocks: made, parsed and read. `protocol.records.bodies` has the bodies in them.
+
+A record block is ``{"body": {...}, "sigs": [{"by": key, "sig": signature}]}``. Links (``prev`` and all others) name
+record *blocks*, so that plain IPFS tools follow them; a record's *id* is the CID of its body alone, so that one more
+signature makes no other record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from msgspec import Meta
+
+from crypto.dsse import BadSignature, verify
+from crypto.dsse import sign as dsse_sign
+from crypto.keys import BadKey, SigningKey, VerifyKey
+from protocol.blocks.cid import (
+    CID,
+    MAX_BLOCK_SIZE,
+    Block,
+    BlockError,
+    BlockSource,
+    cbor_block,
+    decode_cbor,
+    encode_cbor,
+    few_containers,
+)
+from protocol.blocks.trees import Listing
+from protocol.blocks.typed import ShapeError, from_plain, to_plain
+from protocol.records.bodies import BODIES, MAX_ADMINS, VERSION, Body, Collect, GridError, Key, RecordType, TakenReply
+
+RECORD_TYPE: Final = "application/vnd.pollen.record+dag-cbor"
+"""The DSSE payload type of every record."""
+
+MAX_MANIFEST_SIGNATURES: Final = 2 * MAX_ADMINS
+"""Of one version of a manifest: its admins sign it, and those of the version before. Any other record has one."""
+
+MIN_CONTAINERS: Final = 256
+BYTES_A_CONTAINER: Final = 7
+"""A record has at most so many lists and maps, and one more for so many bytes. The densest that an app can bring about
+is looks at no nodes, which have two in 15 bytes; what is denser costs more to read than to send."""
+
+MAX_PARSED: Final = 2 << 20
+"""Bytes of blocks whose records are remembered. What is made of a byte takes some ten in memory, and 60 at worst."""
+MAX_PARSED_BLOCK: Final = 32 << 10
+
+WellSigned = Container[CID]
+"""Records whose signatures were found right before. A CID names all bytes of a record, its keys and signatures too, so
+what was true of it once is true for ever. Whether those keys count is judged each time."""
+
+P = TypeVar("P")
+
+
+class RecordError(BlockError):
+    """Bytes that are not a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature over DSSE's pre-authentication encoding of the body."""
+
+    by: Key
+    sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A parsed record block. Its signatures are not yet checked: `check_signatures` does that."""
+
+    cid: CID
+    """Of the whole block: what links name."""
+    id: CID
+    """Of the body alone: what is compared, voted on and countersigned."""
+    body: Body
+    signatures: tuple[Signature, ...]
+    """One; of a `protocol.records.bodies.Federation` perhaps more, as its admins sign it."""
+    body_bytes: bytes
+
+    @property
+    def signers(self) -> tuple[bytes, ...]:
+        """The keys that it says it is signed with. Free to ask: nothing is verified."""
+        return tuple(signature.by for signature in self.signatures)
+
+    def check_signatures(self, known: WellSigned = frozenset()) -> None:
+        """Return where every signature is right. It costs as many verifications as there are, or none for one that is
+        ``known``: see first that the `signers` are those that matter.
+
+        Raises:
+            crypto.dsse.BadSignature: where one is wrong, or a key is none.
+        """
+        if self.cid in known:
+            return
+        for signature in self.signatures:
+            try:
+                key = VerifyKey.parse(signature.by)
+            except BadKey as error:
+                raise BadSignature(str(error)) from error
+            verify(key, RECORD_TYPE, self.body_bytes, signature.sig)
+
+
+class _Parsed:
+    """The newest records that were parsed, by their bytes: a peer meets each several times, on its way back from a head
+    and forward again. Threads may share it without a lock: at worst one forgets early."""
+
+    def __init__(self, most: int) -> None:
+        self._half = most // 2
+        self._size = 0
+        self._newer: dict[bytes, Record] = {}
+        self._older: dict[bytes, Record] = {}
+
+    def get(self, block: Block) -> Record | None:
+        """The record in ``block``, where it is remembered."""
+        known = self._newer.get(block.data) or self._older.get(block.data)
+        return known if known is not None and known.cid == block.cid else None
+
+    def add(self, block: Block, record: Record) -> None:
+        """Remember it; when the newer half is full, the older one is forgotten."""
+        if self._size > self._half:
+            self._older, self._newer, self._size = self._newer, {}, 0
+        self._newer[block.data] = record
+        self._size += len(block.data)
+
+
+_PARSED: Final = _Parsed(MAX_PARSED)
+
+
+def parse_record(block: Block) -> Record:
+    """The record in a checked block.
+
+    Raises:
+        RecordError: where it is not exactly one.
+    """
+    if (known := _PARSED.get(block)) is not None:
+        return known
+    record = _parse(block)
+    if len(block.data) <= MAX_PARSED_BLOCK:
+        _PARSED.add(block, record)
+    return record
+
+
+def _parse(block: Block) -> Record:
+    if not few_containers(block.data, MIN_CONTAINERS + len(block.data) // BYTES_A_CONTAINER):
+        raise RecordError("it has more lists and maps than any record")
+    value = decode_cbor(block.data)
+    match value:
+        case {"body": dict(body), "sigs": list(sigs)} if len(value) == 2 and sigs:
+            pass
+        case _:
+            raise RecordError("a record block is not {body, sigs}")
+    if len(sigs) > (most := MAX_MANIFEST_SIGNATURES if body.get("type") == RecordType.FEDERATION else 1):
+        raise RecordError(f"it has {len(sigs)} signatures, and may have {most}")
+    try:
+        signatures = tuple(from_plain(signature, Signature) for signature in sigs)
+        parsed = _parse_body(body)
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
+    keys = [signature.by for signature in signatures]
+    if keys != sorted(set(keys)):
+        raise RecordError("signatures are not sorted by key, a key once")
+    whole = cbor_block(body)
+    return Record(block.cid, whole.cid, parsed, signatures, whole.data)
+
+
+def _parse_body(body: dict[str, Any]) -> Body:
+    fields = dict(body)
+    version = fields.pop("v", None)
+    if type(version) is not int or version != VERSION:  # 1.0 and True equal 1
+        raise RecordError(f"version {version!r} is not {VERSION}")
+    kind = fields.pop("type", None)
+    if not isinstance(kind, str) or kind not in BODIES:
+        raise RecordError(f"{kind!r} is no record type")
+    return from_plain(fields, BODIES[kind])
+
+
+def body_value(body: Body) -> dict[str, Any]:
+    """The body as the plain map that is signed."""
+    return {"v": VERSION, "type": body.TYPE.value, **to_plain(body)}
+
+
+def sign_record(body: Body, keys: Sequence[SigningKey]) -> Block:
+    """The record block of ``body``, signed with each key."""
+    data = encode_cbor(body_value(body))
+    return assemble(body, {key.verify_key.raw: dsse_sign(key, RECORD_TYPE, data) for key in keys})
+
+
+def assemble(body: Body, signatures: dict[bytes, bytes]) -> Block:
+    """The record block of ``body`` with signatures made elsewhere, by key.
+
+    Raises:
+        RecordError: where it is larger than a block may be; what can grow belongs in a `Listing`.
+    """
+    sigs = [{"by": key, "sig": signatures[key]} for key in sorted(signatures)]
+    block = cbor_block({"body": body_value(body), "sigs": sigs})
+    if len(block.data) > MAX_BLOCK_SIZE:
+        raise RecordError(f"a {body.TYPE} record of {len(block.data)} bytes is over {MAX_BLOCK_SIZE}")
+    return block
+
+
+def record_block(record: Record) -> Block:
+    """The block that ``record`` was parsed from."""
+    sigs = [{"by": signature.by, "sig": signature.sig} for signature in record.signatures]
+    return cbor_block({"body": decode_cbor(record.body_bytes), "sigs": sigs})
+
+
+def private_bytes(value: object) -> bytes:
+    """A private part as the plain dag-cbor that ``epoch: null`` means."""
+    return encode_cbor(to_plain(value))
+
+
+def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterator[P]:
+    """The items of ``listing`` as ``kind``.
+
+    Raises:
+        RecordError: where one is not; `protocol.blocks.cid.MissingBlock` where a block of the tree is not here.
+    """
+    try:
+        if listing.link is None:
+            yield from listing.typed(kind, lambda item: from_plain(item, kind))
+        else:
+            for item in listing.items(source):
+                yield from_plain(item, kind)
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
+
+
+def answers(collect: Collect, source: BlockSource) -> Iterator[TakenReply | GridError]:
+    """The answers of a collect, in order; errors as `typed_items`."""
+    try:
+        if collect.answers.link is None:
+            yield from collect.answers.typed(_answer, _answer)
+        else:
+            yield from map(_answer, collect.answers.items(source))
+    except ShapeError as error:
+        raise RecordError(str(error)) from error
+
+
+def _answer(item: object) -> TakenReply | GridError:
+    kind: type[TakenReply | GridError] = TakenReply if isinstance(item, dict) and "reply" in item else GridError
+    return from_plain(item, kind)

@@ -1,0 +1,308 @@
+"""What a role state machine wants done. The peer process carries it out and nothing else.
+
+Effects with an ``id`` are answered by `Done` or `Failed` (a `FetchRecord` by `Fetched` or `Failed`, an `Examine` by
+`Examined` or `Failed`) with that id; the others are not answered. `Store`, `WriteHead`, `KeepReply`, `KeepProof`,
+`KeepAcks`, `KeepPlace`, `KeepManifest` and `AskOwner` are carried out in the order given, so that a head is never on
+disk before its record; after one that failed none is carried out. All others in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from crypto.symmetric import SymmetricKey
+from protocol.app.calls import Examine, ToApp
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID, Block
+from protocol.records.bodies import Body
+from protocol.records.equivocation import Equivocation
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Put blocks on disk and pin each of them alone. ``own``: records we signed, journalled besides."""
+
+    id: int
+    blocks: tuple[Block, ...]
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriteHead:
+    """Replace the run's head atomically, and keep with it which signatures were found right."""
+
+    id: int
+    run: CID
+    head: CID
+    height: int
+    term: int
+    closed: bool
+    well_signed: tuple[CID, ...] = ()
+    """The records that were verified since the head before, and those they link (`protocol.chain.chain.Step`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepReply:
+    """Keep, together and atomically, the reply to a message and the `Context.state` after it."""
+
+    id: int
+    run: CID
+    message: bytes
+    reply: CID
+    state: CID | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeepProof:
+    """Keep a proof of equivocation in the journal and the engine: shown, exported, and known at the next start."""
+
+    id: int
+    found: Equivocation
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAcks:
+    """Keep acks beside their run, in the journal and the engine."""
+
+    id: int
+    run: CID
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPlace:
+    """Keep that this home is where it is now: whoever may know what it has forgotten has been heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepManifest:
+    """Keep a newer manifest, already verified, for the next start."""
+
+    cid: CID
+    blocks: Mapping[CID, bytes]
+    key: SymmetricKey | None = None
+    """The manifest key, where it is encrypted and readable here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRecord:
+    """Get a record and everything needed to verify it (`protocol.chain.closure.missing`)."""
+
+    id: int
+    cid: CID
+    kind: type[Body] | None
+    """What it has to be: no more is fetched of anything else, whoever says that it is one. None: any record, of which
+    its own block is enough."""
+    trusted: CID | None = None
+    """A manifest that is known already; no more is fetched of what it follows from."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchContent:
+    """Make a content local, and pin it with all it links to."""
+
+    id: int
+    cid: CID
+
+
+@dataclass(frozen=True, slots=True)
+class PinRun:
+    """Pin the closed run's head with all it links to."""
+
+    id: int
+    head: CID
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send an announcement."""
+
+    topic: str
+    data: bytes
+    subject: str = ""
+    """What it is about: a newer one about the same takes its place where others ask for it (`protocol.wire.asking`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Connect to an engine that a member named as its own."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackApp:
+    """Fetch an approved app's bundle, of at most ``limit`` bytes of files, and unpack it where `StartApp` looks."""
+
+    id: int
+    bundle: NamedBundle
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBundle:
+    """Read the list of files of an app that is not ours, to say in what it differs: `Fetched` has its blocks."""
+
+    id: int
+    bundle: NamedBundle
+
+
+@dataclass(frozen=True, slots=True)
+class AskOwner:
+    """Keep, for the owner to see, that the ``run`` waits for approval of its ``app``, called ``name`` there."""
+
+    app: CID
+    name: str
+    run: CID
+
+
+@dataclass(frozen=True, slots=True)
+class StartApp:
+    """Start a fresh process of an unpacked app; `AppReady` follows. The one there is ends, and nothing of it is handed
+    in any more."""
+
+    app: CID
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Give something to the app process."""
+
+    value: ToApp
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send `Due` at this time; it replaces the moment asked for before."""
+
+    at: float
+
+
+class What(StrEnum):
+    """The events people and logs see. Each is one line of the log."""
+
+    APP_BUNDLED = "app-bundled"
+    """What of the owner's folder is the app, and goes along with a run."""
+    APP_FILES_STAY = "app-files-stay"
+    """What of the folder does not, and might be missed."""
+    RUN_OPENED = "run-opened"
+    RUN_FOLLOWED = "run-followed"
+    RUN_REFUSED = "run-refused"
+    RUN_LOST = "run-lost"
+    RUN_CLOSED = "run-closed"
+    RUN_RESUMED = "run-resumed"
+    REPLAYED = "replayed"
+    DIVERGED = "diverged"
+    PEER_HERE = "peer-here"
+    PEER_AWAY = "peer-away"
+    PEER_LEFT = "peer-left"
+    """A client said goodbye."""
+    BUILT_IN_APP_UNFIT = "built-in-app-unfit"
+    WAITING_FOR_CLIENTS = "waiting-for-clients"
+    APP_WAITS_FOR_CLIENTS = "app-waits-for-clients"
+    """It does nothing but look at the nodes."""
+    WAITING = "waiting"
+    """For what it names (`protocol.waiting.Awaited`)."""
+    DISPATCHED = "dispatched"
+    REPLY_ARRIVED = "reply-arrived"
+    REPLY_REFUSED = "reply-refused"
+    REPLY_FAILED = "reply-failed"
+    """A client's reply is an error: what its app raised, say."""
+    MESSAGE_GIVEN_UP = "message-given-up"
+    """No reply came in time, or none can come; the app has an error instead."""
+    ALL_REFUSED = "all-refused"
+    """Every reply of an exchange, by one check that the owner may leave out."""
+    BOUND_UNUSED = "bound-unused"
+    """The owner's bound is of something that the app's replies do not have."""
+    ACK_REFUSED = "ack-refused"
+    COLLECTED = "collected"
+    HOME_MOVED = "home-moved"
+    """It is in another place: it was copied, or put back, and may be older than what it signed."""
+    RECALLED = "recalled"
+    """A record of our own, which this home had forgotten, is taken up."""
+    TASK_STARTED = "task-started"
+    TASK_ANSWERED = "task-answered"
+    TASK_FAILED = "task-failed"
+    """It was answered with an error: the app raised, was lost, or could not be loaded."""
+    TASK_COLLECTED = "task-collected"
+    APP_UNAPPROVED = "app-unapproved"
+    APP_LOST = "app-lost"
+    APP_LACKS = "app-lacks"
+    """Packages that it says it needs are not installed."""
+    APP_PROGRESS = "app-progress"
+    """What the app process says of the replies that its app was handed."""
+    JOINED = "joined"
+    JOIN_PENDING = "join-pending"
+    JOIN_REFUSED = "join-refused"
+    MANIFEST_IN_FORCE = "manifest-in-force"
+    MEMBER_BEHIND = "member-behind"
+    """It was told of our manifest, in what only it can open; or why it could not be."""
+    EQUIVOCATION = "equivocation"
+    """Somebody signed two records at one place: there is a proof, and that signer is followed no more."""
+    FETCH_FAILED = "fetch-failed"
+    PUBSUB_REFUSED = "pubsub-refused"
+    """The engine lets nothing of its own be heard."""
+    PUBSUB_UNHEARD = "pubsub-unheard"
+    """A node does not hear ours by pubsub."""
+    PUBSUB_DEAF = "pubsub-deaf"
+    """Ours does not hear a node by pubsub."""
+    ASKING_OFF = "asking-off"
+    """Members cannot be asked for what pubsub does not bring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something for people and logs; never a rule."""
+
+    what: What
+    fields: Mapping[str, str | int | float | None]
+
+
+class Cause(Enum):
+    """What a machine that cannot go on lacks."""
+
+    MEANS = auto()
+    """Disk, engine or peers."""
+    APP = auto()
+    """An app process that stays alive."""
+    REMOVED = auto()
+    """Its part in the federation: an admin took it away."""
+    REPLAY = auto()
+    """An app that does again what its chain says it did."""
+    COPY = auto()
+    """Its key to itself: another process has it, or had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The machine is at its end: the run is closed and heard of, or it cannot go on (``why`` is then not empty)."""
+
+    why: str
+    cause: Cause = Cause.MEANS
+
+
+Effect = (
+    Store
+    | WriteHead
+    | KeepReply
+    | KeepProof
+    | KeepAcks
+    | KeepPlace
+    | KeepManifest
+    | FetchRecord
+    | FetchContent
+    | Examine
+    | PinRun
+    | Publish
+    | Connect
+    | UnpackApp
+    | ReadBundle
+    | AskOwner
+    | StartApp
+    | Hand
+    | WakeAt
+    | Report
+    | Stop
+)

@@ -1,0 +1,107 @@
+"""Which clients a leader counts as here: what Flower's ``get_node_ids`` answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.federation.manifest import Manifest, node_id
+from protocol.records.bodies import Role
+from protocol.roles.deafness import Deafness
+from protocol.wire.announcements import PeerState
+
+AWAY_AFTER: Final = 15.0
+"""Seconds of silence after which a client is no longer listed; several lost beats are no reason. What it may have said
+while we were deaf is no silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The newest that was heard of a client."""
+
+    at: float
+    state: PeerState
+    head: CID | None
+    note: str
+
+
+class Presence:
+    """The clients heard of, by node id."""
+
+    def __init__(self, away_after: float, deafness: Deafness) -> None:
+        self._away_after = away_after
+        self._deafness = deafness
+        self._seen: dict[int, Sighting] = {}
+        self._last: dict[int, float] = {}
+        """When each client was heard last, be it still here or not."""
+        self._left: dict[int, float] = {}
+        """When each client said goodbye that was not heard of since."""
+
+    def heard(self, member: bytes, sighting: Sighting) -> bool:
+        """Note a sighting; whether the client was not listed before it and is now."""
+        node = node_id(member)
+        before = node in self._seen and self._seen[node].state is not PeerState.REFUSED
+        self._seen[node], self._last[node] = sighting, sighting.at
+        self._left.pop(node, None)
+        return not before and sighting.state is not PeerState.REFUSED
+
+    def still_here(self, member: bytes, now: float) -> None:
+        """A client gave a sign of life that says nothing of its state."""
+        node = node_id(member)
+        self._left.pop(node, None)
+        if node in self._seen:
+            old = self._seen[node]
+            self._seen[node], self._last[node] = Sighting(now, old.state, old.head, old.note), now
+
+    def left(self, member: bytes, now: float) -> bool:
+        """A client said goodbye; whether it was listed."""
+        node = node_id(member)
+        self._left[node] = now
+        return self._seen.pop(node, None) is not None
+
+    def left_at(self, node: int) -> float | None:
+        """When a client said goodbye; None where it did not, or is back."""
+        return self._left.get(node)
+
+    def fade(self, now: float) -> tuple[int, ...]:
+        """Forget the clients that have been silent for too long; their nodes."""
+        if (fading := self.next_fading()) is None or now < fading:
+            return ()
+        gone = tuple(node for node, sighting in self._seen.items() if now >= self._fades(sighting))
+        for node in gone:
+            del self._seen[node]
+        return gone
+
+    def listed(self, manifest: Manifest) -> tuple[int, ...]:
+        """The nodes that take part, in rising order: client members here that have not refused the run."""
+        clients = set(manifest.nodes_of(Role.CLIENT))
+        here = (node for node, sighting in self._seen.items() if sighting.state is not PeerState.REFUSED)
+        return tuple(sorted(clients.intersection(here)))
+
+    def summary(self, manifest: Manifest, listed: tuple[int, ...], now: float) -> dict[str, str | int | float | None]:
+        """What a person wants to know where ``listed`` are too few: how many clients there are, how many are here and
+        take no part, and which of the others was heard last (seconds ago)."""
+        clients = manifest.nodes_of(Role.CLIENT)
+        silent = [node for node in clients if node in self._last and node not in self._seen]
+        latest = max(silent, key=self._last.__getitem__, default=None)
+        member = None if latest is None else manifest.member_by_node(latest)
+        return {
+            "here": len(listed),
+            "clients": len(clients),
+            "refusing": sum(node in self._seen and node not in listed for node in clients),
+            "last": manifest.name_of(member.id) if member else None,
+            "ago": None if latest is None else now - self._last[latest],
+        }
+
+    def all_have(self, head: CID, manifest: Manifest) -> bool:
+        """Whether every listed client has verified ``head``."""
+        return all(self._seen[node].head == head for node in self.listed(manifest))
+
+    def next_fading(self) -> float | None:
+        """When the next client fades, if it stays silent."""
+        first = min(self._seen.values(), key=lambda sighting: sighting.at, default=None)
+        return None if first is None else self._fades(first)
+
+    def _fades(self, sighting: Sighting) -> float:
+        return self._deafness.ends(sighting.at, self._away_after)

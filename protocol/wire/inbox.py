@@ -1,0 +1,173 @@
+"""The gate every announcement passes before anything it names is looked at.
+
+Pure: the clock is handed in. Memory is bounded by the number of members, since only theirs is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final
+
+from crypto.dsse import BadSignature, verify
+from crypto.keys import VerifyKey
+from protocol.blocks.cid import CID
+from protocol.federation.manifest import Manifest
+from protocol.pacing.allowance import Allowance
+from protocol.wire.announcements import (
+    ANNOUNCEMENT_TYPE,
+    Alive,
+    Announcement,
+    AnnouncementError,
+    Drop,
+    Envelope,
+    Recall,
+    parse_envelope,
+    parse_payload,
+)
+from protocol.wire.seals import Seals
+
+WINDOW: Final = 1024
+"""How far below an author's highest counter an announcement may still come: pubsub reorders."""
+
+RATE: Final = 100.0
+"""Announcements a second that one author may send for long: twice what a leader sends whose clients answer at once."""
+
+BURST: Final = 200
+"""Announcements that one author may send at once."""
+
+BYTES: Final = 192 << 10
+"""Bytes of announcements a second that one author may send for long: what is in them is parsed, at some 0.3 us a byte.
+A leader of some hundred clients that begins several rounds a second says as much."""
+
+BYTES_AT_ONCE: Final = 8 << 20
+"""Bytes of announcements that one author may send at once."""
+
+
+SHOWN: Final = 8 << 10
+"""Bytes of an announcement that is kept to be shown to its author."""
+
+SHOW_AGAIN: Final = 10.0
+"""Seconds between two times that one author is shown it."""
+
+
+class Inbox:
+    """Accepts each announcement of a member's once, and counts by reason what it drops."""
+
+    def __init__(self, federation: CID, seals: Seals, own: bytes = b"") -> None:
+        """``own`` is the member whose peer this is: another process with its key may count from below what was seen, so
+        its questions and answers pass, however low they count. `protocol.roles.copies` can tell old ones."""
+        self._own = own
+        self._federation = federation
+        self._seals = seals
+        self._manifest: Manifest | None = None
+        self._authors: dict[bytes, _Author] = {}
+        self.dropped: Counter[Drop] = Counter()
+        self._overtaken: bytes | None = None
+        """The author of a question that counted lower than it ever did."""
+
+    def accept(self, data: bytes, manifest: Manifest, now: float) -> Announcement | Drop:
+        """The announcement in ``data``, or why it was dropped. ``now`` is in seconds and never falls.
+
+        ``manifest`` says who is a member. Never raises, whatever the bytes.
+        """
+        self._overtaken = None
+        try:
+            announcement = self._admitted(parse_envelope(self._seals.open(data, now)), manifest, now)
+        except AnnouncementError as error:
+            self.dropped[error.reason] += 1
+            return error.reason
+        if (member := manifest.members.get(announcement.by)) is not None and member.signing in self._authors:
+            self._authors[member.signing].keep(announcement.counter, data)
+        return announcement
+
+    def newest_of_overtaken(self, now: float) -> bytes | None:
+        """What its author said last, as it came, where the announcement dropped just now was a question that counts far
+        lower than that; and not again for a while. A home whose clock went back as well is heard by nobody until it has
+        seen how far it had counted. What anybody sends again that was said before costs no more than this."""
+        author = self._authors.get(self._overtaken or b"")
+        self._overtaken = None
+        if author is None or now < author.shown_at + SHOW_AGAIN:
+            return None
+        author.shown_at = now
+        return author.newest
+
+    def _admitted(self, envelope: Envelope, manifest: Manifest, now: float) -> Announcement:
+        """Cheap checks first: what is over the rate of its key is not even parsed. Only what its author signed uses up
+        the author's counters and rate, so that a stranger cannot silence a member."""
+        self._follow(manifest)
+        member = manifest.member_by_key(envelope.key)
+        if member is None:
+            raise AnnouncementError(Drop.STRANGER, "its key is not one of a member's")
+        author = self._authors.get(envelope.key) or _Author(VerifyKey.parse(envelope.key), now)
+        if not author.may_say(len(envelope.payload), now):
+            raise AnnouncementError(Drop.RATE_LIMITED, f"its author sends more than {RATE}, or {BYTES}, a second")
+        announcement = parse_payload(envelope.payload)
+        if announcement.federation != self._federation:
+            raise AnnouncementError(Drop.WRONG_FEDERATION, f"for federation {announcement.federation}")
+        if member.id != announcement.by:
+            raise AnnouncementError(Drop.STRANGER, "its key is not its author's")
+        ours = announcement.by == self._own and isinstance(announcement.body, Recall | Alive)
+        if not ours and author.has_seen(announcement.counter):
+            if isinstance(announcement.body, Recall) and author.is_far_below(announcement.counter):
+                self._overtaken = envelope.key
+            raise AnnouncementError(Drop.REPLAYED, f"counter {announcement.counter} was seen, or is too old")
+        try:
+            verify(author.key, ANNOUNCEMENT_TYPE, envelope.payload, envelope.signature)
+        except BadSignature as error:
+            raise AnnouncementError(Drop.BAD_SIGNATURE, str(error)) from error
+        author.take(announcement.counter, len(envelope.payload), now)
+        self._authors[envelope.key] = author
+        return announcement
+
+    def _follow(self, manifest: Manifest) -> None:
+        """Forget the keys that a new manifest no longer lists."""
+        if manifest is not self._manifest:
+            self._manifest = manifest
+            self._authors = {key: a for key, a in self._authors.items() if manifest.member_by_key(key) is not None}
+
+
+class _Author:
+    """What is kept of one key: its counters, as a window below the highest, and how much more it may send."""
+
+    __slots__ = ("_bytes", "_highest", "_number", "_seen", "key", "newest", "shown_at")
+
+    def __init__(self, key: VerifyKey, now: float) -> None:
+        self.key = key
+        self.newest: bytes | None = None
+        """A small announcement with a counter as high as any, but for those that followed and were large."""
+        self.shown_at = -math.inf
+        self._highest = -1
+        self._seen = 0  # bit n: highest - n was seen
+        self._number = Allowance(BURST, RATE, now)
+        self._bytes = Allowance(BYTES_AT_ONCE, BYTES, now)
+
+    def may_say(self, size: int, now: float) -> bool:
+        """Whether its allowance is enough for one more announcement of ``size`` bytes."""
+        return self._number.left(now) >= 1 and self._bytes.left(now) >= size
+
+    def keep(self, counter: int, data: bytes) -> None:
+        """Keep an announcement that was accepted, as it came."""
+        if counter == self._highest and len(data) <= SHOWN:
+            self.newest = data
+
+    def has_seen(self, counter: int) -> bool:
+        """Whether ``counter`` was taken, or is below the window."""
+        below = self._highest - counter
+        return self.is_far_below(counter) or (below >= 0 and bool(self._seen >> below & 1))
+
+    def is_far_below(self, counter: int) -> bool:
+        """Whether ``counter`` is below the window."""
+        return self._highest - counter >= WINDOW
+
+    def take(self, counter: int, size: int, now: float) -> None:
+        """Note one accepted announcement."""
+        self._number.use(now)
+        self._bytes.use(now, size)
+        above = counter - self._highest
+        if above > 0:
+            kept = self._seen << above if above < WINDOW else 0  # a counter may jump by 2**62
+            self._seen = (kept | 1) & ((1 << WINDOW) - 1)
+            self._highest = counter
+        elif -above < WINDOW:
+            self._seen |= 1 << -above

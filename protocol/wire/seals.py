@@ -1,0 +1,214 @@
+"""How announcements are sealed where a federation encrypts.
+
+On the wire is msgpack ``[tag, sealed]``, and what is sealed is a whole signed announcement
+(`protocol.wire.announcements`),
+its author included. Announcements are for all members: they are encrypted under a key that follows from the newest
+manifest key. Whoever was away while that key changed has an older one; a beat sealed to its encryption key alone tells
+it that there is a newer manifest. The tag says which key opens it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from crypto.errors import CannotDecrypt
+from crypto.keys import EncryptionKey
+from crypto.symmetric import SymmetricKey
+from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.federation.epochs import encryption_key
+from protocol.federation.manifest import PUBLIC, Manifest
+from protocol.federation.reading import Reader, WrongKey
+from protocol.pacing.allowance import Allowance
+from protocol.records.bodies import Federation, Member
+from protocol.records.contexts import (
+    AnnouncementForAll,
+    AnnouncementSeal,
+    AnnouncementTag,
+    decrypt,
+    encrypt,
+    seal_for,
+    tag_of,
+)
+from protocol.records.signed import parse_record, typed_items
+from protocol.wire.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop, parse_announcement
+
+TAG_SIZE: Final = 8
+
+MAX_KEYS: Final = 256
+"""The manifest keys, newest first, under which members are still heard: so often may a key change while one is away."""
+
+OPENINGS: Final = 100.0
+"""How many announcements a second are opened that are sealed to us alone: anybody can seal, and it costs 0.2 ms."""
+
+MAX_ALONE: Final = 16 << 10
+"""Bytes of what is sealed to one member: a beat, which is never half of that."""
+
+BURST: Final = 200
+"""How many of them are opened at once."""
+
+_PLAIN, _SEALED = b"\x93", b"\x92"
+"""Msgpack's headers of arrays of three and of two: how a signed announcement begins, and how a sealed one does."""
+
+
+def member_tag(federation: CID, key: EncryptionKey) -> bytes:
+    """The tag of what is sealed to the member with this encryption key."""
+    return hashlib.sha256(b"pollen announcement reader 1" + bytes(federation) + key.raw).digest()[:TAG_SIZE]
+
+
+class Seals:
+    """The keys that seal and open the announcements of one peer; in a federation that does not encrypt, none."""
+
+    def __init__(self, manifest: Manifest, source: BlockSource, reader: Reader = PUBLIC) -> None:
+        """``manifest`` is the newest; ``source`` has all its versions, whose keys ``reader`` opens where it can.
+
+        Raises:
+            protocol.blocks.cid.BlockError: where ``source`` lacks a version.
+        """
+        self._federation = manifest.federation
+        self._encrypted = manifest.encrypted
+        self._reader = reader
+        self._by_tag: dict[bytes, tuple[SymmetricKey, AnnouncementForAll]] = {}
+        """The oldest first."""
+        self._newest = b""
+        self._openings: Allowance | None = None
+        self._lookings: Allowance | None = None
+        self._learned: Manifest | None = None
+        self._former: dict[bytes, Member] = {}
+        """Who was a member and is none in the newest manifest, by id, as it was listed last."""
+        self.learn(manifest, source)
+
+    def learn(self, manifest: Manifest, source: BlockSource) -> None:
+        """Go on under a newer manifest's key; what is sealed under those before it is still opened."""
+        known = self._learned
+        were = {**self._former, **(known.members if known else {})}
+        for members, epoch, key in reversed(list(_older_keys(manifest, known, source, self._reader))):
+            were.update((member.id, member) for member in members)
+            if key is not None:
+                self._add(key, epoch)
+        if manifest.key is not None and manifest.key_epoch is not None:
+            self._add(manifest.key, manifest.key_epoch)
+        self._former = {id: member for id, member in were.items() if id not in manifest.members}
+        self._learned = manifest
+
+    def _add(self, manifest_key: SymmetricKey, epoch: int) -> None:
+        tag = tag_of(manifest_key, AnnouncementTag(self._federation, epoch), TAG_SIZE)
+        self._by_tag.pop(tag, None)
+        self._by_tag[tag] = (manifest_key, AnnouncementForAll(self._federation, epoch))
+        self._newest = tag
+        if len(self._by_tag) > MAX_KEYS:
+            del self._by_tag[next(iter(self._by_tag))]
+
+    # -- sealing ----------------------------------------------------------------------------------------------------
+
+    def seal(self, signed: bytes) -> bytes:
+        """A signed announcement for all members, as it goes on the wire."""
+        if not self._encrypted:
+            return signed
+        key, context = self._by_tag[self._newest]
+        return _encode(self._newest, encrypt(key, signed, context))
+
+    def seal_for(self, member: Member, signed: bytes) -> bytes:
+        """A signed announcement for ``member`` alone, in a federation that encrypts.
+
+        Raises:
+            crypto.errors.BadKey: where its encryption key is of a suite that is not known here.
+        """
+        key = encryption_key(member)
+        sealed = seal_for(key, signed, AnnouncementSeal(self._federation, member.id))
+        return _encode(member_tag(self._federation, key), sealed)
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    def open(self, data: bytes, now: float) -> bytes:
+        """The signed announcement in what came over the wire. It is not parsed, and nobody is known as its author yet.
+
+        Raises:
+            AnnouncementError: where there is none for us; nothing else, whatever the bytes.
+        """
+        if len(data) > MAX_ANNOUNCEMENT:
+            raise AnnouncementError(Drop.TOO_LARGE, f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
+        if not self._encrypted:
+            if data.startswith(_SEALED):
+                raise AnnouncementError(Drop.UNREADABLE, "it is sealed, and this federation does not encrypt")
+            return data
+        if data.startswith(_PLAIN):
+            raise AnnouncementError(Drop.UNSEALED, "it is in the clear, and this federation encrypts")
+        tag, sealed = _decode(data)
+        known = self._by_tag.get(tag)
+        try:
+            return self._open_own(tag, sealed, now) if known is None else decrypt(known[0], sealed, known[1])
+        except (CannotDecrypt, WrongKey) as error:
+            raise AnnouncementError(Drop.UNREADABLE, str(error)) from error
+
+    def former_author(self, data: bytes, now: float) -> Member | None:
+        """Who sent ``data``, as its key says, where that is no member any more and it would not open what we seal.
+
+        It is opened once more for that, no more often than what is sealed to us alone."""
+        if not self._encrypted or not self._former:
+            return None
+        self._lookings = self._lookings or Allowance(BURST, OPENINGS, now)
+        if self._lookings.left(now) < 1:
+            return None
+        self._lookings.use(now)
+        try:
+            signed = parse_announcement(self.open(data, now))
+        except AnnouncementError:
+            return None
+        former = self._former.get(signed.announcement.by)
+        return former if former is not None and former.signing == signed.envelope.key else None
+
+    def _open_own(self, tag: bytes, sealed: bytes, now: float) -> bytes:
+        if len(sealed) > MAX_ALONE:
+            raise AnnouncementError(Drop.TOO_LARGE, f"{len(sealed)} bytes are sealed under no key of all members'")
+        if all(tag != member_tag(self._federation, key) for key in self._reader.encryption_keys):
+            raise AnnouncementError(Drop.UNREADABLE, "it is sealed under a key that we do not have")
+        if self._openings is None:
+            self._openings = Allowance(BURST, OPENINGS, now)
+        if self._openings.left(now) < 1:
+            raise AnnouncementError(Drop.RATE_LIMITED, f"more than {OPENINGS} a second are sealed to us alone")
+        self._openings.use(now)
+        return self._reader.open(sealed, AnnouncementSeal(self._federation, self._reader.member))
+
+
+def _older_keys(
+    manifest: Manifest, after: Manifest | None, source: BlockSource, reader: Reader
+) -> Iterator[tuple[list[Member], int, SymmetricKey | None]]:
+    """For each manifest key between those of ``manifest`` and ``after``, newest first: who had it last, the version
+    that brought it, and the key if ``reader`` can open it. Who leaves takes the key along, so nobody is missed."""
+    met = {manifest.key_commitment}
+    link = manifest.cid if manifest.encrypted else None
+    while link is not None and (after is None or link != after.cid) and len(met) < MAX_KEYS:
+        body = parse_record(Block(link, source.get(link))).body
+        assert isinstance(body, Federation)  # whoever trusts the newest version has read it
+        if body.key is not None and body.epoch is not None and body.key.commitment not in met:
+            met.add(body.key.commitment)
+            members = list(typed_items(body.members, Member, source))
+            listed = next((member for member in members if member.id == reader.member), None)
+            yield members, body.epoch, reader.manifest_key(body, listed, source)
+        link = body.prev
+
+
+# -- the wire --------------------------------------------------------------------------------------------------------
+
+_WIRE: Final = msgspec.msgpack.Decoder(
+    tuple[Annotated[bytes, Meta(min_length=TAG_SIZE, max_length=TAG_SIZE)], bytes]  # tag, sealed
+)
+
+
+def _encode(tag: bytes, sealed: bytes) -> bytes:
+    return msgspec.msgpack.encode((tag, sealed))
+
+
+def _decode(data: bytes) -> tuple[bytes, bytes]:
+    try:
+        tag, sealed = _WIRE.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise AnnouncementError(Drop.MALFORMED, f"not a sealed announcement: {error}") from error
+    if _encode(tag, sealed) != data:
+        raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
+    return tag, sealed

@@ -1,0 +1,1 @@
+"""The folder of an app: its configuration, what travels of it, what it needs."""

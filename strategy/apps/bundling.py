@@ -1,0 +1,165 @@
+"""App bundles and folders: what of a Flower app's folder goes along with a run, and folders made of bundles.
+
+A bundle takes what Flower's own (FAB) takes, by Flower's own functions, so that data and secrets which stay at home
+there stay at home here: what ``.gitignore``, ``fab-include`` and ``fab-exclude`` say, and no file of a type that is not
+source or settings. It takes no hidden file besides: none is part of an app, and some run code where a folder is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from protocol.blocks.bundle import MAX_FILES, MAX_SIZE, BundledFile, BundleError, write_bundle
+from protocol.blocks.cid import CID, Block, BlockSource
+from strategy.apps.config import AppError, check_components
+from strategy.flower_compat import fab_contents
+
+_IGNORE_FILE: Final = ".gitignore"
+_NO_PART_OF_AN_APP: Final = frozenset(
+    {"__pycache__", "build", "dist", "eggs", "env", "venv", "ENV", "env.bak", "venv.bak", "node_modules"}
+)
+"""Folders in which nobody looks for an app's files."""
+_LEFTOVERS: Final = (".pyc", ".pyo", ".fab", ".egg")
+_UNREAD: Final = frozenset({"uv.lock", "poetry.lock"})
+
+
+@dataclass(frozen=True, slots=True)
+class AppFolder:
+    """What of an app's folder goes along."""
+
+    files: tuple[tuple[str, bytes], ...]
+    """Paths, in Unicode's composed form (NFC), and bytes."""
+    missed: tuple[str, ...]
+    """Paths that stay, and that the app might miss: data, models, tests."""
+
+
+def bundle_folder(app_dir: Path) -> tuple[CID, list[Block]]:
+    """The plain bundle of an app's folder: its CID, which is the app's id, and its blocks. Raises as `read_folder`."""
+    return write_bundle(read_folder(app_dir).files)
+
+
+def read_folder(app_dir: Path) -> AppFolder:
+    """What a bundle takes of an app's folder.
+
+    Raises:
+        BundleError: the folder holds what a bundle does not take, or is no app's; the message says what.
+        OSError: a file cannot be read.
+    """
+    _check_is_folder(app_dir)
+    _check_ignore_file(app_dir / _IGNORE_FILE)
+    try:
+        contents = fab_contents(app_dir)
+    except ValueError as error:  # a TOML error is one
+        raise BundleError(f"{app_dir} cannot be bundled: {error}") from error
+    files = [("pyproject.toml", contents.pyproject)]
+    size = len(contents.pyproject)
+    for path, file in contents.taken.items():
+        if _is_hidden(path):
+            continue
+        size += file.stat().st_size
+        if size > MAX_SIZE or len(files) == MAX_FILES:
+            raise BundleError(
+                f"{app_dir} is too large for a bundle ({MAX_SIZE >> 20} MiB, {MAX_FILES} files): "
+                "move data and results out of the app's folder, or name them in its .gitignore"
+            )
+        files.append((unicodedata.normalize("NFC", path), file.read_bytes()))
+    return AppFolder(tuple(files), tuple(path for path in contents.left if _may_be_missed(path)))
+
+
+def _check_is_folder(place: Path) -> None:
+    """Tell whoever gives a bundle of Flower's (FAB), which `flwr run` takes, how to make a folder of it.
+
+    Raises:
+        BundleError: it is none; says what to do.
+    """
+    if place.is_dir():
+        return
+    if not place.exists():
+        raise BundleError(f"there is no folder {place}")
+    if not zipfile.is_zipfile(place):
+        raise BundleError(f"{place} is a file, and an app is a folder")
+    folder = place.with_name(f"{place.stem}-app")
+    raise BundleError(
+        f"{place} is a zip file, as `flwr build` writes one, and an app is given as its folder: "
+        f"unpack it (python -m zipfile -e {place} {folder}), and name {folder}"
+    )
+
+
+def _check_ignore_file(path: Path) -> None:
+    """Refuse a ``.gitignore`` that Flower would pass over in silence: all that it names would go along.
+
+    Raises:
+        BundleError: says what is wrong with it.
+    """
+    if path.is_symlink():
+        raise BundleError(f"{path} is a symbolic link, which nobody would follow: put the file itself there")
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8, and would be passed over: write it in UTF-8") from error
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise BundleError(f"{path} begins with a byte order mark, which would spoil its first line: write it without")
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _may_be_missed(path: str) -> bool:
+    place = PurePosixPath(path)
+    return not (
+        _is_hidden(path)
+        or _NO_PART_OF_AN_APP & set(place.parts[:-1])
+        or any(part.endswith(".egg-info") for part in place.parts)
+        or place.suffix in _LEFTOVERS
+        or place.name in _UNREAD
+    )
+
+
+def check_self_contained(files: Sequence[BundledFile], source: BlockSource) -> None:
+    """Check that an app which came over the network runs its own files (`strategy.apps.config.check_components`).
+
+    Raises:
+        BundleError: it does not.
+        ContentError, MissingBlock: its pyproject.toml cannot be read from ``source``.
+    """
+    for file in files:
+        if file.path.casefold() == "pyproject.toml":  # one and the same on some systems
+            try:
+                check_components(file.read(source), {each.path for each in files})
+            except AppError as error:
+                raise BundleError(f"the app does not run: {error}") from error
+
+
+def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path) -> None:
+    """Write the files of a bundle to the folder ``into``, which appears whole, its files on disk, or not at all.
+
+    Raises:
+        ContentError: where a file is not what the bundle says.
+        MissingBlock: where ``source`` lacks a block.
+        OSError: where the files cannot be written, or ``into`` exists and is not empty.
+    """
+    part = into.with_name(f"{into.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        for file in files:
+            path = part / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as written:
+                written.write(file.read(source))
+                written.flush()
+                os.fsync(written.fileno())  # or a power cut leaves a folder that looks whole, of files that are not
+        os.replace(part, into)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

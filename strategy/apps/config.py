@@ -1,0 +1,119 @@
+"""What an app's ``pyproject.toml`` says, and the configs of runs and nodes, read with Flower's own readers."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.app.calls import RunConfig
+from strategy.flower_compat import FlatConfig, config_overrides, parsed_pairs, project_config, run_config
+
+
+class AppError(Exception):
+    """A folder that is no Flower app, or a config that does not fit it. The message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """A Flower app, as its ``pyproject.toml`` describes it."""
+
+    name: str
+    version: str
+    server: str
+    """Where its ServerApp is: ``module:attribute``."""
+    client: str
+    """Where its ClientApp is: ``module:attribute``."""
+    run_config: RunConfig
+    """The settings it has, with their defaults, nested ones as ``a.b``."""
+    dependencies: tuple[str, ...] = ()
+    """The packages that it needs, as its author wrote them."""
+
+
+def read_app(app_dir: Path) -> AppConfig:
+    """The app in a folder.
+
+    Raises:
+        AppError: where its ``pyproject.toml`` is absent, or lacks what Flower requires.
+    """
+    try:
+        config = project_config(app_dir)
+        defaults = run_config(config)
+    except (ValueError, RecursionError) as error:  # a TOML error is a ValueError; settings may be nested without end
+        raise AppError(f"{app_dir} is not a Flower app: {error}") from error
+    components = config["tool"]["flwr"]["app"]["components"]
+    missing = [name for name in ("serverapp", "clientapp") if not isinstance(components.get(name), str)]
+    if missing:
+        raise AppError(f"{app_dir} is not a Flower app: [tool.flwr.app.components] names no {missing[0]}")
+    return AppConfig(
+        name=str(config["project"]["name"]),
+        version=str(config["project"]["version"]),
+        server=components["serverapp"],
+        client=components["clientapp"],
+        run_config=_pairs(defaults),
+        dependencies=_texts(config["project"].get("dependencies")),
+    )
+
+
+def check_components(pyproject: bytes, paths: Collection[str]) -> None:
+    """Check that an app which came over the network names its ServerApp and ClientApp among its own files, ``paths``:
+    what an owner approved is what was there to be read.
+
+    Raises:
+        AppError: it names another module, or cannot be read.
+    """
+    try:
+        config = tomllib.loads(pyproject.decode())
+        components = config.get("tool", {}).get("flwr", {}).get("app", {}).get("components", {})
+        named = {str(kind): str(reference).partition(":")[0] for kind, reference in components.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise AppError(f"its pyproject.toml cannot be read: {error}") from error
+    for kind, module in named.items():
+        place = module.replace(".", "/")
+        if f"{place}.py" not in paths and f"{place}/__init__.py" not in paths:
+            raise AppError(f"its {kind[:40]} is in the module {module[:100]!r}, which is none of its files")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def fuse_run_config(app: AppConfig, *overrides: str) -> RunConfig:
+    """The app's run config with overrides such as ``lr=0.1 name="x"`` put over its defaults; of several the last wins.
+
+    One alone may be the name of a TOML file.
+
+    A value keeps the type it is written in, as with Flower: ``lr=1`` is an integer whatever the default is.
+
+    Raises:
+        AppError: where they cannot be read, or name a setting the app does not have.
+    """
+    try:
+        return _pairs(config_overrides(dict(app.run_config), overrides))
+    except ValueError as error:
+        raise AppError(f"--run-config {' '.join(overrides)!r}: {error}") from error
+
+
+def parse_node_config(*texts: str) -> RunConfig:
+    """A node config such as ``partition-id=0 num-partitions=3``, read as a run config is.
+
+    Raises:
+        AppError: where it cannot be read.
+    """
+    try:
+        return _pairs(parsed_pairs(texts))
+    except ValueError as error:
+        raise AppError(f"--node-config {' '.join(texts)!r}: {error}") from error
+
+
+def _pairs(config: FlatConfig) -> RunConfig:
+    for key, value in config.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise AppError(f"the setting {key} is {value}: a run record holds finite numbers only")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise AppError(
+                f"the setting {key} is an integer of {value.bit_length()} bits: a run record holds 63 and a sign"
+            )
+    return tuple(config.items())

@@ -1,0 +1,1 @@
+"""Flower's records as contents, and back: exactly, and without pickle."""

@@ -1,0 +1,387 @@
+"""A Flower `RecordDict` as content blocks, and back, exactly.
+
+The body of the content (see `protocol.blocks.content`) is the dag-cbor list ``[FORMAT, records]``. Records, and the
+entries in one, are lists in the order the app sees, since dag-cbor would sort the keys of a map:
+
+    record   [name, "array" | "metric" | "config", entries]
+    entry    [key, dtype, shape, stype, data]  of an array record;  [key, value]  of the others
+
+``data`` is the bytes themselves up to ``INLINE_SIZE``, else their number: they lie in the next chunks that the content
+links, each but the last full. Names, keys and values are written as `strategy.contents.values` says.
+
+How many entries there may be, and how long names, is bounded, whoever writes them: what is shown and checked of a
+content takes time in proportion to them.
+
+Under a `ContentKey` all of it is encrypted, and the same records have the same CID under the same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from itertools import islice
+from typing import Final, Protocol, TypeVar
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_cid
+from protocol.blocks.content import ContentError, ContentForm, Opened, open_content, read_chunks, write_manifest
+from strategy.contents.arrays import LazyArray
+from strategy.contents.side_by_side import side_by_side
+from strategy.contents.values import decode_scalar, decode_value, encode_scalar, encode_value
+
+FORMAT: Final = 1
+INLINE_SIZE: Final = 4096
+"""Arrays of up to this many bytes stand in the body."""
+
+
+class Kind(StrEnum):
+    """The record types Flower has."""
+
+    ARRAY = "array"
+    METRIC = "metric"
+    CONFIG = "config"
+
+
+MAX_VALUES: Final = 16_384
+"""Entries of all metric and config records of a content together. A list is one, and may have any number of items."""
+MAX_ARRAYS: Final = 262_144
+"""Arrays of a content: several times those of the largest models there are."""
+MAX_RECORDS: Final = 16_384
+MAX_NAME: Final = 1_024
+"""Characters of the name of a record, an entry, a dtype or an stype."""
+MAX_DIMENSIONS: Final = 256
+"""Of an array; numpy and torch have 64 at most."""
+
+_WORTH_A_THREAD: Final = 64 << 10
+"""Chunks of fewer bytes than this are hashed before another thread has begun."""
+
+Piece = tuple[CID, bytes | memoryview]
+Values = TypeVar("Values", MetricRecord, ConfigRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one content may take, in bytes; checked against what it declares before any of it is allocated."""
+
+    body: int = 64 << 20
+    """Names, metrics, configs and small arrays."""
+    arrays: int = 8 << 30
+    """All larger arrays together."""
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class ContentStore(Protocol):
+    """What of an engine the app process needs."""
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        """As `peer.engine.interface.Engine.put_content`."""
+
+    def open(self, root: CID) -> BlockSource:
+        """Where the blocks of the content ``root`` are read from, now and as long as the process lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A content ready to be stored."""
+
+    root: CID
+    manifest: Sequence[Block]
+    pieces: Sequence[Piece]
+    """The chunks of its arrays: views of their own bytes where it is plain."""
+
+    def blocks(self, *, without: Container[CID] = frozenset()) -> Iterator[Block]:
+        """Its blocks, the manifest block first, each once and those in ``without`` left out."""
+        seen: set[CID] = set()
+        for block in self.manifest:
+            if block.cid not in without and block.cid not in seen:
+                seen.add(block.cid)
+                yield block
+        for cid, piece in self.pieces:
+            if cid not in without and cid not in seen:
+                seen.add(cid)
+                yield Block(cid, bytes(piece))  # the view is over bytes that cannot have changed since they were hashed
+
+    def cids(self) -> Iterator[CID]:
+        """The CIDs of its blocks, some more than once."""
+        yield from (block.cid for block in self.manifest)
+        yield from (cid for cid, _ in self.pieces)
+
+
+def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
+    """The content of ``records`` under ``key``; where that is None it is plain, and its large arrays not yet copied.
+
+    Raises:
+        TypeError: where the records hold what Flower does not take (lists in them can be changed unseen).
+        ValueError: where there are more entries, or longer names or integers, than a content may have.
+    """
+    _check_counts([(_kind(name, record), len(record)) for name, record in records.items()])
+    form = ContentForm(key)
+    parts: list[memoryview] = []
+    written = [_encode_record(name, record, form, parts) for name, record in records.items()]
+    pieces = _closed(parts, form)
+    root, manifest = write_manifest(encode_cbor([FORMAT, written]), [cid for cid, _ in pieces], form)
+    return Encoded(root, manifest, pieces)
+
+
+def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
+    """The records of the content ``root``; large arrays are read from ``source`` when the app reads them.
+
+    Raises:
+        ContentError: where it is malformed, over a limit of this module or of ``limits``, or not encrypted with ``key``
+            (plain where that is None).
+        MissingBlock: where ``source`` lacks a block.
+
+    Both also come later, from an array, where its chunks are missing, not of the declared size, or do not open.
+    """
+    opened = open_content(root, source, key, body_limit=limits.body)
+    try:
+        value = decode_cbor(opened.body, limit=limits.body)
+    except MalformedBlock as error:
+        raise ContentError(f"the body of content {root}: {error}") from error
+    format, listed = value if isinstance(value, list) and len(value) == 2 else (None, None)
+    if type(format) is not int or format != FORMAT or not isinstance(listed, list):  # 1.0 and True equal 1
+        raise ContentError(f"content {root} is not in the format {FORMAT} of Flower records")
+    try:
+        _check_counts([_counted(entry) for entry in listed])
+    except ValueError as error:
+        raise ContentError(f"content {root}: {error}") from error
+    reader = _ArrayReader(opened, source, limits.arrays)
+    records = RecordDict()
+    for entry in listed:
+        name, record = _decode_record(entry, reader)
+        _check_new(name, records)
+        records[name] = record
+    reader.finish()
+    return records
+
+
+class ContentWriter:
+    """Stores contents, and sends to the store only the blocks it has not given it before."""
+
+    def __init__(self, store: ContentStore) -> None:
+        self._store = store
+        self._stored: set[CID] = set()  # under another key a chunk has another CID
+
+    def write(self, records: RecordDict, key: ContentKey | None) -> CID:
+        """Store the content of ``records``; durable at return. Raises what `encode` and the store raise."""
+        encoded = encode(records, key)
+        if encoded.root not in self._stored:
+            self._store.put_content(encoded.root, encoded.blocks(without=self._stored))
+            self._stored.update(encoded.cids())
+        return encoded.root
+
+    def write_whole(self, records: RecordDict, key: ContentKey | None, *, held: CID | None) -> CID:
+        """As `write`, but with all the blocks: what was stored before may have been unpinned and collected since.
+
+        ``held`` is a content that is known to be there still; where that is the one, nothing is written.
+        """
+        encoded = encode(records, key)
+        if encoded.root != held:
+            self._store.put_content(encoded.root, encoded.blocks())
+        return encoded.root
+
+
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+def _check_counts(records: Sequence[tuple[Kind, int]]) -> None:
+    """Raises:
+    ValueError: where there are more records, or entries in them, than a content may have.
+    """
+    values = sum(count for kind, count in records if kind is not Kind.ARRAY)
+    arrays = sum(count for kind, count in records if kind is Kind.ARRAY)
+    for what, count, most in (
+        ("records", len(records), MAX_RECORDS),
+        ("metrics and settings", values, MAX_VALUES),
+        ("arrays", arrays, MAX_ARRAYS),
+    ):
+        if count > most:
+            raise ValueError(f"{count} {what}, more than the {most} that a content may have")
+
+
+def _check_length(name: str) -> None:
+    """Raises:
+    ValueError: where a name is longer than a content may have.
+    """
+    if len(name) > MAX_NAME:
+        raise ValueError(f"the name {name[:60]!r}... has {len(name)} characters, more than {MAX_NAME}")
+
+
+# -- encoding ------------------------------------------------------------------------------------------------------
+
+
+def _kind(name: str, record: object) -> Kind:
+    match record:
+        case ArrayRecord():
+            return Kind.ARRAY
+        case MetricRecord():
+            return Kind.METRIC
+        case ConfigRecord():
+            return Kind.CONFIG
+    raise TypeError(f"record {name[:MAX_NAME]!r} is a {type(record).__name__}")
+
+
+def _encode_record(
+    name: str, record: ArrayRecord | MetricRecord | ConfigRecord, form: ContentForm, parts: list[memoryview]
+) -> list[object]:
+    entries: list[object]
+    if isinstance(record, ArrayRecord):
+        entries = [_encode_array(key, array, form, parts) for key, array in record.items()]
+    else:
+        entries = _encode_values(name, record)
+    return [_encode_name(name), _kind(name, record).value, entries]
+
+
+def _encode_values(name: str, record: MetricRecord | ConfigRecord) -> list[object]:
+    entries: list[object] = []
+    for key, value in record.items():
+        written = _encode_name(key)
+        try:
+            entries.append([written, encode_value(value)])
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"record {name!r}, key {key!r}: {error}") from error
+    return entries
+
+
+def _encode_array(key: str, array: Array, form: ContentForm, parts: list[memoryview]) -> list[object]:
+    data = bytes(array.data)  # no copy, where it is bytes already
+    where: object = data
+    if len(data) > INLINE_SIZE:
+        parts.extend(form.split(data))
+        where = len(data)
+    if len(array.shape) > MAX_DIMENSIONS:
+        raise ValueError(f"array {key!r} has {len(array.shape)} dimensions, more than {MAX_DIMENSIONS}")
+    shape = [encode_scalar(int(length)) for length in array.shape]
+    return [_encode_name(key), _encode_name(array.dtype), shape, _encode_name(array.stype), where]
+
+
+def _encode_name(name: str) -> object:
+    _check_length(name)
+    return encode_scalar(name)
+
+
+def _closed(parts: Sequence[memoryview], form: ContentForm) -> list[Piece]:
+    """The chunk of each part."""
+
+    def close(part: memoryview) -> Piece:
+        chunk = form.close_chunk(part)
+        return raw_cid(chunk), chunk
+
+    if len(parts) < 2 or sum(map(len, parts)) < len(parts) * _WORTH_A_THREAD:
+        return list(map(close, parts))
+    return list(side_by_side(close, parts))
+
+
+# -- decoding ------------------------------------------------------------------------------------------------------
+
+
+class _ArrayReader:
+    """Hands out the chunks of a content in order, to the arrays that declare how many bytes they have."""
+
+    def __init__(self, opened: Opened, source: BlockSource, limit: int) -> None:
+        self._chunks = opened.chunks
+        self._form = opened.form
+        self._source = source
+        self._left = limit
+
+    def array(self, dtype: str, shape: tuple[int, ...], stype: str, where: object) -> Array:
+        if isinstance(where, bytes) and len(where) <= INLINE_SIZE:
+            return Array(dtype=dtype, shape=shape, stype=stype, data=where)
+        if type(where) is not int or where <= INLINE_SIZE:
+            raise ContentError("an array has neither a few bytes nor the number of more")
+        self._left -= where
+        if self._left < 0:
+            raise ContentError("the arrays of a content are larger than the limit")
+        count = self._form.chunk_count(where)
+        chunks = tuple(islice(self._chunks, count))
+        if len(chunks) < count:
+            raise ContentError("an array is larger than the chunks that are linked")
+        load = partial(read_chunks, chunks, where, self._source, self._form)
+        first = min(where, self._form.chunk_size)
+        begin = partial(read_chunks, chunks[:1], first, self._source, self._form)
+        return LazyArray(dtype, shape, stype, where, load, begin)
+
+    def finish(self) -> None:
+        if next(self._chunks, None) is not None:
+            raise ContentError("a content links chunks that no array has")
+
+
+def _counted(entry: object) -> tuple[Kind, int]:
+    """The kind and the number of entries of a record that is yet to be parsed."""
+    match entry:
+        case [_, str(kind), list(entries)] if kind in _KINDS:
+            return Kind(kind), len(entries)
+    raise ContentError("a record is not [name, kind, entries]")
+
+
+_KINDS: Final = frozenset(kind.value for kind in Kind)
+
+
+def _decode_record(entry: object, reader: _ArrayReader) -> tuple[str, ArrayRecord | MetricRecord | ConfigRecord]:
+    match entry:
+        case [name, Kind.ARRAY.value, list(entries)]:
+            return _decode_text(name), _decode_arrays(entries, reader)
+        case [name, Kind.METRIC.value, list(entries)]:
+            return _decode_text(name), _decode_values(entries, MetricRecord())
+        case [name, Kind.CONFIG.value, list(entries)]:
+            return _decode_text(name), _decode_values(entries, ConfigRecord())
+    raise ContentError("a record is not [name, kind, entries]")
+
+
+def _decode_arrays(entries: list[object], reader: _ArrayReader) -> ArrayRecord:
+    record = ArrayRecord()
+    for entry in entries:
+        match entry:
+            case [key, dtype, list(shape), stype, where]:
+                name = _decode_text(key)
+                _check_new(name, record)
+                record[name] = reader.array(_decode_text(dtype), _decode_shape(shape), _decode_text(stype), where)
+            case _:
+                raise ContentError("an array is not [key, dtype, shape, stype, data]")
+    return record
+
+
+def _decode_values(entries: list[object], record: Values) -> Values:
+    for entry in entries:
+        match entry:
+            case [key, value]:
+                name = _decode_text(key)
+                _check_new(name, record)
+                try:
+                    record[name] = decode_value(value)  # type: ignore[assignment]  # Flower checks its type
+                except TypeError as error:  # Flower's own check: a metric is a number
+                    raise ContentError(f"key {name!r}: {error}") from error
+            case _:
+                raise ContentError("an entry is not [key, value]")
+    return record
+
+
+def _decode_text(value: object) -> str:
+    text = decode_scalar(value)
+    if not isinstance(text, str):
+        raise ContentError(f"a name is a {type(text).__name__}, not text")
+    try:
+        _check_length(text)
+    except ValueError as error:
+        raise ContentError(str(error)) from error
+    return text
+
+
+def _decode_shape(shape: list[object]) -> tuple[int, ...]:
+    if len(shape) > MAX_DIMENSIONS:
+        raise ContentError(f"an array has {len(shape)} dimensions, more than {MAX_DIMENSIONS}")
+    lengths = tuple(decode_scalar(length) for length in shape)
+    if any(type(length) is not int for length in lengths):
+        raise ContentError("a shape is not of integers")
+    return lengths  # type: ignore[return-value]  # integers, as just checked
+
+
+def _check_new(name: str, record: Container[str]) -> None:
+    if name in record:
+        raise ContentError(f"the name {name[:80]!r} stands twice")

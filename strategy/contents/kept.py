@@ -1,0 +1,57 @@
+"""Replies that were read to be examined, kept for the app that reads them next: each is read once."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from flwr.app import RecordDict
+
+from protocol.blocks.cid import CID
+
+KEPT: Final = 1 << 30
+"""Bytes of arrays that are kept. What does not find room is read again when the app has it."""
+
+
+class Kept:
+    """The newest examined replies, by the message they answer, each until it is taken. Safe from several threads."""
+
+    def __init__(self, limit: int = KEPT) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._sizes: dict[bytes, int] = {}
+        """Of what has room here, the oldest first, before any of it is read."""
+        self._held = 0
+        self._replies: dict[bytes, tuple[CID, RecordDict]] = {}
+
+    def make_room(self, message: bytes, size: int) -> bool:
+        """Whether a reply of ``size`` bytes may be put here; the oldest are forgotten for it."""
+        with self._lock:
+            self._forget(message)
+            if size > self._limit:
+                return False
+            while self._held + size > self._limit:
+                self._forget(next(iter(self._sizes)))
+            self._sizes[message] = size
+            self._held += size
+            return True
+
+    def put(self, message: bytes, content: CID, records: RecordDict | None) -> None:
+        """Keep the records of a ``content`` if it still has room; where there are none, its room is free again."""
+        with self._lock:
+            if records is None:
+                self._forget(message)
+            elif message in self._sizes:
+                self._replies[message] = (content, records)
+
+    def take(self, message: bytes, content: CID | None) -> RecordDict | None:
+        """The records of the ``content`` that answers ``message``, once, if they are here; None: whatever answers it is
+        not needed any more."""
+        with self._lock:
+            kept, records = self._replies.get(message, (None, None))
+            self._forget(message)
+            return records if kept == content else None
+
+    def _forget(self, message: bytes) -> None:
+        self._held -= self._sizes.pop(message, 0)
+        self._replies.pop(message, None)

@@ -1,0 +1,185 @@
+"""The numbers of an array in numpy's file format, as views of its bytes: nothing is larger than what is here.
+
+``numpy.load`` would do, but that it copies, and that it makes room for as many numbers as a header declares. The
+format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+from flwr.app import Array
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from strategy.contents.arrays import beginning
+
+NUMPY: Final = "numpy.ndarray"
+"""Flower's ``stype`` of arrays whose bytes are in numpy's format: the only ones that are opened."""
+
+_HEADER: Final = 64 << 10
+"""Bytes in which a header is looked for; numpy takes none of more than 10,000 characters."""
+_MAX_RANK: Final = 64
+"""numpy's ``NPY_MAXDIMS``."""
+_PIECE: Final = 1 << 16
+"""Numbers that are computed on at once: they stay in the processor's cache."""
+
+_READERS: Final = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+    (3, 0): npy.read_array_header_2_0,  # they differ in the names of fields alone, and what has fields is no number
+}
+
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the bytes of an array say they are."""
+
+    dtype: np.dtype[Any]
+    """In the byte order of this machine."""
+    shape: tuple[int, ...]
+    fortran: bool
+    swapped: bool
+    """Whether the bytes are in the other order."""
+    start: int
+    """Where the numbers begin."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes the numbers take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def stored(array: Array, *, any_type: bool = False) -> Stored | None:
+    """What ``array`` is; None where it is not in numpy's format, or not whole. ``any_type``: it may have another
+    ``stype`` than `NUMPY`; Flower's older strategies read none."""
+    what = declared(array, any_type=any_type)
+    if what is None or what.start + what.size > len(array.data):
+        return None
+    return what
+
+
+def declared(array: Array, *, any_type: bool = False) -> Stored | None:
+    """As `stored`, but that it need not be whole: no more is read of it than where it says what it is."""
+    if array.stype != NUMPY and not any_type:
+        return None
+    file = BytesIO(beginning(array)[:_HEADER])
+    try:
+        shape, fortran, dtype = _READERS[npy.read_magic(file)](file)
+    except Exception:  # noqa: BLE001  # numpy lets Python's own tokenizer and parser read what a stranger wrote
+        return None
+    if dtype.hasobject or min(shape, default=0) < 0:
+        return None
+    if len(shape) > _MAX_RANK or math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
+        return None  # numpy makes no such array, even where it is empty
+    native = dtype.newbyteorder("=")
+    return Stored(native, shape, fortran and len(shape) > 1, native != dtype, file.tell())
+
+
+def opened(array: Array) -> NDArray[Any]:
+    """A copy of ``array`` as numpy has it, for whoever would call Flower's ``Array.numpy``: whatever a stranger put
+    there, numpy's own reader raises errors of any kind.
+
+    Raises:
+        ValueError: its bytes are no array in numpy's format, or not all of one.
+    """
+    if array.stype != NUMPY:
+        raise ValueError(f"its bytes are said to be of the type {array.stype[:80]!r}")
+    what = stored(array)
+    if what is None:
+        raise ValueError("its bytes are no array in numpy's format, or not all of one")
+    dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
+    flat = np.frombuffer(array.data, dtype, math.prod(what.shape), what.start).copy()
+    return flat.reshape(what.shape, order="F" if what.fortran else "C")
+
+
+def numbers(array: Array, what: Stored | None) -> Numbers | None:
+    """All the numbers of ``array`` in the order of its bytes, not copied; None where they are no numbers."""
+    if what is None or not (what.dtype.kind in "biufc" or _is_bfloat16(array, what)):
+        return None
+    dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
+    flat = np.frombuffer(array.data, dtype, math.prod(what.shape), what.start)
+    return flat if what.dtype.kind != "V" else flat.view(np.uint16).view(_BFLOAT16)
+
+
+_BFLOAT16: Final = np.dtype([("bfloat16", np.uint16)])
+"""numpy has no bfloat16, and stores two bytes that it does not understand."""
+
+
+def _is_bfloat16(array: Array, what: Stored) -> bool:
+    return array.dtype == "bfloat16" and what.dtype.kind == "V" and what.dtype.itemsize == 2 and not what.dtype.names
+
+
+def count_not_finite(values: Numbers) -> int:
+    """How many of them are NaN or infinite."""
+    if values.dtype.kind in "biu":
+        return 0
+    return sum(
+        len(piece) - int(np.count_nonzero(np.isfinite(piece)))
+        for piece in (_readable(values[at : at + _PIECE]) for at in range(0, len(values), _PIECE))
+    )
+
+
+def not_finite(values: Numbers) -> NDArray[np.bool_]:
+    """Where they are NaN or infinite."""
+    if values.dtype.kind in "biu":
+        return np.zeros(len(values), np.bool_)
+    return ~np.isfinite(_readable(values))
+
+
+def count_newly_not_finite(
+    after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None
+) -> int:
+    """How many numbers of ``after`` are NaN or infinite where those of ``before`` are not; all of them that are, where
+    the two are not alike."""
+    a, b = numbers(after, stored_after), numbers(before, stored_before)
+    if a is None or stored_after is None:
+        return 0
+    if b is None or stored_before is None or stored_after.shape != stored_before.shape or b.dtype.kind in "biu":
+        return count_not_finite(a)
+    a = _in_order_of(stored_before, a, stored_after)
+    return sum(
+        int(
+            np.count_nonzero(~np.isfinite(_readable(a[at : at + _PIECE])) & np.isfinite(_readable(b[at : at + _PIECE])))
+        )
+        for at in range(0, len(a), _PIECE)
+    )
+
+
+def _in_order_of(other: Stored, values: Numbers, what: Stored) -> Numbers:
+    """``values`` in the order in which the bytes of an ``other`` array of the same shape have theirs."""
+    if what.fortran == other.fortran:
+        return values
+    shaped = values.reshape(what.shape, order="F" if what.fortran else "C")
+    return shaped.ravel(order="F" if other.fortran else "C")
+
+
+def change(after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None) -> float | None:
+    """The squared L2 norm of the difference of two arrays of one shape; None where there is none to compute."""
+    a, b = numbers(after, stored_after), numbers(before, stored_before)
+    if a is None or b is None or stored_after is None or stored_before is None:
+        return None
+    if stored_after.shape != stored_before.shape:
+        return None
+    a = _in_order_of(stored_before, a, stored_after)
+    wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
+    total = 0.0
+    with np.errstate(all="ignore"):  # a difference that is no number is larger than any bound
+        for at in range(0, len(a), _PIECE):
+            apart = np.subtract(_readable(a[at : at + _PIECE]).astype(wide), _readable(b[at : at + _PIECE]))
+            total += float(np.vdot(apart, apart).real)
+    return total
+
+
+def _readable(piece: Numbers) -> Numbers:
+    """``piece``, a bfloat16 as the float32 whose upper half it is."""
+    if piece.dtype != _BFLOAT16:
+        return piece
+    return (piece["bfloat16"].astype(np.uint32) << 16).view(np.float32)

@@ -1,0 +1,143 @@
+"""What of a content people want to see: metrics, settings and the shapes of arrays. No array's bytes are read."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flwr.app import RecordDict
+
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CID, BlockSource
+from strategy.contents.codec import decode
+from strategy.flower_compat import SECAGG_RECORD
+
+Shown = bool | int | float | str | bytes | list[bool] | list[int] | list[float] | list[str] | list[bytes]
+"""What Flower's metrics and configs hold."""
+
+ROUND_KEY = "server-round"
+"""Where Flower's strategies say which round a message is of."""
+
+_OLDER = ("fitins.", "evaluateins.", SECAGG_RECORD)
+"""What begins the names of an older app's records; it says the round in the message's group."""
+_DIGITS = 16
+_SHOWN_BITS = 4096
+"""Bits of the largest integer that is shown: Python writes none of more than 4,300 digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySummary:
+    """One array of a content."""
+
+    record: str
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsSummary:
+    """A content's records, not their arrays' bytes. Names are ``record.key``, or the key alone where that is enough."""
+
+    arrays: tuple[ArraySummary, ...]
+    metrics: dict[str, Shown]
+    configs: dict[str, Shown]
+    is_older: bool = False
+    """Whether it is what the machinery of Flower's older ``server_fn`` apps sends."""
+
+    def round(self, group: str) -> int | None:
+        """The round that its configs name; of an older app's, the ``group`` of its message."""
+        return _round_in(self.configs, group if self.is_older else "")
+
+
+def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> RecordsSummary:
+    """The summary of a content that is encrypted with ``key``.
+
+    Raises:
+        protocol.blocks.content.ContentError: where it is no content of Flower records, or not encrypted so.
+        protocol.blocks.cid.MissingBlock: where ``source`` lacks a block of its manifest.
+    """
+    records = decode(root, source, key)
+    arrays = tuple(
+        ArraySummary(name, key, array.dtype, tuple(array.shape))
+        for name, record in records.array_records.items()
+        for key, array in record.items()
+    )
+    return RecordsSummary(arrays, metrics_of(records), _configs_of(records), _is_older(records))
+
+
+def metrics_of(records: RecordDict) -> dict[str, Shown]:
+    """All metrics of decoded records."""
+    return _flat({name: dict(record) for name, record in records.metric_records.items()})
+
+
+def round_of(records: RecordDict, group: str) -> int | None:
+    """`RecordsSummary.round` of decoded records."""
+    return _round_in(_configs_of(records), group if _is_older(records) else "")
+
+
+def _configs_of(records: RecordDict) -> dict[str, Shown]:
+    return _flat({name: dict(record) for name, record in records.config_records.items()})
+
+
+def _is_older(records: RecordDict) -> bool:
+    return any(name.startswith(_OLDER) for name in records)
+
+
+def _round_in(configs: Mapping[str, Shown], group: str) -> int | None:
+    for name, value in configs.items():
+        if name.rpartition(".")[2] == ROUND_KEY and type(value) is int and 0 <= value < 10**_DIGITS:
+            return value
+    is_number = group.isascii() and group.isdecimal() and len(group) < _DIGITS
+    return (int(group) or None) if is_number else None  # 0: before the first
+
+
+def _flat(records: dict[str, dict[str, Shown]]) -> dict[str, Shown]:
+    count = Counter(key for record in records.values() for key in record)
+    return {
+        key if count[key] == 1 else f"{name}.{key}": value
+        for name, record in records.items()
+        for key, value in record.items()
+    }
+
+
+def mean_metrics(given: Sequence[Mapping[str, Shown]]) -> dict[str, float]:
+    """The mean of each numeric metric that all of ``given`` have, weighted by ``num-examples`` where all have that."""
+    if not given:
+        return {}
+    weights = [_number(metrics.get("num-examples")) for metrics in given]
+    if any(weight is None or weight < 0 for weight in weights) or not sum(filter(None, weights)):
+        weights = [1.0] * len(given)
+    total = sum(weight for weight in weights if weight is not None)
+    means: dict[str, float] = {}
+    for name in given[0]:
+        values = [_number(metrics.get(name)) for metrics in given]
+        if name != "num-examples" and None not in values:
+            pairs = zip(values, weights, strict=True)
+            means[name] = sum(v * w for v, w in pairs if v is not None and w is not None) / total
+    return means
+
+
+def _number(value: Shown | None) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # no message carries so large an integer, but an app's own records may hold one
+        return math.inf if value > 0 else -math.inf
+
+
+def to_json(value: Shown) -> object:
+    """A value that JSON can hold: numbers it has none for become text, bytes hex."""
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case int() if value.bit_length() > _SHOWN_BITS:
+            return f"an integer of {value.bit_length()} bits"
+        case bytes():
+            return value.hex()
+        case list():
+            return [to_json(item) for item in value]
+    return value

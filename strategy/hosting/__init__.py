@@ -1,0 +1,1 @@
+"""Running a Flower app in the app's process."""

@@ -1,0 +1,220 @@
+"""What hosting a ServerApp and hosting a ClientApp have in common."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, SupportsIndex
+
+import msgspec
+import numpy as np
+
+from protocol.app.calls import Environment
+from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.blocks.content import ContentError
+from strategy.answers import RunStopped
+from strategy.contents.codec import ContentStore
+
+OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")
+
+MAX_REASON: Final = 2000
+"""Characters of an error's reason that are kept."""
+_MAX_KIND: Final = 200
+"""Of them, of the name of an exception's class."""
+
+_IMPORTS_TORCH: Final = re.compile(r"^\s*(import|from)\s+(torch|torchvision)\b", re.MULTILINE)
+
+
+def prepare(app_dir: Path) -> Environment:
+    """Import what the app will, before anything is seeded, and measure what may change the bits of its results.
+
+    Call it once, in a process that will host this one app.
+    """
+    importlib.import_module("rich.style")  # draws from `random` when it is imported, and flwr imports it late
+    if uses_torch(app_dir):
+        importlib.import_module("torch")
+    return measure_environment()
+
+
+def uses_torch(app_dir: Path) -> bool:
+    """Whether any source of the app imports torch."""
+    return any(
+        _IMPORTS_TORCH.search(source.read_text(encoding="utf-8", errors="replace"))
+        for source in sorted(app_dir.rglob("*.py"))
+    )
+
+
+def measure_environment() -> Environment:
+    """What of this process and machine may change the bits of a result."""
+    torch = sys.modules.get("torch")
+    blas = _numpy_config("Build Dependencies").get("blas", {})
+    return Environment(
+        python=platform.python_version(),
+        flwr=importlib.metadata.version("flwr"),
+        numpy=np.__version__,
+        torch="" if torch is None else str(torch.__version__),
+        platform=platform.platform(),
+        cpu=" ".join(_numpy_config("SIMD Extensions").get("found", []))
+        if torch is None
+        else torch.backends.cpu.get_cpu_capability(),
+        blas=f"{blas.get('name', '')} {blas.get('version', '')}".strip(),
+        gpu=torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "",
+        threads=int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+    )
+
+
+def _numpy_config(section: str) -> dict[str, Any]:
+    config: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]  # a dict in this mode
+    found = config.get(section, {})
+    return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def out_of_sight() -> Iterator[None]:
+    """Hide Pollen's packages from what is imported inside: an app may have a ``strategy.py`` of its own.
+
+    Ours stay whole, since their modules hold each other; only an import statement that runs inside would find the app's
+    instead. So no function of ours that is called inside may have one, and what msgspec would look up later by module
+    name is looked up before.
+    """
+    ours = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OUR_PACKAGES}
+    roots = {Path(ours[name].__file__ or "").resolve().parent.parent for name in OUR_PACKAGES if name in ours}
+    _resolve_annotations(ours.values())
+    path = list(sys.path)
+    for name in ours:
+        del sys.modules[name]
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in roots]
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in OUR_PACKAGES]:
+            del sys.modules[name]
+        sys.modules.update(ours)
+        sys.path[:] = path
+
+
+def _resolve_annotations(modules: Iterable[ModuleType]) -> None:
+    """Make msgspec look up the field types of our dataclasses, which it keeps."""
+    for module in modules:
+        for kind in list(vars(module).values()):
+            if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__:
+                try:
+                    msgspec.convert({}, kind)
+                except (msgspec.ValidationError, TypeError, NameError):
+                    continue  # an empty map is none of them, and some are never converted
+
+
+def set_aside(folder: Path) -> Path:
+    """``folder``, with what lies in it moved to a folder ``.before`` beside it, in the place of what lay there.
+
+    A ServerApp is always run from its beginning, so it must find no file that an earlier process of its run has
+    written: an app that looks for its own checkpoint would go on from it, and not do what is recorded.
+    """
+    before = folder.with_name(f"{folder.name}.before")
+    if folder.exists():
+        shutil.rmtree(before, ignore_errors=True)
+        os.replace(folder, before)
+    return folder
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Make ``folder`` the working directory, where an app's files go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def sleeping_only_if(live: Callable[[], bool]) -> Iterator[None]:
+    """Let ``time.sleep`` return at once while a script is replayed: what an app waited for has happened already."""
+    real = time.sleep
+
+    def sleep(seconds: float | SupportsIndex, /) -> None:
+        if live():
+            real(seconds)
+
+    time.sleep = sleep
+    try:
+        yield
+    finally:
+        time.sleep = real
+
+
+class GuardedStore:
+    """A content store whose failures are no errors of the app's.
+
+    A store fails where the engine is gone or the disk is full; the run must then stop, to be resumed, whatever the app
+    makes of the exception.
+    """
+
+    def __init__(self, store: ContentStore) -> None:
+        self._store = store
+        self.failure: Exception | None = None
+        """The first failure there was."""
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        with self._guard():
+            self._store.put_content(root, blocks)
+
+    def open(self, root: CID) -> BlockSource:
+        with self._guard():
+            return _GuardedSource(self, self._store.open(root))
+
+    def check(self) -> None:
+        """Raises RunStopped where there was a failure, even one that the app has swallowed."""
+        if self.failure is not None:
+            raise RunStopped(f"the engine failed: {self.failure}") from self.failure
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except ContentError:
+            raise
+        except Exception as error:
+            self.failure = self.failure or error
+            raise RunStopped(f"the engine failed: {error}") from error
+
+
+class _GuardedSource:
+    def __init__(self, store: GuardedStore, source: BlockSource) -> None:
+        self._store = store
+        self._source = source
+
+    def get(self, cid: CID) -> bytes:
+        with self._store._guard():
+            return self._source.get(cid)
+
+
+def describe(error: BaseException, mend: str = "") -> str:
+    """An exception of an app as text that fits into a record, in the form Flower gives it, and what mends it."""
+    kind = text_of(type(error))
+    if len(kind) > _MAX_KIND:
+        kind = f"{kind[: _MAX_KIND - 2]}'>"
+    head, foot = f"{kind}:<'", f"'>{mend}"
+    room = MAX_REASON - len(head) - len(foot)  # the text alone is cut, so that whoever reads it knows the form again
+    return f"{head}{text_of(error)[:room]}{foot}".encode("utf-8", "replace").decode()
+
+
+def text_of(value: object) -> str:
+    """An object of an app's as text, whatever its own ``__str__`` does."""
+    try:
+        return str(value)
+    except BaseException as error:  # noqa: BLE001  # the app's own ``__str__`` may raise whatever it likes
+        return f"a {type(value).__qualname__} whose text raises a {type(error).__qualname__}"

@@ -1,0 +1,144 @@
+"""Running a ServerApp in the app process."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flwr.app import ArrayRecord, Context, RecordDict
+from flwr.serverapp import ServerApp
+
+from protocol.app.calls import ContentKey, Diverged, Finished, Progress, Replayed, Start
+from protocol.blocks.cid import CID
+from strategy.answers import LiveAnswers, RunStopped, ServerPipe
+from strategy.apps.config import read_app
+from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
+from strategy.contents.difference import first_difference
+from strategy.contents.kept import Kept
+from strategy.flower_compat import load_app, log, run_number, server_run, strategy_hooks, take_identity
+from strategy.grid import PollenGrid
+from strategy.hosting.host import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
+from strategy.hosting.legacy_shim import install_legacy_shim
+from strategy.hosting.mends import mend_for
+from strategy.hosting.seeds import seed_generators
+from strategy.models.initial_model import initial_state
+from strategy.models.outgoing_model import SpoiledModel
+from strategy.replay.scripted import Divergence, ScriptedAnswers, ScriptOver
+from strategy.replies.strategy_rules import StrategiesInUse
+
+FINAL_MODEL: str = "arrays"
+"""The one record of a final model's content."""
+
+
+def run_server_app(
+    app_dir: Path,
+    start: Start,
+    pipe: ServerPipe,
+    store: ContentStore,
+    scratch: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    kept: Kept | None = None,
+) -> Finished | Diverged | Replayed:
+    """Run the ServerApp of an app's folder to its end. `strategy.hosting.host.prepare` comes first.
+
+    What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
+    own files go; it begins empty. In ``kept`` are replies that were examined. A scripted run that differs from its
+    script gives a `Diverged`, whatever the app made of it; one whose script ends where nothing goes on gives a
+    `Replayed`.
+
+    Raises:
+        RunStopped: where the peer or its engine is gone: the run is not finished.
+    """
+    guarded = GuardedStore(store)
+    models: list[ArrayRecord] = []
+    number = run_number(start.run)
+    live = LiveAnswers(pipe, start.key, any_model=start.any_model)
+    strategies = StrategiesInUse()
+    script = ScriptedAnswers(pipe, live) if start.scripted else None
+
+    def tell(line: str) -> None:
+        if script is None or script.is_over:
+            pipe.send(Progress(line))
+
+    with (
+        out_of_sight(),
+        working_in(set_aside(scratch)),
+        strategy_hooks(models.append, strategies.using),
+        sleeping_only_if(lambda: script is None or script.is_over),
+    ):
+        install_legacy_shim()
+        take_identity(number, start.node)
+        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell, strategies)
+        context = _context(start, number, initial_state(start.initial_model, guarded, limits))
+        seed_generators(start.seed)
+        try:
+            error = _run(app_dir, grid, context)
+            if fault := grid.spoiled or ("" if error else grid.fault(models[-1] if models else None)):
+                log(logging.ERROR, "%s", fault)
+                error = fault
+                models.clear()
+            if script is not None:
+                _compare_end(script, models, guarded, error)
+        except Divergence as divergence:
+            return divergence.verdict()
+        except ScriptOver:
+            guarded.check()
+            return Replayed()
+        guarded.check()
+        return _finish(live, models, guarded, error)
+
+
+def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
+    """Run the app; what it raised, empty where it returned."""
+    try:
+        _load(app_dir)(grid, context)
+    except (RunStopped, Divergence, ScriptOver):
+        raise
+    except SpoiledModel:
+        return ""  # the Grid remembers
+    except BaseException as raised:  # noqa: BLE001  # whatever the app raises is its own, a KeyboardInterrupt too
+        log(logging.ERROR, "The ServerApp raised an exception", exc_info=raised)
+        return describe(raised, mend_for(raised))
+    return ""
+
+
+def _finish(live: LiveAnswers, models: list[ArrayRecord], store: ContentStore, error: str) -> Finished:
+    """Tell the peer how the app ended; its final model is written again where another epoch has begun meanwhile."""
+    while True:
+        key = live.key()
+        answer = live.finish(_store_model(models, store, key), error, key)
+        if isinstance(answer, Finished):
+            return answer
+
+
+def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, error: str) -> None:
+    """Raises Divergence where the app, or its final model, did not come to the recorded end."""
+    key = script.key()
+    recorded = script.finish(_store_model(models, store, key), error)
+    if recorded is not None:
+        was = decode(recorded, store.open(recorded), key)
+        raise script.differs(first_difference(was, RecordDict({FINAL_MODEL: models[-1]})))
+
+
+def _load(app_dir: Path) -> ServerApp:
+    reference = read_app(app_dir).server
+    app = load_app(reference, ImportError, app_dir)
+    if not isinstance(app, ServerApp):
+        raise TypeError(f"{reference} is a {type(app).__name__}, not a ServerApp")
+    return app
+
+
+def _context(start: Start, number: int, state: RecordDict) -> Context:
+    return Context(
+        run_id=number,
+        node_id=start.node,
+        node_config=dict(start.node_config),
+        state=state,
+        run_config=dict(start.run_config),
+    )
+
+
+def _store_model(models: list[ArrayRecord], store: ContentStore, key: ContentKey | None) -> CID | None:
+    if not models:
+        return None
+    return ContentWriter(store).write(RecordDict({FINAL_MODEL: models[-1]}), key)

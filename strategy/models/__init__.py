@@ -1,0 +1,1 @@
+"""Models of a run as files, and what became of their numbers."""

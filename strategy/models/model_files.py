@@ -1,0 +1,269 @@
+"""Models as files that other tools read: ``.safetensors``, ``.npz`` and ``.pt``, written from a content, and read back.
+
+A file says where it is from: in the header of safetensors, in the entry ``__metadata__`` (JSON) of an npz, under
+``"metadata"`` beside ``"state_dict"`` in a pt, which ``torch.load(..., weights_only=True)`` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import numpy as np
+from flwr.app import Array, RecordDict
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from protocol.app.calls import ContentKey
+from protocol.blocks.cid import CID, BlockSource
+from strategy.contents.codec import decode
+from strategy.contents.npy import opened
+
+if TYPE_CHECKING:
+    import torch
+
+METADATA: Final = "__metadata__"
+"""The entry of an npz that is no tensor."""
+
+_SAME_BYTES: Final = (1980, 1, 1, 0, 0, 0)
+"""The time of every entry of an npz: one model, one file."""
+
+Tensor = np.ndarray[Any, Any]
+Tensors = Mapping[str, Callable[[], Tensor]]
+"""A model, each tensor read when it is called for; call each at most once."""
+
+
+class NoModel(Exception):
+    """The content or file holds no arrays, or arrays that the file format does not take."""
+
+
+class ModelFormat(StrEnum):
+    """The formats, by the suffix of a file's name."""
+
+    SAFETENSORS = ".safetensors"
+    NPZ = ".npz"
+    PT = ".pt"
+
+    @classmethod
+    def of(cls, path: Path) -> ModelFormat:
+        """The format of a file named so.
+
+        Raises:
+            NoModel: where its suffix is none of the three.
+        """
+        try:
+            return cls(path.suffix)
+        except ValueError:
+            raise NoModel(f"{path.name} ends in none of {', '.join(cls)}") from None
+
+
+# -- from a content ------------------------------------------------------------------------------------------------
+
+
+def content_tensors(root: CID, source: BlockSource, key: ContentKey | None) -> Tensors:
+    """The arrays of a content that is encrypted with ``key``.
+
+    They are named by their keys, or by ``record/key`` where it has several array records.
+
+    Raises:
+        NoModel: where there are none; also from a tensor whose bytes are no array of numpy's.
+        protocol.blocks.content.ContentError: where the content is malformed, or not encrypted so; also from a tensor.
+    """
+    arrays = _named_arrays(decode(root, source, key))
+    if not arrays:
+        raise NoModel(f"the content {root} holds no arrays")
+    return {name: _reader(arrays, name) for name in list(arrays)}
+
+
+def _named_arrays(records: RecordDict) -> dict[str, Array]:
+    found = dict(records.array_records)
+    return {
+        key if len(found) == 1 else f"{name}/{key}": array
+        for name, record in found.items()
+        for key, array in record.items()
+    }
+
+
+def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
+    def read() -> Tensor:
+        array = arrays.pop(name)  # it keeps its bytes once they are read, so it is let go
+        try:
+            tensor = opened(array)  # older apps leave dtype and shape out of their Arrays: the bytes have them
+            return np.ascontiguousarray(tensor).reshape(tensor.shape)  # which makes a number a row
+        except ValueError as error:
+            raise NoModel(f"the array {name!r} cannot be read as numpy's: {error}") from error
+
+    return read
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+
+
+def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Path, metadata: Mapping[str, str]) -> int:
+    """Write the arrays of a content to ``path``, whole or not at all, in the format of its suffix; how many bytes.
+
+    The file's metadata is ``metadata`` and the content's CID as ``content``. Tensors are named as `content_tensors`
+    says. A file that was there is replaced.
+
+    Raises:
+        NoModel: where there is nothing to write, or the format does not take it.
+        protocol.blocks.content.ContentError: where the content is malformed, or not encrypted with ``key``.
+        OSError: where the file cannot be written.
+    """
+    kind, tensors = ModelFormat.of(path), content_tensors(root, source, key)
+    about = {"content": str(root), **metadata}
+    descriptor, name = _beside(path)
+    try:
+        with open(descriptor, "wb") as file:
+            _write(file, tensors, about, kind)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return size
+
+
+def try_place(path: Path) -> None:
+    """Try what `save_model` begins with: a new file beside ``path``, which is removed again.
+
+    Raises:
+        OSError: where it cannot be made.
+    """
+    descriptor, name = _beside(path)
+    os.close(descriptor)
+    os.unlink(name)
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+
+
+def _write(file: IO[bytes], tensors: Tensors, about: dict[str, str], kind: ModelFormat) -> None:
+    match kind:
+        case ModelFormat.SAFETENSORS:
+            _write_safetensors(file, tensors, about)
+        case ModelFormat.NPZ:
+            _write_npz(file, tensors, about)
+        case ModelFormat.PT:
+            _write_pt(file, tensors, about)
+
+
+def _write_safetensors(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    if _SAFETENSORS_METADATA in tensors:
+        raise NoModel(f"it has a tensor called {_SAFETENSORS_METADATA}, where a safetensors file has its metadata")
+    try:
+        data = save({name: read() for name, read in tensors.items()}, metadata=about)
+    except (SafetensorError, KeyError) as error:  # KeyError: a dtype it has no name for
+        raise NoModel(f"safetensors does not take it: {error}") from error
+    file.write(data)
+
+
+_SAFETENSORS_METADATA: Final = "__metadata__"
+"""https://github.com/huggingface/safetensors#format. Its own writer writes two of a name; its reader refuses them."""
+
+
+def _write_npz(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    if METADATA in tensors:
+        raise NoModel(f"it has a tensor called {METADATA}, where an npz has its metadata; write .safetensors or .pt")
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, read in tensors.items():
+            _check_entry(name)
+            _write_entry(archive, name, read())
+        _write_entry(archive, METADATA, np.array(json.dumps(about)))
+
+
+def _check_entry(name: str) -> None:
+    """An npz is a zip file: a tensor's name is a path to whoever unpacks it."""
+    if name.startswith("/") or ".." in name.split("/") or any(each in name for each in "\\\0:"):
+        raise NoModel(f"the name {name!r} would be a path out of a zip file, as npz is one; write .safetensors or .pt")
+
+
+def _write_entry(archive: zipfile.ZipFile, name: str, tensor: Tensor) -> None:
+    with archive.open(zipfile.ZipInfo(f"{name}.npy", _SAME_BYTES), "w", force_zip64=True) as entry:
+        np.lib.format.write_array(entry, tensor, allow_pickle=False)
+
+
+def _write_pt(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    import torch
+
+    state = {}
+    for name, read in tensors.items():
+        try:
+            state[name] = torch.tensor(read())
+        except (TypeError, ValueError) as error:  # ValueError: numbers in another machine's byte order
+            raise NoModel(f"torch does not take the array {name!r}: {error}") from error
+    torch.save({"state_dict": state, "metadata": about}, file)
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def opened_model(path: Path) -> Iterator[Tensors]:
+    """The tensors of a model file, as long as it is open. Nothing in it is run: no pickle but torch's weights alone.
+
+    Raises:
+        NoModel: where it is none; also from a tensor that numpy has no type for.
+        OSError: where it cannot be read.
+    """
+    kind = ModelFormat.of(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            tensors = _tensors_in(path, kind, stack)
+        except (SafetensorError, zipfile.BadZipFile, EOFError, ValueError, AttributeError) as error:
+            raise NoModel(f"{path} is no sound {kind} file: {error}") from error
+        yield tensors
+
+
+def _tensors_in(path: Path, kind: ModelFormat, stack: contextlib.ExitStack) -> Tensors:
+    match kind:
+        case ModelFormat.SAFETENSORS:
+            handle = stack.enter_context(safe_open(path, framework="numpy"))
+            names = handle.keys()
+            return {name: _guarded(path, name, handle.get_tensor) for name in names}
+        case ModelFormat.NPZ:
+            entries = stack.enter_context(np.load(path, allow_pickle=False))
+            names = [name for name in entries.files if name != METADATA]
+            return {name: _guarded(path, name, entries.__getitem__) for name in names}
+        case ModelFormat.PT:
+            state = _torch_state(path)
+            return {name: _guarded(path, name, lambda each: state[each].detach().numpy()) for name in state}
+
+
+def _guarded(path: Path, name: str, read: Callable[[str], Tensor]) -> Callable[[], Tensor]:
+    def tensor() -> Tensor:
+        try:
+            return read(name)
+        except (TypeError, ValueError, AttributeError, EOFError, SafetensorError, zipfile.BadZipFile) as error:
+            raise NoModel(f"the tensor {name!r} of {path} cannot be read: {error}") from error
+
+    return tensor
+
+
+def _torch_state(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a pt: of one written here, or of a plain ``state_dict``."""
+    import pickle
+
+    import torch
+
+    path.open("rb").close()  # where it cannot be read, that is what is said; torch's own OSError is of a damaged one
+    try:
+        value = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise NoModel(f"{path} is no file of torch's with weights alone: {first}") from error
+    state = value.get("state_dict", value) if isinstance(value, dict) else None
+    if not isinstance(state, dict):
+        raise NoModel(f"{path} holds a {type(value).__name__}, not tensors by name")
+    return {str(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

@@ -1,0 +1,1 @@
+"""A ServerApp run again from what is recorded."""

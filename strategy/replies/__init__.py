@@ -1,0 +1,1 @@
+"""What replies hold, and what the strategy in use takes of them."""
