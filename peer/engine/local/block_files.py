@@ -143,7 +143,7 @@ class BlockFiles:
                 future.result().unlink(missing_ok=True)
 
     def _path(self, cid: CID) -> Path:
-        return self._blocks / f"{cid.digest[0]:02x}" / str(cid)
+        return self._blocks / f"{cid.digest[0]:02x}/{cid}"
 
     def _sweep(self) -> None:
         """Remove what processes of this machine that are no more left half-written."""
