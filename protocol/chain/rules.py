@@ -1,6 +1,6 @@
 """The chain rules: a numbered table, each with its error class and why it is there.
 
-A rule's number is its place in `RULES` and in protocol/README.md; its name is what audits show; its docstring is the
+A rule's number is its place in `RULES` and in docs/protocol.md; its name is what audits show; its docstring is the
 one line of why. `protocol.chain.chain` checks them; where a record breaks several, the error is the first that it met.
 
 *In force* goes by position: a record is judged by the manifest in force at its ``prev`` (a run record by the one it

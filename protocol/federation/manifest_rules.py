@@ -1,4 +1,6 @@
-"""The rules that a manifest must keep, by name (README.md, section 5). `protocol.federation.manifest` applies them."""
+"""The rules that a manifest must keep, by name (docs/protocol.md, section 5).
+
+`protocol.federation.manifest` applies them."""
 
 from __future__ import annotations
 

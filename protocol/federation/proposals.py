@@ -1,4 +1,4 @@
-"""Proposals: a next version of the manifest that not enough admins have signed yet (README.md, section 5).
+"""Proposals: a next version of the manifest that not enough admins have signed yet (docs/protocol.md, section 5).
 
 A proposal is a `Federation` record like any other, only not yet trusted. Its *id* is the CID of its body, which stays
 the same however many sign. What admins hand on is the CID of its block, which is another with each signature: so

@@ -8,7 +8,7 @@ derives with a `crypto.symmetric.SymmetricKey` (`tests/protocol/test_contexts.py
 binding out.
 
 Two places need a name before they have a CID, since their record holds, or links, what is bound to them: a version of a
-manifest (`VersionPlace`) and a run (`RunPlace`). README.md, section 13, has the table.
+manifest (`VersionPlace`) and a run (`RunPlace`). docs/protocol.md, section 13, has the table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clients whose owners named no app: they wait for approval, and run nothing before (issue 5, section 5)."""
+"""Clients whose owners named no app: they wait for approval, and run nothing before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new run of the built-in app that begins with a model of an earlier run (issue 4, section 3)."""
+"""A new run of the built-in app that begins with a model of an earlier run."""
 
 from __future__ import annotations
 

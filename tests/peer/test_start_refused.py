@@ -1,4 +1,4 @@
-"""`peer start` with what it cannot use: the exit code, and the words that mend it (issue 3, section 4)."""
+"""`peer start` with what it cannot use: the exit code, and the words that mend it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from protocol.chain.rules import RULES, BrokenRule
 from protocol.federation.manifest import ManifestRule
 from protocol.records.signed import parse_record
 
-README = Path(__file__).parents[2] / "protocol" / "README.md"
+SPECIFICATION = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 
 def state_of(scribe: Scribe) -> tuple[object, ...]:
@@ -60,7 +60,7 @@ def test_rules_have_distinct_names_and_say_why():
 
 
 def test_the_specification_lists_the_rules():
-    text = README.read_text("utf-8")
+    text = SPECIFICATION.read_text("utf-8")
     assert all(f"| {rule.number} | `{rule.name}` | {rule.why} |" in text for rule in RULES.values())
     assert all(f"| `{rule}` |" in text for rule in ManifestRule)
 

@@ -1,4 +1,4 @@
-"""What is sealed or encrypted opens in its own place alone (README.md, section 13), and no code can leave that out."""
+"""Each thing opens in its own place alone (docs/protocol.md, section 13), and no code can leave that out."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def context(*names: str) -> bytes:
 
 
 def test_the_ticket_and_its_keys() -> None:
-    """Derived here as the README says, not by `TicketKeys`."""
+    """Derived here as docs/protocol.md says, not by `TicketKeys`."""
     ticket = Ticket.parse(VECTORS["ticket"])
     root = SymmetricKey(of("secret")).derive(context("ticket"))
     assert (ticket.secret, str(ticket.federation)) == (of("secret"), VECTORS["federation"])

@@ -1,4 +1,4 @@
-"""The tables and diagrams of states in ``protocol/README.md`` are those of the code."""
+"""The tables and diagrams of states in ``docs/protocol.md`` are those of the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chains import begun
 from protocol.roles import events
 from protocol.roles.table import Table
 
-README = Path(__file__).parents[2] / "protocol" / "README.md"
+SPECIFICATION = Path(__file__).parents[2] / "docs" / "protocol.md"
 EVENTS = events.Event.__args__
 TABLES: dict[str, Table] = {
     "server": leading().machine._machine._table,
@@ -20,7 +20,7 @@ TABLES: dict[str, Table] = {
 
 
 def printed(table: Table) -> str:
-    """The table as the README has it: the function that takes an event, and the next state if it is another."""
+    """The table as the specification has it: the function that takes an event, and the next state if it is another."""
     header = ["event", *(state.name.lower() for state in table.rows)]
     rows = [[f"`{kind.__name__}`", *(cell(rules.get(kind)) for rules in table.rows.values())] for kind in EVENTS]
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
@@ -34,9 +34,9 @@ def cell(rule: object) -> str:
 
 
 @pytest.mark.parametrize("role", TABLES)
-def test_the_readme_prints_the_table_of_the_code(role: str) -> None:
-    assert printed(TABLES[role]) in README.read_text()
+def test_the_specification_prints_the_table_of_the_code(role: str) -> None:
+    assert printed(TABLES[role]) in SPECIFICATION.read_text()
 
 
 if __name__ == "__main__":
-    print(*(printed(table) for table in TABLES.values()), sep="\n\n")  # noqa: T201  # to be pasted into the README
+    print(*(printed(table) for table in TABLES.values()), sep="\n\n")  # noqa: T201  # to be pasted into it

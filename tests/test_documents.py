@@ -1,0 +1,119 @@
+"""What the documents name is there: files, headings, sections, and the functions of the journeys in architecture.md."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("crypto", "protocol", "strategy", "peer")
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").rglob("*.md"),
+        *(ROOT / "tests").glob("*.md"),
+        *(ROOT / package / "README.md" for package in PACKAGES if (ROOT / package / "README.md").exists()),
+    ]
+)
+SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+NOT_OURS = {
+    "crypto.py",  # modules that an app may have
+    "strategy.py",
+    "models.py",
+    ".aws/credentials.json",  # what Flower takes of an app's folder
+    ".vscode/tasks.json",
+    "cmd/ipfs/kubo/daemon.go",  # Kubo's source
+    "core/corehttp/commands.go",
+}
+_CODE = re.compile(r"`([^`\n]+)`")
+_PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*\.(?:py|md|json|toml|go)|(?:[\w.-]+/)+[\w.-]*\.(?:py|md|json)")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def prose(document: Path) -> str:
+    """The document without its blocks of commands, which name files of the reader's."""
+    return re.sub(r"(?m)^(?: {4,}|```[\s\S]*?^```).*$", "", document.read_text("utf-8"))
+
+
+def paths(document: Path) -> set[str]:
+    named = {code.strip("/") for code in _CODE.findall(prose(document)) if _PATH.fullmatch(code)}
+    return {path for path in named if "/" in path or path.endswith(".py")} - NOT_OURS
+
+
+def starts(document: Path) -> list[Path]:
+    """From where a document names files: the project, its tests, and its own folder or package."""
+    folder = document.parent
+    return [ROOT, ROOT / "tests", folder, folder / "builtin" / "pollen_app"]
+
+
+def is_there(path: str, document: Path) -> bool:
+    """A test's own name will do: pytest has each once."""
+    if path.startswith("test_") and "/" not in path:
+        return any((ROOT / "tests").rglob(path))
+    return any(next(start.glob(path), None) for start in starts(document))
+
+
+def anchors(document: Path) -> set[str]:
+    """The headings as GitHub links them."""
+    headings = re.findall(r"(?m)^#+ (.+)$", document.read_text("utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+    assert not [path for path in paths(document) if not is_there(path, document)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    broken = []
+    for link in _LINK.findall(prose(document)):
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        if ":" not in link and not (target.exists() and (target.suffix != ".md" or {anchor} <= {"", *anchors(target)})):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_section_that_the_code_names_is_in_the_specification() -> None:
+    text = "\n".join(file.read_text("utf-8") for file in [*SOURCES, *DOCUMENTS])
+    named = set(re.findall(r"docs/protocol\.md`?, section (\d+)|section (\d+) of `docs/protocol\.md`", text))
+    there = set(re.findall(r"(?m)^## (\d+)\.", (ROOT / "docs" / "protocol.md").read_text("utf-8")))
+    assert named
+    assert {one or other for one, other in named} <= there
+
+
+def defined_in(source: Path) -> set[str]:
+    """The functions, classes, methods, and names assigned in a module: `f`, `Class`, `Class.method`, `NAME`."""
+    names: set[str] = set()
+
+    def visit(body: list[ast.stmt], within: str) -> None:
+        for node in body:
+            match node:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    names.add(within + name)
+                case ast.ClassDef(name=name, body=inner):
+                    names.add(within + name)
+                    visit(inner, f"{within}{name}.")
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    names.add(within + name)
+
+    visit(ast.parse(source.read_text("utf-8")).body, "")
+    return names
+
+
+def undefined(text: str) -> list[str]:
+    """The names of a journey that its files do not define: a name belongs to the path before it, on the same line."""
+    wrong = []
+    for line in text.splitlines():
+        source = None
+        for code in _CODE.findall(line):
+            if code.endswith(".py"):
+                source = ROOT / code
+            elif source and code not in defined_in(source):
+                wrong.append(f"{code} in {source.relative_to(ROOT)}")
+    return wrong
