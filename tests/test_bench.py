@@ -34,6 +34,7 @@ def test_exchange_tells_the_time_of_each_size(tmp_path: Path) -> None:
     assert all(0 < result["median_seconds"] <= result["p95_seconds"] for result in results)
 
 
+@pytest.mark.all
 @pytest.mark.kubo
 @pytest.mark.slow
 @pytest.mark.usefixtures("ipfs_program")
@@ -47,6 +48,7 @@ def test_exchange_tells_what_each_kubo_node_sent(tmp_path: Path) -> None:
     assert per_exchange["client-2"] > 1_000_000
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_replay_tells_what_an_audit_costs(tmp_path: Path) -> None:
     done = bench("replay", "--rounds", "2", "--clients", "2", "--megabytes", "0.1", folder=tmp_path)
@@ -85,6 +87,7 @@ def test_floods_tells_what_each_costs_an_honest_peer(tmp_path: Path) -> None:
     assert all(result["core_percent"] > 0 and result["dropped"] == 0 for result in results)
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_resume_tells_what_a_long_chain_costs_the_first_time_and_the_second(tmp_path: Path) -> None:
     done = bench("resume", "--records", "20", "--simulate", "2", folder=tmp_path)

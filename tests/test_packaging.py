@@ -24,6 +24,9 @@ def output_of(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+of_a_wheel = pytest.mark.xdist_group("wheel")  # it is built and installed once
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
@@ -45,6 +48,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
+@of_a_wheel
 def test_a_wheel_adds_no_top_level_name_that_is_not_pollens(wheel: Path) -> None:
     top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {re.sub(r"^pollen_fl-.*\.dist-info$", "*.dist-info", name) for name in top} == {
@@ -54,6 +58,7 @@ def test_a_wheel_adds_no_top_level_name_that_is_not_pollens(wheel: Path) -> None
     }
 
 
+@of_a_wheel
 def test_a_wheel_holds_every_file_of_the_built_in_app(wheel: Path) -> None:
     app = [path for path in (ROOT / "strategy" / "builtin").rglob("*") if path.suffix in {".py", ".toml"}]
     expected = {f"_pollen/{path.relative_to(ROOT).as_posix()}" for path in app}
@@ -61,12 +66,14 @@ def test_a_wheel_holds_every_file_of_the_built_in_app(wheel: Path) -> None:
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
 
 
+@of_a_wheel
 @pytest.mark.parametrize("package", PACKAGES)
 def test_an_installed_wheel_gives_each_package_its_plain_name(installed: Path, package: str) -> None:
     found = output_of(installed / "python", "-c", f"import {package}; print({package}.__file__)", cwd=installed)
     assert f"/site-packages/_pollen/{package}/" in found
 
 
+@of_a_wheel
 def test_an_installed_wheel_gives_the_peer_command(installed: Path) -> None:
     assert "Usage: peer" in output_of(installed / "peer", "--help", cwd=installed)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,21 +23,26 @@ OF_THE_APP = (
 """A file's name, a default setting, code; and what the plain app and its files would be known by."""
 
 
-@pytest.fixture
-def hospitals(tmp_path: Path) -> Iterator[Federation]:
-    """A federation whose members' names are not found by chance."""
-    made = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
+pytestmark = pytest.mark.xdist_group("encrypted")  # one run for all of them
+
+
+def ran(root: Path, *, encrypted: bool) -> Iterator[Federation]:
+    """A federation whose members' names are not found by chance, after its run; what still runs later is killed."""
+    made = Federation(root, f"local:{root / 'engine'}", encrypted)
     made.add("hospital-one", "hospital-two")
-    yield made
-    made.end()
+    config = ("--run-config", 'num-server-rounds=2 strategy="FedMedian"')
+    try:
+        server = made.server(APP, "--save-path", root / "model.safetensors", *config)
+        clients = [made.client(name, APP) for name in made.names]
+        assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
+        yield made
+    finally:
+        made.end()
 
 
-def ran(federation: Federation, app: Path = APP, config: str = "num-server-rounds=2") -> str:
-    """A run to its end: its head."""
-    server = federation.server(app, "--save-path", federation.root / "model.safetensors", "--run-config", config)
-    clients = [federation.client(name, app) for name in federation.names]
-    assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
-    return str(federation.head("server").head)
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    yield from ran(tmp_path_factory.mktemp("hospitals"), encrypted=True)
 
 
 def exported(federation: Federation, head: str) -> Path:
@@ -53,25 +57,8 @@ def admin(federation: Federation, *words: str) -> None:
     assert done.code() == 0, done.said
 
 
-def test_an_auditor_who_came_after_the_run_replays_it_from_a_car_alone(hospitals: Federation) -> None:
-    head = ran(hospitals)
-    auditor = ("--home", str(hospitals.home("auditor").path))
-    public = hospitals.identity("auditor").public_for(bytes(hospitals.stored.id))
-    assert hospitals.replay(exported(hospitals, head), APP, *auditor)[0] == 3
-    admin(hospitals, "federation", "add", public.key_text(), "--name", "auditor", "--role", "auditor")
-    admin(hospitals, "federation", "grant", "auditor")
-    car = exported(hospitals, head)
-    shutil.rmtree(hospitals.root / "engine")
-
-    code, report = hospitals.replay(car, APP, *auditor)
-
-    assert (code, report["verdict"], report["rounds"]) == (0, "verified", 2), report["findings"]
-    assert report["replay"]["mismatches"] == 0
-    assert sorted(report["participants"]) == sorted(hospitals.names)
-
-
 def test_a_client_reads_the_models_and_no_update_of_another(hospitals: Federation) -> None:
-    head = ran(hospitals)
+    head = str(hospitals.head("server").head)
 
     def model(whose: str, *which: str) -> PeerProcess:
         file, home = hospitals.root / f"{whose}.safetensors", hospitals.home(whose).path
@@ -107,14 +94,31 @@ def secrets(federation: Federation) -> list[bytes]:
 
 
 def test_an_outsider_finds_no_model_metric_setting_name_or_app(hospitals: Federation) -> None:
-    ran(hospitals, config='num-server-rounds=2 strategy="FedMedian"')
     everything = captured(hospitals)
     assert [secret for secret in secrets(hospitals) if secret in everything] == []
 
 
 def test_what_is_searched_for_is_there_where_nothing_is_encrypted(tmp_path: Path) -> None:
-    plain = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
-    plain.add("hospital-one", "hospital-two")
-    ran(plain, config='num-server-rounds=2 strategy="FedMedian"')
+    (plain,) = ran(tmp_path, encrypted=False)
     everything = captured(plain)
     assert [secret for secret in secrets(plain) if secret not in everything] == []
+
+
+def test_an_auditor_who_came_after_the_run_replays_it_from_a_car_alone(hospitals: Federation) -> None:
+    head = str(hospitals.head("server").head)
+    auditor = ("--home", str(hospitals.home("auditor").path))
+    public = hospitals.identity("auditor").public_for(bytes(hospitals.stored.id))
+    assert hospitals.replay(exported(hospitals, head), APP, *auditor)[0] == 3
+    admin(hospitals, "federation", "add", public.key_text(), "--name", "auditor", "--role", "auditor")
+    admin(hospitals, "federation", "grant", "auditor")
+    car = exported(hospitals, head)
+    engine = hospitals.root / "engine"
+    engine.rename(hospitals.root / "away")
+
+    code, report = hospitals.replay(car, APP, *auditor)
+
+    engine.with_name("away").rename(engine)
+
+    assert (code, report["verdict"], report["rounds"]) == (0, "verified", 2), report["findings"]
+    assert report["replay"]["mismatches"] == 0
+    assert sorted(report["participants"]) == sorted(hospitals.names)

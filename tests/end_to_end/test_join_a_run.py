@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from federation import APPS, Federation, PeerProcess
 
 from peer.base.errors import ExitCode
@@ -33,6 +34,7 @@ def join_and_train(federation: Federation) -> None:
     assert server.events("joined")[0]["name"] == "hospital-b"
 
 
+@pytest.mark.all  # over Kubo: `tests/kubo/test_join_kubo.py`
 def test_who_joins_with_a_ticket_trains_in_the_run_that_waits(tmp_path: Path) -> None:
     federation = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
     try:

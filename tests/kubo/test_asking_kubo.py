@@ -60,6 +60,7 @@ def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         node.stop()
 
 
+@pytest.mark.all
 def test_a_run_over_managed_nodes_whose_clocks_were_set_back_is_mended_and_ends_as_any(federation: Deaf) -> None:
     server = federation.server(APP)
     clients = [federation.client(name, APP) for name in CLIENTS]

@@ -33,6 +33,7 @@ def test_a_demo_ends_with_a_good_model_a_verdict_and_commands_that_work(tmp_path
         )
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_two_demos_in_one_folder_are_two_runs_of_one_federation(tmp_path: Path) -> None:
     first = RunningDemo(tmp_path, *SMALL, "--rounds", "1", "--json").result()
@@ -51,7 +52,7 @@ def test_two_demos_in_one_folder_are_two_runs_of_one_federation(tmp_path: Path) 
     engine.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.all)])
 def test_a_demo_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     demo = RunningDemo(tmp_path, *SMALL)
     demo.wait_for("peer.apps.process", "client-2")
@@ -86,6 +87,7 @@ def test_the_address_of_an_engine_is_on_no_command_line(tmp_path: Path) -> None:
         assert not any("secret" in word for word in plan.command(peer))
 
 
+@pytest.mark.all
 @pytest.mark.kubo
 @pytest.mark.slow
 def test_with_kubo_each_peer_has_a_node_of_its_own(tmp_path: Path, ipfs_program: Path) -> None:
