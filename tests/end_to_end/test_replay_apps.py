@@ -10,18 +10,13 @@ import pytest
 from federation import APPS, Federation, Gate
 
 HONEST = [
+    ("every_strategy", 'strategy="DifferentialPrivacyClientSideFixedClipping"'),
     ("every_strategy", 'strategy="FedMedian" fraction-train=0.7 num-server-rounds=2'),
-    *(
-        pytest.param(app, config, marks=pytest.mark.all)  # `test_whole_runs` replays more kinds
-        for app, config in (
-            ("every_strategy", 'strategy="DifferentialPrivacyClientSideFixedClipping"'),
-            ("legacy_fedavg", "num-server-rounds=2"),
-            ("own_threads", 'mode="map"'),
-            ("polling", "count=true pause=0.02"),
-            ("query_first", ""),
-            ("torch_server", ""),
-        )
-    ),
+    ("legacy_fedavg", "num-server-rounds=2"),
+    ("own_threads", 'mode="map"'),
+    ("polling", "count=true pause=0.02"),
+    ("query_first", ""),
+    ("torch_server", ""),
 ]
 
 
@@ -53,6 +48,7 @@ def replayed(federation: Federation, car: Path, app: Path, *arguments: str, **va
     return federation.replay(car, app, *arguments, "--home", str(federation.root / "auditor"), **variables)
 
 
+@pytest.mark.all  # without peers: `tests/strategy/test_replaying_apps.py`
 @pytest.mark.slow
 @pytest.mark.parametrize(("app", "config"), HONEST)
 def test_an_honest_app_replays(app: str, config: str, federation: Federation) -> None:

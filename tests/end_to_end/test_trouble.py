@@ -92,7 +92,12 @@ def test_a_late_client_and_a_new_member_join_the_next_exchange(federation: Feder
     ("config", "variables", "reason"),
     [
         ("rounds=1 raises=true", {}, "the server app is broken"),
-        ("rounds=1", {"E2E_SERVER_IMPORT_FAILS": "1"}, "the server app cannot be imported"),
+        pytest.param(
+            "rounds=1",
+            {"E2E_SERVER_IMPORT_FAILS": "1"},
+            "the server app cannot be imported",
+            marks=pytest.mark.all,
+        ),
     ],
 )
 def test_a_server_app_that_fails_closes_the_run_and_names_its_log(

@@ -16,9 +16,7 @@ from peer.engine.choice import MANAGED
 
 SAMPLE = {
     "server-peer-store-after-4",
-    "server-peer-pin-before-1",
     "one-peer-keep-reply-before-4",
-    "server-app-app-answered-after-4",
     "one-app-hand-after-4",
     "server-engine-store-before-4",
 }

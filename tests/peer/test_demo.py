@@ -72,6 +72,7 @@ def test_a_demo_tells_which_process_died_and_stops_the_others(tmp_path: Path) ->
     assert str(tmp_path / "logs" / "client-2.log") in err
 
 
+@pytest.mark.all
 def test_a_model_that_cannot_be_imported_fails_the_demo_with_the_apps_own_words(tmp_path: Path) -> None:
     demo = RunningDemo(tmp_path, *SMALL, "--model", "nowhere:Model")
     code, _, err = demo.finish()

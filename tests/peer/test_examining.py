@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, RecordDict
 
+from peer.apps import examining
 from peer.apps.examining import Examiner, examine_in_threads
 from peer.engine.contents import local_content
 from peer.engine.interface import Unreachable
@@ -94,8 +95,11 @@ def test_a_reply_that_is_too_large_to_keep_is_examined_all_the_same(local_engine
     assert kept.take(b"message", effect.reply) is None
 
 
-def test_what_cannot_be_had_is_answered_with_the_reason(local_engine: LocalEngine, effect: Examine) -> None:
-    answer = Examiner(local_engine, Kept()).answer(replace(effect, sent=raw_block(b"away").cid))
+def test_what_cannot_be_had_is_answered_with_the_reason(
+    local_engine: LocalEngine, effect: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examining, "CONTENT_TIMEOUT", 0.0)
+    answer = Examiner(local_engine, Kept()).answer(replace(effect, reply=raw_block(b"away").cid))
     assert isinstance(answer, NotExamined)
     assert (answer.effect, str(raw_block(b"away").cid) in answer.why) == (1, True)
 
