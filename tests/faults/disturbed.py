@@ -55,7 +55,7 @@ class Disturbed(Federation):
     @classmethod
     def copy_of(cls, origin: Path, root: Path, engine: str = "", **variables: str) -> Self:
         """A run with the secrets of ``origin``, on the local engine where no other is named."""
-        shutil.copytree(origin, root)
+        shutil.copytree(origin, root, ignore=shutil.ignore_patterns("wake"))  # pipes of processes that have ended
         made = cls.__new__(cls)
         made.root, made.engine, made.names = root, engine or f"local:{root / 'engine'}", list(CLIENTS)
         made.processes, made.mark, made.peers, made.variables = [], uuid.uuid4().hex, {}, variables
