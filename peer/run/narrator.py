@@ -127,7 +127,7 @@ def _line(report: Report, see_log: str) -> str:
             return _LACKING[Awaited(str(fields["lacking"]))].format_map(
                 {**fields, "whom": fields.get("whom") or "others"}
             )
-        case What.HOME_MOVED | What.RECALLED:
+        case What.HOME_MOVED | What.RECALLED | What.RUN_UNKNOWN:
             return _of_an_old_home(report)
     return _LINES.get(report.what, "").format_map(fields)
 
@@ -199,7 +199,21 @@ def _away(fields: Fields, how: str) -> str:
 
 
 def _of_an_old_home(report: Report) -> str:
-    return _moved(report.fields) if report.what is What.HOME_MOVED else _recalled(report.fields)
+    match report.what:
+        case What.HOME_MOVED:
+            return _moved(report.fields)
+        case What.RUN_UNKNOWN:
+            return _unknown(report.fields)
+    return _recalled(report.fields)
+
+
+def _unknown(fields: Fields) -> str:
+    """A client that was in a run of which this home knows nothing."""
+    whose = "if another server did not lead it, this home" if fields["other_servers"] else "this home"
+    return (
+        f"{fields['name']} was in run {fields['run']}, which this home does not know: {whose} is a copy of before that "
+        "run began. What is led here now is another run; to go on with that one, stop this, and put back a newer copy"
+    )
 
 
 def _moved(fields: Fields) -> str:

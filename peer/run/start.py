@@ -195,6 +195,7 @@ def lead(
         session.journal.keep_place(place_of(session.home.path))
     elif _waits_for_members(session, wait_for_members):
         settings = replace(settings, waits_for_members=True)
+    settings = replace(settings, known_runs=frozenset(head.run for head in session.journal.heads()))
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
     scratch = session.home.path / "scratch"

@@ -218,6 +218,8 @@ class What(StrEnum):
     """The owner's bound is of something that the app's replies do not have."""
     ACK_REFUSED = "ack-refused"
     COLLECTED = "collected"
+    RUN_UNKNOWN = "run-unknown"
+    """A client was in a run that this home does not know."""
     HOME_MOVED = "home-moved"
     """It is in another place: it was copied, or put back, and may be older than what it signed."""
     RECALLED = "recalled"

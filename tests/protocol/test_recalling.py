@@ -6,6 +6,7 @@ from attacked import Attacked, nowhere, position
 from chains import ALICE, APP, BOB, ENVIRONMENT, SERVER, Scribe, begun, id_of
 
 from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
 from protocol.roles.copies import LISTENING
@@ -18,14 +19,25 @@ from protocol.roles.effects import (
     Publish,
     Report,
     Store,
+    What,
     WriteHead,
 )
 from protocol.roles.events import AppReady
-from protocol.roles.leader.collecting import LeaderSettings
+from protocol.roles.leader.collecting import MAX_UNKNOWN_RUNS, LeaderSettings
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.plan import ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.wire.announcements import Head, Known, Position, Recall, Recalled, parse_announcement
+from protocol.wire.announcements import (
+    Head,
+    Hello,
+    Known,
+    ManifestRef,
+    PeerState,
+    Position,
+    Recall,
+    Recalled,
+    parse_announcement,
+)
 
 SESSION = bytes(16)
 
@@ -138,3 +150,41 @@ def test_a_head_that_nobody_has_is_looked_for_once_and_holds_the_leader_no_longe
     assert not leader.machine._taking_up.holds
     assert not leader.all(Store)
     assert not leader.all(WriteHead)
+
+
+def beginning(scribe: Scribe, *known: CID) -> Attacked:
+    """A leader that begins another run in a scribe's federation, whose home knows of some runs."""
+    author = Author(id_of(SERVER), (SERVER,), 1 << 32, session=SESSION)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    settings = LeaderSettings(1, 60.0, known_runs=frozenset(known))
+    return Attacked(Leader(author, TrustedManifest(scribe.first, scribe.source), plan, settings), scribe)
+
+
+def is_in(scribe: Scribe, run: CID) -> Hello:
+    manifest = ManifestRef(scribe.first.cid, scribe.first.version)
+    return Hello(manifest, PeerState.IDLE, position(scribe, run=run))
+
+
+def test_a_run_that_only_clients_know_is_told_once() -> None:
+    scribe = begun()
+    leader = beginning(scribe)
+    leader.say(ALICE, is_in(scribe, scribe.chain.run))
+    leader.say(BOB, is_in(scribe, scribe.chain.run))
+    (told,) = leader.reported(What.RUN_UNKNOWN)
+    assert (told["name"], told["run"]) == ("alice", str(scribe.chain.run))
+
+
+def test_an_older_run_that_this_home_knows_is_not_told() -> None:
+    scribe = begun()
+    leader = beginning(scribe, scribe.chain.run)
+    leader.say(ALICE, is_in(scribe, scribe.chain.run))
+    assert not leader.reported(What.RUN_UNKNOWN)
+
+
+def test_a_client_that_names_many_runs_is_told_of_for_a_few() -> None:
+    scribe = begun()
+    leader = beginning(scribe)
+    for number in range(20):
+        leader.say(ALICE, is_in(scribe, nowhere(str(number))))
+        leader.wait(600.0)
+    assert len(leader.reported(What.RUN_UNKNOWN)) <= MAX_UNKNOWN_RUNS

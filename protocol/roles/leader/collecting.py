@@ -37,6 +37,7 @@ from protocol.wire.announcements import (
     Known,
     ManifestRef,
     PeerState,
+    Position,
     Proof,
     Recall,
     Recalled,
@@ -48,6 +49,10 @@ LEAVE_TIMEOUT: Final = 60.0
 
 REPLIES_SIDE_BY_SIDE: Final = 2
 """Answers of one client that are looked into at a time; an app works on one after the other."""
+
+
+MAX_UNKNOWN_RUNS: Final = 4
+"""Runs unknown to this home of which people are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class LeaderSettings:
     """How long a resumed run waits for the clients of its last look."""
     waits_for_members: bool = False
     """Whether it waits for them without end, before it signs: its home may be an older copy of itself."""
+    known_runs: frozenset[CID] = frozenset()
+    """The runs that its home knows of, led here or followed."""
     linger: float = 10.0
     """How long a closed run waits for its clients to verify the last record."""
 
@@ -113,6 +120,8 @@ class Gathering(Confirming):
         self._answers: dict[bytes, Record] = {}
         """The first good answer to an open message: another one is equivocation, and not fetched."""
         self._said_unbounded = False
+        self._unknown_runs: set[CID] = set()
+        """Runs in which clients were, and which this home does not know; a few, as anybody can name many."""
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         return kind(ManifestRef(self.manifest.cid, self.manifest.version), PeerState.LEADING, self._durable)
@@ -231,11 +240,25 @@ class Gathering(Confirming):
             self._copies.met(now)
         if self._presence.heard(by, Sighting(now, body.state, head, body.note)):
             self._outbox.report(What.PEER_HERE, name=self.manifest.name_of(by))
+            self._look_for_an_unknown_run(by, body.position)
         elif body.state is PeerState.REFUSED:
             self._outbox.report(What.RUN_REFUSED, name=self.manifest.name_of(by), why=body.note)
         if isinstance(body, Hello):
             self._voice.beat_soon(now)
             self._proofs.tell_newcomer(now)
+
+    def _look_for_an_unknown_run(self, by: bytes, position: Position | None) -> None:
+        """Say so where a client was in a run that this home does not know: it may be put back from before that run of
+        ours, and what we begin is another one."""
+        ours = None if self.chain.head is None else self.chain.run
+        if position is None or position.run == ours or position.run in self._settings.known_runs:
+            return
+        if position.run not in self._unknown_runs and len(self._unknown_runs) < MAX_UNKNOWN_RUNS:
+            self._unknown_runs.add(position.run)
+            others = len(self.manifest.nodes_of(Role.SERVER)) - 1
+            self._outbox.report(
+                What.RUN_UNKNOWN, name=self.manifest.name_of(by), run=str(position.run), other_servers=others
+            )
 
     def _heard_of_reply(self, author: bytes, ready: ReplyReady, inline: tuple[Block, ...], now: float) -> None:
         """Look into an answer that whoever was asked says it has. Nobody else's word counts: what it names may be
