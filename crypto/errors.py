@@ -6,51 +6,51 @@ from typing import ClassVar
 
 
 class CryptoError(Exception):
-    """The base of them all. ``str`` says what is wrong, ``mend`` what to do; neither holds a secret."""
+    """The base of them all. ``str`` says what is wrong, ``fix`` what to do; neither holds a secret."""
 
-    mend: ClassVar[str] = ""
+    fix: ClassVar[str] = ""
 
 
 class BadKey(CryptoError):
     """Bytes or text that are no usable public or private key."""
 
-    mend = "ask the owner for the key again: `peer keys show --federation ID` prints it there"
+    fix = "ask the owner for the key again: `peer keys show --federation ID` prints it there"
 
 
 class BadSignature(CryptoError):
     """A signature that its key did not make over these bytes."""
 
-    mend = "the bytes were changed, or somebody else signed them: get them again from their author"
+    fix = "the bytes were changed, or somebody else signed them: get them again from their author"
 
 
 class CannotDecrypt(CryptoError):
     """Bytes that are encrypted for somebody else, or were changed."""
 
-    mend = "ask a server of the federation to grant you its keys: peer federation grant"
+    fix = "ask a server of the federation to grant you its keys: peer federation grant"
 
 
 class BadKeyText(CryptoError):
     """The text given as a KEY is none, or not whole, or not signed by its owner."""
 
-    mend = "copy the whole line that `peer keys show --federation ID` prints on the owner's machine"
+    fix = "copy the whole line that `peer keys show --federation ID` prints on the owner's machine"
 
 
 class BadName(CryptoError):
     """A name that cannot be an identity's."""
 
-    mend = "choose 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit"
+    fix = "choose 1 to 64 letters, digits, '-', '_' or '.', beginning with a letter or digit"
 
 
 class TooManyKeys(CryptoError):
     """An identity that was rotated too often."""
 
-    mend = "make a new identity: peer keys init --name NAME, and have it added in place of this one"
+    fix = "make a new identity: peer keys init --name NAME, and have it added in place of this one"
 
 
 class BadWords(CryptoError):
     """Words that spell no secrets."""
 
-    mend = "compare them with what `peer keys backup --words` printed: all of them, in that order"
+    fix = "compare them with what `peer keys backup --words` printed: all of them, in that order"
 
 
 class KeyFileError(CryptoError):
@@ -60,22 +60,22 @@ class KeyFileError(CryptoError):
 class KeyFileDamaged(KeyFileError):
     """Not a key file, cut short, or changed since its owner's key signed it."""
 
-    mend = "put back a copy of it: `peer keys restore FILE` reads what `peer keys backup FILE` wrote"
+    fix = "put back a copy of it: `peer keys restore FILE` reads what `peer keys backup FILE` wrote"
 
 
 class KeyFileUnsupported(KeyFileError):
     """A key file of another version, or one that asks for more memory or time than is allowed."""
 
-    mend = "open it with the version of Pollen that wrote it"
+    fix = "open it with the version of Pollen that wrote it"
 
 
 class WrongPassphrase(KeyFileError):
     """The key file is whole, but this passphrase does not open it."""
 
-    mend = "try again; `peer keys passwd NAME` changes a passphrase, nothing recovers a lost one"
+    fix = "try again; `peer keys passwd NAME` changes a passphrase, nothing recovers a lost one"
 
 
 class BadPassphrase(KeyFileError):
     """A passphrase that cannot lock a key file."""
 
-    mend = "give one that is not empty, or say --no-passphrase to store the keys unlocked"
+    fix = "give one that is not empty, or say --no-passphrase to store the keys unlocked"

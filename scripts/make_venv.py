@@ -28,7 +28,7 @@ SEE_ABOVE = "see what it said above, then call it again"
 
 
 class SetupError(Exception):
-    """What happened and, after a newline, the command that mends it."""
+    """What happened and, after a newline, the command that fixes it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -64,20 +64,20 @@ def make(group: str) -> None:
     write_stamp(f"{ROOT}\nunfinished\n")
     say(f"installing requirements/{group}.txt (the first time several GB are fetched, most of it torch)")
     uv("pip", "sync", told, "--require-hashes", "--compile-bytecode", "--build-constraints",
-       str(REQUIREMENTS / "build.txt"), str(REQUIREMENTS / f"{group}.txt"), mend=mend_of_a_build())  # fmt: skip
+       str(REQUIREMENTS / "build.txt"), str(REQUIREMENTS / f"{group}.txt"), fix=fix_of_a_build())  # fmt: skip
     uv("pip", "install", told, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     write_stamp(stamp(group))
 
 
 def make_empty() -> None:
     """A virtual environment with nothing but the pinned uv."""
-    mend = f"apt install python3-venv python3-dev gcc (Debian), or POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
-    run(sys.executable, "-m", "venv", "--clear", str(VENV), mend=mend)
+    fix = f"apt install python3-venv python3-dev gcc (Debian), or POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
+    run(sys.executable, "-m", "venv", "--clear", str(VENV), fix=fix)
     run(str(PYTHON), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps",
         "-r", str(REQUIREMENTS / "uv.txt"))  # fmt: skip
 
 
-def mend_of_a_build() -> str:
+def fix_of_a_build() -> str:
     """What to do where the requirements cannot be installed. cbrrr comes as C source only, so it needs a compiler."""
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) and (Path(sysconfig.get_path("include")) / "Python.h").exists():
@@ -88,20 +88,20 @@ def mend_of_a_build() -> str:
     )
 
 
-def uv(*arguments: str, mend: str = SEE_ABOVE) -> None:
+def uv(*arguments: str, fix: str = SEE_ABOVE) -> None:
     """Run the pinned uv on `.venv`, whatever environment happens to be active."""
-    run(str(UV), *(each for each in arguments if each), "--python", str(PYTHON), mend=mend)
+    run(str(UV), *(each for each in arguments if each), "--python", str(PYTHON), fix=fix)
 
 
-def run(*command: str, mend: str = SEE_ABOVE) -> None:
+def run(*command: str, fix: str = SEE_ABOVE) -> None:
     """Run a command to its end."""
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     except OSError as error:
-        raise SetupError(f"cannot start {command[0]}: {error.strerror}\nmend:  {mend}") from None
+        raise SetupError(f"cannot start {command[0]}: {error.strerror}\nfix:   {fix}") from None
     except subprocess.CalledProcessError as error:
         what = f"{shlex.join(command)}\n       ended with exit code {error.returncode}"
-        raise SetupError(f"{VENV} could not be set up:\n       {what}\nmend:  {mend}") from None
+        raise SetupError(f"{VENV} could not be set up:\n       {what}\nfix:   {fix}") from None
 
 
 def works(python: Path) -> bool:

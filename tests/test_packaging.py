@@ -141,4 +141,4 @@ def test_setup_without_a_new_enough_python_says_how_to_get_one(tmp_path: Path) -
     )
     assert done.returncode == 2
     assert "python3 is Python 3.9.2" in done.stderr
-    assert "mend:  install one" in done.stderr
+    assert "fix:   install one" in done.stderr

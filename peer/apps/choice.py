@@ -173,5 +173,5 @@ def given(settings: Mapping[str, Setting | None]) -> dict[str, Setting]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _wrong(message: str, mend: str = "") -> PeerError:
-    return PeerError(message, mend=mend, code=ExitCode.WRONG_USE)
+def _wrong(message: str, fix: str = "") -> PeerError:
+    return PeerError(message, fix=fix, code=ExitCode.WRONG_USE)

@@ -130,7 +130,7 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     except RunStopped as error:
         sys.stderr.write(f"the run stopped: {error}\n")
         cause = error.__cause__
-        pipe.send(Halted(str(error), cause.mend if isinstance(cause, EngineError) else ""))
+        pipe.send(Halted(str(error), cause.fix if isinstance(cause, EngineError) else ""))
         return 1
     return 0
 

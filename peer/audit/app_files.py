@@ -41,7 +41,7 @@ def recorded_bundle(audit: Audit) -> NamedBundle:
     if (bundle := audit.bundle()) is None:
         raise PeerError(
             f"the run {report.run} is encrypted, and so is its app: this identity is not let in",
-            mend="name a member's identity with --identity NAME; "
+            fix="name a member's identity with --identity NAME; "
             "who came after the run needs a grant: peer federation grant NAME, on the server's machine",
             code=ExitCode.UNFINISHED,
         )
@@ -60,7 +60,7 @@ def bundled_files(bundle: NamedBundle, source: BlockSource) -> list[BundledFile]
     except ContentError as error:
         raise PeerError(
             f"{bundle.content} is no app that can be read: {error}",
-            mend="peer show CID tells what it is; an encrypted app is named by its run: peer app show RUN",
+            fix="peer show CID tells what it is; an encrypted app is named by its run: peer app show RUN",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -74,7 +74,7 @@ def chosen_file(files: list[BundledFile], path: str) -> BundledFile:
     for file in files:
         if file.path == path:
             return file
-    raise PeerError(f"the app has no file {path}", mend="peer app show CID lists them", code=ExitCode.WRONG_USE)
+    raise PeerError(f"the app has no file {path}", fix="peer app show CID lists them", code=ExitCode.WRONG_USE)
 
 
 def read_files(files: list[BundledFile], source: BlockSource) -> Iterator[AppFile]:

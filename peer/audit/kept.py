@@ -157,7 +157,7 @@ class KeptReports:
                 else:
                     journal.keep_verified(row, scratch.well_signed())
         except PeerError as error:
-            logs.event("report-not-kept", logging.WARNING, why=str(error), mend=error.mend)
+            logs.event("report-not-kept", logging.WARNING, why=str(error), fix=error.fix)
 
     @contextlib.contextmanager
     def well_signed(self) -> Iterator[WellSigned]:

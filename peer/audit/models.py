@@ -98,7 +98,7 @@ class RunModels:
         if not 0 <= number <= last:
             raise PeerError(
                 f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
-                mend=f"peer log {self._report.head} shows them",
+                fix=f"peer log {self._report.head} shows them",
                 code=ExitCode.WRONG_USE,
             )
         found, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
@@ -134,7 +134,7 @@ class RunModels:
         if number and not trained:
             raise PeerError(
                 f"nothing was trained in round {number}",
-                mend=f"peer log {self._report.head} shows which messages are of type train",
+                fix=f"peer log {self._report.head} shows which messages are of type train",
                 code=ExitCode.WRONG_USE,
             )
         found = self._after(trained) if number else self._first_dispatched()
@@ -142,7 +142,7 @@ class RunModels:
             before = max((each for each in self._trained_rounds() if each < number), default=0)
             raise PeerError(
                 f"no model of round {number} is recorded: {self._why_none()}",
-                mend=f"--round {before} has the one before it" if number else "",
+                fix=f"--round {before} has the one before it" if number else "",
                 code=ExitCode.UNFINISHED,
             )
         return found
@@ -242,7 +242,7 @@ class RunModels:
         log = f"peer log {self._report.head} shows who answered in which round"
         raise PeerError(
             f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
-            mend=log,
+            fix=log,
             code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
         )
 
@@ -261,7 +261,7 @@ class RunModels:
         known = ", ".join(sorted(self._report.participants)) or "nobody"
         raise PeerError(
             f"no participant of this run is called {of!r}",
-            mend=f"say --of {SERVER}, or one of those it asked: {known}",
+            fix=f"say --of {SERVER}, or one of those it asked: {known}",
             code=ExitCode.WRONG_USE,
         )
 
@@ -300,5 +300,5 @@ _WHO_READS: Final = (
 )
 
 
-def _not_for_us(what: str, mend: str) -> PeerError:
-    return PeerError(f"{what}, and this home has no key for it", mend=mend, code=ExitCode.UNFINISHED)
+def _not_for_us(what: str, fix: str) -> PeerError:
+    return PeerError(f"{what}, and this home has no key for it", fix=fix, code=ExitCode.UNFINISHED)

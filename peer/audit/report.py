@@ -177,7 +177,7 @@ def require_verified(report: Report) -> None:
     where = "" if first.height is None else f" at height {first.height}"
     raise PeerError(
         f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
-        mend=f"peer audit {report.head} tells all that is wrong",
+        fix=f"peer audit {report.head} tells all that is wrong",
         code=report.verdict.exit_code,
     )
 

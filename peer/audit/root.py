@@ -53,7 +53,7 @@ def given_root(named: str, known: Sequence[StoredFederation]) -> GivenRoot:
                 return GivenRoot(stored.id, tuple(known))
         raise PeerError(
             f"--federation {named!r} is no federation's id, no file, and not the name of one that this home is in",
-            mend="ask a member for the id (peer federation show) or the file (peer federation export FILE)",
+            fix="ask a member for the id (peer federation show) or the file (peer federation export FILE)",
             code=ExitCode.WRONG_USE,
         ) from error
 

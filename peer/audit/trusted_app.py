@@ -61,7 +61,7 @@ def trusted_app(
     if bundle is not None and built_in.id != bundle.app:
         raise PeerError(
             f"the run is of the app {bundle.app}, which is not the built-in app of this version",
-            mend=f"name the app's folder with --app DIR; or read it (peer app show {named}), "
+            fix=f"name the app's folder with --app DIR; or read it (peer app show {named}), "
             f"then let it run here (peer app approve {bundle.app})",
             code=ExitCode.WRONG_USE,
         )
@@ -78,6 +78,6 @@ def _refuse_unnamed(run_config: RunConfig, node_config: RunConfig, named: str) -
         name = model_class(dict(run_config))
         raise PeerError(
             f"this run is not replayed: {error}",
-            mend=f"peer audit {named} --replay --model {name}, in the folder that has the class's file" if name else "",
+            fix=f"peer audit {named} --replay --model {name}, in the folder that has the class's file" if name else "",
             code=ExitCode.WRONG_USE,
         ) from error

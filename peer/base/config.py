@@ -51,13 +51,13 @@ def read(home: Path, root: click.Command) -> dict[str, Any]:  # TOML values; cli
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise PeerError(f"{file} cannot be read: {error}", mend=f"mend {file}", code=ExitCode.WRONG_USE) from error
+        raise PeerError(f"{file} cannot be read: {error}", fix=f"fix {file}", code=ExitCode.WRONG_USE) from error
     known = _options(root)
     unknown = sorted(values.keys() - known.keys())
     if unknown:
         raise PeerError(
             f"{file} has keys that are no options: {', '.join(unknown)}",
-            mend=f"take them out of {file}; `peer COMMAND --help` shows the options there are",
+            fix=f"take them out of {file}; `peer COMMAND --help` shows the options there are",
             code=ExitCode.WRONG_USE,
         )
     return {known[name].name or name: _typed(known[name], value) for name, value in values.items()}

@@ -21,9 +21,9 @@ class ExitCode(IntEnum):
 
 
 class PeerError(Exception):
-    """What a person must know and can mend. ``str`` says what happened and why, ``mend`` what to do about it."""
+    """What a person must know and can fix. ``str`` says what happened and why, ``fix`` what to do about it."""
 
-    def __init__(self, message: str, *, mend: str = "", code: ExitCode) -> None:
+    def __init__(self, message: str, *, fix: str = "", code: ExitCode) -> None:
         super().__init__(message)
-        self.mend = mend
+        self.fix = fix
         self.exit_code = code

@@ -108,7 +108,7 @@ class Fault:
         except ValueError as error:
             raise PeerError(
                 f"{VARIABLE}={text} names no fault: {error}",
-                mend=f"unset {VARIABLE}; only tests of crash safety set it, to VICTIM:STEP:before|after:NTH",
+                fix=f"unset {VARIABLE}; only tests of crash safety set it, to VICTIM:STEP:before|after:NTH",
                 code=ExitCode.WRONG_USE,
             ) from error
 

@@ -29,7 +29,7 @@ def doctor(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Check that everything a peer needs is there, and say what mends what is not."""
+    """Check that everything a peer needs is there, and say what fixes what is not."""
     place = Home(home)
     started = _start(place, federation, listen) if start_daemon else None
     checks = list(all_checks(place, MANAGED if start_daemon else ipfs))
@@ -62,9 +62,9 @@ _COLOURS = {State.OK: good, State.WARN: doubtful, State.FAIL: bad}
 
 def _put(check: Check) -> None:
     put(_COLOURS[check.state](check.state.value.ljust(4)), f"  {check.name}: {check.what}")
-    if check.mend:
-        put(f"      mend: {check.mend}")
+    if check.fix:
+        put(f"      fix: {check.fix}")
 
 
 def _value(check: Check) -> dict[str, str]:
-    return {"name": check.name, "state": check.state.value, "what": check.what, "mend": check.mend}
+    return {"name": check.name, "state": check.state.value, "what": check.what, "fix": check.fix}

@@ -134,7 +134,7 @@ _INTERRUPTED: Final = 130
 
 
 def _explain(error: Exception) -> ExitCode:
-    """Say what happened, why, and what mends it."""
+    """Say what happened, why, and what fixes it."""
     if logs.verbose():
         terminal.say_traceback(error)
     match error:
@@ -148,7 +148,7 @@ def _explain(error: Exception) -> ExitCode:
             _tell("stopped")
             return ExitCode.UNFINISHED
         case PeerError():
-            _tell(f"error: {error}", error.mend)
+            _tell(f"error: {error}", error.fix)
             return error.exit_code
     return _explain_other(error)
 
@@ -161,10 +161,10 @@ def _explain_other(error: Exception) -> ExitCode:
 
     match error:
         case EngineError():
-            _tell(f"error: {error}", error.mend)
+            _tell(f"error: {error}", error.fix)
             return ExitCode.WRONG_USE if isinstance(error, WrongAddress) else ExitCode.UNFINISHED
         case CryptoError():
-            _tell(f"error: {error}", error.mend)
+            _tell(f"error: {error}", error.fix)
             return ExitCode.WRONG_USE
         case MissingBlock():
             _tell(f"error: {error}", "name the engine that has it with --ipfs ENGINE")
@@ -202,11 +202,11 @@ _SOURCES: Final = {
 }
 
 
-def _tell(message: str, mend: str = "") -> None:
+def _tell(message: str, fix: str = "") -> None:
     """One line on stderr, and one with what to do; red on a terminal."""
     terminal.say_lines(message, terminal.Colour.RED if message.startswith("error") else None)
-    if mend:
-        terminal.say(f"  mend: {mend}")
+    if fix:
+        terminal.say(f"  fix: {fix}")
 
 
 def _reader_gone() -> ExitCode:

@@ -192,7 +192,7 @@ class _Course:
         if progress.failures and len(progress.failures) == answers:
             raise PeerError(
                 f"no client could do its work: {progress.failures[0].strip()}",
-                mend=f"see what its app said in {self._plan.client_peers[0].home.path / 'logs' / 'app-client.log'}",
+                fix=f"see what its app said in {self._plan.client_peers[0].home.path / 'logs' / 'app-client.log'}",
                 code=ExitCode.APP_FAILED,
             )
 

@@ -95,7 +95,7 @@ class PeerProcess:
         known = self.code in set(ExitCode) - {ExitCode.DONE}
         return PeerError(
             "\n".join([f"{self.peer.name} {ending}; it said last:", *(f"  | {line}" for line in said)]),
-            mend=f"see the cause in {log}",
+            fix=f"see the cause in {log}",
             code=ExitCode(self.code) if known else ExitCode.UNFINISHED,
         )
 

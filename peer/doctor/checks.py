@@ -63,11 +63,11 @@ class Check:
     name: str
     state: State
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
-    """Every check, in the order in which what is wrong should be mended."""
+    """Every check, in the order in which what is wrong should be fixed."""
     engine, unknown = _chosen(home, ipfs)
     checks: list[Callable[[], Check]] = [
         _python,
@@ -91,7 +91,7 @@ def _chosen(home: Home, ipfs: str | None) -> tuple[str, Check | None]:
     try:
         return chosen(home, ipfs), None
     except PeerError as error:
-        return "", Check("engine", State.FAIL, str(error), error.mend)
+        return "", Check("engine", State.FAIL, str(error), error.fix)
 
 
 def _python() -> Check:
@@ -139,13 +139,13 @@ def _keys(home: Home) -> Check:
     try:
         found = [store.public(name) for name in store.names()]
     except (PeerError, CryptoError) as error:
-        return Check("keys", State.FAIL, str(error), error.mend)
+        return Check("keys", State.FAIL, str(error), error.fix)
     if not found:
         return Check("keys", State.FAIL, "there is no identity in this home", "peer keys init --name NAME")
     unlocked = [identity.name for identity in found if not identity.locked]
     if unlocked:
-        mend = f"peer keys passwd {unlocked[0]} gives it a passphrase"
-        return Check("keys", State.WARN, f"stored without a passphrase: {', '.join(unlocked)}", mend)
+        fix = f"peer keys passwd {unlocked[0]} gives it a passphrase"
+        return Check("keys", State.WARN, f"stored without a passphrase: {', '.join(unlocked)}", fix)
     return Check("keys", State.OK, ", ".join(identity.name for identity in found))
 
 
@@ -155,14 +155,14 @@ def _federation(home: Home) -> Check:
         keys = KeyStore(home.path)
         ids = [keys.public(name).public.id for name in keys.names()]
     except PeerError as error:
-        return Check("federation", State.FAIL, str(error), error.mend)
+        return Check("federation", State.FAIL, str(error), error.fix)
     if not known:
-        mend = "peer join with a ticket, or found one: peer federation init NAME"
-        return Check("federation", State.FAIL, "this home is in no federation", mend)
+        fix = "peer join with a ticket, or found one: peer federation init NAME"
+        return Check("federation", State.FAIL, "this home is in no federation", fix)
     strange = [stored.manifest.title for stored in known if not any(each in stored.manifest.members for each in ids)]
     if strange:
-        mend = "send what `peer keys show --federation ID` prints to an admin, then join again with a new export"
-        return Check("federation", State.WARN, f"no identity of this home is a member of {', '.join(strange)}", mend)
+        fix = "send what `peer keys show --federation ID` prints to an admin, then join again with a new export"
+        return Check("federation", State.WARN, f"no identity of this home is a member of {', '.join(strange)}", fix)
     names = (f"{stored.manifest.title} (version {stored.manifest.version})" for stored in known)
     return Check("federation", State.OK, ", ".join(names))
 
@@ -172,7 +172,7 @@ def _program(*, needed: bool) -> Check:
         program = find_ipfs()
         version = ".".join(map(str, version_of(program)))
     except EngineError as error:
-        return Check("ipfs program", State.FAIL if needed else State.OK, str(error), error.mend if needed else "")
+        return Check("ipfs program", State.FAIL if needed else State.OK, str(error), error.fix if needed else "")
     return Check("ipfs program", State.OK, f"Kubo {version} at {program}")
 
 
@@ -180,30 +180,30 @@ def _engine_checks(home: Home, engine: str) -> Iterator[Check]:
     try:
         opened = running_node(home) if engine == MANAGED else open_engine(engine)
         if opened is None:
-            mend = "nothing to do, `peer start` starts it; or now: peer doctor --start-daemon"
-            yield Check("engine", State.WARN, "this home's Kubo node is not running", mend)
+            fix = "nothing to do, `peer start` starts it; or now: peer doctor --start-daemon"
+            yield Check("engine", State.WARN, "this home's Kubo node is not running", fix)
             return
         with contextlib.closing(opened):
             yield _engine_status(engine, opened.status())
             if opened.streams is not None:
                 yield _pubsub(home, opened, opened.streams, is_own=engine == MANAGED)
     except EngineError as error:
-        yield Check("engine", State.FAIL, str(error), error.mend)
+        yield Check("engine", State.FAIL, str(error), error.fix)
 
 
 def _pubsub(home: Home, engine: Engine, streams: Streams, *, is_own: bool) -> Check:
     """Whether what this node says is heard."""
     if (refused := why_refused(engine)) is not None:
-        return Check("pubsub", State.FAIL, str(refused), refused.mend)
+        return Check("pubsub", State.FAIL, str(refused), refused.fix)
     if (off := why_not_asked(streams)) is not None:
-        return Check("pubsub", State.WARN, f"{off}: what pubsub loses for long is lost", off.mend)
+        return Check("pubsub", State.WARN, f"{off}: what pubsub loses for long is lost", off.fix)
     if not home.is_locked:
         return Check("pubsub", State.OK, "the node lets its own words out; who hears them shows while a peer runs here")
     heard = _heard_by(home, streams)
     if heard and not any(heard):
         what = f"none of the {len(heard)} members that answer hears this node by pubsub: runs go on by asking, slowly"
-        mend = "" if is_own else f", or on the machines of their nodes: {streams.how_to_hear(streams.own_name)}"
-        return Check("pubsub", State.WARN, what, f"wait a minute, managed nodes mend that by themselves{mend}")
+        fix = "" if is_own else f", or on the machines of their nodes: {streams.how_to_hear(streams.own_name)}"
+        return Check("pubsub", State.WARN, what, f"wait a minute, managed nodes fix that by themselves{fix}")
     return Check("pubsub", State.OK, f"heard by {sum(heard)} of the {len(heard)} members that answer when asked")
 
 
@@ -221,8 +221,8 @@ def _engine_status(engine: str, status: EngineStatus) -> Check:
     named = f"{without_credentials(engine)}: {status.kind} {status.version}"
     what = f"{named}, {status.peers} peers, {status.bytes_stored / 1e6:.1f} MB stored"
     if not status.pubsub:
-        mend = "ipfs config --json Pubsub.Enabled true, then restart that node"
-        return Check("engine", State.FAIL, f"{what}; its pubsub is off", mend)
+        fix = "ipfs config --json Pubsub.Enabled true, then restart that node"
+        return Check("engine", State.FAIL, f"{what}; its pubsub is off", fix)
     if status.kind == MANAGED and (outdated := why_outdated(status.version)):
         return Check("engine", State.WARN, f"{what}; {outdated}", UPDATE)
     return Check("engine", State.OK, what)

@@ -27,8 +27,8 @@ def open_engine(address: str, *, managed: bool = False) -> Engine:
         from peer.engine.kubo.engine import KuboEngine  # heavy: httpx, requests
 
         return KuboEngine(address, managed=managed)
-    mend = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"
-    raise WrongAddress(f"{without_credentials(address)!r} is no engine", mend)
+    fix = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"
+    raise WrongAddress(f"{without_credentials(address)!r} is no engine", fix)
 
 
 def without_credentials(address: str) -> str:

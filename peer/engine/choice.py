@@ -61,7 +61,7 @@ def opened(
     rid of what nobody pinned before it starts.
 
     Raises:
-        EngineError: where it cannot be used; it says what mends it.
+        EngineError: where it cannot be used; it says what fixes it.
     """
     address = chosen(home, named)
     if address != MANAGED:
@@ -77,7 +77,7 @@ def opened(
 def _warn_of_an_old(engine: Engine) -> None:
     """Say where a node of the user's is of a version that is not safe to run."""
     if engine.kind == MANAGED and (why := why_outdated(engine.version)):
-        logs.event("node-outdated", logging.WARNING, why=why, mend=UPDATE)
+        logs.event("node-outdated", logging.WARNING, why=why, fix=UPDATE)
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
             number = f"{len(known)} federations" if known else "no federation"
             raise PeerError(
                 f"the home {home.path} is in {number}, so it is not clear which private network its node is in",
-                mend="name another home with --home DIR, or an engine with --ipfs, such as --ipfs local:DIR",
+                fix="name another home with --home DIR, or an engine with --ipfs, such as --ipfs local:DIR",
                 code=ExitCode.WRONG_USE,
             )
         federation = known[0]

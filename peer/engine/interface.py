@@ -14,11 +14,11 @@ from protocol.blocks.cid import CID, Block
 
 
 class EngineError(Exception):
-    """The engine cannot do what it was asked. ``str`` says what and why, ``mend`` the command that mends it."""
+    """The engine cannot do what it was asked. ``str`` says what and why, ``fix`` the command that fixes it."""
 
-    def __init__(self, message: str, mend: str = "") -> None:
+    def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)
-        self.mend = mend
+        self.fix = fix
 
 
 class EngineUnavailable(EngineError):
@@ -55,8 +55,8 @@ _BRING: Final = "start a peer whose engine has it; or bring a file of the run he
 class Unreachable(EngineError):
     """Nobody within reach has the block. Carries its ``cid``."""
 
-    def __init__(self, cid: CID, message: str = "", mend: str = _BRING) -> None:
-        super().__init__(message or f"nobody within reach has {cid}", mend)
+    def __init__(self, cid: CID, message: str = "", fix: str = _BRING) -> None:
+        super().__init__(message or f"nobody within reach has {cid}", fix)
         self.cid = cid
 
 
@@ -93,7 +93,7 @@ class Streams(Protocol):
         may be false, and its question. None: it is hung up on.
 
         Raises:
-            AskingOff: where the engine does not do it, with what mends that.
+            AskingOff: where the engine does not do it, with what fixes that.
         """
 
     def ask(self, node: str, name: str, question: bytes) -> bytes:

@@ -44,6 +44,6 @@ class OwnBlocks:
         if own is None:
             return self.engine.get(cid, timeout=max(0.0, until - time.monotonic()))
         block = checked_block(cid, own)
-        logs.event("block-mended", logging.WARNING, cid=str(cid), why=str(why))
+        logs.event("block-repaired", logging.WARNING, cid=str(cid), why=str(why))
         self.engine.put([block], pin=[cid])
         return block.data

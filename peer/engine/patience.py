@@ -21,7 +21,7 @@ _PAUSE: Final = 0.25
 
 _DEAREST: Final = 5.0
 """Seconds of patience that one try uses up at most. One that took longer hung, or the machine slept meanwhile: that
-says nothing of how long whoever mends the engine has had."""
+says nothing of how long whoever fixes the engine has had."""
 
 
 class Patience:
@@ -60,7 +60,7 @@ class Patience:
             done = work()
         except EngineUnavailable as error:
             if self._turns(away=True):
-                logs.event("engine-away", logging.WARNING, why=str(error), mend=error.mend, waits=self._seconds)
+                logs.event("engine-away", logging.WARNING, why=str(error), fix=error.fix, waits=self._seconds)
             raise
         if self._turns(away=False):
             logs.event("engine-back", logging.WARNING)

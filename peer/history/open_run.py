@@ -85,7 +85,7 @@ def open_run(journal: Journal, federation: CID, reader: Reader, engine: Engine) 
     except BlockError as error:
         raise PeerError(
             f"the run {head.run} was left open, and its chain cannot be verified: {error}",
-            mend=f"audit it: peer audit {head.head}. What is damaged here is mended by itself where this home's "
+            fix=f"audit it: peer audit {head.head}. What is damaged here is repaired by itself where this home's "
             "journal has it, or a member that runs: start the others, and this again. As a last resort, --new-run "
             "begins another",
             code=ExitCode.VERIFICATION_FAILED,
@@ -93,7 +93,7 @@ def open_run(journal: Journal, federation: CID, reader: Reader, engine: Engine) 
     except Unreachable as error:
         raise PeerError(
             f"the run {head.run} was left open, and a block of it is lost: {error}",
-            mend="start the other members, who may have it, and then this again",
+            fix="start the other members, who may have it, and then this again",
             code=ExitCode.UNFINISHED,
         ) from error
 
@@ -151,6 +151,6 @@ def not_the_same(why: str) -> PeerError:
     """A run that was left open, and choices that are not the ones it began with."""
     return PeerError(
         f"a run was left open, and this is not the same: {why}",
-        mend="start it as it was started to go on with it, or begin another with --new-run",
+        fix="start it as it was started to go on with it, or begin another with --new-run",
         code=ExitCode.WRONG_USE,
     )

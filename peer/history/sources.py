@@ -111,7 +111,7 @@ class CarSource:
         except CarError as error:
             raise PeerError(
                 f"{path} is no CAR file, or its header is damaged: {error}",
-                mend="get it again from who exported it: peer export HEAD FILE.car",
+                fix="get it again from who exported it: peer export HEAD FILE.car",
                 code=ExitCode.UNFINISHED if isinstance(error, CarCutShort) else ExitCode.WRONG_USE,
             ) from error
 

@@ -85,7 +85,7 @@ def _record_blocks(block: Block, source: RunSource, scratch: Scratch) -> Iterato
 def _wrong(head: CID, why: str) -> PeerError:
     return PeerError(
         f"the run cannot be exported, something in it is wrong: {why}",
-        mend=f"peer audit {head} says more",
+        fix=f"peer audit {head} says more",
         code=ExitCode.VERIFICATION_FAILED,
     )
 
@@ -93,7 +93,7 @@ def _wrong(head: CID, why: str) -> PeerError:
 def _not_whole(why: str) -> PeerError:
     return PeerError(
         f"the run is not whole here: {why}",
-        mend="name the engine that has all of it with --ipfs ENGINE",
+        fix="name the engine that has all of it with --ipfs ENGINE",
         code=ExitCode.UNFINISHED,
     )
 

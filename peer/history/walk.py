@@ -49,7 +49,7 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
 def _not_a_head(cid: CID, what: str) -> PeerError:
     return PeerError(
         f"{cid} is {what}, not one in the chain of a run",
-        mend="peer log shows the heads of this home's runs; peer show CID shows any block",
+        fix="peer log shows the heads of this home's runs; peer show CID shows any block",
         code=ExitCode.WRONG_USE,
     )
 

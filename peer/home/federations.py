@@ -148,7 +148,7 @@ def read_federation(path: Path) -> StoredFederation:
     except (BlockError, ShapeError) as error:
         raise PeerError(
             f"{path} is no federation's file, or was damaged: {error}",
-            mend="ask an admin of the federation to send it again: peer federation export FILE",
+            fix="ask an admin of the federation to send it again: peer federation export FILE",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -203,18 +203,18 @@ class FederationStore:
             case [] if not known:
                 raise PeerError(
                     "this home is in no federation",
-                    mend="peer join with a ticket, or found one: peer federation init NAME",
+                    fix="peer join with a ticket, or found one: peer federation init NAME",
                     code=ExitCode.WRONG_USE,
                 )
             case []:
                 raise PeerError(
                     f"this home is in no federation {name!r}; it is in: {names}",
-                    mend="name one of these with --federation NAME",
+                    fix="name one of these with --federation NAME",
                     code=ExitCode.WRONG_USE,
                 )
         raise PeerError(
             f"this home is in several federations: {names}",
-            mend="say which, with --federation NAME",
+            fix="say which, with --federation NAME",
             code=ExitCode.WRONG_USE,
         )
 
@@ -319,7 +319,7 @@ class FederationStore:
                 raise PeerError(
                     f"this home is in another federation that is also called {offered.manifest.title}: {other.id}; "
                     f"the file is of {offered.id}",
-                    mend="ask who sent the file; to be in both, join with another home: --home DIR",
+                    fix="ask who sent the file; to be in both, join with another home: --home DIR",
                     code=ExitCode.WRONG_USE,
                 )
 
@@ -340,7 +340,7 @@ def newer_of(ours: StoredFederation, theirs: StoredFederation) -> StoredFederati
             f"the file's manifest (version {theirs.manifest.version}) and this home's (version "
             f"{ours.manifest.version}) are two branches: an admin of {ours.manifest.title} signed two different "
             "versions with one number",
-            mend="keep both files and ask the federation's admins which one holds",
+            fix="keep both files and ask the federation's admins which one holds",
             code=ExitCode.VERIFICATION_FAILED,
         )
     return longer
@@ -351,6 +351,6 @@ def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
     if newest is known and theirs.version < ours.version:
         raise PeerError(
             f"the file is older than what this home has: version {theirs.version}, not {ours.version}",
-            mend="nothing to do; or ask for a newer file: peer federation export FILE",
+            fix="nothing to do; or ask for a newer file: peer federation export FILE",
             code=ExitCode.WRONG_USE,
         )

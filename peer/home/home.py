@@ -54,7 +54,7 @@ class Home:
         except OSError as error:
             raise PeerError(
                 f"the home {self.path} cannot be made: {error.strerror}",
-                mend="name a folder that can, with --home DIR or POLLEN_HOME",
+                fix="name a folder that can, with --home DIR or POLLEN_HOME",
                 code=ExitCode.WRONG_USE,
             ) from error
         return self
@@ -97,7 +97,7 @@ class Home:
                 holder = file.read().strip() or "unknown"
                 raise PeerError(
                     f"another peer (process {holder}) runs with the home {self.path}",
-                    mend=f"stop that one (kill {holder}), or give this one a home of its own with --home DIR",
+                    fix=f"stop that one (kill {holder}), or give this one a home of its own with --home DIR",
                     code=ExitCode.WRONG_USE,
                 ) from error
             file.truncate(0)

@@ -81,7 +81,7 @@ class Invitations:
     def _damaged(self, why: object) -> PeerError:
         return PeerError(
             f"{self._path} was damaged: {why}",
-            mend=f"remove {self._path}, and invite again whoever has not joined yet",
+            fix=f"remove {self._path}, and invite again whoever has not joined yet",
             code=ExitCode.WRONG_USE,
         )
 

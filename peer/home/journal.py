@@ -360,7 +360,7 @@ class Journal:
         if layout > LAYOUT:
             raise PeerError(
                 f"{self._path} was written by a newer version (layout {layout}, this one knows {LAYOUT})",
-                mend="use that version, or another home with --home DIR",
+                fix="use that version, or another home with --home DIR",
                 code=ExitCode.WRONG_USE,
             )
 
@@ -443,18 +443,18 @@ def approved_apps(home: Home) -> frozenset[CID]:
 def _explained(path: Path, code: int | None, error: Exception) -> PeerError:
     match code:
         case sqlite3.SQLITE_FULL:
-            what, mend = (
+            what, fix = (
                 f"the disk of {path} is full; nothing was lost",
                 "free some space and start the peer again",
             )
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            what, mend = (
+            what, fix = (
                 f"{path} is no journal, or is damaged",
                 f"put back a copy of {path}, or use another --home DIR",
             )
         case _:
-            what, mend = f"the journal {path} cannot be used: {error}", "`peer doctor` checks the home"
-    return PeerError(what, mend=mend, code=ExitCode.UNFINISHED)
+            what, fix = f"the journal {path} cannot be used: {error}", "`peer doctor` checks the home"
+    return PeerError(what, fix=fix, code=ExitCode.UNFINISHED)
 
 
 def _finished(run: CID) -> str:

@@ -47,8 +47,8 @@ class KeyWatch:
                 return None
             self._identity = self._store.load(self._identity.name, self._passphrases)
         except PeerError as error:
-            mend = f"start the peer again with the passphrase that opens it now ({error.mend})"
-            logs.event("keys-unreadable", logging.WARNING, why=str(error), mend=mend)
+            fix = f"start the peer again with the passphrase that opens it now ({error.fix})"
+            logs.event("keys-unreadable", logging.WARNING, why=str(error), fix=fix)
             return None
         logs.event("keys-changed", did=self._identity.signing.verify_key.did)
         return self._identity

@@ -100,8 +100,8 @@ class KeyStore:
         path = self.path(name)
         if not path.exists():
             known = f"there are: {', '.join(self.names())}; " if self.names() else ""
-            mend = f"{known}make it: peer keys init --name {path.stem}"
-            raise _wrong(f"there is no identity {path.stem} in {self.directory}", mend)
+            fix = f"{known}make it: peer keys init --name {path.stem}"
+            raise _wrong(f"there is no identity {path.stem} in {self.directory}", fix)
         _refuse_open_to_others(self.directory, "700")
         _refuse_open_to_others(path, "600")
         return _read(path)
@@ -204,8 +204,8 @@ def _written(identity: Identity, passphrase: str | None) -> bytes:
     return keyfile.write_unlocked(identity) if passphrase is None else locked_copy(identity, passphrase)
 
 
-def _wrong(message: str, mend: str) -> PeerError:
-    return PeerError(message, mend=mend, code=ExitCode.WRONG_USE)
+def _wrong(message: str, fix: str) -> PeerError:
+    return PeerError(message, fix=fix, code=ExitCode.WRONG_USE)
 
 
 @contextmanager
@@ -214,9 +214,9 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except CryptoError as error:
-        raise PeerError(f"{doing}{error}", mend=error.mend, code=ExitCode.WRONG_USE) from error
+        raise PeerError(f"{doing}{error}", fix=error.fix, code=ExitCode.WRONG_USE) from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mend = "free some space and try again" if full else "see that the directory is there and yours, then try again"
+        fix = "free some space and try again" if full else "see that the directory is there and yours, then try again"
         code = ExitCode.UNFINISHED if full else ExitCode.WRONG_USE
-        raise PeerError(f"{doing}: {error.strerror}", mend=mend, code=code) from error
+        raise PeerError(f"{doing}: {error.strerror}", fix=fix, code=code) from error

@@ -15,11 +15,11 @@ from typing import Final
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import ask_secret
 
-_MEND: Final = (
+_FIX: Final = (
     "give --passphrase-file FILE, or set POLLEN_PASSPHRASE_FILE or POLLEN_PASSPHRASE, "
     "or have systemd load the credential pollen-passphrase, or use a terminal to be asked"
 )
-_MEND_ANOTHER: Final = "give --new-passphrase-file FILE, or use a terminal to be asked"
+_FIX_ANOTHER: Final = "give --new-passphrase-file FILE, or use a terminal to be asked"
 _CREDENTIAL: Final = "pollen-passphrase"
 """In systemd's ``$CREDENTIALS_DIRECTORY``; ``pollen-passphrase-NAME`` is for the identity of that name alone."""
 _MAX_FILE: Final = 4096
@@ -36,7 +36,7 @@ class Passphrases:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ask: Callable[[str], str] | None = None
     """Shows a prompt and returns what was typed, unseen; None where there is no terminal."""
-    _mend: str = field(default=_MEND, repr=False)
+    _fix: str = field(default=_FIX, repr=False)
     """How to give one."""
     _typed: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What opened which identity, so that nobody is asked twice."""
@@ -65,7 +65,7 @@ class Passphrases:
     def another(self, file: Path | None) -> Passphrases:
         """The sources of one passphrase more, beside the one that opens the key: ``file``, then the same terminal.
         What the environment holds is the one that there is."""
-        return Passphrases(file, ask=self.ask, _mend=_MEND_ANOTHER)
+        return Passphrases(file, ask=self.ask, _fix=_FIX_ANOTHER)
 
     def unattended(self) -> Passphrases:
         """The same sources without the terminal, but with what was typed there already."""
@@ -79,15 +79,15 @@ class Passphrases:
         """
         passphrase = self._given(name)
         if passphrase is None:
-            if self.ask is None and self._mend == _MEND:
-                mend = f"{_MEND}; or say --no-passphrase to store the keys unlocked"
-                raise PeerError("a passphrase is needed, and none was given", mend=mend, code=ExitCode.WRONG_USE)
+            if self.ask is None and self._fix == _FIX:
+                fix = f"{_FIX}; or say --no-passphrase to store the keys unlocked"
+                raise PeerError("a passphrase is needed, and none was given", fix=fix, code=ExitCode.WRONG_USE)
             passphrase = self._asked(f"New passphrase for {name}: ")
             if passphrase and self._asked("The same again: ") != passphrase:
-                raise PeerError("the two passphrases differ", mend="try again", code=ExitCode.WRONG_USE)
+                raise PeerError("the two passphrases differ", fix="try again", code=ExitCode.WRONG_USE)
         if not passphrase:
-            mend = "give one, or say --no-passphrase to store the keys unlocked"
-            raise PeerError("an empty passphrase locks nothing", mend=mend, code=ExitCode.WRONG_USE)
+            fix = "give one, or say --no-passphrase to store the keys unlocked"
+            raise PeerError("an empty passphrase locks nothing", fix=fix, code=ExitCode.WRONG_USE)
         return passphrase
 
     def _given(self, name: str) -> str | None:
@@ -106,11 +106,11 @@ class Passphrases:
 
     def _asked(self, prompt: str) -> str:
         if self.ask is None:
-            raise PeerError("a passphrase is needed, and none was given", mend=self._mend, code=ExitCode.WRONG_USE)
+            raise PeerError("a passphrase is needed, and none was given", fix=self._fix, code=ExitCode.WRONG_USE)
         try:
             return self.ask(prompt)
         except EOFError:
-            raise PeerError("no passphrase was typed", mend=self._mend, code=ExitCode.WRONG_USE) from None
+            raise PeerError("no passphrase was typed", fix=self._fix, code=ExitCode.WRONG_USE) from None
 
 
 def without_passphrases(environ: Mapping[str, str]) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _read(path: Path) -> str:
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
         message = f"cannot read the passphrase file {path}: {error.strerror}"
-        raise PeerError(message, mend=_MEND, code=ExitCode.WRONG_USE) from error
+        raise PeerError(message, fix=_FIX, code=ExitCode.WRONG_USE) from error
     if len(data) > _MAX_FILE:
-        raise PeerError(f"{path} is too long for a passphrase file", mend=_MEND, code=ExitCode.WRONG_USE)
+        raise PeerError(f"{path} is too long for a passphrase file", fix=_FIX, code=ExitCode.WRONG_USE)
     return data.split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8", "surrogateescape")

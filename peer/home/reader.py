@@ -43,7 +43,7 @@ class ReaderChoice:
         if self.needed and not store.names():
             raise PeerError(
                 f"the run is encrypted, and {home} has no identity that could read it",
-                mend="name a member's home with --home DIR; a replay takes that of a server or an auditor",
+                fix="name a member's home with --home DIR; a replay takes that of a server or an auditor",
                 code=ExitCode.WRONG_USE,
             )
         if not (self.needed or self.identity) and len(store.names()) != 1:

@@ -27,7 +27,7 @@ class OthersMustSign(PeerError):
     def __init__(self, proposal: Proposal, blocks: Mapping[CID, bytes]) -> None:
         super().__init__(
             f"{proposal.lacking} more of the admins of {proposal.base.title} must sign that",
-            mend="put it to them as a proposal: peer federation does so by itself",
+            fix="put it to them as a proposal: peer federation does so by itself",
             code=ExitCode.UNFINISHED,
         )
         self.proposal = proposal
@@ -93,7 +93,7 @@ def add_member(
     if public.federation not in (bytes(stored.id), ANY_FEDERATION) and not _has(before, public):
         raise PeerError(
             f"that KEY is for another federation than {stored.manifest.title}: nobody is listed against its word",
-            mend=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
+            fix=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
             code=ExitCode.WRONG_USE,
         )
     chosen = tuple(dict.fromkeys(roles)) or (before.roles if before else ())
@@ -101,7 +101,7 @@ def add_member(
     if before is None and not (chosen and called):
         raise PeerError(
             f"that KEY is of nobody in the federation {stored.manifest.title} yet: it needs a name and a role",
-            mend="peer federation add KEY --name NAME --role client",
+            fix="peer federation add KEY --name NAME --role client",
             code=ExitCode.WRONG_USE,
         )
     member = _newcomer(public, chosen) if before is None else _changed(before, public, chosen)
@@ -118,7 +118,7 @@ def change_admin(
     if by == member.signing and not office:
         raise PeerError(
             "an admin cannot put down its own office: nobody may be left to sign that",
-            mend="let another admin do it",
+            fix="let another admin do it",
             code=ExitCode.WRONG_USE,
         )
     return _advance(stored, admin, with_member(stored.manifest, member, None, by=by, time=time, admin=office))
@@ -134,7 +134,7 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
     if not 1 <= count <= len(stored.manifest.admins):
         raise PeerError(
             f"{count} admins cannot have to sign: there are {len(stored.manifest.admins)}",
-            mend="name more admins first: peer federation admin NAME",
+            fix="name more admins first: peer federation admin NAME",
             code=ExitCode.WRONG_USE,
         )
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
@@ -173,7 +173,7 @@ def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time:
     if by == member.signing:
         raise PeerError(
             "an admin cannot take itself out: nobody may be left to sign that",
-            mend="let another admin do it: peer federation remove NAME",
+            fix="let another admin do it: peer federation remove NAME",
             code=ExitCode.WRONG_USE,
         )
     return _advance(stored, admin, without_member(stored.manifest, member.id, by=by, time=time))
@@ -190,7 +190,7 @@ def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time:
     if by in (member.id, member.signing):
         raise PeerError(
             "an admin cannot revoke its own key: nobody would be left to sign that",
-            mend="let another admin do it; for a new key of your own: peer keys rotate",
+            fix="let another admin do it; for a new key of your own: peer keys rotate",
             code=ExitCode.WRONG_USE,
         )
     return _advance(stored, admin, with_revoked(stored.manifest, member, by=by, time=time))
@@ -210,7 +210,7 @@ def find_member(manifest: Manifest, name: str) -> Member:
             return member
     raise PeerError(
         f"nobody in the federation {manifest.title} is called {name!r}",
-        mend="peer federation show lists the members",
+        fix="peer federation show lists the members",
         code=ExitCode.WRONG_USE,
     )
 
@@ -237,7 +237,7 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     if member is None:
         raise PeerError(
             f"this identity is not in the federation {manifest.title} (manifest version {manifest.version})",
-            mend=f"send what `peer keys show --federation {manifest.federation}` prints to an admin, who runs: "
+            fix=f"send what `peer keys show --federation {manifest.federation}` prints to an admin, who runs: "
             f"peer federation add KEY --name NAME --role {role}; "
             "then join again with a new export",
             code=ExitCode.WRONG_USE,
@@ -246,14 +246,14 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
         has = ", ".join(member.roles)
         raise PeerError(
             f"{manifest.called(member_id)} is {has} in the federation {manifest.title}, not {role}",
-            mend=f"start it with --role {member.roles[0]}, or ask an admin to run: "
+            fix=f"start it with --role {member.roles[0]}, or ask an admin to run: "
             f"peer federation add KEY --name {quote(manifest.name_of(member_id))} --role {role}; then join again",
             code=ExitCode.WRONG_USE,
         )
     if not (member.signing == public.signing.raw or (public.handovers and public.handovers.by(member.signing))):
         raise PeerError(
             f"the keys of {manifest.called(member_id)} were rotated, and this home has older ones",
-            mend="restore a backup that was made after: peer keys restore FILE",
+            fix="restore a backup that was made after: peer keys restore FILE",
             code=ExitCode.WRONG_USE,
         )
 
@@ -280,7 +280,7 @@ def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) ->
     if handovers is None or old is None:
         raise PeerError(
             "that KEY does not follow the one that the federation has of this member: it is an older one",
-            mend="ask for what `peer keys show --federation ID` prints there now",
+            fix="ask for what `peer keys show --federation ID` prints there now",
             code=ExitCode.WRONG_USE,
         )
     return _handed_over(public, roles, old, handovers.new)
@@ -311,13 +311,13 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
     if held is None:
         raise PeerError(
             f"{identity.name} is no admin of the federation {manifest.title}",
-            mend="run it where the federation was founded, or name that identity with --identity NAME",
+            fix="run it where the federation was founded, or name that identity with --identity NAME",
             code=ExitCode.WRONG_USE,
         )
     if not manifest.readable:
         raise PeerError(
             f"{identity.name} is an admin of the federation {manifest.title} and cannot read who is in it",
-            mend="let another admin make it a member: peer federation add KEY --name NAME --role auditor",
+            fix="let another admin make it a member: peer federation add KEY --name NAME --role auditor",
             code=ExitCode.WRONG_USE,
         )
     return held
@@ -348,12 +348,12 @@ def _refused(error: ManifestError) -> PeerError:
     why = f"that cannot be the next manifest: {error}"
     match error.rule:
         case ManifestRule.NAMES:
-            mend = "choose a name of 1 to 64 printable characters that nobody in the federation has"
+            fix = "choose a name of 1 to 64 printable characters that nobody in the federation has"
         case ManifestRule.OLD_SIGNERS | ManifestRule.AUTHOR | ManifestRule.SIGNERS:
-            mend = "only an admin may do that: use the identity that founded the federation, with --identity NAME"
+            fix = "only an admin may do that: use the identity that founded the federation, with --identity NAME"
         case ManifestRule.REVOKED:
             why = "a key of that member was revoked in this federation, and stays so"
-            mend = "make a new identity there: peer keys init"
+            fix = "make a new identity there: peer keys init"
         case _:
-            mend = ""
-    return PeerError(why, mend=mend, code=ExitCode.WRONG_USE)
+            fix = ""
+    return PeerError(why, fix=fix, code=ExitCode.WRONG_USE)

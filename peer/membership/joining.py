@@ -239,7 +239,7 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
     if identity.id not in manifest.members:
         raise PeerError(
             "the inviter says that you are a member, and the manifest it names does not",
-            mend="ask the admin who made the ticket, and for another one",
+            fix="ask the admin who made the ticket, and for another one",
             code=ExitCode.VERIFICATION_FAILED,
         )
     addresses = tuple(dict.fromkeys([*welcomed.addresses, *ticket.addresses]))

@@ -77,7 +77,7 @@ class ProposalStore:
             except BlockError as error:
                 raise PeerError(
                     f"{path} is no proposal, or was damaged: {error}",
-                    mend=f"remove {path}, and have whoever else signed it give you its CID: peer federation sign CID",
+                    fix=f"remove {path}, and have whoever else signed it give you its CID: peer federation sign CID",
                     code=ExitCode.WRONG_USE,
                 ) from error
             if pending.record.id not in in_force:
@@ -171,7 +171,7 @@ class Proposing:
         if not keys:
             raise PeerError(
                 f"{self.admin.name} is no admin of the federation {self.stored.manifest.title}",
-                mend="sign with the identity that is one: --identity NAME",
+                fix="sign with the identity that is one: --identity NAME",
                 code=ExitCode.WRONG_USE,
             )
         block = countersigned(proposal.record, keys)
@@ -218,7 +218,7 @@ class Proposing:
         if record.body.version > self.stored.manifest.version + 1:
             raise PeerError(
                 f"it would be version {record.body.version}, and this home has version {self.stored.manifest.version}",
-                mend="take in the newer one first: peer federation join FILE",
+                fix="take in the newer one first: peer federation join FILE",
                 code=ExitCode.WRONG_USE,
             )
         newest = self.stored.manifest.cid
@@ -239,7 +239,7 @@ class Proposing:
         except ManifestError as error:
             raise PeerError(
                 f"that cannot be the next manifest: {error}",
-                mend="sign nothing of it; ask who made it, or see whether it is of another federation: --federation",
+                fix="sign nothing of it; ask who made it, or see whether it is of another federation: --federation",
                 code=ExitCode.VERIFICATION_FAILED,
             ) from error
 
@@ -261,8 +261,8 @@ def _parsed(cid: CID, blocks: Blocks) -> Record:
         why = f"it is a {record.body.TYPE} record"
     except BlockError as error:
         why = str(error)
-    mend = "use the CID that peer federation printed where it was made or signed last"
-    raise PeerError(f"{cid} is no proposal: {why}", mend=mend, code=ExitCode.WRONG_USE)
+    fix = "use the CID that peer federation printed where it was made or signed last"
+    raise PeerError(f"{cid} is no proposal: {why}", fix=fix, code=ExitCode.WRONG_USE)
 
 
 def _is_signed_copy(cid: CID, data: bytes, record: Record) -> bool:
@@ -277,7 +277,7 @@ def _waits(pending: Pending) -> PeerError:
     return PeerError(
         f"the proposal {pending.record.cid} waits, and others may complete it with your signature: a change made "
         "now would be another version with the same number",
-        mend="have it signed first; or, if no other admin has it: "
+        fix="have it signed first; or, if no other admin has it: "
         f"peer federation proposals --forget {pending.record.cid}",
         code=ExitCode.WRONG_USE,
     )
@@ -286,6 +286,6 @@ def _waits(pending: Pending) -> PeerError:
 def _outdated() -> PeerError:
     return PeerError(
         "the federation has another version since this was proposed",
-        mend="make it again: whoever proposed it gives the same peer federation command once more",
+        fix="make it again: whoever proposed it gives the same peer federation command once more",
         code=ExitCode.WRONG_USE,
     )

@@ -84,7 +84,7 @@ class Asking:
         try:
             self._listening = self._streams.listen(self._own.name, self.answer)
         except AskingOff as error:
-            self._on_report(Report(What.ASKING_OFF, {"why": str(error), "mend": error.mend}))
+            self._on_report(Report(What.ASKING_OFF, {"why": str(error), "fix": error.fix}))
             return
         self._thread = threading.Thread(target=self._run, name="asking", daemon=True)
         self._thread.start()
@@ -175,7 +175,7 @@ class Asking:
         return ago is not None and ago < HEARD_LATELY
 
     def _heard_from(self, node: str, *, news: bool, hears: bool | None) -> None:
-        """Note what a talk with a node shows of pubsub, and mend it where we can. Where a peer beside us uses our own
+        """Note what a talk with a node shows of pubsub, and fix it where we can. Where a peer beside us uses our own
         node, the publishing says what is wrong."""
         if node == self._streams.own_name:
             return
@@ -185,20 +185,20 @@ class Asking:
             is_unheard = hears is not None and self._hearing.told(node, hears=hears)
         try:
             if is_deaf:
-                self._mend(node)
+                self._fix(node)
             if is_unheard:
-                mend = self._streams.how_to_hear(self._streams.own_name)
-                self._on_report(Report(What.PUBSUB_UNHEARD, {"node": node, "mend": mend}))
+                fix = self._streams.how_to_hear(self._streams.own_name)
+                self._on_report(Report(What.PUBSUB_UNHEARD, {"node": node, "fix": fix}))
         except EngineError as error:
-            logs.event("pubsub-not-mended", logging.DEBUG, node=node, why=str(error))
+            logs.event("pubsub-not-fixed", logging.DEBUG, node=node, why=str(error))
 
-    def _mend(self, node: str) -> None:
+    def _fix(self, node: str) -> None:
         if self._streams.hear(node):
-            logs.event("pubsub-mended", node=node)
+            logs.event("pubsub-fixed", node=node)
         elif node not in self._told_deaf:
             self._told_deaf.add(node)
-            mend = self._streams.how_to_hear(node)
-            self._on_report(Report(What.PUBSUB_DEAF, {"node": node, "mend": mend}))
+            fix = self._streams.how_to_hear(node)
+            self._on_report(Report(What.PUBSUB_DEAF, {"node": node, "fix": fix}))
 
 
 def _log_bug(done: Future[None]) -> None:

@@ -40,8 +40,8 @@ def initial_model(session: Session, named: str, run_config: Mapping[str, object]
     except OSError as error:
         raise _unusable(named, error.strerror or str(error), "name another file", ExitCode.WRONG_USE) from error
     except BlockError as error:
-        mend = "peer audit HEAD says what else is missing or damaged"
-        raise _unusable(named, str(error), mend, ExitCode.UNFINISHED) from error
+        fix = "peer audit HEAD says what else is missing or damaged"
+        raise _unusable(named, str(error), fix, ExitCode.UNFINISHED) from error
     return model
 
 
@@ -101,5 +101,5 @@ def _head(named: str) -> CID:
         ) from error
 
 
-def _unusable(named: str, why: str, mend: str, code: ExitCode) -> PeerError:
-    return PeerError(f"--initial-model {named} cannot be used: {why}", mend=mend, code=code)
+def _unusable(named: str, why: str, fix: str, code: ExitCode) -> PeerError:
+    return PeerError(f"--initial-model {named} cannot be used: {why}", fix=fix, code=code)

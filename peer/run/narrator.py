@@ -53,12 +53,12 @@ _LINES: Final[Mapping[What, str]] = {
     What.JOIN_REFUSED: "a ticket for {name} was tried and refused: {why}",
     What.EQUIVOCATION: "{name} has signed two different records at one place and is not followed any more: "
     "peer audit {proof} shows both",
-    What.PUBSUB_REFUSED: "nobody hears this peer by pubsub: {why}; mend: {mend}",
+    What.PUBSUB_REFUSED: "nobody hears this peer by pubsub: {why}; fix: {fix}",
     What.PUBSUB_UNHEARD: "the node {node} does not hear this one by pubsub, as if a clock had been set back: the run "
-    "goes on by asking, more slowly; mend, on that node's machine: {mend}",
+    "goes on by asking, more slowly; fix, on that node's machine: {fix}",
     What.PUBSUB_DEAF: "the node {node} is not heard by pubsub, as if a clock had been set back: the run goes on by "
-    "asking, more slowly; mend, where this peer's node is: {mend}",
-    What.ASKING_OFF: "{why}: what pubsub loses for long is lost; mend: {mend}",
+    "asking, more slowly; fix, where this peer's node is: {fix}",
+    What.ASKING_OFF: "{why}: what pubsub loses for long is lost; fix: {fix}",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }
 
@@ -176,7 +176,7 @@ def error_in_words(reason: str) -> str:
     raised = parse_raised(reason)
     if raised is None:
         return _cut(reason)
-    return f"{named(raised.kind)}{f': {_cut(raised.text)}' if raised.text else ''}{raised.mend[:_SHOWN]}"
+    return f"{named(raised.kind)}{f': {_cut(raised.text)}' if raised.text else ''}{raised.fix[:_SHOWN]}"
 
 
 def cause_in_words(reason: str) -> str:

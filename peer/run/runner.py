@@ -115,7 +115,7 @@ class Ending:
 
     why: str = ""
     cause: Cause = Cause.MEANS
-    mend: str = ""
+    fix: str = ""
     """What can be done about it, where that is known better than by the cause."""
     interrupted: bool = False
     """The owner stopped it: what it had begun stays to be resumed."""
@@ -294,7 +294,7 @@ class Runner:
             case Report():
                 self._on_report(effect)
             case Stop(why, cause):
-                self._end(Ending(why, cause, self._mend_of(cause)))
+                self._end(Ending(why, cause, self._fix_of(cause)))
             case _:
                 self._begin(effect)
 
@@ -350,15 +350,15 @@ class Runner:
         """A bug of ours, or a manifest that cannot be kept: end, saying what it was."""
         logs.event("crashed", logging.ERROR, error=f"{type(error).__name__}: {error}")
         if isinstance(error, EngineError | PeerError):
-            self._end(Ending(str(error), mend=error.mend))
+            self._end(Ending(str(error), fix=error.fix))
         else:
             self._end(Ending(f"{type(error).__name__}: {error}"))
         self.interrupt()
 
-    def _mend_of(self, cause: Cause) -> str:
-        """What the engine, or the home, says of how to mend that something could not be kept."""
+    def _fix_of(self, cause: Cause) -> str:
+        """What the engine, or the home, says of how to fix that something could not be kept."""
         failure = self._durable_failure
-        return failure.mend if cause is Cause.MEANS and isinstance(failure, EngineError | PeerError) else ""
+        return failure.fix if cause is Cause.MEANS and isinstance(failure, EngineError | PeerError) else ""
 
     def _keep(self, effect: Durable) -> Event | None:
         """Carry out one durable step; none after one that failed, so that no head is kept without its record."""
@@ -399,7 +399,7 @@ class Runner:
             self._is_refused = False
         except PublishRefused as error:
             if not self._is_refused:
-                self._report(Report(What.PUBSUB_REFUSED, {"why": str(error), "mend": error.mend}))
+                self._report(Report(What.PUBSUB_REFUSED, {"why": str(error), "fix": error.fix}))
             self._is_refused = True
         except EngineError as error:  # a hint lost: whoever waits for it announces it again
             logs.event("publish-failed", _level(error), why=str(error))
@@ -453,9 +453,9 @@ class Runner:
                     self._events.put(value if isinstance(value, Examined) else Failed(id, value.why))
             case Progress(text):
                 self._on_report(Report(What.APP_PROGRESS, {"text": text}))
-            case Halted(why, mend):  # a full disk say: that is no error of the app's, nor an answer
+            case Halted(why, fix):  # a full disk say: that is no error of the app's, nor an answer
                 self._app.may_end()
-                self._end(Ending(f"the app's process had to stop: {why}", mend=mend))
+                self._end(Ending(f"the app's process had to stop: {why}", fix=fix))
                 self.interrupt()
             case Replayed():  # a leader's script always goes live
                 self._lost("it ended with its script")

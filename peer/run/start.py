@@ -62,7 +62,7 @@ from strategy.replay.format import REPLAY_FORMAT, child_environment
 SHOWN_FILES: Final = 8
 """How many names of files a line shows."""
 
-MENDED_REPLIES: Final = 64
+REPAIRED_REPLIES: Final = 64
 """Replies of one run that are looked at when a client starts: what is open is among the newest."""
 
 REMEMBERED_RUNS: Final = 64
@@ -127,7 +127,7 @@ def take_app(home: Home, folder: Path) -> App:
     except (AppError, BlockError, OSError) as error:
         raise PeerError(
             f"the app cannot be used: {error}",
-            mend="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
+            fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -308,7 +308,7 @@ def serve(
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session), _verified(session))
     environment = child_environment(secret, session.threads)
-    _mend_replies(session)
+    _repair_replies(session)
     ending = _run(session, client, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
     for head in _trained_in(session):
         if head.closed:
@@ -316,11 +316,11 @@ def serve(
     return ending if ending.why or not client.failure else replace(ending, why=client.failure, cause=Cause.APP)
 
 
-def _mend_replies(session: Session) -> None:
+def _repair_replies(session: Session) -> None:
     """Have the newest replies in the runs that may be open in the engine again: a leader may not have them yet."""
     own = OwnBlocks(session.engine, session.journal)
     for head in _trained_in(session):
-        for kept in session.journal.replies(head.run)[-MENDED_REPLIES:] if not head.closed else ():
+        for kept in session.journal.replies(head.run)[-REPAIRED_REPLIES:] if not head.closed else ():
             with suppress(BlockError, EngineError):  # it was taken up from somebody who has it
                 own.get(kept.reply, timeout=FIRST_LOOK)
 
@@ -367,14 +367,14 @@ def _trusted(session: Session) -> TrustedManifest:
     if manifest.misled:
         raise PeerError(
             f"{session.identity.name} cannot take part: {why_unreadable(manifest)}",
-            mend="peer federation join FILE, once that admin has changed anything and exported it: peer federation "
+            fix="peer federation join FILE, once that admin has changed anything and exported it: peer federation "
             "export FILE",
             code=ExitCode.VERIFICATION_FAILED,
         )
     if not manifest.readable:
         raise PeerError(
             f"{session.identity.name} cannot open the manifest of the federation {session.stored.id}, which encrypts",
-            mend="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
+            fix="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
             "peer federation join FILE",
             code=ExitCode.WRONG_USE,
         )
@@ -461,7 +461,7 @@ def _try_log(log: Path) -> None:
     except OSError as error:
         raise PeerError(
             f"the app's log {log} cannot be written: {error.strerror}",
-            mend=f"let the peer's user write there, or remove {log.parent}",
+            fix=f"let the peer's user write there, or remove {log.parent}",
             code=ExitCode.WRONG_USE,
         ) from error
 

@@ -217,7 +217,7 @@ class Halted:
     """The app process cannot use its engine, and ends; another one could not either."""
 
     why: str
-    mend: str
+    fix: str
     """What people can do about it; may be empty."""
 
 

@@ -1,4 +1,4 @@
-"""What an app's exception is in a record: Flower's text of it, ``<class 'KeyError'>:<'x'>``, and what mends it."""
+"""What an app's exception is in a record: Flower's text of it, ``<class 'KeyError'>:<'x'>``, and what fixes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Raised:
     kind: str
     """The name of its class."""
     text: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}" if self.text else self.kind

@@ -16,7 +16,7 @@ DEAF_AFTER: Final = 5
 """Talks in a row that brought what pubsub had not, with a node that pubsub does not bring, until that is taken for a
 fault: pubsub takes a moment to begin."""
 
-MEND_AGAIN: Final = 60.0
+FIX_AGAIN: Final = 60.0
 """Seconds until the engine is asked again to hear a node."""
 
 
@@ -26,7 +26,7 @@ class Hearing:
     def __init__(self) -> None:
         self._deaf: OrderedDict[str, int] = OrderedDict()
         self._unheard: OrderedDict[str, int] = OrderedDict()
-        self._mended: OrderedDict[str, float] = OrderedDict()
+        self._fixed: OrderedDict[str, float] = OrderedDict()
 
     def talked(self, node: str, *, news: bool, heard_ago: float | None, now: float) -> bool:
         """A node told something by asking, or being asked; whether it is time to have the engine hear it by pubsub."""
@@ -34,10 +34,10 @@ class Hearing:
             self._deaf.pop(node, None)
             return False
         count = _count(self._deaf, node) if news else 0
-        if count < DEAF_AFTER or now < self._mended.get(node, -MEND_AGAIN) + MEND_AGAIN:
+        if count < DEAF_AFTER or now < self._fixed.get(node, -FIX_AGAIN) + FIX_AGAIN:
             return False
-        self._mended[node] = now
-        _bound(self._mended)
+        self._fixed[node] = now
+        _bound(self._fixed)
         return True
 
     def told(self, node: str, *, hears: bool) -> bool:

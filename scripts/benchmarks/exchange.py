@@ -114,7 +114,7 @@ def _bytes_sent(peer: DemoPeer) -> int:
     engine = running_node(peer.home)
     if engine is None:
         raise PeerError(
-            f"the Kubo node of {peer.name} is gone", mend=f"see {peer.home.path / 'ipfs'}", code=ExitCode.UNFINISHED
+            f"the Kubo node of {peer.name} is gone", fix=f"see {peer.home.path / 'ipfs'}", code=ExitCode.UNFINISHED
         )
     with contextlib.closing(engine):
         return engine.status().bytes_sent
@@ -129,5 +129,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except PeerError as error:
-        print(f"error: {error}\n  mend: {error.mend}", file=sys.stderr)
+        print(f"error: {error}\n  fix: {error.fix}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -176,7 +176,7 @@ def _peer(words: list[str], out: Path) -> tuple[dict[str, object], int]:
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        raise PeerError(f"peer {words[0]} ended with {process.returncode}", mend=f"see {out}", code=ExitCode.UNFINISHED)
+        raise PeerError(f"peer {words[0]} ended with {process.returncode}", fix=f"see {out}", code=ExitCode.UNFINISHED)
     report = json.loads(out.read_text()) if "--json" in words else {}
     return report, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
@@ -185,5 +185,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except PeerError as error:
-        print(f"error: {error}\n  mend: {error.mend}", file=sys.stderr)
+        print(f"error: {error}\n  fix: {error.fix}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -101,7 +101,7 @@ def model_class(run_config: Mapping[str, object]) -> str | None:
 
 
 class DataUnavailable(Exception):
-    """A dataset is not here and cannot be downloaded. ``str`` says where it was looked for, and the mend."""
+    """A dataset is not here and cannot be downloaded. ``str`` says where it was looked for, and the fix."""
 
 
 def prepare_dataset(dataset: str, data_dir: str = "") -> Path:

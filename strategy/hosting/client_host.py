@@ -28,8 +28,8 @@ from strategy.flower_compat import (
     take_identity,
     timestamp,
 )
+from strategy.hosting.fixes import fix_for
 from strategy.hosting.host import MAX_REASON, GuardedStore, describe, out_of_sight, text_of, working_in
-from strategy.hosting.mends import mend_for
 from strategy.hosting.seeds import seed_generators
 
 
@@ -133,7 +133,7 @@ class ClientHost:
         )
 
     def _described(self, error: BaseException) -> str:
-        return describe(error, mend_for(error, dict(self._start.node_config)))
+        return describe(error, fix_for(error, dict(self._start.node_config)))
 
     def _message(self, task: Task) -> Message:
         metadata = Metadata(

@@ -202,12 +202,12 @@ class _GuardedSource:
             return self._source.get(cid)
 
 
-def describe(error: BaseException, mend: str = "") -> str:
-    """An exception of an app as text that fits into a record, in the form Flower gives it, and what mends it."""
+def describe(error: BaseException, fix: str = "") -> str:
+    """An exception of an app as text that fits into a record, in the form Flower gives it, and what fixes it."""
     kind = text_of(type(error))
     if len(kind) > _MAX_KIND:
         kind = f"{kind[: _MAX_KIND - 2]}'>"
-    head, foot = f"{kind}:<'", f"'>{mend}"
+    head, foot = f"{kind}:<'", f"'>{fix}"
     room = MAX_REASON - len(head) - len(foot)  # the text alone is cut, so that whoever reads it knows the form again
     return f"{head}{text_of(error)[:room]}{foot}".encode("utf-8", "replace").decode()
 

@@ -17,9 +17,9 @@ from strategy.contents.difference import first_difference
 from strategy.contents.kept import Kept
 from strategy.flower_compat import load_app, log, run_number, server_run, strategy_hooks, take_identity
 from strategy.grid import PollenGrid
+from strategy.hosting.fixes import fix_for
 from strategy.hosting.host import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
 from strategy.hosting.legacy_shim import install_legacy_shim
-from strategy.hosting.mends import mend_for
 from strategy.hosting.seeds import seed_generators
 from strategy.models.initial_model import initial_state
 from strategy.models.outgoing_model import SpoiledModel
@@ -98,7 +98,7 @@ def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
         return ""  # the Grid remembers
     except BaseException as raised:  # noqa: BLE001  # whatever the app raises is its own, a KeyboardInterrupt too
         log(logging.ERROR, "The ServerApp raised an exception", exc_info=raised)
-        return describe(raised, mend_for(raised))
+        return describe(raised, fix_for(raised))
     return ""
 
 

@@ -111,7 +111,7 @@ def test_a_server_app_that_fails_closes_the_run_and_names_its_log(
     assert [peer.code() for peer in (server, *clients)] == [4, 0, 0], server.said
     assert reason in server.said
     log = federation.home("server").path / "logs" / "app-server.log"
-    assert f"mend: its log is {log}" in server.said
+    assert f"fix: its log is {log}" in server.said
     assert "Traceback" in log.read_text()
     report = federation.audit()
     assert (report["verdict"], report["outcome"]) == ("verified", "raised")
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_run_open_and_space_lets_it_go_on(federation: Fed
     said = "".join(peer.said for peer in (server, *clients))
     assert codes[0] == 3, said
     assert "full" in said
-    assert "start" in server.said  # the mend
+    assert "start" in server.said  # the fix
     assert not federation.head("server").closed
     assert federation.half_written() == []
 
@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_the_run_open_and_space_lets_it_go_on(federation: Fed
     assert federation.audit()["verdict"] == "verified"
 
 
-def test_a_block_that_is_not_its_cid_is_refused_until_it_is_mended(federation: Federation, gate: Gate) -> None:
+def test_a_block_that_is_not_its_cid_is_refused_until_it_is_fixed(federation: Federation, gate: Gate) -> None:
     server = federation.server(GATED, "--run-config", f'rounds=1 gate="{gate.folder}"')
     clients = [federation.client(name, GATED) for name in federation.names]
     for client in clients:

@@ -86,7 +86,7 @@ def test_a_server_takes_from_its_journal_what_its_engine_lost(
     server = disturbed.start_one("server")
 
     disturbed.await_all()
-    assert len(server.events("block-mended")) >= 5
+    assert len(server.events("block-repaired")) >= 5
     assert disturbed.told() == undisturbed
 
 
@@ -105,7 +105,7 @@ def test_a_client_that_starts_again_puts_back_the_answer_that_its_engine_lost(
     client = disturbed.start_one("one")
 
     disturbed.await_all()
-    assert client.events("block-mended")
+    assert client.events("block-repaired")
     assert disturbed.told() == undisturbed
 
 

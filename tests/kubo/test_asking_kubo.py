@@ -61,20 +61,20 @@ def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.all
-def test_a_run_over_managed_nodes_whose_clocks_were_set_back_is_mended_and_ends_as_any(federation: Deaf) -> None:
+def test_a_run_over_managed_nodes_whose_clocks_were_set_back_is_fixed_and_ends_as_any(federation: Deaf) -> None:
     server = federation.server(APP)
     clients = [federation.client(name, APP) for name in CLIENTS]
     assert [peer.code() for peer in (server, *clients)] == [0, 0, 0], server.said
     assert not server.events("pubsub-refused")
-    assert server.events("pubsub-mended") or any(client.events("pubsub-mended") for client in clients)
+    assert server.events("pubsub-fixed") or any(client.events("pubsub-fixed") for client in clients)
 
 
 def pubsub_check(federation: Deaf, name: str) -> tuple[str, str, str]:
-    """What the doctor says of pubsub, beside a running peer: how it went, what was found, what mends it."""
+    """What the doctor says of pubsub, beside a running peer: how it went, what was found, what fixes it."""
     doctor = federation.run(name, "doctor", "--home", str(federation.home(name).path), "--json")
     doctor.code()
     (check,) = (check for check in doctor.json["checks"] if check["name"] == "pubsub")
-    return check["state"], check["what"], check["mend"]
+    return check["state"], check["what"], check["fix"]
 
 
 def test_the_doctor_says_that_a_node_refuses_its_own_words_and_that_members_do_not_hear_them(federation: Deaf) -> None:
@@ -83,15 +83,15 @@ def test_the_doctor_says_that_a_node_refuses_its_own_words_and_that_members_do_n
         node.start()
     federation.server(APP, clients=3)
     federation.client("one", APP).wait_for("peer-here")  # by asking
-    state, what, mend = pubsub_check(federation, "one")
+    state, what, fix = pubsub_check(federation, "one")
     assert (state, "clock was set back" in what) == ("fail", True)
 
     engine = open_engine(federation.nodes["one"].api, managed=True)
     assert engine.streams is not None
-    assert mend.endswith(f"ipfs pubsub reset --peer {engine.streams.own_name}")
+    assert fix.endswith(f"ipfs pubsub reset --peer {engine.streams.own_name}")
     engine.streams.hear(engine.streams.own_name)  # as that command does
     engine.close()
-    state, what, mend = pubsub_check(federation, "one")
+    state, what, fix = pubsub_check(federation, "one")
     assert (state, "none of the 1 members that answer hears this node" in what) == ("warn", True)
 
 
@@ -105,4 +105,4 @@ def test_a_run_over_nodes_of_the_users_that_hear_nothing_goes_on_by_asking_and_s
     for peer in (server, *clients):
         (refused,) = peer.events("pubsub-refused")
         assert "clock was set back" in str(refused["why"])
-        assert "ipfs pubsub reset --peer" in str(refused["mend"])
+        assert "ipfs pubsub reset --peer" in str(refused["fix"])

@@ -195,7 +195,7 @@ def remember_higher(program: Path, node: KuboNode, peer: str) -> None:
 
 
 @needs_kubo
-def test_a_managed_node_that_has_heard_itself_with_a_higher_number_is_mended(
+def test_a_managed_node_that_has_heard_itself_with_a_higher_number_is_fixed(
     ipfs_program: Path, node: KuboNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("peer.engine.kubo.pubsub._TRIES", 3)
@@ -207,7 +207,7 @@ def test_a_managed_node_that_has_heard_itself_with_a_higher_number_is_mended(
     with contextlib.closing(open_engine(node.api)) as theirs, pytest.raises(PublishRefused) as raised:
         theirs.publish("t", b"x")
     assert "clock was set back" in str(raised.value)
-    assert f"ipfs pubsub reset --peer {identity}" in raised.value.mend
+    assert f"ipfs pubsub reset --peer {identity}" in raised.value.fix
     inbox: queue.Queue[bytes] = queue.Queue()
     with contextlib.closing(open_engine(node.api, managed=True)) as ours:
         ours.subscribe("t", inbox.put)
@@ -244,7 +244,7 @@ def test_a_node_with_pubsub_off_says_how_to_turn_it_on(ipfs_program: Path, tmp_p
         for call in (lambda: engine.publish("t", b"x"), lambda: engine.subscribe("t", print)):
             with pytest.raises(EngineError, match="has pubsub off") as raised:
                 call()
-            assert "ipfs config --json Pubsub.Enabled true" in raised.value.mend
+            assert "ipfs config --json Pubsub.Enabled true" in raised.value.fix
         assert engine.status().pubsub is False
         engine.close()
 
@@ -265,14 +265,14 @@ def test_a_node_that_wants_credentials_is_given_them(ipfs_program: Path, tmp_pat
         for credentials in ("", "alice:wrong@", "bearer:wrong@"):
             with pytest.raises(EngineError, match="forbids this call") as raised:
                 open_engine(url.replace("//", f"//{credentials}"))
-            assert "http://bearer:TOKEN@HOST:5001" in raised.value.mend
+            assert "http://bearer:TOKEN@HOST:5001" in raised.value.fix
             assert "wrong" not in str(raised.value)
 
 
 def test_a_node_that_is_not_running_is_unavailable() -> None:
     with pytest.raises(EngineUnavailable, match=r"no Kubo node answers at http://127.0.0.1:1") as raised:
         open_engine("http://127.0.0.1:1")
-    assert "ipfs daemon" in raised.value.mend
+    assert "ipfs daemon" in raised.value.fix
 
 
 @contextmanager
@@ -326,7 +326,7 @@ def test_what_is_no_kubo_is_named(status: int, body: bytes) -> None:
         pytest.raises(EngineError, match="is not a Kubo node's RPC API") as raised,
     ):
         open_engine(url)
-    assert "Addresses.API" in raised.value.mend
+    assert "Addresses.API" in raised.value.fix
 
 
 def test_a_node_that_is_too_old_is_named() -> None:

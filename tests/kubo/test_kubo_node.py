@@ -251,7 +251,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, node: KuboNode) -> None:
             EngineError, match=f"cannot listen on 127.0.0.1 port {port} for other Kubo nodes: Addr"
         ) as e:
             other.start()
-    assert str(port) in e.value.mend
+    assert str(port) in e.value.fix
 
 
 def test_a_port_that_was_chosen_and_is_taken_now_is_chosen_anew(node: KuboNode) -> None:
@@ -269,7 +269,7 @@ def test_what_a_failing_node_said_last_is_in_the_error(node: KuboNode) -> None:
     (node.repository / "version").write_text("999\n")
     with pytest.raises(EngineUnavailable, match=r"ended as it started; it said: .*999") as raised:
         node.start()
-    assert str(node.log) in raised.value.mend
+    assert str(node.log) in raised.value.fix
     assert not node.is_running
 
 
@@ -279,7 +279,7 @@ def test_a_spoilt_configuration_is_named(node: KuboNode) -> None:
     (node.repository / "config").write_text("{")
     with pytest.raises(EngineError, match="is no Kubo configuration") as raised:
         node.start()
-    assert str(node.repository) in raised.value.mend
+    assert str(node.repository) in raised.value.fix
 
 
 def test_the_node_of_a_thread_that_has_ended_lives_on(node: KuboNode) -> None:

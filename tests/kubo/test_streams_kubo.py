@@ -164,7 +164,7 @@ def test_a_node_of_the_users_that_mounts_no_streams_says_how_to_turn_that_on(
         assert engine.streams is not None
         with pytest.raises(AskingOff, match="has stream mounting off") as raised:
             engine.streams.listen("a", lambda node, question: None)
-        assert raised.value.mend.startswith("ipfs config --json Experimental.Libp2pStreamMounting true")
+        assert raised.value.fix.startswith("ipfs config --json Experimental.Libp2pStreamMounting true")
         engine.close()
 
 

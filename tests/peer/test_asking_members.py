@@ -119,7 +119,7 @@ def test_what_was_not_answered_is_said_again(pair: tuple[Peer, Peer]) -> None:
     assert server.texts == [b"reply 1"]
 
 
-def test_nodes_that_pubsub_does_not_bring_are_mended_on_both_sides(pair: tuple[Peer, Peer]) -> None:
+def test_nodes_that_pubsub_does_not_bring_are_fixed_on_both_sides(pair: tuple[Peer, Peer]) -> None:
     server, client = pair
     for number in range(DEAF_AFTER):
         server.asking.said("beat", b"s%d" % number)
@@ -135,18 +135,18 @@ def test_where_the_node_is_the_users_people_are_told_once_how(pair: tuple[Peer, 
     for number in range(DEAF_AFTER * 4):
         server.asking.said("beat", b"s%d" % number)
         client.ask()
-    assert [(report.what, report.fields["mend"]) for report in client.reports] == [
+    assert [(report.what, report.fields["fix"]) for report in client.reports] == [
         (What.PUBSUB_DEAF, "hear server node"),
         (What.PUBSUB_UNHEARD, "hear client node"),
     ]
 
 
-def test_an_engine_that_does_not_ask_is_told_of_with_its_mend() -> None:
+def test_an_engine_that_does_not_ask_is_told_of_with_its_fix() -> None:
     peer = Peer(CLIENT, Wire("client node"))
     peer.wire.is_off = True
     peer.asking.start()
     peer.asking.close()
-    assert [(report.what, report.fields["mend"]) for report in peer.reports] == [(What.ASKING_OFF, "turn it on")]
+    assert [(report.what, report.fields["fix"]) for report in peer.reports] == [(What.ASKING_OFF, "turn it on")]
 
 
 def test_a_node_that_asks_too_often_is_not_answered_and_others_are(pair: tuple[Peer, Peer]) -> None:

@@ -70,7 +70,7 @@ def test_the_program_ends_with_the_commands_exit_code(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "peer", "federation", "show", "--home", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (ExitCode.WRONG_USE, "")
-    assert done.stderr.startswith("error: this home is in no federation\n  mend: ")
+    assert done.stderr.startswith("error: this home is in no federation\n  fix: ")
 
 
 def test_a_command_that_is_none_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +91,7 @@ CID_ = raw_block(b"").cid
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (PeerError("it broke", mend="glue it", code=ExitCode.APP_FAILED), ExitCode.APP_FAILED, "glue it"),
+        (PeerError("it broke", fix="glue it", code=ExitCode.APP_FAILED), ExitCode.APP_FAILED, "glue it"),
         (EngineUnavailable("no node", "start it"), ExitCode.UNFINISHED, "start it"),
         (MissingBlock(CID_), ExitCode.UNFINISHED, "--ipfs"),
         (BlockMismatch(CID_, b"x"), ExitCode.VERIFICATION_FAILED, "other bytes"),

@@ -1,4 +1,4 @@
-"""``peer doctor``: what it finds, and the mend it names."""
+"""``peer doctor``: what it finds, and the fix it names."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def ready(peers: Callable[[str], Peer]) -> Peer:
 
 
 def found(outcome: Outcome, name: str) -> tuple[str, str]:
-    """How a check went, and the mend it names."""
+    """How a check went, and the fix it names."""
     (check,) = (check for check in outcome.json["checks"] if check["name"] == name)
-    return check["state"], check["mend"]
+    return check["state"], check["fix"]
 
 
 def local(tmp_path: Path) -> tuple[str, str, str]:
@@ -42,7 +42,7 @@ def test_a_home_that_has_all_is_well(ready: Peer, tmp_path: Path) -> None:
 
 def test_each_check_is_one_line_for_people(ready: Peer, tmp_path: Path) -> None:
     lines = ready("doctor", *local(tmp_path)[:2]).out.splitlines()
-    assert {line.split()[0] for line in lines} <= {"ok", "warn", "mend:"}
+    assert {line.split()[0] for line in lines} <= {"ok", "warn", "fix:"}
 
 
 def test_an_empty_home_is_told_what_to_do(peers: Callable[[str], Peer], tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_a_home_that_others_may_open_is_a_warning(ready: Peer, tmp_path: Path) -
 def test_a_damaged_key_file_is_found(ready: Peer, tmp_path: Path) -> None:
     (key,) = (ready.home / "keys").glob("*.key")
     key.write_bytes(key.read_bytes()[:-5])
-    state, mend = found(ready("doctor", *local(tmp_path)), "keys")
-    assert (state, "peer keys restore" in mend) == ("fail", True)
+    state, fix = found(ready("doctor", *local(tmp_path)), "keys")
+    assert (state, "peer keys restore" in fix) == ("fail", True)
 
 
 def test_a_damaged_federation_file_is_found(ready: Peer, tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_no_ipfs_program_names_both_ways_out(ready: Peer, monkeypatch: pytest.Mo
     monkeypatch.delenv("POLLEN_KUBO", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    state, mend = found(ready("doctor", "--ipfs", "kubo", "--json"), "ipfs program")
+    state, fix = found(ready("doctor", "--ipfs", "kubo", "--json"), "ipfs program")
     assert state == "fail"
-    assert "install-kubo" in mend
-    assert "--ipfs local:DIR" in mend
+    assert "install-kubo" in fix
+    assert "--ipfs local:DIR" in fix
     assert found(ready("doctor", *local(tmp_path)), "ipfs program")[0] == "ok"  # it needs none
 
 
@@ -114,9 +114,9 @@ def test_a_damaged_journal_is_told_after_the_other_checks(ready: Peer) -> None:
     outcome = ready("doctor", "--json")
     assert outcome.code == ExitCode.UNFINISHED
     assert found(outcome, "federation")[0] == "ok"
-    state, mend = found(outcome, "engine")
+    state, fix = found(outcome, "engine")
     assert state == "fail"
-    assert mend
+    assert fix
 
 
 def test_little_space_is_a_warning_and_none_a_failure(
@@ -150,6 +150,6 @@ def test_a_node_of_the_users_that_lets_none_of_its_words_out_is_a_failure(
     assert found(ready("doctor", "--ipfs", kubo_nodes[0].api, "--json"), "pubsub") == ("ok", "")
     monkeypatch.setattr(KuboPublisher, "_passes", refuse)
     outcome = ready("doctor", "--ipfs", kubo_nodes[0].api, "--json")
-    state, mend = found(outcome, "pubsub")
+    state, fix = found(outcome, "pubsub")
     assert (outcome.code, state) == (ExitCode.UNFINISHED, "fail")
-    assert "ipfs pubsub reset --peer" in mend
+    assert "ipfs pubsub reset --peer" in fix

@@ -221,7 +221,7 @@ def test_no_bit_of_the_file_can_change_unseen_but_for_the_swarm_key_and_addresse
             read_federation(tmp_path / "spoiled")
 
 
-def test_a_file_cut_short_is_refused_with_the_mend(admin: Peer, member: Peer, tmp_path: Path) -> None:
+def test_a_file_cut_short_is_refused_with_the_fix(admin: Peer, member: Peer, tmp_path: Path) -> None:
     file = export(admin, tmp_path / "file")
     file.write_bytes(file.read_bytes()[:-10])
     outcome = member("federation", "join", file)
@@ -272,11 +272,11 @@ def test_a_file_is_verified_once_and_again_when_it_has_changed(
 def test_a_stranger_is_told_how_to_be_added(admin: Peer) -> None:
     with pytest.raises(PeerError, match="not in the federation") as raised:
         require_role(stored(admin).manifest, Identity.generate("stranger").public, Role.CLIENT)
-    assert "peer federation add KEY" in raised.value.mend
+    assert "peer federation add KEY" in raised.value.fix
 
 
 def test_a_member_in_the_wrong_role_is_told_its_own(admin: Peer) -> None:
     founder = KeyStore(admin.home).public().public
     with pytest.raises(PeerError, match="is server in the federation trial, not client") as raised:
         require_role(stored(admin).manifest, founder, Role.CLIENT)
-    assert "--role server" in raised.value.mend
+    assert "--role server" in raised.value.fix

@@ -55,7 +55,7 @@ def test_a_second_peer_is_refused_with_the_process_of_the_first(tmp_path: Path, 
     with pytest.raises(PeerError, match=f"process {holder.pid}") as raised, Home(tmp_path).lock():
         pass
     assert raised.value.exit_code is ExitCode.WRONG_USE
-    assert "--home" in raised.value.mend
+    assert "--home" in raised.value.fix
 
 
 def test_a_killed_peer_frees_its_home(tmp_path: Path, holder: subprocess.Popen[str]) -> None:

@@ -233,7 +233,7 @@ def test_a_damaged_key_file_is_told_apart_from_a_wrong_passphrase(
     said = capsys.readouterr().err
     assert why in said
     assert "wrong passphrase" not in said
-    assert "mend: " in said
+    assert "fix: " in said
 
 
 @pytest.mark.parametrize(("path", "mode"), [("keys/alice.key", "600"), ("keys", "700")])
@@ -277,7 +277,7 @@ def test_a_credential_of_systemd_is_taken_and_one_for_the_name_before_one_for_al
 def test_a_service_without_the_credential_is_told_how_to_give_it(tmp_path: Path) -> None:
     with pytest.raises(PeerError) as raised:
         Passphrases(environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}).existing("alice")
-    assert "pollen-passphrase" in raised.value.mend
+    assert "pollen-passphrase" in raised.value.fix
 
 
 def test_what_was_typed_is_not_asked_for_again() -> None:

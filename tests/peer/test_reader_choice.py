@@ -21,7 +21,7 @@ def test_where_keys_are_needed_it_is_told_whose(tmp_path: Path) -> None:
     with pytest.raises(PeerError, match="the run is encrypted") as refused:
         ReaderChoice(None, None, needed=True).open(tmp_path, [])
     assert refused.value.exit_code is ExitCode.WRONG_USE
-    assert "a server or an auditor" in refused.value.mend
+    assert "a server or an auditor" in refused.value.fix
 
 
 def test_a_credential_that_systemd_hands_over_opens_a_locked_identity(

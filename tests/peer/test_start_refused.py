@@ -1,4 +1,4 @@
-"""`peer start` with what it cannot use: the exit code, and the words that mend it."""
+"""`peer start` with what it cannot use: the exit code, and the words that fix it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def client(server: Peer, peers: Peers, tmp_path: Path) -> Peer:
 
 
 def refuse(peer: Peer, code: ExitCode, *words: str, options: list[str]) -> None:
-    """Start it, and look for the exit code and for what names the mend."""
+    """Start it, and look for the exit code and for what names the fix."""
     outcome = peer("start", *options)
     assert (outcome.code, outcome.out) == (code, ""), outcome.err
     for word in words:
         assert word in outcome.err
-    assert re.search("mend: .", outcome.err)
+    assert re.search("fix: .", outcome.err)
     with Home(peer.home).lock():
         """What was refused holds nothing."""
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from protocol.pacing.retry import FIRST_RETRY, SLOWEST_RETRY
 from protocol.wire.ask_rounds import AT_ONCE, FAILED_FIRST, FAILED_LONGEST, Rounds, Target
 from protocol.wire.asking import Place
-from protocol.wire.hearing import DEAF_AFTER, HEARD_LATELY, MEND_AGAIN, Hearing
+from protocol.wire.hearing import DEAF_AFTER, FIX_AGAIN, HEARD_LATELY, Hearing
 
 SERVER = Target("node", b"server")
 NOWHERE = Place()
@@ -85,7 +85,7 @@ def test_what_is_known_of_nodes_that_are_gone_is_forgotten() -> None:
 def test_a_node_that_only_asking_brings_is_to_be_heard_again_after_some_talks_and_not_all_the_time() -> None:
     hearing = Hearing()
     found = [
-        hearing.talked("node", news=True, heard_ago=None, now=float(n)) for n in range(int(MEND_AGAIN) + DEAF_AFTER)
+        hearing.talked("node", news=True, heard_ago=None, now=float(n)) for n in range(int(FIX_AGAIN) + DEAF_AFTER)
     ]
     assert found.index(True) == DEAF_AFTER - 1
     assert sum(found) == 2

@@ -50,7 +50,7 @@ class Network:
     def leave_for(self, name: str, begin: float, length: float) -> None:
         """Its engine is away, ``length`` seconds from ``begin`` on."""
         self._timeline.after(begin, lambda: self._cut(frozenset({name}), name))
-        self._timeline.after(begin + length, lambda: self._mend(frozenset({name}), name))
+        self._timeline.after(begin + length, lambda: self._heal(frozenset({name}), name))
 
     # -- announcements ---------------------------------------------------------------------------------------------
 
@@ -89,18 +89,18 @@ class Network:
         begin = self._random.uniform(0.0, PARTITIONS_BEGIN_WITHIN)
         end = begin + self._random.uniform(0.5, 1.5) * self._faults.partition_length
         self._timeline.after(begin, lambda: self._cut(side))
-        self._timeline.after(end, lambda: self._mend(side))
+        self._timeline.after(end, lambda: self._heal(side))
 
     def _cut(self, side: frozenset[str], *away: str) -> None:
         self._away.extend(away)
         self._cut_off.append(side)
         self._timeline.trace("network", f"cut off {sorted(side)}")
 
-    def _mend(self, side: frozenset[str], *away: str) -> None:
+    def _heal(self, side: frozenset[str], *away: str) -> None:
         for name in away:
             self._away.remove(name)
         self._cut_off.remove(side)
-        self._timeline.trace("network", f"mended {sorted(side)}")
+        self._timeline.trace("network", f"healed {sorted(side)}")
 
 
 class Swarm:

@@ -68,7 +68,7 @@ print({"sklearn", "torchvision", "datasets", "torch._dynamo"} & set(sys.modules)
 
 
 @pytest.mark.parametrize(
-    ("choice", "mend"),
+    ("choice", "fix"),
     [
         ({"dataset": "digit"}, "--dataset among digits, mnist, fashion-mnist, cifar10"),
         ({"model": "cnm"}, "choose among cnn, mlp, custom_cnn"),
@@ -78,10 +78,10 @@ print({"sklearn", "torchvision", "datasets", "torch._dynamo"} & set(sys.modules)
         ({"strategy": "FedAvg"}, "--strategy among fedavg, fedprox"),
     ],
 )
-def test_unknown_name_is_refused_with_those_that_are_known(choice: dict[str, str], mend: str) -> None:
+def test_unknown_name_is_refused_with_those_that_are_known(choice: dict[str, str], fix: str) -> None:
     with pytest.raises(ValueError, match="there is no") as caught:
         check_names(**choice)
-    assert mend in str(caught.value)
+    assert fix in str(caught.value)
 
 
 def test_known_names_and_own_models_pass() -> None:

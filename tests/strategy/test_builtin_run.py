@@ -89,17 +89,17 @@ def test_node_config_overrides_the_batch_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("node", "mend"),
+    ("node", "fix"),
     [
         ({"dataset": "mnist"}, "start it again with --dataset digits"),
-        ({"partition-id": 5}, "mend --node-config"),
+        ({"partition-id": 5}, "fix --node-config"),
         ({"partition-id": "0"}, "partition-id is '0'; it must be a whole number"),
         ({"num-partitions": 1438}, "use fewer partitions"),
     ],
 )
-def test_misplaced_client_is_an_error_reply_with_the_mend(node: dict[str, int | str], mend: str) -> None:
+def test_misplaced_client_is_an_error_reply_with_the_fix(node: dict[str, int | str], fix: str) -> None:
     outcome = run(node=node)
-    assert mend in outcome.errors[0]
+    assert fix in outcome.errors[0]
 
 
 def test_unknown_strategy_ends_the_run_before_a_round() -> None:

@@ -124,6 +124,6 @@ def test_a_malformed_content_is_no_failure_of_the_store() -> None:
 
 def test_a_reason_fits_into_a_record() -> None:
     assert describe(ZeroDivisionError("division by zero")) == "<class 'ZeroDivisionError'>:<'division by zero'>"
-    assert len(describe(ValueError("x" * 10_000), "; mend it")) == MAX_REASON
-    assert describe(ValueError("x" * 10_000), "; mend it").endswith("x'>; mend it")
+    assert len(describe(ValueError("x" * 10_000), "; fix it")) == MAX_REASON
+    assert describe(ValueError("x" * 10_000), "; fix it").endswith("x'>; fix it")
     assert describe(ValueError("\ud800")).encode()

@@ -113,7 +113,7 @@ def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption =
     forgotten = app_cid(cid)
     if not any(known.app == forgotten for known in known_apps(Home(home))):
         raise PeerError(
-            f"this home knows no app {forgotten}", mend="peer app list shows those it knows", code=ExitCode.WRONG_USE
+            f"this home knows no app {forgotten}", fix="peer app list shows those it knows", code=ExitCode.WRONG_USE
         )
     with contextlib.closing(Journal(Home(home).journal)) as journal:
         journal.forget_app(forgotten)
@@ -197,7 +197,7 @@ def _is_of_a_run(cid: CID, source: EngineSource) -> bool:
     except MissingBlock as error:
         raise PeerError(
             f"no app {cid} is to be found",
-            mend="an app that is encrypted is named by its run: peer app show RUN",
+            fix="an app that is encrypted is named by its run: peer app show RUN",
             code=ExitCode.UNFINISHED,
         ) from error
     except BlockError:
@@ -209,7 +209,7 @@ def _unpack(files: list[BundledFile], source: RunSource, into: Path) -> None:
 
     into = into.expanduser().absolute()
     if into.exists():
-        raise PeerError(f"{into} is there already", mend="name a new folder with --into DIR", code=ExitCode.WRONG_USE)
+        raise PeerError(f"{into} is there already", fix="name a new folder with --into DIR", code=ExitCode.WRONG_USE)
     unpack_bundle(files, source, into)
 
 

@@ -320,7 +320,7 @@ def _refuse_taken(known: list[StoredFederation], name: str) -> None:
     if any(stored.manifest.name == name for stored in known):
         raise PeerError(
             f"this home is in a federation {name!r} already",
-            mend="choose another name, or another home with --home DIR",
+            fix="choose another name, or another home with --home DIR",
             code=ExitCode.WRONG_USE,
         )
 

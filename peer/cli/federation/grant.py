@@ -106,14 +106,14 @@ def _keys_of(head: CID, person: Identity, engine: Engine) -> RunKeys:
     if report.verdict is not Verdict.VERIFIED:
         raise PeerError(
             f"the run of {head} is {report.verdict.value}, so no keys of it are given",
-            mend=f"peer audit {head} tells what is wrong",
+            fix=f"peer audit {head} tells what is wrong",
             code=report.exit_code,
         )
     keys = audit.keys
     if any(epoch.model is None or epoch.update is None for epoch in keys.epochs):
         raise PeerError(
             f"this home has not all the keys of the run of {head}",
-            mend="restore a backup of the identity that led it: peer keys restore FILE",
+            fix="restore a backup of the identity that led it: peer keys restore FILE",
             code=ExitCode.UNFINISHED,
         )
     return keys

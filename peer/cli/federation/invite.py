@@ -161,7 +161,7 @@ def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -
     if isinstance(decision, Refused):
         raise PeerError(
             f"{named(invitation.name)} cannot be let in with that ticket any more: {decision.why}",
-            mend=_again(invitation),
+            fix=_again(invitation),
             code=ExitCode.WRONG_USE,
         )
     if decision is Decision.WELCOME:
@@ -179,7 +179,7 @@ def _require_admin(manifest: Manifest, keys: KeyStore, identity: str | None) -> 
     if not is_admin(manifest, public.public):
         raise PeerError(
             f"{public.name} is no admin of the federation {manifest.title}",
-            mend="run it where the federation was founded, or name that identity with --identity NAME",
+            fix="run it where the federation was founded, or name that identity with --identity NAME",
             code=ExitCode.WRONG_USE,
         )
 
@@ -188,7 +188,7 @@ def _refuse_name(manifest: Manifest, name: str) -> None:
     if not is_name(name) or name in manifest.names.values():
         raise PeerError(
             f"somebody in the federation is called {name!r}" if is_name(name) else f"{name[:80]!r} is no name",
-            mend="choose a name of 1 to 64 printable characters that nobody in the federation has",
+            fix="choose a name of 1 to 64 printable characters that nobody in the federation has",
             code=ExitCode.WRONG_USE,
         )
 
@@ -218,7 +218,7 @@ def _serve(invitation: Invitation, inviter: Inviter) -> None:
                     "nobody used the ticket in time"
                     if state is InvitationState.EXPIRED
                     else f"{named(invitation.name)} was taken out of the federation, and so ended the invitation",
-                    mend=_again(invitation),
+                    fix=_again(invitation),
                     code=ExitCode.UNFINISHED,
                 )
             time.sleep(_LOOK_AGAIN)
@@ -230,7 +230,7 @@ def _pending(invitations: Invitations, name: str) -> Invitation:
             return invitation
     raise PeerError(
         f"nobody waits to be let in as {name!r}",
-        mend="peer federation approve lists who waits",
+        fix="peer federation approve lists who waits",
         code=ExitCode.WRONG_USE,
     )
 

@@ -116,7 +116,7 @@ def _parse(text: str) -> Ticket:
     except BadTicket as error:
         raise PeerError(
             str(error),
-            mend="copy the whole line that `peer federation invite` printed, or scan its QR code",
+            fix="copy the whole line that `peer federation invite` printed, or scan its QR code",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -126,7 +126,7 @@ def _engine(named: str, ticket: Ticket) -> str:
     if named == MANAGED and ticket.addresses and all(each.startswith(_LOCAL) for each in ticket.addresses):
         raise PeerError(
             f"the federation's peers share a directory, {ticket.addresses[0].removeprefix(_LOCAL)}, and no network",
-            mend=f"on that machine, name it: --ipfs {ticket.addresses[0]}",
+            fix=f"on that machine, name it: --ipfs {ticket.addresses[0]}",
             code=ExitCode.WRONG_USE,
         )
     return named
@@ -153,7 +153,7 @@ def _identity_name(ticket: Ticket) -> str:
     except BadName as error:
         raise PeerError(
             f"the ticket is for {quoted(ticket.name)}, which cannot be the name of an identity",
-            mend="choose another for your keys with --name NAME; the federation calls you as the ticket says",
+            fix="choose another for your keys with --name NAME; the federation calls you as the ticket says",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -165,18 +165,18 @@ def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
         case Refused(why=why, note=note):
             raise PeerError(
                 f"you were not let in: {_WHY[why]}{f': {quoted(note)}' if note else ''}",
-                mend="ask the admin for another ticket",
+                fix="ask the admin for another ticket",
                 code=ExitCode.WRONG_USE,
             )
         case Pending():
             raise PeerError(
                 _WAITING,
-                mend="run this again with the same ticket once that is done, or wait longer: --wait 3600",
+                fix="run this again with the same ticket once that is done, or wait longer: --wait 3600",
                 code=ExitCode.UNFINISHED,
             )
     raise PeerError(
         f"nobody answered within {wait:g} s",
-        mend="let the admin's peer run meanwhile (peer start, or peer federation invite --wait); "
+        fix="let the admin's peer run meanwhile (peer start, or peer federation invite --wait); "
         "check that its addresses can be reached from here, or name the engine with --ipfs",
         code=ExitCode.UNFINISHED,
     )

@@ -130,11 +130,11 @@ def _confirm(json: bool) -> None:
     if json or not sys.stdin.isatty():
         raise PeerError(
             "nobody is here to look at the changes",
-            mend="look at them on a terminal, or say that you know them: --yes",
+            fix="look at them on a terminal, or say that you know them: --yes",
             code=ExitCode.WRONG_USE,
         )
     if not confirm("Sign this?"):
-        raise PeerError("nothing was signed", mend="", code=ExitCode.WRONG_USE)
+        raise PeerError("nothing was signed", fix="", code=ExitCode.WRONG_USE)
 
 
 def list_proposals(
@@ -152,7 +152,7 @@ def list_proposals(
         if (found := kept.find(cid_of(forget))) is None:
             raise PeerError(
                 f"no proposal {forget} waits in this home",
-                mend="peer federation proposals lists them",
+                fix="peer federation proposals lists them",
                 code=ExitCode.WRONG_USE,
             )
         kept.forget(found.record.id)

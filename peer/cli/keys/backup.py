@@ -79,7 +79,7 @@ def restore(
     else:
         raise PeerError(
             "a backup is a file, or words and a name",
-            mend="peer keys restore FILE, or peer keys restore --words --name NAME",
+            fix="peer keys restore FILE, or peer keys restore --words --name NAME",
             code=ExitCode.WRONG_USE,
         )
     path = store.path(identity.name)
@@ -104,7 +104,7 @@ def _named(arguments: list[str], words: bool) -> tuple[str | None, Path | None]:
             return name, Path(file)
     raise PeerError(
         "a backup goes to one file, or is printed as words",
-        mend="peer keys backup [NAME] FILE, or peer keys backup [NAME] --words",
+        fix="peer keys backup [NAME] FILE, or peer keys backup [NAME] --words",
         code=ExitCode.WRONG_USE,
     )
 

@@ -86,7 +86,7 @@ def _tell_left(identity: Identity, left: _Left) -> None:
     if isinstance(left.why, EngineError):  # what is proposed is kept here: nobody else can have it yet
         command = "peer federation sign CID (peer federation proposals lists it)"
     say(f"error: {title} has the keys before: {left.why}")
-    say(f"  mend: {left.why.mend or 'see to the cause'}; then run: {command}")
+    say(f"  fix: {left.why.fix or 'see to the cause'}; then run: {command}")
 
 
 def _is_in(manifest: Manifest, identity: Identity) -> bool:

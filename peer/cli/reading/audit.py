@@ -101,7 +101,7 @@ def audit(
     """
     if not replay and not (app_dir is None and data_dir is None and model is None and to_round is None):
         raise PeerError(
-            "--app, --data-dir, --model and --to-round are for a replay", mend="add --replay", code=ExitCode.WRONG_USE
+            "--app, --data-dir, --model and --to-round are for a replay", fix="add --replay", code=ExitCode.WRONG_USE
         )
     place = Home(home)
     known = _known(place, federation)
@@ -252,6 +252,6 @@ def roots_of(car: CarSource, text: str) -> tuple[CID, Beside]:
 def _no_run(text: str, what: str) -> PeerError:
     return PeerError(
         f"{text} {what}",
-        mend="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
+        fix="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
         code=ExitCode.WRONG_USE,
     )

@@ -22,7 +22,7 @@ def cid_of(text: str) -> CID:
     except MalformedCid as error:
         raise PeerError(
             f"{text!r} is no CID",
-            mend="peer log shows the heads of this home's runs; a CAR file's name ends in .car",
+            fix="peer log shows the heads of this home's runs; a CAR file's name ends in .car",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -37,7 +37,7 @@ def app_cid(text: str) -> CID:
     if cid.is_raw:
         raise PeerError(
             f"{text} is the CID of plain bytes, not of an app",
-            mend="peer app list shows the apps that runs wait for",
+            fix="peer app list shows the apps that runs wait for",
             code=ExitCode.WRONG_USE,
         )
     return cid

@@ -63,9 +63,7 @@ def diff(
             opened = [stack.enter_context(_opened(text, Home(home), ipfs, timeout, reader)) for text in (a, b)]
             differences = list(tensor_differences(opened[0].tensors, opened[1].tensors))
     except NoModel as error:
-        raise PeerError(
-            str(error), mend="peer diff --help says what A and B may be", code=ExitCode.WRONG_USE
-        ) from error
+        raise PeerError(str(error), fix="peer diff --help says what A and B may be", code=ExitCode.WRONG_USE) from error
     if json:
         put_json(_value(opened[0].about, opened[1].about, differences))
         return
@@ -98,7 +96,7 @@ def _opened(text: str, home: Home, ipfs: str | None, timeout: float, reader: Rea
     if path.suffix in {".safetensors", ".npz", ".pt"}:
         if not path.is_file():
             raise PeerError(
-                f"there is no file {path}", mend="peer model HEAD -o FILE writes one", code=ExitCode.WRONG_USE
+                f"there is no file {path}", fix="peer model HEAD -o FILE writes one", code=ExitCode.WRONG_USE
             )
         with opened_model(path) as tensors:
             yield _Opened(tensors, {"file": str(path)})
@@ -123,7 +121,7 @@ def _parsed(text: str) -> tuple[str, int | None, str]:
     if not (round_text.isascii() and round_text.isdigit()):
         raise PeerError(
             f"{round_text!r} in {text!r} is no round",
-            mend="write HEAD:3, HEAD:3:NAME, or HEAD::NAME for the last round",
+            fix="write HEAD:3, HEAD:3:NAME, or HEAD::NAME for the last round",
             code=ExitCode.WRONG_USE,
         )
     return run, int(round_text), name or SERVER

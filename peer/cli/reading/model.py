@@ -62,7 +62,7 @@ def model(
         except NoModel as error:
             raise PeerError(
                 f"no file was written: {error}",
-                mend=f"peer show {found.content} shows what is in it; another format may take it",
+                fix=f"peer show {found.content} shows what is in it; another format may take it",
                 code=ExitCode.UNFINISHED,
             ) from error
     if json:

@@ -34,5 +34,5 @@ def model_file(option: str, given: Path) -> Path:
     return path
 
 
-def _wrong(message: str, mend: str) -> PeerError:
-    return PeerError(message, mend=mend, code=ExitCode.WRONG_USE)
+def _wrong(message: str, fix: str) -> PeerError:
+    return PeerError(message, fix=fix, code=ExitCode.WRONG_USE)

@@ -69,13 +69,13 @@ def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> 
     except MissingBlock as error:
         raise PeerError(
             f"the proof {cid} is not whole here: {error}",
-            mend="name the engine that has its records with --ipfs ENGINE",
+            fix="name the engine that has its records with --ipfs ENGINE",
             code=ExitCode.UNFINISHED,
         ) from error
     except BlockError as error:
         raise PeerError(
             f"{cid} is no proof of equivocation: {error}",
-            mend="nothing is shown about anybody; a run is audited by its head: peer log shows those of this home",
+            fix="nothing is shown about anybody; a run is audited by its head: peer log shows those of this home",
             code=ExitCode.WRONG_USE,
         ) from error
 

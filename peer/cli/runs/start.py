@@ -189,10 +189,10 @@ def start(
     Where it has to wait, it says for what. It ends with 3 where it cannot go on, as where its member was removed.
     """
     if role is Role.AUDITOR:
-        raise PeerError("an auditor runs nothing", mend="peer audit HEAD", code=ExitCode.WRONG_USE)
+        raise PeerError("an auditor runs nothing", fix="peer audit HEAD", code=ExitCode.WRONG_USE)
     if role is Role.CLIENT and initial_model is not None:
-        mend = "give --initial-model to the server"
-        raise PeerError("a client begins with the model it is sent", mend=mend, code=ExitCode.WRONG_USE)
+        fix = "give --initial-model to the server"
+        raise PeerError("a client begins with the model it is sent", fix=fix, code=ExitCode.WRONG_USE)
     data = None if data_dir is None else str(data_dir.expanduser().absolute())
     choice = AppChoice(
         folder=app_dir,
@@ -262,7 +262,7 @@ def _admission(checks: str, max_update_norm: str | None) -> Admission:
     except ValueError as error:
         raise PeerError(
             str(error),
-            mend="--admission all, off, or structure,weight; --max-update-norm 10, or 3x for three times the median",
+            fix="--admission all, off, or structure,weight; --max-update-norm 10, or 3x for three times the median",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -272,7 +272,7 @@ def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
     if texts and (role is Role.SERVER or app_dir is not None):
         raise PeerError(
             "--approve-app is for a client that names no app of its own",
-            mend="leave out --approve-app, or --app",
+            fix="leave out --approve-app, or --app",
             code=ExitCode.WRONG_USE,
         )
     return [app_cid(text) for text in texts]
@@ -284,7 +284,7 @@ def _working_folder(given: Path | None) -> Path:
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
         raise PeerError(
             f"the app cannot work in {folder}: it is no folder that can be read",
-            mend=f"mkdir -p {folder}, or name another with --work-dir DIR",
+            fix=f"mkdir -p {folder}, or name another with --work-dir DIR",
             code=ExitCode.WRONG_USE,
         )
     return folder
@@ -324,7 +324,7 @@ def _lead(
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
     if closed.outcome is Outcome.RAISED and not as_json:  # before all else that may go wrong
         say(f"error: {cause_in_words(closed.reason)}")
-        say(f"  mend: its log is {session.home.app_log('server')}")
+        say(f"  fix: its log is {session.home.app_log('server')}")
     saved = _save(session, closed, save_path)
     facts = {
         "run": str(closed.run),
@@ -380,14 +380,14 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
         except OSError as error:
             raise PeerError(
                 f"the final model cannot be written to {path}: {error.strerror}",
-                mend=f"see to that and start this again; or peer model {closed.head} -o FILE",
+                fix=f"see to that and start this again; or peer model {closed.head} -o FILE",
                 code=ExitCode.UNFINISHED,
             ) from error
     elif path is not None:
         why = "the app has no final model to write"
     session.journal.finish(closed.run)
     if why and closed.outcome is Outcome.RETURNED:  # else there is a better reason, which was told
-        raise PeerError(why, mend=f"the run is done: peer log {closed.head}", code=ExitCode.APP_FAILED)
+        raise PeerError(why, fix=f"the run is done: peer log {closed.head}", code=ExitCode.APP_FAILED)
     return saved
 
 
@@ -420,15 +420,15 @@ def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
         say(f"stopped; {stays}")
     if ending.why:
         say(f"error: {ending.why}")
-        say(f"  mend: {_mend(ending, session, stays)}")
+        say(f"  fix: {_fix(ending, session, stays)}")
     return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
         ending.cause, ExitCode.UNFINISHED
     )
 
 
-def _mend(ending: Ending, session: Session, stays: str) -> str:
-    if ending.mend:
-        return f"{ending.mend}; {stays}"
+def _fix(ending: Ending, session: Session, stays: str) -> str:
+    if ending.fix:
+        return f"{ending.fix}; {stays}"
     match ending.cause:
         case Cause.MEANS:
             return f"see to the cause; {stays}"

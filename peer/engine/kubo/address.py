@@ -81,8 +81,8 @@ class KuboAddress:
         if not path.startswith("/") or "\0" in path:
             raise WrongAddress(f"{text!r} names no Unix socket by its whole path", _EXAMPLE)
         if not fits_socket(Path(path)):
-            mend = "ln -s its folder to a short name in lower case, and name the socket there: unix:/tmp/ipfs/api.sock"
-            raise WrongAddress(f"{text!r} is no Unix socket that can be used: too long, or with capital letters", mend)
+            fix = "ln -s its folder to a short name in lower case, and name the socket there: unix:/tmp/ipfs/api.sock"
+            raise WrongAddress(f"{text!r} is no Unix socket that can be used: too long, or with capital letters", fix)
         return cls(
             text=text,
             shown=text,

@@ -238,9 +238,9 @@ class KuboApi:
         if "no space left" in message or "disk quota exceeded" in message:
             return StorageFull(f"the disk of the Kubo node at {self.shown} is full: {message}", "free some space there")
         if _STOPPING.search(message):
-            return EngineUnavailable(f"the Kubo node at {self.shown} is stopping: {message}", self._mend())
+            return EngineUnavailable(f"the Kubo node at {self.shown} is stopping: {message}", self._fix())
         if _CANCELLED in message:
-            return KuboTimeout(f"the Kubo node at {self.shown} gave it up: {message}", self._mend())
+            return KuboTimeout(f"the Kubo node at {self.shown} gave it up: {message}", self._fix())
         return KuboRefused(f"the Kubo node at {self.shown} says: {message}", _LOOK)
 
     @contextlib.contextmanager
@@ -257,7 +257,7 @@ class KuboApi:
         try:
             yield
         except (httpx.TimeoutException, ipfshttpclient.exceptions.TimeoutError) as error:
-            raise KuboSilent(f"the Kubo node at {self.shown} did not answer in time", self._mend()) from error
+            raise KuboSilent(f"the Kubo node at {self.shown} did not answer in time", self._fix()) from error
         except ipfshttpclient.exceptions.ErrorResponse as error:
             raise self.meaning(str(error.args[0])) from error
         except (
@@ -268,14 +268,14 @@ class KuboApi:
         ) as error:
             raise self.no_kubo() from error
         except httpx.TransportError as error:
-            raise EngineUnavailable(f"no Kubo node answers at {self.shown}: {error}", self._mend()) from error
+            raise EngineUnavailable(f"no Kubo node answers at {self.shown}: {error}", self._fix()) from error
         except ipfshttpclient.exceptions.CommunicationError as error:  # its text is urllib3's, of many brackets
-            raise EngineUnavailable(f"no Kubo node answers at {self.shown}", self._mend()) from error
+            raise EngineUnavailable(f"no Kubo node answers at {self.shown}", self._fix()) from error
 
     def no_kubo(self) -> NoKubo:
         """The error for an answer that no Kubo gives."""
-        mend = "give the address of a Kubo node's RPC API: ipfs config Addresses.API; by default http://127.0.0.1:5001"
-        return NoKubo(f"what answers at {self.shown} is not a Kubo node's RPC API", mend)
+        fix = "give the address of a Kubo node's RPC API: ipfs config Addresses.API; by default http://127.0.0.1:5001"
+        return NoKubo(f"what answers at {self.shown} is not a Kubo node's RPC API", fix)
 
     def close(self) -> None:
         """Free the connections, and make no other call."""
@@ -290,11 +290,11 @@ class KuboApi:
             message = json.loads(body)["Message"]
         except (ValueError, KeyError, TypeError, RecursionError):
             if status in _NOBODY_BEHIND:
-                return EngineUnavailable(f"the Kubo node at {self.shown} is away: HTTP status {status}", self._mend())
+                return EngineUnavailable(f"the Kubo node at {self.shown} is away: HTTP status {status}", self._fix())
             return self.no_kubo()
         return self.meaning(str(message))
 
-    def _mend(self) -> str:
+    def _fix(self) -> str:
         return (
             "start it (this home's: peer doctor --start-daemon; one of yours: ipfs daemon); or do without IPFS: "
             "--ipfs local:DIR"

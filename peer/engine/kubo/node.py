@@ -313,5 +313,5 @@ def _choose(host: str, asked: int, before: int) -> int:
                 refusal = str(error.strerror)
             else:
                 return int(probe.getsockname()[1])
-    mend = f"see who has it (ss -ltnp 'sport = :{asked}'), or give another port; 0 lets the node choose"
-    raise EngineError(f"cannot listen on {host} port {asked} for other Kubo nodes: {refusal}", mend)
+    fix = f"see who has it (ss -ltnp 'sport = :{asked}'), or give another port; 0 lets the node choose"
+    raise EngineError(f"cannot listen on {host} port {asked} for other Kubo nodes: {refusal}", fix)

@@ -24,7 +24,7 @@ BUILT_VERSION: Final = "0.43.0"
 """The version that ``scripts/install-kubo`` installs."""
 
 UPDATE: Final = "update that node, and start it again: ./scripts/install-kubo has a newer program"
-"""What mends an outdated node of the user's."""
+"""What fixes an outdated node of the user's."""
 
 WAYS_OUT: Final = "./scripts/install-kubo, or do without IPFS: --ipfs local:DIR"
 

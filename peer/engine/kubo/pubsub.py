@@ -71,7 +71,7 @@ class KuboPublisher:
                 forget_highest(self._api, self._api.identity()[0])
                 if self._passes(topic, data):
                     _log.warning(
-                        "the Kubo node refused its own announcements, as if its clock had been set back: mended"
+                        "the Kubo node refused its own announcements, as if its clock had been set back: fixed"
                     )
                     return
             self._tries = 1  # until one passes: whoever waits for what it says says it again

@@ -80,6 +80,6 @@ class NodeWatch:
         try:
             self._node.start()
         except EngineError as error:  # tried again; whoever needs the node meanwhile says so
-            logs.event("node-not-started", logging.ERROR, why=str(error), mend=error.mend)
+            logs.event("node-not-started", logging.ERROR, why=str(error), fix=error.fix)
         else:
             logs.event("node-started-again", logging.WARNING)

@@ -110,8 +110,8 @@ class AnnouncementLog:
         except sqlite3.Error as error:
             place = self._directory
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-                mend = f"free some space, then start again: df -h {place}"
-                raise StorageFull(f"the disk that holds {place} is full", mend) from error
+                fix = f"free some space, then start again: df -h {place}"
+                raise StorageFull(f"the disk that holds {place} is full", fix) from error
             raise EngineUnavailable(f"cannot use the announcements in {place}: {error}", f"ls -l {place}") from error
 
 

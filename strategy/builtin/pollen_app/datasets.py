@@ -53,7 +53,7 @@ class Split(Enum):
 
 
 class DataUnavailable(RuntimeError):
-    """The files are not here and cannot be had, or are not what they should be. Says where it looked, and the mend."""
+    """The files are not here and cannot be had, or are not what they should be. Says where it looked, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ def partition_of(node: Config) -> tuple[int, int]:
     if partition >= partitions:
         raise ValueError(
             f"partition-id is {partition}, but with num-partitions={partitions} it ends at {partitions - 1}; "
-            "mend --node-config"
+            "fix --node-config"
         )
     return partition, partitions
 

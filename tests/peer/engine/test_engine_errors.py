@@ -1,4 +1,4 @@
-"""What people are told of an engine's errors: each names what mends it, Kubo's own words too."""
+"""What people are told of an engine's errors: each names what fixes it, Kubo's own words too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from peer.cli.runs.start import _mend
+from peer.cli.runs.start import _fix
 from peer.engine.interface import Unreachable
 from peer.engine.kubo.api import KuboApi
 from peer.run.runner import Ending
@@ -26,15 +26,15 @@ KUBO_SAYS = [
 
 
 @pytest.mark.parametrize("words", KUBO_SAYS)
-def test_whatever_kubo_says_there_is_a_mend(words: str) -> None:
+def test_whatever_kubo_says_there_is_a_fix(words: str) -> None:
     with contextlib.closing(KuboApi("http://127.0.0.1:1")) as api:
-        assert api.meaning(words).mend
+        assert api.meaning(words).fix
 
 
 def test_a_block_that_nobody_has_names_what_brings_it() -> None:
-    assert "peer import FILE" in Unreachable(raw_block(b"gone").cid).mend
+    assert "peer import FILE" in Unreachable(raw_block(b"gone").cid).fix
 
 
-def test_a_peer_that_ends_for_its_engine_passes_the_mend_on() -> None:
-    ending = Ending("the disk is full", mend="free some space")
-    assert _mend(ending, None, "the run stays open") == "free some space; the run stays open"  # type: ignore[arg-type]
+def test_a_peer_that_ends_for_its_engine_passes_the_fix_on() -> None:
+    ending = Ending("the disk is full", fix="free some space")
+    assert _fix(ending, None, "the run stays open") == "free some space; the run stays open"  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ def test_each_way_of_calling_a_node_sends_its_credentials_to_its_path_and_errors
         for call in (engine.status, lambda: engine.publish("t", b"x")):  # by ipfshttpclient, by httpx
             with pytest.raises(EngineError) as raised:
                 call()
-            assert "secret" not in f"{raised.value} {raised.value.mend}"
+            assert "secret" not in f"{raised.value} {raised.value.fix}"
         engine.close()
         server.shutdown()
     assert {path.split("/api/")[0] for path, _ in seen} == {"/kubo"}

@@ -26,8 +26,8 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_no_program_at_all_names_both_ways_out() -> None:
     with pytest.raises(EngineError, match="there is no ipfs program") as raised:
         find_ipfs()
-    assert "./scripts/install-kubo" in raised.value.mend
-    assert "--ipfs local:DIR" in raised.value.mend
+    assert "./scripts/install-kubo" in raised.value.fix
+    assert "--ipfs local:DIR" in raised.value.fix
 
 
 def test_what_install_kubo_keeps_in_the_cache_is_found() -> None:
@@ -67,7 +67,7 @@ def test_pollen_ipfs_that_names_one_that_will_not_do_has_to_be_unset(
     monkeypatch.setenv("POLLEN_KUBO", str(program(tmp_path / "mine", "echo 0.42.0")))
     with pytest.raises(EngineError, match=r"older than 0\.43") as raised:
         find_ipfs()
-    assert raised.value.mend.startswith("unset POLLEN_KUBO")
+    assert raised.value.fix.startswith("unset POLLEN_KUBO")
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_a_program_that_will_not_do_is_named(tmp_path: Path, says: str, why: str
     program(tmp_path / "bin" / "ipfs", says)
     with pytest.raises(EngineError, match=why) as raised:
         find_ipfs()
-    assert "install-kubo" in raised.value.mend
+    assert "install-kubo" in raised.value.fix
 
 
 @pytest.mark.parametrize(("version", "is_outdated"), [("0.42.9", True), ("0.43.0", False), ("0.43.0-rc1", False)])
-def test_a_node_of_the_users_is_outdated_below_the_version_that_mends_its_pubsub(
+def test_a_node_of_the_users_is_outdated_below_the_version_that_fixes_its_pubsub(
     version: str, is_outdated: bool
 ) -> None:
     assert ("CVE-2026-46679" in why_outdated(version)) is is_outdated

@@ -1,4 +1,4 @@
-"""What mends an error of an app's that comes of where the app runs, and not of what it does."""
+"""What fixes an error of an app's that comes of where the app runs, and not of what it does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONVENTIONAL: Final = frozenset({"partition-id", "num-partitions"})
 _QUOTED: Final = re.compile(r"[\"']([\w.-]{1,100})[\"']")
 
 
-def mend_for(error: BaseException, node_config: Mapping[str, object] | None = None) -> str:
+def fix_for(error: BaseException, node_config: Mapping[str, object] | None = None) -> str:
     """What to do about what an app raised, as ``; give ...``; empty where nothing is known.
 
     ``node_config`` is a ClientApp's, None for a ServerApp.
