@@ -2,7 +2,7 @@
 
 A call prints one line, whatever is in it: names, reasons, settings and errors of other people can neither move the
 cursor nor recolour the screen, nor begin a line of their own. Colours are given as `Coloured`, never as text.
-``tests/peer/test_terminal.py`` checks that nothing else in the packages writes to standard output or error.
+``tests/peer/base/test_terminal.py`` checks that nothing else in the packages writes to standard output or error.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Each thing that is sealed or encrypted has a *context* of its own: a frozen valu
 version or run, the epoch and the member that it is for. Its bytes go into HPKE's ``info``, into the associated data of
 the AEAD, or into the derivation of a content's key. So what is copied to another place does not open there, whoever
 signed the record that it was copied into. No other module of Pollen calls `crypto.sealing`, or encrypts, decrypts or
-derives with a `crypto.symmetric.SymmetricKey` (`tests/protocol/test_contexts.py` sees to that): nobody can leave a
+derives with a `crypto.symmetric.SymmetricKey` (`tests/protocol/records/test_contexts.py` sees to that): nobody can
+leave a
 binding out.
 
 Two places need a name before they have a CID, since their record holds, or links, what is bound to them: a version of a

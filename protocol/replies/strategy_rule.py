@@ -3,7 +3,7 @@ applied to
 layouts here.
 
 It follows Flower's ``serverapp/strategy`` and ``server/strategy/aggregate.py`` line by line, so that nothing is called
-odd that the strategy would take: `tests/strategy/test_strategy_rules.py` compares it with Flower's own code.
+odd that the strategy would take: `tests/strategy/replies/test_strategy_rules.py` compares it with Flower's own code.
 """
 
 from __future__ import annotations

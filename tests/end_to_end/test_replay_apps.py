@@ -48,7 +48,7 @@ def replayed(federation: Federation, car: Path, app: Path, *arguments: str, **va
     return federation.replay(car, app, *arguments, "--home", str(federation.root / "auditor"), **variables)
 
 
-@pytest.mark.all  # without peers: `tests/strategy/test_replaying_apps.py`
+@pytest.mark.all  # without peers: `tests/strategy/replay/test_replaying_apps.py`
 @pytest.mark.slow
 @pytest.mark.parametrize(("app", "config"), HONEST)
 def test_an_honest_app_replays(app: str, config: str, federation: Federation) -> None:

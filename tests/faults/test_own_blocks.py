@@ -37,7 +37,7 @@ def removed(file: Path) -> None:
 
 DAMAGE: list[Callable[[Path], None]] = [emptied, flipped, removed]
 SAMPLE = [removed, *(pytest.param(how, marks=pytest.mark.all) for how in (emptied, flipped))]
-"""Each block and damage by itself: `tests/peer/test_own_blocks_by_kind.py`."""
+"""Each block and damage by itself: `tests/peer/engine/test_own_blocks_by_kind.py`."""
 
 
 def own_blocks(run: Disturbed) -> dict[str, CID]:

@@ -93,7 +93,7 @@ def test_an_app_that_reads_a_clock_is_not_gone_on_with(disturbed: Disturbed) -> 
     assert "to go on with it" not in server.said
 
 
-@pytest.mark.all  # the rule: `tests/protocol/test_lost_apps.py`
+@pytest.mark.all  # the rule: `tests/protocol/roles/leader/test_lost_apps.py`
 def test_an_app_process_that_always_dies_is_the_apps_failure(disturbed: Disturbed) -> None:
     server = disturbed.start_one("server", None, "--run-config", 'trouble="abort"')
     for name in disturbed.names:

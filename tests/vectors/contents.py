@@ -32,7 +32,7 @@ BODY: list[Any] = [
         ],
     ],
 ]
-"""As `strategy.contents.codec` writes ``tests/strategy/test_content_vectors.py``'s records."""
+"""As `strategy.contents.codec` writes ``tests/strategy/contents/test_content_vectors.py``'s records."""
 
 
 def content_vectors() -> dict[str, object]:

@@ -26,7 +26,7 @@ def test_what_an_app_wrote_beside_its_sources_is_not_there_when_it_is_started_ag
     assert (again / "server.py").read_text() == "honest = True"
 
 
-APP = Path(__file__).parents[1] / "apps" / "polling"
+APP = Path(__file__).parents[2] / "apps" / "polling"
 
 
 def test_a_start_says_what_of_the_folder_goes_along_and_what_stays(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from protocol.chain.rules import RULES, BrokenRule
 from protocol.federation.manifest import ManifestRule
 from protocol.records.signed import parse_record
 
-SPECIFICATION = Path(__file__).parents[2] / "docs" / "protocol.md"
+SPECIFICATION = Path(__file__).parents[3] / "docs" / "protocol.md"
 
 
 def state_of(scribe: Scribe) -> tuple[object, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from a_client import AClient, plan
 from chains import ADMIN, BOB, SERVER, TIME, Scribe, begun, id_of
-from test_client_hosting import AClient, plan
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, BlockSource

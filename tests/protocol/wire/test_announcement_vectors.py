@@ -24,7 +24,7 @@ from protocol.wire.announcements import (
     sign_announcement,
 )
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "announcements.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "announcements.json").read_text())
 GOOD = VECTORS["good"]
 MALFORMED = VECTORS["malformed"]
 SEALED = VECTORS["sealed"]

@@ -56,7 +56,7 @@ from protocol.records.contexts import (
     unseal,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FEDERATION, RUN = cbor_block("federation").cid, cbor_block("run").cid
 MEMBER, MESSAGE = b"m" * 32, b"i" * 32
 VERSION = VersionPlace(b"v" * 32)

@@ -34,7 +34,7 @@ from protocol.records.bodies import Ack
 from protocol.records.signed import sign_record
 
 Peers = Callable[[str], Peer]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from protocol.blocks.cid import CID, encode_cbor
 from protocol.joining.messages import Join, NotForUs, open_answer, open_join, parse_envelope, seal_answer, seal_join
 from protocol.joining.tickets import Ticket
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "joining.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "joining.json").read_text())
 KEYS = Ticket.parse(VECTORS["ticket"]).keys
 
 

@@ -17,7 +17,7 @@ from protocol.blocks.content import ContentForm, open_content, write_manifest
 from strategy.contents.codec import decode, encode
 
 KeyedVector = tuple[dict[str, Any], ContentKey | None]
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "contents.json").read_text("utf-8"))
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "contents.json").read_text("utf-8"))
 
 
 def held(blocks: list[dict[str, str]]) -> MemoryStore:

@@ -11,7 +11,7 @@ from chains import begun
 from protocol.roles import events
 from protocol.roles.table import Table
 
-SPECIFICATION = Path(__file__).parents[2] / "docs" / "protocol.md"
+SPECIFICATION = Path(__file__).parents[3] / "docs" / "protocol.md"
 EVENTS = events.Event.__args__
 TABLES: dict[str, Table] = {
     "server": leading().machine._machine._table,

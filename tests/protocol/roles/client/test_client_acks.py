@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from a_client import AClient, plan
 from chains import ALICE, TIME, begun, id_of
-from test_client_hosting import AClient, plan
 
 from protocol.blocks.cid import cbor_block
 from protocol.blocks.trees import Listing

@@ -12,7 +12,7 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
 from protocol.wire.asking import Answer, BadMessage, Channel, Question
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "asking.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "asking.json").read_text())
 CHANNEL = Channel(
     CID.parse(VECTORS["federation"]),
     bytes.fromhex(VECTORS["member"]),

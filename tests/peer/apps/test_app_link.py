@@ -16,7 +16,7 @@ from protocol.blocks.cid import raw_block
 from protocol.records.bodies import Role
 from strategy.replay.format import child_environment
 
-APPS = Path(__file__).parent.parent / "apps"
+APPS = Path(__file__).parents[2] / "apps"
 
 
 def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(

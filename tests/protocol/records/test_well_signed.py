@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from a_client import AClient, plan
 from chains import ALICE, BOB, SERVER, Scribe, begun, reader_of
-from test_client_hosting import AClient, plan
 
 from crypto import dsse
 from protocol.blocks.cid import CID, Block, cbor_data_block

@@ -16,7 +16,7 @@ from peer.base.errors import ExitCode
 from peer.home.home import Home
 
 Peers = Callable[[str], Peer]
-APPS = Path(__file__).parent.parent / "apps"
+APPS = Path(__file__).parents[2] / "apps"
 
 
 @pytest.fixture
