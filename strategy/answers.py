@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar
 
 from protocol.app.calls import (
     Compared,
-    ContentKey,
     Diverged,
     Ended,
     Finished,
@@ -30,6 +29,7 @@ from protocol.app.calls import (
     Wait,
 )
 from protocol.blocks.cid import CID
+from protocol.blocks.content import ContentKey
 
 T = TypeVar("T")
 

@@ -16,10 +16,10 @@ from typing import Final
 from flwr.app import ArrayRecord, Error, Message, Metadata, RecordDict
 from flwr.serverapp import Grid
 
-from protocol.app.calls import ContentKey, ErrorCode, Handed, Outgoing, Pushed, Rules
+from protocol.app.calls import ErrorCode, Handed, Outgoing, Pushed, Rules
 from protocol.app.errors import parse_raised
 from protocol.blocks.cid import CID, BlockError
-from protocol.blocks.content import ContentError
+from protocol.blocks.content import ContentError, ContentKey
 from protocol.replies.admission import is_update
 from protocol.visible import named
 from strategy.answers import Answers, RunStopped

@@ -19,7 +19,7 @@ from strategy.apps.builtin_app import (
 )
 
 if TYPE_CHECKING:
-    from protocol.app.calls import RunConfig
+    from protocol.records.bodies import RunConfig
     from strategy.apps.config import AppConfig
 
 Setting = str | int | float

@@ -17,8 +17,9 @@ from typing import Final
 from peer.engine.contents import local_content
 from peer.engine.interface import Engine, EngineError, TooLarge
 from peer.engine.patience import Patience
-from protocol.app.calls import ContentKey, Examine, Examined, NotExamined
+from protocol.app.calls import Examine, Examined, NotExamined
 from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.content import ContentKey
 from protocol.replies.admission import Check, Examination, Finding
 from strategy.contents.codec import DEFAULT_LIMITS, Limits
 from strategy.contents.kept import Kept

@@ -43,7 +43,6 @@ from peer.history.sources import CarSource, RunSource
 from peer.history.walk import height_above, walk_back
 from peer.home.federations import StoredFederation
 from peer.home.run_extras import NOTHING, Beside
-from protocol.app.calls import RunConfig
 from protocol.blocks.bundle import NamedBundle, difference_from, read_named_bundle
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.chain import rules
@@ -51,7 +50,7 @@ from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import contents
 from protocol.federation.manifest import PUBLIC, ManifestError, federation_of, manifest_at
 from protocol.federation.reading import Reader, RunKeys, read_private
-from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Run, RunPrivate
+from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Run, RunConfig, RunPrivate
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
 from protocol.records.signed import Record, WellSigned, answers, parse_record
 from protocol.roles.leader.plan import named_bundle

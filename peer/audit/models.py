@@ -27,8 +27,8 @@ from peer.audit.audit import Audit
 from peer.audit.report import Report, require_verified
 from peer.base.errors import ExitCode, PeerError
 from peer.history.scratch import Scratch
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, Block
+from protocol.blocks.content import ContentKey
 from protocol.federation.manifest import node_id
 from protocol.federation.reading import RunKeys
 from protocol.records.bodies import Body, Close, Collect, Dispatch, GridError, Group, Reply

@@ -25,7 +25,6 @@ from protocol.app.calls import (
     Compared,
     DispatchEntry,
     Diverged,
-    Environment,
     Finished,
     FromApp,
     Halted,
@@ -33,7 +32,6 @@ from protocol.app.calls import (
     Progress,
     Ready,
     Replayed,
-    RunConfig,
     ScriptEnd,
     ScriptEntry,
     Start,
@@ -43,7 +41,7 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.script import Unreadable, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.reading import RunKeys, read_private
-from protocol.records.bodies import Role, Run, RunPrivate
+from protocol.records.bodies import Environment, Role, Run, RunConfig, RunPrivate
 from protocol.records.signed import Record, parse_record
 from protocol.roles.leader.plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle

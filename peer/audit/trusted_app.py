@@ -7,9 +7,9 @@ from pathlib import Path
 from peer.audit.replay import AuditedApp
 from peer.base.errors import ExitCode, PeerError
 from peer.history.sources import RunSource
-from protocol.app.calls import RunConfig
 from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
+from protocol.records.bodies import RunConfig
 from strategy.apps.builtin_app import builtin_app_folder, check_named, model_class
 from strategy.apps.bundling import bundle_folder, check_self_contained
 

@@ -10,13 +10,13 @@ from peer.engine.fetching import RecordFetcher
 from peer.engine.interface import Engine, Unreachable
 from peer.engine.own_blocks import OwnBlocks
 from peer.home.journal import Journal, RunHead
-from protocol.app.calls import Environment, KeyedContent, RunConfig
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
+from protocol.blocks.content import KeyedContent
 from protocol.chain.chain import Chain
 from protocol.federation.epochs import read_seed
 from protocol.federation.reading import Reader, read_private
-from protocol.records.bodies import Ack, Chained, Role, Run, RunPrivate
+from protocol.records.bodies import Ack, Chained, Environment, Role, Run, RunConfig, RunPrivate
 from protocol.records.signed import Record, parse_record
 from protocol.roles.leader.plan import ResumedRun, RunPlan, initial_content, named_bundle
 

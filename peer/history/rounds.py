@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peer.history.sources import RunSource
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.content import ContentKey
 from protocol.chain.chain import AnsweredMessage, InForce, OpenMessage, Step
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Dispatch, Reply

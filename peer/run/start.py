@@ -35,13 +35,12 @@ from peer.membership.changes import is_admin
 from peer.membership.joining import Inviter
 from peer.run.durable import Keeper
 from peer.run.runner import Ending, Runner
-from protocol.app.calls import ContentKey, RunConfig
 from protocol.blocks.bundle import NamedBundle, difference_from, write_bundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
-from protocol.blocks.content import ContentForm
+from protocol.blocks.content import ContentForm, ContentKey
 from protocol.federation.manifest import why_unreadable
 from protocol.federation.reading import read_private
-from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role
+from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, RunConfig
 from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed import parse_record
 from protocol.roles.client.app_host import ClientPlan

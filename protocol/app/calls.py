@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from protocol.blocks.cid import CID
+from protocol.blocks.content import ContentKey, KeyedContent
+from protocol.records.bodies import Environment, RunConfig
 from protocol.replies.admission import Examination, SizeLimits
 from protocol.replies.strategy_rule import StrategyRule
-
-RunConfig = tuple[tuple[str, bool | int | float | str], ...]
-"""A Flower run or node config as pairs, in order."""
-
 
 Rules = tuple[tuple[str, StrategyRule], ...]
 """What the app's strategy takes in answers to messages of a Flower type; other types are not the strategy's."""
@@ -32,40 +30,6 @@ class ErrorCode(IntEnum):
     REPLY_MESSAGE_UNAVAILABLE = 4
     NODE_UNAVAILABLE = 5
     CLIENT_APP_CRASHED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What may change the bits of a result, as the app process measured it."""
-
-    python: str
-    flwr: str
-    numpy: str
-    torch: str
-    platform: str
-    cpu: str
-    blas: str
-    gpu: str
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class ContentKey:
-    """What a content is encrypted with; where there is none, it is plain."""
-
-    epoch: int
-    """As the content's manifest block names it; 0 for what a client keeps for itself."""
-    key: bytes = field(repr=False)
-    """32 bytes (`crypto.symmetric.SymmetricKey`), good for one place alone
-    (`protocol.records.contexts.content_key`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyedContent:
-    """A content, and what opens it."""
-
-    content: CID
-    key: ContentKey | None
 
 
 @dataclass(frozen=True, slots=True)

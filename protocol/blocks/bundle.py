@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import (
     CHUNK_SIZE,
     CID,
@@ -31,7 +30,15 @@ from protocol.blocks.cid import (
     encode_cbor,
     raw_block,
 )
-from protocol.blocks.content import PLAIN, ContentError, ContentForm, open_content, read_chunks, write_manifest
+from protocol.blocks.content import (
+    PLAIN,
+    ContentError,
+    ContentForm,
+    ContentKey,
+    open_content,
+    read_chunks,
+    write_manifest,
+)
 
 FORMAT: Final = 1
 MAX_FILES: Final = 10_000

@@ -13,7 +13,7 @@ equal CIDs under one key. The links stay visible; whoever keeps and fetches a co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
 from typing import Annotated, Final
@@ -22,7 +22,6 @@ from msgspec import Meta
 
 from crypto.errors import CannotDecrypt
 from crypto.symmetric import OVERHEAD, SymmetricKey
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import (
     CHUNK_SIZE,
     CID,
@@ -48,6 +47,25 @@ _CHUNK: Final = b"chunk"
 
 class ContentError(BlockError):
     """Blocks that are not a content, one over a limit, or one that the key does not open. The message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentKey:
+    """What a content is encrypted with; where there is none, it is plain."""
+
+    epoch: int
+    """As the content's manifest block names it; 0 for what a client keeps for itself."""
+    key: bytes = field(repr=False)
+    """32 bytes (`crypto.symmetric.SymmetricKey`), good for one place alone
+    (`protocol.records.contexts.content_key`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedContent:
+    """A content, and what opens it."""
+
+    content: CID
+    key: ContentKey | None
 
 
 @dataclass(frozen=True, slots=True)

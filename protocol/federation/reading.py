@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from crypto.errors import BadKey, CannotDecrypt
 from crypto.keys import DecryptionKey, EncryptionKey
 from crypto.symmetric import SymmetricKey
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, BlockError, BlockSource
+from protocol.blocks.content import ContentKey
 from protocol.blocks.trees import Listing
 from protocol.records.bodies import (
     Body,

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from protocol.app.calls import Environment, RunConfig
 from protocol.blocks.cid import CID
 from protocol.blocks.trees import Listing
 
@@ -27,6 +26,23 @@ MessageId = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Node = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A Flower node id."""
+RunConfig = tuple[tuple[str, bool | int | float | str], ...]
+"""A Flower run or node config as pairs, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What may change the bits of a result, as the app process measured it."""
+
+    python: str
+    flwr: str
+    numpy: str
+    torch: str
+    platform: str
+    cpu: str
+    blas: str
+    gpu: str
+    threads: int
 
 
 class RecordType(StrEnum):

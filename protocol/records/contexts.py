@@ -22,8 +22,8 @@ from typing import ClassVar, Final
 from crypto.keys import DecryptionKey, EncryptionKey
 from crypto.sealing import open_sealed, seal
 from crypto.symmetric import SymmetricKey
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, encode_cbor
+from protocol.blocks.content import ContentKey
 from protocol.blocks.trees import pack
 from protocol.blocks.typed import to_plain
 from protocol.records.bodies import Federation, RecordType

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crypto.keys import DecryptionKey, SigningKey
-from protocol.app.calls import Answered, Environment, Examined, ServerCall
+from protocol.app.calls import Answered, Examined, ServerCall
 from protocol.blocks.cid import CID
+from protocol.records.bodies import Environment
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol.app.calls import RunConfig
+from protocol.records.bodies import RunConfig
 from strategy.flower_compat import FlatConfig, config_overrides, parsed_pairs, project_config, run_config
 
 

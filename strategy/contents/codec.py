@@ -26,9 +26,16 @@ from typing import Final, Protocol, TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, Block, BlockSource, MalformedBlock, decode_cbor, encode_cbor, raw_cid
-from protocol.blocks.content import ContentError, ContentForm, Opened, open_content, read_chunks, write_manifest
+from protocol.blocks.content import (
+    ContentError,
+    ContentForm,
+    ContentKey,
+    Opened,
+    open_content,
+    read_chunks,
+    write_manifest,
+)
 from strategy.contents.arrays import LazyArray
 from strategy.contents.side_by_side import side_by_side
 from strategy.contents.values import decode_scalar, decode_value, encode_scalar, encode_value

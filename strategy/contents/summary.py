@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from flwr.app import RecordDict
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, BlockSource
+from protocol.blocks.content import ContentKey
 from strategy.contents.codec import decode
 from strategy.flower_compat import SECAGG_RECORD
 

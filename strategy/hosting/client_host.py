@@ -12,9 +12,9 @@ from pathlib import Path
 from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.clientapp import ClientApp
 
-from protocol.app.calls import Answered, ContentKey, ErrorCode, Start, Task
+from protocol.app.calls import Answered, ErrorCode, Start, Task
 from protocol.blocks.cid import CID
-from protocol.blocks.content import ContentError
+from protocol.blocks.content import ContentError, ContentKey
 from strategy.answers import RunStopped
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode

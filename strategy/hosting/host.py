@@ -20,9 +20,9 @@ from typing import Any, Final, SupportsIndex
 import msgspec
 import numpy as np
 
-from protocol.app.calls import Environment
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.blocks.content import ContentError
+from protocol.records.bodies import Environment
 from strategy.answers import RunStopped
 from strategy.contents.codec import ContentStore
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from flwr.app import ArrayRecord, Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from protocol.app.calls import ContentKey, Diverged, Finished, Progress, Replayed, Start
+from protocol.app.calls import Diverged, Finished, Progress, Replayed, Start
 from protocol.blocks.cid import CID
+from protocol.blocks.content import ContentKey
 from strategy.answers import LiveAnswers, RunStopped, ServerPipe
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode

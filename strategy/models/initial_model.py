@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from protocol.app.calls import ContentKey, KeyedContent
-from protocol.blocks.content import ContentError
+from protocol.blocks.content import ContentError, ContentKey, KeyedContent
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from flwr.app import Array, RecordDict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, BlockSource
+from protocol.blocks.content import ContentKey
 from strategy.contents.codec import decode
 from strategy.contents.npy import opened
 

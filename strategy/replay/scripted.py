@@ -17,7 +17,6 @@ from protocol.app.calls import (
     CloseEntry,
     CollectEntry,
     Compared,
-    ContentKey,
     DispatchEntry,
     Diverged,
     EntryHead,
@@ -33,6 +32,7 @@ from protocol.app.calls import (
     ScriptEnd,
 )
 from protocol.blocks.cid import CID
+from protocol.blocks.content import ContentKey
 from strategy.answers import LiveAnswers, ServerPipe
 from strategy.contents.difference import Difference
 

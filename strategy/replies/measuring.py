@@ -18,9 +18,8 @@ from typing import Final
 
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, BlockSource
-from protocol.blocks.content import ContentError
+from protocol.blocks.content import ContentError, ContentKey
 from protocol.replies.admission import Check, Examination, Finding
 from protocol.replies.layout import (
     Arithmetic,

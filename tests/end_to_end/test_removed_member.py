@@ -18,8 +18,8 @@ from peer.home.federations import FederationStore
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader import reader_of
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MemoryBlocks
+from protocol.blocks.content import ContentKey
 from protocol.federation.reading import Reader, RunKeys
 from protocol.records.bodies import Chained, Collect, Dispatch, Group, Roster
 from protocol.records.signed import parse_record, typed_items

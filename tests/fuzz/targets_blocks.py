@@ -12,7 +12,6 @@ from flwr.app import Array, RecordDict
 from fuzzing import Target
 
 from crypto.dsse import BadSignature
-from protocol.app.calls import ContentKey
 from protocol.blocks.bundle import NamedBundle, read_named_bundle, write_bundle
 from protocol.blocks.car import CarError, read_car, write_car
 from protocol.blocks.cid import (
@@ -25,7 +24,7 @@ from protocol.blocks.cid import (
     decode_cbor,
     encode_cbor,
 )
-from protocol.blocks.content import ContentForm, open_content, parse_manifest, write_manifest
+from protocol.blocks.content import ContentForm, ContentKey, open_content, parse_manifest, write_manifest
 from protocol.blocks.trees import Listing
 from protocol.blocks.typed import to_plain
 from protocol.chain.closure import contents, missing

@@ -13,7 +13,6 @@ from crypto.handover import NewKeys
 from crypto.identity import ANY_FEDERATION, sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.app.calls import Environment
 from protocol.blocks.cid import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.blocks.trees import Listing, pack
 from protocol.blocks.typed import to_plain
@@ -30,6 +29,7 @@ from protocol.records.bodies import (
     Dispatch,
     DispatchPrivate,
     EncryptionKeyText,
+    Environment,
     GridError,
     Group,
     Handover,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from crypto.symmetric import SymmetricKey
-from protocol.app.calls import ContentKey, Start
+from protocol.app.calls import Start
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import cbor_block
+from protocol.blocks.content import ContentKey
 from protocol.joining.tickets import Ticket, TicketKeys
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.leader.plan import RunPlan

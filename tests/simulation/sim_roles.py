@@ -13,12 +13,12 @@ from sim_disk import Disk, chain_of, linked
 from sim_federation import key_of, reader_of
 from sim_peer import Peer
 
-from protocol.app.calls import Environment, ServerCall, Start, Task, ToApp
+from protocol.app.calls import ServerCall, Start, Task, ToApp
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at, node_id
-from protocol.records.bodies import Ack
+from protocol.records.bodies import Ack, Environment
 from protocol.records.signed import parse_record
 from protocol.replies.admission import Admission, NormBound
 from protocol.roles.client.app_host import ClientPlan

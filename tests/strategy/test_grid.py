@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from small_leader import MemoryStore
 
 from protocol.app.calls import (
-    ContentKey,
     ErrorCode,
     Handed,
     Look,
@@ -29,6 +28,7 @@ from protocol.app.calls import (
     Wait,
 )
 from protocol.blocks.cid import CID, raw_block
+from protocol.blocks.content import ContentKey
 from protocol.replies.admission import Admission
 from protocol.replies.judging import judge
 from protocol.visible import visible

@@ -5,10 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CHUNK_SIZE, Block, encode_cbor, raw_block
-from protocol.blocks.content import HEAD_SIZE, PLAIN, ContentForm, write_manifest
+from protocol.blocks.content import HEAD_SIZE, PLAIN, ContentForm, ContentKey, write_manifest
 
 FILES = [("pyproject.toml", b"[project]\n"), ("pkg/app.py", b"app = 1\n"), ("pkg/empty.py", b"")]
 TENSOR = bytes(range(256)) * 20

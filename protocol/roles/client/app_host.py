@@ -13,12 +13,12 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final
 
-from protocol.app.calls import RunConfig, Start
+from protocol.app.calls import Start
 from protocol.blocks.bundle import NamedBundle, difference_from
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.federation.manifest import node_id
 from protocol.pacing.retry import Retry
-from protocol.records.bodies import RunPrivate
+from protocol.records.bodies import RunConfig, RunPrivate
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.follow import ClientState, Following, Verified
 from protocol.roles.client.forgotten_replies import Recalling

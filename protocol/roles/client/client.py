@@ -15,8 +15,9 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from crypto.symmetric import SymmetricKey
-from protocol.app.calls import Answered, ContentKey, ErrorCode, Task
+from protocol.app.calls import Answered, ErrorCode, Task
 from protocol.blocks.cid import CID, Block, BlockError
+from protocol.blocks.content import ContentKey
 from protocol.chain.chain import AnsweredMessage, Chain, OpenMessage, Step
 from protocol.federation.reading import read_private
 from protocol.pacing.retry import Retry

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
-from protocol.app.calls import ContentKey, Environment, KeyedContent, RunConfig
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block
+from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.blocks.trees import pack
 from protocol.chain.chain import Chain
 from protocol.federation.reading import Epoch, RunKeys, private_fields
-from protocol.records.bodies import Run, RunPrivate
+from protocol.records.bodies import Environment, Run, RunConfig, RunPrivate
 from protocol.records.contexts import RunPlace, SentContent, content_key
 
 FIRST_TERM: Final = 1

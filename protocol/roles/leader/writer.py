@@ -9,8 +9,8 @@ from typing import Any
 
 from crypto.errors import BadKey
 from crypto.symmetric import SymmetricKey
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CID, Block, MemoryBlocks, checked_block
+from protocol.blocks.content import ContentKey
 from protocol.chain.chain import Step
 from protocol.federation.epochs import new_epoch
 from protocol.federation.manifest import Manifest

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.bundle import (
     FORMAT,
     MAX_FILES,
@@ -24,7 +23,7 @@ from protocol.blocks.bundle import (
     write_bundle,
 )
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, ReadBlocks, encode_cbor, raw_block
-from protocol.blocks.content import PLAIN, ContentError, ContentForm, parse_manifest, write_manifest
+from protocol.blocks.content import PLAIN, ContentError, ContentForm, ContentKey, parse_manifest, write_manifest
 
 names = st.text("abcXYZ012_-é", min_size=1, max_size=8)
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)

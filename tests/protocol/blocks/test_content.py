@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, BlockSource, MissingBlock, cbor_block, encode_cbor, raw_block
 from protocol.blocks.content import (
     HEAD_SIZE,
     PLAIN,
     ContentError,
     ContentForm,
+    ContentKey,
     open_content,
     parse_manifest,
     read_chunks,

@@ -10,10 +10,9 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from small_leader import MemoryStore
 
-from protocol.app.calls import ContentKey
 from protocol.blocks.bundle import NamedBundle, read_named_bundle, write_bundle
 from protocol.blocks.cid import CID, checked_block, encode_cbor
-from protocol.blocks.content import ContentForm, open_content, write_manifest
+from protocol.blocks.content import ContentForm, ContentKey, open_content, write_manifest
 from strategy.contents.codec import decode, encode
 
 KeyedVector = tuple[dict[str, Any], ContentKey | None]

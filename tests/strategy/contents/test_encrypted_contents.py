@@ -12,9 +12,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given, settings
 
 from crypto.symmetric import OVERHEAD
-from protocol.app.calls import ContentKey
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, cbor_block, encode_cbor, raw_block
-from protocol.blocks.content import HEAD_SIZE, ContentError, ContentForm, write_manifest
+from protocol.blocks.content import HEAD_SIZE, ContentError, ContentForm, ContentKey, write_manifest
 from strategy.contents.codec import FORMAT, ContentWriter, Encoded, Limits, decode, encode
 
 KEY = ContentKey(3, b"k" * 32)

@@ -10,9 +10,8 @@ import torch
 from flwr.app import Array, ArrayRecord, RecordDict
 from small_leader import MemoryStore
 
-from protocol.app.calls import ContentKey, KeyedContent
 from protocol.blocks.cid import CID, Block
-from protocol.blocks.content import ContentError
+from protocol.blocks.content import ContentError, ContentKey, KeyedContent
 from strategy.apps.builtin_app import check_initial_model
 from strategy.builtin.pollen_app.datasets import SHAPES
 from strategy.builtin.pollen_app.initial import RECORD, initial_arrays

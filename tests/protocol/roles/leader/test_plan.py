@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from chains import APP, CONTENT, SERVER, Scribe, begun, id_of, reader_of
 
-from protocol.app.calls import KeyedContent
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
+from protocol.blocks.content import KeyedContent
 from protocol.federation.reading import read_private
 from protocol.records.bodies import Run, RunPrivate
 from protocol.roles.leader.plan import first_content_key, initial_content, named_bundle
