@@ -46,6 +46,7 @@ from protocol.app.calls import (
 from protocol.blocks.bundle import read_bundle
 from protocol.blocks.cid import CID, BlockError, ReadBlocks
 from protocol.records.bodies import Federation, Role
+from protocol.roles.client.client import Client
 from protocol.roles.effects import (
     AskOwner,
     Cause,
@@ -89,7 +90,7 @@ from protocol.roles.events import (
     Started,
     Stopping,
 )
-from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.leader.leader import Leader
 from protocol.wire.asking import Channel
 from strategy.apps.dependencies import lacking
 
@@ -134,7 +135,7 @@ class Runner:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: Leader | Client,
         engine: Engine,
         keeper: Keeper,
         command: AppCommand,

@@ -47,9 +47,8 @@ from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client, KeptRun
 from protocol.roles.client.follow import Verified
 from protocol.roles.effects import Cause, Report, What
-from protocol.roles.inherited import Inherited as Machine
-from protocol.roles.leader.collecting import LeaderSettings
 from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_settings import LeaderSettings
 from protocol.roles.leader.plan import RunPlan, first_content_key
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
@@ -411,7 +410,7 @@ def _kept_run(session: Session, run: CID) -> KeptRun:
 
 def _run(
     session: Session,
-    machine: Machine,
+    machine: Leader | Client,
     role: Role,
     topics: Sequence[str],
     environment: Mapping[str, str],

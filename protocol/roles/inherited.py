@@ -27,36 +27,35 @@ class Inherited:
     handle: Callable[[Event, float], list[Effect]]
 
     def __init__(self, author: Author, trusted: TrustedManifest, topic: str) -> None:
-        self._machine: Machine[Any] = Machine(author, trusted, self.ROLE, topic)
-        self._outbox, self._newest = self._machine.outbox, self._machine.newest
-        self._voice, self._proofs, self._copies = self._machine.voice, self._machine.proofs, self._machine.copies
-        self._deafness = self._machine.deafness
+        self.machine: Machine[Any] = Machine(author, trusted, self.ROLE, topic)
+        self._outbox, self._newest = self.machine.outbox, self.machine.newest
+        self._voice, self._proofs, self._copies = self.machine.voice, self.machine.proofs, self.machine.copies
+        self._deafness = self.machine.deafness
         states = list(self.TABLE)
         rows: dict[Enum, list[Rule[Any]]] = {
             state: [*(on(kind, getattr(self, name)) for kind, name in by.items())] for state, by in self.TABLE.items()
         }
         for state in states[1:-1]:
-            rows[state] += self._machine.common()
+            rows[state] += self.machine.common()
             if self.ROLE is Role.SERVER:
                 rows[state].append(on(Examined, self._outbox.answered))
-        self._machine.wire(
-            Table(states[0], states[-1], rows),
-            settle=self._settle,
+        self.machine.wire(
+            Table(states[0], states[-1], rows, dict.fromkeys(states, self._settle)),
             moments=self._moments,
             said=self._said,
             present=self._present,
             distrusts=self._distrusts,
         )
-        self.handle = self._machine.handle
+        self.handle = self.machine.handle
 
     @property
     def state(self) -> Any:
         """Of the machine."""
-        return self._machine.state
+        return self.machine.state
 
     @state.setter
     def state(self, state: Enum) -> None:
-        self._machine.state = state
+        self.machine.state = state
 
     @property
     def manifest(self) -> Manifest:
@@ -71,12 +70,12 @@ class Inherited:
     @property
     def inbox(self) -> Inbox:
         """What is dropped is counted there."""
-        return self._machine.inbox
+        return self.machine.inbox
 
     @property
     def known_addresses(self) -> tuple[str, ...]:
         """Where members have said that their engines are."""
-        return self._machine.known_addresses
+        return self.machine.known_addresses
 
     def _settle(self, now: float) -> None:
         raise NotImplementedError

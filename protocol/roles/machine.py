@@ -26,7 +26,7 @@ from protocol.roles.events import (
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
 from protocol.roles.outbox import Outbox
 from protocol.roles.proofs import Proofs
-from protocol.roles.table import Rule, S, Table, on
+from protocol.roles.table import IllegalEvent, Rule, S, Table, on
 from protocol.roles.voice import Voice
 from protocol.wire.announcements import Announcement, Beat, Drop, Hello, topic_all
 from protocol.wire.inbox import Inbox
@@ -39,8 +39,7 @@ class Machine(Generic[S]):
     """`handle` events, get effects. The state is assigned here alone, as the table says."""
 
     state: S
-    _table: Table[S]
-    _settle: Callable[[float], None]
+    table: Table[S]
     _moments: Callable[[], Iterable[float]]
     _said: Callable[[Announcement, float], None]
 
@@ -62,7 +61,6 @@ class Machine(Generic[S]):
         self,
         table: Table[S],
         *,
-        settle: Callable[[float], None],
         moments: Callable[[], Iterable[float]],
         said: Callable[[Announcement, float], None],
         present: Callable[[type[Hello] | type[Beat]], Hello | Beat],
@@ -72,14 +70,13 @@ class Machine(Generic[S]):
 
         Args:
             table: Its table.
-            settle: Does what has become possible, after each event.
             moments: When something is due.
             said: Takes a member's announcement that the inbox accepted.
             present: What our hellos and beats say now.
             distrusts: Called when a member is not to be followed from now on, with the proof.
         """
-        self._table, self.state = table, table.first
-        self._settle, self._moments, self._said = settle, moments, said
+        self.table, self.state = table, table.first
+        self._moments, self._said = moments, said
         self.voice.present, self.proofs.distrusts = present, distrusts
 
     def common(self) -> list[Rule[Any]]:
@@ -102,7 +99,7 @@ class Machine(Generic[S]):
         Raises:
             IllegalEvent: the state does not allow the event.
         """
-        rule = self._table.rule(self.state, type(event))
+        rule = self._rule(type(event))
         if isinstance(event, Due):
             self._wake_at = None
         self.deafness.comes_to(now)
@@ -113,12 +110,24 @@ class Machine(Generic[S]):
         self._set_alarm(now)
         return self.outbox.take(now)
 
+    def _settle(self, now: float) -> None:
+        done = None
+        while (settle := self.table.settle.get(self.state)) is not None and settle != done:
+            settle(now)
+            done = settle
+
     def take(self, turn: Enum) -> None:
         """The role takes a turn by itself."""
-        self.state = self._table.rule(self.state, turn).to or self.state
+        self.state = self._rule(turn).to or self.state
+
+    def _rule(self, on: type | Enum) -> Rule[S]:
+        rule = self.table.rows[self.state].get(on)
+        if rule is None:
+            raise IllegalEvent(f"{on.name if isinstance(on, Enum) else on.__name__} in state {self.state.name}")
+        return rule
 
     def _stop(self) -> None:
-        self.state = self._table.last
+        self.state = self.table.last
 
     def _set_alarm(self, now: float) -> None:
         soonest = min(self._moments(), default=None)

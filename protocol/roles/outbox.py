@@ -28,9 +28,9 @@ class Outbox:
         self.speaker = b""
         """The member whose announcement is being handled; empty: none is."""
 
-    def emit(self, effect: Effect) -> None:
-        """Have something done that is not answered."""
-        self._effects.append(effect)
+    def emit(self, *effects: Effect) -> None:
+        """Have done what is not answered."""
+        self._effects += effects
 
     def ask(
         self,

@@ -26,7 +26,7 @@ class Rule(Generic[S]):
 
     on: type | Enum
     do: Callable[[Any, float], None] | None
-    """Takes the event and the time, in seconds; None for a turn. `on` has seen that the types fit."""
+    """Takes the event and the time, in seconds; None: nothing is to be done. `on` has seen that the types fit."""
     to: S | None
     """The next state; None: the same, unless a turn is taken meanwhile."""
 
@@ -34,6 +34,11 @@ class Rule(Generic[S]):
 def on(kind: type[E], do: Callable[[E, float], None], to: S | None = None) -> Rule[S]:
     """``do(event, now)`` takes events of this kind; the state is ``to`` afterwards."""
     return Rule(kind, do, to)
+
+
+def ignored(kind: type) -> Rule[Any]:
+    """Events of this kind may still come; nothing is done."""
+    return Rule(kind, None, None)
 
 
 def turn(of: Enum, to: S) -> Rule[S]:
@@ -44,18 +49,15 @@ def turn(of: Enum, to: S) -> Rule[S]:
 class Table(Generic[S]):
     """All rules of a role, by state. A role that cannot go on is in the state ``last`` at once, whatever it was in."""
 
-    def __init__(self, first: S, last: S, rows: Mapping[S, Sequence[Rule[S]]]) -> None:
+    def __init__(
+        self,
+        first: S,
+        last: S,
+        rows: Mapping[S, Sequence[Rule[S]]],
+        settle: Mapping[S, Callable[[float], None]],
+    ) -> None:
+        """``settle(now)`` of a state does what has become possible: after each event, and when the state is entered."""
         self.first = first
         self.last = last
+        self.settle = settle
         self.rows = {state: {rule.on: rule for rule in rules} for state, rules in rows.items()}
-
-    def rule(self, state: S, on: type | Enum) -> Rule[S]:
-        """What happens at ``on`` in ``state``.
-
-        Raises:
-            IllegalEvent: nothing may.
-        """
-        rule = self.rows[state].get(on)
-        if rule is None:
-            raise IllegalEvent(f"{on.name if isinstance(on, Enum) else on.__name__} in state {state.name}")
-        return rule

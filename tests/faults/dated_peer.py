@@ -5,10 +5,10 @@ equal models only where these are equal, their times included.
 """
 
 from peer.cli.main import main
-from protocol.roles.leader import leader
+from protocol.roles.leader import app_process
 from protocol.roles.leader.plan import run_body
 
 TIME = 1_700_000_000.0
 
-leader.run_body = lambda *plan, **given: run_body(*plan, **given | {"now": TIME})
+app_process.run_body = lambda *plan, **given: run_body(*plan, **given | {"now": TIME})
 main()

@@ -31,9 +31,8 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetched, Received, Started
-from protocol.roles.inherited import Inherited as Machine
-from protocol.roles.leader.collecting import LeaderSettings
 from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_settings import LeaderSettings
 from protocol.roles.leader.plan import RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
@@ -46,7 +45,7 @@ Fetch = FetchRecord | FetchContent | Examine | UnpackApp
 class Attacked:
     """A machine whose disk works, and whose fetches come when the test says so, or never."""
 
-    def __init__(self, machine: Machine, scribe: Scribe) -> None:
+    def __init__(self, machine: Leader | Client, scribe: Scribe) -> None:
         self.machine = machine
         self.scribe = scribe
         self.now = TIME

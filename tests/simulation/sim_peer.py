@@ -19,6 +19,7 @@ from protocol.app.calls import Examine, Examined, ToApp
 from protocol.blocks.cid import CID, BlockError, BlockSource, MemoryBlocks
 from protocol.chain.closure import missing
 from protocol.replies.admission import Check, Examination, Finding
+from protocol.roles.client.client import Client
 from protocol.roles.effects import (
     AskOwner,
     Connect,
@@ -53,7 +54,7 @@ from protocol.roles.events import (
     Started,
     Stopping,
 )
-from protocol.roles.inherited import Inherited as Machine
+from protocol.roles.leader.leader import Leader
 from protocol.wire.announcements import next_start
 
 Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
@@ -94,7 +95,7 @@ class Peer:
         self._faults = faults
         self._network = network
         self._witness = witness
-        self._machine: Machine | None = None
+        self._machine: Leader | Client | None = None
         self._process = 0
         self._app = 0
         self._alarm: float | None = None
@@ -105,7 +106,7 @@ class Peer:
 
     # -- for the role to fill --------------------------------------------------------------------------------------
 
-    def _build(self, now: float) -> Machine:
+    def _build(self, now: float) -> Leader | Client:
         """The machine of a new process, from what is on disk."""
         raise NotImplementedError
 

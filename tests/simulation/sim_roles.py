@@ -25,9 +25,8 @@ from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client, KeptRun
 from protocol.roles.client.follow import Verified
 from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
-from protocol.roles.inherited import Inherited as Machine
-from protocol.roles.leader.collecting import LeaderSettings
 from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_settings import LeaderSettings
 from protocol.roles.leader.plan import ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
@@ -103,7 +102,7 @@ class Server(Peer):
         else:
             self.finished = True
 
-    def _build(self, now: float) -> Machine:
+    def _build(self, now: float) -> Leader | Client:
         plan = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
         settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
         if self._patient:
@@ -175,7 +174,7 @@ class ClientPeer(Peer):
         if self._machine is not None:
             self._feed_later(0.0, AppsApproved(frozenset(self.disk.approved)))
 
-    def _build(self, now: float) -> Machine:
+    def _build(self, now: float) -> Leader | Client:
         kept: dict[CID, KeptRun] = {}
         for reply in self.disk.replies.values():
             run = kept.setdefault(reply.run, KeptRun())

@@ -40,7 +40,7 @@ class TwoFaced:
     def say(self, body: Said, block: Block, topic: str, to: Iterable[Peer]) -> None:
         key = key_of(self.who.name)
         assert self.who._machine is not None
-        voice = self.who._machine._voice
+        voice = self.who._machine.machine.voice
         counter, voice._counter = voice._counter, voice._counter + 1  # or the honest half would not be heard
         said = Announcement(self.run.federation, key.verify_key.raw, counter, body, (), (block,))
         for peer in to:

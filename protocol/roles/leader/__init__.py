@@ -1,1 +1,1 @@
-"""The server's role: it leads one run, records it, and collects the replies."""
+"""The server role: leads one run, records it, and collects the replies."""

@@ -13,116 +13,131 @@ from protocol.records.bodies import Ack
 from protocol.records.signed import Record, parse_record
 from protocol.roles.claims import Claims
 from protocol.roles.effects import KeepAcks, What
-from protocol.roles.leader.plan import ResumedRun
-from protocol.roles.leader.writer import Recorder
-from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.leader.writer import Writer
+from protocol.roles.newest_manifest import NewestManifest
+from protocol.roles.outbox import Outbox
+from protocol.roles.proofs import Proofs
 from protocol.wire.announcements import AckReady
 
 REMEMBERED: Final = 4_096
 """Acks that are remembered: one that comes again is known, and another in its place is found out."""
 
 MAX_ACK: Final = 64 << 10
-"""Bytes of an ack, which are kept: one with `protocol.roles.client.acks.MAX_REPLIES` replies has two thirds of it."""
+"""Bytes of an ack, which are kept: one with as many replies as it may list has two thirds of it."""
 
 
 class AckRefused(Exception):
     """An ack that is not kept; ``str`` says why."""
 
 
-class Confirming(Recorder):
-    """A recorder that keeps what its members confirm."""
+class Acks:
+    """What the members of a run confirm."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest, run: ResumedRun) -> None:
-        super().__init__(author, trusted, run)
-        self._acks: OrderedDict[tuple[bytes, int, int], CID] = OrderedDict()
+    def __init__(
+        self, kept: Iterable[Block], writer: Writer, newest: NewestManifest, proofs: Proofs, outbox: Outbox
+    ) -> None:
+        """``kept`` are acks that earlier processes of ours have kept."""
+        self._writer = writer
+        self._newest = newest
+        self._proofs = proofs
+        self._outbox = outbox
+        self._known: OrderedDict[tuple[bytes, int, int], CID] = OrderedDict()
         """By member, term and height."""
-        self._highest: dict[bytes, int] = {}
-        """The greatest height that each member's acks have confirmed."""
-        self._new_acks: list[Block] = []
+        self._highest: dict[bytes, tuple[int, Block]] = {}
+        """The greatest height that each member has confirmed, and that ack, which its member may have forgotten."""
+        self._new: list[Block] = []
         """They are kept together, once a beat: nothing but the end waits for them."""
         self._keeping = 0
-        self._confirming = Claims(1, SLOWEST_RETRY)
-        self._newest_acks: dict[bytes, Block] = {}
-        """The highest ack of each member: it may have forgotten it."""
-        for block in run.acks:
-            self._remember(block)
+        self._claims = Claims(1, SLOWEST_RETRY)
+        for block in kept:
+            ack = parse_record(block).body
+            if isinstance(ack, Ack):
+                self._known[(ack.by, ack.term, ack.height)] = block.cid
+                if ack.height > self._height(ack.by):
+                    self._highest[ack.by] = ack.height, block
 
-    def _remember(self, block: Block) -> None:
-        """Note an ack that was kept by an earlier process of ours."""
-        ack = parse_record(block).body
-        if isinstance(ack, Ack):
-            self._acks[(ack.by, ack.term, ack.height)] = block.cid
-            if ack.height > self._highest.get(ack.by, -1):
-                self._highest[ack.by], self._newest_acks[ack.by] = ack.height, block
+    def newest_of(self, member: bytes) -> Block | None:
+        """The highest ack of a member."""
+        known = self._highest.get(member)
+        return None if known is None else known[1]
 
-    def _heard_of_ack(self, by: bytes, ready: AckReady, inline: Iterable[Block], now: float) -> None:
+    def _height(self, member: bytes) -> int:
+        known = self._highest.get(member)
+        return -1 if known is None else known[0]
+
+    def heard(self, by: bytes, ready: AckReady, inline: Iterable[Block], now: float) -> None:
+        """A member says that it has confirmed our chain."""
         block = next((block for block in inline if block.cid == ready.record), None)
-        if block is None or self.chain.head is None or ready.run != self.chain.run:
+        if block is None or self._writer.chain.head is None or ready.run != self._writer.chain.run:
             return
-        if not self._confirming.may_open(by, now):
+        if not self._claims.may_open(by, now):
             return
-        self._confirming.open(by)
+        self._claims.open(by)
         try:
-            self._take_ack(by, block, now)
+            self._take(by, block, now)
         except (BlockError, AckRefused) as error:
-            self._confirming.failed(by, now)
-            self._outbox.report(What.ACK_REFUSED, name=self.manifest.name_of(by), why=str(error))
+            self._claims.failed(by, now)
+            self._outbox.report(What.ACK_REFUSED, name=self._newest.manifest.name_of(by), why=str(error))
         else:
-            self._confirming.held(by)
+            self._claims.held(by)
 
-    def _take_ack(self, by: bytes, block: Block, now: float) -> None:
+    def _take(self, by: bytes, block: Block, now: float) -> None:
         """Keep an ack that says something new; its signature is verified last.
 
         Raises:
-            AckRefused, protocol.blocks.cid.BlockError: where it is none of ours to keep.
+            AckRefused, protocol.blocks.cid.BlockError: it is none of ours to keep.
         """
         if len(block.data) > MAX_ACK:
             raise AckRefused(f"it has {len(block.data)} bytes, more than {MAX_ACK}")
         record = parse_record(block)
         ack = self._judged(by, record)
         place = (ack.by, ack.term, ack.height)
-        known = self._acks.get(place)
-        if known == record.cid or (known is None and ack.height <= self._highest.get(by, -1)):
+        known = self._known.get(place)
+        if known == record.cid or (known is None and ack.height <= self._height(by)):
             return  # late: the one that came covers it; and so nobody has us keep more than one for each height
         try:
             record.check_signatures()
         except BadSignature as error:
             raise AckRefused(str(error)) from error
         if known is None:
-            self._acks[place] = record.cid
-            self._highest[by], self._newest_acks[by] = ack.height, block
-            self._new_acks.append(block)
-            if len(self._acks) > REMEMBERED:
-                self._acks.popitem(last=False)
+            self._known[place] = record.cid
+            self._highest[by] = ack.height, block
+            self._new.append(block)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
         else:
-            self._proofs.compare(known, record.cid, (*self._new_acks, block), now)
+            self._proofs.compare(known, record.cid, (*self._new, block), now)
 
     def _judged(self, by: bytes, record: Record) -> Ack:
-        """The ack in a record, where it names a member's own key and confirms our chain; it is not verified yet.
+        """The ack in a record, if it names a member's own key and confirms our chain; it is not verified yet.
 
         Raises:
-            AckRefused: where it is not.
+            AckRefused: it does not.
         """
-        ack = record.body
-        if not isinstance(ack, Ack) or ack.by != by or ack.run != self.chain.run or ack.epoch is not None:
+        ack, chain, durable = record.body, self._writer.chain, self._writer.durable
+        if not isinstance(ack, Ack) or ack.by != by or ack.run != chain.run or ack.epoch is not None:
             raise AckRefused("it is no ack of its sender's in this run")
-        member = self.chain.manifest.members.get(by)
+        member = chain.manifest.members.get(by)
         if member is None or record.signers != (member.signing,):
             raise AckRefused("it is not signed with its author's key")
         if ack.replies.link is not None or ack.private:
             raise AckRefused("it lists more replies than fit its block, or has something private")
-        durable = -1 if self._durable is None else self._durable.height
-        if ack.height > durable or self._records[ack.height] != ack.head or ack.term != self.chain.term:
+        height = -1 if durable is None else durable.height
+        if ack.height > height or self._writer.records[ack.height] != ack.head or ack.term != chain.term:
             raise AckRefused(f"it confirms another record at height {ack.height} than ours")
         return ack
 
-    def _keep_acks(self) -> bool:
-        """Keep the acks that have come since; whether none is on its way to disk."""
-        if self._new_acks:
-            kept, self._new_acks = tuple(self._new_acks), []
+    def keep(self) -> None:
+        """Keep the acks that have come since the last time."""
+        if self._new:
+            kept, self._new = tuple(self._new), []
             self._keeping += 1
-            self._outbox.must(KeepAcks, self._acks_kept, self.chain.run, kept)
+            self._outbox.must(KeepAcks, self._kept, self._writer.chain.run, kept)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether none is on its way to disk."""
         return not self._keeping
 
-    def _acks_kept(self, now: float) -> None:
+    def _kept(self, now: float) -> None:
         self._keeping -= 1

@@ -30,6 +30,10 @@ class Looks:
         self.needed = max(1, min_clients)
         """How many clients a new run's first look waits for."""
         self._deafness = deafness
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Another process of the app is started."""
         self._expected: Nodes = ()
         self._grace: tuple[float, float] | None = None
         """Since when the first look of a resumed run waits, and for how many seconds."""

@@ -53,9 +53,8 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import AppReady, Done, Due, Event, Fetched, ManifestChanged, Received, Started
-from protocol.roles.inherited import Inherited as Machine
-from protocol.roles.leader.collecting import LeaderSettings
 from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_settings import LeaderSettings
 from protocol.roles.leader.plan import RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import (
@@ -101,7 +100,7 @@ class Peer:
         reader = Reader(id_of(signer), decryption or [decryption_key(signer)])
         author = Author(id_of(signer), tuple(keys) or (signer,), 1, reader)
         trusted = TrustedManifest(manifest_at(manifest.cid, FIRST.federation, SOURCE, reader=reader), SOURCE)
-        self.machine: Machine
+        self.machine: Leader | Client
         if signer is SERVER:
             settings = LeaderSettings(min_clients=9, client_timeout=60.0)
             self.machine = Leader(

@@ -15,8 +15,8 @@ from protocol.roles.copies import LISTENING, Copies
 from protocol.roles.deafness import Deafness
 from protocol.roles.effects import Cause, Publish, Stop, Store
 from protocol.roles.events import AppReady, Due, Received
-from protocol.roles.leader.collecting import LeaderSettings
 from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_settings import LeaderSettings
 from protocol.roles.leader.plan import RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import (
@@ -153,12 +153,12 @@ def test_a_client_listens_again_once_it_hears_a_server_through_which_others_may_
     starting = client()
     starting.wait(LISTENING + 0.1)
     asked = len(said(starting, Recall))
-    assert starting.machine._copies.may_sign
+    assert starting.machine.machine.copies.may_sign
     starting.say(SERVER, Beat(ManifestRef(Scribe().first.cid, 1), PeerState.LEADING))
-    assert not starting.machine._copies.may_sign
-    assert starting.machine._copies.settled, "it has listened before: who comes now yields"
+    assert not starting.machine.machine.copies.may_sign
+    assert starting.machine.machine.copies.settled, "it has listened before: who comes now yields"
     starting.wait(LISTENING + 0.1)
-    assert starting.machine._copies.may_sign
+    assert starting.machine.machine.copies.may_sign
     assert len(said(starting, Recall)) > asked
 
 

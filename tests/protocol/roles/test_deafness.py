@@ -12,7 +12,7 @@ from protocol.app.calls import Handed, Look, Nodes, Replies, Wait
 from protocol.roles.deafness import DEAF_AFTER, Deafness
 from protocol.roles.effects import Hand, What
 from protocol.roles.events import AppCalled, EngineAnswered
-from protocol.roles.leader.collecting import LEAVE_TIMEOUT
+from protocol.roles.leader.leader_settings import LEAVE_TIMEOUT
 from protocol.roles.leader.node_polls import Looks
 from protocol.roles.leader.presence import AWAY_AFTER
 from protocol.wire.announcements import Beat, Bye, PeerState
@@ -167,5 +167,5 @@ def test_a_machine_that_is_deaf_is_not_woken_without_end() -> None:
     beats(leader, ALICE, BOB)
     goes_by(leader, AWAY_AFTER - 1.001)
     is_deaf(leader, 40.0)
-    assert leader.machine._machine.deafness.ends(leader.now - 1000.0, 10.0) < leader.now  # what was over stays so
+    assert leader.machine.machine.deafness.ends(leader.now - 1000.0, 10.0) < leader.now  # what was over stays so
     assert min(leader.machine._moments()) > leader.now

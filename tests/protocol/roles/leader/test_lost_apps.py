@@ -7,7 +7,7 @@ from chains import ENVIRONMENT
 
 from protocol.roles.effects import Cause, StartApp, Stop
 from protocol.roles.events import AppLost, AppReady
-from protocol.roles.leader.leader import CRASHES
+from protocol.roles.leader.app_process import CRASHES
 
 
 def test_an_app_process_that_is_lost_is_started_again() -> None:

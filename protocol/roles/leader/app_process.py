@@ -1,0 +1,194 @@
+"""A leader's app process: started, given its run, made to replay what is recorded, and started again if it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Final
+
+from protocol.app.calls import (
+    Compared,
+    Diverged,
+    Finished,
+    NextEntry,
+    Push,
+    Renewed,
+    ScriptEnd,
+    Start,
+    ToApp,
+)
+from protocol.blocks.cid import CID, Block, MemoryBlocks
+from protocol.chain.script import script_entry
+from protocol.federation.epochs import seed_block
+from protocol.records.bodies import Chained, Environment
+from protocol.records.signed import parse_record
+from protocol.replies.admission import Check
+from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What
+from protocol.roles.events import AppLost, AppReady
+from protocol.roles.leader.leader_settings import LeaderSettings
+from protocol.roles.leader.leader_states import LeaderState, Turn
+from protocol.roles.leader.node_polls import Looks
+from protocol.roles.leader.past import Past
+from protocol.roles.leader.plan import SERVER_NODE, RunPlan, run_body
+from protocol.roles.leader.writer import Writer
+from protocol.roles.machine import Machine
+from protocol.roles.waits import Awaited
+
+CRASHES: Final = 3
+"""How often the app process may be lost at one height of the chain before the run is given up."""
+
+
+class App:
+    """The app process, one after another if need be."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        settings: LeaderSettings,
+        looks: Looks,
+        past: Past,
+        writer: Writer,
+        machine: Machine[LeaderState],
+    ) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._looks = looks
+        self._past = past
+        self._writer = writer
+        self._machine = machine
+        self._outbox = machine.outbox
+        self._environment: Environment | None = None
+        """Of a process that is ready, and is to be given its run."""
+        self._script: Iterator[CID] = iter(())
+        """The records that the process has not replayed yet."""
+        self.is_lost = False
+        """Whether it is to be started again once no record is on its way to disk."""
+        self._crashes, self._crash_height = 0, -1
+
+    # -- its process ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a process that knows nothing."""
+        self._environment, self._script, self.is_lost = None, iter(()), False
+        self._machine.take(Turn.PREPARES)
+        self._outbox.emit(StartApp(self._plan.bundle.app))
+
+    def ready(self, event: AppReady, now: float) -> None:
+        """It has its imports."""
+        self._environment = event.environment
+
+    def lost(self, event: AppLost, now: float) -> None:
+        """Start another once no record is on its way to disk; give up if it is lost here again and again."""
+        self._outbox.report(What.APP_LOST, why=event.why)
+        height = self._writer.chain.height
+        self._crashes = self._crashes + 1 if height == self._crash_height else 1
+        self._crash_height = height
+        if self._crashes >= CRASHES:
+            why = f"the app process was lost {self._crashes} times at height {height}: {event.why}"
+            self._outbox.cannot_go_on(why, now, Cause.APP)
+        elif self._machine.state is LeaderState.PREPARING:
+            self._environment = None
+            self._outbox.emit(StartApp(self._plan.bundle.app))
+        else:
+            self.is_lost = True
+
+    def prepare(self, now: float) -> None:
+        """Give the process its run, once it is ready and we may sign."""
+        may_sign = self._past.may_append(now)
+        lacks, whom = None, ""
+        if self._environment is None:
+            lacks = Awaited.APP
+        elif may_sign:
+            self._give_it_its_run(self._environment, now)
+        else:
+            lacks, whom = Awaited.PAST, self._past.names_of_silent
+        self._outbox.tell_wait(lacks, self._machine.newest.manifest.version, now, whom)
+
+    def _give_it_its_run(self, environment: Environment, now: float) -> None:
+        self._environment = None
+        chain = self._writer.chain
+        if chain.head is None:
+            self._open(environment, now)
+            return
+        self._machine.take(Turn.LEADS)
+        self._script = iter(self._writer.records)
+        self._looks.expect(chain.last_look, now, self._settings.grace)
+        self._outbox.report(What.RUN_RESUMED, run=str(chain.run), height=chain.height)
+        self._begin(scripted=True)
+
+    def _open(self, environment: Environment, now: float) -> None:
+        """Begin the run."""
+        if (made := self._writer.new_epoch(now, self._plan.model_key)) is None:
+            return
+        keys, blocks = made
+        newest = self._machine.newest
+        seed = seed_block(self._plan.seed, keys.epoch if keys else None)
+        body = run_body(
+            self._plan,
+            environment,
+            manifest=newest.manifest.cid,
+            seed=seed.cid,
+            keys=keys,
+            member=newest.author.member,
+            now=now,
+        )
+        self._writer.append(body, [seed, *blocks, *self._writer.manifest_blocks()], self._opened)
+
+    def _opened(self, now: float) -> None:
+        self._outbox.report(What.RUN_OPENED, run=str(self._writer.chain.run), app=self._plan.name)
+        self._begin(scripted=False)
+
+    def _begin(self, *, scripted: bool) -> None:
+        plan = self._plan
+        start = Start(
+            self._writer.chain.run,
+            SERVER_NODE,
+            plan.seed,
+            plan.config,
+            plan.node_config,
+            scripted=scripted,
+            initial_model=plan.initial_model,
+            key=self._writer.content_key,
+            any_model=not self._settings.admission.makes(Check.MODEL),
+        )
+        self.hand(start)
+
+    def hand(self, value: ToApp) -> None:
+        """Hand the process something, if there is one: the next one asks for it again."""
+        if not self.is_lost:
+            self._outbox.emit(Hand(value))
+
+    def renewed(self, call: Push | Finished) -> bool:
+        """Have the app write again what it wrote in an epoch that is over; whether that is so."""
+        key = self._writer.content_key
+        if key is None or key.epoch == call.epoch:
+            return False
+        self.hand(Renewed(call.call, key))
+        return True
+
+    # -- replaying --------------------------------------------------------------------------------------------------
+
+    def replays(self, call: NextEntry | Compared | Diverged, now: float) -> None:
+        """A process that replays asks for the next entry of the script, or says how its own answer compares."""
+        match call:
+            case NextEntry():
+                self._next_entry(call, now)
+            case Compared():
+                self._outbox.report(What.REPLAYED, height=call.height, messages=call.messages)
+            case Diverged():
+                self._outbox.report(What.DIVERGED, height=call.height, why=call.what)
+                self._outbox.cannot_go_on(f"the app does not replay to its own chain: {call.what}", now, Cause.REPLAY)
+
+    def _next_entry(self, call: NextEntry, now: float) -> None:
+        """Hand the replaying app what the next record says, or let it go live."""
+        cid = next(self._script, None)
+        if cid is None:
+            self._looks.expect(self._writer.chain.last_look, now, self._settings.grace)
+            self.hand(ScriptEnd(call.call, live=True, key=self._writer.content_key))
+        else:
+            self._outbox.must(FetchRecord, partial(self._entry_here, cid, call.call, self._script), cid, Chained)
+
+    def _entry_here(self, cid: CID, call: int, script: Iterator[CID], blocks: Mapping[CID, bytes], now: float) -> None:
+        if script is self._script:  # otherwise an app process asked that has been lost since
+            record, source = parse_record(Block(cid, blocks[cid])), MemoryBlocks(blocks, self._machine.newest.blocks)
+            self.hand(script_entry(record, self._writer.chain.keys, source, call))

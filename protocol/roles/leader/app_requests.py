@@ -1,0 +1,248 @@
+"""What a leader does between two records: what the chain itself is due, then what the app's Grid asks for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+
+from protocol.app.calls import (
+    Compared,
+    Diverged,
+    Ended,
+    Finished,
+    Look,
+    NextEntry,
+    Nodes,
+    Pull,
+    Push,
+    Pushed,
+    Refused,
+    Replies,
+    ServerCall,
+    ToApp,
+    Wait,
+)
+from protocol.blocks.trees import pack
+from protocol.federation.manifest import Manifest, why_left_out
+from protocol.records.bodies import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role
+from protocol.replies.admission import Check
+from protocol.roles.effects import Cause, Hand, Report, What
+from protocol.roles.events import AppCalled
+from protocol.roles.leader.app_process import App
+from protocol.roles.leader.clients import Clients
+from protocol.roles.leader.drafts import Seen, record_messages
+from protocol.roles.leader.heard_replies import HeardReplies
+from protocol.roles.leader.leader_settings import LeaderSettings
+from protocol.roles.leader.leader_states import LeaderState, Turn
+from protocol.roles.leader.mailbox import Collection, Mailbox
+from protocol.roles.leader.node_polls import Looks
+from protocol.roles.leader.past import Past
+from protocol.roles.leader.writer import Writer
+from protocol.roles.machine import Machine
+
+
+class AppRequests:
+    """Takes the calls of the app in turn. Each is answered at once, or by one record, or when its time has come."""
+
+    def __init__(
+        self,
+        settings: LeaderSettings,
+        looks: Looks,
+        mailbox: Mailbox,
+        replies: HeardReplies,
+        clients: Clients,
+        app: App,
+        past: Past,
+        writer: Writer,
+        machine: Machine[LeaderState],
+    ) -> None:
+        self._settings = settings
+        self._looks = looks
+        self._mailbox = mailbox
+        self._replies = replies
+        self._clients = clients
+        self._app = app
+        self._past = past
+        self._writer = writer
+        self._machine = machine
+        self._outbox = machine.outbox
+        self._calls: deque[ServerCall] = deque()
+        self._waits: list[tuple[Wait, float | None]] = []
+        self._said_unbounded = False
+
+    def called(self, event: AppCalled, now: float) -> None:
+        """The app asks for something."""
+        if not isinstance(event.call, Look):
+            self._looks.did_else()
+        self._calls.append(event.call)
+
+    def go_on(self, now: float) -> None:
+        """Do what is due, until a record is on its way to disk or nothing is left to do."""
+        may_append, chain = self._past.may_append(now), self._writer.chain
+        while may_append and self._machine.state is LeaderState.LEADING:
+            if self._app.is_lost:
+                self._begin_again()
+            elif chain.index_due:
+                self._writer.write(Index, now, records=chain.recent)
+            elif self._machine.newest.manifest.version > chain.manifest.version:
+                self._writer.write_roster(now, partial(self._rostered, chain.manifest))
+            elif self._calls:
+                self._take(self._calls.popleft(), now)
+            elif not self._answer_looks(now) and not self._finish_a_wait(now):
+                break
+
+    def moments(self) -> Iterator[float]:
+        """When `go_on` may have something to do."""
+        if (until := self._looks.is_held_until()) is not None:
+            yield until
+        for wait, until in self._waits:
+            if until is not None:
+                yield until
+            yield from self._mailbox.deadlines(wait.messages)
+
+    # -- what the chain is due --------------------------------------------------------------------------------------
+
+    def _begin_again(self) -> None:
+        """Have a fresh app process replay the chain to its head, as after a crash of ours. Replies that came stay."""
+        self._calls.clear()
+        self._waits.clear()
+        self._looks.begin_again()
+        self._writer.seen = Seen()
+        self._app.start()
+
+    def _rostered(self, before: Manifest, now: float) -> None:
+        manifest, member = self._writer.chain.manifest, self._machine.newest.author.member
+        self._replies.forget_the_bad()
+        self._outbox.report(What.MANIFEST_IN_FORCE, version=manifest.version, cid=str(manifest.cid))
+        if why := why_left_out(before, manifest, member, Role.SERVER):
+            self._outbox.cannot_go_on(why, now, Cause.REMOVED)
+
+    # -- what the app asks for --------------------------------------------------------------------------------------
+
+    def _hand(self, value: ToApp, *told: Report) -> None:
+        """Answer the app, if its process is still there, and tell people."""
+        self._outbox.emit(*told, *(() if self._app.is_lost else (Hand(value),)))
+
+    def _take(self, call: ServerCall, now: float) -> None:
+        chain = self._writer.chain
+        match call:
+            case Look():
+                self._looks.hold(call)
+                if not self._looks.may_answer(here := self._clients.listed(), now):
+                    self._outbox.report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._looks.needed)
+            case Push():
+                self._push(call, now)
+            case Pull():
+                if self._mailbox.nothing_for(call.messages, chain.manifest, now):
+                    self._nothing_for(call)
+                else:
+                    self._collect(call, now)
+            case Wait() if chain.open.keys().isdisjoint(call.messages):
+                self._nothing_for(call)
+            case Wait():
+                self._waits.append((call, None if call.timeout is None else now + call.timeout))
+            case NextEntry() | Compared() | Diverged():
+                self._app.replays(call, now)
+            case Finished():
+                self._close(call, now)
+
+    def _nothing_for(self, call: Pull | Wait) -> None:
+        self._writer.seen.pulled_nothing()
+        self._hand(Replies(call.call, ()))
+
+    def _answer_looks(self, now: float) -> bool:
+        """Answer the looks that are held, once there are enough clients; whether it did."""
+        nodes = self._clients.listed()
+        if not self._looks.may_answer(nodes, now):
+            return False
+        looks = self._looks.release(now)
+        for look in looks:
+            self._writer.seen.looked(nodes)
+            self._hand(Nodes(look.call, nodes))
+        if looks and self._looks.is_news(nodes, now):
+            summary = self._clients.presence.summary(self._writer.chain.manifest, nodes, now)
+            self._outbox.report(What.APP_WAITS_FOR_CLIENTS, **summary)
+        return bool(looks)
+
+    def _push(self, call: Push, now: float) -> None:
+        chain, look = self._writer.chain, self._writer.seen.last_look
+        known = {*chain.manifest.nodes_of(Role.CLIENT), *(chain.last_look if look is None else look)}
+        strangers = sorted({message.node for message in call.messages} - known)
+        if strangers:
+            self._hand(Refused(call.call, f"no client member of the federation has node id {strangers[0]}"))
+            return
+        if self._app.renewed(call):
+            return
+        recorded, ids = record_messages(chain, call.messages)
+        rounds = zip(ids, (message.round for message in call.messages), strict=True)
+        self._replies.sent({id: number for id, number in rounds if number is not None})
+        then = partial(self._pushed, Pushed(call.call, ids, now))
+        self._writer.write(Dispatch, now, then, recorded.blocks, private=recorded.private, groups=recorded.listing)
+
+    def _pushed(self, answer: Pushed, now: float) -> None:
+        height, head = self._writer.chain.height, str(self._writer.chain.head)
+        told = Report(What.DISPATCHED, {"height": height, "head": head, "messages": len(answer.messages)})
+        self._hand(answer, told)
+
+    def _finish_a_wait(self, now: float) -> bool:
+        """Collect for the first wait that has all its replies, or whose time is up; whether there was one."""
+        chain = self._writer.chain
+        for wait, until in self._waits:
+            if self._mailbox.complete(wait.messages, chain.manifest, now) or (until is not None and now >= until):
+                self._waits.remove((wait, until))
+                if chain.open.keys().isdisjoint(wait.messages):  # another thread of the app's was given them
+                    self._nothing_for(wait)
+                else:
+                    self._collect(wait, now)
+                return True
+        return False
+
+    def _collect(self, call: Pull | Wait, now: float) -> None:
+        got = self._mailbox.collect(call.messages, self._writer.chain.in_force, now, dict(call.rules))
+        for message, why in got.refused.items():
+            self._replies.refused(message, why)
+        for message, why in got.given_up.items():
+            self._replies.given_up(message, why)
+        self._replies.collected(got.handed)
+        self._tell_of_checks(got)
+        recorded = got.answers.record()
+        unanswered, more = pack(got.unanswered)
+        self._writer.write(
+            Collect,
+            now,
+            partial(self._collected, Replies(call.call, got.handed)),
+            [*recorded.blocks, *more, *got.blocks],
+            private=recorded.private,
+            answers=recorded.listing,
+            unanswered=unanswered,
+        )
+
+    def _tell_of_checks(self, got: Collection) -> None:
+        """Say which option is at fault, perhaps, if it refuses all; and once, if one does nothing."""
+        for check, refused in got.all_failed:
+            option = "--max-update-norm" if check is Check.NORM else "--admission"
+            self._outbox.report(What.ALL_REFUSED, replies=refused, check=check.value, option=option)
+        if got.unbounded and not self._said_unbounded:
+            self._said_unbounded = True
+            self._outbox.report(What.BOUND_UNUSED, bound=str(self._settings.admission.bound), why=got.unbounded)
+
+    def _collected(self, answer: Replies, now: float) -> None:
+        height, head = self._writer.chain.height, str(self._writer.chain.head)
+        replies, errors = len(answer.replies), sum(reply.code is not None for reply in answer.replies)
+        told = Report(What.COLLECTED, {"height": height, "head": head, "replies": replies, "errors": errors})
+        self._hand(answer, told)
+
+    def _close(self, call: Finished, now: float) -> None:
+        if self._app.renewed(call):
+            return
+        outcome = Outcome.RAISED if call.error else Outcome.RETURNED
+        then = partial(self._closed, outcome, call.call)
+        private = ReasonPrivate(reason=call.error)
+        self._writer.write(Close, now, then, private=private, outcome=outcome, model=call.model)
+
+    def _closed(self, outcome: Outcome, call: int, now: float) -> None:
+        self._hand(Ended(call))
+        chain = self._writer.chain
+        self._outbox.report(What.RUN_CLOSED, run=str(chain.run), head=str(chain.head), outcome=outcome.value)
+        self._machine.take(Turn.ENDS)

@@ -1,0 +1,218 @@
+"""Replies at the leader: heard of, fetched, judged, examined, and put into the mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from protocol.app.calls import Examine, Handed
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.chain.chain import check_reply
+from protocol.chain.script import hand_over
+from protocol.federation.manifest import node_id
+from protocol.pacing.retry import SLOWEST_RETRY
+from protocol.records.bodies import Reply
+from protocol.records.equivocation import equivocation
+from protocol.records.signed import Record, parse_record, record_block
+from protocol.replies.admission import Admission, Examination, is_update
+from protocol.roles.claims import Claims
+from protocol.roles.effects import FetchRecord, What
+from protocol.roles.leader.mailbox import Arrived, Mailbox
+from protocol.roles.leader.writer import Writer
+from protocol.roles.newest_manifest import NewestManifest
+from protocol.roles.outbox import Outbox
+from protocol.roles.proofs import TIMES, Proofs
+from protocol.wire.announcements import ReplyReady
+
+REPLIES_SIDE_BY_SIDE: Final = 2
+"""Answers of one client that are looked into at a time; an app works on one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedInto:
+    """An answer that is being looked into: whose it is, and its record."""
+
+    by: bytes
+    record: CID
+
+
+class HeardReplies:
+    """The way of a reply from the word of its client to the mailbox."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        admission: Admission,
+        writer: Writer,
+        newest: NewestManifest,
+        proofs: Proofs,
+        outbox: Outbox,
+    ) -> None:
+        self._mailbox = mailbox
+        self._admission = admission
+        self._writer = writer
+        self._newest = newest
+        self._proofs = proofs
+        self._outbox = outbox
+        self._looked_into: dict[bytes, _LookedInto] = {}
+        """By message."""
+        self._claims = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
+        self._first: dict[bytes, Record] = {}
+        """The first good answer to an open message: another one is equivocation, and not fetched."""
+        self._rounds: dict[bytes, int] = {}
+        """Of open messages that this process has sent, if the app names their round: for people."""
+
+    def reply_of(self, by: bytes, message: bytes) -> tuple[CID | None, Block | None]:
+        """A client's reply to a message, and its block if that is here."""
+        if (first := self._first.get(message)) is not None:
+            return (first.cid, record_block(first)) if first.body.by == by else (None, None)
+        looked_into = self._looked_into.get(message)
+        return self._mailbox.reply_to(message) or (looked_into.record if looked_into else None), None
+
+    # -- on its way -------------------------------------------------------------------------------------------------
+
+    def heard(self, by: bytes, ready: ReplyReady, inline: tuple[Block, ...], now: float) -> None:
+        """Look into an answer that its addressee says it has. Nobody else's word counts: what it names may be nobody's,
+        and the true answer would have to wait for that."""
+        chain = self._writer.chain
+        if chain.head is None or ready.run != chain.run:
+            return
+        taken = self._mailbox.reply_to(ready.message)
+        if taken is not None and taken != ready.record:
+            self._proofs.compare(taken, ready.record, inline, now)
+        asked = chain.open.get(ready.message)
+        if asked is None:  # its client has not heard of the collect
+            self._writer.remind(now)
+            return
+        known = self._mailbox.has(ready.message) or ready.message in self._looked_into
+        if asked.node != node_id(by) or known or not self._claims.may_open(by, now):
+            return
+        self._claims.open(by)
+        self._looked_into[ready.message] = _LookedInto(by, ready.record)
+        block = next((block for block in inline if block.cid == ready.record), None)
+        if block is not None:
+            self._judge(ready.message, block, now)
+        else:
+            fetched, lost = partial(self._fetched, ready), partial(self._lost, ready.message)
+            self._outbox.ask(FetchRecord, fetched, lost, ready.record, Reply)
+
+    def _fetched(self, ready: ReplyReady, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._judge(ready.message, Block(ready.record, blocks[ready.record]), now)
+
+    def _lost(self, message: bytes, why: str, now: float) -> None:
+        """Its client announces it again."""
+        self._claims.failed(self._looked_into.pop(message).by, now)
+        self._outbox.report(What.FETCH_FAILED, message=message.hex(), why=why)
+
+    def _judge(self, message: bytes, block: Block, now: float) -> None:
+        """Take a reply that would be good in a collect made now; fetch its content and have it examined first."""
+        try:
+            arrived = Arrived(parse_record(block), block)
+        except BlockError as error:
+            self._refuse(message, str(error), now)
+            return
+        why = self._why_bad(message, arrived) or self._why_not_first(message, arrived.record, now)
+        if why is not None:
+            self._refuse(message, why, now)
+        elif arrived.body.content is None:
+            self._arrived(message, arrived, now)
+        else:
+            self._examine(message, arrived, arrived.body.content)
+
+    def _why_not_first(self, message: bytes, reply: Record, now: float) -> str | None:
+        """Why a good reply is refused that is not the first one to its message: both together are a proof."""
+        open = self._writer.chain.open
+        if len(self._first) > 2 * len(open):
+            self._first = {message: first for message, first in self._first.items() if message in open}
+        first = self._first.setdefault(message, reply)
+        if first.id == reply.id:
+            return None
+        if (found := equivocation(first, reply)) is not None:
+            self._proofs.convict(found, TIMES, now)
+        return "its client has answered the message before, otherwise"
+
+    def _examine(self, message: bytes, arrived: Arrived, content: CID) -> None:
+        chain, admission = self._writer.chain, self._admission
+        asked = chain.open[message]
+        update = is_update(asked.type)
+        self._outbox.ask(
+            Examine,
+            partial(self._examined, message, arrived),
+            partial(self._lost, message),
+            message=message,
+            sent=asked.content,
+            sent_key=chain.keys.content(asked.epoch),
+            reply=content,
+            reply_key=chain.keys.reply_content(arrived.body),
+            limits=admission.limits(chain.manifest.settings.max_content_bytes),
+            update=update,
+            measure=update and admission.bound is not None,
+        )
+
+    def _examined(self, message: bytes, arrived: Arrived, found: Examination, now: float) -> None:
+        """A manifest that came into force meanwhile may have taken its author or key out."""
+        if (why := self._why_bad(message, arrived)) is not None:
+            self._refuse(message, why, now)
+        else:
+            self._arrived(message, replace(arrived, found=found), now)
+
+    def _why_bad(self, message: bytes, arrived: Arrived) -> str | None:
+        """Why the reply would be refused, None if it would not."""
+        chain = self._writer.chain
+        if message not in chain.open:
+            return "the message is no longer open"
+        try:
+            check_reply(arrived.record, chain.open[message], chain.in_force)
+        except BlockError as error:
+            return str(error)
+        return None
+
+    def _refuse(self, message: bytes, why: str, now: float) -> None:
+        self._claims.failed(self._looked_into.pop(message).by, now)
+        self.refused(message, why)
+
+    def _arrived(self, message: bytes, arrived: Arrived, now: float) -> None:
+        self._claims.held(self._looked_into.pop(message).by)
+        self._mailbox.arrived(message, arrived)
+        name = self._newest.manifest.name_of(arrived.body.by)
+        self._outbox.report(What.REPLY_ARRIVED, name=name, message=message.hex())
+        if arrived.body.code is not None:
+            handed = hand_over(arrived.record.cid, arrived.body, self._writer.chain.keys)
+            self._outbox.report(What.REPLY_FAILED, **self._named(message), code=arrived.body.code, why=handed.reason)
+
+    def forget_the_bad(self) -> None:
+        """Another manifest is in force, or more records are: some replies that came may not be good any more."""
+        self._mailbox.keep_if(lambda message, arrived: self._why_bad(message, arrived) is None)
+
+    # -- for people -------------------------------------------------------------------------------------------------
+
+    def sent(self, rounds: Mapping[bytes, int]) -> None:
+        """Messages are dispatched, in those rounds of the app's."""
+        self._rounds.update(rounds)
+
+    def refused(self, message: bytes, why: str) -> None:
+        """Tell that the reply to a message is refused."""
+        chain = self._writer.chain
+        asked = chain.open.get(message)
+        member = chain.manifest.member_by_node(asked.node) if asked else None
+        name = chain.manifest.name_of(member.id) if member else "somebody"
+        self._outbox.report(What.REPLY_REFUSED, name=name, message=message.hex(), why=why)
+
+    def given_up(self, message: bytes, why: str) -> None:
+        """Tell that no reply to a message is waited for any more."""
+        self._outbox.report(What.MESSAGE_GIVEN_UP, **self._named(message), why=why)
+
+    def collected(self, handed: tuple[Handed, ...]) -> None:
+        """The app is given these."""
+        for answered in handed:
+            self._rounds.pop(answered.message, None)
+
+    def _named(self, message: bytes) -> dict[str, str | int | None]:
+        """What people know an open message by."""
+        chain = self._writer.chain
+        asked = chain.open[message]
+        member = chain.manifest.member_by_node(asked.node)
+        name = chain.manifest.name_of(member.id) if member else "a client that was removed"
+        return {"name": name, "message": message.hex(), "type": asked.type, "round": self._rounds.get(message)}
