@@ -9,6 +9,7 @@ from pathlib import Path
 
 from peer.engine.contents import EngineBlocks
 from peer.engine.interface import Engine
+from peer.engine.sound_blocks import SoundBlocks
 from peer.home.home import Home
 from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle, write_bundle
 from protocol.blocks.cid import CID, MemoryBlocks
@@ -48,7 +49,7 @@ class UnpackedApps:
             if folder.is_dir():
                 return
             engine.fetch(bundle.content, timeout=timeout, limit=2 * limit)  # its list of files does not count
-            source = EngineBlocks(engine)
+            source = EngineBlocks(SoundBlocks(engine))
             files = read_named_bundle(bundle, source, limit)
             check_self_contained(files, source)
             unpack_bundle(files, source, folder)

@@ -14,8 +14,10 @@ from typing import Final
 from peer.base import logs
 from peer.engine import open_engine
 from peer.engine.contents_address import CAR, RECORDED
+from peer.engine.fetching import Blocks
 from peer.engine.interface import Engine, EngineError
 from peer.engine.patience import Patience
+from peer.engine.sound_blocks import SoundBlocks
 from peer.history.sources import CarSource
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from strategy.contents.codec import ContentStore
@@ -46,13 +48,14 @@ def _opened(address: str) -> Engine:
 class EngineBlocks:
     """An engine as a `protocol.blocks.cid.BlockSource`: each block is fetched when it is read."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, blocks: Blocks) -> None:
+        """``blocks`` are the engine's, as it has them or sound."""
+        self._blocks = blocks
         self._patience = Patience()
 
     def get(self, cid: CID) -> bytes:
         """One block, checked; `peer.engine.interface.Unreachable` where nobody gives it."""
-        return self._patience(lambda: self._engine.get(cid))
+        return self._patience(lambda: self._blocks.get(cid))
 
 
 class EngineContents:
@@ -61,7 +64,7 @@ class EngineContents:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._patience = Patience()
-        self._blocks = EngineBlocks(engine)
+        self._blocks = EngineBlocks(SoundBlocks(engine))
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Store a content durably and pin it."""
@@ -80,7 +83,7 @@ class EngineContents:
 
 def local_content(engine: Engine, root: CID) -> BlockSource:
     """The blocks of a content that the engine has made local. An engine that is away is not waited for."""
-    return BegunContent(dict(_beginning(engine, root)), engine)
+    return BegunContent(dict(_beginning(engine, root)), SoundBlocks(engine))
 
 
 class BegunContent:

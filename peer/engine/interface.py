@@ -140,7 +140,7 @@ class Engine(Protocol):
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
         """Store blocks durably, all on disk at return; then pin those of ``pin`` alone (not what they link to).
 
-        A block whose copy here is damaged is written anew."""
+        An engine need not look whether its copy of a block is sound: a damaged one may stay, but for `drop_damaged`."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out), and
@@ -149,18 +149,17 @@ class Engine(Protocol):
     def has(self, cid: CID) -> bool:
         """Whether the block is stored here, without asking the network."""
 
-    def get(self, cid: CID, *, timeout: float = 30.0, keep_damaged: bool = False) -> bytes:
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
         """One block, checked against its CID, fetched from other engines where need be.
-
-        A damaged copy makes room for one of another engine's, but not for an auditor, with ``keep_damaged``: it is what
-        the audit is to find.
 
         Raises:
             Unreachable: where nobody gave it within ``timeout`` seconds.
-            protocol.blocks.cid.BlockError: where what came is not that block: the copy here is damaged, and no other
-            engine
-                gave another.
+            protocol.blocks.cid.BlockError: where the copy here is damaged. It is left as it is: `drop_damaged`.
         """
+
+    def drop_damaged(self, cid: CID) -> None:
+        """Have a damaged copy of a block forgotten, if there is one here, so that `get` asks other engines for the
+        block. A copy that all engines share stays, until somebody who has the block puts it anew."""
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """Make ``root`` and all it links to local, and pin it recursively.

@@ -2,7 +2,7 @@
 
 What a peer signed, and what belongs to it, is in its journal too. A block that the engine lost, or whose copy there is
 damaged, is taken from the journal and put into the engine again; one that the journal does not have is asked for among
-the members, as the engine does by itself.
+the members.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from peer.base import logs
 from peer.engine.interface import Engine, Unreachable
+from peer.engine.sound_blocks import SoundBlocks
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, BlockError, checked_block
 
@@ -42,8 +43,9 @@ class OwnBlocks:
             why = error
         own = self.journal.own(cid)
         if own is None:
-            return self.engine.get(cid, timeout=max(0.0, until - time.monotonic()))
+            return SoundBlocks(self.engine).get(cid, timeout=max(0.0, until - time.monotonic()))
         block = checked_block(cid, own)
         logs.event("block-repaired", logging.WARNING, cid=str(cid), why=str(why))
+        self.engine.drop_damaged(cid)
         self.engine.put([block], pin=[cid])
         return block.data

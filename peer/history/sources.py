@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -73,13 +73,12 @@ class EngineSource:
         if self._is_local or not cids or self._engine.has(cids[0]):
             return
         with ThreadPoolExecutor(8, "prefetch") as pool:
-            get = partial(self._engine.get, timeout=self._timeout, keep_damaged=True)
-            for fetched in [pool.submit(get, cid) for cid in cids]:
+            for fetched in [pool.submit(self._engine.get, cid, timeout=self._timeout) for cid in cids]:
                 fetched.exception()
 
     def _read(self, cid: CID) -> bytes:
         try:
-            return self._engine.get(cid, timeout=self._timeout, keep_damaged=True)
+            return self._engine.get(cid, timeout=self._timeout)
         except Unreachable as error:
             raise MissingBlock(error.cid) from error
 

@@ -18,6 +18,7 @@ from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.fetching import RecordFetcher
 from peer.engine.interface import Engine, EngineError
+from peer.engine.sound_blocks import SoundBlocks
 from peer.home.federations import MAX_FILE_SIZE, FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.invitations import Invitations
@@ -230,7 +231,7 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
     """
     blocks = {block.cid: block.data for block in map(cbor_data_block, welcomed.blocks)}
     if not blocks:
-        with contextlib.closing(RecordFetcher(engine)) as fetcher:
+        with contextlib.closing(RecordFetcher(SoundBlocks(engine))) as fetcher:
             blocks = fetcher.fetch(welcomed.manifest, Federation)
     if sum(map(len, blocks.values())) > MAX_FILE_SIZE:
         raise PeerError("the federation's manifest is too large", code=ExitCode.VERIFICATION_FAILED)

@@ -16,6 +16,7 @@ from crypto.identity import Identity
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.fetching import RecordFetcher
 from peer.engine.interface import Engine, Unreachable
+from peer.engine.sound_blocks import SoundBlocks
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import PRIVATE_FOLDER, Home, replace_file
 from peer.home.invitations import Invitations
@@ -206,7 +207,7 @@ class Proposing:
         engine = self.engine()
         engine.connect(self.stored.addresses)
         try:
-            blocks = {cid: engine.get(cid)}
+            blocks = {cid: SoundBlocks(engine).get(cid)}
         except Unreachable as error:
             raise Unreachable(
                 cid,
@@ -225,7 +226,7 @@ class Proposing:
         before = parse_record(Block(newest, self.stored.blocks[newest])).body
         assert isinstance(before, Federation)
         trusted = record.body.prev if record.body.prev in self.stored.blocks else before.prev  # the newest, elsewhere
-        with contextlib.closing(RecordFetcher(engine)) as fetcher:
+        with contextlib.closing(RecordFetcher(SoundBlocks(engine))) as fetcher:
             return fetcher.fetch(cid, Federation, trusted or newest)
 
     def _read(self, record: Record, blocks: Blocks) -> Proposal:

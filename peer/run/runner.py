@@ -24,6 +24,7 @@ from peer.engine.fetching import RecordFetcher
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, Subscription
 from peer.engine.own_blocks import OwnBlocks
 from peer.engine.patience import Patience
+from peer.engine.sound_blocks import SoundBlocks
 from peer.home.home import Home
 from peer.home.key_watch import KeyWatch
 from peer.run.asking import Asking
@@ -168,7 +169,7 @@ class Runner:
         self._interrupted = False
         self._patience = Patience()
         own = OwnBlocks(engine, keeper.journal)
-        self._records, self._claimed = RecordFetcher(own), RecordFetcher(engine)
+        self._records, self._claimed = RecordFetcher(own), RecordFetcher(SoundBlocks(engine))
         self._to_examine: dict[int, Examine] = {}
         """What the app process is to examine, and has not: one that is started again is asked again."""
         self._durable_failure: Exception | None = None
@@ -383,7 +384,7 @@ class Runner:
 
     def _fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
         if isinstance(effect, ReadBundle):
-            blocks = ReadBlocks(EngineBlocks(self._engine))
+            blocks = ReadBlocks(EngineBlocks(SoundBlocks(self._engine)))
             read_bundle(effect.bundle.content, blocks, effect.bundle.key)
             return Fetched(effect.id, blocks.read)
         bundle, limit = effect.bundle, effect.limit

@@ -23,6 +23,7 @@ from peer.base.interrupts import Interrupts
 from peer.engine.contents import EngineBlocks, EngineContents
 from peer.engine.interface import Engine, EngineError
 from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
+from peer.engine.sound_blocks import SoundBlocks
 from peer.history.open_run import OpenRun, not_the_same, open_run
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
@@ -219,7 +220,7 @@ def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | 
         return None
     if app.id != left.bundle.app:
         with suppress(BlockError, EngineError):
-            found = difference_from(left.bundle, EngineBlocks(session.engine), app.bundled.files)
+            found = difference_from(left.bundle, EngineBlocks(SoundBlocks(session.engine)), app.bundled.files)
             why += f" ({found.in_words()})"
     raise not_the_same(why)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
 import pytest
+from damage import EACH, Damage, emptied, flipped, name_of, removed, spoil
 from disturbed import Disturbed, Told
 
 from peer.base.faults import Fault, Step, Victim, When
@@ -21,21 +21,6 @@ from protocol.records.signed import Record, RecordError, parse_record
 IN_ROUND_TWO = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 7)
 
 
-def emptied(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def flipped(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(bytes(data))
-
-
-def removed(file: Path) -> None:
-    file.unlink()
-
-
-DAMAGE: list[Callable[[Path], None]] = [emptied, flipped, removed]
 SAMPLE = [removed, *(pytest.param(how, marks=pytest.mark.all) for how in (emptied, flipped))]
 """Each block and damage by itself: `tests/peer/engine/test_own_blocks_by_kind.py`."""
 
@@ -58,30 +43,14 @@ def own_blocks(run: Disturbed) -> dict[str, CID]:
     return found
 
 
-def files_of(folder: Path, digests: set[bytes]) -> dict[bytes, Path]:
-    """The files that hold blocks, by the digest of what is in them."""
-    named = ((hashlib.sha256(file.read_bytes()).digest(), file) for file in folder.rglob("*") if file.is_file())
-    return {digest: file for digest, file in named if digest in digests}
-
-
-def spoil(run: Disturbed, blocks: Path, damage: Callable[[Path], None]) -> None:
-    """Spoil one block of each kind; the bundle's too."""
-    spoilt = own_blocks(run)
-    files = files_of(blocks, {cid.digest for cid in spoilt.values()})
-    assert {kind for kind, cid in spoilt.items() if cid.digest not in files} == set()
-    for file in files.values():
-        file.chmod(0o600)
-        damage(file)
-
-
 @pytest.mark.all  # on Kubo: below
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda how: how.__name__)
+@pytest.mark.parametrize("damage", EACH, ids=name_of)
 def test_a_server_takes_from_its_journal_what_its_engine_lost(
-    disturbed: Disturbed, undisturbed: Told, damage: Callable[[Path], None]
+    disturbed: Disturbed, undisturbed: Told, damage: Damage
 ) -> None:
     disturbed.start_all({"server": IN_ROUND_TWO})
     disturbed.await_death("server")
-    spoil(disturbed, disturbed.root / "engine" / "blocks", damage)
+    spoil(disturbed.root / "engine" / "blocks", own_blocks(disturbed).values(), damage)
 
     server = disturbed.start_one("server")
 
@@ -90,17 +59,15 @@ def test_a_server_takes_from_its_journal_what_its_engine_lost(
     assert disturbed.told() == undisturbed
 
 
-@pytest.mark.parametrize("damage", SAMPLE[:2], ids=lambda how: how.__name__)
+@pytest.mark.parametrize("damage", SAMPLE[:2], ids=name_of)
 def test_a_client_that_starts_again_puts_back_the_answer_that_its_engine_lost(
-    disturbed: Disturbed, undisturbed: Told, damage: Callable[[Path], None]
+    disturbed: Disturbed, undisturbed: Told, damage: Damage
 ) -> None:
     disturbed.start_all({"one": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2)})  # nobody has heard of it
     disturbed.await_death("one")
     with contextlib.closing(Journal(disturbed.home("one").journal)) as journal:
         reply = journal.replies(journal.heads()[0].run)[-1].reply
-    (file,) = files_of(disturbed.root / "engine" / "blocks", {reply.digest}).values()
-    file.chmod(0o600)
-    damage(file)
+    spoil(disturbed.root / "engine" / "blocks", [reply], damage)
 
     client = disturbed.start_one("one")
 
@@ -122,8 +89,8 @@ def test_a_server_takes_from_its_journal_and_its_members_what_its_kubo_node_lost
 ) -> None:
     on_kubo.start_all({"server": IN_ROUND_TWO})
     on_kubo.await_death("server")
-    blocks, kinds = on_kubo.home("server").path / "ipfs" / "blocks", cycle(DAMAGE)
-    spoil(on_kubo, blocks, lambda file: next(kinds)(file))
+    blocks, kinds = on_kubo.home("server").path / "ipfs" / "blocks", cycle(EACH)
+    spoil(blocks, own_blocks(on_kubo).values(), lambda file: next(kinds)(file))
 
     on_kubo.start_one("server")
 

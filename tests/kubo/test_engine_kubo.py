@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from damage import flipped, spoil
 
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StorageFull, Unreachable
@@ -96,11 +97,10 @@ def test_the_plain_program_reads_what_the_engine_stored(engine: Engine, node: Ku
 def test_a_block_that_was_tampered_with_on_the_nodes_disk_is_refused(engine: Engine, node: KuboNode) -> None:
     block = raw_block(b"A" * 1000)
     engine.put([block])
-    (stored,) = [p for p in (node.repository / "blocks").rglob("*.data") if p.read_bytes() == block.data]
-    stored.chmod(0o600)
-    stored.write_bytes(b"B" * 1000)
-    with pytest.raises(BlockMismatch):
-        engine.get(block.cid)
+    spoil(node.repository / "blocks", [block.cid], flipped)
+    for _ in range(2):  # it is left as it was found
+        with pytest.raises(BlockMismatch):
+            engine.get(block.cid)
 
 
 @needs_kubo

@@ -367,13 +367,14 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
             take it: then the run is not done with, and the same start tries it again.
     """
     from peer.engine.contents import EngineBlocks
+    from peer.engine.sound_blocks import SoundBlocks
     from strategy.models.model_files import NoModel, save_model
 
     saved, why = None, ""
     if path is not None and closed.model is not None:
         try:
             metadata = {"run": str(closed.run), "head": str(closed.head)}
-            save_model(closed.model, EngineBlocks(session.engine), closed.key, path, metadata)
+            save_model(closed.model, EngineBlocks(SoundBlocks(session.engine)), closed.key, path, metadata)
             saved = path
         except NoModel as error:
             why = f"no model file was written: {error}"

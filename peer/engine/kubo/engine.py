@@ -96,25 +96,18 @@ class KuboEngine:
             raise
         return True
 
-    def get(self, cid: CID, *, timeout: float = 30.0, keep_damaged: bool = False) -> bytes:
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
         def ask(patience: float) -> bytes:
             return self._api.call("block/get", str(cid), within=patience)
 
-        until = time.monotonic() + timeout
-        try:
-            return checked_block(cid, _ask_until(cid, until, ask)).data
-        except BlockError as error:
-            if keep_damaged:
-                raise
-            self._drop_damaged(cid)
-            try:
-                return checked_block(cid, _ask_until(cid, until, ask)).data
-            except Unreachable:
-                raise error from None
+        return checked_block(cid, _ask_until(cid, time.monotonic() + timeout, ask)).data
 
-    def _drop_damaged(self, cid: CID) -> None:
-        """Have the node forget its damaged copy of a block, so that it asks others for it. A pinned block it removes in
-        no other way than by looking through its whole repository for damaged ones."""
+    def drop_damaged(self, cid: CID) -> None:
+        """As `peer.engine.interface.Engine` has it. A pinned block a node removes in no other way than by looking
+        through its whole repository for damaged ones. It goes on believing that it has those, and stores none of them
+        that it is given (boxo/blockstore/twoqueue_cache.go), until it has failed to read one."""
+        if not self._has_damaged(cid):
+            return
         _log.warning("the Kubo node at %s has a damaged copy of %s: it is removed", self.address, cid)
         try:
             self._api.call("block/rm", str(cid), force=True)
@@ -124,6 +117,17 @@ class KuboEngine:
             _log.debug("%s is not removed by itself: %s", cid, error)
         with contextlib.suppress(KuboRefused):  # it says so where it has found any
             self._api.call("repo/verify", drop=True, within=_VERIFY_SECONDS)
+        self._has_damaged(cid)
+
+    def _has_damaged(self, cid: CID) -> bool:
+        try:
+            checked_block(cid, self._api.call("block/get", str(cid), offline=True))
+        except BlockError:
+            return True
+        except KuboRefused as error:
+            if not error.is_not_found:
+                raise
+        return False
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         deadline = time.monotonic() + timeout

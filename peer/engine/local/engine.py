@@ -67,13 +67,16 @@ class LocalEngine:
     def has(self, cid: CID) -> bool:
         return self._files.size(cid) is not None
 
-    def get(self, cid: CID, *, timeout: float = 30.0, keep_damaged: bool = False) -> bytes:
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
         deadline = time.monotonic() + timeout
         while True:  # most blocks are here, and need no look before they are read
             try:
                 return self._files.read(cid).data
             except MissingBlock:
                 self._await(cid, deadline)
+
+    def drop_damaged(self, cid: CID) -> None:
+        """Nothing to do: nobody has another copy."""
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         deadline = time.monotonic() + timeout

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from chains import ADMIN, ALICE, BOB, SERVER, TIME, Scribe, decryption_key, id_of, reader_of
 from command_line import Outcome, Peer
+from damage import flipped, spoil
 from inspected_runs import WrittenRun, finished_run
 
 from crypto.identity import Identity
@@ -129,21 +130,12 @@ def test_people_are_told_when_it_was_and_what_verifies_it_again(place: Place) ->
 
 def test_an_audit_believes_nothing_that_is_kept(place: Place) -> None:
     place.log()
-    spoil(place, place.written.run)
+    spoil(place.folder, [place.written.run], flipped)
     assert place.audit().code == ExitCode.VERIFICATION_FAILED
 
 
-def spoil(place: Place, cid: CID) -> None:
-    """Another byte in a block of the engine's."""
-    (file,) = [path for path in place.folder.rglob("*") if path.is_file() and str(cid) in path.name]
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.chmod(0o600)
-    file.write_bytes(data)
-
-
 def test_a_run_that_is_not_whole_is_verified_anew_each_time(place: Place) -> None:
-    spoil(place, place.written.run)
+    spoil(place.folder, [place.written.run], flipped)
     assert not any(was_kept(place.log()) for _ in range(2))
 
 

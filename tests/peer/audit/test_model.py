@@ -12,6 +12,7 @@ import pytest
 import torch
 from chains import ALICE, BOB, id_of
 from command_line import Outcome, Peer
+from damage import flipped, spoil
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from inspected_runs import WrittenRun
 from safetensors import safe_open
@@ -279,11 +280,7 @@ def test_an_altered_block_of_the_model_gives_no_file(
     engine = LocalEngine(tmp_path / "engine")
     engine.put(run.blocks)
     engine.close()
-    (file,) = (each for each in (tmp_path / "engine").rglob(f"*{content}*") if each.is_file())
-    data = bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.chmod(0o644)
-    file.write_bytes(data)
+    spoil(tmp_path / "engine", [content], flipped)
     done = peers("peer")("model", str(run.head), "--round", "1", "-o", tmp_path / "m.pt", "--ipfs", engine.address)
     assert done.code == ExitCode.VERIFICATION_FAILED
     assert not (tmp_path / "m.pt").exists()

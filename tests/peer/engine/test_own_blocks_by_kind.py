@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from chains import ALICE, SERVER, Scribe, reader_of
+from damage import EACH, Damage, name_of, removed, spoil
 
 from peer.engine.interface import Unreachable
 from peer.engine.local.engine import LocalEngine
@@ -41,20 +42,6 @@ def blocks_of_a_run() -> dict[str, Block]:
 BLOCKS = blocks_of_a_run()
 
 
-def emptied(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def flipped(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(bytes(data))
-
-
-def removed(file: Path) -> None:
-    file.unlink()
-
-
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[LocalEngine]:
     with contextlib.closing(LocalEngine(tmp_path / "engine")) as engine:
@@ -67,25 +54,19 @@ def own(engine: LocalEngine, tmp_path: Path) -> Iterator[OwnBlocks]:
         yield OwnBlocks(engine, journal)
 
 
-def spoil(tmp_path: Path, block: Block, damage: Callable[[Path], None]) -> None:
-    (file,) = (tmp_path / "engine").rglob(str(block.cid))
-    file.chmod(0o600)
-    damage(file)
-
-
 def test_a_run_has_all_these_kinds() -> None:
     assert {"run", "dispatch", "roster", "index", "close", "keys", "federation", "reply", "seed"} <= BLOCKS.keys()
 
 
-@pytest.mark.parametrize("damage", [emptied, flipped, removed], ids=lambda how: how.__name__)
+@pytest.mark.parametrize("damage", EACH, ids=name_of)
 @pytest.mark.parametrize("kind", sorted(BLOCKS))
 def test_what_the_journal_has_is_there_again(
-    own: OwnBlocks, engine: LocalEngine, tmp_path: Path, kind: str, damage: Callable[[Path], None]
+    own: OwnBlocks, engine: LocalEngine, tmp_path: Path, kind: str, damage: Damage
 ) -> None:
     block = BLOCKS[kind]
     own.journal.keep_own([block])
     engine.put([block])
-    spoil(tmp_path, block, damage)
+    spoil(tmp_path / "engine", [block.cid], damage)
     with pytest.raises((BlockError, Unreachable)):
         engine.get(block.cid, timeout=0)
     assert own.get(block.cid, timeout=0) == block.data
@@ -95,6 +76,6 @@ def test_what_the_journal_has_is_there_again(
 def test_what_neither_has_is_not_made_up(own: OwnBlocks, engine: LocalEngine, tmp_path: Path) -> None:
     block = BLOCKS["dispatch"]
     engine.put([block])
-    spoil(tmp_path, block, removed)
+    spoil(tmp_path / "engine", [block.cid], removed)
     with pytest.raises(Unreachable):
         own.get(block.cid, timeout=0)

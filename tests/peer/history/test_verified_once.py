@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from chains import ALICE, SERVER, TIME, id_of, reader_of
 from command_line import Peer
+from damage import flipped, spoil
 from inspected_runs import WrittenRun
 
 from crypto import dsse
@@ -163,9 +164,7 @@ def test_a_damaged_row_is_no_fact(place: Place, damage: str) -> None:
 
 def test_a_record_whose_bytes_were_changed_is_refused_though_its_name_is_known(place: Place) -> None:
     place.resume()
-    (file,) = place.folder.rglob(str(place.written.head))
-    file.chmod(0o600)
-    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    spoil(place.folder, [place.written.head], flipped)
     with pytest.raises(PeerError) as refused:
         place.resume()
     assert refused.value.exit_code is ExitCode.VERIFICATION_FAILED

@@ -1,0 +1,34 @@
+"""An engine's blocks, whatever became of its own copies: in place of a damaged one, another engine's."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from peer.engine.interface import Engine, Unreachable
+from protocol.blocks.cid import CID, BlockError
+
+
+@dataclass(frozen=True, slots=True)
+class SoundBlocks:
+    """For who goes on with a run. An auditor reads the engine itself, which leaves what is damaged to be found."""
+
+    engine: Engine
+
+    def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
+        """One block, checked.
+
+        Raises:
+            EngineError: where nobody gives it within ``timeout`` seconds.
+            protocol.blocks.cid.BlockError: where the engine's copy is damaged, and nobody has another.
+        """
+        until = time.monotonic() + timeout
+        try:
+            return self.engine.get(cid, timeout=timeout)
+        except BlockError as error:
+            damaged = error
+        self.engine.drop_damaged(cid)
+        try:
+            return self.engine.get(cid, timeout=max(0.0, until - time.monotonic()))
+        except Unreachable:
+            raise damaged from None
