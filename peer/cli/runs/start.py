@@ -438,7 +438,7 @@ def _fix(ending: Ending, session: Session, stays: str) -> str:
         case Cause.COPY:
             return (
                 "let one home of this identity run, and delete the other: two that sign as one member accuse it of "
-                f"lying; {stays}"
+                "lying"
             )
         case Cause.REMOVED:
             return (
