@@ -10,7 +10,7 @@ from peer.audit.report import Report
 from peer.audit.root import Root
 from peer.base.terminal import Coloured, put, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, size
-from peer.history.findings import OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
+from peer.history.findings import MISSING_BLOCK, OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
 from peer.history.scratch import Scratch
 from protocol.visible import named, quoted
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # it imports flwr: not for a report that is kept
 
 _METRICS = 4
 """How many metrics a line of the table shows."""
+
+_BRING = (
+    "name the engine that has all of it (--ipfs ENGINE), start a peer that has it, or read a whole export of the run"
+)
 
 
 def put_root(report: Report) -> None:
@@ -70,6 +74,8 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
         for line in _replayed(report):
             put(line)
     put(_verdict(report, contents=contents))
+    if any(finding.rule == MISSING_BLOCK for finding in report.findings):
+        put(f"  mend: {_BRING}")
     if report.verified_before is not None:
         put(
             f"this home verified it before, at {moment(report.verified_before)}, and read nothing of it again now: "
@@ -169,6 +175,8 @@ def _verdict(report: Report, *, contents: bool) -> Coloured:
 def _incomplete(report: Report) -> str:
     if {finding.rule for finding in report.findings} == {REVOKED}:
         return "incomplete: every record keeps every rule, but some of it may have been signed after a revocation"
+    if not report.records:
+        return "incomplete: nothing of it is here"
     return "incomplete: what is here is right, but not all could be checked"
 
 

@@ -177,6 +177,16 @@ def test_a_head_that_nobody_has_is_incomplete(store: Store, written: WrittenRun)
     assert only_finding(outcome) == (None, "missing-block")
 
 
+def test_what_is_missing_is_told_with_what_brings_it(store: Store, written: WrittenRun) -> None:
+    for there, verdict in (
+        ([], "nothing of it is here"),
+        (without(written, written.model(2)), "what is here is right"),
+    ):
+        told = store.put(there).peer("audit", written.head, "--ipfs", f"local:{store.folder}").out
+        assert f"incomplete: {verdict}" in told
+        assert "mend: name the engine" in told
+
+
 def test_a_car_cut_short_is_incomplete_wherever_it_is_cut(written: WrittenRun, car: Any, store: Store) -> None:
     path = car(written.head, reversed(written.blocks))
     data = path.read_bytes()
