@@ -32,7 +32,7 @@ def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
     except (BlockError, OSError) as error:
         raise PeerError(
             f"the app in {place} cannot be used: {error}",
-            mend="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
+            fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
             code=ExitCode.WRONG_USE,
         ) from error
     source = MemoryBlocks({block.cid: block.data for block in blocks})

@@ -75,7 +75,7 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
             put(line)
     put(_verdict(report, contents=contents))
     if any(finding.rule == MISSING_BLOCK for finding in report.findings):
-        put(f"  mend: {_BRING}")
+        put(f"  fix: {_BRING}")
     if report.verified_before is not None:
         put(
             f"this home verified it before, at {moment(report.verified_before)}, and read nothing of it again now: "

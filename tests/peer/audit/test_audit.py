@@ -184,7 +184,7 @@ def test_what_is_missing_is_told_with_what_brings_it(store: Store, written: Writ
     ):
         told = store.put(there).peer("audit", written.head, "--ipfs", f"local:{store.folder}").out
         assert f"incomplete: {verdict}" in told
-        assert "mend: name the engine" in told
+        assert "fix: name the engine" in told
 
 
 def test_a_car_cut_short_is_incomplete_wherever_it_is_cut(written: WrittenRun, car: Any, store: Store) -> None:
