@@ -22,7 +22,19 @@ CLAIMS = re.compile(r"\]\(\.\./(tests/[^)#]+)#(\w+)\)")
 
 
 def functions_of(file: Path) -> set[str]:
-    return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+    """Those that the ordinary run runs: neither they nor their module are marked for ``--all`` alone."""
+    module = ast.parse(file.read_text())
+    marks = [node.value for node in module.body if isinstance(node, ast.Assign) and "pytestmark" in ast.dump(node)]
+    return {
+        node.name
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef) and not any(map(_is_for_all, (*marks, *node.decorator_list)))
+    }
+
+
+def _is_for_all(mark: ast.expr) -> bool:
+    """Of the parameters of a test some may be."""
+    return any(ast.unparse(each) == "pytest.mark.all" for each in (mark.elts if isinstance(mark, ast.List) else [mark]))
 
 
 def test_every_attacker_has_a_row() -> None:
@@ -30,7 +42,7 @@ def test_every_attacker_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("cell", [cell for row in ROWS for cell in row[1:]], ids=lambda cell: cell[:30])
-def test_every_cell_names_tests_that_are_there(cell: str) -> None:
+def test_every_cell_names_tests_that_are_there_and_run_each_time(cell: str) -> None:
     claims = CLAIMS.findall(cell)
     assert claims
     assert len(claims) == cell.count("](")

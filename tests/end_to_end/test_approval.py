@@ -58,6 +58,7 @@ def test_a_client_waits_for_approval_and_runs_nothing_before(alone: Federation, 
     assert alone.audit()["verdict"] == "verified"
 
 
+@pytest.mark.all
 def test_a_client_of_an_edited_copy_and_its_server_are_told_what_differs(alone: Federation, tmp_path: Path) -> None:
     copy = shutil.copytree(MARKING, tmp_path / "copy")
     (copy / "marking" / "client_app.py").write_text("app = 1\n")

@@ -98,6 +98,7 @@ def test_an_outsider_finds_no_model_metric_setting_name_or_app(hospitals: Federa
     assert [secret for secret in secrets(hospitals) if secret in everything] == []
 
 
+@pytest.mark.all
 def test_what_is_searched_for_is_there_where_nothing_is_encrypted(tmp_path: Path) -> None:
     (plain,) = ran(tmp_path, encrypted=False)
     everything = captured(plain)

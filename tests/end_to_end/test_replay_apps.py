@@ -20,6 +20,9 @@ HONEST = [
 ]
 
 
+pytestmark = pytest.mark.all  # without peers: `tests/strategy`, `test_replaying_apps.py`; with them: `test_replay.py`
+
+
 @pytest.fixture
 def federation(federation_in_the_clear: Federation) -> Federation:
     return federation_in_the_clear
@@ -48,7 +51,6 @@ def replayed(federation: Federation, car: Path, app: Path, *arguments: str, **va
     return federation.replay(car, app, *arguments, "--home", str(federation.root / "auditor"), **variables)
 
 
-@pytest.mark.all  # without peers: `tests/strategy/replay/test_replaying_apps.py`
 @pytest.mark.slow
 @pytest.mark.parametrize(("app", "config"), HONEST)
 def test_an_honest_app_replays(app: str, config: str, federation: Federation) -> None:
@@ -82,7 +84,7 @@ def test_members_that_come_late_are_seen_again_as_they_came(federation: Federati
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["uuid", pytest.param("pool", marks=pytest.mark.all)])
+@pytest.mark.parametrize("mode", ["uuid", "pool"])
 def test_an_app_that_does_not_do_the_same_thing_twice_fails_with_what_it_may_be(
     mode: str, federation: Federation
 ) -> None:

@@ -31,14 +31,15 @@ def test_a_run_of_a_server_and_two_clients(federation: Federation, tmp_path: Pat
     assert federation.half_written() == []
 
 
+@pytest.mark.all  # in one process: `tests/strategy`
 @pytest.mark.parametrize(
     ("app", "config"),
     [
         ("legacy_fedavg", "num-server-rounds=1"),
-        pytest.param("secagg", "num-server-rounds=1", marks=pytest.mark.all),
-        pytest.param("polling", "updates=3", marks=pytest.mark.all),
-        pytest.param("client_state", "rounds=3 raise-at=2", marks=pytest.mark.all),
-        pytest.param("own_modules", "", marks=pytest.mark.all),
+        ("secagg", "num-server-rounds=1"),
+        ("polling", "updates=3"),
+        ("client_state", "rounds=3 raise-at=2"),
+        ("own_modules", ""),
     ],
 )
 def test_every_kind_of_app_runs(app: str, config: str, federation: Federation) -> None:

@@ -19,7 +19,7 @@ from peer.history.scratch import Scratch
 from peer.history.sources import EngineSource
 from protocol.blocks.cid import raw_block
 
-pytestmark = pytest.mark.kubo
+pytestmark = [pytest.mark.kubo, pytest.mark.all]
 
 JUNK = raw_block(b"a block that a member had us fetch, and that nothing needs")
 IN_ROUND_TWO = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 7)

@@ -97,6 +97,7 @@ def test_a_server_put_back_to_an_older_home_goes_on_from_its_newest_record(run: 
 
 
 @ON_EITHER
+@pytest.mark.all
 def test_a_client_put_back_to_an_older_home_gives_no_second_answer(run: Disturbed) -> None:
     """Its app's state is as old as the copy, so what it answers then may be another."""
     run.start_all({"one": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 1)})
@@ -130,6 +131,7 @@ def test_the_copy_of_a_clients_home_that_runs_stops_before_it_signs(run: Disturb
 
 
 @ON_EITHER
+@pytest.mark.all
 def test_the_copy_of_a_servers_home_that_runs_stops_before_it_signs(run: Disturbed, undisturbed: Told) -> None:
     run.start_all({"two": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2)})
     run.await_death("two")

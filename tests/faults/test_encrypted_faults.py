@@ -22,7 +22,7 @@ def encrypted_origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("peer", "fault"),
     [
         ("server", Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 5)),
-        ("one", Fault(Victim.PEER, Step.HAND, When.AFTER, 3)),
+        pytest.param("one", Fault(Victim.PEER, Step.HAND, When.AFTER, 3), marks=pytest.mark.all),
         pytest.param("server", Fault(Victim.PEER, Step.STORE, When.AFTER, 1), marks=pytest.mark.all),
         pytest.param("one", Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2), marks=pytest.mark.all),
     ],

@@ -59,6 +59,7 @@ def test_a_server_takes_from_its_journal_what_its_engine_lost(
     assert disturbed.told() == undisturbed
 
 
+@pytest.mark.all
 @pytest.mark.parametrize("damage", SAMPLE[:2], ids=name_of)
 def test_a_client_that_starts_again_puts_back_the_answer_that_its_engine_lost(
     disturbed: Disturbed, undisturbed: Told, damage: Damage

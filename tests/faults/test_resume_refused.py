@@ -76,6 +76,7 @@ def test_a_new_run_begins_afresh(disturbed: Disturbed) -> None:
     assert list(runs.values()) == [True]
 
 
+@pytest.mark.all
 def test_an_app_that_reads_a_clock_is_not_gone_on_with(disturbed: Disturbed) -> None:
     trouble = ("--run-config", 'trouble="clock"')
     disturbed.start_one("server", IN_ROUND_ONE, *trouble)

@@ -43,6 +43,7 @@ def test_an_app_process_killed_while_it_replays(disturbed: Disturbed, undisturbe
     assert disturbed.told() == undisturbed
 
 
+@pytest.mark.all
 def test_a_server_killed_once_its_run_is_closed_writes_the_model_at_the_next_start(
     disturbed: Disturbed, undisturbed: Told, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_peers_killed_at_a_random_instant(
     assert disturbed.told() == undisturbed
 
 
+@pytest.mark.all
 def test_a_client_killed_once_it_knows_that_its_run_is_closed_is_done_at_the_next_start(disturbed: Disturbed) -> None:
     disturbed.start_all({"one": Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 14)})
     disturbed.await_death("one")

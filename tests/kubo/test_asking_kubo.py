@@ -77,6 +77,7 @@ def pubsub_check(federation: Deaf, name: str) -> tuple[str, str, str]:
     return check["state"], check["what"], check["fix"]
 
 
+@pytest.mark.all
 def test_the_doctor_says_that_a_node_refuses_its_own_words_and_that_members_do_not_hear_them(federation: Deaf) -> None:
     federation.own_nodes = True
     for node in federation.nodes.values():

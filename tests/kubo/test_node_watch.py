@@ -30,7 +30,10 @@ def pid(node: KuboNode) -> int:
     return node._daemon.pid
 
 
-def test_a_node_that_hangs_is_started_again_after_some_calls_and_not_after_one(node: KuboNode) -> None:
+def test_a_node_that_hangs_is_started_again_after_some_calls_and_not_after_one(
+    node: KuboNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peer.engine.kubo.node._STOP_SECONDS", 0.2)  # it is asked in vain, before it is killed
     engine, hung, block = open_engine(node.api), pid(node), raw_block(b"kept")
     engine.put([block], pin=[block.cid])
     watch = NodeWatch(node, AT_ONCE)

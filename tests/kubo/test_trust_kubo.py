@@ -74,6 +74,7 @@ def two_acks(federation: Federation, liar: Identity) -> tuple[Block, Block]:
     return blocks[0], blocks[1]
 
 
+@pytest.mark.all
 def test_a_proof_that_is_announced_is_kept_and_its_signer_followed_no_more(
     federation: Federation, tmp_path: Path
 ) -> None:

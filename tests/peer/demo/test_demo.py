@@ -62,6 +62,7 @@ def test_a_demo_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number:
     assert f"stopped; all processes have ended, and what they kept is in {tmp_path}" in err
 
 
+@pytest.mark.all
 def test_a_demo_tells_which_process_died_and_stops_the_others(tmp_path: Path) -> None:
     demo = RunningDemo(tmp_path, *SMALL)
     [client] = demo.wait_for("start", "client-2")
