@@ -49,7 +49,7 @@ class AppChoice:
         """Refuse what cannot be meant, before anything is started.
 
         Raises:
-            PeerError: where a name is not known, or a setting is given to an app that is not the built-in one.
+            PeerError: if a name is not known, or a setting is given to an app that is not the built-in one.
         """
         names = {key: str(self.shared[key]) for key in ("dataset", "model", "strategy") if key in self.shared}
         foreign = [key for key in (*names, *self.local) if key in _BUILTIN_FLAGS]
@@ -73,7 +73,7 @@ class AppChoice:
         """The run config: the app's defaults, under ``--run-config``, under the flags.
 
         Raises:
-            PeerError: where a flag or a pair names a setting that the app does not have.
+            PeerError: if a flag or a pair names a setting that the app does not have.
         """
         from strategy.apps.config import AppError, fuse_run_config
 
@@ -94,7 +94,7 @@ class AppChoice:
         The run's settings are the owner's own here: a model class that they name is one that the owner named.
 
         Raises:
-            PeerError: where it cannot be read.
+            PeerError: if it cannot be read.
         """
         config = self._node_config()
         if self.folder is None and (model := model_class(dict(run_config))) is not None:
@@ -105,7 +105,7 @@ class AppChoice:
         """The node config of a client: ``--node-config`` under the flags.
 
         Raises:
-            PeerError: where it cannot be read, or is meant for the built-in app, which could not work with it.
+            PeerError: if it cannot be read, or is meant for the built-in app, which could not work with it.
         """
         config = self._node_config()
         try:
@@ -117,7 +117,7 @@ class AppChoice:
         return tuple(config.items())
 
     def unfit_for(self, node_config: RunConfig) -> Callable[[RunConfig], str]:
-        """Tells why the built-in app, if that is chosen, cannot train in a run with some settings; empty where it can.
+        """Tells why the built-in app, if that is chosen, cannot train in a run with some settings; empty if it can.
 
         They are the server's word: names that nobody knows, numbers out of bounds, code that nobody named here.
         """
@@ -134,7 +134,7 @@ class AppChoice:
         return why
 
     def unfit(self, node_config: RunConfig) -> str:
-        """Why the built-in app, if that is chosen, cannot run with a client's node config; empty where it can."""
+        """Why the built-in app, if that is chosen, cannot run with a client's node config; empty if it can."""
         if self.folder is not None:
             return ""
         try:
@@ -152,7 +152,7 @@ class AppChoice:
             raise _wrong(str(error)) from error
 
     def _prepare_data(self, config: Mapping[str, object]) -> None:
-        """Have the data here before the run needs it, where it is known which."""
+        """Have the data here before the run needs it, if it is known which."""
         dataset = config.get("dataset")
         if self.folder is not None or not isinstance(dataset, str):
             return

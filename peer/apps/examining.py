@@ -78,8 +78,8 @@ class Examiner:
         """Make the reply's content local, within ``timeout`` seconds, and say what is found in it.
 
         Raises:
-            EngineError: where a content cannot be had.
-            protocol.blocks.cid.BlockError: where the dispatched content, our own, cannot be read.
+            EngineError: if a content cannot be had.
+            protocol.blocks.cid.BlockError: if the dispatched content, our own, cannot be read.
         """
         sent = self._read_sent(asked.sent, asked.sent_key)
         limit = asked.limits.of_answer_to(sent.size or None)

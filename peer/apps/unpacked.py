@@ -37,12 +37,12 @@ class UnpackedApps:
         return copy
 
     def fetch(self, bundle: NamedBundle, engine: Engine, *, timeout: float, limit: int) -> None:
-        """Fetch an app whose files have at most ``limit`` bytes, where it is not unpacked, and unpack it.
+        """Fetch an app whose files have at most ``limit`` bytes, if it is not unpacked, and unpack it.
 
         Raises:
-            EngineError: where it does not come within ``timeout`` seconds, or is larger.
-            ContentError: where it is no bundle, of another app, or larger; or runs code that is not in it.
-            OSError: where its files cannot be written.
+            EngineError: if it does not come within ``timeout`` seconds, or is larger.
+            ContentError: if it is no bundle, of another app, or larger; or runs code that is not in it.
+            OSError: if its files cannot be written.
         """
         folder = self.folder(bundle.app)
         with self._unpacking:
@@ -55,11 +55,11 @@ class UnpackedApps:
             unpack_bundle(files, source, folder)
 
     def take(self, files: Sequence[tuple[str, bytes]]) -> CID:
-        """Unpack an app of the owner's, whose paths and bytes these are, where that is not done yet; its id.
+        """Unpack an app of the owner's, whose paths and bytes these are, if that is not done yet; its id.
 
         Raises:
-            BundleError: where they are not what a bundle takes.
-            OSError: where a file cannot be written.
+            BundleError: if they are not what a bundle takes.
+            OSError: if a file cannot be written.
         """
         app, blocks = write_bundle(files)
         with self._unpacking:

@@ -34,7 +34,7 @@ def recorded_bundle(audit: Audit) -> NamedBundle:
     """The bundle of the app that a run records. Runs ``audit``.
 
     Raises:
-        PeerError: where the run is not verified, or is encrypted for others.
+        PeerError: if the run is not verified, or is encrypted for others.
     """
     report = audit.run()
     require_verified(report)
@@ -52,8 +52,8 @@ def bundled_files(bundle: NamedBundle, source: BlockSource) -> list[BundledFile]
     """The list of an app's files; of that very app.
 
     Raises:
-        PeerError: where it is no bundle, or of another app.
-        protocol.blocks.cid.MissingBlock: where ``source`` lacks a block.
+        PeerError: if it is no bundle, or of another app.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks a block.
     """
     try:
         return read_named_bundle(bundle, source)
@@ -69,7 +69,7 @@ def chosen_file(files: list[BundledFile], path: str) -> BundledFile:
     """The file at ``path``.
 
     Raises:
-        PeerError: where there is none.
+        PeerError: if there is none.
     """
     for file in files:
         if file.path == path:

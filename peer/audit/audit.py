@@ -63,7 +63,7 @@ class Audit:
     """One audit.
 
     ``known`` are the federations of the auditor's home: the keys in them are trusted already. ``root`` is the id of the
-    one that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, where it can: verifying
+    one that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, if it can: verifying
     needs no secret. The signatures of what is ``well_signed`` are not verified again: nothing, for who wants a verdict
     from the bytes alone. The scratch notes which were found right.
     """
@@ -110,8 +110,8 @@ class Audit:
         """Audit, and say what was found.
 
         Raises:
-            PeerError: where the head is no record of a chain.
-            EngineError: where the engine cannot be used.
+            PeerError: if the head is no record of a chain.
+            EngineError: if the engine cannot be used.
         """
         finding = walk_back(self.report.head, self._source, self._scratch, self._head_height)
         self._tell_start()
@@ -135,7 +135,7 @@ class Audit:
 
     @property
     def basis(self) -> Basis | None:
-        """After `run`: what its verdict rests on besides the chain; None where the run record is not verified."""
+        """After `run`: what its verdict rests on besides the chain; None if the run record is not verified."""
         if self._chain is None or self._chain.head is None:
             return None
         known = self._known.get(self._chain.federation)
@@ -148,12 +148,12 @@ class Audit:
         return self._chain.keys if self._chain else RunKeys(self._reader)
 
     def bundle(self) -> NamedBundle | None:
-        """After `run`: the app that the run record names, and its bundle; None where they are for other readers."""
+        """After `run`: the app that the run record names, and its bundle; None if they are for other readers."""
         found = self._run_private()
         return None if found is None or self._chain is None else named_bundle(*found, self._chain.keys)
 
     def run_config(self) -> RunConfig | None:
-        """After `run`: the settings that the run record names; None where they are for other readers."""
+        """After `run`: the settings that the run record names; None if they are for other readers."""
         found = self._run_private()
         return None if found is None else found[1].config
 
@@ -172,7 +172,7 @@ class Audit:
         to_round: int | None = None,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
     ) -> None:
-        """After `run`: run the app again, and compare what it does with what is recorded, where the chain is sound.
+        """After `run`: run the app again, and compare what it does with what is recorded, if the chain is sound.
 
         ``to_round`` is the last round of it; None replays to the end.
         """
@@ -362,7 +362,7 @@ class Audit:
                 self._contradictions.append((found, found.second.cid, None))
 
     def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:
-        """Where it is the member's own key: others may sign what they like in its name, and prove nothing by it. Who
+        """If it is the member's own key: others may sign what they like in its name, and prove nothing by it. Who
         used a key that is revoked since nobody can tell."""
         if not self._keys_had.proves(found, self._source):
             return

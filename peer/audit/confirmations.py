@@ -142,7 +142,7 @@ class Confirmations:
         what = (
             f"the leader says {name} did not answer ({reason}); {name}'s ack "
             f"{listed.ack} at height {listed.height} lists its reply {listed.reply}, by {name}'s clock signed "
-            f"{early:.3g} s before. That the leader had heard of it is likely where it kept that ack, and not certain: "
+            f"{early:.3g} s before. That the leader had heard of it is likely if it kept that ack, and not certain: "
             "announcements can be lost"
         )
         self._find(name, Finding(chain.height, listed.ack, UNHEARD_REPLY, what))

@@ -50,7 +50,7 @@ class KeysHad:
 
 
 def _dispatched(body: Body, source: BlockSource) -> int:
-    """The height of the dispatch that a reply answers; 0 where that is not here."""
+    """The height of the dispatch that a reply answers; 0 if that is not here."""
     if not isinstance(body, Reply):
         return 0
     try:

@@ -71,7 +71,7 @@ class RunModels:
         """Runs ``audit``.
 
         Raises:
-            PeerError: where the audit does not verify the run, with the exit code of its verdict; or where all of the
+            PeerError: if the audit does not verify the run, with the exit code of its verdict; or where all of the
                 run is encrypted for others.
         """
         report = audit.run()
@@ -89,9 +89,9 @@ class RunModels:
         end with exchanges in which nothing was.
 
         Raises:
-            PeerError: where the run has no such round or member, or nothing with arrays there; or where that is
+            PeerError: if the run has no such round or member, or nothing with arrays there; or where that is
                 encrypted for others.
-            protocol.blocks.cid.BlockError: where a content cannot be read.
+            protocol.blocks.cid.BlockError: if a content cannot be read.
         """
         last = self._last_round()
         number = max(self._trained_rounds(), default=last) if round_number is None else round_number
@@ -108,8 +108,8 @@ class RunModels:
         """The newest global model there is: of the last round that has one. The run may be in the middle of the next.
 
         Raises:
-            PeerError: where no model is recorded at all.
-            protocol.blocks.cid.BlockError: where a content cannot be read.
+            PeerError: if no model is recorded at all.
+            protocol.blocks.cid.BlockError: if a content cannot be read.
         """
         for number in sorted(self._trained_rounds(), reverse=True):
             if (found := self._after(self._trained_in(number))) is not None:
@@ -209,7 +209,7 @@ class RunModels:
         return None
 
     def _key(self, body: Dispatch | Close) -> ContentKey | None:
-        """What the contents of a record of the server's are encrypted with; None where they are plain."""
+        """What the contents of a record of the server's are encrypted with; None if they are plain."""
         key = self._keys.content(body.epoch)
         if body.epoch is not None and key is None:
             raise _not_for_us(

@@ -19,7 +19,7 @@ MAX_SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field of the body that the two have different values in; empty where one has no such field."""
+    """A field of the body that the two have different values in; empty if one has no such field."""
 
     field: str
     first: str
@@ -85,10 +85,10 @@ class CheckedProof:
 def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof:
     """Check a proof, and that it is against the member it names: that the key which signed both is that member's.
 
-    ``known`` are the federations that say so. Where none of them lists the member, its id does, which is its first key.
+    ``known`` are the federations that say so. If none of them lists the member, its id does, which is its first key.
 
     Raises:
-        BlockError: where it proves nothing about that member, or one of its records is not here.
+        BlockError: if it proves nothing about that member, or one of its records is not here.
     """
     found = read_proof(block, source)
     why = _why_not_its_key(found, known)
@@ -100,7 +100,7 @@ def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederat
 
 
 def _why_not_its_key(found: Equivocation, known: Sequence[StoredFederation]) -> str:
-    """Why the key is not the member's, empty where it is: in a federation that is known, or as far as its id shows."""
+    """Why the key is not the member's, empty if it is: in a federation that is known, or as far as its id shows."""
     had = [(stored, keys) for stored in known if (keys := stored.signing_keys(found.by))]
     if any(found.key in stored.manifest.revoked for stored, _ in had):
         return "that key is revoked, and whoever stole it may have signed"

@@ -93,11 +93,11 @@ class Replay:
     """In them."""
     divergence: Diverged | None = None
     round: int | None = None
-    """Of the divergence, where the app numbers its rounds."""
+    """Of the divergence, if the app numbers its rounds."""
     unfinished: str = ""
-    """Why there is no verdict; empty where there is one."""
+    """Why there is no verdict; empty if there is one."""
     not_checked: str = ""
-    """What nothing was compared with, though there is no difference; empty where the run was replayed to its end."""
+    """What nothing was compared with, though there is no difference; empty if the run was replayed to its end."""
     app_raised: bool = False
     """Whether that is because the app raised."""
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)

@@ -39,11 +39,11 @@ class Report:
     verdict: Verdict = Verdict.INCOMPLETE
     run: CID | None = None
     records: int = 0
-    """How many were found; all of them are verified where the verdict says so."""
+    """How many were found; all of them are verified if the verdict says so."""
     height: int | None = None
     """Of the last verified record."""
     rounds: int = 0
-    """Flower's rounds, where the app numbers them; else exchanges."""
+    """Flower's rounds, if the app numbers them; else exchanges."""
     exchanges: int = 0
     members: int = 0
     """In the manifest in force at the end."""
@@ -66,11 +66,11 @@ class Report:
     confirmed: dict[str, int] = field(default_factory=dict)
     """The highest record that each member has confirmed with an ack; it confirmed all below too."""
     replay: Replay | None = None
-    """None where nobody asked for one, or the chain is not sound."""
+    """None if nobody asked for one, or the chain is not sound."""
     highest_round: int | None = None
     """Of those that the app numbers."""
     verified_before: float | None = None
-    """When this home verified it, in seconds since 1970, where this is what it came to then; None where it is now."""
+    """When this home verified it, in seconds since 1970, if this is what it came to then; None if that is now."""
 
     @property
     def numbered(self) -> bool:

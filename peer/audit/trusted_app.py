@@ -24,7 +24,7 @@ def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
     """The app in the auditor's ``folder``.
 
     Raises:
-        PeerError: where it cannot be bundled.
+        PeerError: if it cannot be bundled.
     """
     place = folder.expanduser().absolute()
     try:
@@ -47,15 +47,15 @@ def trusted_app(
     approved: frozenset[CID] = frozenset(),
     run_config: RunConfig | None = None,
 ) -> AuditedApp:
-    """The built-in app or one that is ``approved``, where that is the one of the ``bundle`` that a run records.
+    """The built-in app or one that is ``approved``, if that is the one of the ``bundle`` that a run records.
 
-    An approved one is read from ``source``. ``bundle`` is None where the run is for other readers: nothing is replayed
-    then. ``named`` is the run, as the auditor named it; ``run_config`` are its settings, None where they are for
+    An approved one is read from ``source``. ``bundle`` is None if the run is for other readers: nothing is replayed
+    then. ``named`` is the run, as the auditor named it; ``run_config`` are its settings, None if they are for
     others.
 
     Raises:
-        PeerError: where it is neither, or is to import a model class that nobody named here.
-        protocol.blocks.cid.BlockError: where an approved app cannot be read.
+        PeerError: if it is neither, or is to import a model class that nobody named here.
+        protocol.blocks.cid.BlockError: if an approved app cannot be read.
     """
     if bundle is not None and bundle.app in approved:
         files = read_named_bundle(bundle, source)

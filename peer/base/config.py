@@ -40,10 +40,10 @@ def leaves(command: click.Command) -> Iterator[click.Command]:
 
 
 def read(home: Path, root: click.Command) -> dict[str, Any]:  # TOML values; click types them as it does flags
-    """The values in the home's ``config.toml`` by parameter name, none where there is no such file.
+    """The values in the home's ``config.toml`` by parameter name, none if there is no such file.
 
     Raises:
-        PeerError: where it cannot be read, or has keys that no command of ``root`` has as an option.
+        PeerError: if it cannot be read, or has keys that no command of ``root`` has as an option.
     """
     file = home / FILE_NAME
     try:

@@ -100,7 +100,7 @@ class Fault:
         """The fault that ``text`` names.
 
         Raises:
-            PeerError: where it names none.
+            PeerError: if it names none.
         """
         try:
             victim, step, when, nth = text.split(":")
@@ -157,7 +157,7 @@ class Faults:
 
 
 def _holder(lock: Path) -> int | None:
-    """Who holds a POSIX lock (fcntl(2), with ``struct flock`` as Linux lays it out); None where nobody does."""
+    """Who holds a POSIX lock (fcntl(2), with ``struct flock`` as Linux lays it out); None if nobody does."""
     layout = "hhqqi4x"
     with lock.open("rb+") as file:
         asked = struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

@@ -151,7 +151,7 @@ def ask_secret(prompt: str) -> str:
     """What a person types unseen.
 
     Raises:
-        EOFError: where nothing is typed.
+        EOFError: if nothing is typed.
     """
     from getpass import getpass
 

@@ -83,9 +83,9 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
     """Set it up, run it to its end, and audit it.
 
     Raises:
-        PeerError: where a process failed, the data is absent, or the folder is in use; no process is left then.
-        EngineError: where the engine cannot be used.
-        KeyboardInterrupt: where the person, or the system, asked it to stop; no process is left then.
+        PeerError: if a process failed, the data is absent, or the folder is in use; no process is left then.
+        EngineError: if the engine cannot be used.
+        KeyboardInterrupt: if the person, or the system, asked it to stop; no process is left then.
     """
     watch = Stopwatch()
     with Interrupts() as interrupts, Home(plan.folder).lock():
@@ -136,7 +136,7 @@ class _Course:
         """Start all processes at once, and watch them to their end.
 
         Raises:
-            PeerError: where one failed, or no client could do its work.
+            PeerError: if one failed, or no client could do its work.
         """
         for peer in self._plan.peers:
             self._processes.start(peer, self._plan.command(peer), engine_of(self._plan))

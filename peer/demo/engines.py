@@ -26,7 +26,7 @@ def server_engine(plan: DemoPlan, federation: StoredFederation) -> Iterator[Engi
     """A connection of our own to the server's engine. With ``kubo`` every peer's node runs meanwhile.
 
     Raises:
-        EngineError: where it cannot be used.
+        EngineError: if it cannot be used.
     """
     with contextlib.ExitStack() as stack:
         engine = engine_of(plan)

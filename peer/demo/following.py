@@ -31,7 +31,7 @@ class ChainFollower:
         """The exchanges done since the last call, up to the record ``head``.
 
         Raises:
-            BlockError: where a record breaks a rule.
+            BlockError: if a record breaks a rule.
         """
         for block in reversed(list(self._newer(head))):
             step = self._chain.append_block(block, self._source)

@@ -37,13 +37,13 @@ class LogEvent:
         return str(self.fields.get(field, ""))
 
     def number(self, field: str) -> int:
-        """A field, as a number; 0 where it is none."""
+        """A field, as a number; 0 if it is none."""
         value = self.fields.get(field)
         return int(value) if isinstance(value, int | float) else 0
 
 
 def parse_line(peer: str, line: str) -> LogEvent | None:
-    """The report in a line of a log; None where it is another kind of line."""
+    """The report in a line of a log; None if it is another kind of line."""
     try:
         value = json.loads(line)
         return LogEvent(peer, What(value["event"]), value)
@@ -100,7 +100,7 @@ class PeerProcess:
         )
 
     def _last_lines(self) -> list[str]:
-        """What it said last: to people, where it did; else to its log."""
+        """What it said last: to people, if it did; else to its log."""
         with self.peer.log.open("rb") as log:
             log.seek(self._begin)
             lines = log.read().decode(errors="replace").splitlines()
@@ -114,7 +114,7 @@ class PeerProcess:
             self._process.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end; kill it, and thereby its app process, where that does not come."""
+        """Wait for its end; kill it, and thereby its app process, if that does not come."""
         try:
             self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
@@ -143,7 +143,7 @@ class PeerProcesses:
         """Return while none has failed.
 
         Raises:
-            PeerError: where one has; it says which, and its last lines.
+            PeerError: if one has; it says which, and its last lines.
         """
         for process in self.all:
             if process.code not in (None, 0):

@@ -24,10 +24,10 @@ _MOST: Final = 64
 
 
 def why_refused(engine: Engine) -> PublishRefused | None:
-    """Why the engine lets nothing of its own be heard; None where it does.
+    """Why the engine lets nothing of its own be heard; None if it does.
 
     Raises:
-        EngineError: where it cannot be used.
+        EngineError: if it cannot be used.
     """
     try:
         engine.publish(_TOPIC, os.urandom(16))
@@ -37,10 +37,10 @@ def why_refused(engine: Engine) -> PublishRefused | None:
 
 
 def why_not_asked(streams: Streams) -> AskingOff | None:
-    """Why members cannot be asked through the engine; None where they can.
+    """Why members cannot be asked through the engine; None if they can.
 
     Raises:
-        EngineError: where it cannot be used.
+        EngineError: if it cannot be used.
     """
     try:
         streams.listen(f"pollen/1/doctor/{os.urandom(8).hex()}", lambda _node, _question: None).close()
@@ -54,7 +54,7 @@ def hearers(streams: Streams, federation: StoredFederation, own: frozenset[bytes
     is heard by servers alone, so they alone are asked of it.
 
     Raises:
-        EngineError: where the engine cannot be used.
+        EngineError: if the engine cannot be used.
     """
     members = federation.manifest.members
     we_lead = any(Role.SERVER in members[each].roles for each in own if each in members)

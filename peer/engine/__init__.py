@@ -15,8 +15,8 @@ def open_engine(address: str, *, managed: bool = False) -> Engine:
     ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``. ``managed``: the node is this peer's own.
 
     Raises:
-        WrongAddress: where ``address`` is neither.
-        EngineUnavailable: where the directory cannot be used or the node does not answer.
+        WrongAddress: if ``address`` is neither.
+        EngineUnavailable: if the directory cannot be used or the node does not answer.
     """
     kind, _, rest = address.partition(":")
     if kind == "local" and rest:

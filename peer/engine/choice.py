@@ -61,7 +61,7 @@ def opened(
     rid of what nobody pinned before it starts.
 
     Raises:
-        EngineError: where it cannot be used; it says what fixes it.
+        EngineError: if it cannot be used; it says what fixes it.
     """
     address = chosen(home, named)
     if address != MANAGED:
@@ -103,7 +103,7 @@ def is_running(home: Home) -> bool:
 
 
 def running_node(home: Home) -> Engine | None:
-    """The node in the home, where it runs."""
+    """The node in the home, if it runs."""
     if not (home.path / "ipfs" / "api").exists():
         return None
     from peer.engine.kubo.node import running_at
@@ -150,7 +150,7 @@ def addresses_for_others(home: Home, federation: StoredFederation, named: str | 
     Where nobody named one and there is no ``ipfs`` program, there are none.
 
     Raises:
-        EngineError: where the engine that was named cannot be used.
+        EngineError: if the engine that was named cannot be used.
     """
     address = chosen(home, named)
     if address != MANAGED:

@@ -30,8 +30,8 @@ def open_contents(where: str) -> ContentStore:
     """The contents at ``where``: an engine's address, or what `peer.engine.contents_address` makes.
 
     Raises:
-        EngineError: where the engine cannot be used.
-        PeerError: where the file cannot be read.
+        EngineError: if the engine cannot be used.
+        PeerError: if the file cannot be read.
     """
     if where.startswith(CAR):
         return RecordedContents(CarSource(Path(where.removeprefix(CAR))))

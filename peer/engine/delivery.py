@@ -19,7 +19,7 @@ def check_size(data: bytes) -> None:
     """Refuse what Kubo would drop silently.
 
     Raises:
-        EngineError: where ``data`` is over ``MAX_ANNOUNCEMENT``.
+        EngineError: if ``data`` is over ``MAX_ANNOUNCEMENT``.
     """
     if len(data) > MAX_ANNOUNCEMENT:
         raise EngineError(f"an announcement of {len(data)} bytes is over the limit of {MAX_ANNOUNCEMENT}")

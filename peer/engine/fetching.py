@@ -46,8 +46,8 @@ class RecordFetcher:
         ``trusted`` is a manifest that is known; what that follows from is not fetched.
 
         Raises:
-            EngineError: where one cannot be had, or they are larger than any record may be.
-            protocol.blocks.cid.BlockError: where one is malformed, or it is another kind of record.
+            EngineError: if one cannot be had, or they are larger than any record may be.
+            protocol.blocks.cid.BlockError: if one is malformed, or it is another kind of record.
         """
         until = time.monotonic() + RECORD_TIMEOUT
 

@@ -11,7 +11,7 @@ def links_of(block: Block) -> list[CID]:
     """Every CID in ``block``, in the order of its bytes; none in a raw block.
 
     Raises:
-        protocol.blocks.cid.MalformedBlock: where it is no canonical dag-cbor.
+        protocol.blocks.cid.MalformedBlock: if it is no canonical dag-cbor.
     """
     if block.cid.is_raw:
         return []

@@ -93,22 +93,22 @@ class Streams(Protocol):
         may be false, and its question. None: it is hung up on.
 
         Raises:
-            AskingOff: where the engine does not do it, with what fixes that.
+            AskingOff: if the engine does not do it, with what fixes that.
         """
 
     def ask(self, node: str, name: str, question: bytes) -> bytes:
         """What the engine called ``node`` answers under ``name``.
 
         Raises:
-            Unanswered: where it does not.
-            EngineError: where our own engine cannot be used.
+            Unanswered: if it does not.
+            EngineError: if our own engine cannot be used.
         """
 
     def nodes(self) -> tuple[str, ...]:
         """The names of the engines that ours is connected to."""
 
     def heard_ago(self, node: str) -> float | None:
-        """Seconds since an announcement of that engine came through a subscription of ours; None where none did."""
+        """Seconds since an announcement of that engine came through a subscription of ours; None if none did."""
 
     def hear(self, node: str) -> bool:
         """Take what that engine announces, whatever it announced before; whether that is ours to decide."""
@@ -153,8 +153,8 @@ class Engine(Protocol):
         """One block, checked against its CID, fetched from other engines where need be.
 
         Raises:
-            Unreachable: where nobody gave it within ``timeout`` seconds.
-            protocol.blocks.cid.BlockError: where the copy here is damaged. It is left as it is: `drop_damaged`.
+            Unreachable: if nobody gave it within ``timeout`` seconds.
+            protocol.blocks.cid.BlockError: if the copy here is damaged. It is left as it is: `drop_damaged`.
         """
 
     def drop_damaged(self, cid: CID) -> None:
@@ -165,8 +165,8 @@ class Engine(Protocol):
         """Make ``root`` and all it links to local, and pin it recursively.
 
         Raises:
-            Unreachable: where some of it did not come within ``timeout`` seconds.
-            TooLarge: where it has more than ``limit`` bytes; it is not pinned.
+            Unreachable: if some of it did not come within ``timeout`` seconds.
+            TooLarge: if it has more than ``limit`` bytes; it is not pinned.
         """
 
     def read_content(self, root: CID) -> Iterable[Block]:
@@ -176,7 +176,7 @@ class Engine(Protocol):
         """Keep a block (and all it links to) from garbage collection."""
 
     def unpin(self, cid: CID) -> None:
-        """Undo `pin`; harmless where it is not pinned."""
+        """Undo `pin`; harmless if it is not pinned."""
 
     def publish(self, topic: str, data: bytes) -> None:
         """Send one announcement, at most 1 MiB. Returning says nothing of its arrival."""
@@ -201,14 +201,14 @@ class Engine(Protocol):
         """What it is and how it is.
 
         Raises:
-            EngineUnavailable: where it does not answer.
+            EngineUnavailable: if it does not answer.
         """
 
     def check(self) -> None:
         """That it answers, seen by the cheapest of calls.
 
         Raises:
-            EngineUnavailable: where it does not.
+            EngineUnavailable: if it does not.
         """
 
     def hang_up(self) -> None:

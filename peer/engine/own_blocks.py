@@ -33,8 +33,8 @@ class OwnBlocks:
         """One block, checked.
 
         Raises:
-            EngineError: where neither has it, nor any member within ``timeout`` seconds.
-            protocol.blocks.cid.BlockError: where the engine's copy is damaged, and nobody has another.
+            EngineError: if neither has it, nor any member within ``timeout`` seconds.
+            protocol.blocks.cid.BlockError: if the engine's copy is damaged, and nobody has another.
         """
         until = time.monotonic() + timeout
         try:

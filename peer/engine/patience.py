@@ -38,7 +38,7 @@ class Patience:
         """What ``work`` returns. It is done again from its beginning, so it must be harmless to do twice.
 
         Raises:
-            EngineUnavailable: where the engine stayed away too long, or `lose` was called.
+            EngineUnavailable: if the engine stayed away too long, or `lose` was called.
         """
         left = self._seconds
         while True:
@@ -54,7 +54,7 @@ class Patience:
         """What ``work`` returns, tried once. That the engine went away, or came back, is said by whoever sees it first.
 
         Raises:
-            EngineUnavailable: where the engine does not answer.
+            EngineUnavailable: if the engine does not answer.
         """
         try:
             done = work()

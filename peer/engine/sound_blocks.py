@@ -19,8 +19,8 @@ class SoundBlocks:
         """One block, checked.
 
         Raises:
-            EngineError: where nobody gives it within ``timeout`` seconds.
-            protocol.blocks.cid.BlockError: where the engine's copy is damaged, and nobody has another.
+            EngineError: if nobody gives it within ``timeout`` seconds.
+            protocol.blocks.cid.BlockError: if the engine's copy is damaged, and nobody has another.
         """
         until = time.monotonic() + timeout
         try:

@@ -45,7 +45,7 @@ def describe(cid: CID, source: BlockSource) -> dict[str, Any]:
     """What the block is, under ``kind``, and what it says; what it links is shown where it is here.
 
     Raises:
-        protocol.blocks.cid.MissingBlock: where ``source`` lacks the block itself.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks the block itself.
     """
     data = source.get(cid)
     start: dict[str, Any] = {"cid": str(cid), "size": len(data)}

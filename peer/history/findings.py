@@ -78,7 +78,7 @@ class Finding:
     """One thing that is not as it should be."""
 
     height: int | None
-    """Of the record concerned; None where that cannot be told."""
+    """Of the record concerned; None if that cannot be told."""
     cid: CID | None
     """Of the block concerned."""
     rule: str

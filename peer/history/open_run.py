@@ -74,7 +74,7 @@ def open_run(journal: Journal, federation: CID, reader: Reader, engine: Engine) 
     verified once in the life of the home.
 
     Raises:
-        PeerError: where its chain cannot be read, or is not sound.
+        PeerError: if its chain cannot be read, or is not sound.
     """
     led = (head for head in journal.heads() if head.role is Role.SERVER and head.federation == federation)
     head = next(led, None)
@@ -85,7 +85,7 @@ def open_run(journal: Journal, federation: CID, reader: Reader, engine: Engine) 
     except BlockError as error:
         raise PeerError(
             f"the run {head.run} was left open, and its chain cannot be verified: {error}",
-            fix=f"audit it: peer audit {head.head}. What is damaged here is repaired by itself where this home's "
+            fix=f"audit it: peer audit {head.head}. What is damaged here is repaired by itself if this home's "
             "journal has it, or a member that runs: start the others, and this again. As a last resort, --new-run "
             "begins another",
             code=ExitCode.VERIFICATION_FAILED,

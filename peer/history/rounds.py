@@ -22,16 +22,16 @@ class Answer:
     name: str
     node: int
     reply: CID | None
-    """Its reply record; None where the Grid made an error instead."""
+    """Its reply record; None if the Grid made an error instead."""
     content: CID | None
     bytes: int | None
-    """Of the content; None where it was not read."""
+    """Of the content; None if it was not read."""
     metrics: dict[str, Shown]
     code: int | None
     """A Flower error code where there is no content."""
     reason: str
     refused: CID | None
-    """The reply that the leader refused, where the error is that."""
+    """The reply that the leader refused, if the error is that."""
 
 
 @dataclass(slots=True)
@@ -44,13 +44,13 @@ class Exchange:
     number: int
     """From 1, in the order of the chain."""
     round: int | None
-    """Flower's round, where the app names it."""
+    """Flower's round, if the app names it."""
     time: float
     types: tuple[str, ...]
     asked: dict[bytes, str]
     """The addressee's name by message id."""
     sent: int | None
-    """Bytes of the contents sent, each once; None where they were not read."""
+    """Bytes of the contents sent, each once; None if they were not read."""
     answers: list[Answer] = field(default_factory=list)
     waiting: set[bytes] = field(default_factory=set)
     """Messages that are not answered yet."""
@@ -132,7 +132,7 @@ class Rounds:
         )
 
     def _summary(self, content: CID, key: ContentKey | None) -> RecordsSummary | None:
-        """None where the content is missing, encrypted or none of Flower's: the audit says what is wrong with it."""
+        """None if the content is missing, encrypted or none of Flower's: the audit says what is wrong with it."""
         try:
             return summarise(content, self._source, key)
         except BlockError:

@@ -60,7 +60,7 @@ class Scratch:
     # -- blocks and contents ---------------------------------------------------------------------------------------
 
     def see(self, cid: CID, size: int) -> bool:
-        """Note a block or a content of ``size`` bytes; False where it was noted before."""
+        """Note a block or a content of ``size`` bytes; False if it was noted before."""
         return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (bytes(cid), size)).rowcount == 1
 
     def size_of(self, cid: CID) -> int | None:

@@ -88,7 +88,7 @@ class CarSource:
 
     def __init__(self, path: Path) -> None:
         """Raises:
-        PeerError: where the file cannot be read, or is no CAR of one root.
+        PeerError: if the file cannot be read, or is no CAR of one root.
         """
         self.contents = car_contents(path)
         self._reading = threading.Lock()  # an app under replay may read its replies in threads of its own

@@ -31,7 +31,7 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Beside = 
     replies, and proofs.
 
     Raises:
-        PeerError: where ``head`` is no head, or a block of the run is missing or damaged.
+        PeerError: if ``head`` is no head, or a block of the run is missing or damaged.
     """
     finding = walk_back(head, source, scratch, None)
     if finding is not None:

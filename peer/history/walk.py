@@ -20,8 +20,8 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
     ``head_height`` is what is known of the head's height otherwise, for the case that the head cannot be read.
 
     Raises:
-        PeerError: where ``head`` is whole, and another thing.
-        EngineError: where the engine cannot be used.
+        PeerError: if ``head`` is whole, and another thing.
+        EngineError: if the engine cannot be used.
     """
     link: CID | None = head
     height = head_height

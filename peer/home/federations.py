@@ -86,7 +86,7 @@ class StoredFederation:
             link = record.body.prev
 
     def signing_keys(self, member: bytes) -> frozenset[bytes]:
-        """The keys that a member has had in any version of the manifest; none where it was in none."""
+        """The keys that a member has had in any version of the manifest; none if it was in none."""
         source, link, keys = MemoryBlocks(self.blocks), self.manifest.cid, set[bytes]()
         while True:
             body = parse_record(Block(link, self.blocks[link])).body
@@ -108,7 +108,7 @@ class StoredFederation:
         """The federation with the ``newest`` version of its manifest, whose ``blocks`` are here.
 
         Raises:
-            protocol.federation.manifest.ManifestError: where it does not follow from the version here.
+            protocol.federation.manifest.ManifestError: if it does not follow from the version here.
         """
         merged = {**self.blocks, **blocks}
         knowing = reader.remembering(self.manifest_keys)
@@ -134,7 +134,7 @@ def read_federation(path: Path) -> StoredFederation:
     """The federation in a file, everything in it verified from version 1.
 
     Raises:
-        PeerError: where it cannot be read, is no such file, was damaged, or must not be trusted.
+        PeerError: if it cannot be read, is no such file, was damaged, or must not be trusted.
     """
     try:
         if path.stat().st_size > MAX_FILE_SIZE:
@@ -192,7 +192,7 @@ class FederationStore:
         """The federation called ``name`` (or with that id), or the only one there is.
 
         Raises:
-            PeerError: where there is none, or several and none was named.
+            PeerError: if there is none, or several and none was named.
         """
         known = self.all()
         names = ", ".join(stored.manifest.title for stored in known)
@@ -227,7 +227,7 @@ class FederationStore:
 
     def newest(self, federation: CID) -> CID | None:
         """The newest version of a federation's manifest, as its file says: nothing is verified, so that it is cheap.
-        None where the home is not in it, or the file is none."""
+        None if the home is not in it, or the file is none."""
         try:
             with self.path(federation).open("rb") as stream:
                 roots, sections = read_car(stream)
@@ -245,7 +245,7 @@ class FederationStore:
         """Changes whenever the federation's file does. Cheap: for polling.
 
         Raises:
-            FileNotFoundError: where the home is not, or no longer, in the federation.
+            FileNotFoundError: if the home is not, or no longer, in the federation.
         """
         status = os.stat(self.path(federation))
         return (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -259,7 +259,7 @@ class FederationStore:
             yield
 
     def add_addresses(self, federation: CID, addresses: Iterable[str]) -> None:
-        """Note where engines are, so that the next export tells others. Does nothing where they are known."""
+        """Note where engines are, so that the next export tells others. Does nothing if they are known."""
         with self.changing():
             stored = self.get(federation)
             if stored is not None:
@@ -284,7 +284,7 @@ class FederationStore:
         ``key`` is its manifest key, where the peer could open it.
 
         Raises:
-            protocol.federation.manifest.ManifestError: where it does not follow from the version here.
+            protocol.federation.manifest.ManifestError: if it does not follow from the version here.
         """
         with self.changing():
             stored = self.get(federation)
@@ -299,7 +299,7 @@ class FederationStore:
         """Take in a federation's file that somebody handed over, or a newer one of a federation known already.
 
         Raises:
-            PeerError: where it is older than what is here, another branch of it, or another federation of that name.
+            PeerError: if it is older than what is here, another branch of it, or another federation of that name.
         """
         with self.changing():
             known = self.get(offered.id)

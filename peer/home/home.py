@@ -44,10 +44,10 @@ class Home:
         return self.path / "proposals"
 
     def create(self) -> Home:
-        """Make the folder, for its owner alone, where it is not there yet.
+        """Make the folder, for its owner alone, if it is not there yet.
 
         Raises:
-            PeerError: where it cannot be made or is no folder.
+            PeerError: if it cannot be made or is no folder.
         """
         try:
             self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class Home:
         The kernel frees it when the process ends, however it ends; child processes do not inherit it.
 
         Raises:
-            PeerError: where another process holds it.
+            PeerError: if another process holds it.
         """
         self.create()
         with open(os.open(self.path / "peer.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE), "r+") as file:
@@ -111,7 +111,7 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
     """Write ``path`` anew, readable by its owner alone: whole and on disk, or not at all.
 
     Raises:
-        OSError: where that cannot be done; the file that was there is then still there, and nothing else.
+        OSError: if that cannot be done; the file that was there is then still there, and nothing else.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
     try:

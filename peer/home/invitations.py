@@ -42,14 +42,14 @@ class Invitations:
 
     @property
     def path(self) -> Path:
-        """Where they are."""
+        """If they are."""
         return self._path
 
     def all(self) -> tuple[Invitation, ...]:
         """Every one of them, the oldest first.
 
         Raises:
-            PeerError: where the file is damaged.
+            PeerError: if the file is damaged.
         """
         return tuple(map(self._checked, self._read()))
 

@@ -46,7 +46,7 @@ class RunHead:
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """A reply and the `Context.state` after it, None where the app failed before there was one."""
+    """A reply and the `Context.state` after it, None if the app failed before there was one."""
 
     message: bytes
     reply: CID
@@ -60,7 +60,7 @@ class KnownApp:
     app: CID
     """Its id (`protocol.blocks.bundle`)."""
     name: str
-    """As a run record calls it; empty where none was seen."""
+    """As a run record calls it; empty if none was seen."""
     run: CID | None
     """The run that waited for it last."""
     noted: float
@@ -201,7 +201,7 @@ class Journal:
         return [_reply(row) for row in rows]
 
     def state_of(self, run: CID) -> CID | None:
-        """The newest `Context.state` of a run, None where there is none yet."""
+        """The newest `Context.state` of a run, None if there is none yet."""
         row = self._row(
             "SELECT state FROM replies WHERE run = ? AND state IS NOT NULL ORDER BY ordinal DESC LIMIT 1",
             bytes(run),

@@ -36,7 +36,7 @@ class KeyWatch:
         return self._store.stamp(self._identity.name) != self._stamp
 
     def newer(self) -> Identity | None:
-        """The identity with its new keys; None where it was only locked anew, or cannot be opened.
+        """The identity with its new keys; None if it was only locked anew, or cannot be opened.
 
         Takes as long as the file's key derivation: not for an event loop.
         """

@@ -62,7 +62,7 @@ class KeyStore:
             raise _wrong(f"there is an identity {name} here already", "choose another name; nothing is overwritten")
 
     def add(self, identity: Identity, passphrase: str | None) -> Path:
-        """Store a new identity, locked with ``passphrase``, or unlocked where that is None. Never overwrites."""
+        """Store a new identity, locked with ``passphrase``, or unlocked if that is None. Never overwrites."""
         return self._add(identity.name, _written(identity, passphrase))
 
     def restore_file(self, file: Path, passphrases: Passphrases, *, unlocked_too: bool) -> Identity:
@@ -89,7 +89,7 @@ class KeyStore:
         return self.path(name)
 
     def replace(self, identity: Identity, passphrase: str | None) -> None:
-        """Store an identity that is here already anew, locked with ``passphrase``, or unlocked where that is None."""
+        """Store an identity that is here already anew, locked with ``passphrase``, or unlocked if that is None."""
         path = self.path(identity.name)
         with translated(f"cannot write {path}"), _temporary(path, _written(identity, passphrase)) as written:
             written.replace(path)
@@ -129,7 +129,7 @@ class KeyStore:
         return self.load_with_passphrase(name, passphrases)[0]
 
     def load_with_passphrase(self, name: str | None, passphrases: Passphrases) -> tuple[Identity, str | None]:
-        """The identity, and what its file is locked with; None where it is not locked."""
+        """The identity, and what its file is locked with; None if it is not locked."""
         found = self.public(name)
         passphrase = passphrases.existing(found.name) if found.locked else None
         with translated(f"{self.path(found.name)}: "):
@@ -143,7 +143,7 @@ class KeyStore:
 
 
 def _refuse_open_to_others(path: Path, mode: str) -> None:
-    """Raise where anybody but the owner may open ``path``; ``mode`` is what it should have."""
+    """Raise if anybody but the owner may open ``path``; ``mode`` is what it should have."""
     if path.stat().st_mode & 0o077:
         raise _wrong(f"others on this machine may open {path}", f"chmod {mode} {path}")
 
@@ -161,7 +161,7 @@ def write_new(path: Path, data: bytes) -> None:
     """Write ``path`` whole, on disk at return, mode 0600.
 
     Raises:
-        PeerError: where it exists, or cannot be written; nothing is left behind then.
+        PeerError: if it exists, or cannot be written; nothing is left behind then.
     """
     with translated(f"cannot write {path}"), _temporary(path, data) as written:
         try:

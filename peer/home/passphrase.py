@@ -35,7 +35,7 @@ class Passphrases:
     """The option ``--passphrase-file``; as for every option, ``POLLEN_PASSPHRASE_FILE`` stands in for it."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ask: Callable[[str], str] | None = None
-    """Shows a prompt and returns what was typed, unseen; None where there is no terminal."""
+    """Shows a prompt and returns what was typed, unseen; None if there is no terminal."""
     _fix: str = field(default=_FIX, repr=False)
     """How to give one."""
     _typed: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -54,7 +54,7 @@ class Passphrases:
         """The passphrase that the key of ``name`` is locked with.
 
         Raises:
-            PeerError: where no source has one.
+            PeerError: if no source has one.
         """
         if (given := self._given(name)) is not None:
             return given
@@ -75,7 +75,7 @@ class Passphrases:
         """A passphrase to lock the key of ``name`` with; a person types it twice.
 
         Raises:
-            PeerError: where no source has one, it is empty, or the two differ.
+            PeerError: if no source has one, it is empty, or the two differ.
         """
         passphrase = self._given(name)
         if passphrase is None:

@@ -1,4 +1,4 @@
-"""Where a folder is: a home that was copied, or put back from a backup, is in another place than it was."""
+"""If a folder is: a home that was copied, or put back from a backup, is in another place than it was."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class ReaderChoice:
         """The reader that this home is: nobody in particular where it has no identity, or none that can be unlocked.
 
         Raises:
-            PeerError: where an identity is needed, or was named, and cannot be had.
+            PeerError: if an identity is needed, or was named, and cannot be had.
         """
         store = KeyStore(home)
         if self.needed and not store.names():

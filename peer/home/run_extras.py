@@ -87,7 +87,7 @@ def run_named(head: CID, source: BlockSource) -> CID:
     """The run that the record ``head`` names, or is.
 
     Raises:
-        BlockError: where it is no record of a chain, or cannot be read.
+        BlockError: if it is no record of a chain, or cannot be read.
     """
     body = parse_record(Block(head, source.get(head))).body
     if not isinstance(body, Chained):
@@ -107,7 +107,7 @@ def beside_of(roots: Sequence[CID], source: BlockSource) -> Beside:
     """What the further roots of an export name.
 
     Raises:
-        BlockError: where one is neither a record beside a chain nor a proof, or is not here.
+        BlockError: if one is neither a record beside a chain nor a proof, or is not here.
     """
     records: list[Block] = []
     proofs: list[Proof] = []

@@ -50,7 +50,7 @@ def found_federation(
     ``encrypt`` is for good: names, settings and what is trained are for members only.
 
     Raises:
-        PeerError: where it breaks a rule, as an impossible name does.
+        PeerError: if it breaks a rule, as an impossible name does.
     """
     by = founder.signing.verify_key.raw
     draft = new_federation(
@@ -86,7 +86,7 @@ def add_member(
     ``name``, ``roles`` and ``office``, whether it is an admin, stay as they were where they are not given.
 
     Raises:
-        PeerError: where ``admin`` is none, the name is taken or impossible, or a newcomer has none, or no role.
+        PeerError: if ``admin`` is none, the name is taken or impossible, or a newcomer has none, or no role.
     """
     by = _admin_key(stored.manifest, admin)
     before = stored.manifest.members.get(public.id)
@@ -128,7 +128,7 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
     """The federation in which ``count`` admins have to sign each change.
 
     Raises:
-        PeerError: where ``admin`` is none, or there are not so many.
+        PeerError: if ``admin`` is none, or there are not so many.
     """
     by = _admin_key(stored.manifest, admin)
     if not 1 <= count <= len(stored.manifest.admins):
@@ -149,11 +149,11 @@ def may_rotate_in(manifest: Manifest, owner: Identity) -> bool:
 
 
 def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> StoredFederation:
-    """The federation with the newest keys of ``owner``, as an admin and, where it is one, as a member.
+    """The federation with the newest keys of ``owner``, as an admin and, if it is one, as a member.
 
     Raises:
-        PeerError: where `may_rotate_in` says no.
-        OthersMustSign: where more admins have to sign that.
+        PeerError: if `may_rotate_in` says no.
+        OthersMustSign: if more admins have to sign that.
     """
     by, newest = _admin_key(stored.manifest, owner), owner.signing.verify_key.raw
     if owner.id in stored.manifest.members:
@@ -166,7 +166,7 @@ def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time:
     """The federation without a member, who is named as `find_member` takes it.
 
     Raises:
-        PeerError: where ``admin`` is none, or nobody is called that.
+        PeerError: if ``admin`` is none, or nobody is called that.
     """
     by = _admin_key(stored.manifest, admin)
     member = find_member(stored.manifest, name)
@@ -183,7 +183,7 @@ def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time:
     """The federation without a member, whose keys never count again.
 
     Raises:
-        PeerError: where ``admin`` is none, nobody is called that, or it is the admin itself.
+        PeerError: if ``admin`` is none, nobody is called that, or it is the admin itself.
     """
     by = _admin_key(stored.manifest, admin)
     member = find_member(stored.manifest, name)
@@ -200,7 +200,7 @@ def find_member(manifest: Manifest, name: str) -> Member:
     """The member with this ``did:key``, id in hex or name: somebody else may be called what a key is written as.
 
     Raises:
-        PeerError: where there is none.
+        PeerError: if there is none.
     """
     for member in manifest.members.values():
         if name in (VerifyKey(member.id).did, member.id.hex()):
@@ -227,10 +227,10 @@ def can_change_alone(manifest: Manifest, identity: Identity) -> bool:
 
 
 def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None:
-    """Return where the member has the role, and these keys of it are not older than the manifest's.
+    """Return if the member has the role, and these keys of it are not older than the manifest's.
 
     Raises:
-        PeerError: where it is no member, or has other roles; it names what an admin has to do.
+        PeerError: if it is no member, or has other roles; it names what an admin has to do.
     """
     member_id = public.id
     member = manifest.members.get(member_id)

@@ -194,8 +194,8 @@ def ask_to_join(
 ) -> Answer | None:
     """Ask with the ticket until it is answered, for at most ``wait`` seconds.
 
-    The last answer, which is a `Pending` where an admin has not approved in time; None where nobody answers.
-    ``on_pending`` is called once, where it has to be approved.
+    The last answer, which is a `Pending` where an admin has not approved in time; None if nobody answers.
+    ``on_pending`` is called once, if it has to be approved.
     """
     heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     start = time.monotonic()
@@ -225,9 +225,9 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
     """The federation that welcomed ``identity``, verified from the version that the ticket names.
 
     Raises:
-        protocol.blocks.cid.BlockError: where a version breaks a rule, or is of another federation.
-        PeerError: where it does not list the newcomer, or is too large.
-        EngineError: where a block cannot be had.
+        protocol.blocks.cid.BlockError: if a version breaks a rule, or is of another federation.
+        PeerError: if it does not list the newcomer, or is too large.
+        EngineError: if a block cannot be had.
     """
     blocks = {block.cid: block.data for block in map(cbor_data_block, welcomed.blocks)}
     if not blocks:

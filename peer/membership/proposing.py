@@ -41,7 +41,7 @@ class Pending:
     blocks: Blocks
     """The record and its listings."""
     proposal: Proposal | None
-    """None where it is outdated: it follows a version that is not the newest any more."""
+    """None if it is outdated: it follows a version that is not the newest any more."""
 
 
 class ProposalStore:
@@ -69,7 +69,7 @@ class ProposalStore:
         """Those that are not in force, by id. They are read as this home can without a passphrase.
 
         Raises:
-            PeerError: where a file is damaged.
+            PeerError: if a file is damaged.
         """
         in_force = set(self._stored.versions())
         for path in sorted(self._folder.glob("[!.]*.car")):
@@ -130,8 +130,8 @@ class Proposing:
         """The federation after a change, saved; or the proposal of it, put to the other admins.
 
         Raises:
-            PeerError: where ``make`` refuses, or others may still complete another proposal of this admin's.
-            EngineError: where a proposal cannot be put into the engine.
+            PeerError: if ``make`` refuses, or others may still complete another proposal of this admin's.
+            EngineError: if a proposal cannot be put into the engine.
         """
         try:
             with self.store.changing():
@@ -151,7 +151,7 @@ class Proposing:
         Signatures that this home knew of already are in it too.
 
         Raises:
-            PeerError: where it is none that could be signed.
+            PeerError: if it is none that could be signed.
         """
         kept = self._kept.find(cid)
         blocks = dict(kept.blocks) if kept else self._fetch(cid)
@@ -166,7 +166,7 @@ class Proposing:
         """The federation with the proposal in force, saved; or the proposal with this admin's signature.
 
         Raises:
-            PeerError: where this identity is no admin, before or after.
+            PeerError: if this identity is no admin, before or after.
         """
         keys = [key for key in self.admin.signing_keys if proposal.may_sign(key.verify_key.raw)]
         if not keys:

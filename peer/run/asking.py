@@ -97,7 +97,7 @@ class Asking:
             self._listening.close()
 
     def answer(self, node: str, data: bytes) -> bytes | None:
-        """What we answer to a question; None where it is none, or the node asks too often."""
+        """What we answer to a question; None if it is none, or the node asks too often."""
         now = time.monotonic()
         with self._lock:
             if not self._may_ask(node, len(data), now):

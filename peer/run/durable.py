@@ -37,7 +37,7 @@ class Keeper:
         """Carry out one effect.
 
         Raises:
-            EngineError, PeerError, OSError: where it cannot be done; nothing half-done is left.
+            EngineError, PeerError, OSError: if it cannot be done; nothing half-done is left.
         """
         match effect:
             case Store():

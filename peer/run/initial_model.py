@@ -26,7 +26,7 @@ def initial_model(session: Session, named: str, run_config: Mapping[str, object]
     be sound.
 
     Raises:
-        PeerError: where there is none, or one that does not fit.
+        PeerError: if there is none, or one that does not fit.
     """
     from strategy.models.model_files import NoModel
 

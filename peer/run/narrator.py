@@ -100,7 +100,7 @@ class Narrator:
 
 
 def line_of(report: Report, app_log: Path | None = None) -> str:
-    """The report in words; empty where it is for logs alone. Names are other people's, and can be told from ours."""
+    """The report in words; empty if it is for logs alone. Names are other people's, and can be told from ours."""
     told = Report(report.what, {key: _told(key, value) for key, value in report.fields.items()})
     return _line(told, "" if app_log is None else f"; the app's log is {app_log}")
 

@@ -113,12 +113,12 @@ HOME_POLL: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a peer process came to its end. ``why`` is empty where all was done."""
+    """How a peer process came to its end. ``why`` is empty if all was done."""
 
     why: str = ""
     cause: Cause = Cause.MEANS
     fix: str = ""
-    """What can be done about it, where that is known better than by the cause."""
+    """What can be done about it, if that is known better than by the cause."""
     interrupted: bool = False
     """The owner stopped it: what it had begun stays to be resumed."""
 
@@ -225,7 +225,7 @@ class Runner:
             await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys))
 
     def _asks(self, swarm_key: bytes) -> Asking | None:
-        """How members are asked; None where the engine needs no such thing."""
+        """How members are asked; None if the engine needs no such thing."""
         streams, machine = self._engine.streams, self._machine
         if streams is None:
             return None
@@ -250,7 +250,7 @@ class Runner:
         self._ending = self._ending or ending
 
     def _current(self, event: Event | _FromApp) -> Event | None:
-        """The event; None where it is of an app process that was ended since."""
+        """The event; None if it is of an app process that was ended since."""
         if not isinstance(event, _FromApp):
             return event
         return event.event if event.generation == self._app.generation else None

@@ -91,7 +91,7 @@ class ClosedRun:
     key: ContentKey | None
     """What the model's content is encrypted with."""
     reason: str
-    """Why the app raised; empty where it returned."""
+    """Why the app raised; empty if it returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def take_app(home: Home, folder: Path) -> App:
     """Bundle the app in ``folder``, and unpack it in the home.
 
     Raises:
-        PeerError: where it is no Flower app, or cannot be bundled.
+        PeerError: if it is no Flower app, or cannot be bundled.
     """
     apps = UnpackedApps(home)
     try:
@@ -170,15 +170,15 @@ def lead(
     new_run: bool,
     wait_for_members: bool | None,
 ) -> tuple[ClosedRun | None, Ending]:
-    """Lead a run of ``app`` to its end; None where it stays open.
+    """Lead a run of ``app`` to its end; None if it stays open.
 
-    It is the one that was left open, where there is one and not ``new_run``; else a new one. ``seed`` (32 bytes) is the
+    It is the one that was left open, if there is one and not ``new_run``; else a new one. ``seed`` (32 bytes) is the
     owner's, None for the system's randomness; ``initial`` is what a new run's app is to begin with.
     ``wait_for_members``: nothing is signed in a run that was left open before all its clients have said what they have
     of it; None: where this home is in another place than it was.
 
     Raises:
-        PeerError: where a run was left open and this is another app, or other settings.
+        PeerError: if a run was left open and this is another app, or other settings.
     """
     federation = session.stored.id
     left = None if new_run else _left_open(session, app, run_config, seed)
@@ -212,7 +212,7 @@ def _waits_for_members(session: Session, asked: bool | None) -> bool:
 
 
 def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> OpenRun | None:
-    """The run to go on with. One that is closed already is left alone where something else is asked for now."""
+    """The run to go on with. One that is closed already is left alone if something else is asked for now."""
     left = open_run(session.journal, session.stored.id, reader_of(session.identity), session.engine)
     if left is None or not (why := left.difference(app.id, run_config, REPLAY_FORMAT, seed)):
         return left
@@ -280,7 +280,7 @@ def serve(
     """Train in runs until stopped, or with ``once`` until the first run closes.
 
     In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. An app's working
-    directory is ``works_in``. ``unfit`` says why ``app`` itself cannot run with this ``node_config``, empty where it
+    directory is ``works_in``. ``unfit`` says why ``app`` itself cannot run with this ``node_config``, empty if it
     can; ``unfit_for`` the same for a run's settings.
     """
     if once and _closed_as_we_were_killed(session):
@@ -360,7 +360,7 @@ def _trusted(session: Session) -> TrustedManifest:
     """The manifest to start with.
 
     Raises:
-        PeerError: where this identity cannot open it: nobody would hear it, and it would hear nobody.
+        PeerError: if this identity cannot open it: nobody would hear it, and it would hear nobody.
     """
     manifest = session.stored.manifest
     if manifest.misled:
@@ -453,7 +453,7 @@ def _run(
 
 
 def _try_log(log: Path) -> None:
-    """Raises PeerError where what the app prints cannot be kept."""
+    """Raises PeerError if what the app prints cannot be kept."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open("ab").close()
@@ -466,7 +466,7 @@ def _try_log(log: Path) -> None:
 
 
 def _letting_in(session: Session) -> AbstractContextManager[None]:
-    """Answer who comes with a ticket, where this home may have given one out."""
+    """Answer who comes with a ticket, if this home may have given one out."""
     home, federation = session.home, session.stored
     may_invite = is_admin(federation.manifest, session.identity.public)
     if not may_invite and not Invitations(home, federation.id).all():

@@ -54,7 +54,7 @@ class KuboAddress:
         """The address in ``text``.
 
         Raises:
-            WrongAddress: where it is none. The error does not show the credentials.
+            WrongAddress: if it is none. The error does not show the credentials.
         """
         if text.startswith(UNIX):
             return cls._of_socket(text, text.removeprefix(UNIX))

@@ -195,7 +195,7 @@ class KuboApi:
         """An answer, or a line of one, which is a JSON object.
 
         Raises:
-            NoKubo: where it is none.
+            NoKubo: if it is none.
         """
         try:
             value = json.loads(answer)
@@ -248,11 +248,11 @@ class KuboApi:
         """Turn the errors of httpx and ipfshttpclient into the engine's own.
 
         Raises:
-            KuboTimeout: where it gives up.
-            KuboSilent: where it does not answer in time.
-            EngineUnavailable: where it does not answer at all, or is about to stop.
-            KuboRefused, PubsubOff, StorageFull: where it answers with an error.
-            EngineError: where what answers is no Kubo.
+            KuboTimeout: if it gives up.
+            KuboSilent: if it does not answer in time.
+            EngineUnavailable: if it does not answer at all, or is about to stop.
+            KuboRefused, PubsubOff, StorageFull: if it answers with an error.
+            EngineError: if what answers is no Kubo.
         """
         try:
             yield

@@ -39,7 +39,7 @@ def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
     """Make the repository where there is none, and put the swarm key in.
 
     Raises:
-        EngineError: where ``ipfs init`` fails, and as `translated` has it.
+        EngineError: if ``ipfs init`` fails, and as `translated` has it.
     """
     with translated(repository):
         repository.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
@@ -66,7 +66,7 @@ def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> No
     """Make the node private, on the given port; its RPC API at the multiaddr ``api``.
 
     Raises:
-        EngineError: where the file is no configuration, and as `translated` has it.
+        EngineError: if the file is no configuration, and as `translated` has it.
     """
     config = read_config(repository)
     try:
@@ -77,7 +77,7 @@ def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> No
 
 
 def earlier_port(repository: Path) -> int:
-    """The TCP port of the swarm when this node was last configured; 0 where it never was."""
+    """The TCP port of the swarm when this node was last configured; 0 if it never was."""
     config = read_config(repository)
     try:
         if config["AutoConf"].get("Enabled", True):
@@ -91,7 +91,7 @@ def read_config(repository: Path) -> dict[str, Any]:
     """The configuration, as Kubo's ``docs/config.md`` has it.
 
     Raises:
-        EngineError: where the file is none, and as `translated` has it.
+        EngineError: if the file is none, and as `translated` has it.
     """
     with translated(repository):
         text = (repository / "config").read_bytes()

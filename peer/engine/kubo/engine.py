@@ -243,10 +243,10 @@ class KuboEngine:
         return version
 
     def _import(self, roots: Sequence[CID], blocks: Iterable[Block]) -> str:
-        """Store blocks in one go, and pin ``roots`` recursively; why they could not be pinned, where they could not.
+        """Store blocks in one go, and pin ``roots`` recursively; why they could not be pinned, if they could not.
 
         Raises:
-            EngineError: also where the node says it took fewer blocks than it was given.
+            EngineError: also if the node says it took fewer blocks than it was given.
         """
         given = 0
 
@@ -277,9 +277,9 @@ class KuboEngine:
         """Pin ``root`` recursively, while its progress (twice a second, since Kubo 0.40 with its bytes) is watched.
 
         Raises:
-            KuboTimeout: where it is not done ``within`` so many seconds, or no block came for ``stall`` seconds.
-            EngineUnavailable: where the node stops meanwhile.
-            TooLarge: where it has more than ``limit`` bytes.
+            KuboTimeout: if it is not done ``within`` so many seconds, or no block came for ``stall`` seconds.
+            EngineUnavailable: if the node stops meanwhile.
+            TooLarge: if it has more than ``limit`` bytes.
         """
         limited = None if within == math.inf else within
         response = self._api.open("pin/add", str(root), recursive=True, progress=True, within=limited)
@@ -307,7 +307,7 @@ class KuboEngine:
         which is not read, but whoever asks such a node for its pins is told.
 
         Raises:
-            EngineUnavailable: where it is stopping.
+            EngineUnavailable: if it is stopping.
         """
         with contextlib.suppress(KuboRefused):  # it is not pinned, as we know
             self._api.call("pin/ls", str(cid))
@@ -375,8 +375,8 @@ def _ask_until(cid: CID, deadline: float, ask: Callable[[float], _T]) -> _T:
     Bitswap asks its peers once, and a peer that imports the block as a CAR afterwards does not tell those who asked.
 
     Raises:
-        Unreachable: where ``cid`` did not come before the deadline.
-        KuboSilent: where the node did not even say so.
+        Unreachable: if ``cid`` did not come before the deadline.
+        KuboSilent: if the node did not even say so.
     """
     patience = _FIRST_TRY
     while True:

@@ -1,4 +1,4 @@
-"""The peer id of a managed node: its own, also where its repository is a copy of another's.
+"""The peer id of a managed node: its own, also if its repository is a copy of another's.
 
 Two nodes with one peer id do not hear each other, and pubsub drops what a node says that was put back to an older copy
 of itself (`BasicSeqnoValidator`). So a repository notes its place; a node that starts elsewhere takes another id.
@@ -24,13 +24,13 @@ _FORMER: Final = 4
 
 
 def identify(program: Path, repository: Path) -> None:
-    """Give the node whose repository this is another peer id, where it is in another place than when it got the one it
+    """Give the node whose repository this is another peer id, if it is in another place than when it got the one it
     has. Pins and blocks stay. The node must not run.
 
     The node of the id that it had stays one to be called (Kubo's ``Peering``): this may be a copy of one that runs.
 
     Raises:
-        EngineError: where that cannot be done.
+        EngineError: if that cannot be done.
     """
     note = repository / "place"
     with translated(repository):

@@ -93,14 +93,14 @@ class KuboNode:
         return self._daemon is not None and self._daemon.poll() is None
 
     def start(self, *, timeout: float = 60.0, collect: bool = False) -> None:
-        """Start the daemon and wait until its API answers. Harmless where it runs.
+        """Start the daemon and wait until its API answers. Harmless if it runs.
 
         With ``collect`` all that nobody pinned is deleted before: then, and only then, is nothing stored that is yet to
         be pinned. (Kubo's own collecting locks out no import that does not pin by itself.)
 
         Raises:
-            EngineError: where there is no usable ``ipfs``, a port is taken, or another process uses the repository.
-            EngineUnavailable: where it ends or does not answer within ``timeout`` seconds; with its last words.
+            EngineError: if there is no usable ``ipfs``, a port is taken, or another process uses the repository.
+            EngineUnavailable: if it ends or does not answer within ``timeout`` seconds; with its last words.
         """
         if self.is_running:
             return
@@ -128,7 +128,7 @@ class KuboNode:
         return self._answering(within) is not None
 
     def stop(self) -> None:
-        """Stop the daemon: ask, then kill. Harmless where it does not run."""
+        """Stop the daemon: ask, then kill. Harmless if it does not run."""
         daemon, self._daemon = self._daemon, None
         if daemon is not None:
             # Kubo waits for open streams, such as a subscription; asked a second time, it ends at once.
@@ -172,7 +172,7 @@ class KuboNode:
     def _collect(self, program: Path) -> None:
         """Delete what nobody pinned. That it cannot be done is no reason not to start.
 
-        Kubo touches nothing where a pinned tree is not whole: it could not know what belongs to it.
+        Kubo touches nothing if a pinned tree is not whole: it could not know what belongs to it.
         """
         command = [str(program), "repo", "gc", "--silent"]
         done = subprocess.run(
@@ -222,7 +222,7 @@ class KuboNode:
             time.sleep(_STEP)
 
     def _answering(self, within: float) -> str | None:
-        """The address at which the node answers; None where it does not."""
+        """The address at which the node answers; None if it does not."""
         if (address := running_at(self.repository)) is None:
             return None
         with contextlib.suppress(EngineUnavailable), contextlib.closing(KuboApi(address)) as api:
@@ -279,7 +279,7 @@ def _socket_for(repository: Path) -> Path:
     user's among the temporary files, the same each time.
 
     Raises:
-        EngineError: where that folder is somebody else's.
+        EngineError: if that folder is somebody else's.
     """
     inside = repository / "api.sock"
     if fits_socket(inside):
@@ -298,10 +298,10 @@ def _socket_for(repository: Path) -> Path:
 
 
 def _choose(host: str, asked: int, before: int) -> int:
-    """The port for other nodes: the one asked for; else the one used before, where it is free; else any free one.
+    """The port for other nodes: the one asked for; else the one used before, if it is free; else any free one.
 
     Raises:
-        EngineError: where the port asked for is taken, or ``host`` is no address of this machine.
+        EngineError: if the port asked for is taken, or ``host`` is no address of this machine.
     """
     refusal = ""
     for port in (asked,) if asked else (before, 0):

@@ -34,7 +34,7 @@ def find_ipfs() -> Path:
     ``scripts/install-kubo`` keeps in the user's cache.
 
     Raises:
-        EngineError: where there is none that will do.
+        EngineError: if there is none that will do.
     """
     named = os.environ.get("POLLEN_KUBO")
     if named:
@@ -64,7 +64,7 @@ def version_of(program: Path) -> tuple[int, ...]:
     """The version that ``program`` says it has.
 
     Raises:
-        EngineError: where it cannot be run or says no version.
+        EngineError: if it cannot be run or says no version.
     """
     try:
         done = subprocess.run(
@@ -91,7 +91,7 @@ def numbers_of(version: str) -> tuple[int, ...]:
     """The numbers of a version as a node says it.
 
     Raises:
-        ValueError: where it has none.
+        ValueError: if it has none.
     """
     return tuple(int(number) for number in version.split("-")[0].split("."))
 

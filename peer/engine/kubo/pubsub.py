@@ -45,7 +45,7 @@ class KuboPublisher:
     Kubo counts what a node says and lets only what has a higher number than all before pass
     (``BasicSeqnoValidator`` of go-libp2p-pubsub, whose numbers begin at the nanoseconds since 1970 as the node starts).
     So of what is said at once, by us or by other programs that use the node, it refuses what comes second ("validation
-    ignored"): that is tried again. And a node refuses all that it says itself where it has heard itself with a higher
+    ignored"): that is tried again. And a node refuses all that it says itself if it has heard itself with a higher
     number: its clock was set back, or its repository is of a machine whose clock was ahead.
     """
 
@@ -60,8 +60,8 @@ class KuboPublisher:
         """Send one announcement.
 
         Raises:
-            PublishRefused: where the node refuses all that it says itself.
-            EngineError: where it is too large, the node does not answer, or has pubsub off.
+            PublishRefused: if the node refuses all that it says itself.
+            EngineError: if it is too large, the node does not answer, or has pubsub off.
         """
         check_size(data)
         with self._queue:  # one after the other: they are in the right order then

@@ -36,7 +36,7 @@ class StandingCall:
         """``call`` makes it; ``hear`` reads the answer to its end, and may raise an `EngineError`.
 
         Raises:
-            EngineError: where the call cannot be made.
+            EngineError: if the call cannot be made.
         """
         self._api = api
         self._call = call

@@ -53,7 +53,7 @@ _LENGTH: Final = struct.Struct(">I")
 _log = logging.getLogger(__name__)
 
 Answering = Callable[[str, bytes], bytes | None]
-"""The answer to a question of a node; None where there is none. What the node is called is Kubo's word, or that of
+"""The answer to a question of a node; None if there is none. What the node is called is Kubo's word, or that of
 another user of this machine."""
 
 
@@ -98,7 +98,7 @@ class KuboStreams:
         """Answer whoever asks for ``name``, in threads, until the result is closed.
 
         Raises:
-            AskingOff: where the node does not do it.
+            AskingOff: if the node does not do it.
         """
         if not self._api.is_near:
             raise AskingOff(
@@ -111,8 +111,8 @@ class KuboStreams:
         """What ``node`` answers to ``question`` under ``name``.
 
         Raises:
-            Unanswered: where it does not.
-            EngineError: where our own node cannot be used.
+            Unanswered: if it does not.
+            EngineError: if our own node cannot be used.
         """
         if node == self.own_name:
             return self._ask_beside(name, question)
@@ -220,7 +220,7 @@ def _asked(node: str, port: int, question: bytes, introduction: bytes = b"") -> 
     """The answer that comes through a port of this machine.
 
     Raises:
-        Unanswered: where there is none.
+        Unanswered: if there is none.
     """
     try:
         with socket.create_connection((_LOOPBACK, port), _SECONDS) as wire:
@@ -243,8 +243,8 @@ def _send(wire: socket.socket, data: bytes) -> None:
 
 def _receive(wire: socket.socket) -> bytes:
     """Raises:
-    EOFError: where the other one hangs up before.
-    ValueError: where it says more bytes than are allowed.
+    EOFError: if the other one hangs up before.
+    ValueError: if it says more bytes than are allowed.
     """
     (size,) = _LENGTH.unpack(b"".join(_exactly(wire, _LENGTH.size)))
     if size > MAX_MESSAGE:

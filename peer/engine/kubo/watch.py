@@ -35,7 +35,7 @@ class HangLimits:
 
 
 class NodeWatch:
-    """Starts a node again where it has to be."""
+    """Starts a node again if it has to be."""
 
     def __init__(self, node: KuboNode, limits: HangLimits | None = None) -> None:
         self._node = node
@@ -55,7 +55,7 @@ class NodeWatch:
             watching.join()
 
     def look(self) -> None:
-        """Look once, and start the node again where that is needed."""
+        """Look once, and start the node again if that is needed."""
         if not self._node.is_running:
             logs.event("node-died", logging.WARNING, log=str(self._node.log))
             self._start_again()

@@ -47,7 +47,7 @@ class BlockFiles:
 
         Raises:
             StorageFull: nothing half-written is left, and none of these blocks that was not there before.
-            EngineUnavailable: where the directory cannot be written.
+            EngineUnavailable: if the directory cannot be written.
         """
         with translated(self._blocks):
             return self._put(blocks)
@@ -56,8 +56,8 @@ class BlockFiles:
         """The block of ``cid``.
 
         Raises:
-            MissingBlock: where there is no such file.
-            protocol.blocks.cid.BlockMismatch: where the file holds other bytes.
+            MissingBlock: if there is no such file.
+            protocol.blocks.cid.BlockMismatch: if the file holds other bytes.
         """
         with translated(self._blocks):
             try:
@@ -67,7 +67,7 @@ class BlockFiles:
         return checked_block(cid, data)
 
     def size(self, cid: CID) -> int | None:
-        """The bytes of the block's file, None where there is none."""
+        """The bytes of the block's file, None if there is none."""
         with translated(self._blocks):
             try:
                 return self._path(cid).stat().st_size
@@ -185,7 +185,7 @@ def translated(place: Path) -> Iterator[None]:
     """Turn an `OSError` into the engine's own errors.
 
     Raises:
-        StorageFull: where the disk or the quota is full.
+        StorageFull: if the disk or the quota is full.
         EngineUnavailable: for any other.
     """
     try:
