@@ -49,8 +49,7 @@ from protocol.roles.client.client import Client, KeptRun
 from protocol.roles.client.follow import Verified
 from protocol.roles.effects import Cause, Report, What
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.leader_settings import LeaderSettings
-from protocol.roles.leader.plan import RunPlan, first_content_key
+from protocol.roles.leader.plan import LeaderSettings, RunPlan, first_content_key
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 from strategy.apps.bundling import AppFolder, read_folder

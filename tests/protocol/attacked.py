@@ -32,8 +32,7 @@ from protocol.roles.effects import (
 )
 from protocol.roles.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetched, Received, Started
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.leader_settings import LeaderSettings
-from protocol.roles.leader.plan import RunPlan
+from protocol.roles.leader.plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
 

@@ -26,8 +26,7 @@ from protocol.roles.client.client import Client, KeptRun
 from protocol.roles.client.follow import Verified
 from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.leader_settings import LeaderSettings
-from protocol.roles.leader.plan import ResumedRun, RunPlan
+from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 

@@ -43,7 +43,7 @@ from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome, Role
 from protocol.replies.admission import Admission
 from protocol.roles.effects import Cause
-from protocol.roles.leader.leader_settings import LEAVE_TIMEOUT, LeaderSettings
+from protocol.roles.leader.plan import LEAVE_TIMEOUT, LeaderSettings
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr: not before the key and the federation are found good

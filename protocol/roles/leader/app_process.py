@@ -25,11 +25,10 @@ from protocol.records.signed import parse_record
 from protocol.replies.admission import Check
 from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What
 from protocol.roles.events import AppLost, AppReady
-from protocol.roles.leader.leader_settings import LeaderSettings
+from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.node_polls import Looks
-from protocol.roles.leader.past import Past
-from protocol.roles.leader.plan import SERVER_NODE, RunPlan, run_body
+from protocol.roles.leader.plan import SERVER_NODE, LeaderSettings, RunPlan, run_body
 from protocol.roles.leader.writer import Writer
 from protocol.roles.machine import Machine
 from protocol.roles.waits import Awaited
@@ -46,14 +45,14 @@ class App:
         plan: RunPlan,
         settings: LeaderSettings,
         looks: Looks,
-        past: Past,
+        forgotten: ForgottenRecords,
         writer: Writer,
         machine: Machine[LeaderState],
     ) -> None:
         self._plan = plan
         self._settings = settings
         self._looks = looks
-        self._past = past
+        self._forgotten = forgotten
         self._writer = writer
         self._machine = machine
         self._outbox = machine.outbox
@@ -94,14 +93,14 @@ class App:
 
     def prepare(self, now: float) -> None:
         """Give the process its run, once it is ready and we may sign."""
-        may_sign = self._past.may_append(now)
+        may_sign = self._forgotten.may_append(now)
         lacks, whom = None, ""
         if self._environment is None:
             lacks = Awaited.APP
         elif may_sign:
             self._give_it_its_run(self._environment, now)
         else:
-            lacks, whom = Awaited.PAST, self._past.names_of_silent
+            lacks, whom = Awaited.PAST, self._forgotten.names_of_silent
         self._outbox.tell_wait(lacks, self._machine.newest.manifest.version, now, whom)
 
     def _give_it_its_run(self, environment: Environment, now: float) -> None:

@@ -32,12 +32,12 @@ from protocol.roles.events import AppCalled
 from protocol.roles.leader.app_process import App
 from protocol.roles.leader.clients import Clients
 from protocol.roles.leader.drafts import Seen, record_messages
+from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_replies import HeardReplies
-from protocol.roles.leader.leader_settings import LeaderSettings
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.mailbox import Collection, Mailbox
 from protocol.roles.leader.node_polls import Looks
-from protocol.roles.leader.past import Past
+from protocol.roles.leader.plan import LeaderSettings
 from protocol.roles.leader.writer import Writer
 from protocol.roles.machine import Machine
 
@@ -53,7 +53,7 @@ class AppRequests:
         replies: HeardReplies,
         clients: Clients,
         app: App,
-        past: Past,
+        forgotten: ForgottenRecords,
         writer: Writer,
         machine: Machine[LeaderState],
     ) -> None:
@@ -63,7 +63,7 @@ class AppRequests:
         self._replies = replies
         self._clients = clients
         self._app = app
-        self._past = past
+        self._forgotten = forgotten
         self._writer = writer
         self._machine = machine
         self._outbox = machine.outbox
@@ -79,7 +79,7 @@ class AppRequests:
 
     def go_on(self, now: float) -> None:
         """Do what is due, until a record is on its way to disk or nothing is left to do."""
-        may_append, chain = self._past.may_append(now), self._writer.chain
+        may_append, chain = self._forgotten.may_append(now), self._writer.chain
         while may_append and self._machine.state is LeaderState.LEADING:
             if self._app.is_lost:
                 self._begin_again()

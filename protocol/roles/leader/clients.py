@@ -8,12 +8,11 @@ from protocol.blocks.cid import CID
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Role
 from protocol.roles.effects import What
+from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.mailbox import Mailbox
 from protocol.roles.leader.presence import Presence, Sighting
 from protocol.roles.leader.writer import Writer
-from protocol.roles.newest_manifest import NewestManifest
-from protocol.roles.outbox import Outbox
-from protocol.roles.proofs import Distrust
+from protocol.roles.machine import Machine
 from protocol.wire.announcements import Beat, Hello, PeerState, Position
 
 MAX_UNKNOWN_RUNS: Final = 4
@@ -27,21 +26,17 @@ class Clients:
         self,
         known_runs: frozenset[CID],
         presence: Presence,
-        distrust: Distrust,
         mailbox: Mailbox,
         writer: Writer,
-        newest: NewestManifest,
-        outbox: Outbox,
+        machine: Machine[LeaderState],
     ) -> None:
         self._known_runs = known_runs
         self._unknown_runs: set[CID] = set()
         """Runs in which clients were, and which this home does not know; a few, as anybody can name many."""
         self.presence = presence
-        self._distrust = distrust
         self._mailbox = mailbox
         self._writer = writer
-        self._newest = newest
-        self._outbox = outbox
+        self._newest, self._outbox, self._distrust = machine.newest, machine.outbox, machine.proofs.distrust
 
     def listed(self) -> tuple[int, ...]:
         """The nodes that the app is told of."""

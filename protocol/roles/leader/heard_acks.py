@@ -13,10 +13,9 @@ from protocol.records.bodies import Ack
 from protocol.records.signed import Record, parse_record
 from protocol.roles.claims import Claims
 from protocol.roles.effects import KeepAcks, What
+from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.writer import Writer
-from protocol.roles.newest_manifest import NewestManifest
-from protocol.roles.outbox import Outbox
-from protocol.roles.proofs import Proofs
+from protocol.roles.machine import Machine
 from protocol.wire.announcements import AckReady
 
 REMEMBERED: Final = 4_096
@@ -33,14 +32,10 @@ class AckRefused(Exception):
 class Acks:
     """What the members of a run confirm."""
 
-    def __init__(
-        self, kept: Iterable[Block], writer: Writer, newest: NewestManifest, proofs: Proofs, outbox: Outbox
-    ) -> None:
+    def __init__(self, kept: Iterable[Block], writer: Writer, machine: Machine[LeaderState]) -> None:
         """``kept`` are acks that earlier processes of ours have kept."""
         self._writer = writer
-        self._newest = newest
-        self._proofs = proofs
-        self._outbox = outbox
+        self._newest, self._proofs, self._outbox = machine.newest, machine.proofs, machine.outbox
         self._known: OrderedDict[tuple[bytes, int, int], CID] = OrderedDict()
         """By member, term and height."""
         self._highest: dict[bytes, tuple[int, Block]] = {}

@@ -19,11 +19,11 @@ from protocol.records.signed import Record, parse_record, record_block
 from protocol.replies.admission import Admission, Examination, is_update
 from protocol.roles.claims import Claims
 from protocol.roles.effects import FetchRecord, What
+from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.mailbox import Arrived, Mailbox
 from protocol.roles.leader.writer import Writer
-from protocol.roles.newest_manifest import NewestManifest
-from protocol.roles.outbox import Outbox
-from protocol.roles.proofs import TIMES, Proofs
+from protocol.roles.machine import Machine
+from protocol.roles.proofs import TIMES
 from protocol.wire.announcements import ReplyReady
 
 REPLIES_SIDE_BY_SIDE: Final = 2
@@ -41,21 +41,11 @@ class _LookedInto:
 class HeardReplies:
     """The way of a reply from the word of its client to the mailbox."""
 
-    def __init__(
-        self,
-        mailbox: Mailbox,
-        admission: Admission,
-        writer: Writer,
-        newest: NewestManifest,
-        proofs: Proofs,
-        outbox: Outbox,
-    ) -> None:
+    def __init__(self, mailbox: Mailbox, admission: Admission, writer: Writer, machine: Machine[LeaderState]) -> None:
         self._mailbox = mailbox
         self._admission = admission
         self._writer = writer
-        self._newest = newest
-        self._proofs = proofs
-        self._outbox = outbox
+        self._newest, self._proofs, self._outbox = machine.newest, machine.proofs, machine.outbox
         self._looked_into: dict[bytes, _LookedInto] = {}
         """By message."""
         self._claims = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)

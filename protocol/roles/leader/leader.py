@@ -19,19 +19,18 @@ from protocol.roles.events import AppCalled, AppLost, AppReady, Due, Event, Star
 from protocol.roles.leader.app_process import App
 from protocol.roles.leader.app_requests import AppRequests
 from protocol.roles.leader.clients import Clients
+from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_acks import Acks
 from protocol.roles.leader.heard_replies import HeardReplies
-from protocol.roles.leader.leader_settings import LeaderSettings
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.mailbox import Mailbox
 from protocol.roles.leader.node_polls import Looks
-from protocol.roles.leader.past import Past
-from protocol.roles.leader.plan import ResumedRun, RunPlan
+from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.writer import Writer
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.roles.table import Table, ignored, on, turn
+from protocol.roles.table import Rule, Table, ignored, on, turn
 from protocol.wire.announcements import (
     AckReady,
     Alive,
@@ -71,36 +70,32 @@ class Leader:
         run = resumed or ResumedRun(Chain(trusted.manifest.federation, author.reader), ())
         topic = topic_all(trusted.manifest.federation)
         self.machine = machine = Machine[LeaderState](author, trusted, Role.SERVER, topic)
-        outbox, newest, voice, proofs = machine.outbox, machine.newest, machine.voice, machine.proofs
-        deafness, distrust = machine.deafness, proofs.distrust
-        self._settings = settings
-        self._writer = writer = Writer(run, newest, voice, outbox, machine.take)
-        presence = Presence(settings.away_after, deafness)
+        presence = Presence(settings.away_after, machine.deafness)
         mailbox = Mailbox(
             run.chain.open,
             settings.client_timeout,
             settings.admission,
-            distrust,
+            machine.proofs.distrust,
             presence,
             settings.leave_timeout,
-            deafness,
+            machine.deafness,
         )
-        looks = Looks(settings.min_clients, deafness)
-        self._clients = Clients(settings.known_runs, presence, distrust, mailbox, writer, newest, outbox)
-        self._replies = HeardReplies(mailbox, settings.admission, writer, newest, proofs, outbox)
-        self._acks = Acks(run.acks, writer, newest, proofs, outbox)
-        self._past = Past(
-            run, settings, writer, self._replies, self._acks, machine.copies, deafness, newest, voice, outbox
-        )
-        self._app = App(plan, settings, looks, self._past, writer, machine)
-        self._grid = AppRequests(
-            settings, looks, mailbox, self._replies, self._clients, self._app, self._past, writer, machine
+        looks = Looks(settings.min_clients, machine.deafness)
+        self._settings = settings
+        self._writer = writer = Writer(run, machine)
+        self._clients = Clients(settings.known_runs, presence, mailbox, writer, machine)
+        self._replies = HeardReplies(mailbox, settings.admission, writer, machine)
+        self._acks = Acks(run.acks, writer, machine)
+        self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
+        self._app = App(plan, settings, looks, self._forgotten, writer, machine)
+        self._requests = AppRequests(
+            settings, looks, mailbox, self._replies, self._clients, self._app, self._forgotten, writer, machine
         )
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._ending_since: float | None = None
-        self._past.taken_up = self._taken_up
-        newest.left_out = self._left_out
+        self._forgotten.taken_up = self._taken_up
+        machine.newest.left_out = self._left_out
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -111,7 +106,7 @@ class Leader:
         self.handle = machine.handle
 
     def _table(self) -> Table[LeaderState]:
-        app, grid = self._app, self._grid
+        app, requests = self._app, self._requests
         new, preparing, leading, appending, ending, stopped = LeaderState
         always = [
             *self.machine.common(),
@@ -119,43 +114,20 @@ class Leader:
             on(Due, self._due),
             on(Stopping, self._say_bye, stopped),
         ]
-        return Table(
-            new,
-            stopped,
-            {
-                new: [on(Started, self._start), turn(Turn.PREPARES, preparing), turn(Turn.ENDS, ending)],
-                preparing: [
-                    *always,
-                    on(AppReady, app.ready),
-                    on(AppLost, app.lost),
-                    turn(Turn.APPENDS, appending),
-                    turn(Turn.LEADS, leading),
-                    turn(Turn.ENDS, ending),
-                ],
-                leading: [
-                    *always,
-                    on(AppCalled, grid.called),
-                    on(AppLost, app.lost),
-                    turn(Turn.APPENDS, appending),
-                    turn(Turn.PREPARES, preparing),
-                    turn(Turn.ENDS, ending),
-                ],
-                appending: [
-                    *always,
-                    on(AppCalled, grid.called),
-                    on(AppLost, app.lost),
-                    turn(Turn.APPENDED, leading),
-                ],
-                ending: [
-                    *always,
-                    # our members knew that the run is closed before its app, which was to go on with it
-                    *(ignored(kind) for kind in (AppReady, AppCalled, AppLost)),
-                    turn(Turn.STOPS, stopped),
-                ],
-                stopped: [],
-            },
-            settle={preparing: app.prepare, leading: grid.go_on, ending: self._stop_when_heard},
-        )
+        starts, closed = turn(Turn.PREPARES, preparing), turn(Turn.ENDS, ending)
+        appends, resumed = turn(Turn.APPENDS, appending), turn(Turn.LEADS, leading)
+        # our members knew that the run is closed before its app, which was to go on with it
+        passed_over = [ignored(kind) for kind in (AppReady, AppCalled, AppLost)]
+        rows: dict[LeaderState, list[Rule[LeaderState]]] = {
+            new: [on(Started, self._start), starts, closed],
+            preparing: [*always, on(AppReady, app.ready), on(AppLost, app.lost), appends, resumed, closed],
+            leading: [*always, on(AppCalled, requests.called), on(AppLost, app.lost), appends, starts, closed],
+            appending: [*always, on(AppCalled, requests.called), on(AppLost, app.lost), turn(Turn.APPENDED, leading)],
+            ending: [*always, *passed_over, turn(Turn.STOPS, stopped)],
+            stopped: [],
+        }
+        settle = {preparing: app.prepare, leading: requests.go_on, ending: self._stop_when_heard}
+        return Table(new, stopped, rows, settle)
 
     # -- for the shell ----------------------------------------------------------------------------------------------
 
@@ -188,7 +160,7 @@ class Leader:
 
     def _start(self, event: Started, now: float) -> None:
         self.machine.voice.addresses = event.addresses
-        self._past.begin(now)
+        self._forgotten.begin(now)
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
             self.machine.take(Turn.ENDS)
@@ -197,7 +169,7 @@ class Leader:
         self.machine.voice.say(Hello, now)
 
     def _due(self, event: Due, now: float) -> None:
-        self._past.ask(now)
+        self._forgotten.ask(now)
         self._clients.fade(now)
         if now >= self.machine.voice.next_beat:
             self.machine.voice.say(Beat, now)
@@ -214,13 +186,13 @@ class Leader:
         yield from machine.proofs.moments()
         yield from machine.copies.moments()
         yield from self._writer.moments()
-        yield from self._past.moments()
+        yield from self._forgotten.moments()
         if (fading := self._clients.presence.next_fading()) is not None:
             yield fading
         if self._ending_since is not None and self._acks.are_kept:
             yield self._lingers_until(self._ending_since)
         if state is LeaderState.LEADING:  # while a record is on its way there is nothing to do, whatever the time
-            yield from self._grid.moments()
+            yield from self._requests.moments()
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
@@ -228,7 +200,7 @@ class Leader:
         by, inline = announcement.by, announcement.blocks
         match announcement.body:
             case Hello() | Beat() as body:
-                self._past.heard_client(by, body.position, now)
+                self._forgotten.heard_client(by, body.position, now)
                 self._clients.heard(by, body, now)
                 if isinstance(body, Hello):
                     self.machine.voice.beat_soon(now)
@@ -244,7 +216,7 @@ class Leader:
             case Bye():
                 self._clients.left(by, now)
             case Recall() | Recalled() as body:
-                self._past.heard(by, body, now)
+                self._forgotten.heard(by, body, now)
             case Head() | Alive():
                 pass  # another leader's run is none of ours
 
@@ -273,7 +245,7 @@ class Leader:
 
     def _stop_when_heard(self, now: float) -> None:
         """Stay until the clients have heard that the run is closed."""
-        self._past.may_sign(now)
+        self._forgotten.may_sign(now)
         if self._ending_since is None:
             self._ending_since = now
         if now < self._lingers_until(self._ending_since) and not self._clients.have(self._to_hear):

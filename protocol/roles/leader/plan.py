@@ -1,4 +1,4 @@
-"""What a leader is to lead: a new run, or one that was left open."""
+"""What a leader is to lead, a new run or one that was left open, and how its owner wants that done."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from protocol.chain.chain import Chain
 from protocol.federation.reading import Epoch, RunKeys, private_fields
 from protocol.records.bodies import Environment, Run, RunConfig, RunPrivate
 from protocol.records.contexts import RunPlace, SentContent, content_key
+from protocol.replies.admission import Admission
+from protocol.roles.leader.presence import AWAY_AFTER
 
 FIRST_TERM: Final = 1
 FIRST_EPOCH: Final = 1
 """Of a run that is encrypted."""
 SERVER_NODE: Final = 1
 """The node id a ServerApp sees as its own, as under Flower's SuperLink."""
+
+
+LEAVE_TIMEOUT: Final = 60.0
+"""Seconds that a client which said goodbye has to come back: enough to start it again with another option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,27 @@ class RunPlan:
     """A stored content with the arrays that the app is to begin with; None where it makes its own."""
     model_key: SymmetricKey | None = None
     """Of epoch 1: bundle and initial model are encrypted with it. None where nothing is, or the run has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings:
+    """The owner's choices. Times are in seconds."""
+
+    min_clients: int
+    client_timeout: float
+    """From a message's dispatch until it is given up."""
+    leave_timeout: float = LEAVE_TIMEOUT
+    """The same from when its client said goodbye: it may come back."""
+    admission: Admission = field(default_factory=Admission)
+    away_after: float = AWAY_AFTER
+    grace: float = 10.0
+    """How long a resumed run waits for the clients of its last look."""
+    waits_for_members: bool = False
+    """Whether it waits for them without end, before it signs: its home may be an older copy of itself."""
+    known_runs: frozenset[CID] = frozenset()
+    """The runs that its home knows of, led here or followed."""
+    linger: float = 10.0
+    """How long a closed run waits for its clients to verify the last record."""
 
 
 @dataclass(frozen=True, slots=True)

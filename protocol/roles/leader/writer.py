@@ -19,11 +19,9 @@ from protocol.records.bodies import Chained, Close, Collect, Dispatch, Index, Re
 from protocol.records.signed import parse_record, sign_record
 from protocol.roles.effects import FetchContent, PinRun, Store, WriteHead
 from protocol.roles.leader.drafts import Seen
-from protocol.roles.leader.leader_states import Turn
+from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.plan import NewKeys, ResumedRun
-from protocol.roles.newest_manifest import NewestManifest
-from protocol.roles.outbox import Outbox
-from protocol.roles.voice import Voice
+from protocol.roles.machine import Machine
 from protocol.wire.announcements import Head, Position
 
 Then = Callable[[float], None]
@@ -33,14 +31,10 @@ Then = Callable[[float], None]
 class Writer:
     """Appends to a chain, one record at a time."""
 
-    def __init__(
-        self, run: ResumedRun, newest: NewestManifest, voice: Voice, outbox: Outbox, take: Callable[[Turn], None]
-    ) -> None:
-        """``run`` is what there is of the run already; its chain may be empty. ``take`` has the leader take a turn."""
-        self._newest = newest
-        self._voice = voice
-        self._outbox = outbox
-        self._take = take
+    def __init__(self, run: ResumedRun, machine: Machine[LeaderState]) -> None:
+        """``run`` is what there is of the run already; its chain may be empty."""
+        self._machine = machine
+        self._newest, self._voice, self._outbox = machine.newest, machine.voice, machine.outbox
         self.chain = chain = run.chain
         self.records = list(run.records)
         """The whole chain: what a fresh app process has to replay."""
@@ -134,10 +128,10 @@ class Writer:
         self._well_signed += self.chain.append(parse_record(record), source).well_signed
         self.records.append(record.cid)
         self.has_signed = True
-        self._take(Turn.APPENDS)
+        self._machine.take(Turn.APPENDS)
 
         def appended(now: float) -> None:
-            self._take(Turn.APPENDED)
+            self._machine.take(Turn.APPENDED)
             then(now)
 
         self._outbox.must(Store, partial(self._stored, own, appended), own, own=True)

@@ -16,8 +16,7 @@ from protocol.roles.deafness import Deafness
 from protocol.roles.effects import Cause, Publish, Stop, Store
 from protocol.roles.events import AppReady, Due, Received
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.leader_settings import LeaderSettings
-from protocol.roles.leader.plan import RunPlan
+from protocol.roles.leader.plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import (
     Alive,

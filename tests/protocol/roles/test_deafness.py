@@ -12,8 +12,8 @@ from protocol.app.calls import Handed, Look, Nodes, Replies, Wait
 from protocol.roles.deafness import DEAF_AFTER, Deafness
 from protocol.roles.effects import Hand, What
 from protocol.roles.events import AppCalled, EngineAnswered
-from protocol.roles.leader.leader_settings import LEAVE_TIMEOUT
 from protocol.roles.leader.node_polls import Looks
+from protocol.roles.leader.plan import LEAVE_TIMEOUT
 from protocol.roles.leader.presence import AWAY_AFTER
 from protocol.wire.announcements import Beat, Bye, PeerState
 

@@ -25,8 +25,7 @@ from protocol.roles.effects import (
 from protocol.roles.events import AppReady
 from protocol.roles.leader.clients import MAX_UNKNOWN_RUNS
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.leader_settings import LeaderSettings
-from protocol.roles.leader.plan import ResumedRun, RunPlan
+from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import (
     Head,
@@ -144,11 +143,11 @@ def test_a_head_that_nobody_has_is_looked_for_once_and_holds_the_leader_no_longe
     recalled = Recalled(id_of(SERVER), SESSION, ahead(scribe))
     leader.say(ALICE, recalled)
     (looked,) = leader.all(FetchRecord)
-    assert leader.machine._past.taking_up.holds
+    assert leader.machine._forgotten.holds
     leader.fail(looked)
     leader.say(ALICE, recalled)
     assert leader.all(FetchRecord) == [looked]
-    assert not leader.machine._past.taking_up.holds
+    assert not leader.machine._forgotten.holds
     assert not leader.all(Store)
     assert not leader.all(WriteHead)
 

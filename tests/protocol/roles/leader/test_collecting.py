@@ -33,8 +33,7 @@ from protocol.replies.admission import Examination
 from protocol.roles.effects import Effect, Hand, Report, Store, What, WriteHead
 from protocol.roles.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.leader_settings import LeaderSettings
-from protocol.roles.leader.plan import RunPlan
+from protocol.roles.leader.plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Announcement, ReplyReady, sign_announcement
 
