@@ -71,15 +71,7 @@ class Leader:
         topic = topic_all(trusted.manifest.federation)
         self.machine = machine = Machine[LeaderState](author, trusted, Role.SERVER, topic)
         presence = Presence(settings.away_after, machine.deafness)
-        mailbox = Mailbox(
-            run.chain.open,
-            settings.client_timeout,
-            settings.admission,
-            machine.proofs.distrust,
-            presence,
-            settings.leave_timeout,
-            machine.deafness,
-        )
+        mailbox = Mailbox(run.chain.open, settings, machine.proofs.distrust, presence, machine.deafness)
         looks = Looks(settings.min_clients, machine.deafness)
         self._settings = settings
         self._writer = writer = Writer(run, machine)

@@ -14,11 +14,12 @@ from protocol.chain.script import hand_over
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Reply, Role
 from protocol.records.signed import Record
-from protocol.replies.admission import Admission, Check, Examination, Refusal
+from protocol.replies.admission import Check, Examination, Refusal
 from protocol.replies.judging import Verdicts, judge
 from protocol.replies.strategy_rule import StrategyRule
 from protocol.roles.deafness import Deafness
 from protocol.roles.leader.drafts import Answers
+from protocol.roles.leader.plan import LeaderSettings
 from protocol.roles.leader.presence import Presence
 from protocol.roles.proofs import Distrust, why_distrusted
 
@@ -73,19 +74,16 @@ class Mailbox:
     def __init__(
         self,
         open: Mapping[bytes, OpenMessage],
-        client_timeout: float,
-        admission: Admission,
+        settings: LeaderSettings,
         distrust: Distrust,
         presence: Presence,
-        leave_timeout: float,
         deafness: Deafness,
     ) -> None:
         self._open = open
-        self._client_timeout = client_timeout
-        self._leave_timeout = leave_timeout
+        self._client_timeout, self._leave_timeout = settings.client_timeout, settings.leave_timeout
         self._presence = presence
         self._deafness = deafness
-        self._admission = admission
+        self._admission = settings.admission
         self._distrust = distrust
         self._arrived: dict[bytes, Arrived] = {}
         self._taken: OrderedDict[bytes, CID] = OrderedDict()

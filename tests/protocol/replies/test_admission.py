@@ -32,6 +32,7 @@ from protocol.replies.admission import (
 from protocol.roles.deafness import Deafness
 from protocol.roles.leader.drafts import MAX_REASONS, REASON_LEFT_OUT, Answers
 from protocol.roles.leader.mailbox import Arrived, Collection, Mailbox
+from protocol.roles.leader.plan import LeaderSettings
 from protocol.roles.leader.presence import Presence
 from protocol.roles.proofs import Distrust
 
@@ -49,7 +50,8 @@ def answered(
     """What a leader collects where each of these clients has replied, its content being as was found."""
     deafness = Deafness()
     presence = Presence(15.0, deafness)
-    mailbox = Mailbox(scribe.chain.open, 60.0, admission, distrust or Distrust(), presence, 30.0, deafness)
+    settings = LeaderSettings(1, 60.0, 30.0, admission)
+    mailbox = Mailbox(scribe.chain.open, settings, distrust or Distrust(), presence, deafness)
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))
