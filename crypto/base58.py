@@ -21,7 +21,7 @@ def decode(text: str) -> bytes:
     """The bytes that `encode` writes as ``text``.
 
     Raises:
-        ValueError: where a character is not of the alphabet.
+        ValueError: if a character is not of the alphabet.
     """
     number = 0
     for digit in text:

@@ -18,7 +18,7 @@ _SMALL_ORDER_Y: Final = frozenset({0, 1, _P - 1, _ORDER_EIGHT_Y, _P - _ORDER_EIG
 
 
 def why_not_a_key(raw: bytes) -> str:
-    """Why ``raw`` is refused as a public key, or nothing where it is a good one."""
+    """Why ``raw`` is refused as a public key, or nothing if it is a good one."""
     if len(raw) != 32:
         return f"an Ed25519 key has 32 bytes, not {len(raw)}"
     y = int.from_bytes(raw, "little") & (2**255 - 1)

@@ -31,13 +31,13 @@ def sign(key: SigningKey, payload_type: str, payload: bytes) -> bytes:
 
 
 def verify(key: VerifyKey, payload_type: str, payload: bytes, signature: bytes) -> None:
-    """Return where ``signature`` is ``key``'s over these very bytes as this type.
+    """Return if ``signature`` is ``key``'s over these very bytes as this type.
 
     Strict: exactly 64 bytes, S below the group order, R compared as bytes (the cofactorless check of RFC 8032 that
     OpenSSL makes), so that nobody can turn a signature into another valid one.
 
     Raises:
-        BadSignature: where it is not.
+        BadSignature: if it is not.
     """
     if len(signature) != 64:
         raise BadSignature(f"a signature has 64 bytes, not {len(signature)}")

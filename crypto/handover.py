@@ -31,10 +31,10 @@ class NewKeys:
         return dsse.sign(key, HANDOVER_TYPE, self._signed_bytes())
 
     def check(self, key: bytes, signature: bytes) -> None:
-        """Return where ``signature`` is that of ``key``.
+        """Return if ``signature`` is that of ``key``.
 
         Raises:
-            BadSignature: where it is not.
+            BadSignature: if it is not.
         """
         try:
             verify_key = VerifyKey.parse(key)

@@ -45,7 +45,7 @@ def parse_name(text: str) -> str:
     """``text`` where it can name an identity (and so a file).
 
     Raises:
-        BadName: where it cannot.
+        BadName: if it cannot.
     """
     if not _NAME.fullmatch(text):
         raise BadName(f"{text[:80]!r} cannot be the name of an identity")
@@ -75,7 +75,7 @@ def check_first_keys(signing: VerifyKey, suite: str, encryption: bytes, federati
     """Return if the owner of ``signing`` says that this is its encryption key in ``federation``.
 
     Raises:
-        BadSignature: where it does not.
+        BadSignature: if it does not.
     """
     body = _KeyBody(encryption=encryption, federation=federation, signing=signing.raw, suite=suite)
     dsse.verify(signing, KEY_TYPE, body.encode(), proof)
@@ -140,7 +140,7 @@ class PublicIdentity:
         """The keys in a KEY text; space around it is allowed, within it is not.
 
         Raises:
-            BadKeyText: where it is none, is cut short or changed, or its owner did not sign it.
+            BadKeyText: if it is none, is cut short or changed, or its owner did not sign it.
         """
         body, proof = _parse_body(*_unwrap(text.strip()))
         try:
@@ -174,8 +174,8 @@ class Identity:
         """``retired`` are the keys it had before, the newest first.
 
         Raises:
-            BadName: where ``name`` cannot be an identity's.
-            TooManyKeys: where more than `MAX_RETIRED` are retired.
+            BadName: if ``name`` cannot be an identity's.
+            TooManyKeys: if more than `MAX_RETIRED` are retired.
         """
         if len(retired) > MAX_RETIRED:
             raise TooManyKeys(f"an identity has at most {MAX_RETIRED} retired pairs of keys")
@@ -202,7 +202,7 @@ class Identity:
         """The same identity with new keys; those it has now are retired.
 
         Raises:
-            TooManyKeys: where it was rotated too often.
+            TooManyKeys: if it was rotated too often.
         """
         retired = (KeyPair(self.signing, self.decryption), *self.retired)
         return Identity(self.name, SigningKey.generate(), DecryptionKey.generate(), retired)
@@ -234,7 +234,7 @@ class Identity:
         """The identity that has these secrets.
 
         Raises:
-            BadKey: where they are not those of whole pairs of keys.
+            BadKey: if they are not those of whole pairs of keys.
             BadName, TooManyKeys: as in `Identity`.
         """
         if not secrets or len(secrets) % (2 * _SEED):

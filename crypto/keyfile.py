@@ -128,7 +128,7 @@ def lock(identity: Identity, passphrase: str, *, salt: bytes, nonce: bytes, cost
     ``salt`` (16 bytes) and ``nonce`` (12) are random and never used again.
 
     Raises:
-        BadPassphrase: where it is empty.
+        BadPassphrase: if it is empty.
     """
     if not passphrase:
         raise BadPassphrase("an empty passphrase locks nothing")
@@ -149,20 +149,20 @@ def read_public(data: bytes) -> KeyFile:
     """The part of a key file that needs no passphrase.
 
     Raises:
-        KeyFileDamaged: where it is none, was cut short, or was changed.
-        KeyFileUnsupported: where it is of another version, or asks for too much memory or time.
+        KeyFileDamaged: if it is none, was cut short, or was changed.
+        KeyFileUnsupported: if it is of another version, or asks for too much memory or time.
     """
     file, public = _parse(data)
     return KeyFile(file.name, public, isinstance(file.kdf, _Argon2id))
 
 
 def unlock(data: bytes, passphrase: str | None = None) -> Identity:
-    """The identity in a key file; ``passphrase`` may be None where it is not locked.
+    """The identity in a key file; ``passphrase`` may be None if it is not locked.
 
     Raises:
-        WrongPassphrase: where the file is whole and this does not open it.
-        KeyFileDamaged: where it is none, was cut short, or was changed.
-        KeyFileUnsupported: where it is of another version, or asks for too much memory or time.
+        WrongPassphrase: if the file is whole and this does not open it.
+        KeyFileDamaged: if it is none, was cut short, or was changed.
+        KeyFileUnsupported: if it is of another version, or asks for too much memory or time.
     """
     file, public = _parse(data)
     secrets = file.secret

@@ -44,7 +44,7 @@ class VerifyKey:
         """The key of 32 bytes from outside.
 
         Raises:
-            BadKey: where they are not 32, not a point, not its canonical encoding, or a point of small order.
+            BadKey: if they are not 32, not a point, not its canonical encoding, or a point of small order.
         """
         return _checked(bytes(raw))
 
@@ -58,7 +58,7 @@ class VerifyKey:
         """The key written as a ``did:key``.
 
         Raises:
-            BadKey: where ``text`` is not the ``did:key`` of a good Ed25519 key.
+            BadKey: if ``text`` is not the ``did:key`` of a good Ed25519 key.
         """
         if not text.startswith(_DID_PREFIX) or len(text) > _MAX_DID:
             raise BadKey(f"not a did:key of an Ed25519 key (did:key:z6Mk...): {text[:_MAX_DID]!r}")
@@ -112,7 +112,7 @@ class SigningKey(Secret):
         """The key of RFC 8032's 32-byte private key.
 
         Raises:
-            BadKey: where ``seed`` has another length.
+            BadKey: if ``seed`` has another length.
         """
         if len(seed) != 32:
             raise BadKey(f"an Ed25519 private key has 32 bytes, not {len(seed)}")
@@ -151,7 +151,7 @@ class EncryptionKey:
         """The key of a suite's name and bytes from outside.
 
         Raises:
-            BadKey: where the suite is not known, or the bytes are no key of it.
+            BadKey: if the suite is not known, or the bytes are no key of it.
         """
         try:
             known = EncryptionSuite(suite)
@@ -195,7 +195,7 @@ class DecryptionKey(Secret):
         """The key of X-Wing's 32-byte decapsulation key.
 
         Raises:
-            BadKey: where ``seed`` has another length.
+            BadKey: if ``seed`` has another length.
         """
         if len(seed) != 32:
             raise BadKey(f"a decryption key has 32 bytes, not {len(seed)}")

@@ -22,7 +22,7 @@ def read_line(prefix: str, text: str, *, what: str, limit: int) -> bytes:
     """The bytes in a line of at most ``limit`` characters that begins with ``prefix``; ``what`` is its name for people.
 
     Raises:
-        BadLine: where it is longer, has a space within, or is not as `write_line` writes it.
+        BadLine: if it is longer, has a space within, or is not as `write_line` writes it.
     """
     if len(text) > limit:
         raise BadLine(f"a {what} has at most {limit} characters, this has {len(text)}")

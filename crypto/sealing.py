@@ -36,7 +36,7 @@ def open_sealed(key: DecryptionKey, sealed: bytes, info: bytes) -> bytes:
     """What was sealed for ``key``.
 
     Raises:
-        CannotDecrypt: where it was sealed for another, as something else, or changed since.
+        CannotDecrypt: if it was sealed for another, as something else, or changed since.
     """
     try:
         return _SUITE.decrypt(sealed, _private(key), info)

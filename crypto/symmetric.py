@@ -39,7 +39,7 @@ class SymmetricKey(Secret):
 
     def __init__(self, raw: bytes) -> None:
         """Raises:
-        BadKey: where there are not 32 bytes.
+        BadKey: if there are not 32 bytes.
         """
         if len(raw) != KEY_SIZE:
             raise BadKey(f"a symmetric key has {KEY_SIZE} bytes, not {len(raw)}")
@@ -73,7 +73,7 @@ class SymmetricKey(Secret):
         """The plaintext.
 
         Raises:
-            CannotDecrypt: where it was made with another key or context, not as `encrypt` makes it, or changed since.
+            CannotDecrypt: if it was made with another key or context, not as `encrypt` makes it, or changed since.
         """
         nonce = bytes(ciphertext[:_NONCE])
         try:

@@ -26,7 +26,7 @@ def to_words(secrets: bytes) -> tuple[str, ...]:
     """The words of ``secrets``, 64 bytes for each pair of keys.
 
     Raises:
-        BadWords: where they are too many.
+        BadWords: if they are too many.
     """
     pairs = len(secrets) // PAIR
     if pairs > MAX_PAIRS:
@@ -40,7 +40,7 @@ def from_words(text: str) -> bytes:
     """The secrets that ``text`` spells; case, line breaks and the space between words mean nothing.
 
     Raises:
-        BadWords: where a word is none of the list, or some are missing, wrong or out of order. It tells none of them.
+        BadWords: if a word is none of the list, or some are missing, wrong or out of order. It tells none of them.
     """
     words = text.lower().split()
     if len(words) % WORDS_PER_PAIR or not 0 < len(words) <= MAX_PAIRS * WORDS_PER_PAIR:

@@ -1,8 +1,7 @@
-"""Text of other people, as it is shown: what they call things, why they refuse, what is in their files.
+"""Text of others, as Pollen shows it: their names, their reasons, what is in their files.
 
-`visible` is what every printed line goes through (`peer.base.terminal`): it can hold nothing that a terminal would obey
-or
-hide. `quoted` and `named` are for whoever writes a sentence around somebody else's text: it can be told from ours.
+Every printed line goes through `visible` (`peer.base.terminal`), so that it holds nothing that a terminal would obey or
+hide. `quoted` and `named` put somebody else's text into a sentence of ours, and keep the two apart.
 """
 
 from __future__ import annotations
@@ -17,25 +16,28 @@ _BLANK: Final = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
     + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 )
-"""Letters, marks and symbols that show nothing: Unicode's Default_Ignorable_Code_Point, as far as Python calls them
-printable, and the empty braille pattern."""
+"""Characters that Python calls printable and that show nothing: Unicode's Default_Ignorable_Code_Point and the empty
+braille pattern."""
 
 _PLAIN: Final = re.compile(r"[\w.@/+:-]+")
 """A name that needs no quotation marks: one word."""
 
+_SPACE: Final = r"\\x20"
+"""As `re.sub` takes it."""
+
 
 def visible(text: str, keep: str = "") -> str:
-    """Text of others with escapes such as ``\\x1b`` for what a terminal would obey or hide (controls, line breaks, text
-    direction, characters without width), but for the characters in ``keep``."""
+    """Text of others, with escapes such as ``\\x1b`` for what a terminal would obey or hide: controls, line breaks,
+    text direction, characters without width. Characters in ``keep`` stay."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(each if _is_shown(each) or each in keep else _escaped(each) for each in text)
 
 
 def quoted(text: str, most: int = LONGEST) -> str:
-    """Text of others between quotation marks, on one line, the rest cut beyond ``most`` characters.
+    """Text of others between quotation marks, on one line, cut after ``most`` characters.
 
-    It cannot end its quotation, and not draw columns: a second blank in a row is an escape.
+    It cannot end its quotation. Nor can it draw columns: a second blank in a row becomes an escape.
     """
     shown = visible(text[:most].replace("\\", "\\\\").replace('"', '\\"'))
     more = f"... ({len(text)} characters)" if len(text) > most else ""
@@ -43,18 +45,10 @@ def quoted(text: str, most: int = LONGEST) -> str:
 
 
 def named(text: str, most: int = LONGEST) -> str:
-    """A name that others gave: as it is where it is one plain word, else `quoted`."""
-    plain = len(text) <= most and _PLAIN.fullmatch(text) and not _ends_like_ours(text) and visible(text) == text
+    """A name that others gave: as it is if it is one plain word, otherwise `quoted`."""
+    like_ours = text.endswith(":")  # as the lines of our own begin: "verified: ..."
+    plain = len(text) <= most and _PLAIN.fullmatch(text) and not like_ours and visible(text) == text
     return text if plain else quoted(text, most)
-
-
-_SPACE: Final = r"\\x20"
-"""As `re.sub` takes it."""
-
-
-def _ends_like_ours(text: str) -> bool:
-    """Whether it reads as the head of a line of our own: ``verified:``."""
-    return text.endswith(":")
 
 
 def _is_shown(character: str) -> bool:

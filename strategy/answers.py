@@ -41,7 +41,7 @@ class ServerPipe(Protocol):
         """Send ``call`` and wait for the answer with the same number. Safe to call from several threads.
 
         Raises:
-            RunStopped: where the peer ends the run, and no answer will come.
+            RunStopped: if the peer ends the run, and no answer will come.
         """
 
     def send(self, value: Compared | Diverged | Replayed | Progress) -> None:
@@ -75,7 +75,7 @@ class Answers(Protocol):
         Where the epoch of ``key`` is over, nothing was sent: write the contents again with the key of the `Renewed`.
 
         Raises:
-            ValueError: where they break a rule, such as a message to a node that is no client member.
+            ValueError: if they break a rule, such as a message to a node that is no client member.
         """
 
     def pull(self, messages: tuple[bytes, ...], rules: Rules = ()) -> tuple[Handed, ...]:

@@ -144,7 +144,7 @@ def project_config(app_dir: Path) -> dict[str, Any]:
     """An app's ``pyproject.toml``, with the fields that Flower requires.
 
     Raises:
-        ValueError: where there is none, or it lacks one; the message says which.
+        ValueError: if there is none, or it lacks one; the message says which.
     """
     try:
         text = (app_dir / FAB_CONFIG_FILE).read_text(encoding="utf-8")
@@ -190,7 +190,7 @@ def config_overrides(defaults: FlatConfig, texts: Sequence[str]) -> FlatConfig:
     them.
 
     Raises:
-        ValueError: where it cannot be read, or names a key that the app does not have.
+        ValueError: if it cannot be read, or names a key that the app does not have.
     """
     overrides = parsed_pairs(texts)
     unknown = [key for key in overrides if key not in defaults]
@@ -203,7 +203,7 @@ def parsed_pairs(texts: Sequence[str]) -> FlatConfig:
     """The ``key=value`` pairs of ``texts``, the last of a key; or those of the TOML file that the one of them names.
 
     Raises:
-        ValueError: where it cannot be read.
+        ValueError: if it cannot be read.
     """
     for text in texts:
         unread = _PAIR.sub("", text).strip()

@@ -79,7 +79,7 @@ class Updates:
             self.valid += 1
 
     def fault(self) -> str:
-        """Why the run came to nothing; empty where it did not."""
+        """Why the run came to nothing; empty if it did not."""
         if not self.asked or self.valid:
             return ""
         of_round = "" if self.round is None else f", of round {self.round}"
@@ -153,7 +153,7 @@ class PollenGrid(Grid):
         """Send messages; the id of each.
 
         Raises:
-            ValueError: where one has no content or metadata that cannot be sent, or breaks a rule of the federation.
+            ValueError: if one has no content or metadata that cannot be sent, or breaks a rule of the federation.
         """
         messages = list(messages)
         for message in messages:
@@ -204,7 +204,7 @@ class PollenGrid(Grid):
                 raise SpoiledModel(self.spoiled)
 
     def fault(self, model: ArrayRecord | None) -> str:
-        """Why a run that ended with this ``model`` came to nothing, though the app raised nothing; empty where it did
+        """Why a run that ended with this ``model`` came to nothing, though the app raised nothing; empty if it did
         not."""
         if model is not None and (what := self._outgoing_models.spoiled_end(model)) and not self._answers.any_model():
             return _lost(what, self._updates.round)

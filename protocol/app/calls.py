@@ -82,7 +82,7 @@ class Push:
     call: int
     messages: tuple[Outgoing, ...]
     epoch: int | None = None
-    """Of the contents; None where they are plain."""
+    """Of the contents; None if they are plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Finished:
     model: CID | None
     error: str = ""
     epoch: int | None = None
-    """Of the model's content; None where that is plain."""
+    """Of the model's content; None if that is plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +354,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One message for the ClientApp. ``state`` is the `Context.state` to start from, None where there is none yet."""
+    """One message for the ClientApp. ``state`` is the `Context.state` to start from, None if there is none yet."""
 
     message: bytes
     content: CID

@@ -24,6 +24,6 @@ class Raised:
 
 
 def parse_raised(reason: str) -> Raised | None:
-    """The exception that a reason tells of; None where it tells of something else."""
+    """The exception that a reason tells of; None if it tells of something else."""
     raised = _RAISED.fullmatch(reason)
     return None if raised is None else Raised(*raised.groups())

@@ -37,7 +37,7 @@ def encode(value: FromApp | ToApp) -> bytes:
     """``value`` as one frame, its length included.
 
     Raises:
-        PipeError: where it is too large, or holds an integer beyond 64 bits or text that is not Unicode.
+        PipeError: if it is too large, or holds an integer beyond 64 bits or text that is not Unicode.
     """
     body = _encode_body(value)
     if len(body) > MAX_FRAME:
@@ -49,7 +49,7 @@ def decode(body: bytes) -> FromApp | ToApp:
     """The value of a frame without its length.
 
     Raises:
-        PipeError: where it is none.
+        PipeError: if it is none.
     """
     try:
         name, *values = msgpack.unpackb(body, ext_hook=_extension, strict_map_key=True)
@@ -81,7 +81,7 @@ class FrameReader:
         """The values that are whole now, in order.
 
         Raises:
-            PipeError: where a frame is larger than the limit, or malformed.
+            PipeError: if a frame is larger than the limit, or malformed.
         """
         self._pending += data
         while len(self._pending) >= _LENGTH.size:

@@ -1,13 +1,12 @@
 """An app bundle: the files of a Flower app folder as one content (``run``).
 
 The body of the content (see `protocol.blocks.content`) is the dag-cbor list ``[1, [[path, size], ...]]``, in rising
-order of
-the paths' UTF-8 bytes. The linked chunks are the files' bytes, file after file, each file's chunks but its last full.
-So equal folders have equal CIDs, and a plain ``ipfs pin add`` of the run keeps the app.
+order of the paths' UTF-8 bytes. The linked chunks are the files' bytes, file after file; all chunks of a file are full,
+except the last. So equal folders have equal CIDs, and a plain ``ipfs pin add`` of the run keeps the app.
 
-An app's **id** is the CID of its bundle where that is plain: people read, approve and compare it, and it is the same in
-every run. Where a run is encrypted, its bundle is too, and has another CID in each; the run's private part has the id.
-Whoever reads a bundle by that checks that it holds this very app (`read_named_bundle`).
+An app's **id** is the CID of its plain bundle. People read, approve and compare it, and it is the same in every run. If
+a run is encrypted, its bundle is encrypted too and has another CID in each run; the run's private part holds the id.
+`read_named_bundle` checks that an encrypted bundle holds the app with that id.
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ MAX_SIZE: Final = 1 << 30
 MAX_PATH: Final = 400
 """Bytes of a path."""
 MAX_NAME: Final = 255
-"""Bytes of a name in a path: what the usual file systems take."""
+"""Bytes of one name in a path: what the usual file systems take."""
 
 _NAMED: Final = 5
-"""How many files of one sort a difference names."""
+"""How many files of each sort a difference names."""
 
 _BODY_LIMIT: Final = 8 << 20
 _RESERVED: Final = frozenset('<>:"|?*\\')
@@ -60,11 +59,11 @@ _DEVICE: Final = re.compile(r"con|prn|aux|nul|clock\$|con(in|out)\$|(com|lpt)[0-
 _SHORT_NAME: Final = re.compile(r"~[0-9]")
 """As in MODEL_~1.PY, which on Windows may be another name of model_definition.py."""
 _COMPILED: Final = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
-"""Python imports these in the place of the source beside them, which is what an owner reads."""
+"""Python imports these instead of the source beside them, and the source is what an owner reads."""
 
 
 class BundleError(ContentError):
-    """Not an app bundle, or one over a limit; the message says what is wrong."""
+    """Not an app bundle, or a bundle over a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class NamedBundle:
     """The app's id."""
     content: CID
     key: ContentKey | None
-    """What it is encrypted with; None where it is plain, and ``content`` is then ``app``."""
+    """What the bundle is encrypted with; None if it is plain, and then ``content`` is ``app``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,8 @@ class BundledFile:
         """Its bytes.
 
         Raises:
-            ContentError: where they are not as many as the bundle says, or do not open.
-            MissingBlock: where ``source`` lacks a chunk.
+            ContentError: if their number is not the one in the bundle, or they do not open.
+            MissingBlock: if ``source`` lacks a chunk.
         """
         return read_chunks(self.chunks, self.size, source, self.form)
 
@@ -109,7 +108,7 @@ def write_bundle(files: Sequence[tuple[str, bytes]], form: ContentForm = PLAIN) 
     """The CID of the bundle of these paths and bytes, and all its blocks. The order of ``files`` does not matter.
 
     Raises:
-        BundleError: where a path cannot be in a bundle, stands twice, or there is too much.
+        BundleError: if a path cannot be in a bundle, stands twice, or there is too much.
     """
     for path, _ in files:
         _check_path(path)
@@ -122,11 +121,11 @@ def write_bundle(files: Sequence[tuple[str, bytes]], form: ContentForm = PLAIN) 
 
 
 def read_bundle(root: CID, source: BlockSource, key: ContentKey | None = None) -> list[BundledFile]:
-    """The files of the bundle ``root``; their bytes are not read yet. ``key`` is None where it is to be plain.
+    """The files of the bundle ``root``; their bytes are not read yet. ``key`` is None if the bundle has to be plain.
 
     Raises:
-        ContentError: where it is none; a `BundleError` where it is a content, but not of a bundle.
-        MissingBlock: where ``source`` lacks a block.
+        ContentError: if it is no content; a `BundleError` if it is a content, but no bundle.
+        MissingBlock: if ``source`` lacks a block.
     """
     opened = open_content(root, source, key, body_limit=_BODY_LIMIT)
     try:
@@ -143,13 +142,13 @@ def read_bundle(root: CID, source: BlockSource, key: ContentKey | None = None) -
 
 
 def read_named_bundle(named: NamedBundle, source: BlockSource, limit: int = MAX_SIZE) -> list[BundledFile]:
-    """As `read_bundle`, of what has at most ``limit`` bytes of files and is the app that it is said to be.
+    """As `read_bundle`, but checks that the files have ``limit`` bytes or fewer and are the app they are said to be.
 
-    Of an encrypted one, all files are opened for that, with no more memory than a chunk takes: else somebody could show
-    an owner one app under the name of another.
+    Without that check somebody could show an owner one app under the name of another. If the bundle is encrypted, the
+    check opens all files, one chunk in memory at a time.
 
     Raises:
-        BundleError: where it is another app, or larger.
+        BundleError: if it is another app, or too large.
         ContentError, MissingBlock: as `read_bundle`.
     """
     files = read_bundle(named.content, source, named.key)
@@ -163,18 +162,18 @@ def read_named_bundle(named: NamedBundle, source: BlockSource, limit: int = MAX_
 
 @dataclass(frozen=True, slots=True)
 class BundleDifference:
-    """In which files an app differs from another that is taken for the same."""
+    """The files in which an app differs from another that should be the same."""
 
     changed: tuple[str, ...]
-    """Paths that both have, with other bytes."""
+    """Paths in both, with different bytes."""
     lacking: tuple[str, ...]
-    """Paths that the other has alone."""
+    """Paths in the other app only."""
     surplus: tuple[str, ...]
-    """Paths that the app has alone."""
+    """Paths in this app only."""
 
     def in_words(self, *, with_surplus: bool = True) -> str:
-        """For people: which files, a few of each sort. Without ``with_surplus``, how many the app has alone, as their
-        names are nobody else's business."""
+        """For people: a few files of each sort. Without ``with_surplus`` the files in this app only are counted and not
+        named: their names are nobody else's business."""
         parts = [_some(self.changed, "other bytes in"), _some(self.lacking, "lacking here:")]
         if self.surplus:
             few = f"{len(self.surplus)} here alone"
@@ -183,7 +182,7 @@ class BundleDifference:
 
 
 def difference_from(named: NamedBundle, source: BlockSource, files: Sequence[tuple[str, bytes]]) -> BundleDifference:
-    """How an app of these paths and bytes differs from the one that is ``named``; of that, ``source`` has the list.
+    """How an app of these paths and bytes differs from the ``named`` one, whose list of files is in ``source``.
 
     Raises:
         ContentError, MissingBlock: as `read_bundle`.
@@ -195,7 +194,7 @@ def difference_from(named: NamedBundle, source: BlockSource, files: Sequence[tup
 
 
 def difference(ours: Sequence[BundledFile], other: Sequence[BundledFile]) -> BundleDifference:
-    """How ``ours`` differs from ``other``, by their lists of files alone. Both are written in one `ContentForm`."""
+    """How ``ours`` differs from ``other``, by their lists of files only. Both have to be in the same `ContentForm`."""
     mine, others = _by_path(ours), _by_path(other)
     return BundleDifference(
         changed=tuple(path for path, file in mine.items() if path in others and others[path] != file),
@@ -222,7 +221,7 @@ def _app_id(files: Sequence[BundledFile], source: BlockSource) -> CID:
 
 
 def _plain_chunks(file: BundledFile, source: BlockSource) -> Iterator[CID]:
-    """The CIDs of its chunks, were they plain: an encrypted chunk holds a few bytes less."""
+    """The CIDs that its chunks would have in the plain form. (An encrypted chunk holds a few bytes fewer.)"""
     held = bytearray()
     for piece in file.pieces(source):
         held += piece
@@ -267,7 +266,7 @@ def _check(paths: Sequence[str], sizes: Sequence[int]) -> None:
 
 
 def _check_apart(paths: Sequence[str]) -> None:
-    """Refuse two paths that some file system takes for one: there, one file would hide another.
+    """Refuse two paths that some file system takes for the same one: there, one file would hide the other.
 
     Raises:
         BundleError: names both.
@@ -284,12 +283,12 @@ def _check_apart(paths: Sequence[str]) -> None:
 
 
 def _folded(name: str) -> str:
-    """What names that differ by case or by Unicode form alone have in common (Unicode 15.0, section 3.13, D147)."""
+    """The same text for names that differ only by case or by Unicode form (Unicode 15.0, section 3.13, D147)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name.casefold()).casefold())
 
 
 def _check_path(path: str) -> None:
-    """Refuse a path that is not the same, harmless one on every system.
+    """Refuse a path that does not mean the same harmless thing on every system.
 
     Raises:
         BundleError: says why.
@@ -298,17 +297,17 @@ def _check_path(path: str) -> None:
     if not why and len(path.encode()) > MAX_PATH:
         why = f"is longer than {MAX_PATH} bytes"
     if why:
-        raise BundleError(f"{path[:80]!a} is no path that a bundle takes: it {why}")
+        raise BundleError(f"{path[:80]!a} cannot be in a bundle: it {why}")
 
 
 def _why_no_name(part: str) -> str:
-    """Why ``part`` of a path is not the name of a file, and no hidden one or a way up, on every system; else empty."""
+    """Why ``part`` of a path is not an ordinary visible name on every system; empty if it is."""
     if part == "":
         return "has an empty name"
     if part[0] in ". " or part[-1] in ". ":
         return "has a name that begins or ends with a dot or a space"
     if not part.isprintable() or _RESERVED & set(part):
-        return "has a character that is not for names"
+        return "has a character that names cannot have"
     if not unicodedata.is_normalized("NFC", part):
         return "is not in Unicode's composed form (NFC)"
     if len(part.encode()) > MAX_NAME:

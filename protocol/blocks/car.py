@@ -1,7 +1,7 @@
 """CARv1 files: many blocks in one stream (https://ipld.io/specs/transport/car/carv1/).
 
-A header (``{"roots": [CID...], "version": 1}`` in dag-cbor), then sections of a CID and its bytes; before each of them
-its length as an unsigned LEB128 varint. Reading and writing hold one block in memory at a time.
+A header (``{"roots": [CID...], "version": 1}`` in dag-cbor), then sections of a CID and its bytes. The length of each
+stands before it, as an unsigned LEB128 varint. Reading and writing hold one block in memory at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ByteStream(Protocol):
     """What a CAR is read from: a file, a pipe, the body of an answer."""
 
     def read(self, size: int, /) -> bytes:
-        """``size`` bytes or fewer, none at the end only."""
+        """``size`` bytes or fewer; no bytes only at the end."""
 
 
 class CarError(BlockError):
@@ -44,10 +44,10 @@ class CarCutShort(CarError):
 
 
 def write_car(roots: Sequence[CID], blocks: Iterable[Block]) -> Iterator[bytes]:
-    """The parts of a CARv1 with ``roots`` and then ``blocks``, in their order; join or write them one after another.
+    """The bytes of a CARv1 with ``roots`` and ``blocks``, piece by piece.
 
     Raises:
-        ValueError: where there are too many roots for a header that `read_car` takes.
+        ValueError: if the header would be too large for `read_car`.
     """
     header = encode_cbor({"roots": list(roots), "version": 1})
     if len(header) > MAX_HEADER_SIZE:
@@ -62,8 +62,7 @@ def read_car(stream: ByteStream) -> tuple[tuple[CID, ...], Iterator[Block]]:
     """The roots of the CAR in ``stream``, and its blocks, each checked against its CID as it is read.
 
     Raises:
-        CarError: now for a bad header, and from the iterator for a bad section; `CarCutShort` where the stream ends
-            in one.
+        CarError: now for a bad header, from the iterator for a bad section; `CarCutShort` if the stream ends too soon.
     """
     roots, sections = read_sections(stream)
     return roots, map(_checked, sections)
@@ -71,35 +70,35 @@ def read_car(stream: ByteStream) -> tuple[tuple[CID, ...], Iterator[Block]]:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section as it stands in the file: nothing in it is checked."""
+    """One section as it stands in the file, unchecked."""
 
     offset: int
-    """Of the section's first byte, its length."""
+    """Where the section begins in the file, at its length."""
     data_offset: int
     cid: bytes
-    """36 bytes where the section is that long; perhaps no CID."""
+    """36 bytes, or fewer if the section is shorter; perhaps no CID."""
     data: bytes
 
 
 def read_sections(stream: ByteStream) -> tuple[tuple[CID, ...], Iterator[Section]]:
-    """The roots of the CAR in ``stream`` and its sections unchecked, for who wants to know all that is wrong.
+    """The roots of the CAR in ``stream`` and its sections, unchecked: for an audit, which reports all that is wrong.
 
     Raises:
-        CarError: as `read_car`, but not for a section whose bytes do not fit its CID.
+        CarError: as `read_car`, but not for a section whose bytes do not match its CID.
     """
     reader = _Reader(stream)
     return _read_header(reader), _read_sections(reader)
 
 
 class _Reader:
-    """Reads whole things, and knows how far it is."""
+    """Reads whole lengths and sections, and counts the bytes read."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self.offset = 0
 
     def read(self, size: int) -> bytes:
-        """``size`` bytes, fewer at the stream's end only. (A raw stream may give less than it was asked for.)"""
+        """``size`` bytes, or fewer at the end of the stream. (A raw stream may give fewer at any time.)"""
         data = self._stream.read(size)
         while len(data) < size and (more := self._stream.read(size - len(data))):
             data += more
@@ -107,7 +106,7 @@ class _Reader:
         return data
 
     def framed(self, what: str, limit: int) -> bytes | None:
-        """The next length and as many bytes; None at the stream's end."""
+        """The bytes after the next length; None at the end of the stream."""
         start = self.offset
         size = 0
         for position in range(_VARINT_SIZE):

@@ -1,6 +1,7 @@
 """Blocks: bytes named by their CID.
 
-Pollen uses two kinds only, both CIDv1 with sha2-256: ``raw`` for tensor bytes and ``dag-cbor`` for all else.
+Pollen uses two kinds only, both CIDv1 with sha2-256: ``raw`` for the bytes of tensors and files, ``dag-cbor`` for
+everything that has a structure.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ MAX_DEPTH: Final = 32
 """How deeply lists and maps may nest in a dag-cbor block."""
 
 MAX_CONTAINERS: Final = 1 << 20
-"""Lists and maps in a value that is larger than a block. An empty one is one byte here, and sixty or more in memory."""
+"""How many lists and maps a value larger than a block may have. An empty one is one byte here, and 60 or more in
+memory."""
 
 _RAW_PREFIX: Final = b"\x01\x55\x12\x20"
 _CBOR_PREFIX: Final = b"\x01\x71\x12\x20"
@@ -38,7 +40,7 @@ class MalformedCid(BlockError):
 
 
 class BlockMismatch(BlockError):
-    """The bytes do not hash to the CID they came under. Carries both, so that an audit can say more."""
+    """The bytes do not hash to the CID they came under. Carries both, for audits."""
 
     def __init__(self, cid: CID, data: bytes) -> None:
         super().__init__(f"block {cid} holds other bytes than its CID says")
@@ -71,7 +73,7 @@ class CID(cbrrr.CID):
         """The CID written as ``text`` (base32, as ``ipfs`` prints it).
 
         Raises:
-            MalformedCid: where ``text`` is no such CID.
+            MalformedCid: if ``text`` is no such CID.
         """
         try:
             return cls(bytes(cbrrr.CID.decode(text)))
@@ -97,7 +99,7 @@ class CID(cbrrr.CID):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Bytes and the CID they hash to. Build one only with the functions below, which keep that true."""
+    """Bytes and the CID they hash to. Make one only with the functions below: they see to that."""
 
     cid: CID
     data: bytes
@@ -110,7 +112,7 @@ class BlockSource(Protocol):
         """The bytes of ``cid``, already checked against it.
 
         Raises:
-            MissingBlock: where the source does not hold it.
+            MissingBlock: if the source does not hold it.
         """
 
 
@@ -131,7 +133,7 @@ def cbor_block(value: object) -> Block:
 
 
 def cbor_data_block(data: bytes) -> Block:
-    """The block of bytes that are said to be dag-cbor; `decode_cbor` checks that they are."""
+    """The block of bytes that are said to be dag-cbor. Only `decode_cbor` checks that they are."""
     return Block(CID(_CBOR_PREFIX + hashlib.sha256(data).digest()), data)
 
 
@@ -139,8 +141,8 @@ def checked_block(cid: CID, data: bytes) -> Block:
     """A block from outside.
 
     Raises:
-        MalformedBlock: where it is over ``MAX_BLOCK_SIZE``.
-        BlockMismatch: where ``data`` does not hash to ``cid``.
+        MalformedBlock: if it is over ``MAX_BLOCK_SIZE``.
+        BlockMismatch: if ``data`` does not hash to ``cid``.
     """
     if len(data) > MAX_BLOCK_SIZE:
         raise MalformedBlock(f"block {cid} has {len(data)} bytes, more than {MAX_BLOCK_SIZE}")
@@ -157,10 +159,10 @@ def encode_cbor(value: object) -> bytes:
 def decode_cbor(data: bytes, *, limit: int = MAX_BLOCK_SIZE) -> Any:  # the caller parses it into a type
     """The value of canonical dag-cbor; CIDs in it are ours.
 
-    ``limit`` is in bytes; a value that spans several blocks needs one of its own.
+    ``limit`` is in bytes; a value that spans several blocks needs a higher one.
 
     Raises:
-        MalformedBlock: where the bytes are not canonical, too many, or nested too deeply.
+        MalformedBlock: if the bytes are not canonical, too many, or nested too deeply.
     """
     if len(data) > limit:
         raise MalformedBlock(f"{len(data)} bytes of dag-cbor are more than {limit}")
@@ -184,8 +186,7 @@ _SCALARS: Final = re.compile(
     + rb")++",
     re.DOTALL,
 )
-"""A run of numbers and short strings: passed over at once, since there may be many millions of them."""
-
+"""A run of numbers and short strings. It is passed over in one step, because there may be many millions of them."""
 
 _HEADERS: Final = bytes(range(0x80, 0xC0))
 """The first bytes of lists and maps."""
@@ -193,18 +194,18 @@ _PIECE: Final = 1 << 16
 
 
 def _bytes_like_headers(data: bytes) -> int:
-    """How many bytes there are that may begin a list or a map; counted in pieces, so that no large copy is made."""
+    """How many bytes may begin a list or a map. Counted in pieces, so that no large copy is made."""
     pieces = (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
     return sum(len(piece) - len(piece.translate(None, _HEADERS)) for piece in pieces)
 
 
 def few_containers(data: bytes, most: int) -> bool:
-    """Whether dag-cbor holds ``most`` lists and maps or fewer, counted by their headers alone.
+    """Whether dag-cbor holds ``most`` lists and maps or fewer, counted by their headers.
 
-    What is malformed is left to the decoder.
+    The decoder, not this, refuses what is malformed.
     """
     if _bytes_like_headers(data) <= most:
-        return True  # counted with those of the bytes in strings
+        return True  # even if each of these bytes began a list or a map; some stand in strings
     at = found = 0
     while at < len(data):
         if run := _SCALARS.match(data, at):
@@ -221,7 +222,7 @@ def few_containers(data: bytes, most: int) -> bool:
 
 
 def _depth_over(value: object, limit: int) -> bool:
-    """Whether lists and maps nest more than ``limit`` deep: level by level, as each may hold very many."""
+    """Whether lists and maps nest more than ``limit`` deep. Level by level, because each level may hold very many."""
     level = [value]
     for _ in range(limit + 1):
         level = [
@@ -236,26 +237,26 @@ def _depth_over(value: object, limit: int) -> bool:
 
 
 class ReadBlocks:
-    """A source, and what has been read of it."""
+    """A source, and what has been read from it."""
 
     def __init__(self, source: BlockSource) -> None:
         self._source = source
         self.read: dict[CID, bytes] = {}
 
     def get(self, cid: CID) -> bytes:
-        """A block of the source. Raises what that raises."""
+        """A block of the source; raises as the source does."""
         data = self.read[cid] = self._source.get(cid)
         return data
 
 
 class MemoryBlocks:
-    """A `BlockSource` over blocks in memory, the first mapping that has one giving it."""
+    """A `BlockSource` over blocks in memory. The first mapping that holds a block gives it."""
 
     def __init__(self, *blocks: Mapping[CID, bytes]) -> None:
         self._blocks = blocks
 
     def get(self, cid: CID) -> bytes:
-        """The bytes of ``cid``; `MissingBlock` where no mapping has it."""
+        """The bytes of ``cid``; `MissingBlock` if no mapping has it."""
         for blocks in self._blocks:
             if cid in blocks:
                 return blocks[cid]

@@ -1,13 +1,13 @@
 """The manifest block of a content: ``{"links": [...], "epoch": null | n, "private": bytes}``.
 
-``links`` are raw chunks, a tree once there are many. What the chunks mean is said in the *body*, one dag-cbor
-value that only its readers understand: records and tensors (`strategy.contents.codec`), or the paths of an app bundle
+``links`` are raw chunks, a tree once there are many. The *body* says what the chunks mean. It is one dag-cbor value
+that only its readers understand: records and tensors (`strategy.contents.codec`), or the paths of an app bundle
 (`protocol.blocks.bundle`). ``private`` is the dag-cbor list ``[size of the body, head of the body]``. A body of more
-than ``HEAD_SIZE`` bytes goes on in the first of the linked chunks, so that a manifest block stays small whatever
-an app sends; the chunks of the tensors follow.
+than ``HEAD_SIZE`` bytes continues in the first linked chunks, so that a manifest block stays small whatever an app
+sends. The chunks of the tensors follow.
 
 A content with an ``epoch`` is encrypted: ``private`` as a whole, and each chunk by itself, so that equal tensors have
-equal CIDs under one key. The links stay visible; whoever keeps and fetches a content needs no key.
+equal CIDs under one key. The links stay visible: storing and fetching a content takes no key.
 """
 
 from __future__ import annotations
@@ -42,22 +42,21 @@ HEAD_SIZE: Final = 256 << 10
 
 _PRIVATE: Final = b"content"
 _CHUNK: Final = b"chunk"
-"""What is encrypted says which it is. All chunks say the same, so that equal ones stay equal wherever they are."""
+"""What each ciphertext is bound to. It is the same for all chunks, so that equal chunks stay equal everywhere."""
 
 
 class ContentError(BlockError):
-    """Blocks that are not a content, one over a limit, or one that the key does not open. The message says what."""
+    """Blocks that are not a content, or a content that is over a limit or that the key does not open."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContentKey:
-    """What a content is encrypted with; where there is none, it is plain."""
+    """What a content is encrypted with. A content without a key is plain."""
 
     epoch: int
     """As the content's manifest block names it; 0 for what a client keeps for itself."""
     key: bytes = field(repr=False)
-    """32 bytes (`crypto.symmetric.SymmetricKey`), good for one place alone
-    (`protocol.records.contexts.content_key`)."""
+    """32 bytes, good for one place only (`protocol.records.contexts.content_key`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class KeyedContent:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The manifest block, parsed. ``epoch`` is None where ``private`` and the chunks are plain."""
+    """The manifest block, parsed. ``epoch`` is None if ``private`` and the chunks are plain."""
 
     links: Listing
     epoch: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None
@@ -84,14 +83,14 @@ class ContentForm:
 
     def __init__(self, key: ContentKey | None) -> None:
         """Raises:
-        crypto.errors.BadKey: where the key has not 32 bytes.
+        crypto.errors.BadKey: if the key has not 32 bytes.
         """
         self._key = None if key is None else SymmetricKey(key.key)
         self.epoch = None if key is None else key.epoch
         self.overhead = 0 if key is None else OVERHEAD
-        """How many bytes a chunk has more than what it holds."""
+        """How many bytes encryption adds to a chunk."""
         self.chunk_size = CHUNK_SIZE - self.overhead
-        """How many bytes a full chunk holds: the chunk itself has ``CHUNK_SIZE``, encrypted or not."""
+        """How many bytes a full chunk holds. The chunk itself has ``CHUNK_SIZE`` bytes, encrypted or not."""
 
     def chunk_count(self, size: int) -> int:
         """How many chunks hold ``size`` bytes; each but the last is full."""
@@ -103,14 +102,14 @@ class ContentForm:
         return (view[at : at + self.chunk_size] for at in range(start, len(data), self.chunk_size))
 
     def close_chunk(self, data: memoryview) -> bytes | memoryview:
-        """The chunk that holds ``data``; that itself where it is plain."""
+        """The chunk that holds ``data``: ``data`` itself in the plain form."""
         return data if self._key is None else self._key.encrypt(data, _CHUNK)
 
     def open_chunk(self, chunk: bytes) -> bytes:
         """What a chunk holds.
 
         Raises:
-            ContentError: where the key does not open it.
+            ContentError: if the key does not open it.
         """
         return self._open(chunk, _CHUNK)
 
@@ -122,7 +121,7 @@ class ContentForm:
         """The private part of a manifest block, as plain dag-cbor.
 
         Raises:
-            ContentError: where the key does not open it.
+            ContentError: if the key does not open it.
         """
         return self._open(private, _PRIVATE)
 
@@ -130,7 +129,7 @@ class ContentForm:
         if self._key is None:
             return data
         try:
-            return self._key.decrypt(memoryview(data), context)  # of a view, since it takes slices
+            return self._key.decrypt(memoryview(data), context)  # a view, because decrypt takes slices
         except CannotDecrypt as error:
             raise ContentError(f"the {context.decode()} does not open with the key of its epoch: {error}") from error
 
@@ -140,9 +139,9 @@ PLAIN: Final = ContentForm(None)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A content's body, and the CIDs of the chunks that it tells about, in order.
+    """A content's body, and the CIDs of the chunks that the body describes, in order.
 
-    Reading ``chunks`` may raise ContentError or MissingBlock. It reads no more of a tree of links than is asked for.
+    Iterating ``chunks`` may raise ContentError or MissingBlock. It reads the tree of links only as far as it is asked.
     """
 
     body: bytes
@@ -154,7 +153,7 @@ class Opened:
 def write_manifest(body: bytes, chunks: Sequence[CID], form: ContentForm = PLAIN) -> tuple[CID, list[Block]]:
     """The CID of the content of ``body`` and ``chunks``, and its blocks, the manifest block first.
 
-    The ``chunks`` themselves, which are written in the same form, are not among them.
+    ``chunks`` were written in the same form; their blocks are not returned.
     """
     rest = [raw_block(bytes(form.close_chunk(part))) for part in form.split(body, HEAD_SIZE)]
     links, tree = pack([*(block.cid for block in rest), *chunks])
@@ -164,10 +163,10 @@ def write_manifest(body: bytes, chunks: Sequence[CID], form: ContentForm = PLAIN
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """The manifest of the bytes of its block.
+    """The manifest in the bytes of its block.
 
     Raises:
-        ContentError: where they are none.
+        ContentError: if they hold no manifest.
     """
     try:
         return from_plain(decode_cbor(data), Manifest)
@@ -176,17 +175,17 @@ def parse_manifest(data: bytes) -> Manifest:
 
 
 def open_content(root: CID, source: BlockSource, key: ContentKey | None, *, body_limit: int) -> Opened:
-    """Read the manifest and the body; the chunks stay where they are.
+    """Read the manifest block ``root`` and the body, but not the chunks.
 
     Args:
         root: The CID of the manifest block.
-        source: Where its blocks are.
-        key: What the content is encrypted with; None where it is to be plain.
-        body_limit: The most bytes its body may take.
+        source: Where the blocks are.
+        key: What the content is encrypted with; None if it has to be plain.
+        body_limit: How many bytes the body may have at most.
 
     Raises:
-        ContentError: where it is malformed, over a limit, or not written in that form.
-        MissingBlock: where ``source`` lacks a block.
+        ContentError: if it is malformed, over a limit, or not written in that form.
+        MissingBlock: if ``source`` lacks a block.
     """
     manifest = parse_manifest(source.get(root))
     form = ContentForm(key) if key else PLAIN
@@ -203,24 +202,24 @@ def _check_epoch(root: CID, written: int | None, key: int | None) -> None:
     if written == key:
         return
     if written is None:
-        raise ContentError(f"content {root} is plain, where one encrypted in epoch {key} is expected")
+        raise ContentError(f"content {root} is plain, and should be encrypted in epoch {key}")
     if key is None:
         raise ContentError(f"content {root} is encrypted in epoch {written}, and there is no key for it")
     raise ContentError(f"content {root} is encrypted in epoch {written}, and the key is of epoch {key}")
 
 
 def read_chunks(chunks: Sequence[CID], size: int, source: BlockSource, form: ContentForm = PLAIN) -> bytes:
-    """The ``size`` bytes that ``chunks`` hold, with no more memory than that and one chunk.
+    """The ``size`` bytes that ``chunks`` hold. Takes the memory of the bytes and of one chunk.
 
     Raises:
-        ContentError: where they hold more or fewer, or do not open.
-        MissingBlock: where ``source`` lacks one.
+        ContentError: if they hold more or fewer, or do not open.
+        MissingBlock: if ``source`` lacks one.
     """
     if len(chunks) != form.chunk_count(size):
         raise ContentError(f"{size} bytes do not lie in {len(chunks)} chunks")
     if len(chunks) == 1:
         return form.open_chunk(_checked(source.get(chunks[0]), size, form))
-    joined = BytesIO()  # its getvalue() gives the buffer itself, where joining a list or a bytearray copies once more
+    joined = BytesIO()  # getvalue() gives the buffer itself; joining a list or a bytearray would copy once more
     for start, chunk in zip(range(0, size, form.chunk_size), chunks, strict=True):
         joined.write(form.open_chunk(_checked(source.get(chunk), min(form.chunk_size, size - start), form)))
     return joined.getvalue()
@@ -228,7 +227,7 @@ def read_chunks(chunks: Sequence[CID], size: int, source: BlockSource, form: Con
 
 def _checked(chunk: bytes, size: int, form: ContentForm) -> bytes:
     if len(chunk) != size + form.overhead:
-        raise ContentError(f"a chunk has {len(chunk)} bytes where {size + form.overhead} are declared")
+        raise ContentError(f"a chunk has {len(chunk)} bytes, and should have {size + form.overhead}")
     return chunk
 
 

@@ -1,8 +1,8 @@
 """Lists that may outgrow a block.
 
-A `Listing` is written in place while it is small. A larger one is a link to a root block
-``{"count": n, "leaves": [CID, ...]}`` whose leaves are dag-cbor lists of the items, in order. Two levels hold half a
-gigabyte, and a reader cannot be sent in circles.
+A small `Listing` is written in place. A larger one is a link to a root block ``{"count": n, "leaves": [CID, ...]}``,
+whose leaves are dag-cbor lists of the items, in order. Two levels hold half a gigabyte, and nobody can send a reader in
+circles.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from protocol.blocks.cid import (
 T = TypeVar("T")
 
 INLINE_LIMIT: Final = 64 << 10
-"""The most bytes of dag-cbor a listing takes where it is written in place."""
+"""How many bytes of dag-cbor a listing in place has at most."""
 
 LEAF_LIMIT: Final = 512 << 10
-"""Leaves are closed before they pass this many bytes."""
+"""How many bytes a leaf with several items has at most."""
 
 ITEM_LIMIT: Final = MAX_BLOCK_SIZE - 64
-"""The most bytes of one item: it may fill a leaf alone (a look at 65,536 nodes takes 590,000)."""
+"""How many bytes one item has at most. It may fill a leaf alone (a look at 65,536 nodes takes 590,000)."""
 
 MAX_LEAVES: Final = 1_024
 
@@ -40,7 +40,7 @@ class ListingError(BlockError):
 
 
 class Listing:
-    """A list in place, or the link to its tree. Equal where they are written the same."""
+    """A list in place, or the link to its tree. Two are equal if they are written the same way."""
 
     __slots__ = ("_typed", "value")
 
@@ -49,7 +49,7 @@ class Listing:
         self._typed: dict[object, tuple[Any, ...]] = {}
 
     def typed(self, kind: object, make: Callable[[Any], T]) -> tuple[T, ...]:
-        """The items of a list in place, each made a ``kind`` by ``make``, once for all who ask for that kind."""
+        """The items of a list in place, each made a ``kind`` by ``make``. The result is kept for the next call."""
         assert not isinstance(self.value, CID)
         if kind not in self._typed:
             self._typed[kind] = tuple(make(item) for item in self.value)
@@ -66,15 +66,15 @@ class Listing:
 
     @property
     def link(self) -> CID | None:
-        """The root block of the tree, None where the list is in place."""
+        """The root block of the tree, None if the list is in place."""
         return self.value if isinstance(self.value, CID) else None
 
     def items(self, source: BlockSource) -> Iterator[Any]:
         """The items as plain dag-cbor values, one leaf in memory at a time.
 
         Raises:
-            MissingBlock: where ``source`` lacks a block of the tree.
-            ListingError: where the tree is malformed.
+            MissingBlock: if ``source`` lacks a block of the tree.
+            ListingError: if the tree is malformed.
         """
         if not isinstance(self.value, CID):
             yield from self.value
@@ -93,18 +93,18 @@ class Listing:
             raise ListingError(f"{self.value} promises {count} items and holds {seen}")
 
     def blocks(self, source: BlockSource) -> Iterator[CID]:
-        """The CIDs of the tree's blocks, root first; none where the list is in place."""
+        """The CIDs of the tree's blocks, root first; none if the list is in place."""
         if isinstance(self.value, CID):
             yield self.value
             yield from _root(source.get(self.value))[1]
 
 
 def pack(items: Iterable[Any], in_place: int = INLINE_LIMIT) -> tuple[Listing, list[Block]]:
-    """The listing of plain dag-cbor ``items`` and the blocks to store with it (none where it fits in place, which takes
-    ``in_place`` bytes at most).
+    """The listing of plain dag-cbor ``items``, and the blocks to store with it. If the items have ``in_place`` bytes or
+    fewer, they stand in place and there are no blocks.
 
     Raises:
-        ListingError: where one item is larger than `ITEM_LIMIT`, or there are too many.
+        ListingError: if an item is larger than `ITEM_LIMIT`, or there are too many.
     """
     leaves: list[list[Any]] = [[]]
     size = total = count = 0

@@ -1,7 +1,7 @@
 """From plain values to frozen dataclasses and back: the one way bytes from outside become types.
 
-A value is accepted only where writing the dataclass again gives the very same plain value, so that unknown fields,
-missing defaults and look-alike types are refused without a rule for each.
+A value is accepted only if writing the dataclass again gives the very same plain value. That refuses unknown fields,
+missing defaults and look-alike types without a rule for each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLAIN: Final = frozenset({bytes, str, int, float, bool, type(None), CID})
 
 
 class ShapeError(Exception):
-    """A value that does not have the shape it should; the message says where."""
+    """A value that does not have the shape it should; the message says which part."""
 
 
 def to_plain(value: Any) -> Any:  # any field of a dataclass
@@ -48,14 +48,14 @@ def from_plain(value: Any, kind: type[T]) -> T:  # plain values have no better t
     """``value`` as a ``kind``.
 
     Raises:
-        ShapeError: where it is not exactly one.
+        ShapeError: if it is not exactly one.
     """
     try:
         typed = msgspec.convert(value, kind, dec_hook=_custom)
     except (msgspec.ValidationError, ValueError) as error:
         raise ShapeError(f"{kind.__name__}: {error}") from error
     if encode_cbor(to_plain(typed)) != encode_cbor(value):  # not ==, which takes 1 for 1.0
-        raise ShapeError(f"{kind.__name__}: it has fields that are not known")
+        raise ShapeError(f"{kind.__name__}: it has unknown fields")
     return typed
 
 

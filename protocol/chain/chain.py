@@ -142,7 +142,7 @@ class Chain:
 
         Raises:
             protocol.chain.rules.BrokenRule: which rule it breaks.
-            protocol.blocks.cid.MissingBlock: where ``source`` lacks a block that is needed
+            protocol.blocks.cid.MissingBlock: if ``source`` lacks a block that is needed
             (`protocol.chain.closure.missing`).
         """
         body = record.body

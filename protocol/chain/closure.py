@@ -48,8 +48,8 @@ def missing(
     whole, and the one before it, so that a long chain of them is not read anew for each that comes.
 
     Raises:
-        ClosureTooLarge: where it needs more than `MAX_BLOCKS`.
-        protocol.blocks.cid.BlockError: where a block is malformed, or the record is of another kind.
+        ClosureTooLarge: if it needs more than `MAX_BLOCKS`.
+        protocol.blocks.cid.BlockError: if a block is malformed, or the record is of another kind.
     """
     if isinstance(block, Block):
         known, start = {block.cid: block.data}, block.cid
@@ -67,7 +67,7 @@ def contents(record: Record, source: BlockSource) -> Iterator[CID]:
     the model of a close.
 
     Raises:
-        protocol.blocks.cid.BlockError: where a block of the record's closure is missing or malformed.
+        protocol.blocks.cid.BlockError: if a block of the record's closure is missing or malformed.
     """
     match record.body:
         case Run(bundle=bundle, seed=seed, initial_model=model):

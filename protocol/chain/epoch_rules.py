@@ -28,8 +28,8 @@ def next_keys(
     ``signing`` is the leader's key where the record is judged; what is ``well_signed`` is not verified again.
 
     Raises:
-        protocol.chain.rules.BrokenRule: where they are not those of the next epoch.
-        protocol.federation.reading.WrongKey: where this reader unwraps another key than the one that all are told of.
+        protocol.chain.rules.BrokenRule: if they are not those of the next epoch.
+        protocol.federation.reading.WrongKey: if this reader unwraps another key than the one that all are told of.
     """
     if (link is None) == manifest.encrypted:
         raise rules.KeysLink(f"{record.cid} links {'no keys' if link is None else 'keys that nothing needs'}")
@@ -76,7 +76,7 @@ def check_epoch(body: Chained, keys: RunKeys) -> None:
     """Judge the epoch of a record of the chain that may have a private part.
 
     Raises:
-        protocol.chain.rules.RecordEpoch: where it is not the newest.
+        protocol.chain.rules.RecordEpoch: if it is not the newest.
     """
     if isinstance(body, Roster | Index):
         return  # they have nothing private

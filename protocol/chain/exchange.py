@@ -45,7 +45,7 @@ class OpenMessage:
     """Of the dispatch, and so of the content."""
     content: CID
     type: str
-    """Empty where the dispatch's private part is encrypted; so is ``group``."""
+    """Empty if the dispatch's private part is encrypted; so is ``group``."""
     group: str
     ttl: int | float
     created: float
@@ -61,7 +61,7 @@ class AnsweredMessage:
     """Its body is a `protocol.records.bodies.Reply`."""
     error: GridError | None
     reason: str
-    """The error's reason, the Grid's or the client's; empty where there is none or it is encrypted."""
+    """The error's reason, the Grid's or the client's; empty if there is none or it is encrypted."""
 
     @property
     def recorded(self) -> CID | None:
@@ -84,10 +84,10 @@ class InForce:
 
 
 def check_signed(record: Record, known: WellSigned) -> None:
-    """Return where ``record`` is signed as it says; whose key that is, which costs nothing to see, is looked at first.
+    """Return if ``record`` is signed as it says; whose key that is, which costs nothing to see, is looked at first.
 
     Raises:
-        protocol.chain.rules.SignatureValid: where its signature is wrong.
+        protocol.chain.rules.SignatureValid: if its signature is wrong.
     """
     try:
         record.check_signatures(known)
@@ -127,7 +127,7 @@ def opened_messages(
     ``last_look`` is the newest that the app saw: it may ask a node of it that has left the federation since.
 
     Raises:
-        protocol.chain.rules.BrokenRule: where one must not be sent.
+        protocol.chain.rules.BrokenRule: if one must not be sent.
     """
     private = private_of(body, DispatchPrivate, in_force.keys)
     kinds = private.kinds if private is not None else None
@@ -179,7 +179,7 @@ def answered_messages(
     """The messages that ``body`` answers, by id and in order.
 
     Raises:
-        protocol.chain.rules.BrokenRule: where an answer must not be handed to the app.
+        protocol.chain.rules.BrokenRule: if an answer must not be handed to the app.
     """
     private = private_of(body, CollectPrivate, in_force.keys)
     reasons = private.reasons if private is not None else None

@@ -37,7 +37,7 @@ def outcome(records: Iterable[Record], source: BlockSource) -> Iterator[Mapping[
     An index record is only named: what it links, other records say.
 
     Raises:
-        protocol.blocks.cid.BlockError: where a block of a record's closure is missing or malformed.
+        protocol.blocks.cid.BlockError: if a block of a record's closure is missing or malformed.
     """
     teller = _Teller(source)
     for record in records:

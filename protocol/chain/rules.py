@@ -217,11 +217,11 @@ class KeysTrue(BrokenRule, number=39, name="keys-true"):
 
 
 class RecordEpoch(BrokenRule, number=40, name="record-epoch"):
-    """A private part is encrypted in the newest epoch, or plain where nothing is encrypted."""
+    """A private part is encrypted in the newest epoch, or plain if nothing is encrypted."""
 
 
 class ReplyEpoch(BrokenRule, number=41, name="reply-epoch"):
-    """A reply is encrypted in an epoch that has begun, under a key sealed to it; or plain where nothing is."""
+    """A reply is encrypted in an epoch that has begun, under a key sealed to it; or plain if nothing is."""
 
 
 def as_rule(error: BlockError) -> BrokenRule:

@@ -52,7 +52,7 @@ def new_federation(
     """Version 1, where no other is named.
 
     ``admins`` are signing keys; ``by`` is one of them; ``names`` is by member id. ``key`` is the manifest key, which
-    version ``key_epoch`` brought; None where the federation does not encrypt.
+    version ``key_epoch`` brought; None if the federation does not encrypt.
     """
     private = FederationPrivate(
         name=name, names=tuple(sorted(names.items())), settings=(settings or Settings()).pairs()
@@ -98,7 +98,7 @@ def next_version(
     Where a member leaves, or has another encryption key, there is a new manifest key.
 
     Raises:
-        Unreadable: where the manifest is encrypted for others: names and settings would be lost.
+        Unreadable: if the manifest is encrypted for others: names and settings would be lost.
     """
     if not manifest.readable:
         raise Unreadable(f"the manifest {manifest.cid} is encrypted for its members")
@@ -134,7 +134,7 @@ def with_member(
 ) -> Draft:
     """The next version, in which ``member`` is listed; it takes the place of one with the same id, as an admin too.
 
-    ``name`` is None where it has none. ``admin`` says whether it is one; None where that stays as it was. Where as many
+    ``name`` is None if it has none. ``admin`` says whether it is one; None if that stays as it was. Where as many
     have to sign as there are admins, and one is none any more, one fewer has to.
     """
     before = manifest.members.get(member.id)

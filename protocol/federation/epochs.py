@@ -61,7 +61,7 @@ def new_epoch(
     ``model`` is its model key, where something is encrypted with that already; None for a new one.
 
     Raises:
-        crypto.errors.BadKey: where a member's encryption key is of a suite that is not known here.
+        crypto.errors.BadKey: if a member's encryption key is of a suite that is not known here.
     """
     number = before.number + 1 if before else 1
     model, update = model or SymmetricKey.generate(), DecryptionKey.generate()
@@ -139,7 +139,7 @@ def encryption_key(member: Member) -> EncryptionKey:
     """The member's encryption key.
 
     Raises:
-        crypto.errors.BadKey: where it is of a suite that is not known here.
+        crypto.errors.BadKey: if it is of a suite that is not known here.
     """
     return EncryptionKey.parse(member.encryption.suite, member.encryption.key)
 
@@ -167,7 +167,7 @@ def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: byt
 
 
 def seed_block(seed: bytes, epoch: Epoch | None) -> Block:
-    """The block with a run's seed, for servers and auditors; plain where there is no epoch."""
+    """The block with a run's seed, for servers and auditors; plain if there is no epoch."""
     private = encode_cbor(seed)
     if epoch is None:
         return cbor_block({"epoch": None, "private": private})
@@ -179,7 +179,7 @@ def read_seed(block: Block, keys: RunKeys) -> bytes:
     """The seed in its block, 32 bytes.
 
     Raises:
-        BlockError: where there is none that can be read with these keys.
+        BlockError: if there is none that can be read with these keys.
     """
     match decode_cbor(block.data):
         case {"epoch": None, "private": bytes(private), **rest} if not rest:

@@ -61,7 +61,7 @@ class Settings:
         """The settings a manifest names; those that it does not name have their defaults.
 
         Raises:
-            ManifestError: where one is unknown (it may be a limit that others keep), not positive, or out of order.
+            ManifestError: if one is unknown (it may be a limit that others keep), not positive, or out of order.
         """
         given = tuple(pairs)
         names = [name for name, _ in given]
@@ -93,7 +93,7 @@ class Manifest:
     members: Mapping[bytes, Member]
     """By id, in rising order."""
     name: str
-    """Empty where the private part is encrypted, as are ``names``; ``settings`` are the defaults then."""
+    """Empty if the private part is encrypted, as are ``names``; ``settings`` are the defaults then."""
     names: Mapping[bytes, str]
     settings: Settings
     revoked: tuple[bytes, ...]
@@ -101,11 +101,11 @@ class Manifest:
     revoked_encryption: frozenset[bytes] = field(repr=False, compare=False)
     """The encryption keys that their owners were listed with last: nobody is listed with one again."""
     key: SymmetricKey | None = field(repr=False, compare=False)
-    """The manifest key; None where the federation does not encrypt, or this reader cannot have it."""
+    """The manifest key; None if the federation does not encrypt, or this reader cannot have it."""
     key_epoch: int | None
-    """The version that brought the manifest key; None where the federation does not encrypt."""
+    """The version that brought the manifest key; None if the federation does not encrypt."""
     key_commitment: bytes
-    """Empty where the federation does not encrypt."""
+    """Empty if the federation does not encrypt."""
     misled: bool = field(compare=False)
     """Whether this reader cannot have the manifest key since another one is wrapped for it: nobody else can see that.
     What is plain holds all the same, and the next version, which wraps anew, may be read again."""
@@ -151,7 +151,7 @@ class Manifest:
 
 
 def why_left_out(before: Manifest, after: Manifest, member_id: bytes, role: Role) -> str:
-    """Why a member cannot go on in ``role`` once ``after`` has taken the place of ``before``; empty where it can."""
+    """Why a member cannot go on in ``role`` once ``after`` has taken the place of ``before``; empty if it can."""
     was, now = before.members.get(member_id), after.members.get(member_id)
     name, title = before.called(member_id), before.title
     if now is not None:
@@ -183,8 +183,8 @@ def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC)
     ``reader`` opens its private part, where it can.
 
     Raises:
-        ManifestError: where it breaks a rule.
-        protocol.blocks.cid.MissingBlock: where ``source`` lacks a part of it.
+        ManifestError: if it breaks a rule.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks a part of it.
     """
     body = _federation(record)
     if body.version != 1 or body.prev is not None:
@@ -242,8 +242,8 @@ def manifest_at(
     Memory grows with the number of versions by one CID each.
 
     Raises:
-        ManifestError: where a version breaks a rule, or the chain does not lead to ``known`` or to ``federation``.
-        protocol.blocks.cid.BlockError: where a block is malformed; MissingBlock where ``source`` lacks one.
+        ManifestError: if a version breaks a rule, or the chain does not lead to ``known`` or to ``federation``.
+        protocol.blocks.cid.BlockError: if a block is malformed; MissingBlock if ``source`` lacks one.
     """
     if known is not None and known.federation != federation:
         raise ManifestError(ManifestRule.FEDERATION, f"{known.cid} is of another federation than {federation}")
@@ -286,7 +286,7 @@ def federation_of(cid: CID, source: BlockSource) -> CID:
     """The first version that the manifest in block ``cid`` leads to, unverified.
 
     Raises:
-        ManifestError: where a version is no manifest.
+        ManifestError: if a version is no manifest.
         protocol.blocks.cid.BlockError: as `manifest_at`.
     """
     for _ in range(MAX_VERSIONS):

@@ -23,7 +23,7 @@ MAX_ENCRYPTION_KEY: Final = 4_096
 
 
 def check_key(rule: ManifestRule, key: bytes) -> None:
-    """Return where ``key`` is an Ed25519 public key; raise as ``rule`` says where it is none."""
+    """Return if ``key`` is an Ed25519 public key; raise as ``rule`` says where it is none."""
     try:
         VerifyKey.parse(key)
     except BadKey as error:
@@ -38,7 +38,7 @@ def read_members(
     ``federation`` is what their proofs and hand-overs have to name: the federation's id, or, in version 1, its founder.
 
     Raises:
-        ManifestError: where they break a rule that is about members alone.
+        ManifestError: if they break a rule that is about members alone.
     """
     members: dict[bytes, Member] = {}
     last = b""
@@ -111,7 +111,7 @@ def read_revoked(
     """The keys that never count again, where ``before`` are those of the version before.
 
     Raises:
-        ManifestError: where one comes back, or is in use.
+        ManifestError: if one comes back, or is in use.
     """
     revoked: list[bytes] = []
     for key in typed_items(body.revoked, Key, source):

@@ -25,7 +25,7 @@ class Outdated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that a proposal makes different. ``before`` is empty where it is new, ``after`` where it is gone."""
+    """One thing that a proposal makes different. ``before`` is empty if it is new, ``after`` where it is gone."""
 
     what: str
     before: str
@@ -79,9 +79,9 @@ def read_proposal(record: Record, current: Manifest, source: BlockSource, reader
     """The proposal in ``record`` to follow ``current``, everything verified but the number of signatures.
 
     Raises:
-        Outdated: where it follows another version.
-        protocol.federation.manifest.ManifestError: where it breaks a rule, or no admin of ``current`` signed it.
-        protocol.blocks.cid.MissingBlock: where ``source`` lacks a part of it.
+        Outdated: if it follows another version.
+        protocol.federation.manifest.ManifestError: if it breaks a rule, or no admin of ``current`` signed it.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks a part of it.
     """
     body = record.body
     if isinstance(body, Federation) and body.prev != current.cid and body.version <= current.version + 1:
@@ -98,7 +98,7 @@ def together(one: Record, other: Record) -> Block:
     """The block with the signatures of both, which are over one body.
 
     Raises:
-        RecordError: where they are not.
+        RecordError: if they are not.
     """
     if one.id != other.id:
         raise RecordError(f"{one.cid} and {other.cid} do not sign the same")
@@ -140,7 +140,7 @@ def _of_admins(manifest: Manifest) -> str:
 
 
 def _member(manifest: Manifest, member_id: bytes) -> str:
-    """All that the manifest says of a member but its id; empty where it is none."""
+    """All that the manifest says of a member but its id; empty if it is none."""
     member = manifest.members.get(member_id)
     if member is None:
         return ""

@@ -105,9 +105,9 @@ class Reader:
         return listed is not None and any(key.raw == listed.encryption.key for key in self.encryption_keys)
 
     def manifest_key(self, body: Federation, listed: Member | None, source: BlockSource) -> SymmetricKey | None:
-        """The manifest key of a version; None where there is none, or this reader cannot have it.
+        """The manifest key of a version; None if there is none, or this reader cannot have it.
 
-        ``listed`` is what that version says of the reader, None where it is no member there. Another key than the
+        ``listed`` is what that version says of the reader, None if it is no member there. Another key than the
         version commits to is none: no co-signer can see what is wrapped for others, and nobody is to be kept out by it.
         """
         if body.key is None:
@@ -181,7 +181,7 @@ class Reader:
         `RunKeys.read` does not check again; where something does not open, it says so there.
 
         Raises:
-            protocol.blocks.cid.BlockError: where a listing of wraps cannot be read.
+            protocol.blocks.cid.BlockError: if a listing of wraps cannot be read.
         """
         model: bytes | None = None
         update: bytes | None = None
@@ -225,7 +225,7 @@ def committed(secret: bytes, wrapped: WrappedKey) -> SymmetricKey:
     """The key of ``secret`` bytes.
 
     Raises:
-        WrongKey: where it is not the one that ``wrapped`` commits to.
+        WrongKey: if it is not the one that ``wrapped`` commits to.
     """
     try:
         key = SymmetricKey(secret)
@@ -240,7 +240,7 @@ def update_key(secret: bytes, shown: UpdateKey) -> DecryptionKey:
     """The private update key of ``secret`` bytes.
 
     Raises:
-        WrongKey: where it is not the other half of what is ``shown`` to clients.
+        WrongKey: if it is not the other half of what is ``shown`` to clients.
     """
     try:
         key = DecryptionKey.from_seed(secret)
@@ -298,10 +298,10 @@ class RunKeys:
     def read(self, body: Keys, federation: CID, listed: Member | None, source: BlockSource) -> Epoch:
         """What this reader gets out of the keys of an epoch. Nothing is kept yet.
 
-        ``listed`` is what the manifest in force in ``federation`` says of the reader, None where it is no member.
+        ``listed`` is what the manifest in force in ``federation`` says of the reader, None if it is no member.
 
         Raises:
-            WrongKey: where a key is not the one committed to, or the public half is none.
+            WrongKey: if a key is not the one committed to, or the public half is none.
         """
         try:
             public = EncryptionKey.parse(body.update.public.suite, body.update.public.key)
@@ -321,7 +321,7 @@ class RunKeys:
         """The keys once ``epoch`` has begun. What it says of the epochs before it is read too.
 
         Raises:
-            WrongKey: where that is not what they were committed to.
+            WrongKey: if that is not what they were committed to.
         """
         after = RunKeys(self.reader, {**self._epochs, epoch.number: epoch})
         after._look_back(epoch)
@@ -347,10 +347,10 @@ class RunKeys:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def private(self, body: Body) -> bytes | None:
-        """The private part of a record of the run, as plain dag-cbor; None where this reader has no key for it.
+        """The private part of a record of the run, as plain dag-cbor; None if this reader has no key for it.
 
         Raises:
-            RecordError: where it does not open with the key that it says.
+            RecordError: if it does not open with the key that it says.
         """
         if body.epoch is None:
             return body.private
@@ -364,7 +364,7 @@ class RunKeys:
         return open_private(body, epoch.model, RecordPrivate(epoch.run, epoch.number, body.TYPE, body.height))
 
     def content(self, number: int | None) -> ContentKey | None:
-        """What opens a content that the server made in an epoch; None where it is plain, or not for this reader."""
+        """What opens a content that the server made in an epoch; None if it is plain, or not for this reader."""
         epoch = None if number is None else self._epochs.get(number)
         if epoch is None or epoch.model is None:
             return None
@@ -408,7 +408,7 @@ class RunKeys:
 def _secrets_before(
     model: bytes | None, update: bytes | None, body: Keys, run: RunPlace
 ) -> tuple[bytes | None, bytes | None]:
-    """The two secrets of the epoch before, which are encrypted under this one's; None where there is none."""
+    """The two secrets of the epoch before, which are encrypted under this one's; None if there is none."""
     return (
         _secret_before(model, body.model_before, SecretBefore(run, body.number, EpochSecret.MODEL)),
         _secret_before(update, body.update_before, SecretBefore(run, body.number, EpochSecret.UPDATE)),
@@ -439,17 +439,17 @@ def private_fields(value: object, epoch: Epoch | None, kind: RecordType, height:
 
 
 def read_private(body: Body, kind: type[P], keys: RunKeys | None = None) -> P | None:
-    """The private part of a record of a run; None where it is encrypted, and ``keys`` do not open it.
+    """The private part of a record of a run; None if it is encrypted, and ``keys`` do not open it.
 
     Raises:
-        RecordError: where it is not a ``kind``, or does not open with the key that it says.
+        RecordError: if it is not a ``kind``, or does not open with the key that it says.
     """
     plain = body.private if body.epoch is None else keys.private(body) if keys else None
     return None if plain is None else parse_private(plain, kind)
 
 
 def read_manifest_private(body: Federation, kind: type[P], key: SymmetricKey | None) -> P | None:
-    """The private part of a manifest, opened with its manifest key; None where it is encrypted and there is no key.
+    """The private part of a manifest, opened with its manifest key; None if it is encrypted and there is no key.
 
     Raises:
         RecordError: as `read_private`.

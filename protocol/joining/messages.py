@@ -71,7 +71,7 @@ class Welcomed:
     manifest: CID
     """The newest version."""
     blocks: Annotated[tuple[bytes, ...], Meta(max_length=MAX_INLINE)]
-    """All versions and their listings; none where they are too many, which are then fetched from the engine."""
+    """All versions and their listings; none if they are too many, which are then fetched from the engine."""
     addresses: Addresses
 
 
@@ -246,7 +246,7 @@ class Attempt:
         return self._message
 
     def hear(self, data: bytes) -> Answer | None:
-        """The answer in what came on the topic; None where it is none to this newcomer."""
+        """The answer in what came on the topic; None if it is none to this newcomer."""
         try:
             answer = open_answer(self._keys, parse_envelope(data))
         except NotForUs:
@@ -323,7 +323,7 @@ def parse_envelope(data: bytes) -> Envelope:
     """The message in ``data``, of which the tag tells whose keys may open it.
 
     Raises:
-        NotForUs: where there is none, or it is over a limit; nothing else, whatever the bytes.
+        NotForUs: if there is none, or it is over a limit; nothing else, whatever the bytes.
     """
     if len(data) > MAX_ANNOUNCEMENT:
         raise NotForUs(f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
@@ -337,7 +337,7 @@ def open_join(keys: TicketKeys, envelope: Envelope) -> Join:
     """The join in a message, whose author has the ticket.
 
     Raises:
-        NotForUs: where these keys do not open it, or it holds none.
+        NotForUs: if these keys do not open it, or it holds none.
     """
     body = _exact(_opened(envelope, keys, _Kind.JOIN), _JoinBody)
     try:
@@ -355,7 +355,7 @@ def open_answer(keys: TicketKeys, envelope: Envelope) -> Answer:
     """The answer in a message, whose author has the invitation or the ticket.
 
     Raises:
-        NotForUs: where these keys do not open it, or it holds none.
+        NotForUs: if these keys do not open it, or it holds none.
     """
     body = _exact(_opened(envelope, keys, _Kind.ANSWER), _AnswerBody)
     return _exact(bytes(body.fields), _ANSWERS[body.name])

@@ -96,7 +96,7 @@ class Ticket:
         """The ticket in ``text``; space around it is allowed, within it is not.
 
         Raises:
-            BadTicket: where it is none, was cut short, or any character of it is wrong.
+            BadTicket: if it is none, was cut short, or any character of it is wrong.
         """
         body = _checked(_unwrap(text.strip()))
         try:

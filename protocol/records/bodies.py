@@ -14,10 +14,10 @@ from protocol.blocks.trees import Listing
 VERSION: Final = 1
 
 MAX_ADMINS: Final = 64
-"""Of a federation; each may have to sign a version, and each signature costs every reader its verification."""
+"""How many admins a federation may have. All may have to sign a version, and every reader verifies every signature."""
 
 INDEX_EVERY: Final = 256
-"""Every record whose height is a multiple of this (but 0) is an `Index`."""
+"""Every record whose height is a multiple of this is an `Index`, except at height 0."""
 
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 """A member id or an Ed25519 public key, 32 bytes."""
@@ -78,8 +78,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What every body has. ``private`` is plain dag-cbor where ``epoch`` is None; `protocol.federation.reading` opens
-    others."""
+    """What every body has. ``private`` is plain dag-cbor if ``epoch`` is None; otherwise `protocol.federation.reading`
+    opens it."""
 
     TYPE: ClassVar[RecordType]
 
@@ -102,7 +102,7 @@ class EncryptionKeyText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """A member's two signatures under its newest change of keys: with the signing key before, and with the new one."""
+    """A member's two signatures under its newest change of keys: one with the old signing key, one with the new."""
 
     old: SignatureBytes
     new: SignatureBytes
@@ -117,10 +117,9 @@ class Member:
     encryption: EncryptionKeyText
     roles: tuple[Role, ...]
     proof: SignatureBytes | None = None
-    """While its keys are its first ones: its signature over them, the one in its KEY. So nobody lists another's
-    encryption key for it."""
+    """The member's signature over its first keys, as in its KEY, so that nobody lists another encryption key for it.
+    None once it has changed its keys: then it has a ``handover``."""
     handover: Handover | None = None
-    """Once they are not: it says so instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +133,7 @@ class Wrap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrappedKey:
-    """A symmetric key for several members, and what each of them checks it against."""
+    """A symmetric key for several members, and the commitment that each of them checks it against."""
 
     commitment: Annotated[bytes, Meta(min_length=32, max_length=32)]
     """`crypto.symmetric.SymmetricKey.commitment`."""
@@ -158,13 +157,13 @@ class Federation(Body):
     revoked: Listing
     """Of signing keys that never count again, in rising order."""
     key: WrappedKey | None
-    """The *manifest key*, wrapped for every member: for names, settings and announcements. None where the federation
-    does not encrypt. ``epoch`` is the version that brought it."""
+    """The *manifest key*, wrapped for every member. It encrypts names, settings and announcements. None if the
+    federation does not encrypt. ``epoch`` is the version that brought it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FederationPrivate:
-    """What a manifest says to members only."""
+    """What a manifest tells members only."""
 
     name: str
     names: tuple[tuple[Key, str], ...]
@@ -178,7 +177,7 @@ class FederationPrivate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """An answer of ``get_node_ids`` and how many times in a row it was given."""
+    """An answer of ``get_node_ids``, and how many times in a row the app got it."""
 
     nodes: tuple[Node, ...]
     count: Annotated[int, Meta(ge=1)]
@@ -211,27 +210,27 @@ class Run(Chained):
     seed: CID
     """A block of its own, for servers and auditors."""
     initial_model: CID | None
-    """A content with the arrays that the app begins with; None where it makes its own."""
+    """A content with the arrays that the app begins with; None if the app makes its own."""
     keys: CID | None
-    """The `Keys` of epoch 1; None where the federation does not encrypt."""
+    """The `Keys` of epoch 1; None if the federation does not encrypt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPrivate:
-    """What a run record says to readers."""
+    """What a run record tells readers only."""
 
     name: str
     version: str
     config: RunConfig
     app: CID
-    """The app's id: its bundle's CID, were that plain."""
+    """The app's id: the CID of its plain bundle."""
     replay_format: Natural
     environment: Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Consecutive messages that are alike but for their addressee. ``kind`` is an index into the private kinds."""
+    """Consecutive messages that differ only in their addressee. ``kind`` is an index into the private kinds."""
 
     content: CID
     ttl: int | float
@@ -270,36 +269,36 @@ class Reply(Body):
     ttl: int | float
     content: CID | None
     code: Natural | None
-    """A Flower error code where there is no content."""
+    """A Flower error code if there is no content."""
     key: bytes
-    """The client's own key of the ``epoch``, for its content and ``private``, sealed to the epoch's update key; empty
-    where nothing is encrypted."""
+    """The client's own key for its content and ``private`` in this epoch, sealed to the epoch's update key. Empty if
+    the federation does not encrypt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasonPrivate:
-    """Why a reply is an error, or an app raised; empty where it did not."""
+    """Why a reply is an error, or what an app raised; empty if neither happened."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenReply:
-    """A reply handed to the app."""
+    """A reply that the app got."""
 
     reply: CID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridError:
-    """An error the Grid made for a message. ``why`` is an index into the private reasons."""
+    """An error that the Grid made for a message. ``why`` is an index into the private reasons."""
 
     message: MessageId
     code: Natural
     why: Natural
     created: float
     refused: CID | None
-    """The reply that was refused, where there is one."""
+    """The refused reply; None if there was no reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +310,7 @@ class Collect(Chained):
     answers: Listing
     """Of `TakenReply` and `GridError`."""
     unanswered: Listing
-    """Of message ids: what the app asked for and did not get this time. They stay open."""
+    """Of message ids that the app asked for and did not get this time. They stay open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +328,7 @@ class Roster(Chained):
 
     manifest: CID
     keys: CID | None
-    """The `Keys` of the next epoch, for the readers that the new manifest lists; None as in `Run`."""
+    """The `Keys` of the next epoch, for the readers in the new manifest; None as in `Run`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +342,7 @@ class Index(Chained):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close(Chained):
-    """The ServerApp returned or raised; nothing comes after."""
+    """The ServerApp returned or raised. Nothing follows this record."""
 
     TYPE: ClassVar[RecordType] = RecordType.CLOSE
 
@@ -357,7 +356,7 @@ class Close(Chained):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateKey:
-    """An epoch's update key pair: clients seal to its public half, and servers and auditors hold the other."""
+    """An epoch's update key pair. Clients seal to its public half; servers and auditors hold the private half."""
 
     public: EncryptionKeyText
     wraps: Listing
@@ -371,26 +370,26 @@ class Keys(Body):
     TYPE: ClassVar[RecordType] = RecordType.KEYS
 
     number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    """Of the epoch, from 1."""
+    """The epoch's number, from 1."""
     model: WrappedKey
-    """For what the server sends: for every member."""
+    """Encrypts what the server sends; every member has it."""
     update: UpdateKey
-    """For what clients send: for servers and auditors."""
+    """Encrypts what clients send; servers and auditors can decrypt it."""
     model_before: bytes
-    """The model key of the epoch before, encrypted under this one's; empty in epoch 1."""
+    """The model key of the epoch before, encrypted under this epoch's; empty in epoch 1."""
     update_before: bytes
-    """The private update key of the epoch before, encrypted under a key derived from this one's; empty in epoch 1."""
+    """The private update key of the epoch before, encrypted under a key derived from this epoch's; empty in epoch 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant(Body):
-    """The keys of one epoch for one more reader, given later: beside the chain, a root of the export of its own."""
+    """The keys of one epoch for one more reader, given later. It is in no chain; an export has it as a root."""
 
     TYPE: ClassVar[RecordType] = RecordType.GRANT
 
     run: CID
     number: Annotated[int, Meta(ge=1, le=2**63 - 1)]
-    """Of the epoch."""
+    """The epoch's number."""
     manifest: CID
     """The version that lists the reader."""
     to: Key
@@ -398,12 +397,12 @@ class Grant(Body):
     model: bytes
     """The model key, sealed for the reader."""
     update: bytes
-    """The private update key, sealed for the reader; empty where the reader may not read updates."""
+    """The private update key, sealed for the reader; empty if the reader may not read updates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack(Body):
-    """A member has verified the chain up to a head: nobody can show it another history later."""
+    """A member has verified the chain up to a head, so nobody can show it another history later."""
 
     TYPE: ClassVar[RecordType] = RecordType.ACK
 

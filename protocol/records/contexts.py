@@ -1,15 +1,13 @@
 """What every secret and every ciphertext is bound to, and the one place that seals and encrypts.
 
-Each thing that is sealed or encrypted has a *context* of its own: a frozen value that names the federation, the
-version or run, the epoch and the member that it is for. Its bytes go into HPKE's ``info``, into the associated data of
-the AEAD, or into the derivation of a content's key. So what is copied to another place does not open there, whoever
-signed the record that it was copied into. No other module of Pollen calls `crypto.sealing`, or encrypts, decrypts or
-derives with a `crypto.symmetric.SymmetricKey` (`tests/protocol/records/test_contexts.py` sees to that): nobody can
-leave a
-binding out.
+Each sealed or encrypted thing has a *context*: a frozen value that names the federation, the version or run, the epoch
+and the member that it is for. The context's bytes go into HPKE's ``info``, into the associated data of the AEAD, or
+into the derivation of a content's key. So a ciphertext that is copied to another place does not open there, whoever
+signed the record around it. No other module of Pollen calls `crypto.sealing`, or encrypts, decrypts or derives with a
+`crypto.symmetric.SymmetricKey`, so nobody can forget a binding (`tests/protocol/records/test_contexts.py` checks that).
 
-Two places need a name before they have a CID, since their record holds, or links, what is bound to them: a version of a
-manifest (`VersionPlace`) and a run (`RunPlace`). docs/protocol.md, section 13, has the table.
+A version of a manifest (`VersionPlace`) and a run (`RunPlace`) need a name before they have a CID, because their record
+holds, or links, what is bound to them. docs/protocol.md, section 13, has the table.
 """
 
 from __future__ import annotations
@@ -47,12 +45,12 @@ class VersionPlace:
     """One version of a federation's manifest, before it has a CID."""
 
     digest: bytes
-    """SHA-256 over the dag-cbor of its body without members, manifest key and private part. ``prev`` is in it, and so
-    the federation and all versions before; and its admins, some of whom have to sign whatever has this place."""
+    """SHA-256 over the dag-cbor of its body without members, manifest key and private part. It covers ``prev``, and so
+    the federation and all earlier versions. It covers the admins too, and some of them have to sign this version."""
 
 
 def version_place(body: Federation) -> VersionPlace:
-    """The place of a version. What is left out of it may be made later, and be bound to it."""
+    """The place of a version. The parts that it leaves out can be made later and bound to it."""
     nobody, _ = pack([])
     shown = replace(body, members=nobody, key=None, private=b"")
     return VersionPlace(hashlib.sha256(encode_cbor(body_value(shown))).digest())
@@ -60,11 +58,11 @@ def version_place(body: Federation) -> VersionPlace:
 
 @dataclass(frozen=True, slots=True)
 class RunPlace:
-    """One run that is encrypted, before its record has a CID."""
+    """One encrypted run, before its record has a CID."""
 
     federation: CID
     leader: bytes
-    """The member id of who began it: nobody else can sign a run of this place."""
+    """The member id of the leader: nobody else can sign a run with this place."""
     first_key: bytes
     """The commitment to the model key of its epoch 1, which no other run has."""
 
@@ -127,7 +125,7 @@ class AnnouncementSeal:
 
 @dataclass(frozen=True, slots=True)
 class KeptReport:
-    """What verifying a run came to, as a home keeps it for the one member who read it so."""
+    """The result of verifying a run, as a home keeps it for the member that verified it."""
 
     NAME: ClassVar[str] = "kept report"
 
@@ -176,7 +174,7 @@ class ReplyPrivate:
 
 @dataclass(frozen=True, slots=True)
 class SecretBefore:
-    """A secret of the epoch before ``epoch``, under that of ``epoch``."""
+    """A secret of the epoch before ``epoch``, under the same secret of ``epoch``."""
 
     NAME: ClassVar[str] = "epoch before"
 
@@ -196,7 +194,7 @@ class AnnouncementForAll:
 
 
 class JoinSide(StrEnum):
-    """Who says something about joining."""
+    """Who sends a message about joining."""
 
     NEWCOMER = "join"
     INVITER = "welcome"
@@ -204,7 +202,7 @@ class JoinSide(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JoinMessage:
-    """What newcomer and inviter say to each other, under the root key of a ticket."""
+    """A message between newcomer and inviter, under the root key of a ticket."""
 
     NAME: ClassVar[str] = "joining"
 
@@ -213,7 +211,7 @@ class JoinMessage:
 
 
 class AskingSide(StrEnum):
-    """Who says something where one member asks another for news."""
+    """Who sends a message when one member asks another for news."""
 
     ASKING = "question"
     ASKED = "answer"
@@ -221,7 +219,7 @@ class AskingSide(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AskingMessage:
-    """A question or an answer, under the swarm key. ``member`` is the one that is asked."""
+    """A question or an answer, under the swarm key. ``member`` is the member asked."""
 
     NAME: ClassVar[str] = "asking"
 
@@ -240,7 +238,7 @@ CipherContext = (
 
 @dataclass(frozen=True, slots=True)
 class SentContent:
-    """Contents of a run that its server made in an epoch, under the model key. All have one key, so that equal chunks
+    """Contents that a run's server made in an epoch, under the model key. All have the same key, so that equal chunks
     of an epoch stay equal."""
 
     NAME: ClassVar[str] = "content"
@@ -251,7 +249,7 @@ class SentContent:
 
 @dataclass(frozen=True, slots=True)
 class ReplyContent:
-    """Contents of a member's replies in an epoch, under its own key of that."""
+    """Contents of a member's replies in an epoch, under the member's own key of that epoch."""
 
     NAME: ClassVar[str] = "reply content"
 
@@ -273,7 +271,7 @@ class StateContent:
 ContentContext = SentContent | ReplyContent | StateContent
 
 
-# -- tags: what a key is known by to those who have it ---------------------------------------------------------------
+# -- tags: names that tell which key, to those who have it -----------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +285,7 @@ class InvitationTag:
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementTag:
-    """Names the manifest key that an announcement is for all members under."""
+    """Names the manifest key that encrypts an announcement for all members."""
 
     NAME: ClassVar[str] = "announcement tag"
 
@@ -310,8 +308,7 @@ Context = SealContext | CipherContext | ContentContext | TagContext | TicketRoot
 
 
 def context_bytes(context: Context) -> bytes:
-    """The one encoding of a context: dag-cbor of ``[domain, name, field, ...]``, a place being the list of its own
-    fields."""
+    """The one encoding of a context: dag-cbor of ``[domain, name, field, ...]``. A place is the list of its fields."""
     return encode_cbor([_DOMAIN, context.NAME, *_values(context)])
 
 
@@ -324,7 +321,7 @@ def _values(value: Context | VersionPlace | RunPlace) -> list[object]:
 
 
 def seal_for(reader: EncryptionKey, secret: bytes, context: SealContext) -> bytes:
-    """``secret`` for ``reader`` alone, in that place alone."""
+    """``secret``, sealed for this reader and this place only."""
     return seal(reader, secret, context_bytes(context))
 
 
@@ -332,13 +329,13 @@ def unseal(key: DecryptionKey, sealed: bytes, context: SealContext) -> bytes:
     """What `seal_for` sealed.
 
     Raises:
-        crypto.errors.CannotDecrypt: if it is sealed for another reader or place, or was changed.
+        crypto.errors.CannotDecrypt: if it was sealed for another reader or place, or changed.
     """
     return open_sealed(key, sealed, context_bytes(context))
 
 
 def encrypt(key: SymmetricKey, plaintext: bytes, context: CipherContext) -> bytes:
-    """``plaintext`` under a key that is derived for things of this kind, in that place alone."""
+    """``plaintext``, encrypted for this place only, under a key derived for this kind of context."""
     return key.derive(context.NAME.encode()).encrypt(plaintext, context_bytes(context))
 
 
@@ -346,22 +343,22 @@ def decrypt(key: SymmetricKey, ciphertext: bytes, context: CipherContext) -> byt
     """What `encrypt` encrypted.
 
     Raises:
-        crypto.errors.CannotDecrypt: if it is of another key or place, or was changed.
+        crypto.errors.CannotDecrypt: if it was encrypted under another key or for another place, or changed.
     """
     return key.derive(context.NAME.encode()).decrypt(ciphertext, context_bytes(context))
 
 
 def content_key(key: SymmetricKey, context: ContentContext) -> ContentKey:
-    """What contents of that place are encrypted with; the app process is given this, and no key that it is made of."""
+    """The key of contents in that place. The app process gets this key, and never the one it is derived from."""
     epoch = 0 if isinstance(context, StateContent) else context.epoch
     return ContentKey(epoch, key.derive(context_bytes(context)).secret_bytes())
 
 
 def tag_of(key: SymmetricKey, context: TagContext, size: int) -> bytes:
-    """The first ``size`` bytes of a key that is made for naming ``key`` alone."""
+    """The first ``size`` bytes of a key that is derived from ``key`` only to name it."""
     return key.derive(context_bytes(context)).secret_bytes()[:size]
 
 
 def ticket_root(secret: bytes, federation: CID) -> SymmetricKey:
-    """The root key that both sides make of a ticket's secret."""
+    """The root key that both sides derive from a ticket's secret."""
     return SymmetricKey(secret).derive(context_bytes(TicketRoot(federation)))

@@ -1,8 +1,8 @@
 """Equivocation: one signer, one place, two records.
 
-The two record blocks are the whole proof: no chain and no manifest is needed to check it, and anybody may carry it.
-Whether the key was a member's is for the reader to look up. A *proof block*, dag-cbor ``{"first": link, "second":
-link}``, gives the two a name.
+The two record blocks are the whole proof. Checking it takes no chain and no manifest, and anybody may pass it on. The
+reader has to look up whether the key was a member's. A *proof block*, dag-cbor ``{"first": link, "second": link}``,
+gives the two a name.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from protocol.records.bodies import Ack, Chained, Reply
 from protocol.records.signed import Record, parse_record, record_block
 
 Place = tuple[CID, int, int] | tuple[CID, bytes] | tuple[CID, str, int, int]
-"""Where a signer may say one thing only: run, term and height; run and message; run, ``ack``, term and height."""
+"""Where a signer may say one thing only: in run, term and height; run and message; or run, ``ack``, term and height."""
 
 
 @dataclass(frozen=True, slots=True)
 class Equivocation:
-    """Two records at one place that one key signed, and that both give one author."""
+    """Two records at one place, by one author and signed with one key."""
 
     key: bytes
-    """The key, 32 bytes, that signed both. Whose it is they do not say: a manifest does."""
+    """The key, 32 bytes, that signed both. Only a manifest says whose it is."""
     place: Place
     first: Record
-    """The one whose id is the lower; so both orders give one proof."""
+    """The record with the lower id, so that both orders give the same proof."""
     second: Record
 
     @property
     def by(self) -> bytes:
-        """The member id that both give as their author: a claim of whoever has the key, as anybody may make it."""
+        """The member id that both records name as their author. Anybody with a key may claim any id."""
         return self.first.body.by
 
     @property
     def run(self) -> CID:
-        """The run that both are of."""
+        """The run that both records belong to."""
         return self.place[0]
 
     def blocks(self) -> tuple[Block, Block, Block]:
@@ -46,15 +46,15 @@ class Equivocation:
 
 
 class NoProof(BlockError):
-    """A block that proves no equivocation; ``str`` says what it lacks."""
+    """A block that proves no equivocation."""
 
 
 def read_proof(block: Block, source: BlockSource) -> Equivocation:
-    """The equivocation that a proof block proves: its own checks, and nothing else, say so.
+    """The equivocation that a proof block proves. Everything that makes it a proof is checked here.
 
     Raises:
-        NoProof: where it proves none.
-        protocol.blocks.cid.MissingBlock: where ``source`` lacks one of its records.
+        NoProof: if it proves nothing.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks one of its records.
     """
     links = proof_links(block)
     if links is None:
@@ -75,7 +75,7 @@ def read_proof(block: Block, source: BlockSource) -> Equivocation:
 
 
 def proof_links(block: Block) -> tuple[CID, CID] | None:
-    """The two records that a block names as a proof block does; None where it is none."""
+    """The two records that a proof block links; None if ``block`` is not one."""
     if block.cid.is_raw:
         return None
     match decode_cbor(block.data):
@@ -86,9 +86,9 @@ def proof_links(block: Block) -> tuple[CID, CID] | None:
 
 
 def equivocation(a: Record, b: Record) -> Equivocation | None:
-    """The proof that the signer of both records equivocated; None where they have two, or a signature is wrong.
+    """The proof that the signer of both records equivocated; None if they do not prove it.
 
-    Signing one body twice, with one key or with two, is no equivocation: the body's id is compared.
+    Signing one body twice is no equivocation, with one key or with two: what counts is the body's id.
     """
     place = place_of(a)
     if place is None or place != place_of(b) or a.id == b.id or a.body.by != b.body.by or a.signers != b.signers:
@@ -99,14 +99,14 @@ def equivocation(a: Record, b: Record) -> Equivocation | None:
     except BadSignature:
         return None
     first, second = sorted((a, b), key=lambda record: record.id)
-    (key,) = first.signers  # what has a place has one
+    (key,) = first.signers  # a record with a place has one signature
     return Equivocation(key, place, first, second)
 
 
 def place_of(record: Record) -> Place | None:
-    """The place of a record that has one.
+    """The place of a record; None for records that may differ.
 
-    A run record has none: two of them begin two runs. Nor has a manifest: its admins may well sign two drafts.
+    A run record has no place, because two of them begin two runs. Nor has a manifest: its admins may sign two drafts.
     """
     match record.body:
         case Reply(run=run, message=message):

@@ -1,4 +1,4 @@
-"""Private parts of records: encrypted under a key, or plain where nothing is encrypted."""
+"""Private parts of records, which an encrypting federation encrypts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from protocol.records.signed import RecordError, private_bytes
 
 P = TypeVar("P")
 
-
 PrivateContext = ManifestPrivate | RecordPrivate | ReplyPrivate
 
 
 def private_part(value: object, key: SymmetricKey, context: PrivateContext) -> bytes:
-    """A private part, encrypted. What is plain is `protocol.records.signed.private_bytes`."""
+    """An encrypted private part. `protocol.records.signed.private_bytes` makes a plain one."""
     return encrypt(key, private_bytes(value), context)
 
 
 def open_private(body: Body, key: SymmetricKey, context: PrivateContext) -> bytes:
-    """The private part of a record, opened with the key and the context that `private_part` had.
+    """The private part of a record, decrypted with the key and the context that `private_part` had.
 
     Raises:
         RecordError: if it does not open.
@@ -36,10 +35,10 @@ def open_private(body: Body, key: SymmetricKey, context: PrivateContext) -> byte
 
 
 def parse_private(plain: bytes, kind: type[P]) -> P:
-    """The ``kind`` in a private part that is plain.
+    """The ``kind`` in a plain private part.
 
     Raises:
-        RecordError: where it is none.
+        RecordError: if it holds something else.
     """
     try:
         return from_plain(decode_cbor(plain), kind)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
-
-from msgspec import Meta
+from typing import Any, Final, TypeVar
 
 from crypto.dsse import BadSignature, verify
 from crypto.dsse import sign as dsse_sign
@@ -29,26 +27,38 @@ from protocol.blocks.cid import (
 )
 from protocol.blocks.trees import Listing
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
-from protocol.records.bodies import BODIES, MAX_ADMINS, VERSION, Body, Collect, GridError, Key, RecordType, TakenReply
+from protocol.records.bodies import (
+    BODIES,
+    MAX_ADMINS,
+    VERSION,
+    Body,
+    Collect,
+    GridError,
+    Key,
+    RecordType,
+    SignatureBytes,
+    TakenReply,
+)
 
 RECORD_TYPE: Final = "application/vnd.pollen.record+dag-cbor"
 """The DSSE payload type of every record."""
 
 MAX_MANIFEST_SIGNATURES: Final = 2 * MAX_ADMINS
-"""Of one version of a manifest: its admins sign it, and those of the version before. Any other record has one."""
+"""The most that a version of a manifest has: its admins sign it, and those of the version before. Any other record has
+one signature."""
 
 MIN_CONTAINERS: Final = 256
 BYTES_A_CONTAINER: Final = 7
-"""A record has at most so many lists and maps, and one more for so many bytes. The densest that an app can bring about
-is looks at no nodes, which have two in 15 bytes; what is denser costs more to read than to send."""
+"""A record has at most `MIN_CONTAINERS` lists and maps, and one more for each `BYTES_A_CONTAINER` bytes. The densest
+record that an app can cause has looks at no nodes: two in 15 bytes. A denser one costs more to read than to send."""
 
 MAX_PARSED: Final = 2 << 20
-"""Bytes of blocks whose records are remembered. What is made of a byte takes some ten in memory, and 60 at worst."""
+"""Bytes of blocks whose records are remembered. Parsed, each byte takes some ten in memory, 60 at worst."""
 MAX_PARSED_BLOCK: Final = 32 << 10
 
 WellSigned = Container[CID]
-"""Records whose signatures were found right before. A CID names all bytes of a record, its keys and signatures too, so
-what was true of it once is true for ever. Whether those keys count is judged each time."""
+"""Records whose signatures were found right before. A CID names all bytes of a record, with its keys and signatures, so
+they stay right for ever. Whether those keys count is judged each time."""
 
 P = TypeVar("P")
 
@@ -62,7 +72,7 @@ class Signature:
     """A signature over DSSE's pre-authentication encoding of the body."""
 
     by: Key
-    sig: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    sig: SignatureBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +80,25 @@ class Record:
     """A parsed record block. Its signatures are not yet checked: `check_signatures` does that."""
 
     cid: CID
-    """Of the whole block: what links name."""
+    """The CID of the whole block: what links name."""
     id: CID
-    """Of the body alone: what is compared, voted on and countersigned."""
+    """The CID of the body: what is compared, voted on and countersigned."""
     body: Body
     signatures: tuple[Signature, ...]
-    """One; of a `protocol.records.bodies.Federation` perhaps more, as its admins sign it."""
+    """One; perhaps more for a `protocol.records.bodies.Federation`, which several admins sign."""
     body_bytes: bytes
 
     @property
     def signers(self) -> tuple[bytes, ...]:
-        """The keys that it says it is signed with. Free to ask: nothing is verified."""
+        """The keys that the record says signed it. Nothing is verified here, so asking is free."""
         return tuple(signature.by for signature in self.signatures)
 
     def check_signatures(self, known: WellSigned = frozenset()) -> None:
-        """Return where every signature is right. It costs as many verifications as there are, or none for one that is
-        ``known``: see first that the `signers` are those that matter.
+        """Check every signature, unless the record is ``known``. Each costs a verification: check first that the
+        `signers` are those that matter.
 
         Raises:
-            crypto.dsse.BadSignature: where one is wrong, or a key is none.
+            crypto.dsse.BadSignature: if a signature is wrong, or is not by a valid key.
         """
         if self.cid in known:
             return
@@ -101,8 +111,8 @@ class Record:
 
 
 class _Parsed:
-    """The newest records that were parsed, by their bytes: a peer meets each several times, on its way back from a head
-    and forward again. Threads may share it without a lock: at worst one forgets early."""
+    """The newest parsed records, by their bytes. A peer meets each several times, on its way back from a head and
+    forward again. Threads may share it without a lock: at worst it forgets a record early."""
 
     def __init__(self, most: int) -> None:
         self._half = most // 2
@@ -111,12 +121,12 @@ class _Parsed:
         self._older: dict[bytes, Record] = {}
 
     def get(self, block: Block) -> Record | None:
-        """The record in ``block``, where it is remembered."""
+        """The record in ``block``; None if it is not remembered."""
         known = self._newer.get(block.data) or self._older.get(block.data)
         return known if known is not None and known.cid == block.cid else None
 
     def add(self, block: Block, record: Record) -> None:
-        """Remember it; when the newer half is full, the older one is forgotten."""
+        """Remember it. When the newer half is full, forget the older half."""
         if self._size > self._half:
             self._older, self._newer, self._size = self._newer, {}, 0
         self._newer[block.data] = record
@@ -130,7 +140,7 @@ def parse_record(block: Block) -> Record:
     """The record in a checked block.
 
     Raises:
-        RecordError: where it is not exactly one.
+        RecordError: if the block is not exactly one record.
     """
     if (known := _PARSED.get(block)) is not None:
         return known
@@ -186,10 +196,10 @@ def sign_record(body: Body, keys: Sequence[SigningKey]) -> Block:
 
 
 def assemble(body: Body, signatures: dict[bytes, bytes]) -> Block:
-    """The record block of ``body`` with signatures made elsewhere, by key.
+    """The record block of ``body`` with ``signatures`` made elsewhere, by key.
 
     Raises:
-        RecordError: where it is larger than a block may be; what can grow belongs in a `Listing`.
+        RecordError: if it is larger than a block may be. (A part that can grow belongs in a `Listing`.)
     """
     sigs = [{"by": key, "sig": signatures[key]} for key in sorted(signatures)]
     block = cbor_block({"body": body_value(body), "sigs": sigs})
@@ -213,7 +223,8 @@ def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterato
     """The items of ``listing`` as ``kind``.
 
     Raises:
-        RecordError: where one is not; `protocol.blocks.cid.MissingBlock` where a block of the tree is not here.
+        RecordError: if an item is not a ``kind``.
+        protocol.blocks.cid.MissingBlock: if a block of the tree is not here.
     """
     try:
         if listing.link is None:
@@ -226,7 +237,7 @@ def typed_items(listing: Listing, kind: type[P], source: BlockSource) -> Iterato
 
 
 def answers(collect: Collect, source: BlockSource) -> Iterator[TakenReply | GridError]:
-    """The answers of a collect, in order; errors as `typed_items`."""
+    """The answers of a collect, in order. Raises as `typed_items`."""
     try:
         if collect.answers.link is None:
             yield from collect.answers.typed(_answer, _answer)

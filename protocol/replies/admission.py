@@ -66,9 +66,9 @@ class Examination:
 
     findings: tuple[Finding, ...] = ()
     norm: float | None = None
-    """The L2 norm of its change of the dispatched arrays; None where it was not asked for, or cannot be measured."""
+    """The L2 norm of its change of the dispatched arrays; None if it was not asked for, or cannot be measured."""
     layout: ReplyLayout | None = None
-    """What it looks like; None where it cannot be read."""
+    """What it looks like; None if it cannot be read."""
     here: bool = True
     """Whether the content is here: one that is too large is not fetched."""
 
@@ -82,7 +82,7 @@ class SizeLimits:
     """Of the dispatched content, where that holds arrays; None: no matter how many."""
 
     def of_answer_to(self, sent: int | None) -> int:
-        """The limit; ``sent`` is the size of the dispatched content, None where that holds no arrays."""
+        """The limit; ``sent`` is the size of the dispatched content, None if that holds no arrays."""
         if self.multiple is None or sent is None:
             return self.federation
         return min(self.federation, max(SMALLEST_LIMIT, self.multiple * sent))
@@ -112,7 +112,7 @@ class NormBound:
         """``10``, or ``3x`` (also ``3xmedian``).
 
         Raises:
-            ValueError: where it is neither, or not more than 0.
+            ValueError: if it is neither, or not more than 0.
         """
         match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)(x|xmedian)?", text.strip().lower(), re.ASCII)
         try:
@@ -160,7 +160,7 @@ class NormBound:
 
 
 def _median(values: Iterable[float]) -> float | None:
-    """Of two in the middle the lower, so that fewer than half can move it up; None where there are too few."""
+    """Of two in the middle the lower, so that fewer than half can move it up; None if there are too few."""
     ordered = sorted(math.inf if math.isnan(value) else value for value in values)
     return ordered[(len(ordered) - 1) // 2] if len(ordered) >= NO_FEWER else None
 
@@ -178,7 +178,7 @@ class Admission:
         """``all``, ``off``, or the checks to make with commas between them; ``bound`` as `NormBound.parse` has it.
 
         Raises:
-            ValueError: where there is no such check or bound.
+            ValueError: if there is no such check or bound.
         """
         names = {name.strip() for name in text.lower().split(",")}
         unknown = sorted(names - {check.value for check in OPTIONAL})

@@ -26,15 +26,15 @@ class Verdicts:
     refused: dict[bytes, Refusal] = field(default_factory=dict)
     """By message."""
     unbounded: str = ""
-    """Why the owner's bound cannot be applied to these replies; empty where it can, or there is none."""
+    """Why the owner's bound cannot be applied to these replies; empty if it can, or there is none."""
     all_failed: Check | None = None
-    """The one check that none of them passes; None where some do, or they fail on several."""
+    """The one check that none of them passes; None if some do, or they fail on several."""
 
 
 def judge(admission: Admission, rule: StrategyRule | None, found: Mapping[bytes, Examination]) -> Verdicts:
     """Judge replies to messages of one type and dispatch, by message and in the order in which the app is handed them.
 
-    ``rule`` is the strategy's in use; None where there is none: such an app's replies are judged one by one alone.
+    ``rule`` is the strategy's in use; None if there is none: such an app's replies are judged one by one alone.
     """
     judging = _Judging(admission, rule, dict(found))
     judging.each(admission.refusal)

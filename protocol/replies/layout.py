@@ -121,7 +121,7 @@ class ReplyLayout:
     likeness: Likeness = Likeness.NONE
     not_finite: tuple[NotFinite, ...] = ()
     older: str = ""
-    """Of an answer to a message of Flower's older machinery: why that cannot read it; empty where it can."""
+    """Of an answer to a message of Flower's older machinery: why that cannot read it; empty if it can."""
     declined: bool = False
     """Whether it is an older app's answer that says itself that it failed: no strategy makes anything of it."""
     masked: bool = False
@@ -134,6 +134,6 @@ class ReplyLayout:
         yield from (("config", record.name) for record in self.configs)
 
     def keys_in(self, name: str) -> frozenset[str]:
-        """The keys of the record of that name, whatever its kind; none where there is no such record."""
+        """The keys of the record of that name, whatever its kind; none if there is no such record."""
         every: tuple[RecordLayout, ...] = (*self.arrays, *self.metrics, *self.configs)
         return next((frozenset(record.keys) for record in every if record.name == name), frozenset())

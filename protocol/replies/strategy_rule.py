@@ -49,7 +49,7 @@ class StrategyRule:
     strategy: str
     """The name of its class, for people."""
     weight: str = ""
-    """The metric that replies are weighted by; empty where there is none."""
+    """The metric that replies are weighted by; empty if there is none."""
     own: bool = False
     """Whether it is the app's own: nothing is known but that its replies are of one kind."""
     arrays: Arrays = Arrays.IGNORED
@@ -119,7 +119,7 @@ class StrategyRule:
                 yield math.inf
 
     def why_not(self, reply: ReplyLayout) -> str:
-        """Why the strategy would raise on the reply, whatever the others are; empty where it would not."""
+        """Why the strategy would raise on the reply, whatever the others are; empty if it would not."""
         if self.older:
             return self._why_not_older(reply)
         return "" if self.own else self._why_not_records(reply)
@@ -270,7 +270,7 @@ class _Sum:
 
 
 def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of a sum of two arrays, as numpy has it; None where there is none."""
+    """The shape of a sum of two arrays, as numpy has it; None if there is none."""
     rank = max(len(one), len(other))
     wide = [(1,) * (rank - len(shape)) + shape for shape in (one, other)]
     if any(a != b and 1 not in (a, b) for a, b in zip(*wide, strict=True)):

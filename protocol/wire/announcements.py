@@ -351,7 +351,7 @@ def parse_announcement(data: bytes) -> SignedAnnouncement:
     """The announcement in ``data``.
 
     Raises:
-        AnnouncementError: where there is none, or it is over a limit; nothing else, whatever the bytes.
+        AnnouncementError: if there is none, or it is over a limit; nothing else, whatever the bytes.
     """
     envelope = parse_envelope(data)
     return SignedAnnouncement(parse_payload(envelope.payload), envelope)
@@ -422,7 +422,7 @@ class _Payload:
         """The announcement it says.
 
         Raises:
-            ValueError, MalformedCid, msgspec.DecodeError: where it says none.
+            ValueError, MalformedCid, msgspec.DecodeError: if it says none.
         """
         if len(self.body) > _MAX_BODY:
             raise ValueError(f"a body of {len(self.body)} bytes")

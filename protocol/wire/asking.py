@@ -112,7 +112,7 @@ class Channel:
         """The message in ``data``.
 
         Raises:
-            BadMessage: where it is none, or none of this kind.
+            BadMessage: if it is none, or none of this kind.
         """
         if len(data) > MAX_MESSAGE:
             raise BadMessage(f"it has {len(data)} bytes, more than {MAX_MESSAGE}")

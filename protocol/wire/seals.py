@@ -67,7 +67,7 @@ class Seals:
         """``manifest`` is the newest; ``source`` has all its versions, whose keys ``reader`` opens where it can.
 
         Raises:
-            protocol.blocks.cid.BlockError: where ``source`` lacks a version.
+            protocol.blocks.cid.BlockError: if ``source`` lacks a version.
         """
         self._federation = manifest.federation
         self._encrypted = manifest.encrypted
@@ -116,7 +116,7 @@ class Seals:
         """A signed announcement for ``member`` alone, in a federation that encrypts.
 
         Raises:
-            crypto.errors.BadKey: where its encryption key is of a suite that is not known here.
+            crypto.errors.BadKey: if its encryption key is of a suite that is not known here.
         """
         key = encryption_key(member)
         sealed = seal_for(key, signed, AnnouncementSeal(self._federation, member.id))
@@ -128,7 +128,7 @@ class Seals:
         """The signed announcement in what came over the wire. It is not parsed, and nobody is known as its author yet.
 
         Raises:
-            AnnouncementError: where there is none for us; nothing else, whatever the bytes.
+            AnnouncementError: if there is none for us; nothing else, whatever the bytes.
         """
         if len(data) > MAX_ANNOUNCEMENT:
             raise AnnouncementError(Drop.TOO_LARGE, f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")

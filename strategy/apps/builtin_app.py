@@ -95,7 +95,7 @@ def check_named(run_config: Mapping[str, object], node_config: Mapping[str, obje
 
 
 def model_class(run_config: Mapping[str, object]) -> str | None:
-    """The class ``module:Class`` that a run's model is; None where it is one of the app's own, or unknown."""
+    """The class ``module:Class`` that a run's model is; None if it is one of the app's own, or unknown."""
     name = run_config.get("model")
     return name if isinstance(name, str) and is_class(name) else None
 

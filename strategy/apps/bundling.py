@@ -145,9 +145,9 @@ def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path)
     """Write the files of a bundle to the folder ``into``, which appears whole, its files on disk, or not at all.
 
     Raises:
-        ContentError: where a file is not what the bundle says.
-        MissingBlock: where ``source`` lacks a block.
-        OSError: where the files cannot be written, or ``into`` exists and is not empty.
+        ContentError: if a file is not what the bundle says.
+        MissingBlock: if ``source`` lacks a block.
+        OSError: if the files cannot be written, or ``into`` exists and is not empty.
     """
     part = into.with_name(f"{into.name}.part")
     shutil.rmtree(part, ignore_errors=True)

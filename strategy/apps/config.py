@@ -36,7 +36,7 @@ def read_app(app_dir: Path) -> AppConfig:
     """The app in a folder.
 
     Raises:
-        AppError: where its ``pyproject.toml`` is absent, or lacks what Flower requires.
+        AppError: if its ``pyproject.toml`` is absent, or lacks what Flower requires.
     """
     try:
         config = project_config(app_dir)
@@ -88,7 +88,7 @@ def fuse_run_config(app: AppConfig, *overrides: str) -> RunConfig:
     A value keeps the type it is written in, as with Flower: ``lr=1`` is an integer whatever the default is.
 
     Raises:
-        AppError: where they cannot be read, or name a setting the app does not have.
+        AppError: if they cannot be read, or name a setting the app does not have.
     """
     try:
         return _pairs(config_overrides(dict(app.run_config), overrides))
@@ -100,7 +100,7 @@ def parse_node_config(*texts: str) -> RunConfig:
     """A node config such as ``partition-id=0 num-partitions=3``, read as a run config is.
 
     Raises:
-        AppError: where it cannot be read.
+        AppError: if it cannot be read.
     """
     try:
         return _pairs(parsed_pairs(texts))

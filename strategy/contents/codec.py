@@ -124,8 +124,8 @@ def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
     """The content of ``records`` under ``key``; where that is None it is plain, and its large arrays not yet copied.
 
     Raises:
-        TypeError: where the records hold what Flower does not take (lists in them can be changed unseen).
-        ValueError: where there are more entries, or longer names or integers, than a content may have.
+        TypeError: if the records hold what Flower does not take (lists in them can be changed unseen).
+        ValueError: if there are more entries, or longer names or integers, than a content may have.
     """
     _check_counts([(_kind(name, record), len(record)) for name, record in records.items()])
     form = ContentForm(key)
@@ -140,9 +140,9 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
     """The records of the content ``root``; large arrays are read from ``source`` when the app reads them.
 
     Raises:
-        ContentError: where it is malformed, over a limit of this module or of ``limits``, or not encrypted with ``key``
-            (plain where that is None).
-        MissingBlock: where ``source`` lacks a block.
+        ContentError: if it is malformed, over a limit of this module or of ``limits``, or not encrypted with ``key``
+            (plain if that is None).
+        MissingBlock: if ``source`` lacks a block.
 
     Both also come later, from an array, where its chunks are missing, not of the declared size, or do not open.
     """
@@ -199,7 +199,7 @@ class ContentWriter:
 
 def _check_counts(records: Sequence[tuple[Kind, int]]) -> None:
     """Raises:
-    ValueError: where there are more records, or entries in them, than a content may have.
+    ValueError: if there are more records, or entries in them, than a content may have.
     """
     values = sum(count for kind, count in records if kind is not Kind.ARRAY)
     arrays = sum(count for kind, count in records if kind is Kind.ARRAY)
@@ -214,7 +214,7 @@ def _check_counts(records: Sequence[tuple[Kind, int]]) -> None:
 
 def _check_length(name: str) -> None:
     """Raises:
-    ValueError: where a name is longer than a content may have.
+    ValueError: if a name is longer than a content may have.
     """
     if len(name) > MAX_NAME:
         raise ValueError(f"the name {name[:60]!r}... has {len(name)} characters, more than {MAX_NAME}")

@@ -19,7 +19,7 @@ class Difference:
     record: str
     """The key of the record."""
     tensor: str | None
-    """The key of the tensor or value in it; None where the record itself is missing or of another type."""
+    """The key of the tensor or value in it; None if the record itself is missing or of another type."""
     largest: float | None
     """The largest absolute difference between two tensors of one shape."""
     what: str
@@ -27,7 +27,7 @@ class Difference:
 
 
 def first_difference(recorded: RecordDict, ours: RecordDict) -> Difference | None:
-    """The first difference, in the order of ``recorded``; None where they hold the same."""
+    """The first difference, in the order of ``recorded``; None if they hold the same."""
     for key in [*recorded, *(key for key in ours if key not in recorded)]:
         if key not in recorded or key not in ours:
             where = "was recorded and is missing" if key in recorded else "was not recorded"
@@ -73,7 +73,7 @@ def _in_value(key: str, name: str, was: object, now: object) -> Difference | Non
 
 
 def largest_difference(was: Array, now: Array) -> float | None:
-    """The largest absolute difference between two tensors of one shape; None where they are not numbers.
+    """The largest absolute difference between two tensors of one shape; None if they are not numbers.
 
     Infinite where one of them alone is NaN or infinite; two NaNs do not differ.
     """

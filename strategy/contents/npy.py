@@ -58,7 +58,7 @@ class Stored:
 
 
 def stored(array: Array, *, any_type: bool = False) -> Stored | None:
-    """What ``array`` is; None where it is not in numpy's format, or not whole. ``any_type``: it may have another
+    """What ``array`` is; None if it is not in numpy's format, or not whole. ``any_type``: it may have another
     ``stype`` than `NUMPY`; Flower's older strategies read none."""
     what = declared(array, any_type=any_type)
     if what is None or what.start + what.size > len(array.data):
@@ -101,7 +101,7 @@ def opened(array: Array) -> NDArray[Any]:
 
 
 def numbers(array: Array, what: Stored | None) -> Numbers | None:
-    """All the numbers of ``array`` in the order of its bytes, not copied; None where they are no numbers."""
+    """All the numbers of ``array`` in the order of its bytes, not copied; None if they are no numbers."""
     if what is None or not (what.dtype.kind in "biufc" or _is_bfloat16(array, what)):
         return None
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
@@ -162,7 +162,7 @@ def _in_order_of(other: Stored, values: Numbers, what: Stored) -> Numbers:
 
 
 def change(after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None) -> float | None:
-    """The squared L2 norm of the difference of two arrays of one shape; None where there is none to compute."""
+    """The squared L2 norm of the difference of two arrays of one shape; None if there is none to compute."""
     a, b = numbers(after, stored_after), numbers(before, stored_before)
     if a is None or b is None or stored_after is None or stored_before is None:
         return None

@@ -56,8 +56,8 @@ def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> Records
     """The summary of a content that is encrypted with ``key``.
 
     Raises:
-        protocol.blocks.content.ContentError: where it is no content of Flower records, or not encrypted so.
-        protocol.blocks.cid.MissingBlock: where ``source`` lacks a block of its manifest.
+        protocol.blocks.content.ContentError: if it is no content of Flower records, or not encrypted so.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks a block of its manifest.
     """
     records = decode(root, source, key)
     arrays = tuple(

@@ -29,8 +29,8 @@ def encode_scalar(value: object) -> object:
     """``value`` as a dag-cbor value.
 
     Raises:
-        TypeError: where Flower does not take it either.
-        ValueError: where it is an integer that Flower does not send either.
+        TypeError: if Flower does not take it either.
+        ValueError: if it is an integer that Flower does not send either.
     """
     if isinstance(value, bool):
         return value
@@ -57,7 +57,7 @@ def decode_scalar(value: object) -> Scalar:
     """The inverse of `encode_scalar`.
 
     Raises:
-        ContentError: where ``value`` is not what that gives.
+        ContentError: if ``value`` is not what that gives.
     """
     match value:
         case int() if value in _INT64:
@@ -92,8 +92,8 @@ def encode_value(value: object) -> object:
     """A metric's or config's value, a scalar or a list of one kind, as a dag-cbor value.
 
     Raises:
-        TypeError: where Flower does not take it either.
-        ValueError: where an integer in it is one that Flower does not send either.
+        TypeError: if Flower does not take it either.
+        ValueError: if an integer in it is one that Flower does not send either.
     """
     if not isinstance(value, list):
         return encode_scalar(value)
@@ -108,7 +108,7 @@ def decode_value(value: object) -> Value:
     """The inverse of `encode_value`.
 
     Raises:
-        ContentError: where ``value`` is not what that gives.
+        ContentError: if ``value`` is not what that gives.
     """
     if not isinstance(value, list):
         return decode_scalar(value)

@@ -49,7 +49,7 @@ def serve_client_app(
     every task with Flower's error for that.
 
     Raises:
-        RunStopped: where the engine is gone.
+        RunStopped: if the engine is gone.
     """
     with out_of_sight(), working_in(works_in):
         host = ClientHost(app_dir, start, store, limits)

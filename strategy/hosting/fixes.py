@@ -15,7 +15,7 @@ _QUOTED: Final = re.compile(r"[\"']([\w.-]{1,100})[\"']")
 
 
 def fix_for(error: BaseException, node_config: Mapping[str, object] | None = None) -> str:
-    """What to do about what an app raised, as ``; give ...``; empty where nothing is known.
+    """What to do about what an app raised, as ``; give ...``; empty if nothing is known.
 
     ``node_config`` is a ClientApp's, None for a ServerApp.
     """

@@ -48,7 +48,7 @@ def run_server_app(
     `Replayed`.
 
     Raises:
-        RunStopped: where the peer or its engine is gone: the run is not finished.
+        RunStopped: if the peer or its engine is gone: the run is not finished.
     """
     guarded = GuardedStore(store)
     models: list[ArrayRecord] = []
@@ -90,7 +90,7 @@ def run_server_app(
 
 
 def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
-    """Run the app; what it raised, empty where it returned."""
+    """Run the app; what it raised, empty if it returned."""
     try:
         _load(app_dir)(grid, context)
     except (RunStopped, Divergence, ScriptOver):

@@ -49,8 +49,8 @@ def initial_state(given: KeyedContent | None, store: ContentStore, limits: Limit
     """The ``context.state`` that a ServerApp begins with; ``given`` is the content that its run record names.
 
     Raises:
-        protocol.blocks.content.ContentError: where that is not one array record of the name `RECORD`.
-        protocol.blocks.cid.MissingBlock: where the store lacks a block of it.
+        protocol.blocks.content.ContentError: if that is not one array record of the name `RECORD`.
+        protocol.blocks.cid.MissingBlock: if the store lacks a block of it.
     """
     if given is None:
         return RecordDict()

@@ -27,11 +27,11 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class TensorDifference:
-    """One tensor in two models, ``a`` and ``b``. The numbers are None where there are none to compare."""
+    """One tensor in two models, ``a`` and ``b``. The numbers are None if there are none to compare."""
 
     name: str
     a: Layout | None
-    """None where that model lacks it; so is ``b``."""
+    """None if that model lacks it; so is ``b``."""
     b: Layout | None
     equal: bool
     """The same layout and the same bits."""
@@ -40,7 +40,7 @@ class TensorDifference:
     mean: float | None = None
     """Of the absolute differences."""
     relative: float | None = None
-    """The L2 norm of a - b, divided by that of a; None too where a is all zeros and b is not."""
+    """The L2 norm of a - b, divided by that of a; None too if a is all zeros and b is not."""
     not_finite: int = 0
     """Elements that are NaN or infinite in either model."""
 
@@ -60,7 +60,7 @@ def tensor_differences(a: Tensors, b: Tensors) -> Iterator[TensorDifference]:
 
 
 def compare(name: str, a: Tensor | None, b: Tensor | None) -> TensorDifference:
-    """One tensor in two models; None where a model lacks it."""
+    """One tensor in two models; None if a model lacks it."""
     if a is None or b is None:
         return TensorDifference(name, _layout(a), _layout(b), equal=False)
     was, now = _layout(a), _layout(b)

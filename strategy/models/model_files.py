@@ -56,7 +56,7 @@ class ModelFormat(StrEnum):
         """The format of a file named so.
 
         Raises:
-            NoModel: where its suffix is none of the three.
+            NoModel: if its suffix is none of the three.
         """
         try:
             return cls(path.suffix)
@@ -73,8 +73,8 @@ def content_tensors(root: CID, source: BlockSource, key: ContentKey | None) -> T
     They are named by their keys, or by ``record/key`` where it has several array records.
 
     Raises:
-        NoModel: where there are none; also from a tensor whose bytes are no array of numpy's.
-        protocol.blocks.content.ContentError: where the content is malformed, or not encrypted so; also from a tensor.
+        NoModel: if there are none; also from a tensor whose bytes are no array of numpy's.
+        protocol.blocks.content.ContentError: if the content is malformed, or not encrypted so; also from a tensor.
     """
     arrays = _named_arrays(decode(root, source, key))
     if not arrays:
@@ -113,9 +113,9 @@ def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Pat
     says. A file that was there is replaced.
 
     Raises:
-        NoModel: where there is nothing to write, or the format does not take it.
-        protocol.blocks.content.ContentError: where the content is malformed, or not encrypted with ``key``.
-        OSError: where the file cannot be written.
+        NoModel: if there is nothing to write, or the format does not take it.
+        protocol.blocks.content.ContentError: if the content is malformed, or not encrypted with ``key``.
+        OSError: if the file cannot be written.
     """
     kind, tensors = ModelFormat.of(path), content_tensors(root, source, key)
     about = {"content": str(root), **metadata}
@@ -138,7 +138,7 @@ def try_place(path: Path) -> None:
     """Try what `save_model` begins with: a new file beside ``path``, which is removed again.
 
     Raises:
-        OSError: where it cannot be made.
+        OSError: if it cannot be made.
     """
     descriptor, name = _beside(path)
     os.close(descriptor)
@@ -214,8 +214,8 @@ def opened_model(path: Path) -> Iterator[Tensors]:
     """The tensors of a model file, as long as it is open. Nothing in it is run: no pickle but torch's weights alone.
 
     Raises:
-        NoModel: where it is none; also from a tensor that numpy has no type for.
-        OSError: where it cannot be read.
+        NoModel: if it is none; also from a tensor that numpy has no type for.
+        OSError: if it cannot be read.
     """
     kind = ModelFormat.of(path)
     with contextlib.ExitStack() as stack:

@@ -38,7 +38,7 @@ class OutgoingModels:
                     known[key] = _places(array)
 
     def spoiled(self, records: RecordDict) -> str:
-        """What has become NaN or infinite; empty where nothing has."""
+        """What has become NaN or infinite; empty if nothing has."""
         with self._lock:
             found = (
                 _newly(name, key, array, [self._first[name][key]])

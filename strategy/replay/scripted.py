@@ -169,12 +169,12 @@ class ScriptedAnswers:
         return self._live.wait(messages, timeout, rules)
 
     def finish(self, model: CID | None, raised: str) -> CID | None:
-        """The app ended: compare that with the close record, where there is one. ``raised`` is empty where it returned.
+        """The app ended: compare that with the close record, where there is one. ``raised`` is empty if it returned.
 
         Returns the recorded final model's content where it differs from ``model``; the caller says how.
 
         Raises:
-            Divergence: where the chain goes on, or the app ended in another way.
+            Divergence: if the chain goes on, or the app ended in another way.
         """
         with self._lock:
             pending = self._head()
@@ -308,7 +308,7 @@ class ScriptedAnswers:
     # -- the script -------------------------------------------------------------------------------------------------
 
     def _head(self) -> _Pending | None:
-        """The next entry; None where the Grid is live."""
+        """The next entry; None if the Grid is live."""
         if self._divergence is not None:
             raise self._divergence
         self._threads.add(threading.get_ident())

@@ -54,7 +54,7 @@ class Layout:
     shape: tuple[int, ...]
     stype: str
     stored: Stored | None
-    """What its bytes say; None where they are not in numpy's format."""
+    """What its bytes say; None if they are not in numpy's format."""
     trees: bool = False
     """Whether its bytes are boosted trees that Flower can add to others; not known of what was dispatched."""
 
@@ -95,7 +95,7 @@ class Sent:
     """What begins the names of the records in an answer to it, where Flower's older machinery sent it: ``fitres``."""
 
     def counterpart(self, record: str, *, alone: bool = False) -> str:
-        """The dispatched record that an answer's ``record`` is compared with; empty where there is none. ``alone`` says
+        """The dispatched record that an answer's ``record`` is compared with; empty if there is none. ``alone`` says
         whether it has no other arrays."""
         name = f"fitins.{record.removeprefix('fitres.')}" if record.startswith("fitres.") else record
         if alone and name not in self.records and len(self.records) == 1:
@@ -108,11 +108,11 @@ class Sent:
 def opened_records(
     root: CID, source: BlockSource, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS
 ) -> RecordDict:
-    """The records of a content, plain where there is no ``key``; large arrays are read when they are used.
+    """The records of a content, plain if there is no ``key``; large arrays are read when they are used.
 
     Raises:
-        ContentError: where it is malformed, also later, from an array.
-        protocol.blocks.cid.MissingBlock: where ``source`` lacks a block, also later.
+        ContentError: if it is malformed, also later, from an array.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks a block, also later.
     """
     return decode(root, source, key, limits)
 
@@ -152,7 +152,7 @@ def examine(
     often, are a large array.
 
     Raises:
-        protocol.blocks.cid.MissingBlock: where a block is not here. A malformed reply is a finding.
+        protocol.blocks.cid.MissingBlock: if a block is not here. A malformed reply is a finding.
     """
     looking = _Looking(sent, reopen, update=update, measure=measure)
     records = None

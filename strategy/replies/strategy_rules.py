@@ -74,14 +74,14 @@ class StrategiesInUse:
             self._local.strategy = before
 
     def rule(self, message_type: str) -> StrategyRule | None:
-        """What this thread's strategy takes in answers to messages of this type; None where there is none, or it asks
+        """What this thread's strategy takes in answers to messages of this type; None if there is none, or it asks
         for something of its own."""
         strategy = getattr(self._local, "strategy", None)
         return None if strategy is None else rule_of(strategy, message_type)
 
 
 def rule_of(strategy: object, message_type: str) -> StrategyRule | None:
-    """What ``strategy`` takes in answers to messages of this Flower type; None where it is not one of its own."""
+    """What ``strategy`` takes in answers to messages of this Flower type; None if it is not one of its own."""
     trains = is_update(message_type)
     if message_type == GET_PARAMETERS and isinstance(strategy, OlderStrategy):
         return StrategyRule(type(strategy).__name__, older="getparametersres")
@@ -198,7 +198,7 @@ def _older_training_rule(strategy: OlderFedAvg, definer: type, rule: StrategyRul
 
 
 def _definer(strategy: object, method: str) -> type | None:
-    """The class of Flower's whose ``method`` gets the replies; None where the app's own does not hand them on."""
+    """The class of Flower's whose ``method`` gets the replies; None if the app's own does not hand them on."""
     for kind in type(strategy).__mro__:
         function = vars(kind).get(method)
         if function is None:

@@ -2,7 +2,7 @@
 
 To use one of your own, either copy the folder of this app, edit `CustomCNN` and start with ``--app FOLDER``, or write a
 class with the same four parameters anywhere Python finds it and start with ``--model module:Class``, at the server and
-at each client: a class counts only where that machine's owner names it (`settings`).
+at each client: a class counts only if that machine's owner names it (`settings`).
 """
 
 from __future__ import annotations

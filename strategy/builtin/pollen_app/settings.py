@@ -116,7 +116,7 @@ def client_settings(run: Config, node: Config) -> ClientSettings:
 
 
 def model_name(run: Config, node: Config) -> str:
-    """The run's model. One that is a class, ``module:Class``, counts only where the node config names it, too.
+    """The run's model. One that is a class, ``module:Class``, counts only if the node config names it, too.
 
     Raises:
         ValueError: it is unknown; or it is a class that nobody named here, or another than this node was started for.

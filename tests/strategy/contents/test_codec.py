@@ -300,7 +300,7 @@ def test_a_chunk_of_another_size_than_declared_is_a_content_error_when_it_is_rea
     root, blocks = hostile([FORMAT, [["r", "array", [["w", "", [], "x", 5001]]]]], [CHUNK])
     array = decode(root, blocks, None).array_records["r"]["w"]
 
-    with pytest.raises(ContentError, match="5000 bytes where 5001"):
+    with pytest.raises(ContentError, match="5000 bytes, and should have 5001"):
         _ = array.data
 
 

@@ -137,7 +137,7 @@ def test_no_block_shows_a_name_a_value_or_a_tensor() -> None:
         (KEY, None, "encrypted in epoch 3, and there is no key for it"),
         (KEY, replace(KEY, epoch=4), "encrypted in epoch 3, and the key is of epoch 4"),
         (KEY, replace(KEY, key=b"l" * 32), "does not open with the key of its epoch"),
-        (None, KEY, "plain, where one encrypted in epoch 3 is expected"),
+        (None, KEY, "plain, and should be encrypted in epoch 3"),
     ],
 )
 def test_without_the_right_key_nothing_is_read(written: ContentKey | None, read: ContentKey | None, why: str) -> None:
@@ -170,9 +170,9 @@ OTHER = replace(KEY, key=b"l" * 32)
     [
         (5_000, [closed(bytes(5_000), OTHER)], "the chunk does not open"),
         (FULL + 1, [closed(bytes(FULL)), closed(b"1", OTHER)], "the chunk does not open"),
-        (5_028, [raw_block(bytes(5_028))], "5028 bytes where 5056"),
+        (5_028, [raw_block(bytes(5_028))], "5028 bytes, and should have 5056"),
         (5_000, [raw_block(bytes(5_028))], "the chunk does not open"),
-        (5_001, [closed(bytes(5_000))], "5028 bytes where 5029"),
+        (5_001, [closed(bytes(5_000))], "5028 bytes, and should have 5029"),
         (CHUNK_SIZE, [raw_block(bytes(CHUNK_SIZE)), closed(bytes(OVERHEAD))], "the chunk does not open"),
     ],
 )
