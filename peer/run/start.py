@@ -45,8 +45,9 @@ from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, Ru
 from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed import parse_record
 from protocol.roles.client.app_host import ClientPlan
-from protocol.roles.client.client import Client, KeptRun
+from protocol.roles.client.client import Client
 from protocol.roles.client.follow import Verified
+from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import Cause, Report, What
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.plan import LeaderSettings, RunPlan, first_content_key

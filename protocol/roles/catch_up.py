@@ -82,6 +82,12 @@ class CatchUp:
         return self._target is None
 
     @property
+    def is_behind(self) -> bool:
+        """Whether the run does not have the newest manifest in force: who has left could still read what is answered
+        now."""
+        return self.manifest.version > self.chain.manifest.version
+
+    @property
     def newest(self) -> Position | None:
         """The newest head heard of, verified or not."""
         if self._newer is not None or self._target is not None:

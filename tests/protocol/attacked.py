@@ -63,13 +63,17 @@ class Attacked:
                 case FetchRecord() | FetchContent() | Examine() | UnpackApp():
                     self.fetching[effect.id] = effect
 
-    def say(
-        self, who: SigningKey, body: Said, *, blocks: Iterable[Block] = (), addresses: tuple[str, ...] = ()
-    ) -> None:
+    def say(self, who: SigningKey, body: Said, **more: Any) -> None:
         """A member says something."""
+        self.feed(self.said(who, body, **more))
+
+    def said(
+        self, who: SigningKey, body: Said, *, blocks: Iterable[Block] = (), addresses: tuple[str, ...] = ()
+    ) -> Received:
+        """What a member says, as it arrives."""
         self._counters[who] += 1
         said = Announcement(self.scribe.first.cid, id_of(who), self._counters[who], body, addresses, tuple(blocks))
-        self.feed(Received(sign_announcement(said, who)))
+        return Received(sign_announcement(said, who))
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""

@@ -22,8 +22,9 @@ from protocol.records.bodies import Ack, Environment
 from protocol.records.signed import parse_record
 from protocol.replies.admission import Admission, NormBound
 from protocol.roles.client.app_host import ClientPlan
-from protocol.roles.client.client import Client, KeptRun
+from protocol.roles.client.client import Client
 from protocol.roles.client.follow import Verified
+from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan

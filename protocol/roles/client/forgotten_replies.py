@@ -6,66 +6,185 @@ what is dispatched later is new to everybody. Of what was dispatched before, it 
 
 from __future__ import annotations
 
-from protocol.blocks.cid import CID
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from crypto.dsse import BadSignature
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.chain.chain import AnsweredMessage
 from protocol.pacing.retry import Retry
-from protocol.wire.announcements import MAX_ASKED, Known, Recall, Recalled
+from protocol.records.bodies import Ack, Body, Reply
+from protocol.records.signed import parse_record
+from protocol.roles.catch_up import CatchUp
+from protocol.roles.client.client_states import ClientState
+from protocol.roles.client.follow import Follow
+from protocol.roles.client.kept_run import KeptRun, listed
+from protocol.roles.client.replies import Replies
+from protocol.roles.client.servers import Servers
+from protocol.roles.effects import FetchRecord, KeepAcks, KeepReply, Store, What
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import MAX_ASKED, Announcement, Recall, Recalled
 
 
-class Recalling:
-    """Of one run. ``session`` is our process; empty: there is nothing that could have been forgotten."""
+class ForgottenReplies:
+    """Of the run that is followed. A process without a session has forgotten nothing, and asks nobody."""
 
-    def __init__(self, session: bytes) -> None:
-        self._session = session
-        self._known_from: int | None = None if session else -1
+    def __init__(
+        self,
+        kept: Mapping[CID, KeptRun],
+        servers: Servers,
+        follow: Follow,
+        replies: Replies,
+        machine: Machine[ClientState],
+    ) -> None:
+        self._kept = kept
+        self._servers = servers
+        self._follow = follow
+        self._replies = replies
+        self._outbox, self._newest = machine.outbox, machine.newest
+        self._voice, self._proofs = machine.voice, machine.proofs
+        self._taking_up: set[bytes] = set()
+        """Messages whose replies, which we had forgotten, are on their way to disk."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Another run is followed."""
+        self._known_from: int | None = None if self._newest.author.session else -1
         """What is opened above this height was open to nobody when we asked; None before the leader has answered."""
         self._doubtful: dict[bytes, int] = {}
         """The messages that we may have answered, and the heights at which they were opened."""
         self._looked_for: set[CID] = set()
         """Replies that an ack of ours lists, and that are being fetched: they may be to any message."""
-        self.retry = Retry(0.0)
+        self._retry = Retry(0.0)
 
     @property
-    def has_listened(self) -> bool:
+    def are_known(self) -> bool:
         """Whether the leader has answered: what it has of ours is known, but for `may_answer`."""
         return self._known_from is not None
 
-    @property
-    def is_asking(self) -> bool:
-        """Whether there is something to ask."""
-        return self._known_from is None or bool(self._doubtful)
+    def may_answer(self, message: bytes) -> bool:
+        """Whether no other reply of ours can be there."""
+        return self.are_known and message not in self._doubtful and not self._looked_for
 
     def opened(self, message: bytes, height: int) -> None:
         """The run has a message for us that this home has no reply to."""
         if self._known_from is None or height <= self._known_from:
             self._doubtful[message] = height
-            self.retry.at = min(self.retry.at, self.retry.last)
+            self._retry.at = min(self._retry.at, self._retry.last)
 
-    def settle(self, message: bytes) -> None:
-        """The message is answered, or our reply to it is here."""
+    def collected(self, run: CatchUp, answer: AnsweredMessage, now: float) -> None:
+        """A collect has answered a message. If it takes another reply of ours than the one we kept, somebody else has
+        our key; if we kept none, this is the one."""
+        message, recorded = answer.message.id, answer.recorded
+        ours = self._kept[run.run].replies.get(message)
+        if ours is not None and answer.reply is not None and answer.reply.cid != ours:
+            self._proofs.compare(ours, answer.reply.cid, (), now)
+        elif ours is None and recorded is not None and message not in self._taking_up:
+            self._kept[run.run].replies[message] = recorded
+            self._outbox.report(What.RECALLED, message=message.hex(), reply=str(recorded))
+            self._outbox.must(KeepReply, lambda _: None, run.run, message, recorded, None)
         self._doubtful.pop(message, None)
 
-    def look_for(self, reply: CID) -> None:
-        """An ack of ours lists a reply that we had forgotten."""
-        self._looked_for.add(reply)
+    # -- asking -----------------------------------------------------------------------------------------------------
 
-    def looked_for(self, reply: CID) -> None:
-        """It is here, or nobody has it."""
-        self._looked_for.discard(reply)
+    def _asked(self) -> CatchUp | None:
+        """The run whose leader is to tell us what it has of ours."""
+        run = self._follow.run
+        is_heard = run is not None and not run.chain.closed and run.leader in self._servers.here
+        return run if is_heard and (self._doubtful or not self.are_known) else None
 
-    def may_answer(self, message: bytes) -> bool:
-        """Whether no other reply of ours can be there."""
-        return self._known_from is not None and message not in self._doubtful and not self._looked_for
+    def ask(self, now: float) -> None:
+        """Ask the leader, if it is time."""
+        if (run := self._asked()) is not None and now >= self._retry.at:
+            self._retry.back_off(now)
+            self._voice.announce(Recall(self._newest.author.session, run.run, tuple(self._doubtful)[:MAX_ASKED]))
 
-    def question(self, run: CID) -> Recall:
-        """What to ask the run's leader."""
-        return Recall(self._session, run, tuple(self._doubtful)[:MAX_ASKED])
+    def ask_soon(self, by: bytes, now: float) -> None:
+        """A member speaks: if it is the leader, it hears us again."""
+        if self._follow.run is not None and by == self._follow.run.leader:
+            self._retry.soon(now)
 
-    def answered(self, told: Recalled, height: int) -> list[Known]:
-        """The leader, whose run was at ``height``, has answered: the replies that it has, which are to be taken up."""
+    def moments(self) -> Iterator[float]:
+        """When the leader is to be asked."""
+        if self._asked() is not None:
+            yield self._retry.at
+
+    # -- taking up --------------------------------------------------------------------------------------------------
+
+    def heard(self, said: Announcement, told: Recalled, now: float) -> None:
+        """The leader says what it has of ours: take that up. It can only keep us from answering in its own run."""
+        run, position, author = self._follow.run, told.position, self._newest.author
+        asked = told.to == author.member and told.session == author.session
+        if not asked or run is None or said.by != run.leader or position is None or position.run != run.run:
+            return
+        run.hear(position, ())
+        here = {block.cid: block for block in said.blocks}
+        if told.ack is not None and told.ack in here:
+            self._take_up_ack(run, here[told.ack])
         if self._known_from is None:
-            self._known_from = height
-            self._doubtful = {message: at for message, at in self._doubtful.items() if at <= height}
+            self._known_from = position.height
+            self._doubtful = {message: at for message, at in self._doubtful.items() if at <= position.height}
         for known in told.answers:
             if known.record is None:
-                self.settle(known.message)
-        return [known for known in told.answers if known.record is not None and known.message in self._doubtful]
+                self._doubtful.pop(known.message, None)
+        for known in told.answers:
+            if known.record is not None and known.record in here and known.message in self._doubtful:
+                self._take_up_reply(run, known.message, here[known.record])
+
+    def _take_up_ack(self, run: CatchUp, block: Block) -> None:
+        """Note an ack that we had forgotten: no other may be at its height, nor any below it."""
+        ack, kept = self._own_body(block), self._kept[run.run]
+        if not isinstance(ack, Ack) or ack.run != run.run or ack.height <= kept.acked:
+            return
+        for reply in sorted(listed(ack).difference(kept.replies.values())):
+            self._looked_for.add(reply)
+            self._outbox.ask(FetchRecord, partial(self._here, reply), partial(self._not_here, reply), reply, Reply)
+        kept.keep_ack(ack)
+        self._outbox.report(What.RECALLED, ack=str(block.cid), height=ack.height)
+        self._outbox.must(KeepAcks, lambda _: None, run.run, (block,))
+
+    def _here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._looked_for.discard(cid)
+        block = Block(cid, blocks[cid])
+        reply = self._own_body(block)
+        if isinstance(reply, Reply) and self._follow.run is not None:
+            self._take_up_reply(self._follow.run, reply.message, block)
+
+    def _not_here(self, cid: CID, why: str, now: float) -> None:
+        """Nobody has it: nobody can take it for our answer."""
+        self._looked_for.discard(cid)
+        self._outbox.report(What.FETCH_FAILED, cid=str(cid), why=why)
+
+    def _take_up_reply(self, run: CatchUp, message: bytes, block: Block) -> None:
+        """Keep a reply that we had forgotten, and that no collect has taken yet."""
+        reply = self._own_body(block)
+        is_new = message in self._replies.owed and message not in self._taking_up
+        if not is_new or not isinstance(reply, Reply) or (reply.run, reply.message) != (run.run, message):
+            return
+        self._taking_up.add(message)
+        self.opened(message, -1)
+        self._outbox.must(Store, partial(self._stored, run, message, block), (block,), own=True)
+
+    def _stored(self, run: CatchUp, message: bytes, block: Block, now: float) -> None:
+        done = partial(self._is_kept, run, message, block)
+        self._outbox.must(KeepReply, done, run.run, message, block.cid, None)
+
+    def _is_kept(self, run: CatchUp, message: bytes, block: Block, now: float) -> None:
+        self._taking_up.discard(message)
+        self._kept[run.run].replies[message] = block.cid
+        self._outbox.report(What.RECALLED, message=message.hex(), reply=str(block.cid))
+        if self._follow.run is run:
+            self._doubtful.pop(message, None)
+            self._replies.add(run, message, block, now)
+
+    def _own_body(self, block: Block) -> Body | None:
+        """What a record says that one of our keys signed."""
+        author = self._newest.author
+        try:
+            record = parse_record(block)
+            if record.body.by != author.member or not author.has_signed(record):
+                return None
+            record.check_signatures()
+        except (BlockError, BadSignature):
+            return None
+        return record.body

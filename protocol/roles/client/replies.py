@@ -1,84 +1,122 @@
-"""A client's replies, from when each is kept until a collect answers its message: announced again and again."""
+"""What a client owes a run: messages without a reply, and replies that no collect has taken yet.
+
+A reply is announced again and again until a collect answers its message.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import AnsweredMessage, OpenMessage
 from protocol.pacing.retry import Retry
 from protocol.records.bodies import Reply
 from protocol.records.signed import parse_record, sign_record
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.client.app_host import ClientPlan, Hosting
-from protocol.roles.client.follow import Verified
+from protocol.roles.client.client_states import ClientState
+from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import FetchRecord, Store, What
-from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.machine import Machine
 from protocol.wire.announcements import ReplyReady
 
 
 @dataclass(slots=True)
-class Unacknowledged:
-    """A reply that no collect has taken yet. ``block`` is None after a restart, until it was read: our journal has it
-    where the engine lost it."""
+class _Unacknowledged:
+    """A reply that no collect has taken yet."""
 
+    run: CatchUp
+    message: bytes
     reply: CID
     block: Block | None
+    """None after a restart, until it was read: our journal has it if the engine lost it."""
     retry: Retry
 
 
-class Replying(Hosting):
-    """A machine that announces what it has answered."""
+class Replies:
+    """The messages and the replies of the run that is followed."""
 
-    def __init__(self, author: Author, trusted: TrustedManifest, plan: ClientPlan, verified: Verified) -> None:
-        super().__init__(author, trusted, plan, verified)
-        self._unacknowledged: dict[bytes, Unacknowledged] = {}
+    def __init__(self, kept: Mapping[CID, KeptRun], machine: Machine[ClientState]) -> None:
+        self._kept = kept
+        self._outbox, self._newest, self._voice = machine.outbox, machine.newest, machine.voice
+        self.owed: dict[bytes, OpenMessage] = {}
+        """Messages for us without a reply, in chain order."""
+        self._unacknowledged: dict[bytes, _Unacknowledged] = {}
 
-    def _announce_due(self, now: float) -> None:
-        for message, waiting in self._unacknowledged.items():
+    def opened(self, run: CatchUp, message: OpenMessage, now: float) -> bool:
+        """The run has a message for us; whether we have yet to answer it."""
+        reply = self._kept[run.run].replies.get(message.id)
+        if reply is None:
+            self.owed[message.id] = message
+        else:  # answered before a restart
+            self._unacknowledged[message.id] = _Unacknowledged(run, message.id, reply, None, Retry(now))
+        return reply is None
+
+    def add(self, run: CatchUp, message: bytes, block: Block, now: float) -> None:
+        """Our reply to a message is on disk: announce it, if no collect has answered the message meanwhile."""
+        self.owed.pop(message, None)
+        if message in run.chain.open:
+            self._unacknowledged[message] = _Unacknowledged(run, message, block.cid, block, Retry(now))
+            self.announce(now)
+
+    def collected(self, answer: AnsweredMessage) -> None:
+        """A collect has answered the message: nothing more is to be done for it."""
+        message, taken = answer.message.id, answer.reply is not None
+        self.owed.pop(message, None)
+        self._unacknowledged.pop(message, None)
+        why = "" if taken else answer.reason
+        self._outbox.report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
+
+    def leave(self) -> None:
+        """Nothing is owed any more."""
+        self.owed, self._unacknowledged = {}, {}
+
+    # -- announcing -------------------------------------------------------------------------------------------------
+
+    def announce(self, now: float) -> None:
+        """Announce the replies that are due."""
+        for waiting in self._unacknowledged.values():
             if now >= waiting.retry.at:
-                self._announce_reply(message, waiting, now)
+                self._announce(waiting, now)
 
-    def _moments(self) -> Iterable[float]:
-        yield from super()._moments()
-        yield from (waiting.retry.at for waiting in self._unacknowledged.values())
-
-    def _leader_is_back(self, now: float) -> None:
+    def announce_soon(self, now: float) -> None:
+        """The leader may have missed what we announced, or needs it signed with another key."""
         for waiting in self._unacknowledged.values():
             waiting.retry.soon(now)
 
-    def _announce_reply(self, message: bytes, waiting: Unacknowledged, now: float) -> None:
-        assert self._run is not None
+    def moments(self) -> Iterator[float]:
+        """When a reply is to be announced."""
+        yield from (waiting.retry.at for waiting in self._unacknowledged.values())
+
+    def _announce(self, waiting: _Unacknowledged, now: float) -> None:
         waiting.retry.back_off(now)
         if waiting.block is None:
-            done, lost = partial(self._reply_here_again, message, waiting), partial(self._reply_lost, message)
-            self._outbox.ask(FetchRecord, done, lost, waiting.reply, Reply)
-        elif len(self.author.keys) == 1 or self._is_signed_for_now(message, waiting, waiting.block, self._run):
-            ready = ReplyReady(self._run.run, message, waiting.reply)
+            done, failed = partial(self._here, waiting), partial(self._not_here, waiting)
+            self._outbox.ask(FetchRecord, done, failed, waiting.reply, Reply)
+        elif len(self._newest.author.keys) == 1 or self._is_signed_for_now(waiting, waiting.block):
+            ready = ReplyReady(waiting.run.run, waiting.message, waiting.reply)
             self._voice.announce(ready, (waiting.block,), topic=self._voice.topic)
 
-    def _is_signed_for_now(self, message: bytes, waiting: Unacknowledged, block: Block, run: CatchUp) -> bool:
-        """Whether the reply has the signature that the manifest in force asks for. Where our key was rotated since, the
+    def _is_signed_for_now(self, waiting: _Unacknowledged, block: Block) -> bool:
+        """Whether the reply has the signature that the manifest in force asks for. If our key was rotated since, the
         very same body is signed again and announced then: the reply stays the same
         (`protocol.records.signed.Record.id`)."""
-        record, key = parse_record(block), self.author.key_in(run.chain.manifest)
+        record, key = parse_record(block), self._newest.author.key_in(waiting.run.chain.manifest)
         if any(signature.by == key.verify_key.raw for signature in record.signatures):
             return True
         block = sign_record(record.body, [key])
-        done = partial(self._signed_again, message, waiting, block)
-        self._outbox.must(Store, done, (block,), own=True)
+        self._outbox.must(Store, partial(self._take, waiting, block), (block,), own=True)
         return False
 
-    def _reply_lost(self, message: bytes, why: str, now: float) -> None:
-        self._outbox.report(What.FETCH_FAILED, message=message.hex(), why=why)
+    def _here(self, waiting: _Unacknowledged, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._take(waiting, Block(waiting.reply, blocks[waiting.reply]), now)
 
-    def _reply_here_again(
-        self, message: bytes, waiting: Unacknowledged, blocks: Mapping[CID, bytes], now: float
-    ) -> None:
-        self._signed_again(message, waiting, Block(waiting.reply, blocks[waiting.reply]), now)
+    def _not_here(self, waiting: _Unacknowledged, why: str, now: float) -> None:
+        self._outbox.report(What.FETCH_FAILED, message=waiting.message.hex(), why=why)
 
-    def _signed_again(self, message: bytes, waiting: Unacknowledged, block: Block, now: float) -> None:
+    def _take(self, waiting: _Unacknowledged, block: Block, now: float) -> None:
+        """Announce the reply as it is in ``block``."""
         waiting.reply, waiting.block = block.cid, block
-        if self._unacknowledged.get(message) is waiting:
-            self._announce_reply(message, waiting, now)
+        if self._unacknowledged.get(waiting.message) is waiting:
+            self._announce(waiting, now)

@@ -9,7 +9,7 @@ from protocol.app.calls import Answered, Start, Task
 from protocol.blocks.bundle import NamedBundle, write_bundle
 from protocol.blocks.cid import Block, cbor_block
 from protocol.records.bodies import Close, Outcome, ReasonPrivate
-from protocol.roles.client.acks import KeptRun
+from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import (
     AskOwner,
     FetchContent,

@@ -11,7 +11,7 @@ from protocol.blocks.cid import cbor_block
 from protocol.blocks.trees import Listing
 from protocol.records.bodies import Ack
 from protocol.records.signed import parse_record
-from protocol.roles.client.acks import KeptRun
+from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import KeepAcks, Publish
 from protocol.roles.events import Done, ManifestChanged
 from protocol.wire.announcements import AckReady, parse_announcement

@@ -1,0 +1,45 @@
+"""A client's own key of an epoch: it encrypts what only servers and auditors may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crypto.symmetric import SymmetricKey
+from protocol.blocks.cid import CID
+from protocol.blocks.content import ContentKey
+from protocol.chain.chain import Chain
+from protocol.records.bodies import ReasonPrivate
+from protocol.records.contexts import OwnKeySeal, ReplyContent, ReplyPrivate, content_key, seal_for
+from protocol.records.private import private_part
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """It is random, and not made of what our signing key is: whoever steals that is not to read updates."""
+
+    run: CID
+    epoch: int
+    member: bytes
+    key: SymmetricKey
+    sealed: bytes
+    """The key, sealed to the epoch's update key."""
+
+    @property
+    def content_key(self) -> ContentKey:
+        """What the app encrypts the content of a reply with."""
+        return content_key(self.key, ReplyContent(self.run, self.epoch, self.member))
+
+    def encrypted(self, reason: ReasonPrivate, message: bytes) -> bytes:
+        """The private part of the reply to a message."""
+        return private_part(reason, self.key, ReplyPrivate(self.run, self.epoch, self.member, message))
+
+
+def own_key(chain: Chain, member: bytes, before: OwnKey | None) -> OwnKey | None:
+    """Our key of the chain's newest epoch: the one ``before``, or another if that is of an epoch or a process before.
+    None: nothing is encrypted."""
+    epoch = chain.keys.current
+    if epoch is None or (before is not None and (before.run, before.epoch) == (chain.run, epoch.number)):
+        return None if epoch is None else before
+    key = SymmetricKey.generate()
+    sealed = seal_for(epoch.public, key.secret_bytes(), OwnKeySeal(chain.run, epoch.number, member))
+    return OwnKey(chain.run, epoch.number, member, key, sealed)
