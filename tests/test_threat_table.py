@@ -1,4 +1,4 @@
-"""The table of threats in docs/threats.md: every claim names a test, and the tests are there."""
+"""The tables of threats in docs/threats.md: every claim names a test, and the tests are there."""
 
 import ast
 import re
@@ -8,16 +8,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ATTACKERS = (
-    "outsider on the wire",
-    "another user of a peer's machine",
+    "Outsider on the wire",
+    "Another user of a peer's machine",
     "IPFS node operator",
-    "curious client",
-    "malicious client",
-    "malicious server",
-    "stolen key",
+    "Curious client",
+    "Malicious client",
+    "Malicious server",
+    "Stolen key",
 )
-_SECTION = re.search(r"## Who can do what\n(.*?)\nNot protected", (ROOT / "docs" / "threats.md").read_text(), re.DOTALL)
-ROWS = [line.strip("| ").split(" | ") for line in (_SECTION[1] if _SECTION else "").splitlines() if "**" in line]
+SECTION = (ROOT / "docs" / "threats.md").read_text().partition("## Who can do what\n")[2].partition("\n## ")[0]
+ROWS = [line[1:-1].split("|") for line in SECTION.splitlines() if line.startswith("|") and "---" not in line]
+CELLS = [cell.strip() for _, *claims in ROWS for cell in claims if cell.strip() not in ("", "can", "cannot")]
+LONGEST = 320
+"""Characters of a cell, the addresses of its tests included."""
 CLAIMS = re.compile(r"\]\(\.\./(tests/[^)#]+)#(\w+)\)")
 
 
@@ -37,11 +40,16 @@ def _is_for_all(mark: ast.expr) -> bool:
     return any(ast.unparse(each) == "pytest.mark.all" for each in (mark.elts if isinstance(mark, ast.List) else [mark]))
 
 
-def test_every_attacker_has_a_row() -> None:
-    assert tuple(re.findall(r"^\*\*([^:*]+)", row[0])[0] for row in ROWS) == ATTACKERS
+def test_every_attacker_has_a_table() -> None:
+    assert tuple(re.findall(r"(?m)^\*\*([^:*]+)", SECTION)) == ATTACKERS
+    assert SECTION.count("| | can | cannot |") == len(ATTACKERS)
 
 
-@pytest.mark.parametrize("cell", [cell for row in ROWS for cell in row[1:]], ids=lambda cell: cell[:30])
+def test_no_cell_is_longer_than_one_reads() -> None:
+    assert [cell for cell in CELLS if len(cell) > LONGEST] == []
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell[:30])
 def test_every_cell_names_tests_that_are_there_and_run_each_time(cell: str) -> None:
     claims = CLAIMS.findall(cell)
     assert claims
