@@ -1,14 +1,29 @@
-"""The options that many commands share. Their names, defaults and meanings are the same everywhere."""
+"""The options that many commands share. Their names, defaults and meanings are the same everywhere.
+
+Options that go together are one group, a dataclass: a command that is `grouped` takes the group as one parameter, and
+the command line has each of its options.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 
 import click
 import typer
 
 from peer.base import config, logs
+
+if TYPE_CHECKING:  # they take long to import: not for `peer --help`
+    from crypto.identity import Identity
+    from peer.audit.lookup import Lookup
+    from peer.home.federations import StoredFederation
+    from peer.home.reader import ReaderChoice
 
 DEFAULT_HOME: Final = Path("~/.pollen")
 
@@ -47,6 +62,16 @@ PassphraseFileOption = Annotated[
     Path | None,
     typer.Option("--passphrase-file", metavar="FILE", help="Read the key's passphrase from this file's first line."),
 ]
+NewPassphraseFileOption = Annotated[
+    Path | None, typer.Option("--new-passphrase-file", help="Read the new passphrase from this file's first line.")
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to look for one block.")
+]
+HeadArgument = Annotated[
+    str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with one.")
+]
+MemberArgument = Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")]
 NameArgument = Annotated[
     str | None,
     typer.Argument(metavar="[NAME]", help="Which one; not needed where there is only one.", show_default=False),
@@ -72,6 +97,118 @@ ListenOption = Annotated[
     str,
     typer.Option("--listen", metavar="IP", help="Where this home's own node listens for other members' nodes."),
 ]
+
+
+def new_app(name: str | None = None, help: str | None = None) -> typer.Typer:
+    """What the commands of a module are registered with; ``help`` is that of a command with commands of its own."""
+    return typer.Typer(
+        name=name,
+        help=help,
+        no_args_is_help=help is not None,
+        add_completion=False,
+        pretty_exceptions_enable=False,  # its tracebacks can show local variables, and so secrets
+    )
+
+
+# -- groups --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Where a run is looked for, and whose keys open it."""
+
+    ipfs: EngineOption = None
+    timeout: TimeoutOption = 30.0
+    identity: IdentityOption = None
+    passphrase_file: PassphraseFileOption = None
+    home: HomeOption = DEFAULT_HOME
+
+    def lookup(self, *, needed: bool = True) -> Lookup:
+        """The lookup; ``needed`` is whether to ask for a passphrase."""
+        from peer.audit.lookup import Lookup
+        from peer.home.home import Home
+
+        return Lookup(Home(self.home), self.ipfs, self.reader(needed=needed), self.timeout)
+
+    def reader(self, *, needed: bool) -> ReaderChoice:
+        """Whose keys the command may use."""
+        from peer.home.reader import ReaderChoice
+
+        return ReaderChoice(self.identity, self.passphrase_file, needed=needed)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOptions:
+    """Which identity of this home acts in which federation, over which engine."""
+
+    ipfs: EngineOption = None
+    identity: IdentityOption = None
+    passphrase_file: PassphraseFileOption = None
+    federation: FederationOption = None
+    home: HomeOption = DEFAULT_HOME
+
+    def stored(self) -> StoredFederation:
+        """The federation, as anybody reads it."""
+        from peer.home.federations import FederationStore
+        from peer.home.home import Home
+
+        return FederationStore(Home(self.home)).current(self.federation)
+
+    def unlocked(self) -> tuple[Identity, StoredFederation]:
+        """The identity with its keys, and the federation as it reads it."""
+        from peer.home.federations import FederationStore
+        from peer.home.home import Home
+        from peer.home.reader import reader_of
+
+        stored = self.stored()
+        person = load_identity(self.home, self.identity, self.passphrase_file)
+        return person, FederationStore(Home(self.home)).opened(stored, reader_of(person))
+
+
+def load_identity(home: Path, name: str | None, passphrase_file: Path | None) -> Identity:
+    """An identity of the home with its keys: the one called ``name``, or the only one."""
+    from peer.home.keystore import KeyStore
+    from peer.home.passphrase import Passphrases
+
+    return KeyStore(home).load(name, Passphrases.of_process(passphrase_file))
+
+
+Returned = TypeVar("Returned")
+
+
+def grouped(command: Callable[..., Returned]) -> Callable[..., Returned]:
+    """``command`` as typer takes it: with the options of each group in place of its parameter."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name in groups:
+            parameters += _options(groups[parameter.name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(command)
+    def ungrouped(**values: Any) -> Returned:
+        given = {name: _taken(group, values) for name, group in groups.items()}
+        return command(**values, **given)
+
+    ungrouped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # it is what typer reads
+    ungrouped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return ungrouped
+
+
+def _options(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _taken(group: type, values: dict[str, Any]) -> object:
+    return group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
 
 
 def verbose_option() -> click.Option:

@@ -10,44 +10,30 @@ from typing import Annotated, Any
 import typer
 
 from peer.audit.app_files import AppFile, bundled_files, chosen_file, read_files, recorded_bundle
+from peer.audit.lookup import Lookup
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_foreign_line, put_table, say
-from peer.cli.options import (
-    DEFAULT_HOME,
-    EngineOption,
-    HomeOption,
-    IdentityOption,
-    JsonOption,
-    PassphraseFileOption,
-)
+from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import moment, put_json, size
-from peer.cli.reading.audit import TimeoutOption, reading_of
-from peer.cli.reading.cids import app_cid, is_car
-from peer.engine.choice import borrowed
+from peer.history.named import app_cid, is_car
 from peer.history.scratch import Scratch
 from peer.history.sources import EngineSource, RunSource
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, KnownApp, approved_apps, known_apps
-from peer.home.reader import ReaderChoice
 from protocol.blocks.bundle import BundledFile, NamedBundle
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock
 from protocol.records.bodies import Chained
 from protocol.records.signed import parse_record
 from protocol.visible import named
 
-app = typer.Typer(
-    name="app",
-    help="Read the app that a run needs, and say whether it may run here.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app("app", "Read the app that a run needs, and say whether it may run here.")
 
 AppArgument = Annotated[str, typer.Argument(metavar="CID", help="The app, as peer app list and show name it.")]
 
 
 @app.command("show")
+@grouped
 def show(
     cid: Annotated[
         str, typer.Argument(metavar="CID|RUN|FILE.car", help="The app; or a run, or a file with one, that it is of.")
@@ -56,26 +42,23 @@ def show(
     into: Annotated[
         Path | None, typer.Option("--into", metavar="DIR", help="Write all files to a new folder, to read them there.")
     ] = None,
-    ipfs: EngineOption = None,
-    timeout: TimeoutOption = 30.0,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: RunOptions,
     json: JsonOption = False,
 ) -> None:
     """List an app's files and print them, at most 1 MiB at once. Nothing of it is run.
 
     The app of an encrypted run is encrypted too: its members read it, each with its own key.
     """
-    reader = ReaderChoice(identity, passphrase_file, needed=True)
-    with _bundle(cid, Home(home), ipfs, timeout, reader) as (bundle, source):
+    lookup = options.lookup()
+    with _bundle(cid, lookup) as (bundle, source):
         app_id = bundle.app
         files = bundled_files(bundle, source)
         if into is not None:
             _unpack(files, source, into)
         chosen = files if file is None else [chosen_file(files, file)]
         read = [] if into is not None else list(read_files(chosen, source))
-    approved = app_id in approved_apps(Home(home))
+    approved = app_id in approved_apps(lookup.home)
     if json:
         put_json({"app": str(app_id), "approved": approved, "files": list(_values(files, read))})
         return
@@ -153,22 +136,16 @@ def _known_row(known: KnownApp) -> list[str]:
 
 
 @contextlib.contextmanager
-def _bundle(
-    text: str, home: Home, ipfs: str | None, timeout: float, reader: ReaderChoice
-) -> Iterator[tuple[NamedBundle, RunSource]]:
+def _bundle(text: str, lookup: Lookup) -> Iterator[tuple[NamedBundle, RunSource]]:
     """The bundle of the app that is meant, and where it is read from."""
-    run = _run_named(text, home)
+    run = _run_named(text, lookup.home)
     if run is None:
         app_id = app_cid(text)
-        with borrowed(home, ipfs) as engine:
-            source = EngineSource(engine, timeout)
+        with lookup.blocks() as source:
             if not _is_of_a_run(app_id, source):
                 yield NamedBundle(app_id, app_id, None), source
                 return
-    with (
-        Scratch() as scratch,
-        reading_of(run or text, home, ipfs, timeout, scratch, reader) as audit,
-    ):
+    with Scratch() as scratch, lookup.reading(run or text, scratch) as audit:
         yield recorded_bundle(audit), audit.source
 
 

@@ -14,7 +14,7 @@ from crypto.keys import VerifyKey
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_table
 from peer.cli.federation import grant, invite
-from peer.cli.federation.proposals import Admin, change, list_proposals, sign_proposal
+from peer.cli.federation.proposals import change, list_proposals, sign_proposal
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -23,27 +23,25 @@ from peer.cli.options import (
     IdentityOption,
     JsonOption,
     ListenOption,
+    MemberArgument,
+    MemberOptions,
     PassphraseFileOption,
+    grouped,
+    load_identity,
+    new_app,
 )
 from peer.cli.output import put_fields, put_json
 from peer.engine.choice import addresses_for_others
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
 from peer.home.home import Home, replace_file
 from peer.home.keystore import KeyStore
-from peer.home.passphrase import Passphrases
 from peer.home.reader import reader_of
 from peer.membership.changes import add_member, change_admin, change_threshold, found_federation, remove_member
 from protocol.federation.manifest import Manifest, node_id
 from protocol.records.bodies import Member, Role
 from protocol.visible import named
 
-app = typer.Typer(
-    name="federation",
-    help="Found a federation, say who is in it, hand it over, and join it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_app("federation", "Found a federation, say who is in it, hand it over, and join it.")
 
 RolesOption = Annotated[list[Role], typer.Option("--role", help="What it may do; give it again for more.")]
 
@@ -68,7 +66,7 @@ def init(
     """Found a federation: version 1 of its manifest, signed by you, its admin and first member."""
     store = FederationStore(Home(home).create())
     _refuse_taken(store.all(), name)
-    founder = _identity(home, identity, passphrase_file)
+    founder = load_identity(home, identity, passphrase_file)
     stored = found_federation(
         founder,
         name=name,
@@ -89,6 +87,7 @@ def init(
 
 
 @app.command("add")
+@grouped
 def add(
     key: Annotated[
         str,
@@ -103,11 +102,8 @@ def add(
         bool | None,
         typer.Option("--admin/--no-admin", help="Whether it may change the federation.", show_default="as it is now"),
     ] = None,
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Take in a member, or the new keys of one, or give one another name or other roles. Admins only."""
@@ -120,17 +116,15 @@ def add(
         member = stored.manifest.members[public.id]
         return f"{stored.manifest.called(public.id)} is in, as {_roles(stored.manifest, member)}"
 
-    change(Admin(home, federation, identity, passphrase_file, ipfs), taken_in, json, _facts, done)
+    change(options, taken_in, json, _facts, done)
 
 
 @app.command("remove")
+@grouped
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    name: MemberArgument,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Take a member out. What it was given it keeps. Admins only."""
@@ -139,18 +133,16 @@ def remove(
         return remove_member(stored, by, name, time=time.time())
 
     said = f"{named(name)} is out"
-    change(Admin(home, federation, identity, passphrase_file, ipfs), taken_out, json, _facts, lambda _: said)
+    change(options, taken_out, json, _facts, lambda _: said)
 
 
 @app.command("admin")
+@grouped
 def admin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
+    name: MemberArgument,
     no_admin: Annotated[bool, typer.Option("--no-admin", help="It is none any more.")] = False,
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Let a member change the federation, too, or no longer. Admins only."""
@@ -159,17 +151,15 @@ def admin(
         return change_admin(stored, by, name, office=not no_admin, time=time.time())
 
     said = f"{named(name)} is {'no admin any more' if no_admin else 'an admin'}"
-    change(Admin(home, federation, identity, passphrase_file, ipfs), made, json, _facts, lambda _: said)
+    change(options, made, json, _facts, lambda _: said)
 
 
 @app.command("threshold")
+@grouped
 def threshold(
     count: Annotated[int, typer.Argument(metavar="N", help="How many admins have to sign each change.")],
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Say how many admins have to sign each change. Admins only."""
@@ -180,22 +170,20 @@ def threshold(
     def done(stored: StoredFederation) -> str:
         return f"{count} of {len(stored.manifest.admins)} admins must sign"
 
-    change(Admin(home, federation, identity, passphrase_file, ipfs), changed, json, _facts, done)
+    change(options, changed, json, _facts, done)
 
 
 @app.command("sign")
+@grouped
 def sign(
     cid: Annotated[str, typer.Argument(metavar="CID", help="What the proposal's maker, or who signed it last, saw.")],
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Show what a proposal changes, and sign it. It is in force once enough admins have. Admins only."""
-    sign_proposal(Admin(home, federation, identity, passphrase_file, ipfs), cid, yes, json, _facts)
+    sign_proposal(options, cid, yes, json, _facts)
 
 
 app.command("proposals")(list_proposals)
@@ -281,7 +269,7 @@ def join(
     ours = _members_here(home, offered.manifest)
     if offered.manifest.encrypted:
         for name in ours:
-            offered = offered.read_by(reader_of(_identity(home, name, passphrase_file)))
+            offered = offered.read_by(reader_of(load_identity(home, name, passphrase_file)))
     stored = store.join(offered)
     manifest, members = stored.manifest, list(ours.values())
     if json:
@@ -297,16 +285,12 @@ def join(
         put(f"peer keys show --federation {stored.id}")
 
 
-app.command("grant")(grant.grant)
-app.command("invite")(invite.invite)
-app.command("approve")(invite.approve)
+app.command("grant")(grouped(grant.grant))
+app.command("invite")(grouped(invite.invite))
+app.command("approve")(grouped(invite.approve))
 
 
 # -- below ---------------------------------------------------------------------------------------------------------
-
-
-def _identity(home: Path, name: str | None, passphrase_file: Path | None) -> Identity:
-    return KeyStore(home).load(name, Passphrases.of_process(passphrase_file))
 
 
 def _members_here(home: Path, manifest: Manifest) -> dict[str, Member]:

@@ -11,28 +11,19 @@ import typer
 
 from crypto.identity import Identity
 from peer.audit.audit import Audit
+from peer.audit.lookup import SECONDS_A_BLOCK
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
-from peer.cli.options import (
-    DEFAULT_HOME,
-    EngineOption,
-    FederationOption,
-    HomeOption,
-    IdentityOption,
-    JsonOption,
-    PassphraseFileOption,
-)
+from peer.cli.options import JsonOption, MemberOptions
 from peer.cli.output import put_json
 from peer.engine.choice import borrowed
 from peer.engine.interface import Engine
 from peer.history.findings import Verdict
 from peer.history.scratch import Scratch
 from peer.history.sources import EngineSource
-from peer.home.federations import FederationStore, StoredFederation
+from peer.home.federations import StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
-from peer.home.keystore import KeyStore
-from peer.home.passphrase import Passphrases
 from peer.home.reader import granted_epochs, reader_of
 from peer.membership.changes import find_member, require_role
 from protocol.blocks.cid import CID, Block
@@ -41,31 +32,23 @@ from protocol.federation.reading import RunKeys
 from protocol.records.bodies import Role
 from protocol.records.signed import sign_record
 
-_TIMEOUT = 30.0
-"""Seconds to look for one block of a run."""
-
 
 def grant(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An auditor of the federation: its name or did:key.")],
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Give a member the keys of the runs that were led here before it came. Servers only.
 
     Runs that go on let in whom the manifest lists by themselves. The grants lie beside the runs: export them again.
     """
-    place = Home(home)
-    person = KeyStore(home).load(identity, Passphrases.of_process(passphrase_file))
-    store = FederationStore(place)
-    stored = store.opened(store.current(federation), reader_of(person))
+    place = Home(options.home)
+    person, stored = options.unlocked()
     require_role(stored.manifest, person.public, Role.SERVER)
     find_member(stored.manifest, name)
     granted = []
-    with contextlib.closing(Journal(place.journal)) as journal, borrowed(place, ipfs, stored) as engine:
+    with contextlib.closing(Journal(place.journal)) as journal, borrowed(place, options.ipfs, stored) as engine:
         for head in journal.heads():
             if head.role is Role.SERVER and head.federation == stored.id:
                 blocks = _grants(head, stored, person, name, engine, journal.beside(head.run))
@@ -101,7 +84,9 @@ def _grants(
 def _keys_of(head: CID, person: Identity, engine: Engine) -> RunKeys:
     """The keys of a run, its chain verified."""
     with Scratch() as scratch:
-        audit = Audit(head, EngineSource(engine, _TIMEOUT), scratch, reader=reader_of(person), with_contents=False)
+        audit = Audit(
+            head, EngineSource(engine, SECONDS_A_BLOCK), scratch, reader=reader_of(person), with_contents=False
+        )
         report = audit.run()
     if report.verdict is not Verdict.VERIFIED:
         raise PeerError(

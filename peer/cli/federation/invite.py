@@ -14,24 +14,14 @@ from crypto.identity import Identity
 from crypto.symmetric import KEY_SIZE
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_code, put_table, say
-from peer.cli.federation.proposals import Admin, put_proposal
-from peer.cli.options import (
-    DEFAULT_HOME,
-    EngineOption,
-    FederationOption,
-    HomeOption,
-    IdentityOption,
-    JsonOption,
-    ListenOption,
-    PassphraseFileOption,
-)
+from peer.cli.federation.proposals import at_work, put_proposal
+from peer.cli.options import JsonOption, ListenOption, MemberOptions, load_identity
 from peer.cli.output import moment, put_json
 from peer.engine.choice import addresses_for_others, borrowed
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.invitations import Invitations
 from peer.home.keystore import KeyStore
-from peer.home.passphrase import Passphrases
 from peer.home.reader import reader_of
 from peer.membership.changes import add_member, is_admin
 from peer.membership.joining import Inviter, decision_on
@@ -76,26 +66,21 @@ def invite(
         list[str],
         typer.Option("--address", help="Where your engine is, as the newcomer reaches it; give it again for more."),
     ] = [],  # noqa: B006  # typer copies it
-    ipfs: EngineOption = None,
     listen: ListenOption = "127.0.0.1",
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Print a ticket, good for one newcomer: whoever has it can join as NAME. Admins only.
 
     A running peer of this home lets the newcomer in. The ticket is a secret: send it as one.
     """
-    seconds = _duration(expires)
-    store = FederationStore(Home(home))
-    stored = store.current(federation)
-    keys = KeyStore(home)
-    _require_admin(stored.manifest, keys, identity)
+    seconds, home = _duration(expires), Home(options.home)
+    store, stored = FederationStore(home), options.stored()
+    _require_admin(stored.manifest, KeyStore(home.path), options.identity)
     _refuse_name(stored.manifest, name)
-    inviter = keys.load(identity, Passphrases.of_process(passphrase_file)) if wait else None
-    store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
+    inviter = load_identity(home.path, options.identity, options.passphrase_file) if wait else None
+    store.add_addresses(stored.id, address or addresses_for_others(home, stored, options.ipfs, listen))
     stored = store.current(str(stored.id))
     secret, now = secrets.token_bytes(KEY_SIZE), time.time()
     ticket = Ticket(
@@ -109,39 +94,35 @@ def invite(
     with store.changing():
         since = store.current(str(stored.id)).manifest.version
         invitation = Invitation(ticket.keys, name, tuple(dict.fromkeys(role)), ticket.expires, ask, since=since)
-        Invitations(Home(home), stored.id).issue(invitation, now)
+        Invitations(home, stored.id).issue(invitation, now)
     _print(ticket, invitation, json=json)
     if inviter is not None:
-        with borrowed(Home(home), ipfs, stored, listen) as engine:
-            _serve(invitation, Inviter(Home(home), stored.id, lambda: inviter, engine, Narrator(say).tell))
+        with borrowed(home, options.ipfs, stored, listen) as engine:
+            _serve(invitation, Inviter(home, stored.id, lambda: inviter, engine, Narrator(say).tell))
 
 
 def approve(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Whom to let in. Without it: who waits, and who is invited.")
     ] = None,
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
     """Let in who came with a ticket and waits, or list the invitations. Admins only."""
-    store = FederationStore(Home(home))
-    stored = store.current(federation)
-    invitations = Invitations(Home(home), stored.id)
+    stored = options.stored()
+    invitations = Invitations(Home(options.home), stored.id)
     if name is None:
         _list(invitations.all(), json=json)
         return
     _pending(invitations, name)  # before a person has typed a passphrase in vain
-    with Admin(home, str(stored.id), identity, passphrase_file, ipfs).at_work() as work:
+    with at_work(options) as work:
         invitation = _pending(invitations, name)
         outcome = work.change(lambda newest: _let_in(newest, work.admin, _pending(invitations, name)))
         if isinstance(outcome, Proposal):  # once it is in force, the next `approve` or the running peer welcomes
             put_proposal(outcome, json)
             return
-        with store.changing():
+        with work.store.changing():
             invitations.keep(invitation.done(), time.time())
     stored = outcome
     if json:

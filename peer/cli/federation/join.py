@@ -19,6 +19,7 @@ from peer.cli.options import (
     JsonOption,
     ListenOption,
     PassphraseFileOption,
+    new_app,
 )
 from peer.cli.output import put_json
 from peer.engine.choice import MANAGED, borrowed, chosen, remember
@@ -31,7 +32,7 @@ from protocol.joining.messages import Answer, Join, Pending, Refusal, Refused, W
 from protocol.joining.tickets import BadTicket, Ticket
 from protocol.visible import named, quoted
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 _LOCAL: Final = "local:"
 """How the address of an engine begins that is a directory."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,59 +14,38 @@ from crypto.identity import Identity
 from crypto.keys import VerifyKey
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import confirm, put, put_table
-from peer.cli.options import (
-    DEFAULT_HOME,
-    FederationOption,
-    HomeOption,
-    JsonOption,
-)
+from peer.cli.options import DEFAULT_HOME, FederationOption, HomeOption, JsonOption, MemberOptions
 from peer.cli.output import put_fields, put_json
-from peer.cli.reading.cids import cid_of
 from peer.engine.choice import borrowed
+from peer.history.named import cid_of
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
-from peer.home.keystore import KeyStore
-from peer.home.passphrase import Passphrases
-from peer.home.reader import reader_of
 from peer.membership.proposing import Pending, ProposalStore, Proposing
 from protocol.federation.proposals import Proposal
 from protocol.visible import named
 
-
-@dataclass(frozen=True, slots=True)
-class Admin:
-    """Who changes which federation, as the options of a command say it."""
-
-    home: Path
-    federation: str | None
-    identity: str | None
-    passphrase_file: Path | None
-    ipfs: str | None
-
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[Proposing]:
-        """Unlocked; the engine is opened only where it is needed."""
-        store = FederationStore(Home(self.home))
-        stored = store.current(self.federation)
-        admin = KeyStore(self.home).load(self.identity, Passphrases.of_process(self.passphrase_file))
-        stored = store.opened(stored, reader_of(admin))
-        with contextlib.ExitStack() as stack:
-            engine = cache(lambda: stack.enter_context(borrowed(Home(self.home), self.ipfs, stored)))
-            yield Proposing(Home(self.home), store, stored, admin, engine)
-
-
 Facts = Callable[[StoredFederation], dict[str, object]]
 
 
+@contextlib.contextmanager
+def at_work(options: MemberOptions) -> Iterator[Proposing]:
+    """An admin at work, its keys unlocked; the engine is opened only if it is needed."""
+    home = Home(options.home)
+    admin, stored = options.unlocked()
+    with contextlib.ExitStack() as stack:
+        engine = cache(lambda: stack.enter_context(borrowed(home, options.ipfs, stored)))
+        yield Proposing(home, FederationStore(home), stored, admin, engine)
+
+
 def change(
-    admin: Admin,
+    options: MemberOptions,
     make: Callable[[StoredFederation, Identity], StoredFederation],
     json: bool,
     facts: Facts,
     done: Callable[[StoredFederation], str],
 ) -> None:
     """Change a federation, or put the change to the other admins where they have to sign it too; say which."""
-    with admin.at_work() as work:
+    with at_work(options) as work:
         tell(work.change(lambda stored: make(stored, work.admin)), json, facts, done)
 
 
@@ -103,9 +80,9 @@ def put_proposal(proposal: Proposal, json: bool) -> None:
     )
 
 
-def sign_proposal(admin: Admin, cid: str, yes: bool, json: bool, facts: Facts) -> None:
+def sign_proposal(options: MemberOptions, cid: str, yes: bool, json: bool, facts: Facts) -> None:
     """Show what a proposal changes, ask, and sign it."""
-    with admin.at_work() as work:
+    with at_work(options) as work:
         proposal, blocks = work.look(cid_of(cid))
         if not json:
             _show(proposal)

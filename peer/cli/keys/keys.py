@@ -12,20 +12,23 @@ import typer
 
 from peer.base.terminal import put, say, says_to_a_person
 from peer.cli.keys import backup, rotation
-from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, NameArgument, PassphraseFileOption
+from peer.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    NameArgument,
+    NewPassphraseFileOption,
+    PassphraseFileOption,
+    grouped,
+    new_app,
+)
 from peer.cli.output import put_json
 
 if TYPE_CHECKING:
     from crypto.keyfile import KeyFile
     from protocol.blocks.cid import CID
 
-app = typer.Typer(
-    name="keys",
-    help="Make, show and keep identities: who you are in a federation.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,  # its tracebacks can show local variables, and so secrets
-)
+app = new_app("keys", "Make, show and keep identities: who you are in a federation.")
 
 NoPassphrase = Annotated[
     bool, typer.Option("--no-passphrase", help="Store the keys unlocked: whoever reads the file is you.")
@@ -109,9 +112,7 @@ def passwd(
     name: NameArgument = None,
     no_passphrase: NoPassphrase = False,
     passphrase_file: PassphraseFileOption = None,
-    new_passphrase_file: Annotated[
-        Path | None, typer.Option("--new-passphrase-file", help="Read the new passphrase from this file's first line.")
-    ] = None,
+    new_passphrase_file: NewPassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json_output: JsonOption = False,
 ) -> None:
@@ -132,7 +133,7 @@ def passwd(
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("rotate")(rotation.rotate)
-app.command("revoke")(rotation.revoke)
+app.command("revoke")(grouped(rotation.revoke))
 
 
 def _federation_id(home: Path, text: str) -> CID:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
-    FederationOption,
     HomeOption,
-    IdentityOption,
     JsonOption,
+    MemberArgument,
+    MemberOptions,
     NameArgument,
     PassphraseFileOption,
 )
@@ -41,17 +39,14 @@ def rotate(
 
 
 def revoke(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")],
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    federation: FederationOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    name: MemberArgument,
+    *,
+    options: MemberOptions,
     json_output: JsonOption = False,
 ) -> None:
     """Take out a member whose key was stolen: from there on nothing signed with it counts. Admins only."""
     from crypto.keys import VerifyKey
-    from peer.cli.federation.proposals import Admin, change
+    from peer.cli.federation.proposals import change
     from peer.membership.changes import revoke_member
 
     def revoked(stored: StoredFederation, by: Identity) -> StoredFederation:
@@ -62,4 +57,4 @@ def revoke(
         return {"federation": str(stored.id), "version": stored.manifest.version, "revoked": keys}
 
     said = f"{name} is out, and nothing counts that a run takes from its keys after this version is in force"
-    change(Admin(home, federation, identity, passphrase_file, ipfs), revoked, json_output, facts, lambda _: said)
+    change(options, revoked, json_output, facts, lambda _: said)

@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from peer.audit.lookup import Lookup
 from peer.audit.models import SERVER, RunModels
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_table
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
+from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import bad, good, put_json
-from peer.cli.reading.audit import TimeoutOption, reading_of
-from peer.cli.reading.cids import cid_of, head_named, is_car
-from peer.engine.choice import borrowed
+from peer.history.named import cid_of, head_named, is_car
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource
-from peer.home.home import Home
-from peer.home.reader import ReaderChoice
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.records.signed import parse_record
 from protocol.visible import named
@@ -31,20 +27,18 @@ if TYPE_CHECKING:
     from strategy.models.model_difference import Layout, TensorDifference
     from strategy.models.model_files import Tensors
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 MODEL = "A model file, HEAD[:ROUND[:NAME]], FILE.car[:ROUND[:NAME]], or a content's CID."
 
 
 @app.command("diff")
+@grouped
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=MODEL)],
     b: Annotated[str, typer.Argument(metavar="B", help=MODEL)],
-    ipfs: EngineOption = None,
-    timeout: TimeoutOption = 30.0,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: RunOptions,
     json: JsonOption = False,
 ) -> None:
     """Show, tensor by tensor, how two models differ. Ends with 0 whether they do or not: what it was asked, it did.
@@ -57,10 +51,10 @@ def diff(
     from strategy.models.model_difference import tensor_differences
     from strategy.models.model_files import NoModel
 
-    reader = ReaderChoice(identity, passphrase_file, needed=True)
+    lookup = options.lookup()
     try:
         with contextlib.ExitStack() as stack:
-            opened = [stack.enter_context(_opened(text, Home(home), ipfs, timeout, reader)) for text in (a, b)]
+            opened = [stack.enter_context(_opened(text, lookup)) for text in (a, b)]
             differences = list(tensor_differences(opened[0].tensors, opened[1].tensors))
     except NoModel as error:
         raise PeerError(str(error), fix="peer diff --help says what A and B may be", code=ExitCode.WRONG_USE) from error
@@ -88,7 +82,7 @@ class _Opened:
 
 
 @contextlib.contextmanager
-def _opened(text: str, home: Home, ipfs: str | None, timeout: float, reader: ReaderChoice) -> Iterator[_Opened]:
+def _opened(text: str, lookup: Lookup) -> Iterator[_Opened]:
     """The model that ``text`` names."""
     from strategy.models.model_files import content_tensors, opened_model
 
@@ -102,11 +96,11 @@ def _opened(text: str, home: Home, ipfs: str | None, timeout: float, reader: Rea
             yield _Opened(tensors, {"file": str(path)})
         return
     run, round_number, of = _parsed(text)
-    if run == text and (content := _content(run, home, ipfs, timeout)) is not None:
-        with borrowed(home, ipfs) as engine:
-            yield _Opened(content_tensors(content, EngineSource(engine, timeout), None), {"content": str(content)})
+    if run == text and (content := _content(run, lookup)) is not None:
+        with lookup.blocks() as source:
+            yield _Opened(content_tensors(content, source, None), {"content": str(content)})
         return
-    with Scratch() as scratch, reading_of(run, home, ipfs, timeout, scratch, reader) as audit:
+    with Scratch() as scratch, lookup.reading(run, scratch) as audit:
         found = RunModels(audit, scratch).find(of, round_number)
         about = {"content": str(found.content), **found.metadata(), "round": found.round}
         yield _Opened(content_tensors(found.content, audit.source, found.key), about)
@@ -127,15 +121,15 @@ def _parsed(text: str) -> tuple[str, int | None, str]:
     return run, int(round_text), name or SERVER
 
 
-def _content(text: str, home: Home, ipfs: str | None, timeout: float) -> CID | None:
+def _content(text: str, lookup: Lookup) -> CID | None:
     """The CID ``text``, where it is not of a run or of a record in one."""
     if is_car(text):
         return None
     cid = cid_of(text)
-    if head_named(home, text)[1] is not None:
+    if head_named(lookup.home, text)[1] is not None:
         return None
-    with borrowed(home, ipfs) as engine:
-        data = EngineSource(engine, timeout).get(cid)
+    with lookup.blocks() as source:
+        data = source.get(cid)
     try:
         parse_record(Block(cid, data))
     except BlockError:

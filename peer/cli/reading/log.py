@@ -11,45 +11,43 @@ from peer.audit.kept import KeptReports
 from peer.audit.report import Report
 from peer.base.errors import ExitCode
 from peer.base.terminal import put, put_json_part, put_table
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
+from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import moment, put_json
-from peer.cli.reading.cids import head_named, is_car
 from peer.cli.reading.report import put_report, put_root
 from peer.engine import without_credentials
+from peer.history.named import head_named, is_car
 from peer.history.scratch import Scratch
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
-from peer.home.reader import ReaderChoice
 from protocol.federation.manifest import Manifest
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command("log")
+@grouped
 def log(
     run: Annotated[
         str | None,
         typer.Argument(metavar="[RUN|HEAD|FILE.car]", help="Whose rounds; none for the runs.", show_default=False),
     ] = None,
-    ipfs: EngineOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: RunOptions,
     json: JsonOption = False,
 ) -> ExitCode:
     """Show the runs of this home; or the rounds of one, its chain verified, its models not (peer audit does that).
 
     What this home has verified before is not verified again: its last line says when that was.
     """
-    place = Home(home)
+    place = Home(options.home)
     if run is None:
         _put_runs(place, json)
         return ExitCode.DONE
-    reader = ReaderChoice(identity, passphrase_file, needed=False)
+    reader = options.reader(needed=False)
     with Scratch() as scratch:
         kept = None if is_car(run) else KeptReports(place).find(head_named(place, run)[0], reader, scratch)
-        report = kept or _verified(run, place, ipfs, scratch, reader)
+        report = kept or _verified(run, options, scratch)
         if json:
             for part in (*report.json_parts(scratch), "\n"):
                 put_json_part(part)
@@ -59,13 +57,12 @@ def log(
     return report.verdict.exit_code
 
 
-def _verified(run: str, home: Home, ipfs: str | None, scratch: Scratch, reader: ReaderChoice) -> Report:
-    from peer.cli.reading.audit import reading_of  # it imports flwr, which takes longer than showing what is kept
-
-    with reading_of(run, home, ipfs, 30.0, scratch, reader) as reading:
+def _verified(run: str, options: RunOptions, scratch: Scratch) -> Report:
+    lookup = options.lookup(needed=False)  # it imports flwr, which takes longer than showing what is kept
+    with lookup.reading(run, scratch) as reading:
         report = reading.run()
         if not is_car(run):
-            KeptReports(home).keep(report, scratch, reading.basis, reading.reader)
+            KeptReports(lookup.home).keep(report, scratch, reading.basis, reading.reader)
     return report
 
 

@@ -10,19 +10,17 @@ import typer
 from peer.audit.models import SERVER, RunModels
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, IdentityOption, JsonOption, PassphraseFileOption
+from peer.cli.options import HeadArgument, JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import put_json, size
-from peer.cli.reading.audit import HeadArgument, TimeoutOption, reading_of
 from peer.cli.reading.model_file import model_file
 from peer.history.scratch import Scratch
-from peer.home.home import Home
-from peer.home.reader import ReaderChoice
 from protocol.visible import named
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command("model")
+@grouped
 def model(
     head: HeadArgument,
     output: Annotated[
@@ -36,11 +34,8 @@ def model(
     of: Annotated[
         str, typer.Option("--of", metavar="server|NAME", help="The global model, or this client's update.")
     ] = SERVER,
-    ipfs: EngineOption = None,
-    timeout: TimeoutOption = 30.0,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
+    *,
+    options: RunOptions,
     json: JsonOption = False,
 ) -> None:
     """Write the global model, or one client's update, of any round to a file, once the run's chain is verified.
@@ -51,11 +46,7 @@ def model(
     from strategy.models.model_files import NoModel, save_model
 
     path = model_file("--output", output)
-    reader = ReaderChoice(identity, passphrase_file, needed=True)
-    with (
-        Scratch() as scratch,
-        reading_of(head, Home(home), ipfs, timeout, scratch, reader) as audit,
-    ):
+    with Scratch() as scratch, options.lookup().reading(head, scratch) as audit:
         found = RunModels(audit, scratch).find(of, round)
         try:
             count = save_model(found.content, audit.source, found.key, path, found.metadata())

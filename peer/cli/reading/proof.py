@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from peer.audit.lookup import Lookup
 from peer.audit.proof import CheckedProof, check_proof
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
 from peer.cli.output import bad, put_fields
-from peer.cli.reading.cids import cid_of
-from peer.engine.choice import borrowed
-from peer.history.sources import CarSource, EngineSource
+from peer.history.named import cid_of
+from peer.history.sources import CarSource
 from peer.home.federations import StoredFederation
-from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, MAX_BLOCK_SIZE, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock
 from protocol.records.equivocation import proof_links
@@ -37,24 +36,22 @@ def proof_in_file(file: Path, known: Sequence[StoredFederation]) -> CheckedProof
         return _proof(car.roots[0], car, known) if len(car.roots) == 1 else None
 
 
-def proof_named(
-    text: str, home: Home, known: Sequence[StoredFederation], ipfs: str | None, timeout: float
-) -> CheckedProof | None:
+def proof_named(text: str, lookup: Lookup, known: Sequence[StoredFederation]) -> CheckedProof | None:
     """The proof of this CID, kept in this home or in an engine; None where it is of something else.
 
     Raises:
         PeerError: as `proof_in_file`.
     """
     cid = cid_of(text)
-    if home.journal.exists():
-        with contextlib.closing(Journal(home.journal)) as journal:
+    if lookup.home.journal.exists():
+        with contextlib.closing(Journal(lookup.home.journal)) as journal:
             if journal.head_of(cid) or journal.run_of(cid):
                 return None
             kept = next((proof for proof in journal.proofs() if proof[0].cid == cid), None)
         if kept is not None:
             return _proof(cid, MemoryBlocks({block.cid: block.data for block in kept}), known)
-    with borrowed(home, ipfs) as engine:
-        return _proof(cid, EngineSource(engine, timeout), known)
+    with lookup.blocks() as source:
+        return _proof(cid, source, known)
 
 
 def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof | None:

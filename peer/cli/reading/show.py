@@ -9,19 +9,19 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from peer.audit.lookup import roots_of
 from peer.base.terminal import put
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
 from peer.cli.output import put_json
-from peer.cli.reading.audit import TimeoutOption, roots_of
-from peer.cli.reading.cids import cid_of, is_car
 from peer.engine.choice import borrowed
 from peer.history.describe import describe
+from peer.history.named import cid_of, is_car
 from peer.history.sources import CarSource, EngineSource
 from peer.home.home import Home
 from protocol.blocks.cid import CID
 from protocol.visible import named
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command("show")

@@ -13,14 +13,14 @@ import typer
 
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import is_terminal, put, say
-from peer.cli.options import JsonOption
+from peer.cli.options import JsonOption, new_app
 from peer.cli.output import bad, good, put_fields, put_json
 
 if TYPE_CHECKING:
     from peer.demo.demo import DemoResult
     from peer.demo.plan import DemoPlan
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()

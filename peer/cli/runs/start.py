@@ -24,12 +24,13 @@ from peer.cli.options import (
     ListenOption,
     PassphraseFileOption,
     Whole,
+    new_app,
 )
 from peer.cli.output import put_json
-from peer.cli.reading.cids import app_cid
 from peer.cli.reading.model_file import model_file
 from peer.engine import without_credentials
 from peer.engine.choice import chosen, opened
+from peer.history.named import app_cid
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal
@@ -50,7 +51,7 @@ if TYPE_CHECKING:  # they import flwr: not before the key and the federation are
     from peer.run.runner import Ending
     from peer.run.start import ClosedRun, Session
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()

@@ -12,15 +12,15 @@ import typer
 
 from peer.audit.audit import Audit
 from peer.audit.kept import KeptReports
+from peer.audit.lookup import roots_of
 from peer.audit.report import Report
 from peer.base.errors import PeerError
 from peer.base.terminal import put
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption
+from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
 from peer.cli.output import put_json, size
-from peer.cli.reading.audit import TimeoutOption, roots_of
-from peer.cli.reading.cids import head_named
 from peer.engine.choice import borrowed, chosen
 from peer.history.findings import Verdict
+from peer.history.named import head_named
 from peer.history.scratch import Scratch
 from peer.history.sources import CarSource, EngineSource
 from peer.history.transfer import put_all, run_blocks
@@ -32,8 +32,8 @@ from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
 from protocol.records.bodies import Role
 
-export_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-import_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+export_app = new_app()
+import_app = new_app()
 
 
 @export_app.command("export")

@@ -1,4 +1,4 @@
-"""CIDs and heads that people type."""
+"""The runs, heads and apps that people name: as a CID, or as a CAR file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def cid_of(text: str) -> CID:
     """The CID that somebody typed.
 
     Raises:
-        PeerError: where it is none.
+        PeerError: if it is none.
     """
     try:
         return CID.parse(text)
@@ -31,7 +31,7 @@ def app_cid(text: str) -> CID:
     """The id of an app that somebody typed.
 
     Raises:
-        PeerError: where it can be none's.
+        PeerError: if it can be no app's.
     """
     cid = cid_of(text)
     if cid.is_raw:
@@ -49,7 +49,7 @@ def is_car(text: str) -> bool:
 
 
 def head_named(home: Home, text: str) -> tuple[CID, int | None]:
-    """The head that is meant, and its height where the journal knows it."""
+    """The head that is meant, and its height if the journal knows it."""
     cid = cid_of(text)
     if home.journal.exists():
         with contextlib.closing(Journal(home.journal)) as journal:

@@ -1,0 +1,140 @@
+"""Finding a run that somebody names, and opening it for whoever may read it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from peer.audit.audit import Audit
+from peer.audit.kept import KeptReports
+from peer.audit.root import given_root
+from peer.base.errors import ExitCode, PeerError
+from peer.engine.choice import borrowed
+from peer.history.named import head_named, is_car
+from peer.history.scratch import Scratch
+from peer.history.sources import CarSource, EngineSource, RunSource
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.reader import ReaderChoice, with_names
+from peer.home.run_extras import Beside, beside_head, beside_of, run_named
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.federation.manifest import PUBLIC
+from protocol.federation.reading import Reader
+from protocol.records.bodies import Run
+from protocol.records.signed import WellSigned, parse_record
+
+SECONDS_A_BLOCK = 30.0
+"""How long an engine may look for one block, unless somebody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Where runs are looked for, and whose keys open what is encrypted."""
+
+    home: Home
+    ipfs: str | None
+    """The engine; None for the one that the home used last. A CAR file needs none."""
+    reader: ReaderChoice
+    timeout: float = SECONDS_A_BLOCK
+
+    @contextlib.contextmanager
+    def blocks(self) -> Iterator[EngineSource]:
+        """The blocks of the engine."""
+        with borrowed(self.home, self.ipfs) as engine:
+            yield EngineSource(engine, self.timeout)
+
+    @contextlib.contextmanager
+    def audit(
+        self,
+        named: str,
+        scratch: Scratch,
+        *,
+        root: str | None = None,
+        with_contents: bool = True,
+        well_signed: WellSigned = frozenset(),
+    ) -> Iterator[Audit]:
+        """An audit, not run yet, of what ``named`` is: a CAR file, a head, or a run of this home.
+
+        ``root`` is the root of trust, as the auditor named it. What is ``well_signed`` is not verified again.
+
+        Raises:
+            PeerError: if it is neither, or ``root`` names no federation.
+            EngineError: if the engine cannot be used.
+        """
+        joined = FederationStore(self.home).all()
+        given = None if root is None else given_root(root, joined)
+        with self._opened(named, joined) as (head, height, source, in_file):
+            beside = in_file.and_of(beside_head(self.home, head, source))
+            yield Audit(
+                head,
+                source,
+                scratch,
+                known=joined if given is None else given.known,
+                root=None if given is None else given.federation,
+                reader=self._reader(head, source, beside),
+                beside=beside,
+                head_height=height,
+                with_contents=with_contents,
+                well_signed=well_signed,
+            )
+
+    @contextlib.contextmanager
+    def reading(self, named: str, scratch: Scratch) -> Iterator[Audit]:
+        """As `audit`, for somebody who is shown a run: no content is read, and a signature that this home has found
+        right before is not verified again."""
+        with (
+            KeptReports(self.home).well_signed() as well_signed,
+            self.audit(named, scratch, with_contents=False, well_signed=well_signed) as audit,
+        ):
+            yield audit
+
+    @contextlib.contextmanager
+    def _opened(
+        self, named: str, joined: list[StoredFederation]
+    ) -> Iterator[tuple[CID, int | None, RunSource, Beside]]:
+        """The head, its height if the home knows it, where its blocks are, and what a file has beside the chain."""
+        if is_car(named):
+            with contextlib.closing(CarSource(Path(named))) as car:
+                head, beside = roots_of(car, named)
+                yield head, None, car, beside
+            return
+        head, height = head_named(self.home, named)
+        federation = joined[0] if len(joined) == 1 else None
+        with borrowed(self.home, self.ipfs, federation) as engine:
+            yield head, height, EngineSource(engine, self.timeout), Beside()
+
+    def _reader(self, head: CID, source: RunSource, beside: Beside) -> Reader:
+        """Who reads the run of ``head``: nobody in particular if nothing in it is encrypted, or if it is damaged."""
+        try:
+            run = run_named(head, source)
+            body = parse_record(Block(run, source.get(run))).body
+        except BlockError:
+            return PUBLIC
+        if not isinstance(body, Run) or body.keys is None:
+            return PUBLIC
+        return with_names(self.reader.open(self.home.path, beside.grants), source)
+
+
+def roots_of(car: CarSource, named: str) -> tuple[CID, Beside]:
+    """The head in a CAR file, its first root; and what is beside the chain, which all its other roots are.
+
+    Raises:
+        PeerError: if it has no root, or one that is something else.
+    """
+    if not car.roots:
+        raise _no_run(named, "has no root")
+    head, *others = car.roots
+    try:
+        return head, beside_of(others, car)
+    except BlockError as error:
+        raise _no_run(named, f"has {len(car.roots)} roots, and one of them is of no run: {error}") from error
+
+
+def _no_run(named: str, what: str) -> PeerError:
+    return PeerError(
+        f"{named} {what}",
+        fix="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
+        code=ExitCode.WRONG_USE,
+    )
