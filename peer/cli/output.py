@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from peer.base.terminal import Colour, Coloured, Text, is_terminal, put, put_json_part
+from peer.base.terminal import Colour, Coloured, Text, is_terminal, put, put_json_part, put_table
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
@@ -14,6 +15,35 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 def put_json(value: object) -> None:
     """Print the one object of ``--json``. Bytes are hex, CIDs text."""
     put_json_part(json.dumps(value, default=_plain, indent=2 if is_terminal() else None) + "\n")
+
+
+def put_result(value: object, as_json: bool, *lines: str) -> None:
+    """Print what a command came to: ``value`` with ``--json``, else the lines for people."""
+    if as_json:
+        put_json(value)
+        return
+    for line in lines:
+        put(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a command lists, for people."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def put_list(values: Sequence[Mapping[str, object]], as_json: bool, table: Table, none: str) -> None:
+    """Print what a command lists: ``values`` by the table's title with ``--json``; else the table, or the line
+    ``none`` if it is empty."""
+    if as_json:
+        put_json({table.title: values})
+    elif table.rows:
+        put_table(table.title, table.header, table.rows)
+    else:
+        put(none)
 
 
 def put_fields(fields: Iterable[tuple[str, Text]]) -> None:

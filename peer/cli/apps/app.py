@@ -12,9 +12,9 @@ import typer
 from peer.audit.app_files import AppFile, bundled_files, chosen_file, read_files, recorded_bundle
 from peer.audit.lookup import Lookup
 from peer.base.errors import ExitCode, PeerError
-from peer.base.terminal import put, put_foreign_line, put_table, say
+from peer.base.terminal import put, put_foreign_line, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunOptions, grouped, new_app
-from peer.cli.output import moment, put_json, size
+from peer.cli.output import Table, moment, put_json, put_list, put_result, size
 from peer.history.named import app_cid, is_car
 from peer.history.scratch import Scratch
 from peer.history.sources import EngineSource, RunSource
@@ -82,11 +82,8 @@ def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
     with contextlib.closing(Journal(Home(home).create().journal)) as journal:
         was_named = any(known.app == approved and known.run for known in journal.apps())
         journal.approve_app(approved)
-    if json:
-        put_json({"app": str(approved), "approved": True})
-        return
-    put(f"clients of this home may run the app {approved}")
-    if not was_named:
+    put_result({"app": str(approved), "approved": True}, json, f"clients of this home may run the app {approved}")
+    if not was_named and not json:
         say("no client here waits for it; peer app list shows what clients here wait for")
 
 
@@ -100,23 +97,19 @@ def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption =
         )
     with contextlib.closing(Journal(Home(home).journal)) as journal:
         journal.forget_app(forgotten)
-    if json:
-        put_json({"app": str(forgotten), "approved": False})
-    else:
-        put(f"the app {forgotten} is not approved any more; a run that has begun goes on until its client stops")
+    put_result(
+        {"app": str(forgotten), "approved": False},
+        json,
+        f"the app {forgotten} is not approved any more; a run that has begun goes on until its client stops",
+    )
 
 
 @app.command("list")
 def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """List the apps that are approved, and those that runs wait for."""
     known = known_apps(Home(home))
-    if json:
-        put_json({"apps": [_known_value(each) for each in known]})
-    elif known:
-        header = ["app", "", "since", "name", "run"]
-        put_table("apps", header, [_known_row(each) for each in known])
-    else:
-        put("no app is approved here, and none is waited for")
+    table = Table("apps", ["app", "", "since", "name", "run"], [_known_row(each) for each in known])
+    put_list([_known_value(each) for each in known], json, table, "no app is approved here, and none is waited for")
 
 
 def _known_value(known: KnownApp) -> dict[str, Any]:

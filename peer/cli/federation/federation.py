@@ -30,7 +30,7 @@ from peer.cli.options import (
     load_identity,
     new_app,
 )
-from peer.cli.output import put_fields, put_json
+from peer.cli.output import put_fields, put_json, put_result
 from peer.engine.choice import addresses_for_others
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
 from peer.home.home import Home, replace_file
@@ -77,13 +77,14 @@ def init(
         encrypt=encrypt,
     )
     store.save(stored)
-    if json:
-        put_json(_facts(stored))
-        return
-    put(f"federation {name} is founded: {stored.id}")
-    if not encrypt:
-        put("note: it is not encrypted: who can reach an engine can read every model and update in it")
-    put("next: peer federation invite --name NAME --role client, once for each member")
+    open_to_all = "note: it is not encrypted: whoever can reach an engine can read every model and update in it"
+    put_result(
+        _facts(stored),
+        json,
+        f"federation {name} is founded: {stored.id}",
+        *([] if encrypt else [open_to_all]),
+        "next: peer federation invite --name NAME --role client, once for each member",
+    )
 
 
 @app.command("add")
@@ -246,14 +247,15 @@ def export(
     store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
     stored = store.current(federation)
     replace_file(file, [stored.to_hand_over()])
-    if json:
-        put_json(_facts(stored) | {"file": str(file.absolute())})
-        return
-    put(f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key: hand it")
-    put("to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)")
-    if not stored.addresses:
-        put("it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR")
-    put(f"next, on each member's machine: peer federation join {file.name}")
+    unnamed = "it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR"
+    put_result(
+        _facts(stored) | {"file": str(file.absolute())},
+        json,
+        f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key: hand it",
+        "to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)",
+        *([] if stored.addresses else [unnamed]),
+        f"next, on each member's machine: peer federation join {file.name}",
+    )
 
 
 @app.command("join")

@@ -13,9 +13,8 @@ from crypto.identity import Identity
 from peer.audit.audit import Audit
 from peer.audit.lookup import SECONDS_A_BLOCK
 from peer.base.errors import ExitCode, PeerError
-from peer.base.terminal import put
 from peer.cli.options import JsonOption, MemberOptions
-from peer.cli.output import put_json
+from peer.cli.output import put_result
 from peer.engine.choice import borrowed
 from peer.engine.interface import Engine
 from peer.history.findings import Verdict
@@ -56,13 +55,12 @@ def grant(
                 engine.put([*manifests, *blocks], pin=[block.cid for block in (*manifests, *blocks)])
                 journal.keep_beside(head.run, blocks)
                 granted += [head] if blocks else []
-    if json:
-        put_json({"granted": [{"run": str(head.run), "head": str(head.head)} for head in granted]})
-        return
-    for head in granted:
-        put(f"{name} may read run {head.run}; hand it over: peer export {head.head} FILE.car")
-    if not granted:
-        put("no encrypted run was led here")
+    lines = [f"{name} may read run {head.run}; hand it over: peer export {head.head} FILE.car" for head in granted]
+    put_result(
+        {"granted": [{"run": str(head.run), "head": str(head.head)} for head in granted]},
+        json,
+        *(lines or ["no encrypted run was led here"]),
+    )
 
 
 def _grants(

@@ -13,10 +13,10 @@ import typer
 from crypto.identity import Identity
 from crypto.symmetric import KEY_SIZE
 from peer.base.errors import ExitCode, PeerError
-from peer.base.terminal import put, put_code, put_table, say
+from peer.base.terminal import put, put_code, say
 from peer.cli.federation.proposals import at_work, put_proposal
 from peer.cli.options import JsonOption, ListenOption, MemberOptions, load_identity
-from peer.cli.output import moment, put_json
+from peer.cli.output import Table, moment, put_json, put_list, put_result
 from peer.engine.choice import addresses_for_others, borrowed
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
@@ -125,11 +125,12 @@ def approve(
         with work.store.changing():
             invitations.keep(invitation.done(), time.time())
     stored = outcome
-    if json:
-        put_json(_facts(invitation.done()) | {"version": stored.manifest.version})
-        return
-    put(f"{named(name)} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}")
-    put("a peer running with this home tells it; if it gave up waiting, let it run `peer join` again")
+    put_result(
+        _facts(invitation.done()) | {"version": stored.manifest.version},
+        json,
+        f"{named(name)} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}",
+        "a peer running with this home tells it; if it gave up waiting, let it run `peer join` again",
+    )
 
 
 # -- below ---------------------------------------------------------------------------------------------------------
@@ -217,14 +218,11 @@ def _pending(invitations: Invitations, name: str) -> Invitation:
 
 
 def _list(invitations: tuple[Invitation, ...], *, json: bool) -> None:
-    if json:
-        put_json({"invitations": [_facts(invitation) for invitation in invitations]})
-        return
-    if not invitations:
-        put("nobody is invited: peer federation invite --name NAME --role client")
-        return
-    rows = ([str(fact or "") for fact in _shown(invitation).values()] for invitation in invitations)
-    put_table("invitations", list(_shown(invitations[0])), rows)
+    shown = [_shown(invitation) for invitation in invitations]
+    rows = [[str(fact or "") for fact in each.values()] for each in shown]
+    table = Table("invitations", list(shown[0]) if shown else [], rows)
+    none = "nobody is invited: peer federation invite --name NAME --role client"
+    put_list([_facts(invitation) for invitation in invitations], json, table, none)
 
 
 def _shown(invitation: Invitation) -> dict[str, object]:

@@ -13,9 +13,9 @@ import typer
 from crypto.identity import Identity
 from crypto.keys import VerifyKey
 from peer.base.errors import ExitCode, PeerError
-from peer.base.terminal import confirm, put, put_table
+from peer.base.terminal import confirm, put_table
 from peer.cli.options import DEFAULT_HOME, FederationOption, HomeOption, JsonOption, MemberOptions
-from peer.cli.output import put_fields, put_json
+from peer.cli.output import Table, put_fields, put_list, put_result
 from peer.engine.choice import borrowed
 from peer.history.named import cid_of
 from peer.home.federations import FederationStore, StoredFederation
@@ -59,24 +59,25 @@ def tell(
     if isinstance(outcome, Proposal):
         put_proposal(outcome, json)
         return
-    if json:
-        put_json(facts(outcome))
-        return
-    put(f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}")
-    put("a peer running with this home takes it up by itself; others need: peer federation export FILE")
+    put_result(
+        facts(outcome),
+        json,
+        f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}",
+        "a peer running with this home takes it up by itself; others need: peer federation export FILE",
+    )
 
 
 def put_proposal(proposal: Proposal, json: bool) -> None:
     """Say that a change waits for other admins, and what they do."""
-    if json:
-        put_json({"proposal": proposal_facts(proposal)})
-        return
     count = "1 more admin" if proposal.lacking == 1 else f"{proposal.lacking} more admins"
-    put(f"that is a proposal for version {proposal.next.version}: {count} must sign it")
-    put(f"proposal  {proposal.record.cid}")
-    put(f"next, on another admin's machine: peer federation sign {proposal.record.cid}")
-    put(
-        "(it is fetched from this home's engine, which has to run meanwhile: peer start, or peer doctor --start-daemon)"
+    put_result(
+        {"proposal": proposal_facts(proposal)},
+        json,
+        f"that is a proposal for version {proposal.next.version}: {count} must sign it",
+        f"proposal  {proposal.record.cid}",
+        f"next, on another admin's machine: peer federation sign {proposal.record.cid}",
+        "(it is fetched from this home's engine, which has to run meanwhile: peer start, or "
+        "peer doctor --start-daemon)",
     )
 
 
@@ -134,14 +135,9 @@ def list_proposals(
             )
         kept.forget(found.record.id)
     pending = list(kept.all())
-    if json:
-        put_json({"proposals": [_pending_facts(each) for each in pending]})
-        return
-    if not pending:
-        put("no proposal waits in this home")
-        return
-    rows = [_pending_row(each) for each in pending]
-    put_table("proposals", ["sign", "version", "missing", "changes"], rows)
+    header = ["sign", "version", "missing", "changes"]
+    table = Table("proposals", header, [_pending_row(each) for each in pending])
+    put_list([_pending_facts(each) for each in pending], json, table, "no proposal waits in this home")
 
 
 def proposal_facts(proposal: Proposal) -> dict[str, object]:

@@ -11,7 +11,7 @@ import typer
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
-from peer.cli.output import put_json
+from peer.cli.output import put_json, put_result
 
 if TYPE_CHECKING:
     from crypto.identity import Identity
@@ -49,11 +49,12 @@ def backup(
     # what the environment holds opens the identity: a backup that shared it would be lost with it
     own = process.another(new_passphrase_file).new(f"the backup of {identity.name}")
     write_new(file, locked_copy(identity, own))
-    if json_output:
-        put_json({"name": identity.name, "did": identity.public.signing.did, "file": str(file)})
-        return
-    put(f"{identity.name} is in {file}, locked with the backup's own passphrase")
-    put(f"to have it back, here or elsewhere: peer keys restore {file.name}")
+    put_result(
+        {"name": identity.name, "did": identity.public.signing.did, "file": str(file)},
+        json_output,
+        f"{identity.name} is in {file}, locked with the backup's own passphrase",
+        f"to have it back, here or elsewhere: peer keys restore {file.name}",
+    )
 
 
 def restore(
@@ -83,12 +84,13 @@ def restore(
             code=ExitCode.WRONG_USE,
         )
     path = store.path(identity.name)
-    if json_output:
-        put_json({"name": identity.name, "did": identity.public.signing.did, "file": str(path)})
-        return
-    put(f"{identity.name} is {identity.public.signing.did}")
-    put(f"its keys are in {path}; use them in one home only: two that sign as one member accuse it of lying")
-    put("next: peer federation join FILE, with a file that an admin exports now")
+    put_result(
+        {"name": identity.name, "did": identity.public.signing.did, "file": str(path)},
+        json_output,
+        f"{identity.name} is {identity.public.signing.did}",
+        f"its keys are in {path}; use them in one home only: two that sign as one member accuse it of lying",
+        "next: peer federation join FILE, with a file that an admin exports now",
+    )
 
 
 def _named(arguments: list[str], words: bool) -> tuple[str | None, Path | None]:

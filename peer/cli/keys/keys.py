@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.base.terminal import put, say, says_to_a_person
+from peer.base.terminal import say, says_to_a_person
 from peer.cli.keys import backup, rotation
 from peer.cli.options import (
     DEFAULT_HOME,
@@ -22,7 +22,7 @@ from peer.cli.options import (
     grouped,
     new_app,
 )
-from peer.cli.output import put_json
+from peer.cli.output import put_result
 
 if TYPE_CHECKING:
     from crypto.keyfile import KeyFile
@@ -52,7 +52,7 @@ def init(
     store.refuse_taken(name)  # before a person has typed a passphrase in vain
     passphrase = None if no_passphrase else Passphrases.of_process(passphrase_file).new(name)
     path = store.add(Identity.generate(name), passphrase)
-    _report(
+    put_result(
         _facts(store.public(name)) | {"file": str(path)},
         json_output,
         f"{name} is {store.public(name).public.signing.did}",
@@ -72,7 +72,7 @@ def list_identities(home: HomeOption = DEFAULT_HOME, json_output: JsonOption = F
     lines = [f"{one.name:{width}}  {one.public.signing.did}{'' if one.locked else '  (unlocked)'}" for one in found]
     if not found:
         lines = ["no identity yet: peer keys init --name NAME"]
-    _report({"keys": [_facts(one) for one in found]}, json_output, *lines)
+    put_result({"keys": [_facts(one) for one in found]}, json_output, *lines)
 
 
 @app.command("show")
@@ -100,7 +100,7 @@ def show(
     if federation is not None:
         identity = store.load(name, Passphrases.of_process(passphrase_file))
         public = identity.public_for(bytes(_federation_id(home, federation)))
-    _report(_facts(found) | {"key": public.key_text()}, json_output, public.key_text())
+    put_result(_facts(found) | {"key": public.key_text()}, json_output, public.key_text())
     if says_to_a_person() and not json_output:
         say(f"{found.name}  {found.public.signing.did}  {found.public.encryption.suite}")
         if federation is None:
@@ -127,7 +127,7 @@ def passwd(
     new = None if no_passphrase else process.another(new_passphrase_file).new(identity.name)
     store.replace(identity, new)
     state = "has no passphrase any more" if no_passphrase else "has a new passphrase"
-    _report(_facts(store.public(identity.name)), json_output, f"{identity.name} {state}")
+    put_result(_facts(store.public(identity.name)), json_output, f"{identity.name} {state}")
 
 
 app.command("backup")(backup.backup)
@@ -157,11 +157,3 @@ def _facts(found: KeyFile) -> dict[str, object]:
         "key": found.public.key_text(),
         "locked": found.locked,
     }
-
-
-def _report(facts: dict[str, object], json_output: bool, *lines: str) -> None:
-    if json_output:
-        put_json(facts)
-    else:
-        for line in lines:
-            put(line)

@@ -10,9 +10,9 @@ import typer
 from peer.audit.kept import KeptReports
 from peer.audit.report import Report
 from peer.base.errors import ExitCode
-from peer.base.terminal import put, put_json_part, put_table
+from peer.base.terminal import put_json_part
 from peer.cli.options import JsonOption, RunOptions, grouped, new_app
-from peer.cli.output import moment, put_json
+from peer.cli.output import Table, moment, put_list
 from peer.cli.reading.report import put_report, put_root
 from peer.engine import without_credentials
 from peer.history.named import head_named, is_car
@@ -72,13 +72,10 @@ def _put_runs(home: Home, json: bool) -> None:
         with contextlib.closing(Journal(home.journal)) as journal:
             heads = journal.heads()
     known = {stored.id: stored.manifest for stored in FederationStore(home).all()}
-    if json:
-        put_json({"runs": [_value(head, known.get(head.federation)) for head in heads]})
-    elif heads:
-        header = ["run", "federation", "role", "height", "", "changed", "head"]
-        put_table("runs", header, [_row(head, known.get(head.federation)) for head in heads])
-    else:
-        put("no run yet: peer start --role server, or peer demo")
+    header = ["run", "federation", "role", "height", "", "changed", "head"]
+    table = Table("runs", header, [_row(head, known.get(head.federation)) for head in heads])
+    values = [_value(head, known.get(head.federation)) for head in heads]
+    put_list(values, json, table, "no run yet: peer start --role server, or peer demo")
 
 
 def _row(head: RunHead, federation: Manifest | None) -> list[str]:

@@ -15,9 +15,8 @@ from peer.audit.kept import KeptReports
 from peer.audit.lookup import roots_of
 from peer.audit.report import Report
 from peer.base.errors import PeerError
-from peer.base.terminal import put
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
-from peer.cli.output import put_json, size
+from peer.cli.output import put_result, size
 from peer.engine.choice import borrowed, chosen
 from peer.history.findings import Verdict
 from peer.history.named import head_named
@@ -56,11 +55,12 @@ def export(
         beside = beside_head(Home(home), cid, source)
         blocks = counted.count(run_blocks(cid, source, scratch, beside))
         replace_file(file.absolute(), write_car([cid, *beside.roots()], blocks))
-    if json:
-        put_json({"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes})
-        return
-    put(f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}")
-    put(f"next: peer audit {file}, or on another machine: peer import {file.name}")
+    put_result(
+        {"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes},
+        json,
+        f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}",
+        f"next: peer audit {file}, or on another machine: peer import {file.name}",
+    )
 
 
 @import_app.command("import")
@@ -85,11 +85,12 @@ def import_file(
             engine.put([], pin=[block.cid for block in beside.statements()])
         _register(place, report, chosen(place, ipfs), beside)
         KeptReports(place).keep(report, scratch, audit.basis, audit.reader)
-    if json:
-        put_json({"run": str(report.run), "head": str(head), "blocks": count, "verdict": report.verdict.value})
-        return
-    put(f"run {report.run} is here, verified up to height {report.height}: {count} blocks")
-    put(f"next: peer log {report.run}")
+    put_result(
+        {"run": str(report.run), "head": str(head), "blocks": count, "verdict": report.verdict.value},
+        json,
+        f"run {report.run} is here, verified up to height {report.height}: {count} blocks",
+        f"next: peer log {report.run}",
+    )
 
 
 class _Counted:
