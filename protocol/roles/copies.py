@@ -1,8 +1,8 @@
 """Other processes with our key: a copy of our home that runs beside it would sign what contradicts us.
 
-A process asks (`Recall`) when it starts, and now and then; whoever else has its key answers (`Alive`), and names who
-asked. What somebody sends again that was said before names another process, and so proves nothing. Of two processes one
-goes on: the one that has listened already, else the older.
+A process asks (`Recall`) when it starts, and now and then; any other that has its key answers (`Alive`), and names the
+one that asked. What somebody sends again that was said before names another process, and so proves nothing. Of two
+processes one goes on: the one that has listened already, or the older if neither has, or both.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LISTENING: Final = 2.0
 """Seconds that a process listens for others with its key before it signs a record."""
 
 ASK_AGAIN: Final = 30.0
-"""Seconds between two questions later: who was out of reach at first may not stay so."""
+"""Seconds between two questions later: one that was out of reach at first may not stay so."""
 
 ANSWER_AGAIN: Final = 0.2
-"""Seconds between two answers to one process: who sends its question again has us say no more than that."""
+"""Seconds between two answers to one process: one that sends its question again has us say no more."""
 
 REMEMBERED: Final = 256
 """Processes that were answered."""
@@ -85,11 +85,11 @@ class Copies:
                 yield self._listens_until
 
     def question(self, run: CID | None = None) -> Recall:
-        """Whether there is another process; and what is known of ``run``, where that is asked."""
+        """Whether there is another process; and what is known of ``run``, if that is asked."""
         return Recall(self._session, run)
 
     def answer(self, said: Said, now: float) -> Alive | None:
-        """The answer to what was said with our key, where another process asks."""
+        """The answer to what was said with our key, if another process asks."""
         if not isinstance(said, Recall) or said.session == self._session or not self._session:
             return None
         if now < self._answered.get(said.session, -math.inf) + ANSWER_AGAIN:
@@ -100,7 +100,7 @@ class Copies:
         return Alive(said.session, self._session, self._since, self.settled)
 
     def doubt(self, counter: int, next_counter: int, now: float) -> None:
-        """Something was said with our key, under ``counter``: ask soon, where it was not this process that said it."""
+        """Something was said with our key, under ``counter``: ask soon, if it was not this process that said it."""
         if not self._since <= counter < next_counter and now >= self._doubted_at + ASK_AGAIN:
             self._doubted_at = now
             self._asking.at = min(self._asking.at, now)

@@ -1,5 +1,7 @@
-"""When nothing could reach us: our engine was away, or this process stood still, as on a machine that slept. Who seemed
-silent then need not have been. Pure: the clock is handed in."""
+"""When nothing could reach us: our engine was away, or this process stood still, as on a machine that slept.
+
+A member that seemed silent then need not have been. Pure: the clock is handed in.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class KeepManifest:
     cid: CID
     blocks: Mapping[CID, bytes]
     key: SymmetricKey | None = None
-    """The manifest key, where it is encrypted and readable here."""
+    """The manifest key, if it is encrypted and readable here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Publish:
     topic: str
     data: bytes
     subject: str = ""
-    """What it is about: a newer one about the same takes its place where others ask for it (`protocol.wire.asking`)."""
+    """What it is about: a newer one about the same takes its place if others ask for it (`protocol.wire.asking`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class Proofs:
         self._gather(claimant, (ours, theirs), here, now)
 
     def _gather(self, claimant: bytes, wanted: tuple[CID, CID], here: Mapping[CID, Block], now: float) -> None:
-        """Fetch what of ``wanted`` is not here; compare where both are."""
+        """Fetch what of ``wanted`` is not here; compare if both are."""
         lacking = next((cid for cid in wanted if cid not in here), None)
         if lacking is not None:
             done = partial(self._gathered, claimant, wanted, here, lacking)
@@ -193,7 +193,7 @@ class Proofs:
                 self._voice.announce(Proof(first.cid, second.cid), (first, second))
 
     def tell_newcomer(self, now: float) -> None:
-        """Somebody said hello, who may not know the proofs: announce each once more, but not for each hello."""
+        """Somebody said hello, and may not know the proofs: announce each once more, but not for each hello."""
         for telling in self._tellings:
             if not telling.left and self._is_of_a_member(telling.found):
                 telling.left = 1

@@ -12,7 +12,7 @@ from protocol.roles.effects import Report, What
 COMPLAINTS: Final = frozenset({What.RUN_REFUSED, What.RUN_LOST, What.REPLY_REFUSED, What.FETCH_FAILED})
 """The reports that a member may bring about as often as it likes."""
 COMINGS: Final = frozenset({What.PEER_HERE, What.PEER_AWAY, What.PEER_LEFT})
-"""So are these; who comes and goes many times a minute is broken, and said to be only so often."""
+"""So are these; a member that comes and goes many times a minute is broken, and said to be only so often."""
 
 COMPLAINTS_AT_ONCE: Final = 100
 COMPLAINTS_RATE: Final = 1.0
@@ -66,7 +66,7 @@ class Standing:
         self._told: dict[tuple[str, object], tuple[What, object]] = {}
 
     def is_news(self, report: Report) -> bool:
-        """Whether the report says something else of somebody than the last one did; always where it tells of an
+        """Whether the report says something else of somebody than the last one did; always if it tells of an
         event."""
         if report.what not in _STATES:
             return True
@@ -115,7 +115,7 @@ class Waiting:
         """When each wait that was told was on last."""
 
     def now_for(self, awaited: Awaited | None, now: float) -> Awaited | None:
-        """``awaited`` is what is waited for now, None where nothing is; returned where it is time to tell it."""
+        """``awaited`` is what is waited for now, None if nothing is; returned if it is time to tell it."""
         if awaited is not self._for:
             if self._for in self._last:
                 self._last[self._for] = now

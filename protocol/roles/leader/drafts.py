@@ -41,7 +41,7 @@ class Seen:
 
     @property
     def last_look(self) -> tuple[int, ...] | None:
-        """What the app was told last; None where it has not looked since the last record."""
+        """What the app was told last; None if it has not looked since the last record."""
         return self._looks[-1].nodes if self._looks else None
 
     def pulled_nothing(self) -> None:
@@ -107,7 +107,7 @@ class Answers:
         self._items.append(TakenReply(reply=reply))
 
     def failed(self, message: bytes, code: int, reason: str, created: float, refused: CID | None = None) -> str:
-        """An error that the Grid makes, and the reply that it refused where there is one; the reason as recorded.
+        """An error that the Grid makes, and the reply that it refused if there is one; the reason as recorded.
 
         A longer list of reasons than fits a record ends with one for all that are left.
         """

@@ -127,7 +127,7 @@ class ForgottenRecords:
 
     @property
     def names_of_silent(self) -> str:
-        """Who they are."""
+        """Their names."""
         manifest = self._newest.manifest
         members = (manifest.member_by_node(node) for node in sorted(self._silent))
         return ", ".join(sorted(manifest.name_of(member.id) for member in members if member is not None))

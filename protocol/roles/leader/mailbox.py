@@ -31,7 +31,7 @@ REMEMBERED: Final = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A reply that keeps every rule of the chain, and what was found in its content where it has one."""
+    """A reply that keeps every rule of the chain, and what was found in its content if it has one."""
 
     record: Record
     block: Block
@@ -65,7 +65,7 @@ class Collection:
     all_failed: tuple[tuple[Check, int], ...] = ()
     """The checks that nobody's reply to a dispatch passed, and how many replies those were."""
     unbounded: str = ""
-    """Why the owner's bound cannot be applied; empty where it can, or there is none."""
+    """Why the owner's bound cannot be applied; empty if it can, or there is none."""
 
 
 class Mailbox:
@@ -111,7 +111,7 @@ class Mailbox:
             self._taken.popitem(last=False)
 
     def deadline(self, message: OpenMessage) -> float:
-        """When ``message`` is given up: sooner where its client has left, which it need not say."""
+        """When ``message`` is given up: sooner if its client has left, which it need not say."""
         until = min(message.created + message.ttl, self._timed_out(message))
         left = self._presence.left_at(message.node)
         if left is None:
@@ -191,7 +191,7 @@ class Mailbox:
         return [judge(self._admission, rules.get(type), found) for (_, type), found in together.items()]
 
     def _told(self, id: bytes, refusal: Refusal) -> str:
-        """Why the reply is refused; where it is not linked, what it was."""
+        """Why the reply is refused; if it is not linked, what it was."""
         arrived = self._arrived[id]
         return str(refusal) if arrived.found.here else f"{refusal}; the reply was {arrived.record.cid}"
 

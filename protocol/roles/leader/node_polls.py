@@ -75,7 +75,7 @@ class Looks:
         return held
 
     def is_held_until(self) -> float | None:
-        """When looks are answered whoever is here; None where that is not by time."""
+        """When looks are answered whoever is here; None if that is not by time."""
         return self._until if self._held and not self._are_answered else None
 
     def did_else(self) -> None:

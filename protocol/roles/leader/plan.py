@@ -34,7 +34,7 @@ class RunPlan:
     """What a run record says that is known before the app process is there."""
 
     bundle: NamedBundle
-    """Stored already, under ``model_key`` where the run is encrypted."""
+    """Stored already, under ``model_key`` if the run is encrypted."""
     seed: bytes = field(repr=False)
     name: str
     version: str
@@ -43,9 +43,9 @@ class RunPlan:
     node_config: RunConfig = ()
     """Of this machine alone (where its data is, say): handed to the app, not recorded."""
     initial_model: KeyedContent | None = None
-    """A stored content with the arrays that the app is to begin with; None where it makes its own."""
+    """A stored content with the arrays that the app is to begin with; None if it makes its own."""
     model_key: SymmetricKey | None = None
-    """Of epoch 1: bundle and initial model are encrypted with it. None where nothing is, or the run has begun."""
+    """Of epoch 1: bundle and initial model are encrypted with it. None if nothing is, or the run has begun."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Presence:
         return self._seen.pop(node, None) is not None
 
     def left_at(self, node: int) -> float | None:
-        """When a client said goodbye; None where it did not, or is back."""
+        """When a client said goodbye; None if it did not, or is back."""
         return self._left.get(node)
 
     def fade(self, now: float) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ class Presence:
         return tuple(sorted(clients.intersection(here)))
 
     def summary(self, manifest: Manifest, listed: tuple[int, ...], now: float) -> dict[str, str | int | float | None]:
-        """What a person wants to know where ``listed`` are too few: how many clients there are, how many are here and
+        """What a person wants to know if ``listed`` are too few: how many clients there are, how many are here and
         take no part, and which of the others was heard last (seconds ago)."""
         clients = manifest.nodes_of(Role.CLIENT)
         silent = [node for node in clients if node in self._last and node not in self._seen]

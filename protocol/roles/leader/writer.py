@@ -193,7 +193,7 @@ class Writer:
             self._voice.announce(Head(self.durable), self._head_blocks)
 
     def remind(self, now: float) -> None:
-        """Announce the head again to somebody who shows not to know it, but not for each one."""
+        """Announce the head again to a member that shows not to know it, but not for each one."""
         if now >= self._announced_at + FIRST_RETRY:
             self._announce(now)
 
