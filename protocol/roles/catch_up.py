@@ -83,8 +83,8 @@ class CatchUp:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the run does not have the newest manifest in force: who has left could still read what is answered
-        now."""
+        """Whether the newest manifest is not in force in the run yet: a member that it takes out could still read what
+        is answered now."""
         return self.manifest.version > self.chain.manifest.version
 
     @property
@@ -96,9 +96,9 @@ class CatchUp:
         return None if chain.head is None else Position(self.run, chain.head, chain.height, chain.term)
 
     def rival(self, position: Position) -> CID | None:
-        """The record we have verified at the height of ``position``, where that is another than it names.
+        """The record we have verified at the height of ``position``, if that is another than it names.
 
-        None also where it lies too far back: only the newest links are remembered."""
+        None also if it lies too far back: only the newest links are remembered."""
         back = self.chain.height - position.height
         if not 0 <= back < len(self.chain.recent):
             return None
@@ -135,7 +135,7 @@ class CatchUp:
         """Walk and append as far as what is here allows: each new step and the blocks it was checked with.
 
         Raises:
-            Lost: where the head cannot be followed; what came before it was appended.
+            Lost: the head cannot be followed; what came before it was appended.
         """
         while self._target is not None:
             try:
@@ -183,7 +183,7 @@ class CatchUp:
         if not isinstance(body, Chained):
             raise Lost(f"{record.cid} is a {body.TYPE}, which is in no chain")
         if body.height != self._height or (body.prev is None) != (body.height == 0):
-            raise Lost(f"{record.cid} claims height {body.height} where {self._height} is next")
+            raise Lost(f"{record.cid} claims height {body.height}, and {self._height} is next")
         if (body.run or record.cid) != self.run:
             raise Lost(f"{record.cid} is of another run")
         leader = self.manifest.members.get(body.by)
@@ -223,7 +223,7 @@ class CatchUp:
     # -- what is here -----------------------------------------------------------------------------------------------
 
     def _take_inline(self, cid: CID, inline: Sequence[Block]) -> None:
-        """Keep what came with an announcement, where it is all that verifying the record needs."""
+        """Keep what came with an announcement, if it is all that verifying the record needs."""
         blocks = {block.cid: block.data for block in inline}
         try:
             source = NotedBlocks(blocks, self._manifest_blocks)

@@ -47,7 +47,7 @@ class AppState(Enum):
 
 
 _TOLD: Final = frozenset({AppState.STARTED, AppState.LOST})
-"""Where its process was given its run."""
+"""Its process was given its run."""
 
 
 @dataclass(frozen=True, slots=True)

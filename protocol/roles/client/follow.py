@@ -85,29 +85,24 @@ class Follow:
     def heard(self, said: Announcement, position: Position, now: float) -> bool:
         """Go on by what a server says of the run that it leads; what it says of another's counts for nothing. Returns
         whether another run is followed from now on."""
-        server, begins = said.by, False
+        server, run, newest = said.by, self.run, self._newest
         self._led[server] = now
-        if self.run is None or self._may_leave(self.run, position.run, server):
+        begins = False
+        if run is None or self._may_leave(run, position.run, server):
             if self._another_is_better(server, now):
                 return False
-            begins = self._turn_to(position.run, server)
-        run = self.run
-        if run is None or run.run != position.run:
+            if run is None or run.run != position.run:
+                chain = Chain(newest.manifest.federation, newest.author.reader, self._verified.well_signed)
+                self.run = run = CatchUp(position.run, server, newest.manifest, newest.blocks, chain)
+                begins = True
+            run.server = server
+        if run.run != position.run:
             return False
         if (ours := run.rival(position)) is not None:
             self._proofs.compare(ours, position.head, said.blocks, now)
         if run.leader == server:
             run.hear(position, said.blocks)
         return begins
-
-    def _turn_to(self, run: CID, server: bytes) -> bool:
-        if self.run is not None and self.run.run == run:
-            self.run.server = server
-            return False
-        newest = self._newest
-        chain = Chain(newest.manifest.federation, newest.author.reader, self._verified.well_signed)
-        self.run = CatchUp(run, server, newest.manifest, newest.blocks, chain)
-        return True
 
     def _may_leave(self, run: CatchUp, other: CID, server: bytes) -> bool:
         """Whether the run followed is over, or its leader has turned to another or is not followed any more, or nothing

@@ -35,11 +35,13 @@ class OwnKey:
 
 
 def own_key(chain: Chain, member: bytes, before: OwnKey | None) -> OwnKey | None:
-    """Our key of the chain's newest epoch: the one ``before``, or another if that is of an epoch or a process before.
-    None: nothing is encrypted."""
+    """Our key of the chain's newest epoch; None if nothing is encrypted. ``before`` is the one we had: a new epoch
+    has another, and so has a new process."""
     epoch = chain.keys.current
-    if epoch is None or (before is not None and (before.run, before.epoch) == (chain.run, epoch.number)):
-        return None if epoch is None else before
+    if epoch is None:
+        return None
+    if before is not None and (before.run, before.epoch) == (chain.run, epoch.number):
+        return before
     key = SymmetricKey.generate()
     sealed = seal_for(epoch.public, key.secret_bytes(), OwnKeySeal(chain.run, epoch.number, member))
     return OwnKey(chain.run, epoch.number, member, key, sealed)
