@@ -118,3 +118,16 @@ def undefined(text: str) -> list[str]:
             elif source and code not in defined_in(source):
                 wrong.append(f"{code} in {source.relative_to(ROOT)}")
     return wrong
+
+
+def test_the_journeys_name_what_their_files_define() -> None:
+    journeys = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("\n## Journeys\n")[2]
+    steps = [line for line in journeys.splitlines() if ".py` " in line]
+    assert len(steps) > 40
+    assert undefined("\n".join(step.split(" | ")[1] for step in steps)) == []
+
+
+def test_a_name_that_a_file_does_not_define_is_found() -> None:
+    assert undefined("`protocol/chain/chain.py` `Chain.append` `Chain.guess`") == [
+        "Chain.guess in protocol/chain/chain.py"
+    ]

@@ -103,7 +103,7 @@ class OneLeader(BrokenRule, number=15, name="one-leader"):
 
 
 class LeaderRole(BrokenRule, number=16, name="leader-role"):
-    """Who appends is listed as a server in the manifest in force."""
+    """Whoever appends is listed as a server in the manifest in force."""
 
 
 class LeaderKey(BrokenRule, number=17, name="leader-key"):
@@ -182,7 +182,7 @@ class ReplyNames(BrokenRule, number=31, name="reply-names"):
 
 
 class ReplyAuthor(BrokenRule, number=32, name="reply-author"):
-    """A reply is its addressee's, who is still a client member at the collect."""
+    """A reply is its addressee's, which is still a client member at the collect."""
 
 
 class ReplyKey(BrokenRule, number=33, name="reply-key"):
@@ -194,14 +194,14 @@ class ReplyAnswer(BrokenRule, number=34, name="reply-answer"):
 
 
 class ReplyReason(BrokenRule, number=35, name="reply-reason"):
-    """Only an error has a reason, and not a longer one than the federation allows, where that can be read."""
+    """Only an error has a reason, and, if that can be read, not a longer one than the federation allows."""
 
 
 # -- who can read it -------------------------------------------------------------------------------------------------
 
 
 class KeysLink(BrokenRule, number=36, name="keys-link"):
-    """Where a manifest encrypts, a run and each roster bring the keys of a new epoch: who left reads no more."""
+    """If a manifest encrypts, a run and each roster bring the keys of a new epoch: a member that left reads no more."""
 
 
 class KeysRecord(BrokenRule, number=37, name="keys-record"):
