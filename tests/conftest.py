@@ -17,7 +17,7 @@ from peer.engine.local.engine import LocalEngine
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Only here is an option known however pytest is called."""
     parser.addoption("--all", action="store_true", help="run every test; of matrices only a sample runs else")
-    parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (40; with --all 600)")
+    parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (30; with --all 600)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -65,6 +65,7 @@ def test_each_trouble_of_a_client_is_a_flower_error_with_its_reason(federation: 
     assert "time-out of 12 s" in errors["five"][1]
 
 
+@pytest.mark.all
 def test_a_late_client_and_a_new_member_join_the_next_exchange(federation: Federation, gate: Gate) -> None:
     gate.open("round-1")
     config = f'rounds=2 gate="{gate.folder}"'

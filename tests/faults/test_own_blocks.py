@@ -43,8 +43,7 @@ def own_blocks(run: Disturbed) -> dict[str, CID]:
     return found
 
 
-@pytest.mark.all  # on Kubo: below
-@pytest.mark.parametrize("damage", EACH, ids=name_of)
+@pytest.mark.parametrize("damage", SAMPLE, ids=name_of)
 def test_a_server_takes_from_its_journal_what_its_engine_lost(
     disturbed: Disturbed, undisturbed: Told, damage: Damage
 ) -> None:
@@ -84,6 +83,7 @@ def on_kubo(origin: Path, tmp_path: Path, ipfs_program: Path) -> Iterator[Distur
     made.end()
 
 
+@pytest.mark.all
 @pytest.mark.kubo
 def test_a_server_takes_from_its_journal_and_its_members_what_its_kubo_node_lost(
     on_kubo: Disturbed, undisturbed: Told

@@ -65,6 +65,7 @@ def test_another_seed_is_not_gone_on_with(left_open: Disturbed) -> None:
     assert "it has another seed than --seed gives" in server.said
 
 
+@pytest.mark.all
 def test_a_new_run_begins_afresh(disturbed: Disturbed) -> None:
     before = killed_in_round_one(disturbed).head("server").run
 

@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
-        seeds = metafunc.config.getoption("--seeds") or (600 if metafunc.config.getoption("--all") else 40)
+        seeds = metafunc.config.getoption("--seeds") or (600 if metafunc.config.getoption("--all") else 30)
         metafunc.parametrize("seed", range(seeds))
 
 

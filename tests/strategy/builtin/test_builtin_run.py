@@ -19,7 +19,9 @@ def run(**settings: object) -> Outcome:
     )
 
 
-@pytest.mark.parametrize("model", ["cnn", "mlp", "custom_cnn"])
+@pytest.mark.parametrize(
+    "model", ["cnn", *(pytest.param(name, marks=pytest.mark.all) for name in ("mlp", "custom_cnn"))]
+)
 def test_digits_reach_nine_tenths_in_the_demo(model: str) -> None:
     outcome = run_federation(server, client, model=model)
     assert outcome.errors == []

@@ -1,4 +1,7 @@
-"""FedAvg with a random start, and noise that the server draws in every round: another draw is another model."""
+"""FedAvg with a random start, and noise that the server draws in every round: another draw is another model.
+
+So is another order of the replies: they are added to the noise one by one, as the sum of two floats shows no order.
+"""
 
 import os
 import time
@@ -22,14 +25,18 @@ class NoisyFedAvg(FedAvg):
         return super().configure_train(server_round, arrays, config, grid)
 
     def aggregate_train(self, server_round, replies):
+        replies = list(replies)
         arrays, metrics = super().aggregate_train(server_round, replies)
         model = arrays["w"].numpy()
-        return ArrayRecord({"w": Array(model + np.random.randn(*model.shape))}), metrics
+        noise = np.random.randn(*model.shape)
+        for reply in replies:
+            noise = noise + reply.content["arrays"]["w"].numpy()
+        return ArrayRecord({"w": Array(model + noise)}), metrics
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    strategy = NoisyFedAvg(min_train_nodes=3, min_evaluate_nodes=3, min_available_nodes=3)
+    strategy = NoisyFedAvg(min_train_nodes=2, min_evaluate_nodes=2, min_available_nodes=2)
     strategy.trouble = context.run_config["trouble"]
     model = ArrayRecord({"w": Array(np.random.randn(8, 8))})
     strategy.start(grid, model, num_rounds=context.run_config["rounds"])
