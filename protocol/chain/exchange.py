@@ -79,7 +79,7 @@ class InForce:
     manifest: Manifest
     keys: RunKeys
     """As far as whoever judges may read."""
-    well_signed: WellSigned = frozenset()
+    well_signed: WellSigned
     """What need not be verified again."""
 
 

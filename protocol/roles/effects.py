@@ -39,7 +39,7 @@ class WriteHead:
     height: int
     term: int
     closed: bool
-    well_signed: tuple[CID, ...] = ()
+    well_signed: tuple[CID, ...]
     """The records that were verified since the head before, and those they link (`protocol.chain.chain.Step`)."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -25,12 +25,12 @@ from protocol.wire.announcements import Announcement, Position, Recall, Recalled
 class Verified:
     """What earlier processes of this peer have verified."""
 
-    heads: Mapping[CID, Position] = field(default_factory=dict)
+    heads: Mapping[CID, Position]
     """How far they came in the runs that they followed, the newest first."""
-    well_signed: WellSigned = frozenset()
+    well_signed: WellSigned
 
 
-NOTHING: Final = Verified()
+NOTHING: Final = Verified({}, frozenset())
 
 
 class Follow:

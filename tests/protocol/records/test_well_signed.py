@@ -14,7 +14,7 @@ from protocol.chain import rules
 from protocol.chain.chain import Chain
 from protocol.records.bodies import Chained, Federation
 from protocol.records.signed import Record, parse_record, sign_record
-from protocol.roles.client.follow import Verified
+from protocol.roles.client.follow import NOTHING, Verified
 from protocol.roles.effects import WriteHead
 
 
@@ -124,6 +124,6 @@ def test_a_client_verifies_nothing_again_that_an_earlier_process_of_it_did(verif
     kept = frozenset(cid for head in first.all(WriteHead) for cid in head.well_signed)
     anew, again = (
         verified_by(verifications, lambda verified=verified: AClient(plan(), scribe, verified=verified).hear())
-        for verified in (Verified(), Verified(well_signed=kept))
+        for verified in (NOTHING, Verified({}, kept))
     )
     assert (len(kept), anew - again) == (2, 2)
