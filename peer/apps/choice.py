@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from peer.base.errors import ExitCode, PeerError
 from strategy.apps.builtin_app import (
@@ -85,7 +85,7 @@ class AppChoice:
         try:
             fused = dict(fuse_run_config(app, *self.run_config))
         except AppError as error:
-            raise _wrong(str(error)) from error
+            raise _wrong(str(error), _PAIRS.format("--run-config")) from error
         return tuple({**fused, **{key: value for key, value in self.shared.items() if key in known}}.items())
 
     def local_config(self, run_config: RunConfig) -> RunConfig:
@@ -149,7 +149,7 @@ class AppChoice:
         try:
             return {**dict(parse_node_config(*self.node_config)), **self.local}
         except AppError as error:
-            raise _wrong(str(error)) from error
+            raise _wrong(str(error), _PAIRS.format("--node-config")) from error
 
     def _prepare_data(self, config: Mapping[str, object]) -> None:
         """Have the data here before the run needs it, if it is known which."""
@@ -171,6 +171,9 @@ _PARTITION = frozenset({"partition-id", "num-partitions"})
 def given(settings: Mapping[str, Setting | None]) -> dict[str, Setting]:
     """The settings that were given."""
     return {key: value for key, value in settings.items() if value is not None}
+
+
+_PAIRS: Final = "write {0} \"key=value key2='some text'\", or name one TOML file: {0} FILE.toml"
 
 
 def _wrong(message: str, fix: str = "") -> PeerError:

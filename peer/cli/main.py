@@ -7,6 +7,7 @@ function that returns an `ExitCode`, or None where it is done.
 from __future__ import annotations
 
 import errno
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -177,6 +178,9 @@ def _explain_other(error: Exception) -> ExitCode:
                 "error: the disk is full; nothing half-written was left behind",
                 "free some space and try again",
             )
+            return ExitCode.UNFINISHED
+        case OSError(strerror=str() as why, filename=str() as name):
+            _tell(f"error: {name}: {why}", f"look at it: ls -ld {shlex.quote(name)}")
             return ExitCode.UNFINISHED
         case OSError():
             _tell(f"error: {error}")

@@ -10,9 +10,12 @@ from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, MalformedCid
 
+_HEADS = "peer log shows the heads of this home's runs; a CAR file's name ends in .car"
+_APPS = "peer app list shows the apps that runs wait for"
 
-def cid_of(text: str) -> CID:
-    """The CID that somebody typed.
+
+def cid_of(text: str, where: str = _HEADS) -> CID:
+    """The CID that somebody typed; ``where`` says where to find one.
 
     Raises:
         PeerError: if it is none.
@@ -22,7 +25,7 @@ def cid_of(text: str) -> CID:
     except MalformedCid as error:
         raise PeerError(
             f"{text!r} is no CID",
-            fix="peer log shows the heads of this home's runs; a CAR file's name ends in .car",
+            fix=where,
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -33,11 +36,11 @@ def app_cid(text: str) -> CID:
     Raises:
         PeerError: if it can be no app's.
     """
-    cid = cid_of(text)
+    cid = cid_of(text, _APPS)
     if cid.is_raw:
         raise PeerError(
             f"{text} is the CID of plain bytes, not of an app",
-            fix="peer app list shows the apps that runs wait for",
+            fix=_APPS,
             code=ExitCode.WRONG_USE,
         )
     return cid

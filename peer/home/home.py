@@ -107,6 +107,21 @@ class Home:
             file.truncate(0)
 
 
+def place_for(file: Path) -> Path:
+    """The whole path of a file that somebody named to be written.
+
+    Raises:
+        PeerError: where there is no folder to write it in, or something else has that name.
+    """
+    path = file.expanduser().absolute()
+    if not path.parent.is_dir():
+        fix = f"mkdir -p {path.parent}"
+        raise PeerError(f"there is no folder {path.parent}", fix=fix, code=ExitCode.WRONG_USE)
+    if path.exists() and not path.is_file():
+        raise PeerError(f"{path} is there, and is no file", fix="name another file", code=ExitCode.WRONG_USE)
+    return path
+
+
 def replace_file(path: Path, parts: Iterable[bytes]) -> None:
     """Write ``path`` anew, readable by its owner alone: whole and on disk, or not at all.
 

@@ -33,7 +33,7 @@ from peer.cli.options import (
 from peer.cli.output import put_fields, put_json, put_result
 from peer.engine.choice import addresses_for_others
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
-from peer.home.home import Home, replace_file
+from peer.home.home import Home, place_for, replace_file
 from peer.home.keystore import KeyStore
 from peer.home.reader import reader_of
 from peer.membership.changes import add_member, change_admin, change_threshold, found_federation, remove_member
@@ -242,14 +242,15 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write the file to hand to members: the manifest, the swarm key, and where this peer's engine is."""
+    place = place_for(file)
     store = FederationStore(Home(home))
     stored = store.current(federation)
     store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
     stored = store.current(federation)
-    replace_file(file, [stored.to_hand_over()])
+    replace_file(place, [stored.to_hand_over()])
     unnamed = "it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR"
     put_result(
-        _facts(stored) | {"file": str(file.absolute())},
+        _facts(stored) | {"file": str(place)},
         json,
         f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key: hand it",
         "to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)",

@@ -81,10 +81,13 @@ def put_proposal(proposal: Proposal, json: bool) -> None:
     )
 
 
+_PROPOSALS = "peer federation proposals lists them, on the machine where one was made or signed"
+
+
 def sign_proposal(options: MemberOptions, cid: str, yes: bool, json: bool, facts: Facts) -> None:
     """Show what a proposal changes, ask, and sign it."""
     with at_work(options) as work:
-        proposal, blocks = work.look(cid_of(cid))
+        proposal, blocks = work.look(cid_of(cid, _PROPOSALS))
         if not json:
             _show(proposal)
         if not yes:
@@ -127,10 +130,10 @@ def list_proposals(
     stored = FederationStore(Home(home)).current(federation)
     kept = ProposalStore(Home(home), stored)
     if forget is not None:
-        if (found := kept.find(cid_of(forget))) is None:
+        if (found := kept.find(cid_of(forget, _PROPOSALS))) is None:
             raise PeerError(
                 f"no proposal {forget} waits in this home",
-                fix="peer federation proposals lists them",
+                fix=_PROPOSALS,
                 code=ExitCode.WRONG_USE,
             )
         kept.forget(found.record.id)

@@ -24,7 +24,7 @@ from peer.history.scratch import Scratch
 from peer.history.sources import CarSource, EngineSource
 from peer.history.transfer import put_all, run_blocks
 from peer.home.federations import FederationStore
-from peer.home.home import Home, replace_file
+from peer.home.home import Home, place_for, replace_file
 from peer.home.journal import Journal, RunHead
 from peer.home.run_extras import Beside, beside_head
 from protocol.blocks.car import write_car
@@ -49,14 +49,15 @@ def export(
     The head is its first root. What this home has beside the run is further ones: grants, acks, proofs of equivocation.
     """
     cid, _ = head_named(Home(home), head)
+    place = place_for(file)
     counted = _Counted()
     with Scratch() as scratch, borrowed(Home(home), ipfs) as engine:
         source = EngineSource(engine, timeout)
         beside = beside_head(Home(home), cid, source)
         blocks = counted.count(run_blocks(cid, source, scratch, beside))
-        replace_file(file.absolute(), write_car([cid, *beside.roots()], blocks))
+        replace_file(place, write_car([cid, *beside.roots()], blocks))
     put_result(
-        {"head": str(cid), "file": str(file.absolute()), "blocks": counted.blocks, "bytes": counted.bytes},
+        {"head": str(cid), "file": str(place), "blocks": counted.blocks, "bytes": counted.bytes},
         json,
         f"{file} holds the run up to {cid}: {counted.blocks} blocks, {size(counted.bytes)}",
         f"next: peer audit {file}, or on another machine: peer import {file.name}",

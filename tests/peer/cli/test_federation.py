@@ -280,3 +280,21 @@ def test_a_member_in_the_wrong_role_is_told_its_own(admin: Peer) -> None:
     with pytest.raises(PeerError, match="is server in the federation trial, not client") as raised:
         require_role(stored(admin).manifest, founder, Role.CLIENT)
     assert "--role server" in raised.value.fix
+
+
+def test_a_file_in_no_folder_is_refused_with_what_makes_it(admin: Peer, tmp_path: Path) -> None:
+    refused = admin("federation", "export", tmp_path / "nowhere" / "file", "--address", "local:/engine")
+    assert (refused.code, f"mkdir -p {tmp_path / 'nowhere'}" in refused.err) == (ExitCode.WRONG_USE, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "fix"),
+    [
+        (("federation", "sign", "x"), "peer federation proposals"),
+        (("app", "approve", "x"), "peer app list"),
+        (("show", "x"), "peer log"),
+    ],
+)
+def test_what_is_no_cid_is_refused_with_what_shows_some(admin: Peer, command: tuple[str, ...], fix: str) -> None:
+    refused = admin(*command)
+    assert (refused.code, fix in refused.err) == (ExitCode.WRONG_USE, True)
