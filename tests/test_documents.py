@@ -25,6 +25,11 @@ NOT_OURS = {
     "strategy.py",
     "models.py",
     "spoiled_*.py",  # several, among the tests of protocol
+    "_state.py",  # of libraries to learn from
+    "_connection.py",
+    "trusted_metadata_set.py",
+    "_boss.py",
+    "_mailbox.py",
     ".aws/credentials.json",  # what Flower takes of an app's folder
     ".vscode/tasks.json",
     "cmd/ipfs/kubo/daemon.go",  # Kubo's source
@@ -86,6 +91,13 @@ def test_every_section_that_the_code_names_is_in_the_specification() -> None:
     there = set(re.findall(r"(?m)^## (\d+)\.", (ROOT / "docs" / "protocol.md").read_text("utf-8")))
     assert named
     assert {one or other for one, other in named} <= there
+
+
+def test_the_glossary_is_in_order_and_has_each_word_once() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("\n## Words\n")[2].partition("\n## ")[0]
+    words = [line.split(" | ")[0].strip("| ").lower() for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(words) > 50
+    assert words == sorted(set(words))
 
 
 def defined_in(source: Path) -> set[str]:
