@@ -25,6 +25,7 @@ def bench(name: str, *options: str, folder: Path) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_exchange_tells_the_time_of_each_size(tmp_path: Path) -> None:
     done = bench("exchange", "--engines", "local", "--sizes", "0.1", "1.5", "--exchanges", "2", folder=tmp_path)

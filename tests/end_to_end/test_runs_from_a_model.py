@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from federation import Federation, PeerProcess
 from safetensors.numpy import load_file, save_file
 
 from peer.base.errors import ExitCode
+from strategy.builtin.pollen_app.datasets import SHAPES
+from strategy.builtin.pollen_app.models import build_model
+from strategy.builtin.pollen_app.names import Dataset
 
 SETTINGS = ("--model", "mlp", "--rounds", "1", "--min-clients", "1", "--run-config", "local-epochs=1")
 
@@ -38,7 +42,24 @@ def equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_a_run_begins_where_another_ended_and_is_replayed_from_a_car_alone(federation: Federation) -> None:
+def test_a_run_begins_with_the_model_of_a_file_and_is_replayed_from_a_car_alone(federation: Federation) -> None:
+    file = federation.root / "began.safetensors"
+    made = build_model("mlp", SHAPES[Dataset.DIGITS]).state_dict()
+    save_file({name: tensor.numpy() for name, tensor in made.items()}, file)
+
+    run = trained(federation, "--initial-model", file)
+
+    assert equal(model_of(federation, run["head"], "--round", "0"), load_file(file))
+    car = federation.root / "run.car"
+    home = str(federation.home("server").path)
+    assert federation.run("server", "export", run["head"], car, "--home", home).code() == 0
+    shutil.rmtree(federation.root / "engine")
+    auditor = federation.run("auditor", "audit", car, "--replay", "--json", "--home", home)  # who has the keys
+    assert (auditor.code(), auditor.json["verdict"]) == (0, "verified"), auditor.said
+
+
+@pytest.mark.all
+def test_a_run_begins_where_another_ended(federation: Federation) -> None:
     first = trained(federation)
 
     second = trained(federation, "--initial-model", first["head"])
@@ -46,12 +67,6 @@ def test_a_run_begins_where_another_ended_and_is_replayed_from_a_car_alone(feder
     ended, began = model_of(federation, first["head"]), model_of(federation, second["head"], "--round", "0")
     assert equal(ended, began)
     assert not equal(began, model_of(federation, second["head"]))
-    car = federation.root / "run.car"
-    home = str(federation.home("server").path)
-    assert federation.run("server", "export", second["head"], car, "--home", home).code() == 0
-    shutil.rmtree(federation.root / "engine")
-    auditor = federation.run("auditor", "audit", car, "--replay", "--json", "--home", home)  # who has the keys
-    assert (auditor.code(), auditor.json["verdict"]) == (0, "verified"), auditor.said
 
 
 def test_a_model_of_another_kind_is_refused_before_a_run_begins(federation: Federation, tmp_path: Path) -> None:

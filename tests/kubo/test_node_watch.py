@@ -34,6 +34,7 @@ def test_a_node_that_hangs_is_started_again_after_some_calls_and_not_after_one(
     node: KuboNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("peer.engine.kubo.node._STOP_SECONDS", 0.2)  # it is asked in vain, before it is killed
+    monkeypatch.setattr("peer.engine.kubo.api.GRACE", 0.2)
     engine, hung, block = open_engine(node.api), pid(node), raw_block(b"kept")
     engine.put([block], pin=[block.cid])
     watch = NodeWatch(node, AT_ONCE)
