@@ -99,6 +99,7 @@ class Audit:
         self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
         """What one key signed at one place; whose that was is known once the chain is read."""
         self._rules: set[str] = set()
+        self._is_done = False
         self.report = Report(head)
 
     @property
@@ -107,12 +108,14 @@ class Audit:
         return self._source
 
     def run(self) -> Report:
-        """Audit, and say what was found.
+        """Audit, and say what was found. Done once: later calls return the same report.
 
         Raises:
             PeerError: if the head is no record of a chain.
             EngineError: if the engine cannot be used.
         """
+        if self._is_done:
+            return self.report
         finding = walk_back(self.report.head, self._source, self._scratch, self._head_height)
         self._tell_start()
         if finding is None:
@@ -126,6 +129,7 @@ class Audit:
         for found, cid, height in self._contradictions:
             self._note_equivocation(found, cid, height)
         self.report.verdict = verdict_of(self._rules)
+        self._is_done = True
         return self.report
 
     @property

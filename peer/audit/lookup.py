@@ -10,9 +10,9 @@ from pathlib import Path
 from peer.audit.audit import Audit
 from peer.audit.kept import KeptReports
 from peer.audit.root import given_root
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import ExitCode
 from peer.engine.choice import borrowed
-from peer.history.named import head_named, is_car
+from peer.history.named import NoSuchRun, head_named, is_car
 from peer.history.scratch import Scratch
 from peer.history.sources import CarSource, EngineSource, RunSource
 from peer.home.federations import FederationStore, StoredFederation
@@ -60,7 +60,7 @@ class Lookup:
         ``root`` is the root of trust, as the auditor named it. What is ``well_signed`` is not verified again.
 
         Raises:
-            PeerError: if it is neither, or ``root`` names no federation.
+            PeerError: if it is neither (`NoSuchRun`), or ``root`` names no federation.
             EngineError: if the engine cannot be used.
         """
         joined = FederationStore(self.home).all()
@@ -121,7 +121,7 @@ def roots_of(car: CarSource, named: str) -> tuple[CID, Beside]:
     """The head in a CAR file, its first root; and what is beside the chain, which all its other roots are.
 
     Raises:
-        PeerError: if it has no root, or one that is something else.
+        NoSuchRun: if it has no root, or one that is something else.
     """
     if not car.roots:
         raise _no_run(named, "has no root")
@@ -132,8 +132,8 @@ def roots_of(car: CarSource, named: str) -> tuple[CID, Beside]:
         raise _no_run(named, f"has {len(car.roots)} roots, and one of them is of no run: {error}") from error
 
 
-def _no_run(named: str, what: str) -> PeerError:
-    return PeerError(
+def _no_run(named: str, what: str) -> NoSuchRun:
+    return NoSuchRun(
         f"{named} {what}",
         fix="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
         code=ExitCode.WRONG_USE,

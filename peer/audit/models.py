@@ -46,6 +46,14 @@ _Found = tuple[CID, ContentKey | None]
 """A content, and what it is encrypted with."""
 
 
+class NoSuchModel(PeerError):
+    """The run has no such model: no such round, no such client, or no arrays there."""
+
+
+class NotReadable(PeerError):
+    """What was asked for is encrypted, and nobody here has a key for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundModel:
     """A content of a run, and what it is there."""
@@ -89,14 +97,14 @@ class RunModels:
         end with exchanges in which nothing was.
 
         Raises:
-            PeerError: if the run has no such round or member, or nothing with arrays there; or where that is
-                encrypted for others.
+            PeerError: if the run has no such round or member, or nothing with arrays there.
+            NotReadable: if that is encrypted for others.
             protocol.blocks.cid.BlockError: if a content cannot be read.
         """
         last = self._last_round()
         number = max(self._trained_rounds(), default=last) if round_number is None else round_number
         if not 0 <= number <= last:
-            raise PeerError(
+            raise NoSuchModel(
                 f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
                 fix=f"peer log {self._report.head} shows them",
                 code=ExitCode.WRONG_USE,
@@ -116,6 +124,12 @@ class RunModels:
                 return self._found(found, number, SERVER)
         return self.find(round_number=0)
 
+    def rounds(self) -> list[int]:
+        """The rounds that have a global model: 0 and those in which something was trained, if it was sent since."""
+        has_first = self._first_dispatched() is not None
+        trained = (each for each in sorted(self._trained_rounds()) if self._after(self._trained_in(each)) is not None)
+        return [*([0] if has_first else []), *trained]
+
     def _last_round(self) -> int:
         return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
 
@@ -132,7 +146,7 @@ class RunModels:
     def _global(self, number: int) -> _Found:
         trained = self._trained_in(number)
         if number and not trained:
-            raise PeerError(
+            raise NoSuchModel(
                 f"nothing was trained in round {number}",
                 fix=f"peer log {self._report.head} shows which messages are of type train",
                 code=ExitCode.WRONG_USE,
@@ -140,7 +154,7 @@ class RunModels:
         found = self._after(trained) if number else self._first_dispatched()
         if found is None:
             before = max((each for each in self._trained_rounds() if each < number), default=0)
-            raise PeerError(
+            raise NoSuchModel(
                 f"no model of round {number} is recorded: {self._why_none()}",
                 fix=f"--round {before} has the one before it" if number else "",
                 code=ExitCode.UNFINISHED,
@@ -240,7 +254,7 @@ class RunModels:
             if self._has_arrays(content, key):
                 return (content, key), name
         log = f"peer log {self._report.head} shows who answered in which round"
-        raise PeerError(
+        raise NoSuchModel(
             f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
             fix=log,
             code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
@@ -259,7 +273,7 @@ class RunModels:
                 if answer["node"] == node:
                     return str(answer["name"])
         known = ", ".join(sorted(self._report.participants)) or "nobody"
-        raise PeerError(
+        raise NoSuchModel(
             f"no participant of this run is called {of!r}",
             fix=f"say --of {SERVER}, or one of those it asked: {known}",
             code=ExitCode.WRONG_USE,
@@ -300,5 +314,5 @@ _WHO_READS: Final = (
 )
 
 
-def _not_for_us(what: str, fix: str) -> PeerError:
-    return PeerError(f"{what}, and this home has no key for it", fix=fix, code=ExitCode.UNFINISHED)
+def _not_for_us(what: str, fix: str) -> NotReadable:
+    return NotReadable(f"{what}, and this home has no key for it", fix=fix, code=ExitCode.UNFINISHED)

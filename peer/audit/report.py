@@ -169,13 +169,17 @@ class Report:
         yield "]}" if separator == ", " else f"{separator}]}}"
 
 
+class NotVerified(PeerError):
+    """What was asked for needs a run that is verified, and this one is not."""
+
+
 def require_verified(report: Report) -> None:
-    """Raise a PeerError, with the exit code of its verdict, where the report is not of a run that is verified."""
+    """Raise a `NotVerified`, with the exit code of its verdict, if the report is not of a run that is verified."""
     if report.verdict.exit_code is ExitCode.DONE:
         return
     first = report.findings[0]
     where = "" if first.height is None else f" at height {first.height}"
-    raise PeerError(
+    raise NotVerified(
         f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
         fix=f"peer audit {report.head} tells all that is wrong",
         code=report.verdict.exit_code,

@@ -14,16 +14,20 @@ _HEADS = "peer log shows the heads of this home's runs; a CAR file's name ends i
 _APPS = "peer app list shows the apps that runs wait for"
 
 
+class NoSuchRun(PeerError):
+    """What was named is no run: no CID, no file with a run, or the CID of something else."""
+
+
 def cid_of(text: str, where: str = _HEADS) -> CID:
     """The CID that somebody typed; ``where`` says where to find one.
 
     Raises:
-        PeerError: if it is none.
+        NoSuchRun: if it is none.
     """
     try:
         return CID.parse(text)
     except MalformedCid as error:
-        raise PeerError(
+        raise NoSuchRun(
             f"{text!r} is no CID",
             fix=where,
             code=ExitCode.WRONG_USE,

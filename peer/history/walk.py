@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import ExitCode
 from peer.history.findings import MISSING_BLOCK, Finding
+from peer.history.named import NoSuchRun
 from peer.history.scratch import Scratch
 from peer.history.sources import RunSource
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MissingBlock
@@ -46,8 +47,8 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
     return None
 
 
-def _not_a_head(cid: CID, what: str) -> PeerError:
-    return PeerError(
+def _not_a_head(cid: CID, what: str) -> NoSuchRun:
+    return NoSuchRun(
         f"{cid} is {what}, not one in the chain of a run",
         fix="peer log shows the heads of this home's runs; peer show CID shows any block",
         code=ExitCode.WRONG_USE,

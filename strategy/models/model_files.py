@@ -194,7 +194,12 @@ def _write_entry(archive: zipfile.ZipFile, name: str, tensor: Tensor) -> None:
         np.lib.format.write_array(entry, tensor, allow_pickle=False)
 
 
-def _write_pt(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+def state_dict(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """A model as torch has it. Nothing before this imports torch.
+
+    Raises:
+        NoModel: if torch does not take an array.
+    """
     import torch
 
     state = {}
@@ -203,6 +208,13 @@ def _write_pt(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
             state[name] = torch.tensor(read())
         except (TypeError, ValueError) as error:  # ValueError: numbers in another machine's byte order
             raise NoModel(f"torch does not take the array {name!r}: {error}") from error
+    return state
+
+
+def _write_pt(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
+    state = state_dict(tensors)
+    import torch
+
     torch.save({"state_dict": state, "metadata": about}, file)
 
 
