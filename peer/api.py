@@ -43,7 +43,7 @@ from protocol.blocks.cid import BlockError, MissingBlock
 from strategy.models.model_files import NoModel, Tensor, Tensors, content_tensors, save_model, state_dict
 
 if TYPE_CHECKING:
-    import torch
+    from strategy.models.model_files import StateDict
 
 __all__ = [
     "SERVER",
@@ -199,7 +199,7 @@ class Model:
         with _model_errors():
             return {name: read() for name, read in self._tensors().items()}
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> StateDict:
         """The model as torch takes it: ``module.load_state_dict(model.state_dict())``. Raises as `arrays` does."""
         with _model_errors():
             return state_dict(self._tensors())

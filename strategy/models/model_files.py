@@ -29,6 +29,9 @@ from strategy.contents.npy import opened
 if TYPE_CHECKING:
     import torch
 
+    StateDict = dict[str, torch.Tensor]
+    """A model as torch has it."""
+
 METADATA: Final = "__metadata__"
 """The entry of an npz that is no tensor."""
 
@@ -194,7 +197,7 @@ def _write_entry(archive: zipfile.ZipFile, name: str, tensor: Tensor) -> None:
         np.lib.format.write_array(entry, tensor, allow_pickle=False)
 
 
-def state_dict(tensors: Tensors) -> dict[str, torch.Tensor]:
+def state_dict(tensors: Tensors) -> StateDict:
     """A model as torch has it. Nothing before this imports torch.
 
     Raises:
