@@ -275,6 +275,21 @@ def test_an_app_that_ends_while_it_has_no_message_is_started_again_by_the_next_o
     assert len(client.all(StartApp)) == started + 2  # it had a message: that is tried once more
 
 
+def test_an_app_that_ends_while_its_message_waits_for_the_roster_is_started_again_by_the_roster() -> None:
+    client = AClient(plan(APP))
+    client.hear()
+    client.feed(AppReady(ENVIRONMENT))
+    newer = client.scribe.with_dave().cid
+    client.feed(ManifestChanged(newer, client.scribe.source))
+    client.feed(Done(client.all(FetchContent)[0].id))
+    started = len(client.all(StartApp))
+    client.feed(AppLost("it ended"))
+    assert len(client.all(StartApp)) == started
+    client.scribe.add(client.scribe.roster(newer))
+    client.hear()
+    assert len(client.all(StartApp)) == started + 1
+
+
 def test_an_app_that_was_lost_is_there_for_the_next_run() -> None:
     scribe = begun()
     client = AClient(plan(APP), scribe)
