@@ -1,9 +1,9 @@
-"""What the app process and the peer say to each other: typed values, no I/O.
+"""The messages between the app process and the peer: typed values, no I/O.
 
-The app process asks (`ServerCall`), the peer answers (`ServerAnswer`) or, for a ClientApp, gives work (`Task`).
-Contents never go through here: both sides name them by CID, and the app process reads and writes them in the engine. So
-a leader has its app process examine replies (`Examine`): they are read once, where the app will need them.
-``protocol/app/pipe.py`` turns these values into bytes.
+The app process asks (`ServerCall`), and the peer answers (`ServerAnswer`) or, for a ClientApp, gives work (`Task`).
+Contents do not go through here: both sides name them by CID, and the app process reads and writes them in the engine.
+So a leader has its app process examine replies (`Examine`): the process that needs them reads them, once.
+`protocol.app.pipe` turns these values into bytes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from protocol.replies.admission import Examination, SizeLimits
 from protocol.replies.strategy_rule import StrategyRule
 
 Rules = tuple[tuple[str, StrategyRule], ...]
-"""What the app's strategy takes in answers to messages of a Flower type; other types are not the strategy's."""
+"""What the app's strategy accepts in answers to messages of each Flower type. Other types are not the strategy's."""
 
 
 class ErrorCode(IntEnum):
-    """The codes of Flower's ``flwr/common/constant.py`` that Pollen itself gives; an app's own are carried as is."""
+    """The codes of Flower's ``flwr/common/constant.py`` that Pollen itself uses. An app's own pass unchanged."""
 
     LOAD_CLIENT_APP_EXCEPTION = 1
     CLIENT_APP_RAISED_EXCEPTION = 2
@@ -42,7 +42,7 @@ class Outgoing:
     ttl: int | float
     node: int
     round: int | None = field(default=None, compare=False)
-    """Where the app names it: for people alone, and in no record."""
+    """The round, if the app names it. Only for people, and in no record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Imports are done; ``environment`` is what they found. The app itself is not loaded yet."""
+    """Imports are done, and ``environment`` is what they found. The app itself is not loaded yet."""
 
     environment: Environment
 
@@ -82,7 +82,7 @@ class Push:
     call: int
     messages: tuple[Outgoing, ...]
     epoch: int | None = None
-    """Of the contents; None if they are plain."""
+    """The epoch of the contents; None if they are plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Diverged:
     """A replaying Grid, or the final model, differs from the chain. It is the verdict, whatever the app does next."""
 
     height: int
-    """Of the record that differs."""
+    """The height of the record that differs."""
     what: str
     """For people."""
     message: int | None = None
@@ -136,23 +136,23 @@ class Diverged:
     largest: float | None = None
     """The largest absolute difference between the two tensors."""
     raised: str = ""
-    """What the app raised, where that is the difference: it came to no result that could be compared."""
+    """What the app raised, if that is the difference: then there is no result to compare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A replaying Grid came to the end of its script without a difference, and the run does not go on here."""
+    """A replaying Grid reached the end of its script without a difference, and the run does not go on here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The ServerApp returned (``error`` is empty) or raised; ``model`` is its final model's content, if it has one."""
+    """The ServerApp returned (``error`` is empty) or raised. ``model`` is its final model's content, if it has one."""
 
     call: int
     model: CID | None
     error: str = ""
     epoch: int | None = None
-    """Of the model's content; None if that is plain."""
+    """The epoch of the model's content; None if that is plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,28 +166,28 @@ class Answered:
     code: int | None = None
     reason: str = ""
     round: int | None = None
-    """Of the task, where its app names one: for people alone."""
+    """The task's round, if the app names it. Only for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A line for people on how the run goes; never a rule."""
+    """A line for people on how the run goes. Nothing is decided by it."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """The app process cannot use its engine, and ends; another one could not either."""
+    """The app process cannot use its engine, and ends. Another one could not use it either."""
 
     why: str
     fix: str
-    """What people can do about it; may be empty."""
+    """What people can do about it, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What an `Examine` found; the content is here, unless it says that it is not."""
+    """What an `Examine` found. The content is here, unless ``found`` says otherwise."""
 
     effect: int
     found: Examination
@@ -195,7 +195,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class NotExamined:
-    """A content that an `Examine` needs could not be had."""
+    """A content that an `Examine` needs could not be fetched."""
 
     effect: int
     why: str
@@ -206,7 +206,7 @@ class NotExamined:
 
 @dataclass(frozen=True, slots=True)
 class Glimpse:
-    """An answer to `Look` and how many times in a row it was given."""
+    """An answer to `Look`, and how many times in a row the app got it."""
 
     nodes: tuple[int, ...]
     count: int
@@ -214,7 +214,7 @@ class Glimpse:
 
 @dataclass(frozen=True, slots=True)
 class EntryHead:
-    """What every entry has: where it is, and what the app saw since the entry before."""
+    """What every entry has: its height, and what the app saw since the entry before."""
 
     height: int
     glimpses: tuple[Glimpse, ...]
@@ -244,7 +244,7 @@ class DispatchEntry:
 
 @dataclass(frozen=True, slots=True)
 class CollectEntry:
-    """Answers `NextEntry`: a pull or a wait that gave ``replies``; ``unanswered`` were asked for too."""
+    """Answers `NextEntry`: a pull or a wait that gave ``replies``. The app asked for ``unanswered`` too."""
 
     call: int
     head: EntryHead
@@ -254,7 +254,7 @@ class CollectEntry:
 
 @dataclass(frozen=True, slots=True)
 class QuietEntry:
-    """Answers `NextEntry`: a record that is none of the app's doing (an index, a roster)."""
+    """Answers `NextEntry`: a record that the app did not cause (an index, a roster)."""
 
     call: int
     head: EntryHead
@@ -272,7 +272,7 @@ class CloseEntry:
 
 @dataclass(frozen=True, slots=True)
 class ScriptEnd:
-    """Answers `NextEntry`: nothing is recorded beyond this. The Grid goes live, or stops."""
+    """Answers `NextEntry`: the record ends here. The Grid goes live, or stops."""
 
     call: int
     live: bool
@@ -297,11 +297,11 @@ class Start:
     scripted: bool = False
     """Whether the ServerApp's Grid begins with the script of what is recorded already."""
     initial_model: KeyedContent | None = None
-    """The content of the arrays that a ServerApp is to begin with, where the run record names one."""
+    """The content of the arrays that a ServerApp has to begin with, if the run record names one."""
     key: ContentKey | None = None
     """What a ServerApp's contents are encrypted with until a `Renewed` says otherwise; None: they stay plain."""
     any_model: bool = False
-    """Whether a ServerApp may send out a model with NaN or infinities where its first one had none."""
+    """Whether a ServerApp may send out a model with NaN or infinities that its first model did not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,15 +373,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Examine:
-    """Make a reply's content local, pin it with all it links to, and say what is found in it
-    (`protocol.replies.admission`).
+    """Fetch and pin a reply's content with all it links, and say what is in it (`protocol.replies.admission`).
 
     It may come while the app runs, or before it is loaded.
     """
 
     id: int
     message: bytes
-    """Which it answers."""
+    """The message that the reply answers."""
     sent: CID
     """The content of that message."""
     sent_key: ContentKey | None
@@ -391,7 +390,7 @@ class Examine:
     update: bool
     """Whether the message asked for an update."""
     measure: bool
-    """Whether the norm of its change is asked for."""
+    """Whether to measure the norm of the update's change."""
 
 
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd

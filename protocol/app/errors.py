@@ -1,4 +1,4 @@
-"""What an app's exception is in a record: Flower's text of it, ``<class 'KeyError'>:<'x'>``, and what fixes it."""
+"""An app's exception as records have it: Flower's text, ``<class 'KeyError'>:<'x'>``, and what fixes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RAISED: Final = re.compile(r"<class '([^']{1,200})'>:<'(.*)'>(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An exception; all of it is somebody else's word."""
+    """An exception. All of its text is somebody else's."""
 
     kind: str
     """The name of its class."""
@@ -24,6 +24,6 @@ class Raised:
 
 
 def parse_raised(reason: str) -> Raised | None:
-    """The exception that a reason tells of; None if it tells of something else."""
+    """The exception in a reason; None if the reason is something else."""
     raised = _RAISED.fullmatch(reason)
     return None if raised is None else Raised(*raised.groups())

@@ -20,7 +20,7 @@ from protocol.blocks.cid import CID, MalformedCid
 from protocol.blocks.typed import to_plain
 
 MAX_FRAME: Final = 64 << 20
-"""A push to ten thousand nodes is some 2 MB; more than this is no message of ours."""
+"""Bytes. A push to ten thousand nodes has some 2 MB."""
 
 _CID: Final = 1
 _LENGTH: Final = struct.Struct(">I")
@@ -30,7 +30,7 @@ _TYPES: Final[dict[str, type[FromApp | ToApp]]] = {
 
 
 class PipeError(Exception):
-    """What came through the pipe is no frame, or a value does not go into one."""
+    """What came through the pipe is no frame, or a value does not fit into a frame."""
 
 
 def encode(value: FromApp | ToApp) -> bytes:
@@ -49,7 +49,7 @@ def decode(body: bytes) -> FromApp | ToApp:
     """The value of a frame without its length.
 
     Raises:
-        PipeError: if it is none.
+        PipeError: if it holds no such value.
     """
     try:
         name, *values = msgpack.unpackb(body, ext_hook=_extension, strict_map_key=True)
@@ -71,14 +71,14 @@ def decode(body: bytes) -> FromApp | ToApp:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into values."""
+    """Splits a stream of bytes into values."""
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._limit = limit
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> Iterator[FromApp | ToApp]:
-        """The values that are whole now, in order.
+        """The values that are complete now, in order.
 
         Raises:
             PipeError: if a frame is larger than the limit, or malformed.
@@ -95,11 +95,6 @@ class FrameReader:
             del self._pending[:end]
             yield decode(body)
 
-    @property
-    def between_frames(self) -> bool:
-        """Whether nothing of a frame is left over: a stream that ends elsewhere was cut short."""
-        return not self._pending
-
 
 def _encode_body(value: FromApp | ToApp) -> bytes:
     parts = [type(value).__name__, *(to_plain(getattr(value, field.name)) for field in fields(value))]
@@ -114,7 +109,7 @@ def _encode_body(value: FromApp | ToApp) -> bytes:
 def _default(value: object) -> msgpack.ExtType:
     if isinstance(value, CID):
         return msgpack.ExtType(_CID, bytes(value))
-    # among others an integer beyond 64 bits, which a run config may hold
+    # for example an integer beyond 64 bits, which a run config may hold
     raise PipeError(f"{str(value)[:80]} ({type(value).__name__}) cannot go through the pipe")
 
 

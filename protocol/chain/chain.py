@@ -1,8 +1,7 @@
 """The chain of one run, checked record by record.
 
-The rules and their reasons are listed in `protocol.chain.rules`. `Chain.append` is the only way to trust a record: an
-audit,
-a peer that catches up and the leader itself all go through it.
+`protocol.chain.rules` lists the rules and their reasons. `Chain.append` is the only way to trust a record: an audit, a
+peer that catches up and the leader itself all go through it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from protocol.chain.exchange import (
     OpenMessage,
     answered_messages,
     check_reply,
-    check_signed,
     client_at,
     opened_messages,
     private_of,
@@ -59,14 +57,14 @@ class Step:
 
     @property
     def height(self) -> int:
-        """Of the record."""
+        """The record's height."""
         assert isinstance(self.record.body, Chained)
         return self.record.body.height
 
     @property
     def well_signed(self) -> tuple[CID, ...]:
-        """The records whose signatures were found right for it: itself, its keys, and the replies that it takes or
-        refuses. Manifests are verified by themselves."""
+        """The records whose signatures were found right: the record itself, its keys, and the replies that it takes or
+        refuses. Manifests are verified apart."""
         body = self.record.body
         keys = (body.keys,) if isinstance(body, Run | Roster) and body.keys is not None else ()
         replies = (answer.recorded for answer in self.answered)
@@ -77,23 +75,23 @@ class Chain:
     """The trusted state of one run.
 
     Its memory grows with the members and the open messages, not with the length of the chain. ``run``, ``by`` and
-    ``manifest`` may be read once the run record is appended: while ``head`` is None there are none.
+    ``manifest`` are not set while ``head`` is None: the run record brings them.
     """
 
     run: CID
-    """Of the run record's block."""
+    """The CID of the run record's block."""
     by: bytes
     """The leader's member id."""
     manifest: Manifest
-    """In force after the head."""
+    """The manifest in force after the head."""
 
     def __init__(self, federation: CID, reader: Reader = PUBLIC, well_signed: WellSigned = frozenset()) -> None:
-        """An empty chain of a run in ``federation`` (the CID of its manifest's version 1), for ``reader`` to read. Of
-        what is ``well_signed``, signatures are not verified again; all else is judged."""
+        """An empty chain of a run in ``federation`` (the CID of its manifest's version 1), for ``reader`` to read.
+        Signatures of records in ``well_signed`` are not verified again; everything else is judged."""
         self.federation = federation
         self.well_signed = well_signed
         self.keys = RunKeys(reader)
-        """The epochs that have begun, as far as the reader may read them."""
+        """The epochs that have begun, as far as the reader can read them."""
         self.head: CID | None = None
         self.height = -1
         self.term = 1
@@ -102,7 +100,7 @@ class Chain:
         self._ordinals: Counter[int] = Counter()
         self._recent: deque[CID] = deque(maxlen=INDEX_EVERY)
         self.last_look: tuple[int, ...] = ()
-        """The newest answer of ``get_node_ids`` on record: a resumed run waits for these nodes."""
+        """The newest recorded answer of ``get_node_ids``. A resumed run waits for these nodes."""
 
     @property
     def open(self) -> Mapping[bytes, OpenMessage]:
@@ -110,8 +108,7 @@ class Chain:
         return MappingProxyType(self._open)
 
     def ordinal(self, node: int) -> int:
-        """How many messages the run has sent to ``node``: the ordinal of the next one
-        (`protocol.records.message_ids`)."""
+        """How many messages the run has sent to ``node``: the next one's ordinal (`protocol.records.message_ids`)."""
         return self._ordinals.get(node, 0)
 
     @property
@@ -122,15 +119,16 @@ class Chain:
     @property
     def index_due(self) -> bool:
         """Whether the next record has to be an `Index`."""
-        return _is_index_height(self.height + 1)
+        height = self.height + 1
+        return height > 0 and height % INDEX_EVERY == 0
 
     @property
     def recent(self) -> tuple[CID, ...]:
-        """The newest `INDEX_EVERY` records, oldest first: what an index links where one is due."""
+        """The newest `INDEX_EVERY` records, oldest first: what an index here would link."""
         return tuple(self._recent)
 
     def append_block(self, block: Block, source: BlockSource) -> Step:
-        """`append` the record in ``block``, its hash and encoding checked too."""
+        """`append` the record in ``block``, and check its hash and encoding."""
         try:
             record = parse_record(checked_block(block.cid, block.data))
         except BlockError as error:
@@ -138,19 +136,18 @@ class Chain:
         return self.append(record, source)
 
     def append(self, record: Record, source: BlockSource) -> Step:
-        """Check ``record`` by every rule and make it the head. Nothing changes where it raises.
+        """Check ``record`` by every rule and make it the head. If this raises, nothing has changed.
 
         Raises:
-            protocol.chain.rules.BrokenRule: which rule it breaks.
-            protocol.blocks.cid.MissingBlock: if ``source`` lacks a block that is needed
-            (`protocol.chain.closure.missing`).
+            protocol.chain.rules.BrokenRule: the rule that it breaks.
+            protocol.blocks.cid.MissingBlock: if ``source`` lacks a block of `protocol.chain.closure.missing`.
         """
         body = record.body
         if not isinstance(body, Chained):
             raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
         try:
             self._check_place(body)
-            manifest = self._in_force(body, source)
+            manifest = self._manifest_for(body, source)
             self._check_author(record, body, manifest)
             last_look = self._check_looks(body, manifest, source)
             keys = self._next_keys(record, manifest, manifest, source) if isinstance(body, Run) else self.keys
@@ -183,7 +180,7 @@ class Chain:
         if isinstance(body, Index) != self.index_due:
             raise rules.IndexPlace(f"a {body.TYPE} at height {body.height}")
 
-    def _in_force(self, body: Chained, source: BlockSource) -> Manifest:
+    def _manifest_for(self, body: Chained, source: BlockSource) -> Manifest:
         if isinstance(body, Run):
             return manifest_at(body.manifest, self.federation, source, reader=self.keys.reader)
         return self.manifest
@@ -196,10 +193,10 @@ class Chain:
             raise rules.LeaderRole(f"{body.by.hex()} is no server in manifest {manifest.cid}")
         if record.signers != (leader.signing,):
             raise rules.LeaderKey(f"it is not signed with {manifest.called(leader.id)}'s key")
-        check_signed(record, self.well_signed)
+        rules.check_signed(record, self.well_signed)
 
     def _check_looks(self, body: Chained, manifest: Manifest, source: BlockSource) -> tuple[int, ...]:
-        """The newest answer to a look, once all of them are checked."""
+        """Check the looks; return the newest answer."""
         seen, last = body.empties > 0, self.last_look
         for look in typed_items(body.looks, Look, source):
             seen, last = True, look.nodes
@@ -213,7 +210,7 @@ class Chain:
         return last
 
     def _next_keys(self, record: Record, manifest: Manifest, after: Manifest, source: BlockSource) -> RunKeys:
-        """The keys once ``after`` is in force; ``record`` is judged by ``manifest``."""
+        """The keys once ``after`` is in force. ``record`` is judged by ``manifest``."""
         body = record.body
         assert isinstance(body, Run | Roster)
         signing = manifest.members[body.by].signing
@@ -222,7 +219,7 @@ class Chain:
     def _judge(
         self, record: Record, body: Chained, in_force: InForce, last_look: tuple[int, ...], source: BlockSource
     ) -> tuple[Step, Manifest]:
-        """What the record does and the manifest in force after it."""
+        """What the record does, and the manifest in force after it."""
         manifest = in_force.manifest
         match body:
             case Run():
@@ -259,7 +256,7 @@ class Chain:
     def _newer(self, body: Roster, manifest: Manifest, source: BlockSource) -> Manifest:
         named = parse_record(checked_block(body.manifest, source.get(body.manifest))).body
         if isinstance(named, Federation) and named.version <= manifest.version:
-            raise rules.RosterNewer(f"version {named.version} where version {manifest.version} is in force")
+            raise rules.RosterNewer(f"version {named.version}, and version {manifest.version} is in force already")
         return manifest_at(body.manifest, self.federation, source, known=manifest, reader=self.keys.reader)
 
     def _advance(self, step: Step, body: Chained, manifest: Manifest, keys: RunKeys) -> None:
@@ -274,10 +271,6 @@ class Chain:
             self._ordinals[message.node] += 1
         for answer in step.answered:
             del self._open[answer.message.id]
-
-
-def _is_index_height(height: int) -> bool:
-    return height > 0 and height % INDEX_EVERY == 0
 
 
 def _check_nothing_private(body: Chained) -> None:

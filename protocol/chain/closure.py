@@ -39,13 +39,14 @@ def missing(
     kind: type[Body] | None = None,
     passed: dict[CID, CID | None] | None = None,
 ) -> list[CID]:
-    """The blocks that ``source`` lacks and that are known to be needed to verify the record in ``block``.
+    """The blocks that verifying the record in ``block`` needs, and that ``source`` is known to lack.
 
-    Fetch them and ask again, until there are none: what a block links is known only once it is here. ``trusted`` is a
-    manifest that is checked already; the walk back to version 1 stops there. Contents, the app and the seed are not
-    needed to verify: see `contents`. Links are hashes, so no chain of them can return to where it began. ``kind`` is
-    what the record has to be, where that is known. ``passed`` is kept from one time to the next: each manifest that is
-    whole, and the one before it, so that a long chain of them is not read anew for each that comes.
+    Fetch them and ask again until there are none: what a block links is known only once the block is here. Contents,
+    the app and the seed are not needed to verify: see `contents`. Links are hashes, so they cannot form a circle.
+
+    ``trusted`` is a manifest that is checked already; the walk back to version 1 stops there. ``kind`` is what the
+    record has to be, if that is known. The caller keeps ``passed`` between calls: each complete manifest and the one
+    before it, so that a long chain of manifests is not read again for each new one.
 
     Raises:
         ClosureTooLarge: if it needs more than `MAX_BLOCKS`.
@@ -61,10 +62,10 @@ def missing(
 
 
 def contents(record: Record, source: BlockSource) -> Iterator[CID]:
-    """The roots of what ``record`` links besides records, in order; one may come several times.
+    """The roots of what ``record`` links besides records, in order and perhaps repeated.
 
-    They are a run's app, seed and initial model, a dispatch's contents, those of the replies that a collect takes, and
-    the model of a close.
+    They are a run's app, seed and initial model, a dispatch's contents, the contents of replies that a collect takes,
+    and a close's model.
 
     Raises:
         protocol.blocks.cid.BlockError: if a block of the record's closure is missing or malformed.
@@ -87,7 +88,7 @@ def contents(record: Record, source: BlockSource) -> Iterator[CID]:
 
 
 class _Walk:
-    """One walk over the blocks that a record needs; those that are not here end in ``lacking``."""
+    """One walk over the blocks that a record needs. Those that are not here end in ``lacking``."""
 
     def __init__(
         self, source: BlockSource, known: dict[CID, bytes], trusted: CID | None, passed: dict[CID, CID | None]
@@ -101,8 +102,8 @@ class _Walk:
     def record(self, cid: CID, kind: type[Body] | None) -> None:
         """Visit the record in block ``cid``, which has to be a ``kind``, and what it needs.
 
-        Only links of the kind that the record's type has are followed: records that link each other some other way, as
-        deep as somebody cares to nest them, end here and are refused by the chain.
+        Only links that the record's type has are followed. So records that somebody nested deeply in another way end
+        here, and the chain refuses them.
         """
         try:
             body = self.body(cid)
@@ -122,10 +123,10 @@ class _Walk:
                 case _:
                     return
         except MissingBlock:
-            return  # noted by `get`; it is not known yet what comes after it
+            return  # `get` noted it; what it links is not known yet
 
     def manifests(self, newest: CID) -> None:
-        """Visit a manifest and those before it, down to one that is trusted."""
+        """Visit a manifest and those before it, back to a trusted one."""
         link: CID | None = newest
         while link is not None and link not in self.seen:
             if link in self.passed:
@@ -169,7 +170,7 @@ class _Walk:
                     self.get(block)
 
     def get(self, cid: CID) -> bytes:
-        """A block that is needed; noted in ``lacking``, once, where it is not here."""
+        """A needed block. If it is not here, it is noted in ``lacking``, once."""
         if cid in self.known:
             return self.known[cid]
         first = cid not in self.seen

@@ -1,9 +1,7 @@
-"""What a run's keys must be, and what is encrypted with them: the chain rules of epochs (`protocol.chain.rules` 36 to
-41)."""
+"""The chain rules of epochs (`protocol.chain.rules` 36 to 41): a run's keys, and what is encrypted with them."""
 
 from __future__ import annotations
 
-from crypto.dsse import BadSignature
 from crypto.symmetric import KEY_SIZE, OVERHEAD
 from protocol.blocks.cid import CID, BlockSource, checked_block
 from protocol.chain import rules
@@ -25,11 +23,12 @@ def next_keys(
 ) -> RunKeys:
     """The keys after ``record``, a run or a roster that links ``link`` and brings ``manifest`` into force.
 
-    ``signing`` is the leader's key where the record is judged; what is ``well_signed`` is not verified again.
+    ``signing`` is the leader's key in the manifest by which the record is judged. Signatures of records in
+    ``well_signed`` are not verified again.
 
     Raises:
-        protocol.chain.rules.BrokenRule: if they are not those of the next epoch.
-        protocol.federation.reading.WrongKey: if this reader unwraps another key than the one that all are told of.
+        protocol.chain.rules.BrokenRule: if ``link`` is not the keys of the next epoch.
+        protocol.federation.reading.WrongKey: if this reader unwraps another key than all are told of.
     """
     if (link is None) == manifest.encrypted:
         raise rules.KeysLink(f"{record.cid} links {'no keys' if link is None else 'keys that nothing needs'}")
@@ -55,10 +54,7 @@ def _keys_record(
         raise rules.KeysRecord(f"{link} does not carry the keys of the epoch before alone")
     if linked.signers != (signing,):
         raise rules.KeysRecord(f"{link} is not signed with the leader's key")
-    try:
-        linked.check_signatures(well_signed)
-    except BadSignature as error:
-        raise rules.SignatureValid(f"{link}: {error}") from error
+    rules.check_signed(linked, well_signed)
     return body
 
 
@@ -73,20 +69,16 @@ def _check_readers(body: Keys, manifest: Manifest, source: BlockSource) -> None:
 
 
 def check_epoch(body: Chained, keys: RunKeys) -> None:
-    """Judge the epoch of a record of the chain that may have a private part.
-
-    Raises:
-        protocol.chain.rules.RecordEpoch: if it is not the newest.
-    """
+    """Raise `protocol.chain.rules.RecordEpoch` if a record with a private part is not in the newest epoch."""
     if isinstance(body, Roster | Index):
         return  # they have nothing private
     newest = keys.current.number if keys.current else None
     if body.epoch != newest:
-        raise rules.RecordEpoch(f"a {body.TYPE} in epoch {body.epoch} where {newest} is the newest")
+        raise rules.RecordEpoch(f"a {body.TYPE} in epoch {body.epoch}, and {newest} is the newest")
 
 
 def check_reply_epoch(body: Reply, keys: RunKeys) -> None:
-    """Judge the epoch of a reply. Raises `protocol.chain.rules.ReplyEpoch`."""
+    """Raise `protocol.chain.rules.ReplyEpoch` if a reply is in no epoch that has begun."""
     plain = body.epoch is None and keys.current is None and not body.key
     encrypted = body.epoch is not None and keys.has(body.epoch) and bool(body.key)
     if not (plain or encrypted):

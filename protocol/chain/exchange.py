@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, BlockError, BlockSource, checked_block
 from protocol.chain import rules
 from protocol.chain.epoch_rules import check_reply_epoch
@@ -42,10 +41,10 @@ class OpenMessage:
     node: int
     dispatch: CID
     epoch: int | None
-    """Of the dispatch, and so of the content."""
+    """The epoch of the dispatch, and so of the content."""
     content: CID
     type: str
-    """Empty if the dispatch's private part is encrypted; so is ``group``."""
+    """``type`` and ``group`` are empty if the dispatch's private part cannot be read."""
     group: str
     ttl: int | float
     created: float
@@ -54,18 +53,18 @@ class OpenMessage:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredMessage:
-    """What a collect says to one message: the client's ``reply``, or the Grid's ``error``."""
+    """The answer of a collect to one message: the client's ``reply``, or the Grid's ``error``."""
 
     message: OpenMessage
     reply: Record | None
     """Its body is a `protocol.records.bodies.Reply`."""
     error: GridError | None
     reason: str
-    """The error's reason, the Grid's or the client's; empty if there is none or it is encrypted."""
+    """The reason of the error, the Grid's or the client's; empty if there is no error or it cannot be read."""
 
     @property
     def recorded(self) -> CID | None:
-        """The client's reply, taken or refused; None: there is none on record."""
+        """The client's reply, taken or refused; None if no reply is recorded."""
         if self.reply is not None:
             return self.reply.cid
         return None if self.error is None else self.error.refused
@@ -73,30 +72,18 @@ class AnsweredMessage:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What holds at the place where a record is judged."""
+    """By what a record is judged at its place in the chain."""
 
     run: CID
     manifest: Manifest
     keys: RunKeys
-    """As far as whoever judges may read."""
+    """As far as the reader can read them."""
     well_signed: WellSigned
-    """What need not be verified again."""
-
-
-def check_signed(record: Record, known: WellSigned) -> None:
-    """Return if ``record`` is signed as it says; whose key that is, which costs nothing to see, is looked at first.
-
-    Raises:
-        protocol.chain.rules.SignatureValid: if its signature is wrong.
-    """
-    try:
-        record.check_signatures(known)
-    except BadSignature as error:
-        raise rules.SignatureValid(f"{record.cid}: {error}") from error
+    """Records whose signatures are not verified again."""
 
 
 def private_of(body: Body, kind: type[P], keys: RunKeys) -> P | None:
-    """`protocol.federation.reading.read_private`, but what is malformed breaks `protocol.chain.rules.PrivatePart`."""
+    """As `protocol.federation.reading.read_private`; raises `protocol.chain.rules.PrivatePart` if it is malformed."""
     try:
         return read_private(body, kind, keys)
     except BlockError as error:
@@ -122,12 +109,12 @@ def opened_messages(
     last_look: tuple[int, ...],
     source: BlockSource,
 ) -> dict[bytes, OpenMessage]:
-    """The messages that ``body`` sends, by id and in order; ``ordinals`` says how many each node was sent before.
+    """The messages that ``body`` sends, by id and in order. ``ordinals`` says how many each node was sent before.
 
-    ``last_look`` is the newest that the app saw: it may ask a node of it that has left the federation since.
+    ``last_look`` is the newest that the app saw. The app may ask a node in it that has left the federation since.
 
     Raises:
-        protocol.chain.rules.BrokenRule: if one must not be sent.
+        protocol.chain.rules.BrokenRule: if a message must not be sent.
     """
     private = private_of(body, DispatchPrivate, in_force.keys)
     kinds = private.kinds if private is not None else None
@@ -254,10 +241,10 @@ def _check_unanswered(
 
 
 def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
-    """Judge a reply as the collect that takes it will be judged; ``in_force`` is what holds there.
+    """Judge a reply as a collect that takes it will be judged. ``in_force`` is what holds at that collect.
 
     Raises:
-        protocol.chain.rules.BrokenRule: which rule it breaks.
+        protocol.chain.rules.BrokenRule: the rule that it breaks.
     """
     body = reply.body
     if not isinstance(body, Reply):
@@ -273,10 +260,11 @@ def check_reply(reply: Record, message: OpenMessage, in_force: InForce) -> None:
     if (body.content is None) == (body.code is None):
         raise rules.ReplyAnswer(f"{reply.cid} has neither or both of a content and an error code")
     check_reply_epoch(body, in_force.keys)
-    check_signed(reply, in_force.well_signed)
+    rules.check_signed(reply, in_force.well_signed)
     reason = _reply_reason(body, in_force.keys)
     limit = manifest.settings.max_reason_chars if body.content is None else 0
-    if len(reason) > limit and (manifest.readable or body.content is not None):  # who cannot read the limit judges none
+    # a reader that cannot read the federation's limit does not judge by it
+    if len(reason) > limit and (manifest.readable or body.content is not None):
         raise rules.ReplyReason(f"{reply.cid} has a reason of {len(reason)} characters")
 
 

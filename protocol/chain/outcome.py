@@ -1,6 +1,6 @@
-"""What a run came to: its chain without times, signatures, and the links that follow from them.
+"""The outcome of a run: its chain without times, signatures, and the links that follow from them.
 
-Two runs of one app with one seed have equal outcomes, whatever crashed on the way and however often.
+Two runs of one app with one seed have equal outcomes, however often something crashed on the way.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from protocol.records.bodies import (
 from protocol.records.signed import Record, answers, parse_record, typed_items
 
 Name = tuple[int, int]
-"""A message, whose id depends on the run's time: its node, and how many the run sent there before."""
+"""A message's node, and how many messages the run sent there before. (Its id depends on the run's time.)"""
 
 
 def outcome(records: Iterable[Record], source: BlockSource) -> Iterator[Mapping[str, Any]]:
-    """The outcome of each record of a verified chain, from the run record on, as plain values that compare equal.
+    """The outcome of each record of a verified chain, from the run record on, as plain values to compare.
 
-    An index record is only named: what it links, other records say.
+    An index record is only named, because its links repeat other records.
 
     Raises:
         protocol.blocks.cid.BlockError: if a block of a record's closure is missing or malformed.

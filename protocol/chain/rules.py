@@ -1,19 +1,21 @@
 """The chain rules: a numbered table, each with its error class and why it is there.
 
-A rule's number is its place in `RULES` and in docs/protocol.md; its name is what audits show; its docstring is the
-one line of why. `protocol.chain.chain` checks them; where a record breaks several, the error is the first that it met.
+A rule's number is its place in `RULES` and in docs/protocol.md. Audits show its name. Its docstring gives the reason in
+one line. `protocol.chain.chain` checks the rules; if a record breaks several, the error names the first one met.
 
-*In force* goes by position: a record is judged by the manifest in force at its ``prev`` (a run record by the one it
-names), a reply by the one in force at the collect that takes it.
+*In force* goes by position: a record is judged by the manifest in force at its ``prev`` (a run record by the manifest
+that it names), a reply by the manifest in force at the collect that takes it.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Final
 
+from crypto.dsse import BadSignature
 from protocol.blocks.cid import BlockError, BlockMismatch, MalformedBlock, MalformedCid
 from protocol.federation.manifest import ManifestError
 from protocol.federation.reading import WrongKey
+from protocol.records.signed import Record, WellSigned
 
 RULES: Final[dict[int, type[BrokenRule]]] = {}
 """Every rule by its number."""
@@ -37,7 +39,7 @@ class BrokenRule(BlockError):
 
 
 class BlockHash(BrokenRule, number=1, name="block-hash"):
-    """A block hashes to the CID that links it, or a link would say nothing."""
+    """A block hashes to the CID that links it; otherwise a link would say nothing."""
 
 
 class CanonicalEncoding(BrokenRule, number=2, name="canonical-encoding"):
@@ -60,7 +62,7 @@ class SignatureValid(BrokenRule, number=5, name="signature"):
 
 
 class ChainedType(BrokenRule, number=6, name="chained-type"):
-    """Replies and manifests are linked by records of the chain; they are none themselves."""
+    """Replies and manifests are not in the chain themselves: its records link them."""
 
 
 class RunFirst(BrokenRule, number=7, name="run-first"):
@@ -103,7 +105,7 @@ class OneLeader(BrokenRule, number=15, name="one-leader"):
 
 
 class LeaderRole(BrokenRule, number=16, name="leader-role"):
-    """Whoever appends is listed as a server in the manifest in force."""
+    """The leader is listed as a server in the manifest in force."""
 
 
 class LeaderKey(BrokenRule, number=17, name="leader-key"):
@@ -144,7 +146,7 @@ class Addressee(BrokenRule, number=23, name="addressee"):
 
 
 class MessageUnique(BrokenRule, number=24, name="message-unique"):
-    """No two open messages have one id, or a reply could answer either."""
+    """No two open messages have one id; otherwise a reply could answer either."""
 
 
 class MessageIdTrue(BrokenRule, number=25, name="message-id"):
@@ -159,7 +161,7 @@ class CollectEmpty(BrokenRule, number=26, name="collect-empty"):
 
 
 class AnswersOpen(BrokenRule, number=27, name="answers-open"):
-    """A collect answers open messages only, once each, or a client could count twice."""
+    """A collect answers open messages only, once each; otherwise a client could count twice."""
 
 
 class UnansweredOpen(BrokenRule, number=28, name="unanswered-open"):
@@ -182,7 +184,7 @@ class ReplyNames(BrokenRule, number=31, name="reply-names"):
 
 
 class ReplyAuthor(BrokenRule, number=32, name="reply-author"):
-    """A reply is its addressee's, which is still a client member at the collect."""
+    """A reply is by its addressee, which is still a client member at the collect."""
 
 
 class ReplyKey(BrokenRule, number=33, name="reply-key"):
@@ -194,14 +196,14 @@ class ReplyAnswer(BrokenRule, number=34, name="reply-answer"):
 
 
 class ReplyReason(BrokenRule, number=35, name="reply-reason"):
-    """Only an error has a reason, and, if that can be read, not a longer one than the federation allows."""
+    """Only an error has a reason, and no longer one than the federation allows (if the reader can read that limit)."""
 
 
 # -- who can read it -------------------------------------------------------------------------------------------------
 
 
 class KeysLink(BrokenRule, number=36, name="keys-link"):
-    """If a manifest encrypts, a run and each roster bring the keys of a new epoch: a member that left reads no more."""
+    """If a manifest encrypts, a run and each roster bring the keys of a new epoch: members who left read no more."""
 
 
 class KeysRecord(BrokenRule, number=37, name="keys-record"):
@@ -222,6 +224,18 @@ class RecordEpoch(BrokenRule, number=40, name="record-epoch"):
 
 class ReplyEpoch(BrokenRule, number=41, name="reply-epoch"):
     """A reply is encrypted in an epoch that has begun, under a key sealed to it; or plain if nothing is."""
+
+
+def check_signed(record: Record, known: WellSigned) -> None:
+    """Check the signatures of ``record``, unless it is ``known``. Compare its signers first: that costs nothing.
+
+    Raises:
+        SignatureValid: if a signature is wrong.
+    """
+    try:
+        record.check_signatures(known)
+    except BadSignature as error:
+        raise SignatureValid(f"{record.cid}: {error}") from error
 
 
 def as_rule(error: BlockError) -> BrokenRule:

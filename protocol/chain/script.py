@@ -36,11 +36,11 @@ from protocol.records.signed import Record, RecordError, answers, parse_record, 
 
 
 class Unreadable(RecordError):
-    """A record whose private part is encrypted for others: a replay needs it."""
+    """A record that a replay needs, and whose private part is encrypted for others."""
 
 
 def script_entry(record: Record, keys: RunKeys, source: BlockSource, call: int) -> ScriptEntry:
-    """The entry of a verified record, as the answer to ``call``; ``keys`` are those of the whole run.
+    """The entry of a verified record, as the answer to ``call``. ``keys`` are the keys of the whole run.
 
     Raises:
         Unreadable: if it is encrypted for others.

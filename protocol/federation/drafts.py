@@ -18,15 +18,14 @@ from protocol.records.signed import private_bytes
 
 
 class Unreadable(Exception):
-    """A manifest that its editor cannot read."""
+    """A manifest that its editor cannot read, and so cannot continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A version to be signed (`protocol.records.signed.sign_record`) and the ``blocks`` to store with it.
 
-    It is not judged yet: `protocol.federation.manifest.first_manifest` and `next_manifest` do that to the signed
-    record.
+    Nobody has judged it: `protocol.federation.manifest` does that to the signed record.
     """
 
     body: Federation
@@ -49,10 +48,10 @@ def new_federation(
     prev: CID | None = None,
     key_epoch: int = 1,
 ) -> Draft:
-    """Version 1, where no other is named.
+    """Version 1, unless another ``version`` is given.
 
-    ``admins`` are signing keys; ``by`` is one of them; ``names`` is by member id. ``key`` is the manifest key, which
-    version ``key_epoch`` brought; None if the federation does not encrypt.
+    ``admins`` are signing keys, and ``by`` is one of them. ``names`` is by member id. ``key`` is the manifest key,
+    which version ``key_epoch`` brought; None if the federation does not encrypt.
     """
     private = FederationPrivate(
         name=name, names=tuple(sorted(names.items())), settings=(settings or Settings()).pairs()
@@ -93,12 +92,12 @@ def next_version(
     settings: Settings | None = None,
     revoked: Iterable[bytes] | None = None,
 ) -> Draft:
-    """The version after ``manifest``; what is not given stays as it is there.
+    """The version after ``manifest``. What is not given stays as it is.
 
-    Where a member leaves, or has another encryption key, there is a new manifest key.
+    If a member leaves, or has another encryption key, the version brings a new manifest key.
 
     Raises:
-        Unreadable: if the manifest is encrypted for others: names and settings would be lost.
+        Unreadable: if the manifest is encrypted for others, because names and settings would be lost.
     """
     if not manifest.readable:
         raise Unreadable(f"the manifest {manifest.cid} is encrypted for its members")
@@ -124,7 +123,7 @@ def next_version(
 
 
 def _all_stay(manifest: Manifest, listed: Iterable[Member]) -> bool:
-    """Whether everybody who has the manifest key may go on having it."""
+    """Whether everybody with the manifest key may keep it."""
     encryption = {member.id: member.encryption for member in listed}
     return all(encryption.get(member.id) == member.encryption for member in manifest.members.values())
 
@@ -132,10 +131,10 @@ def _all_stay(manifest: Manifest, listed: Iterable[Member]) -> bool:
 def with_member(
     manifest: Manifest, member: Member, name: str | None, *, by: bytes, time: float, admin: bool | None = None
 ) -> Draft:
-    """The next version, in which ``member`` is listed; it takes the place of one with the same id, as an admin too.
+    """The next version, with ``member`` in it. It replaces a member with the same id, as an admin too.
 
-    ``name`` is None if it has none. ``admin`` says whether it is one; None if that stays as it was. Where as many
-    have to sign as there are admins, and one is none any more, one fewer has to.
+    ``name`` is None for a member without a name. ``admin`` makes it an admin, or ends that; None changes nothing. If
+    fewer admins are left than have to sign, fewer have to.
     """
     before = manifest.members.get(member.id)
     admins = {member.signing if before and each == before.signing else each for each in manifest.admins}
@@ -153,22 +152,21 @@ def with_member(
 
 
 def _threshold(manifest: Manifest, admins: Collection[bytes]) -> int:
-    """How many of ``admins`` have to sign where there may be fewer than before."""
+    """How many of ``admins`` have to sign: as many as before, or all if there are fewer."""
     return max(1, min(manifest.threshold, len(admins)))
 
 
 def with_revoked(manifest: Manifest, member: Member, *, by: bytes, time: float) -> Draft:
-    """The next version, in which the member's keys count for nothing any more, nor ever will again."""
+    """The next version, without the member. Its keys never count again."""
     return without_member(manifest, member.id, by=by, time=time, revoked={member.id, member.signing})
 
 
 def without_member(
     manifest: Manifest, member_id: bytes, *, by: bytes, time: float, revoked: Iterable[bytes] = ()
 ) -> Draft:
-    """The next version, in which the member is not listed, and no admin: an admin has to be able to read names.
+    """The next version, without the member. It is no admin any more either: an admin has to be able to read names.
 
-    Where it was an admin, and as many have to sign as there are, one fewer has to from then on. ``revoked`` are the
-    keys that never count again, besides those that do not already.
+    If fewer admins are left than have to sign, fewer have to. ``revoked`` are more keys that never count again.
     """
     admins = [admin for admin in manifest.admins if admin not in (member_id, manifest.members[member_id].signing)]
     return next_version(

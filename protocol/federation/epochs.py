@@ -1,6 +1,6 @@
 """Making the keys of an epoch, and giving them to one more reader later.
 
-The only randomness is that of making keys, which `crypto` takes from the operating system.
+Only making keys takes randomness, which `crypto` gets from the operating system.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def new_epoch(
 ) -> NewEpoch:
     """The epoch after ``before`` (None: the first of a run), for the members of ``manifest``.
 
-    ``model`` is its model key, where something is encrypted with that already; None for a new one.
+    ``model`` is its model key if something is encrypted with that already; None for a new key.
 
     Raises:
         crypto.errors.BadKey: if a member's encryption key is of a suite that is not known here.
@@ -89,7 +89,7 @@ def new_epoch(
 
 
 def _with_before(body: Keys, before: Epoch, model: SymmetricKey, update: DecryptionKey) -> Keys:
-    assert before.model is not None  # who leads is a server, and reads all
+    assert before.model is not None  # the leader is a server, and servers read everything
     assert before.update is not None
     update_key = SymmetricKey(update.secret_bytes())
     return replace(
@@ -145,7 +145,7 @@ def encryption_key(member: Member) -> EncryptionKey:
 
 
 def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: bytes, time: float) -> Grant:
-    """The keys of ``epoch`` for ``reader``, whom ``manifest`` lists."""
+    """The keys of ``epoch`` for ``reader``, a member in ``manifest``."""
     assert epoch.model is not None
     assert epoch.update is not None
     key = encryption_key(reader)
@@ -167,7 +167,7 @@ def grant(run: CID, epoch: Epoch, manifest: Manifest, reader: Member, *, by: byt
 
 
 def seed_block(seed: bytes, epoch: Epoch | None) -> Block:
-    """The block with a run's seed, for servers and auditors; plain if there is no epoch."""
+    """The block with a run's seed, sealed for servers and auditors; plain if there is no epoch."""
     private = encode_cbor(seed)
     if epoch is None:
         return cbor_block({"epoch": None, "private": private})
@@ -179,7 +179,7 @@ def read_seed(block: Block, keys: RunKeys) -> bytes:
     """The seed in its block, 32 bytes.
 
     Raises:
-        BlockError: if there is none that can be read with these keys.
+        BlockError: if these keys read no seed in it.
     """
     match decode_cbor(block.data):
         case {"epoch": None, "private": bytes(private), **rest} if not rest:

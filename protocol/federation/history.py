@@ -1,4 +1,4 @@
-"""Who has been listed in a federation: what the versions of its manifest say that are not the newest."""
+"""Who was listed in a federation in earlier versions of its manifest."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Listed:
     """What some versions of a manifest list."""
 
     ids: frozenset[bytes] = frozenset()
-    """Of members."""
+    """The ids of members."""
     encryption: frozenset[bytes] = frozenset()
     """Their encryption keys."""
     names: frozenset[str] = frozenset()
-    """Their names, as far as the reader reads them."""
+    """Their names, if the reader can read them."""
 
 
 def listed_since(manifest: Manifest, version: int, source: BlockSource, reader: Reader) -> Listed:
-    """What ``manifest`` and the versions before it list, down to the one with the number ``version``.
+    """What ``manifest`` and the versions before it list, back to number ``version``.
 
-    ``source`` has all of them, and ``manifest`` was verified: nothing is checked again.
+    ``source`` has all of them. ``manifest`` was verified, so nothing is checked again.
 
     Raises:
         protocol.blocks.cid.BlockError: if ``source`` lacks a block.

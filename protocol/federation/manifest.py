@@ -1,7 +1,7 @@
 """The manifest: who is in a federation, and how one version follows from another.
 
-The rule of succession is python-tuf's for its root metadata (tuf/ngclient/_internal/trusted_metadata_set.py,
-``update_root``): version + 1, signed by enough admins of the version before *and* of its own. Unlike there, a version
+The rule of succession is that of python-tuf for its root metadata (tuf/ngclient/_internal/trusted_metadata_set.py,
+``update_root``): version + 1, signed by enough admins of the version before *and* of its own. Unlike in TUF, a version
 also links the one before it, and every signature has to be right, not just enough of them.
 
 `protocol.federation.drafts` writes new versions.
@@ -34,8 +34,8 @@ PUBLIC: Final = Reader()
 
 MAX_VERSIONS: Final = 65_536
 MAX_AHEAD: Final = 1_024
-"""How many versions after its own a peer looks into because a member names them: reading one takes 0.2 ms. Who was away
-for longer takes a file of the federation's."""
+"""How many versions after its own a peer reads because a member names them; each takes 0.2 ms. A peer that was away for
+longer reads the federation's file."""
 MAX_NAME: Final = 64
 """Characters in the name of a member or a federation."""
 
@@ -54,14 +54,14 @@ class Settings:
     max_content_bytes: int = 16 << 30
     """A content, all its chunks together."""
     max_reason_chars: int = 2_000
-    """Why a reply is an error; who writes a longer one cuts it, who reads one refuses it."""
+    """Why a reply is an error. The writer cuts a longer reason, and readers refuse it."""
 
     @classmethod
     def parse(cls, pairs: Iterable[tuple[str, int]]) -> Settings:
-        """The settings a manifest names; those that it does not name have their defaults.
+        """The settings in a manifest; the others have their defaults.
 
         Raises:
-            ManifestError: if one is unknown (it may be a limit that others keep), not positive, or out of order.
+            ManifestError: if a setting is unknown (it may be a limit that others keep), not positive, or out of order.
         """
         given = tuple(pairs)
         names = [name for name, _ in given]
@@ -71,7 +71,7 @@ class Settings:
         return cls(**dict(given))
 
     def pairs(self) -> tuple[tuple[str, int], ...]:
-        """As a manifest carries them: those that are not the default, by name."""
+        """As a manifest carries them: those that differ from the default, by name."""
         values = ((setting.name, getattr(self, setting.name), setting.default) for setting in fields(self))
         return tuple(sorted((name, value) for name, value, default in values if value != default))
 
@@ -81,11 +81,11 @@ class Manifest:
     """A trusted version of a federation's manifest. `first_manifest`, `next_manifest` and `manifest_at` build it."""
 
     cid: CID
-    """Of the `Federation` record's block, as it is known here."""
+    """The CID of the `Federation` record's block, as it is known here."""
     id: CID
-    """Of the record's body: the same whichever admins' signatures are in the block."""
+    """The CID of the record's body: the same whichever admins signed the block."""
     federation: CID
-    """Of version 1's block: the federation's id."""
+    """The federation's id: the CID of version 1's block."""
     version: int
     admins: tuple[bytes, ...]
     """Signing keys."""
@@ -93,35 +93,35 @@ class Manifest:
     members: Mapping[bytes, Member]
     """By id, in rising order."""
     name: str
-    """Empty if the private part is encrypted, as are ``names``; ``settings`` are the defaults then."""
+    """If this reader cannot read the private part, ``name`` and ``names`` are empty and ``settings`` the defaults."""
     names: Mapping[bytes, str]
     settings: Settings
     revoked: tuple[bytes, ...]
     """Signing keys that never count again, in rising order."""
     revoked_encryption: frozenset[bytes] = field(repr=False, compare=False)
-    """The encryption keys that their owners were listed with last: nobody is listed with one again."""
+    """The last encryption keys of the owners of revoked keys: nobody is listed with one again."""
     key: SymmetricKey | None = field(repr=False, compare=False)
-    """The manifest key; None if the federation does not encrypt, or this reader cannot have it."""
+    """The manifest key; None if the federation does not encrypt, or this reader does not have the key."""
     key_epoch: int | None
     """The version that brought the manifest key; None if the federation does not encrypt."""
     key_commitment: bytes
     """Empty if the federation does not encrypt."""
     misled: bool = field(compare=False)
-    """Whether this reader cannot have the manifest key since another one is wrapped for it: nobody else can see that.
-    What is plain holds all the same, and the next version, which wraps anew, may be read again."""
+    """Whether this reader lacks the manifest key because a false one is wrapped for it, which nobody else can see.
+    What is plain holds all the same, and the next version wraps anew."""
     _signed_by_before: tuple[tuple[bytes, ...], int] = field(repr=False, compare=False)
-    """The admins of the version before, and how many of them have to have signed; nobody for version 1."""
+    """The admins of the version before, and how many of them had to sign; no admins for version 1."""
     _keys: Mapping[bytes, Member] = field(repr=False, compare=False)
     _nodes: Mapping[int, Member] = field(repr=False, compare=False)
 
     @property
     def encrypted(self) -> bool:
-        """Whether what is trained in this federation is encrypted."""
+        """Whether the federation encrypts."""
         return self.key_epoch is not None
 
     @property
     def readable(self) -> bool:
-        """Whether names and settings are what the manifest says, and not hidden from this reader."""
+        """Whether this reader can read names and settings."""
         return self.key is not None or not self.encrypted
 
     def member_by_key(self, key: bytes) -> Member | None:
@@ -138,7 +138,7 @@ class Manifest:
 
     @property
     def title(self) -> str:
-        """The federation's name as it stands in a sentence, or its id where the name is not readable here."""
+        """The federation's name as it stands in a sentence, or its id if the name is not readable here."""
         return named(self.name) if self.name else str(self.federation)
 
     def name_of(self, member_id: bytes) -> str:
@@ -146,12 +146,12 @@ class Manifest:
         return self.names.get(member_id) or VerifyKey(member_id).did  # not parsed: a stranger's may be no key
 
     def called(self, member_id: bytes) -> str:
-        """`name_of` as it stands in a sentence: an admin chose it, and it may read as a sentence itself."""
+        """`name_of` as it stands in a sentence: quoted if need be, since an admin chose it."""
         return named(self.name_of(member_id))
 
 
 def why_left_out(before: Manifest, after: Manifest, member_id: bytes, role: Role) -> str:
-    """Why a member cannot go on in ``role`` once ``after`` has taken the place of ``before``; empty if it can."""
+    """Why a member cannot go on in ``role`` once ``after`` has replaced ``before``; empty if it can."""
     was, now = before.members.get(member_id), after.members.get(member_id)
     name, title = before.called(member_id), before.title
     if now is not None:
@@ -177,10 +177,10 @@ def why_unreadable(manifest: Manifest) -> str:
 
 
 def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
-    """Version 1, trusted because its CID is the federation's id and all its admins signed it, and nobody else: else
-    whoever adds or drops a signature would have another federation with the same admins, members and wraps.
+    """Version 1. It is trusted because its CID is the federation's id and exactly its admins signed it. If fewer
+    signatures were enough, dropping one would give another federation with the same admins, members and wraps.
 
-    ``reader`` opens its private part, where it can.
+    ``reader`` opens its private part if it can.
 
     Raises:
         ManifestError: if it breaks a rule.
@@ -205,9 +205,8 @@ def next_manifest(current: Manifest, record: Record, source: BlockSource, reader
 
 
 def proposed_manifest(current: Manifest, record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
-    """What `next_manifest` returns once enough admins have signed; until then one of ``current`` will do.
-
-    Nobody is to trust it: it is for those who think of signing. Raises as `first_manifest`.
+    """What `next_manifest` returns once enough admins have signed. Here one signature by an admin of ``current`` is
+    enough. It is for admins who think of signing, and nobody may trust it. Raises as `first_manifest`.
     """
     body, signers = _successor(current, record)
     _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, 1)
@@ -215,7 +214,7 @@ def proposed_manifest(current: Manifest, record: Record, source: BlockSource, re
 
 
 def _successor(current: Manifest, record: Record) -> tuple[Federation, frozenset[bytes]]:
-    """The body of a version that would follow ``current``, and who signed it, be they enough or not."""
+    """The body of a version that would follow ``current``, and its signers, who may be too few."""
     body = _federation(record)
     if body.version != current.version + 1 or body.prev != current.cid:
         raise ManifestError(
@@ -233,13 +232,13 @@ def manifest_at(
     reader: Reader = PUBLIC,
     most: int | None = None,
 ) -> Manifest:
-    """The manifest in block ``cid``, its chain checked from ``known`` where given, else from version 1.
+    """The manifest in block ``cid``. Its chain is checked from ``known`` on, or from version 1 if that is None.
 
-    ``reader`` opens private parts, where it can. A version is known by its body: a block of it with other admins'
-    signatures, as many as it needs, is followed as well; but for version 1, whose block is the federation's id.
-    ``most`` is how many versions are read, `MAX_VERSIONS` where none is said: no more are, whatever they say they are.
+    ``reader`` opens private parts if it can. A version is known by its body: another block of it is as good, if enough
+    admins signed that one. Only version 1 has one block, the federation's id. At most ``most`` versions are read,
+    whatever numbers they claim (None: `MAX_VERSIONS`).
 
-    Memory grows with the number of versions by one CID each.
+    Memory grows by one CID for each version.
 
     Raises:
         ManifestError: if a version breaks a rule, or the chain does not lead to ``known`` or to ``federation``.
@@ -275,7 +274,7 @@ def manifest_at(
 
 
 def _in_another_block(known: Manifest, record: Record, body: Federation) -> Manifest:
-    """The version that is known, in a block with other signatures. They are judged as by who knows no version."""
+    """The known version in a block with other signatures. They are judged as if no version were known."""
     signers = _right_signers(record, body, known._signed_by_before[0])
     _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
     _enough(ManifestRule.OLD_SIGNERS, signers, *known._signed_by_before)
@@ -308,8 +307,8 @@ def _federation(record: Record) -> Federation:
 
 
 def _right_signers(record: Record, body: Federation, before: Iterable[bytes]) -> frozenset[bytes]:
-    """Who signed a version: its own admins and those ``before``, and nobody else, or its readers would verify for
-    nothing."""
+    """The signers of a version, all of them its own admins or those ``before``. Verifying any other signature would be
+    wasted work for every reader."""
     if not body.admins or list(body.admins) != sorted(set(body.admins)):
         raise ManifestError(ManifestRule.ADMINS, "the admins are not in rising order, each once")
     for key in body.admins:
@@ -428,5 +427,5 @@ def _private(
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` may name a member or a federation: it is shown on terminals, so no control characters."""
+    """Whether ``text`` may name a member or a federation. Terminals show it, so it has no control characters."""
     return 0 < len(text) <= MAX_NAME and text.isprintable() and text == text.strip()

@@ -1,6 +1,4 @@
-"""The rules that a manifest must keep, by name (docs/protocol.md, section 5).
-
-`protocol.federation.manifest` applies them."""
+"""The rules of manifests, by name (docs/protocol.md, section 5). `protocol.federation.manifest` applies them."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ class ManifestRule(StrEnum):
     AUTHOR = "manifest-author"
     """``by`` is an admin of this version."""
     SIGNATURE = "manifest-signature"
-    """Every signature is right, and an admin's of this version or of the one before."""
+    """Every signature is right, and is by an admin of this version or of the one before."""
     SIGNERS = "manifest-signers"
     """Enough admins of this version signed."""
     OLD_SIGNERS = "manifest-old-signers"
@@ -35,8 +33,7 @@ class ManifestRule(StrEnum):
     MEMBER_KEYS = "manifest-member-keys"
     """Signing keys are valid and nobody else's key or id; an encryption key is present."""
     HANDOVER = "manifest-handover"
-    """A member's first keys are signed for with its id, newer ones with the signing key before and with the new one;
-    none come in another way."""
+    """A member's first keys are signed with its id, newer ones with the old signing key and with the new one."""
     REVOKED = "manifest-revoked"
     """Revoked keys are in rising order and stay; no member's key or id and no admin is among them."""
     NODES = "manifest-nodes"
@@ -46,13 +43,13 @@ class ManifestRule(StrEnum):
     SETTINGS = "manifest-settings"
     """Settings are known, positive, in rising order of name, each once."""
     PRIVATE = "manifest-private"
-    """The private part, where it can be read, is a manifest's."""
+    """The private part, if it can be read, is a manifest's."""
     ENCRYPTION = "manifest-encryption"
     """All versions of a federation encrypt, or none; ``epoch`` is the version that brought the manifest key."""
     KEY_READERS = "manifest-key-readers"
-    """The manifest key is wrapped for every member and nobody else; where a reader of the old one left it is new."""
+    """The manifest key is wrapped for every member and nobody else. It is new if a reader of the old one left."""
     FEDERATION = "manifest-federation"
-    """The chain of versions leads to the federation, or to the version that is known already."""
+    """The chain of versions leads to the federation, or to the known version."""
 
 
 class ManifestError(BlockError):

@@ -1,5 +1,4 @@
-"""What a manifest's members and revoked keys must be, version by version (the rules:
-`protocol.federation.manifest_rules`)."""
+"""Checks the members and revoked keys of each version of a manifest (`protocol.federation.manifest_rules`)."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ MAX_ENCRYPTION_KEY: Final = 4_096
 
 
 def check_key(rule: ManifestRule, key: bytes) -> None:
-    """Return if ``key`` is an Ed25519 public key; raise as ``rule`` says where it is none."""
+    """Raise a ManifestError with ``rule`` if ``key`` is not an Ed25519 public key."""
     try:
         VerifyKey.parse(key)
     except BadKey as error:
@@ -33,19 +32,19 @@ def check_key(rule: ManifestRule, key: bytes) -> None:
 def read_members(
     body: Federation, before: Mapping[bytes, Member], federation: bytes, source: BlockSource
 ) -> dict[bytes, Member]:
-    """The members of a version, by id, where ``before`` are those of the version before it.
+    """The members of a version, by id. ``before`` are the members of the version before.
 
-    ``federation`` is what their proofs and hand-overs have to name: the federation's id, or, in version 1, its founder.
+    ``federation`` is what their proofs and hand-overs have to name: the federation's id, or in version 1 its founder.
 
     Raises:
-        ManifestError: if they break a rule that is about members alone.
+        ManifestError: if they break a rule about members.
     """
     members: dict[bytes, Member] = {}
     last = b""
     for member in typed_items(body.members, Member, source):
         if member.id <= last or len(members) == MAX_MEMBERS:
             raise ManifestError(ManifestRule.MEMBERS, f"members are not at most {MAX_MEMBERS} in rising order of id")
-        if member != before.get(member.id):  # else it was checked with the version before
+        if member != before.get(member.id):  # an unchanged one was checked with the version before
             _check_member(member)
         members[last := member.id] = member
     keys = {member.signing for member in members.values()}
@@ -68,8 +67,8 @@ def _check_member(member: Member) -> None:
 
 
 def _check_keys(member: Member, before: Member | None, federation: bytes) -> None:
-    """Nobody but the member brings its keys in, the first ones or newer ones: not an admin, nor who has one of two
-    signing keys alone."""
+    """Only the member itself brings in its keys, first or newer ones: no admin can, nor somebody with only one of the
+    member's two signing keys."""
     shown = member.id.hex()
     if before is not None and member.signing == before.signing:
         if replace(member, roles=before.roles) != before:
@@ -85,9 +84,8 @@ def _check_keys(member: Member, before: Member | None, federation: bytes) -> Non
 
 
 def _check_own(member: Member, old: bytes, federation: bytes) -> None:
-    """Return if the member has signed for its keys in this federation, as most have, or in any, and had the signing key
-    ``old`` before; raises BadSignature. A signature that is right is verified once in a process, a wrong one each
-    time."""
+    """Check that the member, whose signing key was ``old``, signed for its keys: in this federation, as most do, or in
+    any. A right signature is verified once in a process, a wrong one each time. Raises BadSignature."""
     try:
         _check_own_in(federation, member, old)
     except BadSignature:
@@ -108,10 +106,10 @@ def _check_own_in(federation: bytes, member: Member, old: bytes) -> None:
 def read_revoked(
     body: Federation, before: Iterable[bytes], members: Mapping[bytes, Member], source: BlockSource
 ) -> tuple[bytes, ...]:
-    """The keys that never count again, where ``before`` are those of the version before.
+    """The keys that never count again. ``before`` are those of the version before.
 
     Raises:
-        ManifestError: if one comes back, or is in use.
+        ManifestError: if a revoked key comes back, or is in use.
     """
     revoked: list[bytes] = []
     for key in typed_items(body.revoked, Key, source):

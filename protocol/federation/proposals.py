@@ -1,9 +1,8 @@
 """Proposals: a next version of the manifest that not enough admins have signed yet (docs/protocol.md, section 5).
 
-A proposal is a `Federation` record like any other, only not yet trusted. Its *id* is the CID of its body, which stays
-the same however many sign. What admins hand on is the CID of its block, which is another with each signature: so
-whoever fetches it has the signatures that it was told of, and nothing has to be found that nobody named. Signatures
-that were made side by side meet again in `together`.
+A proposal is a `Federation` record that is not trusted yet. Its *id* is the CID of its body, which stays the same
+however many admins sign. The CID of its block changes with each signature, and that is the CID that admins pass on: so
+whoever fetches it gets those signatures. `together` joins signatures that were made side by side.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from protocol.records.signed import Record, RecordError, assemble, parse_record,
 
 
 class Outdated(Exception):
-    """A proposal that follows another version than the newest."""
+    """A proposal that does not follow the newest version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that a proposal makes different. ``before`` is empty if it is new, ``after`` where it is gone."""
+    """One change in a proposal. ``before`` is empty if something is new, ``after`` if it is gone."""
 
     what: str
     before: str
@@ -34,27 +33,27 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A version that may follow ``base``, verified but for how many admins signed it."""
+    """A version that may follow ``base``. All is verified, except that enough admins signed it."""
 
     record: Record
     base: Manifest
     next: Manifest
-    """What would be in force. Its rules hold; nobody is to trust it before `is_complete`."""
+    """The manifest that it would make. It keeps the rules; nobody may trust it before `is_complete`."""
 
     @property
     def id(self) -> CID:
-        """Of its body: the same however many have signed."""
+        """The CID of its body: the same however many have signed."""
         return self.record.id
 
     @property
     def signers(self) -> frozenset[bytes]:
-        """The admins, of either version, who signed."""
+        """The keys that signed it and are an admin's in either version."""
         signed = frozenset(signature.by for signature in self.record.signatures)
         return signed & {*self.base.admins, *self.next.admins}
 
     @property
     def lacking(self) -> int:
-        """How many more signatures it needs at least."""
+        """How many signatures it still needs at least."""
         return max(
             self.base.threshold - len(self.signers.intersection(self.base.admins)),
             self.next.threshold - len(self.signers.intersection(self.next.admins)),
@@ -63,20 +62,20 @@ class Proposal:
 
     @property
     def is_complete(self) -> bool:
-        """Whether enough have signed: of the old version's admins, and of its own."""
+        """Whether enough admins of the old version have signed, and enough of its own."""
         return not self.lacking
 
     def may_sign(self, key: bytes) -> bool:
-        """Whether a signature with ``key`` counts, in the old version or in this one."""
+        """Whether a signature with ``key`` counts, for the old version or for this one."""
         return key in self.base.admins or key in self.next.admins
 
     def changes(self) -> tuple[Change, ...]:
-        """All that it makes different, for who is to sign."""
+        """All changes in it, for admins who think of signing."""
         return tuple(_changes(self.base, self.next))
 
 
 def read_proposal(record: Record, current: Manifest, source: BlockSource, reader: Reader = PUBLIC) -> Proposal:
-    """The proposal in ``record`` to follow ``current``, everything verified but the number of signatures.
+    """The proposal in ``record`` to follow ``current``. All is verified, except the number of signatures.
 
     Raises:
         Outdated: if it follows another version.
@@ -90,15 +89,15 @@ def read_proposal(record: Record, current: Manifest, source: BlockSource, reader
 
 
 def countersigned(record: Record, keys: Sequence[SigningKey]) -> Block:
-    """The record's block with these signatures more."""
+    """The record's block with a signature by each of ``keys`` added."""
     return together(record, parse_record(sign_record(record.body, keys)))
 
 
 def together(one: Record, other: Record) -> Block:
-    """The block with the signatures of both, which are over one body.
+    """The block with the signatures of both records.
 
     Raises:
-        RecordError: if they are not.
+        RecordError: if their bodies differ.
     """
     if one.id != other.id:
         raise RecordError(f"{one.cid} and {other.cid} do not sign the same")
@@ -130,7 +129,7 @@ def _member_changes(before: Manifest, after: Manifest) -> Iterator[Change]:
         if was == becomes:
             continue
         shown = after if member_id in after.names else before
-        if not was:  # its name is what the proposer calls it: this is who it is
+        if not was:  # the proposer chose its name; the key tells who it is
             becomes = f"{becomes}, {VerifyKey(after.members[member_id].signing).did}"
         yield Change(f"member {shown.called(member_id)}", was, becomes)
 
@@ -140,7 +139,7 @@ def _of_admins(manifest: Manifest) -> str:
 
 
 def _member(manifest: Manifest, member_id: bytes) -> str:
-    """All that the manifest says of a member but its id; empty if it is none."""
+    """Everything in the manifest about a member, except its id; empty if it is no member."""
     member = manifest.members.get(member_id)
     if member is None:
         return ""
@@ -150,5 +149,5 @@ def _member(manifest: Manifest, member_id: bytes) -> str:
 
 
 def _strange_admins(manifest: Manifest) -> frozenset[bytes]:
-    """Admins who are no members."""
+    """The keys of admins who are not members."""
     return frozenset(key for key in manifest.admins if manifest.member_by_key(key) is None)

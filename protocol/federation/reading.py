@@ -1,7 +1,7 @@
 """Who can read what: the keys that a reader has of a federation and of a run.
 
-Reading is apart from trusting. A chain is verified by anybody; who has keys opens private parts too, and then checks
-the rules that are about them. `protocol.federation.epochs` makes the keys, `crypto` does the arithmetic.
+Reading is apart from trusting. Anybody can verify a chain. A reader with keys opens private parts too, and then checks
+the rules about them. `protocol.federation.epochs` makes the keys, `crypto` does the arithmetic.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class WrongKey(BlockError):
 
 
 class Reader:
-    """A member with its decryption keys, newest first, grants to it, and the manifest keys that it has had
-    opened before; without any it reads what is plain."""
+    """A member with its decryption keys (newest first), the grants to it, and the manifest keys that it opened earlier.
+    Without any it reads only what is plain."""
 
     def __init__(
         self,
@@ -79,36 +79,38 @@ class Reader:
 
     @property
     def has_keys(self) -> bool:
-        """Whether it may read more than what is plain."""
+        """Whether it can read more than what is plain."""
         return bool(self._keys)
 
     @property
     def encryption_keys(self) -> tuple[EncryptionKey, ...]:
-        """The public halves of its keys, newest first: what others seal to."""
+        """The public halves of its keys, newest first. Others seal to them."""
         return tuple(key.public for key in self._keys)
 
     def learn(self, keys: Sequence[DecryptionKey]) -> None:
-        """Go on with ``keys``, newest first: the member has new ones besides those it had."""
+        """Go on with ``keys``, newest first, because the member has new ones."""
         self._keys = tuple(keys)
 
     def remembering(self, manifest_keys: Iterable[SymmetricKey]) -> Reader:
-        """The same reader, who has had these manifest keys opened before."""
+        """The same reader, with more manifest keys that it opened earlier."""
         return Reader(self.member, self._keys, self.grants, [*self._remembered.values(), *manifest_keys])
 
     @property
     def manifest_keys(self) -> tuple[SymmetricKey, ...]:
-        """Those of the manifests that it has read."""
+        """The keys of the manifests that it has read."""
         return tuple(self._used.values())
 
     def holds(self, listed: Member | None) -> bool:
-        """Whether it has the key that a manifest lists it with; who has older ones alone cannot tell a false wrap."""
+        """Whether it has the key that a manifest lists it with. A reader with only older keys cannot tell a false wrap
+        from a right one."""
         return listed is not None and any(key.raw == listed.encryption.key for key in self.encryption_keys)
 
     def manifest_key(self, body: Federation, listed: Member | None, source: BlockSource) -> SymmetricKey | None:
-        """The manifest key of a version; None if there is none, or this reader cannot have it.
+        """The manifest key of a version; None if there is no key, or none for this reader.
 
-        ``listed`` is what that version says of the reader, None if it is no member there. Another key than the
-        version commits to is none: no co-signer can see what is wrapped for others, and nobody is to be kept out by it.
+        ``listed`` is the reader's entry in that version, None if it is no member there. A wrapped key that is not the
+        one committed to counts as none. It is no reason to refuse the version: no co-signer can see what is wrapped for
+        others.
         """
         if body.key is None:
             return None
@@ -133,10 +135,10 @@ class Reader:
         return known
 
     def granted(self, keys: Keys, run: RunPlace) -> tuple[bytes | None, bytes | None]:
-        """The model key and the private update key of an epoch that were granted to this reader later, if they were.
+        """The model key and the private update key of an epoch, if this reader was granted them later.
 
-        A grant of other keys is passed over, and so is one that does not open: anybody can hand one over, and it must
-        not speak against the chain. What later epochs say of this one counts too (`foresee`).
+        A grant of other keys is passed over, and so is one that does not open: anybody can make one, and it must not
+        speak against the chain. What later epochs carry of this one counts too (`foresee`).
         """
         if keys.model.commitment in self._foreseen:
             return self._foreseen[keys.model.commitment]
@@ -158,12 +160,12 @@ class Reader:
         return model, update
 
     def _wraps_of(self, keys: Keys, run: RunPlace) -> tuple[EpochKeyWrap, EpochKeyWrap]:
-        """The contexts of what an epoch wraps for this reader: its model key, and its private update key."""
+        """The contexts of an epoch's model key and private update key, wrapped for this reader."""
         model, update = (EpochKeyWrap(run, keys.number, secret, self.member) for secret in EpochSecret)
         return model, update
 
     def unwrap_epoch(self, keys: Keys, run: RunPlace, source: BlockSource) -> tuple[bytes | None, bytes | None]:
-        """The model key and the private update key that an epoch wraps for this reader; None if it does not.
+        """The model key and the private update key that an epoch wraps for this reader; None if it wraps none.
 
         Raises:
             WrongKey: if one does not open.
@@ -175,10 +177,10 @@ class Reader:
         )
 
     def foresee(self, bodies: Iterable[Keys], federation: CID, source: BlockSource) -> None:
-        """Learn from the keys of a run in ``federation``, the newest first, what each says of the epoch before it.
+        """Learn from the keys of a run in ``federation``, newest first, what each carries of the epoch before it.
 
-        So a chain that is read from its beginning can be read at once by who was let in later. Nothing is believed that
-        `RunKeys.read` does not check again; where something does not open, it says so there.
+        So a member that was let in later can read a chain from its beginning in one pass. `RunKeys.read` checks all of
+        it again, and raises if something does not open.
 
         Raises:
             protocol.blocks.cid.BlockError: if a listing of wraps cannot be read.
@@ -208,7 +210,7 @@ class Reader:
         return next(mine, None)
 
     def open(self, sealed: bytes, context: SealContext) -> bytes:
-        """What was sealed for this reader in the place that ``context`` names.
+        """What was sealed for this reader in the place of ``context``.
 
         Raises:
             WrongKey: if none of its keys opens it.
@@ -222,10 +224,10 @@ class Reader:
 
 
 def committed(secret: bytes, wrapped: WrappedKey) -> SymmetricKey:
-    """The key of ``secret`` bytes.
+    """``secret`` as a key.
 
     Raises:
-        WrongKey: if it is not the one that ``wrapped`` commits to.
+        WrongKey: if ``wrapped`` commits to another one.
     """
     try:
         key = SymmetricKey(secret)
@@ -237,10 +239,10 @@ def committed(secret: bytes, wrapped: WrappedKey) -> SymmetricKey:
 
 
 def update_key(secret: bytes, shown: UpdateKey) -> DecryptionKey:
-    """The private update key of ``secret`` bytes.
+    """``secret`` as a private update key.
 
     Raises:
-        WrongKey: if it is not the other half of what is ``shown`` to clients.
+        WrongKey: if it does not belong to the public half ``shown`` to clients.
     """
     try:
         key = DecryptionKey.from_seed(secret)
@@ -253,7 +255,7 @@ def update_key(secret: bytes, shown: UpdateKey) -> DecryptionKey:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch of a run, as far as a reader may read it."""
+    """One epoch of a run, as far as this reader can read it."""
 
     run: RunPlace
     body: Keys
@@ -261,11 +263,11 @@ class Epoch:
     """The update key's public half."""
     model: SymmetricKey | None = field(repr=False)
     update: DecryptionKey | None = field(repr=False)
-    """The update key's private half: servers and auditors have it."""
+    """The update key's private half, which servers and auditors have."""
 
     @property
     def number(self) -> int:
-        """Of the epoch, from 1."""
+        """The epoch's number, from 1."""
         return self.body.number
 
 
@@ -278,17 +280,17 @@ class RunKeys:
 
     @property
     def current(self) -> Epoch | None:
-        """The newest epoch; None before the run record, and where nothing is encrypted."""
+        """The newest epoch; None before the run record, and if nothing is encrypted."""
         return self._epochs.get(len(self._epochs))
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
-        """Those that have begun, from the first on."""
+        """The epochs that have begun, from the first on."""
         return tuple(self._epochs[number] for number in sorted(self._epochs))
 
     @property
     def next_number(self) -> int:
-        """Of the epoch that may begin next."""
+        """The number of the epoch that may begin next."""
         return len(self._epochs) + 1
 
     def has(self, number: int) -> bool:
@@ -296,12 +298,12 @@ class RunKeys:
         return number in self._epochs
 
     def read(self, body: Keys, federation: CID, listed: Member | None, source: BlockSource) -> Epoch:
-        """What this reader gets out of the keys of an epoch. Nothing is kept yet.
+        """What this reader can open of an epoch's keys. `begun` keeps it.
 
-        ``listed`` is what the manifest in force in ``federation`` says of the reader, None if it is no member.
+        ``listed`` is the reader's entry in the manifest in force in ``federation``, None if it is no member.
 
         Raises:
-            WrongKey: if a key is not the one committed to, or the public half is none.
+            WrongKey: if a key is not the one committed to, or the public half is no key.
         """
         try:
             public = EncryptionKey.parse(body.update.public.suite, body.update.public.key)
@@ -318,20 +320,20 @@ class RunKeys:
         return _epoch(run, body, public, model, update)
 
     def begun(self, epoch: Epoch) -> RunKeys:
-        """The keys once ``epoch`` has begun. What it says of the epochs before it is read too.
+        """The keys once ``epoch`` has begun. The keys of earlier epochs that it carries are read too.
 
         Raises:
-            WrongKey: if that is not what they were committed to.
+            WrongKey: if it carries other keys than those epochs committed to.
         """
         after = RunKeys(self.reader, {**self._epochs, epoch.number: epoch})
         after._look_back(epoch)
         return after
 
     def _look_back(self, epoch: Epoch) -> None:
-        """Each epoch's keys open those of the one before: who may read one may read all that was.
+        """Each epoch's keys open those of the epoch before, so a reader of one epoch reads all earlier ones.
 
-        What the newest one carries is checked by whoever can open it, whether or not it had the keys before: else a
-        leader could carry false ones, and only who comes later would find the chain broken.
+        A reader checks the keys that the newest epoch carries, even if it had them before. Otherwise a leader could
+        carry false ones, and only members that come later would find the chain broken.
         """
         while epoch.number > 1:
             before = self._epochs[epoch.number - 1]
@@ -340,7 +342,7 @@ class RunKeys:
             model, update = _secrets_before(own_model, own_update, epoch.body, epoch.run)
             opened = _epoch(before.run, before.body, before.public, model, update)
             epoch = replace(before, model=before.model or opened.model, update=before.update or opened.update)
-            if epoch == before:  # nothing that was not known
+            if epoch == before:  # nothing new
                 return
             self._epochs[epoch.number] = epoch
 
@@ -350,7 +352,7 @@ class RunKeys:
         """The private part of a record of the run, as plain dag-cbor; None if this reader has no key for it.
 
         Raises:
-            RecordError: if it does not open with the key that it says.
+            RecordError: if it does not open with the key of its epoch.
         """
         if body.epoch is None:
             return body.private
@@ -364,21 +366,21 @@ class RunKeys:
         return open_private(body, epoch.model, RecordPrivate(epoch.run, epoch.number, body.TYPE, body.height))
 
     def content(self, number: int | None) -> ContentKey | None:
-        """What opens a content that the server made in an epoch; None if it is plain, or not for this reader."""
+        """The key of contents that the server made in an epoch; None if they are plain, or not for this reader."""
         epoch = None if number is None else self._epochs.get(number)
         if epoch is None or epoch.model is None:
             return None
         return content_key(epoch.model, SentContent(epoch.run, epoch.number))
 
     def reply_content(self, reply: Reply) -> ContentKey | None:
-        """What opens the content of a reply; None as for `content`."""
+        """The key of a reply's content; None as for `content`."""
         key = self._reply_key(reply)
         if key is None or reply.epoch is None:
             return None
         return content_key(key, ReplyContent(reply.run, reply.epoch, reply.by))
 
     def open_seed(self, number: int, sealed: bytes) -> bytes | None:
-        """The seed that is sealed to the update key of an epoch; None if this reader does not have that.
+        """The seed that is sealed to the update key of an epoch; None if this reader does not have that key.
 
         Raises:
             RecordError: if it does not open.
@@ -408,7 +410,7 @@ class RunKeys:
 def _secrets_before(
     model: bytes | None, update: bytes | None, body: Keys, run: RunPlace
 ) -> tuple[bytes | None, bytes | None]:
-    """The two secrets of the epoch before, which are encrypted under this one's; None if there is none."""
+    """The two secrets of the epoch before, decrypted with this epoch's; None for each that cannot be had."""
     return (
         _secret_before(model, body.model_before, SecretBefore(run, body.number, EpochSecret.MODEL)),
         _secret_before(update, body.update_before, SecretBefore(run, body.number, EpochSecret.UPDATE)),
@@ -433,16 +435,16 @@ def private_fields(value: object, epoch: Epoch | None, kind: RecordType, height:
     """``epoch`` and ``private`` of a record of type ``kind`` at ``height``, plain if there is no epoch."""
     if epoch is None:
         return {"epoch": None, "private": private_bytes(value)}
-    assert epoch.model is not None  # who leads is a server, and reads all
+    assert epoch.model is not None  # the leader is a server, and servers read everything
     context = RecordPrivate(epoch.run, epoch.number, kind, height)
     return {"epoch": epoch.number, "private": private_part(value, epoch.model, context)}
 
 
 def read_private(body: Body, kind: type[P], keys: RunKeys | None = None) -> P | None:
-    """The private part of a record of a run; None if it is encrypted, and ``keys`` do not open it.
+    """The private part of a record of a run; None if it is encrypted and ``keys`` lack the key.
 
     Raises:
-        RecordError: if it is not a ``kind``, or does not open with the key that it says.
+        RecordError: if it is not a ``kind``, or does not open with the key of its epoch.
     """
     plain = body.private if body.epoch is None else keys.private(body) if keys else None
     return None if plain is None else parse_private(plain, kind)

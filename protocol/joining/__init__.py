@@ -1,1 +1,1 @@
-"""How a newcomer joins: the ticket, and what newcomer and inviter say to each other."""
+"""How a newcomer joins: the ticket, and the messages between newcomer and inviter."""

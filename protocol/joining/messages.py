@@ -1,10 +1,9 @@
-"""Joining with a ticket: what newcomer and inviter say to each other, and what the inviter decides.
+"""Joining with a ticket: the messages between newcomer and inviter, and what the inviter decides.
 
-It goes over a topic of its own, to whoever listens, as the msgpack array ``[tag, kind, sealed]``: the tag says which
-invitation, and what is sealed opens with keys that only the ticket gives (`protocol.joining.tickets`). So writing a
-`Join` that
-opens is the proof of having the ticket, and the secret itself is never sent. As with announcements there is one way to
-write each, and any of them may be lost, come twice or late.
+Messages go over a topic of their own, which anybody may hear, as the msgpack array ``[tag, kind, sealed]``. The tag
+says which invitation. The rest opens with keys that only the ticket gives (`protocol.joining.tickets`). So a `Join`
+that opens proves that its author has the ticket, and the secret itself is never sent. As with announcements, there is
+one way to write each message, and any of them may be lost, or come twice or late.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ T = TypeVar("T")
 
 
 class NotForUs(Exception):
-    """Bytes on the topic that are no message, or none that these keys open. ``str`` says which."""
+    """Bytes on the topic that are no message, or a message that these keys do not open."""
 
 
 class Refusal(StrEnum):
@@ -45,46 +44,46 @@ class Refusal(StrEnum):
 
     EXPIRED = "expired"
     USED = "used"
-    """By another identity, or its name was somebody else's since."""
+    """Another identity used the ticket, or has had its name since."""
     NAME_TAKEN = "name-taken"
     MEMBER = "member"
-    """The identity is a member already, under another name perhaps."""
+    """The identity is a member already, perhaps under another name."""
     REMOVED = "removed"
-    """It, or one with its encryption key, was a member since the invitation, and taken out again."""
+    """The identity, or one with its encryption key, was a member since the invitation and was removed."""
     UNFIT = "unfit"
-    """The manifest's rules do not allow it; the note says which."""
+    """The manifest's rules do not allow the newcomer; the note says which rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """I have the ticket: let me in."""
+    """The author has the ticket, and asks to be let in."""
 
     public: PublicIdentity
 
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """You are a member, as the manifest says."""
+    """The newcomer is a member now, as the manifest says."""
 
     to: Key
-    """The newcomer's member id: others may use, or try, the same ticket."""
+    """The newcomer's member id: others may try the same ticket."""
     manifest: CID
     """The newest version."""
     blocks: Annotated[tuple[bytes, ...], Meta(max_length=MAX_INLINE)]
-    """All versions and their listings; none if they are too many, which are then fetched from the engine."""
+    """All versions and their listings. Empty if they are too many; then the newcomer fetches them from the engine."""
     addresses: Addresses
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An admin has to approve it first: ask again."""
+    """An admin has to approve the newcomer first, which asks again."""
 
     to: Key
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """You are not let in, and asking again changes nothing."""
+    """The newcomer is not let in, and asking again changes nothing."""
 
     to: Key
     why: Refusal
@@ -101,7 +100,7 @@ def topic_join(federation: CID) -> str:
 
 
 def inline_blocks(blocks: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """``blocks`` where a `Welcomed` may hold them all, else none."""
+    """``blocks`` if a `Welcomed` can hold them all, otherwise no blocks."""
     fits = len(blocks) <= MAX_INLINE and sum(map(len, blocks)) <= INLINE_BUDGET
     return blocks if fits else ()
 
@@ -118,14 +117,14 @@ class InvitationState(StrEnum):
     USED = "used"
     """Its newcomer was let in."""
     EXPIRED = "expired"
-    """Nobody used it in time, or whoever did was not let in in time. Kept once somebody was told so: a clock that is
-    set back does not open it again."""
+    """Nobody used it in time, or nobody let the newcomer in in time. Saved once somebody was told so, so that setting
+    the clock back does not open it again."""
     ENDED = "ended"
-    """Its newcomer, or whoever has its name, was taken out of the federation."""
+    """Its newcomer, or the member with its name, was removed from the federation."""
 
 
 PENDING_FOR: Final = 7 * 24 * 3600.0
-"""Seconds after an invitation's time for which a newcomer who came in time waits for an admin."""
+"""Seconds after an invitation expires during which an admin may still approve a newcomer that came in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,22 +133,22 @@ class Invitation:
 
     keys: TicketKeys = field(repr=False)
     name: str
-    """What the newcomer is going to be called."""
+    """The newcomer's name in the federation."""
     roles: tuple[Role, ...]
     expires: Natural
     """Seconds since 1970, by the inviter's clock."""
     ask: bool = False
-    """Whether the admin wants to be asked before the newcomer is let in."""
+    """Whether an admin has to approve the newcomer."""
     state: InvitationState = InvitationState.OPEN
     key: str = ""
-    """The KEY of the newcomer who used it; empty while it is open."""
+    """The KEY of the newcomer that used it; empty while it is open."""
     since: Annotated[int, Meta(ge=1, le=2**63 - 1)] = 1
-    """The newest version of the manifest when it was issued: who is listed in that or a later one, and is a member no
-    more, was taken out since."""
+    """The newest version of the manifest when it was issued. Whoever this or a later version lists, and is no member
+    any more, was removed since."""
 
     @property
     def newcomer(self) -> PublicIdentity | None:
-        """Who used it."""
+        """The identity that used it."""
         return PublicIdentity.parse_key_text(self.key) if self.key else None
 
     def state_at(self, now: float) -> InvitationState:
@@ -164,19 +163,19 @@ class Invitation:
         return InvitationState.EXPIRED if over else self.state
 
     def used_by(self, public: PublicIdentity) -> Invitation:
-        """It once ``public`` has shown the ticket: nobody else can use it any more."""
+        """The invitation after ``public`` has shown the ticket: nobody else can use it any more."""
         return replace(self, state=InvitationState.PENDING, key=public.key_text())
 
     def done(self) -> Invitation:
-        """It once its newcomer is in the manifest."""
+        """The invitation after its newcomer was let in."""
         return replace(self, state=InvitationState.USED)
 
     def expired(self) -> Invitation:
-        """It once somebody was told that its time is over."""
+        """The invitation after somebody was told that it has expired."""
         return replace(self, state=InvitationState.EXPIRED)
 
     def ended(self) -> Invitation:
-        """It once its newcomer was taken out."""
+        """The invitation after its newcomer was removed."""
         return replace(self, state=InvitationState.ENDED)
 
 
@@ -184,21 +183,21 @@ class Decision(Enum):
     """What to do about a join that is not refused."""
 
     WELCOME = "welcome"
-    """It is a member: say so, again and again."""
+    """The newcomer is a member already: say so again."""
     ADMIT = "admit"
-    """Keep that the invitation is used by it, and add it to the manifest."""
+    """Save that the newcomer used the invitation, and add it to the manifest."""
     ASK = "ask"
-    """Keep that the invitation is used by it; an admin decides."""
+    """Save that the newcomer used the invitation; an admin decides."""
 
 
 def decide(
     invitation: Invitation, public: PublicIdentity, manifest: Manifest, now: float, listed: Listed
 ) -> Decision | Refused:
-    """What to do about ``public``, who has the ticket. The same whenever it asks again and nothing has changed.
+    """What to do about ``public``, which has the ticket. The answer stays the same until something changes.
 
-    ``manifest`` is the newest version, ``now`` in seconds since 1970, and ``listed`` is what the versions list from the
-    invitation's `since` on: no invitation lets anybody in twice, whatever this home's own note says. It may be of
-    before a crash, and another admin's home may have let the newcomer in.
+    ``manifest`` is the newest version, and ``now`` is in seconds since 1970. ``listed`` is what the versions from the
+    invitation's ``since`` on list: no invitation lets anybody in twice, whatever this home has saved. (It may have lost
+    that in a crash, or another admin's home let the newcomer in.)
     """
     member = public.id in manifest.members
     newcomer = invitation.newcomer
@@ -226,10 +225,10 @@ def decide(
 
 
 class Attempt:
-    """A newcomer that asks until it is answered."""
+    """A newcomer's side: it asks until it gets an answer."""
 
     def __init__(self, keys: TicketKeys, join: Join, now: float) -> None:
-        """``now`` is any clock's seconds, the same as later."""
+        """``now`` is in seconds of any clock, the same one in each call."""
         self._keys = keys
         self._to = join.public.id
         self._message = seal_join(keys, join)
@@ -241,12 +240,12 @@ class Attempt:
         return self._retry.at
 
     def ask(self, now: float) -> bytes:
-        """What to publish on the topic, now that it is time."""
+        """What to publish on the topic now."""
         self._retry.back_off(now)
         return self._message
 
     def hear(self, data: bytes) -> Answer | None:
-        """The answer in what came on the topic; None if it is none to this newcomer."""
+        """The answer to this newcomer in what came on the topic; None if it holds no such answer."""
         try:
             answer = open_answer(self._keys, parse_envelope(data))
         except NotForUs:
@@ -320,10 +319,10 @@ def seal_answer(keys: TicketKeys, answer: Answer) -> bytes:
 
 
 def parse_envelope(data: bytes) -> Envelope:
-    """The message in ``data``, of which the tag tells whose keys may open it.
+    """The message in ``data``. Its tag tells whose keys may open it.
 
     Raises:
-        NotForUs: if there is none, or it is over a limit; nothing else, whatever the bytes.
+        NotForUs: if there is none, or it is over a limit. Nothing else is raised, whatever the bytes.
     """
     if len(data) > MAX_ANNOUNCEMENT:
         raise NotForUs(f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
@@ -334,10 +333,10 @@ def parse_envelope(data: bytes) -> Envelope:
 
 
 def open_join(keys: TicketKeys, envelope: Envelope) -> Join:
-    """The join in a message, whose author has the ticket.
+    """The join in a message. Its author has the ticket.
 
     Raises:
-        NotForUs: if these keys do not open it, or it holds none.
+        NotForUs: if these keys do not open it, or it holds no join.
     """
     body = _exact(_opened(envelope, keys, _Kind.JOIN), _JoinBody)
     try:
@@ -352,10 +351,10 @@ def open_join(keys: TicketKeys, envelope: Envelope) -> Join:
 
 
 def open_answer(keys: TicketKeys, envelope: Envelope) -> Answer:
-    """The answer in a message, whose author has the invitation or the ticket.
+    """The answer in a message. Its author has the invitation or the ticket.
 
     Raises:
-        NotForUs: if these keys do not open it, or it holds none.
+        NotForUs: if these keys do not open it, or it holds no answer.
     """
     body = _exact(_opened(envelope, keys, _Kind.ANSWER), _AnswerBody)
     return _exact(bytes(body.fields), _ANSWERS[body.name])
@@ -375,7 +374,7 @@ def _opened(envelope: Envelope, keys: TicketKeys, kind: _Kind) -> bytes:
 
 
 def _exact(data: bytes, kind: type[T]) -> T:
-    """The ``kind`` in ``data``, where that is the one way to write it."""
+    """The ``kind`` in ``data``; raises NotForUs if ``data`` is not the one way to write it."""
     try:
         value: T = msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_cid)
         exact = _encode(value) == data

@@ -1,6 +1,6 @@
-"""Tickets: the one line that an admin hands to a newcomer, and the keys that both derive from its secret.
+"""Tickets: the one line that an admin gives a newcomer, and the keys that both derive from its secret.
 
-The secret is never sent. Its holder shows that it has it by writing what only those keys open
+The secret is never sent. Its holder proves that it has the secret by writing messages that only those keys open
 (`protocol.joining.messages`).
 """
 
@@ -32,12 +32,12 @@ Secret32 = Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
 
 
 class BadTicket(Exception):
-    """A text that is no ticket. ``str`` says in what way; it never repeats the text, which may hold a secret."""
+    """A text that is no ticket. The message never repeats the text, which may hold a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class TicketKeys:
-    """What inviter and newcomer share. Who has the ticket has these; from these the ticket cannot be made again."""
+    """The keys that inviter and newcomer share. They follow from the ticket; the ticket does not follow from them."""
 
     federation: CID
     root: Secret32 = field(repr=False)
@@ -49,18 +49,18 @@ class TicketKeys:
 
     @property
     def tag(self) -> bytes:
-        """Names the invitation to everybody, and says nothing of the secret."""
+        """Names the invitation to everybody, and reveals nothing about the secret."""
         return tag_of(SymmetricKey(self.root), InvitationTag(self.federation), TAG_SIZE)
 
     def encrypt(self, plaintext: bytes, side: JoinSide) -> bytes:
-        """What newcomer or inviter says to the other."""
+        """A message from ``side`` to the other."""
         return encrypt(SymmetricKey(self.root), plaintext, JoinMessage(self.federation, side))
 
     def decrypt(self, ciphertext: bytes, side: JoinSide) -> bytes:
-        """What ``side`` said.
+        """A message that ``side`` encrypted.
 
         Raises:
-            crypto.errors.CannotDecrypt: if it was not said with these keys.
+            crypto.errors.CannotDecrypt: if it was not encrypted with these keys.
         """
         return decrypt(SymmetricKey(self.root), ciphertext, JoinMessage(self.federation, side))
 
@@ -71,19 +71,19 @@ class Ticket:
 
     federation: CID
     name: Annotated[str, Meta(max_length=MAX_NAME)]
-    """What the federation is going to call the newcomer."""
+    """The newcomer's name in the federation."""
     addresses: Annotated[tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(max_length=MAX_ADDRESSES)]
-    """Where engines of members are."""
+    """Of members' engines."""
     swarm_key: Secret32 = field(repr=False)
-    """What makes the members' Kubo nodes a private network."""
+    """Makes the members' Kubo nodes a private network."""
     secret: Secret32 = field(repr=False)
-    """Random, of this ticket alone."""
+    """Random, and only in this ticket."""
     expires: Natural
-    """Seconds since 1970, for the newcomer to see: the inviter's own note decides."""
+    """Seconds since 1970. Only for the newcomer to see: the inviter's `Invitation` decides."""
 
     @property
     def keys(self) -> TicketKeys:
-        """What both sides derive from the secret."""
+        """The keys that both sides derive from the secret."""
         return TicketKeys.of(self.secret, self.federation)
 
     def text(self) -> str:
@@ -93,15 +93,15 @@ class Ticket:
 
     @classmethod
     def parse(cls, text: str) -> Ticket:
-        """The ticket in ``text``; space around it is allowed, within it is not.
+        """The ticket in ``text``. Space around it is allowed, but not within it.
 
         Raises:
-            BadTicket: if it is none, was cut short, or any character of it is wrong.
+            BadTicket: if it is no ticket, was cut short, or any character of it is wrong.
         """
         body = _checked(_unwrap(text.strip()))
         try:
             ticket = from_plain(decode_cbor(body), cls)
-        except (BlockError, ShapeError) as error:  # its maker got it wrong: the checksum is right
+        except (BlockError, ShapeError) as error:  # the checksum is right, so its maker got it wrong
             raise BadTicket(f"this ticket does not hold what one should: {error}") from error
         if not is_name(ticket.name):
             raise BadTicket("this ticket has a name that nobody can have")

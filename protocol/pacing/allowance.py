@@ -1,10 +1,10 @@
-"""How often something may happen: a token bucket. Pure, as the clock is handed in."""
+"""How often something may happen: a token bucket. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
 
 class Allowance:
-    """So many times at once, and so many a second for long."""
+    """Allows ``burst`` times at once, and ``rate`` times a second for long."""
 
     __slots__ = ("_at", "_burst", "_left", "_rate")
 
@@ -19,5 +19,5 @@ class Allowance:
         return min(self._burst, self._left + (now - self._at) * self._rate)
 
     def use(self, now: float, times: int = 1) -> None:
-        """It happens, so many times."""
+        """Count ``times`` that it happens now."""
         self._left, self._at = self.left(now) - times, now

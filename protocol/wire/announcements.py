@@ -1,9 +1,9 @@
 """Announcements: the small signed messages on pubsub.
 
-One says "there is a newer thing at this CID" and is never the truth: getting it twice, late or not at all is
-harmless. On the wire it is msgpack ``[payload, key, signature]``, where ``payload`` is the msgpack map `_Payload` and
-the signature is over DSSE's pre-authentication encoding. There is one way to write each announcement; other bytes are
-malformed. A federation that encrypts seals the whole of it (`protocol.wire.seals`).
+An announcement says "there is a newer thing at this CID". It is only a hint: getting it twice, late or not at all is
+harmless. On the wire it is msgpack ``[payload, key, signature]``. ``payload`` is the msgpack map `_Payload`, and the
+signature is over DSSE's pre-authentication encoding. There is one way to write each announcement; other bytes are
+malformed. A federation that encrypts seals the whole announcement (`protocol.wire.seals`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INLINE_BUDGET: Final = 128 << 10
 """The most bytes of inline blocks that `sign_announcement` sends: pubsub carries them to all, wanted or not."""
 
 PROOF_BUDGET: Final = 448 << 10
-"""As `INLINE_BUDGET`, for a `Proof`: it is rare, and who hears of it fetches nothing."""
+"""As `INLINE_BUDGET`, for a `Proof`: proofs are rare, and nobody fetches what they name."""
 
 MAX_BLOCKS: Final = 64
 MAX_ADDRESSES: Final = 16
@@ -45,7 +45,7 @@ _FIRST_SECOND: Final = 1_577_836_800
 """2020-01-01, in seconds since 1970: counters stay below 2^63 until 2088."""
 
 _MAX_BODY: Final = 4 << 10
-"""Bytes of a body, which msgspec decodes less strictly than the rest: CIDs are a type of our own."""
+"""Bytes of a body. They are few because msgspec decodes it less strictly than the rest: CIDs are a type of our own."""
 
 
 class Drop(StrEnum):
@@ -57,15 +57,15 @@ class Drop(StrEnum):
     STRANGER = "stranger"
     BAD_SIGNATURE = "bad-signature"
     UNSEALED = "unsealed"
-    """In the clear, in a federation that encrypts."""
+    """Not sealed, in a federation that encrypts."""
     UNREADABLE = "unreadable"
-    """Sealed under a key that is not ours (it may be for somebody else), or changed on the way."""
+    """Sealed under a key that we lack (it may be for somebody else), or changed on the way."""
     REPLAYED = "replayed"
     RATE_LIMITED = "rate-limited"
 
 
 class AnnouncementError(Exception):
-    """Bytes that are no announcement. ``reason`` says why in a word."""
+    """Bytes that are no announcement, or one that is dropped for ``reason``."""
 
     def __init__(self, reason: Drop, message: str) -> None:
         super().__init__(message)
@@ -91,20 +91,20 @@ class PeerState(StrEnum):
     """What the author is doing."""
 
     LEADING = "leading"
-    """A server: it leads the run of its position, or gathers clients to begin one."""
+    """A server leads the run of its position, or gathers clients to begin a run."""
     IDLE = "idle"
     """Ready, nothing to do."""
     WORKING = "working"
-    """Its app has a message in hand."""
+    """Its app is working on a message."""
     REFUSED = "refused"
     """It will not take part in the run of its position; the note says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The newest head of a run that the author has: the leader's own, or what a client has verified.
+    """The newest head of a run that the author has: the leader's own, or the head that a client has verified.
 
-    To the leader, a client's position is its acknowledgement of all records up to it.
+    For the leader, a client's position acknowledges all records up to that head.
     """
 
     run: CID
@@ -129,30 +129,29 @@ class Presence:
     state: PeerState
     position: Position | None = None
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
-    """For people, and private to members: why it refused, or how far it is."""
+    """For people, and readable by members only: why the author refused, or how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hello(Presence):
-    """I have come, or come back: whoever has news for me, say it now."""
+    """The author has come, or come back: whoever has news for it should say so now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat(Presence):
-    """I am here, every `beat_interval`."""
+    """The author is here. It says so every `beat_interval` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The leader has a newer head. Its record, and perhaps some before it, may be inline."""
+    """The leader has a newer head. Its record and some before it may be inline."""
 
     position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyReady:
-    """A client has answered a message: ``record`` is the block of its `protocol.records.bodies.Reply`, perhaps
-    inline."""
+    """A client has answered a message. ``record``, the block of its `protocol.records.bodies.Reply`, may be inline."""
 
     run: CID
     message: MessageId
@@ -161,7 +160,7 @@ class ReplyReady:
 
 @dataclass(frozen=True, slots=True)
 class AckReady:
-    """A member has confirmed a head: ``record`` is the block of its `protocol.records.bodies.Ack`, inline."""
+    """A member has confirmed a head. ``record``, the block of its `protocol.records.bodies.Ack`, is inline."""
 
     run: CID
     record: CID
@@ -169,36 +168,36 @@ class AckReady:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One signer has signed two records at one place: these, both inline (`protocol.records.equivocation`)."""
+    """One signer has signed these two records at one place; both are inline (`protocol.records.equivocation`)."""
 
     first: CID
-    """The one whose id is the lower."""
+    """The record with the lower id."""
     second: CID
 
 
 Session = Annotated[bytes, Meta(min_length=16, max_length=16)]
-"""Random, and another one for each process."""
+"""Random bytes that name one process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """I have started, and may have forgotten what I signed: who has some of it, say so now
+    """The author has started, and may have forgotten what it signed: whoever has some of it should say so now
     (`protocol.roles.client.forgotten_replies`).
 
-    So a restored home learns its newest, and one process of a member's hears of another.
+    So a restored home learns its newest records, and two processes of one member hear of each other.
     """
 
     session: Session
-    """The author's process: an answer names it, so that no older answer passes for one."""
+    """The author's process. Answers name it, so that no older answer passes for a new one."""
     run: CID | None
-    """The run that is asked about; None: nothing is, but whether another process has the author's key."""
+    """The run that it asks about; None if it only asks whether another process has its key."""
     messages: Annotated[tuple[MessageId, ...], Meta(max_length=MAX_ASKED)] = ()
-    """A client's: those that it may have answered."""
+    """The messages that a client may have answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message that was asked about, and the asker's reply to it; None: there is none."""
+    """A message in a `Recall`, and the reply of its author; None if there is no reply."""
 
     message: MessageId
     record: CID | None
@@ -206,29 +205,29 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What the author has of ``to``'s, who asked with ``session``."""
+    """The answer to the `Recall` that member ``to`` sent with ``session``."""
 
     to: Key
     session: Session
     position: Position | None
-    """The newest that the author has heard of the run: a leader's own head, or what a client follows it to."""
+    """The newest head of the run that the author knows."""
     answers: Annotated[tuple[Known, ...], Meta(max_length=MAX_ASKED)] = ()
-    """A leader's, one for each message that was asked about; the replies are inline, as far as they fit."""
+    """From a leader, for each message of the `Recall`. The replies are inline, as far as they fit."""
     ack: CID | None = None
-    """A leader's: the newest ack that it has of the asker; inline."""
+    """From a leader: the newest ack of ``to``, inline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The answer to a `Recall` of the author's own key that another process sent: this one has it, too."""
+    """The answer to another process with the author's own key, which sent a `Recall`: this process has the key too."""
 
     to: Session
-    """Who asked."""
+    """The process that sent the `Recall`."""
     session: Session
     since: Natural
-    """The counter of its first announcement: the process with the lower one is the older."""
+    """The counter of this process's first announcement. The process with the lower one is older."""
     settled: bool
-    """Whether it has listened for others before it signs."""
+    """Whether this process has listened for others, as it must before it signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +263,12 @@ class Announcement:
     by: bytes
     """The author's member id."""
     counter: int
-    """One more with each announcement of the author's, restarts included (see `first_counter`)."""
+    """Higher with each announcement of the author, across restarts (see `first_counter`)."""
     body: Said
     addresses: tuple[str, ...] = ()
-    """Where the author's engine is reached."""
+    """Where others reach the author's engine."""
     blocks: tuple[Block, ...] = ()
-    """Record blocks, most useful first, to save a fetch. They hash to their CIDs; no more is checked of them."""
+    """Record blocks, most useful first, to save a fetch. They hash to their CIDs; nothing else is checked."""
 
     @property
     def kind(self) -> Kind:
@@ -279,7 +278,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What is on the wire, read no further than to see who may have sent it."""
+    """The bytes on the wire, parsed only so far that the sender's key is known."""
 
     payload: bytes
     key: bytes
@@ -288,7 +287,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class SignedAnnouncement:
-    """A parsed announcement whose signature is not yet checked: `protocol.wire.inbox.Inbox` does that."""
+    """A parsed announcement whose signature is not checked yet: `protocol.wire.inbox.Inbox` does that."""
 
     announcement: Announcement
     envelope: Envelope
@@ -305,40 +304,37 @@ def topic_leader(federation: CID) -> str:
 
 
 def beat_interval(members: int) -> float:
-    """Seconds between two beats of one member: 2, or more in a large federation, where all send 20 a second."""
+    """Seconds between two beats of one member: 2, or more in a large federation, so that all send 20 a second."""
     return max(2.0, members / 20)
 
 
 def next_start(last: int, now: float) -> int:
-    """The number of a process, higher than that of any before it: after ``last``, the newest that its home remembers,
-    and, where the home is an older copy of itself, by the clock (``now``, in seconds since 1970)."""
+    """The number of a process, higher than that of any process before it: higher than ``last``, the newest in its home.
+    If the home is a restored older copy, the clock makes it higher (``now``, in seconds since 1970)."""
     return max(last + 1, int(now) - _FIRST_SECOND)
 
 
 def first_counter(start: int) -> int:
-    """The counter of a process's first announcement (`next_start`); it counts on by ones, as the window of the inbox
-    needs: what a process before it said, and comes late, is passed over by whoever has heard this one."""
+    """The counter of the first announcement of a process with the number ``start`` (`next_start`). Each later one adds
+    1. A late announcement of an earlier process is then far below the inbox's window, and is dropped."""
     return start << 32
 
 
 def counter_above(counter: int) -> int:
-    """A counter for whoever has to be heard though another process of the same member's has counted as far."""
+    """A counter to be heard with, although another process of the same member has counted up to ``counter``."""
     return first_counter((counter >> 32) + 1)
 
 
 def sign_announcement(announcement: Announcement, key: SigningKey) -> bytes:
-    """The announcement on the wire.
-
-    It is a hint: blocks past `INLINE_BUDGET` or `MAX_BLOCKS`, addresses past their limits and the end of a long note
-    are left out.
-    """
+    """The announcement on the wire, cut to the limits: too many blocks or addresses and the end of a long note are left
+    out."""
     payload = _encode(_Payload.of(announcement))
     signature = dsse_sign(key, ANNOUNCEMENT_TYPE, payload)
     return msgspec.msgpack.encode((payload, key.verify_key.raw, signature))
 
 
 def fit_blocks(blocks: Sequence[Block], budget: int) -> tuple[Block, ...]:
-    """Those of ``blocks`` that fit into ``budget`` bytes and `MAX_BLOCKS`, in order; one too large is passed over."""
+    """Those of ``blocks`` that fit into ``budget`` bytes and `MAX_BLOCKS`, in order. A block too large is left out."""
     fitting: list[Block] = []
     for block in blocks:
         if len(block.data) <= budget and len(fitting) < MAX_BLOCKS:
@@ -351,14 +347,14 @@ def parse_announcement(data: bytes) -> SignedAnnouncement:
     """The announcement in ``data``.
 
     Raises:
-        AnnouncementError: if there is none, or it is over a limit; nothing else, whatever the bytes.
+        AnnouncementError: if there is none, or it is over a limit. Nothing else is raised, whatever the bytes.
     """
     envelope = parse_envelope(data)
     return SignedAnnouncement(parse_payload(envelope.payload), envelope)
 
 
 def parse_envelope(data: bytes) -> Envelope:
-    """The envelope in ``data``: it costs little, and says whose the rest would be. Raises as `parse_announcement`."""
+    """The envelope in ``data``. Cheap, and enough to know whose the rest would be. Raises as `parse_announcement`."""
     if len(data) > MAX_ANNOUNCEMENT:
         raise AnnouncementError(Drop.TOO_LARGE, f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
     try:
@@ -389,8 +385,8 @@ def parse_payload(payload: bytes) -> Announcement:
 class _Payload:
     """The signed map, its fields in this order.
 
-    Every field but ``body`` has a type of msgpack's own, so decoding makes nothing that is not asked for: a few hostile
-    bytes cannot become a large list of lists.
+    Every field except ``body`` has a type of msgpack's own, so a few hostile bytes cannot decode to a large list of
+    lists.
     """
 
     federation: Annotated[bytes, Meta(min_length=36, max_length=36)]
@@ -419,10 +415,10 @@ class _Payload:
         )
 
     def announcement(self) -> Announcement:
-        """The announcement it says.
+        """The announcement in it.
 
         Raises:
-            ValueError, MalformedCid, msgspec.DecodeError: if it says none.
+            ValueError, MalformedCid, msgspec.DecodeError: if there is none.
         """
         if len(self.body) > _MAX_BODY:
             raise ValueError(f"a body of {len(self.body)} bytes")

@@ -1,4 +1,4 @@
-"""Whom to ask for what pubsub may not have brought, and when (`protocol.wire.asking`). Pure: the clock is handed in."""
+"""Whom to ask for what pubsub may have lost, and when (`protocol.wire.asking`). Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from protocol.wire.asking import Place
 
 FAILED_FIRST: Final = 5.0
 FAILED_LONGEST: Final = 300.0
-"""Seconds until somebody who did not answer is asked again, at first and at last; each time twice as long."""
+"""Seconds until a target that did not answer is asked again: at first, and at most. Each time it is twice as long."""
 
 AT_ONCE: Final = 4
-"""Asked at the same time, at most."""
+"""How many are asked at the same time."""
 
 MAX_TARGETS: Final = 1024
-"""Of which is known when they were asked."""
+"""How many are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Somebody to ask: a member, where its node may be. Only one of the nodes is right, and which is not known."""
+    """A member, and a node that may be the member's. Only one of its possible nodes is right; we do not know which."""
 
     node: str
     """The engine's own name of the node."""
@@ -43,16 +43,16 @@ class _Asked:
 
 
 class Rounds:
-    """Whom to ask when. Who tells something that pubsub did not bring is asked again soon, and all the time; else
-    it is asked every 10 seconds, and who does not answer more and more seldom."""
+    """Whom to ask when. A target whose answers bring news that pubsub did not is asked again soon, all the others every
+    10 seconds. A target that does not answer is asked more and more seldom."""
 
     def __init__(self) -> None:
         self._asked: OrderedDict[Target, _Asked] = OrderedDict()
         self._under_way: set[Target] = set()
 
     def due(self, targets: Collection[Target], now: float) -> list[Target]:
-        """Those of ``targets`` to ask now; each is under way until `answered` or `failed`. Whoever has waited longest
-        comes first, so that none waits for what others say."""
+        """Those of ``targets`` to ask now. Each is under way until one of the methods below says how it went. The one
+        that has waited longest comes first, so that no target is forgotten."""
         for target in targets:
             self._asked.setdefault(target, _Asked(now))
         waiting = [target for target in targets if target not in self._under_way and self._asked[target].at <= now]
@@ -69,7 +69,7 @@ class Rounds:
         return asked.read, asked.told
 
     def answered(self, target: Target, read: Place, told: Place, *, news: bool, now: float) -> None:
-        """It answered; ``news``: with something that we had not heard before."""
+        """The target answered. ``news``: it told something that we had not heard."""
         asked = self._asked[target]
         asked.read, asked.told, asked.failed = read, told, FAILED_FIRST
         asked.delay = FIRST_RETRY if news else min(2 * asked.delay, SLOWEST_RETRY)
@@ -77,12 +77,12 @@ class Rounds:
         self._under_way.discard(target)
 
     def could_not_ask(self, target: Target, now: float) -> None:
-        """Our own engine did not do it, which says nothing of the target."""
+        """Our own engine failed, which says nothing about the target."""
         self._asked[target].at = now + FAILED_FIRST
         self._under_way.discard(target)
 
     def did_not_answer(self, target: Target, now: float) -> None:
-        """It was asked."""
+        """The target was asked and did not answer."""
         asked = self._asked[target]
         asked.at, asked.failed = now + asked.failed, min(2 * asked.failed, FAILED_LONGEST)
         self._under_way.discard(target)

@@ -1,9 +1,9 @@
-"""Asking: announcements over a channel of its own, from one member to another, so that pubsub only hastens them.
+"""Asking: announcements over a channel from one member to another. Pubsub is faster, but nothing depends on it.
 
-A peer keeps what it has announced lately on a `Board`. Another asks it: it says what is new on its own board, and is
-answered with what is new on the asked one's. So both hear of each other though pubsub carries nothing between them, as
-Kubo's does not where a node's clock was set back. What comes this way is judged like any announcement. Whom to ask, and
-when, is what `protocol.wire.ask_rounds` says. Pure: the clock is handed in.
+A peer keeps what it has announced lately on a `Board`. A question says what is new on the board of the peer that asks,
+and the answer says what is new on the other board. So both hear of each other even if pubsub carries nothing between
+them. (Kubo's does not if a node's clock was set back.) These announcements are judged like any others.
+`protocol.wire.ask_rounds` decides whom to ask, and when. Pure: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ MAX_MESSAGE: Final = 1 << 20
 """Bytes of a question or an answer."""
 
 MAX_ANNOUNCEMENTS: Final = 64
-"""In one of them."""
+"""Announcements in a question or an answer."""
 
 _BUDGET: Final = MAX_MESSAGE - (16 << 10)
-"""Bytes of announcements in one of them; the rest is for what is around them."""
+"""Bytes of announcements in a question or an answer; the rest is for what is around them."""
 
 KEPT_SECONDS: Final = 60.0
-"""Seconds that an announcement stays on the board: what matters is said again before."""
+"""Seconds that an announcement stays on the board. What matters is announced again sooner."""
 
 KEPT: Final = 512
 """Announcements on the board at most."""
 
 
 class BadMessage(Exception):
-    """Bytes that are no question, or no answer."""
+    """Bytes that are neither a question nor an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Place:
     """How far somebody has read a board."""
 
     board: Annotated[bytes, Meta(min_length=8, max_length=8)] = bytes(8)
-    """Which board: another one at each start of a peer."""
+    """The board's name, which is new at each start of a peer."""
     number: Natural = 0
 
 
@@ -72,16 +72,16 @@ class Question(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     read: tuple[Annotated[bytes, Meta(min_length=8, max_length=8)], Natural]
     announcements: Announcements
     hears: bool | None
-    """Whether it has heard the asked one's node by pubsub lately; None: it says nothing of that."""
+    """Whether the asking peer has heard the asked node by pubsub lately; None: it does not say."""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What is new on the asked peer's board, and how far that brings whoever asked."""
+    """What is new on the asked peer's board, and how far the asking peer has then read it."""
 
     read: tuple[Annotated[bytes, Meta(min_length=8, max_length=8)], Natural]
     announcements: Announcements
     hears: bool
-    """Whether it has heard the asking one's node by pubsub lately."""
+    """Whether the asked peer has heard the asking node by pubsub lately."""
 
 
 _T = TypeVar("_T", Question, Answer)
@@ -91,17 +91,17 @@ _SIDES: Final = {Question: AskingSide.ASKING, Answer: AskingSide.ASKED}
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What is said to one member that is asked, and what it answers. All is encrypted under the swarm key, which all
-    members have: it goes through ports of the machine that other users can reach."""
+    """Writes and reads the questions to one member, and its answers. They are encrypted under the swarm key, which all
+    members have, because they pass through ports of the machine that other users can reach."""
 
     federation: CID
     member: bytes
-    """The one that is asked."""
+    """The member asked."""
     swarm_key: SymmetricKey
 
     @property
     def name(self) -> str:
-        """Under which engines know it."""
+        """The channel's name in the engine."""
         return f"pollen/1/{self.federation}/{self.member.hex()}"
 
     def write(self, message: Question | Answer) -> bytes:
@@ -112,7 +112,7 @@ class Channel:
         """The message in ``data``.
 
         Raises:
-            BadMessage: if it is none, or none of this kind.
+            BadMessage: if ``data`` holds no message of this kind.
         """
         if len(data) > MAX_MESSAGE:
             raise BadMessage(f"it has {len(data)} bytes, more than {MAX_MESSAGE}")
@@ -126,7 +126,7 @@ class Channel:
 
 
 def subject_of(body: Said) -> str:
-    """What an announcement is about: a newer one about the same takes its place on the board."""
+    """What an announcement is about. On the board, a newer one replaces an older one about the same subject."""
     match body:
         case Hello() | Beat():
             return "presence"
@@ -165,7 +165,7 @@ class Board:
         self._number = 0
 
     def note(self, subject: str, data: bytes, now: float) -> None:
-        """It was announced."""
+        """Add an announcement."""
         self._number += 1
         self._notes[subject] = _Note(self._number, now, data)
         self._notes.move_to_end(subject)
@@ -173,8 +173,7 @@ class Board:
             self._notes.popitem(last=False)
 
     def since(self, place: Place, now: float) -> tuple[list[bytes], Place]:
-        """What is new to somebody who has read up to ``place``, the oldest first, as much as one message takes; and how
-        far it has read then."""
+        """What is new to a reader at ``place``, oldest first, as much as fits a message; and the reader's new place."""
         read = place.number if place.board == self._name else 0
         found: list[bytes] = []
         size, forgotten = 0, [subject for subject, note in self._notes.items() if now >= note.at + KEPT_SECONDS]

@@ -1,5 +1,5 @@
-"""What asking (`protocol.wire.asking`) shows of pubsub: whom it should bring, and does not. Pure: the clock is handed
-in."""
+"""What asking (`protocol.wire.asking`) shows about pubsub: which nodes it should bring, and does not. Pure: the caller
+passes the time."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections import OrderedDict
 from typing import Final
 
 MAX_NODES: Final = 1024
-"""Of which is known what pubsub brings."""
+"""How many nodes are remembered."""
 
 HEARD_LATELY: Final = 20.0
-"""Seconds since a node was heard by pubsub after which it counts as unheard: a member beats every 2."""
+"""Seconds without a word by pubsub after which a node counts as unheard. Members beat every 2 seconds."""
 
 DEAF_AFTER: Final = 5
-"""Talks in a row that brought what pubsub had not, with a node that pubsub does not bring, until that is taken for a
-fault: pubsub takes a moment to begin."""
+"""How many talks in a row have to bring news that pubsub did not, before we take it for a fault: pubsub takes a moment
+to begin."""
 
 FIX_AGAIN: Final = 60.0
 """Seconds until the engine is asked again to hear a node."""
 
 
 class Hearing:
-    """Which nodes pubsub should bring, and does not; which do not hear us by it."""
+    """Which nodes we do not hear by pubsub, and which do not hear us."""
 
     def __init__(self) -> None:
         self._deaf: OrderedDict[str, int] = OrderedDict()
@@ -29,7 +29,7 @@ class Hearing:
         self._fixed: OrderedDict[str, float] = OrderedDict()
 
     def talked(self, node: str, *, news: bool, heard_ago: float | None, now: float) -> bool:
-        """A node told something by asking, or being asked; whether it is time to have the engine hear it by pubsub."""
+        """Note a talk with a node. Returns whether the engine should be told to hear that node by pubsub."""
         if heard_ago is not None and heard_ago < HEARD_LATELY:
             self._deaf.pop(node, None)
             return False
@@ -41,7 +41,7 @@ class Hearing:
         return True
 
     def told(self, node: str, *, hears: bool) -> bool:
-        """A node says whether it hears ours by pubsub; whether people are to be told that it does not: once."""
+        """Note whether a node hears ours by pubsub. Returns True once, if people should be told that it does not."""
         if hears:
             self._unheard.pop(node, None)
             return False

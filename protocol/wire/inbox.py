@@ -1,6 +1,6 @@
-"""The gate every announcement passes before anything it names is looked at.
+"""The gate that every announcement passes before anybody looks at what it names.
 
-Pure: the clock is handed in. Memory is bounded by the number of members, since only theirs is kept.
+Pure: the caller passes the time. Memory is bounded by the number of members, because only theirs is kept.
 """
 
 from __future__ import annotations
@@ -28,35 +28,34 @@ from protocol.wire.announcements import (
 from protocol.wire.seals import Seals
 
 WINDOW: Final = 1024
-"""How far below an author's highest counter an announcement may still come: pubsub reorders."""
+"""How far below an author's highest counter an announcement may come, because pubsub changes the order."""
 
 RATE: Final = 100.0
-"""Announcements a second that one author may send for long: twice what a leader sends whose clients answer at once."""
+"""Announcements a second that one author may send for long: twice what a leader sends if its clients answer at once."""
 
 BURST: Final = 200
 """Announcements that one author may send at once."""
 
 BYTES: Final = 192 << 10
-"""Bytes of announcements a second that one author may send for long: what is in them is parsed, at some 0.3 us a byte.
-A leader of some hundred clients that begins several rounds a second says as much."""
+"""Bytes of announcements a second that one author may send for long. A leader of some hundred clients that begins
+several rounds a second sends as many. Parsing takes some 0.3 us a byte."""
 
 BYTES_AT_ONCE: Final = 8 << 20
 """Bytes of announcements that one author may send at once."""
 
-
 SHOWN: Final = 8 << 10
-"""Bytes of an announcement that is kept to be shown to its author."""
+"""How many bytes an announcement may have to be kept, to be shown to its author."""
 
 SHOW_AGAIN: Final = 10.0
-"""Seconds between two times that one author is shown it."""
+"""Seconds until an author may be shown its newest announcement again."""
 
 
 class Inbox:
-    """Accepts each announcement of a member's once, and counts by reason what it drops."""
+    """Accepts each announcement of a member once, and counts what it drops, by reason."""
 
     def __init__(self, federation: CID, seals: Seals, own: bytes = b"") -> None:
-        """``own`` is the member whose peer this is: another process with its key may count from below what was seen, so
-        its questions and answers pass, however low they count. `protocol.roles.copies` can tell old ones."""
+        """``own`` is this peer's member. Another process with its key may have lower counters than were seen here, so
+        its `Recall` and `Alive` pass with any counter. `protocol.roles.copies` can tell old ones."""
         self._own = own
         self._federation = federation
         self._seals = seals
@@ -64,12 +63,12 @@ class Inbox:
         self._authors: dict[bytes, _Author] = {}
         self.dropped: Counter[Drop] = Counter()
         self._overtaken: bytes | None = None
-        """The author of a question that counted lower than it ever did."""
+        """The author of a `Recall` whose counter was far below the author's highest."""
 
     def accept(self, data: bytes, manifest: Manifest, now: float) -> Announcement | Drop:
-        """The announcement in ``data``, or why it was dropped. ``now`` is in seconds and never falls.
+        """The announcement in ``data``, or why it was dropped. Never raises, whatever the bytes.
 
-        ``manifest`` says who is a member. Never raises, whatever the bytes.
+        ``manifest`` says who is a member. ``now`` is in seconds and never falls.
         """
         self._overtaken = None
         try:
@@ -82,9 +81,9 @@ class Inbox:
         return announcement
 
     def newest_of_overtaken(self, now: float) -> bytes | None:
-        """What its author said last, as it came, where the announcement dropped just now was a question that counts far
-        lower than that; and not again for a while. A home whose clock went back as well is heard by nobody until it has
-        seen how far it had counted. What anybody sends again that was said before costs no more than this."""
+        """The newest announcement of an author, as it came, if the one just dropped was the author's `Recall` with a
+        counter far below. A restored home whose clock was set back too is heard by nobody until it has seen how far it
+        had counted. Not more often than every `SHOW_AGAIN` seconds, because anybody can send an old `Recall` again."""
         author = self._authors.get(self._overtaken or b"")
         self._overtaken = None
         if author is None or now < author.shown_at + SHOW_AGAIN:
@@ -93,8 +92,8 @@ class Inbox:
         return author.newest
 
     def _admitted(self, envelope: Envelope, manifest: Manifest, now: float) -> Announcement:
-        """Cheap checks first: what is over the rate of its key is not even parsed. Only what its author signed uses up
-        the author's counters and rate, so that a stranger cannot silence a member."""
+        """Cheap checks come first: what is over its author's rate is not even parsed. Only what its author signed uses
+        up the author's counters and rate, so that a stranger cannot silence a member."""
         self._follow(manifest)
         member = manifest.member_by_key(envelope.key)
         if member is None:
@@ -128,14 +127,14 @@ class Inbox:
 
 
 class _Author:
-    """What is kept of one key: its counters, as a window below the highest, and how much more it may send."""
+    """What is kept about one key: its counters, in a window below the highest, and how much more it may send."""
 
     __slots__ = ("_bytes", "_highest", "_number", "_seen", "key", "newest", "shown_at")
 
     def __init__(self, key: VerifyKey, now: float) -> None:
         self.key = key
         self.newest: bytes | None = None
-        """A small announcement with a counter as high as any, but for those that followed and were large."""
+        """The newest announcement that is not too large to be shown to its author."""
         self.shown_at = -math.inf
         self._highest = -1
         self._seen = 0  # bit n: highest - n was seen
@@ -143,11 +142,11 @@ class _Author:
         self._bytes = Allowance(BYTES_AT_ONCE, BYTES, now)
 
     def may_say(self, size: int, now: float) -> bool:
-        """Whether its allowance is enough for one more announcement of ``size`` bytes."""
+        """Whether it may send one more announcement of ``size`` bytes."""
         return self._number.left(now) >= 1 and self._bytes.left(now) >= size
 
     def keep(self, counter: int, data: bytes) -> None:
-        """Keep an announcement that was accepted, as it came."""
+        """Keep an accepted announcement, as it came."""
         if counter == self._highest and len(data) <= SHOWN:
             self.newest = data
 

@@ -1,10 +1,9 @@
-"""How announcements are sealed where a federation encrypts.
+"""Sealed announcements, for federations that encrypt.
 
-On the wire is msgpack ``[tag, sealed]``, and what is sealed is a whole signed announcement
-(`protocol.wire.announcements`),
-its author included. Announcements are for all members: they are encrypted under a key that follows from the newest
-manifest key. Whoever was away while that key changed has an older one; a beat sealed to its encryption key alone tells
-it that there is a newer manifest. The tag says which key opens it, and nothing else.
+On the wire is msgpack ``[tag, sealed]``. What is sealed is a whole signed announcement (`protocol.wire.announcements`),
+its author included. Announcements are for all members, so they are encrypted under a key derived from the newest
+manifest key. A member that was away while that key changed has an older one; a beat sealed to the member's own
+encryption key tells it of the newer manifest. The tag says which key opens the rest, and nothing else.
 """
 
 from __future__ import annotations
@@ -40,31 +39,31 @@ from protocol.wire.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Dro
 TAG_SIZE: Final = 8
 
 MAX_KEYS: Final = 256
-"""The manifest keys, newest first, under which members are still heard: so often may a key change while one is away."""
+"""How many of the newest manifest keys still open announcements: the key may change as often while a member is away."""
 
 OPENINGS: Final = 100.0
-"""How many announcements a second are opened that are sealed to us alone: anybody can seal, and it costs 0.2 ms."""
+"""How many announcements sealed to us alone are opened a second. Anybody can seal one, and opening costs 0.2 ms."""
 
 MAX_ALONE: Final = 16 << 10
-"""Bytes of what is sealed to one member: a beat, which is never half of that."""
+"""Bytes that may be sealed to one member. A beat has less than half as many."""
 
 BURST: Final = 200
-"""How many of them are opened at once."""
+"""How many announcements sealed to us alone are opened at once."""
 
 _PLAIN, _SEALED = b"\x93", b"\x92"
-"""Msgpack's headers of arrays of three and of two: how a signed announcement begins, and how a sealed one does."""
+"""How a signed announcement begins, and how a sealed one does: msgpack's headers of arrays of three and of two."""
 
 
 def member_tag(federation: CID, key: EncryptionKey) -> bytes:
-    """The tag of what is sealed to the member with this encryption key."""
+    """The tag of announcements sealed to the member with this encryption key."""
     return hashlib.sha256(b"pollen announcement reader 1" + bytes(federation) + key.raw).digest()[:TAG_SIZE]
 
 
 class Seals:
-    """The keys that seal and open the announcements of one peer; in a federation that does not encrypt, none."""
+    """The keys that seal and open one peer's announcements. A federation that does not encrypt has no such keys."""
 
     def __init__(self, manifest: Manifest, source: BlockSource, reader: Reader = PUBLIC) -> None:
-        """``manifest`` is the newest; ``source`` has all its versions, whose keys ``reader`` opens where it can.
+        """``manifest`` is the newest. ``source`` has all its versions, and ``reader`` opens their keys if it can.
 
         Raises:
             protocol.blocks.cid.BlockError: if ``source`` lacks a version.
@@ -79,11 +78,11 @@ class Seals:
         self._lookings: Allowance | None = None
         self._learned: Manifest | None = None
         self._former: dict[bytes, Member] = {}
-        """Who was a member and is none in the newest manifest, by id, as it was listed last."""
+        """Former members by id, as the last manifest with them listed them."""
         self.learn(manifest, source)
 
     def learn(self, manifest: Manifest, source: BlockSource) -> None:
-        """Go on under a newer manifest's key; what is sealed under those before it is still opened."""
+        """Go on under a newer manifest's key. What is sealed under earlier keys still opens."""
         known = self._learned
         were = {**self._former, **(known.members if known else {})}
         for members, epoch, key in reversed(list(_older_keys(manifest, known, source, self._reader))):
@@ -106,7 +105,7 @@ class Seals:
     # -- sealing ----------------------------------------------------------------------------------------------------
 
     def seal(self, signed: bytes) -> bytes:
-        """A signed announcement for all members, as it goes on the wire."""
+        """A signed announcement for all members, as it goes over the wire."""
         if not self._encrypted:
             return signed
         key, context = self._by_tag[self._newest]
@@ -125,10 +124,10 @@ class Seals:
     # -- opening ----------------------------------------------------------------------------------------------------
 
     def open(self, data: bytes, now: float) -> bytes:
-        """The signed announcement in what came over the wire. It is not parsed, and nobody is known as its author yet.
+        """The signed announcement in what came over the wire, not parsed or verified yet.
 
         Raises:
-            AnnouncementError: if there is none for us; nothing else, whatever the bytes.
+            AnnouncementError: if there is none for us. Nothing else is raised, whatever the bytes.
         """
         if len(data) > MAX_ANNOUNCEMENT:
             raise AnnouncementError(Drop.TOO_LARGE, f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
@@ -146,9 +145,9 @@ class Seals:
             raise AnnouncementError(Drop.UNREADABLE, str(error)) from error
 
     def former_author(self, data: bytes, now: float) -> Member | None:
-        """Who sent ``data``, as its key says, where that is no member any more and it would not open what we seal.
+        """The former member that sent ``data``, if a former member's key is in it: it cannot open what we seal now.
 
-        It is opened once more for that, no more often than what is sealed to us alone."""
+        ``data`` is opened once more for that, not more often than announcements sealed to us alone."""
         if not self._encrypted or not self._former:
             return None
         self._lookings = self._lookings or Allowance(BURST, OPENINGS, now)
@@ -167,8 +166,7 @@ class Seals:
             raise AnnouncementError(Drop.TOO_LARGE, f"{len(sealed)} bytes are sealed under no key of all members'")
         if all(tag != member_tag(self._federation, key) for key in self._reader.encryption_keys):
             raise AnnouncementError(Drop.UNREADABLE, "it is sealed under a key that we do not have")
-        if self._openings is None:
-            self._openings = Allowance(BURST, OPENINGS, now)
+        self._openings = self._openings or Allowance(BURST, OPENINGS, now)
         if self._openings.left(now) < 1:
             raise AnnouncementError(Drop.RATE_LIMITED, f"more than {OPENINGS} a second are sealed to us alone")
         self._openings.use(now)
@@ -178,8 +176,9 @@ class Seals:
 def _older_keys(
     manifest: Manifest, after: Manifest | None, source: BlockSource, reader: Reader
 ) -> Iterator[tuple[list[Member], int, SymmetricKey | None]]:
-    """For each manifest key between those of ``manifest`` and ``after``, newest first: who had it last, the version
-    that brought it, and the key if ``reader`` can open it. Who leaves takes the key along, so nobody is missed."""
+    """For each manifest key between those of ``manifest`` and ``after``, newest first: the members that had it last,
+    the version that brought it, and the key if ``reader`` can open it. Members that left are included: they kept the
+    key."""
     met = {manifest.key_commitment}
     link = manifest.cid if manifest.encrypted else None
     while link is not None and (after is None or link != after.cid) and len(met) < MAX_KEYS:
