@@ -9,7 +9,7 @@ _VALUES: Final = {digit: value for value, digit in enumerate(_ALPHABET)}
 
 
 def encode(data: bytes) -> str:
-    """``data`` in base 58, each leading zero byte as a ``1``. Takes time quadratic in the length: for keys only."""
+    """``data`` in base 58, each leading zero byte as a ``1``. For keys only: its time is quadratic in the length."""
     number, digits = int.from_bytes(data, "big"), ""
     while number:
         number, digit = divmod(number, 58)

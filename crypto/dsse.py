@@ -1,6 +1,6 @@
 """Signing with DSSE's pre-authentication encoding, so that bytes signed as one type can never pass as another.
 
-Only the encoding of DSSE is used (Dead Simple Signing Envelope, protocol 1.0.2, secure-systems-lab/dsse), not its JSON
+Only DSSE's encoding is used (Dead Simple Signing Envelope, protocol 1.0.2, secure-systems-lab/dsse), not its JSON
 envelope.
 """
 
@@ -16,11 +16,11 @@ from crypto.errors import BadSignature as BadSignature  # also to be had from he
 from crypto.keys import SigningKey, VerifyKey
 
 MAX_RIGHT: Final = 16_384
-"""Right signatures that are remembered, in about 4 MB."""
+"""How many right signatures are remembered, in about 4 MB."""
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """``DSSEv1``, then the length and the bytes of the type and of the payload: what is really signed."""
+    """The bytes that are really signed: ``DSSEv1``, then the length and the bytes of the type and of the payload."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
@@ -31,7 +31,7 @@ def sign(key: SigningKey, payload_type: str, payload: bytes) -> bytes:
 
 
 def verify(key: VerifyKey, payload_type: str, payload: bytes, signature: bytes) -> None:
-    """Return if ``signature`` is ``key``'s over these very bytes as this type.
+    """Check that ``signature`` is by ``key``, over exactly these bytes as this type.
 
     Strict: exactly 64 bytes, S below the group order, R compared as bytes (the cofactorless check of RFC 8032 that
     OpenSSL makes), so that nobody can turn a signature into another valid one.
@@ -53,7 +53,7 @@ def verify(key: VerifyKey, payload_type: str, payload: bytes, signature: bytes) 
 
 
 class _Remembered:
-    """The newest of what was found right. Threads may share it without a lock: at worst one forgets early."""
+    """The newest right signatures. Threads may share it without a lock: at worst it forgets one early."""
 
     def __init__(self, most: int) -> None:
         self._half = most // 2
@@ -67,12 +67,12 @@ class _Remembered:
         return len(self._newer) + len(self._older)
 
     def add(self, what: bytes) -> None:
-        """Remember it; when the newer half is full, the older one is forgotten."""
+        """Remember it. When the newer half is full, forget the older half."""
         if len(self._newer) >= self._half:
             self._older, self._newer = self._newer, set()
         self._newer.add(what)
 
 
 _RIGHT: Final = _Remembered(MAX_RIGHT)
-"""Key, signature and the digest of what is signed, of signatures that were right: what they say of those bytes they say
-for ever, and a peer meets many again and again. A wrong one is not remembered: whoever sends it could fill this."""
+"""Key, signature and the digest of what is signed, for right signatures: they stay right for ever, and a peer meets
+many of them again. A wrong one is not remembered, because its sender could fill this."""

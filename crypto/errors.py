@@ -1,4 +1,4 @@
-"""What can be wrong with keys, signatures and key files: one class each, with what a person can do about it."""
+"""What can be wrong with keys, signatures and key files: a class for each, with what people can do about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class CryptoError(Exception):
-    """The base of them all. ``str`` says what is wrong, ``fix`` what to do; neither holds a secret."""
+    """The base of them all. ``str`` says what is wrong, ``fix`` what to do. Neither holds a secret."""
 
     fix: ClassVar[str] = ""
 
@@ -18,7 +18,7 @@ class BadKey(CryptoError):
 
 
 class BadSignature(CryptoError):
-    """A signature that its key did not make over these bytes."""
+    """A signature that the key did not make over these bytes."""
 
     fix = "the bytes were changed, or somebody else signed them: get them again from their author"
 
@@ -30,7 +30,7 @@ class CannotDecrypt(CryptoError):
 
 
 class BadKeyText(CryptoError):
-    """The text given as a KEY is none, or not whole, or not signed by its owner."""
+    """A text that is no KEY, is cut short, or is not signed by its owner."""
 
     fix = "copy the whole line that `peer keys show --federation ID` prints on the owner's machine"
 

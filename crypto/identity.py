@@ -1,10 +1,10 @@
 """An identity: a name, a signing key and a decryption key; and the KEY text that makes it known to others.
 
-The KEY text is what a newcomer sends to an admin. Its owner's signing key has signed it, so that no character of it can
-change unseen and nobody can put an encryption key of theirs beside somebody else's signing key.
+A newcomer sends the KEY text to an admin. The owner's signing key signs it, so that no change goes unseen and nobody
+can put their own encryption key beside somebody else's signing key.
 
-Keys can be rotated. The first signing key stays the member's id; each key before the newest is kept, the signing keys
-to sign what is judged by an older manifest, the decryption keys to read what was sealed for them.
+Keys can be rotated. The first signing key stays the member's id. Older keys are kept: signing keys to sign what is
+judged by an older manifest, decryption keys to read what was sealed for them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ KEY_TYPE: Final = "application/vnd.pollen.key+dag-cbor"
 """The DSSE type under which a key text is signed."""
 
 MAX_RETIRED: Final = 32
-"""Pairs of keys that an identity may have had before those it has now."""
+"""How many older pairs of keys an identity may have."""
 
 ANY_FEDERATION: Final = b""
-"""In the place of a federation's id: the owner of keys says so little of where they may be listed."""
+"""Instead of a federation's id: the keys may be listed in any federation."""
 
 _PREFIX: Final = "pollen-key-1."
 _ROTATED_PREFIX: Final = "pollen-key-2."
@@ -42,7 +42,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 def parse_name(text: str) -> str:
-    """``text`` where it can name an identity (and so a file).
+    """``text``, if it can name an identity (and so a file).
 
     Raises:
         BadName: if it cannot.
@@ -65,17 +65,17 @@ class _KeyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def sign_first_keys(signing: SigningKey, suite: str, encryption: bytes, federation: bytes) -> bytes:
-    """The proof, 64 bytes, that the first keys of an identity belong together, and may be listed in ``federation``: the
-    KEY text's own."""
+    """The proof, 64 bytes, that the first keys of an identity belong together and may be listed in ``federation``. It
+    is the KEY text's signature."""
     body = _KeyBody(encryption=encryption, federation=federation, signing=signing.verify_key.raw, suite=suite)
     return dsse.sign(signing, KEY_TYPE, body.encode())
 
 
 def check_first_keys(signing: VerifyKey, suite: str, encryption: bytes, federation: bytes, proof: bytes) -> None:
-    """Return if the owner of ``signing`` says that this is its encryption key in ``federation``.
+    """Check that the owner of ``signing`` signed that this is its encryption key in ``federation``.
 
     Raises:
-        BadSignature: if it does not.
+        BadSignature: if it did not.
     """
     body = _KeyBody(encryption=encryption, federation=federation, signing=signing.raw, suite=suite)
     dsse.verify(signing, KEY_TYPE, body.encode(), proof)
@@ -97,13 +97,13 @@ class _RotatedBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Handovers:
-    """What an identity's earlier signing keys say to its newest keys (`crypto.handover`)."""
+    """The signatures of an identity's earlier signing keys under its newest keys (`crypto.handover`)."""
 
     new: bytes
     """The newest signing key's signature."""
     old: tuple[tuple[bytes, bytes], ...]
-    """Each earlier signing key with its signature, the oldest first: whatever key a federation still has, its own
-    signature is here."""
+    """Each earlier signing key with its signature, oldest first: one of them is the key that a federation still
+    lists."""
 
     def by(self, key: bytes) -> bytes | None:
         """The signature of an earlier signing key."""
@@ -112,17 +112,17 @@ class Handovers:
 
 @dataclass(frozen=True, slots=True)
 class PublicIdentity:
-    """Both public keys of an identity, and the proof that they belong together. Build one with `parse_key_text`."""
+    """Both public keys of an identity, and the proof that they belong together. Make one with `parse_key_text`."""
 
     signing: VerifyKey
     encryption: EncryptionKey
     proof: bytes
     """``signing``'s signature over the body of the key text, 64 bytes."""
     federation: bytes = ANY_FEDERATION
-    """The federation that these keys may be listed in, by its owner's word: its id (36 bytes); for version 1, which has
-    none yet, its founder's signing key (32 bytes); `ANY_FEDERATION` if the owner named none."""
+    """The federation in which the owner allows these keys: its id (36 bytes); for version 1, which has no id yet, its
+    founder's signing key (32 bytes); `ANY_FEDERATION` if the owner named no federation."""
     handovers: Handovers | None = None
-    """None where these are its first keys."""
+    """None if these are its first keys."""
 
     @property
     def id(self) -> bytes:
@@ -137,10 +137,10 @@ class PublicIdentity:
 
     @classmethod
     def parse_key_text(cls, text: str) -> PublicIdentity:
-        """The keys in a KEY text; space around it is allowed, within it is not.
+        """The keys in a KEY text. Space around it is allowed, but not within it.
 
         Raises:
-            BadKeyText: if it is none, is cut short or changed, or its owner did not sign it.
+            BadKeyText: if it is no KEY, is cut short or changed, or its owner did not sign it.
         """
         body, proof = _parse_body(*_unwrap(text.strip()))
         try:
@@ -164,14 +164,14 @@ class KeyPair:
 
 
 class Identity:
-    """The private whole of an identity. Its ``repr`` shows the public part."""
+    """An identity with its private keys. Its ``repr`` shows only the public part."""
 
     __slots__ = ("decryption", "name", "public", "retired", "signing")
 
     def __init__(
         self, name: str, signing: SigningKey, decryption: DecryptionKey, retired: Sequence[KeyPair] = ()
     ) -> None:
-        """``retired`` are the keys it had before, the newest first.
+        """``retired`` are its earlier keys, newest first.
 
         Raises:
             BadName: if ``name`` cannot be an identity's.
@@ -186,7 +186,7 @@ class Identity:
         self.public = self.public_for(b"")
 
     def public_for(self, federation: bytes) -> PublicIdentity:
-        """What its owner shows to be listed in ``federation`` alone: see `PublicIdentity.federation`."""
+        """What its owner shows to be listed in ``federation`` only: see `PublicIdentity.federation`."""
         signing, encryption = self.signing.verify_key, self.decryption.public
         handovers = _handovers(self, federation) if self.retired else None
         body = _body(signing, encryption, federation, handovers)
@@ -199,7 +199,7 @@ class Identity:
         return cls(name, SigningKey.generate(), DecryptionKey.generate())
 
     def rotated(self) -> Identity:
-        """The same identity with new keys; those it has now are retired.
+        """The same identity with new keys. Its present keys are retired.
 
         Raises:
             TooManyKeys: if it was rotated too often.
@@ -214,7 +214,7 @@ class Identity:
 
     @property
     def signing_keys(self) -> tuple[SigningKey, ...]:
-        """All of them, the newest first; the last one is the first it had."""
+        """All of them, newest first. The last is the first that it had."""
         return (self.signing, *(pair.signing for pair in self.retired))
 
     @property
@@ -223,7 +223,7 @@ class Identity:
         return (self.decryption, *(pair.decryption for pair in self.retired))
 
     def secret_bytes(self) -> bytes:
-        """All secrets: both seeds, signing key first, then those of retired keys. For the key file and words alone."""
+        """All secrets: both seeds, signing key first, then those of retired keys. For the key file and words only."""
         return b"".join(
             signing.secret_bytes() + decryption.secret_bytes()
             for signing, decryption in zip(self.signing_keys, self.decryption_keys, strict=True)
@@ -231,10 +231,10 @@ class Identity:
 
     @classmethod
     def from_secret_bytes(cls, name: str, secrets: bytes) -> Identity:
-        """The identity that has these secrets.
+        """The identity with these secrets.
 
         Raises:
-            BadKey: if they are not those of whole pairs of keys.
+            BadKey: if they are not the secrets of whole pairs of keys.
             BadName, TooManyKeys: as in `Identity`.
         """
         if not secrets or len(secrets) % (2 * _SEED):
@@ -274,7 +274,7 @@ def _body(
 
 
 def _parse_handovers(body: _RotatedBody) -> Handovers:
-    """The hand-overs, each of them checked; raises BadSignature."""
+    """The hand-overs, all checked; raises BadSignature."""
     keys = NewKeys(body.federation, body.old[0][0], body.signing, body.suite, body.encryption)
     for key, signature in (*body.old, (body.signing, body.new)):
         keys.check(key, signature)
@@ -282,7 +282,7 @@ def _parse_handovers(body: _RotatedBody) -> Handovers:
 
 
 def _unwrap(text: str) -> tuple[type[_KeyBody | _RotatedBody], bytes]:
-    """What is in it by its prefix, and the bytes behind the base64url."""
+    """The type of body that the prefix announces, and the decoded bytes."""
     kind, prefix = (_RotatedBody, _ROTATED_PREFIX) if text.startswith(_ROTATED_PREFIX) else (_KeyBody, _PREFIX)
     if not text.startswith(prefix):
         raise BadKeyText(f"a KEY begins with {_PREFIX!r} or {_ROTATED_PREFIX!r}, and this does not")

@@ -1,7 +1,7 @@
 """The key file: one identity as JSON text, its secrets encrypted under a passphrase (format: README.md here).
 
-The identity's own signing key signs the whole file. So whatever was cut off or changed is told apart from a wrong
-passphrase, before any passphrase is asked for, and the name and public keys can be trusted while the file is locked.
+The identity's own signing key signs the whole file. So a damaged file is told apart from a wrong passphrase before
+anybody types one, and the name and public keys can be trusted while the file is locked.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ NONCE_SIZE: Final = 12
 
 _VERSION: Final = 1
 _ROTATED_VERSION: Final = 2
-"""Of a file that holds retired keys too."""
+"""The version of a file that holds retired keys too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one guess at a passphrase costs, as Argon2id has it. The default is RFC 9106's second choice (section 4)."""
+    """What one guess at a passphrase costs, in Argon2id's terms. The default is RFC 9106's second choice, section 4."""
 
     memory_kib: int = 64 << 10
     iterations: int = 3
@@ -63,9 +63,9 @@ class _Argon2id(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ar
     lanes: int
 
     def key(self, passphrase: str) -> bytes:
-        """32 bytes, after the time and memory that the cost says."""
-        # NFC, as RFC 8265's OpaqueString: the same characters typed on another system are the same passphrase. What is
-        # not UTF-8 in an environment variable Python holds as surrogates, and it stays the bytes that it was.
+        """32 bytes. Takes as much time and memory as the cost says."""
+        # NFC, as RFC 8265's OpaqueString: the same characters typed on another system are the same passphrase.
+        # Python keeps bytes of an environment variable that are not UTF-8 as surrogates; they become those bytes again.
         typed = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
         kdf = Argon2id(
             salt=self.salt,
@@ -78,7 +78,7 @@ class _Argon2id(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ar
 
 
 class _Unlocked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="none", tag_field="name"):
-    """The secrets stand in the file as they are."""
+    """The secrets stand in the file unencrypted."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,19 +92,19 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kdf: _Argon2id | _Unlocked
     nonce: bytes
     secret: bytes = b""
-    """Both seeds, signing key first, then those of retired keys, newest first; with ``kdf``'s key encrypted by
-    AES-256-GCM."""
+    """Both seeds, signing key first, then those of retired keys, newest first. If ``kdf`` gives a key, AES-256-GCM
+    encrypts them with it."""
     signature: bytes = b""
 
     def __repr__(self) -> str:
         return f"_File({self.name!r}, version {self.version})"
 
     def signed_bytes(self) -> bytes:
-        """What the signature is over: all but the signature, as the JSON has it, in dag-cbor."""
+        """What is signed: everything in the JSON except the signature, as dag-cbor."""
         return self._without("signature")
 
     def header_bytes(self) -> bytes:
-        """What the encryption authenticates beside the secret: all but the secret and the signature."""
+        """What the encryption authenticates besides the secret: everything except the secret and the signature."""
         return self._without("signature", "secret")
 
     def _without(self, *fields: str) -> bytes:
@@ -128,7 +128,7 @@ def lock(identity: Identity, passphrase: str, *, salt: bytes, nonce: bytes, cost
     ``salt`` (16 bytes) and ``nonce`` (12) are random and never used again.
 
     Raises:
-        BadPassphrase: if it is empty.
+        BadPassphrase: if the passphrase is empty.
     """
     if not passphrase:
         raise BadPassphrase("an empty passphrase locks nothing")
@@ -141,7 +141,7 @@ def lock(identity: Identity, passphrase: str, *, salt: bytes, nonce: bytes, cost
 
 
 def write_unlocked(identity: Identity) -> bytes:
-    """The key file of ``identity`` with its secrets as they are: whoever reads the file has them."""
+    """The key file of ``identity`` with unencrypted secrets: whoever reads the file has them."""
     return _signed(identity, msgspec.structs.replace(_file(identity, _Unlocked(), b""), secret=identity.secret_bytes()))
 
 
@@ -149,20 +149,20 @@ def read_public(data: bytes) -> KeyFile:
     """The part of a key file that needs no passphrase.
 
     Raises:
-        KeyFileDamaged: if it is none, was cut short, or was changed.
-        KeyFileUnsupported: if it is of another version, or asks for too much memory or time.
+        KeyFileDamaged: if it is no key file, was cut short, or was changed.
+        KeyFileUnsupported: if it has another version, or asks for too much memory or time.
     """
     file, public = _parse(data)
     return KeyFile(file.name, public, isinstance(file.kdf, _Argon2id))
 
 
 def unlock(data: bytes, passphrase: str | None = None) -> Identity:
-    """The identity in a key file; ``passphrase`` may be None if it is not locked.
+    """The identity in a key file. ``passphrase`` may be None if the file is not locked.
 
     Raises:
-        WrongPassphrase: if the file is whole and this does not open it.
-        KeyFileDamaged: if it is none, was cut short, or was changed.
-        KeyFileUnsupported: if it is of another version, or asks for too much memory or time.
+        WrongPassphrase: if the file is whole and the passphrase does not open it.
+        KeyFileDamaged: if it is no key file, was cut short, or was changed.
+        KeyFileUnsupported: if it has another version, or asks for too much memory or time.
     """
     file, public = _parse(data)
     secrets = file.secret
@@ -207,7 +207,7 @@ def _signed(identity: Identity, file: _File) -> bytes:
 
 
 def _parse(data: bytes) -> tuple[_File, PublicIdentity]:
-    """A key file that is whole: of a format known here, signed by the identity that it names, and within the limits."""
+    """A whole key file: in a known format, signed by the identity that it names, and within the limits."""
     value = _json(data)
     try:
         file = msgspec.convert(value, _File)
@@ -227,7 +227,7 @@ def _parse(data: bytes) -> tuple[_File, PublicIdentity]:
 
 
 def _json(data: bytes) -> dict[str, object]:
-    """The JSON object of a key file of our version. Nothing of it goes into an error: it may be an unlocked one."""
+    """The JSON object of a key file of our version. Errors quote nothing of it, because the file may be unlocked."""
     if len(data) > MAX_FILE_SIZE:
         raise KeyFileDamaged(f"not a key file: {len(data)} bytes are more than {MAX_FILE_SIZE}")
     try:

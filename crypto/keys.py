@@ -1,7 +1,7 @@
 """Signing and encryption keys, as values.
 
-Public keys are plain frozen values that hold bytes which were checked once. Private keys never show their secret: not
-in ``repr``, not in ``str``; `SigningKey.secret_bytes` and `DecryptionKey.secret_bytes` are the only ways to it.
+Public keys are plain frozen values; their bytes were checked once. Private keys never show their secret, neither in
+``repr`` nor in ``str``. `SigningKey.secret_bytes` and `DecryptionKey.secret_bytes` are the only ways to it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _DID_PREFIX: Final = "did:key:z"
 _ED25519_PUB: Final = b"\xed\x01"
 """The multicodec of an Ed25519 public key, as a varint."""
 _MAX_DID: Final = 64
-"""Characters; the real ones have 56. Base58 is slow on long text."""
+"""Characters. Real ones have 56, and base58 is slow on long text."""
 MLKEM768_BYTES: Final = 1184
 MAX_KEYS: Final = 65_536
-"""Good public keys that are remembered, so that each is checked once: a key for every member of the largest federation,
-in about 16 MB."""
+"""How many good public keys are remembered, so that each is checked once: one for every member of the largest
+federation, in about 16 MB."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class VerifyKey:
-    """An Ed25519 public key, checked. Ordered by its bytes. Build one with `parse` or `from_did`."""
+    """An Ed25519 public key, checked. Ordered by its bytes. Make one with `parse` or `from_did`."""
 
     raw: bytes
     """32 bytes."""
@@ -44,7 +44,7 @@ class VerifyKey:
         """The key of 32 bytes from outside.
 
         Raises:
-            BadKey: if they are not 32, not a point, not its canonical encoding, or a point of small order.
+            BadKey: if there are not 32 bytes, or they are no point, not its canonical encoding, or of small order.
         """
         return _checked(bytes(raw))
 
@@ -76,14 +76,15 @@ class VerifyKey:
 
 @lru_cache(maxsize=MAX_KEYS)
 def _checked(raw: bytes) -> VerifyKey:
-    """`VerifyKey.parse`. To see that bytes are a point costs as much as to verify a signature, and few keys say all."""
+    """`VerifyKey.parse`. Checking that bytes are a point costs as much as verifying a signature, and few keys sign
+    everything."""
     if why := why_not_a_key(raw):
         raise BadKey(f"not an Ed25519 public key: {why}")
     return VerifyKey(raw)
 
 
 class Secret:
-    """What the private keys share: they do not print, copy into pickles, or compare by accident."""
+    """What private keys share: they do not print, pickle, or compare by accident."""
 
     __slots__ = ()
 
@@ -123,7 +124,7 @@ class SigningKey(Secret):
         return self._private.sign(message)
 
     def secret_bytes(self) -> bytes:
-        """The seed, for the key file alone."""
+        """The seed, for the key file only."""
         return self._private.private_bytes_raw()
 
     def __repr__(self) -> str:
@@ -131,7 +132,7 @@ class SigningKey(Secret):
 
 
 class EncryptionSuite(StrEnum):
-    """The HPKE suites (KEM, KDF and AEAD together) that keys may be for. One for now; its name makes room for more."""
+    """The HPKE suites (KEM, KDF and AEAD together) of keys. There is one for now; its name makes room for more."""
 
     MLKEM768X25519 = "mlkem768x25519-hkdfsha256-aes256gcm"
     """`cryptography`'s ``Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)``: the hybrid also called X-Wing
@@ -140,7 +141,7 @@ class EncryptionSuite(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EncryptionKey:
-    """The public half of a `DecryptionKey`, checked. Build one with `parse`."""
+    """The public half of a `DecryptionKey`, checked. Make one with `parse`."""
 
     suite: EncryptionSuite
     raw: bytes
@@ -148,10 +149,10 @@ class EncryptionKey:
 
     @classmethod
     def parse(cls, suite: str, raw: bytes) -> EncryptionKey:
-        """The key of a suite's name and bytes from outside.
+        """The key from outside, given as a suite's name and bytes.
 
         Raises:
-            BadKey: if the suite is not known, or the bytes are no key of it.
+            BadKey: if the suite is unknown, or the bytes are no key of it.
         """
         try:
             known = EncryptionSuite(suite)
@@ -171,7 +172,7 @@ def _known_suites() -> str:
 
 
 class DecryptionKey(Secret):
-    """The private key of the hybrid suite, as X-Wing has it: a 32-byte seed, from which both private keys come."""
+    """The private key of the hybrid suite, as in X-Wing: a 32-byte seed, from which both private keys are derived."""
 
     __slots__ = ("_seed", "public")
 
@@ -188,7 +189,7 @@ class DecryptionKey(Secret):
     @classmethod
     def generate(cls) -> DecryptionKey:
         """A new key, from the operating system's randomness."""
-        return cls(AESGCM.generate_key(256))  # any 32 random bytes; this is how `cryptography` hands them out
+        return cls(AESGCM.generate_key(256))  # `cryptography` gives 32 random bytes this way
 
     @classmethod
     def from_seed(cls, seed: bytes) -> DecryptionKey:
@@ -202,7 +203,7 @@ class DecryptionKey(Secret):
         return cls(bytes(seed))
 
     def secret_bytes(self) -> bytes:
-        """The seed, for the key file alone."""
+        """The seed, for the key file only."""
         return self._seed
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
 """Bytes as one line of text that people copy: a prefix that says what it is, then base64url without padding.
 
-Each line has one spelling, so that no changed character goes unseen.
+Each line has one spelling, so that no change goes unseen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import binascii
 
 
 class BadLine(ValueError):
-    """A text that is no such line; ``str`` says in what way, and never repeats the text, which may hold a secret."""
+    """A text that is no such line. The message never repeats the text, which may hold a secret."""
 
 
 def write_line(prefix: str, data: bytes) -> str:
@@ -19,10 +19,10 @@ def write_line(prefix: str, data: bytes) -> str:
 
 
 def read_line(prefix: str, text: str, *, what: str, limit: int) -> bytes:
-    """The bytes in a line of at most ``limit`` characters that begins with ``prefix``; ``what`` is its name for people.
+    """The bytes in a line of at most ``limit`` characters that begins with ``prefix``. ``what`` is its name for people.
 
     Raises:
-        BadLine: if it is longer, has a space within, or is not as `write_line` writes it.
+        BadLine: if it is too long, has a space within, or is not as `write_line` writes it.
     """
     if len(text) > limit:
         raise BadLine(f"a {what} has at most {limit} characters, this has {len(text)}")
@@ -34,5 +34,5 @@ def read_line(prefix: str, text: str, *, what: str, limit: int) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise BadLine(f"this {what} is cut short, or holds characters that no {what} has") from error
     if write_line(prefix, data) != text:
-        raise BadLine(f"this {what} is cut short or changed: its last character is none that Pollen writes")
+        raise BadLine(f"this {what} is cut short or changed: Pollen does not write its last character")
     return data

@@ -25,9 +25,9 @@ _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 def seal(reader: EncryptionKey, plaintext: bytes, info: bytes) -> bytes:
-    """``plaintext`` for ``reader`` alone: the encapsulated key, then the ciphertext. It is another each time.
+    """``plaintext`` for ``reader`` only: the encapsulated key, then the ciphertext. It differs each time.
 
-    ``info`` says what it is and for where; it opens under the same ``info`` only.
+    ``info`` says what it is and for which place. It opens with the same ``info`` only.
     """
     return _SUITE.encrypt(plaintext, _public(reader.raw), info)
 
@@ -36,7 +36,7 @@ def open_sealed(key: DecryptionKey, sealed: bytes, info: bytes) -> bytes:
     """What was sealed for ``key``.
 
     Raises:
-        CannotDecrypt: if it was sealed for another, as something else, or changed since.
+        CannotDecrypt: if it was sealed for another reader or with another ``info``, or was changed.
     """
     try:
         return _SUITE.decrypt(sealed, _private(key), info)

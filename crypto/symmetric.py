@@ -1,12 +1,13 @@
-"""Symmetric keys: what encrypts contents, private parts and announcements.
+"""Symmetric keys, which encrypt contents, private parts and announcements.
 
-Encryption is deterministic under one key, so that equal chunks keep equal CIDs: AES-256-GCM (NIST SP 800-38D) whose
-nonce is a PRF of the plaintext, HMAC-SHA256, under a key of its own. That is the synthetic IV of Rogaway and Shrimpton
-("Deterministic Authenticated-Encryption", 2006), made of the two primitives that CPUs have instructions for.
+Encryption is deterministic under one key, so that equal chunks keep equal CIDs. It is AES-256-GCM (NIST SP 800-38D)
+with a nonce that is a PRF of the plaintext, HMAC-SHA256 under a key of its own: the synthetic IV of Rogaway and
+Shrimpton ("Deterministic Authenticated-Encryption", 2006), made of two primitives that CPUs have instructions for.
 AES-GCM-SIV (RFC 8452) gives the same at a quarter of the speed, in the OpenSSL that `cryptography` brings.
 
-As there, whoever decrypts makes the synthetic IV again and compares it. So a plaintext has one ciphertext under a key
-and context, and nobody makes a ciphertext that two keys open, as GCM alone allows: two PRFs would have to agree.
+As in that paper, decrypting computes the synthetic IV again and compares it. So a plaintext has one ciphertext under a
+key and context. And nobody can make a ciphertext that two keys open, which GCM alone allows: two PRFs would have to
+agree.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _NONCE: Final = 12
 _TAG: Final = 16
 
 OVERHEAD: Final = _NONCE + _TAG
-"""How many bytes a ciphertext has more than its plaintext."""
+"""How many bytes longer a ciphertext is than its plaintext."""
 
 
 class SymmetricKey(Secret):
-    """32 secret bytes. Use one for one purpose: `derive` makes others from it."""
+    """32 secret bytes. Use a key for one purpose only: `derive` makes others from it."""
 
     __slots__ = ("_aead", "_nonce_key", "_raw")
 
@@ -53,15 +54,15 @@ class SymmetricKey(Secret):
         return cls(AESGCM.generate_key(256))
 
     def derive(self, label: bytes) -> SymmetricKey:
-        """The key for what ``label`` names: HKDF-Expand with SHA-256 (RFC 5869), this key being uniform already."""
+        """The key for ``label``: HKDF-Expand with SHA-256 (RFC 5869). This key is uniform, so nothing is extracted."""
         return SymmetricKey(_expand(self._raw, b"pollen derived 1 " + label))
 
     def commitment(self) -> bytes:
-        """32 public bytes that no other key has: whoever is given the key can tell that all were given the same."""
+        """32 public bytes that no other key has. Whoever gets the key can tell that all others got the same one."""
         return hashlib.sha256(b"pollen key commitment 1" + self._raw).digest()
 
     def encrypt(self, plaintext: bytes | memoryview, context: bytes) -> bytes:
-        """Nonce, ciphertext and tag; the same for the same plaintext and ``context``, which is bound to it."""
+        """Nonce, ciphertext and tag. The same plaintext and ``context`` give the same; ``context`` is bound to it."""
         nonce = self._nonce(plaintext, context)
         sealed = BytesIO(bytes(OVERHEAD + len(plaintext)))  # its value is that very object, not a copy
         with sealed.getbuffer() as view:
@@ -73,7 +74,7 @@ class SymmetricKey(Secret):
         """The plaintext.
 
         Raises:
-            CannotDecrypt: if it was made with another key or context, not as `encrypt` makes it, or changed since.
+            CannotDecrypt: if it was encrypted with another key or context, or not by `encrypt`, or was changed.
         """
         nonce = bytes(ciphertext[:_NONCE])
         try:
@@ -90,7 +91,7 @@ class SymmetricKey(Secret):
         return mac.digest()[:_NONCE]
 
     def secret_bytes(self) -> bytes:
-        """The 32 bytes, to be sealed for somebody or handed to the app process."""
+        """The 32 bytes, to seal them for somebody or to give them to the app process."""
         return self._raw
 
     def __repr__(self) -> str:

@@ -1,7 +1,8 @@
-"""Secrets as words that a person can write down: BIP-39's encoding, for more bytes than it foresees.
+"""Secrets as words that a person can write down: BIP-39's encoding, for more bytes than BIP-39 foresees.
 
-To the secrets comes a checksum, the first bytes of their SHA-256, one for 32; then each 11 bits are one word. So the
-two secrets of a pair of keys, 64 bytes, are 48 words. One mistake in 65,536 goes unnoticed here; the did:key shows it.
+A checksum follows the secrets: the first bytes of their SHA-256, one for each 32 bytes. Then each 11 bits are one word.
+So the two secrets of a pair of keys, 64 bytes, are 48 words. The checksum misses one mistake in 65,536; the did:key
+shows that one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ PAIR: Final = 64
 """Bytes of the secrets of one pair of keys."""
 WORDS_PER_PAIR: Final = 48
 MAX_PAIRS: Final = 16
-"""SHA-256 has no more bytes for the checksum; nobody writes down so many words."""
+"""SHA-256 has no more bytes for the checksum, and nobody writes down so many words."""
 
 _VALUES: Final = {word: value for value, word in enumerate(WORDS)}
 _BITS: Final = 11
@@ -26,7 +27,7 @@ def to_words(secrets: bytes) -> tuple[str, ...]:
     """The words of ``secrets``, 64 bytes for each pair of keys.
 
     Raises:
-        BadWords: if they are too many.
+        BadWords: if there are too many secrets.
     """
     pairs = len(secrets) // PAIR
     if pairs > MAX_PAIRS:
@@ -37,10 +38,10 @@ def to_words(secrets: bytes) -> tuple[str, ...]:
 
 
 def from_words(text: str) -> bytes:
-    """The secrets that ``text`` spells; case, line breaks and the space between words mean nothing.
+    """The secrets that ``text`` spells. Case, line breaks and extra spaces mean nothing.
 
     Raises:
-        BadWords: if a word is none of the list, or some are missing, wrong or out of order. It tells none of them.
+        BadWords: if a word is not in the list, or words are missing, wrong or out of order. It quotes no word.
     """
     words = text.lower().split()
     if len(words) % WORDS_PER_PAIR or not 0 < len(words) <= MAX_PAIRS * WORDS_PER_PAIR:

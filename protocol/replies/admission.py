@@ -1,11 +1,10 @@
-"""What a leader's owner asks of replies: which checks are made, and the bounds that they keep.
+"""What a leader's owner asks of replies: which checks are made, and with which bounds.
 
-Contents are opened and measured elsewhere (`strategy.replies.measuring`); which of the replies to one exchange are
-refused is
-judged in `protocol.replies.judging`.
+`strategy.replies.measuring` opens and measures contents. `protocol.replies.judging` decides which replies to one
+exchange are refused.
 
 The bound on the norm of an update is the "norm thresholding" of Sun, Kairouz, Suresh and McMahan, "Can You Really
-Backdoor Federated Learning?" (2019), section 4.3, but that an update over the bound is refused, not scaled down.
+Backdoor Federated Learning?" (2019), section 4.3, except that an update over the bound is refused, not scaled down.
 """
 
 from __future__ import annotations
@@ -20,40 +19,40 @@ from typing import Final
 from protocol.replies.layout import ReplyLayout
 
 NO_FEWER: Final = 3
-"""Replies that a median is taken of; of fewer it would only say which of two is larger."""
+"""How many replies a median needs. With two it would only say which one is larger."""
 
 SMALLEST_LIMIT: Final = 64 << 20
-"""Bytes that any answer may have, however few it answers."""
+"""Bytes that any answer may have, however small the dispatched content is."""
 LARGEST_MULTIPLE: Final = 16
-"""How many times the size of the dispatched content an answer to it may have."""
+"""How many times as large as the dispatched content an answer may be."""
 
 
 class Check(StrEnum):
-    """What is checked, in the order in which a broken one is named."""
+    """What is checked about a reply. If several checks fail, the first in this order is named."""
 
     READABLE = "readable"
-    """It is a content of Flower records. It always has to be: no app could read it else."""
+    """It is a content of Flower records. This check is always made, because no app could read anything else."""
     SIZE = "size"
-    """It is not much larger than what it answers. Not larger than the federation's limit it always has to be."""
+    """It is not much larger than what it answers. The federation's limit holds in any case."""
     STRUCTURE = "structure"
-    """The strategy in use would not raise on it, alone or beside the others."""
+    """The strategy in use would not raise on it, alone or together with the others."""
     WEIGHT = "weight"
-    """What it is to be weighted by is a number, finite and not negative."""
+    """The metric that it is weighted by is a number, finite and not negative."""
     FINITE = "finite"
-    """An update's arrays hold no NaN and no infinity where there was none."""
+    """An update's arrays hold no NaN and no infinity that the dispatched ones did not hold."""
     NORM = "norm"
-    """An update is not further from what was dispatched, and does not weigh more, than the bound."""
+    """An update is not further from what was dispatched, and does not weigh more, than the bound allows."""
     MODEL = "model"
-    """Not of a reply: what the app sends out holds no NaN and no infinity where its first model had none."""
+    """Not about a reply: what the app sends out holds no NaN and no infinity that its first model did not hold."""
 
 
 OPTIONAL: Final = frozenset({Check.SIZE, Check.STRUCTURE, Check.WEIGHT, Check.FINITE, Check.MODEL})
-"""The checks that are made unless they are switched off. `Check.NORM` is made where there is a bound."""
+"""The checks that are made unless they are switched off. `Check.NORM` is made if there is a bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check that a reply does not pass."""
+    """A check that a reply fails."""
 
     check: Check
     what: str
@@ -66,11 +65,11 @@ class Examination:
 
     findings: tuple[Finding, ...] = ()
     norm: float | None = None
-    """The L2 norm of its change of the dispatched arrays; None if it was not asked for, or cannot be measured."""
+    """The L2 norm of its change of the dispatched arrays; None if nobody asked for it, or it cannot be measured."""
     layout: ReplyLayout | None = None
-    """What it looks like; None if it cannot be read."""
+    """None if the content cannot be read."""
     here: bool = True
-    """Whether the content is here: one that is too large is not fetched."""
+    """Whether the content is here. A content that is too large is not fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class SizeLimits:
 
     federation: int
     multiple: int | None
-    """Of the dispatched content, where that holds arrays; None: no matter how many."""
+    """How many times as large as the dispatched content, if that holds arrays; None: any number."""
 
     def of_answer_to(self, sent: int | None) -> int:
         """The limit; ``sent`` is the size of the dispatched content, None if that holds no arrays."""
@@ -90,7 +89,7 @@ class SizeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a reply is not handed to the app."""
+    """Why the app does not get a reply."""
 
     check: Check
     what: str
@@ -105,7 +104,7 @@ class NormBound:
 
     value: float
     of_median: bool
-    """Whether ``value`` is a multiple of the median of the updates that are collected together."""
+    """Whether ``value`` is a multiple of the median of the updates collected together."""
 
     @classmethod
     def parse(cls, text: str) -> NormBound:
@@ -129,7 +128,7 @@ class NormBound:
         return f"{self.value:g}{'x' if self.of_median else ''}"
 
     def too_far(self, norms: Mapping[bytes, float]) -> dict[bytes, Refusal]:
-        """Why updates are refused, by message; ``norms`` are of the answers to one dispatch, collected together."""
+        """Why updates are refused, by message. ``norms`` are of answers to one dispatch, collected together."""
         limit, said = self.value, f"the bound of {self.value:g}"
         if self.of_median:
             median = _median(norms.values())
@@ -143,9 +142,9 @@ class NormBound:
         }
 
     def too_heavy(self, weights: Mapping[bytes, float]) -> dict[bytes, Refusal]:
-        """The same of what updates are weighted by: a small change that counts a thousandfold is a large one.
+        """The same for the weights of updates: a small change that counts a thousand times is a large change.
 
-        Who has no examples (a weight of 0) does not count in the median.
+        A weight of 0 (no examples) does not count in the median.
         """
         median = _median(weight for weight in weights.values() if weight > 0)
         if not self.of_median or median is None:
@@ -160,22 +159,24 @@ class NormBound:
 
 
 def _median(values: Iterable[float]) -> float | None:
-    """Of two in the middle the lower, so that fewer than half can move it up; None if there are too few."""
+    """The median; None if there are too few values. Of two in the middle it is the lower one, so that it takes at least
+    half of the values to move it up."""
     ordered = sorted(math.inf if math.isnan(value) else value for value in values)
     return ordered[(len(ordered) - 1) // 2] if len(ordered) >= NO_FEWER else None
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a leader's owner asks of a reply before the app sees it."""
+    """What a leader's owner asks of a reply before the app gets it."""
 
     checks: frozenset[Check] = OPTIONAL
-    """Of `OPTIONAL`: those that are made."""
+    """Which of the `OPTIONAL` checks are made."""
     bound: NormBound | None = None
 
     @classmethod
     def parse(cls, text: str, bound: str | None = None) -> Admission:
-        """``all``, ``off``, or the checks to make with commas between them; ``bound`` as `NormBound.parse` has it.
+        """``text`` is ``all``, ``off``, or the checks to make with commas between them. ``bound`` is as in
+        `NormBound.parse`.
 
         Raises:
             ValueError: if there is no such check or bound.
@@ -192,13 +193,13 @@ class Admission:
         return cls(checks, None if bound is None else NormBound.parse(bound))
 
     def limits(self, federation: int) -> SizeLimits:
-        """How large an answer may be; ``federation`` is the limit that holds for every content."""
+        """How large an answer may be. ``federation`` is the limit for every content."""
         return SizeLimits(federation, LARGEST_MULTIPLE if Check.SIZE in self.checks else None)
 
     def makes(self, check: Check) -> bool:
         """Whether replies have to pass ``check``."""
         match check:
-            case Check.READABLE | Check.SIZE:  # one that was found too large is not here
+            case Check.READABLE | Check.SIZE:  # a content that was found too large is not here
                 return True
             case Check.NORM:
                 return self.bound is not None

@@ -1,9 +1,9 @@
 """Which replies the app may see. They are judged when the app collects them, against each other.
 
-The rule: what Flower takes, passes. Who sends something on which the strategy in use would raise, and so end the run
-for all, is refused instead, and the run goes on with the others. Of replies that do not go together those stand that
-most of them are like; of as many on both sides, those that are laid out as was dispatched. A refusal is recorded in the
-collect as an error with its reason, so that a replaying app is told the same and makes none of these checks.
+The rule: what Flower takes, passes. If the strategy in use would raise on a reply, and so end the run for all, that
+reply is refused instead, and the run goes on with the others. If replies do not fit each other, the larger group of
+equal ones stands; of equally large groups, the one laid out like what was dispatched. A refusal is recorded in the
+collect as an error with its reason, so a replaying app gets the same errors and makes none of these checks.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from protocol.replies.strategy_rule import StrategyRule, difference, shown
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What is made of replies that were collected together."""
+    """The result of judging replies that were collected together."""
 
     refused: dict[bytes, Refusal] = field(default_factory=dict)
     """By message."""
     unbounded: str = ""
-    """Why the owner's bound cannot be applied to these replies; empty if it can, or there is none."""
+    """Why the owner's bound cannot be applied to these replies; empty if it can, or there is no bound."""
     all_failed: Check | None = None
-    """The one check that none of them passes; None if some do, or they fail on several."""
+    """The check that all of them failed; None if some passed, or they failed different checks."""
 
 
 def judge(admission: Admission, rule: StrategyRule | None, found: Mapping[bytes, Examination]) -> Verdicts:
-    """Judge replies to messages of one type and dispatch, by message and in the order in which the app is handed them.
+    """Judge replies to messages of one type and dispatch, by message and in the order in which the app gets them.
 
-    ``rule`` is the strategy's in use; None if there is none: such an app's replies are judged one by one alone.
+    ``rule`` is that of the strategy in use. None if the app uses no strategy; then each reply is judged on its own.
     """
     judging = _Judging(admission, rule, dict(found))
     judging.each(admission.refusal)
@@ -49,7 +49,7 @@ def judge(admission: Admission, rule: StrategyRule | None, found: Mapping[bytes,
 
 
 class _Judging:
-    """The replies that are still taken."""
+    """The replies that are not refused yet."""
 
     def __init__(self, admission: Admission, rule: StrategyRule | None, found: dict[bytes, Examination]) -> None:
         self._admission = admission
@@ -62,7 +62,7 @@ class _Judging:
         self._refuse({id: refusal for id, found in self._taken.items() if (refusal := why(found)) is not None})
 
     def by_rule(self, rule: StrategyRule) -> None:
-        """Refuse what the strategy would raise on, and weights that are none."""
+        """Refuse what the strategy would raise on, and what is no weight."""
         makes = self._admission.makes
         if makes(Check.STRUCTURE):
             self._refuse(_each(self._layouts(), rule.why_not, Check.STRUCTURE))
@@ -76,7 +76,7 @@ class _Judging:
             self._refuse(_other_weights(rule, self._layouts()))
 
     def by_bound(self) -> str:
-        """Refuse updates over the bound; why it cannot be applied, where it cannot."""
+        """Refuse updates over the bound. Returns why it cannot be applied, or an empty text."""
         bound = self._admission.bound
         unmeasured = {
             id: finding.what
@@ -95,7 +95,7 @@ class _Judging:
         return ""
 
     def sum_of_weights(self, rule: StrategyRule) -> None:
-        """Refuse the weights whose sum is no number to divide by: all of them, or those too large to be added."""
+        """Refuse weights if nobody can divide by their sum: all of them, or those too large to be added."""
         weights = self._weights()
         if not (self._admission.makes(Check.WEIGHT) and rule.divides and weights):
             return
@@ -115,7 +115,7 @@ class _Judging:
             self._refuse(dict.fromkeys(empty, Refusal(Check.WEIGHT, why)))
 
     def _layouts(self) -> dict[bytes, ReplyLayout]:
-        """Of the replies that the strategy makes something of."""
+        """The layouts of the replies that the strategy uses."""
         layouts = {id: found.layout for id, found in self._taken.items()}
         return {id: each for id, each in layouts.items() if each and not each.declined and not each.masked}
 
@@ -138,7 +138,7 @@ def _each(
 
 
 def _odd_ones(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:
-    """The replies without which the strategy takes the others."""
+    """The replies to refuse so that the strategy takes the others."""
     names = {name for reply in layouts.values() for kind, name in reply.records() if kind != "config"}
     alike: dict[ReplyLayout, list[bytes]] = {}
     for id, reply in layouts.items():
@@ -146,7 +146,7 @@ def _odd_ones(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[
     if len(alike) < 2 or rule.takes(list(alike)):
         return {}
     if rule.own and 2 * max(map(len, alike.values())) <= len(layouts):
-        return {}  # nobody can tell which are the odd ones
+        return {}  # nobody can tell which ones are odd
     order = list(alike)
     usual, *others = sorted(
         alike,
@@ -164,7 +164,7 @@ def _odd_ones(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[
 
 
 def _compared(rule: StrategyRule, reply: ReplyLayout, names: Set[str]) -> ReplyLayout:
-    """What of a layout the rule compares, so that replies of one kind are equal; ``names`` are of records that hold
+    """The part of a layout that the rule compares, so that replies of one kind are equal. ``names`` are of records with
     arrays or metrics."""
     if rule.own:
         return ReplyLayout(
@@ -176,13 +176,13 @@ def _compared(rule: StrategyRule, reply: ReplyLayout, names: Set[str]) -> ReplyL
         replace(record, metrics=tuple(MetricLayout(metric.key, metric.length) for metric in record.metrics))
         for record in reply.metrics
     )
-    # Flower looks up a record by its name alone, of whatever kind it is
+    # Flower looks up a record by its name only, whatever kind it is
     configs = tuple(record for record in reply.configs if rule.older or record.name in names)
     return ReplyLayout(reply.arrays, metrics, configs)
 
 
 def _not_finite(layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:
-    """Of arrays that answer none that was dispatched: those with NaN where at least as many replies have none."""
+    """Refuse arrays with NaN that have no counterpart in what was dispatched, if at least as many replies have none."""
     have: Counter[str] = Counter(
         key for reply in layouts.values() for key in {key for record in reply.arrays for key in record.keys}
     )
@@ -198,7 +198,7 @@ def _not_finite(layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:
 
 
 def _other_weights(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:
-    """Those that do not have the weight which most of them have."""
+    """The replies with another weight than most have."""
     metrics = {id: rule.weight_of(reply) for id, reply in layouts.items()}
     weights = {id: metric.number for id, metric in metrics.items() if metric is not None}
     counts = Counter(weight for weight in weights.values() if weight > 0)
@@ -208,5 +208,5 @@ def _other_weights(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> 
 
 
 def _selected(rule: StrategyRule, replies: int) -> int:
-    """Of how many replies the strategy takes the mean."""
+    """How many replies the strategy takes the mean of."""
     return max(1, rule.selects if rule.selects is not None else replies - rule.sets_aside)

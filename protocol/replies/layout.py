@@ -1,4 +1,4 @@
-"""What a reply's content looks like, but for the bytes of its arrays: replies to one exchange are compared by it."""
+"""What a reply's content looks like, without the bytes of its arrays. Replies to one exchange are compared by it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ class Arithmetic(StrEnum):
     """What can be computed with an array's numbers."""
 
     WHOLE = "whole"
-    """Booleans and integers: a mean of them is a float."""
+    """Booleans and integers: their mean is a float."""
     REAL = "real"
     """Floats."""
     COMPLEX = "complex"
     NONE = "none"
-    """Texts, dates, bytes without a meaning: numpy refuses to take a mean of them."""
+    """Texts, dates and plain bytes: numpy refuses to take their mean."""
     UNREADABLE = "unreadable"
-    """No numpy array, or not a whole one: Flower's ``Array.numpy`` raises."""
+    """No numpy array, or an incomplete one: Flower's ``Array.numpy`` raises."""
 
 
 class Likeness(IntEnum):
-    """How much the arrays of a reply are laid out as those that it answers."""
+    """How closely the layout of a reply's arrays follows that of the dispatched ones."""
 
     NONE = 0
     ANY_ORDER = 1
@@ -35,11 +35,11 @@ class Likeness(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ArrayLayout:
-    """An array, but for its bytes."""
+    """An array, without its bytes."""
 
     key: str
     dtype: str
-    """For people; of what its bytes say, where they can be read."""
+    """For people. As the array's bytes say, if they can be read."""
     shape: tuple[int, ...]
     arithmetic: Arithmetic
     trees: bool = False
@@ -51,11 +51,11 @@ class ArrayLayout:
 
 @dataclass(frozen=True, slots=True)
 class MetricLayout:
-    """A metric, and its value where that is one number."""
+    """A metric, and its value if that is one number."""
 
     key: str
     length: int | None = None
-    """Of a list; None: it is one number."""
+    """The length of a list; None if it is one number."""
     number: float = 0.0
 
 
@@ -69,7 +69,7 @@ class ArrayRecordLayout:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of its arrays, in order."""
+        """The keys of its arrays, in order."""
         return tuple(array.key for array in self.arrays)
 
 
@@ -82,11 +82,11 @@ class MetricRecordLayout:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of its metrics, in order."""
+        """The keys of its metrics, in order."""
         return tuple(metric.key for metric in self.metrics)
 
     def metric(self, key: str) -> MetricLayout | None:
-        """The metric of that key."""
+        """The metric with that key."""
         return next((metric for metric in self.metrics if metric.key == key), None)
 
 
@@ -103,7 +103,7 @@ RecordLayout = ArrayRecordLayout | MetricRecordLayout | ConfigRecordLayout
 
 @dataclass(frozen=True, slots=True)
 class NotFinite:
-    """An array that holds NaN or infinities, and answers none that was dispatched."""
+    """An array that holds NaN or infinities, and that has no counterpart in what was dispatched."""
 
     record: str
     key: str
@@ -121,11 +121,11 @@ class ReplyLayout:
     likeness: Likeness = Likeness.NONE
     not_finite: tuple[NotFinite, ...] = ()
     older: str = ""
-    """Of an answer to a message of Flower's older machinery: why that cannot read it; empty if it can."""
+    """Why Flower's older machinery, which asked for it, cannot read it; empty if it can."""
     declined: bool = False
-    """Whether it is an older app's answer that says itself that it failed: no strategy makes anything of it."""
+    """Whether it is an older app's answer that says that the client failed. No strategy uses it."""
     masked: bool = False
-    """Whether it is of secure aggregation, which shows of it what its own protocol needs."""
+    """Whether it belongs to secure aggregation, which shows only what its own protocol needs."""
 
     def records(self) -> Iterator[tuple[str, str]]:
         """The kind and name of each record."""
@@ -134,6 +134,6 @@ class ReplyLayout:
         yield from (("config", record.name) for record in self.configs)
 
     def keys_in(self, name: str) -> frozenset[str]:
-        """The keys of the record of that name, whatever its kind; none if there is no such record."""
+        """The keys of the record with that name, of any kind; empty if there is no such record."""
         every: tuple[RecordLayout, ...] = (*self.arrays, *self.metrics, *self.configs)
         return next((frozenset(record.keys) for record in every if record.name == name), frozenset())

@@ -1,9 +1,8 @@
-"""What a strategy takes of the replies to one exchange: learnt from its object (`strategy.replies.strategy_rules`),
-applied to
-layouts here.
+"""Which replies to one exchange a strategy takes. `strategy.replies.strategy_rules` learns the rule from the strategy's
+object; here it is applied to layouts.
 
-It follows Flower's ``serverapp/strategy`` and ``server/strategy/aggregate.py`` line by line, so that nothing is called
-odd that the strategy would take: `tests/strategy/replies/test_strategy_rules.py` compares it with Flower's own code.
+It follows Flower's ``serverapp/strategy`` and ``server/strategy/aggregate.py`` line by line, so that it refuses nothing
+that the strategy would take. `tests/strategy/replies/test_strategy_rules.py` compares it with Flower's own code.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class Arrays(StrEnum):
     IGNORED = "ignored"
     """Nothing that a layout could spoil."""
     MEAN = "mean"
-    """Adds them up in place, array by array: numpy spreads a smaller one over a larger one that came first."""
+    """Adds them up in place, array by array: numpy broadcasts a smaller one to a larger one that came first."""
     FREE_MEAN = "free-mean"
     """As `MEAN`, but each sum is a new array, which may be larger than both."""
     STACK = "stack"
-    """Lays them one upon another: all have one shape."""
+    """Stacks them, so all have one shape."""
     TREES = "trees"
-    """One array with the key ``0`` a reply: boosted trees, of any length."""
+    """Takes one array with the key ``0`` from each reply: boosted trees, of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +48,36 @@ class StrategyRule:
     strategy: str
     """The name of its class, for people."""
     weight: str = ""
-    """The metric that replies are weighted by; empty if there is none."""
+    """The metric that replies are weighted by; empty if it weights by no metric."""
     own: bool = False
-    """Whether it is the app's own: nothing is known but that its replies are of one kind."""
+    """Whether it is the app's own. Then it is only known that its replies are of one kind."""
     arrays: Arrays = Arrays.IGNORED
     one_array_record: bool = False
     by_place: bool = False
-    """Whether arrays go by their place in the record; else by their key."""
+    """Whether it matches arrays by their place in the record, and not by their key."""
     floats: bool = False
-    """Whether it computes in the arrays that came, which then have to hold floats."""
+    """Whether it computes in place in the arrays that came, which then have to hold floats."""
     as_sent: Likeness = Likeness.NONE
-    """How much they have to be like what was dispatched: it computes with that, too."""
+    """How close they have to be to what was dispatched, because it computes with that, too."""
     means_metrics: bool = False
-    """Whether Flower takes the mean of the metrics; else a function of the app's own does what it does."""
+    """Whether Flower takes the mean of the metrics. If not, a function of the app's own gets them."""
     divides: bool = False
     """Whether it divides by the sum of all weights."""
     selects: int | None = None
-    """Of how many replies it takes the mean, where it chooses among them."""
+    """How many replies it takes the mean of, if it chooses among them."""
     sets_aside: int = 0
-    """How many replies it leaves out, where it chooses among them and ``selects`` does not say."""
+    """How many replies it leaves out, if it chooses among them and ``selects`` is None."""
     equal_weights: bool = False
-    """Whether all weights have to be one and the same, and more than 0."""
+    """Whether all weights have to be equal, and more than 0."""
     numbers: tuple[str, ...] = ()
-    """Metrics that each reply has to have, as one number."""
+    """Metrics that each reply needs, as one number each."""
     loss: str = ""
     """The metric that q-FedAvg weights by, raised to ``q``; empty for any other strategy."""
     q: float = 0.0
     older: str = ""
     """``fitres``, ``evaluateres``: the records are those of Flower's older machinery."""
     metrics_alike: bool = False
-    """Whether a function of the app's own makes something of an older app's metrics: they are of one kind."""
+    """Whether a function of the app's own gets an older app's metrics, which then have to be of one kind."""
 
     # -- one reply ------------------------------------------------------------------------------------------------
 
@@ -94,8 +93,8 @@ class StrategyRule:
         return record.metric(self.weight) if record is not None else None
 
     def why_no_weight(self, reply: ReplyLayout) -> str:
-        """Why what the reply is weighted by is none: not finite, or less than 0. What is no number at all is a fault of
-        structure."""
+        """Why the reply's weight is no weight: not finite, or less than 0. (If it is no number, its structure is
+        wrong.) Empty if it is a weight."""
         weight = self.weight_of(reply)
         if weight is not None and weight.length is None:
             if not math.isfinite(weight.number):
@@ -119,7 +118,7 @@ class StrategyRule:
                 yield math.inf
 
     def why_not(self, reply: ReplyLayout) -> str:
-        """Why the strategy would raise on the reply, whatever the others are; empty if it would not."""
+        """Why the strategy would raise on the reply, whatever the others are; empty if it would take it."""
         if self.older:
             return self._why_not_older(reply)
         return "" if self.own else self._why_not_records(reply)
@@ -183,7 +182,7 @@ class StrategyRule:
     # -- replies together -----------------------------------------------------------------------------------------
 
     def takes(self, replies: Sequence[ReplyLayout]) -> bool:
-        """Whether the strategy raises nothing on these replies, in this order; each passes `why_not`."""
+        """Whether the strategy takes these replies, in this order. Each has passed `why_not`."""
         if self.own:
             return len({frozenset(reply.records()) for reply in replies}) <= 1
         if self.older:
@@ -192,7 +191,7 @@ class StrategyRule:
         return self._records_fit(replies) and self._metrics_fit(replies) and self._arrays_fit(replies)
 
     def _records_fit(self, replies: Sequence[ReplyLayout]) -> bool:
-        """``validate_message_reply_consistency``, whose first reply says what the others are to be."""
+        """As ``validate_message_reply_consistency``: the others have to match the first reply."""
         if not replies:
             return True
         first, *others = replies
@@ -203,7 +202,7 @@ class StrategyRule:
         return True
 
     def _metrics_fit(self, replies: Sequence[ReplyLayout]) -> bool:
-        """``aggregate_metricrecords``."""
+        """As ``aggregate_metricrecords``."""
         lengths: dict[str, int | None] = {}
         for reply in replies:
             for metric in reply.metrics[0].metrics:
@@ -248,15 +247,15 @@ class StrategyRule:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """What the sum of some arrays has become."""
+    """The sum of some arrays so far."""
 
     shape: tuple[int, ...]
     arithmetic: Arithmetic
     fixed: bool
-    """Whether it is an array, into which the next one is added; a number of numpy's is replaced by the sum."""
+    """Whether it is an array, to which the next one is added in place. A numpy number is replaced by the sum."""
 
     def with_(self, array: ArrayLayout, *, free: bool, casts: bool) -> _Sum | None:
-        """The sum with another array; None where numpy raises."""
+        """The sum with another array; None if numpy raises."""
         shape = _broadcast(self.shape, array.shape)
         if shape is None:
             return None
@@ -270,7 +269,7 @@ class _Sum:
 
 
 def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of a sum of two arrays, as numpy has it; None if there is none."""
+    """The shape of the sum of two arrays, as numpy has it; None if they cannot be added."""
     rank = max(len(one), len(other))
     wide = [(1,) * (rank - len(shape)) + shape for shape in (one, other)]
     if any(a != b and 1 not in (a, b) for a, b in zip(*wide, strict=True)):
@@ -279,8 +278,8 @@ def _broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] 
 
 
 def difference(reply: ReplyLayout, usual: ReplyLayout) -> str:
-    """In which way ``reply`` is not as ``usual``, for people."""
-    return next(_differences(reply, usual), "it is laid out otherwise than the others")
+    """How ``reply`` differs from ``usual``, for people."""
+    return next(_differences(reply, usual), "its layout differs from that of the others")
 
 
 def _differences(reply: ReplyLayout, usual: ReplyLayout) -> Iterator[str]:
@@ -304,7 +303,7 @@ def _arrays_differ(reply: ReplyLayout, usual: ReplyLayout) -> Iterator[str]:
         for array in record.arrays:
             other = others.get((record.name, array.key))
             if other is not None and (array.shape, array.arithmetic) != (other.shape, other.arithmetic):
-                yield f"{shown(record.name)}/{shown(array.key)} is {array} where the others have {other}"
+                yield f"{shown(record.name)}/{shown(array.key)} is {array}, and the others have {other}"
         same = next((each for each in usual.arrays if each.name == record.name), None)
         if same is not None and same.keys != record.keys:
             yield f"the arrays of {shown(record.name)} are in another order than those of the others"
@@ -316,7 +315,7 @@ def _metrics_differ(reply: ReplyLayout, usual: ReplyLayout) -> Iterator[str]:
         for metric in record.metrics:
             other = others.get((record.name, metric.key))
             if other is not None and metric.length != other.length:
-                yield f"its metric {shown(metric.key)} is {_kind(metric)} where the others have {_kind(other)}"
+                yield f"its metric {shown(metric.key)} is {_kind(metric)}, and the others have {_kind(other)}"
 
 
 def _keys_differ(what: str, records: Sequence[RecordLayout], usual: Sequence[RecordLayout]) -> Iterator[str]:

@@ -37,7 +37,7 @@ def test_bad_updates_are_refused_with_their_reasons_in_the_chain(federation_in_t
     assert {answer["code"] for answer in refused.values()} == {ErrorCode.REPLY_MESSAGE_UNAVAILABLE}
     assert refused.keys() == {"three", "four", "five", "six", "seven"}
     assert refused["three"]["reason"] == "refused (finite): 16 of the 16 numbers of 'arrays'/'w' are NaN or infinite"
-    assert "'arrays'/'w' is float64[2, 8] where the others have float64[4, 4]" in refused["four"]["reason"]
+    assert "'arrays'/'w' is float64[2, 8], and the others have float64[4, 4]" in refused["four"]["reason"]
     assert "more than 5 times the median" in refused["five"]["reason"]
     assert refused["six"]["reason"] == "refused (weight): its 'num-examples' is -199: less than 0"
     assert "it has the metric 'more', which the others do not have" in refused["seven"]["reason"]

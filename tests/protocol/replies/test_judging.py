@@ -79,7 +79,7 @@ def test_replies_of_one_kind_pass() -> None:
         ),
         (reply(array("v"), loss=None), "it lacks the array 'w', which the others have"),
         (reply(array(), array("v"), loss=None), "it has the array 'v', which the others do not have"),
-        (reply(array(shape=(4,)), loss=None), "'arrays'/'w' is float32[4] where the others have float32[3]"),
+        (reply(array(shape=(4,)), loss=None), "'arrays'/'w' is float32[4], and the others have float32[3]"),
         (reply(array(kind=Arithmetic.NONE), loss=None), "'arrays'/'w' is float32[3]: FedAvg cannot compute with that"),
         (
             reply(array(kind=Arithmetic.UNREADABLE), loss=None),
@@ -87,7 +87,7 @@ def test_replies_of_one_kind_pass() -> None:
         ),
         (reply(), "it lacks the metric 'loss', which the others have"),
         (reply(loss=None, more=None), "it has the metric 'more', which the others do not have"),
-        (reply(loss=2), "its metric 'loss' is a list of 2 where the others have a number"),
+        (reply(loss=2), "its metric 'loss' is a list of 2, and the others have a number"),
         (reply(weight=None, loss=None), "it lacks the metric 'num-examples', by which FedAvg weights replies"),
     ],
 )
