@@ -1,5 +1,4 @@
-"""Where a Grid's answers come from: the peer, through the pipe; or a script in front of it
-(`strategy.replay.scripted`)."""
+"""Where a Grid's answers come from: the peer, through the pipe, or a script first (`strategy.replay.scripted`)."""
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ class ServerPipe(Protocol):
         """
 
     def send(self, value: Compared | Diverged | Replayed | Progress) -> None:
-        """Tell the peer how a replay goes, or its owner how the run does."""
+        """Tell the peer how a replay goes, or its owner how the run goes."""
 
 
 def epoch_of(key: ContentKey | None) -> int | None:
@@ -54,7 +53,7 @@ def epoch_of(key: ContentKey | None) -> int | None:
 
 
 class RunStopped(BaseException):
-    """The run stops here without being finished: the peer or its engine is gone. It can be resumed.
+    """The run stops here, unfinished, because the peer or its engine is gone. It can be resumed.
 
     Not an `Exception`, so that an app that goes on after any error does not go on after this one.
     """
@@ -70,27 +69,28 @@ class Answers(Protocol):
         """What to encrypt the contents of the next push with; None: they stay plain."""
 
     def push(self, messages: tuple[Outgoing, ...], key: ContentKey | None) -> Pushed | Renewed:
-        """Send messages, at least one, whose contents are encrypted with ``key``; their ids and the dispatch's time.
+        """Send one or more messages, whose contents are encrypted with ``key``. Returns their ids and the dispatch's
+        time.
 
-        Where the epoch of ``key`` is over, nothing was sent: write the contents again with the key of the `Renewed`.
+        A `Renewed` means that the epoch of ``key`` is over and nothing was sent: write the contents again with its key.
 
         Raises:
             ValueError: if they break a rule, such as a message to a node that is no client member.
         """
 
     def pull(self, messages: tuple[bytes, ...], rules: Rules = ()) -> tuple[Handed, ...]:
-        """The replies that are here now, in the order of the messages; ``rules`` are the strategy's that is in use."""
+        """The replies that are here now, in the order of the messages. ``rules`` are those of the strategy in use."""
 
     def wait(self, messages: tuple[bytes, ...], timeout: float | None, rules: Rules = ()) -> tuple[Handed, ...]:
         """All the replies, or those that are here after ``timeout`` seconds, in the order of the messages."""
 
     def any_model(self) -> bool:
-        """Whether the app may go on with a model that holds NaN or infinities where its first one had none."""
+        """Whether the app may go on with a model with NaN or infinities that its first model did not have."""
 
 
 class LiveAnswers:
-    """The peer's answers, now. ``key`` is what contents are encrypted with until the peer says otherwise;
-    ``any_model`` is what the server's owner lets the app send out."""
+    """The peer's answers, now. ``key`` encrypts contents until the peer says otherwise. ``any_model`` says whether the
+    server's owner lets the app send out models with new NaN or infinities."""
 
     def __init__(self, pipe: ServerPipe, key: ContentKey | None, *, any_model: bool = False) -> None:
         self._pipe = pipe
@@ -105,17 +105,15 @@ class LiveAnswers:
         return self._key
 
     def use(self, key: ContentKey | None) -> None:
-        """Another epoch has begun."""
+        """Go on with the key of another epoch."""
         self._key = key
 
     def push(self, messages: tuple[Outgoing, ...], key: ContentKey | None) -> Pushed | Renewed:
         return self._ask_in_epoch(Push(next(self._calls), messages, epoch_of(key)), Pushed)
 
     def finish(self, model: CID | None, error: str, key: ContentKey | None) -> Finished | Renewed:
-        """Say that the app ended, its final model's content encrypted with ``key``.
-
-        As `push` where the epoch of ``key`` is over.
-        """
+        """Tell the peer that the app ended. Its final model's content is encrypted with ``key``; `Renewed` as in
+        `push`."""
         finished = Finished(next(self._calls), model, error, epoch_of(key))
         answer = self._ask_in_epoch(finished, Ended)
         return answer if isinstance(answer, Renewed) else finished
@@ -130,7 +128,7 @@ class LiveAnswers:
         return self._any_model
 
     def _ask_in_epoch(self, call: Push | Finished, kind: type[T]) -> T | Renewed:
-        """As `_ask`, where another epoch may have begun."""
+        """As `_ask`, but another epoch may have begun."""
         answer = self._pipe.ask(call)
         if isinstance(answer, Renewed):
             self._key = answer.key

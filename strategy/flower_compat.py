@@ -109,7 +109,7 @@ def run_number(run: CID) -> int:
 
 
 def server_run(number: int) -> Run:
-    """What a Grid says of its run; Flower's other fields are about its SuperLink."""
+    """The run as a Grid tells it. Flower's other fields are about its SuperLink."""
     return Run.create_empty(number)
 
 
@@ -119,7 +119,7 @@ def timestamp() -> float:
 
 
 def take_identity(run: int, node: int) -> None:
-    """Who this process is: ``Message(...)`` reads it when the app makes one."""
+    """Set who this process is. ``Message(...)`` reads it when the app makes one."""
     TaskIdentity.task_id = 1
     TaskIdentity.run_id = run
     TaskIdentity.node_id = node
@@ -144,11 +144,11 @@ def project_config(app_dir: Path) -> dict[str, Any]:
     """An app's ``pyproject.toml``, with the fields that Flower requires.
 
     Raises:
-        ValueError: if there is none, or it lacks one; the message says which.
+        ValueError: if there is no such file, or it lacks a field; the message says which.
     """
     try:
         text = (app_dir / FAB_CONFIG_FILE).read_text(encoding="utf-8")
-        _parsed_pyproject(text)  # Flower takes for granted that a section is one
+        _parsed_pyproject(text)  # Flower assumes that each section is one
         config = get_project_config(app_dir)
     except FileNotFoundError as error:
         raise ValueError(f"Cannot find {FAB_CONFIG_FILE} in {app_dir}") from error
@@ -158,16 +158,16 @@ def project_config(app_dir: Path) -> dict[str, Any]:
 
 
 _SECTIONS: Final = ("project", "tool", "tool.flwr", "tool.flwr.app", "tool.flwr.app.components", "tool.flwr.app.config")
-"""What Flower reads of an app's ``pyproject.toml``."""
+"""The sections that Flower reads in an app's ``pyproject.toml``."""
 _TEXTS: Final = ("project.name", "project.version", "tool.flwr.app.publisher")
 
 
 def _parsed_pyproject(text: str) -> dict[str, Any]:
-    """What an app's ``pyproject.toml`` says; each section that Flower reads is one, if it is there.
+    """An app's ``pyproject.toml``. Each section that Flower reads is a section, if it is there.
 
     Raises:
-        ValueError: it is no TOML, or has something else in the place of a section or a text; the message names it.
-        RecursionError: it is nested too deep.
+        ValueError: if it is no TOML, or has something else instead of a section or a text; the message names it.
+        RecursionError: if it is nested too deep.
     """
     config = tomllib.loads(text)
     for names, kind, what in ((_SECTIONS, dict, "a section"), (_TEXTS, str, "a text")):
@@ -186,11 +186,10 @@ def run_config(config: dict[str, Any]) -> FlatConfig:
 
 
 def config_overrides(defaults: FlatConfig, texts: Sequence[str]) -> FlatConfig:
-    """``defaults`` with the ``key=value`` pairs of ``texts`` (or of the TOML file that the one of them names) put over
-    them.
+    """``defaults``, overridden by the ``key=value`` pairs of ``texts``, or of the TOML file that a single text names.
 
     Raises:
-        ValueError: if it cannot be read, or names a key that the app does not have.
+        ValueError: if ``texts`` cannot be read, or name a key that the app does not have.
     """
     overrides = parsed_pairs(texts)
     unknown = [key for key in overrides if key not in defaults]
@@ -200,14 +199,14 @@ def config_overrides(defaults: FlatConfig, texts: Sequence[str]) -> FlatConfig:
 
 
 def parsed_pairs(texts: Sequence[str]) -> FlatConfig:
-    """The ``key=value`` pairs of ``texts``, the last of a key; or those of the TOML file that the one of them names.
+    """The ``key=value`` pairs of ``texts``, or of the TOML file that a single text names. The last of a key counts.
 
     Raises:
-        ValueError: if it cannot be read.
+        ValueError: if ``texts`` cannot be read.
     """
     for text in texts:
         unread = _PAIR.sub("", text).strip()
-        if unread and not text.endswith(".toml"):  # Flower passes over what it does not understand
+        if unread and not text.endswith(".toml"):  # Flower ignores what it does not understand
             raise ValueError(f"{unread!r} is not of the form key=value")
     try:
         pairs: FlatConfig = parse_config_args(list(texts))
@@ -220,25 +219,25 @@ def parsed_pairs(texts: Sequence[str]) -> FlatConfig:
 
 @dataclass(frozen=True, slots=True)
 class FabContents:
-    """What Flower's bundle (FAB) takes of an app's folder."""
+    """What Flower's bundle (FAB) takes from an app's folder."""
 
     pyproject: bytes
     """As Flower writes it: without comments, and without the federations that this machine knows."""
     taken: Mapping[str, Path]
     """The other files, by their paths with ``/``, in order."""
     left: tuple[str, ...]
-    """The paths of the files that stay."""
+    """The paths of the files that stay at home."""
 
 
 def fab_contents(app_dir: Path) -> FabContents:
-    """What ``flwr build`` and ``flwr run`` take of a folder: by ``.gitignore``, ``fab-include``, ``fab-exclude`` and
-    Flower's own patterns. The steps of ``flwr.cli.build.build_fab_from_files`` but for the zip file.
+    """What ``flwr build`` and ``flwr run`` take from a folder: by ``.gitignore``, ``fab-include``, ``fab-exclude`` and
+    Flower's own patterns. The steps of ``flwr.cli.build.build_fab_from_files``, without the zip file.
 
     Raises:
-        ValueError: Flower makes no bundle of it; says why.
-        OSError: a file cannot be read.
+        ValueError: if Flower makes no bundle of the folder; the message says why.
+        OSError: if a file cannot be read.
     """
-    from flwr.cli.build import get_filtered_fab_paths  # 0.4 s, and only who has a folder needs it
+    from flwr.cli.build import get_filtered_fab_paths  # takes 0.4 s, and most processes bundle no folder
     from flwr.cli.utils import collect_files, filter_paths_for_publish
 
     root = app_dir.resolve()
@@ -261,7 +260,7 @@ def fab_contents(app_dir: Path) -> FabContents:
 
 
 def says_it_failed(reply: RecordDict) -> bool:
-    """Whether it is an older app's answer to a training message in which the client says that it failed."""
+    """Whether it is an older app's answer to a training message that says that the client failed."""
     status = reply.config_records.get("fitres.status")
     return status is not None and status.get("code") != Code.OK.value
 
@@ -276,10 +275,10 @@ def adds_up(data: bytes) -> bool:
 
 
 def read_older(begin: str, records: RecordDict) -> Any:
-    """A client's answer to Flower's older machinery; ``begin`` begins the names of its records. Has a ``status``.
+    """A client's answer to Flower's older machinery, with a ``status``. The names of its records begin with ``begin``.
 
     Raises:
-        Exception: of any kind, as Flower does where a record or a value of it is not there.
+        Exception: of any kind, as Flower does if a record or a value in it is missing.
     """
     match begin:
         case "fitres":
@@ -295,22 +294,22 @@ def read_older(begin: str, records: RecordDict) -> Any:
 def replace_legacy_machinery(
     update_client_manager: Callable[..., None], fit_clients: Exchange, evaluate_clients: Exchange
 ) -> None:
-    """Put these in the place of Flower's own; Flower looks all three up when it calls them."""
+    """Replace Flower's own by these. Flower looks all three up when it calls them."""
     legacy_app_utils._update_client_manager = update_client_manager
     legacy_server.fit_clients = fit_clients
     legacy_server.evaluate_clients = evaluate_clients
 
 
 Using = Callable[[object], AbstractContextManager[None]]
-"""Is entered while a strategy runs."""
+"""Entered while a strategy runs."""
 
 
 @contextmanager
 def strategy_hooks(report: Callable[[ArrayRecord], None], using: Using) -> Iterator[None]:
-    """Enter ``using`` while a strategy runs, and call ``report`` with its final model, wherever Flower's three ways to
-    run a training loop leave that.
+    """Enter ``using`` while a strategy runs, and call ``report`` with its final model, in all three of Flower's ways to
+    run a training loop.
 
-    It need not go through the Grid: after a last round without an evaluation, nothing sends it.
+    The final model need not pass through the Grid: after a last round without evaluation, nothing sends it.
     """
     workflow = DefaultWorkflow.__call__
     run_fl = legacy_app.run_fl  # type: ignore[attr-defined]  # its global, which it calls
@@ -340,14 +339,14 @@ def strategy_hooks(report: Callable[[ArrayRecord], None], using: Using) -> Itera
 
 @contextmanager
 def _hooked_starts(report: Callable[[ArrayRecord], None], using: Using) -> Iterator[None]:
-    """The same for ``Strategy.start``, also where an app's own strategy has another ``start``."""
+    """The same for ``Strategy.start``, even if an app's own strategy has another ``start``."""
 
     def hooked(start: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(start)
         def hooked_start(self: Strategy, *args: Any, **kwargs: Any) -> Any:
             with using(self):
                 result = start(self, *args, **kwargs)
-            if isinstance(result, Result):  # one of the app's own may return anything
+            if isinstance(result, Result):  # an app's own ``start`` may return anything
                 report(result.arrays)
             return result
 

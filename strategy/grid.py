@@ -1,7 +1,6 @@
-"""Flower's `Grid` over a Pollen run: everything a ServerApp sees of the world goes through here.
+"""Flower's `Grid` over a Pollen run: everything that a ServerApp sees of the world goes through here.
 
-The Grid encodes and decodes; where the answers come from is an `Answers` (`strategy.answers`,
-`strategy.replay.scripted`).
+The Grid encodes and decodes. An `Answers` gives the answers (`strategy.answers`, `strategy.replay.scripted`).
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ from strategy.replies.strategy_rules import EVALUATE, StrategiesInUse
 METRICS_TOLD: Final = 4
 """How many metrics a line shows."""
 NAME_TOLD: Final = 60
-"""How many characters of a metric's name it shows."""
+"""How many characters of a metric's name a line shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What a reply's metadata repeats of the message it answers."""
+    """The metadata of a message that its reply repeats."""
 
     node: int
     type: str
@@ -58,17 +57,17 @@ class _Sent:
 
 @dataclass
 class Updates:
-    """How training went: whether any reply was of use."""
+    """How training went: how many replies were asked for, and how many were valid."""
 
     asked: int = 0
     valid: int = 0
     round: int | None = None
-    """Of the newest reply, where its message said so."""
+    """The round of the newest reply, if its message named one."""
     reason: str = ""
-    """Of the newest reply that was an error."""
+    """The reason of the newest reply that was an error."""
 
     def came(self, reply: Message, number: int | None) -> None:
-        """A reply was handed to the app."""
+        """Count a reply that the app got."""
         self.round = number if number is not None else self.round
         if reply.has_error():
             reason = reply.error.reason or f"error {reply.error.code}"
@@ -79,7 +78,7 @@ class Updates:
             self.valid += 1
 
     def fault(self) -> str:
-        """Why the run came to nothing; empty if it did not."""
+        """Why the run came to nothing; empty if it has a result."""
         if not self.asked or self.valid:
             return ""
         of_round = "" if self.round is None else f", of round {self.round}"
@@ -90,8 +89,8 @@ class Updates:
 class PollenGrid(Grid):
     """The Grid of one run. Its methods may be called from several threads.
 
-    ``kept`` are replies that were read before they are handed over; ``tell`` takes a line for people; ``strategies``
-    say what the app makes of replies.
+    ``kept`` holds replies that were already read, to be examined. ``tell`` takes a line for people. ``strategies`` says
+    which replies the app's strategy takes.
     """
 
     def __init__(
@@ -150,10 +149,11 @@ class PollenGrid(Grid):
         return [NodeInfo(node_id=node) for node in self.get_node_ids()]
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Send messages; the id of each.
+        """Send messages. Returns the id of each.
 
         Raises:
-            ValueError: if one has no content or metadata that cannot be sent, or breaks a rule of the federation.
+            ValueError: if a message has no content, has metadata that cannot be sent, or breaks a rule of the
+                federation.
         """
         messages = list(messages)
         for message in messages:
@@ -182,7 +182,7 @@ class PollenGrid(Grid):
             try:
                 answer = self._answers.push(outgoing, key)
             except Divergence as divergence:
-                if divergence.pushed is outgoing:  # else it is the one that another push came upon before
+                if divergence.pushed is outgoing:  # otherwise another push met it before
                     self._explain(divergence, messages, key)
                     divergence.tell()
                 raise
@@ -191,7 +191,8 @@ class PollenGrid(Grid):
             key = answer.key
 
     def _check_models(self, messages: Sequence[Message], rounds: Sequence[int | None]) -> None:
-        """Raises SpoiledModel where the model in them is lost, or was before: an app may have swallowed that."""
+        """Raise SpoiledModel if the model in the messages is lost, or was lost before: the app may have swallowed
+        that."""
         if self.spoiled:
             raise SpoiledModel(self.spoiled)
         of = {id(message.content): (message, number) for message, number in zip(messages, rounds, strict=True)}
@@ -204,8 +205,8 @@ class PollenGrid(Grid):
                 raise SpoiledModel(self.spoiled)
 
     def fault(self, model: ArrayRecord | None) -> str:
-        """Why a run that ended with this ``model`` came to nothing, though the app raised nothing; empty if it did
-        not."""
+        """Why a run that ended with this ``model`` came to nothing, although the app raised nothing; empty if it has a
+        result."""
         if model is not None and (what := self._outgoing_models.spoiled_end(model)) and not self._answers.any_model():
             return _lost(what, self._updates.round)
         return self._updates.fault()
@@ -222,19 +223,19 @@ class PollenGrid(Grid):
             divergence.what += f" (what was recorded cannot be read: {error})"
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """The replies that are here now and were not handed out before, in the order of the messages."""
+        """The replies that are here now and that the app has not had, in the order of the messages."""
         asked = self._still_open(message_ids)
         return self._receive(self._answers.pull(asked, self._rules(asked))) if asked else []
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Send messages and wait for the replies, ``timeout`` seconds at most; in the order of the messages."""
+        """Send messages and wait for the replies, ``timeout`` seconds at most. Replies are in the order of messages."""
         asked = self._still_open(self.push_messages(messages))
         if not asked:
             return []
         return self._receive(self._answers.wait(asked, None if timeout is None else float(timeout), self._rules(asked)))
 
     def _rules(self, asked: Sequence[bytes]) -> Rules:
-        """What the strategy in use takes in answers to these messages."""
+        """The rules of the strategy in use for answers to these messages."""
         with self._lock:
             types = dict.fromkeys(self._open[message].type for message in asked if message in self._open)
         rules = ((type, self._strategies.rule(type)) for type in types)
@@ -243,7 +244,7 @@ class PollenGrid(Grid):
     def _outgoing(
         self, messages: Sequence[Message], rounds: Sequence[int | None], key: ContentKey | None
     ) -> tuple[Outgoing, ...]:
-        # By identity, and within one push only: between two the app may have changed the same object.
+        # By identity, and within one push only: between two pushes the app may change the object.
         contents: dict[int, CID] = {}
         for message in messages:
             if id(message.content) not in contents:
@@ -261,7 +262,7 @@ class PollenGrid(Grid):
         )
 
     def _still_open(self, message_ids: Iterable[str]) -> tuple[bytes, ...]:
-        # sets are what Flower's own Grid passes here: their order must not reach the chain
+        # Flower's own Grid passes sets here, and their order must not reach the chain
         wanted = {bytes.fromhex(message_id) for message_id in message_ids}
         with self._lock:
             return tuple(message_id for message_id in self._open if message_id in wanted)
@@ -305,14 +306,14 @@ class PollenGrid(Grid):
         if kept is not None:
             return kept
         try:
-            # afresh for each hand-over, since strategies change replies in place
+            # decoded for each hand-over, because strategies change replies in place
             return decode(reply.content, self._store.open(reply.content), reply.key, self._limits)
         except ContentError as error:
             return Error(int(ErrorCode.MESSAGE_UNAVAILABLE), f"the reply's content cannot be read: {error}")
 
 
 def _rounds_of(messages: Sequence[Message]) -> list[int | None]:
-    """The round that each message is of."""
+    """The round of each message."""
     rounds: dict[tuple[int, str], int | None] = {}  # by identity: many messages may share a content
     for message in messages:
         of = id(message.content), message.metadata.group_id
@@ -330,7 +331,7 @@ def _lost(what: str, number: int | None) -> str:
 
 
 def _in_words(answered: Sequence[_Sent], received: Sequence[Message]) -> str:
-    """What came in, as ``round 2: train by 3: train_loss 0.412``."""
+    """The replies as a line, such as ``round 2: train by 3: train_loss 0.412``."""
     good = [message.content for message in received if message.has_content()]
     means = mean_metrics([metrics_of(content) for content in good])
     measured = ", ".join(f"{named(name, NAME_TOLD)} {value:.4g}" for name, value in list(means.items())[:METRICS_TOLD])
@@ -357,5 +358,5 @@ def _check(message: Message) -> None:
 
 
 def _plain_number(ttl: float) -> int | float:
-    """Flower's default ttl is an int, others may be floats or numpy's; the chain keeps which."""
+    """Flower's default ttl is an int, others may be floats or numpy's. The chain keeps whether it is an int."""
     return int(ttl) if isinstance(ttl, int) else float(ttl)

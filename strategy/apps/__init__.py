@@ -1,1 +1,1 @@
-"""The folder of an app: its configuration, what travels of it, what it needs."""
+"""The folder of an app: its configuration, which files travel, what it needs."""

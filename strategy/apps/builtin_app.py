@@ -23,15 +23,15 @@ STRATEGIES = tuple(name.value for name in StrategyName)
 
 
 def builtin_app_folder() -> Path:
-    """The app's folder, to be given to whatever takes ``--app``."""
+    """The app's folder, as ``--app`` takes it."""
     return Path(__file__).parents[1] / "builtin"
 
 
 def check_names(*, dataset: str | None = None, model: str | None = None, strategy: str | None = None) -> None:
-    """Check what a user chose, before anything starts. A model ``module:Class`` is checked for its form alone.
+    """Check what a user chose, before anything starts. Only the form of a model ``module:Class`` is checked.
 
     Raises:
-        ValueError: a name is unknown; says which are known, and the flag.
+        ValueError: if a name is unknown; it says which names are known, and the flag.
     """
     if dataset is not None:
         choose(Dataset, dataset)
@@ -44,11 +44,11 @@ def check_names(*, dataset: str | None = None, model: str | None = None, strateg
 def check_initial_model(run_config: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Check that a run's model takes arrays with these names and shapes. Imports torch.
 
-    A model ``module:Class`` is not checked: whatever code is its author's runs in the app process only, where the app
+    A model ``module:Class`` is not checked here: its author's code runs in the app process only, and there the app
     checks the same before it asks anybody for anything.
 
     Raises:
-        ValueError: it does not; says in what first.
+        ValueError: if it does not; it names the first difference.
     """
     name, dataset = str(run_config["model"]), choose(Dataset, str(run_config["dataset"]))
     if model_class(run_config) is not None:
@@ -59,7 +59,7 @@ def check_initial_model(run_config: Mapping[str, object], shapes: Mapping[str, t
     from strategy.builtin.pollen_app.initial import check_fit
     from strategy.builtin.pollen_app.models import build_model
 
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"):  # shapes only
         model = build_model(name, SHAPES[dataset])
     try:
         check_fit(model, shapes)
@@ -71,16 +71,16 @@ def check_partition(node_config: Mapping[str, object]) -> None:
     """Check that a client's node config says which part of the data it has, before it joins a run.
 
     Raises:
-        ValueError: it does not, or says something impossible; names the flag.
+        ValueError: if it does not, or says something impossible; it names the flag.
     """
     partition_of(node_config)
 
 
 def check_client(run_config: Mapping[str, object], node_config: Mapping[str, object]) -> None:
-    """Check that a client can train in a run with these settings, before its app process is given anything of it.
+    """Check that a client can train in a run with these settings, before its app process gets anything from the run.
 
     Raises:
-        ValueError: it cannot; says why, and what its owner would have to type.
+        ValueError: if it cannot; it says why, and what its owner has to type.
     """
     client_settings(run_config, node_config)
 
@@ -89,7 +89,7 @@ def check_named(run_config: Mapping[str, object], node_config: Mapping[str, obje
     """Check that a run's model is the app's own, or a class that this machine's owner named.
 
     Raises:
-        ValueError: it is not.
+        ValueError: if it is neither.
     """
     model_name(run_config, node_config)
 
@@ -101,16 +101,17 @@ def model_class(run_config: Mapping[str, object]) -> str | None:
 
 
 class DataUnavailable(Exception):
-    """A dataset is not here and cannot be downloaded. ``str`` says where it was looked for, and the fix."""
+    """A dataset is not here and cannot be downloaded. ``str`` says where we looked, and the fix."""
 
 
 def prepare_dataset(dataset: str, data_dir: str = "") -> Path:
-    """Make sure that a dataset's files are on this machine, downloading them where need be: at once, in one process,
-    instead of in every client when the run has begun. The folder they are in. Quick when they are there.
+    """Make sure that a dataset's files are on this machine; download them if they are not. Returns their folder.
+
+    One process does this before the run, instead of every client after it has begun. Quick if the files are there.
 
     Raises:
-        DataUnavailable: they are absent and the download failed.
-        ValueError: there is no such dataset.
+        DataUnavailable: if they are absent and the download failed.
+        ValueError: if there is no such dataset.
     """
     chosen = choose(Dataset, dataset)
     from strategy.builtin.pollen_app import datasets  # numpy, and torchvision if it downloads: only when asked

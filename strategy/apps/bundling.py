@@ -1,8 +1,8 @@
-"""App bundles and folders: what of a Flower app's folder goes along with a run, and folders made of bundles.
+"""App bundles and folders: which files of a Flower app's folder travel with a run, and folders made from bundles.
 
-A bundle takes what Flower's own (FAB) takes, by Flower's own functions, so that data and secrets which stay at home
-there stay at home here: what ``.gitignore``, ``fab-include`` and ``fab-exclude`` say, and no file of a type that is not
-source or settings. It takes no hidden file besides: none is part of an app, and some run code where a folder is opened.
+A bundle takes what Flower's own (FAB) takes, by Flower's own functions, so that data and secrets that Flower leaves at
+home stay at home here: by ``.gitignore``, ``fab-include`` and ``fab-exclude``, and only files with source or settings.
+Besides, it takes no hidden file: none is part of an app, and some run code when somebody opens the folder.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _UNREAD: Final = frozenset({"uv.lock", "poetry.lock"})
 
 @dataclass(frozen=True, slots=True)
 class AppFolder:
-    """What of an app's folder goes along."""
+    """The files of an app's folder that travel, and those that stay."""
 
     files: tuple[tuple[str, bytes], ...]
     """Paths, in Unicode's composed form (NFC), and bytes."""
     missed: tuple[str, ...]
-    """Paths that stay, and that the app might miss: data, models, tests."""
+    """Paths that stay at home, and that the app might miss: data, models, tests."""
 
 
 def bundle_folder(app_dir: Path) -> tuple[CID, list[Block]]:
@@ -46,11 +46,11 @@ def bundle_folder(app_dir: Path) -> tuple[CID, list[Block]]:
 
 
 def read_folder(app_dir: Path) -> AppFolder:
-    """What a bundle takes of an app's folder.
+    """What a bundle takes from an app's folder.
 
     Raises:
-        BundleError: the folder holds what a bundle does not take, or is no app's; the message says what.
-        OSError: a file cannot be read.
+        BundleError: if the folder holds what a bundle does not take, or is no app's.
+        OSError: if a file cannot be read.
     """
     _check_is_folder(app_dir)
     _check_ignore_file(app_dir / _IGNORE_FILE)
@@ -74,10 +74,10 @@ def read_folder(app_dir: Path) -> AppFolder:
 
 
 def _check_is_folder(place: Path) -> None:
-    """Tell whoever gives a bundle of Flower's (FAB), which `flwr run` takes, how to make a folder of it.
+    """Check that ``place`` is a folder. If it is Flower's bundle (FAB), which `flwr run` takes, say how to unpack it.
 
     Raises:
-        BundleError: it is none; says what to do.
+        BundleError: if it is not a folder; it says what to do.
     """
     if place.is_dir():
         return
@@ -93,10 +93,10 @@ def _check_is_folder(place: Path) -> None:
 
 
 def _check_ignore_file(path: Path) -> None:
-    """Refuse a ``.gitignore`` that Flower would pass over in silence: all that it names would go along.
+    """Refuse a ``.gitignore`` that Flower would silently ignore: everything that it names would travel.
 
     Raises:
-        BundleError: says what is wrong with it.
+        BundleError: if there is something wrong with it.
     """
     if path.is_symlink():
         raise BundleError(f"{path} is a symbolic link, which nobody would follow: put the file itself there")
@@ -127,14 +127,14 @@ def _may_be_missed(path: str) -> bool:
 
 
 def check_self_contained(files: Sequence[BundledFile], source: BlockSource) -> None:
-    """Check that an app which came over the network runs its own files (`strategy.apps.config.check_components`).
+    """Check that an app from the network runs its own files (`strategy.apps.config.check_components`).
 
     Raises:
-        BundleError: it does not.
-        ContentError, MissingBlock: its pyproject.toml cannot be read from ``source``.
+        BundleError: if it does not.
+        ContentError, MissingBlock: if its pyproject.toml cannot be read from ``source``.
     """
     for file in files:
-        if file.path.casefold() == "pyproject.toml":  # one and the same on some systems
+        if file.path.casefold() == "pyproject.toml":  # case makes no difference on some systems
             try:
                 check_components(file.read(source), {each.path for each in files})
             except AppError as error:
@@ -142,7 +142,7 @@ def check_self_contained(files: Sequence[BundledFile], source: BlockSource) -> N
 
 
 def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path) -> None:
-    """Write the files of a bundle to the folder ``into``, which appears whole, its files on disk, or not at all.
+    """Write the files of a bundle to the folder ``into``. It appears complete, with its files on disk, or not at all.
 
     Raises:
         ContentError: if a file is not what the bundle says.
@@ -159,7 +159,7 @@ def unpack_bundle(files: Sequence[BundledFile], source: BlockSource, into: Path)
             with path.open("wb") as written:
                 written.write(file.read(source))
                 written.flush()
-                os.fsync(written.fileno())  # or a power cut leaves a folder that looks whole, of files that are not
+                os.fsync(written.fileno())  # otherwise a power cut could leave a whole folder of incomplete files
         os.replace(part, into)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What an app's ``pyproject.toml`` says, and the configs of runs and nodes, read with Flower's own readers."""
+"""An app's ``pyproject.toml``, and the configs of runs and nodes, read with Flower's own readers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from strategy.flower_compat import FlatConfig, config_overrides, parsed_pairs, p
 
 
 class AppError(Exception):
-    """A folder that is no Flower app, or a config that does not fit it. The message says what to change."""
+    """A folder that is no Flower app, or a config that does not fit the app. The message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ def read_app(app_dir: Path) -> AppConfig:
 
 
 def check_components(pyproject: bytes, paths: Collection[str]) -> None:
-    """Check that an app which came over the network names its ServerApp and ClientApp among its own files, ``paths``:
-    what an owner approved is what was there to be read.
+    """Check that an app from the network names its ServerApp and ClientApp among its own files, ``paths``: those are
+    the files that an owner could read and approve.
 
     Raises:
-        AppError: it names another module, or cannot be read.
+        AppError: if it names another module, or cannot be read.
     """
     try:
         config = tomllib.loads(pyproject.decode())

@@ -11,7 +11,7 @@ from flwr.app import Array
 class LazyArray(Array):
     """An `Array` that reads its ``data`` at the first use, and is a plain `Array` from then on.
 
-    It is equal to, hashes, prints, copies and pickles as the plain one, because each of these makes it one.
+    It compares, hashes, prints, copies and pickles like the plain one, because each of these makes it a plain one.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class LazyArray(Array):
         load: Callable[[], bytes],
         begin: Callable[[], bytes],
     ) -> None:
-        """``load`` reads the ``size`` bytes, ``begin`` the first of them."""
+        """``load`` reads all ``size`` bytes, ``begin`` the first of them."""
         # not Array.__init__, which wants the bytes
         self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _size=size, _load=load, _begin=begin)
 
@@ -46,7 +46,7 @@ class LazyArray(Array):
     def _plain(self) -> Array:
         attributes = self.__dict__
         load = attributes.get("_load")
-        if load is not None:  # else another thread has just done it
+        if load is not None:  # otherwise another thread has just done it
             if "data" not in attributes:
                 attributes["data"] = load()
             self.__class__ = Array  # type: ignore[assignment]  # the same layout, and nothing left to do lazily
@@ -56,7 +56,7 @@ class LazyArray(Array):
 
 
 def beginning(array: Array) -> bytes:
-    """The first bytes of an array, a chunk of them or all; a lazy one reads no more than that, and stays lazy."""
+    """The first bytes of an array, a chunk or all. A lazy array reads no more than that, and stays lazy."""
     begin = array.__dict__.get("_begin")
     return array.data if begin is None else begin()
 

@@ -1,16 +1,17 @@
 """A Flower `RecordDict` as content blocks, and back, exactly.
 
 The body of the content (see `protocol.blocks.content`) is the dag-cbor list ``[FORMAT, records]``. Records, and the
-entries in one, are lists in the order the app sees, since dag-cbor would sort the keys of a map:
+entries in a record, are lists in the order that the app sees, because dag-cbor would sort the keys of a map:
 
     record   [name, "array" | "metric" | "config", entries]
     entry    [key, dtype, shape, stype, data]  of an array record;  [key, value]  of the others
 
-``data`` is the bytes themselves up to ``INLINE_SIZE``, else their number: they lie in the next chunks that the content
-links, each but the last full. Names, keys and values are written as `strategy.contents.values` says.
+``data`` is the bytes themselves, up to ``INLINE_SIZE``. If there are more, it is their number, and the bytes are in the
+next chunks that the content links, all full except the last. Names, keys and values are written as
+`strategy.contents.values` says.
 
-How many entries there may be, and how long names, is bounded, whoever writes them: what is shown and checked of a
-content takes time in proportion to them.
+The number of entries and the length of names are bounded, whoever writes them, because showing and checking a content
+takes time in proportion to them.
 
 Under a `ContentKey` all of it is encrypted, and the same records have the same CID under the same key.
 """
@@ -54,17 +55,17 @@ class Kind(StrEnum):
 
 
 MAX_VALUES: Final = 16_384
-"""Entries of all metric and config records of a content together. A list is one, and may have any number of items."""
+"""Entries of all metric and config records of a content. A list counts once, and may have any number of items."""
 MAX_ARRAYS: Final = 262_144
-"""Arrays of a content: several times those of the largest models there are."""
+"""Arrays of a content: several times as many as the largest models have."""
 MAX_RECORDS: Final = 16_384
 MAX_NAME: Final = 1_024
 """Characters of the name of a record, an entry, a dtype or an stype."""
 MAX_DIMENSIONS: Final = 256
-"""Of an array; numpy and torch have 64 at most."""
+"""Dimensions of an array. numpy and torch have 64 at most."""
 
 _WORTH_A_THREAD: Final = 64 << 10
-"""Chunks of fewer bytes than this are hashed before another thread has begun."""
+"""Bytes. A smaller chunk is hashed before another thread has started."""
 
 Piece = tuple[CID, bytes | memoryview]
 Values = TypeVar("Values", MetricRecord, ConfigRecord)
@@ -72,7 +73,7 @@ Values = TypeVar("Values", MetricRecord, ConfigRecord)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one content may take, in bytes; checked against what it declares before any of it is allocated."""
+    """What one content may take, in bytes. Checked against what it declares, before any of it is allocated."""
 
     body: int = 64 << 20
     """Names, metrics, configs and small arrays."""
@@ -84,13 +85,13 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class ContentStore(Protocol):
-    """What of an engine the app process needs."""
+    """The part of an engine that the app process needs."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """As `peer.engine.interface.Engine.put_content`."""
 
     def open(self, root: CID) -> BlockSource:
-        """Where the blocks of the content ``root`` are read from, now and as long as the process lives."""
+        """A source of the blocks of the content ``root``, good as long as the process lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,10 @@ class Encoded:
     root: CID
     manifest: Sequence[Block]
     pieces: Sequence[Piece]
-    """The chunks of its arrays: views of their own bytes where it is plain."""
+    """The chunks of its arrays. In a plain content they are views of the arrays' own bytes."""
 
     def blocks(self, *, without: Container[CID] = frozenset()) -> Iterator[Block]:
-        """Its blocks, the manifest block first, each once and those in ``without`` left out."""
+        """Its blocks, the manifest block first, each once, except those in ``without``."""
         seen: set[CID] = set()
         for block in self.manifest:
             if block.cid not in without and block.cid not in seen:
@@ -112,7 +113,7 @@ class Encoded:
         for cid, piece in self.pieces:
             if cid not in without and cid not in seen:
                 seen.add(cid)
-                yield Block(cid, bytes(piece))  # the view is over bytes that cannot have changed since they were hashed
+                yield Block(cid, bytes(piece))  # the view is of immutable bytes, so the hash still holds
 
     def cids(self) -> Iterator[CID]:
         """The CIDs of its blocks, some more than once."""
@@ -121,10 +122,10 @@ class Encoded:
 
 
 def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
-    """The content of ``records`` under ``key``; where that is None it is plain, and its large arrays not yet copied.
+    """The content of ``records`` under ``key``. If that is None, it is plain and large arrays are not copied yet.
 
     Raises:
-        TypeError: if the records hold what Flower does not take (lists in them can be changed unseen).
+        TypeError: if the records hold what Flower does not take. (Flower does not see changes to a list in them.)
         ValueError: if there are more entries, or longer names or integers, than a content may have.
     """
     _check_counts([(_kind(name, record), len(record)) for name, record in records.items()])
@@ -137,14 +138,14 @@ def encode(records: RecordDict, key: ContentKey | None) -> Encoded:
 
 
 def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
-    """The records of the content ``root``; large arrays are read from ``source`` when the app reads them.
+    """The records of the content ``root``. Large arrays are read from ``source`` when the app reads them.
 
     Raises:
         ContentError: if it is malformed, over a limit of this module or of ``limits``, or not encrypted with ``key``
-            (plain if that is None).
+            (not plain, if ``key`` is None).
         MissingBlock: if ``source`` lacks a block.
 
-    Both also come later, from an array, where its chunks are missing, not of the declared size, or do not open.
+    An array may raise both later, if its chunks are missing, do not have the declared size, or do not open.
     """
     opened = open_content(root, source, key, body_limit=limits.body)
     try:
@@ -169,14 +170,14 @@ def decode(root: CID, source: BlockSource, key: ContentKey | None, limits: Limit
 
 
 class ContentWriter:
-    """Stores contents, and sends to the store only the blocks it has not given it before."""
+    """Stores contents, and gives the store only blocks that it has not given before."""
 
     def __init__(self, store: ContentStore) -> None:
         self._store = store
         self._stored: set[CID] = set()  # under another key a chunk has another CID
 
     def write(self, records: RecordDict, key: ContentKey | None) -> CID:
-        """Store the content of ``records``; durable at return. Raises what `encode` and the store raise."""
+        """Store the content of ``records``. It is durable at return. Raises what `encode` and the store raise."""
         encoded = encode(records, key)
         if encoded.root not in self._stored:
             self._store.put_content(encoded.root, encoded.blocks(without=self._stored))
@@ -184,9 +185,9 @@ class ContentWriter:
         return encoded.root
 
     def write_whole(self, records: RecordDict, key: ContentKey | None, *, held: CID | None) -> CID:
-        """As `write`, but with all the blocks: what was stored before may have been unpinned and collected since.
+        """As `write`, but with all blocks, because earlier ones may have been unpinned and collected since.
 
-        ``held`` is a content that is known to be there still; where that is the one, nothing is written.
+        ``held`` is a content that is known to be stored still. If it is the same, nothing is written.
         """
         encoded = encode(records, key)
         if encoded.root != held:
@@ -257,7 +258,7 @@ def _encode_values(name: str, record: MetricRecord | ConfigRecord) -> list[objec
 
 
 def _encode_array(key: str, array: Array, form: ContentForm, parts: list[memoryview]) -> list[object]:
-    data = bytes(array.data)  # no copy, where it is bytes already
+    data = bytes(array.data)  # no copy if it is bytes already
     where: object = data
     if len(data) > INLINE_SIZE:
         parts.extend(form.split(data))
@@ -289,7 +290,7 @@ def _closed(parts: Sequence[memoryview], form: ContentForm) -> list[Piece]:
 
 
 class _ArrayReader:
-    """Hands out the chunks of a content in order, to the arrays that declare how many bytes they have."""
+    """Deals out the chunks of a content in order, to arrays that declare how many bytes they have."""
 
     def __init__(self, opened: Opened, source: BlockSource, limit: int) -> None:
         self._chunks = opened.chunks
@@ -320,7 +321,7 @@ class _ArrayReader:
 
 
 def _counted(entry: object) -> tuple[Kind, int]:
-    """The kind and the number of entries of a record that is yet to be parsed."""
+    """The kind and the number of entries of a record that is not parsed yet."""
     match entry:
         case [_, str(kind), list(entries)] if kind in _KINDS:
             return Kind(kind), len(entries)

@@ -75,7 +75,7 @@ def _in_value(key: str, name: str, was: object, now: object) -> Difference | Non
 def largest_difference(was: Array, now: Array) -> float | None:
     """The largest absolute difference between two tensors of one shape; None if they are not numbers.
 
-    Infinite where one of them alone is NaN or infinite; two NaNs do not differ.
+    Infinite if only one of two numbers is NaN or infinite. Two NaNs do not differ.
     """
     try:
         a, b = opened(was), opened(now)

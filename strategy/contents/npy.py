@@ -1,7 +1,7 @@
-"""The numbers of an array in numpy's file format, as views of its bytes: nothing is larger than what is here.
+"""The numbers of an array in numpy's file format, as views of its bytes. Nothing larger than those bytes is allocated.
 
-``numpy.load`` would do, but that it copies, and that it makes room for as many numbers as a header declares. The
-format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+``numpy.load`` copies, and allocates as many numbers as the header declares. The format:
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from numpy.typing import NDArray
 from strategy.contents.arrays import beginning
 
 NUMPY: Final = "numpy.ndarray"
-"""Flower's ``stype`` of arrays whose bytes are in numpy's format: the only ones that are opened."""
+"""Flower's ``stype`` of arrays whose bytes are in numpy's format. No others are opened."""
 
 _HEADER: Final = 64 << 10
-"""Bytes in which a header is looked for; numpy takes none of more than 10,000 characters."""
+"""Bytes in which a header is looked for. numpy accepts headers of up to 10,000 characters."""
 _MAX_RANK: Final = 64
 """numpy's ``NPY_MAXDIMS``."""
 _PIECE: Final = 1 << 16
-"""Numbers that are computed on at once: they stay in the processor's cache."""
+"""How many numbers are computed on at once, so that they stay in the processor's cache."""
 
 _READERS: Final = {
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
-    (3, 0): npy.read_array_header_2_0,  # they differ in the names of fields alone, and what has fields is no number
+    (3, 0): npy.read_array_header_2_0,  # it differs in the names of fields only, and what has fields is no number
 }
 
 Numbers = NDArray[Any]
@@ -47,7 +47,7 @@ class Stored:
     shape: tuple[int, ...]
     fortran: bool
     swapped: bool
-    """Whether the bytes are in the other order."""
+    """Whether the bytes are in the other byte order."""
     start: int
     """Where the numbers begin."""
 
@@ -58,8 +58,8 @@ class Stored:
 
 
 def stored(array: Array, *, any_type: bool = False) -> Stored | None:
-    """What ``array`` is; None if it is not in numpy's format, or not whole. ``any_type``: it may have another
-    ``stype`` than `NUMPY`; Flower's older strategies read none."""
+    """What ``array`` is; None if it is not in numpy's format, or incomplete. ``any_type``: its ``stype`` need not be
+    `NUMPY`, because Flower's older strategies do not read that."""
     what = declared(array, any_type=any_type)
     if what is None or what.start + what.size > len(array.data):
         return None
@@ -67,7 +67,7 @@ def stored(array: Array, *, any_type: bool = False) -> Stored | None:
 
 
 def declared(array: Array, *, any_type: bool = False) -> Stored | None:
-    """As `stored`, but that it need not be whole: no more is read of it than where it says what it is."""
+    """As `stored`, but it may be incomplete: only its beginning, with the header, is read."""
     if array.stype != NUMPY and not any_type:
         return None
     file = BytesIO(beginning(array)[:_HEADER])
@@ -78,17 +78,17 @@ def declared(array: Array, *, any_type: bool = False) -> Stored | None:
     if dtype.hasobject or min(shape, default=0) < 0:
         return None
     if len(shape) > _MAX_RANK or math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
-        return None  # numpy makes no such array, even where it is empty
+        return None  # numpy makes no such array, even if it is empty
     native = dtype.newbyteorder("=")
     return Stored(native, shape, fortran and len(shape) > 1, native != dtype, file.tell())
 
 
 def opened(array: Array) -> NDArray[Any]:
-    """A copy of ``array`` as numpy has it, for whoever would call Flower's ``Array.numpy``: whatever a stranger put
-    there, numpy's own reader raises errors of any kind.
+    """A copy of ``array`` as a numpy array. Use it instead of Flower's ``Array.numpy``: numpy's own reader raises
+    errors of any kind on a stranger's bytes.
 
     Raises:
-        ValueError: its bytes are no array in numpy's format, or not all of one.
+        ValueError: if its bytes are no array in numpy's format, or not all of one.
     """
     if array.stype != NUMPY:
         raise ValueError(f"its bytes are said to be of the type {array.stype[:80]!r}")
@@ -101,7 +101,7 @@ def opened(array: Array) -> NDArray[Any]:
 
 
 def numbers(array: Array, what: Stored | None) -> Numbers | None:
-    """All the numbers of ``array`` in the order of its bytes, not copied; None if they are no numbers."""
+    """The numbers of ``array`` in the order of its bytes, not copied; None if they are no numbers."""
     if what is None or not (what.dtype.kind in "biufc" or _is_bfloat16(array, what)):
         return None
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
@@ -110,7 +110,7 @@ def numbers(array: Array, what: Stored | None) -> Numbers | None:
 
 
 _BFLOAT16: Final = np.dtype([("bfloat16", np.uint16)])
-"""numpy has no bfloat16, and stores two bytes that it does not understand."""
+"""numpy has no bfloat16, and stores it as two bytes without a meaning."""
 
 
 def _is_bfloat16(array: Array, what: Stored) -> bool:
@@ -118,7 +118,7 @@ def _is_bfloat16(array: Array, what: Stored) -> bool:
 
 
 def count_not_finite(values: Numbers) -> int:
-    """How many of them are NaN or infinite."""
+    """How many of ``values`` are NaN or infinite."""
     if values.dtype.kind in "biu":
         return 0
     return sum(
@@ -128,7 +128,7 @@ def count_not_finite(values: Numbers) -> int:
 
 
 def not_finite(values: Numbers) -> NDArray[np.bool_]:
-    """Where they are NaN or infinite."""
+    """Which of ``values`` are NaN or infinite."""
     if values.dtype.kind in "biu":
         return np.zeros(len(values), np.bool_)
     return ~np.isfinite(_readable(values))
@@ -137,8 +137,8 @@ def not_finite(values: Numbers) -> NDArray[np.bool_]:
 def count_newly_not_finite(
     after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None
 ) -> int:
-    """How many numbers of ``after`` are NaN or infinite where those of ``before`` are not; all of them that are, where
-    the two are not alike."""
+    """How many numbers of ``after`` are NaN or infinite, at places where ``before`` is finite. If the two cannot be
+    compared, all that are NaN or infinite count."""
     a, b = numbers(after, stored_after), numbers(before, stored_before)
     if a is None or stored_after is None:
         return 0
@@ -154,7 +154,7 @@ def count_newly_not_finite(
 
 
 def _in_order_of(other: Stored, values: Numbers, what: Stored) -> Numbers:
-    """``values`` in the order in which the bytes of an ``other`` array of the same shape have theirs."""
+    """``values`` in the order of the bytes of an ``other`` array of the same shape."""
     if what.fortran == other.fortran:
         return values
     shaped = values.reshape(what.shape, order="F" if what.fortran else "C")
@@ -162,7 +162,7 @@ def _in_order_of(other: Stored, values: Numbers, what: Stored) -> Numbers:
 
 
 def change(after: Array, stored_after: Stored | None, before: Array, stored_before: Stored | None) -> float | None:
-    """The squared L2 norm of the difference of two arrays of one shape; None if there is none to compute."""
+    """The squared L2 norm of the difference of two arrays of one shape; None if it cannot be computed."""
     a, b = numbers(after, stored_after), numbers(before, stored_before)
     if a is None or b is None or stored_after is None or stored_before is None:
         return None
@@ -179,7 +179,7 @@ def change(after: Array, stored_after: Stored | None, before: Array, stored_befo
 
 
 def _readable(piece: Numbers) -> Numbers:
-    """``piece``, a bfloat16 as the float32 whose upper half it is."""
+    """``piece``; bfloat16 becomes float32, of which it is the upper half."""
     if piece.dtype != _BFLOAT16:
         return piece
     return (piece["bfloat16"].astype(np.uint32) << 16).view(np.float32)

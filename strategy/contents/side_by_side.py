@@ -1,4 +1,4 @@
-"""Work on the chunks of a content in several threads at once: hashing and AES let go of Python's lock."""
+"""Work on the chunks of a content in several threads at once: hashing and AES release Python's lock."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ WORKERS: Final = min(4, os.cpu_count() or 1)
 
 
 def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """As `map`, with up to ``WORKERS`` calls at once; no more than that and one of results are held.
+    """As `map`, with up to ``WORKERS`` calls at once, and at most one more result held.
 
-    ``items`` is read by the caller's own thread. The threads end with the work: an app that forks finds none.
+    The caller's own thread reads ``items``. The threads end with the work, so an app that forks finds no threads.
     """
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="chunks") as pool:
         begun: deque[Future[R]] = deque()

@@ -1,4 +1,4 @@
-"""What of a content people want to see: metrics, settings and the shapes of arrays. No array's bytes are read."""
+"""The summary of a content for people: metrics, settings and the shapes of arrays. No array's bytes are read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Shown = bool | int | float | str | bytes | list[bool] | list[int] | list[float] 
 """What Flower's metrics and configs hold."""
 
 ROUND_KEY = "server-round"
-"""Where Flower's strategies say which round a message is of."""
+"""The key under which Flower's strategies name the round of a message."""
 
 _OLDER = ("fitins.", "evaluateins.", SECAGG_RECORD)
-"""What begins the names of an older app's records; it says the round in the message's group."""
+"""How the names of an older app's records begin. Such an app names the round in the message's group."""
 _DIGITS = 16
 _SHOWN_BITS = 4096
-"""Bits of the largest integer that is shown: Python writes none of more than 4,300 digits."""
+"""Bits of the largest integer that is shown. Python refuses to write more than 4,300 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,16 @@ class ArraySummary:
 
 @dataclass(frozen=True, slots=True)
 class RecordsSummary:
-    """A content's records, not their arrays' bytes. Names are ``record.key``, or the key alone where that is enough."""
+    """A content's records, without the bytes of arrays. Names are ``record.key``, or the key if that is unique."""
 
     arrays: tuple[ArraySummary, ...]
     metrics: dict[str, Shown]
     configs: dict[str, Shown]
     is_older: bool = False
-    """Whether it is what the machinery of Flower's older ``server_fn`` apps sends."""
+    """Whether the machinery of Flower's older ``server_fn`` apps sent it."""
 
     def round(self, group: str) -> int | None:
-        """The round that its configs name; of an older app's, the ``group`` of its message."""
+        """The round that its configs name. An older app names it in the ``group`` of the message."""
         return _round_in(self.configs, group if self.is_older else "")
 
 
@@ -56,7 +56,7 @@ def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> Records
     """The summary of a content that is encrypted with ``key``.
 
     Raises:
-        protocol.blocks.content.ContentError: if it is no content of Flower records, or not encrypted so.
+        protocol.blocks.content.ContentError: if it is no content of Flower records, or not encrypted with ``key``.
         protocol.blocks.cid.MissingBlock: if ``source`` lacks a block of its manifest.
     """
     records = decode(root, source, key)
@@ -104,7 +104,7 @@ def _flat(records: dict[str, dict[str, Shown]]) -> dict[str, Shown]:
 
 
 def mean_metrics(given: Sequence[Mapping[str, Shown]]) -> dict[str, float]:
-    """The mean of each numeric metric that all of ``given`` have, weighted by ``num-examples`` where all have that."""
+    """The mean of each numeric metric that all of ``given`` have, weighted by ``num-examples`` if all have that."""
     if not given:
         return {}
     weights = [_number(metrics.get("num-examples")) for metrics in given]
@@ -130,7 +130,7 @@ def _number(value: Shown | None) -> float | None:
 
 
 def to_json(value: Shown) -> object:
-    """A value that JSON can hold: numbers it has none for become text, bytes hex."""
+    """``value`` as JSON can hold it: numbers that JSON lacks become text, bytes become hex."""
     match value:
         case float() if not math.isfinite(value):
             return str(value)

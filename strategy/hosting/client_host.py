@@ -43,10 +43,9 @@ def serve_client_app(
 ) -> Iterator[Answered]:
     """Answer each task with the ClientApp of an app's folder, in order, until ``tasks`` ends. `prepare` comes first.
 
-    The app's working directory is ``works_in``; with ``flower-supernode`` it is where that was started, and apps open
-    ``./data``.
-    Contents and states are stored before the answer that names them is given. An app that cannot be imported answers
-    every task with Flower's error for that.
+    The app's working directory is ``works_in``, because apps open ``./data`` (with ``flower-supernode``, where that was
+    started). Contents and states are stored before the answer that names them is given. An app that cannot be imported
+    answers every task with Flower's error for that.
 
     Raises:
         RunStopped: if the engine is gone.
@@ -81,8 +80,8 @@ class ClientHost:
         self._app = self._import()
 
     def answer(self, task: Task) -> Answered:
-        """The answer to one task; contents are stored by then. Raises RunStopped where the engine is gone."""
-        # after the import, which may draw: a message that is the first after a restart has the same numbers
+        """The answer to one task; contents are stored by then. Raises RunStopped if the engine is gone."""
+        # after the import, which may draw numbers: so the first message after a restart has the same ones
         seed_generators(hashlib.sha256(self._start.seed + task.message).digest())
         state, number = task.state, None
         try:
@@ -90,7 +89,7 @@ class ClientHost:
             number = round_of(message.content, task.group)  # before the app may change it
             reply = self._run(message, context)
             self._store.check()
-            # also where the app raised: Flower keeps what it did to its state before
+            # even if the app raised, because Flower keeps what it did to its state before
             state = self._write_state(context.state, task)
             if isinstance(reply, _AnswerError):
                 raise reply
@@ -171,17 +170,17 @@ class ClientHost:
 
     def _write_state(self, records: RecordDict, task: Task) -> CID | None:
         if task.state is None and not records:
-            return None  # most apps keep none, and a write takes as long as the disk
+            return None  # most apps keep no state, and a write waits for the disk
         with _as_error_of_the_apps():
             return self._writer.write_whole(records, task.state_key, held=task.state)
 
 
 @contextmanager
 def _as_error_of_the_apps() -> Iterator[None]:
-    """Records that hold what Flower does not take, or more than a content does, are an error of the app's."""
+    """Turn a failure to encode records into an app's error: they hold what Flower does not take, or too much."""
     try:
         yield
-    except Exception as error:  # a store that fails raises RunStopped, which is none
+    except Exception as error:  # a store that fails raises RunStopped, which is no Exception
         raise _AnswerError(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, describe(error)) from error
 
 
@@ -196,7 +195,7 @@ def _time(reply: Message) -> float:
 
 
 def _own_error(error: Error) -> _AnswerError:
-    """What the app itself answers as an error: any code that a reply record holds."""
+    """An error that the app itself answers, with any code that fits into a reply record."""
     if type(error.code) is int and 0 <= error.code < 2**63:
         return _AnswerError(error.code, text_of(error.reason or ""))
     why = f"{text_of(error.code)[:100]} is no error code: {text_of(error.reason)}"

@@ -1,4 +1,4 @@
-"""What fixes an error of an app's that comes of where the app runs, and not of what it does."""
+"""Fixes for errors of apps that come from where the app runs, and not from what it does."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 _CONVENTIONAL: Final = frozenset({"partition-id", "num-partitions"})
-"""What Flower's simulation puts into every node config, and so most of its apps ask for."""
+"""What Flower's simulation puts into every node config. So most apps ask for these."""
 
 _QUOTED: Final = re.compile(r"[\"']([\w.-]{1,100})[\"']")
 
 
 def fix_for(error: BaseException, node_config: Mapping[str, object] | None = None) -> str:
-    """What to do about what an app raised, as ``; give ...``; empty if nothing is known.
+    """What to do about an app's exception, as ``; give ...``; empty if we know nothing.
 
-    ``node_config`` is a ClientApp's, None for a ServerApp.
+    ``node_config`` is a ClientApp's, and None for a ServerApp.
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"; no module {error.name.partition('.')[0][:100]!r} is installed for Python where this peer runs"
@@ -45,6 +45,6 @@ def _lacking(error: BaseException, node_config: Mapping[str, object]) -> str | N
 
 
 def _line_of(error: BaseException) -> str:
-    """The line of source that raised it."""
+    """The source line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     return (frames[-1].line or "") if frames else ""

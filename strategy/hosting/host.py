@@ -31,13 +31,13 @@ OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")
 MAX_REASON: Final = 2000
 """Characters of an error's reason that are kept."""
 _MAX_KIND: Final = 200
-"""Of them, of the name of an exception's class."""
+"""Characters of them for the name of the exception's class."""
 
 _IMPORTS_TORCH: Final = re.compile(r"^\s*(import|from)\s+(torch|torchvision)\b", re.MULTILINE)
 
 
 def prepare(app_dir: Path) -> Environment:
-    """Import what the app will, before anything is seeded, and measure what may change the bits of its results.
+    """Import what the app will import, before anything is seeded, and measure what may change the bits of its results.
 
     Call it once, in a process that will host this one app.
     """
@@ -56,7 +56,7 @@ def uses_torch(app_dir: Path) -> bool:
 
 
 def measure_environment() -> Environment:
-    """What of this process and machine may change the bits of a result."""
+    """What in this process and machine may change the bits of a result."""
     torch = sys.modules.get("torch")
     blas = _numpy_config("Build Dependencies").get("blas", {})
     return Environment(
@@ -82,11 +82,11 @@ def _numpy_config(section: str) -> dict[str, Any]:
 
 @contextmanager
 def out_of_sight() -> Iterator[None]:
-    """Hide Pollen's packages from what is imported inside: an app may have a ``strategy.py`` of its own.
+    """Hide Pollen's packages from what is imported inside, because an app may have a ``strategy.py`` of its own.
 
-    Ours stay whole, since their modules hold each other; only an import statement that runs inside would find the app's
-    instead. So no function of ours that is called inside may have one, and what msgspec would look up later by module
-    name is looked up before.
+    Our modules hold each other, so they go on working. Only an import statement that runs inside would find the app's
+    module instead. So no function of ours that is called inside may contain one, and what msgspec would look up later
+    by module name is looked up before.
     """
     ours = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in OUR_PACKAGES}
     roots = {Path(ours[name].__file__ or "").resolve().parent.parent for name in OUR_PACKAGES if name in ours}
@@ -112,14 +112,14 @@ def _resolve_annotations(modules: Iterable[ModuleType]) -> None:
                 try:
                     msgspec.convert({}, kind)
                 except (msgspec.ValidationError, TypeError, NameError):
-                    continue  # an empty map is none of them, and some are never converted
+                    continue  # an empty map does not convert, and some are never converted
 
 
 def set_aside(folder: Path) -> Path:
-    """``folder``, with what lies in it moved to a folder ``.before`` beside it, in the place of what lay there.
+    """``folder``, after moving what is in it to a folder ``.before`` beside it, which is replaced.
 
-    A ServerApp is always run from its beginning, so it must find no file that an earlier process of its run has
-    written: an app that looks for its own checkpoint would go on from it, and not do what is recorded.
+    A ServerApp always runs from its beginning, so it must not find files of an earlier process of its run. An app that
+    looks for its own checkpoint would continue from there, and not do what is recorded.
     """
     before = folder.with_name(f"{folder.name}.before")
     if folder.exists():
@@ -130,7 +130,7 @@ def set_aside(folder: Path) -> Path:
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Make ``folder`` the working directory, where an app's files go."""
+    """Make ``folder``, where an app's files go, the working directory."""
     folder.mkdir(parents=True, exist_ok=True)
     before = Path.cwd()
     os.chdir(folder)
@@ -142,7 +142,7 @@ def working_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def sleeping_only_if(live: Callable[[], bool]) -> Iterator[None]:
-    """Let ``time.sleep`` return at once while a script is replayed: what an app waited for has happened already."""
+    """Let ``time.sleep`` return at once while a script is replayed: what the app waited for has happened already."""
     real = time.sleep
 
     def sleep(seconds: float | SupportsIndex, /) -> None:
@@ -157,16 +157,16 @@ def sleeping_only_if(live: Callable[[], bool]) -> Iterator[None]:
 
 
 class GuardedStore:
-    """A content store whose failures are no errors of the app's.
+    """A content store whose failures are not the app's errors.
 
-    A store fails where the engine is gone or the disk is full; the run must then stop, to be resumed, whatever the app
-    makes of the exception.
+    A store fails if the engine is gone or the disk is full. Then the run must stop, to be resumed, whatever the app
+    does with the exception.
     """
 
     def __init__(self, store: ContentStore) -> None:
         self._store = store
         self.failure: Exception | None = None
-        """The first failure there was."""
+        """The first failure."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         with self._guard():
@@ -177,7 +177,7 @@ class GuardedStore:
             return _GuardedSource(self, self._store.open(root))
 
     def check(self) -> None:
-        """Raises RunStopped where there was a failure, even one that the app has swallowed."""
+        """Raise RunStopped if there was a failure, even one that the app has swallowed."""
         if self.failure is not None:
             raise RunStopped(f"the engine failed: {self.failure}") from self.failure
 
@@ -203,17 +203,17 @@ class _GuardedSource:
 
 
 def describe(error: BaseException, fix: str = "") -> str:
-    """An exception of an app as text that fits into a record, in the form Flower gives it, and what fixes it."""
+    """An app's exception as text that fits into a record, in Flower's form, with what fixes it."""
     kind = text_of(type(error))
     if len(kind) > _MAX_KIND:
         kind = f"{kind[: _MAX_KIND - 2]}'>"
     head, foot = f"{kind}:<'", f"'>{fix}"
-    room = MAX_REASON - len(head) - len(foot)  # the text alone is cut, so that whoever reads it knows the form again
+    room = MAX_REASON - len(head) - len(foot)  # only the text is cut, so that readers can still parse the form
     return f"{head}{text_of(error)[:room]}{foot}".encode("utf-8", "replace").decode()
 
 
 def text_of(value: object) -> str:
-    """An object of an app's as text, whatever its own ``__str__`` does."""
+    """An app's object as text, whatever its own ``__str__`` does."""
     try:
         return str(value)
     except BaseException as error:  # noqa: BLE001  # the app's own ``__str__`` may raise whatever it likes

@@ -1,9 +1,8 @@
-"""Flower's older ``server_fn`` apps, made to do the same thing twice.
+"""Makes Flower's older ``server_fn`` apps do the same thing twice.
 
-Flower runs them with a thread that polls for nodes, and with a thread for each client of a round, whose replies are
-summed in the order of a set. Neither their dispatches nor their sums have a fixed order then. Under this shim the
-app's own thread looks at the nodes, nodes are registered in rising order, and a round is one exchange whose results
-come in the order of submission.
+Flower runs them with a thread that polls for nodes and a thread for each client of a round, and sums replies in the
+order of a set. So neither dispatches nor sums have a fixed order. Under this shim the app's own thread looks at the
+nodes, nodes are registered in rising order, and a round is one exchange with results in the order of submission.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ Outcome = tuple[list[Any], list[Any]]
 
 
 def install_legacy_shim() -> None:
-    """Replace what has no order; harmless to do twice."""
+    """Replace what has no order. Calling it twice does no harm."""
     replace_legacy_machinery(_update_client_manager, _fit_clients, _evaluate_clients)
 
 
@@ -88,7 +87,7 @@ def _exchange(
     for message, (client, _) in zip(messages, instructions, strict=True):
         try:
             result = to_result(_content(replies.get(message.metadata.message_id)))
-        except Exception as error:  # noqa: BLE001  # what Flower's pool threads hand on as a failure
+        except Exception as error:  # noqa: BLE001  # Flower's pool threads return any exception as a failure
             failures.append(error)
             continue
         place = results if result.status.code == Code.OK else failures
@@ -113,7 +112,7 @@ def _update_client_manager(
     f_stop: threading.Event,  # noqa: ARG001  # Flower's signature
     c_done: threading.Event,
 ) -> None:
-    """Runs once, in the thread that Flower starts, and leaves the looking to the methods that the app calls."""
+    """Runs once, in the thread that Flower starts. From then on, the methods that the app calls look at the nodes."""
     nodes = _Nodes(grid, client_manager)
     for name in ("num_available", "all"):
         setattr(client_manager, name, nodes.looking_before(getattr(client_manager, name)))
@@ -134,7 +133,7 @@ def _update_client_manager(
 
 
 class _Nodes:
-    """Keeps a client manager's clients the nodes that the Grid names, registered in rising order."""
+    """Keeps the clients of a client manager equal to the Grid's nodes, registered in rising order."""
 
     def __init__(self, grid: Grid, client_manager: ClientManager) -> None:
         self._grid = grid
@@ -145,7 +144,7 @@ class _Nodes:
         nodes = sorted(self._grid.get_node_ids())
         if nodes == list(self._known):
             return
-        # all are taken out and put in again, since SimpleClientManager samples by the order of registration
+        # all are unregistered and registered again, because SimpleClientManager samples by the order of registration
         for client in self._known.values():
             self._manager.unregister(client)
         known, self._known = self._known, {}
@@ -165,7 +164,7 @@ class _Nodes:
 
     def wait_for(self, count: int, timeout: float = 86_400) -> bool:
         self.look()
-        left = timeout  # by the looks, not by the clock: a replay looks as often
+        left = timeout  # counted in looks, not by the clock, so that a replay looks as often
         while len(self._known) < count and left > 0:
             time.sleep(LOOK_AGAIN)
             left -= LOOK_AGAIN

@@ -15,10 +15,10 @@ _PLAIN_SEED: Final = random.Random.seed
 
 
 def seed_generators(seed: bytes) -> None:
-    """Seed ``random``, numpy and (where it is imported) torch, and what generators without a seed begin with.
+    """Seed ``random``, numpy and torch (if it is imported), and the source of seeds for generators that get none.
 
     The last makes ``random.Random()``, ``random.seed()`` and ``np.random.default_rng()`` repeatable. What an app takes
-    from the system itself (``os.urandom``, ``uuid4``, ``secrets``, ``torch.seed``) stays as it is.
+    from the system itself (``os.urandom``, ``uuid4``, ``secrets``, ``torch.seed``) stays random.
     """
     _seed_fresh_generators(random.Random(_derived(seed, b"fresh")))
     random.seed(_derived(seed, b"random"))
@@ -32,15 +32,15 @@ def seed_generators(seed: bytes) -> None:
 
 
 def _seed_fresh_generators(fresh: random.Random) -> None:
-    """Have Python's generators that are given no seed begin with what ``fresh`` draws."""
+    """Let Python's generators that get no seed begin with what ``fresh`` draws."""
 
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
         _PLAIN_SEED(self, fresh.getrandbits(32 * _WORDS) if a is None else a, version)
 
     random.Random.seed = seed  # type: ignore[method-assign]
-    random.seed = MethodType(seed, random.seed.__self__)  # type: ignore[attr-defined]  # the one that the module has
+    random.seed = MethodType(seed, random.seed.__self__)  # type: ignore[attr-defined]  # the module's own generator
 
 
 def _derived(seed: bytes, label: bytes) -> int:
-    """256 bits of ``seed``'s, others for each label, so that no two generators give the same stream."""
+    """256 bits derived from ``seed`` and ``label``, so that no two generators give the same stream."""
     return int.from_bytes(hashlib.sha256(label + b"\0" + seed).digest(), "big")

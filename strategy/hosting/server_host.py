@@ -42,13 +42,13 @@ def run_server_app(
 ) -> Finished | Diverged | Replayed:
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.host.prepare` comes first.
 
-    What the app raises is in the `Finished`, its traceback in Flower's log. ``scratch`` is the folder where the app's
-    own files go; it begins empty. In ``kept`` are replies that were examined. A scripted run that differs from its
-    script gives a `Diverged`, whatever the app made of it; one whose script ends where nothing goes on gives a
+    The `Finished` says what the app raised; the traceback is in Flower's log. ``scratch`` is the folder for the app's
+    own files, and begins empty. ``kept`` holds replies that were examined. A scripted run that differs from its script
+    gives a `Diverged`, whatever the app does next. One that reaches the end of a script that does not go on gives a
     `Replayed`.
 
     Raises:
-        RunStopped: if the peer or its engine is gone: the run is not finished.
+        RunStopped: if the peer or its engine is gone. The run is unfinished.
     """
     guarded = GuardedStore(store)
     models: list[ArrayRecord] = []
@@ -90,7 +90,7 @@ def run_server_app(
 
 
 def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
-    """Run the app; what it raised, empty if it returned."""
+    """Run the app. Returns what it raised; empty if it returned."""
     try:
         _load(app_dir)(grid, context)
     except (RunStopped, Divergence, ScriptOver):
@@ -104,7 +104,7 @@ def _run(app_dir: Path, grid: PollenGrid, context: Context) -> str:
 
 
 def _finish(live: LiveAnswers, models: list[ArrayRecord], store: ContentStore, error: str) -> Finished:
-    """Tell the peer how the app ended; its final model is written again where another epoch has begun meanwhile."""
+    """Tell the peer how the app ended. The final model is written again if another epoch has begun meanwhile."""
     while True:
         key = live.key()
         answer = live.finish(_store_model(models, store, key), error, key)
@@ -113,7 +113,7 @@ def _finish(live: LiveAnswers, models: list[ArrayRecord], store: ContentStore, e
 
 
 def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, error: str) -> None:
-    """Raises Divergence where the app, or its final model, did not come to the recorded end."""
+    """Raise Divergence if the app, or its final model, did not come to the recorded end."""
     key = script.key()
     recorded = script.finish(_store_model(models, store, key), error)
     if recorded is not None:

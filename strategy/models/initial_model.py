@@ -1,8 +1,8 @@
 """A model that a run begins with, instead of one that its app makes.
 
-The run record links a content with the arrays; the app process gives them to the ServerApp as the array record `RECORD`
-in ``context.state``, which is empty else. That is Flower's own interface, and the content is found by its CID wherever
-the run is: live, on resume, and in a replay from a CAR file alone.
+The run record links a content with the arrays. The app process gives them to the ServerApp as the array record `RECORD`
+in ``context.state``, which is empty otherwise. That is Flower's own interface, and the content is found by its CID
+wherever the run is: live, on resume, and in a replay from a CAR file.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ class InitialModel:
 
     @classmethod
     def read(cls, tensors: Tensors) -> InitialModel:
-        """Read every one of ``tensors``, and raise what that raises."""
+        """Read all ``tensors``. Raises what reading them raises."""
         return cls({name: read() for name, read in tensors.items()})
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of each array."""
+        """The shape of each array."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def store(self, store: ContentStore, key: ContentKey | None) -> KeyedContent:
-        """Store the content of it, encrypted with ``key``; durable at return."""
+        """Store it as a content, encrypted with ``key``. It is durable at return."""
         record = ArrayRecord({name: Array(tensor) for name, tensor in self.tensors.items()})
         return KeyedContent(ContentWriter(store).write(RecordDict({RECORD: record}), key), key)
 
 
 def initial_state(given: KeyedContent | None, store: ContentStore, limits: Limits = DEFAULT_LIMITS) -> RecordDict:
-    """The ``context.state`` that a ServerApp begins with; ``given`` is the content that its run record names.
+    """The ``context.state`` that a ServerApp begins with. ``given`` is the content that its run record names.
 
     Raises:
-        protocol.blocks.content.ContentError: if that is not one array record of the name `RECORD`.
+        protocol.blocks.content.ContentError: if that is not exactly one array record with the name `RECORD`.
         protocol.blocks.cid.MissingBlock: if the store lacks a block of it.
     """
     if given is None:

@@ -16,7 +16,7 @@ _WIDE: Final = {"f": np.float64, "i": np.float64, "u": np.float64, "b": np.float
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a tensor is, but for its bytes."""
+    """A tensor, without its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -36,9 +36,9 @@ class TensorDifference:
     equal: bool
     """The same layout and the same bits."""
     largest: float | None = None
-    """Of the absolute differences; it and the next two pass over elements that are not finite in both."""
+    """The largest absolute difference. This and the next two skip elements that are not finite in both models."""
     mean: float | None = None
-    """Of the absolute differences."""
+    """The mean of the absolute differences."""
     relative: float | None = None
     """The L2 norm of a - b, divided by that of a; None too if a is all zeros and b is not."""
     not_finite: int = 0
@@ -102,7 +102,7 @@ def _layout(tensor: Tensor | None) -> Layout | None:
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Of two tensors of one layout; NaN is equal to the same NaN, and 0 not to -0."""
+    """Whether two tensors of one layout have the same bits: a NaN equals the same NaN, and 0 does not equal -0."""
     return not a.size or np.array_equal(_bytes(a), _bytes(b))
 
 

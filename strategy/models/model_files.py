@@ -1,6 +1,6 @@
 """Models as files that other tools read: ``.safetensors``, ``.npz`` and ``.pt``, written from a content, and read back.
 
-A file says where it is from: in the header of safetensors, in the entry ``__metadata__`` (JSON) of an npz, under
+A file says where it comes from: in the header of safetensors, in the entry ``__metadata__`` (JSON) of an npz, or under
 ``"metadata"`` beside ``"state_dict"`` in a pt, which ``torch.load(..., weights_only=True)`` reads.
 """
 
@@ -36,11 +36,11 @@ METADATA: Final = "__metadata__"
 """The entry of an npz that is no tensor."""
 
 _SAME_BYTES: Final = (1980, 1, 1, 0, 0, 0)
-"""The time of every entry of an npz: one model, one file."""
+"""The time of every entry of an npz, so that a model always gives the same file."""
 
 Tensor = np.ndarray[Any, Any]
 Tensors = Mapping[str, Callable[[], Tensor]]
-"""A model, each tensor read when it is called for; call each at most once."""
+"""A model. Each tensor is read when it is called; call each at most once."""
 
 
 class NoModel(Exception):
@@ -56,10 +56,10 @@ class ModelFormat(StrEnum):
 
     @classmethod
     def of(cls, path: Path) -> ModelFormat:
-        """The format of a file named so.
+        """The format of a file, by its name.
 
         Raises:
-            NoModel: if its suffix is none of the three.
+            NoModel: if its suffix is not one of the three.
         """
         try:
             return cls(path.suffix)
@@ -73,11 +73,12 @@ class ModelFormat(StrEnum):
 def content_tensors(root: CID, source: BlockSource, key: ContentKey | None) -> Tensors:
     """The arrays of a content that is encrypted with ``key``.
 
-    They are named by their keys, or by ``record/key`` where it has several array records.
+    They are named by their keys, or by ``record/key`` if the content has several array records.
 
     Raises:
-        NoModel: if there are none; also from a tensor whose bytes are no array of numpy's.
-        protocol.blocks.content.ContentError: if the content is malformed, or not encrypted so; also from a tensor.
+        NoModel: if there are no arrays; reading a tensor raises it if its bytes are no numpy array.
+        protocol.blocks.content.ContentError: if the content is malformed, or not encrypted with ``key``; reading a
+            tensor may raise it too.
     """
     arrays = _named_arrays(decode(root, source, key))
     if not arrays:
@@ -96,10 +97,10 @@ def _named_arrays(records: RecordDict) -> dict[str, Array]:
 
 def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
     def read() -> Tensor:
-        array = arrays.pop(name)  # it keeps its bytes once they are read, so it is let go
+        array = arrays.pop(name)  # an array keeps its bytes once they are read, so it is dropped
         try:
             tensor = opened(array)  # older apps leave dtype and shape out of their Arrays: the bytes have them
-            return np.ascontiguousarray(tensor).reshape(tensor.shape)  # which makes a number a row
+            return np.ascontiguousarray(tensor).reshape(tensor.shape)  # ascontiguousarray makes a number a row
         except ValueError as error:
             raise NoModel(f"the array {name!r} cannot be read as numpy's: {error}") from error
 
@@ -110,10 +111,11 @@ def _reader(arrays: dict[str, Array], name: str) -> Callable[[], Tensor]:
 
 
 def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Path, metadata: Mapping[str, str]) -> int:
-    """Write the arrays of a content to ``path``, whole or not at all, in the format of its suffix; how many bytes.
+    """Write the arrays of a content to ``path``, completely or not at all, in the format of its suffix. Returns how
+    many bytes the file has.
 
-    The file's metadata is ``metadata`` and the content's CID as ``content``. Tensors are named as `content_tensors`
-    says. A file that was there is replaced.
+    The file's metadata is ``metadata`` and the content's CID as ``content``. Tensors are named as in
+    `content_tensors`. An existing file is replaced.
 
     Raises:
         NoModel: if there is nothing to write, or the format does not take it.
@@ -138,7 +140,7 @@ def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Pat
 
 
 def try_place(path: Path) -> None:
-    """Try what `save_model` begins with: a new file beside ``path``, which is removed again.
+    """Try what `save_model` does first: make a new file beside ``path``. It is removed again.
 
     Raises:
         OSError: if it cannot be made.
@@ -164,21 +166,21 @@ def _write(file: IO[bytes], tensors: Tensors, about: dict[str, str], kind: Model
 
 def _write_safetensors(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
     if _SAFETENSORS_METADATA in tensors:
-        raise NoModel(f"it has a tensor called {_SAFETENSORS_METADATA}, where a safetensors file has its metadata")
+        raise NoModel(f"it has a tensor called {_SAFETENSORS_METADATA}, which safetensors needs for its metadata")
     try:
         data = save({name: read() for name, read in tensors.items()}, metadata=about)
-    except (SafetensorError, KeyError) as error:  # KeyError: a dtype it has no name for
+    except (SafetensorError, KeyError) as error:  # KeyError: a dtype that it has no name for
         raise NoModel(f"safetensors does not take it: {error}") from error
     file.write(data)
 
 
 _SAFETENSORS_METADATA: Final = "__metadata__"
-"""https://github.com/huggingface/safetensors#format. Its own writer writes two of a name; its reader refuses them."""
+"""https://github.com/huggingface/safetensors#format. Its writer would write the name twice; its reader refuses that."""
 
 
 def _write_npz(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
     if METADATA in tensors:
-        raise NoModel(f"it has a tensor called {METADATA}, where an npz has its metadata; write .safetensors or .pt")
+        raise NoModel(f"it has a tensor called {METADATA}, which npz needs for its metadata; write .safetensors or .pt")
     with zipfile.ZipFile(file, "w") as archive:
         for name, read in tensors.items():
             _check_entry(name)
@@ -187,7 +189,7 @@ def _write_npz(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None
 
 
 def _check_entry(name: str) -> None:
-    """An npz is a zip file: a tensor's name is a path to whoever unpacks it."""
+    """Refuse a name that is an unsafe path: an npz is a zip file, and unpacking it makes paths of names."""
     if name.startswith("/") or ".." in name.split("/") or any(each in name for each in "\\\0:"):
         raise NoModel(f"the name {name!r} would be a path out of a zip file, as npz is one; write .safetensors or .pt")
 
@@ -226,10 +228,10 @@ def _write_pt(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def opened_model(path: Path) -> Iterator[Tensors]:
-    """The tensors of a model file, as long as it is open. Nothing in it is run: no pickle but torch's weights alone.
+    """The tensors of a model file, as long as it is open. Nothing in it is run: torch reads weights only.
 
     Raises:
-        NoModel: if it is none; also from a tensor that numpy has no type for.
+        NoModel: if it is no model file; reading a tensor raises it if numpy has no such type.
         OSError: if it cannot be read.
     """
     kind = ModelFormat.of(path)
@@ -267,12 +269,12 @@ def _guarded(path: Path, name: str, read: Callable[[str], Tensor]) -> Callable[[
 
 
 def _torch_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a pt: of one written here, or of a plain ``state_dict``."""
+    """The tensors of a pt, written here or as a plain ``state_dict``."""
     import pickle
 
     import torch
 
-    path.open("rb").close()  # where it cannot be read, that is what is said; torch's own OSError is of a damaged one
+    path.open("rb").close()  # raises OSError if it cannot be read; torch raises OSError for damaged files too
     try:
         value = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:

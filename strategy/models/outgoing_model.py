@@ -1,4 +1,4 @@
-"""What of a model that an app is about to send out has become NaN or infinite, where its first model was not."""
+"""Finds numbers that have become NaN or infinite in a model that an app is about to send out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from protocol.replies.strategy_rule import shown
 from strategy.contents.npy import count_not_finite, not_finite, numbers, stored
 
 Places = NDArray[np.bool_] | None
-"""Where an array is not finite, in the order of its bytes; None: nowhere."""
+"""Which numbers of an array are not finite, in the order of its bytes; None: all are finite."""
 
 
 class SpoiledModel(BaseException):
-    """The run ends here: its model is lost. No `Exception`, so that an app that goes on after any error does not."""
+    """The run ends here, because its model is lost. Not an `Exception`, so that an app that goes on after any error
+    does not go on after this one."""
 
 
 class OutgoingModels:
-    """The arrays that an app sends out, compared with the first of each name. Safe from several threads."""
+    """Compares the arrays that an app sends out with the first one of each name. Safe from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +31,7 @@ class OutgoingModels:
         """By record, and key in it."""
 
     def learn(self, records: RecordDict) -> None:
-        """Keep where the arrays are not finite that are sent out for the first time."""
+        """Remember which numbers are not finite in arrays that are sent out for the first time."""
         with self._lock:
             for name, key, array in _arrays(records):
                 known = self._first.setdefault(name, {})
@@ -48,7 +49,7 @@ class OutgoingModels:
             return next(filter(None, found), "")
 
     def spoiled_end(self, model: ArrayRecord) -> str:
-        """The same of a final model, which has no record: its arrays are compared with all of the same key."""
+        """The same for a final model. It has no record, so its arrays are compared with all of the same key."""
         with self._lock:
             for key, array in model.items():
                 firsts = [known[key] for known in self._first.values() if key in known]

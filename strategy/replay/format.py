@@ -1,16 +1,16 @@
-"""The replay format: what must be as it was for an app to do the same thing again.
+"""The replay format: what has to be the same for an app to do the same thing again.
 
 Format 2 is this order in an app process, whichever of the four jobs it does:
 
 1. `child_environment` is in force before Python starts.
-2. `strategy.hosting.host.prepare` imports Pollen, flwr, rich, and torch where the app uses it. Importing draws random
+2. `strategy.hosting.host.prepare` imports Pollen, flwr, rich, and torch if the app uses it. Importing draws random
    numbers (``rich.style`` does), so it comes before the seeds.
-3. Pollen's own packages are taken out of the app's sight, and the shim for ``server_fn`` apps is put in.
-4. `strategy.hosting.seeds.seed_generators` seeds every generator, as the last act.
-5. The app is imported from its unpacked bundle, in a scratch folder that is empty, and run. What a ``start`` returns
-   is its final model, also where that is a strategy's own.
+3. Pollen's own packages are hidden from the app, and the shim for ``server_fn`` apps is put in.
+4. `strategy.hosting.seeds.seed_generators` seeds every generator, as the last step.
+5. The app is imported from its unpacked bundle, in an empty scratch folder, and run. What ``start`` returns is its
+   final model, even if ``start`` is a strategy's own.
 
-Format 1 had the folder of the run before, and the final model of Flower's own ``start`` alone.
+Format 1 kept the folder of an earlier process, and took the final model only from Flower's own ``start``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ REPLAY_FORMAT: Final = 2
 
 
 def child_environment(seed: bytes, threads: int) -> dict[str, str]:
-    """The environment variables that an app process of a run needs besides those it inherits.
+    """The environment variables that an app process needs besides those that it inherits.
 
     Args:
         seed: As in `protocol.app.calls.Start`.
-        threads: How many threads each numerical library may use; it changes the bits of sums.
+        threads: How many threads each numerical library may use. The number changes the bits of sums.
     """
     count = str(threads)
     return {

@@ -1,7 +1,7 @@
-"""A Grid's answers from a script: what the records of a chain say, and then, where the run goes on, the peer's own.
+"""A Grid's answers from a script: what the records of a chain say, and then, if the run goes on, the peer's own.
 
-While script remains, each call of the app's is answered as recorded and compared with what is recorded. The first
-difference is the verdict: every later call raises it again, whatever the app makes of the exception.
+While the script lasts, each call of the app is compared with the record, and answered as recorded. The first difference
+is the verdict: every later call raises it again, whatever the app does with the exception.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from strategy.answers import LiveAnswers, ServerPipe
 from strategy.contents.difference import Difference
 
 LOOK_AHEAD: Final = 512
-"""Entries among which the exchanges of an app's own threads are looked for."""
+"""How many entries are searched for the exchanges of an app's own threads."""
 
 
 class Divergence(BaseException):
-    """The app did not do what is recorded. Not an `Exception`: an app must not be able to go on after it."""
+    """The app did not do what is recorded. Not an `Exception`, so that an app that goes on after any error does not."""
 
     def __init__(
         self,
@@ -57,17 +57,17 @@ class Divergence(BaseException):
         self.index = index
         """Which message of the push differs, from 0."""
         self.recorded = recorded
-        """What is recorded of that message."""
+        """That message as recorded."""
         self.difference: Difference | None = None
-        """How the contents differ, where they do."""
+        """How the contents differ, if they do."""
         self.pushed: Sequence[Outgoing] = ()
         """The push that differs."""
         self.raised = ""
-        """What the app raised, where that is the difference."""
+        """What the app raised, if that is the difference."""
         self._tell = tell
 
     def tell(self) -> None:
-        """Tell the peer, once: an app in which this ends a thread that it waits for would never end itself."""
+        """Tell the peer, once. An app may wait for ever for a thread of its own that this exception ended."""
         tell, self._tell = self._tell, lambda _: None
         tell(self.verdict())
 
@@ -81,14 +81,14 @@ class Divergence(BaseException):
 
 
 class ScriptOver(BaseException):
-    """The script is at its end, and the run does not go on here."""
+    """The script has ended, and the run does not go on here."""
 
 
 Entry = DispatchEntry | CollectEntry | CloseEntry
 
 
 class _Pending:
-    """An entry not yet taken, and what of its looks and empty pulls the app has not seen yet."""
+    """An entry not yet taken, and those of its looks and empty pulls that the app has not seen yet."""
 
     def __init__(self, entry: Entry, glimpses: list[list[tuple[int, ...]]], empties: int) -> None:
         self.entry = entry
@@ -111,11 +111,11 @@ class ScriptedAnswers:
 
     @property
     def divergence(self) -> Divergence | None:
-        """The first difference, whatever the app made of it."""
+        """The first difference, whatever the app did with the exception."""
         return self._divergence
 
     def differs(self, difference: Difference | None) -> Divergence:
-        """The verdict where the final model is another one than recorded."""
+        """The verdict that the final model differs from the recorded one."""
         pending = self._ahead[0]
         divergence = self._diverged(pending, "the final model differs")
         divergence.difference = difference
@@ -150,7 +150,7 @@ class ScriptedAnswers:
     def any_model(self) -> bool:
         with self._answering():
             pending = self._head()
-            if pending is not None:  # what is recorded was let through, and what was not ended the run
+            if pending is not None:  # a recorded model was allowed; one that was not ended the run
                 return not (isinstance(pending.entry, CloseEntry) and pending.entry.raised)
         return self._live.any_model()
 
@@ -169,9 +169,9 @@ class ScriptedAnswers:
         return self._live.wait(messages, timeout, rules)
 
     def finish(self, model: CID | None, raised: str) -> CID | None:
-        """The app ended: compare that with the close record, where there is one. ``raised`` is empty if it returned.
+        """The app ended: compare that with the close record, if there is one. ``raised`` is empty if the app returned.
 
-        Returns the recorded final model's content where it differs from ``model``; the caller says how.
+        Returns the recorded final model's content if it differs from ``model``. The caller finds out how.
 
         Raises:
             Divergence: if the chain goes on, or the app ended in another way.
@@ -182,11 +182,11 @@ class ScriptedAnswers:
                 return None
             entry = pending.entry
             if raised and not (isinstance(entry, CloseEntry) and entry.raised):
-                divergence = self._diverged(pending, f"the app raised {raised} where {_recorded(entry)}")
+                divergence = self._diverged(pending, f"the app raised {raised}, but {_recorded(entry)}")
                 divergence.raised = raised
                 raise divergence
             if not isinstance(entry, CloseEntry):
-                raise self._diverged(pending, f"the app returned where {_recorded(entry)}")
+                raise self._diverged(pending, f"the app returned, but {_recorded(entry)}")
             self._check_seen(pending)
             if entry.raised and not raised:
                 raise self._diverged(pending, "the app raised when it was recorded and returned now")
@@ -201,7 +201,7 @@ class ScriptedAnswers:
         if not pending.glimpses:
             other = self._find(lambda each: bool(each.glimpses))
             if other is None:
-                raise self._diverged(pending, f"the app looks at the nodes where {_recorded(pending.entry)}")
+                raise self._diverged(pending, f"the app looks at the nodes, but {_recorded(pending.entry)}")
             pending = other
         return pending.glimpses.popleft()
 
@@ -228,7 +228,7 @@ class ScriptedAnswers:
         if not isinstance(entry, CollectEntry) or not _asked_for(entry) <= asked:
             other = self._find(lambda each: isinstance(each.entry, CollectEntry) and _asked_for(each.entry) <= asked)
             if other is None:
-                raise self._diverged(pending, f"the app pulls replies where {_recorded(entry)}")
+                raise self._diverged(pending, f"the app pulls replies, but {_recorded(entry)}")
             pending = other
         return self._collect(pending)
 
@@ -236,11 +236,11 @@ class ScriptedAnswers:
         entry = pending.entry
         if not isinstance(entry, CollectEntry) or _asked_for(entry) != asked:
             other = self._find(lambda each: isinstance(each.entry, CollectEntry) and _asked_for(each.entry) == asked)
-            if other is None and pending.empties:  # another thread of the app's had taken what there was
+            if other is None and pending.empties:  # another thread of the app had taken the replies
                 pending.empties -= 1
                 return ()
             if other is None:
-                what = f"the app waits for {len(asked)} replies where {_recorded(entry)}"
+                what = f"the app waits for {len(asked)} replies, but {_recorded(entry)}"
                 raise self._diverged(pending, what)
             pending = other
         return self._collect(pending)
@@ -256,7 +256,7 @@ class ScriptedAnswers:
         return isinstance(entry, DispatchEntry) and [each.message for each in entry.messages] == list(messages)
 
     def _in_another_epoch(self, messages: Sequence[Outgoing], key: ContentKey | None) -> ContentKey | None:
-        """The key of a recorded push by another thread, which may be this one but for its epoch."""
+        """The key of a recorded push by another thread, which may be the same push in another epoch."""
         to = [message.node for message in messages]
         other = self._find(
             lambda each: (
@@ -269,7 +269,8 @@ class ScriptedAnswers:
         return None if other is None else other.entry.head.key
 
     def _check_seen(self, pending: _Pending) -> None:
-        """An app with threads of its own looks and pulls in no order; any other looks as often as it did."""
+        """Check that the app looked and pulled as often as recorded, unless it has threads of its own: those do it in
+        no order."""
         if (pending.glimpses or pending.empties) and len(self._threads) == 1:
             what = "looked at the nodes" if pending.glimpses else "pulled in vain"
             raise self._diverged(pending, f"the app {what} more often when it was recorded")
@@ -277,7 +278,7 @@ class ScriptedAnswers:
     def _differing_push(self, pending: _Pending, messages: Sequence[Outgoing]) -> Divergence:
         entry = pending.entry
         if not isinstance(entry, DispatchEntry):
-            return self._diverged(pending, f"the app sends {len(messages)} messages where {_recorded(entry)}")
+            return self._diverged(pending, f"the app sends {len(messages)} messages, but {_recorded(entry)}")
         for index, (scripted, message) in enumerate(zip(entry.messages, messages, strict=False)):
             if scripted.message != message:
                 what = f"message {index} differs: {_difference(scripted, message)}"
@@ -289,7 +290,7 @@ class ScriptedAnswers:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Answer one call at a time, and tell the peer of a difference at once, but for one that the Grid explains."""
+        """Answer one call at a time. Tell the peer of a difference at once, unless the Grid explains it first."""
         with self._lock:
             try:
                 yield
@@ -323,7 +324,7 @@ class ScriptedAnswers:
         return None
 
     def _find(self, fits: Callable[[_Pending], bool]) -> _Pending | None:
-        """The first entry that fits, further on: the order of an app's own threads is not recorded."""
+        """The first later entry that fits: the order of an app's own threads is not recorded."""
         if len(self._threads) < 2:
             return None
         for at in range(LOOK_AHEAD):
@@ -334,16 +335,16 @@ class ScriptedAnswers:
         return None
 
     def _take(self, pending: _Pending) -> None:
-        """Take an entry. What other threads of the app's are still to see of its looks and pulls stays to be seen."""
+        """Take an entry. Looks and pulls in it that other threads of the app have not seen move to the next entry."""
         self._ahead.remove(pending)
         if (pending.glimpses or pending.empties) and (self._ahead or self._read_one()):
             self._ahead[0].glimpses.extendleft(reversed(pending.glimpses))
             self._ahead[0].empties += pending.empties
 
     def _read_one(self) -> bool:
-        """Read one more entry of the app's from the script; whether there is one.
+        """Read one more entry of the app from the script. Returns whether there is one.
 
-        What the app saw before records that are none of its doing, it saw before its own next one.
+        What the app saw before records that it did not cause counts as seen before its own next record.
         """
         glimpses: list[list[tuple[int, ...]]] = []
         empties = 0

@@ -1,6 +1,6 @@
 """Boosted trees, as XGBoost saves a model in JSON and Flower's ``FedXgbBagging`` adds them up.
 
-Flower's own code says what it can add; here is what that may cost. XGBoost's format:
+Flower's own code decides what it can add. Here is a limit on what that may cost. XGBoost's format:
 https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html
 """
 
@@ -13,14 +13,15 @@ from typing import Any, Final
 from strategy.flower_compat import adds_up
 
 MAX_PARTS: Final = 1 << 20
-"""Objects and lists that are read: a tree of XGBoost is about twenty."""
+"""How many objects and lists are read. A tree of XGBoost has about twenty."""
 MAX_VALUES: Final = 1 << 24
 MAX_DEPTH: Final = 64
-"""A model of XGBoost is 9 deep. What nests as deep as Python's stack may be read here and not in the app."""
+"""A model of XGBoost is 9 deep. Without this limit, JSON as deep as Python's stack might be read here but not in the
+app."""
 
 
 def are_trees(data: bytes) -> bool:
-    """Whether these bytes can be added to others by Flower, and others to them, within the limits."""
+    """Whether Flower can add these bytes to others, and others to them, within the limits."""
     if data.count(b"{") + data.count(b"[") > MAX_PARTS or data.count(b",") > MAX_VALUES:
         return False
     try:
@@ -31,7 +32,7 @@ def are_trees(data: bytes) -> bool:
 
 
 def _is_flat(read: object) -> bool:
-    """Whether nothing lies deeper than `MAX_DEPTH`."""
+    """Whether nothing nests deeper than `MAX_DEPTH`."""
     parts = [read]
     for _ in range(MAX_DEPTH):
         parts = [inner for part in parts for inner in _inside(part) if isinstance(inner, dict | list)]

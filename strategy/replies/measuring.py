@@ -1,12 +1,12 @@
-"""What a reply's content holds, beside the content it answers: what it looks like, and how far from what was sent.
+"""Measures a reply's content: its layout, and how far it is from the content that it answers.
 
-This finds; what of it refuses a reply is decided in `protocol.replies.judging`. No declared size is believed: numbers
-are
-views of bytes that are here. Of what is not kept for the app no more than one array is in memory. Nothing imports
-torch.
+Here it is only measured; `protocol.replies.judging` decides which replies are refused. No declared size is believed:
+numbers are views of bytes that are here. Unless the reply is kept for the app, no more than one array is in memory.
+Nothing imports torch.
 
-An array is compared with the dispatched one of the same record and key. The records of Flower's older apps,
-``fitins.parameters`` and ``fitres.parameters``, count as one, and so do two records that are alone in their contents.
+An array is compared with the dispatched array of the same record and key. The records of Flower's older apps,
+``fitins.parameters`` and ``fitres.parameters``, count as the same, and so do two records that are the only ones in
+their contents.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from strategy.flower_compat import NO_PARAMETERS, SECAGG_RECORD, Code, read_olde
 from strategy.replies.boosted_trees import are_trees
 
 _OLDER: Final = ("fitins.", "evaluateins.", "getparametersins.")
-"""What begins the names of the records that Flower's older machinery sends."""
+"""How the names of the records begin that Flower's older machinery sends."""
 
 Reopen = Callable[[], RecordDict]
-"""Opens the dispatched content anew."""
+"""Opens the dispatched content again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An array, but for its bytes."""
+    """An array, without its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -56,11 +56,11 @@ class Layout:
     stored: Stored | None
     """What its bytes say; None if they are not in numpy's format."""
     trees: bool = False
-    """Whether its bytes are boosted trees that Flower can add to others; not known of what was dispatched."""
+    """Whether its bytes are boosted trees that Flower can add to others. Not looked at in what was dispatched."""
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """What numpy computes with its numbers."""
+        """What numpy can compute with its numbers."""
         if self.stored is None:
             return Arithmetic.UNREADABLE
         match self.stored.dtype.kind:
@@ -73,7 +73,7 @@ class Layout:
         return Arithmetic.NONE
 
     def named(self, key: str) -> ArrayLayout:
-        """As it is compared with the arrays of other replies."""
+        """The layout under ``key``, as it is compared with the arrays of other replies."""
         if self.stored is not None:
             return ArrayLayout(key, str(self.stored.dtype)[:SHOWN], self.stored.shape, self.arithmetic, self.trees)
         dtype = f"{self.dtype[:SHOWN]} of a format of the app's own"
@@ -82,7 +82,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A dispatched content, as far as answers to it are compared with it."""
+    """A dispatched content, as far as its answers are compared with it."""
 
     root: CID
     records: Mapping[str, Mapping[str, Layout]]
@@ -90,35 +90,35 @@ class Sent:
     size: int
     """Bytes of all its arrays."""
     masked: bool
-    """Whether it is of secure aggregation: answers to it are masked, in a config, and their arrays taken out."""
+    """Whether it belongs to secure aggregation. Then answers are masked, stand in a config, and have no arrays."""
     older: str = ""
-    """What begins the names of the records in an answer to it, where Flower's older machinery sent it: ``fitres``."""
+    """How the names of the records in an answer begin, if Flower's older machinery sent it: ``fitres``, for example."""
 
     def counterpart(self, record: str, *, alone: bool = False) -> str:
         """The dispatched record that an answer's ``record`` is compared with; empty if there is none. ``alone`` says
-        whether it has no other arrays."""
+        whether it is the answer's only array record."""
         name = f"fitins.{record.removeprefix('fitres.')}" if record.startswith("fitres.") else record
         if alone and name not in self.records and len(self.records) == 1:
             (name,) = self.records
         layouts = self.records.get(name, {}).values()
-        # An array without type and bytes stands in Flower's older apps for a model that is yet to be made.
+        # In Flower's older apps an array without type and bytes stands for a model that does not exist yet.
         return name if any(layout.stored or layout.dtype for layout in layouts) else ""
 
 
 def opened_records(
     root: CID, source: BlockSource, key: ContentKey | None, limits: Limits = DEFAULT_LIMITS
 ) -> RecordDict:
-    """The records of a content, plain if there is no ``key``; large arrays are read when they are used.
+    """The records of a content, which is plain if ``key`` is None. Large arrays are read when they are used.
 
     Raises:
-        ContentError: if it is malformed, also later, from an array.
-        protocol.blocks.cid.MissingBlock: if ``source`` lacks a block, also later.
+        ContentError: if it is malformed; an array may raise this later.
+        protocol.blocks.cid.MissingBlock: if ``source`` lacks a block; an array may raise this later.
     """
     return decode(root, source, key, limits)
 
 
 def read_sent(root: CID, source: BlockSource, key: ContentKey | None) -> Sent:
-    """What is to be known of a dispatched content that is encrypted with ``key``. Raises as `opened_records`."""
+    """What examining answers needs of a dispatched content, encrypted with ``key``. Raises as `opened_records`."""
     content = opened_records(root, source, key)
     older = next((begin for name in content for begin in _OLDER if name.startswith(begin)), "")
     records: dict[str, dict[str, Layout]] = {}
@@ -143,13 +143,14 @@ def examine(
     limits: Limits = DEFAULT_LIMITS,
     keep: Callable[[int], bool] | None = None,
 ) -> tuple[Examination, RecordDict | None]:
-    """What is found in the content ``reply``, an answer to ``sent``: what it looks like, and the first finding of each
-    check; and its records with all their arrays read, where ``keep`` says that so many bytes may stay, and they are to
-    be used.
+    """Examine the content ``reply``, an answer to ``sent``.
 
-    ``update`` says whether the message asked for one, ``measure`` whether the norm of its change is asked for; then,
-    and where it holds NaN, ``reopen`` gives the records of ``sent``. ``limits`` are the reply's: few blocks, linked
-    often, are a large array.
+    Returns its layout and the first finding of each check. Also returns its records, with all arrays read, if ``keep``
+    allows that many bytes to stay and no finding rules the reply out.
+
+    ``update`` says whether the message asked for an update, ``measure`` whether to measure the norm of its change. For
+    that, and if the reply holds NaN, ``reopen`` gives the records of ``sent``. ``limits`` bound the reply: a few
+    blocks, linked many times, are a large array.
 
     Raises:
         protocol.blocks.cid.MissingBlock: if a block is not here. A malformed reply is a finding.
@@ -183,11 +184,11 @@ class _Looking:
         self._likeness = Likeness.SAME
 
     def find(self, check: Check, what: str) -> None:
-        """Something is not as it should be."""
+        """Note that a check fails. Only the first finding of each check counts."""
         self._findings.setdefault(check, Finding(check, what.encode("utf-8", "replace").decode()))
 
     def over(self, records: RecordDict, arrays: Callable[[ArrayRecord], Iterator[tuple[str, Array]]]) -> None:
-        """Look at all of it, at the ``arrays`` of a record one at a time."""
+        """Examine all records, and the ``arrays`` of each record one at a time."""
         alone = len(records.array_records) == 1
         older, declined = _read_by_older(self._sent.older, records)
         found = [self._at(name, record, arrays(record), alone) for name, record in records.array_records.items()]
@@ -222,7 +223,7 @@ class _Looking:
             if self._before is not None:
                 self._measure(where, array, layout, before.pop(key, None) if before is not None else None)
         self._likeness = min(self._likeness, _likeness(layouts, sent, same_name=counterpart == name))
-        if self._sent.older:  # which has a place for it, and reads no array there
+        if self._sent.older:  # the older machinery has a place for this, and reads no array there
             layouts.pop(NO_PARAMETERS, None)
         return ArrayRecordLayout(name, tuple(layout.named(key) for key, layout in layouts.items()))
 
@@ -251,14 +252,14 @@ class _Looking:
             self._square += square
 
     def examination(self) -> Examination:
-        """What was found."""
+        """The result."""
         measured = self._before is not None and Check.NORM not in self._findings
         norm = math.sqrt(self._square) if measured else None
         return Examination(tuple(self._findings.values()), norm, self._layout)
 
 
 def _likeness(reply: Mapping[str, Layout], sent: Mapping[str, Layout], *, same_name: bool) -> Likeness:
-    """How much a record is laid out as the one that it answers."""
+    """How closely a record's layout follows that of the record that it answers."""
     if reply.keys() != sent.keys() or any(_shape(layout) != _shape(sent[key]) for key, layout in reply.items()):
         return Likeness.NONE
     if list(reply) != list(sent):
@@ -280,7 +281,7 @@ def _metric(key: str, value: int | float | list[int] | list[float]) -> MetricLay
 
 
 def _read_by_older(begin: str, records: RecordDict) -> tuple[str, bool]:
-    """Why Flower's older machinery would raise on these records, and whether they say themselves that they failed."""
+    """Why Flower's older machinery would raise on these records, and whether they say that the client failed."""
     if not begin:
         return "", False
     bare = RecordDict(
@@ -293,7 +294,7 @@ def _read_by_older(begin: str, records: RecordDict) -> tuple[str, bool]:
 
 
 def _one_by_one(record: ArrayRecord) -> Iterator[tuple[str, Array]]:
-    """The arrays of a record that nobody else needs; each is freed before the next is read."""
+    """The arrays of a record that nobody needs afterwards. Each is freed before the next is read."""
     for key in list(record):
         yield key, record.pop(key)
 
@@ -304,14 +305,14 @@ def _arrays_of(records: RecordDict) -> Iterator[Array]:
 
 
 def _one_after_another(record: ArrayRecord) -> Iterator[tuple[str, Array]]:
-    """The arrays of a record that somebody needs afterwards: each is read whole before it is given."""
+    """The arrays of a record that somebody needs afterwards. Each is read completely."""
     for key, array in record.items():
         len(array.data)
         yield key, array
 
 
 def _with_trees(array: Array, layout: Layout) -> Layout:
-    """``layout``, where the array begins as boosted trees do (xgboost's JSON), with whether Flower can read it so."""
+    """``layout``, with ``trees`` set if the array begins like xgboost's JSON and Flower can add its boosted trees."""
     start = layout.stored.start if layout.stored else 0
     end = start + layout.stored.size if layout.stored else len(array.data)
     if array.data[start : start + 1] != b"{":

@@ -1,7 +1,7 @@
-"""What the strategy in use takes of replies, learnt from its object: `protocol.replies.strategy_rule.StrategyRule`.
+"""The rule of the strategy in use, learnt from its object (`protocol.replies.strategy_rule.StrategyRule`).
 
-A method counts as Flower's where Flower defines it, and where one of the app's own hands its replies on to that. Of any
-other nothing is known but its weights, and that its replies are of one kind.
+A method counts as Flower's if Flower defines it, or if the app's own passes its replies on to Flower's. About any other
+method only its weights are known, and that its replies are of one kind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EVALUATE: Final = "evaluate"
 """The Flower message type of an evaluation."""
 
 _WEIGHT: Final = "num-examples"
-"""What Flower's strategies weight by unless they are told otherwise."""
+"""The metric that Flower's strategies weight by, unless they are told otherwise."""
 
 _SERVER_SIDE_PRIVACY: Final = (
     newer.DifferentialPrivacyServerSideFixedClipping,
@@ -65,7 +65,7 @@ class StrategiesInUse:
 
     @contextmanager
     def using(self, strategy: object) -> Iterator[None]:
-        """While inside, this thread runs ``strategy``."""
+        """Note that this thread runs ``strategy`` while inside."""
         before = getattr(self._local, "strategy", None)
         self._local.strategy = strategy
         try:
@@ -74,14 +74,14 @@ class StrategiesInUse:
             self._local.strategy = before
 
     def rule(self, message_type: str) -> StrategyRule | None:
-        """What this thread's strategy takes in answers to messages of this type; None if there is none, or it asks
-        for something of its own."""
+        """The rule of this thread's strategy for answers to messages of this type; None if the thread runs no strategy,
+        or the type is not the strategy's."""
         strategy = getattr(self._local, "strategy", None)
         return None if strategy is None else rule_of(strategy, message_type)
 
 
 def rule_of(strategy: object, message_type: str) -> StrategyRule | None:
-    """What ``strategy`` takes in answers to messages of this Flower type; None if it is not one of its own."""
+    """The rule of ``strategy`` for answers to messages of this Flower type; None if the type is not the strategy's."""
     trains = is_update(message_type)
     if message_type == GET_PARAMETERS and isinstance(strategy, OlderStrategy):
         return StrategyRule(type(strategy).__name__, older="getparametersres")
@@ -139,11 +139,11 @@ def _training_rule(strategy: newer.FedAvg, definer: type, rule: StrategyRule) ->
             return replace(rule, arrays=Arrays.STACK)
         case newer.FedXgbBagging:
             return replace(rule, arrays=Arrays.TREES)
-    return rule  # FedXgbCyclic, and what a later Flower adds: its consistency check alone
+    return rule  # FedXgbCyclic, and what a later Flower adds: only Flower's consistency check applies
 
 
 def _privacy_rule(strategy: object, inner: StrategyRule, trains: bool) -> StrategyRule:
-    """What a wrapper wants besides what the strategy in it takes."""
+    """The rule of a wrapper: that of the strategy in it, and what the wrapper adds."""
     if not trains or _definer(strategy, "aggregate_train") is None:
         return inner
     if getattr(strategy, "accountant", None) is not None:
@@ -169,7 +169,7 @@ def _older_rule(strategy: OlderStrategy, trains: bool) -> StrategyRule:
     rule = StrategyRule(name, "num_examples", older=records, by_place=True)
     definer = _definer(strategy, method)
     if not isinstance(strategy, OlderFedAvg) or definer is None:
-        return rule  # its arrays are its own affair, and what Flower itself reads of a reply is known
+        return rule  # how it uses arrays is unknown; what Flower itself reads in a reply is known
     of_metrics = strategy.fit_metrics_aggregation_fn if trains else strategy.evaluate_metrics_aggregation_fn
     rule = replace(rule, metrics_alike=of_metrics is not None)
     if trains:
@@ -198,7 +198,7 @@ def _older_training_rule(strategy: OlderFedAvg, definer: type, rule: StrategyRul
 
 
 def _definer(strategy: object, method: str) -> type | None:
-    """The class of Flower's whose ``method`` gets the replies; None if the app's own does not hand them on."""
+    """Flower's class whose ``method`` gets the replies; None if the app's own does not pass them on."""
     for kind in type(strategy).__mro__:
         function = vars(kind).get(method)
         if function is None:

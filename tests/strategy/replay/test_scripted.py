@@ -99,10 +99,10 @@ Doing = Callable[[ScriptedAnswers], object]
 @pytest.mark.parametrize(
     ("doing", "height", "what"),
     [
-        (lambda script: [script.nodes(), script.nodes()], 1, "looks at the nodes where a dispatch of 2 messages"),
+        (lambda script: [script.nodes(), script.nodes()], 1, "looks at the nodes, but a dispatch of 2 messages"),
         (lambda script: script.push((TO_ONE, TO_TWO), None), 1, "looked at the nodes more often"),
-        (lambda script: script.pull((ONE,)), 1, "pulls replies where a dispatch"),
-        (lambda script: script.wait((ONE,), None), 1, "waits for 1 replies where a dispatch"),
+        (lambda script: script.pull((ONE,)), 1, "pulls replies, but a dispatch"),
+        (lambda script: script.wait((ONE,), None), 1, "waits for 1 replies, but a dispatch"),
         (lambda script: script.push((TO_ONE,), None), 1, "sends 1 messages, 2 are recorded"),
         (lambda script: script.push((TO_TWO, TO_ONE), None), 1, "message 0 differs: its addressee was 11 and is 12"),
         (
@@ -117,12 +117,12 @@ Doing = Callable[[ScriptedAnswers], object]
             1,
             "message 1 differs: its content",
         ),
-        (lambda script: dispatched(script).push((TO_ONE,), None), 2, "sends 1 messages where a collect of 2 replies"),
-        (lambda script: dispatched(script).wait((ONE,), None), 2, "waits for 1 replies where a collect of 2"),
-        (lambda script: dispatched(script).nodes(), 2, "looks at the nodes where a collect"),
-        (lambda script: collected(script).push((TO_ONE,), None), 3, "sends 1 messages where its return is recorded"),
-        (lambda script: dispatched(script).finish(None, ""), 2, "returned where a collect"),
-        (lambda script: collected(script).finish(None, "KeyError"), 3, "raised KeyError where its return is recorded"),
+        (lambda script: dispatched(script).push((TO_ONE,), None), 2, "sends 1 messages, but a collect of 2 replies"),
+        (lambda script: dispatched(script).wait((ONE,), None), 2, "waits for 1 replies, but a collect of 2"),
+        (lambda script: dispatched(script).nodes(), 2, "looks at the nodes, but a collect"),
+        (lambda script: collected(script).push((TO_ONE,), None), 3, "sends 1 messages, but its return is recorded"),
+        (lambda script: dispatched(script).finish(None, ""), 2, "returned, but a collect"),
+        (lambda script: collected(script).finish(None, "KeyError"), 3, "raised KeyError, but its return is recorded"),
         (lambda script: collected(script).finish(MODEL, ""), 3, "no final model is recorded"),
     ],
 )
