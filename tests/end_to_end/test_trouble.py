@@ -195,6 +195,7 @@ def test_a_full_disk_leaves_the_run_open_and_space_lets_it_go_on(federation: Fed
     assert federation.audit()["verdict"] == "verified"
 
 
+@pytest.mark.all
 def test_a_block_that_is_not_its_cid_is_refused_until_it_is_fixed(federation: Federation, gate: Gate) -> None:
     server = federation.server(GATED, "--run-config", f'rounds=1 gate="{gate.folder}"')
     clients = [federation.client(name, GATED) for name in federation.names]
@@ -219,6 +220,7 @@ def test_a_block_that_is_not_its_cid_is_refused_until_it_is_fixed(federation: Fe
     assert federation.audit()["verdict"] == "verified"
 
 
+@pytest.mark.all
 def test_what_the_server_app_raised_comes_first_and_the_same_start_begins_another_run(federation: Federation) -> None:
     options = ("--run-config", "raises=true rounds=0", "--save-path", federation.root / "model.npz")
     runs = []

@@ -32,6 +32,7 @@ def test_a_peer_killed_while_it_reads_the_chain_again(
     assert disturbed.told() == undisturbed
 
 
+@pytest.mark.all
 def test_an_app_process_killed_while_it_replays(disturbed: Disturbed, undisturbed: Told) -> None:
     disturbed.start_all({"server": Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 5)})
     disturbed.await_death("server")
