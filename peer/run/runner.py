@@ -47,7 +47,7 @@ from protocol.app.calls import (
 from protocol.blocks.bundle import read_bundle
 from protocol.blocks.cid import CID, BlockError, ReadBlocks
 from protocol.records.bodies import Federation, Role
-from protocol.roles.client.client import Client
+from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import (
     AskOwner,
     Cause,
@@ -91,7 +91,8 @@ from protocol.roles.events import (
     Started,
     Stopping,
 )
-from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.machine import Machine
 from protocol.wire.asking import Channel
 from strategy.apps.dependencies import lacking
 
@@ -136,7 +137,7 @@ class Runner:
 
     def __init__(
         self,
-        machine: Leader | Client,
+        machine: Machine[LeaderState] | Machine[ClientState],
         engine: Engine,
         keeper: Keeper,
         command: AppCommand,
@@ -231,10 +232,12 @@ class Runner:
             return None
 
         def servers() -> list[bytes]:
-            members = machine.manifest.members.values()
-            return [each.id for each in members if Role.SERVER in each.roles and each.id != machine.author.member]
+            members = machine.newest.manifest.members.values()
+            return [
+                each.id for each in members if Role.SERVER in each.roles and each.id != machine.newest.author.member
+            ]
 
-        own = Channel(machine.manifest.federation, machine.author.member, SymmetricKey(swarm_key))
+        own = Channel(machine.newest.manifest.federation, machine.newest.author.member, SymmetricKey(swarm_key))
         return Asking(streams, own, servers=servers, receive=self._intake.told, on_report=self._report)
 
     def _report(self, report: Report) -> None:

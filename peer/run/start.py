@@ -46,11 +46,14 @@ from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed import parse_record
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.follow import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import Cause, Report, What
 from protocol.roles.leader.leader import Leader
+from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.plan import LeaderSettings, RunPlan, first_content_key
+from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 from strategy.apps.bundling import AppFolder, read_folder
@@ -198,7 +201,7 @@ def lead(
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
     scratch = session.home.path / "scratch"
-    ending = _run(session, leader, Role.SERVER, topics, child_environment(plan.seed, threads), scratch)
+    ending = _run(session, leader.machine, Role.SERVER, topics, child_environment(plan.seed, threads), scratch)
     return _closed(session, leader), ending
 
 
@@ -308,7 +311,7 @@ def serve(
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session), _verified(session))
     environment = child_environment(secret, session.threads)
     _repair_replies(session)
-    ending = _run(session, client, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
+    ending = _run(session, client.machine, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
     for head in _trained_in(session):
         if head.closed:
             session.journal.finish(head.run)
@@ -411,7 +414,7 @@ def _kept_run(session: Session, run: CID) -> KeptRun:
 
 def _run(
     session: Session,
-    machine: Leader | Client,
+    machine: Machine[LeaderState] | Machine[ClientState],
     role: Role,
     topics: Sequence[str],
     environment: Mapping[str, str],

@@ -114,7 +114,7 @@ class Attacked:
     @property
     def manifest(self) -> ManifestRef:
         """The newest that the machine has."""
-        return ManifestRef(self.machine.manifest.cid, self.machine.manifest.version)
+        return self.machine.machine.newest.ref
 
 
 def nowhere(name: object) -> CID:
@@ -163,7 +163,8 @@ def message_to(leader: Attacked, client: SigningKey) -> OpenMessage:
     """The message of a leader that a client has not answered yet."""
     assert isinstance(leader.machine, Leader)
     messages = leader.machine.chain.open.values()
-    return next(each for each in messages if leader.machine.manifest.member_by_node(each.node).id == id_of(client))
+    members = leader.machine.machine.newest.manifest
+    return next(each for each in messages if members.member_by_node(each.node).id == id_of(client))
 
 
 def reply_of(leader: Attacked, client: SigningKey, content: CID, **changes: object) -> Block:

@@ -11,7 +11,7 @@ from functools import partial
 
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
-from protocol.federation.manifest import Manifest, node_id
+from protocol.federation.manifest import node_id
 from protocol.federation.reading import read_private
 from protocol.records.bodies import Close, Index, Member, ReasonPrivate, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
@@ -45,7 +45,6 @@ from protocol.wire.announcements import (
     Recalled,
     topic_leader,
 )
-from protocol.wire.inbox import Inbox
 
 
 class Client:
@@ -113,26 +112,6 @@ class Client:
     # -- for the shell ----------------------------------------------------------------------------------------------
 
     @property
-    def manifest(self) -> Manifest:
-        """The newest that it knows."""
-        return self.machine.newest.manifest
-
-    @property
-    def author(self) -> Author:
-        """The member that it acts for."""
-        return self.machine.newest.author
-
-    @property
-    def inbox(self) -> Inbox:
-        """It counts what is dropped."""
-        return self.machine.inbox
-
-    @property
-    def known_addresses(self) -> tuple[str, ...]:
-        """Where members have said that their engines are."""
-        return self.machine.known_addresses
-
-    @property
     def failure(self) -> str:
         """What its app never did without an error since we started; empty if there is nothing of the kind."""
         counted = self._work.outcomes
@@ -182,7 +161,9 @@ class Client:
         if (run := self._follow.run) is not None:
             self._go_on(run, now)
         if self.machine.state is not ClientState.STOPPED:
-            self.machine.outbox.tell_wait(self._lacks() or self._work.awaited, self.manifest.version, now)
+            self.machine.outbox.tell_wait(
+                self._lacks() or self._work.awaited, self.machine.newest.manifest.version, now
+            )
 
     def _go_on(self, run: CatchUp, now: float) -> None:
         for step in self._follow.steps(run, now):
@@ -211,7 +192,7 @@ class Client:
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
     def _said(self, said: Announcement, now: float) -> None:
-        member = self.manifest.members.get(said.by)
+        member = self.machine.newest.manifest.members.get(said.by)
         match said.body:
             case Recalled() as told:
                 self._forgotten.heard(said, told, now)
@@ -307,7 +288,7 @@ class Client:
 
     def _distrusts(self, member: Member, proof: CID, now: float) -> None:
         """Take no part any more in a run of a server that equivocated, nor in one that it begins."""
-        run, why = self._follow.run, why_distrusted(self.manifest.called(member.id), proof)
+        run, why = self._follow.run, why_distrusted(self.machine.newest.manifest.called(member.id), proof)
         is_ours = run is None or run.leader == member.id
         if Role.SERVER in member.roles and is_ours and self._part.note != why:
             self._follow.run = None

@@ -12,7 +12,6 @@ from typing import Final
 from protocol.app.calls import Examined
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
-from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Member, Role
 from protocol.roles.effects import Cause, Effect, Stop
 from protocol.roles.events import AppCalled, AppLost, AppReady, Due, Event, Started, Stopping
@@ -46,7 +45,6 @@ from protocol.wire.announcements import (
     ReplyReady,
     topic_all,
 )
-from protocol.wire.inbox import Inbox
 
 LONGEST_LINGER: Final = 60.0
 """Seconds that a closed run waits for its clients at most, be our engine away for how long it may."""
@@ -70,6 +68,8 @@ class Leader:
         run = resumed or ResumedRun(Chain(trusted.manifest.federation, author.reader), ())
         topic = topic_all(trusted.manifest.federation)
         self.machine = machine = Machine[LeaderState](author, trusted, Role.SERVER, topic)
+        self.chain = run.chain
+        """Of the run that it leads; empty before that is open."""
         presence = Presence(settings.away_after, machine.deafness)
         mailbox = Mailbox(run.chain.open, settings, machine.proofs.distrust, presence, machine.deafness)
         looks = Looks(settings.min_clients, machine.deafness)
@@ -120,33 +120,6 @@ class Leader:
         }
         settle = {preparing: app.prepare, leading: requests.go_on, ending: self._stop_when_heard}
         return Table(new, stopped, rows, settle)
-
-    # -- for the shell ----------------------------------------------------------------------------------------------
-
-    @property
-    def chain(self) -> Chain:
-        """Of the run that it leads; empty before that is open."""
-        return self._writer.chain
-
-    @property
-    def manifest(self) -> Manifest:
-        """The newest that it knows."""
-        return self.machine.newest.manifest
-
-    @property
-    def author(self) -> Author:
-        """The member that it acts for."""
-        return self.machine.newest.author
-
-    @property
-    def inbox(self) -> Inbox:
-        """It counts what is dropped."""
-        return self.machine.inbox
-
-    @property
-    def known_addresses(self) -> tuple[str, ...]:
-        """Where members have said that their engines are."""
-        return self.machine.known_addresses
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -221,7 +194,7 @@ class Leader:
     def _left_out(self, why: str, now: float) -> None:
         """Say in the chain who is in force from here on, and stop then; a leader that cannot write in the new epoch
         stops at once."""
-        if not self.manifest.readable:
+        if not self.machine.newest.manifest.readable:
             self.machine.outbox.cannot_go_on(why, now, Cause.REMOVED)
 
     # -- the end ----------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_it_takes_the_newest_after_checking_those_between() -> None:
     client = AClient(plan(), begun())
     newest = extend(client.scribe, VERSIONS)
     beat(client, newest)
-    assert client.machine.manifest == newest
+    assert client.machine.machine.newest.manifest == newest
     assert (newest.version, newest.admins, newest.threshold) == (4, (id_of(BOB),), 1)
     assert [kept.cid for kept in client.all(KeepManifest)] == [newest.cid]
 
@@ -64,7 +64,7 @@ def test_one_version_that_lacks_a_signature_stops_it(version: int, signers: Admi
     lacking[version - 2] = (admins, threshold, signers)
     client = AClient(plan(), begun())
     beat(client, extend(client.scribe, tuple(lacking)))
-    assert client.machine.manifest.version == 1
+    assert client.machine.machine.newest.manifest.version == 1
     assert client.reported(What.FETCH_FAILED)
 
 
@@ -75,7 +75,7 @@ def test_a_manifest_that_is_called_too_far_ahead_is_not_fetched() -> None:
     client = AClient(plan(), begun())
     newest = extend(client.scribe, VERSIONS)
     beat(client, newest, 1 + MAX_AHEAD + 1)
-    assert client.machine.manifest.version == 1
+    assert client.machine.machine.newest.manifest.version == 1
     assert client.reported(What.FETCH_FAILED)
     assert client.all(KeepManifest) == []
 
@@ -94,7 +94,7 @@ def test_no_more_versions_are_read_than_a_claim_may_cost(monkeypatch: pytest.Mon
     newest = extend(client.scribe, tuple(((ADMIN,), 1, (ADMIN,)) for _ in range(20)))
     monkeypatch.setattr(manifest_module, "_read", counted)
     beat(client, newest, 2)
-    assert client.machine.manifest.version == 1
+    assert client.machine.machine.newest.manifest.version == 1
     assert 0 < len(read) <= 3 + 1
 
 
@@ -102,4 +102,4 @@ def test_what_is_as_far_ahead_as_a_claim_may_be_is_taken(monkeypatch: pytest.Mon
     monkeypatch.setattr(machine_module, "MAX_AHEAD", 3)
     client = AClient(plan(), begun())
     beat(client, newest := extend(client.scribe, VERSIONS))
-    assert client.machine.manifest == newest
+    assert client.machine.machine.newest.manifest == newest

@@ -113,7 +113,7 @@ class Peer:
 
     @property
     def version(self) -> int:
-        return self.machine.manifest.version
+        return self.machine.machine.newest.manifest.version
 
     @property
     def is_over(self) -> bool:
@@ -182,15 +182,15 @@ def test_once_told_both_go_on_under_the_newer_key() -> None:
     server, alice = Peer(SERVER, WITHOUT_CAROL), Peer(ALICE, FIRST)
     swarm = Swarm(server, alice)
     swarm.wait(5)
-    alice.machine.inbox.dropped.clear()
+    alice.machine.machine.inbox.dropped.clear()
     alice.effects.clear()
     swarm.wait(10)
-    assert not alice.machine.inbox.dropped
+    assert not alice.machine.machine.inbox.dropped
     said = [effect.data for effect in alice.effects if isinstance(effect, Publish)]
     assert len(said) > 3
     carols = Peer(CAROL, WITHOUT_BOB)
     Swarm(carols).feed(*((carols, Received(data)) for data in said))
-    assert carols.machine.inbox.dropped == {Drop.UNREADABLE: len(said)}
+    assert carols.machine.machine.inbox.dropped == {Drop.UNREADABLE: len(said)}
 
 
 def test_a_leader_follows_a_client_whose_owner_changed_the_manifest_first() -> None:
@@ -269,7 +269,7 @@ def test_who_never_was_a_member_is_told_nothing() -> None:
     said = Announcement(FIRST.federation, id_of(ADMIN), 1, body)
     stranger = Seals(FIRST, SOURCE, ALL_KEYS).seal(sign_announcement(said, ADMIN))
     Swarm(server).feed((server, Received(stranger)))
-    assert server.machine.inbox.dropped == {Drop.STRANGER: 1}
+    assert server.machine.machine.inbox.dropped == {Drop.STRANGER: 1}
     assert not server.reported(What.MEMBER_BEHIND)
 
 

@@ -87,7 +87,7 @@ def test_a_member_whose_clock_and_home_went_back_is_shown_how_far_it_had_counted
     behind.feed(Received(shown))
     behind.wait(60.0)
     hearing.feed(Received(said_by(behind, Recall)[-1]))
-    assert hearing.machine.inbox.dropped[Drop.REPLAYED] == 2, "the question after it is not heard"
+    assert hearing.machine.machine.inbox.dropped[Drop.REPLAYED] == 2, "the question after it is not heard"
 
 
 def said_by(peer: Attacked, kind: type[Said]) -> list[bytes]:

@@ -91,7 +91,7 @@ def test_a_newer_manifest_does_not_wait_for_one_that_nobody_has() -> None:
     dave = client.scribe.with_dave()
     client.say(CAROL, beat(dave.cid, 2))
     client.give(next(fetch for fetch in client.fetching.values() if getattr(fetch, "cid", None) == dave.cid))
-    assert client.machine.manifest.version == 2
+    assert client.machine.machine.newest.manifest.version == 2
 
 
 def test_of_the_manifests_that_one_member_invents_one_is_fetched_at_a_time() -> None:
@@ -203,7 +203,7 @@ def test_a_member_that_moves_without_end_is_called_seldom() -> None:
     leader = leading()
     flood(leader, CAROL, seconds=10)
     assert len(leader.all(Connect)) <= 3
-    assert len(leader.machine.known_addresses) == 1
+    assert len(leader.machine.machine.known_addresses) == 1
 
 
 def test_a_member_that_comes_and_goes_does_not_fill_the_log() -> None:

@@ -16,12 +16,13 @@ from protocol.federation.drafts import without_member
 from protocol.roles.effects import Hand
 from protocol.roles.events import AppCalled, ManifestChanged
 from protocol.roles.leader.leader import Leader
+from protocol.roles.newest_manifest import NewestManifest
 from protocol.wire.announcements import Beat, PeerState
 
 BOTH = tuple(sorted((node_of(ALICE), node_of(BOB))))
 
 
-def without_bob(scribe: Scribe, of: Scribe | Leader) -> CID:
+def without_bob(scribe: Scribe, of: Scribe | NewestManifest) -> CID:
     manifest = of.manifest
     draft = without_member(manifest, id_of(BOB), by=id_of(ADMIN), time=1.0)
     return scribe.next_manifest(draft).cid
@@ -40,7 +41,7 @@ def removed_after_a_look() -> Attacked:
         leader.say(client, Beat(leader.manifest, PeerState.IDLE))
     assert answer(leader, Look(2)) == Nodes(2, BOTH)
     assert isinstance(leader.machine, Leader)
-    leader.feed(ManifestChanged(without_bob(leader.scribe, leader.machine), leader.scribe.source))
+    leader.feed(ManifestChanged(without_bob(leader.scribe, leader.machine.machine.newest), leader.scribe.source))
     assert leader.machine.chain.manifest.version == 2
     return leader
 
