@@ -54,6 +54,9 @@ _LOOK: Final = (
 )
 """What to do about words of Kubo's own."""
 
+_HUNG: Final = "if it hangs on, start a node of yours again; this home's own is started again by its running peer"
+"""What to do about a node that is there and says nothing."""
+
 _NOBODY_BEHIND: Final = (500, 502, 503, 504)
 """What a proxy answers whose node does not."""
 
@@ -257,7 +260,7 @@ class KuboApi:
         try:
             yield
         except (httpx.TimeoutException, ipfshttpclient.exceptions.TimeoutError) as error:
-            raise KuboSilent(f"the Kubo node at {self.shown} did not answer in time", self._fix()) from error
+            raise KuboSilent(f"the Kubo node at {self.shown} did not answer in time", _HUNG) from error
         except ipfshttpclient.exceptions.ErrorResponse as error:
             raise self.meaning(str(error.args[0])) from error
         except (
