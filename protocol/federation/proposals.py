@@ -8,7 +8,7 @@ whoever fetches it gets those signatures. `together` joins signatures that were 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crypto.keys import SigningKey, VerifyKey
 from protocol.blocks.cid import CID, Block, BlockSource
@@ -105,6 +105,9 @@ def together(one: Record, other: Record) -> Block:
 
 
 def _changes(before: Manifest, after: Manifest) -> Iterator[Change]:
+    if not after.readable:  # what is hidden has not become empty
+        yield Change("names and settings", "", "encrypted: peer federation sign shows them to an admin")
+        after = replace(after, name=before.name, names=before.names, settings=before.settings)
     if before.name != after.name:
         yield Change("name", before.title, after.title)
     if (before.threshold, len(before.admins)) != (after.threshold, len(after.admins)):

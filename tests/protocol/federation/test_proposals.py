@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from chains import ADMIN, ALICE, BOB, DAVE, MEMBERS, SERVER, TIME, Blocks, draft_federation, id_of, key, member
 
@@ -12,6 +14,7 @@ from protocol.federation.manifest import (
     Manifest,
     ManifestError,
     ManifestRule,
+    Settings,
     first_manifest,
     manifest_at,
     next_manifest,
@@ -126,6 +129,16 @@ def test_all_that_changes_is_told():
     assert proposal(FIRST, draft, ADMIN).changes() == (
         Change("admins who must sign", "2 of 3", "2 of 2"),
         Change("member alice", "alice, client, admin", ""),
+    )
+
+
+def test_names_that_a_reader_cannot_have_are_not_told_as_changed():
+    """A member who leaves brings a new manifest key: `peer federation proposals` unlocks none that would open it."""
+    told = proposal(FIRST, without_member(FIRST, MEMBERS["alice"].id, **BY_ADMIN), ADMIN)
+    hidden = replace(told.next, key_epoch=2, name="", names={}, settings=Settings())
+    assert replace(told, next=hidden).changes() == (
+        Change("names and settings", "", "encrypted: peer federation sign shows them to an admin"),
+        *told.changes(),
     )
 
 
