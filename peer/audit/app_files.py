@@ -1,18 +1,29 @@
-"""The files of an app bundle, for an owner who reads them before letting them run. Nothing of them is executed."""
+"""The app that somebody names, and its files, for an owner who reads them before letting them run. Nothing of them is
+executed."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
 from peer.audit.audit import Audit
+from peer.audit.lookup import Lookup
 from peer.audit.report import require_verified
 from peer.base.errors import ExitCode, PeerError
+from peer.history.named import app_cid, is_car
+from peer.history.scratch import Scratch
+from peer.history.sources import EngineSource, RunSource
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal, known_apps
 from protocol.blocks.bundle import BundledFile, NamedBundle, read_named_bundle
-from protocol.blocks.cid import CHUNK_SIZE, BlockSource
+from protocol.blocks.cid import CHUNK_SIZE, CID, Block, BlockError, BlockSource, MissingBlock
 from protocol.blocks.content import ContentError, read_chunks
+from protocol.records.bodies import Chained
+from protocol.records.signed import parse_record
 
 MAX_SHOWN: Final = CHUNK_SIZE
 """Bytes of files that are shown at once."""
@@ -95,3 +106,49 @@ def read_files(files: list[BundledFile], source: BlockSource) -> Iterator[AppFil
 
 def _is_data(file: BundledFile) -> bool:
     return PurePosixPath(file.path).suffix not in (".py", ".toml", ".cfg", ".md", ".txt", ".sh", ".yaml", ".yml")
+
+
+@contextlib.contextmanager
+def named_app(text: str, lookup: Lookup) -> Iterator[tuple[NamedBundle, RunSource]]:
+    """The bundle of the app that is meant, and where it is read from."""
+    run = _run_named(text, lookup.home)
+    if run is None:
+        app_id = app_cid(text)
+        with lookup.blocks() as source:
+            if not _is_of_a_run(app_id, source):
+                yield NamedBundle(app_id, app_id, None), source
+                return
+    with Scratch() as scratch, lookup.reading(run or text, scratch) as audit:
+        yield recorded_bundle(audit), audit.source
+
+
+def _run_named(text: str, home: Home) -> str | None:
+    """The file with a run that is meant; or the encrypted run that asked this home for the app that is meant."""
+    if is_car(text):
+        return text
+    app_id = app_cid(text)
+    run = next((known.run for known in known_apps(home) if known.app == app_id), None)
+    if run is None:
+        return None
+    with contextlib.closing(Journal(home.journal)) as journal:
+        head = journal.head_of(run)
+    stored = None if head is None else FederationStore(home).get(head.federation)
+    return str(run) if stored is not None and stored.manifest.encrypted else None
+
+
+def _is_of_a_run(cid: CID, source: EngineSource) -> bool:
+    """Whether that is a record of a run.
+
+    Raises:
+        PeerError: where there is no such block.
+    """
+    try:
+        return isinstance(parse_record(Block(cid, source.get(cid))).body, Chained)
+    except MissingBlock as error:
+        raise PeerError(
+            f"no app {cid} is to be found",
+            fix="an app that is encrypted is named by its run: peer app show RUN",
+            code=ExitCode.UNFINISHED,
+        ) from error
+    except BlockError:
+        return False

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from peer.audit.audit import Audit
 from peer.audit.kept import KeptReports
+from peer.audit.proof import CheckedProof, check_proof
 from peer.audit.root import given_root
-from peer.base.errors import ExitCode
+from peer.base.errors import ExitCode, PeerError
 from peer.engine.choice import borrowed
-from peer.history.named import NoSuchRun, head_named, is_car
+from peer.history.named import NoSuchRun, cid_of, head_named, is_car
 from peer.history.scratch import Scratch
 from peer.history.sources import CarSource, EngineSource, RunSource
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
+from peer.home.journal import Journal
 from peer.home.reader import ReaderChoice, with_names
 from peer.home.run_extras import Beside, beside_head, beside_of, run_named
-from protocol.blocks.cid import CID, Block, BlockError
+from protocol.blocks.cid import CID, MAX_BLOCK_SIZE, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock
 from protocol.federation.manifest import PUBLIC
 from protocol.federation.reading import Reader
 from protocol.records.bodies import Run
+from protocol.records.equivocation import proof_links
 from protocol.records.signed import WellSigned, parse_record
 
 SECONDS_A_BLOCK = 30.0
 """How long an engine may look for one block, unless somebody says otherwise."""
+
+MAX_PROOF_FILE = 4 * MAX_BLOCK_SIZE
+"""Bytes of a CAR file that can be a proof's: it has three blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,34 @@ class Lookup:
         ):
             yield audit
 
+    def known(self, root: str | None) -> list[StoredFederation]:
+        """The federations that say whose a key is: those of the home, or the one that the auditor named alone."""
+        joined = FederationStore(self.home).all()
+        if root is None:
+            return joined
+        given = given_root(root, joined)
+        return [stored for stored in given.known if stored.id == given.federation]
+
+    def proof(self, named: str, known: Sequence[StoredFederation]) -> CheckedProof | None:
+        """The proof of equivocation that ``named`` is: a CAR file's root, or a CID in the home or an engine. None if it
+        is something else.
+
+        Raises:
+            PeerError: if it is one by its shape, and proves nothing.
+        """
+        if is_car(named):
+            return _proof_in_file(Path(named), known)
+        cid = cid_of(named)
+        if self.home.journal.exists():
+            with contextlib.closing(Journal(self.home.journal)) as journal:
+                if journal.head_of(cid) or journal.run_of(cid):
+                    return None
+                kept = next((proof for proof in journal.proofs() if proof[0].cid == cid), None)
+            if kept is not None:
+                return _proof(cid, MemoryBlocks({block.cid: block.data for block in kept}), known)
+        with self.blocks() as source:
+            return _proof(cid, source, known)
+
     @contextlib.contextmanager
     def _opened(
         self, named: str, joined: list[StoredFederation]
@@ -138,3 +172,33 @@ def _no_run(named: str, what: str) -> NoSuchRun:
         fix="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
         code=ExitCode.WRONG_USE,
     )
+
+
+def _proof_in_file(file: Path, known: Sequence[StoredFederation]) -> CheckedProof | None:
+    if not file.is_file() or file.stat().st_size > MAX_PROOF_FILE:
+        return None
+    with contextlib.closing(CarSource(file)) as car:
+        return _proof(car.roots[0], car, known) if len(car.roots) == 1 else None
+
+
+def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof | None:
+    try:
+        block = Block(cid, source.get(cid))
+        if proof_links(block) is None:
+            return None
+    except BlockError:
+        return None  # an audit says what is wrong with it
+    try:
+        return check_proof(block, source, known)
+    except MissingBlock as error:
+        raise PeerError(
+            f"the proof {cid} is not whole here: {error}",
+            fix="name the engine that has its records with --ipfs ENGINE",
+            code=ExitCode.UNFINISHED,
+        ) from error
+    except BlockError as error:
+        raise PeerError(
+            f"{cid} is no proof of equivocation: {error}",
+            fix="nothing is shown about anybody; a run is audited by its head: peer log shows those of this home",
+            code=ExitCode.WRONG_USE,
+        ) from error

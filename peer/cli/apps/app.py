@@ -9,22 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.audit.app_files import AppFile, bundled_files, chosen_file, read_files, recorded_bundle
-from peer.audit.lookup import Lookup
+from peer.audit.app_files import AppFile, bundled_files, chosen_file, named_app, read_files
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_foreign_line, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import Table, moment, put_json, put_list, put_result, size
-from peer.history.named import app_cid, is_car
-from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource, RunSource
-from peer.home.federations import FederationStore
+from peer.history.named import app_cid
+from peer.history.sources import RunSource
 from peer.home.home import Home
 from peer.home.journal import Journal, KnownApp, approved_apps, known_apps
-from protocol.blocks.bundle import BundledFile, NamedBundle
-from protocol.blocks.cid import CID, Block, BlockError, MissingBlock
-from protocol.records.bodies import Chained
-from protocol.records.signed import parse_record
+from protocol.blocks.bundle import BundledFile
+from protocol.blocks.cid import CID
 from protocol.visible import named
 
 app = new_app("app", "Read the app that a run needs, and say whether it may run here.")
@@ -51,7 +46,7 @@ def show(
     The app of an encrypted run is encrypted too: its members read it, each with its own key.
     """
     lookup = options.lookup()
-    with _bundle(cid, lookup) as (bundle, source):
+    with named_app(cid, lookup) as (bundle, source):
         app_id = bundle.app
         files = bundled_files(bundle, source)
         if into is not None:
@@ -126,52 +121,6 @@ def _known_row(known: KnownApp) -> list[str]:
     state = "approved" if known.approved else "waits for approval"
     run = str(known.run) if known.run else ""
     return [str(known.app), state, moment(known.noted), named(known.name), run]
-
-
-@contextlib.contextmanager
-def _bundle(text: str, lookup: Lookup) -> Iterator[tuple[NamedBundle, RunSource]]:
-    """The bundle of the app that is meant, and where it is read from."""
-    run = _run_named(text, lookup.home)
-    if run is None:
-        app_id = app_cid(text)
-        with lookup.blocks() as source:
-            if not _is_of_a_run(app_id, source):
-                yield NamedBundle(app_id, app_id, None), source
-                return
-    with Scratch() as scratch, lookup.reading(run or text, scratch) as audit:
-        yield recorded_bundle(audit), audit.source
-
-
-def _run_named(text: str, home: Home) -> str | None:
-    """The file with a run that is meant; or the encrypted run that asked this home for the app that is meant."""
-    if is_car(text):
-        return text
-    app_id = app_cid(text)
-    run = next((known.run for known in known_apps(home) if known.app == app_id), None)
-    if run is None:
-        return None
-    with contextlib.closing(Journal(home.journal)) as journal:
-        head = journal.head_of(run)
-    stored = None if head is None else FederationStore(home).get(head.federation)
-    return str(run) if stored is not None and stored.manifest.encrypted else None
-
-
-def _is_of_a_run(cid: CID, source: EngineSource) -> bool:
-    """Whether that is a record of a run.
-
-    Raises:
-        PeerError: where there is no such block.
-    """
-    try:
-        return isinstance(parse_record(Block(cid, source.get(cid))).body, Chained)
-    except MissingBlock as error:
-        raise PeerError(
-            f"no app {cid} is to be found",
-            fix="an app that is encrypted is named by its run: peer app show RUN",
-            code=ExitCode.UNFINISHED,
-        ) from error
-    except BlockError:
-        return False
 
 
 def _unpack(files: list[BundledFile], source: RunSource, into: Path) -> None:

@@ -9,19 +9,16 @@ import typer
 
 from peer.audit.kept import KeptReports
 from peer.audit.replay import ComparedExchange
-from peer.audit.root import given_root
 from peer.audit.trusted_app import local_config, own_app, trusted_app
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put_json_part
 from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import put_json
-from peer.cli.reading.proof import proof_in_file, proof_named, put_proof
+from peer.cli.reading.proof import put_proof
 from peer.cli.reading.report import put_compared, put_report, put_root
 from peer.history.findings import Verdict
 from peer.history.named import is_car
 from peer.history.scratch import Scratch
-from peer.home.federations import FederationStore, StoredFederation
-from peer.home.home import Home
 from peer.home.journal import approved_apps
 
 app = new_app()
@@ -77,9 +74,7 @@ def audit(
             "--app, --data-dir, --model and --to-round are for a replay", fix="add --replay", code=ExitCode.WRONG_USE
         )
     lookup = options.lookup(needed=replay)
-    place = lookup.home
-    known = _known(place, federation)
-    proof = proof_in_file(Path(head), known) if is_car(head) else proof_named(head, lookup, known)
+    proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
         if json:
             put_json(proof.value())
@@ -91,12 +86,12 @@ def audit(
     with Scratch() as scratch, lookup.audit(head, scratch, root=federation) as prepared:
         report = prepared.run()
         if not is_car(head):
-            KeptReports(place).keep(report, scratch, prepared.basis, prepared.reader)
+            KeptReports(lookup.home).keep(report, scratch, prepared.basis, prepared.reader)
         if not json:
             put_root(report)
         if replay and report.verdict is Verdict.VERIFIED:
             chosen = own or trusted_app(
-                prepared.bundle(), head, prepared.source, config, approved_apps(place), prepared.run_config()
+                prepared.bundle(), head, prepared.source, config, approved_apps(lookup.home), prepared.run_config()
             )
             prepared.replay(chosen, to_round=to_round, on_compared=_nothing if json else put_compared)
         if json:
@@ -110,12 +105,3 @@ def audit(
 
 def _nothing(_: ComparedExchange) -> None:
     pass
-
-
-def _known(home: Home, root: str | None) -> list[StoredFederation]:
-    """The federations that say whose a key is: those of this home, or the one that the auditor named alone."""
-    joined = FederationStore(home).all()
-    if root is None:
-        return list(joined)
-    given = given_root(root, joined)
-    return [stored for stored in given.known if stored.id == given.federation]

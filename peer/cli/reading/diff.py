@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from peer.audit.lookup import Lookup
-from peer.audit.models import SERVER, RunModels
+from peer.audit.named_model import NamedModel, named_model
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_table
 from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import bad, good, put_json
-from peer.history.named import cid_of, head_named, is_car
-from peer.history.scratch import Scratch
-from protocol.blocks.cid import CID, Block, BlockError
-from protocol.records.signed import parse_record
 from protocol.visible import named
 from strategy.contents.summary import to_json
 
 if TYPE_CHECKING:
     from strategy.models.model_difference import Layout, TensorDifference
-    from strategy.models.model_files import Tensors
 
 app = new_app()
 
@@ -54,90 +46,23 @@ def diff(
     lookup = options.lookup()
     try:
         with contextlib.ExitStack() as stack:
-            opened = [stack.enter_context(_opened(text, lookup)) for text in (a, b)]
+            opened = [stack.enter_context(named_model(text, lookup)) for text in (a, b)]
             differences = list(tensor_differences(opened[0].tensors, opened[1].tensors))
     except NoModel as error:
         raise PeerError(str(error), fix="peer diff --help says what A and B may be", code=ExitCode.WRONG_USE) from error
     if json:
         put_json(_value(opened[0].about, opened[1].about, differences))
         return
-    put(f"A: {opened[0].label}")
-    put(f"B: {opened[1].label}")
+    put(f"A: {_label(opened[0])}")
+    put(f"B: {_label(opened[1])}")
     _put(differences)
 
 
-# -- which model ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A model, and what it is."""
-
-    tensors: Tensors
-    about: dict[str, Any]
-
-    @property
-    def label(self) -> str:
-        return ", ".join(f"{name} {named(str(value))}" for name, value in self.about.items())
-
-
-@contextlib.contextmanager
-def _opened(text: str, lookup: Lookup) -> Iterator[_Opened]:
-    """The model that ``text`` names."""
-    from strategy.models.model_files import content_tensors, opened_model
-
-    path = Path(text).expanduser()
-    if path.suffix in {".safetensors", ".npz", ".pt"}:
-        if not path.is_file():
-            raise PeerError(
-                f"there is no file {path}", fix="peer model HEAD -o FILE writes one", code=ExitCode.WRONG_USE
-            )
-        with opened_model(path) as tensors:
-            yield _Opened(tensors, {"file": str(path)})
-        return
-    run, round_number, of = _parsed(text)
-    if run == text and (content := _content(run, lookup)) is not None:
-        with lookup.blocks() as source:
-            yield _Opened(content_tensors(content, source, None), {"content": str(content)})
-        return
-    with Scratch() as scratch, lookup.reading(run, scratch) as audit:
-        found = RunModels(audit, scratch).find(of, round_number)
-        about = {"content": str(found.content), **found.metadata(), "round": found.round}
-        yield _Opened(content_tensors(found.content, audit.source, found.key), about)
-
-
-def _parsed(text: str) -> tuple[str, int | None, str]:
-    """``RUN[:ROUND[:NAME]]``; a name may have colons in it, as a did has."""
-    run, _, rest = text.partition(":")
-    round_text, _, name = rest.partition(":")
-    if not round_text:
-        return run, None, name or SERVER
-    if not (round_text.isascii() and round_text.isdigit()):
-        raise PeerError(
-            f"{round_text!r} in {text!r} is no round",
-            fix="write HEAD:3, HEAD:3:NAME, or HEAD::NAME for the last round",
-            code=ExitCode.WRONG_USE,
-        )
-    return run, int(round_text), name or SERVER
-
-
-def _content(text: str, lookup: Lookup) -> CID | None:
-    """The CID ``text``, where it is not of a run or of a record in one."""
-    if is_car(text):
-        return None
-    cid = cid_of(text)
-    if head_named(lookup.home, text)[1] is not None:
-        return None
-    with lookup.blocks() as source:
-        data = source.get(cid)
-    try:
-        parse_record(Block(cid, data))
-    except BlockError:
-        return cid
-    return None
-
-
 # -- showing -------------------------------------------------------------------------------------------------------
+
+
+def _label(model: NamedModel) -> str:
+    return ", ".join(f"{name} {named(str(value))}" for name, value in model.about.items())
 
 
 def _put(differences: Iterable[TensorDifference]) -> None:
