@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from protocol.pacing.retry import Retry
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import What
-from protocol.roles.leader.presence import AWAY_AFTER
+from protocol.roles.leader.presence import silent_for
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Beat, Bye, Hello, Said
 
@@ -51,7 +51,7 @@ class Servers:
 
     def silent_until(self, heard: float) -> float:
         """Until when a server that was heard then may be silent."""
-        return self._machine.deafness.ends(heard, AWAY_AFTER)
+        return self._machine.deafness.ends(heard, silent_for(len(self._machine.newest.manifest.members)))
 
     def _is_away(self, server: bytes) -> None:
         if self.here.pop(server, None) is not None:

@@ -78,7 +78,7 @@ class Clients:
 
     def fade(self, now: float) -> None:
         """Count no more those that have been silent for too long."""
-        for node in self.presence.fade(now):
+        for node in self.presence.fade(len(self._newest.manifest.members), now):
             member = self._newest.manifest.member_by_node(node)
             if member is not None:  # otherwise it was taken out: that was said
                 self._is_away(member.id, now, What.PEER_AWAY)

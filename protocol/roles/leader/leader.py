@@ -152,7 +152,7 @@ class Leader:
         yield from machine.copies.moments()
         yield from self._writer.moments()
         yield from self._forgotten.moments()
-        if (fading := self._clients.presence.next_fading()) is not None:
+        if (fading := self._clients.presence.next_fading(len(self.machine.newest.manifest.members))) is not None:
             yield fading
         if self._ending_since is not None and self._acks.are_kept:
             yield self._lingers_until(self._ending_since)

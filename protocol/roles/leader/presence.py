@@ -9,7 +9,7 @@ from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest, node_id
 from protocol.records.bodies import Role
 from protocol.roles.deafness import Deafness
-from protocol.wire.announcements import PeerState
+from protocol.wire.announcements import PeerState, beat_interval
 
 AWAY_AFTER: Final = 15.0
 """Seconds of silence after which a client is no longer listed; several lost beats are no reason. What it may have said
@@ -24,6 +24,15 @@ class Sighting:
     state: PeerState
     head: CID | None
     note: str
+
+
+BEATS: Final = 3
+"""Beats that a member has left out by then, where they are far apart as in a large federation."""
+
+
+def silent_for(members: int, least: float = AWAY_AFTER) -> float:
+    """Seconds of silence after which a member of a federation of so many counts as away."""
+    return max(least, BEATS * beat_interval(members))
 
 
 class Presence:
@@ -64,11 +73,11 @@ class Presence:
         """When a client said goodbye; None if it did not, or is back."""
         return self._left.get(node)
 
-    def fade(self, now: float) -> tuple[int, ...]:
-        """Forget the clients that have been silent for too long; their nodes."""
-        if (fading := self.next_fading()) is None or now < fading:
+    def fade(self, members: int, now: float) -> tuple[int, ...]:
+        """Forget the clients that have been silent for too long in a federation of so many; their nodes."""
+        if (fading := self.next_fading(members)) is None or now < fading:
             return ()
-        gone = tuple(node for node, sighting in self._seen.items() if now >= self._fades(sighting))
+        gone = tuple(node for node, sighting in self._seen.items() if now >= self._fades(sighting, members))
         for node in gone:
             del self._seen[node]
         return gone
@@ -98,10 +107,10 @@ class Presence:
         """Whether every listed client has verified ``head``."""
         return all(self._seen[node].head == head for node in self.listed(manifest))
 
-    def next_fading(self) -> float | None:
+    def next_fading(self, members: int) -> float | None:
         """When the next client fades, if it stays silent."""
         first = min(self._seen.values(), key=lambda sighting: sighting.at, default=None)
-        return None if first is None else self._fades(first)
+        return None if first is None else self._fades(first, members)
 
-    def _fades(self, sighting: Sighting) -> float:
-        return self._deafness.ends(sighting.at, self._away_after)
+    def _fades(self, sighting: Sighting, members: int) -> float:
+        return self._deafness.ends(sighting.at, silent_for(members, self._away_after))
