@@ -1,7 +1,7 @@
 """How often the way from an event to its effects moves from one file of the roles to another.
 
 A move is a call from a function in one file of ``protocol/roles`` to a function in another, in which an effect comes
-about. Calls that only ask for something, and what is done after every event (the alarm), are counted beside it.
+about. All other calls between files are counted beside it: questions, and what is done after every event, as the alarm.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Moves:
     """The way of some events through a role."""
 
     moves: list[str] = field(default_factory=list)
-    asked: int = 0
+    others: int = 0
     """Calls between files in which no effect comes about."""
 
     def trace(self, peer: Attacked, event: Event) -> None:
@@ -48,7 +48,7 @@ class Moves:
                 if move and emitted() > before:
                     self.moves.insert(at, move)
                 elif move:
-                    self.asked += 1
+                    self.others += 1
 
         handle = peer.machine.machine.handle
 
@@ -68,7 +68,7 @@ class Moves:
 
     def told(self, of: str) -> str:
         """For people."""
-        return "\n  ".join([f"{of}: {len(self.moves)} moves ({self.asked} questions)", *self.moves])
+        return "\n  ".join([f"{of}: {len(self.moves)} moves ({self.others} other calls between files)", *self.moves])
 
 
 def _move(frame: FrameType) -> str:
