@@ -10,12 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inspected_runs import WrittenRun, finished_run
+from chains import ALICE, SERVER, Scribe, decryption_key, reader_of
+from inspected_runs import BUNDLE, WrittenRun, finished_run
 
+from crypto.identity import Identity
 from peer import api
 from peer.engine.local.engine import LocalEngine
+from peer.home.keystore import KeyStore
+from protocol.blocks.bundle import write_bundle
 from protocol.blocks.car import write_car
-from protocol.blocks.cid import CID, Block
+from protocol.blocks.cid import CID, Block, raw_block
+from protocol.blocks.content import ContentForm
+from protocol.roles.leader.plan import first_content_key
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +155,40 @@ def test_a_block_that_is_no_head_is_no_run(written: WrittenRun, tmp_path: Path) 
         pytest.raises(api.NoSuchRun),
     ):
         run.verify()
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Path:
+    """A run whose names, app and models are for members."""
+    scribe = Scribe(encrypted=True, reader=reader_of(SERVER))
+    made = scribe.keys()
+    assert made.epoch.model is not None
+    form = ContentForm(first_content_key(made.epoch.model, scribe.first.cid, made.body.by))
+    app, _ = write_bundle(BUNDLE)
+    bundle, blocks = write_bundle(BUNDLE, form)
+    seed = raw_block(b"s" * 32)
+    scribe.source.add(*blocks, seed)
+    scribe.add(scribe.run(made, app, bundle=bundle, seed=seed.cid))
+    scribe.add(scribe.close(model=None))
+    assert scribe.chain.head is not None
+    return write(tmp_path / "run.car", scribe.chain.head, [Block(cid, data) for cid, data in scribe.source.items()])
+
+
+def test_an_encrypted_run_is_verified_without_a_key(encrypted: Path) -> None:
+    with api.open_run(encrypted) as run:
+        report = run.verify()
+    assert (report.verdict, report.app) == (api.Verdict.VERIFIED, "")
+
+
+def test_a_members_home_reads_an_encrypted_run(encrypted: Path, tmp_path: Path) -> None:
+    KeyStore(tmp_path / "home").add(Identity("alice", ALICE, decryption_key(ALICE)), None)
+    with api.open_run(encrypted, home=tmp_path / "home") as run:
+        assert run.verify().app != ""
+
+
+def test_a_model_that_is_encrypted_for_others_is_refused(encrypted: Path) -> None:
+    with api.open_run(encrypted) as run, pytest.raises(api.NotReadable):
+        run.model()
 
 
 def test_results_are_frozen(car: Path) -> None:
