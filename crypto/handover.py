@@ -1,4 +1,4 @@
-"""Handing a member id over from one signing key to the next: both sign the new keys (README.md, "Hand-overs")."""
+"""How a member id passes from one signing key to the next: both sign the new keys (README.md, "Hand-overs")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HANDOVER_TYPE: Final = "application/vnd.pollen.handover+dag-cbor"
 
 @dataclass(frozen=True, slots=True)
 class NewKeys:
-    """What is handed over to: the keys that the member ``id`` has from then on in a federation, as they are written."""
+    """The keys that the member ``id`` has from then on in a federation."""
 
     federation: bytes
     """As in `crypto.identity.PublicIdentity`."""
@@ -27,11 +27,11 @@ class NewKeys:
     encryption: bytes
 
     def sign(self, key: SigningKey) -> bytes:
-        """The signature of an old key, or of the new one, 64 bytes."""
+        """The signature by an old key, or by the new one, 64 bytes."""
         return dsse.sign(key, HANDOVER_TYPE, self._signed_bytes())
 
     def check(self, key: bytes, signature: bytes) -> None:
-        """Return if ``signature`` is that of ``key``.
+        """Check that ``signature`` is by ``key``.
 
         Raises:
             BadSignature: if it is not.

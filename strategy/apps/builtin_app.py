@@ -1,25 +1,12 @@
-"""The built-in app from outside: where its folder is, and which names it knows, without importing flwr or torch."""
+"""The built-in app from outside: its folder, and checks of settings. Importing this imports neither flwr nor torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from strategy.builtin.pollen_app.names import (
-    Dataset,
-    Model,
-    Partitioner,
-    StrategyName,
-    check_model,
-    choose,
-    is_class,
-)
+from strategy.builtin.pollen_app.names import Dataset, StrategyName, check_model, choose, is_class
 from strategy.builtin.pollen_app.settings import client_settings, model_name, partition_of
-
-DATASETS = tuple(name.value for name in Dataset)
-MODELS = tuple(name.value for name in Model)
-PARTITIONERS = tuple(name.value for name in Partitioner)
-STRATEGIES = tuple(name.value for name in StrategyName)
 
 
 def builtin_app_folder() -> Path:

@@ -81,14 +81,13 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def fuse_run_config(app: AppConfig, *overrides: str) -> RunConfig:
-    """The app's run config with overrides such as ``lr=0.1 name="x"`` put over its defaults; of several the last wins.
+    """The app's run config: its defaults, and overrides such as ``lr=0.1 name="x"``. The last of a key counts. A single
+    override may be the name of a TOML file.
 
-    One alone may be the name of a TOML file.
-
-    A value keeps the type it is written in, as with Flower: ``lr=1`` is an integer whatever the default is.
+    A value keeps the type in which it is written, as with Flower: ``lr=1`` is an integer, whatever the default is.
 
     Raises:
-        AppError: if they cannot be read, or name a setting the app does not have.
+        AppError: if they cannot be read, or name a setting that the app does not have.
     """
     try:
         return _pairs(config_overrides(dict(app.run_config), overrides))
@@ -97,7 +96,7 @@ def fuse_run_config(app: AppConfig, *overrides: str) -> RunConfig:
 
 
 def parse_node_config(*texts: str) -> RunConfig:
-    """A node config such as ``partition-id=0 num-partitions=3``, read as a run config is.
+    """A node config such as ``partition-id=0 num-partitions=3``, read like a run config.
 
     Raises:
         AppError: if it cannot be read.

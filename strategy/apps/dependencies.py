@@ -1,4 +1,4 @@
-"""What an app's ``pyproject.toml`` says it needs, compared with what is installed. Nothing is installed for it."""
+"""Compares an app's dependencies in its ``pyproject.toml`` with what is installed. Nothing is installed here."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from packaging.requirements import InvalidRequirement, Requirement
 from strategy.apps.config import AppError, read_app
 
 MOST: int = 20
-"""How many are named: the file is its author's."""
+"""How many are named. (The author of the file may have listed any number.)"""
 
 
 def lacking(app_dir: Path) -> tuple[str, ...]:
-    """The app's dependencies that are not here, or in another version: ``pandas>=2 (1.5 is installed)``."""
+    """The app's dependencies that are missing or have another version, such as ``pandas>=2 (1.5 is installed)``."""
     try:
         needed = read_app(app_dir).dependencies
     except AppError:
-        return ()  # whoever runs it says so
+        return ()  # running the app will report that
     return tuple(_lacking(needed))[:MOST]
 
 

@@ -1,10 +1,10 @@
 """The scalars and lists of Flower's metrics and configs as dag-cbor values, exactly.
 
-dag-cbor has no NaN, no infinities, no integers beyond 64 bits and no lone surrogates; those are one-key maps that
-carry the bits: ``{"float": 8 bytes}``, ``{"int": two's complement}``, ``{"str": UTF-8 with surrogates}``. Each
-value has one encoding only. Flower takes subclasses (``np.float64``, ``np.str_``, an ``IntEnum``), and its own
-protobuf flattens them to the plain type, as this does. That protobuf (``sint64`` and ``uint64``) also says how large
-an integer may be: Flower's records hold any, and its messages carry no larger one.
+dag-cbor has no NaN, no infinities, no integers beyond 64 bits and no lone surrogates. These become one-key maps with
+the bits: ``{"float": 8 bytes}``, ``{"int": two's complement}``, ``{"str": UTF-8 with surrogates}``. Each value has one
+encoding. Flower takes subclasses (``np.float64``, ``np.str_``, an ``IntEnum``); like Flower's protobuf, this makes them
+the plain type. Flower's records hold integers of any size, but its messages carry only ``sint64`` and ``uint64``, and
+so does this.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _INT64 = range(-(2**63), 2**63)
 _CARRIED = range(-(2**63), 2**64)
 """The integers that Flower's messages carry."""
 _LONGEST = 9
-"""Bytes of the longest of them, its sign too."""
+"""Bytes of the longest such integer, with its sign."""
 
 
 def encode_scalar(value: object) -> object:
     """``value`` as a dag-cbor value.
 
     Raises:
-        TypeError: if Flower does not take it either.
-        ValueError: if it is an integer that Flower does not send either.
+        TypeError: if Flower does not take it.
+        ValueError: if it is an integer that Flower does not send.
     """
     if isinstance(value, bool):
         return value
@@ -45,7 +45,7 @@ def encode_scalar(value: object) -> object:
         number_ = float(value)
         return number_ if math.isfinite(number_) else {"float": struct.pack(">d", number_)}
     if isinstance(value, str):
-        text = str.__str__(value)  # not str(value): that of np.str_("\0") is empty
+        text = str.__str__(value)  # not str(value), which is empty for np.str_("\0")
         raw = text.encode("utf-8", "surrogatepass")
         return text if _is_utf8(raw) else {"str": raw}
     if isinstance(value, bytes):

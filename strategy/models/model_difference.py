@@ -11,7 +11,7 @@ import numpy as np
 from strategy.models.model_files import Tensor, Tensors
 
 _WIDE: Final = {"f": np.float64, "i": np.float64, "u": np.float64, "b": np.float64, "c": np.complex128}
-"""What a kind of numbers is subtracted in."""
+"""The type in which numbers of each kind are subtracted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class TensorDifference:
-    """One tensor in two models, ``a`` and ``b``. The numbers are None if there are none to compare."""
+    """One tensor in two models, ``a`` and ``b``. The numbers are None if there is nothing to compare."""
 
     name: str
     a: Layout | None
-    """None if that model lacks it; so is ``b``."""
+    """``a`` or ``b`` is None if that model lacks the tensor."""
     b: Layout | None
     equal: bool
     """The same layout and the same bits."""
@@ -46,7 +46,7 @@ class TensorDifference:
 
 
 def tensor_differences(a: Tensors, b: Tensors) -> Iterator[TensorDifference]:
-    """Every tensor, in the order of ``a``, then those that ``b`` alone has.
+    """Every tensor, in the order of ``a``, then those that only ``b`` has.
 
     Raises:
         strategy.models.model_files.NoModel, protocol.blocks.content.ContentError, protocol.blocks.cid.MissingBlock:

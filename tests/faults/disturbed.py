@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from federation import Federation, PeerProcess, until
+from run_outcome import outcome
 
 from peer.base.faults import VARIABLE, Fault, Victim
 from peer.engine.choice import MANAGED, opened
 from peer.engine.interface import EngineUnavailable
 from peer.home.journal import Journal, RunHead
 from protocol.blocks.cid import CID, Block, BlockSource
-from protocol.chain.outcome import outcome
 from protocol.records.bodies import Chained
 from protocol.records.signed import Record, parse_record
 
@@ -29,7 +29,7 @@ CLIENTS: Final = ("one", "two")
 PEERS: Final = ("server", *CLIENTS)
 
 Told = tuple[Mapping[str, Any], ...]
-"""An outcome, record by record (`protocol.chain.outcome`)."""
+"""An outcome, record by record (`run_outcome`)."""
 
 
 def founded(root: Path, *, encrypted: bool = False) -> Path:

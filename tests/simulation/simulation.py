@@ -8,6 +8,7 @@ from functools import cache, partial
 from random import Random
 from typing import Any
 
+from run_outcome import outcome
 from sim_apps import APPS
 from sim_disk import chain_of
 from sim_faults import CALM, Faults
@@ -19,7 +20,6 @@ from sim_witness import Witness
 
 from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.chain import Chain
-from protocol.chain.outcome import outcome
 from protocol.federation.manifest import manifest_at
 from protocol.wire.seals import Seals
 

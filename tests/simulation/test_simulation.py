@@ -117,7 +117,7 @@ def test_what_is_kept_is_never_computed_again():
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_a_seed_repeats_exactly_in_another_process(hash_seed):
     script = "from test_simulation import simulation; s = simulation(10); s.run(); print(s.timeline.digest)"
-    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}
+    environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{HERE}:{HERE.parent}:{HERE.parents[1]}"}
     there = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     here = simulation(10)
     here.run()

@@ -23,7 +23,7 @@ app = ClientApp()
 
 
 def clip(message: Message, context: Context, answer: Callable[[Message, Context], Message]) -> Message:
-    """Flower's client-side clipping, where the run's strategy counts on it."""
+    """Flower's client-side clipping, if the run's strategy needs it."""
     match context.run_config.get("strategy"):
         case StrategyName.DP_CLIENT_FIXED:
             return fixedclipping_mod(message, context, answer)

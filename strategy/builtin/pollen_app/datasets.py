@@ -26,7 +26,7 @@ from .names import Dataset
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of one image, and how many classes there are."""
+    """The shape of one image, and the number of classes."""
 
     channels: int
     height: int
@@ -53,7 +53,7 @@ class Split(Enum):
 
 
 class DataUnavailable(RuntimeError):
-    """The files are not here and cannot be had, or are not what they should be. Says where it looked, and the fix."""
+    """The files are not here and cannot be fetched, or are damaged. The message says where we looked, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Images:
 
 
 def load(dataset: Dataset, split: Split, data_dir: str = "") -> Images:
-    """Read one part of a dataset, downloaded first where need be (digits never is).
+    """Read one part of a dataset. It is downloaded first if it is not here (digits never is).
 
     Raises:
-        DataUnavailable: the files are not there and the download failed, or they are damaged.
+        DataUnavailable: if the files are not there and the download failed, or they are damaged.
     """
     if dataset is Dataset.DIGITS:
         return _load_digits(split)
@@ -85,10 +85,10 @@ def load(dataset: Dataset, split: Split, data_dir: str = "") -> Images:
 
 
 def prepare(dataset: Dataset, data_dir: str = "") -> Path:
-    """Make sure that the dataset's files are here; the folder they are in. Several processes may do it at once.
+    """Make sure that the dataset's files are here. Returns their folder. Several processes may do it at once.
 
     Raises:
-        DataUnavailable: they are not, and the download failed.
+        DataUnavailable: if they are not, and the download failed.
     """
     folder = Path(data_dir).expanduser() if data_dir else default_data_dir()
     if not _is_present(dataset, folder):
@@ -97,7 +97,7 @@ def prepare(dataset: Dataset, data_dir: str = "") -> Path:
 
 
 def default_data_dir() -> Path:
-    """Where datasets are kept if nobody says where: in the user's cache."""
+    """The default folder of datasets, in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "pollen" / "datasets"
 
@@ -117,7 +117,7 @@ def _load_digits(split: Split) -> Images:
 
 
 def _idx_paths(dataset: Dataset, split: Split, folder: Path) -> tuple[Path, Path]:
-    """The images' file and the labels' file; where there is none, DataUnavailable."""
+    """The images' file and the labels' file. Raises DataUnavailable if one is missing."""
     found = [_first_present(dataset, folder, f"{split.value}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
     if found[0] is None or found[1] is None:
         raise _absent(dataset, folder, "the download brought something else")

@@ -8,16 +8,16 @@ from flwr.app import ArrayRecord, RecordDict
 from torch import nn
 
 RECORD = "initial-model"
-"""Where ``context.state`` has the arrays to begin with, if there are any."""
+"""The record of ``context.state`` with the arrays to begin with, if there are any."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def initial_arrays(model: nn.Module, state: RecordDict) -> ArrayRecord:
-    """``model``'s weights, once those in ``state`` are loaded into it, where there are some.
+    """The weights of ``model``, after loading those in ``state`` into it, if there are any.
 
     Raises:
-        ValueError: they do not fit it.
+        ValueError: if they do not fit it.
     """
     given = state.array_records.get(RECORD)
     if given is not None:
@@ -30,7 +30,7 @@ def check_fit(model: nn.Module, given: Shapes) -> None:
     """Check that ``model`` takes arrays with these names and shapes.
 
     Raises:
-        ValueError: it does not; says in what first.
+        ValueError: if it does not; it names the first difference.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name, shape in wanted.items():

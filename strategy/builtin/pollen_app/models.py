@@ -78,10 +78,10 @@ class CustomCNN(nn.Module):
 def build_model(name: str, shape: Shape) -> nn.Module:
     """A new model for images of ``shape``; its weights come from torch's global generator.
 
-    ``name`` is a setting that `settings` has read: a class that nobody named on this machine does not get here.
+    `settings` has read ``name``, so a class that nobody named on this machine does not get here.
 
     Raises:
-        ValueError: the name is unknown, or names no class that makes such a model.
+        ValueError: if the name is unknown, or names no class that makes such a model.
     """
     check_model(name)
     sizes = (shape.channels, shape.height, shape.width, shape.classes)

@@ -1,4 +1,4 @@
-"""The names people choose from. Imports nothing heavy, so that a command line can check them in no time."""
+"""The names that people choose from. Imports nothing heavy, so that a command line can check them quickly."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def choose(kind: type[Choice], name: str) -> Choice:
     """The member of ``kind`` that is called ``name``.
 
     Raises:
-        ValueError: there is none; says which there are, and which flag names one.
+        ValueError: if there is none; it says which there are, and which flag names one.
     """
     try:
         return kind(name)
@@ -92,7 +92,7 @@ def check_model(name: str) -> None:
     """Check the form of a model's name, without importing anything.
 
     Raises:
-        ValueError: it is neither a known name nor ``module:Class``.
+        ValueError: if it is neither a known name nor ``module:Class``.
     """
     if not is_class(name):
         choose(Model, name)

@@ -32,8 +32,8 @@ def client_data(share: Share) -> ClientData:
     """The client's examples, read once in a process.
 
     Raises:
-        DataUnavailable: the dataset's files cannot be had.
-        ValueError: the data cannot be dealt out like this.
+        DataUnavailable: if the dataset's files cannot be fetched.
+        ValueError: if the data cannot be dealt out like this.
     """
     images = load(share.dataset, Split.TRAIN, share.data_dir)
     mine = deal(images.labels, share.dealing, share.partitions, share.partition)
@@ -60,7 +60,7 @@ def deal(labels: NDArray[np.int64], dealing: Dealing, partitions: int, partition
     examples out.
 
     Raises:
-        ValueError: flwr-datasets cannot deal them out like this.
+        ValueError: if flwr-datasets cannot deal them out like this.
     """
     order = np.random.default_rng(dealing.seed).permutation(len(labels)).astype(np.int64)
     if dealing.partitioner is Partitioner.IID:
@@ -78,7 +78,7 @@ def _deal_by_flower(
     partitioner.dataset = Dataset.from_dict({"index": order, "label": labels[order]})
     try:
         return np.asarray(partitioner.load_partition(partition)["index"], dtype=np.int64)
-    except (ValueError, ZeroDivisionError) as error:  # the latter where there are more shards than examples
+    except (ValueError, ZeroDivisionError) as error:  # the latter if there are more shards than examples
         raise ValueError(
             f"{len(labels)} examples cannot be dealt out to {partitions} clients by the {dealing.partitioner} "
             f"partitioner: {error}"

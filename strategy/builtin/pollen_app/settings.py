@@ -1,8 +1,8 @@
 """Flower's run config and node config, read once into typed values.
 
-The run config is the server's word, at a client and at whoever replays a run: every value of it is of one type and
-within bounds, names are among those that the app knows, and none is a path. What is this machine's business (where its
-data is, which device it uses, whether a class that is not the app's own may run) is read from the node config alone.
+The server wrote the run config, so a client, and whoever replays a run, does not trust it: every value has a type and
+bounds, names are among those that the app knows, and no value is a path. What concerns only this machine (where its
+data is, which device it uses, whether a class that is not the app's own may run) is read from the node config.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MAX_CLIENTS = 1_000_000
 MAX_TIMEOUT = 1e9
 """Seconds."""
 MAX_EPOCHS = 1_000
-"""Of a round: nobody has a client train for ever."""
+"""Epochs in a round: nobody can let a client train for ever."""
 MAX_BATCH_SIZE = 1 << 20
 MAX_FACTOR = 1e6
-"""Of what scales a step, a noise or a share: learning rates, norms, alpha."""
+"""The most that a factor of a step, a noise or a share may be: learning rates, norms, alpha."""
 _MAX_SEED = 2**63 - 1
 _MAX_SHOWN = 100
 """Characters of a wrong value that an error shows."""
@@ -83,7 +83,7 @@ def server_settings(run: Config, node: Config) -> ServerSettings:
     """Read the server's settings.
 
     Raises:
-        ValueError: a setting is missing, of the wrong type, out of range, or names something unknown.
+        ValueError: if a setting is missing, of the wrong type, out of range, or names something unknown.
     """
     return ServerSettings(
         dataset=choose(Dataset, _text(run, "dataset")),
@@ -100,8 +100,8 @@ def client_settings(run: Config, node: Config) -> ClientSettings:
     """Read a client's settings: the run's, its own batch size and data folder, and its part of the data.
 
     Raises:
-        ValueError: a setting is missing, of the wrong type, out of range, or names something unknown; the client was
-            started for another dataset than the run's, or was not told its part.
+        ValueError: if a setting is missing, of the wrong type, out of range, or names something unknown; or if the
+            client was started for another dataset than the run's, or was not told its part.
     """
     own = {**run, **node}
     return ClientSettings(
@@ -116,10 +116,11 @@ def client_settings(run: Config, node: Config) -> ClientSettings:
 
 
 def model_name(run: Config, node: Config) -> str:
-    """The run's model. One that is a class, ``module:Class``, counts only if the node config names it, too.
+    """The run's model. A class, ``module:Class``, counts only if the node config names it, too.
 
     Raises:
-        ValueError: it is unknown; or it is a class that nobody named here, or another than this node was started for.
+        ValueError: if it is unknown, is a class that nobody named here, or is not the model that this node was started
+            for.
     """
     name = _text(run, "model")
     check_model(name)
@@ -153,7 +154,7 @@ def partition_of(node: Config) -> tuple[int, int]:
     """Which part of the data is the client's, and of how many.
 
     Raises:
-        ValueError: its node config does not say, or says something impossible.
+        ValueError: if its node config does not say, or says something impossible.
     """
     if "partition-id" not in node or "num-partitions" not in node:
         raise ValueError(

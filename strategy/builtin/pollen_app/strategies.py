@@ -12,7 +12,7 @@ from .names import StrategyName, choose
 from .settings import MAX_CLIENTS, MAX_FACTOR, Config, learning_rate, momentum, real, whole
 
 EQUAL_WEIGHT = "equal-weight"
-"""The metric that private strategies weigh clients by: their noise is right only if no client counts for more."""
+"""The metric that private strategies weight clients by: their noise is right only if no client counts for more."""
 
 _REAL_OPTIONS = {
     "fraction-train": 1.0,
@@ -32,10 +32,10 @@ _REAL_OPTIONS = {
     "target-clipped-quantile": 1.0,
     "clip-norm-lr": MAX_FACTOR,
 }
-"""The settings that are options of strategies, and the most that each may be; the least is 0."""
+"""The options of strategies, and the most that each may be. The least is 0."""
 
 _WHOLE_OPTIONS = {"num-malicious-nodes": 0, "num-nodes-to-select": 1}
-"""The same of whole numbers, and the least that each may be."""
+"""The options that are whole numbers, and the least that each may be."""
 
 _CLASSES: dict[StrategyName, type[Strategy]] = {
     StrategyName.FEDAVG: flower.FedAvg,
@@ -61,7 +61,7 @@ def build_strategy(name: str, run: Config) -> Strategy:
     """The strategy called ``name``; a private one is wrapped around FedAvg.
 
     Raises:
-        ValueError: the name is unknown, an option is out of range, or Flower refuses it.
+        ValueError: if the name is unknown, an option is out of range, or Flower refuses it.
     """
     chosen = choose(StrategyName, name)
     clients = whole(run, "min-clients", least=1, most=MAX_CLIENTS)

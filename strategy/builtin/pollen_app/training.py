@@ -23,7 +23,8 @@ def train(
     batch_size: int,
     proximal_mu: float = 0.0,
 ) -> float:
-    """Train in place by stochastic gradient descent; the mean loss over all examples seen, the proximal term left out.
+    """Train in place by stochastic gradient descent. Returns the mean loss over all examples seen, without the proximal
+    term.
 
     ``proximal_mu`` pulls the weights back to where they started (FedProx, https://arxiv.org/abs/1812.06127, eq. 2).
     """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from chains import ALICE, ANSWER, BOB, CONTENT, TIME, Scribe, begun, node_of
+from run_outcome import outcome
 
 from protocol.blocks.cid import raw_block
-from protocol.chain.outcome import outcome
 
 OTHER = raw_block(b"something else").cid
 

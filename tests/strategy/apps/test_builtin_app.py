@@ -12,14 +12,13 @@ import pytest
 from flwr.common.config import get_project_config
 
 from strategy.apps.builtin_app import (
-    DATASETS,
-    STRATEGIES,
     DataUnavailable,
     builtin_app_folder,
     check_names,
     check_partition,
     prepare_dataset,
 )
+from strategy.builtin.pollen_app.names import Dataset, StrategyName
 
 HEAVY = "{'flwr', 'torch', 'numpy', 'sklearn', 'torchvision', 'datasets'}"
 
@@ -85,10 +84,10 @@ def test_unknown_name_is_refused_with_those_that_are_known(choice: dict[str, str
 
 
 def test_known_names_and_own_models_pass() -> None:
-    for dataset in DATASETS:
-        check_names(dataset=dataset)
-    for strategy in STRATEGIES:
-        check_names(strategy=strategy, model="my.nets:Net")
+    for dataset in Dataset:
+        check_names(dataset=dataset.value)
+    for strategy in StrategyName:
+        check_names(strategy=strategy.value, model="my.nets:Net")
 
 
 @pytest.mark.parametrize("node", [{}, {"partition-id": 0}, {"num-partitions": 3}])

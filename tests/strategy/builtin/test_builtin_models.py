@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from strategy.apps.builtin_app import MODELS
 from strategy.builtin.pollen_app.datasets import SHAPES
 from strategy.builtin.pollen_app.models import build_model
-from strategy.builtin.pollen_app.names import Dataset
+from strategy.builtin.pollen_app.names import Dataset, Model
 
 DIGITS = SHAPES[Dataset.DIGITS]
+MODELS = [name.value for name in Model]
 
 
 @pytest.mark.parametrize("dataset", Dataset)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from in_memory_federation import Outcome, bits, run_config, run_federation
 
-from strategy.apps.builtin_app import PARTITIONERS, STRATEGIES
 from strategy.builtin.pollen_app.client_app import app as client
+from strategy.builtin.pollen_app.names import Partitioner, StrategyName
 from strategy.builtin.pollen_app.server_app import app as server
 from strategy.builtin.pollen_app.strategies import build_strategy
+
+STRATEGIES = [name.value for name in StrategyName]
 
 
 def run(**settings: object) -> Outcome:
@@ -37,7 +39,7 @@ def test_every_strategy_trains(strategy: str) -> None:
     assert bits(last) != bits(first)
 
 
-@pytest.mark.parametrize("partitioner", PARTITIONERS)
+@pytest.mark.parametrize("partitioner", [name.value for name in Partitioner])
 def test_every_partitioner_feeds_a_run(partitioner: str) -> None:
     outcome = run(partitioner=partitioner, num_server_rounds=1)
     assert outcome.errors == []

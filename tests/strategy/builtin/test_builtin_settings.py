@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from in_memory_federation import run_config
 
-from strategy.apps.builtin_app import STRATEGIES
+from strategy.builtin.pollen_app.names import StrategyName
 from strategy.builtin.pollen_app.settings import Config, client_settings, learning_rate, server_settings
 from strategy.builtin.pollen_app.strategies import build_strategy
 
@@ -61,8 +61,8 @@ HOSTILE = [
 
 
 def build(run: Config) -> None:
-    for name in STRATEGIES:
-        build_strategy(name, run)
+    for name in StrategyName:
+        build_strategy(name.value, run)
 
 
 @pytest.mark.parametrize("key", sorted(run_config()))
