@@ -25,6 +25,7 @@ from protocol.pacing.retry import Retry
 from protocol.records.bodies import Key, Natural, Role
 from protocol.records.contexts import JoinSide
 from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
+from protocol.wire.packing import packed, unpacked
 
 MAX_JOIN: Final = 16 << 10
 """Bytes of a sealed `Join`."""
@@ -303,7 +304,7 @@ class _JoinBody:
 
 def seal_join(keys: TicketKeys, join: Join) -> bytes:
     """A join on the wire."""
-    return _sealed(keys, _Kind.JOIN, _encode(_JoinBody(join.public.key_text())))
+    return _sealed(keys, _Kind.JOIN, packed(_JoinBody(join.public.key_text())))
 
 
 def seal_answer(keys: TicketKeys, answer: Answer) -> bytes:
@@ -314,7 +315,7 @@ def seal_answer(keys: TicketKeys, answer: Answer) -> bytes:
             answer = replace(answer, addresses=tuple(usable[:MAX_ADDRESSES]))
         case Refused(note=note):
             answer = replace(answer, note=note[:MAX_NOTE])
-    body = _encode(_AnswerBody(_NAME_OF[type(answer)], msgspec.Raw(_encode(answer))))
+    body = packed(_AnswerBody(_NAME_OF[type(answer)], msgspec.Raw(packed(answer))))
     return _sealed(keys, _Kind.ANSWER, body)
 
 
@@ -361,7 +362,7 @@ def open_answer(keys: TicketKeys, envelope: Envelope) -> Answer:
 
 
 def _sealed(keys: TicketKeys, kind: _Kind, body: bytes) -> bytes:
-    return _encode(Envelope(keys.tag, kind, keys.encrypt(body, _SIDES[kind])))
+    return packed(Envelope(keys.tag, kind, keys.encrypt(body, _SIDES[kind])))
 
 
 def _opened(envelope: Envelope, keys: TicketKeys, kind: _Kind) -> bytes:
@@ -376,26 +377,10 @@ def _opened(envelope: Envelope, keys: TicketKeys, kind: _Kind) -> bytes:
 def _exact(data: bytes, kind: type[T]) -> T:
     """The ``kind`` in ``data``; raises NotForUs if ``data`` is not the one way to write it."""
     try:
-        value: T = msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_cid)
-        exact = _encode(value) == data
+        value = unpacked(data, kind)
+        exact = packed(value) == data
     except (msgspec.DecodeError, ValueError, BlockError, RecursionError) as error:
         raise NotForUs(f"not a message about joining: {error}") from error
     if not exact:
         raise NotForUs("not the one way to write it")
     return value
-
-
-def _encode(value: object) -> bytes:
-    return msgspec.msgpack.encode(value, enc_hook=_encode_cid)
-
-
-def _encode_cid(value: object) -> bytes:
-    if isinstance(value, CID):
-        return bytes(value)
-    raise TypeError(f"{type(value).__name__} does not go into a message about joining")
-
-
-def _decode_cid(kind: type, value: object) -> CID:
-    if kind is CID and isinstance(value, bytes):
-        return CID(value)
-    raise ValueError(f"expected a CID, got {type(value).__name__}")

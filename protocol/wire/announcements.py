@@ -20,6 +20,7 @@ from crypto.dsse import sign as dsse_sign
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block, MalformedCid, cbor_data_block
 from protocol.records.bodies import Key, MessageId, Natural
+from protocol.wire.packing import packed, unpacked
 
 ANNOUNCEMENT_TYPE: Final = "application/vnd.pollen.announcement+msgpack"
 """The DSSE payload type of every announcement."""
@@ -328,7 +329,7 @@ def counter_above(counter: int) -> int:
 def sign_announcement(announcement: Announcement, key: SigningKey) -> bytes:
     """The announcement on the wire, cut to the limits: too many blocks or addresses and the end of a long note are left
     out."""
-    payload = _encode(_Payload.of(announcement))
+    payload = packed(_Payload.of(announcement))
     signature = dsse_sign(key, ANNOUNCEMENT_TYPE, payload)
     return msgspec.msgpack.encode((payload, key.verify_key.raw, signature))
 
@@ -373,7 +374,7 @@ def parse_payload(payload: bytes) -> Announcement:
         announcement = wire.announcement()
     except (msgspec.DecodeError, ValueError, MalformedCid, RecursionError) as error:
         raise AnnouncementError(Drop.MALFORMED, f"not an announcement: {error}") from error
-    if _encode(wire) != payload:
+    if packed(wire) != payload:
         raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
     return announcement
 
@@ -410,7 +411,7 @@ class _Payload:
             announcement.kind,
             announcement.counter,
             tuple(usable[:MAX_ADDRESSES]),
-            msgspec.Raw(_encode(body)),
+            msgspec.Raw(packed(body)),
             tuple(block.data for block in fit_blocks(announcement.blocks, _budget(body)))[: _most_blocks(body)],
         )
 
@@ -422,8 +423,8 @@ class _Payload:
         """
         if len(self.body) > _MAX_BODY:
             raise ValueError(f"a body of {len(self.body)} bytes")
-        body = msgspec.msgpack.decode(self.body, type=_KINDS[self.kind], dec_hook=_decode_cid)
-        if _encode(body) != bytes(self.body):
+        body = unpacked(self.body, _KINDS[self.kind])
+        if packed(body) != bytes(self.body):
             raise ValueError("not the one way to write its body")
         if len(self.blocks) > _most_blocks(body) or sum(map(len, self.blocks)) > _budget(body):
             raise ValueError(f"a {self.kind} with {len(self.blocks)} blocks, too many or too large")
@@ -453,19 +454,3 @@ _ENVELOPE: Final = msgspec.msgpack.Decoder(
     tuple[bytes, Key, Annotated[bytes, Meta(min_length=64, max_length=64)]]  # payload, key, signature
 )
 _PAYLOAD: Final = msgspec.msgpack.Decoder(_Payload)
-
-
-def _encode(value: object) -> bytes:
-    return msgspec.msgpack.encode(value, enc_hook=_encode_cid)
-
-
-def _encode_cid(value: object) -> bytes:
-    if isinstance(value, CID):
-        return bytes(value)
-    raise TypeError(f"{type(value).__name__} does not go into an announcement")
-
-
-def _decode_cid(kind: type, value: object) -> CID:
-    if kind is CID and isinstance(value, bytes):
-        return CID(value)
-    raise ValueError(f"expected a CID, got {type(value).__name__}")

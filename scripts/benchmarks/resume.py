@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "protocol"), str(ROOT / "tests" / "simulation")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / folder) for folder in (".", "protocol", "simulation"))]
 
 from chains import SERVER, Scribe, reader_of  # noqa: E402  # the tests' scribe, once the path is set
 from federation import Json, machine  # noqa: E402

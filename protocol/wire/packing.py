@@ -1,0 +1,38 @@
+"""Msgpack with CIDs, each as its 36 bytes: how announcements and messages about joining are written."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from protocol.blocks.cid import CID
+
+T = TypeVar("T")
+
+
+def packed(value: object) -> bytes:
+    """``value`` in msgpack."""
+    return msgspec.msgpack.encode(value, enc_hook=_encode_cid)
+
+
+def unpacked(data: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """The ``kind`` in ``data``.
+
+    Raises:
+        ValueError, protocol.blocks.cid.MalformedCid, RecursionError: if there is none.
+    """
+    value: T = msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_cid)
+    return value
+
+
+def _encode_cid(value: object) -> bytes:
+    if isinstance(value, CID):
+        return bytes(value)
+    raise TypeError(f"{type(value).__name__} does not go into a message")
+
+
+def _decode_cid(kind: type, value: object) -> CID:
+    if kind is CID and isinstance(value, bytes):
+        return CID(value)
+    raise ValueError(f"expected a CID, got {type(value).__name__}")
