@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from crypto.errors import BadSignature as BadSignature  # also to be had from here, beside what raises it
+from crypto.errors import BadSignature as BadSignature  # exported here too, beside the functions that raise it
 from crypto.keys import SigningKey, VerifyKey
 
 MAX_RIGHT: Final = 16_384

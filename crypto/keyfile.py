@@ -233,7 +233,7 @@ def _json(data: bytes) -> dict[str, object]:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, ValueError):
-        raise KeyFileDamaged("the key file is cut short, or is none: it is not JSON") from None
+        raise KeyFileDamaged("the key file is cut short, or is no key file: it is not JSON") from None
     if not isinstance(value, dict) or value.get("format") != "pollen-key-file":
         raise KeyFileDamaged("not a key file: it does not say that it is one")
     if type(value.get("version")) is not int or value["version"] not in (_VERSION, _ROTATED_VERSION):

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from crypto import base58
 from crypto.curve import why_not_a_key
-from crypto.errors import BadKey as BadKey  # also to be had from here, beside what raises it
+from crypto.errors import BadKey as BadKey  # exported here too, beside the functions that raise it
 
 _DID_PREFIX: Final = "did:key:z"
 _ED25519_PUB: Final = b"\xed\x01"

@@ -45,7 +45,7 @@ def from_words(text: str) -> bytes:
     """
     words = text.lower().split()
     if len(words) % WORDS_PER_PAIR or not 0 < len(words) <= MAX_PAIRS * WORDS_PER_PAIR:
-        raise BadWords(f"{len(words)} words are none of ours: there are {WORDS_PER_PAIR} for each pair of keys")
+        raise BadWords(f"{len(words)} words cannot be right: there are {WORDS_PER_PAIR} for each pair of keys")
     number = 0
     for at, word in enumerate(words, 1):
         if word not in _VALUES:

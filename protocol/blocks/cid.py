@@ -244,7 +244,7 @@ class ReadBlocks:
         self.read: dict[CID, bytes] = {}
 
     def get(self, cid: CID) -> bytes:
-        """A block of the source; raises as the source does."""
+        """A block of the source. Raises what the source raises."""
         data = self.read[cid] = self._source.get(cid)
         return data
 

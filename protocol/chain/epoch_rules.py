@@ -51,7 +51,7 @@ def _keys_record(
         raise rules.PrivatePart("keys have nothing private")
     carried = KEY_SIZE + OVERHEAD if keys.current else 0
     if (len(body.model_before), len(body.update_before)) != (carried, carried):
-        raise rules.KeysRecord(f"{link} does not carry the keys of the epoch before alone")
+        raise rules.KeysRecord(f"{link} does not carry exactly the keys of the epoch before")
     if linked.signers != (signing,):
         raise rules.KeysRecord(f"{link} is not signed with the leader's key")
     rules.check_signed(linked, well_signed)

@@ -20,7 +20,7 @@ from crypto.keys import VerifyKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, BlockError, BlockSource, checked_block
 from protocol.federation.manifest_rules import (
-    ManifestError as ManifestError,  # also to be had from here, beside what raises it
+    ManifestError as ManifestError,  # exported here too, beside the functions that raise it
 )
 from protocol.federation.manifest_rules import ManifestRule as ManifestRule
 from protocol.federation.member_rules import check_key, read_members, read_revoked
@@ -191,7 +191,7 @@ def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC)
         raise ManifestError(ManifestRule.SUCCESSION, f"version {body.version} with prev {body.prev} is not the first")
     if _right_signers(record, body, ()) != frozenset(body.admins):
         raise ManifestError(
-            ManifestRule.SIGNERS, "version 1, whose block is the federation, is not signed by all its admins alone"
+            ManifestRule.SIGNERS, "version 1, whose block is the federation, is not signed by exactly its admins"
         )
     return _parse(record, body, record.cid, None, source, reader)
 

@@ -72,7 +72,7 @@ def _check_keys(member: Member, before: Member | None, federation: bytes) -> Non
     shown = member.id.hex()
     if before is not None and member.signing == before.signing:
         if replace(member, roles=before.roles) != before:
-            raise ManifestError(ManifestRule.HANDOVER, f"{shown} has another hand-over, or encryption key, alone")
+            raise ManifestError(ManifestRule.HANDOVER, f"{shown} changed its hand-over or encryption key alone")
         return
     first = member.signing == member.id
     if first != (member.handover is None) or first != (member.proof is not None) or (first and before is not None):

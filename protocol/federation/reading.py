@@ -410,7 +410,7 @@ class RunKeys:
 def _secrets_before(
     model: bytes | None, update: bytes | None, body: Keys, run: RunPlace
 ) -> tuple[bytes | None, bytes | None]:
-    """The two secrets of the epoch before, decrypted with this epoch's; None for each that cannot be had."""
+    """The two secrets of the epoch before, decrypted with this epoch's. Each is None if it cannot be decrypted."""
     return (
         _secret_before(model, body.model_before, SecretBefore(run, body.number, EpochSecret.MODEL)),
         _secret_before(update, body.update_before, SecretBefore(run, body.number, EpochSecret.UPDATE)),

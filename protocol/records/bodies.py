@@ -185,7 +185,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chained(Body):
-    """A record in the chain of a run. ``run`` and ``prev`` are None in the `Run` record alone."""
+    """A record in the chain of a run. ``run`` and ``prev`` are None only in the `Run` record."""
 
     run: CID | None
     prev: CID | None

@@ -115,7 +115,7 @@ class SeedSeal:
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementSeal:
-    """An announcement for one member alone."""
+    """An announcement for one member only."""
 
     NAME: ClassVar[str] = "announcement to one"
 

@@ -1,8 +1,8 @@
 """Signed record blocks: made, parsed and read. `protocol.records.bodies` has the bodies in them.
 
 A record block is ``{"body": {...}, "sigs": [{"by": key, "sig": signature}]}``. Links (``prev`` and all others) name
-record *blocks*, so that plain IPFS tools follow them; a record's *id* is the CID of its body alone, so that one more
-signature makes no other record.
+record *blocks*, so that plain IPFS tools follow them. A record's *id* is the CID of its body, so that one more
+signature does not make another record.
 """
 
 from __future__ import annotations

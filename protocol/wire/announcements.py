@@ -300,7 +300,7 @@ def topic_all(federation: CID) -> str:
 
 
 def topic_leader(federation: CID) -> str:
-    """The topic that the leader alone listens to: replies, and the other members' hello, beat and bye."""
+    """The topic that only the leader listens to: replies, and the other members' hello, beat and bye."""
     return f"/pollen/1/{federation}/leader"
 
 

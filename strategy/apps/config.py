@@ -73,7 +73,7 @@ def check_components(pyproject: bytes, paths: Collection[str]) -> None:
     for kind, module in named.items():
         place = module.replace(".", "/")
         if f"{place}.py" not in paths and f"{place}/__init__.py" not in paths:
-            raise AppError(f"its {kind[:40]} is in the module {module[:100]!r}, which is none of its files")
+            raise AppError(f"its {kind[:40]} is in the module {module[:100]!r}, which is not one of its files")
 
 
 def _texts(value: object) -> tuple[str, ...]:

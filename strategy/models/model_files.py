@@ -279,7 +279,7 @@ def _torch_state(path: Path) -> dict[str, torch.Tensor]:
         value = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         first = (str(error).splitlines() or [""])[0]
-        raise NoModel(f"{path} is no file of torch's with weights alone: {first}") from error
+        raise NoModel(f"{path} is no torch file with only weights: {first}") from error
     state = value.get("state_dict", value) if isinstance(value, dict) else None
     if not isinstance(state, dict):
         raise NoModel(f"{path} holds a {type(value).__name__}, not tensors by name")

@@ -1,7 +1,7 @@
 """The datasets: where their files are, fetching them, reading them into arrays.
 
-Reading needs numpy alone. torchvision is imported to download, and for CIFAR-10; scikit-learn never: its digits are
-read from its folder, because importing it takes 2 s in every process.
+Reading needs only numpy. torchvision is imported to download, and for CIFAR-10. scikit-learn is never imported, because
+that takes 2 s in every process: its digits are read from its folder.
 """
 
 from __future__ import annotations
