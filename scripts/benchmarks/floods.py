@@ -123,7 +123,7 @@ def _measure(name: str, attacked: Callable[[], Attacked], who: SigningKey, told:
         "flood": name,
         "bytes": size,
         "a_second": round(rate, 1),
-        "dropped": sum(peer.machine.inbox.dropped.values()),
+        "dropped": sum(peer.machine.machine.inbox.dropped.values()),
         "core_percent": round(100 * taken * rate / len(wires), 2),
     }
 
