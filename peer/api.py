@@ -32,10 +32,10 @@ from peer.audit.root import Root
 from peer.audit.trusted_app import local_config, own_app, trusted_app
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import EngineError
-from peer.history.findings import Finding, Verdict
 from peer.history.named import NoSuchRun, is_car
 from peer.history.scratch import Scratch
 from peer.history.sources import RunSource
+from peer.history.verdict import Finding, Verdict
 from peer.home.home import Home
 from peer.home.journal import approved_apps
 from peer.home.reader import ReaderChoice

@@ -29,7 +29,7 @@ NOT_OURS = {
     "_connection.py",
     "trusted_metadata_set.py",
     "_boss.py",
-    "_mailbox.py",
+    "_awaited_replies.py",
     ".aws/credentials.json",  # what Flower takes of an app's folder
     ".vscode/tasks.json",
     "cmd/ipfs/kubo/daemon.go",  # Kubo's source

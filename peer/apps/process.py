@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from peer.apps.examining import Examiner, examine_in_threads
 from peer.apps.processes import MARK, kill_marked
+from peer.apps.reply_examination import Examiner, examine_in_threads
 from peer.engine.contents import EngineContents, open_contents
 from peer.engine.contents_address import CONTENTS_VARIABLE
 from peer.engine.interface import EngineError

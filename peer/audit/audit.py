@@ -22,7 +22,10 @@ from peer.audit.replay import AuditedApp, ComparedExchange, RunReplay
 from peer.audit.report import Report
 from peer.audit.revocations import Revocations
 from peer.audit.root import Root
-from peer.history.findings import (
+from peer.history.rounds import Exchange, Rounds, exchange_value
+from peer.history.scratch import Scratch
+from peer.history.sources import CarSource, RunSource
+from peer.history.verdict import (
     APP_BUNDLE,
     CAR_SECTION,
     CUT_SHORT,
@@ -37,9 +40,6 @@ from peer.history.findings import (
     Verdict,
     verdict_of,
 )
-from peer.history.rounds import Exchange, Rounds, exchange_value
-from peer.history.scratch import Scratch
-from peer.history.sources import CarSource, RunSource
 from peer.history.walk import height_above, walk_back
 from peer.home.federations import StoredFederation
 from peer.home.run_extras import NOTHING, Beside

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from crypto.dsse import BadSignature
-from peer.history.findings import ANOTHER_HISTORY, CONFIRMED_BEYOND, REVOKED_HISTORY, UNHEARD_REPLY, Finding
+from peer.history.verdict import ANOTHER_HISTORY, CONFIRMED_BEYOND, REVOKED_HISTORY, UNHEARD_REPLY, Finding
 from protocol.app.calls import ErrorCode
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.chain import AnsweredMessage, Chain, Step

@@ -27,8 +27,8 @@ from peer.audit.report import Report, Tally
 from peer.audit.root import Root
 from peer.base import logs
 from peer.base.errors import PeerError
-from peer.history.findings import Finding, Verdict
 from peer.history.scratch import Scratch
+from peer.history.verdict import Finding, Verdict
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, VerifiedHead

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from peer.apps.link import AppCommand, AppLink
-from peer.history.findings import REPLAY, REPLAY_UNFINISHED, Finding
 from peer.history.open_run import differing
 from peer.history.scratch import Scratch
 from peer.history.sources import RunSource
+from peer.history.verdict import REPLAY, REPLAY_UNFINISHED, Finding
 from protocol.app.calls import (
     CloseEntry,
     Compared,

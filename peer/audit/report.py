@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from peer.audit.root import Root
 from peer.base.errors import ExitCode, PeerError
-from peer.history.findings import Finding, Verdict
 from peer.history.scratch import Scratch
+from peer.history.verdict import Finding, Verdict
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.reading import RunKeys, read_private

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from peer.history.findings import REVOKED, Finding
+from peer.history.verdict import REVOKED, Finding
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Close, Collect, Dispatch, Member, Role, Run

@@ -12,10 +12,10 @@ from peer.audit.lookup import roots_of
 from peer.audit.report import Report
 from peer.base.errors import PeerError
 from peer.engine.choice import borrowed, chosen
-from peer.history.findings import Verdict
 from peer.history.scratch import Scratch
 from peer.history.sources import CarSource
 from peer.history.transfer import put_all
+from peer.history.verdict import Verdict
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.graph import links_of
 from peer.engine.interface import Engine
-from peer.history.findings import MISSING_BLOCK
 from peer.history.scratch import Scratch
 from peer.history.sources import RunSource
+from peer.history.verdict import MISSING_BLOCK
 from peer.history.walk import walk_back
 from peer.home.run_extras import NOTHING, Beside
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock

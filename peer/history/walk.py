@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from peer.base.errors import ExitCode
-from peer.history.findings import MISSING_BLOCK, Finding
 from peer.history.named import NoSuchRun
 from peer.history.scratch import Scratch
 from peer.history.sources import RunSource
+from peer.history.verdict import MISSING_BLOCK, Finding
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MissingBlock
 from protocol.chain import rules
 from protocol.records.bodies import Chained, Index

@@ -16,7 +16,7 @@ from peer.home.home import PRIVATE_FOLDER, Home, replace_file
 from protocol.blocks.cid import CID, BlockError, decode_cbor, encode_cbor
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
 from protocol.federation.manifest import Manifest
-from protocol.joining.messages import Invitation, InvitationState
+from protocol.joining.tickets import Invitation, InvitationState
 
 FORMAT: Final = "pollen invitations 1"
 KEPT: Final = 30 * 24 * 3600.0

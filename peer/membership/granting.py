@@ -10,9 +10,9 @@ from peer.audit.audit import Audit
 from peer.audit.lookup import SECONDS_A_BLOCK
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine
-from peer.history.findings import Verdict
 from peer.history.scratch import Scratch
 from peer.history.sources import EngineSource
+from peer.history.verdict import Verdict
 from peer.home.federations import StoredFederation
 from peer.home.journal import RunHead
 from peer.home.reader import granted_epochs, reader_of

@@ -32,8 +32,6 @@ from protocol.joining.messages import (
     Answer,
     Attempt,
     Decision,
-    Invitation,
-    InvitationState,
     Join,
     NotForUs,
     Pending,
@@ -47,7 +45,7 @@ from protocol.joining.messages import (
     seal_answer,
     topic_join,
 )
-from protocol.joining.tickets import Ticket
+from protocol.joining.tickets import Invitation, InvitationState, Ticket
 from protocol.records.bodies import Federation
 from protocol.roles.effects import Report, What
 

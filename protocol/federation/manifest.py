@@ -24,6 +24,7 @@ from protocol.federation.manifest_rules import (
 )
 from protocol.federation.manifest_rules import ManifestRule as ManifestRule
 from protocol.federation.member_rules import check_key, read_members, read_revoked
+from protocol.federation.quorum import check_quorum
 from protocol.federation.reading import Reader, read_manifest_private
 from protocol.records.bodies import Federation, FederationPrivate, Member, Role, Wrap
 from protocol.records.signed import Record, parse_record, typed_items
@@ -199,8 +200,8 @@ def first_manifest(record: Record, source: BlockSource, reader: Reader = PUBLIC)
 def next_manifest(current: Manifest, record: Record, source: BlockSource, reader: Reader = PUBLIC) -> Manifest:
     """The version after ``current``. Raises as `first_manifest`."""
     body, signers = _successor(current, record)
-    _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
-    _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, current.threshold)
+    check_quorum(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
+    check_quorum(ManifestRule.OLD_SIGNERS, signers, current.admins, current.threshold)
     return _parse(record, body, current.federation, current, source, reader)
 
 
@@ -209,7 +210,7 @@ def proposed_manifest(current: Manifest, record: Record, source: BlockSource, re
     enough. It is for admins who think of signing, and nobody may trust it. Raises as `first_manifest`.
     """
     body, signers = _successor(current, record)
-    _enough(ManifestRule.OLD_SIGNERS, signers, current.admins, 1)
+    check_quorum(ManifestRule.OLD_SIGNERS, signers, current.admins, 1)
     return _parse(record, body, current.federation, current, source, reader)
 
 
@@ -276,8 +277,8 @@ def manifest_at(
 def _in_another_block(known: Manifest, record: Record, body: Federation) -> Manifest:
     """The known version in a block with other signatures. They are judged as if no version were known."""
     signers = _right_signers(record, body, known._signed_by_before[0])
-    _enough(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
-    _enough(ManifestRule.OLD_SIGNERS, signers, *known._signed_by_before)
+    check_quorum(ManifestRule.SIGNERS, signers, body.admins, body.threshold)
+    check_quorum(ManifestRule.OLD_SIGNERS, signers, *known._signed_by_before)
     return replace(known, cid=record.cid)
 
 
@@ -327,12 +328,6 @@ def _right_signers(record: Record, body: Federation, before: Iterable[bytes]) ->
     except BadSignature as error:
         raise ManifestError(ManifestRule.SIGNATURE, str(error)) from error
     return signers
-
-
-def _enough(rule: ManifestRule, signers: frozenset[bytes], admins: Iterable[bytes], threshold: int) -> None:
-    count = len(signers.intersection(admins))
-    if count < threshold:
-        raise ManifestError(rule, f"{count} of the {threshold} admins that are needed signed")
 
 
 def _parse(

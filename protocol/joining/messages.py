@@ -8,7 +8,7 @@ one way to write each message, and any of them may be lost, or come twice or lat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import Annotated, Final, TypeVar
 
@@ -20,9 +20,9 @@ from crypto.identity import PublicIdentity
 from protocol.blocks.cid import CID, BlockError
 from protocol.federation.history import Listed
 from protocol.federation.manifest import Manifest
-from protocol.joining.tickets import TAG_SIZE, TicketKeys
+from protocol.joining.tickets import TAG_SIZE, Invitation, InvitationState, TicketKeys
 from protocol.pacing.retry import Retry
-from protocol.records.bodies import Key, Natural, Role
+from protocol.records.bodies import Key
 from protocol.records.contexts import JoinSide
 from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
 from protocol.wire.packing import packed, unpacked
@@ -107,77 +107,6 @@ def inline_blocks(blocks: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 # -- the inviter -----------------------------------------------------------------------------------------------------
-
-
-class InvitationState(StrEnum):
-    """What has become of an invitation."""
-
-    OPEN = "open"
-    PENDING = "pending"
-    """Its ticket is used up; the newcomer is not in the manifest yet."""
-    USED = "used"
-    """Its newcomer was let in."""
-    EXPIRED = "expired"
-    """Nobody used it in time, or nobody let the newcomer in in time. Saved once somebody was told so, so that setting
-    the clock back does not open it again."""
-    ENDED = "ended"
-    """Its newcomer, or the member with its name, was removed from the federation."""
-
-
-PENDING_FOR: Final = 7 * 24 * 3600.0
-"""Seconds after an invitation expires during which an admin may still approve a newcomer that came in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """What the inviter keeps of a ticket."""
-
-    keys: TicketKeys = field(repr=False)
-    name: str
-    """The newcomer's name in the federation."""
-    roles: tuple[Role, ...]
-    expires: Natural
-    """Seconds since 1970, by the inviter's clock."""
-    ask: bool = False
-    """Whether an admin has to approve the newcomer."""
-    state: InvitationState = InvitationState.OPEN
-    key: str = ""
-    """The KEY of the newcomer that used it; empty while it is open."""
-    since: Annotated[int, Meta(ge=1, le=2**63 - 1)] = 1
-    """The newest version of the manifest when it was issued. Whoever this or a later version lists, and is no member
-    any more, was removed since."""
-
-    @property
-    def newcomer(self) -> PublicIdentity | None:
-        """The identity that used it."""
-        return PublicIdentity.parse_key_text(self.key) if self.key else None
-
-    def state_at(self, now: float) -> InvitationState:
-        """Its state at ``now``, in seconds since 1970."""
-        match self.state:
-            case InvitationState.OPEN:
-                over = now >= self.expires
-            case InvitationState.PENDING:
-                over = now >= self.expires + PENDING_FOR
-            case _:
-                over = False
-        return InvitationState.EXPIRED if over else self.state
-
-    def used_by(self, public: PublicIdentity) -> Invitation:
-        """The invitation after ``public`` has shown the ticket: nobody else can use it any more."""
-        return replace(self, state=InvitationState.PENDING, key=public.key_text())
-
-    def done(self) -> Invitation:
-        """The invitation after its newcomer was let in."""
-        return replace(self, state=InvitationState.USED)
-
-    def expired(self) -> Invitation:
-        """The invitation after somebody was told that it has expired."""
-        return replace(self, state=InvitationState.EXPIRED)
-
-    def ended(self) -> Invitation:
-        """The invitation after its newcomer was removed."""
-        return replace(self, state=InvitationState.ENDED)
 
 
 class Decision(Enum):

@@ -14,9 +14,9 @@ from peer.base.faults import Fault, Step, Victim, When
 from peer.engine import open_engine
 from peer.engine.choice import MANAGED
 from peer.engine.kubo.node import KuboNode
-from peer.history.findings import Verdict
 from peer.history.scratch import Scratch
 from peer.history.sources import EngineSource
+from peer.history.verdict import Verdict
 from protocol.blocks.cid import raw_block
 
 pytestmark = [pytest.mark.kubo, pytest.mark.all]

@@ -49,8 +49,8 @@ from protocol.blocks.trees import pack  # noqa: E402
 from protocol.blocks.typed import to_plain  # noqa: E402
 from protocol.federation.drafts import next_version  # noqa: E402
 from protocol.federation.epochs import seed_block  # noqa: E402
-from protocol.joining.messages import Invitation, Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
-from protocol.joining.tickets import Ticket, TicketKeys  # noqa: E402
+from protocol.joining.messages import Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
+from protocol.joining.tickets import Invitation, Ticket, TicketKeys  # noqa: E402
 from protocol.records.bodies import Role  # noqa: E402
 from protocol.records.contexts import JoinSide  # noqa: E402
 from protocol.records.signed import body_value, parse_record, sign_record  # noqa: E402

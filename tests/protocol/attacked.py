@@ -12,9 +12,10 @@ from crypto.keys import SigningKey
 from protocol.app.calls import Examine, Outgoing, Push
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block, cbor_block
+from protocol.blocks.trees import Listing
 from protocol.chain.chain import OpenMessage
 from protocol.chain.closure import missing
-from protocol.records.bodies import ReasonPrivate, Reply
+from protocol.records.bodies import Ack, ReasonPrivate, Reply
 from protocol.records.signed import private_bytes, sign_record
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
@@ -185,3 +186,11 @@ def reply_of(leader: Attacked, client: SigningKey, content: CID, **changes: obje
         "key": b"",
     }
     return sign_record(Reply(**given | changes), [client])
+
+
+def ack(leader: Attacked, signer: SigningKey = ALICE, **changes: Any) -> Block:
+    """Alice's ack of the leader's head."""
+    assert isinstance(leader.machine, Leader)
+    chain = leader.machine.chain
+    given = {"by": id_of(ALICE), "time": TIME, "run": chain.run, "term": 1, "height": chain.height, "head": chain.head}
+    return sign_record(Ack(**{**given, "replies": Listing(())} | changes), [signer])

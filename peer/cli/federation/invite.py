@@ -28,8 +28,8 @@ from peer.membership.joining import Inviter, decision_on
 from peer.run.narrator import Narrator
 from protocol.federation.manifest import Manifest, is_name
 from protocol.federation.proposals import Proposal
-from protocol.joining.messages import Decision, Invitation, InvitationState, Refused
-from protocol.joining.tickets import Ticket
+from protocol.joining.messages import Decision, Refused
+from protocol.joining.tickets import Invitation, InvitationState, Ticket
 from protocol.records.bodies import Role
 from protocol.visible import named
 from protocol.wire.announcements import MAX_ADDRESSES

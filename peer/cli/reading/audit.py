@@ -16,9 +16,9 @@ from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import put_json
 from peer.cli.reading.proof import put_proof
 from peer.cli.reading.report import put_compared, put_report, put_root
-from peer.history.findings import Verdict
 from peer.history.named import is_car
 from peer.history.scratch import Scratch
+from peer.history.verdict import Verdict
 from peer.home.journal import approved_apps
 
 app = new_app()

@@ -10,8 +10,8 @@ from peer.audit.report import Report
 from peer.audit.root import Root
 from peer.base.terminal import Coloured, put, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, size
-from peer.history.findings import MISSING_BLOCK, OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
 from peer.history.scratch import Scratch
+from peer.history.verdict import MISSING_BLOCK, OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # it imports flwr: not for a report that is kept

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.apps.choice import AppChoice, given
+from peer.apps.named_app import AppChoice, given
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.base.terminal import flush, say

@@ -30,12 +30,12 @@ from protocol.replies.admission import Check
 from protocol.roles.effects import Cause, Hand, Report, What
 from protocol.roles.events import AppCalled
 from protocol.roles.leader.app_process import App
+from protocol.roles.leader.awaited_replies import AwaitedReplies, Collection
 from protocol.roles.leader.clients import Clients
 from protocol.roles.leader.drafts import Seen, record_messages
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.mailbox import Collection, Mailbox
 from protocol.roles.leader.node_polls import Looks
 from protocol.roles.leader.plan import LeaderSettings
 from protocol.roles.leader.writer import Writer
@@ -49,7 +49,7 @@ class AppRequests:
         self,
         settings: LeaderSettings,
         looks: Looks,
-        mailbox: Mailbox,
+        awaited_replies: AwaitedReplies,
         replies: HeardReplies,
         clients: Clients,
         app: App,
@@ -59,7 +59,7 @@ class AppRequests:
     ) -> None:
         self._settings = settings
         self._looks = looks
-        self._mailbox = mailbox
+        self._awaited_replies = awaited_replies
         self._replies = replies
         self._clients = clients
         self._app = app
@@ -99,7 +99,7 @@ class AppRequests:
         for wait, until in self._waits:
             if until is not None:
                 yield until
-            yield from self._mailbox.deadlines(wait.messages)
+            yield from self._awaited_replies.deadlines(wait.messages)
 
     # -- what the chain is due --------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class AppRequests:
             case Push():
                 self._push(call, now)
             case Pull():
-                if self._mailbox.nothing_for(call.messages, chain.manifest, now):
+                if self._awaited_replies.nothing_for(call.messages, chain.manifest, now):
                     self._nothing_for(call)
                 else:
                     self._collect(call, now)
@@ -189,7 +189,9 @@ class AppRequests:
         """Collect for the first wait that has all its replies, or whose time is up; whether there was one."""
         chain = self._writer.chain
         for wait, until in self._waits:
-            if self._mailbox.complete(wait.messages, chain.manifest, now) or (until is not None and now >= until):
+            if self._awaited_replies.complete(wait.messages, chain.manifest, now) or (
+                until is not None and now >= until
+            ):
                 self._waits.remove((wait, until))
                 if chain.open.keys().isdisjoint(wait.messages):  # another thread of the app's was given them
                     self._nothing_for(wait)
@@ -199,7 +201,7 @@ class AppRequests:
         return False
 
     def _collect(self, call: Pull | Wait, now: float) -> None:
-        got = self._mailbox.collect(call.messages, self._writer.chain.in_force, now, dict(call.rules))
+        got = self._awaited_replies.collect(call.messages, self._writer.chain.in_force, now, dict(call.rules))
         for message, why in got.refused.items():
             self._replies.refused(message, why)
         for message, why in got.given_up.items():

@@ -8,8 +8,8 @@ from protocol.blocks.cid import CID
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Role
 from protocol.roles.effects import What
+from protocol.roles.leader.awaited_replies import AwaitedReplies
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.leader.mailbox import Mailbox
 from protocol.roles.leader.presence import Presence, Sighting
 from protocol.roles.leader.writer import Writer
 from protocol.roles.machine import Machine
@@ -26,7 +26,7 @@ class Clients:
         self,
         known_runs: frozenset[CID],
         presence: Presence,
-        mailbox: Mailbox,
+        awaited_replies: AwaitedReplies,
         writer: Writer,
         machine: Machine[LeaderState],
     ) -> None:
@@ -34,7 +34,7 @@ class Clients:
         self._unknown_runs: set[CID] = set()
         """Runs in which clients were, and which this home does not know; a few, as anybody can name many."""
         self.presence = presence
-        self._mailbox = mailbox
+        self._awaited_replies = awaited_replies
         self._writer = writer
         self._newest, self._outbox, self._distrust = machine.newest, machine.outbox, machine.proofs.distrust
 
@@ -87,6 +87,6 @@ class Clients:
         """Say so, and for how many seconds its answers are still waited for, if it owes any."""
         node = node_id(client)
         owed = (message.id for message in self._writer.chain.open.values() if message.node == node)
-        until = max(self._mailbox.deadlines(owed), default=now)
+        until = max(self._awaited_replies.deadlines(owed), default=now)
         left = max(0.0, until - now)
         self._outbox.report(what, name=self._newest.manifest.name_of(client), answer_within=left or None)

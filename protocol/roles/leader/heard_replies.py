@@ -1,4 +1,4 @@
-"""Replies at the leader: heard of, fetched, judged, examined, and put into the mailbox."""
+"""Replies at the leader: heard of, fetched, judged, examined, and put beside the messages that await them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from protocol.records.signed import Record, parse_record, record_block
 from protocol.replies.admission import Admission, Examination, is_update
 from protocol.roles.claims import Claims
 from protocol.roles.effects import FetchRecord, What
+from protocol.roles.leader.awaited_replies import Arrived, AwaitedReplies
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.leader.mailbox import Arrived, Mailbox
 from protocol.roles.leader.writer import Writer
 from protocol.roles.machine import Machine
 from protocol.roles.proofs import TIMES
@@ -39,10 +39,12 @@ class _LookedInto:
 
 
 class HeardReplies:
-    """The way of a reply from the word of its client to the mailbox."""
+    """The way of a reply from the word of its client to the message that awaits it."""
 
-    def __init__(self, mailbox: Mailbox, admission: Admission, writer: Writer, machine: Machine[LeaderState]) -> None:
-        self._mailbox = mailbox
+    def __init__(
+        self, awaited_replies: AwaitedReplies, admission: Admission, writer: Writer, machine: Machine[LeaderState]
+    ) -> None:
+        self._awaited_replies = awaited_replies
         self._admission = admission
         self._writer = writer
         self._newest, self._proofs, self._outbox = machine.newest, machine.proofs, machine.outbox
@@ -59,7 +61,7 @@ class HeardReplies:
         if (first := self._first.get(message)) is not None:
             return (first.cid, record_block(first)) if first.body.by == by else (None, None)
         looked_into = self._looked_into.get(message)
-        return self._mailbox.reply_to(message) or (looked_into.record if looked_into else None), None
+        return self._awaited_replies.reply_to(message) or (looked_into.record if looked_into else None), None
 
     # -- on its way -------------------------------------------------------------------------------------------------
 
@@ -69,14 +71,14 @@ class HeardReplies:
         chain = self._writer.chain
         if chain.head is None or ready.run != chain.run:
             return
-        taken = self._mailbox.reply_to(ready.message)
+        taken = self._awaited_replies.reply_to(ready.message)
         if taken is not None and taken != ready.record:
             self._proofs.compare(taken, ready.record, inline, now)
         asked = chain.open.get(ready.message)
         if asked is None:  # its client has not heard of the collect
             self._writer.remind(now)
             return
-        known = self._mailbox.has(ready.message) or ready.message in self._looked_into
+        known = self._awaited_replies.has(ready.message) or ready.message in self._looked_into
         if asked.node != node_id(by) or known or not self._claims.may_open(by, now):
             return
         self._claims.open(by)
@@ -165,7 +167,7 @@ class HeardReplies:
 
     def _arrived(self, message: bytes, arrived: Arrived, now: float) -> None:
         self._claims.held(self._looked_into.pop(message).by)
-        self._mailbox.arrived(message, arrived)
+        self._awaited_replies.arrived(message, arrived)
         name = self._newest.manifest.name_of(arrived.body.by)
         self._outbox.report(What.REPLY_ARRIVED, name=name, message=message.hex())
         if arrived.body.code is not None:
@@ -174,7 +176,7 @@ class HeardReplies:
 
     def forget_the_bad(self) -> None:
         """Another manifest is in force, or more records are: some replies that came may not be good any more."""
-        self._mailbox.keep_if(lambda message, arrived: self._why_bad(message, arrived) is None)
+        self._awaited_replies.keep_if(lambda message, arrived: self._why_bad(message, arrived) is None)
 
     # -- for people -------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,12 @@ from protocol.roles.effects import Cause, Effect, Stop
 from protocol.roles.events import AppCalled, AppLost, AppReady, Due, Event, Started, Stopping
 from protocol.roles.leader.app_process import App
 from protocol.roles.leader.app_requests import AppRequests
+from protocol.roles.leader.awaited_replies import AwaitedReplies
 from protocol.roles.leader.clients import Clients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_acks import Acks
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.mailbox import Mailbox
 from protocol.roles.leader.node_polls import Looks
 from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.leader.presence import Presence
@@ -71,17 +71,17 @@ class Leader:
         self.chain = run.chain
         """Of the run that it leads; empty before that is open."""
         presence = Presence(settings.away_after, machine.deafness)
-        mailbox = Mailbox(run.chain.open, settings, machine.proofs.distrust, presence, machine.deafness)
+        awaited = AwaitedReplies(run.chain.open, settings, machine.proofs.distrust, presence, machine.deafness)
         looks = Looks(settings.min_clients, machine.deafness)
         self._settings = settings
         self._writer = writer = Writer(run, machine)
-        self._clients = Clients(settings.known_runs, presence, mailbox, writer, machine)
-        self._replies = HeardReplies(mailbox, settings.admission, writer, machine)
+        self._clients = Clients(settings.known_runs, presence, awaited, writer, machine)
+        self._replies = HeardReplies(awaited, settings.admission, writer, machine)
         self._acks = Acks(run.acks, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
         self._app = App(plan, settings, looks, self._forgotten, writer, machine)
         self._requests = AppRequests(
-            settings, looks, mailbox, self._replies, self._clients, self._app, self._forgotten, writer, machine
+            settings, looks, awaited, self._replies, self._clients, self._app, self._forgotten, writer, machine
         )
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
@@ -189,7 +189,8 @@ class Leader:
         return kind(self.machine.newest.ref, PeerState.LEADING, self._writer.durable)
 
     def _distrusts(self, member: Member, proof: CID, now: float) -> None:
-        """Its replies are not taken any more: `Mailbox` sees to that, and `Clients` to its being asked no more."""
+        """Its replies are not taken any more: `AwaitedReplies` sees to that, and `Clients` to its being asked no
+        more."""
 
     def _left_out(self, why: str, now: float) -> None:
         """Say in the chain who is in force from here on, and stop then; a leader that cannot write in the new epoch

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, RecordDict
 
-from peer.apps import examining
-from peer.apps.examining import Examiner, examine_in_threads
+from peer.apps import reply_examination as examining
+from peer.apps.reply_examination import Examiner, examine_in_threads
 from peer.engine.contents import local_content
 from peer.engine.interface import Unreachable
 from peer.engine.local.engine import LocalEngine

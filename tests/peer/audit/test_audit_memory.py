@@ -10,8 +10,8 @@ from inspected_runs import WrittenRun
 
 from peer.audit.audit import Audit
 from peer.engine.graph import walk
-from peer.history.findings import Verdict
 from peer.history.scratch import Scratch
+from peer.history.verdict import Verdict
 from protocol.blocks.cid import CID, Block
 
 

@@ -196,7 +196,7 @@ _PRINTS = {
 
 _ELSEWHERE = {
     "peer/apps/process.py": {"stdout", "stderr"},  # there they are the peer's pipe and the app's log file
-    "peer/apps/examining.py": {"print_exc"},  # in the app process, too
+    "peer/apps/reply_examination.py": {"print_exc"},  # in the app process, too
 }
 _MODULES = {"rich", "getpass", "curses", "readline", "colorama", "segno"}
 _ITS_OWN = {"peer/base/terminal.py"}

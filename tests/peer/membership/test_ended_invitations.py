@@ -21,8 +21,6 @@ from peer.home.passphrase import Passphrases
 from peer.membership.joining import Inviter
 from protocol.joining.messages import (
     Answer,
-    Invitation,
-    InvitationState,
     Join,
     Pending,
     Refusal,
@@ -32,7 +30,7 @@ from protocol.joining.messages import (
     parse_envelope,
     seal_join,
 )
-from protocol.joining.tickets import Ticket
+from protocol.joining.tickets import Invitation, InvitationState, Ticket
 
 Peers = Callable[[str], Peer]
 

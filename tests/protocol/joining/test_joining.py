@@ -20,12 +20,9 @@ from protocol.federation.manifest import Manifest, first_manifest
 from protocol.joining.messages import (
     MAX_INLINE,
     MAX_JOIN,
-    PENDING_FOR,
     Answer,
     Attempt,
     Decision,
-    Invitation,
-    InvitationState,
     Join,
     NotForUs,
     Pending,
@@ -41,7 +38,7 @@ from protocol.joining.messages import (
     seal_join,
     topic_join,
 )
-from protocol.joining.tickets import TicketKeys
+from protocol.joining.tickets import PENDING_FOR, Invitation, InvitationState, TicketKeys
 from protocol.records.bodies import EncryptionKeyText, Member, Role
 from protocol.records.contexts import JoinSide
 from protocol.records.signed import parse_record, sign_record

@@ -30,8 +30,8 @@ from protocol.replies.admission import (
     is_update,
 )
 from protocol.roles.deafness import Deafness
+from protocol.roles.leader.awaited_replies import Arrived, AwaitedReplies, Collection
 from protocol.roles.leader.drafts import MAX_REASONS, REASON_LEFT_OUT, Answers
-from protocol.roles.leader.mailbox import Arrived, Collection, Mailbox
 from protocol.roles.leader.plan import LeaderSettings
 from protocol.roles.leader.presence import Presence
 from protocol.roles.proofs import Distrust
@@ -51,7 +51,7 @@ def answered(
     deafness = Deafness()
     presence = Presence(15.0, deafness)
     settings = LeaderSettings(1, 60.0, 30.0, admission)
-    mailbox = Mailbox(scribe.chain.open, settings, distrust or Distrust(), presence, deafness)
+    mailbox = AwaitedReplies(scribe.chain.open, settings, distrust or Distrust(), presence, deafness)
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from attacked import Attacked, leading, nowhere
+from attacked import Attacked, ack, leading, nowhere
 from chains import ALICE, BOB, TIME, id_of
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
 from protocol.blocks.trees import Listing
-from protocol.records.bodies import Ack
-from protocol.records.signed import sign_record
 from protocol.roles.effects import KeepAcks, What
 from protocol.roles.leader.heard_acks import MAX_ACK
 from protocol.roles.leader.leader import Leader
 from protocol.wire.announcements import AckReady
-
-
-def ack(leader: Attacked, signer: SigningKey = ALICE, **changes: Any) -> Block:
-    """Alice's ack of the leader's head."""
-    assert isinstance(leader.machine, Leader)
-    chain = leader.machine.chain
-    given = {"by": id_of(ALICE), "time": TIME, "run": chain.run, "term": 1, "height": chain.height, "head": chain.head}
-    return sign_record(Ack(**{**given, "replies": Listing(())} | changes), [signer])
 
 
 def send(leader: Attacked, block: Block, who: SigningKey = ALICE) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from attacked import Attacked, following, leading, message_to, nowhere, position, reply_of
+from attacked import Attacked, ack, following, leading, message_to, nowhere, position, reply_of
 from chains import ALICE, CAROL, SERVER, STRANGER, TIME, begun, id_of
-from test_hostile_acks import ack
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block, cbor_block

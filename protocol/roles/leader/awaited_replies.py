@@ -68,7 +68,7 @@ class Collection:
     """Why the owner's bound cannot be applied; empty if it can, or there is none."""
 
 
-class Mailbox:
+class AwaitedReplies:
     """Answers by message. ``open`` is the chain's own view of the open messages."""
 
     def __init__(
