@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
@@ -13,6 +14,9 @@ from protocol.records.contexts import ManifestPrivate, RecordPrivate, ReplyPriva
 from protocol.records.signed import RecordError, private_bytes
 
 P = TypeVar("P")
+
+MAX_KNOWN: Final = 128
+"""Bytes of the largest private part that is remembered as it was parsed."""
 
 PrivateContext = ManifestPrivate | RecordPrivate | ReplyPrivate
 
@@ -40,7 +44,18 @@ def parse_private(plain: bytes, kind: type[P]) -> P:
     Raises:
         RecordError: if it holds something else.
     """
+    key: Any = kind  # mypy takes no class of a type variable as hashable
+    parsed = _parsed_small(plain, key) if len(plain) <= MAX_KNOWN else _parsed(plain, kind)
+    assert isinstance(parsed, kind)
+    return parsed
+
+
+def _parsed(plain: bytes, kind: type[object]) -> object:
     try:
         return from_plain(decode_cbor(plain), kind)
     except ShapeError as error:
         raise RecordError(str(error)) from error
+
+
+_parsed_small = lru_cache(maxsize=256)(_parsed)
+"""Most private parts of a run are the same few bytes, as of replies without an error. Parsed, they are frozen."""

@@ -41,7 +41,7 @@ class Machine(Generic[S]):
     state: S
     table: Table[S]
     _moments: Callable[[], Iterable[float]]
-    _said: Callable[[Announcement, float], None]
+    _said: Callable[[Announcement, float], bool]
 
     def __init__(self, author: Author, trusted: TrustedManifest, role: Role, topic: str) -> None:
         """``topic`` is where the role says that it is here."""
@@ -56,13 +56,15 @@ class Machine(Generic[S]):
         self._connected: dict[bytes, float] = {}
         """When each member's engine was last called for what the member said."""
         self._wake_at: float | None = None
+        self._unchanged = False
+        """Whether the event being handled changes nothing for the role."""
 
     def wire(
         self,
         table: Table[S],
         *,
         moments: Callable[[], Iterable[float]],
-        said: Callable[[Announcement, float], None],
+        said: Callable[[Announcement, float], bool],
         present: Callable[[type[Hello] | type[Beat]], Hello | Beat],
         distrusts: Callable[[Member, CID, float], None],
     ) -> None:
@@ -71,7 +73,7 @@ class Machine(Generic[S]):
         Args:
             table: Its table.
             moments: When something is due.
-            said: Takes a member's announcement that the inbox accepted.
+            said: Takes a member's announcement that the inbox accepted; whether it may change anything for the role.
             present: What our hellos and beats say now.
             distrusts: Called when a member is not to be followed from now on, with the proof.
         """
@@ -103,11 +105,13 @@ class Machine(Generic[S]):
         if isinstance(event, Due):
             self._wake_at = None
         self.deafness.comes_to(now)
+        self._unchanged = False
         if rule.do is not None:
             rule.do(event, now)
         self.state = rule.to or self.state
-        self._settle(now)
-        self._set_alarm(now)
+        if not self._unchanged:  # else what is possible and what is due are as before: most that is heard is for others
+            self._settle(now)
+            self._set_alarm(now)
         return self.outbox.take(now)
 
     def _settle(self, now: float) -> None:
@@ -151,6 +155,7 @@ class Machine(Generic[S]):
         if said is Drop.REPLAYED and (newest := self.inbox.newest_of_overtaken(now)) is not None:
             self.outbox.emit(Publish(topic_all(manifest.federation), newest, "shown"))
         if not isinstance(said, Announcement):
+            self._unchanged = True
             return
         if said.by == self.newest.author.member:
             self.voice.heard_own_key(said, now)
@@ -160,7 +165,7 @@ class Machine(Generic[S]):
         if isinstance(said.body, Hello | Beat):
             self.newest.heard_of(said.by, said.body.manifest, now)
             self.voice.tell_if_behind(said.by, said.body.manifest, now)
-        self._said(said, now)
+        self._unchanged = not self._said(said, now)
 
     def _connect(self, to: bytes, addresses: tuple[str, ...], now: float) -> None:
         """Connect to a member's engine at a new address, but to no more than one place of a member's at a time."""

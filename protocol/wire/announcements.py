@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -42,6 +43,11 @@ MAX_NOTE: Final = 500
 """Characters of a note."""
 MAX_ASKED: Final = 32
 """Messages that one `Recall` asks about."""
+KNOWN: Final = 256
+"""How many announcements are remembered as they were parsed, because the same bytes come to a process again: pubsub
+repeats, and several peers may be in one process."""
+MAX_KNOWN: Final = 8 << 10
+"""Bytes of the largest that are remembered: all together have 2 MB, and some ten times as much parsed, at worst."""
 _FIRST_SECOND: Final = 1_577_836_800
 """2020-01-01, in seconds since 1970: counters stay below 2^63 until 2088."""
 
@@ -358,6 +364,15 @@ def parse_envelope(data: bytes) -> Envelope:
     """The envelope in ``data``. Cheap, and enough to know whose the rest would be. Raises as `parse_announcement`."""
     if len(data) > MAX_ANNOUNCEMENT:
         raise AnnouncementError(Drop.TOO_LARGE, f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
+    return _known_envelope(data) if len(data) <= MAX_KNOWN else _envelope(data)
+
+
+def parse_payload(payload: bytes) -> Announcement:
+    """What an envelope's payload says. Raises as `parse_announcement`."""
+    return _known_announcement(payload) if len(payload) <= MAX_KNOWN else _announcement(payload)
+
+
+def _envelope(data: bytes) -> Envelope:
     try:
         signed = _ENVELOPE.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -367,8 +382,7 @@ def parse_envelope(data: bytes) -> Envelope:
     return Envelope(*signed)
 
 
-def parse_payload(payload: bytes) -> Announcement:
-    """What an envelope's payload says. Raises as `parse_announcement`."""
+def _announcement(payload: bytes) -> Announcement:
     try:
         wire = _PAYLOAD.decode(payload)
         announcement = wire.announcement()
@@ -377,6 +391,12 @@ def parse_payload(payload: bytes) -> Announcement:
     if packed(wire) != payload:
         raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
     return announcement
+
+
+_known_envelope = lru_cache(maxsize=KNOWN)(_envelope)
+_known_announcement = lru_cache(maxsize=KNOWN)(_announcement)
+"""The newest that were parsed, by all their bytes, so that those that come twice are parsed once. An error is not
+remembered."""
 
 
 # -- the wire ------------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ class Network:
         self._faults = faults
         self._names = tuple(names)
         self._receivers: dict[str, tuple[tuple[str, ...], Callable[[bytes], None]]] = {}
+        self._topics: dict[str, tuple[str, ...]] = {}
+        """What the processes of each listen to, those that are gone included."""
         self._disks: dict[str, Disk] = {}
         self._cut_off: list[frozenset[str]] = []
         self._away: list[str] = []
@@ -36,6 +38,7 @@ class Network:
     def join(self, name: str, topics: tuple[str, ...], receive: Callable[[bytes], None], disk: Disk) -> None:
         """A process of ``name`` has started; ``receive`` gets what is published on ``topics``."""
         self._receivers[name] = (topics, receive)
+        self._topics[name] = topics
         self._disks[name] = disk
 
     def leave(self, name: str) -> None:
@@ -55,12 +58,14 @@ class Network:
     # -- announcements ---------------------------------------------------------------------------------------------
 
     def publish(self, sender: str, topic: str, data: bytes) -> None:
-        """Carry an announcement to whoever listens now, the sender included, as Kubo does."""
+        """Carry an announcement to whoever listens when it comes, the sender included, as Kubo does."""
         for name in self._names:
             copies = 1 + (self._random.random() < self._faults.duplication)
             for _ in range(copies):
                 if name == sender or self._random.random() >= self._faults.loss:
-                    self._timeline.after(self.delay(), lambda name=name: self._deliver(sender, name, topic, data))
+                    delay = self.delay()  # drawn for everybody: what a seed draws later does not depend on topics
+                    if topic in self._topics.get(name, (topic,)):
+                        self._timeline.after(delay, lambda name=name: self._deliver(sender, name, topic, data))
 
     def _deliver(self, sender: str, name: str, topic: str, data: bytes) -> None:
         topics, receive = self._receivers.get(name, ((), None))

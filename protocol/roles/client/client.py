@@ -191,17 +191,21 @@ class Client:
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
-    def _said(self, said: Announcement, now: float) -> None:
+    def _said(self, said: Announcement, now: float) -> bool:
+        """Whether it may change anything for us: of what other clients ask their leader, nothing does."""
         member = self.machine.newest.manifest.members.get(said.by)
         match said.body:
             case Recalled() as told:
                 self._forgotten.heard(said, told, now)
-                return
+                return told.to == self.machine.newest.author.member
             case Proof() as proof:
                 self.machine.proofs.heard(proof, said.blocks, now)
             case _ if member is not None and Role.SERVER in member.roles:
                 self._heard_server(member, said, now)
+            case _ if self._follow.run is None or said.by != self._follow.run.leader:
+                return False
         self._forgotten.ask_soon(said.by, now)
+        return True
 
     def _heard_server(self, server: Member, said: Announcement, now: float) -> None:
         self._servers.heard(server.id, said.body, now)

@@ -161,7 +161,8 @@ class Leader:
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
 
-    def _said(self, announcement: Announcement, now: float) -> None:
+    def _said(self, announcement: Announcement, now: float) -> bool:
+        """Whether it may change anything for us: all that is for a leader does."""
         by, inline = announcement.by, announcement.blocks
         match announcement.body:
             case Hello() | Beat() as body:
@@ -183,7 +184,8 @@ class Leader:
             case Recall() | Recalled() as body:
                 self._forgotten.heard(by, body, now)
             case Head() | Alive():
-                pass  # another leader's run is none of ours
+                return False  # another leader's run is none of ours
+        return True
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
         return kind(self.machine.newest.ref, PeerState.LEADING, self._writer.durable)
