@@ -53,7 +53,7 @@ class AppLink:
         heard: Callable[[FromApp], None],
         lost: Callable[[str], None],
     ) -> None:
-        """``heard`` gets each value it says, ``lost`` why it ended where nobody asked it to; both in the event loop."""
+        """``heard`` gets each value it says; ``lost`` why it ended unasked. Both run in the event loop."""
         self._command = command
         self._heard = heard
         self._lost = lost
@@ -195,7 +195,7 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def _python_path() -> str:
-    """Ours first; then what there was, and last the folder we were started in, where a model class may be."""
+    """Ours first, then what there was, and last the folder we were started in, since it may have a model class."""
     ours = Path(__file__).resolve().parents[2]
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return os.pathsep.join(entry for entry in (str(ours), *inherited, os.getcwd()) if entry)

@@ -38,7 +38,7 @@ class AppChoice:
     run_config: Sequence[str]
     node_config: Sequence[str]
     initial_model: str | None = None
-    """HEAD or a file, where a new run is to begin with a model that there is."""
+    """HEAD or a file, if a new run is to begin with an existing model."""
 
     @property
     def app_folder(self) -> Path:

@@ -1,8 +1,7 @@
 """The app process: hosts one Flower app for one run. The peer starts it; people do not.
 
-``python -m peer.apps.process ROLE APP_FOLDER FOLDER`` speaks `protocol.app.pipe` on its standard input and output;
-where
-contents are is in its environment (`peer.engine.contents_address`).
+``python -m peer.apps.process ROLE APP_FOLDER FOLDER`` speaks `protocol.app.pipe` on its standard input and output.
+Its environment says where contents are (`peer.engine.contents_address`).
 A ClientApp works in FOLDER, a ServerApp in a folder of its run there, so that it finds no files of another run.
 What the app prints goes to standard error. When the peer goes, however it does, the pipe ends and so does this process,
 with all that the app has started: it leads a process group of its own.

@@ -1,4 +1,4 @@
-"""Where an option's value comes from: flag, else ``POLLEN_<OPTION>``, else ``config.toml`` in the home, else default.
+"""Where an option's value comes from: flag, then ``POLLEN_<OPTION>``, then ``config.toml`` in the home, then default.
 
 There is one mechanism and it is click's: `wire` gives every command the variables' prefix, and `read` what click calls
 its default map. ``config.toml`` is flat: the long names of options without their dashes, such as ``min-clients = 3``.

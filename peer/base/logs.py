@@ -86,6 +86,6 @@ def _fields(record: logging.LogRecord) -> dict[str, Field]:
 
 
 def _plain(value: Field) -> str:
-    """The value, quoted where a reader could not tell where it ends."""
+    """The value, quoted if a reader could not tell where it ends."""
     text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
     return json.dumps(text) if not text or not text.isprintable() or any(c in text for c in ' "=') else text

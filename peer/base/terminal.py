@@ -188,7 +188,7 @@ class LogHandler(logging.Handler):
             text = self.format(record)
         except (TypeError, ValueError, KeyError) as error:  # another package's arguments do not fit its message
             text = f"a log message of {record.name} has no text: {error}"
-        with contextlib.suppress(OSError, ValueError):  # standard error is gone, and who could be told of it
+        with contextlib.suppress(OSError, ValueError):  # standard error is gone: there is nobody to tell
             if text.startswith("{"):  # an object of --json is one line
                 typer.echo(_writable(visible(text), sys.stderr), file=sys.stderr)
             else:
@@ -216,7 +216,7 @@ def _print(parts: Sequence[Text], stream: TextIO) -> None:
 
 
 def _shown(part: Text, stream: TextIO) -> str:
-    """Plain off a terminal, and where NO_COLOR is set (no-color.org); rich heeds it by itself."""
+    """Plain off a terminal, or if NO_COLOR is set (no-color.org); rich heeds that by itself."""
     if isinstance(part, str):
         return visible(part)
     colourful = stream.isatty() and not os.environ.get("NO_COLOR")

@@ -41,7 +41,7 @@ def chosen(home: Home, named: str | None) -> str:
 
 
 def remember(home: Home, address: str) -> None:
-    """Use the engine from now on where none is named."""
+    """From now on, use this engine if no other is named."""
     with contextlib.closing(Journal(home.journal)) as journal:
         journal.remember_engine(address)
 
@@ -75,7 +75,7 @@ def opened(
 
 
 def _warn_of_an_old(engine: Engine) -> None:
-    """Say where a node of the user's is of a version that is not safe to run."""
+    """Warn if the user's own node has a version that is not safe to run."""
     if engine.kind == MANAGED and (why := why_outdated(engine.version)):
         logs.event("node-outdated", logging.WARNING, why=why, fix=UPDATE)
 
@@ -86,7 +86,7 @@ def borrowed(
 ) -> Iterator[Engine]:
     """`opened`, for a command that is soon done.
 
-    Where it has to start the node in the home, it holds the home as well, so that no peer starts to use that node.
+    If it has to start the node in the home, it holds the home as well, so that no peer starts to use that node.
     """
     with contextlib.ExitStack() as stack:
         if chosen(home, named) == MANAGED and not is_running(home):
@@ -111,7 +111,7 @@ def running_node(home: Home) -> Engine | None:
     try:
         address = running_at(home.path / "ipfs")
         return None if address is None else open_engine(address, managed=True)
-    except EngineUnavailable:  # the file stays behind where a node was killed
+    except EngineUnavailable:  # a node that was killed leaves its file behind
         return None
 
 
@@ -147,7 +147,7 @@ def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
 def addresses_for_others(home: Home, federation: StoredFederation, named: str | None, listen: str) -> tuple[str, ...]:
     """Where others reach the engine that this home will use.
 
-    Where nobody named one and there is no ``ipfs`` program, there are none.
+    There are none if nobody named an engine and there is no ``ipfs`` program.
 
     Raises:
         EngineError: if the engine that was named cannot be used.

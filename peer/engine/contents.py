@@ -54,7 +54,7 @@ class EngineBlocks:
         self._patience = Patience()
 
     def get(self, cid: CID) -> bytes:
-        """One block, checked; `peer.engine.interface.Unreachable` where nobody gives it."""
+        """One block, checked; raises `peer.engine.interface.Unreachable` if nobody gives it."""
         return self._patience(lambda: self._blocks.get(cid))
 
 
@@ -100,7 +100,7 @@ class BegunContent:
 
 
 def _beginning(engine: Engine, root: CID) -> Iterator[tuple[CID, bytes]]:
-    """The first blocks of a content in one call to the engine: a model of many small arrays is as many calls else."""
+    """The first blocks of a content in one call to the engine: a model of many small arrays would take many."""
     left = READ_AHEAD
     try:
         for block in engine.read_content(root):

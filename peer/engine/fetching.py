@@ -40,8 +40,8 @@ class RecordFetcher:
         self._pool = ThreadPoolExecutor(8, "fetch-block")
 
     def fetch(self, cid: CID, kind: type[Body] | None, trusted: CID | None = None) -> dict[CID, bytes]:
-        """The block of a record, which is of that kind, and every block that verifying it needs; none but its own where
-        no kind is named.
+        """The block of a record, which is of that kind, and every block that verifying it needs. If no kind is named,
+        its own block alone.
 
         ``trusted`` is a manifest that is known; what that follows from is not fetched.
 

@@ -49,7 +49,7 @@ def complete(root: CID, blocks: Iterable[Block]) -> Iterator[Block]:
     A Kubo that lacks a block ends its export there, in good order; its error is in an HTTP trailer, which few see.
 
     Raises:
-        protocol.blocks.cid.MissingBlock: at the end, where a linked block did not come.
+        protocol.blocks.cid.MissingBlock: at the end, if a linked block did not come.
     """
     linked = {root: None}  # a dictionary for its order: the first block that is missing is named
     came: set[CID] = set()

@@ -150,7 +150,7 @@ class Engine(Protocol):
         """Whether the block is stored here, without asking the network."""
 
     def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
-        """One block, checked against its CID, fetched from other engines where need be.
+        """One block, checked against its CID, fetched from other engines if need be.
 
         Raises:
             Unreachable: if nobody gave it within ``timeout`` seconds.
@@ -189,7 +189,7 @@ class Engine(Protocol):
 
     @property
     def streams(self) -> Streams | None:
-        """How others are asked; None where announcements need no such help."""
+        """How others are asked; None if announcements need no such help."""
 
     def connect(self, addresses: Sequence[str]) -> None:
         """Connect to other engines; addresses it cannot use are passed over, harmless when already connected."""

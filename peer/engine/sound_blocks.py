@@ -11,7 +11,7 @@ from protocol.blocks.cid import CID, BlockError
 
 @dataclass(frozen=True, slots=True)
 class SoundBlocks:
-    """For who goes on with a run. An auditor reads the engine itself, which leaves what is damaged to be found."""
+    """For a peer that goes on with a run. An auditor reads the engine itself, which leaves damage to be found."""
 
     engine: Engine
 

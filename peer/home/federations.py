@@ -4,7 +4,7 @@ The file is a CAR. Its root is a block that names the newest manifest, the swarm
 of every version of the manifest follow. It is replaced whole, so that a running peer that looks sees one version or the
 next. It holds the swarm key, hence mode 0600.
 
-Of an encrypted federation the file in a home also has the manifest keys that an identity of the home was given, so that
+If the federation is encrypted, the file also has the manifest keys that an identity of the home was given, so that
 names show without a passphrase. They open names and settings, nothing that is trained, and are never handed over.
 """
 
@@ -219,7 +219,7 @@ class FederationStore:
         )
 
     def get(self, federation: CID) -> StoredFederation | None:
-        """The federation with this id, where the home is in it. A file that is as it was is not verified again."""
+        """The federation with this id, if the home is in it. A file that did not change is not verified again."""
         try:
             return _read_once(self.path(federation), self.stamp(federation))
         except FileNotFoundError:
@@ -281,7 +281,7 @@ class FederationStore:
     ) -> None:
         """Take in a newer version of the manifest that a running peer heard of; an older one is left alone.
 
-        ``key`` is its manifest key, where the peer could open it.
+        ``key`` is its manifest key, if the peer could open it.
 
         Raises:
             protocol.federation.manifest.ManifestError: if it does not follow from the version here.
@@ -319,7 +319,7 @@ class FederationStore:
                 raise PeerError(
                     f"this home is in another federation that is also called {offered.manifest.title}: {other.id}; "
                     f"the file is of {offered.id}",
-                    fix="ask who sent the file; to be in both, join with another home: --home DIR",
+                    fix="ask the sender of the file; to be in both, join with another home: --home DIR",
                     code=ExitCode.WRONG_USE,
                 )
 

@@ -111,7 +111,7 @@ def place_for(file: Path) -> Path:
     """The whole path of a file that somebody named to be written.
 
     Raises:
-        PeerError: where there is no folder to write it in, or something else has that name.
+        PeerError: if there is no folder to write it in, or something else has that name.
     """
     path = file.expanduser().absolute()
     if not path.parent.is_dir():
@@ -126,7 +126,7 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
     """Write ``path`` anew, readable by its owner alone: whole and on disk, or not at all.
 
     Raises:
-        OSError: if that cannot be done; the file that was there is then still there, and nothing else.
+        OSError: if that cannot be done; the file that was there is then still there, and no other.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
     try:

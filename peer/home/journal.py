@@ -76,7 +76,7 @@ class VerifiedHead:
     federation: CID
     head: CID
     reader: bytes
-    """The member id of who read it; empty for who has no keys."""
+    """The reader's member id; empty if the reader has no keys."""
     encrypted: bool
     """Whether the run is."""
     basis: bytes
@@ -90,8 +90,8 @@ class VerifiedHead:
 class Journal:
     """An open journal. Safe to call from several threads; what a method wrote is on disk when it returns.
 
-    Every method raises `PeerError` where the disk is full or the file is no journal; nothing of that call is kept then,
-    and all that was kept before still is.
+    Every method raises `PeerError` if the disk is full or the file is no journal. Then nothing of that call is kept,
+    and everything kept before still is.
     """
 
     def __init__(self, path: Path) -> None:
@@ -130,12 +130,12 @@ class Journal:
         return str(row[0]) if row else None
 
     def keep_place(self, place: str) -> None:
-        """Note where this home is (`peer.home.place`): it has forgotten nothing that those who were asked know of."""
+        """Note where this home is (`peer.home.place`): it has forgotten nothing that the members we asked know of."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO facts VALUES ('place', ?)", (place,))
 
     def place(self) -> str | None:
-        """Where this home was when that was noted last."""
+        """Where this home was when its place was last noted."""
         row = self._row("SELECT value FROM facts WHERE name = 'place'")
         return str(row[0]) if row else None
 

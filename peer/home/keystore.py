@@ -26,7 +26,7 @@ _SUFFIX: Final = ".key"
 
 
 class KeyStore:
-    """The identities of one home. Every method raises `PeerError` where it cannot do what it says."""
+    """The identities of one home. Every method raises `PeerError` if it cannot do what it says."""
 
     def __init__(self, home: Path) -> None:
         self.directory = home / "keys"
@@ -44,7 +44,7 @@ class KeyStore:
             return self.directory / (parse_name(name) + _SUFFIX)
 
     def choose(self, name: str | None) -> str:
-        """``name`` where given; else the only identity there is, or the one called ``default``."""
+        """``name`` if given; otherwise the only identity there is, or the one called ``default``."""
         names = self.names()
         if name is not None:
             return name
@@ -57,7 +57,7 @@ class KeyStore:
         raise _wrong(f"there is no identity in {self.directory}", "make one: peer keys init --name NAME")
 
     def refuse_taken(self, name: str) -> None:
-        """Return where ``name`` is free."""
+        """Raise `PeerError` if ``name`` is taken."""
         if self.path(name).exists():
             raise _wrong(f"there is an identity {name} here already", "choose another name; nothing is overwritten")
 
@@ -125,7 +125,7 @@ class KeyStore:
         return found
 
     def load(self, name: str | None, passphrases: Passphrases) -> Identity:
-        """The identity, its passphrase taken from ``passphrases`` where it is locked."""
+        """The identity, unlocked with a passphrase from ``passphrases`` if it is locked."""
         return self.load_with_passphrase(name, passphrases)[0]
 
     def load_with_passphrase(self, name: str | None, passphrases: Passphrases) -> tuple[Identity, str | None]:
@@ -173,7 +173,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _temporary(path: Path, data: bytes) -> Iterator[Path]:
-    """A file beside ``path`` with ``data`` on disk, removed afterwards where it still has its temporary name."""
+    """A file beside ``path`` with ``data`` on disk, removed afterwards if it still has its temporary name."""
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

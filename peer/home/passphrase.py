@@ -43,7 +43,7 @@ class Passphrases:
 
     @classmethod
     def of_process(cls, file: Path | None = None) -> Passphrases:
-        """This process's environment and terminal, and ``file`` where an option named one."""
+        """This process's environment and terminal, and ``file`` if an option named one."""
         return cls(file, os.environ, ask_secret if sys.stdin.isatty() else None)
 
     def is_given(self, name: str) -> bool:

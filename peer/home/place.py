@@ -12,7 +12,7 @@ _MACHINE: Final = Path("/etc/machine-id")
 
 
 def place_of(folder: Path) -> str:
-    """A name for the place of a folder, the same while it lies where it is, or is moved within its file system.
+    """A name for the place of a folder. It stays the same if the folder is moved within its file system.
 
     It follows from the machine, the file system, and the folder's inode there: its number, and when it was made, as a
     number is given away again. Not from the device's number: that may be another one after each start of the machine.
@@ -21,11 +21,11 @@ def place_of(folder: Path) -> str:
     inode, system = folder.stat().st_ino, os.statvfs(folder).f_fsid
     machine = _MACHINE.read_text().strip() if _MACHINE.is_file() else ""
     named = f"pollen place 1 {machine} {system} {inode} {_made(folder)}"
-    return hashlib.sha256(named.encode()).hexdigest()  # who reads it learns nothing of the machine
+    return hashlib.sha256(named.encode()).hexdigest()  # a reader learns nothing of the machine
 
 
 def _made(folder: Path) -> str:
-    """When the folder was made, as GNU's ``stat`` says it (Python has no ``statx``); empty where nothing tells."""
+    """When the folder was made, as GNU's ``stat`` says it (Python has no ``statx``); empty if nothing tells."""
     command = ["stat", "--dereference", "--format=%.9W", str(folder)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Who reads an encrypted run here: an identity of this home, with what was granted to it."""
+"""The reader of an encrypted run: an identity of this home, with what was granted to it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class ReaderChoice:
     """As ``--identity`` has it."""
     passphrase_file: Path | None
     needed: bool
-    """Whether to ask for a passphrase; else a locked key is used only where its passphrase is given already."""
+    """Whether to ask for a passphrase. If not, a locked key is used only if its passphrase is given already."""
 
     def open(self, home: Path, beside: Iterable[Block]) -> Reader:
-        """The reader that this home is: nobody in particular where it has no identity, or none that can be unlocked.
+        """The reader that this home is: nobody in particular if it has no identity, or none that can be unlocked.
 
         Raises:
             PeerError: if an identity is needed, or was named, and cannot be had.

@@ -46,7 +46,7 @@ _CANCELLED: Final = "context canceled"
 
 _FORBIDDEN: Final = (
     "give what its API.Authorizations asks for: http://USER:PASSWORD@HOST:5001, or http://bearer:TOKEN@HOST:5001, "
-    "in POLLEN_IPFS or config.toml, where no other user of this machine sees it"
+    "in POLLEN_IPFS or config.toml, which no other user of this machine sees"
 )
 
 _LOOK: Final = (
@@ -147,7 +147,7 @@ class KuboApi:
         upload: Iterable[bytes] | None = None,
         **options: Option,
     ) -> httpx.Response:
-        """The answer to one call, its body yet to be read inside `translated`. The caller closes it. Where ``within``
+        """The answer to one call, its body yet to be read inside `translated`. The caller closes it. If ``within``
         is infinite, the body may stay silent for any time; the node has to begin its answer in `QUICK_SECONDS`."""
         params: list[tuple[str, str | int | float | bool | None]] = [("arg", arg) for arg in args]
         params += [(name.replace("_", "-"), value) for name, value in options.items()]

@@ -36,7 +36,7 @@ def environment(repository: Path) -> dict[str, str]:
 
 
 def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
-    """Make the repository where there is none, and put the swarm key in.
+    """Make the repository if there is none, and put the swarm key in.
 
     Raises:
         EngineError: if ``ipfs init`` fails, and as `translated` has it.
@@ -146,7 +146,7 @@ def _private(spec: dict[str, Any], listen: str, swarm_port: int, api: str) -> di
         "HTTPRetrieval": {"Enabled": False},
         # Without a DHT, asking every connected member is how a block is found; and contents are blocks of 1 MiB.
         "Internal": {
-            # Who asks whether we have a small block gets it for an answer: one more message would take 20 ms more.
+            # A node that asks whether we have a small block gets the block: one more message would take 20 ms more.
             "Bitswap": {
                 "BroadcastControl": {"Enable": False},
                 "MaxOutstandingBytesPerPeer": 8 << 20,

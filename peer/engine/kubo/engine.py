@@ -49,7 +49,7 @@ _FIRST_TRY: Final = 0.5
 
 
 class KuboEngine:
-    """The node whose RPC API is at ``address``; where ``managed``, one that is this peer's alone."""
+    """The node whose RPC API is at ``address``; if ``managed``, it is this peer's alone."""
 
     def __init__(self, address: str, *, managed: bool = False) -> None:
         self._api = KuboApi(address)
@@ -57,7 +57,7 @@ class KuboEngine:
         self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
         self._found_at: dict[str, str] = {}
-        """Who answered at an address that names another peer."""
+        """The peer that answered at an address which names another."""
         try:
             self._version = self._checked_version()
         except EngineError:
@@ -115,7 +115,7 @@ class KuboEngine:
                 return
         except KuboRefused as error:
             _log.debug("%s is not removed by itself: %s", cid, error)
-        with contextlib.suppress(KuboRefused):  # it says so where it has found any
+        with contextlib.suppress(KuboRefused):  # it says so if it has found any
             self._api.call("repo/verify", drop=True, within=_VERIFY_SECONDS)
         self._has_damaged(cid)
 

@@ -44,7 +44,7 @@ def identify(program: Path, repository: Path) -> None:
 
 
 def former_addresses(repository: Path) -> list[str]:
-    """Where the node is that has the id which this one had, if it runs."""
+    """Addresses of the node that now has this one's former id, if it runs."""
     peers = _peering(read_config(repository))
     return [f"{address}/p2p/{peer['ID']}" for peer in peers for address in peer["Addrs"]]
 

@@ -58,10 +58,10 @@ class KuboNode:
     """One private node, its repository in ``home/ipfs``. Not safe from several threads.
 
     ``swarm_key`` (32 bytes) is what makes the network private: nodes with another key cannot connect. ``listen`` is the
-    IP address for other nodes: loopback, unless members live on other machines. A port of 0 is chosen here, and kept
-    for the next start where it is free, so that addresses handed out stay true. The RPC API is a Unix socket in a
-    folder of the owner's alone: over TCP every user of the machine could read, unpin and stop the node, and what Kubo
-    serves beside the calls (profiles, logs) is open even where ``API.Authorizations`` asks for a secret.
+    IP address for other nodes: loopback, unless members live on other machines. For port 0 a free one is chosen, and
+    kept for the next start if it is still free, so that addresses handed out stay true. The RPC API is a Unix socket
+    in a folder of the owner's alone. Over TCP every user of the machine could read, unpin and stop the node, and what
+    Kubo serves beside the calls (profiles, logs) is open even if ``API.Authorizations`` asks for a secret.
     """
 
     def __init__(self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1", swarm_port: int = 0) -> None:
@@ -275,7 +275,7 @@ def running_at(repository: Path) -> str | None:
 
 
 def _socket_for(repository: Path) -> Path:
-    """Where the RPC API listens: in the repository; where that path is too long for a socket, in a folder of this
+    """Where the RPC API listens: in the repository, or if that path is too long for a socket, in a folder of this
     user's among the temporary files, the same each time.
 
     Raises:

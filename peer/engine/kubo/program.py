@@ -97,7 +97,7 @@ def numbers_of(version: str) -> tuple[int, ...]:
 
 
 def why_outdated(version: str) -> str:
-    """What is wrong with a running node of this version; empty where nothing is."""
+    """What is wrong with a running node of this version; empty if nothing is."""
     if numbers_of(version) >= FLOOR:
         return ""
     return f"it is Kubo {version}, older than {'.'.join(map(str, FLOOR))}: {WHY_FLOOR}"

@@ -31,16 +31,16 @@ from protocol.wire.asking import MAX_MESSAGE
 
 _LOOPBACK: Final = "127.0.0.1"
 _PREFIX: Final = "/x/"
-"""Of the names of protocols that Kubo mounts."""
+"""What the names of protocols that Kubo mounts begin with."""
 _PORT: Final = re.compile(rf"/ip4/{re.escape(_LOOPBACK)}/tcp/([0-9]{{1,5}})")
-"""Where Kubo brings those who ask."""
+"""Where Kubo connects the nodes that ask us."""
 
 _AT_ONCE: Final = 8
 _WAITING: Final = 32
-"""Of those who ask at the same time: so many are answered, and so many heard; others are hung up on."""
+"""How many nodes that ask at the same time are answered, and how many heard; we hang up on the others."""
 
 _SECONDS: Final = 10.0
-"""Seconds that one who asks has for the question, and to take the answer."""
+"""Seconds that a node has to ask its question, and to take the answer."""
 
 _LONGEST_NAME: Final = 128
 """Bytes of a node's name, which Kubo says before anything else."""
@@ -145,7 +145,7 @@ class KuboStreams:
 
 
 class Listening:
-    """A port where Kubo brings those who ask."""
+    """A port to which Kubo connects the nodes that ask us."""
 
     def __init__(self, api: KuboApi, name: str, answer: Answering) -> None:
         self._answer = answer
@@ -202,9 +202,9 @@ class Listening:
                 answer = self._answer(node, _receive(wire))
                 if answer is not None:
                     _send(wire, answer)
-                    wire.recv(1)  # Kubo may lose the end of what is sent where we are the first to hang up
+                    wire.recv(1)  # if we hang up first, Kubo may lose the end of the answer
         except (OSError, EOFError, ValueError) as error:
-            _log.debug("somebody who asked is hung up on: %s", error)
+            _log.debug("hung up on a node that asked: %s", error)
         except Exception:  # noqa: BLE001  # whatever it is, it is logged whole
             _log.exception("a question was not answered")
         finally:
