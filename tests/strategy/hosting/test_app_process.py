@@ -19,7 +19,7 @@ ROOT = Path(protocol.__file__).parent.parent
 
 def host(app: str, scratch: Path) -> dict[str, object]:
     environment = {**os.environ, **child_environment(SEED, 1), "PYTHONPATH": str(ROOT)}
-    script = Path(__file__).with_name("host_process.py")
+    script = Path(__file__).parents[1] / "host_process.py"
     done = subprocess.run(
         [sys.executable, str(script), str(APPS / app), str(scratch)],
         env=environment,
