@@ -1,0 +1,32 @@
+"""No alarm is late: a machine that does not look at what is due, since what it heard is not for it, misses nothing."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from sim_faults import Faults
+from sim_numbers import some
+from simulation import Scenario, Simulation
+
+from protocol.roles.machine import Machine
+
+
+@pytest.mark.parametrize("seed", some(4, of=40))
+def test_the_alarm_is_never_later_than_what_is_due(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    handle, skipped = Machine.handle, 0
+
+    def handled(machine: Machine[Any], event: object, now: float) -> object:
+        nonlocal skipped
+        effects = handle(machine, event, now)
+        soonest = min(machine._moments(), default=None)
+        alarm = machine._wake_at
+        assert soonest is None or (alarm is not None and alarm <= soonest), f"{event}: {alarm} is after {soonest}"
+        skipped += machine._unchanged
+        return effects
+
+    monkeypatch.setattr(Machine, "handle", handled)
+    random = Random(f"alarms {seed}")
+    Simulation(Scenario.draw(random), Faults.draw(random), seed).run()
+    assert skipped
