@@ -120,7 +120,7 @@ class Report:
     """Its name and version; empty if they are encrypted for others."""
     leader: str
     height: int | None
-    """Of the last verified record."""
+    """The height of the last verified record."""
     records: int
     exchanges: int
     closed: bool
@@ -148,7 +148,7 @@ class Answer:
     """A Flower error code, if there is no content."""
     reason: str
     bytes: int | None
-    """Of the content; None if contents were not read."""
+    """The size of the content; None if contents were not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Exchange:
     round: int | None
     """Flower's round, if the app names it."""
     height: int
-    """Of the record that sent them."""
+    """The height of the record that sent them."""
     time: float
     """Seconds since 1970, by the server's clock."""
     types: tuple[str, ...]

@@ -38,7 +38,7 @@ class AppFile:
     text: str | None
     """What does not decode as UTF-8 stands as ``\\xNN``; None for a binary file."""
     shown: int
-    """Of its bytes; fewer than ``size`` where it is cut short."""
+    """Its bytes; fewer than ``size`` if it is cut short."""
 
 
 def recorded_bundle(audit: Audit) -> NamedBundle:
@@ -53,7 +53,7 @@ def recorded_bundle(audit: Audit) -> NamedBundle:
         raise PeerError(
             f"the run {report.run} is encrypted, and so is its app: this identity is not let in",
             fix="name a member's identity with --identity NAME; "
-            "who came after the run needs a grant: peer federation grant NAME, on the server's machine",
+            "a reader that came after the run needs a grant: peer federation grant NAME, on the server's machine",
             code=ExitCode.UNFINISHED,
         )
     return bundle

@@ -134,7 +134,7 @@ class Audit:
 
     @property
     def reader(self) -> Reader:
-        """Who reads the run."""
+        """The reader that opens what is encrypted."""
         return self._reader
 
     @property
@@ -328,7 +328,7 @@ class Audit:
     # -- besides the chain -----------------------------------------------------------------------------------------
 
     def _check_alone(self) -> None:
-        """Of a chain that is not whole, each record alone: a forged one is somebody's fault all the same."""
+        """Check each record of a broken chain alone: a forged one is somebody's fault all the same."""
         for cid in self._scratch.newest_first():
             record = parse_record(Block(cid, self._source.get(cid)))
             try:
@@ -366,8 +366,8 @@ class Audit:
                 self._contradictions.append((found, found.second.cid, None))
 
     def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:
-        """If it is the member's own key: others may sign what they like in its name, and prove nothing by it. Who
-        used a key that is revoked since nobody can tell."""
+        """Note it if the key was the member's own. Anybody may sign in its name, which proves nothing about it; and
+        nobody can tell who used a key that is revoked by now."""
         if not self._keys_had.proves(found, self._source):
             return
         both = f"{found.first.cid} and {found.second.cid}"

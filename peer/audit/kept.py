@@ -244,7 +244,7 @@ def _opened(verified: VerifiedHead, reader: Reader) -> _Kept | None:
 
 
 def _digest(basis: Basis, reader: Reader) -> bytes:
-    """Of all that has to be the same for a report to be shown again."""
+    """A digest of all that has to be the same for a report to be shown again."""
     keys = [key.raw for key in reader.encryption_keys]
     beside = sorted(map(bytes, basis.beside))
     return hashlib.sha256(encode_cbor([_code(), basis.newest, beside, basis.encrypted, keys])).digest()
@@ -252,7 +252,7 @@ def _digest(basis: Basis, reader: Reader) -> bytes:
 
 @cache
 def _code() -> bytes:
-    """Of the code that judges and tells, so that nobody has to remember a version when a rule changes."""
+    """A digest of the code that judges and tells, so that nobody has to remember a version when a rule changes."""
     digest = hashlib.sha256()
     for package in ("crypto", "protocol", "strategy", "peer"):
         for file in sorted(_files(package)):

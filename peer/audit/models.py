@@ -93,7 +93,7 @@ class RunModels:
     def find(self, of: str = SERVER, round_number: int | None = None) -> FoundModel:
         """The global model, or the update of the client ``of`` (its name or did), of a round.
 
-        Where None, of the last round in which something was trained: an app that does not number its rounds may
+        If None: the last round in which something was trained: an app that does not number its rounds may
         end with exchanges in which nothing was.
 
         Raises:
@@ -310,7 +310,7 @@ def _require_readable(report: Report, keys: RunKeys) -> None:
 
 _WHO_READS: Final = (
     "name another identity with --identity NAME: a server or an auditor reads all, a client the global models of its "
-    "time as a member; who came later as an auditor needs a grant: peer federation grant NAME, on the server's machine"
+    "time as a member; an auditor that came later needs a grant: peer federation grant NAME, on the server's machine"
 )
 
 

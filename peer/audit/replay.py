@@ -67,7 +67,7 @@ class AuditedApp:
     id: CID
     files: Sequence[BundledFile]
     source: BlockSource
-    """Of the files' chunks."""
+    """It has the files' chunks."""
     node_config: RunConfig = ()
     """Of this machine alone, such as where its data is."""
 

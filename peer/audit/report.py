@@ -41,7 +41,7 @@ class Report:
     records: int = 0
     """How many were found; all of them are verified if the verdict says so."""
     height: int | None = None
-    """Of the last verified record."""
+    """The height of the last verified record."""
     rounds: int = 0
     """Flower's rounds, if the app numbers them; else exchanges."""
     exchanges: int = 0

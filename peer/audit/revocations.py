@@ -32,7 +32,7 @@ class _Doubted:
     leads: bool
     last: Record
     height: int
-    """Of the last record in the chain that it, or a reply with it, is in."""
+    """The height of the last record in the chain that it, or a reply with it, is in."""
 
 
 class Revocations:

@@ -52,7 +52,7 @@ def _require_verified(file: Path, report: Report) -> None:
         where = "" if finding.height is None else f" at height {finding.height}"
         raise PeerError(
             f"the run in {file} is {report.verdict}{where}, so none of it was taken in: {finding.message}",
-            fix=f"peer audit {file} tells more; get the file again from who exported it",
+            fix=f"peer audit {file} tells more; get the file again from whoever exported it",
             code=report.verdict.exit_code,
         )
 

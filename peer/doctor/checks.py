@@ -208,7 +208,7 @@ def _pubsub(home: Home, engine: Engine, streams: Streams, *, is_own: bool) -> Ch
 
 
 def _heard_by(home: Home, streams: Streams) -> list[bool]:
-    """Of each member that answers, whether it hears this node."""
+    """Whether each member that answers hears this node."""
     try:
         keys = KeyStore(home.path)
         own = frozenset(keys.public(name).public.id for name in keys.names())

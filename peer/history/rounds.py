@@ -25,7 +25,7 @@ class Answer:
     """Its reply record; None if the Grid made an error instead."""
     content: CID | None
     bytes: int | None
-    """Of the content; None if it was not read."""
+    """The size of the content; None if it was not read."""
     metrics: dict[str, Shown]
     code: int | None
     """A Flower error code where there is no content."""
@@ -40,7 +40,7 @@ class Exchange:
 
     height: int
     last_height: int
-    """Of the newest record that is about it: the dispatch, then each collect."""
+    """The height of the newest record that is about it: the dispatch, then each collect."""
     number: int
     """From 1, in the order of the chain."""
     round: int | None

@@ -110,7 +110,7 @@ class CarSource:
         except CarError as error:
             raise PeerError(
                 f"{path} is no CAR file, or its header is damaged: {error}",
-                fix="get it again from who exported it: peer export HEAD FILE.car",
+                fix="get it again from whoever exported it: peer export HEAD FILE.car",
                 code=ExitCode.UNFINISHED if isinstance(error, CarCutShort) else ExitCode.WRONG_USE,
             ) from error
 

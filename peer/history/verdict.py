@@ -78,14 +78,14 @@ class Finding:
     """One thing that is not as it should be."""
 
     height: int | None
-    """Of the record concerned; None if that cannot be told."""
+    """The height of the record concerned; None if that cannot be told."""
     cid: CID | None
-    """Of the block concerned."""
+    """The CID of the block concerned."""
     rule: str
     """The name of the chain rule (`protocol.chain.rules`), or one of the names above."""
     message: str
     count: int = 1
-    """Of how many things of this kind that is the first."""
+    """How many things of this kind there are; this is the first."""
 
 
 def verdict_of(rules: Set[str]) -> Verdict:

@@ -240,7 +240,7 @@ class Proposing:
         except ManifestError as error:
             raise PeerError(
                 f"that cannot be the next manifest: {error}",
-                fix="sign nothing of it; ask who made it, or see whether it is of another federation: --federation",
+                fix="sign nothing of it; ask whoever made it, or see whether it is of another federation: --federation",
                 code=ExitCode.VERIFICATION_FAILED,
             ) from error
 

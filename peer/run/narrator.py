@@ -32,7 +32,7 @@ _LINES: Final[Mapping[What, str]] = {
     What.WAITING_FOR_CLIENTS: "waiting for clients: {here} of {needed} are here",
     What.REPLY_REFUSED: "a reply of {name} is not taken: {why}",
     What.ALL_REFUSED: "all replies were refused by one check ({check}); "
-    "where the app means it so, {option} can leave it out: see `peer start --help`",
+    "if the app means it so, {option} can leave it out: see `peer start --help`",
     What.BOUND_UNUSED: "--max-update-norm {bound} bounds nothing here: {why}",
     What.ACK_REFUSED: "what {name} says it has verified is not kept: {why}",
     What.DISPATCHED: "messages out: {messages} (height {height})",

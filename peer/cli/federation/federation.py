@@ -177,7 +177,7 @@ def threshold(
 @app.command("sign")
 @grouped
 def sign(
-    cid: Annotated[str, typer.Argument(metavar="CID", help="What the proposal's maker, or who signed it last, saw.")],
+    cid: Annotated[str, typer.Argument(metavar="CID", help="As whoever made it, or signed it last, was told.")],
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
     *,
     options: MemberOptions,

@@ -103,13 +103,14 @@ def invite(
 
 def approve(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Whom to let in. Without it: who waits, and who is invited.")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Whom to let in. Without it: list all that wait, or may come."),
     ] = None,
     *,
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Let in who came with a ticket and waits, or list the invitations. Admins only."""
+    """Let in a newcomer that waits, or list the invitations. Admins only."""
     stored = options.stored()
     invitations = Invitations(Home(options.home), stored.id)
     if name is None:
@@ -191,7 +192,7 @@ def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
 
 
 def _serve(invitation: Invitation, inviter: Inviter) -> None:
-    """Let in who comes with the ticket, until that is done."""
+    """Answer newcomers until the one with the ticket is let in."""
     say(f"waiting for {named(invitation.name)}; Ctrl-C stops waiting, the ticket stays good")
     with inviter.listening():
         while (state := inviter.state_of(invitation)) is not InvitationState.USED:
@@ -212,7 +213,7 @@ def _pending(invitations: Invitations, name: str) -> Invitation:
             return invitation
     raise PeerError(
         f"nobody waits to be let in as {name!r}",
-        fix="peer federation approve lists who waits",
+        fix="peer federation approve lists those that wait",
         code=ExitCode.WRONG_USE,
     )
 
