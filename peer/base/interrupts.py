@@ -62,3 +62,13 @@ class Interrupts:
         finally:
             self._held -= 1
             self.check()
+
+
+def end_as_told() -> None:
+    """Have this process end with its own exit code, though it was interrupted; call it last.
+
+    A KeyboardInterrupt that comes while Python executes a text, as it does to define a dataclass, is noted as one that
+    nobody handled. Handled or not, ``python -m`` then ends by SIGINT (``Python/pythonrun.c``, ``run_eval_code_obj``).
+    Executing another text takes the note away.
+    """
+    exec("")

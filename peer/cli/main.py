@@ -23,6 +23,7 @@ from click.core import ParameterSource
 
 from peer.base import config, logs, terminal
 from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import end_as_told
 from peer.base.secrecy import keep_memory_private
 from peer.cli.options import verbose_option
 
@@ -107,7 +108,9 @@ def main() -> None:
     keep_memory_private()
     terminal.take_over()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before a peer takes it for a clean stop
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    end_as_told()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
