@@ -141,9 +141,7 @@ def tell_what_goes_along(app: App, role: Role, on_report: Callable[[Report], Non
     no_code = [path for path, _ in files if not path.endswith(".py") and path != "pyproject.toml"]
     others = f", {_some(no_code)} among them" if no_code else ""
     name = app.config.name
-    whose = (
-        "all members of a run are given them" if role is Role.SERVER else "it takes part where a server's are the same"
-    )
+    whose = "all members of a run are given them" if role is Role.SERVER else "it takes part if a server's are the same"
     counts = {"files": len(files), "bytes": size}
     on_report(Report(What.APP_BUNDLED, {"name": name, **counts, "others": others, "whose": whose}))
     if missed:
