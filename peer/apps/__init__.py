@@ -1,1 +1,1 @@
-"""The app's process as the peer sees it: which app, where it is unpacked, how it is started and spoken to."""
+"""The app process as the peer sees it: which app runs, where it is unpacked, how the peer starts and talks to it."""

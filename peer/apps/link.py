@@ -1,4 +1,4 @@
-"""The peer's end of its app process: starts it, hands it values, hears what it says, ends it."""
+"""The peer's end of the pipe: starts the app process, sends it values, receives its values, ends it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from protocol.app.pipe import FrameReader, PipeError, encode
 from protocol.records.bodies import Role
 
 _END_SECONDS: Final = 5.0
-"""How long an app process has to end by itself once its pipe is closed."""
+"""How long an app process has to end after its pipe is closed."""
 
 _CHILDREN_SECONDS: Final = 1.0
-"""How long the processes that an app has started have to end by themselves, once they are asked to."""
+"""How long the app's own child processes have to end after SIGTERM."""
 
 _LAST_WORDS: Final = 2000
-"""Bytes of its log that say why it ended."""
+"""Bytes at the end of the log in which the reason is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class AppCommand:
 
     role: Role
     works_in: Path
-    """The working directory of a ClientApp; a ServerApp's is a folder of its run in it."""
+    """A ClientApp works here. A ServerApp works in a subfolder of its own run."""
     contents: str
     """As `peer.engine.contents.open_contents` takes it."""
     log: Path
-    """Where what the app prints goes."""
+    """The app's output goes here."""
     environment: Mapping[str, str]
     """Variables besides those of this process (`strategy.replay.format`)."""
 
@@ -53,7 +53,8 @@ class AppLink:
         heard: Callable[[FromApp], None],
         lost: Callable[[str], None],
     ) -> None:
-        """``heard`` gets each value it says; ``lost`` why it ended unasked. Both run in the event loop."""
+        """``heard`` gets each value from the app; ``lost`` gets the reason if the process ends unasked. Both run in the
+        event loop."""
         self._command = command
         self._heard = heard
         self._lost = lost
@@ -63,15 +64,15 @@ class AppLink:
         self._mark = ""
         self._may_end = False
         self.generation = 0
-        """Goes up with each process."""
+        """Counts the processes started."""
 
     @property
     def pid(self) -> int | None:
-        """The process id of the one there is."""
+        """The process id, if a process runs."""
         return self._process.pid if self._process is not None else None
 
     async def start(self, folder: Path) -> None:
-        """Start a fresh process of the app in ``folder``, ending the one there is."""
+        """Start a new process for the app in ``folder``, after ending the old one."""
         await self.stop()
         self.generation += 1
         self._may_end = False
@@ -83,7 +84,7 @@ class AppLink:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # or the folder we were started in comes first, and a strategy.py in it is taken for ours
+                "-P",  # without it the current folder comes first, and a strategy.py there would hide ours
                 "-m",
                 "peer.apps.process",
                 command.role.value,
@@ -99,24 +100,23 @@ class AppLink:
                     CONTENTS_VARIABLE: command.contents,
                     MARK: self._mark,
                 },
-                # a process group of its own: Ctrl-C in the terminal is for the peer, which ends this in good order,
-                # with the processes that the app has started
+                # its own process group, so that Ctrl-C reaches only the peer, which then ends the app in order
                 start_new_session=True,
             )
         self._listening = asyncio.create_task(self._listen(self._process, self._mark))
         self._shortening = asyncio.create_task(self._keep_log_short())
 
     def hand(self, value: ToApp) -> None:
-        """Give it a value. One that is ending does not get it; that it ended is heard of in ``lost``."""
+        """Send a value. A process that is ending does not get it; ``lost`` tells of its end."""
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(encode(value))
 
     def may_end(self) -> None:
-        """It has done all it had to do, or said why it cannot: that it ends is no loss."""
+        """From now on the process may end by itself: it is done, or has said why it cannot go on."""
         self._may_end = True
 
     async def stop(self) -> None:
-        """End it: close its pipe, then kill. Nothing of it is heard after this."""
+        """End the process: close its pipe, wait, then kill. Nothing is heard from it afterwards."""
         process, self._process = self._process, None
         listening, self._listening = self._listening, None
         if self._shortening is not None:
@@ -125,7 +125,7 @@ class AppLink:
             return
         listening.cancel()
         assert process.stdin is not None
-        _signal_group(process.pid, signal.SIGTERM)  # a process that the app has started may want to clean up
+        _signal_group(process.pid, signal.SIGTERM)  # lets the app's child processes clean up
         process.stdin.close()
         try:
             await asyncio.wait_for(process.wait(), _END_SECONDS)
@@ -150,8 +150,8 @@ class AppLink:
                     if not isinstance(value, FromApp):
                         raise PipeError(f"a {type(value).__name__} from an app process")
                     self._heard(value)
-        except PipeError as error:  # an app that writes to file descriptors it does not own
-            why = f"what it sent is no frame: {error}; "
+        except PipeError as error:  # the app wrote to a file descriptor that it does not own
+            why = f"it sent something other than a frame: {error}; "
             process.kill()
         code = await process.wait()
         await _end_processes(process.pid, mark)
@@ -168,7 +168,7 @@ class AppLink:
 
 
 async def _end_processes(group: int, mark: str) -> None:
-    """End the processes that an app has started and that outlive it: asked first, so that they can clean up."""
+    """End the app's child processes that are left: first SIGTERM, so that they can clean up, then SIGKILL."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _CHILDREN_SECONDS
     left = _signal_all(group, mark, signal.SIGTERM)
@@ -180,22 +180,22 @@ async def _end_processes(group: int, mark: str) -> None:
 
 
 def _signal_all(group: int, mark: str, number: int) -> bool:
-    """Signal those in the group, and those that have left it; whether there was any."""
+    """Signal the processes in the group and those that have left it. Returns whether there were any."""
     in_group = _signal_group(group, number)
     return signal_marked(mark, number) or in_group
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """Send a signal to an app's processes, 0 for none; whether any was left."""
+    """Signal the processes in the group; 0 only looks. Returns whether there were any."""
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # macOS says the second of those that have ended
+    except (ProcessLookupError, PermissionError):  # macOS raises the second if they have ended
         return False
     return True
 
 
 def _python_path() -> str:
-    """Ours first, then what there was, and last the folder we were started in, since it may have a model class."""
+    """Our code first, then the inherited path. The current folder is last: it may have a model class."""
     ours = Path(__file__).resolve().parents[2]
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return os.pathsep.join(entry for entry in (str(ours), *inherited, os.getcwd()) if entry)

@@ -1,4 +1,4 @@
-"""What an app prints, in a file that stays small enough for a disk: of too much, the newest is kept."""
+"""The app's output goes to a log file. If the file grows too long, its beginning is cut off."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Final
 
 LIMIT: Final = 64 << 20
-"""Bytes over which the beginning is taken out."""
+"""A log longer than this many bytes is cut."""
 
 KEPT: Final = 8 << 20
-"""Bytes of the end that stay."""
+"""Bytes at the end that stay."""
 
 LOOK: Final = 2.0
-"""Seconds between two looks at the size."""
+"""Seconds between checks of the size."""
 
 
 def keep_short(log: Path, limit: int = LIMIT, kept: int = KEPT) -> bool:
-    """Take the beginning out of a log that is over the limit; whether it was.
+    """Cut the beginning off a log that is longer than ``limit``. Returns whether it was.
 
-    Whoever writes to it has it open to append, and goes on at its new end; what is written in between is lost.
+    The app has the file open for appending, so it goes on at the new end. What it writes during the cut is lost.
     """
     if not log.exists() or log.stat().st_size <= limit:
         return False

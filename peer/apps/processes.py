@@ -1,7 +1,7 @@
-"""The processes that an app has started, found by a mark in their environment, wherever they went.
+"""Finds the processes that an app has started, by a mark in their environment.
 
-A process that leaves its group (``setsid``, as daemons do) is reached by no signal to the group, and one whose parent
-has ended belongs to nobody. Its environment it inherits. Linux shows that in ``/proc``; elsewhere the group is all.
+A signal to the group misses a process that has left it (``setsid``, as daemons do). But each child inherits the
+environment, and Linux shows that in ``/proc``. Elsewhere only the group is reached.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Final
 
 MARK: Final = "POLLEN_APP_PROCESS"
-"""The variable that every process of one app process has, with the same value."""
+"""The variable with the mark. An app process and all its children have the same value."""
 
 
 def new_mark() -> str:
-    """A value that no other app process has."""
+    """A mark for one app process."""
     return secrets.token_hex(16)
 
 
 def signal_marked(mark: str, number: int) -> bool:
-    """Send a signal to all processes with this mark but the caller's, 0 for none; whether there was any."""
+    """Signal all processes with this mark but our own; 0 only looks. Returns whether there were any."""
     found = False
     for process in _marked(mark):
         with suppress(ProcessLookupError, PermissionError):
@@ -33,9 +33,9 @@ def signal_marked(mark: str, number: int) -> bool:
     return found
 
 
-def kill_marked(mark: str, *, times: int = 10) -> None:
-    """Kill all processes with this mark but the caller's, and what they have started meanwhile."""
-    for _ in range(times):
+def kill_marked(mark: str) -> None:
+    """Kill all processes with this mark but our own, and those that they start meanwhile."""
+    for _ in range(10):
         if not signal_marked(mark, signal.SIGKILL):
             return
 
@@ -44,6 +44,6 @@ def _marked(mark: str) -> Iterator[int]:
     wanted = f"{MARK}={mark}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         process = int(folder.name)
-        with suppress(OSError):  # it has ended, or is somebody else's
+        with suppress(OSError):  # it has ended, or belongs to another user
             if process != os.getpid() and wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield process  # the environment of one that has ended, and is yet to be waited for, is empty
+                yield process  # never a zombie: its environment is empty

@@ -1,7 +1,6 @@
-"""Examining replies in the server's app process, while the app waits for them: `protocol.app.calls.Examine`.
+"""Examines replies in the server's app process, while the app waits for them (`protocol.app.calls.Examine`).
 
-What is read of a reply stays in memory for the app, which then need not read it again. What follows from the findings
-is the peer's to decide.
+A reply stays in memory, so the app need not read it again. The peer decides what follows from the findings.
 """
 
 from __future__ import annotations
@@ -26,29 +25,28 @@ from strategy.contents.kept import Kept
 from strategy.replies.measuring import Sent, examine, opened_records, read_sent
 
 CONTENT_TIMEOUT: Final = 120.0
-"""Seconds until a content that does not come is given up; its client announces it again."""
+"""Seconds to wait for one content. Its client announces it again."""
 
 FETCHED_AT_ONCE: Final = 8
-"""Contents that are fetched side by side: what a member only says it has may be nowhere."""
+"""How many contents are fetched at once. Several, because a content that a member announces may be nowhere."""
 
 SIDE_BY_SIDE: Final = 2
-"""Replies that are examined at once: each may hold the rest of a content's records and two arrays in memory, besides
-what is kept."""
+"""How many replies are examined at once. Each takes memory for two arrays and what else is in the content."""
 
 SENT_KEPT: Final = 16
-"""Dispatched contents whose layouts are kept, for the next reply to the same."""
+"""How many layouts of dispatched contents are kept, for the next reply to the same one."""
 
 
 def examine_in_threads(
     examiner: Examiner, asked: SimpleQueue[Examine], answer: Callable[[Examined | NotExamined], None]
 ) -> None:
-    """Do what is ``asked`` for, as long as the process lives."""
+    """Examine what is ``asked`` for, as long as the process lives."""
 
     def serve() -> None:
         try:
             while True:
                 answer(examiner.answer(asked.get()))
-        except BaseException:  # noqa: BLE001  # a bug of ours: a peer that waits for an answer would wait for ever
+        except BaseException:  # noqa: BLE001  # a bug of ours; without this exit the peer would wait forever
             traceback.print_exc()
             os._exit(1)
 
@@ -57,7 +55,7 @@ def examine_in_threads(
 
 
 class Examiner:
-    """Examines the replies that are in an engine, and keeps them. Safe to use from several threads."""
+    """Fetches replies, examines them and keeps them. Safe to use from several threads."""
 
     def __init__(self, engine: Engine, kept: Kept) -> None:
         self._engine = engine
@@ -68,18 +66,18 @@ class Examiner:
         self._places = threading.BoundedSemaphore(SIDE_BY_SIDE)
 
     def answer(self, asked: Examine) -> Examined | NotExamined:
-        """What is found; an engine that is away for a while is waited for."""
+        """Examine a reply. If the engine is away, wait for it."""
         try:
             return Examined(asked.id, self._patience(lambda: self.examine(asked, timeout=CONTENT_TIMEOUT)))
         except (EngineError, BlockError, OSError) as error:
             return NotExamined(asked.id, str(error))
 
     def examine(self, asked: Examine, *, timeout: float) -> Examination:
-        """Make the reply's content local, within ``timeout`` seconds, and say what is found in it.
+        """Fetch the reply's content within ``timeout`` seconds, and examine it.
 
         Raises:
-            EngineError: if a content cannot be had.
-            protocol.blocks.cid.BlockError: if the dispatched content, our own, cannot be read.
+            EngineError: if a content does not come.
+            protocol.blocks.cid.BlockError: if the dispatched content, which is our own, cannot be read.
         """
         sent = self._read_sent(asked.sent, asked.sent_key)
         limit = asked.limits.of_answer_to(sent.size or None)
@@ -103,9 +101,9 @@ class Examiner:
             return found
 
     def _read_sent(self, root: CID, key: ContentKey | None) -> Sent:
-        with self._reading:  # the replies to one dispatch come together
+        with self._reading:  # the replies to one dispatch arrive together
             sent = self._sent.pop(root, None) or read_sent(root, local_content(self._engine, root), key)
-            self._sent[root] = sent  # the newest last
+            self._sent[root] = sent  # the last used comes last
             if len(self._sent) > SENT_KEPT:
                 del self._sent[next(iter(self._sent))]
             return sent

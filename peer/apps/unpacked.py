@@ -1,4 +1,4 @@
-"""The apps of a home, unpacked from their bundles: what runs is what the run record names."""
+"""The apps in a home, unpacked from their bundles, so that exactly the app in the run record runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from strategy.apps.bundling import check_self_contained, unpack_bundle
 
 
 class UnpackedApps:
-    """Unpacks apps into the home, once each. Safe to use from several threads, but for `to_run`."""
+    """Unpacks each app once. Safe to use from several threads, except `to_run`."""
 
     def __init__(self, home: Home) -> None:
         self._folder = home.path / "apps"
@@ -25,40 +25,39 @@ class UnpackedApps:
         self._unpacking = threading.Lock()
 
     def folder(self, app: CID) -> Path:
-        """Where an app is, once it is unpacked. Nothing runs there."""
+        """Where an unpacked app is. Nothing runs there."""
         return self._folder / str(app)
 
     def to_run(self, app: CID) -> Path:
-        """A new copy of an app that is unpacked, in the place of the one before: an app may write beside its sources,
-        and whoever starts it next must find it as its bundle has it."""
+        """A new copy of an unpacked app. It replaces the last copy, because an app may write beside its sources."""
         copy = self._running / str(app)
         shutil.rmtree(self._running, ignore_errors=True)
         shutil.copytree(self.folder(app), copy)
         return copy
 
     def fetch(self, bundle: NamedBundle, engine: Engine, *, timeout: float, limit: int) -> None:
-        """Fetch an app whose files have at most ``limit`` bytes, if it is not unpacked, and unpack it.
+        """Fetch an app and unpack it, unless it is unpacked already. Its files have at most ``limit`` bytes.
 
         Raises:
             EngineError: if it does not come within ``timeout`` seconds, or is larger.
-            ContentError: if it is no bundle, of another app, or larger; or runs code that is not in it.
+            ContentError: if it is no bundle, is another app's, is larger, or runs code that is not in it.
             OSError: if its files cannot be written.
         """
         folder = self.folder(bundle.app)
         with self._unpacking:
             if folder.is_dir():
                 return
-            engine.fetch(bundle.content, timeout=timeout, limit=2 * limit)  # its list of files does not count
+            engine.fetch(bundle.content, timeout=timeout, limit=2 * limit)  # room for the list of files, too
             source = EngineBlocks(SoundBlocks(engine))
             files = read_named_bundle(bundle, source, limit)
             check_self_contained(files, source)
             unpack_bundle(files, source, folder)
 
     def take(self, files: Sequence[tuple[str, bytes]]) -> CID:
-        """Unpack an app of the owner's, whose paths and bytes these are, if that is not done yet; its id.
+        """Unpack the owner's app from its paths and bytes, unless that is done already. Returns its id.
 
         Raises:
-            BundleError: if they are not what a bundle takes.
+            BundleError: if a bundle cannot hold these files.
             OSError: if a file cannot be written.
         """
         app, blocks = write_bundle(files)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # they take long to import: not for `peer --help`
     from crypto.identity import Identity
     from peer.audit.lookup import Lookup
     from peer.home.federations import StoredFederation
+    from peer.home.passphrase import Passphrases
     from peer.home.reader import ReaderChoice
 
 DEFAULT_HOME: Final = Path("~/.pollen")
@@ -154,14 +155,16 @@ class MemberOptions:
 
         return FederationStore(Home(self.home)).current(self.federation)
 
-    def unlocked(self) -> tuple[Identity, StoredFederation]:
-        """The identity with its keys, and the federation as it reads it."""
+    def unlocked(self, passphrases: Passphrases | None = None) -> tuple[Identity, StoredFederation]:
+        """The identity with its keys, and the federation as this identity reads it."""
         from peer.home.federations import FederationStore
         from peer.home.home import Home
+        from peer.home.keystore import KeyStore
+        from peer.home.passphrase import Passphrases
         from peer.home.reader import reader_of
 
         stored = self.stored()
-        person = load_identity(self.home, self.identity, self.passphrase_file)
+        person = KeyStore(self.home).load(self.identity, passphrases or Passphrases.of_process(self.passphrase_file))
         return person, FederationStore(Home(self.home)).opened(stored, reader_of(person))
 
 

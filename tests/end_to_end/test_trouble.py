@@ -112,7 +112,7 @@ def test_a_server_app_that_fails_closes_the_run_and_names_its_log(
     assert [peer.code() for peer in (server, *clients)] == [4, 0, 0], server.said
     assert reason in server.said
     log = federation.home("server").path / "logs" / "app-server.log"
-    assert f"fix: its log is {log}" in server.said
+    assert f"fix: see its log {log}" in server.said
     assert "Traceback" in log.read_text()
     report = federation.audit()
     assert (report["verdict"], report["outcome"]) == ("verified", "raised")

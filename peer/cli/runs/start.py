@@ -14,30 +14,17 @@ from peer.apps.named_app import AppChoice, given
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.base.terminal import flush, say
-from peer.cli.options import (
-    DEFAULT_HOME,
-    EngineOption,
-    FederationOption,
-    HomeOption,
-    IdentityOption,
-    JsonOption,
-    ListenOption,
-    PassphraseFileOption,
-    Whole,
-    new_app,
-)
+from peer.cli.options import DEFAULT_HOME, JsonOption, ListenOption, MemberOptions, Whole, grouped, new_app
 from peer.cli.output import put_json
 from peer.cli.reading.model_file import model_file
 from peer.engine import without_credentials
 from peer.engine.choice import chosen, opened
 from peer.history.named import app_cid
-from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.key_watch import KeyWatch
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from peer.home.reader import reader_of
 from peer.membership.changes import require_role
 from peer.run.narrator import Narrator, cause_in_words
 from protocol.blocks.cid import CID
@@ -47,7 +34,7 @@ from protocol.roles.effects import Cause
 from protocol.roles.leader.plan import LEAVE_TIMEOUT, LeaderSettings
 from strategy.apps.builtin_app import model_class
 
-if TYPE_CHECKING:  # they import flwr: not before the key and the federation are found good
+if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
     from peer.run.runner import Ending
     from peer.run.start import ClosedRun, Session
 
@@ -55,7 +42,9 @@ app = new_app()
 
 
 @app.command()
+@grouped
 def start(
+    options: MemberOptions,
     role: Annotated[
         Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
     ],
@@ -65,9 +54,7 @@ def start(
     ] = None,
     approve_app: Annotated[
         list[str],
-        typer.Option(
-            "--approve-app", metavar="CID", help="Client: let this app run here, too, as `peer app approve CID` does."
-        ),
+        typer.Option("--approve-app", metavar="CID", help="Client: approve this app, as `peer app approve CID` does."),
     ] = [],  # noqa: B006  # typer copies it
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Built-in app: digits, mnist, fashion-mnist or cifar10.")
@@ -79,34 +66,34 @@ def start(
         str | None,
         typer.Option(
             "--model",
-            help="Built-in app, server: cnn, mlp, custom_cnn, or module:Class. Client: the class that may run here.",
+            help="Built-in app, server: cnn, mlp, custom_cnn, or module:Class. Client: the class to allow here.",
         ),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option("--strategy", help="Built-in app, server: fedavg, fedprox, fedadam, krum, ...")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Built-in app, client: examples in a step.")
+        int | None, typer.Option("--batch-size", min=1, help="Built-in app, client: examples per training step.")
     ] = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, help="Built-in app, server: how many rounds.")
     ] = None,
     min_clients: Annotated[
-        int, typer.Option("--min-clients", min=1, help="Server: begin when so many clients are here.")
+        int, typer.Option("--min-clients", min=1, help="Server: begin once this many clients are here.")
     ] = 2,
     client_timeout: Annotated[
         float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
     ] = 3600.0,
     leave_timeout: Annotated[
         float,
-        typer.Option("--leave-timeout", min=0.0, help="Server: the same of one that has left in order, to come back."),
+        typer.Option("--leave-timeout", min=0.0, help="Server: seconds a client that said goodbye has to come back."),
     ] = LEAVE_TIMEOUT,
     admission: Annotated[
         str,
         typer.Option(
             "--admission",
             metavar="CHECKS",
-            help="Server: what a reply has to pass before the app sees it, and a model before it goes out: "
+            help="Server: the checks for each reply, before the app sees it, and for each model, before it is sent: "
             "all, off, or some of size,structure,weight,finite,model.",
         ),
     ] = "all",
@@ -115,8 +102,8 @@ def start(
         typer.Option(
             "--max-update-norm",
             metavar="NORM|Nx",
-            help="Server: refuse updates whose change has a larger L2 norm, or N times the median's, or N times the "
-            "median weight.",
+            help="Server: refuse updates that change the model by a larger L2 norm. Nx: by N times the median norm, or "
+            "with N times the median weight.",
             show_default="no bound",
         ),
     ] = None,
@@ -126,7 +113,7 @@ def start(
             "--run-config",
             metavar='"K=V ..."',
             click_type=Whole(),
-            help="Server: settings of the app, over its own; pairs, also in several, or one TOML file.",
+            help="Server: change the app's settings. Pairs, or one TOML file. May be repeated with pairs.",
         ),
     ] = [],  # noqa: B006  # typer copies it
     node_config: Annotated[
@@ -135,37 +122,34 @@ def start(
             "--node-config",
             metavar='"K=V ..."',
             click_type=Whole(),
-            help="Client: settings of this node for the app, in the same way.",
+            help="Client: the app's settings for this node. Pairs, or one TOML file. May be repeated with pairs.",
         ),
     ] = [],  # noqa: B006  # typer copies it
     work_dir: Annotated[
         Path | None,
         typer.Option(
-            "--work-dir",
-            metavar="DIR",
-            help="Client: the folder that the app works in.",
-            show_default="the one that the peer is started in",
+            "--work-dir", metavar="DIR", help="Client: the app's working folder.", show_default="the current folder"
         ),
     ] = None,
     save_path: Annotated[
         Path | None, typer.Option("--save-path", metavar="FILE", help="Server: write the final model here.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Server: the ServerApp's random numbers follow from it.")
+        int | None, typer.Option("--seed", help="Server: the seed of the ServerApp's random numbers.")
     ] = None,
     threads: Annotated[
-        int, typer.Option("--threads", min=1, help="How many, for each numerical library of the app.")
+        int, typer.Option("--threads", min=1, help="Threads for each numerical library of the app.")
     ] = 1,
     new_run: Annotated[
-        bool, typer.Option("--new-run", help="Server: begin another run though one was left open.")
+        bool, typer.Option("--new-run", help="Server: begin a new run, even if one was left open.")
     ] = False,
     wait_for_members: Annotated[
         bool | None,
         typer.Option(
             "--wait-for-members/--no-wait-for-members",
-            help="Server, of a run that was left open: sign nothing before all its clients have said what they have of "
-            "it, for as long as that takes; or wait 10 s at most.",
-            show_default="wait where this home was copied, or put back from a backup",
+            help="Server, if a run was left open: sign nothing until all its clients have said what they have of it; "
+            "or wait at most 10 s.",
+            show_default="wait if this home was copied, or restored from a backup",
         ),
     ] = None,
     initial_model: Annotated[
@@ -173,27 +157,22 @@ def start(
         typer.Option(
             "--initial-model",
             metavar="HEAD|FILE",
-            help="Built-in app, server: begin another run with a run's newest model, or a file's.",
+            help="Built-in app, server: begin a new run with the newest model of a run, or with a file's.",
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
-    ipfs: EngineOption = None,
     listen: ListenOption = "127.0.0.1",
-    federation: FederationOption = None,
-    identity: IdentityOption = None,
-    passphrase_file: PassphraseFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Run a peer: a server until its run is closed, a client until Ctrl-C.
 
-    Where it has to wait, it says for what. It ends with 3 where it cannot go on, as where its member was removed.
+    If it has to wait, it says what for. If it cannot go on, it ends with exit code 3.
     """
     if role is Role.AUDITOR:
-        raise PeerError("an auditor runs nothing", fix="peer audit HEAD", code=ExitCode.WRONG_USE)
+        raise PeerError("an auditor does not run a peer", fix="peer audit HEAD", code=ExitCode.WRONG_USE)
     if role is Role.CLIENT and initial_model is not None:
         fix = "give --initial-model to the server"
-        raise PeerError("a client begins with the model it is sent", fix=fix, code=ExitCode.WRONG_USE)
+        raise PeerError("a client begins with the model that the server sends", fix=fix, code=ExitCode.WRONG_USE)
     data = None if data_dir is None else str(data_dir.expanduser().absolute())
     choice = AppChoice(
         folder=app_dir,
@@ -210,31 +189,28 @@ def start(
     admitted = _admission(admission, max_update_norm)
     approved = _approved(approve_app, role, app_dir)
     works_in = _working_folder(work_dir)
-    own_home = Home(home)
-    stored = FederationStore(own_home).current(federation)
-    keys, passphrases = KeyStore(home), Passphrases.of_process(passphrase_file)
-    person = keys.load(identity, passphrases)
-    stored = FederationStore(own_home).opened(stored, reader_of(person))
+    home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
+    person, stored = options.unlocked(passphrases)
     require_role(stored.manifest, person.public, role)
-    narrator = Narrator(None if json else say, own_home.app_log(role.value))
+    narrator = Narrator(None if json else say, home.app_log(role.value))
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        stack.enter_context(own_home.lock())
-        journal = stack.enter_context(contextlib.closing(Journal(own_home.journal)))
+        stack.enter_context(home.lock())
+        journal = stack.enter_context(contextlib.closing(Journal(home.journal)))
         for allowed in approved:
             journal.approve_app(allowed)
-        name = chosen(own_home, ipfs)
+        name = chosen(home, options.ipfs)
         if not json:
             over = f"{stored.manifest.title} over {without_credentials(name)}"
             say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
             if role is Role.CLIENT:
-                say(f"its app works in {works_in}, with what is installed for {sys.executable}")
-        engine = stack.enter_context(opened(own_home, name, stored, listen, collect=True))
+                say(f"its app works in {works_in}, with the packages of {sys.executable}")
+        engine = stack.enter_context(opened(home, name, stored, listen, collect=True))
         journal.remember_engine(name)
         from peer.run.start import Session
 
-        watch = KeyWatch(keys, person, passphrases)
-        session = Session(own_home, person, watch, stored, engine, name, journal, threads, narrator.tell, interrupts)
+        watch = KeyWatch(KeyStore(home.path), person, passphrases)
+        session = Session(home, person, watch, stored, engine, name, journal, threads, narrator.tell, interrupts)
         if role is Role.SERVER:
             settings = LeaderSettings(
                 min_clients=min_clients,
@@ -269,22 +245,20 @@ def _admission(checks: str, max_update_norm: str | None) -> Admission:
 
 
 def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
-    """The apps that ``--approve-app`` names."""
     if texts and (role is Role.SERVER or app_dir is not None):
         raise PeerError(
-            "--approve-app is for a client that names no app of its own",
-            fix="leave out --approve-app, or --app",
+            "--approve-app is for a client without --app",
+            fix="leave out one of the two",
             code=ExitCode.WRONG_USE,
         )
     return [app_cid(text) for text in texts]
 
 
 def _working_folder(given: Path | None) -> Path:
-    """Where a ClientApp works."""
     folder = Path.cwd() if given is None else given.expanduser().absolute()
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
         raise PeerError(
-            f"the app cannot work in {folder}: it is no folder that can be read",
+            f"the app cannot work in {folder}: it is not a folder that can be read",
             fix=f"mkdir -p {folder}, or name another with --work-dir DIR",
             code=ExitCode.WRONG_USE,
         )
@@ -323,9 +297,9 @@ def _lead(
     )
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
-    if closed.outcome is Outcome.RAISED and not as_json:  # before all else that may go wrong
+    if closed.outcome is Outcome.RAISED and not as_json:  # first, because writing the model may fail
         say(f"error: {cause_in_words(closed.reason)}")
-        say(f"  fix: its log is {session.home.app_log('server')}")
+        say(f"  fix: see its log {session.home.app_log('server')}")
     saved = _save(session, closed, save_path)
     facts = {
         "run": str(closed.run),
@@ -339,16 +313,15 @@ def _lead(
         put_json(facts)
     elif closed.outcome is Outcome.RAISED:
         if saved:
-            say(f"the model that it had by then is in {saved}")
+            say(f"the newest model of the run is in {saved}")
     else:
         say(f"the final model is in {saved}" if saved else "the run is done")
-        where = _where(session.home, choice.folder, None if choice.folder else model_class(dict(config)))
-        say(f"next: peer audit {closed.head} --replay{where}")
+        options = _audit_options(session.home, choice.folder, None if choice.folder else model_class(dict(config)))
+        say(f"next: peer audit {closed.head} --replay{options}")
     return ExitCode.APP_FAILED if closed.outcome is Outcome.RAISED else ExitCode.DONE
 
 
-def _where(home: Home, app: Path | None, model: str | None) -> str:
-    """The options of an audit from this home, of this app, with this model class."""
+def _audit_options(home: Home, app: Path | None, model: str | None) -> str:
     options = "" if app is None else f" --app {app}"
     options += "" if model is None else f" --model {model}"
     return options if home.path == DEFAULT_HOME.expanduser() else f"{options} --home {home.path}"
@@ -357,15 +330,15 @@ def _where(home: Home, app: Path | None, model: str | None) -> str:
 def _stays_open(initial_model: str | None, *, new_run: bool) -> str:
     given = "--initial-model" if initial_model is not None else "--new-run" if new_run else ""
     without = f" without {given}" if given else ""
-    return f"the run stays open: start this again{without} to go on with it"
+    return f"the run stays open: start again{without} to go on with it"
 
 
 def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None:
-    """Write the final model where the owner asked for it, and be done with the run, be there one or not.
+    """Write the final model to the owner's file, and mark the run as finished.
 
     Raises:
-        PeerError: where an app that returned has none, or none that the file format takes; or where the disk does not
-            take it: then the run is not done with, and the same start tries it again.
+        PeerError: if the app returned without a model, or with one that the file format cannot hold. Also if the disk
+            fails; then the run is not finished, and the same command tries again.
     """
     from peer.engine.contents import EngineBlocks
     from peer.engine.sound_blocks import SoundBlocks
@@ -382,13 +355,13 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
         except OSError as error:
             raise PeerError(
                 f"the final model cannot be written to {path}: {error.strerror}",
-                fix=f"see to that and start this again; or peer model {closed.head} -o FILE",
+                fix=f"mend that and start again; or peer model {closed.head} -o FILE",
                 code=ExitCode.UNFINISHED,
             ) from error
     elif path is not None:
         why = "the app has no final model to write"
     session.journal.finish(closed.run)
-    if why and closed.outcome is Outcome.RETURNED:  # else there is a better reason, which was told
+    if why and closed.outcome is Outcome.RETURNED:  # a raised error was told before, and explains more
         raise PeerError(why, fix=f"the run is done: peer log {closed.head}", code=ExitCode.APP_FAILED)
     return saved
 
@@ -408,10 +381,10 @@ def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -
         once=once,
         approvable=choice.folder is None,
         unfit=choice.unfit(config),
-        unfit_for=choice.unfit_for(config),
+        unfit_for=lambda run_config: choice.unfit_for(run_config, config),
     )
     if ending.why:
-        return _unfinished(session, ending, "what was answered is kept: start this again to go on")
+        return _unfinished(session, ending, "all replies are kept: start again to go on")
     if ending.interrupted:
         say("stopped")
     return ExitCode.DONE
@@ -433,28 +406,25 @@ def _fix(ending: Ending, session: Session, stays: str) -> str:
         return f"{ending.fix}; {stays}"
     match ending.cause:
         case Cause.MEANS:
-            return f"see to the cause; {stays}"
+            return f"remove the cause; {stays}"
         case Cause.APP:
             return f"see its log in {session.home.path / 'logs'}; {stays}"
         case Cause.COPY:
-            return (
-                "let one home of this identity run, and delete the other: two that sign as one member accuse it of "
-                "lying"
-            )
+            return "run only one home of this identity, and delete the other: two homes sign what contradicts"
         case Cause.REMOVED:
             return (
-                "ask an admin whether that was meant; a new ticket (`peer join`), or `peer federation add` there and "
-                f"`peer federation join FILE` here, lets a member in again; {stays}"
+                "ask an admin whether that was meant; to come back, use a new ticket (`peer join`), or "
+                f"`peer federation add` there and `peer federation join FILE` here; {stays}"
             )
         case Cause.REPLAY:
             return (
-                "an app that reads a clock, or draws numbers that do not follow from the run's seed, cannot be "
-                "resumed; begin another run with --new-run, or one of the built-in app with this run's last model: "
+                "an app that reads a clock, or draws random numbers without the run's seed, cannot be resumed; begin a "
+                "new run with --new-run, or with the last model, if the app is built in: "
                 f"--initial-model {session.journal.heads()[0].head}"
             )
 
 
 def _leave(code: ExitCode) -> None:
-    """End now: everything is kept and closed, but a thread may still wait for a block that nobody has."""
+    """End at once: all is kept and closed, but a thread may still wait for a block that nobody has."""
     flush()
     os._exit(code)

@@ -166,7 +166,7 @@ def test_an_app_whose_settings_are_no_section_is_wrong_use(server: Peer, tmp_pat
 
 def test_another_app_begins_with_no_model_of_ours(server: Peer) -> None:
     options = ["--role", "server", "--app", str(APPS / "numpy_fedavg"), "--initial-model", "m.npz"]
-    refuse(server, ExitCode.WRONG_USE, "only that app's author knows", "peer model HEAD -o FILE", options=options)
+    refuse(server, ExitCode.WRONG_USE, "is for the built-in app", "peer model HEAD -o FILE", options=options)
 
 
 def test_a_client_begins_with_what_it_is_sent(client: Peer) -> None:
@@ -221,7 +221,7 @@ def test_a_final_model_that_cannot_be_written_is_refused_before_the_run(
 
 def test_a_folder_to_work_in_that_is_not_there_is_refused(client: Peer, tmp_path: Path) -> None:
     options = ["--role", "client", "--ipfs", f"local:{tmp_path / 'engine'}", "--work-dir", str(tmp_path / "absent")]
-    refuse(client, ExitCode.WRONG_USE, "absent: it is no folder", "mkdir -p", options=options)
+    refuse(client, ExitCode.WRONG_USE, "absent: it is not a folder", "mkdir -p", options=options)
 
 
 def test_an_apps_log_that_cannot_be_written_is_said_before_the_run(client: Peer, tmp_path: Path) -> None:
