@@ -21,8 +21,11 @@ from peer.base import config, logs
 
 if TYPE_CHECKING:  # they take long to import: not for `peer --help`
     from crypto.identity import Identity
+    from peer.audit.audit import Audit
     from peer.audit.lookup import Lookup
+    from peer.audit.replay import AuditedApp
     from peer.home.federations import StoredFederation
+    from peer.home.home import Home
     from peer.home.passphrase import Passphrases
     from peer.home.reader import ReaderChoice
 
@@ -71,6 +74,15 @@ TimeoutOption = Annotated[
 ]
 HeadArgument = Annotated[
     str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with one.")
+]
+TrustOption = Annotated[
+    str | None,
+    typer.Option(
+        "--federation",
+        metavar="ID|FILE",
+        help="The root of trust: the federation that the run has to be in, or its file.",
+        show_default="what this home has joined",
+    ),
 ]
 MemberArgument = Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")]
 NameArgument = Annotated[
@@ -136,6 +148,54 @@ class RunOptions:
         from peer.home.reader import ReaderChoice
 
         return ReaderChoice(self.identity, self.passphrase_file, needed=needed)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """Which app a run is replayed with, and how far."""
+
+    app_dir: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="DIR", help="The app to replay with.", show_default="built-in or approved"),
+    ] = None
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="For the app: where a dataset is.")
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODULE:CLASS", help="Of the built-in app: the model class that may run here."),
+    ] = None
+    to_round: Annotated[
+        int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether any of them is."""
+        return any(value is not None for value in (self.app_dir, self.data_dir, self.model, self.to_round))
+
+    def own_app(self) -> AuditedApp | None:
+        """The app in the folder that was named; None if none was.
+
+        Raises:
+            PeerError: if it cannot be used.
+        """
+        from peer.audit.trusted_app import local_config, own_app
+
+        return None if self.app_dir is None else own_app(self.app_dir, local_config(self.data_dir, self.model))
+
+    def trusted_app(self, audit: Audit, named: str, home: Home) -> AuditedApp:
+        """The app of the run ``named``, if that is one that may run in ``home``. ``audit`` was run.
+
+        Raises:
+            PeerError: if it may not.
+            protocol.blocks.cid.BlockError: if it cannot be read.
+        """
+        from peer.audit.trusted_app import local_config, trusted_app
+        from peer.home.journal import approved_apps
+
+        config = local_config(self.data_dir, self.model)
+        return trusted_app(audit.bundle(), named, audit.source, config, approved_apps(home), audit.run_config())
 
 
 @dataclass(frozen=True, slots=True)

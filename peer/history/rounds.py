@@ -12,7 +12,7 @@ from protocol.blocks.content import ContentKey
 from protocol.chain.chain import AnsweredMessage, InForce, OpenMessage, Step
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Dispatch, Reply
-from strategy.contents.summary import RecordsSummary, Shown, mean_metrics, summarise, to_json
+from strategy.contents.summary import RecordsSummary, Shown, mean_metrics, summarise, to_json, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Answer:
     reason: str
     refused: CID | None
     """The reply that the leader refused, if the error is that."""
+    question: CID
+    """The content that it answers."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,12 @@ class Exchange:
     round: int | None
     """Flower's round, if the app names it."""
     time: float
+    """When it was sent, in seconds since 1970, by the server's clock."""
+    ended: float | None
+    """The time of the newest collect that is about it; None if there is none."""
+    dispatch: CID
+    contents: tuple[CID, ...]
+    """What was sent, each once."""
     types: tuple[str, ...]
     asked: dict[bytes, str]
     """The addressee's name by message id."""
@@ -62,7 +70,15 @@ class Exchange:
 
     def mean_metrics(self) -> dict[str, float]:
         """The mean of each numeric metric that all answers have, weighted by ``num-examples`` where all have that."""
-        return mean_metrics([answer.metrics for answer in self.answers if answer.code is None])
+        return mean_metrics(self._given())
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether that mean is a weighted one."""
+        return weights_of(self._given()) is not None
+
+    def _given(self) -> list[dict[str, Shown]]:
+        return [answer.metrics for answer in self.answers if answer.code is None]
 
 
 class Rounds:
@@ -85,7 +101,7 @@ class Rounds:
             exchange.answers.append(self._answer(answered, in_force, exchange.asked[answered.message.id]))
             exchange.waiting.discard(answered.message.id)
             assert isinstance(body, Chained)
-            exchange.last_height = body.height
+            exchange.last_height, exchange.ended = body.height, body.time
             if not exchange.waiting:
                 yield self._waiting.pop(dispatch)
 
@@ -106,6 +122,9 @@ class Rounds:
             number=self._count,
             round=rounds[0] if rounds else None,
             time=body.time,
+            ended=None,
+            dispatch=step.record.cid,
+            contents=tuple(contents),
             types=tuple(dict.fromkeys(message.type for message in step.opened)),
             asked={message.id: _name(message, in_force.manifest) for message in step.opened},
             sent=_sum(map(self._size_of, contents)),
@@ -129,6 +148,7 @@ class Rounds:
             code=code,
             reason=answered.reason,
             refused=answered.error.refused if answered.error else None,
+            question=answered.message.content,
         )
 
     def _summary(self, content: CID, key: ContentKey | None) -> RecordsSummary | None:
@@ -161,11 +181,15 @@ def exchange_value(exchange: Exchange) -> dict[str, Any]:
         "number": exchange.number,
         "round": exchange.round,
         "time": exchange.time,
+        "ended": exchange.ended,
+        "dispatch": str(exchange.dispatch),
+        "contents": list(map(str, exchange.contents)),
         "types": list(exchange.types),
         "participants": list(dict.fromkeys(exchange.asked.values())),
         "bytes_sent": exchange.sent,
         "bytes_received": exchange.received,
         "metrics": {name: to_json(value) for name, value in exchange.mean_metrics().items()},
+        "weighted": exchange.is_weighted,
         "answers": [_answer_value(answer) for answer in exchange.answers],
         "unanswered": [exchange.asked[message] for message in sorted(exchange.waiting)],
     }
@@ -182,6 +206,7 @@ def _answer_value(answer: Answer) -> dict[str, Any]:
         "code": answer.code,
         "reason": answer.reason,
         "refused": _cid_text(answer.refused),
+        "question": str(answer.question),
     }
 
 

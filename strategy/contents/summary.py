@@ -103,20 +103,24 @@ def _flat(records: dict[str, dict[str, Shown]]) -> dict[str, Shown]:
     }
 
 
+def weights_of(given: Sequence[Mapping[str, Shown]]) -> list[float] | None:
+    """How much each of several answers counts in their mean: its ``num-examples``. None if not all have that, or all
+    are 0: then they count alike."""
+    weights = [_number(metrics.get("num-examples")) for metrics in given]
+    known = [weight for weight in weights if weight is not None and weight >= 0]
+    return known if len(known) == len(given) and sum(known) > 0 else None
+
+
 def mean_metrics(given: Sequence[Mapping[str, Shown]]) -> dict[str, float]:
-    """The mean of each numeric metric that all of ``given`` have, weighted by ``num-examples`` if all have that."""
+    """The mean of each numeric metric that all of ``given`` have, weighted by `weights_of`."""
     if not given:
         return {}
-    weights = [_number(metrics.get("num-examples")) for metrics in given]
-    if any(weight is None or weight < 0 for weight in weights) or not sum(filter(None, weights)):
-        weights = [1.0] * len(given)
-    total = sum(weight for weight in weights if weight is not None)
+    weights = weights_of(given) or [1.0] * len(given)
     means: dict[str, float] = {}
     for name in given[0]:
-        values = [_number(metrics.get(name)) for metrics in given]
-        if name != "num-examples" and None not in values:
-            pairs = zip(values, weights, strict=True)
-            means[name] = sum(v * w for v, w in pairs if v is not None and w is not None) / total
+        values = [value for metrics in given if (value := _number(metrics.get(name))) is not None]
+        if name != "num-examples" and len(values) == len(given):
+            means[name] = sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
     return means
 
 

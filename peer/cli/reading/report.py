@@ -27,20 +27,25 @@ _BRING = (
 
 def put_root(report: Report) -> None:
     """Print whose word the verdict rests on: the first thing that an auditor should know."""
+    put(f"root of trust: {root_in_words(report)}")
+
+
+def root_in_words(report: Report) -> str:
+    """Whose word the verdict rests on."""
     title = f", {quoted(report.federation_name)}" if report.federation_name else ""
     federation = f"the federation {report.federation}{title}"
     match report.root:
         case Root.GIVEN:
-            put(f"root of trust: {federation}, as you gave it")
+            return f"{federation}, as you gave it"
         case Root.JOINED:
-            put(f"root of trust: {federation}, which this home has joined")
+            return f"{federation}, which this home has joined"
         case Root.RUN:
-            put(
-                f"root of trust: none. That it is a run of {federation}, is the run's own word: compare the id with a "
+            return (
+                f"none. That it is a run of {federation}, is the run's own word: compare the id with a "
                 "member's (peer federation show), or give the one you trust: --federation ID"
             )
         case None:
-            put("root of trust: none, for the run's first record cannot be verified")
+            return "none, for the run's first record cannot be verified"
 
 
 def put_compared(exchange: ComparedExchange) -> None:
@@ -158,18 +163,33 @@ def _replayed(report: Report) -> Iterator[str]:
 
 
 def _verdict(report: Report, *, contents: bool) -> Coloured:
+    words = verdict_in_words(report, contents=contents)
+    match report.verdict:
+        case Verdict.VERIFIED:
+            return good(words)
+        case Verdict.INCOMPLETE:
+            return doubtful(words)
+        case Verdict.FAILED:
+            return bad(words)
+
+
+def verdict_in_words(report: Report, *, contents: bool = True) -> str:
+    """The verdict, and what it comes to; ``contents`` says whether those were checked."""
+    match report.verdict:
+        case Verdict.VERIFIED:
+            return _verified(report, contents=contents)
+        case Verdict.INCOMPLETE:
+            return _incomplete(report)
+        case Verdict.FAILED:
+            return _failed(report)
+
+
+def _verified(report: Report, *, contents: bool) -> str:
     replayed = ", and the app, run again, does what is recorded" if report.replay else ""
     if report.replay is not None and report.replay.not_checked:
         replayed += ", as far as it is compared"
     linked = "all it links is there" if contents else "the contents it links were not looked at (peer audit does)"
-    verified = f"verified: every record keeps every rule, {linked}{replayed}"
-    match report.verdict:
-        case Verdict.VERIFIED:
-            return good(verified)
-        case Verdict.INCOMPLETE:
-            return doubtful(_incomplete(report))
-        case Verdict.FAILED:
-            return bad(_failed(report))
+    return f"verified: every record keeps every rule, {linked}{replayed}"
 
 
 def _incomplete(report: Report) -> str:
