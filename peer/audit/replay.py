@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from peer.apps.link import AppCommand, AppLink
-from peer.history.open_run import differing
 from peer.history.scratch import Scratch
 from peer.history.sources import RunSource
 from peer.history.verdict import REPLAY, REPLAY_UNFINISHED, Finding
@@ -41,7 +40,8 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.script import Unreadable, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.reading import RunKeys, read_private
-from protocol.records.bodies import Environment, Role, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
+from protocol.records.environment import Environment, differing
 from protocol.records.signed import Record, parse_record
 from protocol.roles.leader.plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from peer.base.errors import ExitCode, PeerError
@@ -16,7 +15,8 @@ from protocol.blocks.content import KeyedContent
 from protocol.chain.chain import Chain
 from protocol.federation.epochs import read_seed
 from protocol.federation.reading import Reader, read_private
-from protocol.records.bodies import Ack, Chained, Environment, Role, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Ack, Chained, Role, Run, RunConfig, RunPrivate
+from protocol.records.environment import Environment
 from protocol.records.signed import Record, parse_record
 from protocol.roles.leader.plan import ResumedRun, RunPlan, initial_content, named_bundle
 
@@ -138,13 +138,6 @@ def _opened(run: Record, resumed: ResumedRun, own: OwnBlocks) -> OpenRun:
         raise BlockError("its run record is encrypted for others")
     seed = read_seed(Block(body.seed, own.get(body.seed)), keys)
     return OpenRun(resumed, seed, private, named_bundle(body, private, keys), initial_content(body, keys))
-
-
-def differing(was: Environment, now: Environment) -> Mapping[str, tuple[str, str]]:
-    """What of the environment is not as it was."""
-    names = Environment.__dataclass_fields__
-    pairs = {name: (str(getattr(was, name)), str(getattr(now, name))) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def not_the_same(why: str) -> PeerError:

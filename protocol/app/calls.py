@@ -13,7 +13,8 @@ from enum import IntEnum
 
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey, KeyedContent
-from protocol.records.bodies import Environment, RunConfig
+from protocol.records.bodies import RunConfig
+from protocol.records.environment import Environment
 from protocol.replies.admission import Examination, SizeLimits
 from protocol.replies.strategy_rule import StrategyRule
 

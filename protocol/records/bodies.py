@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from protocol.blocks.cid import CID
 from protocol.blocks.trees import Listing
+from protocol.records.environment import EarlierEnvironment, Environment
 
 VERSION: Final = 1
 
@@ -28,21 +29,6 @@ Node = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """A Flower node id."""
 RunConfig = tuple[tuple[str, bool | int | float | str], ...]
 """A Flower run or node config as pairs, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What may change the bits of a result, as the app process measured it."""
-
-    python: str
-    flwr: str
-    numpy: str
-    torch: str
-    platform: str
-    cpu: str
-    blas: str
-    gpu: str
-    threads: int
 
 
 class RecordType(StrEnum):
@@ -226,6 +212,33 @@ class RunPrivate:
     """The app's id: the CID of its plain bundle."""
     replay_format: Natural
     environment: Environment
+
+
+EARLIER_FORMATS: Final = (1, 2)
+"""The replay formats of the runs that are `EarlierRunPrivate`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierRunPrivate:
+    """`RunPrivate`, as runs of `EARLIER_FORMATS` say it."""
+
+    name: str
+    version: str
+    config: RunConfig
+    app: CID
+    replay_format: Natural
+    environment: EarlierEnvironment
+
+    def as_now(self) -> RunPrivate:
+        """The same as today's type."""
+        return RunPrivate(
+            name=self.name,
+            version=self.version,
+            config=self.config,
+            app=self.app,
+            replay_format=self.replay_format,
+            environment=self.environment.as_now(),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

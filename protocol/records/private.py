@@ -9,7 +9,7 @@ from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import decode_cbor
 from protocol.blocks.typed import ShapeError, from_plain
-from protocol.records.bodies import Body
+from protocol.records.bodies import EARLIER_FORMATS, Body, EarlierRunPrivate, RunPrivate
 from protocol.records.contexts import ManifestPrivate, RecordPrivate, ReplyPrivate, decrypt, encrypt
 from protocol.records.signed import RecordError, private_bytes
 
@@ -52,7 +52,10 @@ def parse_private(plain: bytes, kind: type[P]) -> P:
 
 def _parsed(plain: bytes, kind: type[object]) -> object:
     try:
-        return from_plain(decode_cbor(plain), kind)
+        value = decode_cbor(plain)
+        if kind is RunPrivate and isinstance(value, dict) and value.get("replay_format") in EARLIER_FORMATS:
+            return from_plain(value, EarlierRunPrivate).as_now()
+        return from_plain(value, kind)
     except ShapeError as error:
         raise RecordError(str(error)) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from crypto.keys import DecryptionKey, SigningKey
 from protocol.app.calls import Answered, Examined, ServerCall
 from protocol.blocks.cid import CID
-from protocol.records.bodies import Environment
+from protocol.records.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)

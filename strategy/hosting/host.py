@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
-import platform
 import re
 import shutil
 import sys
@@ -15,16 +13,16 @@ from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, SupportsIndex
+from typing import Final, SupportsIndex
 
 import msgspec
-import numpy as np
 
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.blocks.content import ContentError
-from protocol.records.bodies import Environment
+from protocol.records.environment import Environment, Numerics
 from strategy.answers import RunStopped
 from strategy.contents.codec import ContentStore
+from strategy.replay.environment import measure_environment
 
 OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")
 
@@ -44,7 +42,7 @@ def prepare(app_dir: Path) -> Environment:
     importlib.import_module("rich.style")  # draws from `random` when it is imported, and flwr imports it late
     if uses_torch(app_dir):
         importlib.import_module("torch")
-    return measure_environment()
+    return measure_environment(app_dir, Numerics.NATIVE)
 
 
 def uses_torch(app_dir: Path) -> bool:
@@ -53,31 +51,6 @@ def uses_torch(app_dir: Path) -> bool:
         _IMPORTS_TORCH.search(source.read_text(encoding="utf-8", errors="replace"))
         for source in sorted(app_dir.rglob("*.py"))
     )
-
-
-def measure_environment() -> Environment:
-    """What in this process and machine may change the bits of a result."""
-    torch = sys.modules.get("torch")
-    blas = _numpy_config("Build Dependencies").get("blas", {})
-    return Environment(
-        python=platform.python_version(),
-        flwr=importlib.metadata.version("flwr"),
-        numpy=np.__version__,
-        torch="" if torch is None else str(torch.__version__),
-        platform=platform.platform(),
-        cpu=" ".join(_numpy_config("SIMD Extensions").get("found", []))
-        if torch is None
-        else torch.backends.cpu.get_cpu_capability(),
-        blas=f"{blas.get('name', '')} {blas.get('version', '')}".strip(),
-        gpu=torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "",
-        threads=int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
-    )
-
-
-def _numpy_config(section: str) -> dict[str, Any]:
-    config: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]  # a dict in this mode
-    found = config.get(section, {})
-    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The replay format: what has to be the same for an app to do the same thing again.
 
-Format 2 is this order in an app process, whichever of the four jobs it does:
+Format 3 is this order in an app process, whichever of the four jobs it does:
 
 1. `child_environment` is in force before Python starts.
 2. `strategy.hosting.host.prepare` imports Pollen, flwr, rich, and torch if the app uses it. Importing draws random
@@ -10,14 +10,15 @@ Format 2 is this order in an app process, whichever of the four jobs it does:
 5. The app is imported from its unpacked bundle, in an empty scratch folder, and run. What ``start`` returns is its
    final model, even if ``start`` is a strategy's own.
 
-Format 1 kept the folder of an earlier process, and took the final model only from Flower's own ``start``.
+Format 2 let each library choose its kernels for the processor. Format 1 kept the folder of an earlier process, and took
+the final model only from Flower's own ``start``.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-REPLAY_FORMAT: Final = 2
+REPLAY_FORMAT: Final = 3
 """Goes up with any change to the order above, to the shim, or to what is imported."""
 
 

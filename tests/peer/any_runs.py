@@ -14,6 +14,7 @@ from terminals import HOSTILE
 
 from protocol.blocks.bundle import write_bundle
 from protocol.records.bodies import Close, Outcome, ReasonPrivate, Run, RunPrivate
+from protocol.records.environment import MAX_TEXT
 
 texts = st.one_of(
     st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20),
@@ -58,8 +59,8 @@ class AnyRun:
             version=self.reason,
             config=tuple(self.config.items()),
             app=write_bundle(BUNDLE)[0],
-            replay_format=1,
-            environment=replace(ENVIRONMENT, python=self.name),
+            replay_format=3,
+            environment=replace(ENVIRONMENT, python=self.name[:MAX_TEXT]),
         )
         written = WrittenRun(scribe, **scribe.private(private, Run.TYPE, None))
         for number, (sent, answered) in enumerate(zip(self.sent, self.answered, strict=True)):

@@ -152,7 +152,7 @@ def leading() -> Attacked:
     scribe = Scribe()
     trusted = TrustedManifest(scribe.first, scribe.source)
     settings = LeaderSettings(min_clients=2, client_timeout=600.0)
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
     leader = Attacked(Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings), scribe)
     leader.feed(AppReady(ENVIRONMENT))
     sent = tuple(Outgoing(CONTENT, "train", "1", 3600.0, node_of(client)) for client in (ALICE, BOB))

@@ -29,7 +29,6 @@ from protocol.records.bodies import (
     Dispatch,
     DispatchPrivate,
     EncryptionKeyText,
-    Environment,
     GridError,
     Group,
     Handover,
@@ -47,6 +46,7 @@ from protocol.records.bodies import (
     TakenReply,
 )
 from protocol.records.contexts import OwnKeySeal, ReplyPrivate, seal_for
+from protocol.records.environment import Environment, Kernel, Numerics, Package
 from protocol.records.message_ids import message_id
 from protocol.records.private import private_part
 from protocol.records.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
@@ -65,15 +65,16 @@ CONTENT = raw_block(b"a content").cid
 ANSWER = raw_block(b"an answer").cid
 APP = cbor_block({"files": []}).cid
 ENVIRONMENT = Environment(
+    numerics=Numerics.PORTABLE,
     python="3.11.9",
-    flwr="1.41.0",
-    numpy="2.2.0",
-    torch="2.9.0",
     platform="linux-x86_64",
-    cpu="AVX2",
-    blas="openblas",
+    machine="x86_64",
+    cpu="Intel Xeon",
     gpu="",
+    libc="glibc 2.36",
     threads=1,
+    kernels=(Kernel("numpy", "X86_V2"), Kernel("torch", "DEFAULT")),
+    packages=(Package("flwr", "1.41.0"), Package("numpy", "2.4.6"), Package("torch", "2.15.0")),
 )
 
 
@@ -283,7 +284,7 @@ class Scribe:
             version="1.0",
             config=(("num-rounds", 3),),
             app=app,
-            replay_format=1,
+            replay_format=3,
             environment=ENVIRONMENT,
         )
         links = {

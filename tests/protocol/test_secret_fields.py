@@ -20,7 +20,7 @@ HOLDERS: list[object] = [
     ContentKey(1, SECRET),
     Start(CID, 1, SECRET, ()),
     NamedBundle(CID, CID, ContentKey(1, SECRET)),
-    RunPlan(NamedBundle(CID, CID, None), SECRET, "app", "1", (), 1, model_key=SymmetricKey(SECRET)),
+    RunPlan(NamedBundle(CID, CID, None), SECRET, "app", "1", (), 3, model_key=SymmetricKey(SECRET)),
     ClientPlan(CID, SECRET),
     TicketKeys(CID, SECRET),
     Ticket(CID, "alice", (), SECRET, SECRET, 0),

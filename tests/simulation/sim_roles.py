@@ -18,7 +18,8 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at, node_id
-from protocol.records.bodies import Ack, Environment
+from protocol.records.bodies import Ack
+from protocol.records.environment import Environment, Kernel, Numerics
 from protocol.records.signed import parse_record
 from protocol.replies.admission import Admission, NormBound
 from protocol.roles.client.app_host import ClientPlan
@@ -31,7 +32,9 @@ from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 
-ENVIRONMENT = Environment("3.11", "1.41", "2", "2.9", "linux", "avx2", "openblas", "", 1)
+ENVIRONMENT = Environment(
+    Numerics.PORTABLE, "3.11", "linux", "x86_64", "Xeon", "", "glibc", 1, (Kernel("numpy", "baseline"),), ()
+)
 BUNDLE = cbor_block({"files": []})
 ADMISSION = Admission(bound=NormBound(1.5, of_median=True))
 """With what `sim_peer.found_in` finds, some replies of most runs are refused."""
@@ -103,7 +106,7 @@ class Server(Peer):
             self.finished = True
 
     def _build(self, now: float) -> Leader | Client:
-        plan = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 1)
+        plan = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 3)
         settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
         if self._patient:
             settings = replace(settings, client_timeout=FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)

@@ -84,7 +84,7 @@ def main(app: Path, scratch: Path) -> None:
         "error": finished.error,
         "sent": [str(message.content) for message in pipe.sent.values()],
         "answered": answered.reason or str(answered.content),
-        "torch": environment.torch,
+        "torch": environment.version("torch"),
     }
     print(json.dumps(said))  # noqa: T201  # to the test
 

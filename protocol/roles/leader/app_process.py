@@ -20,7 +20,8 @@ from protocol.app.calls import (
 from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.script import script_entry
 from protocol.federation.epochs import seed_block
-from protocol.records.bodies import Chained, Environment
+from protocol.records.bodies import Chained
+from protocol.records.environment import Environment
 from protocol.records.signed import parse_record
 from protocol.replies.admission import Check
 from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What

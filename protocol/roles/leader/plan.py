@@ -13,8 +13,9 @@ from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.blocks.trees import pack
 from protocol.chain.chain import Chain
 from protocol.federation.reading import Epoch, RunKeys, private_fields
-from protocol.records.bodies import Environment, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Run, RunConfig, RunPrivate
 from protocol.records.contexts import RunPlace, SentContent, content_key
+from protocol.records.environment import Environment
 from protocol.replies.admission import Admission
 from protocol.roles.leader.presence import AWAY_AFTER
 

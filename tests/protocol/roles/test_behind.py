@@ -103,7 +103,7 @@ class Peer:
         if signer is SERVER:
             settings = LeaderSettings(min_clients=9, client_timeout=60.0)
             self.machine = Leader(
-                author, trusted, RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1), settings
+                author, trusted, RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3), settings
             )
             self.topics = {topic_all(FIRST.federation), topic_leader(FIRST.federation)}
         else:

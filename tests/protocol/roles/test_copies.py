@@ -43,7 +43,7 @@ def said(peer: Attacked, kind: type[Said]) -> list[Said]:
 def leader(session: bytes = OURS, first_counter: int = 100) -> Attacked:
     scribe = Scribe()
     author = Author(id_of(SERVER), (SERVER,), first_counter, session=session)
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
     machine = Leader(author, TrustedManifest(scribe.first, scribe.source), plan, LeaderSettings(1, 60.0))
     return Attacked(machine, scribe)
 

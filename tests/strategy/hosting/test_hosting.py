@@ -17,7 +17,6 @@ from strategy.hosting.host import (
     OUR_PACKAGES,
     GuardedStore,
     describe,
-    measure_environment,
     out_of_sight,
     uses_torch,
     working_in,
@@ -64,15 +63,6 @@ def test_torch_is_found_in_the_sources(source: str, uses: bool, tmp_path: Path) 
     (tmp_path / "pkg" / "task.py").write_text(source + "\n")
 
     assert uses_torch(tmp_path) is uses
-
-
-def test_the_environment_names_what_changes_bits() -> None:
-    environment = measure_environment()
-
-    assert environment.flwr == "1.41.0"
-    assert environment.python == sys.version.split()[0]
-    assert environment.blas
-    assert environment.threads >= 1
 
 
 def test_the_working_folder_is_made_and_left_again(tmp_path: Path) -> None:

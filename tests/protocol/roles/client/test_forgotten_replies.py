@@ -97,7 +97,7 @@ def test_a_reply_that_is_none_of_ours_is_neither_kept_nor_gone_round() -> None:
 def leader_of(scribe: Scribe) -> Attacked:
     """The leader of a scribe's run, which starts again with all of it."""
     author = Author(id_of(SERVER), (SERVER,), 1 << 32, session=SESSION)
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
     trusted = TrustedManifest(scribe.first, scribe.source)
     return Attacked(
         Leader(author, trusted, plan, LeaderSettings(1, 60.0), ResumedRun(scribe.chain, scribe.chain.recent)), scribe
@@ -107,7 +107,7 @@ def leader_of(scribe: Scribe) -> Attacked:
 def waiting_leader_of(scribe: Scribe, told_past: int) -> Attacked:
     """The leader of a run whose owner lets it wait for the members; so many of two have said what they know."""
     author = Author(id_of(SERVER), (SERVER,), 1 << 32, session=SESSION)
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
     settings = LeaderSettings(1, 60.0, waits_for_members=True)
     resumed = ResumedRun(scribe.chain, scribe.chain.recent)
     leader = Attacked(Leader(author, TrustedManifest(scribe.first, scribe.source), plan, settings, resumed), scribe)
@@ -155,7 +155,7 @@ def test_a_head_that_nobody_has_is_looked_for_once_and_holds_the_leader_no_longe
 def beginning(scribe: Scribe, *known: CID) -> Attacked:
     """A leader that begins another run in a scribe's federation, whose home knows of some runs."""
     author = Author(id_of(SERVER), (SERVER,), 1 << 32, session=SESSION)
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
     settings = LeaderSettings(1, 60.0, known_runs=frozenset(known))
     return Attacked(Leader(author, TrustedManifest(scribe.first, scribe.source), plan, settings), scribe)
 

@@ -49,7 +49,7 @@ class ALeader:
         self.source = Blocks()
         self.source.add(block, *draft.blocks)
         self.manifest = manifest_at(block.cid, block.cid, self.source)
-        plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+        plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
         settings = LeaderSettings(min_clients=1, client_timeout=60.0)
         trusted = TrustedManifest(self.manifest, self.source)
         self.machine = Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings)

@@ -297,7 +297,7 @@ def a_client(scribe: Scribe, plan: ClientPlan) -> Attacked:
 def test_a_server_whose_app_process_does_not_start_says_so() -> None:
     scribe = Scribe()
     trusted = TrustedManifest(scribe.first, scribe.source)
-    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 1)
+    plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
     settings = LeaderSettings(min_clients=2, client_timeout=600.0)
     leader = Attacked(Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings), scribe)
     leader.wait(6.0)

@@ -1,0 +1,132 @@
+"""Measuring what in this process and machine may change the bits of a result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import threadpoolctl
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from protocol.records.environment import (
+    MAX_KERNELS,
+    MAX_PACKAGES,
+    MAX_TEXT,
+    Environment,
+    Kernel,
+    Numerics,
+    Package,
+)
+from strategy.apps.config import AppError, read_app
+
+ALWAYS: Final = ("flwr", "numpy")
+"""Packages that every ServerApp runs on."""
+NOT_FOLLOWED: Final = ("flwr", "torch", "torchvision")
+"""Packages whose own requirements are not listed: they pin those that matter themselves, and have many."""
+
+
+def measure_environment(app_dir: Path, numerics: Numerics) -> Environment:
+    """What in this process and machine may change the bits of a result of the app in ``app_dir``.
+
+    What the app will import has to be imported already: a library that is not loaded has chosen nothing yet.
+    """
+    torch = sys.modules.get("torch")
+    return Environment(
+        numerics=numerics,
+        python=platform.python_version(),
+        platform=platform.platform()[:MAX_TEXT],
+        machine=platform.machine()[:MAX_TEXT],
+        cpu=_processor()[:MAX_TEXT],
+        gpu=torch.cuda.get_device_name()[:MAX_TEXT] if torch is not None and torch.cuda.is_available() else "",
+        libc=" ".join(platform.libc_ver()).strip()[:MAX_TEXT],
+        threads=int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        kernels=_kernels(),
+        packages=_packages(app_dir),
+    )
+
+
+def _processor() -> str:
+    """The processor as the operating system names it: Linux in ``/proc``, others in ``platform``."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
+
+
+# -- kernels -------------------------------------------------------------------------------------------------------
+
+
+def _kernels() -> tuple[Kernel, ...]:
+    """What the libraries of this process chose for the processor."""
+    found = {*_chosen()}
+    return tuple(sorted((Kernel(name[:MAX_TEXT], chosen[:MAX_TEXT]) for name, chosen in found), key=_by_name))[
+        :MAX_KERNELS
+    ]
+
+
+def _by_name(kernel: Kernel) -> tuple[str, str]:
+    return kernel.library, kernel.chosen
+
+
+def _chosen() -> Iterator[tuple[str, str]]:
+    core = np._core._multiarray_umath  # type: ignore[attr-defined]  # not in numpy's stubs
+    dispatched = [name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]]
+    yield "numpy", " ".join([*core.__cpu_baseline__, *dispatched])
+    for library in threadpoolctl.threadpool_info():
+        if library["user_api"] == "blas":
+            owner = Path(library["filepath"]).parent.name.partition(".")[0]
+            version, architecture = library.get("version") or "", library.get("architecture") or ""
+            yield f"{library['internal_api']} of {owner}", f"{version} {architecture}".strip()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        yield "torch", torch.backends.cpu.get_cpu_capability()
+
+
+# -- packages ------------------------------------------------------------------------------------------------------
+
+
+def _packages(app_dir: Path) -> tuple[Package, ...]:
+    """Flower, numpy, torch if it is in use, what the app says it needs, and what those packages need; as installed."""
+    versions: dict[str, str] = {}
+    needed = [*ALWAYS, *(["torch"] if "torch" in sys.modules else []), *_names(_dependencies(app_dir))]
+    while needed and len(versions) < MAX_PACKAGES:
+        name = needed.pop(0)
+        if name in versions:
+            continue
+        try:
+            found = metadata.distribution(name)
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+        versions[name] = found.version
+        if name not in NOT_FOLLOWED:
+            needed += _names(found.requires or [])
+    return tuple(Package(name[:MAX_TEXT], version[:MAX_TEXT]) for name, version in sorted(versions.items()) if version)
+
+
+def _dependencies(app_dir: Path) -> tuple[str, ...]:
+    try:
+        return read_app(app_dir).dependencies
+    except AppError:
+        return ()  # running the app will report that
+
+
+def _names(requirements: Iterator[str] | list[str] | tuple[str, ...]) -> list[str]:
+    """The packages that are required here, without optional ones."""
+    names: list[str] = []
+    for text in requirements:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+            names.append(canonicalize_name(wanted.name))
+    return names

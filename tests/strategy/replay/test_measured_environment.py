@@ -1,0 +1,38 @@
+"""`strategy.replay.environment`: what is measured of this process."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from protocol.records.environment import Numerics
+from strategy.replay.environment import measure_environment
+
+APP = Path(__file__).parents[2] / "apps" / "numpy_fedavg"
+
+
+def test_the_environment_names_what_changes_bits() -> None:
+    environment = measure_environment(APP, Numerics.PORTABLE)
+
+    assert environment.numerics is Numerics.PORTABLE
+    assert environment.python == sys.version.split()[0]
+    assert environment.machine == platform.machine()
+    assert environment.version("flwr") == metadata.version("flwr")
+    assert {"numpy", "openblas of numpy"} <= {kernel.library for kernel in environment.kernels}
+    assert environment.threads >= 1
+
+
+def test_what_an_app_says_it_needs_is_named_with_what_that_needs(tmp_path: Path) -> None:
+    text = (APP / "pyproject.toml").read_text(encoding="utf-8")
+    needed = ["scikit-learn>=1", "not-installed", "no requirement at all!", "tomli; python_version < '3'"]
+    (tmp_path / "pyproject.toml").write_text(text.replace("[project]\n", f"[project]\ndependencies = {needed}\n", 1))
+
+    environment = measure_environment(tmp_path, Numerics.NATIVE)
+
+    names = [package.name for package in environment.packages]
+    assert names == sorted(names)
+    assert {"scikit-learn", "scipy", "flwr", "numpy"} <= set(names)
+    assert environment.version("scikit-learn") == metadata.version("scikit-learn")
+    assert not {"not-installed", "tomli", "grpcio"} & set(names)
