@@ -1,5 +1,4 @@
-"""The app that somebody names, and its files, for an owner who reads them before letting them run. Nothing of them is
-executed."""
+"""The files of an app, for an owner who reads them before the app may run here. Nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -20,50 +19,50 @@ from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, known_apps
 from protocol.blocks.bundle import BundledFile, NamedBundle, read_named_bundle
-from protocol.blocks.cid import CHUNK_SIZE, CID, Block, BlockError, BlockSource, MissingBlock
+from protocol.blocks.cid import CHUNK_SIZE, CID, BlockError, BlockSource, MissingBlock
 from protocol.blocks.content import ContentError, read_chunks
 from protocol.records.bodies import Chained
-from protocol.records.signed import parse_record
+from protocol.records.signed import read_record
 
 MAX_SHOWN: Final = CHUNK_SIZE
-"""Bytes of files that are shown at once."""
+"""How many bytes of files are shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppFile:
-    """A file, as far as it is shown."""
+    """A file of an app, as far as it is shown."""
 
     path: str
     size: int
     text: str | None
-    """What does not decode as UTF-8 stands as ``\\xNN``; None for a binary file."""
+    """Bytes that are not UTF-8 stand as ``\\xNN``. None for a binary file."""
     shown: int
-    """Its bytes; fewer than ``size`` if it is cut short."""
+    """How many of its bytes: fewer than ``size`` if the file is cut short."""
 
 
 def recorded_bundle(audit: Audit) -> NamedBundle:
     """The bundle of the app that a run records. Runs ``audit``.
 
     Raises:
-        PeerError: if the run is not verified, or is encrypted for others.
+        PeerError: if the run is not verified, or this reader cannot read it.
     """
     report = audit.run()
     require_verified(report)
     if (bundle := audit.bundle()) is None:
         raise PeerError(
-            f"the run {report.run} is encrypted, and so is its app: this identity is not let in",
+            f"the run {report.run} and its app are encrypted, and this identity cannot read them",
             fix="name a member's identity with --identity NAME; "
-            "a reader that came after the run needs a grant: peer federation grant NAME, on the server's machine",
+            "a reader that joined after the run needs a grant: peer federation grant NAME, on the server's machine",
             code=ExitCode.UNFINISHED,
         )
     return bundle
 
 
 def bundled_files(bundle: NamedBundle, source: BlockSource) -> list[BundledFile]:
-    """The list of an app's files; of that very app.
+    """The files of the app that ``bundle`` names.
 
     Raises:
-        PeerError: if it is no bundle, or of another app.
+        PeerError: if the content is not a bundle, or holds another app.
         protocol.blocks.cid.MissingBlock: if ``source`` lacks a block.
     """
     try:
@@ -71,7 +70,7 @@ def bundled_files(bundle: NamedBundle, source: BlockSource) -> list[BundledFile]
     except ContentError as error:
         raise PeerError(
             f"{bundle.content} is no app that can be read: {error}",
-            fix="peer show CID tells what it is; an encrypted app is named by its run: peer app show RUN",
+            fix="peer show CID tells what it is; if the app is encrypted, name its run: peer app show RUN",
             code=ExitCode.WRONG_USE,
         ) from error
 
@@ -89,7 +88,7 @@ def chosen_file(files: list[BundledFile], path: str) -> BundledFile:
 
 
 def read_files(files: list[BundledFile], source: BlockSource) -> Iterator[AppFile]:
-    """What is in files, one after the other, until `MAX_SHOWN` bytes are shown; of those after it nothing is read.
+    """Read one file after the other, until `MAX_SHOWN` bytes are shown.
 
     Source files come first, so that data cannot push code out of sight.
     """
@@ -110,7 +109,7 @@ def _is_data(file: BundledFile) -> bool:
 
 @contextlib.contextmanager
 def named_app(text: str, lookup: Lookup) -> Iterator[tuple[NamedBundle, RunSource]]:
-    """The bundle of the app that is meant, and where it is read from."""
+    """The bundle of the app that ``text`` names, and the source of its blocks."""
     run = _run_named(text, lookup.home)
     if run is None:
         app_id = app_cid(text)
@@ -123,7 +122,8 @@ def named_app(text: str, lookup: Lookup) -> Iterator[tuple[NamedBundle, RunSourc
 
 
 def _run_named(text: str, home: Home) -> str | None:
-    """The file with a run that is meant; or the encrypted run that asked this home for the app that is meant."""
+    """The run whose audit leads to the app: ``text`` if it is a CAR file, or an encrypted run that asked this home to
+    run the app. None if the app can be read on its own."""
     if is_car(text):
         return text
     app_id = app_cid(text)
@@ -137,17 +137,17 @@ def _run_named(text: str, home: Home) -> str | None:
 
 
 def _is_of_a_run(cid: CID, source: EngineSource) -> bool:
-    """Whether that is a record of a run.
+    """Whether ``cid`` is a record in the chain of a run.
 
     Raises:
-        PeerError: where there is no such block.
+        PeerError: if there is no such block.
     """
     try:
-        return isinstance(parse_record(Block(cid, source.get(cid))).body, Chained)
+        return isinstance(read_record(cid, source).body, Chained)
     except MissingBlock as error:
         raise PeerError(
-            f"no app {cid} is to be found",
-            fix="an app that is encrypted is named by its run: peer app show RUN",
+            f"the app {cid} cannot be found",
+            fix="if the app is encrypted, name its run: peer app show RUN",
             code=ExitCode.UNFINISHED,
         ) from error
     except BlockError:

@@ -1,8 +1,7 @@
-"""The audit of a run: every record by every rule, and everything a record links.
+"""The audit of a run: every record by every rule, and everything that a record links.
 
-First the chain is walked back from its head, then verified forward by `protocol.chain.chain.Chain`. Memory does not
-grow with
-the length of the chain: what must be remembered of it is in a `Scratch` on disk.
+First the chain is walked back from its head. Then `protocol.chain.chain.Chain` verifies it forward. What must be
+remembered is in a `Scratch` on disk, so memory does not grow with the length of the chain.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from dataclasses import replace
 from typing import Final
 
 from crypto.dsse import BadSignature
-from crypto.keys import VerifyKey
 from peer.audit.confirmations import Confirmations
 from peer.audit.kept import Basis
 from peer.audit.keys_had import KeysHad
@@ -42,30 +40,30 @@ from peer.history.verdict import (
 )
 from peer.history.walk import height_above, walk_back
 from peer.home.federations import StoredFederation
-from peer.home.run_extras import NOTHING, Beside
+from peer.home.run_extras import NOTHING, Beside, run_named
 from protocol.blocks.bundle import NamedBundle, difference_from, read_named_bundle
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.chain import rules
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import contents
-from protocol.federation.manifest import PUBLIC, ManifestError, federation_of, manifest_at
+from protocol.federation.manifest import PUBLIC, Manifest, ManifestError, federation_of, manifest_at
 from protocol.federation.reading import Reader, RunKeys, read_private
-from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Roster, Run, RunConfig, RunPrivate
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
-from protocol.records.signed import Record, WellSigned, answers, parse_record
+from protocol.records.signed import Record, WellSigned, answers, parse_record, read_record
 from protocol.roles.leader.plan import named_bundle
 
 MAX_FINDINGS: Final = 1_000
-"""How many findings are told one by one."""
+"""How many findings are listed one by one."""
 
 
 class Audit:
     """One audit.
 
-    ``known`` are the federations of the auditor's home: the keys in them are trusted already. ``root`` is the id of the
-    one that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, if it can: verifying
-    needs no secret. The signatures of what is ``well_signed`` are not verified again: nothing, for who wants a verdict
-    from the bytes alone. The scratch notes which were found right.
+    ``known`` are the federations of the auditor's home, whose keys are trusted already. ``root`` is the id of the
+    federation that the run has to be in, if the auditor named one. ``reader`` opens what is encrypted, as far as it
+    can: verifying needs no secret. The signatures of ``well_signed`` records are not verified again; without any, the
+    verdict comes from the bytes alone. The scratch notes whose signatures were found right.
     """
 
     def __init__(
@@ -97,7 +95,7 @@ class Audit:
         self._revocations: Revocations | None = None
         self._keys_had = KeysHad()
         self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
-        """What one key signed at one place; whose that was is known once the chain is read."""
+        """Two records that one key signed at one place. Whose key it was is known once the chain is read."""
         self._rules: set[str] = set()
         self._is_done = False
         self.report = Report(head)
@@ -108,10 +106,10 @@ class Audit:
         return self._source
 
     def run(self) -> Report:
-        """Audit, and say what was found. Done once: later calls return the same report.
+        """Audit, and report what was found. Later calls return the same report.
 
         Raises:
-            PeerError: if the head is no record of a chain.
+            PeerError: if the head is not a record of a chain.
             EngineError: if the engine cannot be used.
         """
         if self._is_done:
@@ -139,7 +137,7 @@ class Audit:
 
     @property
     def basis(self) -> Basis | None:
-        """After `run`: what its verdict rests on besides the chain; None if the run record is not verified."""
+        """After `run`: what the verdict rests on besides the chain; None if the run record is not verified."""
         if self._chain is None or self._chain.head is None:
             return None
         known = self._known.get(self._chain.federation)
@@ -152,19 +150,19 @@ class Audit:
         return self._chain.keys if self._chain else RunKeys(self._reader)
 
     def bundle(self) -> NamedBundle | None:
-        """After `run`: the app that the run record names, and its bundle; None if they are for other readers."""
+        """After `run`: the app that the run record names, and its bundle; None if this reader cannot read them."""
         found = self._run_private()
         return None if found is None or self._chain is None else named_bundle(*found, self._chain.keys)
 
     def run_config(self) -> RunConfig | None:
-        """After `run`: the settings that the run record names; None if they are for other readers."""
+        """After `run`: the settings that the run record names; None if this reader cannot read them."""
         found = self._run_private()
         return None if found is None else found[1].config
 
     def _run_private(self) -> tuple[Run, RunPrivate] | None:
         if self._chain is None or self._chain.head is None:
             return None
-        run = self._body(self._chain.run)
+        run = read_record(self._chain.run, self._source).body
         assert isinstance(run, Run)  # the chain begins with it
         private = read_private(run, RunPrivate, self._chain.keys)
         return None if private is None else (run, private)
@@ -176,10 +174,8 @@ class Audit:
         to_round: int | None = None,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
     ) -> None:
-        """After `run`: run the app again, and compare what it does with what is recorded, if the chain is sound.
-
-        ``to_round`` is the last round of it; None replays to the end.
-        """
+        """After `run`, and only if the chain is sound: run the app again, and compare what it does with what is
+        recorded. ``to_round`` is the last round to replay; None replays to the end."""
         if self.report.verdict is not Verdict.VERIFIED or self.report.run is None:
             return
         bundle = self.bundle()
@@ -205,20 +201,15 @@ class Audit:
                 self._note(finding)
         self.report.verdict = verdict_of(self._rules)
 
-    def _body(self, cid: CID) -> Chained:
-        body = parse_record(Block(cid, self._source.get(cid))).body
-        if not isinstance(body, Chained):
-            raise BlockError(f"{cid} is a {body.TYPE}, which is in no chain")
-        return body
-
     # -- forward ---------------------------------------------------------------------------------------------------
 
     def _foresee(self) -> None:
-        """Let the reader open what it was let in to later."""
-        links = (getattr(self._body(cid), "keys", None) for cid in self._scratch.newest_first())
-        keys = (parse_record(Block(link, self._source.get(link))).body for link in links if link is not None)
-        with contextlib.suppress(BlockError):  # said of the record that links it, when that is verified
-            run = self._body(self.report.run) if self.report.run else None
+        """Let the reader take keys from the whole chain first: what it was given later may open what came before."""
+        bodies = (read_record(cid, self._source).body for cid in self._scratch.newest_first())
+        links = (body.keys for body in bodies if isinstance(body, Run | Roster) and body.keys is not None)
+        keys = (read_record(link, self._source).body for link in links)
+        with contextlib.suppress(BlockError):  # verifying the record that links it will say so
+            run = read_record(self.report.run, self._source).body if self.report.run else None
             if isinstance(run, Run):
                 federation = federation_of(run.manifest, self._source)
                 self._reader.foresee((body for body in keys if isinstance(body, Keys)), federation, self._source)
@@ -243,7 +234,7 @@ class Audit:
         self._tell_chain()
 
     def _append(self, block: Block) -> Step:
-        """Verify one record; the first one says which federation the run is in."""
+        """Verify one record. The first one says which federation the run is in."""
         if self._chain is None:
             record = parse_record(block)
             if not isinstance(record.body, Run):
@@ -274,21 +265,22 @@ class Audit:
 
     def _check_content(self, height: int, root: CID, step: Step) -> None:
         assert self._chain is not None
+        manifest = self._chain.manifest
         if self._scratch.size_of(root) is not None:
             return
         size = 0
         try:
-            for block in self._source.content(root, self._chain.manifest.settings.max_content_bytes):
+            for block in self._source.content(root, manifest.settings.max_content_bytes):
                 size += len(block.data)
         except MissingBlock as error:
-            what = f"{self._what_is(root, step)} (content {root}) is not whole: {error}"
+            what = f"{self._what_is(root, step, manifest)} (content {root}) is not whole: {error}"
             self._note(Finding(height, error.cid, MISSING_BLOCK, what))
         except BlockError as error:
-            self._note_broken(height, root, error, f"in {self._what_is(root, step)}: ")
+            self._note_broken(height, root, error, f"in {self._what_is(root, step, manifest)}: ")
         self._scratch.see(root, size)
 
     def _check_bundle(self) -> None:
-        """Whether the bundle holds the app that the run record names, as far as it can be read."""
+        """Check that the bundle holds the app that the run record names, as far as it can be read."""
         bundle = self.bundle()
         if bundle is None or bundle.content == bundle.app:
             return
@@ -299,27 +291,27 @@ class Audit:
         except BlockError as error:
             self._note(Finding(0, bundle.content, APP_BUNDLE, f"in the app: {error}"))
 
-    def _what_is(self, root: CID, step: Step) -> str:
-        """What the content ``root`` is in a record, for people."""
+    def _what_is(self, root: CID, step: Step, manifest: Manifest) -> str:
+        """What the content ``root`` is in the record of ``step``, in words."""
         match step.record.body:
             case Run(bundle=bundle, seed=seed):
                 return {bundle: "the app", seed: "the seed"}.get(root, "the initial model")
             case Collect():
                 replies = [each.reply.body for each in step.answered if each.reply is not None]
-                names = [self._name(body.by) for body in replies if isinstance(body, Reply) and body.content == root]
-                return f"what {', '.join(names)} answered"
+                authors = [body.by for body in replies if isinstance(body, Reply) and body.content == root]
+                return f"what {', '.join(map(manifest.called, authors))} answered"
             case Close():
                 return "the final model"
             case _:
                 return "what the server sent"
 
     def _replies(self, step: Step) -> Iterator[Record]:
-        """The replies that a record takes, and those it refuses."""
+        """The replies that a record takes, and those that it refuses."""
         yield from (answered.reply for answered in step.answered if answered.reply is not None)
         if isinstance(step.record.body, Collect):
             for answer in answers(step.record.body, self._source):
                 if isinstance(answer, GridError) and answer.refused is not None:
-                    yield parse_record(Block(answer.refused, self._source.get(answer.refused)))
+                    yield read_record(answer.refused, self._source)
 
     def _put(self, exchange: Exchange) -> None:
         self.report.tally(exchange)
@@ -330,7 +322,7 @@ class Audit:
     def _check_alone(self) -> None:
         """Check each record of a broken chain alone: a forged one is somebody's fault all the same."""
         for cid in self._scratch.newest_first():
-            record = parse_record(Block(cid, self._source.get(cid)))
+            record = read_record(cid, self._source)
             try:
                 record.check_signatures(self._well_signed)
             except BadSignature as error:
@@ -338,67 +330,60 @@ class Audit:
                 self._note(Finding(height, cid, rules.SignatureValid.name, str(error)))
 
     def _check_car(self, car: CarSource) -> None:
-        """What else is in the file: contradictions that the chain does not link, and damage that nothing above met."""
+        """Check the rest of the file: for contradictions that the chain does not link, and for damage that nothing has
+        met yet."""
         for block in car.blocks():
             if block.cid.is_raw:
                 continue
-            try:
-                record = parse_record(block)
-            except BlockError:
-                continue  # a content's manifest, a listing
-            self._check_contradiction(record, None)
+            with contextlib.suppress(BlockError):  # a content's manifest, a listing
+                self._check_contradiction(parse_record(block), None)
         for damage in car.damage:
             self._note(Finding(None, None, CAR_SECTION, damage))
         if car.cut_short:
             self._note(Finding(None, None, CUT_SHORT, car.cut_short))
 
     def _check_proofs(self) -> None:
-        """What this home has kept of equivocations in the run."""
+        """Take the proofs beside the run, unless the audit met the same two records: a file has its proofs' records."""
+        met = {(found.key, found.first.id, found.second.id) for found, *_ in self._contradictions}
         for proof, *records in self._beside.proofs:
-            try:
+            with contextlib.suppress(BlockError):  # then it proves nothing
                 found = read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
-            except BlockError:
-                continue  # it proves nothing
-            met = {
-                (each.first.id, each.second.id) for each, *_ in self._contradictions
-            }  # a file has its proofs' records
-            if found.run == self.report.run and (found.first.id, found.second.id) not in met:
-                self._contradictions.append((found, found.second.cid, None))
+                if found.run == self.report.run and (found.key, found.first.id, found.second.id) not in met:
+                    self._contradictions.append((found, found.second.cid, None))
 
     def _note_equivocation(self, found: Equivocation, cid: CID, height: int | None) -> None:
-        """Note it if the key was the member's own. Anybody may sign in its name, which proves nothing about it; and
-        nobody can tell who used a key that is revoked by now."""
-        if not self._keys_had.proves(found, self._source):
+        """Note it if the key was the member's own: anybody may sign in its name, which proves nothing about it. If the
+        key was revoked since, nobody can tell who used it."""
+        if self._chain is None or not self._keys_had.proves(found, self._source):
             return
-        both = f"{found.first.cid} and {found.second.cid}"
-        if found.key in self._revoked():
-            what = f"a key of {self._name(found.by)}'s that was revoked since signed two records in one place: {both}"
+        name, both = self._chain.manifest.called(found.by), f"{found.first.cid} and {found.second.cid}"
+        if found.key in self._revoked(self._chain):
+            what = f"a key of {name}'s that was revoked since signed two records in one place: {both}"
             self._note(Finding(height, cid, REVOKED_EQUIVOCATION, what))
         else:
-            what = f"{self._name(found.by)} signed two different records in one place: {both}"
+            what = f"{name} signed two different records in one place: {both}"
             self._note(Finding(height, cid, EQUIVOCATION, what))
 
-    def _revoked(self) -> frozenset[bytes]:
-        """The keys that the newest manifests known revoke: the run's, and that of this home."""
-        if self._chain is None or self._chain.head is None:
-            return frozenset()
-        known = self._known.get(self._chain.federation)
-        return frozenset((*self._chain.manifest.revoked, *(known.manifest.revoked if known else ())))
+    def _revoked(self, chain: Chain) -> frozenset[bytes]:
+        """The keys that a manifest revokes: the newest one of the run, or of this home."""
+        known = self._known.get(chain.federation)
+        return frozenset((*chain.manifest.revoked, *(known.manifest.revoked if known else ())))
 
     def _check_contradiction(self, record: Record, height: int | None) -> None:
+        """Note a contradiction if the same key has signed another record at the same place."""
         place = place_of(record)
         if place is None:
             return
-        (key,) = record.signers  # what another key signed in a member's name is no other word of the member's
+        (key,) = record.signers  # a member does not answer for what another key signed in its name
         other = self._scratch.say(encode_cbor(list(place)), record.body.by + key, record.cid)
         if other is None or len(self._contradictions) >= MAX_FINDINGS:
             return
-        proof = equivocation(record, parse_record(Block(other, self._source.get(other))))
+        proof = equivocation(record, read_record(other, self._source))
         if proof is not None:
             self._contradictions.append((proof, record.cid, height))
 
     def _check_root(self, chain: Chain) -> None:
-        """Whether the run is in the federation that the auditor named."""
+        """Check that the run is in the federation that the auditor named."""
         if self._root is None or chain.federation == self._root:
             return
         what = f"the run is in the federation {chain.federation}, not in {self._root}, which is the root of trust here"
@@ -410,17 +395,14 @@ class Audit:
         return Root.JOINED if chain.federation in self._known else Root.RUN
 
     def _check_branch(self, chain: Chain) -> None:
-        """Whether the run's manifest and the one in this home are versions of one line."""
+        """Check that one of the run's manifest and this home's follows from the other."""
         known = self._known.get(chain.federation)
         if known is None:
             return
         ours, theirs = known.manifest, chain.manifest
         if theirs.version > ours.version:
-            try:
+            with contextlib.suppress(ManifestError):
                 manifest_at(theirs.cid, ours.federation, self._source, known=ours)
-            except ManifestError:
-                pass
-            else:
                 return
         elif theirs.id in known.versions():
             return
@@ -440,18 +422,16 @@ class Audit:
             self.report.findings_left_out += 1
 
     def _note_broken(self, height: int, cid: CID, error: BlockError, where: str = "") -> None:
-        """``cid`` breaks a rule, or a block that it needs is damaged."""
+        """Note that ``cid`` breaks a rule, or that a block which it needs is damaged."""
         damaged = next((each for each in (error, error.__cause__) if isinstance(each, BlockMismatch)), None)
         broken = rules.as_rule(error)
         self._note(Finding(height, damaged.cid if damaged else cid, broken.name, f"{where}{broken}"))
 
     def _tell_start(self) -> None:
-        """What the head alone says."""
-        for head in self._scratch.newest_first():
-            body = parse_record(Block(head, self._source.get(head))).body
-            self.report.run = body.run if isinstance(body, Chained) and body.run else head
-            break
+        """Report what the head alone says."""
         self.report.records = self._scratch.length()
+        if self.report.records:
+            self.report.run = run_named(self.report.head, self._source)
 
     def _tell_chain(self) -> None:
         chain = self._chain
@@ -463,20 +443,15 @@ class Audit:
             self._note(finding)
         if self._confirmations is not None:
             self.report.confirmed = {chain.manifest.name_of(by): at for by, at in self._confirmations.heights.items()}
-            for finding in self._confirmations.findings(chain, self._revoked()):
+            for finding in self._confirmations.findings(chain, self._revoked(chain)):
                 self._note(finding)
             self._scratch.note_well_signed(self._confirmations.well_signed)
         self.report.tell_chain(chain, self._root_of(chain))
         for cid in (chain.run, chain.head):
-            self.report.tell_record(parse_record(Block(cid, self._source.get(cid))), chain.keys)
-
-    def _name(self, member: bytes) -> str:
-        if self._chain is None or self._chain.head is None:
-            return VerifyKey.parse(member).did
-        return self._chain.manifest.called(member)
+            self.report.tell_record(read_record(cid, self._source), chain.keys)
 
     def _with_height(self, finding: Finding) -> Finding:
-        """A damaged head does not say its height; in a CAR the records below it do."""
+        """The finding with the height of a damaged head, which only the records below it in a CAR tell."""
         if finding.cid != self.report.head or not isinstance(self._source, CarSource):
             return finding
         return replace(finding, height=height_above(self._source.blocks()))

@@ -1,4 +1,4 @@
-"""Who confirmed what of a run: its acks, checked against the chain that is shown."""
+"""Which members confirmed how much of a run: its acks, checked against the chain that is shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from protocol.app.calls import ErrorCode
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.chain import AnsweredMessage, Chain, Step
 from protocol.records.bodies import Ack, Reply
-from protocol.records.signed import Record, parse_record, typed_items
+from protocol.records.signed import Record, parse_record, read_record, typed_items
 from protocol.visible import quoted
 
 _SILENCE: Final = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE}
@@ -38,10 +38,10 @@ class _Found:
     first: Finding
     count: int = 0
     members: dict[str, None] = field(default_factory=dict)
-    """Whom they are about, in order."""
+    """The members that they are about, in order."""
 
     def finding(self) -> Finding:
-        """They in one: what is said once is said once, however many members and messages it is true of."""
+        """All of them as one finding, however many members and messages they are about."""
         if self.count == 1:
             return self.first
         named = ", ".join(islice(self.members, _NAMED))
@@ -55,7 +55,7 @@ _NAMED: Final = 10
 
 
 class Confirmations:
-    """The acks of one run. Only those count that are signed with the key in force at their head."""
+    """The acks of one run. An ack counts only if it is signed with the key in force at its head."""
 
     def __init__(self, run: CID, acks: Iterable[Block], source: BlockSource) -> None:
         self._source = source
@@ -67,14 +67,14 @@ class Confirmations:
         self._listed: dict[bytes, _Listed] = {}
         self._found: dict[str, _Found] = {}
         self._histories: list[tuple[bytes, str, Finding]] = []
-        """Acks of other histories: the key, and whose it was; whether it is revoked since is known at the end."""
+        """Acks of other histories: the key, and its member's name. Only the end tells if the key was revoked since."""
         self.heights: dict[bytes, int] = {}
         """The highest record that each member has confirmed, by its id."""
         self.well_signed: list[CID] = []
         """Acks, and the replies that they list, whose signatures were found right."""
 
     def take(self, step: Step, chain: Chain) -> None:
-        """Compare the record that was appended to ``chain`` last."""
+        """Compare the acks with the record that was appended to ``chain`` last."""
         for answered in step.answered:
             self._answered(answered, chain)
         for record, ack in self._waiting.pop(chain.height, ()):
@@ -93,10 +93,10 @@ class Confirmations:
             self._list(record, ack, chain)
 
     def findings(self, chain: Chain, revoked: Set[bytes]) -> Iterator[Finding]:
-        """What was found, each kind once; ``chain`` is all that is shown, ``revoked`` the keys that are by now."""
+        """What was found, each kind once. ``chain`` is all that is shown; the keys ``revoked`` are so by now."""
         for key, name, finding in self._histories:
             if key in revoked:
-                what = f"by a key that was revoked since, which a thief may have used: {finding.message}"
+                what = f"by a key that was revoked since, and that a thief may have used: {finding.message}"
                 finding = replace(finding, rule=REVOKED_HISTORY, message=what)
             self._find(name, finding)
         self._beyond(chain)
@@ -121,12 +121,12 @@ class Confirmations:
         """Note the replies that an ack lists to messages that are still open."""
         for link in typed_items(ack.replies, CID, self._source):
             try:
-                reply = parse_record(Block(link, self._source.get(link)))
+                reply = read_record(link, self._source)
             except BlockError:
-                continue  # its member has it, if nobody took it
+                continue  # if no collect took it, only its member need have it
             body = reply.body
             if not isinstance(body, Reply) or body.by != ack.by or not self._is_its_authors(reply, chain):
-                continue  # a leader was right not to take it
+                continue  # the leader was right not to take it
             if body.message in chain.open:
                 self._listed[body.message] = _Listed(link, body, record.cid, ack.height)
 
@@ -140,15 +140,15 @@ class Confirmations:
         name = chain.manifest.called(listed.body.by)
         reason = quoted(answered.reason) if answered.reason else "no reason can be read"
         what = (
-            f"the leader says {name} did not answer ({reason}); {name}'s ack "
-            f"{listed.ack} at height {listed.height} lists its reply {listed.reply}, by {name}'s clock signed "
-            f"{early:.3g} s before. That the leader had heard of it is likely if it kept that ack, and not certain: "
-            "announcements can be lost"
+            f"the leader says that {name} did not answer ({reason}). But {name}'s ack {listed.ack} at height "
+            f"{listed.height} lists its reply {listed.reply}, signed {early:.3g} s before by {name}'s clock. The "
+            "leader had probably heard of it if it kept that ack, but announcements can be lost"
         )
         self._find(name, Finding(chain.height, listed.ack, UNHEARD_REPLY, what))
 
     def _is_its_authors(self, record: Record, chain: Chain) -> bool:
-        """Whether a record is signed with the key of the member that it says it is by: anybody can make up others."""
+        """Whether a record is signed with the key of the member that it names as its author. Anybody can make up
+        others."""
         member = chain.manifest.members.get(record.body.by)
         if member is None or record.signers != (member.signing,):
             return False

@@ -1,11 +1,11 @@
-"""What verifying a run came to, kept in the home, so that ``peer log`` of the same run need not do it again.
+"""Reports of verified runs, kept in the home, so that ``peer log`` of the same run need not verify it again.
 
-Only that a run was *verified* is kept: what was missing may be here the next time. It is a fact about a head, since a
-head fixes its chain; about all else that the verdict rests on (`Basis`); and about the code that judged. If any of
-these is another one, the run is verified anew. ``peer audit`` reads nothing from here.
+Only `verified` is kept: what was missing may be here the next time. The report holds for one head, which fixes its
+chain; for all else that the verdict rests on (`Basis`); and for the code that judged. If any of these has changed, the
+run is verified anew. ``peer audit`` reads nothing from here.
 
-What a reader opened of an encrypted run (names, reasons, metrics) is sealed to that reader: the home holds no more in
-the clear than it did before. Of what is plain, or hidden from who verified, the home keeps what anybody would see.
+The report of an encrypted run (names, reasons, metrics) is sealed to its reader, so that the home holds no more in the
+clear than before. A reader without keys sees what anybody would see, and its report is kept in the clear.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from protocol.records.contexts import KeptReport, seal_for
 from protocol.records.signed import WellSigned
 
 MAX_KEPT: Final = 16 << 20
-"""Bytes of a report that is kept, before it is compressed: some 30,000 exchanges."""
+"""Bytes of a kept report at most, before it is compressed: some 30,000 exchanges."""
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a verdict rests on besides the chain itself, the rules, and who read it."""
+    """What a verdict rests on besides the chain itself, the rules and the reader."""
 
     newest: CID | None
-    """The newest version of the federation's manifest that was known; None if no home had joined it."""
+    """The newest known version of the federation's manifest; None if this home has not joined the federation."""
     beside: frozenset[CID]
     """The grants, acks and proofs beside the run."""
     encrypted: bool
-    """Whether the run is; if it is not, all readers read the same."""
+    """Whether the run is encrypted. If it is not, all readers read the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A report of a run that was verified. The fields are those of `Report`."""
+    """The report of a verified run. The fields are those of `Report`."""
 
     run: CID
     federation: CID
@@ -80,10 +80,10 @@ class _Kept:
     confirmed: tuple[tuple[str, int], ...]
     highest_round: int | None
     rows: tuple[str, ...]
-    """The exchanges, as `peer.history.rounds.exchange_value` has them, without the sizes of contents."""
+    """The exchanges, as `peer.history.rounds.exchange_value` gives them, without the sizes of contents."""
 
     def report(self, head: CID, root: Root, at: float) -> Report:
-        """The report as it was."""
+        """The report again, of the run of ``head``, which was verified ``at`` that time."""
         return Report(
             head=head,
             verdict=Verdict.VERIFIED,
@@ -112,17 +112,17 @@ class _Kept:
 
 
 class KeptReports:
-    """The reports that a home keeps: of each run the newest, for each of its readers."""
+    """The reports that a home keeps: the newest of each run, for each of its readers."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
 
     def find(self, head: CID, choice: ReaderChoice, scratch: Scratch) -> Report | None:
-        """The report of the run of ``head``, if it was verified before on the basis that there is today, for the reader
-        of ``choice``. Its exchanges are put into ``scratch``.
+        """The report of the run of ``head`` for the reader of ``choice``, if the run was verified before on the same
+        basis as today's. Its exchanges are put into ``scratch``.
 
         Raises:
-            PeerError: if the journal cannot be used, or an identity was named and cannot be had.
+            PeerError: if the journal cannot be used, or the named identity cannot be opened.
         """
         if not self._home.journal.exists():
             return None
@@ -144,9 +144,9 @@ class KeptReports:
         return None
 
     def keep(self, report: Report, scratch: Scratch, basis: Basis | None, reader: Reader) -> None:
-        """Keep what an audit came to, whose exchanges are in ``scratch``, if the run is verified; and which signatures
-        it found right, in any case. A home without a journal stays without; a disk that is full keeps nobody from what
-        was found."""
+        """Keep which signatures an audit found right; and its report with the exchanges in ``scratch``, if the run is
+        verified. Makes no journal in a home without one. An error is only logged: a full disk must not hide the
+        verdict."""
         if not self._home.journal.exists():
             return
         row = self._row(report, scratch, basis, reader)
@@ -161,7 +161,7 @@ class KeptReports:
 
     @contextlib.contextmanager
     def well_signed(self) -> Iterator[WellSigned]:
-        """The records whose signatures this home has found right before."""
+        """The records whose signatures this home found right before."""
         if not self._home.journal.exists():
             yield frozenset()
             return
@@ -224,7 +224,7 @@ def _kept(report: Report, scratch: Scratch) -> _Kept | None:
 
 
 def _without_sizes(row: str) -> str:
-    """An exchange as ``peer log`` shows it, which looks at no contents."""
+    """An exchange as ``peer log`` shows it, which reads no contents."""
     exchange = json.loads(row)
     exchange["bytes_sent"] = exchange["bytes_received"] = None
     for answer in exchange["answers"]:
@@ -233,7 +233,7 @@ def _without_sizes(row: str) -> str:
 
 
 def _opened(verified: VerifiedHead, reader: Reader) -> _Kept | None:
-    """None if it was damaged: then the run is verified anew."""
+    """The kept report; None if it is damaged."""
     try:
         data = verified.report
         if reader.has_keys:
@@ -244,7 +244,7 @@ def _opened(verified: VerifiedHead, reader: Reader) -> _Kept | None:
 
 
 def _digest(basis: Basis, reader: Reader) -> bytes:
-    """A digest of all that has to be the same for a report to be shown again."""
+    """A digest of all that must be unchanged if a report is to be shown again."""
     keys = [key.raw for key in reader.encryption_keys]
     beside = sorted(map(bytes, basis.beside))
     return hashlib.sha256(encode_cbor([_code(), basis.newest, beside, basis.encrypted, keys])).digest()
@@ -252,7 +252,7 @@ def _digest(basis: Basis, reader: Reader) -> bytes:
 
 @cache
 def _code() -> bytes:
-    """A digest of the code that judges and tells, so that nobody has to remember a version when a rule changes."""
+    """A digest of the code that judges and reports, so that nobody has to remember a version when a rule changes."""
     digest = hashlib.sha256()
     for package in ("crypto", "protocol", "strategy", "peer"):
         for file in sorted(_files(package)):
@@ -263,6 +263,6 @@ def _code() -> bytes:
 
 
 def _files(package: str) -> Iterable[Path]:
-    spec = find_spec(package)  # which imports none of it
+    spec = find_spec(package)  # imports nothing
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         yield from Path(folder).rglob("*.py")

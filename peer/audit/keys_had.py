@@ -1,20 +1,21 @@
-"""Which signing key was whose, and where in a run: two records prove something of a member only by its own key."""
+"""Which member had which signing key, and where in a run. Two records prove something about a member only if they are
+signed with its own key."""
 
 from __future__ import annotations
 
-from protocol.blocks.cid import Block, BlockError, BlockSource
+from protocol.blocks.cid import BlockError, BlockSource
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Ack, Body, Chained, Dispatch, Reply
 from protocol.records.equivocation import Equivocation
-from protocol.records.signed import parse_record
+from protocol.records.signed import read_record
 
 
 class KeysHad:
-    """The signing keys of the members of a run, by position: each is a member's from one height to the next."""
+    """The signing keys of a run's members, by position: a member has each from one height to the next."""
 
     def __init__(self) -> None:
         self._since: dict[bytes, list[tuple[int, bytes]]] = {}
-        """By member: from which height on it had which key; an empty one where it was no member."""
+        """By member: from which height on it had which key. The key is empty while it was not a member."""
 
     def take(self, height: int, manifest: Manifest) -> None:
         """``manifest`` is in force after the record at ``height``, which is higher than any before."""
@@ -26,10 +27,10 @@ class KeysHad:
                 since.append((height, key))
 
     def proves(self, found: Equivocation, source: BlockSource) -> bool:
-        """Whether the key that signed both records was that of the member that they name, at the place where they are.
+        """Whether the key that signed both records belonged to the member that they name, at their place.
 
-        In the chain that is the key in force before the record, of an ack the one after it. A reply may be signed from
-        the dispatch on, which ``source`` may have.
+        For a record of the chain the key in force before it counts, for an ack the one after it. A reply may be signed
+        from its dispatch on, which ``source`` may have.
         """
         match found.first.body:
             case Chained(height=height):
@@ -50,11 +51,11 @@ class KeysHad:
 
 
 def _dispatched(body: Body, source: BlockSource) -> int:
-    """The height of the dispatch that a reply answers; 0 if that is not here."""
+    """The height of the dispatch that a reply answers; 0 if the dispatch is not here."""
     if not isinstance(body, Reply):
         return 0
     try:
-        dispatch = parse_record(Block(body.dispatch, source.get(body.dispatch))).body
+        dispatch = read_record(body.dispatch, source).body
     except BlockError:
         return 0
     return dispatch.height if isinstance(dispatch, Dispatch) and dispatch.run == body.run else 0

@@ -1,4 +1,4 @@
-"""Finding a run that somebody names, and opening it for whoever may read it."""
+"""Finding the run or the proof that somebody names, and opening it for its reader."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from protocol.federation.manifest import PUBLIC
 from protocol.federation.reading import Reader
 from protocol.records.bodies import Run
 from protocol.records.equivocation import proof_links
-from protocol.records.signed import WellSigned, parse_record
+from protocol.records.signed import WellSigned, read_record
 
 SECONDS_A_BLOCK = 30.0
-"""How long an engine may look for one block, unless somebody says otherwise."""
+"""How long an engine may look for one block, unless the user says otherwise."""
 
 MAX_PROOF_FILE = 4 * MAX_BLOCK_SIZE
-"""Bytes of a CAR file that can be a proof's: it has three blocks."""
+"""Bytes of a proof's CAR file at most: it has three blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Where runs are looked for, and whose keys open what is encrypted."""
+    """Where to look for runs, and whose keys open what is encrypted."""
 
     home: Home
     ipfs: str | None
-    """The engine; None for the one that the home used last. A CAR file needs none."""
+    """The engine; None for the one that the home used last. CAR files need none."""
     reader: ReaderChoice
     timeout: float = SECONDS_A_BLOCK
 
@@ -66,7 +66,7 @@ class Lookup:
         ``root`` is the root of trust, as the auditor named it. What is ``well_signed`` is not verified again.
 
         Raises:
-            PeerError: if it is neither (`NoSuchRun`), or ``root`` names no federation.
+            PeerError: if it is none of these (`NoSuchRun`), or ``root`` names no federation.
             EngineError: if the engine cannot be used.
         """
         joined = FederationStore(self.home).all()
@@ -88,8 +88,8 @@ class Lookup:
 
     @contextlib.contextmanager
     def reading(self, named: str, scratch: Scratch) -> Iterator[Audit]:
-        """As `audit`, for somebody who is shown a run: no content is read, and a signature that this home has found
-        right before is not verified again."""
+        """As `audit`, to show a run: no content is read, and no signature that this home found right is verified
+        again."""
         with (
             KeptReports(self.home).well_signed() as well_signed,
             self.audit(named, scratch, with_contents=False, well_signed=well_signed) as audit,
@@ -97,7 +97,7 @@ class Lookup:
             yield audit
 
     def known(self, root: str | None) -> list[StoredFederation]:
-        """The federations that say whose a key is: those of the home, or the one that the auditor named alone."""
+        """The federations that tell whose a key is: those of the home, or only the one that the auditor named."""
         joined = FederationStore(self.home).all()
         if root is None:
             return joined
@@ -109,7 +109,7 @@ class Lookup:
         is something else.
 
         Raises:
-            PeerError: if it is one by its shape, and proves nothing.
+            PeerError: if it has the shape of a proof, and proves nothing.
         """
         if is_car(named):
             return _proof_in_file(Path(named), known)
@@ -128,7 +128,7 @@ class Lookup:
     def _opened(
         self, named: str, joined: list[StoredFederation]
     ) -> Iterator[tuple[CID, int | None, RunSource, Beside]]:
-        """The head, its height if the home knows it, where its blocks are, and what a file has beside the chain."""
+        """The head, its height if the home knows it, the source of its blocks, and what a file has beside the chain."""
         if is_car(named):
             with contextlib.closing(CarSource(Path(named))) as car:
                 head, beside = roots_of(car, named)
@@ -140,10 +140,9 @@ class Lookup:
             yield head, height, EngineSource(engine, self.timeout), Beside()
 
     def _reader(self, head: CID, source: RunSource, beside: Beside) -> Reader:
-        """Who reads the run of ``head``: nobody in particular if nothing in it is encrypted, or if it is damaged."""
+        """The reader of the run of ``head``; the public one if the run is not encrypted, or is damaged."""
         try:
-            run = run_named(head, source)
-            body = parse_record(Block(run, source.get(run))).body
+            body = read_record(run_named(head, source), source).body
         except BlockError:
             return PUBLIC
         if not isinstance(body, Run) or body.keys is None:
@@ -152,10 +151,10 @@ class Lookup:
 
 
 def roots_of(car: CarSource, named: str) -> tuple[CID, Beside]:
-    """The head in a CAR file, its first root; and what is beside the chain, which all its other roots are.
+    """The head in a CAR file, which is its first root; and what is beside the chain, which its other roots name.
 
     Raises:
-        NoSuchRun: if it has no root, or one that is something else.
+        NoSuchRun: if it has no root, or a root that is neither.
     """
     if not car.roots:
         raise _no_run(named, "has no root")
@@ -163,7 +162,7 @@ def roots_of(car: CarSource, named: str) -> tuple[CID, Beside]:
     try:
         return head, beside_of(others, car)
     except BlockError as error:
-        raise _no_run(named, f"has {len(car.roots)} roots, and one of them is of no run: {error}") from error
+        raise _no_run(named, f"has {len(car.roots)} roots, and one of them belongs to no run: {error}") from error
 
 
 def _no_run(named: str, what: str) -> NoSuchRun:
@@ -199,6 +198,6 @@ def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> 
     except BlockError as error:
         raise PeerError(
             f"{cid} is no proof of equivocation: {error}",
-            fix="nothing is shown about anybody; a run is audited by its head: peer log shows those of this home",
+            fix="it shows nothing about anybody; to audit a run, name its head: peer log shows those of this home",
             code=ExitCode.WRONG_USE,
         ) from error

@@ -1,17 +1,17 @@
 """The models of a run: which contents are the global model, or a client's update, of a round.
 
-They are found by CID in a chain that a `peer.audit.audit.Audit` has verified; nothing is computed again. A round is
-Flower's where the app sets that in any message (``config["server-round"]``; an older app's machinery, the group
-id); else the number of the exchange, from 1.
+They are found by CID in a chain that a `peer.audit.audit.Audit` has verified; nothing is computed again. If the app
+numbers its rounds in any message (``config["server-round"]``, or the group id in older apps), those are the rounds.
+If it does not, each exchange is a round, from 1.
 
-- The **global model** of round N is the arrays content of the first dispatch after the last train collect of round N,
-  or the close record's model where there is none. Round 0 has the initial model: the first dispatch with arrays.
-  Dispatches without arrays are passed over; where a dispatch sends several contents with arrays, the first counts.
-- A client's **update** of round N is its reply content with arrays in an exchange of round N, the last where its app
-  answers more than once (as the stages of a workflow do).
+- The **global model** of round N is the arrays content of the first dispatch after the last train collect of round N.
+  If there is none, it is the close record's model. Round 0 has the initial model: the first dispatch with arrays.
+  Dispatches without arrays are passed over. If a dispatch sends several contents with arrays, the first counts.
+- A client's **update** of round N is its reply content with arrays in an exchange of round N. If its app answers more
+  than once (as the stages of a workflow do), the last counts.
 
-Of an encrypted run a client reads the global models that it was sent, so those of the epochs in which it was a member.
-Updates are for servers and auditors: no client has the key of its own either once its process has ended.
+In an encrypted run a client reads the global models that it was sent: those of the epochs in which it was a member.
+Only servers and auditors read updates. Not even a client has the key of its own, once its process has ended.
 """
 
 from __future__ import annotations
@@ -27,23 +27,22 @@ from peer.audit.audit import Audit
 from peer.audit.report import Report, require_verified
 from peer.base.errors import ExitCode, PeerError
 from peer.history.scratch import Scratch
-from protocol.blocks.cid import CID, Block
+from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
 from protocol.federation.manifest import node_id
 from protocol.federation.reading import RunKeys
 from protocol.records.bodies import Body, Close, Collect, Dispatch, GridError, Group, Reply
-from protocol.records.signed import answers, parse_record, typed_items
+from protocol.records.signed import answers, read_record, typed_items
 from strategy.contents.summary import summarise
 
 SERVER: Final = "server"
-"""Whose the global model is."""
+"""The owner of the global model."""
 
 TRAIN: Final = "train"
-"""Flower's message type, or what stands before the dot in it."""
-
+"""Flower's message type, or the part of it before the dot."""
 
 _Found = tuple[CID, ContentKey | None]
-"""A content, and what it is encrypted with."""
+"""A content, and the key that it is encrypted with."""
 
 
 class NoSuchModel(PeerError):
@@ -51,7 +50,7 @@ class NoSuchModel(PeerError):
 
 
 class NotReadable(PeerError):
-    """What was asked for is encrypted, and nobody here has a key for it."""
+    """The model is encrypted, and this home has no key for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class FoundModel:
 
     content: CID
     key: ContentKey | None
-    """What it is encrypted with."""
+    """The key that it is encrypted with."""
     run: CID
     head: CID
     round: int
@@ -79,8 +78,8 @@ class RunModels:
         """Runs ``audit``.
 
         Raises:
-            PeerError: if the audit does not verify the run, with the exit code of its verdict; or where all of the
-                run is encrypted for others.
+            PeerError: if the audit does not verify the run, with the exit code of its verdict; or if this reader can
+                read nothing of the run.
         """
         report = audit.run()
         require_verified(report)
@@ -91,14 +90,14 @@ class RunModels:
         self._numbered = any(row["round"] is not None for row in self._rows())
 
     def find(self, of: str = SERVER, round_number: int | None = None) -> FoundModel:
-        """The global model, or the update of the client ``of`` (its name or did), of a round.
+        """The global model of a round, or the update of the client ``of`` (its name or did).
 
-        If None: the last round in which something was trained: an app that does not number its rounds may
-        end with exchanges in which nothing was.
+        Without a ``round_number``, it is the last round in which something was trained: an app that does not number its
+        rounds may end with exchanges in which nothing was.
 
         Raises:
             PeerError: if the run has no such round or member, or nothing with arrays there.
-            NotReadable: if that is encrypted for others.
+            NotReadable: if this home has no key for it.
             protocol.blocks.cid.BlockError: if a content cannot be read.
         """
         last = self._last_round()
@@ -113,7 +112,7 @@ class RunModels:
         return self._found(found, number, name)
 
     def newest(self) -> FoundModel:
-        """The newest global model there is: of the last round that has one. The run may be in the middle of the next.
+        """The newest global model: that of the last round that has one. The run may be in the middle of the next.
 
         Raises:
             PeerError: if no model is recorded at all.
@@ -125,7 +124,7 @@ class RunModels:
         return self.find(round_number=0)
 
     def rounds(self) -> list[int]:
-        """The rounds that have a global model: 0 and those in which something was trained, if it was sent since."""
+        """The rounds that have a global model: 0, and those in which something was trained, if it was sent since."""
         has_first = self._first_dispatched() is not None
         trained = (each for each in sorted(self._trained_rounds()) if self._after(self._trained_in(each)) is not None)
         return [*([0] if has_first else []), *trained]
@@ -156,13 +155,13 @@ class RunModels:
             before = max((each for each in self._trained_rounds() if each < number), default=0)
             raise NoSuchModel(
                 f"no model of round {number} is recorded: {self._why_none()}",
-                fix=f"--round {before} has the one before it" if number else "",
+                fix=f"--round {before} has the model before it" if number else "",
                 code=ExitCode.UNFINISHED,
             )
         return found
 
     def _trained_in(self, number: int) -> set[int]:
-        """The heights of the dispatches of a round that are of type train."""
+        """The heights of a round's dispatches of type train."""
         return {row["height"] for row in self._rows() if self._round(row) == number and _is_train(row)}
 
     def _after(self, trained: set[int]) -> _Found | None:
@@ -192,15 +191,15 @@ class RunModels:
 
     def _why_none(self) -> str:
         if not self._report.closed:
-            return "the run goes on, and the server has sent none since"
-        return "the app sent none after it, and left no final model"
+            return "the run goes on, and the server has sent no model since"
+        return "the app sent no model after it, and left no final model"
 
     def _bodies(self) -> Iterator[Body]:
         for cid in self._scratch.oldest_first():
             yield self._body(cid)
 
     def _body(self, cid: CID) -> Body:
-        return parse_record(Block(cid, self._source.get(cid))).body
+        return read_record(cid, self._source).body
 
     def _messages(self, body: Dispatch) -> set[bytes]:
         return {key for group in typed_items(body.groups, Group, self._source) for key, _ in group.to}
@@ -215,7 +214,7 @@ class RunModels:
         return found
 
     def _arrays_of(self, body: Dispatch) -> _Found | None:
-        """The first content with arrays of a dispatch."""
+        """The first content of a dispatch that has arrays."""
         key = self._key(body)
         for group in typed_items(body.groups, Group, self._source):
             if self._has_arrays(group.content, key):
@@ -223,12 +222,12 @@ class RunModels:
         return None
 
     def _key(self, body: Dispatch | Close) -> ContentKey | None:
-        """What the contents of a record of the server's are encrypted with; None if they are plain."""
+        """The key of the contents in a record of the server's; None if they are plain."""
         key = self._keys.content(body.epoch)
         if body.epoch is not None and key is None:
             raise _not_for_us(
                 f"what the server sent at height {body.height} is encrypted under the key of epoch {body.epoch}",
-                "--round N with an earlier round may be readable; else " + _WHO_READS,
+                f"try --round N with an earlier round; or {_WHO_READS}",
             )
         return key
 
@@ -249,19 +248,18 @@ class RunModels:
                 raise _not_for_us(
                     f"what {name} answered in round {number} is encrypted for servers and auditors "
                     "(no client keeps the key of its own updates)",
-                    f"leave out --of {of} for the global model; else {_WHO_READS}",
+                    f"leave out --of {of} for the global model; or {_WHO_READS}",
                 )
             if self._has_arrays(content, key):
                 return (content, key), name
-        log = f"peer log {self._report.head} shows who answered in which round"
         raise NoSuchModel(
             f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
-            fix=log,
+            fix=f"peer log {self._report.head} shows who answered in which round",
             code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
         )
 
     def _name(self, of: str) -> str:
-        """The name of a participant that is called, or has the did, ``of``."""
+        """The name of the participant whose name or did is ``of``."""
         if of in self._report.participants:
             return of
         try:
@@ -282,7 +280,7 @@ class RunModels:
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        """The exchanges, as `peer.history.rounds.exchange_value` has them."""
+        """The exchanges, as `peer.history.rounds.exchange_value` gives them."""
         return map(json.loads, self._scratch.rows())
 
     def _round(self, row: dict[str, Any]) -> int | None:
@@ -310,7 +308,7 @@ def _require_readable(report: Report, keys: RunKeys) -> None:
 
 _WHO_READS: Final = (
     "name another identity with --identity NAME: a server or an auditor reads all, a client the global models of its "
-    "time as a member; an auditor that came later needs a grant: peer federation grant NAME, on the server's machine"
+    "time as a member; an auditor that joined later needs a grant: peer federation grant NAME, on the server's machine"
 )
 
 

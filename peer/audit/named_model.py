@@ -1,4 +1,4 @@
-"""Finding a model that somebody names: a file, a content, or a round of a run."""
+"""Finding the model that somebody names: a file, a content, or a round of a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def named_model(text: str, lookup: Lookup) -> Iterator[NamedModel]:
     """The model that ``text`` names: a file, a content's CID, or ``RUN[:ROUND[:NAME]]``.
 
     Raises:
-        PeerError: if it names none.
+        PeerError: if it names no model.
         NoModel: if what it names holds no arrays.
     """
     path = Path(text).expanduser()
@@ -55,14 +55,14 @@ def named_model(text: str, lookup: Lookup) -> Iterator[NamedModel]:
 
 
 def _parsed(text: str) -> tuple[str, int | None, str]:
-    """``RUN[:ROUND[:NAME]]``; a name may have colons in it, as a did has."""
+    """``RUN[:ROUND[:NAME]]`` in its parts. A name may have colons, as a did has."""
     run, _, rest = text.partition(":")
     round_text, _, name = rest.partition(":")
     if not round_text:
         return run, None, name or SERVER
     if not (round_text.isascii() and round_text.isdigit()):
         raise PeerError(
-            f"{round_text!r} in {text!r} is no round",
+            f"{round_text!r} in {text!r} is not a round",
             fix="write HEAD:3, HEAD:3:NAME, or HEAD::NAME for the last round",
             code=ExitCode.WRONG_USE,
         )
@@ -70,7 +70,7 @@ def _parsed(text: str) -> tuple[str, int | None, str]:
 
 
 def _content(text: str, lookup: Lookup) -> CID | None:
-    """The CID ``text``, where it is not of a run or of a record in one."""
+    """The CID ``text``, if it is neither a run nor a record."""
     if is_car(text):
         return None
     cid = cid_of(text)

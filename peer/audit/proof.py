@@ -1,4 +1,4 @@
-"""A proof of equivocation, checked on its own and told: who said what twice, where, and how the two differ."""
+"""A proof of equivocation, checked on its own: who signed two records, at which place, and how the two differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from crypto.keys import BadKey, VerifyKey
+from crypto.keys import VerifyKey
 from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.records.bodies import Ack, Chained, Reply
@@ -19,7 +19,7 @@ MAX_SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field of the body that the two have different values in; empty if one has no such field."""
+    """A field in which the two bodies differ. The value is empty if a body has no such field."""
 
     field: str
     first: str
@@ -38,12 +38,12 @@ class CheckedProof:
     @property
     def who(self) -> str:
         """The member, as both records name it."""
-        return _did(self.found.by)
+        return VerifyKey(self.found.by).did
 
     @property
     def signer(self) -> str:
         """The key that signed both."""
-        return _did(self.found.key)
+        return VerifyKey(self.found.key).did
 
     @property
     def place(self) -> dict[str, str | int]:
@@ -83,9 +83,9 @@ class CheckedProof:
 
 
 def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof:
-    """Check a proof, and that it is against the member it names: that the key which signed both is that member's.
+    """Check a proof, and that the key which signed both records belongs to the member that they name.
 
-    ``known`` are the federations that say so. If none of them lists the member, its id does, which is its first key.
+    The federations that are ``known`` tell that. If none of them lists the member, its id does, which is its first key.
 
     Raises:
         BlockError: if it proves nothing about that member, or one of its records is not here.
@@ -93,29 +93,23 @@ def check_proof(block: Block, source: BlockSource, known: Sequence[StoredFederat
     found = read_proof(block, source)
     why = _why_not_its_key(found, known)
     if why:
-        signed = f"the key {_did(found.key)} signed both records, in the name of the member {_did(found.by)}"
+        key, member = VerifyKey(found.key).did, VerifyKey(found.by).did
+        signed = f"the key {key} signed both records, in the name of the member {member}"
         raise NoProof(f"{signed}: {why}, so it proves nothing about that member")
     manifests = [stored.manifest for stored in known if found.by in stored.manifest.members]
     return CheckedProof(block.cid, found, tuple(dict.fromkeys(manifest.name_of(found.by) for manifest in manifests)))
 
 
 def _why_not_its_key(found: Equivocation, known: Sequence[StoredFederation]) -> str:
-    """Why the key is not the member's, empty if it is: in a federation that is known, or as far as its id shows."""
+    """Why the key is not the member's; empty if it is, by a federation that is known or by the member's id."""
     had = [(stored, keys) for stored in known if (keys := stored.signing_keys(found.by))]
     if any(found.key in stored.manifest.revoked for stored, _ in had):
         return "that key is revoked, and whoever stole it may have signed"
     if any(found.key in keys for _, keys in had):
         return ""
     if had:
-        return "that key is another's, and anybody may sign in anybody's name"
+        return "that key is not the member's, and anybody may sign in anybody's name"
     return "" if found.key == found.by else "no federation of this home lists the member, and its id is another key"
-
-
-def _did(key: bytes) -> str:
-    try:
-        return VerifyKey.parse(key).did
-    except BadKey:
-        return key.hex()
 
 
 def _shown(body: dict[str, Any], field: str) -> str:

@@ -1,7 +1,7 @@
-"""Audit by replay: the ServerApp of a verified run is run again, and has to do what is recorded.
+"""Audit by replay: the ServerApp of a verified run is run again, and must do what is recorded.
 
-The app process gets the recorded replies, entry by entry as it asks for them, and compares what it sends itself. No
-engine is written to, and a CAR file needs none.
+The app process asks for the recorded replies entry by entry, and compares what it sends itself. Nothing is written to
+an engine, and a CAR file needs none.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ from protocol.federation.epochs import read_seed
 from protocol.federation.reading import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment, differing
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed import read_record
 from protocol.roles.leader.plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
 from strategy.contents.summary import to_json
@@ -55,7 +56,9 @@ HONEST_BUT: Final = (
 """What a difference may mean."""
 
 STILL_OPEN: Final = "what the app made of the last replies: the run is open, and no message shows it yet"
+"""What is not checked of a run that goes on."""
 NO_MODEL: Final = "what the app made of the replies after its last message: the run has no final model"
+"""What is not checked of a run that closed without a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +66,18 @@ class AuditedApp:
     """An app that the auditor lets run."""
 
     where: str
-    """Its folder, for people."""
+    """Its folder or its content, in words."""
     id: CID
     files: Sequence[BundledFile]
     source: BlockSource
-    """It has the files' chunks."""
+    """Where the files' chunks are."""
     node_config: RunConfig = ()
-    """Of this machine alone, such as where its data is."""
+    """Settings of this machine, such as the folder with its data."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedExchange:
-    """The messages of one dispatch, compared with the recorded ones and equal."""
+    """One dispatch whose messages were compared with the recorded ones, and are equal."""
 
     height: int
     round: int | None
@@ -88,27 +91,27 @@ class Replay:
     """How a replay went."""
 
     exchanges: int = 0
-    """Compared and equal."""
+    """How many were compared and equal."""
     messages: int = 0
-    """In them."""
+    """How many messages those exchanges have."""
     divergence: Diverged | None = None
     round: int | None = None
-    """Of the divergence, if the app numbers its rounds."""
+    """The round of the divergence, if the app numbers its rounds."""
     unfinished: str = ""
     """Why there is no verdict; empty if there is one."""
     not_checked: str = ""
-    """What nothing was compared with, though there is no difference; empty if the run was replayed to its end."""
+    """What could not be compared; empty if the run was replayed to its end."""
     app_raised: bool = False
-    """Whether that is because the app raised."""
+    """Whether the replay is unfinished because the app raised."""
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """What of the environment is not as recorded: as it was, and as it is."""
+    """What differs between the environments: the recorded value, and the one here."""
     seconds: float = 0.0
-    """From the start of the app process."""
+    """How long the replay took, from the start of the app process."""
     import_seconds: float = 0.0
-    """Of those, until its imports were done."""
+    """How much of that went by before the app process had done its imports."""
 
     def finding(self) -> Finding | None:
-        """What the audit has to say of it."""
+        """The finding that follows from the replay, if any."""
         found = self.divergence
         if self.unfinished:
             return Finding(found.height if found else None, None, REPLAY_UNFINISHED, self.unfinished)
@@ -121,7 +124,7 @@ class Replay:
         if not self.environment:
             return f"this environment is the recorded one, so {HONEST_BUT}"
         pairs = (f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
-        return f"it may be this environment, which is another one ({', '.join(pairs)}); or {HONEST_BUT}"
+        return f"it may be the environment, which differs ({', '.join(pairs)}); or {HONEST_BUT}"
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it."""
@@ -166,10 +169,11 @@ class RunReplay:
     ) -> None:
         """``scratch`` has the audit's records and rows, ``keys`` are the run's.
 
-        ``to_round`` is the last round to replay: of Flower's where the app's messages are ``numbered``, else exchanges.
+        ``to_round`` is the last round to replay: one of Flower's if the app's messages are ``numbered``, otherwise an
+        exchange.
         """
         self._run = run
-        self._records = scratch.oldest_first()
+        self._records: Iterator[CID] = islice(scratch.oldest_first(), 1, None)  # `Start` says what the run record does
         self._scratch = scratch
         self._source = source
         self._app = app
@@ -179,10 +183,10 @@ class RunReplay:
         self._on_compared = on_compared
         self._dispatches = 0
         self._ahead: dict[int, tuple[int, int | None]] = {}
-        """The number and round of each exchange that was handed over and not compared yet, by height."""
+        """The number and round of each exchange that was handed over and is not compared yet, by height."""
         self._last_round: int | None = None
         self._has_end = False
-        """Whether the script has been handed over to an end that says what is not checked after it."""
+        """Whether `Replay.not_checked` is settled, because the script was handed over up to its end."""
         self._began = 0.0
         self._replay = Replay()
 
@@ -200,14 +204,13 @@ class RunReplay:
         return self._replay
 
     def _run_in(self, folder: Path) -> None:
-        record = parse_record(Block(self._run, self._source.get(self._run)))
-        body = record.body
+        body = read_record(self._run, self._source).body
         assert isinstance(body, Run)  # the audit has verified it
         recorded = read_private(body, RunPrivate, self._keys)
         if recorded is None:
             raise Unreadable(
-                "the run is encrypted, and this identity is not let in: an auditor is, once an admin has added its KEY "
-                "(peer federation add) and the server granted the runs before (peer federation grant)"
+                "the run is encrypted, and this identity cannot read it. An auditor can, once an admin has added its "
+                "KEY (peer federation add) and the server has granted it the runs before (peer federation grant)"
             )
         if recorded.replay_format != REPLAY_FORMAT:
             self._unfinished(f"it is in replay format {recorded.replay_format}, this version has {REPLAY_FORMAT}")
@@ -254,7 +257,7 @@ class RunReplay:
             await link.stop()
 
     def _take(self, value: FromApp | str) -> bool:
-        """Take in what the app process said, or why it ended; whether the replay is over."""
+        """Take in what the app process said, or why it ended. Returns whether the replay is over."""
         match value:
             case Compared():
                 self._compared(value)
@@ -284,7 +287,7 @@ class RunReplay:
         _, self._replay.round = self._ahead.get(value.height, (None, self._last_round))
         if value.raised:
             self._replay.app_raised = True
-            self._unfinished(f"{value.what}: whether it would have done what is recorded cannot be told")
+            self._unfinished(f"{value.what}: nobody can tell if it would have done what is recorded")
 
     def _unfinished(self, why: str) -> None:
         self._replay.unfinished = why
@@ -293,13 +296,11 @@ class RunReplay:
 
     def _next_entry(self, call: int) -> ScriptEntry:
         cid = next(self._records, None)
-        if cid == self._run:
-            cid = next(self._records, None)
         if cid is None:
             if not self._has_end:
                 self._replay.not_checked = STILL_OPEN
             return ScriptEnd(call, live=False)
-        entry = script_entry(self._record(cid), self._keys, self._source, call)
+        entry = script_entry(read_record(cid, self._source), self._keys, self._source, call)
         if isinstance(entry, CloseEntry):
             self._has_end = True
             self._replay.not_checked = NO_MODEL if entry.model is None else ""
@@ -310,19 +311,16 @@ class RunReplay:
                 self._records = iter(())
                 self._has_end = True
                 self._replay.not_checked = (
-                    f"height {entry.head.height} and all that follows, where --to-round {self._to_round} stops: "
-                    "what the app made of the last replies before shows there"
+                    f"height {entry.head.height} and all that follows: --to-round {self._to_round} stops before the "
+                    "message that shows what the app made of the last replies"
                 )
                 return ScriptEnd(call, live=False)
             self._last_round = self._last_round if round_number is None else round_number
             self._ahead[entry.head.height] = (self._dispatches, round_number)
         return entry
 
-    def _record(self, cid: CID) -> Record:
-        return parse_record(Block(cid, self._source.get(cid)))
-
     def _round_of(self, number: int) -> int | None:
-        """Flower's round of an exchange; what the audit noted."""
+        """Flower's round of an exchange, as the audit noted it."""
         row = self._scratch.row(number)
         found = json.loads(row)["round"] if row else None
         return found if isinstance(found, int) else None

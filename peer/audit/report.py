@@ -1,4 +1,4 @@
-"""What an audit tells: the verdict, the run, who did what, and the table of exchanges."""
+"""What an audit reports: the verdict, the run, who did what, and the table of exchanges."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from protocol.federation.reading import RunKeys, read_private
 from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.records.signed import Record
 
-if TYPE_CHECKING:  # they import flwr: not for a report that is kept
+if TYPE_CHECKING:  # they import flwr, which the report of a run verified before does not need
     from peer.audit.replay import Replay
     from peer.history.rounds import Exchange
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one participant was asked and gave."""
+    """How many messages one participant was sent, and what it answered."""
 
     asked: int = 0
     answered: int = 0
@@ -33,20 +33,20 @@ class Tally:
 
 @dataclass(slots=True)
 class Report:
-    """The result of an audit, but for its exchanges: they are in the audit's `Scratch`."""
+    """The result of an audit. Its exchanges are in the audit's `Scratch`."""
 
     head: CID
     verdict: Verdict = Verdict.INCOMPLETE
     run: CID | None = None
     records: int = 0
-    """How many were found; all of them are verified if the verdict says so."""
+    """How many records were found. They are all verified if the verdict says so."""
     height: int | None = None
     """The height of the last verified record."""
     rounds: int = 0
-    """Flower's rounds, if the app numbers them; else exchanges."""
+    """Flower's rounds if the app numbers them, otherwise exchanges."""
     exchanges: int = 0
     members: int = 0
-    """In the manifest in force at the end."""
+    """How many the manifest in force at the end lists."""
     federation: CID | None = None
     federation_name: str = ""
     root: Root | None = None
@@ -62,15 +62,15 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     findings_left_out: int = 0
     remarks: list[Finding] = field(default_factory=list)
-    """What no verdict follows from."""
+    """Findings that do not change the verdict."""
     confirmed: dict[str, int] = field(default_factory=dict)
-    """The highest record that each member has confirmed with an ack; it confirmed all below too."""
+    """The height up to which each member has confirmed the chain with an ack."""
     replay: Replay | None = None
-    """None if nobody asked for one, or the chain is not sound."""
+    """None if nobody asked for a replay, or the chain is not sound."""
     highest_round: int | None = None
-    """Of those that the app numbers."""
+    """The highest number of a round; None if the app does not number its rounds."""
     verified_before: float | None = None
-    """When this home verified it, in seconds since 1970, if this is what it came to then; None if that is now."""
+    """When this home verified the run, in seconds since 1970, if the report is kept from then; None if it is new."""
 
     @property
     def numbered(self) -> bool:
@@ -79,13 +79,13 @@ class Report:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a command that audits ends with."""
+        """The exit code of a command that audits."""
         if self.verdict is Verdict.INCOMPLETE and self.replay is not None and self.replay.app_raised:
             return ExitCode.APP_FAILED
         return self.verdict.exit_code
 
     def confirmed_by(self, height: int) -> list[str]:
-        """Who has confirmed the record at ``height``."""
+        """The members that have confirmed the record at ``height``."""
         return sorted(name for name, confirmed in self.confirmed.items() if confirmed >= height)
 
     def tally(self, exchange: Exchange) -> None:
@@ -104,7 +104,7 @@ class Report:
         self.rounds = self.exchanges if self.highest_round is None else self.highest_round
 
     def tell_chain(self, chain: Chain, root: Root) -> None:
-        """What a verified chain says at its end."""
+        """Take what a verified chain says at its end."""
         self.height, self.term, self.closed = chain.height, chain.term, chain.closed
         self.federation, self.federation_name = chain.federation, chain.manifest.name
         self.root = root
@@ -112,7 +112,7 @@ class Report:
         self.leader = chain.manifest.name_of(chain.by)
 
     def tell_record(self, record: Record, keys: RunKeys) -> None:
-        """What a verified run record or close says, as far as ``keys`` open it."""
+        """Take what a verified run record or close says, as far as ``keys`` open it."""
         match record.body:
             case Run() as body:
                 about = read_private(body, RunPrivate, keys)
@@ -170,18 +170,18 @@ class Report:
 
 
 class NotVerified(PeerError):
-    """What was asked for needs a run that is verified, and this one is not."""
+    """The run is not verified, so nothing is done with it."""
 
 
 def require_verified(report: Report) -> None:
-    """Raise a `NotVerified`, with the exit code of its verdict, if the report is not of a run that is verified."""
+    """Raise a `NotVerified`, with the exit code of the verdict, unless the run is verified."""
     if report.verdict.exit_code is ExitCode.DONE:
         return
     first = report.findings[0]
     where = "" if first.height is None else f" at height {first.height}"
     raise NotVerified(
         f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
-        fix=f"peer audit {report.head} tells all that is wrong",
+        fix=f"peer audit {report.head} lists all that is wrong",
         code=report.verdict.exit_code,
     )
 

@@ -1,13 +1,16 @@
-"""Whether what a revoked key signed is shown to be from before its revocation.
+"""Whether anything shows that a revoked key signed before its revocation.
 
-A run is judged by the manifest that its own chain names. Somebody who has a server's key after its revocation can write
-a run under the manifest before. Who knows the newer manifest sees whose key it was; that the run was there before takes
-the word of somebody else who still counts, and who would not have given it later: a member answers and confirms nothing
-of a run once it knows a newer manifest than the run has.
+A run is judged by the manifest that its own chain names. So whoever has a server's key after its revocation can still
+write a run under the manifest before. An auditor that knows the newer manifest sees that the key is revoked. But only
+another member that still counts can show that the run was there before: a member answers and confirms nothing of a run
+once it knows a newer manifest than the run has.
 
-What counts as such a word for the records up to some height: an ack; a reply, for the dispatch that it answers and all
-before; and a roster that brings the newer manifest, by a leader who still is a member: for what it took of a client
-that is revoked there, and for its own records, if all that it lost is its role.
+These vouch for the records up to some height:
+
+- an ack;
+- a reply, for the dispatch that it answers and all before;
+- a roster that brings the newer manifest, by a leader that still is a member: for what it took from a client that is
+  revoked there, and for its own records if it lost only its role.
 """
 
 from __future__ import annotations
@@ -27,16 +30,16 @@ class _Doubted:
     """A key that the newest manifest does not let sign what it signed in the run."""
 
     member: Member
-    """As the run's manifest had it."""
+    """As the run's manifest lists it."""
     why: str
     leads: bool
     last: Record
     height: int
-    """The height of the last record in the chain that it, or a reply with it, is in."""
+    """Where the chain has the last record or reply that the key signed."""
 
 
 class Revocations:
-    """What the newest manifest known says of those who signed a run. Memory grows with members and open messages."""
+    """What the newest known manifest says of those that signed a run. Memory grows with members and open messages."""
 
     def __init__(self, newest: Manifest) -> None:
         self._newest = newest
@@ -52,7 +55,7 @@ class Revocations:
     def take(self, step: Step, chain: Chain, confirmed: Mapping[bytes, int]) -> None:
         """Note who signed the record that was appended to ``chain`` last.
 
-        ``confirmed`` are the heights that members' acks confirm, by id.
+        ``confirmed`` are the heights that acks confirm, by member.
         """
         signed_under = self._in_force or chain.manifest
         self._in_force = chain.manifest
@@ -72,7 +75,7 @@ class Revocations:
                 self._vouch(chain.manifest.members[id], height)
 
     def findings(self, chain: Chain) -> Iterator[Finding]:
-        """What nothing shows to be from before the revocation; ``chain`` is the whole run."""
+        """What nothing shows to be older than the revocation. ``chain`` is the whole run."""
         for key, doubted in self._doubted.items():
             if self._rostered(key, doubted, chain):
                 continue
@@ -82,7 +85,7 @@ class Revocations:
                 yield Finding(doubted.height, doubted.last.cid, REVOKED, self._what(doubted, vouched, chain))
 
     def _rostered(self, key: bytes, doubted: _Doubted, chain: Chain) -> bool:
-        """Whether a roster of a leader that still counts says that what is doubted came before."""
+        """Whether a leader that still counts wrote a roster after what is doubted."""
         if doubted.leads:
             return chain.manifest.version >= self._newest.version and self._counts(doubted.member)
         return key in chain.manifest.revoked and chain.by in self._newest.members
@@ -93,15 +96,15 @@ class Revocations:
             self._doubted[member.signing] = _Doubted(member, why, leads, record, height)
 
     def _why_doubted(self, member: Member, *, leads: bool) -> str | None:
-        """A client that only left took nothing back of what it had given; a leader that left leads nothing."""
+        """A client that only left stands by what it gave. A leader that left leads nothing."""
         now = self._newest.members.get(member.id)
         if not {member.id, member.signing}.isdisjoint(self._newest.revoked):
             return "revokes the key"
         if not leads:
             return None
         if now is None:
-            return "lists its owner no more"
-        return None if Role.SERVER in now.roles else "lists its owner as no server"
+            return "no longer lists its owner"
+        return None if Role.SERVER in now.roles else "no longer lists its owner as a server"
 
     def _vouch(self, member: Member, height: int) -> None:
         if self._counts(member):
@@ -115,7 +118,7 @@ class Revocations:
         signed = "the run's records" if doubted.leads else "a reply in this record"
         extent = f" above height {vouched}" if vouched >= 0 else ""
         return (
-            f"{name} signed {signed}, and manifest version {self._newest.version}, which this run does not know, "
-            f"{doubted.why}. Nothing{extent} shows that it signed before: no ack or reply of another member that "
-            "counts today"
+            f"{name} signed {signed}. Manifest version {self._newest.version}, which this run does not know, "
+            f"{doubted.why}. Nothing{extent} shows that it signed before that: no ack or reply of another member that "
+            "still counts"
         )

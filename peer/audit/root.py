@@ -1,7 +1,7 @@
 """The root of trust of an audit: the federation whose members' keys the verdict rests on.
 
-A run names its own federation. So somebody else's run, in a federation of the same name, is as sound as ours: only an
-id that the auditor has from elsewhere tells them apart.
+A run names its own federation. So a stranger's run, in a federation with the same name as ours, is just as sound. Only
+an id that the auditor has from elsewhere tells the two apart.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Root(StrEnum):
     GIVEN = "given"
     """The auditor named it."""
     JOINED = "joined"
-    """This home is in it."""
+    """This home has joined it."""
     RUN = "run"
-    """The run names it, and nobody else does."""
+    """Only the run itself names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +33,26 @@ class GivenRoot:
 
     federation: CID
     known: tuple[StoredFederation, ...]
-    """The federations of the home, and the given one if it came as a file; of each the newest version that is here."""
+    """The federations of the home, and the given one if it came as a file: each in the newest version that is here."""
 
 
 def given_root(named: str, known: Sequence[StoredFederation]) -> GivenRoot:
-    """What ``named`` is: a federation's id, its file, or the name of one of the home's, which are ``known``.
+    """The federation that ``named`` gives: its id, its file, or its name among those of the home, which are ``known``.
 
     Raises:
-        PeerError: if it is none of these, or the file is of another branch than this home's.
+        PeerError: if it is none of these, or the file and this home have two branches of the manifest.
     """
     path = Path(named).expanduser()
     if path.is_file():
         return _with_file(read_federation(path), known)
     try:
-        return GivenRoot(CID.parse(named), tuple(known))  # before names: a stranger may call its federation by our id
+        return GivenRoot(CID.parse(named), tuple(known))  # before names: a stranger may name its federation by our id
     except MalformedCid as error:
         for stored in known:
             if named == stored.manifest.name:
                 return GivenRoot(stored.id, tuple(known))
         raise PeerError(
-            f"--federation {named!r} is no federation's id, no file, and not the name of one that this home is in",
+            f"--federation {named!r} is neither a federation's id, nor a file, nor the name of one of this home's",
             fix="ask a member for the id (peer federation show) or the file (peer federation export FILE)",
             code=ExitCode.WRONG_USE,
         ) from error

@@ -1,4 +1,4 @@
-"""Taking in a run from a CAR file: verified first, then put into the engine and listed in the home."""
+"""Taking in a run from a CAR file: it is verified, then put into the engine and listed in the home."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
     """The report of the run in ``file``, and how many blocks were put into the engine.
 
     Raises:
-        PeerError: if the run is not verified; then nothing of it is kept.
+        PeerError: if the run is not verified. Nothing of it is kept then.
         EngineError: if the engine cannot be used.
     """
     with contextlib.closing(CarSource(file)) as car, Scratch() as scratch:
@@ -52,13 +52,13 @@ def _require_verified(file: Path, report: Report) -> None:
         where = "" if finding.height is None else f" at height {finding.height}"
         raise PeerError(
             f"the run in {file} is {report.verdict}{where}, so none of it was taken in: {finding.message}",
-            fix=f"peer audit {file} tells more; get the file again from whoever exported it",
+            fix=f"peer audit {file} lists all that is wrong; get the file again from whoever exported it",
             code=report.verdict.exit_code,
         )
 
 
 def _register(home: Home, report: Report, engine: str, beside: Beside) -> None:
-    """List the run in the journal, unless it is known there up to this height or beyond."""
+    """List the run in the journal, unless the journal knows it up to this height or beyond."""
     assert report.run is not None  # the report is verified, and so are these
     assert report.federation is not None
     assert report.height is not None

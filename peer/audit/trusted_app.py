@@ -1,4 +1,4 @@
-"""Which app an auditor lets run. Code is never run because a run record names it."""
+"""Which app an auditor lets run. That a run record names an app is never a reason to run it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from strategy.apps.bundling import bundle_folder, check_self_contained
 
 
 def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
-    """What of this machine alone an app is told: where its data is, and which model class its owner lets run."""
-    where = () if data_dir is None else (("data-dir", str(data_dir.expanduser().absolute())),)
-    return where if model is None else (*where, ("model", model))
+    """An app's settings of this machine: the folder with its data, and the model class that its owner lets run."""
+    folder = () if data_dir is None else (("data-dir", str(data_dir.expanduser().absolute())),)
+    return folder if model is None else (*folder, ("model", model))
 
 
 def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
@@ -47,14 +47,13 @@ def trusted_app(
     approved: frozenset[CID] = frozenset(),
     run_config: RunConfig | None = None,
 ) -> AuditedApp:
-    """The built-in app or one that is ``approved``, if that is the one of the ``bundle`` that a run records.
+    """The app of the ``bundle`` that a run records, if it is the built-in app or one that is ``approved``.
 
-    An approved one is read from ``source``. ``bundle`` is None if the run is for other readers: nothing is replayed
-    then. ``named`` is the run, as the auditor named it; ``run_config`` are its settings, None if they are for
-    others.
+    An approved app is read from ``source``. ``named`` is the run, as the auditor named it. ``bundle`` and
+    ``run_config``, the run's settings, are None if this reader cannot read them: nothing is replayed then.
 
     Raises:
-        PeerError: if it is neither, or is to import a model class that nobody named here.
+        PeerError: if the app is neither, or would import a model class that nobody named here.
         protocol.blocks.cid.BlockError: if an approved app cannot be read.
     """
     if bundle is not None and bundle.app in approved:
@@ -75,7 +74,7 @@ def trusted_app(
 
 
 def _refuse_unnamed(run_config: RunConfig, node_config: RunConfig, named: str) -> None:
-    """A run's settings are its server's word, and import nothing on this machine."""
+    """Refuse a model class that only the run's settings name: they are its server's word."""
     try:
         check_named(dict(run_config), dict(node_config))
     except ValueError as error:

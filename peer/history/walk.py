@@ -12,7 +12,7 @@ from peer.history.verdict import MISSING_BLOCK, Finding
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MissingBlock
 from protocol.chain import rules
 from protocol.records.bodies import Chained, Index
-from protocol.records.signed import parse_record
+from protocol.records.signed import parse_record, read_record
 
 
 def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int | None) -> Finding | None:
@@ -28,7 +28,7 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
     height = head_height
     while link is not None:
         try:
-            record = parse_record(Block(link, source.get(link)))
+            record = read_record(link, source)
         except MissingBlock as error:
             return Finding(height, error.cid, MISSING_BLOCK, f"record {link} is nowhere to be found")
         except BlockError as error:

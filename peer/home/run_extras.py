@@ -15,9 +15,9 @@ from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, decode_cbor
 from protocol.blocks.trees import Listing, pack
-from protocol.records.bodies import Ack, Chained, Grant
+from protocol.records.bodies import Ack, Grant
 from protocol.records.equivocation import proof_links
-from protocol.records.signed import RecordError, parse_record
+from protocol.records.signed import RecordError, parse_record, read_chained
 
 Proof = tuple[Block, Block, Block]
 """A proof block and the two records that it links."""
@@ -89,10 +89,7 @@ def run_named(head: CID, source: BlockSource) -> CID:
     Raises:
         BlockError: if it is no record of a chain, or cannot be read.
     """
-    body = parse_record(Block(head, source.get(head))).body
-    if not isinstance(body, Chained):
-        raise BlockError(f"{head} is a {body.TYPE}, which is in no chain")
-    return body.run or head
+    return read_chained(head, source).run or head
 
 
 def beside_head(home: Home, head: CID, source: BlockSource) -> Beside:

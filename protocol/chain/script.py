@@ -14,7 +14,7 @@ from protocol.app.calls import (
     Scripted,
     ScriptEntry,
 )
-from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.blocks.cid import CID, BlockSource
 from protocol.federation.reading import RunKeys, read_private
 from protocol.records.bodies import (
     Chained,
@@ -32,7 +32,7 @@ from protocol.records.bodies import (
     Reply,
     TakenReply,
 )
-from protocol.records.signed import Record, RecordError, answers, parse_record, typed_items
+from protocol.records.signed import Record, RecordError, answers, read_record, typed_items
 
 
 class Unreadable(RecordError):
@@ -97,7 +97,7 @@ def _replies(cid: CID, body: Collect, keys: RunKeys, source: BlockSource) -> tup
 def _handed(answer: TakenReply | GridError, reasons: tuple[str, ...], keys: RunKeys, source: BlockSource) -> Handed:
     if isinstance(answer, GridError):
         return Handed(answer.message, answer.created, code=answer.code, reason=reasons[answer.why])
-    reply = parse_record(Block(answer.reply, source.get(answer.reply))).body
+    reply = read_record(answer.reply, source).body
     if not isinstance(reply, Reply):
         raise RecordError(f"{answer.reply} is a {reply.TYPE}, not a reply")
     return hand_over(answer.reply, reply, keys)

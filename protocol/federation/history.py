@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.blocks.cid import Block, BlockSource
+from protocol.blocks.cid import BlockSource
 from protocol.federation.manifest import Manifest
 from protocol.federation.reading import Reader, read_manifest_private
 from protocol.records.bodies import Federation, FederationPrivate, Member
-from protocol.records.signed import parse_record, typed_items
+from protocol.records.signed import read_record, typed_items
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def listed_since(manifest: Manifest, version: int, source: BlockSource, reader: 
     names: set[str] = set()
     link = manifest.cid
     while True:
-        body = parse_record(Block(link, source.get(link))).body
+        body = read_record(link, source).body
         assert isinstance(body, Federation)  # whoever trusts the newest version has read it
         members = {member.id: member for member in typed_items(body.members, Member, source)}
         ids.update(members)

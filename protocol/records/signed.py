@@ -32,6 +32,7 @@ from protocol.records.bodies import (
     MAX_ADMINS,
     VERSION,
     Body,
+    Chained,
     Collect,
     GridError,
     Key,
@@ -148,6 +149,24 @@ def parse_record(block: Block) -> Record:
     if len(block.data) <= MAX_PARSED_BLOCK:
         _PARSED.add(block, record)
     return record
+
+
+def read_record(cid: CID, source: BlockSource) -> Record:
+    """The record that is the block ``cid`` of ``source``.
+
+    Raises:
+        RecordError: if the block is not exactly one record.
+        protocol.blocks.cid.BlockError: if ``source`` cannot give it.
+    """
+    return parse_record(Block(cid, source.get(cid)))
+
+
+def read_chained(cid: CID, source: BlockSource) -> Chained:
+    """The body of a record in a chain. Raises as `read_record`, and if the record belongs in no chain."""
+    body = read_record(cid, source).body
+    if not isinstance(body, Chained):
+        raise RecordError(f"{cid} is a {body.TYPE}, which is in no chain")
+    return body
 
 
 def _parse(block: Block) -> Record:

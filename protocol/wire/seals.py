@@ -18,7 +18,7 @@ from msgspec import Meta
 from crypto.errors import CannotDecrypt
 from crypto.keys import EncryptionKey
 from crypto.symmetric import SymmetricKey
-from protocol.blocks.cid import CID, Block, BlockSource
+from protocol.blocks.cid import CID, BlockSource
 from protocol.federation.epochs import encryption_key
 from protocol.federation.manifest import PUBLIC, Manifest
 from protocol.federation.reading import Reader, WrongKey
@@ -33,7 +33,7 @@ from protocol.records.contexts import (
     seal_for,
     tag_of,
 )
-from protocol.records.signed import parse_record, typed_items
+from protocol.records.signed import read_record, typed_items
 from protocol.wire.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop, parse_announcement
 
 TAG_SIZE: Final = 8
@@ -182,7 +182,7 @@ def _older_keys(
     met = {manifest.key_commitment}
     link = manifest.cid if manifest.encrypted else None
     while link is not None and (after is None or link != after.cid) and len(met) < MAX_KEYS:
-        body = parse_record(Block(link, source.get(link))).body
+        body = read_record(link, source).body
         assert isinstance(body, Federation)  # whoever trusts the newest version has read it
         if body.key is not None and body.epoch is not None and body.key.commitment not in met:
             met.add(body.key.commitment)
