@@ -331,9 +331,7 @@ def open_run(
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-no-home-"))
             if engine is None and not is_car(str(run)):
                 raise NoSuchRun(
-                    f"{run} is no CAR file",
-                    fix="name a file, or the engine that has the run: engine='local:DIR'",
-                    code=ExitCode.WRONG_USE,
+                    f"{run} is no CAR file", fix="name a file, or the engine that has the run: engine='local:DIR'"
                 )
         place = Home(Path(home).expanduser().absolute())
         choice = ReaderChoice(identity, None if passphrase_file is None else Path(passphrase_file), needed=False)

@@ -165,4 +165,4 @@ def _why_not(check: Callable[..., None], *configs: RunConfig) -> str:
 
 
 def _wrong(message: str, fix: str = "") -> PeerError:
-    return PeerError(message, fix=fix, code=ExitCode.WRONG_USE)
+    return PeerError(message, fix=fix)

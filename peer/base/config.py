@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import click
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 
 VARIABLE_PREFIX: Final = "POLLEN"
 FILE_NAME: Final = "config.toml"
@@ -51,14 +51,13 @@ def read(home: Path, root: click.Command) -> dict[str, Any]:  # TOML values; cli
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise PeerError(f"{file} cannot be read: {error}", fix=f"fix {file}", code=ExitCode.WRONG_USE) from error
+        raise PeerError(f"{file} cannot be read: {error}", fix=f"fix {file}") from error
     known = _options(root)
     unknown = sorted(values.keys() - known.keys())
     if unknown:
         raise PeerError(
             f"{file} has keys that are no options: {', '.join(unknown)}",
             fix=f"take them out of {file}; `peer COMMAND --help` shows the options there are",
-            code=ExitCode.WRONG_USE,
         )
     return {known[name].name or name: _typed(known[name], value) for name, value in values.items()}
 

@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from protocol.app.calls import Examine
 from protocol.roles.effects import (
     Effect,
@@ -109,7 +109,6 @@ class Fault:
             raise PeerError(
                 f"{VARIABLE}={text} names no fault: {error}",
                 fix=f"unset {VARIABLE}; only tests of crash safety set it, to VICTIM:STEP:before|after:NTH",
-                code=ExitCode.WRONG_USE,
             ) from error
 
 

@@ -1,6 +1,6 @@
-"""The options that many commands share. Their names, defaults and meanings are the same everywhere.
+"""The options that several commands share. Their names, defaults and meanings are the same everywhere.
 
-Options that go together are one group, a dataclass: a command that is `grouped` takes the group as one parameter, and
+Options that go together are a group, which is a dataclass. A `grouped` command takes the group as one parameter, and
 the command line has each of its options.
 """
 
@@ -19,7 +19,7 @@ import typer
 
 from peer.base import config, logs
 
-if TYPE_CHECKING:  # they take long to import: not for `peer --help`
+if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from crypto.identity import Identity
     from peer.audit.audit import Audit
     from peer.audit.lookup import Lookup
@@ -33,7 +33,7 @@ DEFAULT_HOME: Final = Path("~/.pollen")
 
 
 def _enter_home(ctx: typer.Context, home: Path) -> Path:
-    """Eager: ``config.toml`` in the home is what the other options fall back to."""
+    """Eager, because the defaults of the other options are in ``config.toml`` in the home."""
     home = home.expanduser().absolute()
     ctx.default_map = config.read(home, ctx.find_root().command)
     return home
@@ -46,7 +46,7 @@ def _json_logs(asked: bool) -> bool:
 
 
 class Whole(click.ParamType[str]):
-    """A text that may be given several times; click would cut that of a variable at each space."""
+    """A text that may be given several times. Click would split it at spaces if it came from a variable."""
 
     name = "text"
 
@@ -73,47 +73,47 @@ TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to look for one block.")
 ]
 HeadArgument = Annotated[
-    str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with one.")
+    str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with the run.")
 ]
 TrustOption = Annotated[
     str | None,
     typer.Option(
         "--federation",
         metavar="ID|FILE",
-        help="The root of trust: the federation that the run has to be in, or its file.",
-        show_default="what this home has joined",
+        help="The root of trust: the federation that you expect, or its file.",
+        show_default="the one that this home has joined",
     ),
 ]
 MemberArgument = Annotated[str, typer.Argument(metavar="NAME", help="A member's name, or its did:key.")]
 NameArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", help="Which one; not needed where there is only one.", show_default=False),
+    typer.Argument(metavar="[NAME]", help="The identity; needed if there are several.", show_default=False),
 ]
 FederationOption = Annotated[
     str | None,
-    typer.Option("--federation", metavar="NAME", help="Which federation, where this home is in more than one."),
+    typer.Option("--federation", metavar="NAME", help="The federation; needed if this home is in several."),
 ]
 IdentityOption = Annotated[
     str | None,
-    typer.Option("--identity", metavar="NAME", help="Which identity, where this home has more than one."),
+    typer.Option("--identity", metavar="NAME", help="The identity; needed if this home has several."),
 ]
 EngineOption = Annotated[
     str | None,
     typer.Option(
         "--ipfs",
         metavar="ENGINE",
-        help="kubo (a node of this home's own), http://HOST:PORT or unix:SOCKET (your node), or local:DIR.",
-        show_default="the one that this home used last, else kubo",
+        help="kubo (a node that belongs to this home), http://HOST:PORT or unix:SOCKET (your node), or local:DIR.",
+        show_default="the last one that this home used, or kubo",
     ),
 ]
 ListenOption = Annotated[
     str,
-    typer.Option("--listen", metavar="IP", help="Where this home's own node listens for other members' nodes."),
+    typer.Option("--listen", metavar="IP", help="With kubo: where the node listens for other members' nodes."),
 ]
 
 
 def new_app(name: str | None = None, help: str | None = None) -> typer.Typer:
-    """What the commands of a module are registered with; ``help`` is that of a command with commands of its own."""
+    """A typer app for the commands of a module. With ``help``, it is a command with subcommands."""
     return typer.Typer(
         name=name,
         help=help,
@@ -137,14 +137,14 @@ class RunOptions:
     home: HomeOption = DEFAULT_HOME
 
     def lookup(self, *, needed: bool = True) -> Lookup:
-        """The lookup; ``needed`` is whether to ask for a passphrase."""
+        """The lookup. ``needed`` says whether to ask for a passphrase."""
         from peer.audit.lookup import Lookup
         from peer.home.home import Home
 
         return Lookup(Home(self.home), self.ipfs, self.reader(needed=needed), self.timeout)
 
     def reader(self, *, needed: bool) -> ReaderChoice:
-        """Whose keys the command may use."""
+        """The keys that the command may use."""
         from peer.home.reader import ReaderChoice
 
         return ReaderChoice(self.identity, self.passphrase_file, needed=needed)
@@ -159,11 +159,10 @@ class ReplayOptions:
         typer.Option("--app", metavar="DIR", help="The app to replay with.", show_default="built-in or approved"),
     ] = None
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help="For the app: where a dataset is.")
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="For the app: where its dataset is.")
     ] = None
     model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="MODULE:CLASS", help="Of the built-in app: the model class that may run here."),
+        str | None, typer.Option("--model", metavar="MODULE:CLASS", help="Built-in app: the model class to allow here.")
     ] = None
     to_round: Annotated[
         int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
@@ -171,24 +170,24 @@ class ReplayOptions:
 
     @property
     def given(self) -> bool:
-        """Whether any of them is."""
+        """Whether any of these options is given."""
         return any(value is not None for value in (self.app_dir, self.data_dir, self.model, self.to_round))
 
     def own_app(self) -> AuditedApp | None:
-        """The app in the folder that was named; None if none was.
+        """The app in the folder after ``--app``; None without that option.
 
         Raises:
-            PeerError: if it cannot be used.
+            PeerError: if the app cannot be used.
         """
         from peer.audit.trusted_app import local_config, own_app
 
         return None if self.app_dir is None else own_app(self.app_dir, local_config(self.data_dir, self.model))
 
     def trusted_app(self, audit: Audit, named: str, home: Home) -> AuditedApp:
-        """The app of the run ``named``, if that is one that may run in ``home``. ``audit`` was run.
+        """The app of the run ``named``, if it may run in ``home``. Call it after ``audit`` was run.
 
         Raises:
-            PeerError: if it may not.
+            PeerError: if the app may not run here.
             protocol.blocks.cid.BlockError: if it cannot be read.
         """
         from peer.audit.trusted_app import local_config, trusted_app
@@ -209,7 +208,7 @@ class MemberOptions:
     home: HomeOption = DEFAULT_HOME
 
     def stored(self) -> StoredFederation:
-        """The federation, as anybody reads it."""
+        """The federation, without opening what is encrypted in its manifest."""
         from peer.home.federations import FederationStore
         from peer.home.home import Home
 
@@ -229,7 +228,7 @@ class MemberOptions:
 
 
 def load_identity(home: Path, name: str | None, passphrase_file: Path | None) -> Identity:
-    """An identity of the home with its keys: the one called ``name``, or the only one."""
+    """Unlock an identity of the home: the one called ``name``, or the only one."""
     from peer.home.keystore import KeyStore
     from peer.home.passphrase import Passphrases
 
@@ -240,7 +239,7 @@ Returned = TypeVar("Returned")
 
 
 def grouped(command: Callable[..., Returned]) -> Callable[..., Returned]:
-    """``command`` as typer takes it: with the options of each group in place of its parameter."""
+    """``command`` for typer, with the options of each group in place of the group."""
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
     parameters: list[inspect.Parameter] = []
@@ -275,7 +274,7 @@ def _taken(group: type, values: dict[str, Any]) -> object:
 
 
 def verbose_option() -> click.Option:
-    """``-v``, which `peer.cli.main` gives to every command."""
+    """``-v``, which every command has."""
 
     def show(_context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
         if asked:

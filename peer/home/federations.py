@@ -138,18 +138,17 @@ def read_federation(path: Path) -> StoredFederation:
     """
     try:
         if path.stat().st_size > MAX_FILE_SIZE:
-            raise PeerError(f"{path} is too large for a federation's file", code=ExitCode.WRONG_USE)
+            raise PeerError(f"{path} is too large for a federation's file")
         with path.open("rb") as stream:
             roots, sections = read_car(stream)
             blocks = {block.cid: block.data for block in sections}
         return _parse(roots, blocks)
     except OSError as error:
-        raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
+        raise PeerError(f"{path} cannot be read: {error.strerror}") from error
     except (BlockError, ShapeError) as error:
         raise PeerError(
             f"{path} is no federation's file, or was damaged: {error}",
             fix="ask an admin of the federation to send it again: peer federation export FILE",
-            code=ExitCode.WRONG_USE,
         ) from error
 
 
@@ -204,19 +203,13 @@ class FederationStore:
                 raise PeerError(
                     "this home is in no federation",
                     fix="peer join with a ticket, or found one: peer federation init NAME",
-                    code=ExitCode.WRONG_USE,
                 )
             case []:
                 raise PeerError(
                     f"this home is in no federation {name!r}; it is in: {names}",
                     fix="name one of these with --federation NAME",
-                    code=ExitCode.WRONG_USE,
                 )
-        raise PeerError(
-            f"this home is in several federations: {names}",
-            fix="say which, with --federation NAME",
-            code=ExitCode.WRONG_USE,
-        )
+        raise PeerError(f"this home is in several federations: {names}", fix="say which, with --federation NAME")
 
     def get(self, federation: CID) -> StoredFederation | None:
         """The federation with this id, if the home is in it. A file that did not change is not verified again."""
@@ -320,7 +313,6 @@ class FederationStore:
                     f"this home is in another federation that is also called {offered.manifest.title}: {other.id}; "
                     f"the file is of {offered.id}",
                     fix="ask the sender of the file; to be in both, join with another home: --home DIR",
-                    code=ExitCode.WRONG_USE,
                 )
 
 
@@ -352,5 +344,4 @@ def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
         raise PeerError(
             f"the file is older than what this home has: version {theirs.version}, not {ours.version}",
             fix="nothing to do; or ask for a newer file: peer federation export FILE",
-            code=ExitCode.WRONG_USE,
         )

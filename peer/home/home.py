@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -55,7 +55,6 @@ class Home:
             raise PeerError(
                 f"the home {self.path} cannot be made: {error.strerror}",
                 fix="name a folder that can, with --home DIR or POLLEN_HOME",
-                code=ExitCode.WRONG_USE,
             ) from error
         return self
 
@@ -98,7 +97,6 @@ class Home:
                 raise PeerError(
                     f"another peer (process {holder}) runs with the home {self.path}",
                     fix=f"stop that one (kill {holder}), or give this one a home of its own with --home DIR",
-                    code=ExitCode.WRONG_USE,
                 ) from error
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -116,9 +114,9 @@ def place_for(file: Path) -> Path:
     path = file.expanduser().absolute()
     if not path.parent.is_dir():
         fix = f"mkdir -p {path.parent}"
-        raise PeerError(f"there is no folder {path.parent}", fix=fix, code=ExitCode.WRONG_USE)
+        raise PeerError(f"there is no folder {path.parent}", fix=fix)
     if path.exists() and not path.is_file():
-        raise PeerError(f"{path} is there, and is no file", fix="name another file", code=ExitCode.WRONG_USE)
+        raise PeerError(f"{path} is there, and is no file", fix="name another file")
     return path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from crypto.errors import BadKeyText
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.home.home import PRIVATE_FOLDER, Home, replace_file
 from protocol.blocks.cid import CID, BlockError, decode_cbor, encode_cbor
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
@@ -80,9 +80,7 @@ class Invitations:
 
     def _damaged(self, why: object) -> PeerError:
         return PeerError(
-            f"{self._path} was damaged: {why}",
-            fix=f"remove {self._path}, and invite again whoever has not joined yet",
-            code=ExitCode.WRONG_USE,
+            f"{self._path} was damaged: {why}", fix=f"remove {self._path}, and invite again whoever has not joined yet"
         )
 
     def issue(self, invitation: Invitation, now: float) -> None:

@@ -361,7 +361,6 @@ class Journal:
             raise PeerError(
                 f"{self._path} was written by a newer version (layout {layout}, this one knows {LAYOUT})",
                 fix="use that version, or another home with --home DIR",
-                code=ExitCode.WRONG_USE,
             )
 
     @contextmanager

@@ -205,7 +205,7 @@ def _written(identity: Identity, passphrase: str | None) -> bytes:
 
 
 def _wrong(message: str, fix: str) -> PeerError:
-    return PeerError(message, fix=fix, code=ExitCode.WRONG_USE)
+    return PeerError(message, fix=fix)
 
 
 @contextmanager
@@ -214,7 +214,7 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except CryptoError as error:
-        raise PeerError(f"{doing}{error}", fix=error.fix, code=ExitCode.WRONG_USE) from error
+        raise PeerError(f"{doing}{error}", fix=error.fix) from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = "free some space and try again" if full else "see that the directory is there and yours, then try again"

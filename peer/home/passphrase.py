@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.base.terminal import ask_secret
 
 _FIX: Final = (
@@ -81,13 +81,13 @@ class Passphrases:
         if passphrase is None:
             if self.ask is None and self._fix == _FIX:
                 fix = f"{_FIX}; or say --no-passphrase to store the keys unlocked"
-                raise PeerError("a passphrase is needed, and none was given", fix=fix, code=ExitCode.WRONG_USE)
+                raise PeerError("a passphrase is needed, and none was given", fix=fix)
             passphrase = self._asked(f"New passphrase for {name}: ")
             if passphrase and self._asked("The same again: ") != passphrase:
-                raise PeerError("the two passphrases differ", fix="try again", code=ExitCode.WRONG_USE)
+                raise PeerError("the two passphrases differ", fix="try again")
         if not passphrase:
             fix = "give one, or say --no-passphrase to store the keys unlocked"
-            raise PeerError("an empty passphrase locks nothing", fix=fix, code=ExitCode.WRONG_USE)
+            raise PeerError("an empty passphrase locks nothing", fix=fix)
         return passphrase
 
     def _given(self, name: str) -> str | None:
@@ -106,11 +106,11 @@ class Passphrases:
 
     def _asked(self, prompt: str) -> str:
         if self.ask is None:
-            raise PeerError("a passphrase is needed, and none was given", fix=self._fix, code=ExitCode.WRONG_USE)
+            raise PeerError("a passphrase is needed, and none was given", fix=self._fix)
         try:
             return self.ask(prompt)
         except EOFError:
-            raise PeerError("no passphrase was typed", fix=self._fix, code=ExitCode.WRONG_USE) from None
+            raise PeerError("no passphrase was typed", fix=self._fix) from None
 
 
 def without_passphrases(environ: Mapping[str, str]) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _read(path: Path) -> str:
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
         message = f"cannot read the passphrase file {path}: {error.strerror}"
-        raise PeerError(message, fix=_FIX, code=ExitCode.WRONG_USE) from error
+        raise PeerError(message, fix=_FIX) from error
     if len(data) > _MAX_FILE:
-        raise PeerError(f"{path} is too long for a passphrase file", fix=_FIX, code=ExitCode.WRONG_USE)
+        raise PeerError(f"{path} is too long for a passphrase file", fix=_FIX)
     return data.split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8", "surrogateescape")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crypto.identity import Identity
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from protocol.blocks.cid import Block, BlockError, BlockSource
@@ -44,7 +44,6 @@ class ReaderChoice:
             raise PeerError(
                 f"the run is encrypted, and {home} has no identity that could read it",
                 fix="name a member's home with --home DIR; a replay takes that of a server or an auditor",
-                code=ExitCode.WRONG_USE,
             )
         if not (self.needed or self.identity) and len(store.names()) != 1:
             return PUBLIC

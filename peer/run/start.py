@@ -130,7 +130,6 @@ def take_app(home: Home, folder: Path) -> App:
         raise PeerError(
             f"the app cannot be used: {error}",
             fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
-            code=ExitCode.WRONG_USE,
         ) from error
 
 
@@ -376,7 +375,6 @@ def _trusted(session: Session) -> TrustedManifest:
             f"{session.identity.name} cannot open the manifest of the federation {session.stored.id}, which encrypts",
             fix="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
             "peer federation join FILE",
-            code=ExitCode.WRONG_USE,
         )
     return TrustedManifest(session.stored.manifest, session.stored.blocks, tuple(_proofs(session.journal)))
 
@@ -462,7 +460,6 @@ def _try_log(log: Path) -> None:
         raise PeerError(
             f"the app's log {log} cannot be written: {error.strerror}",
             fix=f"let the peer's user write there, or remove {log.parent}",
-            code=ExitCode.WRONG_USE,
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from peer.audit.app_files import AppFile, bundled_files, chosen_file, named_app, read_files
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.base.terminal import put, put_foreign_line, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import Table, moment, put_json, put_list, put_result, size
@@ -87,9 +87,7 @@ def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption =
     """Take an approval back. A run that has begun goes on with the app until its client is stopped."""
     forgotten = app_cid(cid)
     if not any(known.app == forgotten for known in known_apps(Home(home))):
-        raise PeerError(
-            f"this home knows no app {forgotten}", fix="peer app list shows those it knows", code=ExitCode.WRONG_USE
-        )
+        raise PeerError(f"this home knows no app {forgotten}", fix="peer app list shows those it knows")
     with contextlib.closing(Journal(Home(home).journal)) as journal:
         journal.forget_app(forgotten)
     put_result(
@@ -128,7 +126,7 @@ def _unpack(files: list[BundledFile], source: RunSource, into: Path) -> None:
 
     into = into.expanduser().absolute()
     if into.exists():
-        raise PeerError(f"{into} is there already", fix="name a new folder with --into DIR", code=ExitCode.WRONG_USE)
+        raise PeerError(f"{into} is there already", fix="name a new folder with --into DIR")
     unpack_bundle(files, source, into)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from crypto.identity import Identity, PublicIdentity
 from crypto.keys import VerifyKey
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.base.terminal import put, put_table
 from peer.cli.federation import grant, invite
 from peer.cli.federation.proposals import change, list_proposals, sign_proposal
@@ -306,9 +306,7 @@ def _members_here(home: Path, manifest: Manifest) -> dict[str, Member]:
 def _refuse_taken(known: list[StoredFederation], name: str) -> None:
     if any(stored.manifest.name == name for stored in known):
         raise PeerError(
-            f"this home is in a federation {name!r} already",
-            fix="choose another name, or another home with --home DIR",
-            code=ExitCode.WRONG_USE,
+            f"this home is in a federation {name!r} already", fix="choose another name, or another home with --home DIR"
         )
 
 

@@ -145,7 +145,6 @@ def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -
         raise PeerError(
             f"{named(invitation.name)} cannot be let in with that ticket any more: {decision.why}",
             fix=_again(invitation),
-            code=ExitCode.WRONG_USE,
         )
     if decision is Decision.WELCOME:
         return stored
@@ -163,7 +162,6 @@ def _require_admin(manifest: Manifest, keys: KeyStore, identity: str | None) -> 
         raise PeerError(
             f"{public.name} is no admin of the federation {manifest.title}",
             fix="run it where the federation was founded, or name that identity with --identity NAME",
-            code=ExitCode.WRONG_USE,
         )
 
 
@@ -172,7 +170,6 @@ def _refuse_name(manifest: Manifest, name: str) -> None:
         raise PeerError(
             f"somebody in the federation is called {name!r}" if is_name(name) else f"{name[:80]!r} is no name",
             fix="choose a name of 1 to 64 printable characters that nobody in the federation has",
-            code=ExitCode.WRONG_USE,
         )
 
 
@@ -211,11 +208,7 @@ def _pending(invitations: Invitations, name: str) -> Invitation:
     for invitation in reversed(invitations.all()):
         if invitation.name == name and invitation.state is InvitationState.PENDING:
             return invitation
-    raise PeerError(
-        f"nobody waits to be let in as {name!r}",
-        fix="peer federation approve lists those that wait",
-        code=ExitCode.WRONG_USE,
-    )
+    raise PeerError(f"nobody waits to be let in as {name!r}", fix="peer federation approve lists those that wait")
 
 
 def _list(invitations: tuple[Invitation, ...], *, json: bool) -> None:

@@ -116,9 +116,7 @@ def _parse(text: str) -> Ticket:
         return Ticket.parse(text)
     except BadTicket as error:
         raise PeerError(
-            str(error),
-            fix="copy the whole line that `peer federation invite` printed, or scan its QR code",
-            code=ExitCode.WRONG_USE,
+            str(error), fix="copy the whole line that `peer federation invite` printed, or scan its QR code"
         ) from error
 
 
@@ -128,7 +126,6 @@ def _engine(named: str, ticket: Ticket) -> str:
         raise PeerError(
             f"the federation's peers share a directory, {ticket.addresses[0].removeprefix(_LOCAL)}, and no network",
             fix=f"on that machine, name it: --ipfs {ticket.addresses[0]}",
-            code=ExitCode.WRONG_USE,
         )
     return named
 
@@ -155,7 +152,6 @@ def _identity_name(ticket: Ticket) -> str:
         raise PeerError(
             f"the ticket is for {quoted(ticket.name)}, which cannot be the name of an identity",
             fix="choose another for your keys with --name NAME; the federation calls you as the ticket says",
-            code=ExitCode.WRONG_USE,
         ) from error
 
 
@@ -167,7 +163,6 @@ def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
             raise PeerError(
                 f"you were not let in: {_WHY[why]}{f': {quoted(note)}' if note else ''}",
                 fix="ask the admin for another ticket",
-                code=ExitCode.WRONG_USE,
             )
         case Pending():
             raise PeerError(

@@ -12,7 +12,7 @@ import typer
 
 from crypto.identity import Identity
 from crypto.keys import VerifyKey
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.base.terminal import confirm, put_table
 from peer.cli.options import DEFAULT_HOME, FederationOption, HomeOption, JsonOption, MemberOptions
 from peer.cli.output import Table, put_fields, put_list, put_result
@@ -110,12 +110,10 @@ def _show(proposal: Proposal) -> None:
 def _confirm(json: bool) -> None:
     if json or not sys.stdin.isatty():
         raise PeerError(
-            "nobody is here to look at the changes",
-            fix="look at them on a terminal, or say that you know them: --yes",
-            code=ExitCode.WRONG_USE,
+            "nobody is here to look at the changes", fix="look at them on a terminal, or say that you know them: --yes"
         )
     if not confirm("Sign this?"):
-        raise PeerError("nothing was signed", fix="", code=ExitCode.WRONG_USE)
+        raise PeerError("nothing was signed", fix="")
 
 
 def list_proposals(
@@ -131,11 +129,7 @@ def list_proposals(
     kept = ProposalStore(Home(home), stored)
     if forget is not None:
         if (found := kept.find(cid_of(forget, _PROPOSALS))) is None:
-            raise PeerError(
-                f"no proposal {forget} waits in this home",
-                fix=_PROPOSALS,
-                code=ExitCode.WRONG_USE,
-            )
+            raise PeerError(f"no proposal {forget} waits in this home", fix=_PROPOSALS)
         kept.forget(found.record.id)
     pending = list(kept.all())
     header = ["sign", "version", "missing", "changes"]

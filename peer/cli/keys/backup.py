@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.base.terminal import put, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from peer.cli.output import put_json, put_result
@@ -81,7 +81,6 @@ def restore(
         raise PeerError(
             "a backup is a file, or words and a name",
             fix="peer keys restore FILE, or peer keys restore --words --name NAME",
-            code=ExitCode.WRONG_USE,
         )
     path = store.path(identity.name)
     put_result(
@@ -107,7 +106,6 @@ def _named(arguments: list[str], words: bool) -> tuple[str | None, Path | None]:
     raise PeerError(
         "a backup goes to one file, or is printed as words",
         fix="peer keys backup [NAME] FILE, or peer keys backup [NAME] --words",
-        code=ExitCode.WRONG_USE,
     )
 
 

@@ -7,13 +7,11 @@ from typing import Annotated
 import typer
 
 from peer.audit.kept import KeptReports
-from peer.audit.replay import ComparedExchange
 from peer.base.errors import ExitCode, PeerError
-from peer.base.terminal import put_json_part
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import put_json
 from peer.cli.reading.proof import put_proof
-from peer.cli.reading.report import put_compared, put_report, put_root
+from peer.cli.reading.report import put_compared, put_report, put_report_json, put_root
 from peer.history.named import is_car
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
@@ -21,7 +19,7 @@ from peer.history.verdict import Verdict
 app = new_app()
 
 AuditedArgument = Annotated[
-    str, typer.Argument(metavar="HEAD|PROOF|FILE.car", help="A run's newest record, a proof, or a file with one.")
+    str, typer.Argument(metavar="HEAD|PROOF|FILE.car", help="A run's newest record, a proof, or a file with either.")
 ]
 
 
@@ -31,24 +29,23 @@ def audit(
     head: AuditedArgument,
     *,
     options: RunOptions,
-    replay: Annotated[bool, typer.Option("--replay", help="Run the app again, and compare all it sends.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Run the app again, and compare what it sends.")] = False,
     replaying: ReplayOptions,
     federation: TrustOption = None,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Verify a run by every rule, and that all it links is there. A CAR file needs no engine.
+    """Verify a run by every rule, and check that everything it links is there. A CAR file needs no engine.
 
-    The first line says whose word the verdict rests on. With --federation, no run of another federation is verified.
+    The first line says which root of trust the verdict rests on. With --federation, runs of other federations fail.
 
-    With --replay, also run its app again on the recorded replies: it has to send the same messages, bit for bit. Of an
-    encrypted run that takes the key of a server or an auditor; verifying takes none.
+    With --replay, the app also runs again on the recorded replies, and has to send the same messages bit for bit. If
+    the run is encrypted, a replay needs the key of a server or an auditor. Verifying needs no key.
 
-    A proof of equivocation (two records that one signer signed at one place) is checked on its own, and ends with 1.
+    A proof of equivocation (one key signed two records for one place) is checked by itself. If it holds, the exit code
+    is 1.
     """
     if not replay and replaying.given:
-        raise PeerError(
-            "--app, --data-dir, --model and --to-round are for a replay", fix="add --replay", code=ExitCode.WRONG_USE
-        )
+        raise PeerError("--app, --data-dir, --model and --to-round are for a replay", fix="add --replay")
     lookup = options.lookup(needed=replay)
     proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
@@ -66,15 +63,10 @@ def audit(
             put_root(report)
         if replay and report.verdict is Verdict.VERIFIED:
             chosen = own or replaying.trusted_app(prepared, head, lookup.home)
-            prepared.replay(chosen, to_round=replaying.to_round, on_compared=_nothing if json else put_compared)
+            on_compared = (lambda _: None) if json else put_compared
+            prepared.replay(chosen, to_round=replaying.to_round, on_compared=on_compared)
         if json:
-            for part in report.json_parts(scratch):
-                put_json_part(part)
-            put_json_part("\n")
+            put_report_json(report, scratch)
         else:
             put_report(report, scratch, replay=replay)
     return report.exit_code
-
-
-def _nothing(_: ComparedExchange) -> None:
-    pass

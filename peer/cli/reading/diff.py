@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peer.audit.named_model import NamedModel, named_model
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.base.terminal import put, put_table
 from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import bad, good, put_json
@@ -33,12 +33,12 @@ def diff(
     options: RunOptions,
     json: JsonOption = False,
 ) -> None:
-    """Show, tensor by tensor, how two models differ. Ends with 0 whether they do or not: what it was asked, it did.
+    """Show how two models differ, tensor by tensor. The exit code is 0 whether they differ or not.
 
-    A and B are each a file (.safetensors, .npz, .pt), a content's CID, or a model of a run: HEAD is the last round's
-    global model, HEAD:3 that of round 3 (0: the initial one), HEAD:3:alice the update that alice gave in it, and
-    HEAD::alice the one of the last round. A run's CAR file may stand for HEAD. In the table, relative is the L2 norm
-    of A - B divided by that of A.
+    A and B are each a file (.safetensors, .npz, .pt), a content's CID, or a model of a run. HEAD means the global model
+    of the last round, HEAD:3 that of round 3 (0 is the initial model), HEAD:3:alice the update of alice in round 3, and
+    HEAD::alice her update in the last round. A CAR file can stand for HEAD. In the table, relative is the L2 norm of
+    A - B, divided by that of A.
     """
     from strategy.models.model_difference import tensor_differences
     from strategy.models.model_files import NoModel
@@ -49,7 +49,7 @@ def diff(
             opened = [stack.enter_context(named_model(text, lookup)) for text in (a, b)]
             differences = list(tensor_differences(opened[0].tensors, opened[1].tensors))
     except NoModel as error:
-        raise PeerError(str(error), fix="peer diff --help says what A and B may be", code=ExitCode.WRONG_USE) from error
+        raise PeerError(str(error), fix="see what A and B can be: peer diff --help") from error
     if json:
         put_json(_value(opened[0].about, opened[1].about, differences))
         return
@@ -69,7 +69,7 @@ def _put(differences: Iterable[TensorDifference]) -> None:
     rows = [_row(each) for each in differences]
     put_table("tensors", ["tensor", "A", "B", "largest", "mean", "relative", "not finite", ""], rows)
     unequal = sum(row[-1] != _EQUAL for row in rows)
-    line = f"{len(rows)} tensors, {unequal} of them differ" if unequal else f"{len(rows)} tensors, equal bit for bit"
+    line = f"{unequal} of {len(rows)} tensors differ" if unequal else f"{len(rows)} tensors, equal bit for bit"
     put(bad(line) if unequal else good(line))
 
 

@@ -10,10 +10,9 @@ import typer
 from peer.audit.kept import KeptReports
 from peer.audit.report import Report
 from peer.base.errors import ExitCode
-from peer.base.terminal import put_json_part
 from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import Table, moment, put_list
-from peer.cli.reading.report import put_report, put_root
+from peer.cli.reading.report import put_report, put_report_json, put_root
 from peer.engine import without_credentials
 from peer.history.named import head_named, is_car
 from peer.history.scratch import Scratch
@@ -30,15 +29,15 @@ app = new_app()
 def log(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN|HEAD|FILE.car]", help="Whose rounds; none for the runs.", show_default=False),
+        typer.Argument(metavar="[RUN|HEAD|FILE.car]", help="The run. Without it: list all runs.", show_default=False),
     ] = None,
     *,
     options: RunOptions,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Show the runs of this home; or the rounds of one, its chain verified, its models not (peer audit does that).
+    """List the runs of this home, or the rounds of one run. Verifies its chain, but not its models (peer audit does).
 
-    What this home has verified before is not verified again: its last line says when that was.
+    A run that this home has verified before is not verified again. The last line says when it was.
     """
     place = Home(options.home)
     if run is None:
@@ -49,8 +48,7 @@ def log(
         kept = None if is_car(run) else KeptReports(place).find(head_named(place, run)[0], reader, scratch)
         report = kept or _verified(run, options, scratch)
         if json:
-            for part in (*report.json_parts(scratch), "\n"):
-                put_json_part(part)
+            put_report_json(report, scratch)
         else:
             put_root(report)
             put_report(report, scratch, replay=False, contents=False)
@@ -58,7 +56,7 @@ def log(
 
 
 def _verified(run: str, options: RunOptions, scratch: Scratch) -> Report:
-    lookup = options.lookup(needed=False)  # it imports flwr, which takes longer than showing what is kept
+    lookup = options.lookup(needed=False)  # imports flwr, which is slow: a kept report needs none
     with lookup.reading(run, scratch) as reading:
         report = reading.run()
         if not is_car(run):
@@ -75,7 +73,7 @@ def _put_runs(home: Home, json: bool) -> None:
     header = ["run", "federation", "role", "height", "", "changed", "head"]
     table = Table("runs", header, [_row(head, known.get(head.federation)) for head in heads])
     values = [_value(head, known.get(head.federation)) for head in heads]
-    put_list(values, json, table, "no run yet: peer start --role server, or peer demo")
+    put_list(values, json, table, "no run here yet; begin one: peer start --role server, or peer demo")
 
 
 def _row(head: RunHead, federation: Manifest | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""``peer model``: a model of a run as a file."""
+"""``peer model``: write a model of a run to a file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def model(
     head: HeadArgument,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="FILE", help="Ends in .safetensors, .npz or .pt; replaced."),
+        typer.Option("-o", "--output", metavar="FILE", help="A .safetensors, .npz or .pt file. It is replaced."),
     ],
     round: Annotated[
         int | None,
-        typer.Option("--round", metavar="N", help="Which round; 0: before the first.", show_default="the last"),
+        typer.Option("--round", metavar="N", help="The round; 0 is before the first.", show_default="the last"),
     ] = None,
     of: Annotated[
         str, typer.Option("--of", metavar="server|NAME", help="The global model, or this client's update.")
@@ -38,10 +38,10 @@ def model(
     options: RunOptions,
     json: JsonOption = False,
 ) -> None:
-    """Write the global model, or one client's update, of any round to a file, once the run's chain is verified.
+    """Write the global model or a client's update of any round to a file, after verifying the run's chain.
 
-    The global model of round N is what the server sent first after the training of round N was collected, or the final
-    model where it sent nothing more. The file's metadata has the head, the run, the round and the content's CID.
+    The global model of round N is the first that the server sent after it had collected round N. If it sent no more, it
+    is the final model. The file's metadata has the head, the run, the round and the content's CID.
     """
     from strategy.models.model_files import NoModel, save_model
 
@@ -53,7 +53,7 @@ def model(
         except NoModel as error:
             raise PeerError(
                 f"no file was written: {error}",
-                fix=f"peer show {found.content} shows what is in it; another format may take it",
+                fix=f"try another format, or see what is in it: peer show {found.content}",
                 code=ExitCode.UNFINISHED,
             ) from error
     if json:

@@ -1,4 +1,4 @@
-"""``peer audit PROOF``: a proof of equivocation, checked on its own."""
+"""``peer audit PROOF``: show a proof of equivocation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocol.visible import named, quoted
 def put_proof(proof: CheckedProof) -> None:
     """Print a proof that holds."""
     put_fields(_fields(proof))
-    put(bad("equivocation: one signer has signed both records, and may say one thing only at this place"))
+    put(bad("equivocation: one key has signed both records, but a place has only one"))
 
 
 def _fields(proof: CheckedProof) -> Iterator[tuple[str, str]]:

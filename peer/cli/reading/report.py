@@ -1,4 +1,4 @@
-"""An audit's report for people."""
+"""Prints the report of an audit."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from peer.audit.report import Report
 from peer.audit.root import Root
-from peer.base.terminal import Coloured, put, put_table
+from peer.base.terminal import Coloured, put, put_json_part, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, size
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
 from protocol.visible import named, quoted
 
-if TYPE_CHECKING:  # it imports flwr: not for a report that is kept
+if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
     from peer.audit.replay import ComparedExchange
 
 _METRICS = 4
 """How many metrics a line of the table shows."""
 
-_BRING = (
-    "name the engine that has all of it (--ipfs ENGINE), start a peer that has it, or read a whole export of the run"
-)
+
+def put_report_json(report: Report, scratch: Scratch) -> None:
+    """Print the report as one JSON object, part by part, because a run may be long."""
+    for part in (*report.json_parts(scratch), "\n"):
+        put_json_part(part)
 
 
 def put_root(report: Report) -> None:
-    """Print whose word the verdict rests on: the first thing that an auditor should know."""
+    """Print the root of trust: the first thing that an auditor should know."""
     put(f"root of trust: {root_in_words(report)}")
 
 
 def root_in_words(report: Report) -> str:
-    """Whose word the verdict rests on."""
+    """The root of trust."""
     title = f", {quoted(report.federation_name)}" if report.federation_name else ""
     federation = f"the federation {report.federation}{title}"
     match report.root:
@@ -41,23 +43,23 @@ def root_in_words(report: Report) -> str:
             return f"{federation}, which this home has joined"
         case Root.RUN:
             return (
-                f"none. That it is a run of {federation}, is the run's own word: compare the id with a "
-                "member's (peer federation show), or give the one you trust: --federation ID"
+                f"none. Only the run itself says that it is of {federation}: compare the id with a member's "
+                "(peer federation show), or name the one you trust: --federation ID"
             )
         case None:
-            return "none, for the run's first record cannot be verified"
+            return "none, because the run's first record cannot be verified"
 
 
 def put_compared(exchange: ComparedExchange) -> None:
     """Print that an exchange was replayed."""
     where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
-    put(f"{where}, height {exchange.height}: compared and equal: {exchange.messages}")
+    put(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
 
 
 def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool = True) -> None:
-    """Print the table of rounds, who did what, the findings and the verdict; ``replay`` says whether one was wanted,
-    ``contents`` whether those were checked."""
-    put_rounds(scratch, report, contents=contents)
+    """Print the rounds, the participants, the findings and the verdict. ``replay`` says whether one was asked for,
+    ``contents`` whether contents were checked."""
+    _put_rounds(scratch, report, contents=contents)
     if report.participants:
         rows = [
             [named(name), str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
@@ -74,28 +76,27 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
     for remark in report.remarks:
         put(f"note at height {remark.height}, {remark.rule}: {remark.message}")
     if report.findings_left_out:
-        put(f"and {report.findings_left_out} findings more")
+        put(f"and {report.findings_left_out} more findings")
     if replay:
         for line in _replayed(report):
             put(line)
     put(_verdict(report, contents=contents))
     if any(finding.rule == MISSING_BLOCK for finding in report.findings):
-        put(f"  fix: {_BRING}")
+        put(
+            "  fix: name the engine that has all of it (--ipfs ENGINE), start a peer that has it, or read a full export"
+        )
     if report.verified_before is not None:
         put(
-            f"this home verified it before, at {moment(report.verified_before)}, and read nothing of it again now: "
-            f"peer audit {report.head} verifies it from its bytes"
+            f"this home verified it at {moment(report.verified_before)} and did not read it again; "
+            f"to verify it from its bytes: peer audit {report.head}"
         )
 
 
-def put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:
-    """Print the table of rounds; who confirmed each, where anybody confirmed anything."""
+def _put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:
     sizes = ["sent", "received"] if contents else []
-    header = ["height", "round", "message", "participants", *sizes, "metrics", "errors"]
-    more = ["confirmed by"] if report.confirmed else []
-    put_table(
-        "rounds", [*header, *more], [_row(json.loads(text), report, contents=contents) for text in scratch.rows()]
-    )
+    confirmed = ["confirmed by"] if report.confirmed else []
+    header = ["height", "round", "message", "participants", *sizes, "metrics", "errors", *confirmed]
+    put_table("rounds", header, [_row(json.loads(text), report, contents=contents) for text in scratch.rows()])
 
 
 def _confirmed(report: Report, name: str) -> list[str]:
@@ -141,7 +142,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "head", str(report.head)
     if report.federation is not None:
         yield "federation", f"{named(report.federation_name or str(report.federation))}, {report.members} members"
-        yield "app", named(report.app) if report.app else "encrypted for others"
+        yield "app", named(report.app) if report.app else "encrypted, and not for this home"
         yield "leader", named(report.leader)
         ended = report.outcome.value if report.outcome else "still open"
         yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
@@ -154,7 +155,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
 def _replayed(report: Report) -> Iterator[str]:
     replay = report.replay
     if replay is None:
-        yield "not replayed: what is wrong without a replay is above"
+        yield "not replayed, because of the findings above"
         return
     extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
     yield f"replayed in {replay.seconds:.1f} s: {extent}"
@@ -174,7 +175,7 @@ def _verdict(report: Report, *, contents: bool) -> Coloured:
 
 
 def verdict_in_words(report: Report, *, contents: bool = True) -> str:
-    """The verdict, and what it comes to; ``contents`` says whether those were checked."""
+    """The verdict with its reason. ``contents`` says whether contents were checked."""
     match report.verdict:
         case Verdict.VERIFIED:
             return _verified(report, contents=contents)
@@ -185,27 +186,27 @@ def verdict_in_words(report: Report, *, contents: bool = True) -> str:
 
 
 def _verified(report: Report, *, contents: bool) -> str:
-    replayed = ", and the app, run again, does what is recorded" if report.replay else ""
+    linked = "everything it links is there" if contents else "its contents were not checked (peer audit does)"
+    replayed = ", and the app does again what is recorded" if report.replay else ""
     if report.replay is not None and report.replay.not_checked:
         replayed += ", as far as it is compared"
-    linked = "all it links is there" if contents else "the contents it links were not looked at (peer audit does)"
     return f"verified: every record keeps every rule, {linked}{replayed}"
 
 
 def _incomplete(report: Report) -> str:
     if {finding.rule for finding in report.findings} == {REVOKED}:
-        return "incomplete: every record keeps every rule, but some of it may have been signed after a revocation"
+        return "incomplete: every record keeps every rule, but some may have been signed after a revocation"
     if not report.records:
         return "incomplete: nothing of it is here"
-    return "incomplete: what is here is right, but not all could be checked"
+    return "incomplete: everything checked is right, but not everything could be checked"
 
 
 def _failed(report: Report) -> str:
     match [finding.rule for finding in report.findings]:
         case [rule] if rule == REPLAY:
-            return "failed: every record keeps every rule, but the app, run again, does not do what is recorded"
+            return "failed: every record keeps every rule, but the app does not do again what is recorded"
         case [rule] if rule == OTHER_APP:
             return "failed: every record keeps every rule, but this is not the app that the run record names"
         case [rule] if rule == OTHER_FEDERATION:
-            return "failed: this is a run of another federation than the one you trust"
+            return "failed: this is not a run of the federation that you trust"
     return "failed: somebody's record or block is wrong"

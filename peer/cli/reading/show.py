@@ -1,4 +1,4 @@
-"""``peer show``: any block, readable."""
+"""``peer show``: show any block."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = new_app()
 
 @app.command("show")
 def show(
-    cid: Annotated[str, typer.Argument(metavar="CID|FILE.car", help="Any block's, or a file: its root.")],
+    cid: Annotated[str, typer.Argument(metavar="CID|FILE.car", help="The block, or a file, whose root is shown.")],
     car: Annotated[
         Path | None, typer.Option("--car", metavar="FILE.car", help="Read from this file, without an engine.")
     ] = None,
@@ -35,7 +35,7 @@ def show(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Show any block: a record with its private part where that is plain, a manifest, a model's shapes, an app."""
+    """Show any block: a record, a manifest, the shapes of a model, an app. Private parts only if they are plain."""
     if car is None and is_car(cid):
         described = _in_car(Path(cid), None)
     elif car is not None:
@@ -52,17 +52,17 @@ def show(
 
 
 _LONGEST: Final = 1_000
-"""Characters of a text that is shown; ``--json`` has all of it."""
+"""Characters shown of a text; ``--json`` has all of it."""
 
 
 def _in_car(file: Path, wanted: CID | None) -> dict[str, Any]:
-    """A block of a CAR file; its root where none is named."""
+    """A block of a CAR file; without a CID, its root."""
     with contextlib.closing(CarSource(file)) as source:
         return describe(roots_of(source, str(file))[0] if wanted is None else wanted, source)
 
 
 def _lines(value: Any, indent: str) -> Iterator[str]:
-    """Nested values as indented lines; what is other people's text is quoted where it could look like more."""
+    """Nested values as indented lines. Foreign text is quoted if it could be taken for more than a value."""
     pairs = value.items() if isinstance(value, dict) else ((f"{at}", item) for at, item in enumerate(value))
     for name, item in pairs:
         if isinstance(item, list) and not any(isinstance(each, dict | list) for each in item):

@@ -57,7 +57,7 @@ def demo(
     try:
         check_names(dataset=dataset, model=model)
     except ValueError as error:
-        raise PeerError(str(error), code=ExitCode.WRONG_USE) from error
+        raise PeerError(str(error)) from error
     plan = DemoPlan(
         folder=_folder(home),
         dataset=dataset,

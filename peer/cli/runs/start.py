@@ -169,10 +169,10 @@ def start(
     If it has to wait, it says what for. If it cannot go on, it ends with exit code 3.
     """
     if role is Role.AUDITOR:
-        raise PeerError("an auditor does not run a peer", fix="peer audit HEAD", code=ExitCode.WRONG_USE)
+        raise PeerError("an auditor does not run a peer", fix="peer audit HEAD")
     if role is Role.CLIENT and initial_model is not None:
         fix = "give --initial-model to the server"
-        raise PeerError("a client begins with the model that the server sends", fix=fix, code=ExitCode.WRONG_USE)
+        raise PeerError("a client begins with the model that the server sends", fix=fix)
     data = None if data_dir is None else str(data_dir.expanduser().absolute())
     choice = AppChoice(
         folder=app_dir,
@@ -240,17 +240,12 @@ def _admission(checks: str, max_update_norm: str | None) -> Admission:
         raise PeerError(
             str(error),
             fix="--admission all, off, or structure,weight; --max-update-norm 10, or 3x for three times the median",
-            code=ExitCode.WRONG_USE,
         ) from error
 
 
 def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
     if texts and (role is Role.SERVER or app_dir is not None):
-        raise PeerError(
-            "--approve-app is for a client without --app",
-            fix="leave out one of the two",
-            code=ExitCode.WRONG_USE,
-        )
+        raise PeerError("--approve-app is for a client without --app", fix="leave out one of the two")
     return [app_cid(text) for text in texts]
 
 
@@ -260,7 +255,6 @@ def _working_folder(given: Path | None) -> Path:
         raise PeerError(
             f"the app cannot work in {folder}: it is not a folder that can be read",
             fix=f"mkdir -p {folder}, or name another with --work-dir DIR",
-            code=ExitCode.WRONG_USE,
         )
     return folder
 

@@ -180,7 +180,7 @@ def test_a_head_that_nobody_has_is_incomplete(store: Store, written: WrittenRun)
 def test_what_is_missing_is_told_with_what_brings_it(store: Store, written: WrittenRun) -> None:
     for there, verdict in (
         ([], "nothing of it is here"),
-        (without(written, written.model(2)), "what is here is right"),
+        (without(written, written.model(2)), "everything checked is right"),
     ):
         told = store.put(there).peer("audit", written.head, "--ipfs", f"local:{store.folder}").out
         assert f"incomplete: {verdict}" in told

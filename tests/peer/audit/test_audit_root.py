@@ -45,7 +45,9 @@ def found(peer: Peer, name: str) -> str:
 def test_without_a_root_the_first_line_says_that_the_run_vouches_for_itself(auditor: Peer, car: Path) -> None:
     outcome = auditor("audit", car)
     assert outcome.code == ExitCode.DONE
-    assert outcome.out.splitlines()[0].startswith("root of trust: none. That it is a run of the federation bafy")
+    assert outcome.out.splitlines()[0].startswith(
+        "root of trust: none. Only the run itself says that it is of the federation bafy"
+    )
 
 
 def test_a_run_in_the_given_federation_is_verified(auditor: Peer, car: Path) -> None:

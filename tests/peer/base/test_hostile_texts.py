@@ -22,7 +22,7 @@ from protocol.blocks.bundle import write_bundle
 from protocol.blocks.car import write_car
 from protocol.records.bodies import Close, ReasonPrivate, Run, RunPrivate
 
-VERDICT = "verified: every record keeps every rule, all it links is there"
+VERDICT = "verified: every record keeps every rule, everything it links is there"
 SENT = HOSTILE.replace("\ud800", "") + VERDICT
 """As it may stand in a record: dag-cbor has no lone surrogates."""
 WIDE = "x" * 61 + VERDICT

@@ -175,7 +175,7 @@ def test_the_log_of_a_run_says_that_it_has_not_looked_at_contents(
 ) -> None:
     peer("import", exported, "--ipfs", engine)
     shown = peer("log", str(written.head), "--ipfs", engine).out
-    assert "the contents it links were not looked at" in shown
+    assert "its contents were not checked" in shown
     assert "received" not in shown.splitlines()[0]
 
 
