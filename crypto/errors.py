@@ -23,6 +23,12 @@ class BadSignature(CryptoError):
     fix = "the bytes were changed, or somebody else signed them: get them again from their author"
 
 
+class BadEnvelope(CryptoError):
+    """Bytes that are no envelope of one signer, or one of another kind of thing."""
+
+    fix = "get the file again from its author: an attestation is what `peer audit --attest FILE` wrote"
+
+
 class CannotDecrypt(CryptoError):
     """Bytes that are encrypted for somebody else, or were changed."""
 

@@ -159,6 +159,11 @@ class Audit:
         found = self._run_private()
         return None if found is None else found[1].config
 
+    def recorded(self) -> RunPrivate | None:
+        """After `run`: what the run record says of app and environment; None if that is for other readers."""
+        found = self._run_private()
+        return None if found is None else found[1]
+
     def _run_private(self) -> tuple[Run, RunPrivate] | None:
         if self._chain is None or self._chain.head is None:
             return None

@@ -96,6 +96,18 @@ class StoredFederation:
                 return frozenset(keys)
             link = body.prev
 
+    def listing(self, key: bytes) -> Manifest | None:
+        """The newest version of the manifest that lists ``key`` as a member's signing key; None if no version does."""
+        source, link = MemoryBlocks(self.blocks), self.manifest.cid
+        while True:
+            body = parse_record(Block(link, self.blocks[link])).body
+            assert isinstance(body, Federation)  # `manifest_at` has read it
+            if any(each.signing == key for each in typed_items(body.members, Member, source)):
+                return manifest_at(link, self.id, source, reader=PUBLIC.remembering(self.manifest_keys))
+            if body.prev is None:
+                return None
+            link = body.prev
+
     def read_by(self, reader: Reader) -> StoredFederation:
         """The federation as ``reader`` reads it, who is given what this home could open before."""
         if not self.manifest.encrypted:

@@ -1,0 +1,132 @@
+"""What an audit came to, as a statement that its auditor signs."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Final
+
+from peer.audit.audit import Audit
+from peer.audit.report import Report
+from peer.base.version import PACKAGE, installed
+from peer.history.verdict import Finding, Verdict
+from protocol.attestations.audited import (
+    AttestedFinding,
+    AuditedApp,
+    AuditedRun,
+    AuditPredicate,
+    Compared,
+    Environments,
+    ReplayedRun,
+    RootOfTrust,
+    Tool,
+)
+from protocol.attestations.statement import Statement, block_subject
+
+TRAINING: Final = (
+    "what the clients computed: a client's training is run by nobody again, only its signed reply is checked"
+)
+NO_REPLAY: Final = "what the server computed: the app was not run again"
+
+
+def audit_statement(audit: Audit, *, contents: bool = True, at: float) -> Statement:
+    """What ``audit`` came to, which has been run; ``at`` is when, in seconds since 1970.
+
+    ``contents`` says whether it read those. Nothing is told that is encrypted in the run.
+    """
+    report = audit.report
+    encrypted = audit.basis is None or audit.basis.encrypted  # a run that cannot be read may be
+    subjects = [block_subject("head", report.head)]
+    if report.model is not None:
+        subjects.append(block_subject("final model", report.model))
+    return Statement(
+        tuple(subjects),
+        AuditPredicate(
+            verdict=report.verdict.value,
+            audited_at=moment(at),
+            tool=this_tool(),
+            root_of_trust=RootOfTrust(
+                basis="none" if report.root is None else report.root.value, federation=report.federation
+            ),
+            run=_run(report, encrypted=encrypted),
+            app=None if encrypted else _app(audit),
+            compared=_compared(report, contents=contents),
+            not_compared=tuple(_not_compared(report, contents=contents)),
+            environment=_environments(audit, encrypted=encrypted),
+            findings=tuple(_finding(each, encrypted=encrypted) for each in report.findings),
+            findings_left_out=report.findings_left_out,
+        ),
+    )
+
+
+def moment(at: float) -> str:
+    """Seconds since 1970 as in-toto writes a time: RFC 3339, in UTC."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def this_tool() -> Tool:
+    """What makes statements here."""
+    return Tool(name=PACKAGE, version=installed(PACKAGE))
+
+
+def _run(report: Report, *, encrypted: bool) -> AuditedRun:
+    return AuditedRun(
+        head=report.head,
+        run=report.run,
+        height=report.height,
+        closed=report.closed,
+        outcome=None if report.outcome is None else report.outcome.value,
+        encrypted=encrypted,
+        final_model=report.model,
+    )
+
+
+def _app(audit: Audit) -> AuditedApp | None:
+    bundle, recorded = audit.bundle(), audit.recorded()
+    if bundle is None or recorded is None:
+        return None
+    return AuditedApp(id=bundle.app, name=recorded.name, version=recorded.version)
+
+
+def _compared(report: Report, *, contents: bool) -> Compared:
+    replay = report.replay
+    replayed = (
+        None
+        if replay is None
+        else ReplayedRun(
+            exchanges=replay.exchanges,
+            messages=replay.messages,
+            differences=0 if replay.divergence is None or replay.unfinished else 1,
+        )
+    )
+    return Compared(records=report.records, exchanges=report.exchanges, contents=contents, replay=replayed)
+
+
+def _not_compared(report: Report, *, contents: bool) -> Iterator[str]:
+    if report.verdict is not Verdict.VERIFIED:
+        yield "what would have been looked at if nothing had been found before: see the findings"
+    if not contents:
+        yield "the contents that the records link"
+    if report.replay is None:
+        yield NO_REPLAY
+    elif report.replay.not_checked:
+        yield report.replay.not_checked
+    yield TRAINING
+
+
+def _environments(audit: Audit, *, encrypted: bool) -> Environments:
+    recorded, replay = None if encrypted else audit.recorded(), audit.report.replay
+    was: dict[str, Any] | None = None if recorded is None else asdict(recorded.environment)
+    differing = {} if replay is None else replay.environment
+    here = None if was is None or replay is None else was | {name: now for name, (_, now) in differing.items()}
+    return Environments(recorded=was, here=here, differing=tuple(sorted(differing)))
+
+
+def _finding(finding: Finding, *, encrypted: bool) -> AttestedFinding:
+    return AttestedFinding(
+        rule=finding.rule,
+        height=finding.height,
+        cid=finding.cid,
+        message=None if encrypted else finding.message,
+    )

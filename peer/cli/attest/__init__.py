@@ -1,0 +1,1 @@
+"""The commands about what is vouched for to people outside: attestations and model files."""

@@ -1,0 +1,82 @@
+"""``peer attest``: what somebody vouches for in a file, and whether it was they who did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peer.base.errors import ExitCode
+from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
+from peer.cli.output import put_json
+
+if TYPE_CHECKING:
+    from peer.attest.checking import CheckedAttestation
+
+app = new_app("attest", "Check what others have signed about a run: peer audit --attest FILE signs such a file.")
+
+
+@app.callback()
+def attest() -> None:
+    """Check what others have signed about a run: peer audit --attest FILE signs such a file."""
+
+
+@app.command("verify")
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The attestation.")],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAME|KEY|DID", help="Who has to have signed it: a member, a KEY or a did:key."),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN|FILE.car", help="Which run it has to be of: its CID, its head or its file."),
+    ] = None,
+    about: Annotated[
+        list[Path] | None,
+        typer.Option("--about", metavar="FILE", help="A file that it has to be about, such as a model; repeatable."),
+    ] = None,
+    federation: Annotated[
+        str | None,
+        typer.Option(
+            "--federation",
+            metavar="ID|FILE",
+            help="Whose members are meant: a federation of this home, or a file that a member exported.",
+            show_default="what this home has joined",
+        ),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Check an attestation: the signature, who signed, and what is said of what. Nothing of the run itself is read.
+
+    Ends as the audit did that it tells of: 0 verified, 1 failed, 3 neither. Also with 1 if the signature is wrong, or
+    of somebody else than --by; and with 3 if nobody here knows whose the key is, or if it is revoked.
+    """
+    from peer.attest.checking import check_attestation
+    from peer.audit.lookup import Lookup
+    from peer.cli.attest.telling import attestation_value, put_attestation
+    from peer.home.home import Home
+    from peer.home.reader import ReaderChoice
+
+    known = Lookup(Home(home), None, ReaderChoice(None, None, needed=False)).known(federation)
+    checked = check_attestation(file, known, by=by, run=run, files=about or ())
+    if json:
+        put_json(attestation_value(checked))
+    else:
+        put_attestation(checked)
+    return exit_code(checked)
+
+
+def exit_code(checked: CheckedAttestation) -> ExitCode:
+    """What a command that checks an attestation ends with."""
+    if checked.doubt:
+        return ExitCode.UNFINISHED
+    match checked.attestation.statement.predicate.verdict:
+        case "verified":
+            return ExitCode.DONE
+        case "failed":
+            return ExitCode.VERIFICATION_FAILED
+        case "incomplete" | "inconclusive":
+            return ExitCode.UNFINISHED

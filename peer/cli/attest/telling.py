@@ -1,0 +1,121 @@
+"""An attestation in plain lines, and as ``--json`` shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from peer.attest.checking import CheckedAttestation
+from peer.attest.signers import KnownSigner
+from peer.base.terminal import put
+from peer.cli.output import bad, doubtful, good, put_fields
+from protocol.attestations.audited import AuditPredicate, Environments, RootOfTrust
+from protocol.attestations.statement import Statement, write_statement
+from protocol.visible import named, quoted
+
+MOST_LINES = 20
+"""Of findings, subjects or what was not compared; ``--json`` has all."""
+
+
+def put_attestation(checked: CheckedAttestation) -> None:
+    """Print who vouches for what."""
+    statement = checked.attestation.statement
+    put_fields((("signed by", checked.attestation.signer.did), *_signers(checked), *_audited(statement)))
+    put("this is the signer's word on a run of which nothing was read here: peer audit reads it")
+    _put_end(checked, statement.predicate)
+
+
+def attestation_value(checked: CheckedAttestation) -> dict[str, Any]:
+    """As ``--json`` shows it."""
+    return {
+        "signed_by": checked.attestation.signer.did,
+        "known": [_known_value(each) for each in checked.known],
+        "doubt": checked.doubt or None,
+        "statement": json.loads(write_statement(checked.attestation.statement)),
+    }
+
+
+def _known_value(known: KnownSigner) -> dict[str, Any]:
+    return {
+        "name": known.name,
+        "roles": list(known.roles),
+        "standing": known.standing.value,
+        "federation": str(known.federation.id),
+        "version": known.version,
+    }
+
+
+def _put_end(checked: CheckedAttestation, said: AuditPredicate) -> None:
+    if checked.doubt:
+        put(doubtful(f"the signature is right, but {checked.doubt}"))
+        if not checked.known:
+            put("  fix: say who should have signed: --by DID, or --federation FILE of the federation it is in")
+        return
+    line = f"the signature is right, and says of the run: {said.verdict}"
+    put({"verified": good, "failed": bad}.get(said.verdict, doubtful)(line))
+
+
+def _signers(checked: CheckedAttestation) -> Iterator[tuple[str, str]]:
+    for known in checked.known:
+        yield "who is", known.in_words()
+
+
+def _audited(statement: Statement) -> Iterator[tuple[str, str]]:
+    said = statement.predicate
+    run = said.run
+    yield "says", f"an audit at {named(said.audited_at)} by {named(said.tool.name)} {named(said.tool.version)}"
+    yield "verdict", said.verdict
+    yield "root of trust", _root(said.root_of_trust)
+    yield "run", str(run.run or "unknown")
+    yield "head", f"{run.head}{'' if run.height is None else f', height {run.height}'}"
+    yield "ended", named(run.outcome) if run.outcome else ("closed" if run.closed else "still open")
+    if said.app is not None:
+        yield "app", f"{named(said.app.name)} {named(said.app.version)}, {said.app.id}"
+    elif run.encrypted:
+        yield "app", "left out: the run is encrypted"
+    if run.final_model is not None:
+        yield "final model", str(run.final_model)
+    yield from _compared(said)
+    yield from _environment(said.environment)
+    for finding in said.findings[:MOST_LINES]:
+        where = "" if finding.height is None else f" at height {finding.height}"
+        yield "finding", f"{named(finding.rule)}{where}{f': {quoted(finding.message)}' if finding.message else ''}"
+    if (more := len(said.findings) - MOST_LINES + said.findings_left_out) > 0:
+        yield "findings", f"{more} more"
+    told = {cid.digest.hex() for _, cid in said.spoken_of()}
+    others = [subject for subject in statement.subjects if subject.sha256 not in told]
+    for subject in others[:MOST_LINES]:
+        yield "about", f"{quoted(subject.name)}, sha256 {subject.sha256}"
+    if len(others) > MOST_LINES:
+        yield "about", f"{len(others) - MOST_LINES} more"
+
+
+def _root(root: RootOfTrust) -> str:
+    match root.basis:
+        case "given":
+            return f"the federation {root.federation}, as the auditor gave it"
+        case "joined":
+            return f"the federation {root.federation}, which the auditor has joined"
+        case "run":
+            return f"none: that it is a run of the federation {root.federation}, is the run's own word"
+        case "none":
+            return "none: the run's first record could not be verified"
+
+
+def _compared(said: AuditPredicate) -> Iterator[tuple[str, str]]:
+    done = said.compared
+    contents = "all that they link" if done.contents else "not what they link"
+    yield "compared", f"{done.records} records by every rule, {done.exchanges} exchanges, {contents}"
+    if (replay := done.replay) is not None:
+        differ = f", {replay.differences} differing" if replay.differences else ""
+        yield "replayed", f"{replay.exchanges} exchanges, {replay.messages} messages equal{differ}"
+    for line in said.not_compared[:MOST_LINES]:
+        yield "not compared", quoted(line, 1_000)
+
+
+def _environment(found: Environments) -> Iterator[tuple[str, str]]:
+    if found.differing:
+        yield "environment", f"not as recorded in: {', '.join(map(named, found.differing[:MOST_LINES]))}"
+    elif found.here is not None:
+        yield "environment", "as recorded"

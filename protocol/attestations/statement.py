@@ -1,0 +1,139 @@
+"""In-toto Statements (in-toto/attestation, spec/v1): what somebody vouches for, and of which bytes.
+
+A statement names its *subjects* by the SHA-256 of their bytes, so that anybody can tell whether it is about the file or
+block that they have. A block's CID is that same digest in another spelling. What is said of them is the *predicate*;
+docs/attestations.md describes the two that there are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from crypto.envelope import json_object
+from protocol.attestations.audited import AUDIT_TYPE, AuditPredicate
+from protocol.blocks.cid import CID, BlockError
+
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+"""As what an envelope signs a statement."""
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+
+MAX_SUBJECTS: Final = 1_000
+
+Predicate = AuditPredicate
+
+_PREDICATES: Final[dict[str, type[Predicate]]] = {AUDIT_TYPE: AuditPredicate}
+
+
+class BadStatement(Exception):
+    """A payload that is no statement, or one that contradicts itself."""
+
+
+class UnknownPredicate(Exception):
+    """A statement that says something of a type that this version does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A file or a block that a statement is about."""
+
+    name: str
+    sha256: str
+    """Of its bytes, in lowercase hex."""
+    uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What is said, and of what."""
+
+    subjects: tuple[Subject, ...]
+    predicate: Predicate
+
+    def is_about(self, sha256: str) -> bool:
+        """Whether bytes with this digest are among the subjects."""
+        return any(subject.sha256 == sha256 for subject in self.subjects)
+
+
+def block_subject(name: str, cid: CID) -> Subject:
+    """A block as a subject. Its digest is that of its bytes, which for a content are those of the root block."""
+    return Subject(name, cid.digest.hex(), f"ipfs://{cid}")
+
+
+class _Descriptor(msgspec.Struct, frozen=True, omit_defaults=True):
+    digest: dict[str, str]
+    name: str = ""
+    uri: str = ""
+
+
+class _File(msgspec.Struct, frozen=True, rename="camel"):
+    type_: str = msgspec.field(name="_type")
+    subject: list[_Descriptor]
+    predicate_type: str
+    predicate: dict[str, Any]
+
+
+def write_statement(statement: Statement) -> bytes:
+    """The JSON of a statement, the same for the same statement."""
+    descriptors = [_Descriptor({"sha256": subject.sha256}, subject.name, subject.uri) for subject in statement.subjects]
+    kind = next(uri for uri, each in _PREDICATES.items() if each is type(statement.predicate))
+    value = _File(STATEMENT_TYPE, descriptors, kind, msgspec.to_builtins(statement.predicate, enc_hook=str))
+    return msgspec.json.encode(value)
+
+
+def read_statement(payload: bytes) -> Statement:
+    """The statement in a payload. What is not known in it is passed over, as the specification says.
+
+    Raises:
+        BadStatement: if it is none, or what it says is not of its subjects.
+        UnknownPredicate: if it says something of another type.
+    """
+    file = _file(payload)
+    if file.type_ != STATEMENT_TYPE:
+        raise BadStatement(f"it is of type {file.type_[:80]!r}, not {STATEMENT_TYPE!r}")
+    if not 0 < len(file.subject) <= MAX_SUBJECTS:
+        raise BadStatement(f"it has {len(file.subject)} subjects, not 1 to {MAX_SUBJECTS}")
+    kind = _PREDICATES.get(file.predicate_type)
+    if kind is None:
+        raise UnknownPredicate(
+            f"what it says is of type {file.predicate_type[:80]!r}; known here: {', '.join(_PREDICATES)}"
+        )
+    statement = Statement(tuple(map(_subject, file.subject)), _predicate(file.predicate, kind))
+    for what, cid in statement.predicate.spoken_of():
+        if not statement.is_about(cid.digest.hex()):
+            raise BadStatement(f"it speaks of the {what} {cid}, which is not among its subjects")
+    return statement
+
+
+def _file(payload: bytes) -> _File:
+    try:
+        return msgspec.convert(json_object(payload), _File)
+    except ValueError as error:
+        raise BadStatement(f"it is no in-toto statement: {error}") from None
+
+
+def _subject(descriptor: _Descriptor) -> Subject:
+    digest = descriptor.digest.get("sha256")
+    if digest is None or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise BadStatement(f"its subject {descriptor.name[:80]!r} has no SHA-256 digest in lowercase hex")
+    return Subject(descriptor.name, digest, descriptor.uri)
+
+
+def _predicate(value: dict[str, Any], kind: type[Predicate]) -> Predicate:
+    try:
+        return msgspec.convert(value, kind, dec_hook=_cid)
+    except ValueError as error:
+        raise BadStatement(f"what it says is not of its type: {error}") from None
+
+
+def _cid(kind: type, value: object) -> object:
+    if kind is CID and isinstance(value, str):
+        try:
+            return CID.parse(value)
+        except BlockError as error:
+            raise ValueError(str(error)) from None
+    raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
