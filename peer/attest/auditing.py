@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from peer.audit.audit import Audit
 from peer.audit.report import Report
@@ -23,6 +22,7 @@ from protocol.attestations.audited import (
     Tool,
 )
 from protocol.attestations.statement import Statement, block_subject
+from protocol.records.environment import values_by_name
 
 TRAINING: Final = (
     "what the clients computed: a client's training is run by nobody again, only its signed reply is checked"
@@ -117,7 +117,7 @@ def _not_compared(report: Report, *, contents: bool) -> Iterator[str]:
 
 def _environments(audit: Audit, *, encrypted: bool) -> Environments:
     recorded, replay = None if encrypted else audit.recorded(), audit.report.replay
-    was: dict[str, Any] | None = None if recorded is None else asdict(recorded.environment)
+    was = None if recorded is None else values_by_name(recorded.environment)
     differing = {} if replay is None else replay.environment
     here = None if was is None or replay is None else was | {name: now for name, (_, now) in differing.items()}
     return Environments(recorded=was, here=here, differing=tuple(sorted(differing)))

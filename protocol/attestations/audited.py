@@ -6,7 +6,7 @@ Nothing in it is of the private parts of an encrypted run: the file is for peopl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -81,11 +81,11 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Environments(msgspec.Struct, frozen=True, kw_only=True):
-    """What may change the bits of a result, as the app process measured it."""
+    """What may change the bits of a result, by name, as the app process measured it."""
 
-    recorded: dict[str, Any] | None
+    recorded: dict[str, str] | None
     """When the run began; None if it is encrypted or cannot be read."""
-    here: dict[str, Any] | None
+    here: dict[str, str] | None
     """At the auditor's replay; None if there was none."""
     differing: tuple[str, ...]
     """The names of those fields that are not the same."""

@@ -74,7 +74,7 @@ class Environment:
 
 def differing(was: Environment, now: Environment) -> Mapping[str, tuple[str, str]]:
     """What of the environment is not as it was, by name: a field's, ``torch kernel``, or a package's."""
-    before, after = _named(was), _named(now)
+    before, after = values_by_name(was), values_by_name(now)
     pairs = {name: (before.get(name, ""), after.get(name, "")) for name in [*before, *after]}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
@@ -85,7 +85,8 @@ def differing_versions(was: Environment, now: Environment) -> Mapping[str, tuple
     return {name: pair for name, pair in differing(was, now).items() if name == "python" or name in packages}
 
 
-def _named(environment: Environment) -> dict[str, str]:
+def values_by_name(environment: Environment) -> dict[str, str]:
+    """All of it as texts, by the names that `differing` uses."""
     fields = ("numerics", "python", "platform", "machine", "cpu", "gpu", "libc", "threads")
     return (
         {name: str(getattr(environment, name)) for name in fields}
