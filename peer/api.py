@@ -24,21 +24,21 @@ from typing import TYPE_CHECKING, Any
 
 from peer.audit import report as audited
 from peer.audit.audit import Audit
-from peer.audit.lookup import SECONDS_A_BLOCK, Lookup
-from peer.audit.models import SERVER, FoundModel, NoSuchModel, NotReadable, RunModels
 from peer.audit.replay import ComparedExchange
 from peer.audit.report import NotVerified, require_verified
-from peer.audit.root import Root
+from peer.audit.root_of_trust import Root
+from peer.audit.run_lookup import SECONDS_A_BLOCK, RunLookup
+from peer.audit.run_models import SERVER, FoundModel, NoSuchModel, NotReadable, RunModels
 from peer.audit.trusted_app import local_config, own_app, trusted_app
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import EngineError
-from peer.history.named import NoSuchRun, is_car
+from peer.history.named_runs import NoSuchRun, is_car
+from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
-from peer.history.sources import RunSource
 from peer.history.verdict import Finding, Verdict
 from peer.home.home import Home
 from peer.home.journal import approved_apps
-from peer.home.reader import ReaderChoice
+from peer.home.reader_choice import ReaderChoice
 from protocol.blocks.cid import BlockError, MissingBlock
 from strategy.models.model_files import NoModel, Tensor, Tensors, content_tensors, save_model, state_dict
 
@@ -336,7 +336,7 @@ def open_run(
         place = Home(Path(home).expanduser().absolute())
         choice = ReaderChoice(identity, None if passphrase_file is None else Path(passphrase_file), needed=False)
         scratch = stack.enter_context(Scratch())
-        lookup = Lookup(place, engine, choice, timeout)
+        lookup = RunLookup(place, engine, choice, timeout)
         root = None if federation is None else str(federation)
         audit = stack.enter_context(lookup.audit(str(run), scratch, root=root, with_contents=contents))
         yield AuditedRun(str(run), place, audit, scratch)

@@ -1,6 +1,7 @@
 """Flower's `Grid` over a Pollen run: everything that a ServerApp sees of the world goes through here.
 
-The Grid encodes and decodes. An `Answers` gives the answers (`strategy.answers`, `strategy.replay.scripted`).
+The Grid encodes and decodes. An `Answers` gives the answers (`strategy.grid_answers`,
+`strategy.replay.scripted_answers`).
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from protocol.app.calls import ErrorCode, Handed, Outgoing, Pushed, Rules
 from protocol.app.errors import parse_raised
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentError, ContentKey
-from protocol.replies.admission import is_update
+from protocol.replies.checks_and_limits import is_update
 from protocol.visible import named
-from strategy.answers import Answers, RunStopped
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import first_difference
-from strategy.contents.kept import Kept
+from strategy.contents.kept_replies import KeptReplies
 from strategy.contents.summary import mean_metrics, metrics_of, round_of
 from strategy.flower_compat import (
     SUPERLINK_NODE_ID,
@@ -34,9 +34,10 @@ from strategy.flower_compat import (
     says_it_failed,
     set_message_id,
 )
+from strategy.grid_answers import Answers, RunStopped
 from strategy.models.outgoing_model import OutgoingModels, SpoiledModel
-from strategy.replay.scripted import Divergence
-from strategy.replies.strategy_rules import EVALUATE, StrategiesInUse
+from strategy.replay.scripted_answers import Divergence
+from strategy.replies.strategies_in_use import EVALUATE, StrategiesInUse
 
 METRICS_TOLD: Final = 4
 """How many metrics a line shows."""
@@ -99,7 +100,7 @@ class PollenGrid(Grid):
         answers: Answers,
         store: ContentStore,
         limits: Limits = DEFAULT_LIMITS,
-        kept: Kept | None = None,
+        kept: KeptReplies | None = None,
         tell: Callable[[str], None] | None = None,
         strategies: StrategiesInUse | None = None,
     ) -> None:
@@ -108,7 +109,7 @@ class PollenGrid(Grid):
         self._store = store
         self._writer = ContentWriter(store)
         self._limits = limits
-        self._kept = kept or Kept()
+        self._kept = kept or KeptReplies()
         self._tell = tell
         self._strategies = strategies or StrategiesInUse()
         self._outgoing_models = OutgoingModels()

@@ -14,15 +14,15 @@ from queue import SimpleQueue
 from typing import Final
 
 from peer.engine.contents import local_content
+from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError, TooLarge
-from peer.engine.patience import Patience
 from protocol.app.calls import Examine, Examined, NotExamined
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentKey
-from protocol.replies.admission import Check, Examination, Finding
+from protocol.replies.checks_and_limits import Check, Examination, Finding
 from strategy.contents.codec import DEFAULT_LIMITS, Limits
-from strategy.contents.kept import Kept
-from strategy.replies.measuring import Sent, examine, opened_records, read_sent
+from strategy.contents.kept_replies import KeptReplies
+from strategy.replies.examination import Sent, examine, opened_records, read_sent
 
 CONTENT_TIMEOUT: Final = 120.0
 """Seconds to wait for one content. Its client announces it again."""
@@ -57,10 +57,10 @@ def examine_in_threads(
 class Examiner:
     """Fetches replies, examines them and keeps them. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine, kept: Kept) -> None:
+    def __init__(self, engine: Engine, kept: KeptReplies) -> None:
         self._engine = engine
         self._kept = kept
-        self._patience = Patience()
+        self._patience = EngineRetries()
         self._sent: dict[CID, Sent] = {}
         self._reading = threading.Lock()
         self._places = threading.BoundedSemaphore(SIDE_BY_SIDE)

@@ -13,10 +13,10 @@ from crypto.envelope import MAX_ENVELOPE, open_envelope
 from crypto.errors import BadEnvelope, BadSignature
 from crypto.keys import VerifyKey
 from peer.attest.signers import KnownSigner, Standing, keys_named, known_signers
-from peer.audit.lookup import roots_of
+from peer.audit.run_lookup import roots_of
 from peer.base.errors import ExitCode, PeerError
-from peer.history.named import cid_of, is_car
-from peer.history.sources import CarSource
+from peer.history.named_runs import cid_of, is_car
+from peer.history.run_sources import CarSource
 from peer.home.federations import StoredFederation
 from protocol.attestations.statement import (
     PAYLOAD_TYPE,

@@ -9,12 +9,12 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from peer.audit.audit import Audit
-from peer.audit.lookup import Lookup
 from peer.audit.report import require_verified
+from peer.audit.run_lookup import RunLookup
 from peer.base.errors import ExitCode, PeerError
-from peer.history.named import app_cid, is_car
+from peer.history.named_runs import app_cid, is_car
+from peer.history.run_sources import EngineSource, RunSource
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource, RunSource
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, known_apps
@@ -108,7 +108,7 @@ def _is_data(file: BundledFile) -> bool:
 
 
 @contextlib.contextmanager
-def named_app(text: str, lookup: Lookup) -> Iterator[tuple[NamedBundle, RunSource]]:
+def named_app(text: str, lookup: RunLookup) -> Iterator[tuple[NamedBundle, RunSource]]:
     """The bundle of the app that ``text`` names, and the source of its blocks."""
     run = _run_named(text, lookup.home)
     if run is None:

@@ -14,15 +14,15 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from peer.audit.confirmations import Confirmations
-from peer.audit.kept import Basis
-from peer.audit.keys_had import KeysHad
+from peer.audit.kept_reports import Basis
+from peer.audit.key_history import KeyHistory
 from peer.audit.replay import AuditedApp, ComparedExchange, RunReplay
 from peer.audit.report import Report
 from peer.audit.revocations import Revocations
-from peer.audit.root import Root
+from peer.audit.root_of_trust import Root
 from peer.history.rounds import Exchange, Rounds, exchange_value
+from peer.history.run_sources import CarSource, RunSource
 from peer.history.scratch import Scratch
-from peer.history.sources import CarSource, RunSource
 from peer.history.verdict import (
     APP_BUNDLE,
     CAR_SECTION,
@@ -38,20 +38,20 @@ from peer.history.verdict import (
     Verdict,
     verdict_of,
 )
-from peer.history.walk import height_above, walk_back
+from peer.history.walk_back import height_above, walk_back
+from peer.home.acks_grants_proofs import NOTHING, AcksGrantsProofs, run_named
 from peer.home.federations import StoredFederation
-from peer.home.run_extras import NOTHING, Beside, run_named
 from protocol.blocks.bundle import NamedBundle, difference_from, read_named_bundle
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MemoryBlocks, MissingBlock, encode_cbor
 from protocol.chain import rules
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import contents
 from protocol.federation.manifest import PUBLIC, Manifest, ManifestError, federation_of, manifest_at
-from protocol.federation.reading import Reader, RunKeys, read_private
+from protocol.federation.readers import Reader, RunKeys, read_private
 from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Roster, Run, RunConfig, RunPrivate
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
 from protocol.records.signed import Record, WellSigned, answers, parse_record, read_record
-from protocol.roles.leader.plan import named_bundle
+from protocol.roles.leader.run_plan import named_bundle
 
 MAX_FINDINGS: Final = 1_000
 """How many findings are listed one by one."""
@@ -75,7 +75,7 @@ class Audit:
         known: Sequence[StoredFederation] = (),
         root: CID | None = None,
         reader: Reader = PUBLIC,
-        beside: Beside = NOTHING,
+        beside: AcksGrantsProofs = NOTHING,
         head_height: int | None = None,
         with_contents: bool = True,
         well_signed: WellSigned = frozenset(),
@@ -93,7 +93,7 @@ class Audit:
         self._chain: Chain | None = None
         self._confirmations: Confirmations | None = None
         self._revocations: Revocations | None = None
-        self._keys_had = KeysHad()
+        self._keys_had = KeyHistory()
         self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
         """Two records that one key signed at one place. Whose key it was is known once the chain is read."""
         self._rules: set[str] = set()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peer.audit.lookup import Lookup
-from peer.audit.models import SERVER, RunModels
+from peer.audit.run_lookup import RunLookup
+from peer.audit.run_models import SERVER, RunModels
 from peer.base.errors import ExitCode, PeerError
-from peer.history.named import cid_of, head_named, is_car
+from peer.history.named_runs import cid_of, head_named, is_car
 from peer.history.scratch import Scratch
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.records.signed import parse_record
@@ -27,7 +27,7 @@ class NamedModel:
 
 
 @contextlib.contextmanager
-def named_model(text: str, lookup: Lookup) -> Iterator[NamedModel]:
+def named_model(text: str, lookup: RunLookup) -> Iterator[NamedModel]:
     """The model that ``text`` names: a file, a content's CID, or ``RUN[:ROUND[:NAME]]``.
 
     Raises:
@@ -69,7 +69,7 @@ def _parsed(text: str) -> tuple[str, int | None, str]:
     return run, int(round_text), name or SERVER
 
 
-def _content(text: str, lookup: Lookup) -> CID | None:
+def _content(text: str, lookup: RunLookup) -> CID | None:
     """The CID ``text``, if it is neither a run nor a record."""
     if is_car(text):
         return None

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from peer.apps.link import AppCommand, AppLink
+from peer.apps.app_process import AppCommand, AppProcess
+from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
-from peer.history.sources import RunSource
 from peer.history.verdict import REPLAY, REPLAY_UNFINISHED, Finding
 from protocol.app.calls import (
     CloseEntry,
@@ -38,13 +38,13 @@ from protocol.app.calls import (
 )
 from protocol.blocks.bundle import BundledFile
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
-from protocol.chain.script import Unreadable, script_entry
+from protocol.chain.replay_script import Unreadable, script_entry
 from protocol.federation.epochs import read_seed
-from protocol.federation.reading import RunKeys, read_private
+from protocol.federation.readers import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment, differing
 from protocol.records.signed import read_record
-from protocol.roles.leader.plan import SERVER_NODE, initial_content
+from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
 from strategy.contents.summary import to_json
 from strategy.replay.format import REPLAY_FORMAT, child_environment
@@ -239,7 +239,7 @@ class RunReplay:
 
     async def _drive(self, command: AppCommand, app: Path, start: Start, environment: Environment) -> None:
         said: asyncio.Queue[FromApp | str] = asyncio.Queue()
-        link = AppLink(command, said.put_nowait, said.put_nowait)
+        link = AppProcess(command, said.put_nowait, said.put_nowait)
         await link.start(app)
         try:
             is_over = False

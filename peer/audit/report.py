@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from peer.audit.root import Root
+from peer.audit.root_of_trust import Root
 from peer.base.errors import ExitCode, PeerError
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding, Verdict
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
-from protocol.federation.reading import RunKeys, read_private
+from protocol.federation.readers import RunKeys, read_private
 from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.records.signed import Record
 

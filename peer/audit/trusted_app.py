@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peer.audit.replay import AuditedApp
 from peer.base.errors import ExitCode, PeerError
-from peer.history.sources import RunSource
+from peer.history.run_sources import RunSource
 from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.records.bodies import RunConfig

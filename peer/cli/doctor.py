@@ -11,7 +11,7 @@ from peer.base.terminal import put
 from peer.cli.options import DEFAULT_HOME, EngineOption, FederationOption, HomeOption, JsonOption, ListenOption, new_app
 from peer.cli.output import bad, doubtful, good, put_json
 from peer.doctor.checks import Check, State, all_checks
-from peer.engine.choice import MANAGED, running_node
+from peer.engine.chosen_engine import MANAGED, running_node
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 

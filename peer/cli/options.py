@@ -22,12 +22,12 @@ from peer.base import config, logs
 if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from crypto.identity import Identity
     from peer.audit.audit import Audit
-    from peer.audit.lookup import Lookup
     from peer.audit.replay import AuditedApp
+    from peer.audit.run_lookup import RunLookup
     from peer.home.federations import StoredFederation
     from peer.home.home import Home
     from peer.home.passphrase import Passphrases
-    from peer.home.reader import ReaderChoice
+    from peer.home.reader_choice import ReaderChoice
 
 DEFAULT_HOME: Final = Path("~/.pollen")
 
@@ -136,16 +136,16 @@ class RunOptions:
     passphrase_file: PassphraseFileOption = None
     home: HomeOption = DEFAULT_HOME
 
-    def lookup(self, *, needed: bool = True) -> Lookup:
+    def lookup(self, *, needed: bool = True) -> RunLookup:
         """The lookup. ``needed`` says whether to ask for a passphrase."""
-        from peer.audit.lookup import Lookup
+        from peer.audit.run_lookup import RunLookup
         from peer.home.home import Home
 
-        return Lookup(Home(self.home), self.ipfs, self.reader(needed=needed), self.timeout)
+        return RunLookup(Home(self.home), self.ipfs, self.reader(needed=needed), self.timeout)
 
     def reader(self, *, needed: bool) -> ReaderChoice:
         """The keys that the command may use."""
-        from peer.home.reader import ReaderChoice
+        from peer.home.reader_choice import ReaderChoice
 
         return ReaderChoice(self.identity, self.passphrase_file, needed=needed)
 
@@ -220,7 +220,7 @@ class MemberOptions:
         from peer.home.home import Home
         from peer.home.keystore import KeyStore
         from peer.home.passphrase import Passphrases
-        from peer.home.reader import reader_of
+        from peer.home.reader_choice import reader_of
 
         stored = self.stored()
         person = KeyStore(self.home).load(self.identity, passphrases or Passphrases.of_process(self.passphrase_file))

@@ -21,12 +21,12 @@ from peer.home.federations import StoredFederation
 from peer.home.home import Home
 from peer.run.narrator import line_of
 from protocol.blocks.cid import CID
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
 from protocol.roles.effects import Report, What
 
 if TYPE_CHECKING:  # they import flwr, which the demo does while its processes start
     from peer.audit.report import Report as AuditReport
-    from peer.demo.following import ChainFollower
+    from peer.demo.chain_follower import ChainFollower
     from peer.history.rounds import Exchange
 
 _NEWS: Final = frozenset({What.RUN_OPENED, What.WAITING_FOR_CLIENTS})
@@ -141,7 +141,7 @@ class _Course:
         for peer in self._plan.peers:
             self._processes.start(peer, self._plan.command(peer), engine_of(self._plan))
         self._display.show(self.progress)
-        from peer.demo.following import ChainFollower  # flwr: while the others import it too
+        from peer.demo.chain_follower import ChainFollower  # flwr: while the others import it too
 
         follower = ChainFollower(
             federation.id, engine, federation.manifest.settings.max_content_bytes, server_reader(self._plan)
@@ -216,9 +216,9 @@ def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Read
     """The audit that ``peer audit --replay`` does."""
     from peer.audit.audit import Audit
     from peer.audit.trusted_app import trusted_app
-    from peer.demo.following import FETCH_SECONDS
+    from peer.demo.chain_follower import FETCH_SECONDS
+    from peer.history.run_sources import EngineSource
     from peer.history.scratch import Scratch
-    from peer.history.sources import EngineSource
 
     with Scratch() as scratch:
         audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation], reader=reader)

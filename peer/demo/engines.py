@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from peer.demo.plan import DemoPlan
 from peer.engine import open_engine
-from peer.engine.choice import MANAGED, opened
+from peer.engine.chosen_engine import MANAGED, opened
 from peer.engine.interface import Engine
 from peer.home.federations import StoredFederation
 

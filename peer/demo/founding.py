@@ -10,9 +10,9 @@ from peer.demo.plan import FEDERATION, DemoPeer, DemoPlan
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, found_federation
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
 
 
 def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:

@@ -17,7 +17,7 @@ from crypto.errors import CryptoError
 from peer.base.errors import PeerError
 from peer.doctor.pubsub import hearers, why_not_asked, why_refused
 from peer.engine import open_engine, without_credentials
-from peer.engine.choice import MANAGED, chosen, running_node
+from peer.engine.chosen_engine import MANAGED, chosen, running_node
 from peer.engine.interface import Engine, EngineError, EngineStatus, Streams
 from peer.engine.kubo.program import UPDATE, find_ipfs, version_of, why_outdated
 from peer.home.federations import FederationStore

@@ -14,11 +14,11 @@ from typing import Final
 from peer.base import logs
 from peer.engine import open_engine
 from peer.engine.contents_address import CAR, RECORDED
-from peer.engine.fetching import Blocks
+from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError
-from peer.engine.patience import Patience
+from peer.engine.record_fetcher import Blocks
 from peer.engine.sound_blocks import SoundBlocks
-from peer.history.sources import CarSource
+from peer.history.run_sources import CarSource
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from strategy.contents.codec import ContentStore
 
@@ -42,7 +42,7 @@ def open_contents(where: str) -> ContentStore:
 
 def _opened(address: str) -> Engine:
     """The engine, which may be away while this process starts."""
-    return Patience()(lambda: open_engine(address))
+    return EngineRetries()(lambda: open_engine(address))
 
 
 class EngineBlocks:
@@ -51,7 +51,7 @@ class EngineBlocks:
     def __init__(self, blocks: Blocks) -> None:
         """``blocks`` are the engine's, as it has them or sound."""
         self._blocks = blocks
-        self._patience = Patience()
+        self._patience = EngineRetries()
 
     def get(self, cid: CID) -> bytes:
         """One block, checked; raises `peer.engine.interface.Unreachable` if nobody gives it."""
@@ -63,7 +63,7 @@ class EngineContents:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._patience = Patience()
+        self._patience = EngineRetries()
         self._blocks = EngineBlocks(SoundBlocks(engine))
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:

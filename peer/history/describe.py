@@ -10,9 +10,9 @@ from crypto.keys import BadKey, VerifyKey
 from protocol.blocks.bundle import read_bundle
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, decode_cbor
 from protocol.blocks.content import ContentError, parse_manifest
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.blocks.typed import to_plain
-from protocol.federation.reading import read_private
+from protocol.federation.readers import read_private
 from protocol.records.bodies import (
     Body,
     Collect,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from peer.history.sources import RunSource
+from peer.history.run_sources import RunSource
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentKey
 from protocol.chain.chain import AnsweredMessage, InForce, OpenMessage, Step

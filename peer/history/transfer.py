@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 from peer.base.errors import ExitCode, PeerError
-from peer.engine.graph import links_of
 from peer.engine.interface import Engine
+from peer.engine.linked_blocks import links_of
+from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
-from peer.history.sources import RunSource
 from peer.history.verdict import MISSING_BLOCK
-from peer.history.walk import walk_back
-from peer.home.run_extras import NOTHING, Beside
+from peer.history.walk_back import walk_back
+from peer.home.acks_grants_proofs import NOTHING, AcksGrantsProofs
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock
 from protocol.chain.closure import contents
 from protocol.records.bodies import Ack
@@ -24,7 +24,7 @@ BATCH = 8 << 20
 """Bytes that are put into an engine at once."""
 
 
-def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Beside = NOTHING) -> Iterator[Block]:
+def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: AcksGrantsProofs = NOTHING) -> Iterator[Block]:
     """Every block of the run, each once: a record, what it needs, the contents it names; then the record before it.
 
     At last what is ``beside`` the chain, which ``source`` need not have: grants with what they link, acks with their
@@ -45,7 +45,7 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: Beside = 
             yield block
 
 
-def _listed(beside: Beside, source: RunSource) -> Iterator[Block]:
+def _listed(beside: AcksGrantsProofs, source: RunSource) -> Iterator[Block]:
     """The replies that acks list, as far as they are here: those too that no collect took."""
     for block in beside.acks:
         ack = parse_record(block).body

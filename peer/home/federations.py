@@ -29,7 +29,7 @@ from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, cbor_block, checked_block, decode_cbor
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation, Member
 from protocol.records.signed import parse_record, typed_items
 

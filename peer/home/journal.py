@@ -70,7 +70,7 @@ class KnownApp:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedHead:
-    """What verifying a run up to a head came to (`peer.audit.kept`)."""
+    """What verifying a run up to a head came to (`peer.audit.kept_reports`)."""
 
     run: CID
     federation: CID
@@ -130,7 +130,8 @@ class Journal:
         return str(row[0]) if row else None
 
     def keep_place(self, place: str) -> None:
-        """Note where this home is (`peer.home.place`): it has forgotten nothing that the members we asked know of."""
+        """Note where this home is (`peer.home.home_location`): it has forgotten nothing that the members we asked
+        know of."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO facts VALUES ('place', ?)", (place,))
 

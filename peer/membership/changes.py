@@ -13,10 +13,17 @@ from crypto.symmetric import SymmetricKey
 from peer.base.errors import ExitCode, PeerError
 from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID, Block, MemoryBlocks
-from protocol.federation.drafts import Draft, new_federation, next_version, with_member, with_revoked, without_member
 from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, manifest_at
 from protocol.federation.proposals import Proposal, read_proposal
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
+from protocol.federation.unsigned_versions import (
+    UnsignedVersion,
+    new_federation,
+    next_version,
+    with_member,
+    with_revoked,
+    without_member,
+)
 from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
 from protocol.records.signed import parse_record, sign_record
 
@@ -323,7 +330,7 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
     return held
 
 
-def _advance(stored: StoredFederation, admin: Identity, draft: Draft) -> StoredFederation:
+def _advance(stored: StoredFederation, admin: Identity, draft: UnsignedVersion) -> StoredFederation:
     asked = {*stored.manifest.admins, *draft.body.admins}
     record = sign_record(draft.body, [key for key in admin.signing_keys if key.verify_key.raw in asked])
     blocks, reader = _blocks(record, draft.blocks), _reader(admin).remembering(stored.manifest_keys)

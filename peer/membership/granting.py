@@ -7,19 +7,19 @@ from collections.abc import Sequence
 
 from crypto.identity import Identity
 from peer.audit.audit import Audit
-from peer.audit.lookup import SECONDS_A_BLOCK
+from peer.audit.run_lookup import SECONDS_A_BLOCK
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine
+from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource
 from peer.history.verdict import Verdict
 from peer.home.federations import StoredFederation
 from peer.home.journal import RunHead
-from peer.home.reader import granted_epochs, reader_of
+from peer.home.reader_choice import granted_epochs, reader_of
 from peer.membership.changes import find_member
 from protocol.blocks.cid import CID, Block
 from protocol.federation.epochs import grant as grant_of
-from protocol.federation.reading import RunKeys
+from protocol.federation.readers import RunKeys
 from protocol.records.signed import sign_record
 
 

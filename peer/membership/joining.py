@@ -16,18 +16,18 @@ from typing import Final
 from crypto.identity import Identity, PublicIdentity
 from peer.base import logs
 from peer.base.errors import ExitCode, PeerError
-from peer.engine.fetching import RecordFetcher
 from peer.engine.interface import Engine, EngineError
+from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
 from peer.home.federations import MAX_FILE_SIZE, FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.invitations import Invitations
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, can_change_alone
 from peer.membership.proposing import ProposalStore
 from protocol.blocks.cid import CID, Block, MemoryBlocks, cbor_data_block
-from protocol.federation.history import listed_since
 from protocol.federation.manifest import manifest_at
+from protocol.federation.past_members import listed_since
 from protocol.joining.messages import (
     Answer,
     Attempt,

@@ -14,19 +14,19 @@ from pathlib import Path
 
 from crypto.identity import Identity
 from peer.base.errors import ExitCode, PeerError
-from peer.engine.fetching import RecordFetcher
 from peer.engine.interface import Engine, Unreachable
+from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import PRIVATE_FOLDER, Home, replace_file
 from peer.home.invitations import Invitations
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import OthersMustSign
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock, checked_block
 from protocol.federation.manifest import Manifest, ManifestError
 from protocol.federation.proposals import Outdated, Proposal, countersigned, read_proposal, together
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation
 from protocol.records.signed import Record, parse_record
 

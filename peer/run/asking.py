@@ -1,8 +1,7 @@
 """Asking members for what pubsub may not have brought, and answering those who ask.
 
-`protocol.wire.asking` says why, and what is said; `protocol.wire.ask_rounds` whom to ask when. Here are threads, clock
-and
-engine.
+`protocol.wire.asking` says why, and what is said; `protocol.wire.asking_schedule` whom to ask when. Here are threads,
+clock and engine.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from typing import Final
 
 from peer.base import logs
 from peer.engine.interface import AskingOff, EngineError, Streams, Subscription, Unanswered
-from protocol.pacing.allowance import Allowance
+from protocol.pacing.token_bucket import TokenBucket
 from protocol.roles.effects import Report, What
-from protocol.wire.ask_rounds import AT_ONCE, Rounds, Target
 from protocol.wire.asking import Answer, BadMessage, Board, Channel, Place, Question
-from protocol.wire.hearing import HEARD_LATELY, Hearing
+from protocol.wire.asking_schedule import AT_ONCE, AskingSchedule, Target
+from protocol.wire.unheard_nodes import HEARD_LATELY, UnheardNodes
 
 _TICK: Final = 0.25
 """Seconds between two looks at whom to ask."""
@@ -63,10 +62,10 @@ class Asking:
         self._receive = receive
         self._on_report = on_report
         self._board = Board(os.urandom(8))
-        self._rounds = Rounds()
-        self._hearing = Hearing()
-        self._told_deaf: set[str] = set()
-        self._allowances: OrderedDict[str, Allowance] = OrderedDict()
+        self._schedule = AskingSchedule()
+        self._unheard = UnheardNodes()
+        self._told_fixes: set[str] = set()
+        self._allowances: OrderedDict[str, TokenBucket] = OrderedDict()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._pool = ThreadPoolExecutor(AT_ONCE, "ask")
@@ -117,7 +116,7 @@ class Asking:
     def ask(self, target: Target) -> None:
         """Ask once."""
         with self._lock:
-            read, told = self._rounds.places(target)
+            read, told = self._schedule.places(target)
             announcements, told = self._board.since(told, time.monotonic())
         question = Question((read.board, read.number), announcements, self._hears(target.node))
         channel = replace(self._own, member=target.member)
@@ -127,13 +126,13 @@ class Asking:
             logs.event("not-answered", logging.DEBUG, node=target.node, why=str(error))
             with self._lock:
                 if isinstance(error, Unanswered | BadMessage):
-                    self._rounds.did_not_answer(target, time.monotonic())
+                    self._schedule.did_not_answer(target, time.monotonic())
                 else:
-                    self._rounds.could_not_ask(target, time.monotonic())
+                    self._schedule.could_not_ask(target, time.monotonic())
             return
         news = self._take(answer.announcements)
         with self._lock:
-            self._rounds.answered(target, Place(*answer.read), told, news=news, now=time.monotonic())
+            self._schedule.answered(target, Place(*answer.read), told, news=news, now=time.monotonic())
         self._heard_from(target.node, news=news, hears=answer.hears)
 
     # -- below ------------------------------------------------------------------------------------------------------
@@ -149,14 +148,14 @@ class Asking:
                     continue  # whoever has work for it says so
             targets = [Target(node, server) for server in self._servers() for node in self._nodes]
             with self._lock:
-                due = self._rounds.due(targets, now)
+                due = self._schedule.due(targets, now)
             for target in due:
                 with contextlib.suppress(RuntimeError):  # it is over
                     self._pool.submit(self.ask, target).add_done_callback(_log_bug)
 
     def _may_ask(self, node: str, size: int, now: float) -> bool:
         times = 1 + size // SIZE
-        allowance = self._allowances.setdefault(node, Allowance(QUESTIONS, RATE, now))
+        allowance = self._allowances.setdefault(node, TokenBucket(QUESTIONS, RATE, now))
         self._allowances.move_to_end(node)
         if len(self._allowances) > _REMEMBERED:
             self._allowances.popitem(last=False)
@@ -181,10 +180,10 @@ class Asking:
             return
         with self._lock:
             ago = self._streams.heard_ago(node)
-            is_deaf = self._hearing.talked(node, news=news, heard_ago=ago, now=time.monotonic())
-            is_unheard = hears is not None and self._hearing.told(node, hears=hears)
+            to_hear = self._unheard.talked(node, news=news, heard_ago=ago, now=time.monotonic())
+            is_unheard = hears is not None and self._unheard.told(node, hears=hears)
         try:
-            if is_deaf:
+            if to_hear:
                 self._fix(node)
             if is_unheard:
                 fix = self._streams.how_to_hear(self._streams.own_name)
@@ -195,10 +194,10 @@ class Asking:
     def _fix(self, node: str) -> None:
         if self._streams.hear(node):
             logs.event("pubsub-fixed", node=node)
-        elif node not in self._told_deaf:
-            self._told_deaf.add(node)
+        elif node not in self._told_fixes:
+            self._told_fixes.add(node)
             fix = self._streams.how_to_hear(node)
-            self._on_report(Report(What.PUBSUB_DEAF, {"node": node, "fix": fix}))
+            self._on_report(Report(What.PUBSUB_NOT_HEARING, {"node": node, "fix": fix}))
 
 
 def _log_bug(done: Future[None]) -> None:

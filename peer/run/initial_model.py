@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peer.base.errors import ExitCode, PeerError
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from protocol.blocks.cid import CID, BlockError, MalformedCid
 from strategy.apps.builtin_app import check_initial_model
 
@@ -61,11 +61,11 @@ def _in_file(path: Path) -> InitialModel:
 
 def _of_run(session: Session, named: str) -> InitialModel:
     from peer.audit.audit import Audit
-    from peer.audit.models import RunModels
+    from peer.audit.run_models import RunModels
+    from peer.history.run_sources import EngineSource
     from peer.history.scratch import Scratch
-    from peer.history.sources import EngineSource
+    from peer.home.acks_grants_proofs import beside_head
     from peer.home.federations import FederationStore
-    from peer.home.run_extras import beside_head
     from strategy.models.initial_model import InitialModel
     from strategy.models.model_files import content_tensors
 

@@ -13,7 +13,7 @@ from protocol.app.calls import ErrorCode
 from protocol.app.errors import parse_raised
 from protocol.records.bodies import Outcome
 from protocol.roles.effects import Report, What
-from protocol.roles.waits import Awaited, Standing
+from protocol.roles.waiting import Awaited, Standing
 from protocol.visible import named, quoted
 
 Fields = Mapping[str, Field]
@@ -56,8 +56,8 @@ _LINES: Final[Mapping[What, str]] = {
     What.PUBSUB_REFUSED: "nobody hears this peer by pubsub: {why}; fix: {fix}",
     What.PUBSUB_UNHEARD: "the node {node} does not hear this one by pubsub, as if a clock had been set back: the run "
     "goes on by asking, more slowly; fix, on that node's machine: {fix}",
-    What.PUBSUB_DEAF: "the node {node} is not heard by pubsub, as if a clock had been set back: the run goes on by "
-    "asking, more slowly; fix, where this peer's node is: {fix}",
+    What.PUBSUB_NOT_HEARING: "the node {node} is not heard by pubsub, as if a clock had been set back: the run goes "
+    "on by asking, more slowly; fix, where this peer's node is: {fix}",
     What.ASKING_OFF: "{why}: what pubsub loses for long is lost; fix: {fix}",
     What.MANIFEST_IN_FORCE: "manifest version {version} is in force",
 }

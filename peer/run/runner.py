@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
-from peer.apps.link import AppCommand, AppLink
-from peer.apps.unpacked import UnpackedApps
+from peer.apps.app_process import AppCommand, AppProcess
+from peer.apps.unpacked_apps import UnpackedApps
 from peer.base import logs
 from peer.base.clock import Clock
 from peer.base.errors import PeerError
 from peer.base.faults import Faults
 from peer.engine.contents import EngineBlocks
-from peer.engine.fetching import RecordFetcher
+from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, Subscription
 from peer.engine.own_blocks import OwnBlocks
-from peer.engine.patience import Patience
+from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
 from peer.home.home import Home
 from peer.home.key_watch import KeyWatch
+from peer.run.announcement_queue import AnnouncementQueue
 from peer.run.asking import Asking
-from peer.run.durable import Durable, Keeper
+from peer.run.durable_effects import Durable, DurableEffects
+from peer.run.effect_threads import BackgroundEffect, EffectThreads
 from peer.run.event_queue import EventQueue
-from peer.run.intake import Intake
-from peer.run.pools import BackgroundEffect, Pools
 from protocol.app.calls import (
     Answered,
     Examine,
@@ -103,7 +103,7 @@ STAY_CONNECTED: Final = 5.0
 """Seconds between two looks at whether the members' engines are connected: nodes that were away do not call back."""
 
 LISTEN_EVERY: Final = 1.0
-"""Seconds between two looks at whether the engine answers (`protocol.roles.deafness`)."""
+"""Seconds between two looks at whether the engine answers (`protocol.roles.offline_times`)."""
 
 STOP_SECONDS: Final = 15.0
 """Seconds that a peer which stops gives its engine for what was begun: it may hang."""
@@ -139,7 +139,7 @@ class Runner:
         self,
         machine: Machine[LeaderState] | Machine[ClientState],
         engine: Engine,
-        keeper: Keeper,
+        keeper: DurableEffects,
         command: AppCommand,
         topics: Sequence[str],
         *,
@@ -160,7 +160,7 @@ class Runner:
         self._on_report = on_report
         self._clock = Clock()
         self._events: EventQueue[Event | _FromApp] = EventQueue()
-        self._app = AppLink(command, self._heard, self._lost)
+        self._app = AppProcess(command, self._heard, self._lost)
         self._apps = UnpackedApps(home)
         self._looked_at: set[CID] = set()
         """Apps whose dependencies were looked at."""
@@ -168,14 +168,14 @@ class Runner:
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
         self._interrupted = False
-        self._patience = Patience()
+        self._patience = EngineRetries()
         own = OwnBlocks(engine, keeper.journal)
         self._records, self._claimed = RecordFetcher(own), RecordFetcher(SoundBlocks(engine))
         self._to_examine: dict[int, Examine] = {}
         """What the app process is to examine, and has not: one that is started again is asked again."""
         self._durable_failure: Exception | None = None
-        self._pools = Pools()
-        self._intake = Intake(self._received)
+        self._pools = EffectThreads()
+        self._intake = AnnouncementQueue(self._received)
         self._asking = self._asks(swarm_key)
         self._is_refused = False
         """Whether the engine lets nothing of ours be heard."""

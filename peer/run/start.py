@@ -16,43 +16,43 @@ from typing import Final
 
 from crypto.identity import Identity
 from crypto.symmetric import SymmetricKey
-from peer.apps.link import AppCommand
-from peer.apps.unpacked import UnpackedApps
+from peer.apps.app_process import AppCommand
+from peer.apps.unpacked_apps import UnpackedApps
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.engine.contents import EngineBlocks, EngineContents
 from peer.engine.interface import Engine, EngineError
 from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
 from peer.engine.sound_blocks import SoundBlocks
-from peer.history.open_run import OpenRun, not_the_same, open_run
+from peer.history.run_to_resume import RunToResume, not_the_same, run_to_resume
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
+from peer.home.home_location import location_of
 from peer.home.invitations import Invitations
 from peer.home.journal import Journal, RunHead
 from peer.home.key_watch import KeyWatch
-from peer.home.place import place_of
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import is_admin
 from peer.membership.joining import Inviter
-from peer.run.durable import Keeper
+from peer.run.durable_effects import DurableEffects
 from peer.run.runner import Ending, Runner
 from protocol.blocks.bundle import NamedBundle, difference_from, write_bundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.blocks.content import ContentForm, ContentKey
 from protocol.federation.manifest import why_unreadable
-from protocol.federation.reading import read_private
+from protocol.federation.readers import read_private
 from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, RunConfig
 from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed import parse_record
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_states import ClientState
-from protocol.roles.client.follow import Verified
+from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import Cause, Report, What
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.leader.plan import LeaderSettings, RunPlan, first_content_key
+from protocol.roles.leader.run_plan import LeaderSettings, RunPlan, first_content_key
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
@@ -191,7 +191,7 @@ def lead(
             session.threads,
         )
     if left is None:
-        session.journal.keep_place(place_of(session.home.path))
+        session.journal.keep_place(location_of(session.home.path))
     elif _waits_for_members(session, wait_for_members):
         settings = replace(settings, waits_for_members=True)
     settings = replace(settings, known_runs=frozenset(head.run for head in session.journal.heads()))
@@ -204,16 +204,16 @@ def lead(
 
 def _waits_for_members(session: Session, asked: bool | None) -> bool:
     """Whether all clients have to be heard before a run is gone on with, as its records may be here in part only."""
-    has_moved = session.journal.place() not in (None, place_of(session.home.path))
+    has_moved = session.journal.place() not in (None, location_of(session.home.path))
     waits = has_moved if asked is None else asked
     if has_moved:
         session.on_report(Report(What.HOME_MOVED, {"waits": int(waits)}))
     return waits
 
 
-def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> OpenRun | None:
+def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> RunToResume | None:
     """The run to go on with. One that is closed already is left alone if something else is asked for now."""
-    left = open_run(session.journal, session.stored.id, reader_of(session.identity), session.engine)
+    left = run_to_resume(session.journal, session.stored.id, reader_of(session.identity), session.engine)
     if left is None or not (why := left.difference(app.id, run_config, REPLAY_FORMAT, seed)):
         return left
     if left.is_closed:
@@ -425,14 +425,14 @@ def _run(
         log=log,
         environment=environment,
     )
-    keeper = Keeper(
+    keeper = DurableEffects(
         engine=session.engine,
         journal=session.journal,
         federations=FederationStore(session.home),
         federation=session.stored.id,
         role=role,
         engine_name=session.engine_name,
-        place=place_of(session.home.path),
+        place=location_of(session.home.path),
     )
     runner = Runner(
         machine,

@@ -15,7 +15,7 @@ from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.records.bodies import RunConfig
 from protocol.records.environment import Environment
-from protocol.replies.admission import Examination, SizeLimits
+from protocol.replies.checks_and_limits import Examination, SizeLimits
 from protocol.replies.strategy_rule import StrategyRule
 
 Rules = tuple[tuple[str, StrategyRule], ...]
@@ -374,7 +374,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Examine:
-    """Fetch and pin a reply's content with all it links, and say what is in it (`protocol.replies.admission`).
+    """Fetch and pin a reply's content with all it links, and say what is in it (`protocol.replies.checks_and_limits`).
 
     It may come while the app runs, or before it is loaded.
     """

@@ -34,7 +34,7 @@ from protocol.blocks.cid import (
     encode_cbor,
     raw_block,
 )
-from protocol.blocks.trees import Listing, pack
+from protocol.blocks.listing import Listing, pack
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
 
 HEAD_SIZE: Final = 256 << 10

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from protocol.blocks.cid import CID, encode_cbor
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from protocol.chain.exchange import (
     private_of,
 )
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
-from protocol.federation.reading import Reader, RunKeys
+from protocol.federation.readers import Reader, RunKeys
 from protocol.records.bodies import (
     INDEX_EVERY,
     Chained,

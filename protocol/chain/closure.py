@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.records.bodies import (
     Body,
     Chained,

@@ -7,7 +7,7 @@ from protocol.blocks.cid import CID, BlockSource, checked_block
 from protocol.chain import rules
 from protocol.federation.epochs import reads_updates
 from protocol.federation.manifest import Manifest
-from protocol.federation.reading import RunKeys
+from protocol.federation.readers import RunKeys
 from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Wrap
 from protocol.records.signed import Record, WellSigned, parse_record, typed_items
 
@@ -28,7 +28,7 @@ def next_keys(
 
     Raises:
         protocol.chain.rules.BrokenRule: if ``link`` is not the keys of the next epoch.
-        protocol.federation.reading.WrongKey: if this reader unwraps another key than all are told of.
+        protocol.federation.readers.WrongKey: if this reader unwraps another key than all are told of.
     """
     if (link is None) == manifest.encrypted:
         raise rules.KeysLink(f"{record.cid} links {'no keys' if link is None else 'keys that nothing needs'}")

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from crypto.dsse import BadSignature
 from protocol.blocks.cid import BlockError, BlockMismatch, MalformedBlock, MalformedCid
 from protocol.federation.manifest import ManifestError
-from protocol.federation.reading import WrongKey
+from protocol.federation.readers import WrongKey
 from protocol.records.signed import Record, WellSigned
 
 RULES: Final[dict[int, type[BrokenRule]]] = {}

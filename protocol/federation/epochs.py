@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from crypto.keys import DecryptionKey, EncryptionKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor, encode_cbor
-from protocol.blocks.trees import Listing, pack
+from protocol.blocks.listing import Listing, pack
 from protocol.blocks.typed import to_plain
 from protocol.federation.manifest import Manifest
-from protocol.federation.reading import Epoch, RunKeys
+from protocol.federation.readers import Epoch, RunKeys
 from protocol.records.bodies import (
     EncryptionKeyText,
     Grant,

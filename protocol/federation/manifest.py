@@ -4,7 +4,7 @@ The rule of succession is that of python-tuf for its root metadata (tuf/ngclient
 ``update_root``): version + 1, signed by enough admins of the version before *and* of its own. Unlike in TUF, a version
 also links the one before it, and every signature has to be right, not just enough of them.
 
-`protocol.federation.drafts` writes new versions.
+`protocol.federation.unsigned_versions` writes new versions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from protocol.federation.manifest_rules import (
 from protocol.federation.manifest_rules import ManifestRule as ManifestRule
 from protocol.federation.member_rules import check_key, read_members, read_revoked
 from protocol.federation.quorum import check_quorum
-from protocol.federation.reading import Reader, read_manifest_private
+from protocol.federation.readers import Reader, read_manifest_private
 from protocol.records.bodies import Federation, FederationPrivate, Member, Role, Wrap
 from protocol.records.signed import Record, parse_record, typed_items
 from protocol.visible import named

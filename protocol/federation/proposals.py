@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from crypto.keys import SigningKey, VerifyKey
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.federation.manifest import PUBLIC, Manifest, proposed_manifest
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation
 from protocol.records.signed import Record, RecordError, assemble, parse_record, sign_record
 

@@ -18,10 +18,10 @@ from msgspec import Meta
 from crypto.errors import BadKeyText, CannotDecrypt
 from crypto.identity import PublicIdentity
 from protocol.blocks.cid import CID, BlockError
-from protocol.federation.history import Listed
 from protocol.federation.manifest import Manifest
+from protocol.federation.past_members import Listed
 from protocol.joining.tickets import TAG_SIZE, Invitation, InvitationState, TicketKeys
-from protocol.pacing.retry import Retry
+from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Key
 from protocol.records.contexts import JoinSide
 from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
@@ -162,7 +162,7 @@ class Attempt:
         self._keys = keys
         self._to = join.public.id
         self._message = seal_join(keys, join)
-        self._retry = Retry(now)
+        self._retry = Backoff(now)
 
     @property
     def at(self) -> float:

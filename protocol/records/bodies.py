@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 from msgspec import Meta
 
 from protocol.blocks.cid import CID
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.records.environment import EarlierEnvironment, Environment
 
 VERSION: Final = 1
@@ -64,7 +64,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What every body has. ``private`` is plain dag-cbor if ``epoch`` is None; otherwise `protocol.federation.reading`
+    """What every body has. ``private`` is plain dag-cbor if ``epoch`` is None; otherwise `protocol.federation.readers`
     opens it."""
 
     TYPE: ClassVar[RecordType]

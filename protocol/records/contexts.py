@@ -22,7 +22,7 @@ from crypto.sealing import open_sealed, seal
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, encode_cbor
 from protocol.blocks.content import ContentKey
-from protocol.blocks.trees import pack
+from protocol.blocks.listing import pack
 from protocol.blocks.typed import to_plain
 from protocol.records.bodies import Federation, RecordType
 from protocol.records.signed import body_value

@@ -25,7 +25,7 @@ from protocol.blocks.cid import (
     encode_cbor,
     few_containers,
 )
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
 from protocol.records.bodies import (
     BODIES,

@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
-from protocol.replies.admission import Admission, Check, Examination, Refusal
-from protocol.replies.layout import MetricLayout, ReplyLayout
+from protocol.replies.checks_and_limits import Admission, Check, Examination, Refusal
+from protocol.replies.reply_layout import MetricLayout, ReplyLayout
 from protocol.replies.strategy_rule import StrategyRule, difference, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class JudgedReplies:
     """The result of judging replies that were collected together."""
 
     refused: dict[bytes, Refusal] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Verdicts:
     """The check that all of them failed; None if some passed, or they failed different checks."""
 
 
-def judge(admission: Admission, rule: StrategyRule | None, found: Mapping[bytes, Examination]) -> Verdicts:
+def judge(admission: Admission, rule: StrategyRule | None, found: Mapping[bytes, Examination]) -> JudgedReplies:
     """Judge replies to messages of one type and dispatch, by message and in the order in which the app gets them.
 
     ``rule`` is that of the strategy in use. None if the app uses no strategy; then each reply is judged on its own.
@@ -45,7 +45,7 @@ def judge(admission: Admission, rule: StrategyRule | None, found: Mapping[bytes,
         judging.sum_of_weights(rule)
     checks = {refusal.check for refusal in judging.refused.values()}
     all_failed = checks.pop() if len(checks) == 1 and len(judging.refused) == len(found) else None
-    return Verdicts(judging.refused, unbounded, all_failed if all_failed is not Check.READABLE else None)
+    return JudgedReplies(judging.refused, unbounded, all_failed if all_failed is not Check.READABLE else None)
 
 
 class _Judging:

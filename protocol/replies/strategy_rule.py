@@ -1,8 +1,8 @@
-"""Which replies to one exchange a strategy takes. `strategy.replies.strategy_rules` learns the rule from the strategy's
-object; here it is applied to layouts.
+"""Which replies to one exchange a strategy takes. `strategy.replies.strategies_in_use` learns the rule from the
+strategy's object; here it is applied to layouts.
 
 It follows Flower's ``serverapp/strategy`` and ``server/strategy/aggregate.py`` line by line, so that it refuses nothing
-that the strategy would take. `tests/strategy/replies/test_strategy_rules.py` compares it with Flower's own code.
+that the strategy would take. `tests/strategy/replies/test_strategies_in_use.py` compares it with Flower's own code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from protocol.replies.layout import (
+from protocol.replies.reply_layout import (
     Arithmetic,
     ArrayLayout,
     Likeness,

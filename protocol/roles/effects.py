@@ -248,7 +248,7 @@ class What(StrEnum):
     """The engine lets nothing of its own be heard."""
     PUBSUB_UNHEARD = "pubsub-unheard"
     """A node does not hear ours by pubsub."""
-    PUBSUB_DEAF = "pubsub-deaf"
+    PUBSUB_NOT_HEARING = "pubsub-not-hearing"
     """Ours does not hear a node by pubsub."""
     ASKING_OFF = "asking-off"
     """Members cannot be asked for what pubsub does not bring."""

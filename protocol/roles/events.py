@@ -31,7 +31,7 @@ class Received:
 @dataclass(frozen=True, slots=True)
 class EngineAnswered:
     """Our engine answered just now, and all announcements that it had brought before are handed in. It comes every
-    second: as long as it does not, nothing can reach us (`protocol.roles.deafness`)."""
+    second: as long as it does not, nothing can reach us (`protocol.roles.offline_times`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from typing import Any, Final, Generic
 
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Member, Role
-from protocol.roles.copies import Copies
-from protocol.roles.deafness import Deafness
+from protocol.roles.announcer import Announcer
+from protocol.roles.copied_homes import CopiedHomes
 from protocol.roles.effects import Connect, Effect, Publish, WakeAt
+from protocol.roles.equivocations import Equivocations
 from protocol.roles.events import (
     Done,
     Due,
@@ -24,10 +25,9 @@ from protocol.roles.events import (
     Received,
 )
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
+from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.outbox import Outbox
-from protocol.roles.proofs import Proofs
-from protocol.roles.table import IllegalEvent, Rule, S, Table, on
-from protocol.roles.voice import Voice
+from protocol.roles.state_table import IllegalEvent, Rule, S, StateTable, on
 from protocol.wire.announcements import Announcement, Beat, Drop, Hello, topic_all
 from protocol.wire.inbox import Inbox
 
@@ -39,7 +39,7 @@ class Machine(Generic[S]):
     """`handle` events, get effects. The state is assigned here alone, as the table says."""
 
     state: S
-    table: Table[S]
+    table: StateTable[S]
     _moments: Callable[[], Iterable[float]]
     _said: Callable[[Announcement, float], bool]
 
@@ -47,10 +47,10 @@ class Machine(Generic[S]):
         """``topic`` is where the role says that it is here."""
         self.outbox = Outbox(self._stop)
         self.newest = NewestManifest(author, trusted, role, self.outbox)
-        self.deafness = Deafness()
-        self.copies = Copies(author.session, author.first_counter, self.deafness)
-        self.voice = Voice(self.newest, self.copies, topic, self.outbox)
-        self.proofs = Proofs(trusted.proofs, self.newest, self.voice, self.outbox)
+        self.offline = OfflineTimes()
+        self.copies = CopiedHomes(author.session, author.first_counter, self.offline)
+        self.announcer = Announcer(self.newest, self.copies, topic, self.outbox)
+        self.equivocations = Equivocations(trusted.proofs, self.newest, self.announcer, self.outbox)
         self.inbox = Inbox(trusted.manifest.federation, self.newest.seals, author.member)
         self._addresses: dict[bytes, tuple[str, ...]] = {}
         self._connected: dict[bytes, float] = {}
@@ -61,7 +61,7 @@ class Machine(Generic[S]):
 
     def wire(
         self,
-        table: Table[S],
+        table: StateTable[S],
         *,
         moments: Callable[[], Iterable[float]],
         said: Callable[[Announcement, float], bool],
@@ -79,13 +79,13 @@ class Machine(Generic[S]):
         """
         self.table, self.state = table, table.first
         self._moments, self._said = moments, said
-        self.voice.present, self.proofs.distrusts = present, distrusts
+        self.announcer.present, self.equivocations.distrusts = present, distrusts
 
     def common(self) -> list[Rule[Any]]:
         """The rules that both roles have between their first state and their last."""
         return [
             on(Received, self.hear),
-            on(EngineAnswered, self.deafness.answered),
+            on(EngineAnswered, self.offline.answered),
             on(Done, self.outbox.answered),
             on(Fetched, self.outbox.answered),
             on(Failed, self.outbox.answered),
@@ -104,7 +104,7 @@ class Machine(Generic[S]):
         rule = self._rule(type(event))
         if isinstance(event, Due):
             self._wake_at = None
-        self.deafness.comes_to(now)
+        self.offline.comes_to(now)
         self._unchanged = False
         if rule.do is not None:
             rule.do(event, now)
@@ -151,20 +151,20 @@ class Machine(Generic[S]):
         manifest = self.newest.manifest
         said = self.inbox.accept(event.data, manifest, now)
         if said is Drop.STRANGER:
-            self.voice.tell_if_removed(event.data, now)
+            self.announcer.tell_if_removed(event.data, now)
         if said is Drop.REPLAYED and (newest := self.inbox.newest_of_overtaken(now)) is not None:
             self.outbox.emit(Publish(topic_all(manifest.federation), newest, "shown"))
         if not isinstance(said, Announcement):
             self._unchanged = True
             return
         if said.by == self.newest.author.member:
-            self.voice.heard_own_key(said, now)
+            self.announcer.heard_own_key(said, now)
             return
         self.outbox.speaker = said.by
         self._connect(said.by, said.addresses, now)
         if isinstance(said.body, Hello | Beat):
             self.newest.heard_of(said.by, said.body.manifest, now)
-            self.voice.tell_if_behind(said.by, said.body.manifest, now)
+            self.announcer.tell_if_behind(said.by, said.body.manifest, now)
         self._unchanged = not self._said(said, now)
 
     def _connect(self, to: bytes, addresses: tuple[str, ...], now: float) -> None:

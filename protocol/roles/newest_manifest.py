@@ -10,16 +10,16 @@ from typing import Final
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.federation.manifest import MAX_AHEAD, PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation, Role
 from protocol.records.equivocation import Equivocation
 from protocol.records.signed import Record
-from protocol.roles.claims import Claims
 from protocol.roles.effects import Cause, FetchRecord, KeepManifest, What
 from protocol.roles.events import KeysChanged, ManifestChanged
 from protocol.roles.outbox import Outbox
+from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import ManifestRef
-from protocol.wire.seals import Seals
 
 DEEPEST_DOUBT: Final = 3600.0
 """Seconds until a member's word of a newer manifest is looked into again, if it never was true."""
@@ -72,12 +72,12 @@ class NewestManifest:
         self.manifest = trusted.manifest
         self.blocks = dict(trusted.blocks)
         """Of all its versions."""
-        self.seals = Seals(trusted.manifest, MemoryBlocks(self.blocks), author.reader)
+        self.seals = AnnouncementSeals(trusted.manifest, MemoryBlocks(self.blocks), author.reader)
         self._role = role
         self._outbox = outbox
         self.left_out: Callable[[str, float], None] = partial(outbox.cannot_go_on, cause=Cause.REMOVED)
         """Called with the reason, and the time, when it gives us no part in the federation, or another one."""
-        self._claims = Claims(1, DEEPEST_DOUBT)
+        self._claims = UncheckedClaims(1, DEEPEST_DOUBT)
         self._fetching: set[CID] = set()
 
     @property

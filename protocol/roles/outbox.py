@@ -8,8 +8,8 @@ from typing import Concatenate, ParamSpec
 from protocol.app.calls import Examined
 from protocol.roles.effects import Cause, Effect, Report, Stop, What
 from protocol.roles.events import Done, Failed, Fetched
-from protocol.roles.table import IllegalEvent
-from protocol.roles.waits import Awaited, Complaints, Waiting
+from protocol.roles.state_table import IllegalEvent
+from protocol.roles.waiting import Awaited, Complaints, Waiting
 
 P = ParamSpec("P")
 

@@ -3,7 +3,7 @@
 An announcement says "there is a newer thing at this CID". It is only a hint: getting it twice, late or not at all is
 harmless. On the wire it is msgpack ``[payload, key, signature]``. ``payload`` is the msgpack map `_Payload`, and the
 signature is over DSSE's pre-authentication encoding. There is one way to write each announcement; other bytes are
-malformed. A federation that encrypts seals the whole announcement (`protocol.wire.seals`).
+malformed. A federation that encrypts seals the whole announcement (`protocol.wire.announcement_seals`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A peer keeps what it has announced lately on a `Board`. A question says what is new on the board of the peer that asks,
 and the answer says what is new on the other board. So both hear of each other even if pubsub carries nothing between
 them. (Kubo's does not if a node's clock was set back.) These announcements are judged like any others.
-`protocol.wire.ask_rounds` decides whom to ask, and when. Pure: the caller passes the time.
+`protocol.wire.asking_schedule` decides whom to ask, and when. Pure: the caller passes the time.
 """
 
 from __future__ import annotations

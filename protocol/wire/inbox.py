@@ -13,7 +13,8 @@ from crypto.dsse import BadSignature, verify
 from crypto.keys import VerifyKey
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest
-from protocol.pacing.allowance import Allowance
+from protocol.pacing.token_bucket import TokenBucket
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     ANNOUNCEMENT_TYPE,
     Alive,
@@ -25,7 +26,6 @@ from protocol.wire.announcements import (
     parse_envelope,
     parse_payload,
 )
-from protocol.wire.seals import Seals
 
 WINDOW: Final = 1024
 """How far below an author's highest counter an announcement may come, because pubsub changes the order."""
@@ -53,9 +53,9 @@ SHOW_AGAIN: Final = 10.0
 class Inbox:
     """Accepts each announcement of a member once, and counts what it drops, by reason."""
 
-    def __init__(self, federation: CID, seals: Seals, own: bytes = b"") -> None:
+    def __init__(self, federation: CID, seals: AnnouncementSeals, own: bytes = b"") -> None:
         """``own`` is this peer's member. Another process with its key may have lower counters than were seen here, so
-        its `Recall` and `Alive` pass with any counter. `protocol.roles.copies` can tell old ones."""
+        its `Recall` and `Alive` pass with any counter. `protocol.roles.copied_homes` can tell old ones."""
         self._own = own
         self._federation = federation
         self._seals = seals
@@ -138,8 +138,8 @@ class _Author:
         self.shown_at = -math.inf
         self._highest = -1
         self._seen = 0  # bit n: highest - n was seen
-        self._number = Allowance(BURST, RATE, now)
-        self._bytes = Allowance(BYTES_AT_ONCE, BYTES, now)
+        self._number = TokenBucket(BURST, RATE, now)
+        self._bytes = TokenBucket(BYTES_AT_ONCE, BYTES, now)
 
     def may_say(self, size: int, now: float) -> bool:
         """Whether it may send one more announcement of ``size`` bytes."""

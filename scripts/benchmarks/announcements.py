@@ -18,11 +18,12 @@ from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import Block, MemoryBlocks, cbor_block
-from protocol.federation.drafts import new_federation
 from protocol.federation.manifest import Manifest, first_manifest
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
+from protocol.federation.unsigned_versions import new_federation
 from protocol.records.bodies import EncryptionKeyText, Member, Role
 from protocol.records.signed import parse_record, sign_record
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     INLINE_BUDGET,
     Announcement,
@@ -35,7 +36,6 @@ from protocol.wire.announcements import (
     sign_announcement,
 )
 from protocol.wire.inbox import Inbox
-from protocol.wire.seals import Seals
 
 SIGNING, DECRYPTION = SigningKey.from_seed(bytes(32)), DecryptionKey.from_seed(bytes(32))
 """Of the one member, who is author and reader."""
@@ -66,7 +66,7 @@ def _cases() -> Iterable[tuple[str, Said, tuple[Block, ...], str]]:
 
 def _measure(kind: str, body: Said, blocks: tuple[Block, ...], how: str, count: int) -> Json:
     manifest, source = _founded(encrypted=how != "in the clear")
-    seals = Seals(manifest, source, Reader(ME, [DECRYPTION]))
+    seals = AnnouncementSeals(manifest, source, Reader(ME, [DECRYPTION]))
     inbox = Inbox(manifest.federation, seals)
 
     def write(counter: int) -> bytes:

@@ -28,7 +28,7 @@ from peer.demo.engines import LOCAL, engine_of, server_engine
 from peer.demo.founding import found, join
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
-from peer.engine.choice import MANAGED, running_node
+from peer.engine.chosen_engine import MANAGED, running_node
 
 APP = Path(__file__).resolve().parent / "echo_app"
 ARRAYS = 20

@@ -27,9 +27,9 @@ from peer.demo.engines import LOCAL, engine_of, server_engine
 from peer.demo.founding import found, join
 from peer.demo.plan import DemoPeer, DemoPlan
 from peer.demo.processes import PeerProcesses
+from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
-from peer.history.sources import CarSource
-from peer.history.walk import walk_back
+from peer.history.walk_back import walk_back
 from peer.home.federations import FederationStore
 from peer.home.journal import Journal
 from protocol.blocks.car import read_sections

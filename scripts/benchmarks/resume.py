@@ -1,4 +1,4 @@
-"""What it costs to go on with a long run, and to look at it again: processor time of `open_run` and of `peer log`.
+"""What it costs to go on with a long run, and to look at it again: processor time of `run_to_resume` and of `peer log`.
 
 The chain is written by the tests' scribe into a local engine: an exchange of one message to one client after the other,
 contents that are links alone. Simulated federations (tests/simulation) are timed too, with ``--simulate``.
@@ -26,7 +26,7 @@ from sim_faults import CALM  # noqa: E402
 from simulation import Scenario, Simulation  # noqa: E402
 
 from peer.engine.local.engine import LocalEngine  # noqa: E402
-from peer.history.open_run import open_run  # noqa: E402
+from peer.history.run_to_resume import run_to_resume  # noqa: E402
 from peer.home.home import Home  # noqa: E402
 from peer.home.journal import Journal, RunHead  # noqa: E402
 from protocol.blocks.cid import CID, Block  # noqa: E402
@@ -97,10 +97,10 @@ def _cpu(work: Callable[[], object]) -> float:
 
 
 def _resume(folder: Path, federation: CID) -> float:
-    """The processor time of `open_run` alone."""
+    """The processor time of `run_to_resume` alone."""
     with contextlib.closing(Journal(Home(folder / "home").journal)) as journal:
         engine = LocalEngine(folder / "engine")
-        return _cpu(lambda: open_run(journal, federation, reader_of(SERVER), engine))
+        return _cpu(lambda: run_to_resume(journal, federation, reader_of(SERVER), engine))
 
 
 if __name__ == "__main__":

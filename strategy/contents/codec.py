@@ -8,7 +8,7 @@ entries in a record, are lists in the order that the app sees, because dag-cbor 
 
 ``data`` is the bytes themselves, up to ``INLINE_SIZE``. If there are more, it is their number, and the bytes are in the
 next chunks that the content links, all full except the last. Names, keys and values are written as
-`strategy.contents.values` says.
+`strategy.contents.metric_values` says.
 
 The number of entries and the length of names are bounded, whoever writes them, because showing and checking a content
 takes time in proportion to them.
@@ -38,8 +38,8 @@ from protocol.blocks.content import (
     write_manifest,
 )
 from strategy.contents.arrays import LazyArray
+from strategy.contents.metric_values import decode_scalar, decode_value, encode_scalar, encode_value
 from strategy.contents.side_by_side import side_by_side
-from strategy.contents.values import decode_scalar, decode_value, encode_scalar, encode_value
 
 FORMAT: Final = 1
 INLINE_SIZE: Final = 4096

@@ -15,7 +15,6 @@ from flwr.clientapp import ClientApp
 from protocol.app.calls import Answered, ErrorCode, Start, Task
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentError, ContentKey
-from strategy.answers import RunStopped
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.summary import round_of
@@ -28,7 +27,8 @@ from strategy.flower_compat import (
     take_identity,
     timestamp,
 )
-from strategy.hosting.fixes import fix_for
+from strategy.grid_answers import RunStopped
+from strategy.hosting.app_error_fixes import fix_for
 from strategy.hosting.host import MAX_REASON, GuardedStore, describe, out_of_sight, text_of, working_in
 from strategy.hosting.seeds import seed_generators
 

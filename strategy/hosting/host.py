@@ -20,8 +20,8 @@ import msgspec
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.blocks.content import ContentError
 from protocol.records.environment import Environment, Numerics
-from strategy.answers import RunStopped
 from strategy.contents.codec import ContentStore
+from strategy.grid_answers import RunStopped
 from strategy.replay.environment import measure_environment
 
 OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")

@@ -11,21 +11,21 @@ from flwr.serverapp import ServerApp
 from protocol.app.calls import Diverged, Finished, Progress, Replayed, Start
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
-from strategy.answers import LiveAnswers, RunStopped, ServerPipe
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import first_difference
-from strategy.contents.kept import Kept
+from strategy.contents.kept_replies import KeptReplies
 from strategy.flower_compat import load_app, log, run_number, server_run, strategy_hooks, take_identity
 from strategy.grid import PollenGrid
-from strategy.hosting.fixes import fix_for
+from strategy.grid_answers import LiveAnswers, RunStopped, ServerPipe
+from strategy.hosting.app_error_fixes import fix_for
 from strategy.hosting.host import GuardedStore, describe, out_of_sight, set_aside, sleeping_only_if, working_in
 from strategy.hosting.legacy_shim import install_legacy_shim
 from strategy.hosting.seeds import seed_generators
 from strategy.models.initial_model import initial_state
 from strategy.models.outgoing_model import SpoiledModel
-from strategy.replay.scripted import Divergence, ScriptedAnswers, ScriptOver
-from strategy.replies.strategy_rules import StrategiesInUse
+from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, ScriptOver
+from strategy.replies.strategies_in_use import StrategiesInUse
 
 FINAL_MODEL: str = "arrays"
 """The one record of a final model's content."""
@@ -38,7 +38,7 @@ def run_server_app(
     store: ContentStore,
     scratch: Path,
     limits: Limits = DEFAULT_LIMITS,
-    kept: Kept | None = None,
+    kept: KeptReplies | None = None,
 ) -> Finished | Diverged | Replayed:
     """Run the ServerApp of an app's folder to its end. `strategy.hosting.host.prepare` comes first.
 

@@ -20,14 +20,14 @@ from peer.audit.audit import Audit
 from peer.engine import open_engine
 from peer.engine.interface import Engine
 from peer.engine.kubo.node import running_at
+from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, found_federation
 from protocol.records.bodies import Role
 

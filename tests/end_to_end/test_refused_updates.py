@@ -7,7 +7,7 @@ from typing import Any
 from federation import GATED, Federation
 
 from peer.history.describe import describe
-from peer.history.sources import EngineSource
+from peer.history.run_sources import EngineSource
 from protocol.app.calls import ErrorCode
 from protocol.blocks.cid import CID
 

@@ -12,19 +12,19 @@ from federation import GATED, Federation, Gate
 
 from peer.audit.audit import Audit
 from peer.base.errors import ExitCode
+from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource
 from peer.home.federations import FederationStore
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MemoryBlocks
 from protocol.blocks.content import ContentKey
-from protocol.federation.reading import Reader, RunKeys
+from protocol.federation.readers import Reader, RunKeys
 from protocol.records.bodies import Chained, Collect, Dispatch, Group, Roster
 from protocol.records.signed import parse_record, typed_items
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import AnnouncementError
-from protocol.wire.seals import Seals
 from strategy.contents.codec import decode
 
 pytestmark = pytest.mark.xdist_group("removed member")  # one run for all of them
@@ -66,9 +66,9 @@ class Left:
         return [(body.epoch, next(typed_items(body.groups, Group, self.source)).content) for body in dispatches]
 
     @property
-    def seals(self) -> Seals:
+    def seals(self) -> AnnouncementSeals:
         known = FederationStore(self.federation.home("two")).current()
-        return Seals(known.manifest, MemoryBlocks(known.blocks), self.reader)
+        return AnnouncementSeals(known.manifest, MemoryBlocks(known.blocks), self.reader)
 
     def read(self, content: CID, key: ContentKey | None) -> np.ndarray:
         return next(iter(decode(content, self.source, key).array_records.values()))["w"].numpy()

@@ -6,7 +6,7 @@ equal models only where these are equal, their times included.
 
 from peer.cli.main import main
 from protocol.roles.leader import app_process
-from protocol.roles.leader.plan import run_body
+from protocol.roles.leader.run_plan import run_body
 
 TIME = 1_700_000_000.0
 

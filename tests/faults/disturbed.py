@@ -15,7 +15,7 @@ from federation import Federation, PeerProcess, until
 from run_outcome import outcome
 
 from peer.base.faults import VARIABLE, Fault, Victim
-from peer.engine.choice import MANAGED, opened
+from peer.engine.chosen_engine import MANAGED, opened
 from peer.engine.interface import EngineUnavailable
 from peer.home.journal import Journal, RunHead
 from protocol.blocks.cid import CID, Block, BlockSource

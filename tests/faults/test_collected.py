@@ -12,10 +12,10 @@ from disturbed import CLIENTS, Disturbed
 from peer.audit.audit import Audit
 from peer.base.faults import Fault, Step, Victim, When
 from peer.engine import open_engine
-from peer.engine.choice import MANAGED
+from peer.engine.chosen_engine import MANAGED
 from peer.engine.kubo.node import KuboNode
+from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource
 from peer.history.verdict import Verdict
 from protocol.blocks.cid import raw_block
 

@@ -14,7 +14,7 @@ from federation import PeerProcess
 
 from peer.base.errors import ExitCode
 from peer.base.faults import Fault, Step, Victim, When
-from peer.engine.choice import MANAGED
+from peer.engine.chosen_engine import MANAGED
 from peer.home.journal import Journal
 
 COPY = "another peer with this identity is running"

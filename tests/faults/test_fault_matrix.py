@@ -12,7 +12,7 @@ from disturbed import Disturbed, Told, happened
 from matrix import Cell, cells, name
 
 from peer.base.faults import Victim
-from peer.engine.choice import MANAGED
+from peer.engine.chosen_engine import MANAGED
 
 SAMPLE = {
     "server-peer-store-after-4",

@@ -12,7 +12,7 @@ from damage import EACH, Damage, emptied, flipped, name_of, removed, spoil
 from disturbed import Disturbed, Told
 
 from peer.base.faults import Fault, Step, Victim, When
-from peer.engine.choice import MANAGED
+from peer.engine.chosen_engine import MANAGED
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Chained, Collect, Dispatch, Reply, Run

@@ -78,7 +78,7 @@ def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, un
     assert run.told() == undisturbed
 
 
-@pytest.mark.all  # the rule: `tests/protocol/roles/test_deafness.py`
+@pytest.mark.all  # the rule: `tests/protocol/roles/test_offline_times.py`
 @pytest.mark.parametrize("peer", ["server", CLIENTS[0]])
 def test_a_node_that_hangs_and_goes_on(peer: str, run: OwnNodes, undisturbed: Told) -> None:
     """As one does whose machine slept, or whose disk stalled: it takes calls, and answers none of them."""

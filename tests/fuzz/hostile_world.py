@@ -16,7 +16,7 @@ from crypto.keys import SigningKey
 from protocol.app.calls import Answered, Examine, Examined, Look, Outgoing, Pull, Push, Task, Wait
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor
 from protocol.chain.closure import missing
-from protocol.replies.admission import Check, Examination, Finding
+from protocol.replies.checks_and_limits import Check, Examination, Finding
 from protocol.roles.catch_up import AHEAD
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
 from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, Done, Failed, Fetched, Received

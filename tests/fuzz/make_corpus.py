@@ -45,10 +45,10 @@ from protocol.blocks.bundle import write_bundle  # noqa: E402
 from protocol.blocks.car import write_car  # noqa: E402
 from protocol.blocks.cid import Block, cbor_block, decode_cbor, encode_cbor, raw_block  # noqa: E402
 from protocol.blocks.content import write_manifest  # noqa: E402
-from protocol.blocks.trees import pack  # noqa: E402
+from protocol.blocks.listing import pack  # noqa: E402
 from protocol.blocks.typed import to_plain  # noqa: E402
-from protocol.federation.drafts import next_version  # noqa: E402
 from protocol.federation.epochs import seed_block  # noqa: E402
+from protocol.federation.unsigned_versions import next_version  # noqa: E402
 from protocol.joining.messages import Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
 from protocol.joining.tickets import Invitation, Ticket, TicketKeys  # noqa: E402
 from protocol.records.bodies import Role  # noqa: E402

@@ -18,9 +18,9 @@ from protocol.blocks.cid import cbor_block
 from protocol.joining.messages import NotForUs, open_answer, open_join, parse_envelope
 from protocol.joining.tickets import BadTicket, Ticket, TicketKeys
 from protocol.records.contexts import JoinSide
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import ANNOUNCEMENT_TYPE, Announcement, AnnouncementError, Drop, parse_announcement
 from protocol.wire.inbox import Inbox
-from protocol.wire.seals import Seals
 
 PLAIN: Final = chains.Scribe()
 ENCRYPTED: Final = chains.Scribe(encrypted=True, reader=chains.reader_of(chains.SERVER))
@@ -38,14 +38,16 @@ def signed_announcement(data: bytes) -> None:
     signature = sign(chains.ALICE, ANNOUNCEMENT_TYPE, data)
     wire = msgspec.msgpack.encode((data, chains.id_of(chains.ALICE), signature))
     for scribe in (PLAIN, ENCRYPTED):
-        seals = Seals(scribe.first, scribe.source, chains.reader_of(chains.SERVER))
+        seals = AnnouncementSeals(scribe.first, scribe.source, chains.reader_of(chains.SERVER))
         inbox = Inbox(scribe.first.cid, seals)
         assert isinstance(inbox.accept(seals.seal(wire), scribe.first, 0.0), Announcement | Drop)
 
 
 def sealed_announcement(data: bytes) -> None:
     """What comes where announcements are sealed, from whoever it is."""
-    inbox = Inbox(ENCRYPTED.first.cid, Seals(ENCRYPTED.first, ENCRYPTED.source, chains.reader_of(chains.SERVER)))
+    inbox = Inbox(
+        ENCRYPTED.first.cid, AnnouncementSeals(ENCRYPTED.first, ENCRYPTED.source, chains.reader_of(chains.SERVER))
+    )
     assert isinstance(inbox.accept(data, ENCRYPTED.first, 0.0), Drop)
 
 

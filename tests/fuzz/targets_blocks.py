@@ -25,12 +25,12 @@ from protocol.blocks.cid import (
     encode_cbor,
 )
 from protocol.blocks.content import ContentForm, ContentKey, open_content, parse_manifest, write_manifest
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.blocks.typed import to_plain
 from protocol.chain.closure import contents, missing
 from protocol.federation.epochs import read_seed
 from protocol.federation.manifest import manifest_at
-from protocol.federation.reading import RunKeys
+from protocol.federation.readers import RunKeys
 from protocol.records.bodies import (
     CollectPrivate,
     DispatchPrivate,
@@ -38,11 +38,11 @@ from protocol.records.bodies import (
     ReasonPrivate,
     RunPrivate,
 )
-from protocol.records.private import parse_private
+from protocol.records.private_parts import parse_private
 from protocol.records.signed import assemble, parse_record, typed_items
 from strategy.contents.codec import Limits, decode, encode
 from strategy.contents.npy import NUMPY, count_not_finite, numbers, stored
-from strategy.replies.measuring import Sent, examine
+from strategy.replies.examination import Sent, examine
 
 SCRIBE: Final = chains.begun()
 """An honest run, into which the inputs are put."""

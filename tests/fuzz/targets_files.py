@@ -25,7 +25,7 @@ from peer.home.invitations import Invitations
 from peer.membership.proposing import ProposalStore
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block
-from protocol.replies.admission import Admission
+from protocol.replies.checks_and_limits import Admission
 
 COMMANDS: Final = click.Group(
     commands=[click.Command("start", params=[click.Option(["--ipfs"]), click.Option(["--json"])])]

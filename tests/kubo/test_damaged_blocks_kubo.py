@@ -17,7 +17,7 @@ from peer.engine.interface import Engine
 from peer.engine.kubo.node import KuboNode
 from peer.engine.own_blocks import OwnBlocks
 from peer.engine.sound_blocks import SoundBlocks
-from peer.history.sources import EngineSource
+from peer.history.run_sources import EngineSource
 from peer.home.journal import Journal
 from protocol.blocks.cid import Block, BlockMismatch, cbor_block, raw_block
 

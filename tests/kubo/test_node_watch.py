@@ -11,7 +11,7 @@ import pytest
 
 from peer.engine import open_engine
 from peer.engine.kubo.node import KuboNode
-from peer.engine.kubo.watch import HangLimits, NodeWatch
+from peer.engine.kubo.node_watch import HangLimits, NodeWatch
 from protocol.blocks.cid import raw_block
 
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]

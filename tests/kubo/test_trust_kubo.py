@@ -13,7 +13,7 @@ from federation import GATED, Federation, Gate
 
 from crypto.identity import Identity
 from peer.base.errors import ExitCode
-from peer.engine.choice import running_node
+from peer.engine.chosen_engine import running_node
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from protocol.blocks.cid import Block

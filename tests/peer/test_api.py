@@ -21,7 +21,7 @@ from protocol.blocks.bundle import write_bundle
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block, raw_block
 from protocol.blocks.content import ContentForm
-from protocol.roles.leader.plan import first_content_key
+from protocol.roles.leader.run_plan import first_content_key
 
 
 @pytest.fixture(scope="module")

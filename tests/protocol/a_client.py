@@ -12,8 +12,8 @@ from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.closure import missing
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
-from protocol.roles.client.follow import NOTHING as NOTHING_VERIFIED
-from protocol.roles.client.follow import Verified
+from protocol.roles.client.followed_run import NOTHING as NOTHING_VERIFIED
+from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import (
     Effect,
@@ -30,6 +30,7 @@ from protocol.roles.events import (
     Started,
 )
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     Announcement,
     Head,
@@ -38,7 +39,6 @@ from protocol.wire.announcements import (
     parse_announcement,
     sign_announcement,
 )
-from protocol.wire.seals import Seals
 
 NOTHING: Mapping[CID, KeptRun] = MappingProxyType({})
 OWN = cbor_block("the app that the owner named").cid
@@ -85,7 +85,7 @@ class AClient:
         self._counter += 1
         body = Head(Position(chain.run, chain.head, chain.height, chain.term))
         said = Announcement(self.scribe.first.cid, id_of(SERVER), self._counter, body, (), ())
-        seals = Seals(self.scribe.manifest, self.scribe.source)
+        seals = AnnouncementSeals(self.scribe.manifest, self.scribe.source)
         self.feed(Received(seals.seal(sign_announcement(said, SERVER))))
 
     def wait(self, seconds: float) -> None:

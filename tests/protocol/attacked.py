@@ -12,7 +12,7 @@ from crypto.keys import SigningKey
 from protocol.app.calls import Examine, Outgoing, Push
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block, cbor_block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.chain.chain import OpenMessage
 from protocol.chain.closure import missing
 from protocol.records.bodies import Ack, ReasonPrivate, Reply
@@ -33,7 +33,7 @@ from protocol.roles.effects import (
 )
 from protocol.roles.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetched, Received, Started
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.plan import LeaderSettings, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Announcement, Head, ManifestRef, Position, Said, sign_announcement
 

@@ -14,13 +14,13 @@ from crypto.identity import ANY_FEDERATION, sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, Block, MissingBlock, cbor_block, encode_cbor, raw_block
-from protocol.blocks.trees import Listing, pack
+from protocol.blocks.listing import Listing, pack
 from protocol.blocks.typed import to_plain
 from protocol.chain.chain import Chain, OpenMessage, Step
-from protocol.federation.drafts import Draft, new_federation, with_member
 from protocol.federation.epochs import NewEpoch, new_epoch
 from protocol.federation.manifest import PUBLIC, Manifest, first_manifest, manifest_at, node_id
-from protocol.federation.reading import Epoch, Reader, private_fields
+from protocol.federation.readers import Epoch, Reader, private_fields
+from protocol.federation.unsigned_versions import UnsignedVersion, new_federation, with_member
 from protocol.records.bodies import (
     Body,
     Close,
@@ -48,7 +48,7 @@ from protocol.records.bodies import (
 from protocol.records.contexts import OwnKeySeal, ReplyPrivate, seal_for
 from protocol.records.environment import Environment, Kernel, Numerics, Package
 from protocol.records.message_ids import message_id
-from protocol.records.private import private_part
+from protocol.records.private_parts import private_part
 from protocol.records.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
 
 
@@ -181,7 +181,7 @@ class Blocks(dict[CID, bytes]):
         self.update({block.cid: block.data for block in blocks})
 
 
-def draft_federation(members: Mapping[str, Member] = MEMBERS, **changes: Any) -> Draft:
+def draft_federation(members: Mapping[str, Member] = MEMBERS, **changes: Any) -> UnsignedVersion:
     """Version 1 of the tests' federation, not yet signed."""
     names = {each.id: name for name, each in members.items()}
     given = {
@@ -383,7 +383,7 @@ class Scribe:
         listings = {"answers": self.pack(answers), "unanswered": self.pack(unanswered)}
         return Collect(**self.place(**private, **listings) | changes)
 
-    def next_manifest(self, draft: Draft, *signers: SigningKey) -> Block:
+    def next_manifest(self, draft: UnsignedVersion, *signers: SigningKey) -> Block:
         """A later version, signed by the admin where nobody else is named, and stored."""
         self.source.add(*draft.blocks)
         return self.sign(draft.body, *(signers or [ADMIN]))

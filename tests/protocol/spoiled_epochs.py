@@ -12,8 +12,8 @@ from spoiling import Spoiled, breaks, signed
 
 from crypto.symmetric import SymmetricKey
 from protocol.chain import rules
-from protocol.federation.drafts import without_member
 from protocol.federation.epochs import epoch_wraps
+from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import EncryptionKeyText, Member, WrappedKey
 from protocol.records.contexts import RunPlace
 

@@ -9,7 +9,7 @@ from spoiling import Spoiled, breaks, signed
 
 from protocol.blocks.cid import Block
 from protocol.chain import rules
-from protocol.federation.drafts import without_member
+from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import TakenReply
 from protocol.records.message_ids import message_id
 from protocol.records.signed import parse_record

@@ -24,7 +24,7 @@ from chains import (
 from spoiling import Spoiled, breaks, signed
 
 from protocol.chain import rules
-from protocol.federation.drafts import next_version, without_member
+from protocol.federation.unsigned_versions import next_version, without_member
 from protocol.records.bodies import Look
 
 

@@ -27,15 +27,15 @@ from protocol.blocks.cid import (
     decode_cbor,
     raw_block,
 )
-from protocol.blocks.trees import Listing, pack
+from protocol.blocks.listing import Listing, pack
 from protocol.chain.chain import Chain
 from protocol.chain.rules import RULES, BrokenRule
 from protocol.federation.manifest import PUBLIC, first_manifest, next_manifest, node_id
-from protocol.federation.reading import Reader, read_private
+from protocol.federation.readers import Reader, read_private
 from protocol.records.bodies import Body, Keys, RecordType, Reply, Run, RunPrivate
 from protocol.records.message_ids import message_id
 from protocol.records.signed import RECORD_TYPE, parse_record
-from protocol.roles.leader.plan import named_bundle
+from protocol.roles.leader.run_plan import named_bundle
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MAKE = runpy.run_path(str(VECTORS / "make.py"))

@@ -29,9 +29,9 @@ class Faults:
     """The chance that an app process dies instead of saying what it would have said."""
     full_disks: float = 0.0
     """The chance that a durable step fails."""
-    deaf_times: int = 0
+    offline_times: int = 0
     """How often the leader's engine is away: nothing reaches the leader then, and nothing of it anybody."""
-    deaf_length: float = 0.0
+    offline_length: float = 0.0
     clean_stops: float = 0.0
     """The share of the leader's crashes that are requests to stop instead."""
 

@@ -11,9 +11,9 @@ from crypto.identity import sign_first_keys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, Block, MemoryBlocks
-from protocol.federation.drafts import Draft, new_federation, with_member, without_member
 from protocol.federation.manifest import Manifest, first_manifest
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
+from protocol.federation.unsigned_versions import UnsignedVersion, new_federation, with_member, without_member
 from protocol.records.bodies import EncryptionKeyText, Member, Role
 from protocol.records.signed import parse_record, sign_record
 
@@ -78,7 +78,7 @@ def by_cid(blocks: tuple[Block, ...]) -> dict[CID, bytes]:
     return {block.cid: block.data for block in blocks}
 
 
-def _signed(draft: Draft) -> tuple[Block, ...]:
+def _signed(draft: UnsignedVersion) -> tuple[Block, ...]:
     return sign_record(draft.body, [key_of("admin")]), *draft.blocks
 
 

@@ -18,7 +18,7 @@ from sim_witness import Witness
 from protocol.app.calls import Examine, Examined, ToApp
 from protocol.blocks.cid import CID, BlockError, BlockSource, MemoryBlocks
 from protocol.chain.closure import missing
-from protocol.replies.admission import Check, Examination, Finding
+from protocol.replies.checks_and_limits import Check, Examination, Finding
 from protocol.roles.client.client import Client
 from protocol.roles.effects import (
     AskOwner,
@@ -136,7 +136,7 @@ class Peer:
         self._machine = self._build(self._timeline.now)
         self._network.join(self.name, self.topics, self._hear, self.disk)
         self.feed(Started(addresses=(f"/sim/{self.name}",)))
-        if self._faults.deaf_times:
+        if self._faults.offline_times:
             self._listen(self._process)
 
     def crash(self, why: str = "crashes") -> None:

@@ -21,14 +21,14 @@ from protocol.federation.manifest import manifest_at, node_id
 from protocol.records.bodies import Ack
 from protocol.records.environment import Environment, Kernel, Numerics
 from protocol.records.signed import parse_record
-from protocol.replies.admission import Admission, NormBound
+from protocol.replies.checks_and_limits import Admission, NormBound
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
-from protocol.roles.client.follow import Verified
+from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 

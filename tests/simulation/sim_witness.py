@@ -9,6 +9,7 @@ from sim_disk import Disk
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Ack
 from protocol.records.signed import parse_record
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     AckReady,
     AnnouncementError,
@@ -20,13 +21,12 @@ from protocol.wire.announcements import (
     Said,
     parse_announcement,
 )
-from protocol.wire.seals import Seals
 
 
 class Witness:
     """What members have announced, by what must be unique. ``seals`` are those of all members."""
 
-    def __init__(self, seals: Sequence[Seals]) -> None:
+    def __init__(self, seals: Sequence[AnnouncementSeals]) -> None:
         self._seals = seals
         self._heads: dict[tuple[CID, int, int], CID] = {}
         self._replies: dict[bytes, CID] = {}

@@ -21,12 +21,12 @@ from sim_witness import Witness
 from protocol.blocks.cid import CID, Block, MemoryBlocks
 from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at
-from protocol.wire.seals import Seals
+from protocol.wire.announcement_seals import AnnouncementSeals
 
 PATIENCE = 2 * 3600.0
 """Virtual seconds after which a run counts as stuck."""
 
-DEAF_BEGIN_WITHIN = 10.0
+OFFLINE_BEGIN_WITHIN = 10.0
 """Seconds."""
 
 SIZES = (90, 8, 2)
@@ -95,9 +95,9 @@ class Simulation:
         for peer in (self.server, *self.clients):
             peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
-        for _ in range(self.faults.deaf_times):
-            length = random.uniform(0.5, 1.5) * self.faults.deaf_length
-            network.leave_for("server", random.uniform(0.0, DEAF_BEGIN_WITHIN), length)
+        for _ in range(self.faults.offline_times):
+            length = random.uniform(0.5, 1.5) * self.faults.offline_length
+            network.leave_for("server", random.uniform(0.0, OFFLINE_BEGIN_WITHIN), length)
         if self.scenario.approval:
             for client in self.clients:
                 self.timeline.after(random.uniform(0.0, 20.0), client.approve)
@@ -153,10 +153,10 @@ class Simulation:
         return self.timeline.now - EPOCH
 
 
-def _seals(name: str, blocks: tuple[Block, ...], federation: CID) -> Seals:
+def _seals(name: str, blocks: tuple[Block, ...], federation: CID) -> AnnouncementSeals:
     """Those of the member called ``name``; the first of ``blocks`` is the newest manifest."""
     source, reader = MemoryBlocks(by_cid(blocks)), reader_of(name)
-    return Seals(manifest_at(blocks[0].cid, federation, source, reader=reader), source, reader)
+    return AnnouncementSeals(manifest_at(blocks[0].cid, federation, source, reader=reader), source, reader)
 
 
 @cache

@@ -36,14 +36,14 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID, Block, MissingBlock, raw_block
 from protocol.blocks.content import open_content
-from protocol.replies.admission import Admission, Examination, is_update
+from protocol.replies.checks_and_limits import Admission, Examination, is_update
 from protocol.replies.judging import judge
 from protocol.replies.strategy_rule import StrategyRule
 from strategy.apps.config import fuse_run_config, read_app
 from strategy.flower_compat import SUPERLINK_NODE_ID, run_number, take_identity
 from strategy.hosting.client_host import ClientHost
 from strategy.hosting.server_host import run_server_app
-from strategy.replies.measuring import examine, opened_records, read_sent
+from strategy.replies.examination import examine, opened_records, read_sent
 
 APPS = Path(__file__).parent.parent / "apps"
 RUN = raw_block(b"a run").cid

@@ -29,15 +29,15 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID, raw_block
 from protocol.blocks.content import ContentKey
-from protocol.replies.admission import Admission
+from protocol.replies.checks_and_limits import Admission
 from protocol.replies.judging import judge
 from protocol.visible import visible
-from strategy.answers import LiveAnswers, RunStopped
 from strategy.contents.codec import ContentWriter, decode
-from strategy.contents.kept import Kept
+from strategy.contents.kept_replies import KeptReplies
 from strategy.flower_compat import server_run, take_identity
 from strategy.grid import PollenGrid
-from strategy.replies.measuring import examine, read_sent
+from strategy.grid_answers import LiveAnswers, RunStopped
+from strategy.replies.examination import examine, read_sent
 
 
 @dataclass
@@ -328,7 +328,7 @@ def test_exchanges_from_several_threads_each_get_their_own_replies(store: Memory
 
 
 def test_a_reply_that_was_read_already_is_not_read_again(answers: Answering) -> None:
-    away, examined, kept = raw_block(b"away").cid, RecordDict({"m": MetricRecord({"n": 1})}), Kept()
+    away, examined, kept = raw_block(b"away").cid, RecordDict({"m": MetricRecord({"n": 1})}), KeptReplies()
     kept.make_room(bytes(32), 0)
     kept.put(bytes(32), away, examined)
     answers.replies[bytes(32)] = Handed(bytes(32), 112.0, away)

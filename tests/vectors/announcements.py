@@ -8,6 +8,7 @@ from sealed import fixed_secrets
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import cbor_block
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     AckReady,
     Alive,
@@ -27,7 +28,6 @@ from protocol.wire.announcements import (
     Said,
     sign_announcement,
 )
-from protocol.wire.seals import Seals
 
 SEED = bytes(range(32))
 
@@ -118,7 +118,7 @@ def _sealed() -> dict[str, object]:
         scribe = Scribe(encrypted=True)
         manifest = scribe.first
         signed = sign_announcement(Announcement(manifest.federation, id_of(SERVER), 1, Bye("stopped")), SERVER)
-        seals = Seals(manifest, scribe.source)
+        seals = AnnouncementSeals(manifest, scribe.source)
         wires = {"for_all": seals.seal(signed).hex(), "for_one": seals.seal_for(MEMBERS["alice"], signed).hex()}
     assert manifest.key is not None
     return {

@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block, cbor_block, encode_cbor, raw_block
-from protocol.blocks.trees import pack
+from protocol.blocks.listing import pack
 
 LINK = raw_block(b"pollen").cid
 VALUES: dict[str, Any] = {

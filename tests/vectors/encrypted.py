@@ -25,7 +25,7 @@ from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.blocks.content import ContentForm
 from protocol.federation.epochs import grant
-from protocol.federation.reading import Epoch, read_private
+from protocol.federation.readers import Epoch, read_private
 from protocol.records.bodies import (
     Ack,
     Body,
@@ -40,7 +40,7 @@ from protocol.records.bodies import (
     RunPrivate,
 )
 from protocol.records.signed import parse_record, private_bytes
-from protocol.roles.leader.plan import first_content_key
+from protocol.roles.leader.run_plan import first_content_key
 
 MEMBER_KEYS = {"server": SERVER, "second server": SECOND, "alice": ALICE, "bob": BOB, "carol": CAROL, "dave": DAVE}
 PRIVATE = {

@@ -14,8 +14,8 @@ from peer.base.errors import PeerError
 from peer.base.terminal import put, put_foreign_line, say
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import Table, moment, put_json, put_list, put_result, size
-from peer.history.named import app_cid
-from peer.history.sources import RunSource
+from peer.history.named_runs import app_cid
+from peer.history.run_sources import RunSource
 from peer.home.home import Home
 from peer.home.journal import Journal, KnownApp, approved_apps, known_apps
 from protocol.blocks.bundle import BundledFile

@@ -55,12 +55,12 @@ def verify(
     of somebody else than --by; and with 3 if nobody here knows whose the key is, or if it is revoked.
     """
     from peer.attest.checking import check_attestation
-    from peer.audit.lookup import Lookup
+    from peer.audit.run_lookup import RunLookup
     from peer.cli.attest.telling import attestation_value, put_attestation
     from peer.home.home import Home
-    from peer.home.reader import ReaderChoice
+    from peer.home.reader_choice import ReaderChoice
 
-    known = Lookup(Home(home), None, ReaderChoice(None, None, needed=False)).known(federation)
+    known = RunLookup(Home(home), None, ReaderChoice(None, None, needed=False)).known(federation)
     checked = check_attestation(file, known, by=by, run=run, files=about or ())
     if json:
         put_json(attestation_value(checked))

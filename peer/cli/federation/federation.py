@@ -31,11 +31,11 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import put_fields, put_json, put_result
-from peer.engine.choice import addresses_for_others
+from peer.engine.chosen_engine import addresses_for_others
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
 from peer.home.home import Home, place_for, replace_file
 from peer.home.keystore import KeyStore
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, change_admin, change_threshold, found_federation, remove_member
 from protocol.federation.manifest import Manifest, node_id
 from protocol.records.bodies import Member, Role

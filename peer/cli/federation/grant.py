@@ -9,7 +9,7 @@ import typer
 
 from peer.cli.options import JsonOption, MemberOptions
 from peer.cli.output import put_result
-from peer.engine.choice import borrowed
+from peer.engine.chosen_engine import borrowed
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.membership.changes import find_member, require_role

@@ -17,12 +17,12 @@ from peer.base.terminal import put, put_code, say
 from peer.cli.federation.proposals import at_work, put_proposal
 from peer.cli.options import JsonOption, ListenOption, MemberOptions, load_identity
 from peer.cli.output import Table, moment, put_json, put_list, put_result
-from peer.engine.choice import addresses_for_others, borrowed
+from peer.engine.chosen_engine import addresses_for_others, borrowed
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.invitations import Invitations
 from peer.home.keystore import KeyStore
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, is_admin
 from peer.membership.joining import Inviter, decision_on
 from peer.run.narrator import Narrator

@@ -22,7 +22,7 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import put_json
-from peer.engine.choice import MANAGED, borrowed, chosen, remember
+from peer.engine.chosen_engine import MANAGED, borrowed, chosen, remember
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore

@@ -16,8 +16,8 @@ from peer.base.errors import PeerError
 from peer.base.terminal import confirm, put_table
 from peer.cli.options import DEFAULT_HOME, FederationOption, HomeOption, JsonOption, MemberOptions
 from peer.cli.output import Table, put_fields, put_list, put_result
-from peer.engine.choice import borrowed
-from peer.history.named import cid_of
+from peer.engine.chosen_engine import borrowed
+from peer.history.named_runs import cid_of
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.membership.proposing import Pending, ProposalStore, Proposing

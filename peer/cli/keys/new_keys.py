@@ -16,13 +16,13 @@ from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, say
 from peer.cli.federation.proposals import proposal_facts, put_proposal
 from peer.cli.output import put_json
-from peer.engine.choice import borrowed
+from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import EngineError
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 from peer.membership.changes import may_rotate_in, rotate_in
 from peer.membership.proposing import Proposing
 from protocol.blocks.cid import CID

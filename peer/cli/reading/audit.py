@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from peer.audit.kept import KeptReports
-from peer.audit.proof import CheckedProof
+from peer.audit.equivocation_proof import CheckedProof
+from peer.audit.kept_reports import KeptReports
 from peer.base.errors import ExitCode, PeerError
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import put_json
 from peer.cli.reading.attesting import SignedVerdict
-from peer.cli.reading.proof import put_proof
+from peer.cli.reading.equivocation_proof import put_proof
 from peer.cli.reading.report import put_compared, put_report, put_report_json, put_root
-from peer.history.named import is_car
+from peer.history.named_runs import is_car
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
 

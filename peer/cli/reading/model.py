@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from peer.audit.models import SERVER, RunModels
+from peer.audit.run_models import SERVER, RunModels
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
 from peer.cli.options import HeadArgument, JsonOption, RunOptions, grouped, new_app

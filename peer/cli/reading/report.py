@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from peer.audit.report import Report
-from peer.audit.root import Root
+from peer.audit.root_of_trust import Root
 from peer.base.terminal import Coloured, put, put_json_part, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, size
 from peer.history.scratch import Scratch

@@ -9,14 +9,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from peer.audit.lookup import roots_of
+from peer.audit.run_lookup import roots_of
 from peer.base.terminal import put
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
 from peer.cli.output import put_json
-from peer.engine.choice import borrowed
+from peer.engine.chosen_engine import borrowed
 from peer.history.describe import describe
-from peer.history.named import cid_of, is_car
-from peer.history.sources import CarSource, EngineSource
+from peer.history.named_runs import cid_of, is_car
+from peer.history.run_sources import CarSource, EngineSource
 from peer.home.home import Home
 from protocol.blocks.cid import CID
 from protocol.visible import named

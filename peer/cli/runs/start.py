@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.apps.named_app import AppChoice, given
+from peer.apps.app_choice import AppChoice, given
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.base.terminal import flush, say
@@ -18,8 +18,8 @@ from peer.cli.options import DEFAULT_HOME, JsonOption, ListenOption, MemberOptio
 from peer.cli.output import put_json
 from peer.cli.reading.model_file import model_file
 from peer.engine import without_credentials
-from peer.engine.choice import chosen, opened
-from peer.history.named import app_cid
+from peer.engine.chosen_engine import chosen, opened
+from peer.history.named_runs import app_cid
 from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.key_watch import KeyWatch
@@ -29,9 +29,9 @@ from peer.membership.changes import require_role
 from peer.run.narrator import Narrator, cause_in_words
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome, Role
-from protocol.replies.admission import Admission
+from protocol.replies.checks_and_limits import Admission
 from protocol.roles.effects import Cause
-from protocol.roles.leader.plan import LEAVE_TIMEOUT, LeaderSettings
+from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
 from strategy.apps.builtin_app import model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation

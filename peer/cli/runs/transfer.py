@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from peer.audit.taking_in import take_in
+from peer.audit.verified_import import take_in
 from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
 from peer.cli.output import put_result, size
-from peer.engine.choice import borrowed
-from peer.history.named import head_named
+from peer.engine.chosen_engine import borrowed
+from peer.history.named_runs import head_named
+from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource
 from peer.history.transfer import run_blocks
+from peer.home.acks_grants_proofs import beside_head
 from peer.home.home import Home, place_for, replace_file
-from peer.home.run_extras import beside_head
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
 

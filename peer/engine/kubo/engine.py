@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from peer.engine.graph import complete
 from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
 from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
 from peer.engine.kubo.program import OLDEST, numbers_of
 from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo.streams import KuboStreams
+from peer.engine.linked_blocks import complete
 from protocol.blocks.car import CarCutShort, read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock, checked_block
 

@@ -19,7 +19,7 @@ from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo.address import UNIX, fits_socket
 from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.config import SWARM_KEY_SIZE, configure, earlier_port, environment, prepare
-from peer.engine.kubo.identity import former_addresses, identify
+from peer.engine.kubo.peer_id import former_addresses, identify
 from peer.engine.kubo.program import find_ipfs
 from peer.engine.local.block_files import translated
 from peer.home.home import PRIVATE_FILE, PRIVATE_FOLDER

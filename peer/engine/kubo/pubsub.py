@@ -16,10 +16,10 @@ from typing import Final
 
 import httpx
 
-from peer.engine.delivery import Delivery, check_size
+from peer.engine.announcement_delivery import Delivery, check_size
 from peer.engine.interface import EngineError, PublishRefused
 from peer.engine.kubo.api import KuboApi, KuboRefused
-from peer.engine.kubo.standing import StandingCall
+from peer.engine.kubo.standing_call import StandingCall
 
 _IGNORED: Final = "validation ignored"
 

@@ -26,7 +26,7 @@ import httpx
 from peer.engine.interface import AskingOff, EngineError, Unanswered
 from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.pubsub import forget_highest
-from peer.engine.kubo.standing import StandingCall
+from peer.engine.kubo.standing_call import StandingCall
 from protocol.wire.asking import MAX_MESSAGE
 
 _LOOPBACK: Final = "127.0.0.1"

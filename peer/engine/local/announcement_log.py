@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from peer.engine.delivery import Delivery, check_size
+from peer.engine.announcement_delivery import Delivery, check_size
 from peer.engine.interface import EngineUnavailable, StorageFull
 from peer.engine.local.block_files import owner_token, translated
 

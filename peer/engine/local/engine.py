@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from peer.engine.graph import links_of, walk
 from peer.engine.interface import EngineStatus, TooLarge, Unreachable
+from peer.engine.linked_blocks import links_of, walk
 from peer.engine.local.announcement_log import AnnouncementLog, LogSubscription
 from peer.engine.local.block_files import BlockFiles, sync_folder, translated
 from protocol.blocks.cid import CID, Block, MissingBlock

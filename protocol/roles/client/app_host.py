@@ -17,17 +17,17 @@ from protocol.app.calls import Start
 from protocol.blocks.bundle import NamedBundle, difference_from
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.federation.manifest import node_id
-from protocol.federation.reading import read_private
-from protocol.pacing.retry import Retry
+from protocol.federation.readers import read_private
+from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Run, RunConfig, RunPrivate
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.client_states import ClientState
-from protocol.roles.client.part import Part
+from protocol.roles.client.taking_part import TakingPart
 from protocol.roles.effects import AskOwner, Cause, Hand, ReadBundle, StartApp, UnpackApp, What
 from protocol.roles.events import AppReady, AppsApproved
-from protocol.roles.leader.plan import named_bundle
+from protocol.roles.leader.run_plan import named_bundle
 from protocol.roles.machine import Machine
-from protocol.roles.waits import Awaited
+from protocol.roles.waiting import Awaited
 
 STARTS: Final = 3
 """How often in a row the app process may be lost before it is ready."""
@@ -80,7 +80,7 @@ class _Wanted:
 class AppHost:
     """Chooses, unpacks and starts the run's app."""
 
-    def __init__(self, plan: ClientPlan, part: Part, machine: Machine[ClientState]) -> None:
+    def __init__(self, plan: ClientPlan, part: TakingPart, machine: Machine[ClientState]) -> None:
         self._plan = plan
         self._part = part
         self._machine = machine
@@ -89,7 +89,7 @@ class AppHost:
         self._unread: Run | None = None
         """The run record, if it is encrypted for others so far."""
         self._wanted: _Wanted | None = None
-        self._unpack_again: Retry | None = None
+        self._unpack_again: Backoff | None = None
         self.process = AppState.ABSENT
         self._hosted: CID | None = None
         """The app of the process there is."""
@@ -182,9 +182,9 @@ class AppHost:
         elif app == self._plan.app:
             self.start(app)
         else:
-            self._unpack(wanted, Retry(now))
+            self._unpack(wanted, Backoff(now))
 
-    def _unpack(self, wanted: _Wanted, retry: Retry) -> None:
+    def _unpack(self, wanted: _Wanted, retry: Backoff) -> None:
         self._unpack_again = None
         done, failed = partial(self._unpacked, wanted), partial(self._not_unpacked, wanted, retry)
         limit = self._machine.newest.manifest.settings.max_app_bytes
@@ -197,7 +197,7 @@ class AppHost:
                 self._part.tell("", now)
             self.start(wanted.bundle.app)
 
-    def _not_unpacked(self, wanted: _Wanted, retry: Retry, why: str, now: float) -> None:
+    def _not_unpacked(self, wanted: _Wanted, retry: Backoff, why: str, now: float) -> None:
         """Try again later, and say that we are of no use till then."""
         app = wanted.bundle.app
         self._outbox.report(What.FETCH_FAILED, app=str(app), why=why)

@@ -12,26 +12,26 @@ from functools import partial
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
 from protocol.federation.manifest import node_id
-from protocol.federation.reading import read_private
+from protocol.federation.readers import read_private
 from protocol.records.bodies import Close, Index, Member, ReasonPrivate, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.client.acks import Acks
+from protocol.roles.client.answering import Answering
 from protocol.roles.client.app_host import AppHost, ClientPlan
 from protocol.roles.client.client_states import ClientState, Turn
-from protocol.roles.client.follow import NOTHING, Follow, Verified
+from protocol.roles.client.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.client.kept_run import KeptRun
-from protocol.roles.client.part import Part
-from protocol.roles.client.replies import Replies
+from protocol.roles.client.owed_replies import OwedReplies
+from protocol.roles.client.own_acks import OwnAcks
 from protocol.roles.client.servers import Servers
-from protocol.roles.client.work import Work
+from protocol.roles.client.taking_part import TakingPart
 from protocol.roles.effects import Effect, Stop, What
+from protocol.roles.equivocations import why_distrusted
 from protocol.roles.events import AppAnswered, AppLost, AppReady, AppsApproved, Due, Event, Started, Stopping
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.roles.proofs import why_distrusted
-from protocol.roles.table import Table, on, turn
-from protocol.roles.waits import Awaited
+from protocol.roles.state_table import StateTable, on, turn
+from protocol.roles.waiting import Awaited
 from protocol.wire.announcements import (
     Announcement,
     Beat,
@@ -67,14 +67,14 @@ class Client:
         kept = defaultdict(KeptRun, kept)
         self._plan = plan
         self._node = node_id(author.member)
-        self._part = part = Part(machine)
+        self._part = part = TakingPart(machine)
         self._servers = servers = Servers(machine)
-        self._follow = follow = Follow(verified, servers, machine)
-        self._replies = replies = Replies(kept, machine)
+        self._follow = follow = FollowedRun(verified, servers, machine)
+        self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, follow, replies, machine)
-        self._acks = acks = Acks(kept, forgotten, machine)
+        self._acks = acks = OwnAcks(kept, forgotten, machine)
         self._app = app = AppHost(plan, part, machine)
-        self._work = Work(plan.secret, kept, replies, forgotten, acks, app, machine)
+        self._work = Answering(plan.secret, kept, replies, forgotten, acks, app, machine)
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -84,7 +84,7 @@ class Client:
         )
         self.handle = machine.handle
 
-    def _table(self) -> Table[ClientState]:
+    def _table(self) -> StateTable[ClientState]:
         app, work = self._app, self._work
         new, listening, following, stopped = ClientState
         always = [
@@ -97,7 +97,7 @@ class Client:
             turn(Turn.LISTENS, listening),
             turn(Turn.STOPS, stopped),
         ]
-        return Table(
+        return StateTable(
             new,
             stopped,
             {
@@ -124,7 +124,7 @@ class Client:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _start(self, event: Started, now: float) -> None:
-        self.machine.voice.addresses = event.addresses
+        self.machine.announcer.addresses = event.addresses
         self.machine.copies.begin(now)
         if self._plan.app is not None:
             self._app.start(self._plan.app)
@@ -139,15 +139,15 @@ class Client:
 
     def _keep_saying(self, now: float) -> None:
         self._servers.due(now)
-        self.machine.voice.ask_for_copies(now)
-        self.machine.proofs.tell(now)
+        self.machine.announcer.ask_for_copies(now)
+        self.machine.equivocations.tell(now)
 
     def _moments(self) -> Iterator[float]:
         machine = self.machine
         if machine.state is ClientState.STOPPED:
             return
         yield from machine.outbox.moments()
-        yield from machine.proofs.moments()
+        yield from machine.equivocations.moments()
         yield from machine.copies.moments()
         yield from self._servers.moments()
         yield from self._replies.moments()
@@ -199,7 +199,7 @@ class Client:
                 self._forgotten.heard(said, told, now)
                 return told.to == self.machine.newest.author.member
             case Proof() as proof:
-                self.machine.proofs.heard(proof, said.blocks, now)
+                self.machine.equivocations.heard(proof, said.blocks, now)
             case _ if member is not None and Role.SERVER in member.roles:
                 self._heard_server(member, said, now)
             case _ if self._follow.run is None or said.by != self._follow.run.leader:
@@ -213,9 +213,9 @@ class Client:
             case Hello() | Beat() as body:
                 self._heard_position(server, said, body.position, now)
                 if self._servers.may_have_missed_us(body):
-                    self.machine.voice.beat_soon(now)
+                    self.machine.announcer.beat_soon(now)
                     self._replies.announce_soon(now)
-                    self.machine.proofs.tell_newcomer(now)
+                    self.machine.equivocations.tell_newcomer(now)
             case Head(position):
                 self._heard_position(server, said, position, now)
             case Recall() as asked:
@@ -227,7 +227,7 @@ class Client:
         """A server says how far it is with the run that it leads."""
         if position is None:
             return
-        if (proof := self.machine.proofs.distrust.proof_against(server)) is not None:
+        if (proof := self.machine.equivocations.distrust.proof_against(server)) is not None:
             self._distrusts(server, proof, now)
         elif self._follow.heard(said, position, now):
             self._part.begin()
@@ -240,7 +240,7 @@ class Client:
         return kind(self.machine.newest.ref, PeerState.REFUSED if note else state, self._follow.position, note)
 
     def _say_bye(self, event: Stopping, now: float) -> None:
-        self.machine.voice.announce(Bye(), topic=self.machine.voice.topic)
+        self.machine.announcer.announce(Bye(), topic=self.machine.announcer.topic)
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -278,7 +278,7 @@ class Client:
 
     def _close_acked(self, stops: bool, now: float) -> None:
         """Say that we have the close, which the leader waits for, once the ack of it is on its way."""
-        self.machine.voice.say(Beat, now)
+        self.machine.announcer.say(Beat, now)
         if stops:
             self._say_bye(Stopping(), now)
             self.machine.take(Turn.STOPS)

@@ -12,14 +12,14 @@ from functools import partial
 from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import AnsweredMessage
-from protocol.pacing.retry import Retry
+from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Ack, Body, Reply
 from protocol.records.signed import parse_record
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.client_states import ClientState
-from protocol.roles.client.follow import Follow
+from protocol.roles.client.followed_run import FollowedRun
 from protocol.roles.client.kept_run import KeptRun, listed
-from protocol.roles.client.replies import Replies
+from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.servers import Servers
 from protocol.roles.effects import FetchRecord, KeepAcks, KeepReply, Store, What
 from protocol.roles.machine import Machine
@@ -33,8 +33,8 @@ class ForgottenReplies:
         self,
         kept: Mapping[CID, KeptRun],
         servers: Servers,
-        follow: Follow,
-        replies: Replies,
+        follow: FollowedRun,
+        replies: OwedReplies,
         machine: Machine[ClientState],
     ) -> None:
         self._kept = kept
@@ -42,7 +42,7 @@ class ForgottenReplies:
         self._follow = follow
         self._replies = replies
         self._outbox, self._newest = machine.outbox, machine.newest
-        self._voice, self._proofs = machine.voice, machine.proofs
+        self._announcer, self._equivocations = machine.announcer, machine.equivocations
         self._taking_up: set[bytes] = set()
         """Messages whose replies, which we had forgotten, are on their way to disk."""
         self.begin()
@@ -55,7 +55,7 @@ class ForgottenReplies:
         """The messages that we may have answered, and the heights at which they were opened."""
         self._looked_for: set[CID] = set()
         """Replies that an ack of ours lists, and that are being fetched: they may be to any message."""
-        self._retry = Retry(0.0)
+        self._retry = Backoff(0.0)
 
     @property
     def are_known(self) -> bool:
@@ -78,7 +78,7 @@ class ForgottenReplies:
         message, recorded = answer.message.id, answer.recorded
         ours = self._kept[run.run].replies.get(message)
         if ours is not None and answer.reply is not None and answer.reply.cid != ours:
-            self._proofs.compare(ours, answer.reply.cid, (), now)
+            self._equivocations.compare(ours, answer.reply.cid, (), now)
         elif ours is None and recorded is not None and message not in self._taking_up:
             self._kept[run.run].replies[message] = recorded
             self._outbox.report(What.RECALLED, message=message.hex(), reply=str(recorded))
@@ -97,7 +97,7 @@ class ForgottenReplies:
         """Ask the leader, if it is time."""
         if (run := self._asked()) is not None and now >= self._retry.at:
             self._retry.back_off(now)
-            self._voice.announce(Recall(self._newest.author.session, run.run, tuple(self._doubtful)[:MAX_ASKED]))
+            self._announcer.announce(Recall(self._newest.author.session, run.run, tuple(self._doubtful)[:MAX_ASKED]))
 
     def ask_soon(self, by: bytes, now: float) -> None:
         """A member speaks: if it is the leader, it hears us again."""

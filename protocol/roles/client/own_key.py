@@ -10,7 +10,7 @@ from protocol.blocks.content import ContentKey
 from protocol.chain.chain import Chain
 from protocol.records.bodies import ReasonPrivate
 from protocol.records.contexts import OwnKeySeal, ReplyContent, ReplyPrivate, content_key, seal_for
-from protocol.records.private import private_part
+from protocol.records.private_parts import private_part
 
 
 @dataclass(frozen=True, slots=True)

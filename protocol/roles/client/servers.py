@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from protocol.pacing.retry import Retry
+from protocol.pacing.backoff import Backoff
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import What
 from protocol.roles.leader.presence import silent_for
@@ -17,7 +17,7 @@ class Servers:
 
     def __init__(self, machine: Machine[ClientState]) -> None:
         self._machine = machine
-        self._hello = Retry(0.0)
+        self._hello = Backoff(0.0)
         self._know_us = False
         """Whether a server has spoken since we started: then it hears our beats."""
         self.here: dict[bytes, float] = {}
@@ -40,18 +40,18 @@ class Servers:
 
     def due(self, now: float) -> None:
         """Say hello or beat, if it is time, and count no more the servers that have been silent for too long."""
-        voice = self._machine.voice
+        announcer = self._machine.announcer
         if not self._know_us and now >= self._hello.at:
             self._hello.back_off(now)
-            voice.say(Hello, now)
-        if now >= voice.next_beat:
-            voice.say(Beat, now)
+            announcer.say(Hello, now)
+        if now >= announcer.next_beat:
+            announcer.say(Beat, now)
         for server in [server for server, at in self.here.items() if now >= self.silent_until(at)]:
             self._is_away(server)
 
     def silent_until(self, heard: float) -> float:
         """Until when a server that was heard then may be silent."""
-        return self._machine.deafness.ends(heard, silent_for(len(self._machine.newest.manifest.members)))
+        return self._machine.offline.ends(heard, silent_for(len(self._machine.newest.manifest.members)))
 
     def _is_away(self, server: bytes) -> None:
         if self.here.pop(server, None) is not None:
@@ -60,7 +60,7 @@ class Servers:
 
     def moments(self) -> Iterator[float]:
         """When something is to be said, or a server has been silent for too long."""
-        yield self._machine.voice.next_beat
+        yield self._machine.announcer.next_beat
         if not self._know_us:
             yield self._hello.at
         if self.here:

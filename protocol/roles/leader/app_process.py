@@ -18,36 +18,36 @@ from protocol.app.calls import (
     ToApp,
 )
 from protocol.blocks.cid import CID, Block, MemoryBlocks
-from protocol.chain.script import script_entry
+from protocol.chain.replay_script import script_entry
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Chained
 from protocol.records.environment import Environment
 from protocol.records.signed import parse_record
-from protocol.replies.admission import Check
+from protocol.replies.checks_and_limits import Check
 from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What
 from protocol.roles.events import AppLost, AppReady
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.node_polls import Looks
-from protocol.roles.leader.plan import SERVER_NODE, LeaderSettings, RunPlan, run_body
-from protocol.roles.leader.writer import Writer
+from protocol.roles.leader.node_polls import NodePolls
+from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.leader.run_plan import SERVER_NODE, LeaderSettings, RunPlan, run_body
 from protocol.roles.machine import Machine
-from protocol.roles.waits import Awaited
+from protocol.roles.waiting import Awaited
 
 CRASHES: Final = 3
 """How often the app process may be lost at one height of the chain before the run is given up."""
 
 
-class App:
+class AppProcess:
     """The app process, one after another if need be."""
 
     def __init__(
         self,
         plan: RunPlan,
         settings: LeaderSettings,
-        looks: Looks,
+        looks: NodePolls,
         forgotten: ForgottenRecords,
-        writer: Writer,
+        writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
         self._plan = plan

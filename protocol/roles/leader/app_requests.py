@@ -23,22 +23,22 @@ from protocol.app.calls import (
     ToApp,
     Wait,
 )
-from protocol.blocks.trees import pack
+from protocol.blocks.listing import pack
 from protocol.federation.manifest import Manifest, why_left_out
 from protocol.records.bodies import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role
-from protocol.replies.admission import Check
+from protocol.replies.checks_and_limits import Check
 from protocol.roles.effects import Cause, Hand, Report, What
 from protocol.roles.events import AppCalled
-from protocol.roles.leader.app_process import App
+from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.awaited_replies import AwaitedReplies, Collection
-from protocol.roles.leader.clients import Clients
-from protocol.roles.leader.drafts import Seen, record_messages
+from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.node_polls import Looks
-from protocol.roles.leader.plan import LeaderSettings
-from protocol.roles.leader.writer import Writer
+from protocol.roles.leader.node_polls import NodePolls
+from protocol.roles.leader.record_bodies import Seen, record_messages
+from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.roles.machine import Machine
 
 
@@ -48,13 +48,13 @@ class AppRequests:
     def __init__(
         self,
         settings: LeaderSettings,
-        looks: Looks,
+        looks: NodePolls,
         awaited_replies: AwaitedReplies,
         replies: HeardReplies,
-        clients: Clients,
-        app: App,
+        clients: ClientsHere,
+        app: AppProcess,
         forgotten: ForgottenRecords,
-        writer: Writer,
+        writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
         self._settings = settings

@@ -10,18 +10,18 @@ from typing import Final
 from protocol.app.calls import ErrorCode, Handed
 from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import InForce, OpenMessage
-from protocol.chain.script import hand_over
+from protocol.chain.replay_script import hand_over
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Reply, Role
 from protocol.records.signed import Record
-from protocol.replies.admission import Check, Examination, Refusal
-from protocol.replies.judging import Verdicts, judge
+from protocol.replies.checks_and_limits import Check, Examination, Refusal
+from protocol.replies.judging import JudgedReplies, judge
 from protocol.replies.strategy_rule import StrategyRule
-from protocol.roles.deafness import Deafness
-from protocol.roles.leader.drafts import Answers
-from protocol.roles.leader.plan import LeaderSettings
+from protocol.roles.equivocations import Distrust, why_distrusted
 from protocol.roles.leader.presence import Presence
-from protocol.roles.proofs import Distrust, why_distrusted
+from protocol.roles.leader.record_bodies import Answers
+from protocol.roles.leader.run_plan import LeaderSettings
+from protocol.roles.offline_times import OfflineTimes
 
 NO_RULES: Final[Mapping[str, StrategyRule]] = {}
 
@@ -77,12 +77,12 @@ class AwaitedReplies:
         settings: LeaderSettings,
         distrust: Distrust,
         presence: Presence,
-        deafness: Deafness,
+        offline: OfflineTimes,
     ) -> None:
         self._open = open
         self._client_timeout, self._leave_timeout = settings.client_timeout, settings.leave_timeout
         self._presence = presence
-        self._deafness = deafness
+        self._deafness = offline
         self._admission = settings.admission
         self._distrust = distrust
         self._arrived: dict[bytes, Arrived] = {}
@@ -182,7 +182,7 @@ class AwaitedReplies:
                 refused[id] = f"refused (equivocation): {why_distrusted(manifest.called(member.id), proof)}"
         return refused
 
-    def _judged(self, wanted: set[bytes], rules: Mapping[str, StrategyRule]) -> list[Verdicts]:
+    def _judged(self, wanted: set[bytes], rules: Mapping[str, StrategyRule]) -> list[JudgedReplies]:
         """Judge the replies that are here: those to messages of one type and dispatch together."""
         together: dict[tuple[CID, str], dict[bytes, Examination]] = {}
         for id, message in self._open.items():

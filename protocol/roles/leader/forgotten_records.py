@@ -16,16 +16,16 @@ from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import Step
 from protocol.chain.closure import missing
 from protocol.federation.manifest import node_id
-from protocol.pacing.retry import FIRST_RETRY
+from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Federation, Role
 from protocol.records.signed import parse_record
 from protocol.roles.catch_up import CatchUp, Lost, NotedBlocks
 from protocol.roles.effects import Cause, FetchRecord, KeepPlace, What
-from protocol.roles.leader.heard_acks import Acks
+from protocol.roles.leader.heard_acks import HeardAcks
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.leader.plan import LeaderSettings
-from protocol.roles.leader.writer import Writer
+from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.roles.machine import Machine
 from protocol.wire.announcements import Known, Position, Recall, Recalled
 
@@ -40,8 +40,8 @@ class ForgottenRecords:
         self,
         settings: LeaderSettings,
         replies: HeardReplies,
-        acks: Acks,
-        writer: Writer,
+        acks: HeardAcks,
+        writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
         self._settings = settings
@@ -86,13 +86,13 @@ class ForgottenRecords:
         """When the clients that may know more of a resumed run have had time enough to say so."""
         if self._settings.waits_for_members:
             return math.inf
-        return self._machine.deafness.ends(self._listens_since, self._settings.grace)
+        return self._machine.offline.ends(self._listens_since, self._settings.grace)
 
     def ask(self, now: float) -> None:
         """Ask whether another process has our key, and, of a resumed run, what its clients know of it."""
         copies = self._machine.copies
         if copies.due(now, urgent=not self._has_recalled):
-            self._machine.voice.announce(copies.question(None if self._has_recalled else self._chain.run))
+            self._machine.announcer.announce(copies.question(None if self._has_recalled else self._chain.run))
 
     def may_append(self, now: float) -> bool:
         """Go after records of ours that members have and we have not; whether we may append others."""
@@ -164,7 +164,7 @@ class ForgottenRecords:
         if (ack := self._acks.newest_of(by)) is not None:
             blocks.insert(0, ack)
         told = Recalled(by, asked.session, durable, tuple(answers), ack.cid if ack else None)
-        self._machine.voice.announce(told, blocks)
+        self._machine.announcer.announce(told, blocks)
 
     def _claim(self, member: bytes, position: Position | None) -> None:
         """A member says how far it has verified, or heard of, a run."""

@@ -8,14 +8,14 @@ from typing import Final
 
 from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
-from protocol.pacing.retry import SLOWEST_RETRY
+from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Ack
 from protocol.records.signed import Record, parse_record
-from protocol.roles.claims import Claims
 from protocol.roles.effects import KeepAcks, What
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.leader.writer import Writer
+from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
+from protocol.roles.unchecked_claims import UncheckedClaims
 from protocol.wire.announcements import AckReady
 
 REMEMBERED: Final = 4_096
@@ -29,13 +29,13 @@ class AckRefused(Exception):
     """An ack that is not kept; ``str`` says why."""
 
 
-class Acks:
+class HeardAcks:
     """What the members of a run confirm."""
 
-    def __init__(self, kept: Iterable[Block], writer: Writer, machine: Machine[LeaderState]) -> None:
+    def __init__(self, kept: Iterable[Block], writer: RecordWriter, machine: Machine[LeaderState]) -> None:
         """``kept`` are acks that earlier processes of ours have kept."""
         self._writer = writer
-        self._newest, self._proofs, self._outbox = machine.newest, machine.proofs, machine.outbox
+        self._newest, self._equivocations, self._outbox = machine.newest, machine.equivocations, machine.outbox
         self._known: OrderedDict[tuple[bytes, int, int], CID] = OrderedDict()
         """By member, term and height."""
         self._highest: dict[bytes, tuple[int, Block]] = {}
@@ -43,7 +43,7 @@ class Acks:
         self._new: list[Block] = []
         """They are kept together, once a beat: nothing but the end waits for them."""
         self._keeping = 0
-        self._claims = Claims(1, SLOWEST_RETRY)
+        self._claims = UncheckedClaims(1, SLOWEST_RETRY)
         for block in kept:
             ack = parse_record(block).body
             if isinstance(ack, Ack):
@@ -101,7 +101,7 @@ class Acks:
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         else:
-            self._proofs.compare(known, record.cid, (*self._new, block), now)
+            self._equivocations.compare(known, record.cid, (*self._new, block), now)
 
     def _judged(self, by: bytes, record: Record) -> Ack:
         """The ack in a record, if it names a member's own key and confirms our chain; it is not verified yet.

@@ -10,20 +10,20 @@ from typing import Final
 from protocol.app.calls import Examine, Handed
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import check_reply
-from protocol.chain.script import hand_over
+from protocol.chain.replay_script import hand_over
 from protocol.federation.manifest import node_id
-from protocol.pacing.retry import SLOWEST_RETRY
+from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Reply
 from protocol.records.equivocation import equivocation
 from protocol.records.signed import Record, parse_record, record_block
-from protocol.replies.admission import Admission, Examination, is_update
-from protocol.roles.claims import Claims
+from protocol.replies.checks_and_limits import Admission, Examination, is_update
 from protocol.roles.effects import FetchRecord, What
+from protocol.roles.equivocations import TIMES
 from protocol.roles.leader.awaited_replies import Arrived, AwaitedReplies
 from protocol.roles.leader.leader_states import LeaderState
-from protocol.roles.leader.writer import Writer
+from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
-from protocol.roles.proofs import TIMES
+from protocol.roles.unchecked_claims import UncheckedClaims
 from protocol.wire.announcements import ReplyReady
 
 REPLIES_SIDE_BY_SIDE: Final = 2
@@ -42,15 +42,15 @@ class HeardReplies:
     """The way of a reply from the word of its client to the message that awaits it."""
 
     def __init__(
-        self, awaited_replies: AwaitedReplies, admission: Admission, writer: Writer, machine: Machine[LeaderState]
+        self, awaited_replies: AwaitedReplies, admission: Admission, writer: RecordWriter, machine: Machine[LeaderState]
     ) -> None:
         self._awaited_replies = awaited_replies
         self._admission = admission
         self._writer = writer
-        self._newest, self._proofs, self._outbox = machine.newest, machine.proofs, machine.outbox
+        self._newest, self._equivocations, self._outbox = machine.newest, machine.equivocations, machine.outbox
         self._looked_into: dict[bytes, _LookedInto] = {}
         """By message."""
-        self._claims = Claims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
+        self._claims = UncheckedClaims(REPLIES_SIDE_BY_SIDE, SLOWEST_RETRY)
         self._first: dict[bytes, Record] = {}
         """The first good answer to an open message: another one is equivocation, and not fetched."""
         self._rounds: dict[bytes, int] = {}
@@ -73,7 +73,7 @@ class HeardReplies:
             return
         taken = self._awaited_replies.reply_to(ready.message)
         if taken is not None and taken != ready.record:
-            self._proofs.compare(taken, ready.record, inline, now)
+            self._equivocations.compare(taken, ready.record, inline, now)
         asked = chain.open.get(ready.message)
         if asked is None:  # its client has not heard of the collect
             self._writer.remind(now)
@@ -122,7 +122,7 @@ class HeardReplies:
         if first.id == reply.id:
             return None
         if (found := equivocation(first, reply)) is not None:
-            self._proofs.convict(found, TIMES, now)
+            self._equivocations.convict(found, TIMES, now)
         return "its client has answered the message before, otherwise"
 
     def _examine(self, message: bytes, arrived: Arrived, content: CID) -> None:

@@ -15,21 +15,21 @@ from protocol.chain.chain import Chain
 from protocol.records.bodies import Member, Role
 from protocol.roles.effects import Cause, Effect, Stop
 from protocol.roles.events import AppCalled, AppLost, AppReady, Due, Event, Started, Stopping
-from protocol.roles.leader.app_process import App
+from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.app_requests import AppRequests
 from protocol.roles.leader.awaited_replies import AwaitedReplies
-from protocol.roles.leader.clients import Clients
+from protocol.roles.leader.clients_here import ClientsHere
 from protocol.roles.leader.forgotten_records import ForgottenRecords
-from protocol.roles.leader.heard_acks import Acks
+from protocol.roles.leader.heard_acks import HeardAcks
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.node_polls import Looks
-from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.leader.node_polls import NodePolls
 from protocol.roles.leader.presence import Presence
-from protocol.roles.leader.writer import Writer
+from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.roles.table import Rule, Table, ignored, on, turn
+from protocol.roles.state_table import Rule, StateTable, ignored, on, turn
 from protocol.wire.announcements import (
     AckReady,
     Alive,
@@ -70,16 +70,16 @@ class Leader:
         self.machine = machine = Machine[LeaderState](author, trusted, Role.SERVER, topic)
         self.chain = run.chain
         """Of the run that it leads; empty before that is open."""
-        presence = Presence(settings.away_after, machine.deafness)
-        awaited = AwaitedReplies(run.chain.open, settings, machine.proofs.distrust, presence, machine.deafness)
-        looks = Looks(settings.min_clients, machine.deafness)
+        presence = Presence(settings.away_after, machine.offline)
+        awaited = AwaitedReplies(run.chain.open, settings, machine.equivocations.distrust, presence, machine.offline)
+        looks = NodePolls(settings.min_clients, machine.offline)
         self._settings = settings
-        self._writer = writer = Writer(run, machine)
-        self._clients = Clients(settings.known_runs, presence, awaited, writer, machine)
+        self._writer = writer = RecordWriter(run, machine)
+        self._clients = ClientsHere(settings.known_runs, presence, awaited, writer, machine)
         self._replies = HeardReplies(awaited, settings.admission, writer, machine)
-        self._acks = Acks(run.acks, writer, machine)
+        self._acks = HeardAcks(run.acks, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
-        self._app = App(plan, settings, looks, self._forgotten, writer, machine)
+        self._app = AppProcess(plan, settings, looks, self._forgotten, writer, machine)
         self._requests = AppRequests(
             settings, looks, awaited, self._replies, self._clients, self._app, self._forgotten, writer, machine
         )
@@ -97,7 +97,7 @@ class Leader:
         )
         self.handle = machine.handle
 
-    def _table(self) -> Table[LeaderState]:
+    def _table(self) -> StateTable[LeaderState]:
         app, requests = self._app, self._requests
         new, preparing, leading, appending, ending, stopped = LeaderState
         always = [
@@ -119,36 +119,36 @@ class Leader:
             stopped: [],
         }
         settle = {preparing: app.prepare, leading: requests.go_on, ending: self._stop_when_heard}
-        return Table(new, stopped, rows, settle)
+        return StateTable(new, stopped, rows, settle)
 
     # -- time -------------------------------------------------------------------------------------------------------
 
     def _start(self, event: Started, now: float) -> None:
-        self.machine.voice.addresses = event.addresses
+        self.machine.announcer.addresses = event.addresses
         self._forgotten.begin(now)
         if self.chain.closed:  # we were killed before all was done
             self._to_hear = frozenset(self.chain.last_look)
             self.machine.take(Turn.ENDS)
         else:
             self._app.start()
-        self.machine.voice.say(Hello, now)
+        self.machine.announcer.say(Hello, now)
 
     def _due(self, event: Due, now: float) -> None:
         self._forgotten.ask(now)
         self._clients.fade(now)
-        if now >= self.machine.voice.next_beat:
-            self.machine.voice.say(Beat, now)
+        if now >= self.machine.announcer.next_beat:
+            self.machine.announcer.say(Beat, now)
             self._acks.keep()
         self._writer.announce_due(now)
-        self.machine.proofs.tell(now)
+        self.machine.equivocations.tell(now)
 
     def _moments(self) -> Iterable[float]:
         machine, state = self.machine, self.machine.state
         if state in (LeaderState.NEW, LeaderState.STOPPED):
             return
-        yield machine.voice.next_beat
+        yield machine.announcer.next_beat
         yield from machine.outbox.moments()
-        yield from machine.proofs.moments()
+        yield from machine.equivocations.moments()
         yield from machine.copies.moments()
         yield from self._writer.moments()
         yield from self._forgotten.moments()
@@ -169,8 +169,8 @@ class Leader:
                 self._forgotten.heard_client(by, body.position, now)
                 self._clients.heard(by, body, now)
                 if isinstance(body, Hello):
-                    self.machine.voice.beat_soon(now)
-                    self.machine.proofs.tell_newcomer(now)
+                    self.machine.announcer.beat_soon(now)
+                    self.machine.equivocations.tell_newcomer(now)
             case ReplyReady() as body:
                 self._clients.presence.still_here(by, now)
                 self._replies.heard(by, body, inline, now)
@@ -178,7 +178,7 @@ class Leader:
                 self._clients.presence.still_here(by, now)
                 self._acks.heard(by, body, inline, now)
             case Proof() as body:
-                self.machine.proofs.heard(body, inline, now)
+                self.machine.equivocations.heard(body, inline, now)
             case Bye():
                 self._clients.left(by, now)
             case Recall() | Recalled() as body:
@@ -191,7 +191,7 @@ class Leader:
         return kind(self.machine.newest.ref, PeerState.LEADING, self._writer.durable)
 
     def _distrusts(self, member: Member, proof: CID, now: float) -> None:
-        """Its replies are not taken any more: `AwaitedReplies` sees to that, and `Clients` to its being asked no
+        """Its replies are not taken any more: `AwaitedReplies` sees to that, and `ClientsHere` to its being asked no
         more."""
 
     def _left_out(self, why: str, now: float) -> None:
@@ -225,8 +225,8 @@ class Leader:
             self.machine.outbox.emit(Stop(""))
 
     def _lingers_until(self, since: float) -> float:
-        return min(self.machine.deafness.ends(since, self._settings.linger), since + LONGEST_LINGER)
+        return min(self.machine.offline.ends(since, self._settings.linger), since + LONGEST_LINGER)
 
     def _say_bye(self, event: Stopping, now: float) -> None:
         self._acks.keep()
-        self.machine.voice.announce(Bye())
+        self.machine.announcer.announce(Bye())

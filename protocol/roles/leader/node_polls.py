@@ -11,8 +11,8 @@ import math
 from typing import Final
 
 from protocol.app.calls import Look
-from protocol.roles.deafness import Deafness
-from protocol.roles.waits import TOLD_AGAIN
+from protocol.roles.offline_times import OfflineTimes
+from protocol.roles.waiting import TOLD_AGAIN
 
 WAITING_AFTER: Final = 5.0
 """Seconds for which an app has done nothing but look at the nodes, until that counts as waiting for them."""
@@ -23,13 +23,13 @@ WAITING_LOOKS: Final = 3
 Nodes = tuple[int, ...]
 
 
-class Looks:
+class NodePolls:
     """What became of an app's looks since its process began."""
 
-    def __init__(self, min_clients: int, deafness: Deafness) -> None:
+    def __init__(self, min_clients: int, offline: OfflineTimes) -> None:
         self.needed = max(1, min_clients)
         """How many clients a new run's first look waits for."""
-        self._deafness = deafness
+        self._deafness = offline
         self.begin_again()
 
     def begin_again(self) -> None:

@@ -8,12 +8,12 @@ from typing import Final
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest, node_id
 from protocol.records.bodies import Role
-from protocol.roles.deafness import Deafness
+from protocol.roles.offline_times import OfflineTimes
 from protocol.wire.announcements import PeerState, beat_interval
 
 AWAY_AFTER: Final = 15.0
 """Seconds of silence after which a client is no longer listed; several lost beats are no reason. What it may have said
-while we were deaf is no silence."""
+while we were offline is no silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ def silent_for(members: int, least: float = AWAY_AFTER) -> float:
 class Presence:
     """The clients heard of, by node id."""
 
-    def __init__(self, away_after: float, deafness: Deafness) -> None:
+    def __init__(self, away_after: float, offline: OfflineTimes) -> None:
         self._away_after = away_after
-        self._deafness = deafness
+        self._deafness = offline
         self._seen: dict[int, Sighting] = {}
         self._last: dict[int, float] = {}
         """When each client was heard last, be it still here or not."""

@@ -1,10 +1,10 @@
-"""`peer.apps.log`: an app that prints without end fills no disk."""
+"""`peer.apps.app_log`: an app that prints without end fills no disk."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from peer.apps.log import keep_short
+from peer.apps.app_log import keep_short
 
 
 def test_of_a_log_over_the_limit_the_newest_lines_are_kept(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from inspected_runs import WrittenRun
 
 from peer.audit.audit import Audit
-from peer.engine.graph import walk
+from peer.engine.linked_blocks import walk
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
 from protocol.blocks.cid import CID, Block

@@ -14,12 +14,12 @@ from inspected_runs import WrittenRun
 from crypto.keys import SigningKey
 from peer.base.errors import ExitCode
 from peer.engine.local.engine import LocalEngine
-from peer.home import run_extras as beside_module
+from peer.home import acks_grants_proofs as beside_module
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block, cbor_block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack, TakenReply
 from protocol.records.signed import sign_record
 

@@ -20,7 +20,7 @@ from inspected_runs import WrittenRun, finished_run
 
 from crypto.identity import Identity
 from crypto.keys import SigningKey
-from peer.audit import kept
+from peer.audit import kept_reports as kept
 from peer.base.errors import ExitCode
 from peer.engine.local.engine import LocalEngine
 from peer.home.federations import FederationStore, StoredFederation
@@ -28,9 +28,9 @@ from peer.home.home import Home
 from peer.home.journal import Journal
 from peer.home.keystore import KeyStore
 from protocol.blocks.cid import CID, cbor_block
-from protocol.blocks.trees import Listing
-from protocol.federation.drafts import with_revoked
+from protocol.blocks.listing import Listing
 from protocol.federation.manifest import Manifest, manifest_at
+from protocol.federation.unsigned_versions import with_revoked
 from protocol.records.bodies import Ack
 from protocol.records.signed import sign_record
 

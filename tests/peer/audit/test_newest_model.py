@@ -9,10 +9,10 @@ from chains import ALICE
 from test_model import Training, weights
 
 from peer.audit.audit import Audit
-from peer.audit.models import RunModels
+from peer.audit.run_models import RunModels
 from peer.engine.local.engine import LocalEngine
+from peer.history.run_sources import EngineSource
 from peer.history.scratch import Scratch
-from peer.history.sources import EngineSource
 from strategy.contents.codec import encode
 
 

@@ -19,9 +19,9 @@ from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, Block, cbor_block
-from protocol.blocks.trees import Listing
-from protocol.federation.drafts import Draft, with_member, with_revoked, without_member
+from protocol.blocks.listing import Listing
 from protocol.federation.manifest import manifest_at
+from protocol.federation.unsigned_versions import UnsignedVersion, with_member, with_revoked, without_member
 from protocol.records.bodies import Ack, Role
 from protocol.records.signed import sign_record
 
@@ -65,7 +65,7 @@ class LaterRun(WrittenRun):
         listed = replace(self.newest.members[id_of(member)], roles=(Role.CLIENT,))
         self._next(with_member(self.newest, listed, None, by=id_of(ADMIN), time=TIME))
 
-    def _next(self, draft: Draft) -> None:
+    def _next(self, draft: UnsignedVersion) -> None:
         block = self.scribe.next_manifest(draft)
         self.newest = manifest_at(block.cid, self.scribe.first.cid, self.scribe.source)
 

@@ -195,7 +195,7 @@ _PRINTS = {
 """What writes to a terminal, or is one, by whatever module it is reached."""
 
 _ELSEWHERE = {
-    "peer/apps/process.py": {"stdout", "stderr"},  # there they are the peer's pipe and the app's log file
+    "peer/apps/app_main.py": {"stdout", "stderr"},  # there they are the peer's pipe and the app's log file
     "peer/apps/reply_examination.py": {"print_exc"},  # in the app process, too
 }
 _MODULES = {"rich", "getpass", "curses", "readline", "colorama", "segno"}

@@ -19,7 +19,7 @@ from protocol.blocks.bundle import write_bundle
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block, raw_block
 from protocol.blocks.content import ContentForm
-from protocol.roles.leader.plan import first_content_key
+from protocol.roles.leader.run_plan import first_content_key
 
 Peers = Callable[[str], Peer]
 FILES = [("pyproject.toml", b"[project]"), ("a.py", b"print('ours')")]

@@ -55,7 +55,7 @@ def test_two_demos_in_one_folder_are_two_runs_of_one_federation(tmp_path: Path) 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.all)])
 def test_a_demo_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     demo = RunningDemo(tmp_path, *SMALL)
-    demo.wait_for("peer.apps.process", "client-2")
+    demo.wait_for("peer.apps.app_main", "client-2")
     demo.send(number)
     code, _, err = demo.finish()
     assert (code, demo.processes()) == (3, [])

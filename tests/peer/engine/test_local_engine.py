@@ -17,7 +17,7 @@ from peer.engine.interface import EngineUnavailable, StorageFull, TooLarge, Unre
 from peer.engine.local import engine as local
 from peer.engine.local.engine import LocalEngine
 from protocol.blocks.cid import Block, BlockMismatch, cbor_block, raw_block
-from protocol.blocks.trees import pack
+from protocol.blocks.listing import pack
 
 SOON = 20.0
 

@@ -1,4 +1,4 @@
-"""`peer.engine.fetching`: a record that somebody invented costs no more than it may, whatever it links."""
+"""`peer.engine.record_fetcher`: a record that somebody invented costs no more than it may, whatever it links."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from crypto.keys import SigningKey
-from peer.engine import fetching
-from peer.engine.fetching import RecordFetcher
+from peer.engine import record_fetcher as fetching
 from peer.engine.interface import EngineError, Unreachable
 from peer.engine.local.engine import LocalEngine
+from peer.engine.record_fetcher import RecordFetcher
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, raw_block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.records.bodies import Chained, Federation, Reply
 from protocol.records.signed import sign_record
 

@@ -12,7 +12,7 @@ from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
 from peer.base.errors import ExitCode
-from peer.engine.graph import walk
+from peer.engine.linked_blocks import walk
 from peer.engine.local.engine import LocalEngine
 from peer.home.home import Home
 from peer.home.journal import Journal

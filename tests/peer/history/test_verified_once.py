@@ -17,11 +17,11 @@ from inspected_runs import WrittenRun
 from crypto import dsse
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.local.engine import LocalEngine
-from peer.history.open_run import open_run
+from peer.history.run_to_resume import run_to_resume
 from peer.home.home import Home
 from peer.home.journal import Journal, RunHead
 from protocol.blocks.cid import Block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Ack, Role
 from protocol.records.signed import sign_record
@@ -58,7 +58,7 @@ class Place:
 
         def read() -> None:
             with self.engine() as engine, self.journal() as journal:
-                assert open_run(journal, self.written.scribe.first.cid, reader_of(SERVER), engine)
+                assert run_to_resume(journal, self.written.scribe.first.cid, reader_of(SERVER), engine)
 
         return self._counted(read)
 

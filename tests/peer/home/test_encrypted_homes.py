@@ -13,7 +13,7 @@ from peer.home.federations import FederationStore, StoredFederation, read_federa
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from peer.home.reader import reader_of
+from peer.home.reader_choice import reader_of
 
 Peers = Callable[[str], Peer]
 PASSPHRASE = "open sesame"

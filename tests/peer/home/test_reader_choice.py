@@ -9,7 +9,7 @@ import pytest
 from crypto.identity import Identity
 from peer.base.errors import ExitCode, PeerError
 from peer.home.keystore import KeyStore
-from peer.home.reader import ReaderChoice
+from peer.home.reader_choice import ReaderChoice
 from protocol.federation.manifest import PUBLIC
 
 

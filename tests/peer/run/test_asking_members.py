@@ -8,14 +8,14 @@ import pytest
 
 from crypto.symmetric import SymmetricKey
 from peer.engine.interface import AskingOff, Unanswered
+from peer.run.announcement_queue import AnnouncementQueue
 from peer.run.asking import QUESTIONS, SIZE, Asking
-from peer.run.intake import Intake
 from protocol.blocks.cid import raw_block
 from protocol.roles.effects import Report, What
 from protocol.roles.events import Received
-from protocol.wire.ask_rounds import Target
 from protocol.wire.asking import Answer, Channel, Question
-from protocol.wire.hearing import DEAF_AFTER
+from protocol.wire.asking_schedule import Target
+from protocol.wire.unheard_nodes import UNHEARD_AFTER
 
 SERVER, CLIENT = b"s" * 32, b"c" * 32
 CHANNEL = Channel(raw_block(b"federation").cid, SERVER, SymmetricKey(b"k" * 32))
@@ -64,7 +64,7 @@ class Peer:
         self.wire = wire
         self.reports: list[Report] = []
         self.heard: list[Received] = []
-        self.intake = Intake(self.heard.append)
+        self.intake = AnnouncementQueue(self.heard.append)
         self.asking = Asking(
             wire,
             Channel(CHANNEL.federation, member, CHANNEL.swarm_key),
@@ -74,7 +74,7 @@ class Peer:
         )
 
     def ask(self) -> None:
-        (target,) = self.asking._rounds.due([Target("server node", SERVER)], 1e12)
+        (target,) = self.asking._schedule.due([Target("server node", SERVER)], 1e12)
         self.asking.ask(target)
 
     @property
@@ -121,7 +121,7 @@ def test_what_was_not_answered_is_said_again(pair: tuple[Peer, Peer]) -> None:
 
 def test_nodes_that_pubsub_does_not_bring_are_fixed_on_both_sides(pair: tuple[Peer, Peer]) -> None:
     server, client = pair
-    for number in range(DEAF_AFTER):
+    for number in range(UNHEARD_AFTER):
         server.asking.said("beat", b"s%d" % number)
         client.asking.said("beat", b"c%d" % number)
         client.ask()
@@ -132,11 +132,11 @@ def test_nodes_that_pubsub_does_not_bring_are_fixed_on_both_sides(pair: tuple[Pe
 def test_where_the_node_is_the_users_people_are_told_once_how(pair: tuple[Peer, Peer]) -> None:
     server, client = pair
     client.wire.managed = False
-    for number in range(DEAF_AFTER * 4):
+    for number in range(UNHEARD_AFTER * 4):
         server.asking.said("beat", b"s%d" % number)
         client.ask()
     assert [(report.what, report.fields["fix"]) for report in client.reports] == [
-        (What.PUBSUB_DEAF, "hear server node"),
+        (What.PUBSUB_NOT_HEARING, "hear server node"),
         (What.PUBSUB_UNHEARD, "hear client node"),
     ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from peer.run.narrator import Narrator, line_of
 from protocol.roles.effects import Report, What
-from protocol.roles.waits import Awaited
+from protocol.roles.waiting import Awaited
 
 
 @pytest.mark.parametrize(

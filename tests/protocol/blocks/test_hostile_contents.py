@@ -21,7 +21,7 @@ from protocol.blocks.cid import (
     raw_block,
 )
 from protocol.blocks.content import ContentError, open_content, write_manifest
-from protocol.blocks.trees import Listing, ListingError
+from protocol.blocks.listing import Listing, ListingError
 
 BODY_LIMIT = 64 << 20
 

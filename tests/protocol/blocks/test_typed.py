@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.blocks.cid import CID, decode_cbor, encode_cbor, raw_block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
 
 LINK = raw_block(b"").cid

@@ -20,11 +20,11 @@ from chains import (
 )
 
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block
-from protocol.blocks.trees import LEAF_LIMIT, Listing
+from protocol.blocks.listing import LEAF_LIMIT, Listing
 from protocol.chain.chain import Chain
 from protocol.chain.closure import ClosureTooLarge, contents, missing
-from protocol.federation.drafts import next_version
 from protocol.federation.manifest import next_manifest
+from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import Body, Group, Look, TakenReply
 from protocol.records.signed import parse_record
 

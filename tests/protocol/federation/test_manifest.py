@@ -32,9 +32,8 @@ from hypothesis import strategies as st
 from crypto.keys import SigningKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import Block, MissingBlock, raw_block
-from protocol.blocks.trees import Listing, pack
+from protocol.blocks.listing import Listing, pack
 from protocol.blocks.typed import to_plain
-from protocol.federation.drafts import next_version, with_member, without_member
 from protocol.federation.manifest import (
     MAX_NAME,
     Manifest,
@@ -45,6 +44,7 @@ from protocol.federation.manifest import (
     next_manifest,
     node_id,
 )
+from protocol.federation.unsigned_versions import next_version, with_member, without_member
 from protocol.records.bodies import EncryptionKeyText, Federation, FederationPrivate, Role
 from protocol.records.signed import Record, parse_record, private_bytes, sign_record
 

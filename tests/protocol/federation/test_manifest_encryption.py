@@ -22,7 +22,6 @@ from chains import (
 )
 
 from crypto.symmetric import SymmetricKey
-from protocol.federation.drafts import Draft, Unreadable, next_version, with_member, without_member
 from protocol.federation.epochs import manifest_wraps
 from protocol.federation.manifest import (
     PUBLIC,
@@ -33,7 +32,8 @@ from protocol.federation.manifest import (
     next_manifest,
     why_unreadable,
 )
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
+from protocol.federation.unsigned_versions import Unreadable, UnsignedVersion, next_version, with_member, without_member
 from protocol.records.bodies import Federation, Role
 from protocol.records.contexts import version_place
 from protocol.records.signed import parse_record, sign_record
@@ -51,7 +51,7 @@ def after(manifest: Manifest, body: Federation, reader: Reader = ALICE_READS) ->
     return next_manifest(manifest, parse_record(sign_record(body, [ADMIN])), SOURCE, reader)
 
 
-def kept(draft: Draft) -> Federation:
+def kept(draft: UnsignedVersion) -> Federation:
     """The draft's body, its blocks stored."""
     SOURCE.add(*draft.blocks)
     return draft.body

@@ -28,8 +28,8 @@ from chains import (
 from crypto.identity import sign_first_keys
 from crypto.keys import SigningKey
 from protocol.chain import rules
-from protocol.federation.drafts import Draft, next_version, with_member, with_revoked
 from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
+from protocol.federation.unsigned_versions import UnsignedVersion, next_version, with_member, with_revoked
 from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
 from protocol.records.signed import parse_record, sign_record
 
@@ -45,12 +45,12 @@ def first(*admins: SigningKey) -> Manifest:
     return first_manifest(parse_record(sign_record(draft.body, signers)), Blocks())
 
 
-def after(manifest: Manifest, draft: Draft, *signers: SigningKey) -> Manifest:
+def after(manifest: Manifest, draft: UnsignedVersion, *signers: SigningKey) -> Manifest:
     """The version that ``draft`` makes, signed by the admin where nobody else is named."""
     return next_manifest(manifest, parse_record(sign_record(draft.body, signers or (ADMIN,))), Blocks())
 
 
-def with_alice(manifest: Manifest, alice: Member) -> Draft:
+def with_alice(manifest: Manifest, alice: Member) -> UnsignedVersion:
     return with_member(manifest, alice, "alice", **BY_ADMIN)
 
 
@@ -165,7 +165,7 @@ def test_an_admin_who_is_revoked_is_none_any_more():
     assert revoked.admins == (id_of(ADMIN),)
 
 
-def revoking(manifest: Manifest, keys: Iterable[bytes], **changes: object) -> Draft:
+def revoking(manifest: Manifest, keys: Iterable[bytes], **changes: object) -> UnsignedVersion:
     return next_version(manifest, revoked=keys, **BY_ADMIN, **changes)
 
 
@@ -192,7 +192,7 @@ BROKEN_REVOCATIONS = {
 
 
 @pytest.mark.parametrize(("before", "draft"), BROKEN_REVOCATIONS.values(), ids=BROKEN_REVOCATIONS.keys())
-def test_a_revoked_key_never_counts_again(before: Manifest, draft: Draft):
+def test_a_revoked_key_never_counts_again(before: Manifest, draft: UnsignedVersion):
     assert broken(lambda: after(before, draft)) == ManifestRule.REVOKED
 
 

@@ -10,7 +10,6 @@ from chains import ADMIN, ALICE, TIME, Blocks, draft_federation, id_of
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block, MissingBlock
-from protocol.federation.drafts import Draft, next_version
 from protocol.federation.manifest import (
     Manifest,
     ManifestError,
@@ -19,6 +18,7 @@ from protocol.federation.manifest import (
     manifest_at,
     next_manifest,
 )
+from protocol.federation.unsigned_versions import UnsignedVersion, next_version
 from protocol.records.signed import Record, parse_record, sign_record
 
 
@@ -43,7 +43,7 @@ class Versions:
         record = self.keep(next_version(manifest, by=id_of(ADMIN), time=time))
         self.manifests.append(next_manifest(manifest, record, self.source))
 
-    def keep(self, draft: Draft) -> Record:
+    def keep(self, draft: UnsignedVersion) -> Record:
         block = sign_record(draft.body, [ADMIN])
         self.source.add(block, *draft.blocks)
         return parse_record(block)

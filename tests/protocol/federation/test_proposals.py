@@ -9,7 +9,6 @@ from chains import ADMIN, ALICE, BOB, DAVE, MEMBERS, SERVER, TIME, Blocks, draft
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
-from protocol.federation.drafts import Draft, next_version, with_member, without_member
 from protocol.federation.manifest import (
     Manifest,
     ManifestError,
@@ -20,6 +19,7 @@ from protocol.federation.manifest import (
     next_manifest,
 )
 from protocol.federation.proposals import Change, Outdated, Proposal, countersigned, read_proposal, together
+from protocol.federation.unsigned_versions import UnsignedVersion, next_version, with_member, without_member
 from protocol.records.bodies import Role
 from protocol.records.signed import RecordError, parse_record, sign_record
 
@@ -27,13 +27,13 @@ BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()
 
 
-def kept(draft: Draft, *signers: SigningKey) -> Block:
+def kept(draft: UnsignedVersion, *signers: SigningKey) -> Block:
     block = sign_record(draft.body, signers)
     SOURCE.add(block, *draft.blocks)
     return block
 
 
-def proposal(base: Manifest, draft: Draft, *signers: SigningKey) -> Proposal:
+def proposal(base: Manifest, draft: UnsignedVersion, *signers: SigningKey) -> Proposal:
     return read_proposal(parse_record(kept(draft, *signers)), base, SOURCE)
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from crypto.identity import Identity
 from protocol.blocks.cid import cbor_block
-from protocol.federation.history import Listed
 from protocol.federation.manifest import Manifest, first_manifest
+from protocol.federation.past_members import Listed
 from protocol.joining.messages import (
     MAX_INLINE,
     MAX_JOIN,

@@ -28,11 +28,11 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import Chain
 from protocol.chain.rules import KeysTrue
-from protocol.federation.drafts import next_version
 from protocol.federation.epochs import grant, read_seed, seed_block
 from protocol.federation.manifest import Manifest, ManifestError, first_manifest, manifest_at
 from protocol.federation.manifest_rules import ManifestRule
-from protocol.federation.reading import Reader, RunKeys
+from protocol.federation.readers import Reader, RunKeys
+from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import Federation, Keys
 from protocol.records.signed import RECORD_TYPE, assemble, parse_record
 

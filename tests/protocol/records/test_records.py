@@ -39,11 +39,11 @@ from protocol.blocks.cid import (
     checked_block,
     encode_cbor,
 )
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.chain.chain import Chain
 from protocol.chain.rules import BrokenRule
 from protocol.federation.epochs import grant
-from protocol.federation.reading import read_private
+from protocol.federation.readers import read_private
 from protocol.records import signed
 from protocol.records.bodies import (
     BODIES,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.replies.admission import Admission, Check, Examination, Finding
-from protocol.replies.judging import Verdicts, judge
-from protocol.replies.layout import (
+from protocol.replies.checks_and_limits import Admission, Check, Examination, Finding
+from protocol.replies.judging import JudgedReplies, judge
+from protocol.replies.reply_layout import (
     Arithmetic,
     ArrayLayout,
     ArrayRecordLayout,
@@ -44,7 +44,7 @@ def reply(
 
 def verdicts(
     *replies: ReplyLayout | Examination, rule: StrategyRule | None = MEAN, admission: Admission | None = None
-) -> Verdicts:
+) -> JudgedReplies:
     """What is made of these replies."""
     found = {
         bytes([at]): each if isinstance(each, Examination) else Examination(layout=each)

@@ -9,8 +9,8 @@ from chains import ADMIN, BOB, SERVER, TIME, Scribe, begun, id_of
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, BlockSource
 from protocol.federation import manifest as manifest_module
-from protocol.federation.drafts import Draft, next_version
 from protocol.federation.manifest import MAX_AHEAD, Manifest, proposed_manifest
+from protocol.federation.unsigned_versions import UnsignedVersion, next_version
 from protocol.records.signed import Record, parse_record
 from protocol.roles import newest_manifest as machine_module
 from protocol.roles.effects import KeepManifest, What
@@ -34,7 +34,7 @@ def beat(client: AClient, newest: Manifest, called: int | None = None) -> None:
     client.feed(Received(sign_announcement(said, SERVER)))
 
 
-def draft(manifest: Manifest, admins: Admins, threshold: int) -> Draft:
+def draft(manifest: Manifest, admins: Admins, threshold: int) -> UnsignedVersion:
     keys = tuple(map(id_of, admins))
     return next_version(manifest, by=keys[-1], time=TIME, admins=keys, threshold=threshold)
 

@@ -33,9 +33,15 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
 from protocol.chain.closure import missing
-from protocol.federation.drafts import Draft, next_version, with_member, with_revoked, without_member
 from protocol.federation.manifest import Manifest, manifest_at
-from protocol.federation.reading import Reader
+from protocol.federation.readers import Reader
+from protocol.federation.unsigned_versions import (
+    UnsignedVersion,
+    next_version,
+    with_member,
+    with_revoked,
+    without_member,
+)
 from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
 from protocol.records.signed import sign_record
 from protocol.roles.client.app_host import ClientPlan
@@ -54,8 +60,9 @@ from protocol.roles.effects import (
 )
 from protocol.roles.events import AppReady, Done, Due, Event, Fetched, ManifestChanged, Received, Started
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.plan import LeaderSettings, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     Announcement,
     AnnouncementError,
@@ -68,14 +75,13 @@ from protocol.wire.announcements import (
     topic_all,
     topic_leader,
 )
-from protocol.wire.seals import Seals
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()
 ALL_KEYS = Reader(id_of(SERVER), [decryption_key(SERVER)])
 
 
-def version(draft: Draft, before: Manifest | None = None, reader: Reader = ALL_KEYS) -> Manifest:
+def version(draft: UnsignedVersion, before: Manifest | None = None, reader: Reader = ALL_KEYS) -> Manifest:
     block = sign_record(draft.body, [ADMIN])
     SOURCE.add(block, *draft.blocks)
     return manifest_at(block.cid, before.federation if before else block.cid, SOURCE, before, reader)
@@ -238,14 +244,14 @@ def test_what_a_removed_client_can_open_names_the_manifest_and_nothing_else() ->
     said = [effect.data for effect in Swarm(bob).peers[0].effects if isinstance(effect, Publish)]
     swarm.feed(*((server, Received(data)) for data in said))
     source = [effect.data for effect in server.effects if isinstance(effect, Publish)]
-    seals = Seals(FIRST, SOURCE, Reader(id_of(BOB), [decryption_key(BOB)]))
+    seals = AnnouncementSeals(FIRST, SOURCE, Reader(id_of(BOB), [decryption_key(BOB)]))
     opened = [body for data in source if (body := body_for(seals, data)) is not None]
     newest = ManifestRef(WITHOUT_BOB.cid, 2)
     assert opened
     assert all(body == Beat(newest, PeerState.LEADING) for body in opened)
 
 
-def body_for(seals: Seals, data: bytes) -> object:
+def body_for(seals: AnnouncementSeals, data: bytes) -> object:
     try:
         return parse_announcement(seals.open(data, TIME)).announcement.body
     except AnnouncementError:
@@ -267,7 +273,7 @@ def test_who_never_was_a_member_is_told_nothing() -> None:
     server = Peer(SERVER, WITHOUT_BOB)
     body = Beat(ManifestRef(FIRST.cid, 1), PeerState.IDLE)
     said = Announcement(FIRST.federation, id_of(ADMIN), 1, body)
-    stranger = Seals(FIRST, SOURCE, ALL_KEYS).seal(sign_announcement(said, ADMIN))
+    stranger = AnnouncementSeals(FIRST, SOURCE, ALL_KEYS).seal(sign_announcement(said, ADMIN))
     Swarm(server).feed((server, Received(stranger)))
     assert server.machine.machine.inbox.dropped == {Drop.STRANGER: 1}
     assert not server.reported(What.MEMBER_BEHIND)
@@ -284,7 +290,7 @@ def test_who_never_was_a_member_is_told_nothing() -> None:
     ],
     ids=["revoked", "another role"],
 )
-def test_a_client_that_loses_its_part_says_how(draft: Draft, why: str) -> None:
+def test_a_client_that_loses_its_part_says_how(draft: UnsignedVersion, why: str) -> None:
     newer, bob = version(draft, FIRST), Peer(BOB, FIRST)
     Swarm(bob).feed((bob, ManifestChanged(newer.cid, record(newer.cid))))
     (stop,) = bob.stops

@@ -11,13 +11,13 @@ from chains import ALICE, APP, ENVIRONMENT, SERVER, TIME, Scribe, id_of
 from protocol.blocks.bundle import NamedBundle
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
-from protocol.roles.copies import LISTENING, Copies
-from protocol.roles.deafness import Deafness
+from protocol.roles.copied_homes import LISTENING, CopiedHomes
 from protocol.roles.effects import Cause, Publish, Stop, Store
 from protocol.roles.events import AppReady, Due, Received
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.plan import LeaderSettings, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
+from protocol.roles.offline_times import OfflineTimes
 from protocol.wire.announcements import (
     Alive,
     Announcement,
@@ -164,7 +164,7 @@ def test_a_client_listens_again_once_it_hears_a_server_through_which_others_may_
 @pytest.mark.parametrize("settled", list(product((True, False), repeat=2)), ids=str)
 @pytest.mark.parametrize("since", [(1, 2), (2, 1), (1, 1)], ids=str)
 def test_of_two_processes_exactly_one_yields(settled: tuple[bool, bool], since: tuple[int, int]) -> None:
-    a, b = (Copies(session, count, Deafness()) for session, count in zip((OURS, THEIRS), since, strict=True))
+    a, b = (CopiedHomes(session, count, OfflineTimes()) for session, count in zip((OURS, THEIRS), since, strict=True))
     a.settled, b.settled = settled
     answer_of_a, answer_of_b = a.answer(Recall(THEIRS, None), TIME), b.answer(Recall(OURS, None), TIME)
     assert answer_of_a is not None
@@ -189,7 +189,7 @@ def test_a_process_asks_again_now_and_then() -> None:
 
 
 def test_who_starts_beside_a_process_that_has_listened_yields_though_its_clock_is_behind() -> None:
-    running, newcomer = Copies(OURS, 9, Deafness()), Copies(THEIRS, 1, Deafness())
+    running, newcomer = CopiedHomes(OURS, 9, OfflineTimes()), CopiedHomes(THEIRS, 1, OfflineTimes())
     running.settled, newcomer.settled = True, False
     answer = running.answer(Recall(THEIRS, None), TIME)
     assert answer is not None

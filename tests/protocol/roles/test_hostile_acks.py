@@ -10,7 +10,7 @@ from chains import ALICE, BOB, TIME, id_of
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.roles.effects import KeepAcks, What
 from protocol.roles.leader.heard_acks import MAX_ACK
 from protocol.roles.leader.leader import Leader

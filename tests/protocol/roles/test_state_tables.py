@@ -10,17 +10,17 @@ from attacked import leading, listening
 from chains import begun
 
 from protocol.roles import events
-from protocol.roles.table import Rule, Table
+from protocol.roles.state_table import Rule, StateTable
 
 SPECIFICATION = Path(__file__).parents[3] / "docs" / "protocol.md"
 EVENTS = events.Event.__args__
-TABLES: dict[str, Table] = {
+TABLES: dict[str, StateTable] = {
     "server": leading().machine.machine.table,
     "client": listening(begun()).machine.machine.table,
 }
 
 
-def printed(table: Table) -> str:
+def printed(table: StateTable) -> str:
     """The table as the specification has it: the function that takes an event, and the next state if it is another."""
     header = ["event", *(state.name.lower() for state in table.rows)]
     rows = [[f"`{kind.__name__}`", *(cell(rules.get(kind)) for rules in table.rows.values())] for kind in EVENTS]
@@ -41,7 +41,7 @@ def name_of(function: object) -> str:
     return f"`{function.__qualname__}`" if function is not None else ""
 
 
-def drawn(table: Table) -> str:
+def drawn(table: StateTable) -> str:
     """The diagram as the specification has it: a role that cannot go on is in its last state from anywhere."""
     lines = ["stateDiagram-v2", f"    [*] --> {table.first.name.lower()}"]
     for state, rules in table.rows.items():

@@ -10,7 +10,7 @@ from chains import ALICE, SERVER, STRANGER, TIME, Scribe, begun, id_of
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
-from protocol.blocks.trees import Listing
+from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack
 from protocol.records.signed import sign_record
 from protocol.roles.events import Received

@@ -18,6 +18,7 @@ from protocol.blocks.cid import Block, cbor_block
 from protocol.records.bodies import Chained
 from protocol.records.signed import assemble, parse_record, sign_record
 from protocol.roles.effects import KeepProof
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     INLINE_BUDGET,
     AckReady,
@@ -31,7 +32,6 @@ from protocol.wire.announcements import (
     sign_announcement,
 )
 from protocol.wire.inbox import BYTES, BYTES_AT_ONCE, Inbox
-from protocol.wire.seals import Seals
 
 SECONDS = 3
 RUN = begun()
@@ -158,7 +158,7 @@ def test_heads_without_end_cost_one_signature_more_each(verifications: Callable[
 def test_what_one_member_says_is_bounded_in_bytes_and_what_is_over_is_not_parsed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    inbox = Inbox(RUN.first.cid, Seals(RUN.first, RUN.source))
+    inbox = Inbox(RUN.first.cid, AnnouncementSeals(RUN.first, RUN.source))
     largest = cbor_block(bytes(INLINE_BUDGET - 8))
     accepted = parsed = 0
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from crypto.identity import sign_first_keys
 from crypto.keys import SigningKey
 from protocol.blocks.cid import cbor_block
-from protocol.federation.drafts import new_federation
 from protocol.federation.manifest import Manifest, first_manifest
+from protocol.federation.unsigned_versions import new_federation
 from protocol.records.bodies import EncryptionKeyText, Member, Role
 from protocol.records.signed import parse_record, sign_record
+from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import Announcement, Bye, Drop, sign_announcement
 from protocol.wire.inbox import BURST, RATE, WINDOW, Inbox
-from protocol.wire.seals import Seals
 
 ALICE, BOB, EVE = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 4))
 
@@ -57,7 +57,7 @@ def wire(counter: int, key: SigningKey = ALICE) -> bytes:
 
 @pytest.fixture
 def inbox() -> Inbox:
-    return Inbox(FEDERATION, Seals(MANIFEST, {}))
+    return Inbox(FEDERATION, AnnouncementSeals(MANIFEST, {}))
 
 
 def test_a_members_announcement_passes_once(inbox):
@@ -101,7 +101,7 @@ def test_forgeries_use_up_neither_a_members_counters_nor_its_rate(inbox):
 
 @given(st.permutations(range(WINDOW - 8, WINDOW + 8)))
 def test_any_order_within_the_window_passes(counters):
-    inbox = Inbox(FEDERATION, Seals(MANIFEST, {}))
+    inbox = Inbox(FEDERATION, AnnouncementSeals(MANIFEST, {}))
     assert [inbox.accept(wire(counter), MANIFEST, 0) for counter in counters] == [said(counter) for counter in counters]
     assert {inbox.accept(wire(counter), MANIFEST, 0) for counter in counters} == {Drop.REPLAYED}
 

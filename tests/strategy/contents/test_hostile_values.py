@@ -10,10 +10,10 @@ from small_leader import APPS, MemoryStore, start_for
 from protocol.app.calls import ErrorCode, Task
 from protocol.blocks.cid import CID, encode_cbor
 from protocol.blocks.content import write_manifest
-from protocol.replies.admission import Admission, Check
+from protocol.replies.checks_and_limits import Admission, Check
 from strategy.contents.codec import FORMAT, MAX_VALUES, encode
 from strategy.hosting.client_host import ClientHost
-from strategy.replies.measuring import examine, read_sent
+from strategy.replies.examination import examine, read_sent
 
 HUGE = [["m", "metric", [["loss", {"int": (10**400).to_bytes(167, "big")}]]]]
 MANY = [["m", "metric", [[str(number), 0.5] for number in range(MAX_VALUES + 1)]]]

@@ -11,7 +11,7 @@ import pytest
 import strategy
 from protocol.blocks.cid import CID, MissingBlock, raw_block
 from protocol.blocks.content import ContentError
-from strategy.answers import RunStopped
+from strategy.grid_answers import RunStopped
 from strategy.hosting.host import (
     MAX_REASON,
     OUR_PACKAGES,

@@ -13,8 +13,8 @@ from small_leader import APPS, Leader, MemoryStore, run_app, start_for
 
 from protocol.app.calls import ErrorCode, Task
 from protocol.blocks.cid import CID, Block
-from strategy.answers import RunStopped
 from strategy.contents.codec import ContentWriter, decode
+from strategy.grid_answers import RunStopped
 from strategy.hosting.client_host import ClientHost, serve_client_app
 from strategy.hosting.host import MAX_REASON
 from strategy.hosting.server_host import run_server_app

@@ -1,4 +1,4 @@
-"""`strategy.replies.measuring`: what a reply looks like, and what is found in it that no app asked for."""
+"""`strategy.replies.examination`: what a reply looks like, and what is found in it that no app asked for."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.blocks.cid import Block, MissingBlock, cbor_block, raw_block
-from protocol.replies.admission import Check, Examination
-from protocol.replies.layout import Arithmetic, Likeness, NotFinite, ReplyLayout
+from protocol.replies.checks_and_limits import Check, Examination
+from protocol.replies.reply_layout import Arithmetic, Likeness, NotFinite, ReplyLayout
 from strategy.contents.codec import INLINE_SIZE
 from strategy.contents.npy import stored
 from strategy.flower_compat import SECAGG_RECORD, recorddict_compat
-from strategy.replies.measuring import examine, opened_records, read_sent
+from strategy.replies.examination import examine, opened_records, read_sent
 
 Tensors = Mapping[str, np.ndarray]
 MODEL: Tensors = {

@@ -9,7 +9,7 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
 from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
-from protocol.roles.copies import LISTENING
+from protocol.roles.copied_homes import LISTENING
 from protocol.roles.effects import (
     FetchContent,
     FetchRecord,
@@ -23,9 +23,9 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import AppReady
-from protocol.roles.leader.clients import MAX_UNKNOWN_RUNS
+from protocol.roles.leader.clients_here import MAX_UNKNOWN_RUNS
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.plan import LeaderSettings, ResumedRun, RunPlan
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import (
     Head,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.roles.deafness import Deafness
 from protocol.roles.leader.presence import AWAY_AFTER, Presence, Sighting
+from protocol.roles.offline_times import OfflineTimes
 from protocol.wire.announcements import PeerState, beat_interval
 
 CLIENT = bytes(32)
 
 
 def fades_after(members: int) -> float:
-    presence = Presence(AWAY_AFTER, Deafness())
+    presence = Presence(AWAY_AFTER, OfflineTimes())
     presence.heard(CLIENT, Sighting(0.0, PeerState.IDLE, None, ""))
     fading = presence.next_fading(members)
     assert fading is not None

@@ -12,7 +12,7 @@ from chains import ADMIN, ALICE, BOB, CONTENT, Scribe, begun, id_of, node_of
 from protocol.app.calls import ErrorCode, Look, Nodes, Outgoing, Push, Pushed, Refused, Replies, Wait
 from protocol.blocks.cid import CID
 from protocol.chain import rules
-from protocol.federation.drafts import without_member
+from protocol.federation.unsigned_versions import without_member
 from protocol.roles.effects import Hand
 from protocol.roles.events import AppCalled, ManifestChanged
 from protocol.roles.leader.leader import Leader

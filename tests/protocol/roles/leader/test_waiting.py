@@ -15,9 +15,9 @@ from protocol.roles.client.client import Client
 from protocol.roles.effects import FetchContent, What
 from protocol.roles.events import AppCalled, AppReady, Done, ManifestChanged
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.plan import LEAVE_TIMEOUT, LeaderSettings, RunPlan
+from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.roles.waits import COMINGS_AT_ONCE
+from protocol.roles.waiting import COMINGS_AT_ONCE
 from protocol.wire.announcements import Beat, Bye, Head, Hello, PeerState
 
 

@@ -1,0 +1,201 @@
+"""The peer's end of the pipe: starts the app process, sends it values, receives its values, ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from peer.apps.app_log import LOOK, keep_short
+from peer.apps.child_processes import MARK, new_mark, signal_marked
+from peer.engine.contents_address import CONTENTS_VARIABLE
+from peer.home.passphrase import without_passphrases
+from protocol.app.calls import FromApp, ToApp
+from protocol.app.pipe import FrameReader, PipeError, encode
+from protocol.records.bodies import Role
+
+_END_SECONDS: Final = 5.0
+"""How long an app process has to end after its pipe is closed."""
+
+_CHILDREN_SECONDS: Final = 1.0
+"""How long the app's own child processes have to end after SIGTERM."""
+
+_LAST_WORDS: Final = 2000
+"""Bytes at the end of the log in which the reason is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppCommand:
+    """What to start."""
+
+    role: Role
+    works_in: Path
+    """A ClientApp works here. A ServerApp works in a subfolder of its own run."""
+    contents: str
+    """As `peer.engine.contents.open_contents` takes it."""
+    log: Path
+    """The app's output goes here."""
+    environment: Mapping[str, str]
+    """Variables besides those of this process (`strategy.replay.format`)."""
+
+
+class AppProcess:
+    """One app process at a time."""
+
+    def __init__(
+        self,
+        command: AppCommand,
+        heard: Callable[[FromApp], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        """``heard`` gets each value from the app; ``lost`` gets the reason if the process ends unasked. Both run in the
+        event loop."""
+        self._command = command
+        self._heard = heard
+        self._lost = lost
+        self._process: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._shortening: asyncio.Task[None] | None = None
+        self._mark = ""
+        self._may_end = False
+        self.generation = 0
+        """Counts the processes started."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, if a process runs."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(self, folder: Path) -> None:
+        """Start a new process for the app in ``folder``, after ending the old one."""
+        await self.stop()
+        self.generation += 1
+        self._may_end = False
+        command = self._command
+        self._mark = new_mark()
+        command.log.parent.mkdir(parents=True, exist_ok=True)
+        keep_short(command.log)
+        with command.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # without it the current folder comes first, and a strategy.py there would hide ours
+                "-m",
+                "peer.apps.app_main",
+                command.role.value,
+                str(folder),
+                str(command.works_in),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={
+                    **without_passphrases(os.environ),
+                    **command.environment,
+                    "PYTHONPATH": _python_path(),
+                    CONTENTS_VARIABLE: command.contents,
+                    MARK: self._mark,
+                },
+                # its own process group, so that Ctrl-C reaches only the peer, which then ends the app in order
+                start_new_session=True,
+            )
+        self._listening = asyncio.create_task(self._listen(self._process, self._mark))
+        self._shortening = asyncio.create_task(self._keep_log_short())
+
+    def hand(self, value: ToApp) -> None:
+        """Send a value. A process that is ending does not get it; ``lost`` tells of its end."""
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(encode(value))
+
+    def may_end(self) -> None:
+        """From now on the process may end by itself: it is done, or has said why it cannot go on."""
+        self._may_end = True
+
+    async def stop(self) -> None:
+        """End the process: close its pipe, wait, then kill. Nothing is heard from it afterwards."""
+        process, self._process = self._process, None
+        listening, self._listening = self._listening, None
+        if self._shortening is not None:
+            self._shortening.cancel()
+        if process is None or listening is None:
+            return
+        listening.cancel()
+        assert process.stdin is not None
+        _signal_group(process.pid, signal.SIGTERM)  # lets the app's child processes clean up
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _END_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        await _end_processes(process.pid, self._mark)
+
+    async def _keep_log_short(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            if await asyncio.to_thread(keep_short, self._command.log):
+                self._log_start = 0
+
+    async def _listen(self, process: asyncio.subprocess.Process, mark: str) -> None:
+        assert process.stdout is not None
+        reader = FrameReader()
+        why = ""
+        try:
+            while data := await process.stdout.read(1 << 16):
+                for value in reader.feed(data):
+                    if not isinstance(value, FromApp):
+                        raise PipeError(f"a {type(value).__name__} from an app process")
+                    self._heard(value)
+        except PipeError as error:  # the app wrote to a file descriptor that it does not own
+            why = f"it sent something other than a frame: {error}; "
+            process.kill()
+        code = await process.wait()
+        await _end_processes(process.pid, mark)
+        ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        if not self._may_end:
+            self._lost(f"{why}{ending}{self._last_words()}")
+
+    def _last_words(self) -> str:
+        with self._command.log.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, end - _LAST_WORDS))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return f"; its last words: {lines[-1]}" if lines else ""
+
+
+async def _end_processes(group: int, mark: str) -> None:
+    """End the app's child processes that are left: first SIGTERM, so that they can clean up, then SIGKILL."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _CHILDREN_SECONDS
+    left = _signal_all(group, mark, signal.SIGTERM)
+    while left and loop.time() < until:
+        await asyncio.sleep(0.02)
+        left = _signal_all(group, mark, 0)
+    if left:
+        _signal_all(group, mark, signal.SIGKILL)
+
+
+def _signal_all(group: int, mark: str, number: int) -> bool:
+    """Signal the processes in the group and those that have left it. Returns whether there were any."""
+    in_group = _signal_group(group, number)
+    return signal_marked(mark, number) or in_group
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Signal the processes in the group; 0 only looks. Returns whether there were any."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):  # macOS raises the second if they have ended
+        return False
+    return True
+
+
+def _python_path() -> str:
+    """Our code first, then the inherited path. The current folder is last: it may have a model class."""
+    ours = Path(__file__).resolve().parents[2]
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(entry for entry in (str(ours), *inherited, os.getcwd()) if entry)

@@ -1,0 +1,203 @@
+"""Finding the run or the proof that somebody names, and opening it for its reader."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peer.audit.audit import Audit
+from peer.audit.equivocation_proof import CheckedProof, check_proof
+from peer.audit.kept_reports import KeptReports
+from peer.audit.root_of_trust import given_root
+from peer.base.errors import ExitCode, PeerError
+from peer.engine.chosen_engine import borrowed
+from peer.history.named_runs import NoSuchRun, cid_of, head_named, is_car
+from peer.history.run_sources import CarSource, EngineSource, RunSource
+from peer.history.scratch import Scratch
+from peer.home.acks_grants_proofs import AcksGrantsProofs, beside_head, beside_of, run_named
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.home.reader_choice import ReaderChoice, with_names
+from protocol.blocks.cid import CID, MAX_BLOCK_SIZE, Block, BlockError, BlockSource, MemoryBlocks, MissingBlock
+from protocol.federation.manifest import PUBLIC
+from protocol.federation.readers import Reader
+from protocol.records.bodies import Run
+from protocol.records.equivocation import proof_links
+from protocol.records.signed import WellSigned, read_record
+
+SECONDS_A_BLOCK = 30.0
+"""How long an engine may look for one block, unless the user says otherwise."""
+
+MAX_PROOF_FILE = 4 * MAX_BLOCK_SIZE
+"""Bytes of a proof's CAR file at most: it has three blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLookup:
+    """Where to look for runs, and whose keys open what is encrypted."""
+
+    home: Home
+    ipfs: str | None
+    """The engine; None for the one that the home used last. CAR files need none."""
+    reader: ReaderChoice
+    timeout: float = SECONDS_A_BLOCK
+
+    @contextlib.contextmanager
+    def blocks(self) -> Iterator[EngineSource]:
+        """The blocks of the engine."""
+        with borrowed(self.home, self.ipfs) as engine:
+            yield EngineSource(engine, self.timeout)
+
+    @contextlib.contextmanager
+    def audit(
+        self,
+        named: str,
+        scratch: Scratch,
+        *,
+        root: str | None = None,
+        with_contents: bool = True,
+        well_signed: WellSigned = frozenset(),
+    ) -> Iterator[Audit]:
+        """An audit, not run yet, of what ``named`` is: a CAR file, a head, or a run of this home.
+
+        ``root`` is the root of trust, as the auditor named it. What is ``well_signed`` is not verified again.
+
+        Raises:
+            PeerError: if it is none of these (`NoSuchRun`), or ``root`` names no federation.
+            EngineError: if the engine cannot be used.
+        """
+        joined = FederationStore(self.home).all()
+        given = None if root is None else given_root(root, joined)
+        with self._opened(named, joined) as (head, height, source, in_file):
+            beside = in_file.and_of(beside_head(self.home, head, source))
+            yield Audit(
+                head,
+                source,
+                scratch,
+                known=joined if given is None else given.known,
+                root=None if given is None else given.federation,
+                reader=self._reader(head, source, beside),
+                beside=beside,
+                head_height=height,
+                with_contents=with_contents,
+                well_signed=well_signed,
+            )
+
+    @contextlib.contextmanager
+    def reading(self, named: str, scratch: Scratch) -> Iterator[Audit]:
+        """As `audit`, to show a run: no content is read, and no signature that this home found right is verified
+        again."""
+        with (
+            KeptReports(self.home).well_signed() as well_signed,
+            self.audit(named, scratch, with_contents=False, well_signed=well_signed) as audit,
+        ):
+            yield audit
+
+    def known(self, root: str | None) -> list[StoredFederation]:
+        """The federations that tell whose a key is: those of the home, or only the one that the auditor named."""
+        joined = FederationStore(self.home).all()
+        if root is None:
+            return joined
+        given = given_root(root, joined)
+        return [stored for stored in given.known if stored.id == given.federation]
+
+    def proof(self, named: str, known: Sequence[StoredFederation]) -> CheckedProof | None:
+        """The proof of equivocation that ``named`` is: a CAR file's root, or a CID in the home or an engine. None if it
+        is something else.
+
+        Raises:
+            PeerError: if it has the shape of a proof, and proves nothing.
+        """
+        if is_car(named):
+            return _proof_in_file(Path(named), known)
+        cid = cid_of(named)
+        if self.home.journal.exists():
+            with contextlib.closing(Journal(self.home.journal)) as journal:
+                if journal.head_of(cid) or journal.run_of(cid):
+                    return None
+                kept = next((proof for proof in journal.proofs() if proof[0].cid == cid), None)
+            if kept is not None:
+                return _proof(cid, MemoryBlocks({block.cid: block.data for block in kept}), known)
+        with self.blocks() as source:
+            return _proof(cid, source, known)
+
+    @contextlib.contextmanager
+    def _opened(
+        self, named: str, joined: list[StoredFederation]
+    ) -> Iterator[tuple[CID, int | None, RunSource, AcksGrantsProofs]]:
+        """The head, its height if the home knows it, the source of its blocks, and what a file has beside the chain."""
+        if is_car(named):
+            with contextlib.closing(CarSource(Path(named))) as car:
+                head, beside = roots_of(car, named)
+                yield head, None, car, beside
+            return
+        head, height = head_named(self.home, named)
+        federation = joined[0] if len(joined) == 1 else None
+        with borrowed(self.home, self.ipfs, federation) as engine:
+            yield head, height, EngineSource(engine, self.timeout), AcksGrantsProofs()
+
+    def _reader(self, head: CID, source: RunSource, beside: AcksGrantsProofs) -> Reader:
+        """The reader of the run of ``head``; the public one if the run is not encrypted, or is damaged."""
+        try:
+            body = read_record(run_named(head, source), source).body
+        except BlockError:
+            return PUBLIC
+        if not isinstance(body, Run) or body.keys is None:
+            return PUBLIC
+        return with_names(self.reader.open(self.home.path, beside.grants), source)
+
+
+def roots_of(car: CarSource, named: str) -> tuple[CID, AcksGrantsProofs]:
+    """The head in a CAR file, which is its first root; and what is beside the chain, which its other roots name.
+
+    Raises:
+        NoSuchRun: if it has no root, or a root that is neither.
+    """
+    if not car.roots:
+        raise _no_run(named, "has no root")
+    head, *others = car.roots
+    try:
+        return head, beside_of(others, car)
+    except BlockError as error:
+        raise _no_run(named, f"has {len(car.roots)} roots, and one of them belongs to no run: {error}") from error
+
+
+def _no_run(named: str, what: str) -> NoSuchRun:
+    return NoSuchRun(
+        f"{named} {what}",
+        fix="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
+        code=ExitCode.WRONG_USE,
+    )
+
+
+def _proof_in_file(file: Path, known: Sequence[StoredFederation]) -> CheckedProof | None:
+    if not file.is_file() or file.stat().st_size > MAX_PROOF_FILE:
+        return None
+    with contextlib.closing(CarSource(file)) as car:
+        return _proof(car.roots[0], car, known) if len(car.roots) == 1 else None
+
+
+def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> CheckedProof | None:
+    try:
+        block = Block(cid, source.get(cid))
+        if proof_links(block) is None:
+            return None
+    except BlockError:
+        return None  # an audit says what is wrong with it
+    try:
+        return check_proof(block, source, known)
+    except MissingBlock as error:
+        raise PeerError(
+            f"the proof {cid} is not whole here: {error}",
+            fix="name the engine that has its records with --ipfs ENGINE",
+            code=ExitCode.UNFINISHED,
+        ) from error
+    except BlockError as error:
+        raise PeerError(
+            f"{cid} is no proof of equivocation: {error}",
+            fix="it shows nothing about anybody; to audit a run, name its head: peer log shows those of this home",
+            code=ExitCode.WRONG_USE,
+        ) from error

@@ -1,0 +1,316 @@
+"""The models of a run: which contents are the global model, or a client's update, of a round.
+
+They are found by CID in a chain that a `peer.audit.audit.Audit` has verified; nothing is computed again. If the app
+numbers its rounds in any message (``config["server-round"]``, or the group id in older apps), those are the rounds.
+If it does not, each exchange is a round, from 1.
+
+- The **global model** of round N is the arrays content of the first dispatch after the last train collect of round N.
+  If there is none, it is the close record's model. Round 0 has the initial model: the first dispatch with arrays.
+  Dispatches without arrays are passed over. If a dispatch sends several contents with arrays, the first counts.
+- A client's **update** of round N is its reply content with arrays in an exchange of round N. If its app answers more
+  than once (as the stages of a workflow do), the last counts.
+
+In an encrypted run a client reads the global models that it was sent: those of the epochs in which it was a member.
+Only servers and auditors read updates. Not even a client has the key of its own, once its process has ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crypto.errors import CryptoError
+from crypto.keys import VerifyKey
+from peer.audit.audit import Audit
+from peer.audit.report import Report, require_verified
+from peer.base.errors import ExitCode, PeerError
+from peer.history.scratch import Scratch
+from protocol.blocks.cid import CID
+from protocol.blocks.content import ContentKey
+from protocol.federation.manifest import node_id
+from protocol.federation.readers import RunKeys
+from protocol.records.bodies import Body, Close, Collect, Dispatch, GridError, Group, Reply
+from protocol.records.signed import answers, read_record, typed_items
+from strategy.contents.summary import summarise
+
+SERVER: Final = "server"
+"""The owner of the global model."""
+
+TRAIN: Final = "train"
+"""Flower's message type, or the part of it before the dot."""
+
+_Found = tuple[CID, ContentKey | None]
+"""A content, and the key that it is encrypted with."""
+
+
+class NoSuchModel(PeerError):
+    """The run has no such model: no such round, no such client, or no arrays there."""
+
+
+class NotReadable(PeerError):
+    """The model is encrypted, and this home has no key for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A content of a run, and what it is there."""
+
+    content: CID
+    key: ContentKey | None
+    """The key that it is encrypted with."""
+    run: CID
+    head: CID
+    round: int
+    of: str
+    """`SERVER`, or the client's name."""
+
+    def metadata(self) -> dict[str, str]:
+        """What a file of it says about itself, besides the content's CID."""
+        return {"head": str(self.head), "run": str(self.run), "round": str(self.round), "of": self.of}
+
+
+class RunModels:
+    """The models of one run, from what its audit noted. Memory does not grow with the length of the chain."""
+
+    def __init__(self, audit: Audit, scratch: Scratch) -> None:
+        """Runs ``audit``.
+
+        Raises:
+            PeerError: if the audit does not verify the run, with the exit code of its verdict; or if this reader can
+                read nothing of the run.
+        """
+        report = audit.run()
+        require_verified(report)
+        _require_readable(report, audit.keys)
+        assert report.run is not None  # it is verified
+        self._run, self._report, self._scratch, self._source = report.run, report, scratch, audit.source
+        self._keys = audit.keys
+        self._numbered = any(row["round"] is not None for row in self._rows())
+
+    def find(self, of: str = SERVER, round_number: int | None = None) -> FoundModel:
+        """The global model of a round, or the update of the client ``of`` (its name or did).
+
+        Without a ``round_number``, it is the last round in which something was trained: an app that does not number its
+        rounds may end with exchanges in which nothing was.
+
+        Raises:
+            PeerError: if the run has no such round or member, or nothing with arrays there.
+            NotReadable: if this home has no key for it.
+            protocol.blocks.cid.BlockError: if a content cannot be read.
+        """
+        last = self._last_round()
+        number = max(self._trained_rounds(), default=last) if round_number is None else round_number
+        if not 0 <= number <= last:
+            raise NoSuchModel(
+                f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
+                fix=f"peer log {self._report.head} shows them",
+                code=ExitCode.WRONG_USE,
+            )
+        found, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
+        return self._found(found, number, name)
+
+    def newest(self) -> FoundModel:
+        """The newest global model: that of the last round that has one. The run may be in the middle of the next.
+
+        Raises:
+            PeerError: if no model is recorded at all.
+            protocol.blocks.cid.BlockError: if a content cannot be read.
+        """
+        for number in sorted(self._trained_rounds(), reverse=True):
+            if (found := self._after(self._trained_in(number))) is not None:
+                return self._found(found, number, SERVER)
+        return self.find(round_number=0)
+
+    def rounds(self) -> list[int]:
+        """The rounds that have a global model: 0, and those in which something was trained, if it was sent since."""
+        has_first = self._first_dispatched() is not None
+        trained = (each for each in sorted(self._trained_rounds()) if self._after(self._trained_in(each)) is not None)
+        return [*([0] if has_first else []), *trained]
+
+    def _last_round(self) -> int:
+        return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
+
+    def _trained_rounds(self) -> set[int]:
+        """The rounds, from 1, in which something was trained."""
+        return {number for row in self._rows() if _is_train(row) and (number := self._round(row))}
+
+    def _found(self, found: _Found, number: int, of: str) -> FoundModel:
+        content, key = found
+        return FoundModel(content, key, self._run, self._report.head, number, of)
+
+    # -- the global model ------------------------------------------------------------------------------------------
+
+    def _global(self, number: int) -> _Found:
+        trained = self._trained_in(number)
+        if number and not trained:
+            raise NoSuchModel(
+                f"nothing was trained in round {number}",
+                fix=f"peer log {self._report.head} shows which messages are of type train",
+                code=ExitCode.WRONG_USE,
+            )
+        found = self._after(trained) if number else self._first_dispatched()
+        if found is None:
+            before = max((each for each in self._trained_rounds() if each < number), default=0)
+            raise NoSuchModel(
+                f"no model of round {number} is recorded: {self._why_none()}",
+                fix=f"--round {before} has the model before it" if number else "",
+                code=ExitCode.UNFINISHED,
+            )
+        return found
+
+    def _trained_in(self, number: int) -> set[int]:
+        """The heights of a round's dispatches of type train."""
+        return {row["height"] for row in self._rows() if self._round(row) == number and _is_train(row)}
+
+    def _after(self, trained: set[int]) -> _Found | None:
+        """The first arrays dispatched after the last collect of the dispatches at the heights ``trained``."""
+        waiting: set[bytes] = set()
+        found: _Found | None = None
+        collected = False
+        for body in self._bodies():
+            match body:
+                case Dispatch() if body.height in trained:
+                    if collected and found is None:
+                        found = self._arrays_of(body)
+                    waiting |= self._messages(body)
+                case Dispatch() if collected and found is None:
+                    found = self._arrays_of(body)
+                case Collect() if waiting and (taken := self._answered(body) & waiting):
+                    waiting -= taken
+                    found, collected = None, True
+                case Close(model=CID() as model) if collected and found is None:
+                    key = self._key(body)
+                    found = (model, key) if self._has_arrays(model, key) else None  # nothing was ever aggregated
+        return found
+
+    def _first_dispatched(self) -> _Found | None:
+        dispatched = (self._arrays_of(body) for body in self._bodies() if isinstance(body, Dispatch))
+        return next((found for found in dispatched if found is not None), None)
+
+    def _why_none(self) -> str:
+        if not self._report.closed:
+            return "the run goes on, and the server has sent no model since"
+        return "the app sent no model after it, and left no final model"
+
+    def _bodies(self) -> Iterator[Body]:
+        for cid in self._scratch.oldest_first():
+            yield self._body(cid)
+
+    def _body(self, cid: CID) -> Body:
+        return read_record(cid, self._source).body
+
+    def _messages(self, body: Dispatch) -> set[bytes]:
+        return {key for group in typed_items(body.groups, Group, self._source) for key, _ in group.to}
+
+    def _answered(self, body: Collect) -> set[bytes]:
+        """The ids of the messages that a collect answers."""
+        found = set()
+        for answer in answers(body, self._source):
+            reply = answer if isinstance(answer, GridError) else self._body(answer.reply)
+            assert isinstance(reply, GridError | Reply)  # the chain is verified
+            found.add(reply.message)
+        return found
+
+    def _arrays_of(self, body: Dispatch) -> _Found | None:
+        """The first content of a dispatch that has arrays."""
+        key = self._key(body)
+        for group in typed_items(body.groups, Group, self._source):
+            if self._has_arrays(group.content, key):
+                return group.content, key
+        return None
+
+    def _key(self, body: Dispatch | Close) -> ContentKey | None:
+        """The key of the contents in a record of the server's; None if they are plain."""
+        key = self._keys.content(body.epoch)
+        if body.epoch is not None and key is None:
+            raise _not_for_us(
+                f"what the server sent at height {body.height} is encrypted under the key of epoch {body.epoch}",
+                f"try --round N with an earlier round; or {_WHO_READS}",
+            )
+        return key
+
+    def _has_arrays(self, content: CID, key: ContentKey | None) -> bool:
+        return bool(summarise(content, self._source, key).arrays)
+
+    # -- updates ---------------------------------------------------------------------------------------------------
+
+    def _update(self, of: str, number: int) -> tuple[_Found, str]:
+        rows = [row for row in self._rows() if self._round(row) == number]
+        name = self._name(of)
+        given = [answer for row in rows for answer in row["answers"] if answer["name"] == name]
+        for answer in reversed([answer for answer in given if answer["content"]]):
+            reply = self._body(CID.parse(answer["reply"]))
+            assert isinstance(reply, Reply)  # the chain is verified
+            content, key = CID.parse(answer["content"]), self._keys.reply_content(reply)
+            if reply.epoch is not None and key is None:
+                raise _not_for_us(
+                    f"what {name} answered in round {number} is encrypted for servers and auditors "
+                    "(no client keeps the key of its own updates)",
+                    f"leave out --of {of} for the global model; or {_WHO_READS}",
+                )
+            if self._has_arrays(content, key):
+                return (content, key), name
+        raise NoSuchModel(
+            f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
+            fix=f"peer log {self._report.head} shows who answered in which round",
+            code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
+        )
+
+    def _name(self, of: str) -> str:
+        """The name of the participant whose name or did is ``of``."""
+        if of in self._report.participants:
+            return of
+        try:
+            node = node_id(VerifyKey.from_did(of).raw)
+        except CryptoError:
+            node = None
+        for row in self._rows():
+            for answer in row["answers"]:
+                if answer["node"] == node:
+                    return str(answer["name"])
+        known = ", ".join(sorted(self._report.participants)) or "nobody"
+        raise NoSuchModel(
+            f"no participant of this run is called {of!r}",
+            fix=f"say --of {SERVER}, or one of those it asked: {known}",
+            code=ExitCode.WRONG_USE,
+        )
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """The exchanges, as `peer.history.rounds.exchange_value` gives them."""
+        return map(json.loads, self._scratch.rows())
+
+    def _round(self, row: dict[str, Any]) -> int | None:
+        found: int | None = row["round"] if self._numbered else row["number"]
+        return found
+
+
+def _is_train(row: dict[str, Any]) -> bool:
+    return any(kind.partition(".")[0] == TRAIN for kind in row["types"])
+
+
+def _why_no_update(name: str, rows: Sequence[dict[str, Any]], given: Sequence[dict[str, Any]]) -> str:
+    if not any(name in row["participants"] for row in rows):
+        return "it was not asked for anything"
+    for answer in given:
+        if answer["code"] is not None:
+            return f"{answer['reason'] or 'no reason given'} (Flower error {answer['code']})"
+    return "what it answered has no arrays" if given else "it has not answered"
+
+
+def _require_readable(report: Report, keys: RunKeys) -> None:
+    if keys.epochs and all(epoch.model is None for epoch in keys.epochs):
+        raise _not_for_us(f"the run {report.run} is encrypted", _WHO_READS)
+
+
+_WHO_READS: Final = (
+    "name another identity with --identity NAME: a server or an auditor reads all, a client the global models of its "
+    "time as a member; an auditor that joined later needs a grant: peer federation grant NAME, on the server's machine"
+)
+
+
+def _not_for_us(what: str, fix: str) -> NotReadable:
+    return NotReadable(f"{what}, and this home has no key for it", fix=fix, code=ExitCode.UNFINISHED)

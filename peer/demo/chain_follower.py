@@ -1,0 +1,52 @@
+"""Following the run's chain as it grows: every record verified by the audit's own rules, and its exchanges read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from peer.engine.interface import Engine
+from peer.history.rounds import Exchange, Rounds
+from peer.history.run_sources import EngineSource
+from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import Chain
+from protocol.federation.readers import Reader
+from protocol.records.bodies import Chained
+from protocol.records.signed import parse_record
+
+FETCH_SECONDS = 30.0
+"""For one block. They are in the server's own engine."""
+
+
+class ChainFollower:
+    """Reads a run of ``federation`` from its server's engine."""
+
+    def __init__(self, federation: CID, engine: Engine, max_content_bytes: int, reader: Reader) -> None:
+        self._source = EngineSource(engine, FETCH_SECONDS)
+        self._chain = Chain(federation, reader)
+        self._limit = max_content_bytes
+        self._sizes: dict[CID, int] = {}
+        self._rounds = Rounds(self._source, self._size)
+
+    def follow(self, head: CID) -> Iterator[Exchange]:
+        """The exchanges done since the last call, up to the record ``head``.
+
+        Raises:
+            BlockError: if a record breaks a rule.
+        """
+        for block in reversed(list(self._newer(head))):
+            step = self._chain.append_block(block, self._source)
+            yield from self._rounds.take(step, self._chain.in_force)
+
+    def _newer(self, head: CID) -> Iterator[Block]:
+        """The records that are not read yet, newest first."""
+        link: CID | None = head
+        while link is not None and link != self._chain.head:
+            block = Block(link, self._source.get(link))
+            yield block
+            body = parse_record(block).body
+            link = body.prev if isinstance(body, Chained) else None
+
+    def _size(self, content: CID) -> int:
+        if content not in self._sizes:
+            self._sizes[content] = sum(len(block.data) for block in self._source.content(content, self._limit))
+        return self._sizes[content]

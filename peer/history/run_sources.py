@@ -1,0 +1,184 @@
+"""Where the blocks of a run are read from: an engine, or a CAR file without one."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Protocol
+
+from peer.base.errors import ExitCode, PeerError
+from peer.engine.contents_address import car_contents, recorded_contents
+from peer.engine.interface import Engine, Unreachable
+from peer.engine.linked_blocks import walk
+from protocol.blocks.car import CarCutShort, CarError, Section, read_sections
+from protocol.blocks.cid import CID, Block, BlockMismatch, MalformedCid, MissingBlock, checked_block
+
+MAX_DAMAGE: Final = 100
+"""How many broken sections of a CAR are told one by one."""
+
+
+class RunSource(Protocol):
+    """A `protocol.blocks.cid.BlockSource` that gives whole contents too.
+
+    Both methods raise `MissingBlock` for what is not there, and `BlockMismatch` for bytes that are not the block.
+    """
+
+    contents: str
+    """What `peer.engine.contents.open_contents` takes for an app process that is to read the same, and write
+    nothing."""
+
+    def get(self, cid: CID) -> bytes:
+        """One block, checked."""
+
+    def content(self, root: CID, limit: int) -> Iterator[Block]:
+        """``root`` and all it links to, one checked block at a time; ``limit`` is the most bytes it may have."""
+
+    def prefetch(self, cids: Sequence[CID]) -> None:
+        """Say which blocks will be asked for soon."""
+
+
+class EngineSource:
+    """An engine; ``timeout`` is how many seconds it may look for a block."""
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self.contents = recorded_contents(engine)
+        self._engine = engine
+        self._is_local = engine.status().kind == "local"
+        self._timeout = 0.0 if self._is_local else timeout  # nobody else will bring a block into a directory
+        self._recent = lru_cache(maxsize=64)(self._read)
+
+    def get(self, cid: CID) -> bytes:
+        """As `RunSource` says; what was read a moment ago is not asked for again."""
+        return self._recent(cid)
+
+    def content(self, root: CID, limit: int) -> Iterator[Block]:
+        """As `RunSource` says. It is made local where it is not, and pinned: an auditor keeps what was audited."""
+        try:
+            if not self._is_local:
+                self._engine.fetch(root, timeout=self._timeout, limit=limit)
+            yield from self._engine.read_content(root)
+        except Unreachable as error:
+            raise MissingBlock(error.cid) from error
+        except CarError as error:
+            if isinstance(error.__cause__, BlockMismatch):
+                raise error.__cause__ from error
+            raise
+
+    def prefetch(self, cids: Sequence[CID]) -> None:
+        """Fetch side by side what the node does not have; what fails here fails again where it is read."""
+        if self._is_local or not cids or self._engine.has(cids[0]):
+            return
+        with ThreadPoolExecutor(8, "prefetch") as pool:
+            for fetched in [pool.submit(self._engine.get, cid, timeout=self._timeout) for cid in cids]:
+                fetched.exception()
+
+    def _read(self, cid: CID) -> bytes:
+        try:
+            return self._engine.get(cid, timeout=self._timeout)
+        except Unreachable as error:
+            raise MissingBlock(error.cid) from error
+
+
+class CarSource:
+    """A CAR file. Its index is on disk, and every block is checked when the file is opened and when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises:
+        PeerError: if the file cannot be read, or is no CAR of one root.
+        """
+        self.contents = car_contents(path)
+        self._reading = threading.Lock()  # an app under replay may read its replies in threads of its own
+        self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._index.executescript(
+            "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER) WITHOUT ROWID;"
+            "CREATE TABLE bad (digest BLOB PRIMARY KEY, section INTEGER) WITHOUT ROWID; BEGIN"
+        )
+        self.damage: list[str] = []
+        """What is wrong with the file, at most `MAX_DAMAGE` of it."""
+        self.cut_short = ""
+        """Where it ends, if that is in the middle of something."""
+        try:
+            self._file = path.open("rb")
+            self.roots, sections = read_sections(self._file)
+            self._scan(sections)
+        except OSError as error:
+            raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
+        except CarError as error:
+            raise PeerError(
+                f"{path} is no CAR file, or its header is damaged: {error}",
+                fix="get it again from whoever exported it: peer export HEAD FILE.car",
+                code=ExitCode.UNFINISHED if isinstance(error, CarCutShort) else ExitCode.WRONG_USE,
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._index.close()
+
+    def get(self, cid: CID) -> bytes:
+        """As `RunSource` says."""
+        with self._reading:
+            row = self._index.execute("SELECT at, size FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
+            if row is None:
+                self._refuse_mislabelled(cid)
+                raise MissingBlock(cid)
+            self._file.seek(row[0])
+            data = self._file.read(row[1])
+        return checked_block(cid, data).data
+
+    def content(self, root: CID, limit: int) -> Iterator[Block]:
+        """As `RunSource` says; the file is as large as it is, so there is no limit to keep."""
+        return walk(root, lambda cid: Block(cid, self.get(cid)))
+
+    def prefetch(self, cids: Sequence[CID]) -> None:
+        """Nothing to do."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Every sound block in the file, once."""
+        for (cid,) in self._index.execute("SELECT cid FROM blocks ORDER BY at"):
+            try:
+                yield Block(CID(cid), self.get(CID(cid)))
+            except BlockMismatch:
+                continue  # it is in `damage`
+
+    def _scan(self, sections: Iterable[Section]) -> None:
+        try:
+            for section in sections:
+                self._add(section)
+        except CarCutShort as error:
+            self.cut_short = str(error)
+        except CarError as error:
+            self._damaged(str(error))
+
+    def _add(self, section: Section) -> None:
+        """Index a section. One that is not sound is indexed too, unless a sound one has its CID."""
+        place = (section.cid, section.data_offset, len(section.data))
+        try:
+            checked_block(CID(section.cid), section.data)
+            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", place)
+        except MalformedCid as error:
+            self._damaged(f"the section at byte {section.offset}: {error}")
+            self._mislabelled(section)
+        except BlockMismatch as error:
+            self._damaged(f"the section at byte {section.offset}: {error}")
+            self._mislabelled(section)
+            self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", place)
+
+    def _damaged(self, what: str) -> None:
+        if len(self.damage) < MAX_DAMAGE:
+            self.damage.append(what)
+
+    def _mislabelled(self, section: Section) -> None:
+        import hashlib
+
+        digest = hashlib.sha256(section.data).digest()
+        self._index.execute("INSERT OR IGNORE INTO bad VALUES (?, ?)", (digest, section.offset))
+
+    def _refuse_mislabelled(self, cid: CID) -> None:
+        """A block whose bytes are here under another CID is damaged, not missing."""
+        if self._index.execute("SELECT 1 FROM bad WHERE digest = ?", (cid.digest,)).fetchone():
+            raise BlockMismatch(cid, b"")

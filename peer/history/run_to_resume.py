@@ -1,0 +1,149 @@
+"""Going on with a run that this peer led and left open: its chain read and verified, its plan as recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from peer.base.errors import ExitCode, PeerError
+from peer.engine.interface import Engine, Unreachable
+from peer.engine.own_blocks import OwnBlocks
+from peer.engine.record_fetcher import RecordFetcher
+from peer.home.journal import Journal, RunHead
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
+from protocol.blocks.content import KeyedContent
+from protocol.chain.chain import Chain
+from protocol.federation.epochs import read_seed
+from protocol.federation.readers import Reader, read_private
+from protocol.records.bodies import Ack, Chained, Role, Run, RunConfig, RunPrivate
+from protocol.records.environment import Environment
+from protocol.records.signed import Record, parse_record
+from protocol.roles.leader.run_plan import ResumedRun, RunPlan, initial_content, named_bundle
+
+
+@dataclass(frozen=True, slots=True)
+class RunToResume:
+    """A run to go on with."""
+
+    resumed: ResumedRun
+    seed: bytes = field(repr=False)
+    recorded: RunPrivate
+    bundle: NamedBundle
+    initial_model: KeyedContent | None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether only its end is left to be seen to."""
+        return self.resumed.chain.closed
+
+    @property
+    def environment(self) -> Environment:
+        """What it ran in when it began."""
+        return self.recorded.environment
+
+    def plan(self, node_config: RunConfig) -> RunPlan:
+        """What it was begun with; only what is of this machine alone is said anew."""
+        return RunPlan(
+            bundle=self.bundle,
+            seed=self.seed,
+            name=self.recorded.name,
+            version=self.recorded.version,
+            config=self.recorded.config,
+            replay_format=self.recorded.replay_format,
+            node_config=node_config,
+            initial_model=self.initial_model,
+        )
+
+    def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:
+        """In what it began with another app or other settings; empty where in nothing. ``seed``: where one is given."""
+        if app != self.bundle.app:
+            return f"its app is {self.bundle.app}, this one is {app}: the folder has changed, or is another"
+        if replay_format != self.recorded.replay_format:
+            return f"it is in replay format {self.recorded.replay_format}, this version has {replay_format}"
+        was, now = dict(self.recorded.config), dict(config)
+        for key in [*was, *now]:
+            if was.get(key) != now.get(key):
+                return f"its setting {key} is {was.get(key)!r}, not {now.get(key)!r}"
+        return "" if seed is None or seed == self.seed else "it has another seed than --seed gives"
+
+
+def run_to_resume(journal: Journal, federation: CID, reader: Reader, engine: Engine) -> RunToResume | None:
+    """The newest run that ``reader``'s peer led in the federation, where something is left to do for it.
+
+    Its chain is verified by every rule, from the journal's own records where the engine lost some. Each signature is
+    verified once in the life of the home.
+
+    Raises:
+        PeerError: if its chain cannot be read, or is not sound.
+    """
+    led = (head for head in journal.heads() if head.role is Role.SERVER and head.federation == federation)
+    head = next(led, None)
+    if head is None or (head.closed and journal.is_finished(head.run)):
+        return None
+    try:
+        return _read(head, federation, reader, OwnBlocks(engine, journal))
+    except BlockError as error:
+        raise PeerError(
+            f"the run {head.run} was left open, and its chain cannot be verified: {error}",
+            fix=f"audit it: peer audit {head.head}. What is damaged here is repaired by itself if this home's "
+            "journal has it, or a member that runs: start the others, and this again. As a last resort, --new-run "
+            "begins another",
+            code=ExitCode.VERIFICATION_FAILED,
+        ) from error
+    except Unreachable as error:
+        raise PeerError(
+            f"the run {head.run} was left open, and a block of it is lost: {error}",
+            fix="start the other members, who may have it, and then this again",
+            code=ExitCode.UNFINISHED,
+        ) from error
+
+
+def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> RunToResume | None:
+    fetcher = RecordFetcher(own)
+    records, link = [], head.head
+    while True:
+        records.append(link)
+        body = _chained(Block(link, own.get(link)))
+        if body.prev is None:
+            break
+        link = body.prev
+    records.reverse()
+    chain = Chain(federation, reader, own.journal.well_signed)
+    well_signed: list[CID] = []
+    for cid in records:
+        blocks = fetcher.fetch(cid, Chained)
+        well_signed += chain.append_block(Block(cid, blocks[cid]), MemoryBlocks(blocks)).well_signed
+    fetcher.close()
+    own.journal.keep_well_signed(well_signed)
+    if chain.by != reader.member:
+        return None
+    run = parse_record(Block(records[0], own.get(records[0])))
+    acks = [block for block in own.journal.beside(head.run) if isinstance(parse_record(block).body, Ack)]
+    return _opened(run, ResumedRun(chain, records, acks), own)
+
+
+def _chained(block: Block) -> Chained:
+    body = parse_record(block).body
+    if not isinstance(body, Chained):
+        raise BlockError(f"{block.cid} is a {body.TYPE}, which is in no chain")
+    return body
+
+
+def _opened(run: Record, resumed: ResumedRun, own: OwnBlocks) -> RunToResume:
+    body = run.body
+    assert isinstance(body, Run)
+    keys = resumed.chain.keys
+    private = read_private(body, RunPrivate, keys)
+    if private is None:
+        raise BlockError("its run record is encrypted for others")
+    seed = read_seed(Block(body.seed, own.get(body.seed)), keys)
+    return RunToResume(resumed, seed, private, named_bundle(body, private, keys), initial_content(body, keys))
+
+
+def not_the_same(why: str) -> PeerError:
+    """A run that was left open, and choices that are not the ones it began with."""
+    return PeerError(
+        f"a run was left open, and this is not the same: {why}",
+        fix="start it as it was started to go on with it, or begin another with --new-run",
+        code=ExitCode.WRONG_USE,
+    )

@@ -1,0 +1,92 @@
+"""Walking back from a head to the run record, along ``prev``. What it trusts is hashes alone: verifying comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from peer.base.errors import ExitCode
+from peer.history.named_runs import NoSuchRun
+from peer.history.run_sources import RunSource
+from peer.history.scratch import Scratch
+from peer.history.verdict import MISSING_BLOCK, Finding
+from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MissingBlock
+from protocol.chain import rules
+from protocol.records.bodies import Chained, Index
+from protocol.records.signed import parse_record, read_record
+
+
+def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int | None) -> Finding | None:
+    """Note every record from ``head`` to the run record in ``scratch``; or say why that cannot be done.
+
+    ``head_height`` is what is known of the head's height otherwise, for the case that the head cannot be read.
+
+    Raises:
+        PeerError: if ``head`` is whole, and another thing.
+        EngineError: if the engine cannot be used.
+    """
+    link: CID | None = head
+    height = head_height
+    while link is not None:
+        try:
+            record = read_record(link, source)
+        except MissingBlock as error:
+            return Finding(height, error.cid, MISSING_BLOCK, f"record {link} is nowhere to be found")
+        except BlockError as error:
+            if link == head and not isinstance(error, BlockMismatch):
+                raise _not_a_head(head, "no record") from error
+            return _broken(link, height, error)
+        body = record.body
+        if not isinstance(body, Chained):
+            if link == head:
+                raise _not_a_head(head, f"a {body.TYPE} record")
+            return Finding(height, link, rules.ChainedType.name, f"{link} is a {body.TYPE}")
+        scratch.add_older(link)
+        if isinstance(body, Index):
+            source.prefetch(body.records[::-1])
+        link, height = body.prev, body.height - 1
+    return None
+
+
+def _not_a_head(cid: CID, what: str) -> NoSuchRun:
+    return NoSuchRun(
+        f"{cid} is {what}, not one in the chain of a run",
+        fix="peer log shows the heads of this home's runs; peer show CID shows any block",
+        code=ExitCode.WRONG_USE,
+    )
+
+
+def _broken(cid: CID, height: int | None, error: BlockError) -> Finding:
+    if height is None and isinstance(error, BlockMismatch):
+        height = claimed_height(error.data)
+    return Finding(height, cid, rules.as_rule(error).name, f"{error}")
+
+
+def height_above(blocks: Iterable[Block]) -> int:
+    """The height of a record that comes after all records of a chain among ``blocks``."""
+    return 1 + max(map(_height, blocks), default=-1)
+
+
+def _height(block: Block) -> int:
+    """The height of a record of a chain, -1 for any other block."""
+    if block.cid.is_raw:
+        return -1
+    try:
+        body = parse_record(block).body
+    except BlockError:
+        return -1
+    return body.height if isinstance(body, Chained) else -1
+
+
+def claimed_height(data: bytes) -> int | None:
+    """The height that the bytes of a damaged record seem to claim, for want of better knowledge."""
+    key = b"\x66height"  # the text "height" as dag-cbor writes it; an unsigned number follows
+    at = data.find(key)
+    if at < 0:
+        return None
+    head = data[at + len(key) : at + len(key) + 9]
+    if not head or head[0] > 0x1B:
+        return None
+    if head[0] < 0x18:
+        return head[0]
+    size = 1 << (head[0] - 0x18)
+    return int.from_bytes(head[1 : 1 + size], "big") if len(head) > size else None

@@ -1,0 +1,141 @@
+"""What belongs to a run and is not in its chain: grants, acks, and proofs of equivocation.
+
+A home keeps them in its journal; an export has them as further roots, after the head. Acks grow with the run: many of
+them are one root, a listing (`protocol.blocks.listing`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, decode_cbor
+from protocol.blocks.listing import Listing, pack
+from protocol.records.bodies import Ack, Grant
+from protocol.records.equivocation import proof_links
+from protocol.records.signed import RecordError, parse_record, read_chained
+
+Proof = tuple[Block, Block, Block]
+"""A proof block and the two records that it links."""
+
+MANY: Final = 256
+"""Acks that are roots of their own, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcksGrantsProofs:
+    """What is beside one run; none of it is checked yet."""
+
+    grants: tuple[Block, ...] = ()
+    acks: tuple[Block, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+
+    def and_of(self, other: AcksGrantsProofs) -> AcksGrantsProofs:
+        """Both, and what is in both once."""
+        return AcksGrantsProofs(
+            tuple(dict.fromkeys((*self.grants, *other.grants))),
+            tuple(dict.fromkeys((*self.acks, *other.acks))),
+            tuple({proof[0].cid: proof for proof in (*self.proofs, *other.proofs)}.values()),
+        )
+
+    def roots(self) -> list[CID]:
+        """What an export names besides the head."""
+        listing, _ = self._listing()
+        acks = [block.cid for block in self.acks] if listing is None else [listing]
+        return [*(block.cid for block in self.grants), *acks, *(proof[0].cid for proof in self.proofs)]
+
+    def cids(self) -> frozenset[CID]:
+        """What of it there is: all but the records that a proof links."""
+        return frozenset(block.cid for block in (*self.grants, *self.acks, *(proof[0] for proof in self.proofs)))
+
+    def statements(self) -> Iterator[Block]:
+        """Acks, and proofs with their records: what else those link is not looked at."""
+        yield from self._listing()[1]
+        yield from self.acks
+        for proof in self.proofs:
+            yield from proof
+
+    def keep(self, journal: Journal, run: CID) -> None:
+        """Keep it with the run."""
+        journal.keep_beside(run, (*self.grants, *self.acks))
+        for proof in self.proofs:
+            journal.keep_proof(run, proof)
+
+    def _listing(self) -> tuple[CID | None, list[Block]]:
+        if len(self.acks) <= MANY:
+            return None, []
+        listing, blocks = pack([block.cid for block in self.acks], in_place=0)
+        return listing.link, blocks
+
+
+NOTHING = AcksGrantsProofs()
+
+
+def beside_here(home: Home, run: CID) -> AcksGrantsProofs:
+    """What this home has beside ``run``."""
+    if not home.journal.exists():
+        return NOTHING
+    with contextlib.closing(Journal(home.journal)) as journal:
+        return _sorted_out(journal.beside(run), journal.proofs(run))
+
+
+def run_named(head: CID, source: BlockSource) -> CID:
+    """The run that the record ``head`` names, or is.
+
+    Raises:
+        BlockError: if it is no record of a chain, or cannot be read.
+    """
+    return read_chained(head, source).run or head
+
+
+def beside_head(home: Home, head: CID, source: BlockSource) -> AcksGrantsProofs:
+    """What this home has beside the run of ``head``; what is wrong with the head is said as it is read."""
+    try:
+        return beside_here(home, run_named(head, source))
+    except BlockError:
+        return NOTHING
+
+
+def beside_of(roots: Sequence[CID], source: BlockSource) -> AcksGrantsProofs:
+    """What the further roots of an export name.
+
+    Raises:
+        BlockError: if one is neither a record beside a chain nor a proof, or is not here.
+    """
+    records: list[Block] = []
+    proofs: list[Proof] = []
+    for cid in roots:
+        block = Block(cid, source.get(cid))
+        if (links := proof_links(block)) is not None:
+            first, second = (Block(link, source.get(link)) for link in links)
+            proofs.append((block, first, second))
+        elif _is_listing(block):
+            records += [Block(link, source.get(link)) for link in Listing(cid).items(source)]
+        else:
+            records.append(block)
+    return _sorted_out(records, proofs)
+
+
+def _sorted_out(records: Sequence[Block], proofs: Sequence[Proof]) -> AcksGrantsProofs:
+    grants: list[Block] = []
+    acks: list[Block] = []
+    for block in records:
+        match parse_record(block).body:
+            case Grant():
+                grants.append(block)
+            case Ack():
+                acks.append(block)
+            case other:
+                raise RecordError(f"{block.cid} is a {other.TYPE}, no record beside a run")
+    return AcksGrantsProofs(tuple(grants), tuple(acks), tuple(proofs))
+
+
+def _is_listing(block: Block) -> bool:
+    return not block.cid.is_raw and isinstance(value := decode_cbor(block.data), dict) and value.keys() == _ROOT
+
+
+_ROOT: Final = {"count", "leaves"}

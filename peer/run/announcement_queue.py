@@ -1,0 +1,63 @@
+"""The announcements that wait for the machine: no more than a flood may take of our memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+from protocol.roles.events import Received
+
+MAX_WAITING: Final = 4096
+"""Some tenths of a second's work; what is said that long ago is said again."""
+
+REMEMBERED: Final = 4096
+"""Announcements that are recognised where they come again."""
+
+MAX_BYTES: Final = 32 << 20
+
+
+class AnnouncementQueue:
+    """Hands announcements on, and counts those that it drops because too many wait. Safe from several threads.
+
+    Who is too loud is known only once an announcement is open, which the inbox does; here all are alike.
+    """
+
+    def __init__(self, hand_on: Callable[[Received], None]) -> None:
+        self.dropped = 0
+        self._hand_on = hand_on
+        self._waiting = self._bytes = 0
+        self._recent: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def receive(self, data: bytes) -> None:
+        """An announcement came by pubsub."""
+        self._take(data, is_told=False)
+
+    def told(self, data: bytes) -> bool:
+        """One came of somebody who was asked, or asks; whether it is news. What pubsub brought is passed over."""
+        return self._take(data, is_told=True)
+
+    def _take(self, data: bytes, *, is_told: bool) -> bool:
+        digest = sha256(data).digest()
+        with self._lock:
+            if is_told and digest in self._recent:
+                return False
+            if self._waiting >= MAX_WAITING or self._bytes + len(data) > MAX_BYTES:
+                self.dropped += 1
+                return False
+            self._waiting += 1
+            self._bytes += len(data)
+            self._recent[digest] = None
+            if len(self._recent) > REMEMBERED:
+                self._recent.popitem(last=False)
+        self._hand_on(Received(data))
+        return True
+
+    def taken(self, event: Received) -> None:
+        """The machine takes one that waited."""
+        with self._lock:
+            self._waiting -= 1
+            self._bytes -= len(event.data)

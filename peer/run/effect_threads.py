@@ -1,0 +1,90 @@
+"""The threads that carry out effects, apart by whom they wait for.
+
+What a member only says it has may be nowhere, and each look for it takes a thread for its whole time-out. So the run,
+what members answer, what they claim about the manifest and where they say that they are have threads of their own.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from protocol.records.bodies import Federation, Reply
+from protocol.roles.effects import (
+    AskOwner,
+    Connect,
+    FetchContent,
+    FetchRecord,
+    KeepAcks,
+    KeepManifest,
+    KeepPlace,
+    KeepProof,
+    KeepReply,
+    PinRun,
+    Publish,
+    ReadBundle,
+    Store,
+    UnpackApp,
+    WriteHead,
+)
+
+FETCHERS: Final = 8
+"""Records and contents fetched side by side, and as many answers."""
+
+BackgroundEffect = (
+    Store
+    | WriteHead
+    | KeepReply
+    | KeepProof
+    | KeepAcks
+    | KeepManifest
+    | KeepPlace
+    | AskOwner
+    | FetchRecord
+    | FetchContent
+    | UnpackApp
+    | ReadBundle
+    | PinRun
+    | Publish
+    | Connect
+)
+"""The effects that take time."""
+
+
+class EffectThreads:
+    """One pool of threads for each kind of work."""
+
+    def __init__(self) -> None:
+        self._durable = ThreadPoolExecutor(1, "durable")  # one thread: in the order given
+        self._publisher = ThreadPoolExecutor(1, "publish")
+        self._run = ThreadPoolExecutor(FETCHERS, "fetch")
+        self._answers = ThreadPoolExecutor(FETCHERS, "fetch-answer")
+        self._claims = ThreadPoolExecutor(2, "fetch-claim")
+        self._connecting = ThreadPoolExecutor(2, "connect")
+        self.staying_connected = ThreadPoolExecutor(1, "stay-connected")
+        self.listening = ThreadPoolExecutor(1, "listen")
+
+    def of(self, effect: BackgroundEffect) -> ThreadPoolExecutor:
+        """The threads that carry out ``effect``."""
+        match effect:
+            case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
+                return self._durable
+            case KeepManifest() | KeepPlace() | AskOwner():
+                return self._durable
+            case Publish():
+                return self._publisher
+            case Connect():
+                return self._connecting
+            case FetchRecord(kind=kind) if kind is Federation:
+                return self._claims
+            case FetchRecord(kind=kind) if kind in (Reply, None):
+                return self._answers
+            case FetchRecord() | FetchContent() | UnpackApp() | ReadBundle() | PinRun():
+                return self._run
+
+    def close(self) -> None:
+        """Finish what is durable or said, and begin nothing else."""
+        for pool in (self._run, self._answers, self._claims, self._connecting, self.staying_connected, self.listening):
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._publisher.shutdown()
+        self._durable.shutdown()

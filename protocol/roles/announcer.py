@@ -1,0 +1,143 @@
+"""What a peer announces, signed and sealed, and how it says that it is here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from crypto.errors import BadKey
+from crypto.keys import SigningKey
+from protocol.blocks.cid import Block
+from protocol.pacing.backoff import FIRST_RETRY
+from protocol.records.bodies import Member
+from protocol.roles.copied_homes import CopiedHomes
+from protocol.roles.effects import Cause, Publish, What
+from protocol.roles.newest_manifest import NewestManifest
+from protocol.roles.outbox import Outbox
+from protocol.wire.announcements import (
+    Announcement,
+    Beat,
+    Hello,
+    ManifestRef,
+    Said,
+    beat_interval,
+    counter_above,
+    sign_announcement,
+    topic_all,
+)
+from protocol.wire.asking import subject_of
+
+TELL_AGAIN: Final = 1.0
+"""Seconds between two beats that are sealed to one member alone."""
+
+
+class Announcer:
+    """Announces to all, or to the server's topic; ``topic`` is where hellos, beats and the bye go."""
+
+    present: Callable[[type[Hello] | type[Beat]], Hello | Beat]
+    """What our hellos and beats say now. The role sets it."""
+
+    def __init__(self, newest: NewestManifest, copies: CopiedHomes, topic: str, outbox: Outbox) -> None:
+        self._newest = newest
+        self._copies = copies
+        self.topic = topic
+        self._outbox = outbox
+        self._counter = newest.author.first_counter
+        self.addresses: tuple[str, ...] = ()
+        """Where other engines reach ours."""
+        self.next_beat = 0.0
+        self._said_at = -math.inf
+        self._told: dict[bytes, float] = {}
+        """When each member that was behind, or is none any more, was last told so."""
+
+    # -- to all -----------------------------------------------------------------------------------------------------
+
+    def announce(self, body: Said, blocks: Iterable[Block] = (), topic: str = "") -> None:
+        """Say something to ``topic``, by default to all."""
+        manifest = self._newest.manifest
+        signed = self._signed(self._newest.key, body, blocks)
+        sealed = self._newest.seals.seal(signed)
+        self._outbox.emit(Publish(topic or topic_all(manifest.federation), sealed, subject_of(body)))
+
+    def say(self, kind: type[Hello] | type[Beat], now: float) -> None:
+        """Say hello, or that we are here."""
+        self._said_at = now
+        self.next_beat = now + beat_interval(len(self._newest.manifest.members))
+        for number, signed in enumerate(self._signed_with_each_key(body := self.present(kind))):
+            sealed = self._newest.seals.seal(signed)
+            self._outbox.emit(Publish(self.topic, sealed, f"{subject_of(body)} {number}"))
+
+    def beat_soon(self, now: float) -> None:
+        """Beat out of turn, for somebody who said hello; those who come together are answered together."""
+        self.next_beat = min(self.next_beat, max(now, self._said_at + FIRST_RETRY))
+
+    def _signed_with_each_key(self, body: Hello | Beat) -> list[bytes]:
+        """The same by each of our keys: a member with an older manifest takes an older one, and hears of ours."""
+        newest = self._newest.key
+        keys = self._newest.author.keys
+        return [self._signed(key, body) for key in (newest, *(key for key in keys if key is not newest))]
+
+    def _signed(self, key: SigningKey, body: Said, blocks: Iterable[Block] = ()) -> bytes:
+        announcement = Announcement(
+            federation=self._newest.manifest.federation,
+            by=self._newest.author.member,
+            counter=self._counter,
+            body=body,
+            addresses=self.addresses,
+            blocks=tuple(blocks),
+        )
+        self._counter += 1
+        return sign_announcement(announcement, key)
+
+    # -- to one -----------------------------------------------------------------------------------------------------
+
+    def tell_if_behind(self, by: bytes, theirs: ManifestRef, now: float) -> None:
+        """Have a member whose manifest key is older than ours hear of our manifest, in what it can open and whoever has
+        left cannot."""
+        manifest = self._newest.manifest
+        if manifest.key_epoch is not None and theirs.version < manifest.key_epoch:
+            self._tell_alone(manifest.members[by], self.present(Beat), now)
+
+    def tell_if_removed(self, data: bytes, now: float) -> None:
+        """Have a stranger that was a member hear of the manifest that says so: otherwise it would wait for us for ever.
+        It is told nothing that is not said to the whole world: not of the run, nor why we refuse it."""
+        former = self._newest.seals.former_author(data, now)
+        if former is not None:
+            self._tell_alone(former, replace(self.present(Beat), position=None, note=""), now)
+
+    def _tell_alone(self, member: Member, body: Hello | Beat, now: float) -> None:
+        """Say to one member, or one that was, what others cannot open; not more often than is useful."""
+        if now < self._told.get(member.id, -TELL_AGAIN) + TELL_AGAIN:
+            return
+        self._told[member.id] = now
+        why = ""
+        try:
+            for number, signed in enumerate(self._signed_with_each_key(body)):
+                sealed = self._newest.seals.seal_for(member, signed)
+                self._outbox.emit(Publish(self.topic, sealed, f"{subject_of(body)} {number} for {member.id.hex()}"))
+        except BadKey as error:
+            why = str(error)
+        self._outbox.report(What.MEMBER_BEHIND, name=self._newest.manifest.name_of(member.id), why=why)
+
+    # -- other processes with our key -------------------------------------------------------------------------------
+
+    def ask_for_copies(self, now: float) -> None:
+        """Ask whether another process has our key, if that is due."""
+        if self._copies.due(now):
+            self.announce(self._copies.question())
+
+    def heard_own_key(self, announcement: Announcement, now: float) -> None:
+        """Our own words come back, or those of a copy of our home; or somebody sends old ones again."""
+        if self._copies.yields_to(announcement.body):
+            self._outbox.cannot_go_on(
+                "another peer with this identity is running: this home was copied, or its keys are in two homes",
+                now,
+                Cause.COPY,
+            )
+        elif (answer := self._copies.answer(announcement.body, now)) is not None:
+            self.announce(answer)
+        self._copies.doubt(announcement.counter, self._counter, now)
+        if announcement.counter >= self._counter:  # others drop what counts lower, and would hear us no more
+            self._counter = counter_above(announcement.counter)

@@ -1,0 +1,247 @@
+"""The message in hand: a client answers one at a time.
+
+It is answered in steps that can each be interrupted and begun again: fetch its content, let the app work, sign and
+store the reply, keep it together with the app's state, announce it. What is kept is never computed twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from typing import Final
+
+from crypto.symmetric import SymmetricKey
+from protocol.app.calls import Answered, ErrorCode, Task
+from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import OpenMessage
+from protocol.records.bodies import ReasonPrivate, Reply
+from protocol.records.contexts import StateContent, content_key
+from protocol.records.signed import private_bytes, sign_record
+from protocol.replies.checks_and_limits import is_update
+from protocol.roles.catch_up import CatchUp
+from protocol.roles.client.app_host import AppHost, AppState
+from protocol.roles.client.client_states import ClientState
+from protocol.roles.client.forgotten_replies import ForgottenReplies
+from protocol.roles.client.kept_run import KeptRun
+from protocol.roles.client.owed_replies import OwedReplies
+from protocol.roles.client.own_acks import OwnAcks
+from protocol.roles.client.own_key import OwnKey, own_key
+from protocol.roles.effects import FetchContent, Hand, KeepReply, Store, What
+from protocol.roles.events import AppAnswered, AppLost
+from protocol.roles.machine import Machine
+from protocol.roles.state_table import IllegalEvent
+from protocol.roles.waiting import Awaited
+
+CRASHES: Final = 2
+"""How often the app process may be lost over one message before that is its answer."""
+
+FETCH_AGAIN: Final = 1.0
+"""Seconds until a content that could not be had is asked for again."""
+
+
+class Stage(Enum):
+    """How far the message in hand is."""
+
+    FETCHING = auto()
+    """Its content is not here yet."""
+    READY = auto()
+    """The app may have it."""
+    AT_APP = auto()
+    ANSWERED = auto()
+    """The reply is on its way to disk."""
+
+
+@dataclass(slots=True)
+class MessageInHand:
+    """The message in hand."""
+
+    run: CatchUp
+    message: OpenMessage
+    stage: Stage = Stage.FETCHING
+    own_key: OwnKey | None = None
+    """What the reply is encrypted with; None: it is plain."""
+    crashes: int = 0
+    fetch_again: float | None = None
+
+
+class Answering:
+    """Takes message after message in hand."""
+
+    def __init__(
+        self,
+        secret: bytes,
+        kept: Mapping[CID, KeptRun],
+        replies: OwedReplies,
+        forgotten: ForgottenReplies,
+        acks: OwnAcks,
+        app: AppHost,
+        machine: Machine[ClientState],
+    ) -> None:
+        """``secret`` encrypts the app's state."""
+        self._secret = secret
+        self._kept = kept
+        self._replies = replies
+        self._forgotten = forgotten
+        self._acks = acks
+        self._app = app
+        self._copies, self._newest, self._outbox = machine.copies, machine.newest, machine.outbox
+        self._own_key: OwnKey | None = None
+        self.in_hand: MessageInHand | None = None
+        self.outcomes: Counter[tuple[bool, bool]] = Counter()
+        """Messages by whether they asked for training, and whether the answer was other than an error."""
+
+    def go_on(self, run: CatchUp, now: float) -> None:
+        """Begin with the next message, or give the one in hand to the app, once both are here; but nothing while we
+        know a newer manifest than the run does."""
+        if run.is_behind:
+            return
+        if self.in_hand is None:
+            self._begin_next(run)
+        elif self.in_hand.stage is Stage.READY:
+            self._hand_over(self.in_hand)
+
+    def leave(self) -> None:
+        """The message in hand is not to be answered any more."""
+        self.in_hand = None
+
+    def moments(self) -> Iterator[float]:
+        """When the content is to be fetched again."""
+        if self.in_hand is not None and self.in_hand.fetch_again is not None:
+            yield self.in_hand.fetch_again
+
+    def due(self, now: float) -> None:
+        """Fetch the content again, if it is time."""
+        if any(now >= at for at in self.moments()) and self.in_hand is not None:
+            self._fetch(self.in_hand)
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """What is not here."""
+        return Awaited.CONTENT if self.in_hand is not None and self.in_hand.stage is Stage.FETCHING else None
+
+    # -- to the app -------------------------------------------------------------------------------------------------
+
+    def _begin_next(self, run: CatchUp) -> None:
+        """Take the next message in hand, in chain order, once it is sure that no reply of ours to it is there."""
+        following = next(iter(self._replies.owed), None)
+        if following is None or not run.caught_up or not self._copies.may_sign:
+            return
+        if self._forgotten.may_answer(following):
+            self.in_hand = work = MessageInHand(run, self._replies.owed.pop(following))
+            self._outbox.report(What.TASK_STARTED, message=following.hex(), type=work.message.type)
+            self._fetch(work)
+
+    def _fetch(self, work: MessageInHand) -> None:
+        work.fetch_again = None
+        done, failed = partial(self._content_here, work), partial(self._content_lost, work)
+        self._outbox.ask(FetchContent, done, failed, work.message.content)
+
+    def _content_here(self, work: MessageInHand, now: float) -> None:
+        work.stage = Stage.READY
+
+    def _content_lost(self, work: MessageInHand, why: str, now: float) -> None:
+        self._outbox.report(What.FETCH_FAILED, message=work.message.id.hex(), why=why)
+        work.fetch_again = now + FETCH_AGAIN
+
+    def _hand_over(self, work: MessageInHand) -> None:
+        if self._app.process is AppState.LOST:
+            self._app.start_again()
+        if self._app.process is not AppState.STARTED:
+            return
+        message, run, member = work.message, work.run.run, self._newest.author.member
+        work.stage = Stage.AT_APP
+        work.own_key = self._own_key = own = own_key(work.run.chain, member, self._own_key)
+        # what encrypts the state stays, so that an older state opens after a restart
+        state_key = None if own is None else content_key(SymmetricKey(self._secret), StateContent(run, member))
+        task = Task(
+            message=message.id,
+            content=message.content,
+            type=message.type,
+            group=message.group,
+            ttl=message.ttl,
+            created=message.created,
+            state=self._kept[run].state,
+            key=work.run.chain.keys.content(message.epoch),
+            reply_key=None if own is None else own.content_key,
+            state_key=state_key,
+        )
+        self._outbox.emit(Hand(task))
+
+    def app_lost(self, event: AppLost, now: float) -> None:
+        """The app process was lost, and with it what it had in hand: give that to another, but not for ever."""
+        work = self.in_hand
+        if work is None or work.stage is not Stage.AT_APP:
+            self._app.lost(event.why, now, at_work=False)
+            return
+        work.stage = Stage.READY
+        work.crashes += 1
+        self._app.lost(event.why, now, at_work=True)
+        if work.crashes >= CRASHES:
+            reason = f"the app process was lost {work.crashes} times over this message: {event.why}"
+            crashed = Answered(work.message.id, now, code=ErrorCode.CLIENT_APP_CRASHED, reason=reason)
+            self._sign(work, crashed, now)
+
+    # -- from the app -----------------------------------------------------------------------------------------------
+
+    def answered(self, event: AppAnswered, now: float) -> None:
+        """The app has answered the message.
+
+        Raises:
+            IllegalEvent: it does not have that message.
+        """
+        work, answer = self.in_hand, event.answer
+        if work is None or work.stage is not Stage.AT_APP or work.message.id != answer.message:
+            raise IllegalEvent(f"an answer to message {answer.message.hex()}, which the app does not have")
+        self._sign(work, answer, now)
+
+    def _sign(self, work: MessageInHand, answer: Answered, now: float) -> None:
+        message, own, chain, author = work.message, work.own_key, work.run.chain, self._newest.author
+        if message.id in self._kept[work.run.run].replies:  # a collect has shown one that we had forgotten
+            self.in_hand = None
+            return
+        work.stage = Stage.ANSWERED
+        reason = ReasonPrivate(reason=answer.reason[: chain.manifest.settings.max_reason_chars])
+        body = Reply(
+            by=author.member,
+            time=now,
+            epoch=None if own is None else own.epoch,
+            private=private_bytes(reason) if own is None else own.encrypted(reason, message.id),
+            run=work.run.run,
+            message=message.id,
+            dispatch=message.dispatch,
+            created=answer.created,
+            ttl=message.ttl,
+            content=answer.content,
+            code=answer.code,
+            key=b"" if own is None else own.sealed,
+        )
+        block = sign_record(body, [author.key_in(chain.manifest)])
+        self._outbox.must(Store, partial(self._stored, work, block, answer), (block,), own=True)
+
+    def _stored(self, work: MessageInHand, block: Block, answer: Answered, now: float) -> None:
+        done = partial(self._is_kept, work, block, answer)
+        self._outbox.must(KeepReply, done, work.run.run, work.message.id, block.cid, answer.state)
+
+    def _is_kept(self, work: MessageInHand, block: Block, answer: Answered, now: float) -> None:
+        kept = self._kept[work.run.run]
+        kept.replies[work.message.id] = block.cid
+        kept.state = answer.state or kept.state
+        self._tell(work.message, block.cid, answer)
+        if work is self.in_hand:
+            self.in_hand = None
+            self._replies.add(work.run, work.message.id, block, now)
+            self._acks.ack(work.run, now)
+
+    def _tell(self, message: OpenMessage, reply: CID, answer: Answered) -> None:
+        self.outcomes[is_update(message.type), answer.code is None] += 1
+        id, of = message.id.hex(), {"type": message.type, "round": answer.round}
+        if answer.code is None:
+            self._outbox.report(What.TASK_ANSWERED, message=id, reply=str(reply), **of)
+        else:
+            name, why = self._newest.manifest.name_of(self._newest.author.member), answer.reason
+            self._outbox.report(
+                What.TASK_FAILED, name=name, message=id, reply=str(reply), code=answer.code, why=why, **of
+            )

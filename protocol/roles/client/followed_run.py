@@ -1,0 +1,168 @@
+"""Following runs: hearing of heads, catching up with them, and knowing how far we are."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from protocol.blocks.cid import CID, checked_block
+from protocol.chain.chain import Chain, Step
+from protocol.pacing.backoff import FIRST_RETRY
+from protocol.records.bodies import Chained, Close
+from protocol.records.signed import WellSigned
+from protocol.roles.catch_up import CatchUp, Forked, Lost
+from protocol.roles.client.client_states import ClientState
+from protocol.roles.client.servers import Servers
+from protocol.roles.effects import FetchRecord, Store, What, WriteHead
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import Announcement, Position, Recall, Recalled
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What earlier processes of this peer have verified."""
+
+    heads: Mapping[CID, Position]
+    """How far they came in the runs that they followed, the newest first."""
+    well_signed: WellSigned
+
+
+NOTHING: Final = Verified({}, frozenset())
+
+
+class FollowedRun:
+    """Follows one run at a time, the newest of its leader's."""
+
+    def __init__(self, verified: Verified, servers: Servers, machine: Machine[ClientState]) -> None:
+        self._verified = verified
+        self._servers = servers
+        self._outbox, self._newest = machine.outbox, machine.newest
+        self._announcer, self._equivocations = machine.announcer, machine.equivocations
+        self.run: CatchUp | None = None
+        """The run that is followed."""
+        self._before = next(iter(verified.heads.values()), None)
+        self._fetching: set[CID] = set()
+        self._led: dict[bytes, float] = {}
+        """When each server last said that it leads a run."""
+        self._lost: Counter[bytes] = Counter()
+        """How often in a row nothing came of what a server said."""
+        self._answered: defaultdict[bytes, float] = defaultdict(lambda: -FIRST_RETRY)
+        """When each server was last told what we know of its run."""
+
+    # -- how far we are ---------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> Position | None:
+        """What this client has verified: its acknowledgement. A process that has caught up with nothing yet says how
+        far the one before it was: a leader may have forgotten (`protocol.roles.leader.forgotten_records`)."""
+        run, before = self.run, self._before
+        if run is None:
+            return before
+        chain, head = run.chain, run.chain.head
+        if head is None or (before is not None and before.run == run.run and before.height > chain.height):
+            return before
+        return Position(chain.run, head, chain.height, chain.term)
+
+    def answer(self, server: bytes, asked: Recall, now: float) -> None:
+        """Say to a server that has started how far we know its run, so that it forgets none of it."""
+        if asked.run is None or now < self._answered[server] + FIRST_RETRY:
+            return
+        self._answered[server] = now
+        told = Recalled(server, asked.session, self._newest_of(asked.run))
+        self._announcer.announce(told, topic=self._announcer.topic)
+
+    def _newest_of(self, run: CID) -> Position | None:
+        """The newest head of a run that we have verified, or heard of."""
+        heard = self.run.newest if self.run is not None and self.run.run == run else None
+        told = [heard, self._verified.heads.get(run)]
+        return max((position for position in told if position), key=lambda position: position.height, default=None)
+
+    # -- hearing ----------------------------------------------------------------------------------------------------
+
+    def heard(self, said: Announcement, position: Position, now: float) -> bool:
+        """Go on by what a server says of the run that it leads; what it says of another's counts for nothing. Returns
+        whether another run is followed from now on."""
+        server, run, newest = said.by, self.run, self._newest
+        self._led[server] = now
+        begins = False
+        if run is None or self._may_leave(run, position.run, server):
+            if self._another_is_better(server, now):
+                return False
+            if run is None or run.run != position.run:
+                chain = Chain(newest.manifest.federation, newest.author.reader, self._verified.well_signed)
+                self.run = run = CatchUp(position.run, server, newest.manifest, newest.blocks, chain)
+                begins = True
+            run.server = server
+        if run.run != position.run:
+            return False
+        if (ours := run.rival(position)) is not None:
+            self._equivocations.compare(ours, position.head, said.blocks, now)
+        if run.leader == server:
+            run.hear(position, said.blocks)
+        return begins
+
+    def _may_leave(self, run: CatchUp, other: CID, server: bytes) -> bool:
+        """Whether the run followed is over, or its leader has turned to another or is not followed any more, or nothing
+        of it could be had yet."""
+        if run.chain.head is None:
+            return run.leader == server or run.is_idle
+        if run.run == other:
+            return False
+        leader = self._newest.manifest.members.get(run.leader)
+        distrusted = self._equivocations.distrust.proof_against(leader) is not None
+        return run.chain.closed or run.leader == server or distrusted
+
+    def _another_is_better(self, server: bytes, now: float) -> bool:
+        """Whether a server speaks whose runs could be had more often: otherwise one that says what is not so would have
+        us wait for each of its inventions."""
+        return any(
+            self._lost[other] < self._lost[server] and now < self._servers.silent_until(heard)
+            for other, heard in self._led.items()
+        )
+
+    # -- catching up ------------------------------------------------------------------------------------------------
+
+    def steps(self, run: CatchUp, now: float) -> Iterator[Step]:
+        """Verify and keep what is here, a record for each step, and fetch what is not."""
+        run.manifest = self._newest.manifest
+        try:
+            for step, blocks in run.steps():
+                del self._lost[run.leader]
+                self._keep(run, step, blocks)
+                yield step
+        except Lost as error:
+            if isinstance(error, Forked):
+                self._equivocations.compare(error.ours, error.theirs, (), now)
+            self._give_up(run)
+            self._outbox.report(What.RUN_LOST, run=str(run.run), why=str(error))
+        for cid in run.wanted():
+            if cid not in self._fetching:
+                self._fetching.add(cid)
+                self._outbox.ask(FetchRecord, partial(self._here, cid), partial(self._not_here, cid), cid, Chained)
+
+    def _keep(self, run: CatchUp, step: Step, blocks: Mapping[CID, bytes]) -> None:
+        """Have a verified record on disk, and the run's head after it. Nothing of ours waits for that."""
+        body = step.record.body
+        assert isinstance(body, Chained)
+        parts = tuple(checked_block(cid, data) for cid, data in blocks.items())
+        self._outbox.must(Store, lambda _: None, parts, own=False)
+        head, closes = step.record.cid, isinstance(body, Close)
+        self._outbox.must(WriteHead, lambda _: None, run.run, head, body.height, body.term, closes, step.well_signed)
+
+    def _here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._fetching.discard(cid)
+        if self.run is not None and cid in self.run.wanted():
+            self.run.fetched(cid, blocks)
+
+    def _not_here(self, cid: CID, why: str, now: float) -> None:
+        self._fetching.discard(cid)
+        self._outbox.report(What.FETCH_FAILED, cid=str(cid), why=why)
+        if self.run is not None and cid in self.run.wanted():
+            self._give_up(self.run)
+
+    def _give_up(self, run: CatchUp) -> None:
+        self._lost[run.leader] += 1
+        run.give_up()

@@ -1,0 +1,122 @@
+"""What a client owes a run: messages without a reply, and replies that no collect has taken yet.
+
+A reply is announced again and again until a collect answers its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from protocol.blocks.cid import CID, Block
+from protocol.chain.chain import AnsweredMessage, OpenMessage
+from protocol.pacing.backoff import Backoff
+from protocol.records.bodies import Reply
+from protocol.records.signed import parse_record, sign_record
+from protocol.roles.catch_up import CatchUp
+from protocol.roles.client.client_states import ClientState
+from protocol.roles.client.kept_run import KeptRun
+from protocol.roles.effects import FetchRecord, Store, What
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import ReplyReady
+
+
+@dataclass(slots=True)
+class _Unacknowledged:
+    """A reply that no collect has taken yet."""
+
+    run: CatchUp
+    message: bytes
+    reply: CID
+    block: Block | None
+    """None after a restart, until it was read: our journal has it if the engine lost it."""
+    retry: Backoff
+
+
+class OwedReplies:
+    """The messages and the replies of the run that is followed."""
+
+    def __init__(self, kept: Mapping[CID, KeptRun], machine: Machine[ClientState]) -> None:
+        self._kept = kept
+        self._outbox, self._newest, self._announcer = machine.outbox, machine.newest, machine.announcer
+        self.owed: dict[bytes, OpenMessage] = {}
+        """Messages for us without a reply, in chain order."""
+        self._unacknowledged: dict[bytes, _Unacknowledged] = {}
+
+    def opened(self, run: CatchUp, message: OpenMessage, now: float) -> bool:
+        """The run has a message for us; whether we have yet to answer it."""
+        reply = self._kept[run.run].replies.get(message.id)
+        if reply is None:
+            self.owed[message.id] = message
+        else:  # answered before a restart
+            self._unacknowledged[message.id] = _Unacknowledged(run, message.id, reply, None, Backoff(now))
+        return reply is None
+
+    def add(self, run: CatchUp, message: bytes, block: Block, now: float) -> None:
+        """Our reply to a message is on disk: announce it, if no collect has answered the message meanwhile."""
+        self.owed.pop(message, None)
+        if message in run.chain.open:
+            self._unacknowledged[message] = _Unacknowledged(run, message, block.cid, block, Backoff(now))
+            self.announce(now)
+
+    def collected(self, answer: AnsweredMessage) -> None:
+        """A collect has answered the message: nothing more is to be done for it."""
+        message, taken = answer.message.id, answer.reply is not None
+        self.owed.pop(message, None)
+        self._unacknowledged.pop(message, None)
+        why = "" if taken else answer.reason
+        self._outbox.report(What.TASK_COLLECTED, message=message.hex(), taken=int(taken), why=why)
+
+    def leave(self) -> None:
+        """Nothing is owed any more."""
+        self.owed, self._unacknowledged = {}, {}
+
+    # -- announcing -------------------------------------------------------------------------------------------------
+
+    def announce(self, now: float) -> None:
+        """Announce the replies that are due."""
+        for waiting in self._unacknowledged.values():
+            if now >= waiting.retry.at:
+                self._announce(waiting, now)
+
+    def announce_soon(self, now: float) -> None:
+        """The leader may have missed what we announced, or needs it signed with another key."""
+        for waiting in self._unacknowledged.values():
+            waiting.retry.soon(now)
+
+    def moments(self) -> Iterator[float]:
+        """When a reply is to be announced."""
+        yield from (waiting.retry.at for waiting in self._unacknowledged.values())
+
+    def _announce(self, waiting: _Unacknowledged, now: float) -> None:
+        waiting.retry.back_off(now)
+        if waiting.block is None:
+            done, failed = partial(self._here, waiting), partial(self._not_here, waiting)
+            self._outbox.ask(FetchRecord, done, failed, waiting.reply, Reply)
+        elif len(self._newest.author.keys) == 1 or self._is_signed_for_now(waiting, waiting.block):
+            ready = ReplyReady(waiting.run.run, waiting.message, waiting.reply)
+            self._announcer.announce(ready, (waiting.block,), topic=self._announcer.topic)
+
+    def _is_signed_for_now(self, waiting: _Unacknowledged, block: Block) -> bool:
+        """Whether the reply has the signature that the manifest in force asks for. If our key was rotated since, the
+        very same body is signed again and announced then: the reply stays the same
+        (`protocol.records.signed.Record.id`)."""
+        record, key = parse_record(block), self._newest.author.key_in(waiting.run.chain.manifest)
+        if any(signature.by == key.verify_key.raw for signature in record.signatures):
+            return True
+        block = sign_record(record.body, [key])
+        self._outbox.must(Store, partial(self._take, waiting, block), (block,), own=True)
+        return False
+
+    def _here(self, waiting: _Unacknowledged, blocks: Mapping[CID, bytes], now: float) -> None:
+        self._take(waiting, Block(waiting.reply, blocks[waiting.reply]), now)
+
+    def _not_here(self, waiting: _Unacknowledged, why: str, now: float) -> None:
+        self._outbox.report(What.FETCH_FAILED, message=waiting.message.hex(), why=why)
+
+    def _take(self, waiting: _Unacknowledged, block: Block, now: float) -> None:
+        """Announce the reply as it is in ``block``."""
+        waiting.reply, waiting.block = block.cid, block
+        if self._unacknowledged.get(waiting.message) is waiting:
+            self._announce(waiting, now)

@@ -1,0 +1,92 @@
+"""Which clients are here, and what people are told of that."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.federation.manifest import node_id
+from protocol.records.bodies import Role
+from protocol.roles.effects import What
+from protocol.roles.leader.awaited_replies import AwaitedReplies
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.leader.presence import Presence, Sighting
+from protocol.roles.leader.record_writer import RecordWriter
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import Beat, Hello, PeerState, Position
+
+MAX_UNKNOWN_RUNS: Final = 4
+"""Runs unknown to this home of which people are told."""
+
+
+class ClientsHere:
+    """The clients of a run: `Presence` knows whom we hear, and the federation whom we count."""
+
+    def __init__(
+        self,
+        known_runs: frozenset[CID],
+        presence: Presence,
+        awaited_replies: AwaitedReplies,
+        writer: RecordWriter,
+        machine: Machine[LeaderState],
+    ) -> None:
+        self._known_runs = known_runs
+        self._unknown_runs: set[CID] = set()
+        """Runs in which clients were, and which this home does not know; a few, as anybody can name many."""
+        self.presence = presence
+        self._awaited_replies = awaited_replies
+        self._writer = writer
+        self._newest, self._outbox, self._distrust = machine.newest, machine.outbox, machine.equivocations.distrust
+
+    def listed(self) -> tuple[int, ...]:
+        """The nodes that the app is told of."""
+        manifest = self._writer.chain.manifest
+        distrusted = self._distrust.nodes(manifest)
+        return tuple(node for node in self.presence.listed(manifest) if node not in distrusted)
+
+    def have(self, nodes: frozenset[int]) -> bool:
+        """Whether those of ``nodes`` and all that are here have verified the chain's head."""
+        chain = self._writer.chain
+        assert chain.head is not None
+        return self.presence.all_have(chain.head, chain.manifest) and nodes <= set(self.listed())
+
+    def heard(self, by: bytes, body: Hello | Beat, now: float) -> None:
+        """A client says that it is here."""
+        name = self._newest.manifest.name_of(by)
+        if self.presence.heard(by, Sighting(now, body.state, body.position.head if body.position else None, body.note)):
+            self._outbox.report(What.PEER_HERE, name=name)
+            self._look_for_an_unknown_run(name, body.position)
+        elif body.state is PeerState.REFUSED:
+            self._outbox.report(What.RUN_REFUSED, name=name, why=body.note)
+
+    def _look_for_an_unknown_run(self, name: str, position: Position | None) -> None:
+        """Say so if a client was in a run that this home does not know: it may be put back from before that run of
+        ours, and what we begin is another one."""
+        chain = self._writer.chain
+        ours = None if chain.head is None else chain.run
+        if position is None or position.run == ours or position.run in self._known_runs:
+            return
+        if position.run not in self._unknown_runs and len(self._unknown_runs) < MAX_UNKNOWN_RUNS:
+            self._unknown_runs.add(position.run)
+            others = len(self._newest.manifest.nodes_of(Role.SERVER)) - 1
+            self._outbox.report(What.RUN_UNKNOWN, name=name, run=str(position.run), other_servers=others)
+
+    def left(self, client: bytes, now: float) -> None:
+        """A client says goodbye."""
+        if self.presence.left(client, now):
+            self._is_away(client, now, What.PEER_LEFT)
+
+    def fade(self, now: float) -> None:
+        """Count no more those that have been silent for too long."""
+        for node in self.presence.fade(len(self._newest.manifest.members), now):
+            member = self._newest.manifest.member_by_node(node)
+            if member is not None:  # otherwise it was taken out: that was said
+                self._is_away(member.id, now, What.PEER_AWAY)
+
+    def _is_away(self, client: bytes, now: float, what: What) -> None:
+        """Say so, and for how many seconds its answers are still waited for, if it owes any."""
+        node = node_id(client)
+        owed = (message.id for message in self._writer.chain.open.values() if message.node == node)
+        until = max(self._awaited_replies.deadlines(owed), default=now)
+        left = max(0.0, until - now)
+        self._outbox.report(what, name=self._newest.manifest.name_of(client), answer_within=left or None)

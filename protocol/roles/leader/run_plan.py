@@ -1,0 +1,141 @@
+"""What a leader is to lead, a new run or one that was left open, and how its owner wants that done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from crypto.symmetric import SymmetricKey
+from protocol.blocks.bundle import NamedBundle
+from protocol.blocks.cid import CID, Block
+from protocol.blocks.content import ContentKey, KeyedContent
+from protocol.blocks.listing import pack
+from protocol.chain.chain import Chain
+from protocol.federation.readers import Epoch, RunKeys, private_fields
+from protocol.records.bodies import Run, RunConfig, RunPrivate
+from protocol.records.contexts import RunPlace, SentContent, content_key
+from protocol.records.environment import Environment
+from protocol.replies.checks_and_limits import Admission
+from protocol.roles.leader.presence import AWAY_AFTER
+
+FIRST_TERM: Final = 1
+FIRST_EPOCH: Final = 1
+"""Of a run that is encrypted."""
+SERVER_NODE: Final = 1
+"""The node id a ServerApp sees as its own, as under Flower's SuperLink."""
+
+
+LEAVE_TIMEOUT: Final = 60.0
+"""Seconds that a client which said goodbye has to come back: enough to start it again with another option."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What a run record says that is known before the app process is there."""
+
+    bundle: NamedBundle
+    """Stored already, under ``model_key`` if the run is encrypted."""
+    seed: bytes = field(repr=False)
+    name: str
+    version: str
+    config: RunConfig
+    replay_format: int
+    node_config: RunConfig = ()
+    """Of this machine alone (where its data is, say): handed to the app, not recorded."""
+    initial_model: KeyedContent | None = None
+    """A stored content with the arrays that the app is to begin with; None if it makes its own."""
+    model_key: SymmetricKey | None = None
+    """Of epoch 1: bundle and initial model are encrypted with it. None if nothing is, or the run has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings:
+    """The owner's choices. Times are in seconds."""
+
+    min_clients: int
+    client_timeout: float
+    """From a message's dispatch until it is given up."""
+    leave_timeout: float = LEAVE_TIMEOUT
+    """The same from when its client said goodbye: it may come back."""
+    admission: Admission = field(default_factory=Admission)
+    away_after: float = AWAY_AFTER
+    grace: float = 10.0
+    """How long a resumed run waits for the clients of its last look."""
+    waits_for_members: bool = False
+    """Whether it waits for them without end, before it signs: its home may be an older copy of itself."""
+    known_runs: frozenset[CID] = frozenset()
+    """The runs that its home knows of, led here or followed."""
+    linger: float = 10.0
+    """How long a closed run waits for its clients to verify the last record."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumedRun:
+    """A run that was left open: its verified chain, and its records from the first on."""
+
+    chain: Chain
+    records: Sequence[CID]
+    acks: Sequence[Block] = ()
+    """What members have confirmed of it, as far as it was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeys:
+    """Keys just made, in a federation that encrypts: the block of their record, and their epoch."""
+
+    record: CID
+    epoch: Epoch
+
+
+def run_body(
+    plan: RunPlan,
+    environment: Environment,
+    *,
+    manifest: CID,
+    seed: CID,
+    keys: NewKeys | None,
+    member: bytes,
+    now: float,
+) -> Run:
+    """The first record of a run; ``seed`` is the block with the plan's (`protocol.federation.epochs.seed_block`)."""
+    private = RunPrivate(
+        name=plan.name,
+        version=plan.version,
+        config=plan.config,
+        app=plan.bundle.app,
+        replay_format=plan.replay_format,
+        environment=environment,
+    )
+    empty, _ = pack([])
+    return Run(
+        by=member,
+        time=now,
+        **private_fields(private, None if keys is None else keys.epoch, Run.TYPE, 0),
+        run=None,
+        prev=None,
+        height=0,
+        term=FIRST_TERM,
+        looks=empty,
+        empties=0,
+        manifest=manifest,
+        bundle=plan.bundle.content,
+        seed=seed,
+        initial_model=None if plan.initial_model is None else plan.initial_model.content,
+        keys=None if keys is None else keys.record,
+    )
+
+
+def first_content_key(model: SymmetricKey, federation: CID, leader: bytes) -> ContentKey:
+    """What a run's app and initial model are encrypted with before there is a run: ``model`` is its first model key."""
+    return content_key(model, SentContent(RunPlace(federation, leader, model.commitment()), FIRST_EPOCH))
+
+
+def named_bundle(body: Run, private: RunPrivate, keys: RunKeys) -> NamedBundle:
+    """The app of a run, as its record says to those who read it."""
+    return NamedBundle(private.app, body.bundle, keys.content(body.epoch))
+
+
+def initial_content(body: Run, keys: RunKeys) -> KeyedContent | None:
+    """What the app of a run begins with, as the record says to those who read it."""
+    return None if body.initial_model is None else KeyedContent(body.initial_model, keys.content(body.epoch))

@@ -1,0 +1,40 @@
+"""What a machine wants kept is in the journal and in the engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.engine.local.engine import LocalEngine
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.run.durable_effects import DurableEffects
+from protocol.blocks.cid import cbor_block
+from protocol.records.bodies import Role
+from protocol.roles.effects import KeepAcks, WriteHead
+
+RUN, HEAD, REPLY, ACK, OTHER = (cbor_block(text) for text in ("run", "head", "reply", "ack", "other"))
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[DurableEffects]:
+    home = Home(tmp_path / "home").create()
+    with (
+        contextlib.closing(LocalEngine(tmp_path / "engine")) as engine,
+        contextlib.closing(Journal(home.journal)) as journal,
+    ):
+        yield DurableEffects(engine, journal, FederationStore(home), RUN.cid, Role.CLIENT, engine.address, "here")
+
+
+def test_with_a_head_it_keeps_what_was_verified(keeper: DurableEffects) -> None:
+    keeper.carry_out(WriteHead(1, RUN.cid, HEAD.cid, 3, 1, False, (HEAD.cid, REPLY.cid)))
+    assert [block.cid in keeper.journal.well_signed for block in (HEAD, REPLY, OTHER)] == [True, True, False]
+
+
+def test_an_ack_that_is_kept_was_verified(keeper: DurableEffects) -> None:
+    keeper.carry_out(KeepAcks(1, RUN.cid, (ACK,)))
+    assert [block.cid in keeper.journal.well_signed for block in (ACK, OTHER)] == [True, False]

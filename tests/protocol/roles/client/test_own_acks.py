@@ -1,0 +1,66 @@
+"""When a client acks: once at one height, on disk before it is sent, and nothing that another home may have acked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from a_client import AClient, plan
+from chains import ALICE, TIME, begun, id_of
+
+from protocol.blocks.cid import cbor_block
+from protocol.blocks.listing import Listing
+from protocol.records.bodies import Ack
+from protocol.records.signed import parse_record
+from protocol.roles.client.kept_run import KeptRun
+from protocol.roles.effects import KeepAcks, Publish
+from protocol.roles.events import Done, ManifestChanged
+from protocol.wire.announcements import AckReady, parse_announcement
+
+
+def at_the_close(**changes: Any) -> AClient:
+    """A client that has followed a run, and hears of its close."""
+    scribe = begun()
+    client = AClient(plan(**changes), scribe)
+    client.hear()
+    scribe.add(scribe.close())
+    client.hear()
+    return client
+
+
+def acked(client: AClient) -> list[Ack]:
+    bodies = [parse_record(block).body for keep in client.all(KeepAcks) for block in keep.blocks]
+    return [body for body in bodies if isinstance(body, Ack)]
+
+
+def announced(client: AClient) -> list[AckReady]:
+    said = [parse_announcement(each.data).announcement.body for each in client.all(Publish)]
+    return [body for body in said if isinstance(body, AckReady)]
+
+
+def test_a_close_is_acked_and_announced_once_the_ack_is_on_disk() -> None:
+    client = at_the_close()
+    chain = client.scribe.chain
+    assert [(ack.by, ack.height, ack.head) for ack in acked(client)] == [(id_of(ALICE), chain.height, chain.head)]
+    assert not announced(client)
+    (keep,) = client.all(KeepAcks)
+    client.feed(Done(keep.id))
+    assert [ready.record for ready in announced(client)] == [keep.blocks[0].cid]
+
+
+def test_a_run_that_knows_an_older_manifest_than_we_do_is_not_acked() -> None:
+    scribe = begun()
+    client = AClient(plan(), scribe)
+    client.hear()
+    client.feed(ManifestChanged(scribe.with_dave().cid, scribe.source))
+    scribe.add(scribe.close())
+    client.hear()
+    assert not acked(client)
+
+
+def test_what_was_acked_and_listed_before_a_restart_is_not_again() -> None:
+    first, second = cbor_block("first").cid, cbor_block("second").cid
+    kept = KeptRun({b"1": first, b"2": second})
+    assert kept.unlisted() == [first, second]
+    head = cbor_block("head").cid
+    kept.keep_ack(Ack(by=id_of(ALICE), time=TIME, run=head, term=1, height=7, head=head, replies=Listing((first,))))
+    assert (kept.acked, kept.unlisted()) == (7, [second])
