@@ -40,6 +40,7 @@ from peer.home.home import Home
 from peer.home.journal import approved_apps
 from peer.home.reader_choice import ReaderChoice
 from protocol.blocks.cid import BlockError, MissingBlock
+from protocol.replay.judging import Difference, Outcome, Reason
 from strategy.models.model_files import NoModel, Tensor, Tensors, content_tensors, save_model, state_dict
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ __all__ = [
     "AuditedRun",
     "BlockError",
     "ComparedExchange",
+    "Difference",
     "EngineError",
     "Exchange",
     "Finding",
@@ -60,8 +62,10 @@ __all__ = [
     "NoSuchRun",
     "NotReadable",
     "NotVerified",
+    "Outcome",
     "Participant",
     "PeerError",
+    "Reason",
     "Replay",
     "Report",
     "Root",
@@ -92,6 +96,16 @@ class Replay:
     """Compared, and equal."""
     messages: int
     """In them."""
+    undecided: int
+    """Exchanges that differ, and of which this machine cannot tell why. The final model counts as one."""
+    first: ComparedExchange | None
+    """The first that differs."""
+    widest: ComparedExchange | None
+    """Of those that differ, the one that differs most, in units in the last place."""
+    reasons: tuple[Reason, ...]
+    """What may have caused the difference, what the evidence speaks for most first."""
+    settling: str
+    """With what a difference could be settled; empty if this environment is as good as the recorded one."""
     not_checked: str
     """What nothing was compared with, in words; empty if the run was replayed to its end."""
     environment: Mapping[str, tuple[str, str]]
@@ -249,7 +263,8 @@ class AuditedRun:
         The app runs as a process of its own. It is the one in the folder ``app``; if that is None, the built-in one or
         one that the home has approved: no code is run because a run names it. ``data_dir`` says where its data is,
         ``model`` which model class the built-in app may import (``module:Class``), ``to_round`` after which round to
-        stop. A difference is a finding, and the verdict then `Verdict.FAILED`.
+        stop. A difference is a finding, and the verdict then `Verdict.FAILED`; or, if another machine or the app itself
+        may have caused it, `Verdict.INCONCLUSIVE`.
 
         Raises:
             NotVerified: if the run is not verified.
@@ -378,6 +393,11 @@ def _report(report: audited.Report) -> Report:
         else Replay(
             replay.exchanges,
             replay.messages,
+            replay.undecided,
+            replay.first,
+            replay.widest,
+            replay.reasons,
+            replay.settling,
             replay.not_checked,
             MappingProxyType(dict(replay.environment)),
             replay.seconds,

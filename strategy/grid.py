@@ -23,7 +23,7 @@ from protocol.blocks.content import ContentError, ContentKey
 from protocol.replies.checks_and_limits import is_update
 from protocol.visible import named
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
-from strategy.contents.difference import first_difference
+from strategy.contents.difference import difference
 from strategy.contents.kept_replies import KeptReplies
 from strategy.contents.summary import mean_metrics, metrics_of, round_of
 from strategy.flower_compat import (
@@ -219,7 +219,7 @@ class PollenGrid(Grid):
             return
         try:
             was = decode(recorded.content, self._store.open(recorded.content), key, self._limits)
-            divergence.difference = first_difference(was, messages[index].content)
+            divergence.difference = difference(was, messages[index].content)
         except BlockError as error:
             divergence.what += f" (what was recorded cannot be read: {error})"
 

@@ -97,7 +97,7 @@ def _compared(report: Report, *, contents: bool) -> Compared:
         else ReplayedRun(
             exchanges=replay.exchanges,
             messages=replay.messages,
-            differences=0 if replay.divergence is None or replay.unfinished else 1,
+            differences=replay.undecided + (replay.beyond is not None),
         )
     )
     return Compared(records=report.records, exchanges=report.exchanges, contents=contents, replay=replayed)

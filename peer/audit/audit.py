@@ -202,7 +202,7 @@ class Audit:
                 on_compared=on_compared,
             ).run()
             self.report.replay = replay
-            if (finding := replay.finding()) is not None:
+            for finding in replay.findings():
                 self._note(finding)
         self.report.verdict = verdict_of(self._rules)
 

@@ -1,7 +1,8 @@
 """Audit by replay: the ServerApp of a verified run is run again, and must do what is recorded.
 
 The app process asks for the recorded replies entry by entry, and compares what it sends itself. Nothing is written to
-an engine, and a CAR file needs none.
+an engine, and a CAR file needs none. After a difference the app is run once more, up to there: what an app
+does not do twice on one machine says nothing about the server.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from typing import Any, Final
 from peer.apps.app_process import AppCommand, AppProcess
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
-from peer.history.verdict import REPLAY, REPLAY_UNFINISHED, Finding
+from peer.history.verdict import REPLAY, REPLAY_UNDECIDED, REPLAY_UNFINISHED, Finding
 from protocol.app.calls import (
     CloseEntry,
     Compared,
@@ -44,15 +45,20 @@ from protocol.federation.readers import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment, differing
 from protocol.records.signed import read_record
+from protocol.replay.environments import cause_of, settling
+from protocol.replay.judging import Cause, Difference, Outcome, Reason, judged, ranked
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
 from strategy.contents.summary import to_json
 from strategy.replay.format import REPLAY_FORMAT, child_environment
 
-HONEST_BUT: Final = (
-    "the server did not run this app on these replies, or the app does not do the same thing twice: "
-    "it reads a clock, draws a uuid4, or takes results in the order in which its own threads finish"
-)
+_IN_WORDS: Final = {
+    Reason.SERVER: "the server did not run this app on these replies",
+    Reason.APP: "the app does not do the same thing twice: it reads a clock or files that change, draws a uuid4, or "
+    "takes results in the order in which its own threads finish",
+    Reason.MACHINE: "the recorded machine rounds in another way than this one",
+    Reason.VERSIONS: "the recorded versions compute something else than these",
+}
 """What a difference may mean."""
 
 STILL_OPEN: Final = "what the app made of the last replies: the run is open, and no message shows it yet"
@@ -77,13 +83,44 @@ class AuditedApp:
 
 @dataclass(frozen=True, slots=True)
 class ComparedExchange:
-    """One dispatch whose messages were compared with the recorded ones, and are equal."""
+    """The messages of one dispatch, or the final model, compared with what is recorded."""
 
     height: int
     round: int | None
-    number: int
-    """Of the exchange, from 1."""
+    number: int | None
+    """Of the exchange, from 1; None for the final model."""
     messages: int
+    outcome: Outcome = Outcome.EQUAL
+    what: str = ""
+    """What differs, for people; empty if nothing does."""
+    difference: Difference | None = None
+    """How the contents differ; None if they do not, or something else does."""
+    message: int | None = None
+    """Which message of the dispatch is told, from 0, if the app could not go on after it."""
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it beside the exchange."""
+        return {"outcome": self.outcome.value, **_difference_value(self.difference)}
+
+    def place_value(self) -> dict[str, Any]:
+        """The same, with its place."""
+        return {"height": self.height, "round": self.round, "message": self.message, **self.value()}
+
+
+def _difference_value(found: Difference | None) -> dict[str, Any]:
+    return {
+        "record": found.record if found else None,
+        "tensor": found.tensor if found else None,
+        "largest": _number(found.largest if found else None),
+        "ulps": _number(found.ulps if found else None),
+        "of_update": _number(found.of_update if found else None),
+        "of_bound": _number(found.of_bound if found else None),
+        "unbounded": (found.unbounded or None) if found else None,
+    }
+
+
+def _number(value: float | None) -> Any:
+    return None if value is None else to_json(value)
 
 
 @dataclass(slots=True)
@@ -93,10 +130,22 @@ class Replay:
     exchanges: int = 0
     """How many were compared and equal."""
     messages: int = 0
-    """How many messages those exchanges have."""
-    divergence: Diverged | None = None
-    round: int | None = None
-    """The round of the divergence, if the app numbers its rounds."""
+    """In them."""
+    undecided: int = 0
+    """Exchanges that differ, and of which this machine cannot tell why. The final model counts as one."""
+    first: ComparedExchange | None = None
+    """The first that differs."""
+    widest: ComparedExchange | None = None
+    """Of those that differ, the one that differs most, in units in the last place."""
+    beyond: ComparedExchange | None = None
+    """The one that differs more than another machine can cause. The replay ends with it."""
+    cause: Cause = Cause.NOTHING
+    """The most that this environment can do to a result."""
+    repeats: bool | None = None
+    """Whether the app, run once more here up to the first difference, did there what it had done before; None if that
+    was not tried, or came to no end."""
+    settling: str = ""
+    """With what a difference could be settled; empty if this environment is as good as the recorded one."""
     unfinished: str = ""
     """Why there is no verdict; empty if there is one."""
     not_checked: str = ""
@@ -106,49 +155,65 @@ class Replay:
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """What differs between the environments: the recorded value, and the one here."""
     seconds: float = 0.0
-    """How long the replay took, from the start of the app process."""
+    """From the start of the app process; the second time that the app was run is in it."""
     import_seconds: float = 0.0
     """How much of that went by before the app process had done its imports."""
 
-    def finding(self) -> Finding | None:
-        """The finding that follows from the replay, if any."""
-        found = self.divergence
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of all outcomes. What an app does not do twice is nobody's fault."""
+        if self.first is None:
+            return Outcome.EQUAL
+        return Outcome.UNDECIDED if self.beyond is None or self.repeats is False else Outcome.BEYOND
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """What may have caused the difference, what the evidence speaks for most first; empty if there is none."""
+        return ranked(self.outcome, self.cause, repeats=self.repeats)
+
+    def findings(self) -> Iterator[Finding]:
+        """What the audit has to say of it."""
         if self.unfinished:
-            return Finding(found.height if found else None, None, REPLAY_UNFINISHED, self.unfinished)
-        if found is None:
-            return None
-        where = "" if self.round is None else f"in round {self.round}, "
-        return Finding(found.height, None, REPLAY, f"{where}{found.what}; {self._meaning()}")
+            yield Finding(self.first.height if self.first else None, None, REPLAY_UNFINISHED, self.unfinished)
+        told = self.beyond or self.first
+        if told is None:
+            return
+        where = "" if told.round is None else f"in round {told.round}, "
+        what = f"{where}{told.what}; {self._meaning()}"
+        rule = REPLAY if self.outcome is Outcome.BEYOND else REPLAY_UNDECIDED
+        yield Finding(told.height, None, rule, what, max(1, self.undecided))
 
     def _meaning(self) -> str:
+        """What it may mean, and what would tell."""
+        first, *others = (_IN_WORDS[reason] for reason in self.reasons)
+        if self.repeats is False:
+            return f"run again on this machine, it differed from itself: {first}. No machine can settle that"
+        meaning = f"{first}{''.join(f'; or {other}' for other in others)}"
         if not self.environment:
-            return f"this environment is the recorded one, so {HONEST_BUT}"
-        pairs = (f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
-        return f"it may be the environment, which differs ({', '.join(pairs)}); or {HONEST_BUT}"
+            return f"this environment is the recorded one: {meaning}"
+        pairs = ", ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
+        if self.outcome is Outcome.BEYOND:
+            return f"no other machine causes that ({pairs}): {meaning}"
+        return f"{meaning}. This environment is another one ({pairs}); {self.settling} would settle it"
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it."""
-        found = None if self.unfinished else self.divergence
         return {
+            "outcome": self.outcome.value,
             "exchanges": self.exchanges,
             "messages": self.messages,
-            "mismatches": 0 if found is None else 1,
-            "first_divergence": None if found is None else self._divergence_value(found),
+            "mismatches": self.undecided + (self.beyond is not None),
+            "undecided": self.undecided,
+            "first_divergence": None if self.first is None else self.first.place_value(),
+            "widest": None if self.widest is None else self.widest.place_value(),
+            "beyond": None if self.beyond is None else self.beyond.place_value(),
+            "repeats": self.repeats,
+            "reasons": [reason.value for reason in self.reasons],
+            "settling": self.settling or None,
             "not_checked": self.not_checked or None,
             "environment": {name: list(pair) for name, pair in self.environment.items()},
             "seconds": round(self.seconds, 3),
             "import_seconds": round(self.import_seconds, 3),
-        }
-
-    def _divergence_value(self, found: Diverged) -> dict[str, Any]:
-        return {
-            "height": found.height,
-            "round": self.round,
-            "message": found.message,
-            "record": found.record,
-            "tensor": found.tensor,
-            "largest": None if found.largest is None else to_json(found.largest),
-            "environment": {name: list(pair) for name, pair in self.environment.items()},
         }
 
 
@@ -186,13 +251,40 @@ class RunReplay:
         """The number and round of each exchange that was handed over and is not compared yet, by height."""
         self._last_round: int | None = None
         self._has_end = False
-        """Whether `Replay.not_checked` is settled, because the script was handed over up to its end."""
+        """Whether the script has been handed over to an end that says what is not checked after it."""
+        self._ours: dict[int, bytes] = {}
+        """What the app did at the first height where that is not what is recorded."""
+        self._until: int | None = None
+        """The height with which a replay ends that only tells whether the app does the same thing twice."""
         self._began = 0.0
         self._replay = Replay()
 
     def run(self) -> Replay:
-        """Replay to the end, or to the first difference."""
+        """Replay to the end, or to the first difference after which the app cannot go on."""
         self._began = time.monotonic()
+        self._run_once()
+        if self._ours and not self._replay.app_raised:
+            self._replay.repeats = self._repeats()
+        self._replay.seconds = time.monotonic() - self._began
+        return self._replay
+
+    def _repeats(self) -> bool | None:
+        """Run the app again to the first difference: whether it does there what it did before. None: cannot be told."""
+        again = RunReplay(
+            self._run,
+            self._scratch,
+            self._source,
+            self._app,
+            self._keys,
+            to_round=self._to_round,
+            numbered=self._numbered,
+        )
+        (again._until,) = self._ours
+        again._began = time.monotonic()
+        again._run_once()
+        return None if again._replay.unfinished else again._ours == self._ours
+
+    def _run_once(self) -> None:
         try:
             with tempfile.TemporaryDirectory(prefix="pollen-replay-") as folder:
                 self._run_in(Path(folder))
@@ -200,8 +292,6 @@ class RunReplay:
             self._unfinished(str(error))
         except BlockError as error:
             self._unfinished(f"what is recorded cannot be read: {error}")
-        self._replay.seconds = time.monotonic() - self._began
-        return self._replay
 
     def _run_in(self, folder: Path) -> None:
         body = read_record(self._run, self._source).body
@@ -248,7 +338,9 @@ class RunReplay:
                     case Ready(environment=now):
                         self._replay.import_seconds = time.monotonic() - self._began
                         self._replay.environment = differing(environment, now)
-                        link.hand(start)
+                        self._replay.cause = cause_of(environment, now)
+                        self._replay.settling = settling(environment, now)
+                        link.hand(replace(start, may_differ=self._replay.cause))
                     case NextEntry(call):
                         link.hand(self._next_entry(call))
                     case value:
@@ -261,7 +353,7 @@ class RunReplay:
         match value:
             case Compared():
                 self._compared(value)
-                return False
+                return value.height == self._until
             case Progress():
                 return False
             case Diverged():
@@ -277,17 +369,54 @@ class RunReplay:
         return True
 
     def _compared(self, value: Compared) -> None:
-        number, round_number = self._ahead.pop(value.height)
-        self._replay.exchanges += 1
-        self._replay.messages += value.messages
-        self._on_compared(ComparedExchange(value.height, round_number, number, value.messages))
+        number, round_number = self._ahead.pop(value.height, (None, self._last_round))
+        found = value.difference
+        if found is None:
+            self._replay.exchanges += 1
+            self._replay.messages += value.messages
+            self._tell(ComparedExchange(value.height, round_number, number, value.messages))
+            return
+        outcome = judged(found, self._replay.cause, flowers_own=False)
+        what = f"at height {value.height}, {found.what}"
+        self._differs(
+            ComparedExchange(value.height, round_number, number, value.messages, outcome, what, found), value.ours
+        )
 
     def _diverged(self, value: Diverged) -> None:
-        self._replay.divergence = value
-        _, self._replay.round = self._ahead.get(value.height, (None, self._last_round))
+        number, round_number = self._ahead.get(value.height, (None, self._last_round))
         if value.raised:
             self._replay.app_raised = True
             self._unfinished(f"{value.what}: nobody can tell if it would have done what is recorded")
+            return
+        outcome = judged(value.difference, self._replay.cause, flowers_own=value.flowers_own)
+        self._differs(
+            ComparedExchange(
+                value.height, round_number, number, 0, outcome, value.what, value.difference, value.message
+            ),
+            value.ours,
+        )
+        if outcome is Outcome.UNDECIDED:
+            self._replay.not_checked = f"what follows height {value.height}: the app could not go on from there"
+
+    def _differs(self, told: ComparedExchange, ours: bytes) -> None:
+        replay = self._replay
+        if replay.first is None:
+            replay.first = told
+            self._ours = {told.height: ours}
+        if told.outcome is Outcome.BEYOND:
+            replay.beyond = told
+        else:
+            replay.undecided += 1
+        if replay.widest is None or _ulps(told) > _ulps(replay.widest):
+            replay.widest = told
+        self._tell(told)
+
+    def _tell(self, told: ComparedExchange) -> None:
+        if self._until is not None:
+            return
+        if told.number is not None and (row := self._scratch.row(told.number)) is not None:
+            self._scratch.put_row(told.number, json.dumps({**json.loads(row), "compared": told.value()}))
+        self._on_compared(told)
 
     def _unfinished(self, why: str) -> None:
         self._replay.unfinished = why
@@ -330,3 +459,7 @@ class RunReplay:
             return False
         reached = round_number if self._numbered else self._dispatches
         return reached is not None and reached > self._to_round
+
+
+def _ulps(told: ComparedExchange) -> float:
+    return told.difference.ulps or 0.0 if told.difference else 0.0

@@ -163,6 +163,7 @@ class Report:
         separator = ', "exchanges": ['
         for row in scratch.rows():
             exchange = json.loads(row)
+            exchange.setdefault("compared", None)  # of a replay
             exchange["confirmed_by"] = self.confirmed_by(exchange["last_height"])
             yield separator + json.dumps(exchange)
             separator = ", "

@@ -93,8 +93,8 @@ class Scratch:
     # -- lines of the result ---------------------------------------------------------------------------------------
 
     def put_row(self, number: int, text: str) -> None:
-        """Keep a line of the result."""
-        self._database.execute("INSERT INTO rows VALUES (?, ?)", (number, text))
+        """Keep a line of the result, in place of the one with this number, if there is one."""
+        self._database.execute("INSERT OR REPLACE INTO rows VALUES (?, ?)", (number, text))
 
     def row(self, number: int) -> str | None:
         """A kept line."""

@@ -20,6 +20,9 @@ class Verdict(StrEnum):
     """Somebody's record is wrong."""
     INCOMPLETE = "incomplete"
     """What is there is right, but not all is there."""
+    INCONCLUSIVE = "inconclusive"
+    """All is there, and by the rules; but the app, run again here, does something else, and this machine cannot tell
+    whose doing that is."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -31,6 +34,7 @@ _EXIT_CODES: Final = {
     Verdict.VERIFIED: ExitCode.DONE,
     Verdict.FAILED: ExitCode.VERIFICATION_FAILED,
     Verdict.INCOMPLETE: ExitCode.UNFINISHED,
+    Verdict.INCONCLUSIVE: ExitCode.UNFINISHED,
 }
 
 MISSING_BLOCK: Final = "missing-block"
@@ -62,7 +66,9 @@ APP_BUNDLE: Final = "app-bundle"
 OTHER_APP: Final = "other-app"
 """The app to replay the run with is not the one that it records."""
 REPLAY: Final = "replay"
-"""The app, run again on the recorded replies, does not do what is recorded."""
+"""The app, run again on the recorded replies, does not do what is recorded, and no other machine can cause that."""
+REPLAY_UNDECIDED: Final = "replay-undecided"
+"""The app, run again on the recorded replies, does not do what is recorded, and this machine cannot tell why."""
 REPLAY_UNFINISHED: Final = "replay-unfinished"
 """The replay came to no end: its app process was lost, or its app raised."""
 
@@ -89,7 +95,10 @@ class Finding:
 
 
 def verdict_of(rules: Set[str]) -> Verdict:
-    """What the rules of all findings amount to: one that is somebody's fault outweighs any number of missing blocks."""
-    if rules - _LACKS:
+    """What the rules of all findings amount to: one that is somebody's fault outweighs any number of missing blocks,
+    and a missing block what this machine cannot tell."""
+    if rules - _LACKS - {REPLAY_UNDECIDED}:
         return Verdict.FAILED
-    return Verdict.INCOMPLETE if rules else Verdict.VERIFIED
+    if rules & _LACKS:
+        return Verdict.INCOMPLETE
+    return Verdict.INCONCLUSIVE if rules else Verdict.VERIFIED

@@ -15,6 +15,7 @@ from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.records.bodies import RunConfig
 from protocol.records.environment import Environment
+from protocol.replay.judging import Cause, Difference
 from protocol.replies.checks_and_limits import Examination, SizeLimits
 from protocol.replies.strategy_rule import StrategyRule
 
@@ -114,10 +115,15 @@ class NextEntry:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A replaying Grid found the messages of a dispatch equal to those recorded at ``height``."""
+    """A replaying Grid compared the messages of a dispatch with those recorded at ``height``, and goes on."""
 
     height: int
     messages: int
+    """None of a dispatch, if it is the final model that differs."""
+    difference: Difference | None = None
+    """None if they are equal. Otherwise the app goes on with the recorded ones in place of its own."""
+    ours: bytes = b""
+    """A digest of what the app sent, if that is not what is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +136,12 @@ class Diverged:
     """For people."""
     message: int | None = None
     """Which message of the dispatch, from 0."""
-    record: str | None = None
-    """The key of the first record of the message that differs."""
-    tensor: str | None = None
-    """The key of the first tensor (or value) in it that differs."""
-    largest: float | None = None
-    """The largest absolute difference between the two tensors."""
+    difference: Difference | None = None
+    """How the contents differ, if they do."""
+    flowers_own: bool = False
+    """Whether Flower's own code alone decided what is sent to whom."""
+    ours: bytes = b""
+    """A digest of what the app did."""
     raised: str = ""
     """What the app raised, if that is the difference: then there is no result to compare."""
 
@@ -301,6 +307,8 @@ class Start:
     """The content of the arrays that a ServerApp has to begin with, if the run record names one."""
     key: ContentKey | None = None
     """What a ServerApp's contents are encrypted with until a `Renewed` says otherwise; None: they stay plain."""
+    may_differ: Cause = Cause.NOTHING
+    """What of a difference from the script may be this environment's doing: the app goes on after such a one."""
     any_model: bool = False
     """Whether a ServerApp may send out a model with NaN or infinities that its first model did not have."""
 

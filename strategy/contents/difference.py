@@ -1,90 +1,193 @@
-"""How two contents differ: the first record and tensor that do, and by how much."""
+"""How two contents differ: whether only numbers do, as rounding may have them, and then by how much."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from numpy.typing import NDArray
 
-from strategy.contents.npy import opened
+from protocol.replay.judging import Difference
+from strategy.contents.npy import DOUBLE, Numbers, Unit, change, numbers, pieces, stored, unit_of
 
 Values = ArrayRecord | MetricRecord | ConfigRecord
 
+Bound = NDArray[np.float64] | float | None
+"""The most that rounding can move each number of a tensor; None if that cannot be derived."""
+
+
+class Bounds(Protocol):
+    """What rounding can cause in what an app sends."""
+
+    def tensor(self, name: str) -> Bound:
+        """In the tensor of this name."""
+
+    def value(self, record: str, name: str) -> float | None:
+        """In the number of this name in a `ConfigRecord` or `MetricRecord`."""
+
+    def why_none(self) -> str:
+        """Why there is none; empty if there is one."""
+
+
+class NoBounds:
+    """There are none."""
+
+    def __init__(self, why: str = "") -> None:
+        self._why = why
+
+    def tensor(self, name: str) -> Bound:  # as the protocol has it
+        """None."""
+        return None
+
+    def value(self, record: str, name: str) -> float | None:  # the same
+        """None."""
+        return None
+
+    def why_none(self) -> str:
+        """As given."""
+        return self._why
+
+
+NO_BOUNDS: Final = NoBounds()
+
+
+def difference(
+    recorded: RecordDict, ours: RecordDict, bounds: Bounds = NO_BOUNDS, before: Mapping[str, Array] | None = None
+) -> Difference | None:
+    """How ``ours`` differs from ``recorded``; None if they hold the same.
+
+    The first thing that differs and is no number is told, in the order of ``recorded``. If only numbers differ, the
+    first tensor or value that exceeds its bound is told, else the first one that differs; how far, of all of them.
+    ``before`` is the model that was sent out before this one.
+    """
+    apart: list[_Apart] = []
+    for found in _all_differences(recorded, ours, bounds):
+        if isinstance(found, Difference):
+            return found
+        apart.append(found)
+    if not apart:
+        return None
+    told = next((each for each in apart if each.share is not None and each.share > 1), apart[0])
+    shares = [each.share for each in apart]
+    known = [share for share in shares if share is not None]
+    is_bounded = len(known) == len(shares) or (told.share is not None and told.share > 1)
+    return Difference(
+        told.what,
+        told.record,
+        told.tensor,
+        max(each.largest for each in apart),
+        max(each.ulps for each in apart),
+        _of_update(apart, recorded, before),
+        max(known) if is_bounded else None,
+        "" if is_bounded else bounds.why_none(),
+    )
+
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """The first difference between two contents."""
+class _Apart:
+    """Numbers that differ."""
 
     record: str
-    """The key of the record."""
-    tensor: str | None
-    """The key of the tensor or value in it; None if the record itself is missing or of another type."""
-    largest: float | None
-    """The largest absolute difference between two tensors of one shape."""
+    tensor: str
     what: str
-    """For people."""
+    largest: float
+    ulps: float
+    share: float | None
+    """Of the bound; None if there is none."""
+    squares: float
+    """The squared norm of the difference, if it is a tensor's."""
 
 
-def first_difference(recorded: RecordDict, ours: RecordDict) -> Difference | None:
-    """The first difference, in the order of ``recorded``; None if they hold the same."""
+def _all_differences(recorded: RecordDict, ours: RecordDict, bounds: Bounds) -> Iterator[Difference | _Apart]:
     for key in [*recorded, *(key for key in ours if key not in recorded)]:
         if key not in recorded or key not in ours:
             where = "was recorded and is missing" if key in recorded else "was not recorded"
-            return Difference(key, None, None, f"the record {key!r} {where}")
-        if (found := _in_record(key, recorded[key], ours[key])) is not None:
-            return found
+            yield Difference(f"the record {key!r} {where}", key)
+        else:
+            yield from _in_record(key, recorded[key], ours[key], bounds)
     if list(recorded) != list(ours):
-        return Difference(next(iter(recorded), ""), None, None, "the records are in another order")
-    return None
+        yield Difference("the records are in another order", next(iter(recorded), ""))
 
 
-def _in_record(key: str, recorded: Values, ours: Values) -> Difference | None:
+def _in_record(key: str, recorded: Values, ours: Values, bounds: Bounds) -> Iterator[Difference | _Apart]:
     if type(recorded) is not type(ours):
-        return Difference(key, None, None, f"the record {key!r} was a {type(recorded).__name__}")
+        yield Difference(f"the record {key!r} was a {type(recorded).__name__}", key)
+        return
     was, now = dict(recorded.items()), dict(ours.items())
     for name in [*was, *(name for name in now if name not in was)]:
         if name not in was or name not in now:
             where = "was recorded and is missing" if name in was else "was not recorded"
-            return Difference(key, name, None, f"{key!r}/{name!r} {where}")
-        if (found := _in_value(key, name, was[name], now[name])) is not None:
-            return found
+            yield Difference(f"{key!r}/{name!r} {where}", key, name)
+        else:
+            yield from _in_value(key, name, was[name], now[name], bounds)
     if list(was) != list(now):
-        return Difference(key, None, None, f"the keys of {key!r} are in another order")
-    return None
+        yield Difference(f"the keys of {key!r} are in another order", key)
 
 
-def _in_value(key: str, name: str, was: object, now: object) -> Difference | None:
-    if not isinstance(was, Array) or not isinstance(now, Array):
-        if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
-            pairs = ((f"{name}[{at}]", a, b) for at, (a, b) in enumerate(zip(was, now, strict=True)))
-            return next((found for each in pairs if (found := _in_value(key, *each)) is not None), None)
-        same = type(was) is type(now) and repr(was) == repr(now)
-        return None if same else Difference(key, name, None, f"{key!r}/{name!r} was {was!r:.60} and is {now!r:.60}")
+def _in_value(key: str, name: str, was: object, now: object, bounds: Bounds) -> Iterator[Difference | _Apart]:
+    if isinstance(was, Array) and isinstance(now, Array):
+        yield from _in_tensor(key, name, was, now, bounds)
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        for at, (a, b) in enumerate(zip(was, now, strict=True)):
+            yield from _in_value(key, f"{name}[{at}]", a, b, bounds)
+    elif type(was) is not type(now) or repr(was) != repr(now):
+        what = f"{key!r}/{name!r} was {was!r:.60} and is {now!r:.60}"
+        if isinstance(was, float) and isinstance(now, float):
+            found = _apart(key, name, "", np.asarray([was]), np.asarray([now]), DOUBLE, bounds.value(key, name))
+            yield replace(found, what=what, squares=0.0)
+        else:
+            yield Difference(what, key, name)
+
+
+def _in_tensor(key: str, name: str, was: Array, now: Array, bounds: Bounds) -> Iterator[Difference | _Apart]:
+    where = f"the tensor {key!r}/{name!r}"
     if (was.dtype, was.shape, was.stype) != (now.dtype, now.shape, now.stype):
-        return Difference(
-            key, name, None, f"the tensor {key!r}/{name!r} was {was.dtype}{was.shape} and is {now.dtype}{now.shape}"
-        )
+        yield Difference(f"{where} was {was.dtype}{was.shape} and is {now.dtype}{now.shape}", key, name)
+        return
     if was.data == now.data:
-        return None
-    largest = largest_difference(was, now)
-    by = "" if largest is None else f" by {largest:.6g} at most"
-    return Difference(key, name, largest, f"the tensor {key!r}/{name!r} differs{by}")
+        return
+    recorded = stored(was)
+    a, b, unit = numbers(was, recorded), numbers(now, stored(now)), unit_of(was, recorded)
+    if a is None or b is None or unit is None or recorded is None or recorded != stored(now):
+        yield Difference(f"{where} differs", key, name)
+        return
+    bound = bounds.tensor(name)
+    if isinstance(bound, np.ndarray):
+        bound = np.broadcast_to(bound, recorded.shape).ravel(order="F" if recorded.fortran else "C")
+    yield _apart(key, name, where, a, b, unit, bound)
 
 
-def largest_difference(was: Array, now: Array) -> float | None:
-    """The largest absolute difference between two tensors of one shape; None if they are not numbers.
-
-    Infinite if only one of two numbers is NaN or infinite. Two NaNs do not differ.
-    """
-    try:
-        a, b = opened(was), opened(now)
-    except ValueError:  # an app may put any bytes into an Array
-        return None
-    if a.shape != b.shape or not np.issubdtype(a.dtype, np.number) or not a.size:
-        return None
-    wide = np.complex128 if np.issubdtype(a.dtype, np.complexfloating) else np.float64
-    a, b = a.astype(wide), b.astype(wide)
+def _apart(key: str, name: str, where: str, was: Numbers, now: Numbers, unit: Unit, bound: Bound) -> _Apart:
+    """How far apart two arrays of numbers are. Infinitely, if only one of two numbers is NaN or infinite; two NaNs do
+    not differ."""
+    largest = ulps = squares = share = 0.0
     with np.errstate(all="ignore"):
-        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
+        for a, b, at in pieces(was, now):
+            apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+            apart = np.nan_to_num(apart, nan=np.inf, posinf=np.inf)
+            largest = max(largest, float(apart.max()))
+            ulps = max(ulps, float(np.where(apart == 0, 0.0, apart / unit.at(np.abs(a))).max()))
+            squares += float(np.vdot(apart, apart))
+            if bound is not None:
+                limit = bound[at] if isinstance(bound, np.ndarray) else bound
+                share = max(share, float(np.where(apart == 0, 0.0, apart / limit).max()))
+    share = math.inf if math.isnan(share) else share
+    what = f"{where} differs by {largest:.6g} at most"
+    return _Apart(key, name, what, largest, ulps, None if bound is None else share, squares)
+
+
+def _of_update(apart: list[_Apart], recorded: RecordDict, before: Mapping[str, Array] | None) -> float | None:
+    """The norm of the difference, relative to that of the change from ``before`` to what is recorded."""
+    if before is None:
+        return None
+    total = 0.0
+    for record in recorded.array_records.values():
+        if record.keys() == before.keys():
+            for name, array in record.items():
+                other = before[name]
+                total += change(array, stored(array), other, stored(other)) or 0.0
+    return math.sqrt(sum(each.squares for each in apart) / total) if total else None

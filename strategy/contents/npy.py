@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -176,6 +177,46 @@ def change(after: Array, stored_after: Stored | None, before: Array, stored_befo
             apart = np.subtract(_readable(a[at : at + _PIECE]).astype(wide), _readable(b[at : at + _PIECE]))
             total += float(np.vdot(apart, apart).real)
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The unit in the last place of a type of floating-point numbers."""
+
+    at_one: float
+    """Between 1 and the next number; twice the largest relative error of a rounding."""
+    smallest: float
+    """The smallest number that it has. Near zero all are this far apart."""
+
+    def at(self, magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """At each of these magnitudes."""
+        _, exponents = np.frexp(magnitudes)
+        units: NDArray[np.float64] = np.maximum(np.ldexp(self.at_one, exponents - 1), self.smallest)
+        return units
+
+
+DOUBLE: Final = Unit(2.0**-52, 2.0**-1074)
+_OF_BFLOAT16: Final = Unit(2.0**-7, 2.0**-133)
+
+
+def unit_of(array: Array, what: Stored | None) -> Unit | None:
+    """The unit of the numbers of ``array``; None if they are no floating-point numbers."""
+    if what is None:
+        return None
+    if _is_bfloat16(array, what):
+        return _OF_BFLOAT16
+    if what.dtype.kind not in "fc":
+        return None
+    about = np.finfo(what.dtype)
+    return Unit(float(about.eps), float(about.smallest_subnormal))
+
+
+def pieces(first: Numbers, second: Numbers) -> Iterator[tuple[NDArray[Any], NDArray[Any], slice]]:
+    """The numbers of two arrays of one length, side by side, a piece at a time, as doubles; and where each is."""
+    wide = np.complex128 if "c" in (first.dtype.kind, second.dtype.kind) else np.float64
+    for start in range(0, len(first), _PIECE):
+        at = slice(start, start + _PIECE)
+        yield _readable(first[at]).astype(wide), _readable(second[at]).astype(wide), at
 
 
 def _readable(piece: Numbers) -> Numbers:

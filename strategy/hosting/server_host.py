@@ -13,7 +13,7 @@ from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
-from strategy.contents.difference import first_difference
+from strategy.contents.difference import difference
 from strategy.contents.kept_replies import KeptReplies
 from strategy.flower_compat import load_app, log, run_number, server_run, strategy_hooks, take_identity
 from strategy.grid import PollenGrid
@@ -115,10 +115,11 @@ def _finish(live: LiveAnswers, models: list[ArrayRecord], store: ContentStore, e
 def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, error: str) -> None:
     """Raise Divergence if the app, or its final model, did not come to the recorded end."""
     key = script.key()
-    recorded = script.finish(_store_model(models, store, key), error)
+    model = _store_model(models, store, key)
+    recorded = script.finish(model, error)
     if recorded is not None:
         was = decode(recorded, store.open(recorded), key)
-        raise script.differs(first_difference(was, RecordDict({FINAL_MODEL: models[-1]})))
+        raise script.differs(difference(was, RecordDict({FINAL_MODEL: models[-1]})), model)
 
 
 def _load(app_dir: Path) -> ServerApp:

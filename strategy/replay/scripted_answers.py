@@ -6,6 +6,7 @@ is the verdict: every later call raises it again, whatever the app does with the
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import threading
 from collections import deque
@@ -33,7 +34,7 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
-from strategy.contents.difference import Difference
+from protocol.replay.judging import Difference
 from strategy.grid_answers import LiveAnswers, ServerPipe
 
 LOOK_AHEAD: Final = 512
@@ -48,6 +49,7 @@ class Divergence(BaseException):
         height: int,
         what: str,
         tell: Callable[[Diverged], None],
+        ours: str,
         index: int | None = None,
         recorded: Outgoing | None = None,
     ) -> None:
@@ -60,10 +62,13 @@ class Divergence(BaseException):
         """That message as recorded."""
         self.difference: Difference | None = None
         """How the contents differ, if they do."""
+        self.flowers_own = False
+        """Whether Flower's own code alone decided what is sent to whom."""
         self.pushed: Sequence[Outgoing] = ()
         """The push that differs."""
         self.raised = ""
         """What the app raised, if that is the difference."""
+        self._ours = digest(ours)
         self._tell = tell
 
     def tell(self) -> None:
@@ -73,11 +78,15 @@ class Divergence(BaseException):
 
     def verdict(self) -> Diverged:
         """What to tell the peer."""
-        found = self.difference
-        if found is None:
-            return Diverged(self.height, self.what, self.index, raised=self.raised)
-        what = f"{self.what}: {found.what}"
-        return Diverged(self.height, what, self.index, found.record, found.tensor, found.largest)
+        what = self.what if self.difference is None else f"{self.what}: {self.difference.what}"
+        return Diverged(
+            self.height, what, self.index, self.difference, self.flowers_own, self._ours, raised=self.raised
+        )
+
+
+def digest(ours: str) -> bytes:
+    """By which what an app did is told from what it did another time."""
+    return hashlib.sha256(ours.encode()).digest()
 
 
 class ScriptOver(BaseException):
@@ -108,18 +117,34 @@ class ScriptedAnswers:
         self._end: ScriptEnd | None = None
         self._threads: set[int] = set()
         self._divergence: Divergence | None = None
+        self._anchored: dict[int, tuple[Difference, bytes]] = {}
 
     @property
     def divergence(self) -> Divergence | None:
         """The first difference, whatever the app did with the exception."""
         return self._divergence
 
-    def differs(self, difference: Difference | None) -> Divergence:
-        """The verdict that the final model differs from the recorded one."""
+    def differs(self, difference: Difference | None, model: CID | None) -> Divergence:
+        """The verdict that the final ``model`` differs from the recorded one."""
         pending = self._ahead[0]
-        divergence = self._diverged(pending, "the final model differs")
+        divergence = self._diverged(pending, "the final model differs", str(model))
         divergence.difference = difference
         return divergence
+
+    def next_dispatch(self) -> DispatchEntry | None:
+        """The entry that the app's next push will be compared with; None if that cannot be told, or there is none."""
+        with self._lock:
+            if self._divergence is not None or len(self._threads - {threading.get_ident()}):
+                return None
+            if not self._ahead and not self._read_one():
+                return None
+            entry = self._ahead[0].entry
+            return entry if isinstance(entry, DispatchEntry) else None
+
+    def goes_on(self, height: int, difference: Difference, ours: bytes) -> None:
+        """Note that the app goes on with what is recorded at ``height`` in place of what it did."""
+        with self._lock:
+            self._anchored.setdefault(height, (difference, ours))
 
     @property
     def is_over(self) -> bool:
@@ -217,7 +242,8 @@ class ScriptedAnswers:
         assert isinstance(entry, DispatchEntry)
         self._check_seen(pending)
         self._take(pending)
-        self._pipe.send(Compared(entry.head.height, len(messages)))
+        height = entry.head.height
+        self._pipe.send(Compared(height, len(messages), *self._anchored.pop(height, (None, b""))))
         return Pushed(entry.call, tuple(scripted.id for scripted in entry.messages), entry.created)
 
     def _pull(self, pending: _Pending, asked: set[bytes]) -> tuple[Handed, ...]:
@@ -282,7 +308,7 @@ class ScriptedAnswers:
         for index, (scripted, message) in enumerate(zip(entry.messages, messages, strict=False)):
             if scripted.message != message:
                 what = f"message {index} differs: {_difference(scripted, message)}"
-                divergence = self._diverged(pending, what, index, scripted.message)
+                divergence = self._diverged(pending, what, repr(messages), index, scripted.message)
                 divergence.pushed = messages
                 return divergence
         what = f"the app sends {len(messages)} messages, {len(entry.messages)} are recorded"
@@ -300,10 +326,16 @@ class ScriptedAnswers:
                 raise
 
     def _diverged(
-        self, pending: _Pending, what: str, index: int | None = None, recorded: Outgoing | None = None
+        self,
+        pending: _Pending,
+        what: str,
+        ours: str = "",
+        index: int | None = None,
+        recorded: Outgoing | None = None,
     ) -> Divergence:
         height = pending.entry.head.height
-        self._divergence = Divergence(height, f"at height {height}, {what}", self._pipe.send, index, recorded)
+        told = f"at height {height}, {what}"
+        self._divergence = Divergence(height, told, self._pipe.send, ours or what, index, recorded)
         return self._divergence
 
     # -- the script -------------------------------------------------------------------------------------------------

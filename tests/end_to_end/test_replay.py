@@ -57,10 +57,17 @@ def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation, reco
 
     assert (code, report["verdict"], report["findings"]) == (0, "verified", [])
     assert report["replay"] | {"seconds": 0, "import_seconds": 0} == {
+        "outcome": "equal",
         "exchanges": 3,
         "messages": 9,
         "mismatches": 0,
+        "undecided": 0,
         "first_divergence": None,
+        "widest": None,
+        "beyond": None,
+        "repeats": None,
+        "reasons": [],
+        "settling": None,
         "not_checked": None,
         "environment": {},
         "seconds": 0,
@@ -84,6 +91,7 @@ def test_a_cheat_shows_in_the_next_dispatch(
     assert (code, report["verdict"]) == (1, "failed")
     assert (divergence["round"], divergence["record"], divergence["tensor"]) == (3, "arrays", tensor)
     assert divergence["largest"] > 0
+    assert (report["replay"]["repeats"], report["replay"]["reasons"][0]) == (True, "server")
     assert f"'{tensor}'" in report["findings"][0]["message"]
 
 
@@ -95,10 +103,11 @@ def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federati
 
 
 @pytest.mark.all
-def test_an_app_that_reads_a_clock_fails_with_what_it_may_be(federation: Federation, recorded: Recorded) -> None:
-    code, report = found(federation, recorded("clock"), APP, "--to-round", "1")
+def test_an_app_that_reads_a_clock_accuses_nobody(federation: Federation, recorded: Recorded) -> None:
+    code, report = found(federation, recorded(""), APP, "--to-round", "1", CHEAT="clock")
 
-    assert (code, report["verdict"]) == (1, "failed")
+    assert (code, report["verdict"]) == (3, "inconclusive")
+    assert (report["replay"]["repeats"], report["replay"]["reasons"]) == (False, ["app"])
     assert "it reads a clock" in report["findings"][0]["message"]
 
 

@@ -12,6 +12,7 @@ from peer.base.terminal import Coloured, put, put_json_part, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, size
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
+from protocol.replay.judging import Difference, Outcome
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
@@ -51,9 +52,22 @@ def root_in_words(report: Report) -> str:
 
 
 def put_compared(exchange: ComparedExchange) -> None:
-    """Print that an exchange was replayed."""
+    """Print how a replayed exchange compares with what is recorded."""
     where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
-    put(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
+    if exchange.number is None:
+        where = "final model"
+    found = exchange.difference
+    if exchange.outcome is Outcome.EQUAL:
+        put(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
+    elif exchange.outcome is Outcome.UNDECIDED and found is not None and found.ulps is not None:
+        put(f"{where}, height {exchange.height}: compared, differs by {measured(found)}")
+
+
+def measured(found: Difference) -> str:
+    """By how much numbers differ, in a line."""
+    update = "" if found.of_update is None else f", {found.of_update:.2g} of the update"
+    bound = "no bound" if found.of_bound is None else f"{found.of_bound:.2g} of the bound"
+    return f"{found.ulps:.3g} units in the last place at most{update}, {bound}"
 
 
 def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool = True) -> None:
@@ -159,6 +173,9 @@ def _replayed(report: Report) -> Iterator[str]:
         return
     extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
     yield f"replayed in {replay.seconds:.1f} s: {extent}"
+    if replay.widest is not None and (found := replay.widest.difference) is not None and found.ulps is not None:
+        where = "the final model" if replay.widest.number is None else f"exchange {replay.widest.number}"
+        yield f"not equal: {replay.undecided}. {where} differs most: by {measured(found)}"
     if replay.not_checked:
         yield f"not checked: {replay.not_checked}"
 
@@ -168,7 +185,7 @@ def _verdict(report: Report, *, contents: bool) -> Coloured:
     match report.verdict:
         case Verdict.VERIFIED:
             return good(words)
-        case Verdict.INCOMPLETE:
+        case Verdict.INCOMPLETE | Verdict.INCONCLUSIVE:
             return doubtful(words)
         case Verdict.FAILED:
             return bad(words)
@@ -181,6 +198,11 @@ def verdict_in_words(report: Report, *, contents: bool = True) -> str:
             return _verified(report, contents=contents)
         case Verdict.INCOMPLETE:
             return _incomplete(report)
+        case Verdict.INCONCLUSIVE:
+            return (
+                "inconclusive: every record keeps every rule, but the app, run again here, does not do quite what is "
+                "recorded, and this machine cannot tell why"
+            )
         case Verdict.FAILED:
             return _failed(report)
 

@@ -1,0 +1,1 @@
+"""What a replay compares, and what a difference means. Pure."""

@@ -1,0 +1,46 @@
+"""What another environment than the recorded one can do to what an app sends, and which machine would tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from protocol.records.environment import Environment, Numerics, differing, differing_versions
+from protocol.replay.judging import Cause
+
+_NO_PART_OF_A_RESULT: Final = frozenset({"platform", "numerics"})
+"""The system's kernel computes nothing, and a replay runs under the recorded numerics."""
+
+
+def cause_of(was: Environment, now: Environment) -> Cause:
+    """The most that ``now``, not being ``was``, can do to a result.
+
+    Under portable numerics the processor's name says nothing: all of its architecture compute alike, if the libraries
+    did choose the same kernels.
+    """
+    if differing_versions(was, now):
+        return Cause.ANYTHING
+    return Cause.ROUNDING if _that_round(was, now) else Cause.NOTHING
+
+
+def settling(was: Environment, now: Environment) -> str:
+    """With what a difference could be settled, for people: what here is not as recorded; empty if that is nothing."""
+    return ", ".join(_wanted(was, now))
+
+
+def _wanted(was: Environment, now: Environment) -> Iterator[str]:
+    that_round = _that_round(was, now)
+    if that_round:
+        told = ", ".join(value for name, value in (("cpu", was.cpu), ("gpu", was.gpu)) if name in that_round and value)
+        yield f"an {was.machine or 'unknown'} machine{f' ({told})' if told else ''}"
+    for name, (before, _) in differing(was, now).items():
+        if name in that_round and name not in ("machine", "cpu", "gpu"):
+            yield before if name == "libc" and before else f"{name} {before or 'none'}"
+    for name, (before, _) in differing_versions(was, now).items():
+        yield f"{name} {before or 'not installed'}"
+
+
+def _that_round(was: Environment, now: Environment) -> frozenset[str]:
+    """What is not as recorded, and may round in another way."""
+    names = differing(was, now).keys() - differing_versions(was, now).keys() - _NO_PART_OF_A_RESULT
+    return frozenset(names - ({"cpu"} if was.numerics is Numerics.PORTABLE else set()))
