@@ -173,11 +173,15 @@ def test_an_export_carries_the_proofs_of_its_run_and_the_audit_shows_them(
     assert found.key == id_of(SERVER)
 
 
-def framed_in_a_file(written: WrittenRun, tmp_path: Path, signer: SigningKey) -> Path:
-    """The run in a file, with a proof beside it: two other records at the head's place, by ``signer``."""
+def two_at_the_head(written: WrittenRun, signer: SigningKey) -> Equivocation:
+    """Two other records at the head's place, by ``signer``."""
     last = parse_record(Block(written.head, written.scribe.source[written.head])).body
-    bodies = (replace(last, time=float(at)) for at in (1, 2))
-    proof = proven(written.scribe, *bodies, signer).blocks()
+    return proven(written.scribe, replace(last, time=1.0), replace(last, time=2.0), signer)
+
+
+def framed_in_a_file(written: WrittenRun, tmp_path: Path, signer: SigningKey) -> Path:
+    """The run in a file, with a proof beside it, by ``signer``."""
+    proof = two_at_the_head(written, signer).blocks()
     file = tmp_path / "run.car"
     file.write_bytes(b"".join(write_car([written.head, proof[0].cid], [*written.blocks, *proof])))
     return file
@@ -186,6 +190,17 @@ def framed_in_a_file(written: WrittenRun, tmp_path: Path, signer: SigningKey) ->
 def test_an_audit_names_nobody_for_what_a_stranger_signed(peer: Peer, tmp_path: Path) -> None:
     outcome = peer("audit", framed_in_a_file(finished_run(), tmp_path, STRANGER), "--json")
     assert (outcome.code, outcome.json["findings"]) == (ExitCode.DONE, [])
+
+
+def test_a_strangers_proof_does_not_hide_the_one_that_this_home_keeps(peer: Peer, tmp_path: Path) -> None:
+    written = finished_run()
+    file = framed_in_a_file(written, tmp_path, STRANGER)
+    kept = two_at_the_head(written, SERVER)
+    with contextlib.closing(Journal(Home(peer.home).create().journal)) as journal:
+        journal.keep_proof(kept.run, kept.blocks())
+    outcome = peer("audit", file, "--json")
+    assert outcome.code == ExitCode.VERIFICATION_FAILED
+    assert [finding["rule"] for finding in outcome.json["findings"]] == ["equivocation"]
 
 
 def test_a_strangers_records_do_not_hide_a_members_own(peer: Peer, tmp_path: Path) -> None:
