@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import islice
 from typing import Any, Final
 
 from crypto.dsse import BadSignature
-from crypto.keys import BadKey, VerifyKey
+from crypto.keys import VerifyKey
 from protocol.blocks.bundle import read_bundle
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, decode_cbor
 from protocol.blocks.content import ContentError, parse_manifest
@@ -42,7 +43,7 @@ _PRIVATE: Final[dict[RecordType, type[Any]]] = {
 
 
 def describe(cid: CID, source: BlockSource) -> dict[str, Any]:
-    """What the block is, under ``kind``, and what it says; what it links is shown where it is here.
+    """What the block is, under ``kind``, and what it says. What it links is shown if it is here.
 
     Raises:
         protocol.blocks.cid.MissingBlock: if ``source`` lacks the block itself.
@@ -52,10 +53,8 @@ def describe(cid: CID, source: BlockSource) -> dict[str, Any]:
     if cid.is_raw:
         return start | {"kind": "raw", "bytes": data[:MAX_BYTES].hex()}
     for tell in (_record, _content):
-        try:
+        with contextlib.suppress(BlockError):  # it is something else
             return start | tell(Block(cid, data), source)
-        except BlockError:
-            continue  # it is something else
     return start | {"kind": "dag-cbor", "value": _shown(decode_cbor(data), source)}
 
 
@@ -71,14 +70,14 @@ def _record(block: Block, source: BlockSource) -> dict[str, Any]:
         "kind": "record",
         "type": record.body.TYPE.value,
         "id": str(record.id),
-        "signatures": [{"by": _key(signature.by), "valid": _is_valid(record)} for signature in record.signatures],
-        "body": shown | {"by": _key(record.body.by)},
+        "signatures": [{"by": VerifyKey(key).did, "valid": _is_valid(record)} for key in record.signers],
+        "body": shown | {"by": VerifyKey(record.body.by).did},
         "private": private,
     }
 
 
 def _with_reason(answer: dict[str, Any], reasons: list[str]) -> dict[str, Any]:
-    """An answer of a collect, its error's reason in words; a forged record may name one that is not there."""
+    """An answer of a collect, with its error's reason in words. A forged record may name a reason that is not there."""
     why = answer.get("why")
     return answer | {"why": reasons[why]} if isinstance(why, int) and why < len(reasons) else answer
 
@@ -97,13 +96,6 @@ def _is_valid(record: Record) -> bool:
     except BadSignature:
         return False
     return True
-
-
-def _key(raw: bytes) -> str:
-    try:
-        return VerifyKey.parse(raw).did
-    except BadKey:
-        return raw.hex()
 
 
 def _content(block: Block, source: BlockSource) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The runs, heads and apps that people name: as a CID, or as a CAR file."""
+"""How people name runs, heads and apps: by a CID, or by a CAR file."""
 
 from __future__ import annotations
 
@@ -15,48 +15,40 @@ _APPS = "peer app list shows the apps that runs wait for"
 
 
 class NoSuchRun(PeerError):
-    """What was named is no run: no CID, no file with a run, or the CID of something else."""
+    """What was named is not a run: no CID, no file with a run, or the CID of something else."""
 
 
-def cid_of(text: str, where: str = _HEADS) -> CID:
-    """The CID that somebody typed; ``where`` says where to find one.
+def cid_of(text: str, fix: str = _HEADS) -> CID:
+    """The CID that somebody typed; ``fix`` tells how to find one.
 
     Raises:
-        NoSuchRun: if it is none.
+        NoSuchRun: if it is not a CID.
     """
     try:
         return CID.parse(text)
     except MalformedCid as error:
-        raise NoSuchRun(
-            f"{text!r} is no CID",
-            fix=where,
-            code=ExitCode.WRONG_USE,
-        ) from error
+        raise NoSuchRun(f"{text!r} is no CID", fix=fix, code=ExitCode.WRONG_USE) from error
 
 
 def app_cid(text: str) -> CID:
-    """The id of an app that somebody typed.
+    """The app id that somebody typed.
 
     Raises:
-        PeerError: if it can be no app's.
+        PeerError: if it cannot be an app's.
     """
     cid = cid_of(text, _APPS)
     if cid.is_raw:
-        raise PeerError(
-            f"{text} is the CID of plain bytes, not of an app",
-            fix=_APPS,
-            code=ExitCode.WRONG_USE,
-        )
+        raise PeerError(f"{text} is the CID of plain bytes, not of an app", fix=_APPS, code=ExitCode.WRONG_USE)
     return cid
 
 
 def is_car(text: str) -> bool:
-    """Whether a CAR file is meant, and no CID."""
+    """Whether ``text`` names a CAR file rather than a CID."""
     return Path(text).suffix == ".car" or Path(text).is_file()
 
 
 def head_named(home: Home, text: str) -> tuple[CID, int | None]:
-    """The head that is meant, and its height if the journal knows it."""
+    """The head that ``text`` names, and its height if the journal knows it."""
     cid = cid_of(text)
     if home.journal.exists():
         with contextlib.closing(Journal(home.journal)) as journal:

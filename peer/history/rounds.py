@@ -1,4 +1,4 @@
-"""The table of rounds: for each exchange of a run, who was asked for what, and what came back."""
+"""The table of rounds: for each exchange of a run, which clients were asked for what, and what came back."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Answer:
     """The size of the content; None if it was not read."""
     metrics: dict[str, Shown]
     code: int | None
-    """A Flower error code where there is no content."""
+    """A Flower error code, if there is no content."""
     reason: str
     refused: CID | None
-    """The reply that the leader refused, if the error is that."""
+    """The reply that the leader refused, if that is the error."""
     question: CID
     """The content that it answers."""
 
@@ -42,11 +42,11 @@ class Exchange:
 
     height: int
     last_height: int
-    """The height of the newest record that is about it: the dispatch, then each collect."""
+    """The height of its newest record: the dispatch, then each collect."""
     number: int
     """From 1, in the order of the chain."""
     round: int | None
-    """Flower's round, if the app names it."""
+    """Flower's round, if the app numbers its rounds."""
     time: float
     """When it was sent, in seconds since 1970, by the server's clock."""
     ended: float | None
@@ -56,12 +56,12 @@ class Exchange:
     """What was sent, each once."""
     types: tuple[str, ...]
     asked: dict[bytes, str]
-    """The addressee's name by message id."""
+    """The addressee's name, by message id."""
     sent: int | None
-    """Bytes of the contents sent, each once; None if they were not read."""
+    """Bytes of the contents that were sent, each counted once; None if they were not read."""
     answers: list[Answer] = field(default_factory=list)
     waiting: set[bytes] = field(default_factory=set)
-    """Messages that are not answered yet."""
+    """The ids of the messages that are not answered yet."""
 
     @property
     def received(self) -> int | None:
@@ -69,7 +69,7 @@ class Exchange:
         return _sum(answer.bytes for answer in self.answers if answer.content)
 
     def mean_metrics(self) -> dict[str, float]:
-        """The mean of each numeric metric that all answers have, weighted by ``num-examples`` where all have that."""
+        """The mean of each numeric metric that all answers have, weighted by ``num-examples`` if all have that."""
         return mean_metrics(self._given())
 
     @property
@@ -82,7 +82,7 @@ class Exchange:
 
 
 class Rounds:
-    """Makes exchanges of the steps of a verified chain. Keeps only those that wait for an answer."""
+    """Makes exchanges from the steps of a verified chain. Keeps only those that wait for an answer."""
 
     def __init__(self, source: RunSource, size_of: Callable[[CID], int | None]) -> None:
         self._source = source
@@ -132,7 +132,7 @@ class Rounds:
         )
 
     def _answer(self, answered: AnsweredMessage, in_force: InForce, name: str) -> Answer:
-        """``name`` is what the member was called when it was asked: it may have been taken out since."""
+        """``name`` is the member's name when it was asked: the member may have been removed since."""
         reply = answered.reply.body if answered.reply else None
         content = reply.content if isinstance(reply, Reply) else None
         code = answered.error.code if answered.error else reply.code if isinstance(reply, Reply) else None
@@ -152,7 +152,7 @@ class Rounds:
         )
 
     def _summary(self, content: CID, key: ContentKey | None) -> RecordsSummary | None:
-        """None if the content is missing, encrypted or none of Flower's: the audit says what is wrong with it."""
+        """None if the content is missing, encrypted or not Flower's: the audit reports what is wrong with it."""
         try:
             return summarise(content, self._source, key)
         except BlockError:

@@ -1,7 +1,8 @@
-"""Where the blocks of a run are read from: an engine, or a CAR file without one."""
+"""Where the blocks of a run are read from: an engine, or a CAR file."""
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,31 +19,30 @@ from protocol.blocks.car import CarCutShort, CarError, Section, read_sections
 from protocol.blocks.cid import CID, Block, BlockMismatch, MalformedCid, MissingBlock, checked_block
 
 MAX_DAMAGE: Final = 100
-"""How many broken sections of a CAR are told one by one."""
+"""How many broken sections of a CAR are listed one by one."""
 
 
 class RunSource(Protocol):
     """A `protocol.blocks.cid.BlockSource` that gives whole contents too.
 
-    Both methods raise `MissingBlock` for what is not there, and `BlockMismatch` for bytes that are not the block.
+    `get` and `content` raise `MissingBlock` if a block is not there, and `BlockMismatch` if its bytes are not its own.
     """
 
     contents: str
-    """What `peer.engine.contents.open_contents` takes for an app process that is to read the same, and write
-    nothing."""
+    """The address of the same blocks for an app process (`peer.engine.contents.open_contents`), which writes none."""
 
     def get(self, cid: CID) -> bytes:
         """One block, checked."""
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
-        """``root`` and all it links to, one checked block at a time; ``limit`` is the most bytes it may have."""
+        """``root`` and all that it links to, one checked block at a time, of ``limit`` bytes in all at most."""
 
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Say which blocks will be asked for soon."""
 
 
 class EngineSource:
-    """An engine; ``timeout`` is how many seconds it may look for a block."""
+    """An engine, which may look for a block for ``timeout`` seconds."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.contents = recorded_contents(engine)
@@ -52,11 +52,11 @@ class EngineSource:
         self._recent = lru_cache(maxsize=64)(self._read)
 
     def get(self, cid: CID) -> bytes:
-        """As `RunSource` says; what was read a moment ago is not asked for again."""
+        """As `RunSource` says. A block that was read a moment ago is not asked for again."""
         return self._recent(cid)
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
-        """As `RunSource` says. It is made local where it is not, and pinned: an auditor keeps what was audited."""
+        """As `RunSource` says. The content is fetched if need be, and pinned: an auditor keeps what it audited."""
         try:
             if not self._is_local:
                 self._engine.fetch(root, timeout=self._timeout, limit=limit)
@@ -69,7 +69,7 @@ class EngineSource:
             raise
 
     def prefetch(self, cids: Sequence[CID]) -> None:
-        """Fetch side by side what the node does not have; what fails here fails again where it is read."""
+        """Fetch the blocks side by side if the node does not have them. What fails here fails again when it is read."""
         if self._is_local or not cids or self._engine.has(cids[0]):
             return
         with ThreadPoolExecutor(8, "prefetch") as pool:
@@ -84,7 +84,7 @@ class EngineSource:
 
 
 class CarSource:
-    """A CAR file. Its index is on disk, and every block is checked when the file is opened and when it is read."""
+    """A CAR file. Its index is on disk. Each block is checked when the file is opened, and again when it is read."""
 
     def __init__(self, path: Path) -> None:
         """Raises:
@@ -95,12 +95,12 @@ class CarSource:
         self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._index.executescript(
             "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER) WITHOUT ROWID;"
-            "CREATE TABLE bad (digest BLOB PRIMARY KEY, section INTEGER) WITHOUT ROWID; BEGIN"
+            "CREATE TABLE bad (digest BLOB PRIMARY KEY) WITHOUT ROWID; BEGIN"
         )
         self.damage: list[str] = []
-        """What is wrong with the file, at most `MAX_DAMAGE` of it."""
+        """What is wrong with the file, up to `MAX_DAMAGE` broken sections."""
         self.cut_short = ""
-        """Where it ends, if that is in the middle of something."""
+        """Where the file ends, if it ends in the middle of something."""
         try:
             self._file = path.open("rb")
             self.roots, sections = read_sections(self._file)
@@ -124,14 +124,15 @@ class CarSource:
         with self._reading:
             row = self._index.execute("SELECT at, size FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
             if row is None:
-                self._refuse_mislabelled(cid)
+                if self._index.execute("SELECT 1 FROM bad WHERE digest = ?", (cid.digest,)).fetchone():
+                    raise BlockMismatch(cid, b"")  # its bytes are here under another CID: damaged, not missing
                 raise MissingBlock(cid)
             self._file.seek(row[0])
             data = self._file.read(row[1])
         return checked_block(cid, data).data
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
-        """As `RunSource` says; the file is as large as it is, so there is no limit to keep."""
+        """As `RunSource` says. The file is here already, so no limit is kept."""
         return walk(root, lambda cid: Block(cid, self.get(cid)))
 
     def prefetch(self, cids: Sequence[CID]) -> None:
@@ -155,30 +156,17 @@ class CarSource:
             self._damaged(str(error))
 
     def _add(self, section: Section) -> None:
-        """Index a section. One that is not sound is indexed too, unless a sound one has its CID."""
+        """Index a section. A damaged one is indexed too, unless a sound one has its CID."""
         place = (section.cid, section.data_offset, len(section.data))
         try:
             checked_block(CID(section.cid), section.data)
             self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", place)
-        except MalformedCid as error:
+        except (MalformedCid, BlockMismatch) as error:
             self._damaged(f"the section at byte {section.offset}: {error}")
-            self._mislabelled(section)
-        except BlockMismatch as error:
-            self._damaged(f"the section at byte {section.offset}: {error}")
-            self._mislabelled(section)
-            self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", place)
+            self._index.execute("INSERT OR IGNORE INTO bad VALUES (?)", (hashlib.sha256(section.data).digest(),))
+            if isinstance(error, BlockMismatch):
+                self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", place)
 
     def _damaged(self, what: str) -> None:
         if len(self.damage) < MAX_DAMAGE:
             self.damage.append(what)
-
-    def _mislabelled(self, section: Section) -> None:
-        import hashlib
-
-        digest = hashlib.sha256(section.data).digest()
-        self._index.execute("INSERT OR IGNORE INTO bad VALUES (?, ?)", (digest, section.offset))
-
-    def _refuse_mislabelled(self, cid: CID) -> None:
-        """A block whose bytes are here under another CID is damaged, not missing."""
-        if self._index.execute("SELECT 1 FROM bad WHERE digest = ?", (cid.digest,)).fetchone():
-            raise BlockMismatch(cid, b"")

@@ -1,4 +1,4 @@
-"""Going on with a run that this peer led and left open: its chain read and verified, its plan as recorded."""
+"""Going on with a run that this peer led and left open: its chain is verified, and its plan is as recorded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from protocol.federation.epochs import read_seed
 from protocol.federation.readers import Reader, read_private
 from protocol.records.bodies import Ack, Chained, Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed import parse_record, read_chained, read_record
 from protocol.roles.leader.run_plan import ResumedRun, RunPlan, initial_content, named_bundle
 
 
@@ -33,16 +33,16 @@ class RunToResume:
 
     @property
     def is_closed(self) -> bool:
-        """Whether only its end is left to be seen to."""
+        """Whether the run is closed, so that only its end is left to do."""
         return self.resumed.chain.closed
 
     @property
     def environment(self) -> Environment:
-        """What it ran in when it began."""
+        """The environment in which it began."""
         return self.recorded.environment
 
     def plan(self, node_config: RunConfig) -> RunPlan:
-        """What it was begun with; only what is of this machine alone is said anew."""
+        """The plan that it began with. Only ``node_config``, the settings of this machine, are new."""
         return RunPlan(
             bundle=self.bundle,
             seed=self.seed,
@@ -55,7 +55,7 @@ class RunToResume:
         )
 
     def difference(self, app: CID, config: RunConfig, replay_format: int, seed: bytes | None) -> str:
-        """In what it began with another app or other settings; empty where in nothing. ``seed``: where one is given."""
+        """How its app or its settings differ from these; empty if they do not. ``seed`` is None if none is given."""
         if app != self.bundle.app:
             return f"its app is {self.bundle.app}, this one is {app}: the folder has changed, or is another"
         if replay_format != self.recorded.replay_format:
@@ -68,10 +68,10 @@ class RunToResume:
 
 
 def run_to_resume(journal: Journal, federation: CID, reader: Reader, engine: Engine) -> RunToResume | None:
-    """The newest run that ``reader``'s peer led in the federation, where something is left to do for it.
+    """The newest run that ``reader``'s peer led in the federation, if something is left to do for it.
 
-    Its chain is verified by every rule, from the journal's own records where the engine lost some. Each signature is
-    verified once in the life of the home.
+    Its chain is verified by every rule. Records that the engine lost come from the journal. Each signature is verified
+    once in the life of the home.
 
     Raises:
         PeerError: if its chain cannot be read, or is not sound.
@@ -85,28 +85,23 @@ def run_to_resume(journal: Journal, federation: CID, reader: Reader, engine: Eng
     except BlockError as error:
         raise PeerError(
             f"the run {head.run} was left open, and its chain cannot be verified: {error}",
-            fix=f"audit it: peer audit {head.head}. What is damaged here is repaired by itself if this home's "
-            "journal has it, or a member that runs: start the others, and this again. As a last resort, --new-run "
-            "begins another",
+            fix=f"audit it: peer audit {head.head}. A damaged block repairs itself if this home's journal or a running "
+            "member has it: start the other members, then this again. As a last resort, --new-run begins another run",
             code=ExitCode.VERIFICATION_FAILED,
         ) from error
     except Unreachable as error:
         raise PeerError(
             f"the run {head.run} was left open, and a block of it is lost: {error}",
-            fix="start the other members, who may have it, and then this again",
+            fix="start the other members, who may have it, then this again",
             code=ExitCode.UNFINISHED,
         ) from error
 
 
 def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> RunToResume | None:
     fetcher = RecordFetcher(own)
-    records, link = [], head.head
-    while True:
-        records.append(link)
-        body = _chained(Block(link, own.get(link)))
-        if body.prev is None:
-            break
-        link = body.prev
+    records = [head.head]
+    while (before := read_chained(records[-1], own).prev) is not None:
+        records.append(before)
     records.reverse()
     chain = Chain(federation, reader, own.journal.well_signed)
     well_signed: list[CID] = []
@@ -117,33 +112,26 @@ def _read(head: RunHead, federation: CID, reader: Reader, own: OwnBlocks) -> Run
     own.journal.keep_well_signed(well_signed)
     if chain.by != reader.member:
         return None
-    run = parse_record(Block(records[0], own.get(records[0])))
-    acks = [block for block in own.journal.beside(head.run) if isinstance(parse_record(block).body, Ack)]
-    return _opened(run, ResumedRun(chain, records, acks), own)
-
-
-def _chained(block: Block) -> Chained:
-    body = parse_record(block).body
-    if not isinstance(body, Chained):
-        raise BlockError(f"{block.cid} is a {body.TYPE}, which is in no chain")
-    return body
-
-
-def _opened(run: Record, resumed: ResumedRun, own: OwnBlocks) -> RunToResume:
-    body = run.body
-    assert isinstance(body, Run)
-    keys = resumed.chain.keys
-    private = read_private(body, RunPrivate, keys)
+    run = read_record(chain.run, own).body
+    assert isinstance(run, Run)  # the chain begins with it
+    private = read_private(run, RunPrivate, chain.keys)
     if private is None:
         raise BlockError("its run record is encrypted for others")
-    seed = read_seed(Block(body.seed, own.get(body.seed)), keys)
-    return RunToResume(resumed, seed, private, named_bundle(body, private, keys), initial_content(body, keys))
+    seed = read_seed(Block(run.seed, own.get(run.seed)), chain.keys)
+    acks = [block for block in own.journal.beside(chain.run) if isinstance(parse_record(block).body, Ack)]
+    return RunToResume(
+        ResumedRun(chain, records, acks),
+        seed,
+        private,
+        named_bundle(run, private, chain.keys),
+        initial_content(run, chain.keys),
+    )
 
 
 def not_the_same(why: str) -> PeerError:
-    """A run that was left open, and choices that are not the ones it began with."""
+    """The error if the run that was left open began with another app or other settings."""
     return PeerError(
         f"a run was left open, and this is not the same: {why}",
-        fix="start it as it was started to go on with it, or begin another with --new-run",
+        fix="to go on with it, start it as it was started; --new-run begins another run",
         code=ExitCode.WRONG_USE,
     )

@@ -1,4 +1,4 @@
-"""What a reader of a run must remember, on disk: its memory does not grow with the length of the chain."""
+"""What a reader of a run must remember. It is on disk, so that memory does not grow with the length of the chain."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CREATE TABLE rows (number INTEGER PRIMARY KEY, text TEXT NOT NULL);
 
 
 class Scratch:
-    """A database in a temporary file that goes away with the process."""
+    """A database in a temporary file that disappears with the process."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.executescript(_SCHEMA)
-        self._database.execute("BEGIN")  # one for all: nobody else reads it, and it need not survive
+        self._database.execute("BEGIN")  # one transaction for all: nobody else reads it, and it need not survive
 
     def close(self) -> None:
         """Forget everything."""
@@ -46,7 +46,7 @@ class Scratch:
         return int(self._database.execute("SELECT count(*) FROM chain").fetchone()[0])
 
     def oldest_first(self) -> Iterator[CID]:
-        """The noted records, as they were written."""
+        """The noted records, the run record first."""
         return (CID(cid) for (cid,) in self._database.execute("SELECT cid FROM chain ORDER BY depth DESC"))
 
     def newest_first(self) -> Iterator[CID]:
@@ -64,14 +64,15 @@ class Scratch:
         return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (bytes(cid), size)).rowcount == 1
 
     def size_of(self, cid: CID) -> int | None:
-        """The size it was noted with."""
+        """The size that a block or a content was noted with; None if it was not noted."""
         row = self._database.execute("SELECT size FROM seen WHERE cid = ?", (bytes(cid),)).fetchone()
         return int(row[0]) if row else None
 
     # -- who said what where ---------------------------------------------------------------------------------------
 
     def say(self, place: bytes, by: bytes, cid: CID) -> CID | None:
-        """Note a record by somebody at a place; the other record of theirs that was noted there before, if any."""
+        """Note the record ``cid``, ``by`` somebody, at a place. Returns the other record of theirs that was noted there
+        before, if any."""
         key = (place, by)
         row = self._database.execute("SELECT cid FROM said WHERE place = ? AND by = ?", key).fetchone()
         if row is None:
@@ -87,7 +88,7 @@ class Scratch:
         self._database.executemany("INSERT OR IGNORE INTO well_signed VALUES (?)", rows)
 
     def well_signed(self) -> Iterator[CID]:
-        """The records that were noted so."""
+        """The records whose signatures were found right."""
         return (CID(cid) for (cid,) in self._database.execute("SELECT cid FROM well_signed"))
 
     # -- lines of the result ---------------------------------------------------------------------------------------

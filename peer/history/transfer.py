@@ -19,7 +19,7 @@ from protocol.records.bodies import Ack
 from protocol.records.signed import parse_record, typed_items
 
 CONTENT_LIMIT = 1 << 44
-"""Bytes of one content. Verifying it against the federation's own limit is the audit's work."""
+"""Bytes of one content at most. The audit checks it against the federation's own limit."""
 BATCH = 8 << 20
 """Bytes that are put into an engine at once."""
 
@@ -27,8 +27,8 @@ BATCH = 8 << 20
 def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: AcksGrantsProofs = NOTHING) -> Iterator[Block]:
     """Every block of the run, each once: a record, what it needs, the contents it names; then the record before it.
 
-    At last what is ``beside`` the chain, which ``source`` need not have: grants with what they link, acks with their
-    replies, and proofs.
+    What is ``beside`` the chain comes last: grants with what they link, acks with their replies, and proofs. ``source``
+    need not have it.
 
     Raises:
         PeerError: if ``head`` is no head, or a block of the run is missing or damaged.
@@ -46,7 +46,7 @@ def run_blocks(head: CID, source: RunSource, scratch: Scratch, beside: AcksGrant
 
 
 def _listed(beside: AcksGrantsProofs, source: RunSource) -> Iterator[Block]:
-    """The replies that acks list, as far as they are here: those too that no collect took."""
+    """The replies that acks list, as far as they are here, even if no collect took them."""
     for block in beside.acks:
         ack = parse_record(block).body
         for link in typed_items(ack.replies, CID, source) if isinstance(ack, Ack) else ():
@@ -65,7 +65,7 @@ def _whole(head: CID, block: Block, source: RunSource, scratch: Scratch) -> Iter
 
 
 def _record_blocks(block: Block, source: RunSource, scratch: Scratch) -> Iterator[Block]:
-    """A record with its listings, replies and manifests, then its contents; what came before is left out."""
+    """A record with its listings, replies and manifests, then its contents, without the blocks that came before."""
     roots = dict.fromkeys(contents(parse_record(block), source))
     pending = [block]
     while pending:
@@ -84,7 +84,7 @@ def _record_blocks(block: Block, source: RunSource, scratch: Scratch) -> Iterato
 
 def _wrong(head: CID, why: str) -> PeerError:
     return PeerError(
-        f"the run cannot be exported, something in it is wrong: {why}",
+        f"the run cannot be exported, because something in it is wrong: {why}",
         fix=f"peer audit {head} says more",
         code=ExitCode.VERIFICATION_FAILED,
     )
@@ -99,7 +99,7 @@ def _not_whole(why: str) -> PeerError:
 
 
 def put_all(engine: Engine, blocks: Iterable[Block]) -> int:
-    """Store blocks, durably at return, a batch in memory at a time; how many there were."""
+    """Store blocks, a batch in memory at a time. They are on disk at return. Returns how many there were."""
     batch: list[Block] = []
     size = count = 0
     for block in blocks:

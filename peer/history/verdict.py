@@ -15,7 +15,7 @@ class Verdict(StrEnum):
     """The outcome of an audit."""
 
     VERIFIED = "verified"
-    """Every record keeps every rule, and everything it links is there and whole."""
+    """Every record keeps every rule, and everything that it links is there and whole."""
     FAILED = "failed"
     """Somebody's record is wrong."""
     INCOMPLETE = "incomplete"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the audit ends with."""
+        """The exit code of an audit that comes to it."""
         return _EXIT_CODES[self]
 
 
@@ -40,43 +40,43 @@ _EXIT_CODES: Final = {
 MISSING_BLOCK: Final = "missing-block"
 CUT_SHORT: Final = "car-cut-short"
 CAR_SECTION: Final = "car-section"
-"""A section of a CAR that is not sound, and that the run does not need."""
+"""A section of a CAR is damaged, and the run does not need it."""
 EQUIVOCATION: Final = "equivocation"
 REVOKED_EQUIVOCATION: Final = "equivocation-by-revoked-key"
-"""Two records at one place by a key that was a member's there and is revoked since: a thief may have signed."""
+"""Two records at one place are by a member's key that was revoked since: a thief may have signed."""
 FEDERATION_BRANCH: Final = "federation-branch"
-"""The run's manifest and the one in this home are two branches."""
+"""The run's manifest and the one in this home are on two branches."""
 OTHER_FEDERATION: Final = "other-federation"
 """The run is in another federation than the one that the auditor trusts."""
 REVOKED: Final = "revoked"
-"""A newer manifest than the run knows takes a signer's key or office away, and nothing shows that it signed before."""
+"""A newer manifest than the run's takes a signer's key or role away, and nothing shows that it signed before."""
 
 ANOTHER_HISTORY: Final = "another-history"
-"""A member's ack names another record at a height than the chain shown has."""
+"""A member's ack names another record at its height than the chain that is shown."""
 REVOKED_HISTORY: Final = "another-history-by-revoked-key"
-"""The same by an ack whose key is revoked since: a thief may have signed it."""
+"""The same, by an ack whose key was revoked since: a thief may have signed it."""
 
 UNHEARD_REPLY: Final = "unheard-reply"
 """The leader says that a member did not answer; the member's ack lists its reply, signed before."""
 CONFIRMED_BEYOND: Final = "confirmed-beyond"
-"""A member has confirmed more than the chain shown."""
+"""A member has confirmed more than the chain that is shown."""
 
 APP_BUNDLE: Final = "app-bundle"
 """The bundle that the run record links does not hold the app that it names."""
 OTHER_APP: Final = "other-app"
-"""The app to replay the run with is not the one that it records."""
+"""The app that the run is to be replayed with is not the one that it records."""
 REPLAY: Final = "replay"
 """The app, run again on the recorded replies, does not do what is recorded, and no other machine can cause that."""
 REPLAY_UNDECIDED: Final = "replay-undecided"
 """The app, run again on the recorded replies, does not do what is recorded, and this machine cannot tell why."""
 REPLAY_UNFINISHED: Final = "replay-unfinished"
-"""The replay came to no end: its app process was lost, or its app raised."""
+"""The replay did not end: its app process was lost, or its app raised."""
 
 _LACKS: Final = frozenset({MISSING_BLOCK, CUT_SHORT, REPLAY_UNFINISHED, REVOKED})
-"""Findings that need be nobody's fault: something is missing, be it what would show when a record was signed."""
+"""Findings that need be nobody's fault: something is missing, perhaps only what shows when a record was signed."""
 
 REMARKS: Final = frozenset({UNHEARD_REPLY, CONFIRMED_BEYOND, REVOKED_EQUIVOCATION, REVOKED_HISTORY})
-"""What an auditor should know, and no verdict follows from: it may be nobody's doing."""
+"""Findings that an auditor should know, and that do not change the verdict: they need be nobody's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +84,19 @@ class Finding:
     """One thing that is not as it should be."""
 
     height: int | None
-    """The height of the record concerned; None if that cannot be told."""
+    """The height of the record concerned; None if it is unknown."""
     cid: CID | None
     """The CID of the block concerned."""
     rule: str
     """The name of the chain rule (`protocol.chain.rules`), or one of the names above."""
     message: str
     count: int = 1
-    """How many things of this kind there are; this is the first."""
+    """How many findings of this kind there are. This is the first."""
 
 
 def verdict_of(rules: Set[str]) -> Verdict:
-    """What the rules of all findings amount to: one that is somebody's fault outweighs any number of missing blocks,
-    and a missing block what this machine cannot tell."""
+    """The verdict on findings with these rules: one that is somebody's fault outweighs any number of missing blocks,
+    and a missing block outweighs what this machine cannot tell."""
     if rules - _LACKS - {REPLAY_UNDECIDED}:
         return Verdict.FAILED
     if rules & _LACKS:

@@ -1,7 +1,8 @@
-"""Walking back from a head to the run record, along ``prev``. What it trusts is hashes alone: verifying comes after."""
+"""Walking back from a head to the run record, along ``prev``. Only hashes are checked here: verifying comes after."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from peer.base.errors import ExitCode
@@ -16,12 +17,12 @@ from protocol.records.signed import parse_record, read_record
 
 
 def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int | None) -> Finding | None:
-    """Note every record from ``head`` to the run record in ``scratch``; or say why that cannot be done.
+    """Note every record from ``head`` to the run record in ``scratch``. Returns what stands in the way, if anything.
 
-    ``head_height`` is what is known of the head's height otherwise, for the case that the head cannot be read.
+    ``head_height`` is the head's height if somebody else knows it, because a damaged head does not tell.
 
     Raises:
-        PeerError: if ``head`` is whole, and another thing.
+        PeerError: if ``head`` is sound, and not a record of a chain.
         EngineError: if the engine cannot be used.
     """
     link: CID | None = head
@@ -30,7 +31,7 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
         try:
             record = read_record(link, source)
         except MissingBlock as error:
-            return Finding(height, error.cid, MISSING_BLOCK, f"record {link} is nowhere to be found")
+            return Finding(height, error.cid, MISSING_BLOCK, f"record {link} cannot be found")
         except BlockError as error:
             if link == head and not isinstance(error, BlockMismatch):
                 raise _not_a_head(head, "no record") from error
@@ -62,23 +63,18 @@ def _broken(cid: CID, height: int | None, error: BlockError) -> Finding:
 
 
 def height_above(blocks: Iterable[Block]) -> int:
-    """The height of a record that comes after all records of a chain among ``blocks``."""
-    return 1 + max(map(_height, blocks), default=-1)
-
-
-def _height(block: Block) -> int:
-    """The height of a record of a chain, -1 for any other block."""
-    if block.cid.is_raw:
-        return -1
-    try:
-        body = parse_record(block).body
-    except BlockError:
-        return -1
-    return body.height if isinstance(body, Chained) else -1
+    """The height of the record after all records of a chain among ``blocks``."""
+    highest = -1
+    for block in blocks:
+        if not block.cid.is_raw:
+            with contextlib.suppress(BlockError):  # it is something else
+                body = parse_record(block).body
+                highest = max(highest, body.height if isinstance(body, Chained) else -1)
+    return highest + 1
 
 
 def claimed_height(data: bytes) -> int | None:
-    """The height that the bytes of a damaged record seem to claim, for want of better knowledge."""
+    """The height that the bytes of a damaged record seem to claim."""
     key = b"\x66height"  # the text "height" as dag-cbor writes it; an unsigned number follows
     at = data.find(key)
     if at < 0:
