@@ -13,7 +13,7 @@ from protocol.app.calls import ErrorCode
 from protocol.app.errors import parse_raised
 from protocol.records.bodies import Outcome
 from protocol.roles.effects import Report, What
-from protocol.roles.waiting import Awaited, Standing
+from protocol.roles.waiting import Awaited
 from protocol.visible import named, quoted
 
 Fields = Mapping[str, Field]
@@ -78,6 +78,38 @@ _LACKING: Final[Mapping[Awaited, str]] = {
 }
 
 
+_STANDS: Final = {
+    What.PEER_HERE: "part",
+    What.PEER_AWAY: "part",
+    What.PEER_LEFT: "part",
+    What.RUN_REFUSED: "part",
+    What.JOINED: "joining",
+    What.JOIN_PENDING: "joining",
+    What.JOIN_REFUSED: "joining",
+    What.ACK_REFUSED: "ack",
+}
+"""The reports that say how it stands with somebody, who may say so again and again; those with one value are about one
+thing: each ends what the others say."""
+
+
+class _LastTold:
+    """How it stands with each, as it was told last."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, object], tuple[What, object]] = {}
+
+    def is_news(self, report: Report) -> bool:
+        """Whether the report says something else of somebody than the last one did; always if it tells of an
+        event."""
+        if report.what not in _STANDS:
+            return True
+        about = _STANDS[report.what], report.fields.get("name")
+        says = report.what, report.fields.get("why")
+        news = self._told.get(about) != says
+        self._told[about] = says
+        return news
+
+
 class Narrator:
     """Tells reports as they come."""
 
@@ -86,12 +118,12 @@ class Narrator:
         self._say = say
         self._app_log = app_log
         self._last = ""
-        self._standing = Standing()
+        self._last_told = _LastTold()
 
     def tell(self, report: Report) -> None:
         """Log the report, and say it where it is news."""
         logs.report(report.what.value, report.fields)
-        if not self._standing.is_news(report):
+        if not self._last_told.is_news(report):
             return
         line = line_of(report, self._app_log)
         if self._say is not None and line and line != self._last:

@@ -44,8 +44,8 @@ from protocol.federation.readers import read_private
 from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, RunConfig
 from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed import parse_record
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun

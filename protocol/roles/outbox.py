@@ -8,8 +8,9 @@ from typing import Concatenate, ParamSpec
 from protocol.app.calls import Examined
 from protocol.roles.effects import Cause, Effect, Report, Stop, What
 from protocol.roles.events import Done, Failed, Fetched
+from protocol.roles.report_limits import ReportLimits
 from protocol.roles.state_table import IllegalEvent
-from protocol.roles.waiting import Awaited, Complaints, Waiting
+from protocol.roles.waiting import Awaited, Waiting
 
 P = ParamSpec("P")
 
@@ -23,7 +24,7 @@ class Outbox:
         self._effects: list[Effect] = []
         self._last_id = 0
         self._asked: dict[int, tuple[Callable[..., None], Callable[[str, float], None]]] = {}
-        self._complaints = Complaints()
+        self._limits = ReportLimits()
         self._waiting = Waiting()
         self.speaker = b""
         """The member whose announcement is being handled; empty: none is."""
@@ -102,7 +103,5 @@ class Outbox:
         if not speaker:
             return effects
         return [
-            effect
-            for effect in effects
-            if not isinstance(effect, Report) or self._complaints.is_told(effect, speaker, now)
+            effect for effect in effects if not isinstance(effect, Report) or self._limits.is_told(effect, speaker, now)
         ]

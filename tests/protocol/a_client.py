@@ -10,8 +10,8 @@ from chains import ALICE, SERVER, TIME, Blocks, Scribe, begun, id_of, reader_of
 
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.closure import missing
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.followed_run import NOTHING as NOTHING_VERIFIED
 from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun

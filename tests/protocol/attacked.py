@@ -17,8 +17,8 @@ from protocol.chain.chain import OpenMessage
 from protocol.chain.closure import missing
 from protocol.records.bodies import Ack, ReasonPrivate, Reply
 from protocol.records.signed import private_bytes, sign_record
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import (
     Effect,
     FetchContent,

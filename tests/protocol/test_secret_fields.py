@@ -10,7 +10,7 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import cbor_block
 from protocol.blocks.content import ContentKey
 from protocol.joining.tickets import Ticket, TicketKeys
-from protocol.roles.client.app_host import ClientPlan
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.leader.run_plan import RunPlan
 
 SECRET = b"32 bytes that nobody is to see.."

@@ -22,8 +22,8 @@ from protocol.records.bodies import Ack
 from protocol.records.environment import Environment, Kernel, Numerics
 from protocol.records.signed import parse_record
 from protocol.replies.checks_and_limits import Admission, NormBound
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved

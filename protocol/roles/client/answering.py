@@ -22,7 +22,7 @@ from protocol.records.contexts import StateContent, content_key
 from protocol.records.signed import private_bytes, sign_record
 from protocol.replies.checks_and_limits import is_update
 from protocol.roles.catch_up import CatchUp
-from protocol.roles.client.app_host import AppHost, AppState
+from protocol.roles.client.app_process import AppProcess, AppState
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.forgotten_replies import ForgottenReplies
 from protocol.roles.client.kept_run import KeptRun
@@ -77,7 +77,7 @@ class Answering:
         replies: OwedReplies,
         forgotten: ForgottenReplies,
         acks: OwnAcks,
-        app: AppHost,
+        process: AppProcess,
         machine: Machine[ClientState],
     ) -> None:
         """``secret`` encrypts the app's state."""
@@ -86,7 +86,7 @@ class Answering:
         self._replies = replies
         self._forgotten = forgotten
         self._acks = acks
-        self._app = app
+        self._process = process
         self._copies, self._newest, self._outbox = machine.copies, machine.newest, machine.outbox
         self._own_key: OwnKey | None = None
         self.in_hand: MessageInHand | None = None
@@ -147,9 +147,9 @@ class Answering:
         work.fetch_again = now + FETCH_AGAIN
 
     def _hand_over(self, work: MessageInHand) -> None:
-        if self._app.process is AppState.LOST:
-            self._app.start_again()
-        if self._app.process is not AppState.STARTED:
+        if self._process.state is AppState.LOST:
+            self._process.start_again()
+        if self._process.state is not AppState.STARTED:
             return
         message, run, member = work.message, work.run.run, self._newest.author.member
         work.stage = Stage.AT_APP
@@ -174,11 +174,11 @@ class Answering:
         """The app process was lost, and with it what it had in hand: give that to another, but not for ever."""
         work = self.in_hand
         if work is None or work.stage is not Stage.AT_APP:
-            self._app.lost(event.why, now, at_work=False)
+            self._process.lost(event.why, now, at_work=False)
             return
         work.stage = Stage.READY
         work.crashes += 1
-        self._app.lost(event.why, now, at_work=True)
+        self._process.lost(event.why, now, at_work=True)
         if work.crashes >= CRASHES:
             reason = f"the app process was lost {work.crashes} times over this message: {event.why}"
             crashed = Answered(work.message.id, now, code=ErrorCode.CLIENT_APP_CRASHED, reason=reason)

@@ -16,7 +16,9 @@ from protocol.federation.readers import read_private
 from protocol.records.bodies import Close, Index, Member, ReasonPrivate, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.answering import Answering
-from protocol.roles.client.app_host import AppHost, ClientPlan
+from protocol.roles.client.app_approval import AppApproval
+from protocol.roles.client.app_process import AppProcess
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.client_states import ClientState, Turn
 from protocol.roles.client.followed_run import NOTHING, FollowedRun, Verified
 from protocol.roles.client.forgotten_replies import ForgottenReplies
@@ -73,8 +75,9 @@ class Client:
         self._replies = replies = OwedReplies(kept, machine)
         self._forgotten = forgotten = ForgottenReplies(kept, servers, follow, replies, machine)
         self._acks = acks = OwnAcks(kept, forgotten, machine)
-        self._app = app = AppHost(plan, part, machine)
-        self._work = Answering(plan.secret, kept, replies, forgotten, acks, app, machine)
+        self._process = process = AppProcess(machine)
+        self._app = AppApproval(plan, part, process, machine)
+        self._work = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -85,13 +88,13 @@ class Client:
         self.handle = machine.handle
 
     def _table(self) -> StateTable[ClientState]:
-        app, work = self._app, self._work
+        work = self._work
         new, listening, following, stopped = ClientState
         always = [
             *self.machine.common(),
-            on(AppReady, app.ready),
+            on(AppReady, self._process.ready),
             on(AppLost, work.app_lost),
-            on(AppsApproved, app.approve),
+            on(AppsApproved, self._app.approve),
             on(Due, self._due),
             on(Stopping, self._say_bye, stopped),
             turn(Turn.LISTENS, listening),
@@ -127,7 +130,7 @@ class Client:
         self.machine.announcer.addresses = event.addresses
         self.machine.copies.begin(now)
         if self._plan.app is not None:
-            self._app.start(self._plan.app)
+            self._process.start(self._plan.app)
         self._keep_saying(now)
 
     def _due(self, event: Due, now: float) -> None:

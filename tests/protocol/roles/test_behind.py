@@ -44,8 +44,8 @@ from protocol.federation.unsigned_versions import (
 )
 from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
 from protocol.records.signed import sign_record
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import (
     Cause,
     Effect,

@@ -9,8 +9,8 @@ from attacked import Attacked
 from chains import ALICE, APP, ENVIRONMENT, SERVER, TIME, Scribe, id_of
 
 from protocol.blocks.bundle import NamedBundle
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.copied_homes import LISTENING, CopiedHomes
 from protocol.roles.effects import Cause, Publish, Stop, Store
 from protocol.roles.events import AppReady, Due, Received

@@ -7,8 +7,8 @@ from chains import ALICE, APP, BOB, ENVIRONMENT, SERVER, Scribe, begun, id_of
 
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.copied_homes import LISTENING
 from protocol.roles.effects import (
     FetchContent,

@@ -10,14 +10,14 @@ from chains import ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SERVER, Scribe,
 
 from protocol.app.calls import Look, Outgoing, Pull, Push, Wait
 from protocol.blocks.bundle import NamedBundle
-from protocol.roles.client.app_host import ClientPlan
 from protocol.roles.client.client import Client
+from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import FetchContent, What
 from protocol.roles.events import AppCalled, AppReady, Done, ManifestChanged
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.roles.waiting import COMINGS_AT_ONCE
+from protocol.roles.report_limits import COMINGS_AT_ONCE
 from protocol.wire.announcements import Beat, Bye, Head, Hello, PeerState
 
 
