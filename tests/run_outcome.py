@@ -25,7 +25,7 @@ from protocol.records.bodies import (
     Run,
     TakenReply,
 )
-from protocol.records.signed import Record, answers, parse_record, typed_items
+from protocol.records.signed_records import Record, answers, parse_record, typed_items
 
 Name = tuple[int, int]
 """A message's node, and how many messages the run sent there before. (Its id depends on the run's time.)"""

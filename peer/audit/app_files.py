@@ -22,7 +22,7 @@ from protocol.blocks.bundle import BundledFile, NamedBundle, read_named_bundle
 from protocol.blocks.cid import CHUNK_SIZE, CID, BlockError, BlockSource, MissingBlock
 from protocol.blocks.content import ContentError, read_chunks
 from protocol.records.bodies import Chained
-from protocol.records.signed import read_record
+from protocol.records.signed_records import read_record
 
 MAX_SHOWN: Final = CHUNK_SIZE
 """How many bytes of files are shown at once."""

@@ -50,7 +50,7 @@ from protocol.federation.manifest import PUBLIC, Manifest, ManifestError, federa
 from protocol.federation.readers import Reader, RunKeys, read_private
 from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Roster, Run, RunConfig, RunPrivate
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
-from protocol.records.signed import Record, WellSigned, answers, parse_record, read_record
+from protocol.records.signed_records import Record, WellSigned, answers, parse_record, read_record
 from protocol.roles.leader.run_plan import named_bundle
 
 MAX_FINDINGS: Final = 1_000

@@ -14,7 +14,7 @@ from protocol.app.calls import ErrorCode
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.chain import AnsweredMessage, Chain, Step
 from protocol.records.bodies import Ack, Reply
-from protocol.records.signed import Record, parse_record, read_record, typed_items
+from protocol.records.signed_records import Record, parse_record, read_record, typed_items
 from protocol.visible import quoted
 
 _SILENCE: Final = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE}

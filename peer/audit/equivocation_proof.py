@@ -11,7 +11,7 @@ from peer.home.federations import StoredFederation
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.records.bodies import Ack, Chained, Reply
 from protocol.records.equivocation import Equivocation, NoProof, read_proof
-from protocol.records.signed import body_value
+from protocol.records.signed_records import body_value
 
 MAX_SHOWN: Final = 200
 """Characters of one value that are shown."""

@@ -38,7 +38,7 @@ from protocol.blocks.typed import ShapeError, from_plain, to_plain
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Outcome
 from protocol.records.contexts import KeptReport, seal_for
-from protocol.records.signed import WellSigned
+from protocol.records.signed_records import WellSigned
 
 MAX_KEPT: Final = 16 << 20
 """Bytes of a kept report at most, before it is compressed: some 30,000 exchanges."""

@@ -7,7 +7,7 @@ from protocol.blocks.cid import BlockError, BlockSource
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Ack, Body, Chained, Dispatch, Reply
 from protocol.records.equivocation import Equivocation
-from protocol.records.signed import read_record
+from protocol.records.signed_records import read_record
 
 
 class KeyHistory:

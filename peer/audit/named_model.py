@@ -14,7 +14,7 @@ from peer.base.errors import ExitCode, PeerError
 from peer.history.named_runs import cid_of, head_named, is_car
 from peer.history.scratch import Scratch
 from protocol.blocks.cid import CID, Block, BlockError
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from strategy.models.model_files import Tensors, content_tensors, opened_model
 
 

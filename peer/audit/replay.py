@@ -44,7 +44,7 @@ from protocol.federation.epochs import read_seed
 from protocol.federation.readers import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment, differing
-from protocol.records.signed import read_record
+from protocol.records.signed_records import read_record
 from protocol.replay.environments import cause_of, settling
 from protocol.replay.judging import Cause, Difference, Outcome, Reason, judged, ranked
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content

@@ -15,7 +15,7 @@ from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.federation.readers import RunKeys, read_private
 from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
-from protocol.records.signed import Record
+from protocol.records.signed_records import Record
 
 if TYPE_CHECKING:  # they import flwr, which the report of a run verified before does not need
     from peer.audit.replay import Replay

@@ -22,7 +22,7 @@ from peer.history.verdict import REVOKED, Finding
 from protocol.chain.chain import Chain, Step
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Close, Collect, Dispatch, Member, Role, Run
-from protocol.records.signed import Record
+from protocol.records.signed_records import Record
 
 
 @dataclass(slots=True)

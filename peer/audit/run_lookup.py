@@ -26,7 +26,7 @@ from protocol.federation.manifest import PUBLIC
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Run
 from protocol.records.equivocation import proof_links
-from protocol.records.signed import WellSigned, read_record
+from protocol.records.signed_records import WellSigned, read_record
 
 SECONDS_A_BLOCK = 30.0
 """How long an engine may look for one block, unless the user says otherwise."""

@@ -11,7 +11,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Chained
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 FETCH_SECONDS = 30.0
 """For one block. They are in the server's own engine."""

@@ -24,7 +24,7 @@ from protocol.records.bodies import (
     RecordType,
     RunPrivate,
 )
-from protocol.records.signed import Record, body_value, parse_record
+from protocol.records.signed_records import Record, body_value, parse_record
 from strategy.contents.summary import summarise, to_json
 
 MAX_ITEMS: Final = 1_000

@@ -17,7 +17,7 @@ from protocol.federation.epochs import read_seed
 from protocol.federation.readers import Reader, read_private
 from protocol.records.bodies import Ack, Chained, Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
-from protocol.records.signed import parse_record, read_chained, read_record
+from protocol.records.signed_records import parse_record, read_chained, read_record
 from protocol.roles.leader.run_plan import ResumedRun, RunPlan, initial_content, named_bundle
 
 

@@ -16,7 +16,7 @@ from peer.home.acks_grants_proofs import NOTHING, AcksGrantsProofs
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock
 from protocol.chain.closure import contents
 from protocol.records.bodies import Ack
-from protocol.records.signed import parse_record, typed_items
+from protocol.records.signed_records import parse_record, typed_items
 
 CONTENT_LIMIT = 1 << 44
 """Bytes of one content at most. The audit checks it against the federation's own limit."""

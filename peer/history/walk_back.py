@@ -13,7 +13,7 @@ from peer.history.verdict import MISSING_BLOCK, Finding
 from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MissingBlock
 from protocol.chain import rules
 from protocol.records.bodies import Chained, Index
-from protocol.records.signed import parse_record, read_record
+from protocol.records.signed_records import parse_record, read_record
 
 
 def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int | None) -> Finding | None:

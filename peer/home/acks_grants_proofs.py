@@ -17,7 +17,7 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource, decode_cbor
 from protocol.blocks.listing import Listing, pack
 from protocol.records.bodies import Ack, Grant
 from protocol.records.equivocation import proof_links
-from protocol.records.signed import RecordError, parse_record, read_chained
+from protocol.records.signed_records import RecordError, parse_record, read_chained
 
 Proof = tuple[Block, Block, Block]
 """A proof block and the two records that it links."""

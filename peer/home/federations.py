@@ -31,7 +31,7 @@ from protocol.blocks.typed import ShapeError, from_plain, to_plain
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation, Member
-from protocol.records.signed import parse_record, typed_items
+from protocol.records.signed_records import parse_record, typed_items
 
 FORMAT: Final = "pollen federation 1"
 SWARM_KEY_SIZE: Final = 32

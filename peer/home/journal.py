@@ -20,7 +20,7 @@ from peer.home.home import PRIVATE_FILE, Home
 from peer.home.journal_layouts import LAYOUTS
 from protocol.blocks.cid import CID, Block, cbor_data_block
 from protocol.records.bodies import Role
-from protocol.records.signed import WellSigned
+from protocol.records.signed_records import WellSigned
 from protocol.wire.announcements import next_start
 
 LAYOUT: Final = len(LAYOUTS)

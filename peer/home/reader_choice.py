@@ -15,7 +15,7 @@ from protocol.blocks.cid import Block, BlockError, BlockSource
 from protocol.federation.manifest import PUBLIC, federation_of, manifest_at
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Grant
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 
 def reader_of(identity: Identity, beside: Iterable[Block] = ()) -> Reader:

@@ -25,7 +25,7 @@ from protocol.federation.unsigned_versions import (
     without_member,
 )
 from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 
 
 class OthersMustSign(PeerError):

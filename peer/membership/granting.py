@@ -20,7 +20,7 @@ from peer.membership.changes import find_member
 from protocol.blocks.cid import CID, Block
 from protocol.federation.epochs import grant as grant_of
 from protocol.federation.readers import RunKeys
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 
 
 def grants_of(

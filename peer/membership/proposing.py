@@ -28,7 +28,7 @@ from protocol.federation.manifest import Manifest, ManifestError
 from protocol.federation.proposals import Outdated, Proposal, countersigned, read_proposal, together
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 
 Blocks = dict[CID, bytes]
 

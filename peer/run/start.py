@@ -43,7 +43,7 @@ from protocol.federation.manifest import why_unreadable
 from protocol.federation.readers import read_private
 from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, RunConfig
 from protocol.records.equivocation import Equivocation, read_proof
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.client_states import ClientState

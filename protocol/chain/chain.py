@@ -41,7 +41,7 @@ from protocol.records.bodies import (
     Run,
     RunPrivate,
 )
-from protocol.records.signed import Record, WellSigned, parse_record, typed_items
+from protocol.records.signed_records import Record, WellSigned, parse_record, typed_items
 
 __all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
 

@@ -22,7 +22,7 @@ from protocol.records.bodies import (
     Run,
     TakenReply,
 )
-from protocol.records.signed import Record, RecordError, answers, parse_record, typed_items
+from protocol.records.signed_records import Record, RecordError, answers, parse_record, typed_items
 
 MAX_BLOCKS: Final = 200_000
 """Blocks that one record may need: a collect of 65,536 replies, its listings and a long manifest chain fit."""

@@ -9,7 +9,7 @@ from protocol.federation.epochs import reads_updates
 from protocol.federation.manifest import Manifest
 from protocol.federation.readers import RunKeys
 from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Wrap
-from protocol.records.signed import Record, WellSigned, parse_record, typed_items
+from protocol.records.signed_records import Record, WellSigned, parse_record, typed_items
 
 
 def next_keys(

@@ -28,7 +28,7 @@ from protocol.records.bodies import (
     TakenReply,
 )
 from protocol.records.message_ids import message_id
-from protocol.records.signed import Record, WellSigned, answers, parse_record, typed_items
+from protocol.records.signed_records import Record, WellSigned, answers, parse_record, typed_items
 
 P = TypeVar("P")
 

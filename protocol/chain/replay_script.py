@@ -32,7 +32,7 @@ from protocol.records.bodies import (
     Reply,
     TakenReply,
 )
-from protocol.records.signed import Record, RecordError, answers, read_record, typed_items
+from protocol.records.signed_records import Record, RecordError, answers, read_record, typed_items
 
 
 class Unreadable(RecordError):

@@ -15,7 +15,7 @@ from crypto.dsse import BadSignature
 from protocol.blocks.cid import BlockError, BlockMismatch, MalformedBlock, MalformedCid
 from protocol.federation.manifest import ManifestError
 from protocol.federation.readers import WrongKey
-from protocol.records.signed import Record, WellSigned
+from protocol.records.signed_records import Record, WellSigned
 
 RULES: Final[dict[int, type[BrokenRule]]] = {}
 """Every rule by its number."""

@@ -27,7 +27,7 @@ from protocol.federation.member_rules import check_key, read_members, read_revok
 from protocol.federation.quorum import check_quorum
 from protocol.federation.readers import Reader, read_manifest_private
 from protocol.records.bodies import Federation, FederationPrivate, Member, Role, Wrap
-from protocol.records.signed import Record, parse_record, typed_items
+from protocol.records.signed_records import Record, parse_record, typed_items
 from protocol.visible import named
 
 PUBLIC: Final = Reader()

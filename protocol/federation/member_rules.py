@@ -13,7 +13,7 @@ from crypto.keys import BadKey, VerifyKey
 from protocol.blocks.cid import BlockSource
 from protocol.federation.manifest_rules import ManifestError, ManifestRule
 from protocol.records.bodies import Federation, Key, Member
-from protocol.records.signed import typed_items
+from protocol.records.signed_records import typed_items
 
 MAX_MEMBERS: Final = 65_536
 MAX_REVOKED: Final = 65_536

@@ -8,7 +8,7 @@ from protocol.blocks.cid import BlockSource
 from protocol.federation.manifest import Manifest
 from protocol.federation.readers import Reader, read_manifest_private
 from protocol.records.bodies import Federation, FederationPrivate, Member
-from protocol.records.signed import read_record, typed_items
+from protocol.records.signed_records import read_record, typed_items
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.federation.manifest import PUBLIC, Manifest, proposed_manifest
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation
-from protocol.records.signed import Record, RecordError, assemble, parse_record, sign_record
+from protocol.records.signed_records import Record, RecordError, assemble, parse_record, sign_record
 
 
 class Outdated(Exception):

@@ -49,7 +49,7 @@ from protocol.records.contexts import (
     version_place,
 )
 from protocol.records.private_parts import open_private, parse_private, private_part
-from protocol.records.signed import RecordError, private_bytes, typed_items
+from protocol.records.signed_records import RecordError, private_bytes, typed_items
 
 P = TypeVar("P")
 

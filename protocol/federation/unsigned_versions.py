@@ -14,7 +14,7 @@ from protocol.federation.manifest import Manifest, Settings
 from protocol.records.bodies import Federation, FederationPrivate, Member
 from protocol.records.contexts import ManifestPrivate, version_place
 from protocol.records.private_parts import private_part
-from protocol.records.signed import private_bytes
+from protocol.records.signed_records import private_bytes
 
 
 class Unreadable(Exception):
@@ -23,7 +23,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UnsignedVersion:
-    """A version to be signed (`protocol.records.signed.sign_record`) and the ``blocks`` to store with it.
+    """A version to be signed (`protocol.records.signed_records.sign_record`) and the ``blocks`` to store with it.
 
     Nobody has judged it: `protocol.federation.manifest` does that to the signed record.
     """

@@ -1,4 +1,4 @@
-"""The bodies of records: what each type says. `protocol.records.signed` has the blocks they are in."""
+"""The bodies of records: what each type says. `protocol.records.signed_records` has the blocks they are in."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from protocol.blocks.content import ContentKey
 from protocol.blocks.listing import pack
 from protocol.blocks.typed import to_plain
 from protocol.records.bodies import Federation, RecordType
-from protocol.records.signed import body_value
+from protocol.records.signed_records import body_value
 
 _DOMAIN: Final = "pollen context 1"
 

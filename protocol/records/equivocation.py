@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, cbor_block, checked_block, decode_cbor
 from protocol.records.bodies import Ack, Chained, Reply
-from protocol.records.signed import Record, parse_record, record_block
+from protocol.records.signed_records import Record, parse_record, record_block
 
 Place = tuple[CID, int, int] | tuple[CID, bytes] | tuple[CID, str, int, int]
 """Where a signer may say one thing only: in run, term and height; run and message; or run, ``ack``, term and height."""

@@ -11,7 +11,7 @@ from protocol.blocks.cid import decode_cbor
 from protocol.blocks.typed import ShapeError, from_plain
 from protocol.records.bodies import EARLIER_FORMATS, Body, EarlierRunPrivate, RunPrivate
 from protocol.records.contexts import ManifestPrivate, RecordPrivate, ReplyPrivate, decrypt, encrypt
-from protocol.records.signed import RecordError, private_bytes
+from protocol.records.signed_records import RecordError, private_bytes
 
 P = TypeVar("P")
 
@@ -22,7 +22,7 @@ PrivateContext = ManifestPrivate | RecordPrivate | ReplyPrivate
 
 
 def private_part(value: object, key: SymmetricKey, context: PrivateContext) -> bytes:
-    """An encrypted private part. `protocol.records.signed.private_bytes` makes a plain one."""
+    """An encrypted private part. `protocol.records.signed_records.private_bytes` makes a plain one."""
     return encrypt(key, private_bytes(value), context)
 
 

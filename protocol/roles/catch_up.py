@@ -17,7 +17,7 @@ from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import missing
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Chained, Index, Role
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 from protocol.wire.announcements import Position
 
 AHEAD: Final = 32

@@ -18,7 +18,7 @@ from protocol.federation.manifest import Manifest, node_id
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Member
 from protocol.records.equivocation import Equivocation, equivocation, place_of
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.roles.announcer import Announcer
 from protocol.roles.effects import FetchRecord, KeepProof, What
 from protocol.roles.newest_manifest import DEEPEST_DOUBT, NewestManifest

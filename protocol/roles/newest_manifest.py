@@ -13,7 +13,7 @@ from protocol.federation.manifest import MAX_AHEAD, PUBLIC, Manifest, manifest_a
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation, Role
 from protocol.records.equivocation import Equivocation
-from protocol.records.signed import Record
+from protocol.records.signed_records import Record
 from protocol.roles.effects import Cause, FetchRecord, KeepManifest, What
 from protocol.roles.events import KeysChanged, ManifestChanged
 from protocol.roles.outbox import Outbox

@@ -33,7 +33,7 @@ from protocol.records.contexts import (
     seal_for,
     tag_of,
 )
-from protocol.records.signed import read_record, typed_items
+from protocol.records.signed_records import read_record, typed_items
 from protocol.wire.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop, parse_announcement
 
 TAG_SIZE: Final = 8

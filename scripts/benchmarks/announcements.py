@@ -22,7 +22,7 @@ from protocol.federation.manifest import Manifest, first_manifest
 from protocol.federation.readers import Reader
 from protocol.federation.unsigned_versions import new_federation
 from protocol.records.bodies import EncryptionKeyText, Member, Role
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     INLINE_BUDGET,

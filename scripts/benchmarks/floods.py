@@ -25,7 +25,7 @@ from crypto.keys import SigningKey  # noqa: E402
 from protocol.blocks.cid import Block  # noqa: E402
 from protocol.blocks.listing import Listing  # noqa: E402
 from protocol.records.bodies import Chained  # noqa: E402
-from protocol.records.signed import parse_record, sign_record  # noqa: E402
+from protocol.records.signed_records import parse_record, sign_record  # noqa: E402
 from protocol.roles.events import Received  # noqa: E402
 from protocol.wire.announcements import (  # noqa: E402
     Announcement,

@@ -15,7 +15,7 @@ from peer.home.passphrase import Passphrases
 from peer.membership.changes import add_member, change_admin, revoke_member
 from protocol.blocks.cid import Block
 from protocol.records.bodies import Role
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 
 PASSPHRASE = "open sesame"
 

@@ -22,7 +22,7 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MemoryBlock
 from protocol.blocks.content import ContentKey
 from protocol.federation.readers import Reader, RunKeys
 from protocol.records.bodies import Chained, Collect, Dispatch, Group, Roster
-from protocol.records.signed import parse_record, typed_items
+from protocol.records.signed_records import parse_record, typed_items
 from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import AnnouncementError
 from strategy.contents.codec import decode

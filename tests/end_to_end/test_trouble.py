@@ -20,7 +20,7 @@ from peer.home.passphrase import Passphrases
 from protocol.app.calls import ErrorCode
 from protocol.blocks.cid import CID, Block
 from protocol.chain.closure import contents
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.wire.announcements import (
     Announcement,
     Bye,

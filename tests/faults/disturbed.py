@@ -20,7 +20,7 @@ from peer.engine.interface import EngineUnavailable
 from peer.home.journal import Journal, RunHead
 from protocol.blocks.cid import CID, Block, BlockSource
 from protocol.records.bodies import Chained
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 
 HERE: Final = Path(__file__).parent
 APP: Final = HERE / "counting"

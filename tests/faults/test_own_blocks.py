@@ -16,7 +16,7 @@ from peer.engine.chosen_engine import MANAGED
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Chained, Collect, Dispatch, Reply, Run
-from protocol.records.signed import Record, RecordError, parse_record
+from protocol.records.signed_records import Record, RecordError, parse_record
 
 IN_ROUND_TWO = Fault(Victim.PEER, Step.WRITE_HEAD, When.AFTER, 7)
 

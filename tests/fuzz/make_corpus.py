@@ -53,7 +53,7 @@ from protocol.joining.messages import Pending, Refusal, Refused, Welcomed, seal_
 from protocol.joining.tickets import Invitation, Ticket, TicketKeys  # noqa: E402
 from protocol.records.bodies import Role  # noqa: E402
 from protocol.records.contexts import JoinSide  # noqa: E402
-from protocol.records.signed import body_value, parse_record, sign_record  # noqa: E402
+from protocol.records.signed_records import body_value, parse_record, sign_record  # noqa: E402
 from protocol.wire.announcements import (  # noqa: E402
     Announcement,
     Beat,

@@ -39,7 +39,7 @@ from protocol.records.bodies import (
     RunPrivate,
 )
 from protocol.records.private_parts import parse_private
-from protocol.records.signed import assemble, parse_record, typed_items
+from protocol.records.signed_records import assemble, parse_record, typed_items
 from strategy.contents.codec import Limits, decode, encode
 from strategy.contents.npy import NUMPY, count_not_finite, numbers, stored
 from strategy.replies.examination import Sent, examine

@@ -19,7 +19,7 @@ from peer.home.passphrase import Passphrases
 from protocol.blocks.cid import Block
 from protocol.records.bodies import Ack
 from protocol.records.equivocation import equivocation
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.wire.announcements import Announcement, Proof, sign_announcement, topic_all
 
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]

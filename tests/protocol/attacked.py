@@ -16,7 +16,7 @@ from protocol.blocks.listing import Listing
 from protocol.chain.chain import OpenMessage
 from protocol.chain.closure import missing
 from protocol.records.bodies import Ack, ReasonPrivate, Reply
-from protocol.records.signed import private_bytes, sign_record
+from protocol.records.signed_records import private_bytes, sign_record
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import (

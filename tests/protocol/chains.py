@@ -49,7 +49,7 @@ from protocol.records.contexts import OwnKeySeal, ReplyPrivate, seal_for
 from protocol.records.environment import Environment, Kernel, Numerics, Package
 from protocol.records.message_ids import message_id
 from protocol.records.private_parts import private_part
-from protocol.records.signed import RECORD_TYPE, parse_record, private_bytes, sign_record
+from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes, sign_record
 
 
 def key(name: str) -> SigningKey:

@@ -9,7 +9,7 @@ from spoiling import Spoiled, breaks, signed
 
 from protocol.blocks.cid import Block, cbor_block, encode_cbor
 from protocol.chain import rules
-from protocol.records.signed import body_value
+from protocol.records.signed_records import body_value
 
 # -- the block -----------------------------------------------------------------------------------------------------
 

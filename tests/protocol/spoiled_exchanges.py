@@ -12,7 +12,7 @@ from protocol.chain import rules
 from protocol.federation.unsigned_versions import without_member
 from protocol.records.bodies import TakenReply
 from protocol.records.message_ids import message_id
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 # -- dispatch ------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from protocol.federation.manifest import PUBLIC, first_manifest, next_manifest, 
 from protocol.federation.readers import Reader, read_private
 from protocol.records.bodies import Body, Keys, RecordType, Reply, Run, RunPrivate
 from protocol.records.message_ids import message_id
-from protocol.records.signed import RECORD_TYPE, parse_record
+from protocol.records.signed_records import RECORD_TYPE, parse_record
 from protocol.roles.leader.run_plan import named_bundle
 
 VECTORS = Path(__file__).parents[1] / "vectors"

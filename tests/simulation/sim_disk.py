@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from protocol.blocks.cid import CID, Block, MissingBlock, decode_cbor
 from protocol.records.bodies import Chained
 from protocol.records.equivocation import Equivocation
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 from protocol.roles.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
 
 Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | AskOwner

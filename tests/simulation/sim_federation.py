@@ -15,7 +15,7 @@ from protocol.federation.manifest import Manifest, first_manifest
 from protocol.federation.readers import Reader
 from protocol.federation.unsigned_versions import UnsignedVersion, new_federation, with_member, without_member
 from protocol.records.bodies import EncryptionKeyText, Member, Role
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 
 
 @cache

@@ -20,7 +20,7 @@ from protocol.chain.chain import Chain
 from protocol.federation.manifest import manifest_at, node_id
 from protocol.records.bodies import Ack
 from protocol.records.environment import Environment, Kernel, Numerics
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Admission, NormBound
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan

@@ -8,7 +8,7 @@ from sim_disk import Disk
 
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Ack
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     AckReady,

@@ -15,7 +15,7 @@ from simulation import Scenario, Simulation
 from protocol.blocks.cid import Block
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Chained, Dispatch, Group, Reply
-from protocol.records.signed import parse_record, sign_record, typed_items
+from protocol.records.signed_records import parse_record, sign_record, typed_items
 from protocol.wire.announcements import (
     Announcement,
     Head,

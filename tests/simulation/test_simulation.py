@@ -23,7 +23,7 @@ from sim_roles import BUNDLE, ClientPeer
 from simulation import Scenario, Simulation, SimulationFailure, seen_by_the_app, undisturbed
 
 from protocol.records.bodies import Collect, TakenReply
-from protocol.records.signed import answers
+from protocol.records.signed_records import answers
 from protocol.roles.effects import KeepReply, WriteHead
 
 HERE = Path(__file__).parent

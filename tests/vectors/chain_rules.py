@@ -9,7 +9,7 @@ from spoiled import CASES, Case
 from protocol.blocks.cid import CID, Block
 from protocol.chain.rules import RULES
 from protocol.records.bodies import Chained
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 LONGEST = 32
 """Records before the one that breaks the rule: rules about indexes take 256, and are left to the specification."""

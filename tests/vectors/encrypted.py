@@ -39,7 +39,7 @@ from protocol.records.bodies import (
     Run,
     RunPrivate,
 )
-from protocol.records.signed import parse_record, private_bytes
+from protocol.records.signed_records import parse_record, private_bytes
 from protocol.roles.leader.run_plan import first_content_key
 
 MEMBER_KEYS = {"server": SERVER, "second server": SECOND, "alice": ALICE, "bob": BOB, "carol": CAROL, "dave": DAVE}

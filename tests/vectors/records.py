@@ -22,7 +22,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import node_id
 from protocol.records.bodies import Body
 from protocol.records.message_ids import message_id
-from protocol.records.signed import RECORD_TYPE, parse_record
+from protocol.records.signed_records import RECORD_TYPE, parse_record
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
 

@@ -19,7 +19,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import OpenMessage
 from protocol.records.bodies import ReasonPrivate, Reply
 from protocol.records.contexts import StateContent, content_key
-from protocol.records.signed import private_bytes, sign_record
+from protocol.records.signed_records import private_bytes, sign_record
 from protocol.replies.checks_and_limits import is_update
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.app_process import AppProcess, AppState

@@ -12,7 +12,7 @@ from protocol.blocks.cid import CID, checked_block
 from protocol.chain.chain import Chain, Step
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Close
-from protocol.records.signed import WellSigned
+from protocol.records.signed_records import WellSigned
 from protocol.roles.catch_up import CatchUp, Forked, Lost
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.servers import Servers

@@ -14,7 +14,7 @@ from protocol.blocks.cid import CID, Block, BlockError
 from protocol.chain.chain import AnsweredMessage
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Ack, Body, Reply
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.followed_run import FollowedRun

@@ -13,7 +13,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import AnsweredMessage, OpenMessage
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Reply
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.kept_run import KeptRun
@@ -101,7 +101,7 @@ class OwedReplies:
     def _is_signed_for_now(self, waiting: _Unacknowledged, block: Block) -> bool:
         """Whether the reply has the signature that the manifest in force asks for. If our key was rotated since, the
         very same body is signed again and announced then: the reply stays the same
-        (`protocol.records.signed.Record.id`)."""
+        (`protocol.records.signed_records.Record.id`)."""
         record, key = parse_record(block), self._newest.author.key_in(waiting.run.chain.manifest)
         if any(signature.by == key.verify_key.raw for signature in record.signatures):
             return True

@@ -16,7 +16,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.blocks.listing import pack
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Ack
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.forgotten_replies import ForgottenReplies

@@ -22,7 +22,7 @@ from protocol.chain.replay_script import script_entry
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Chained
 from protocol.records.environment import Environment
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Check
 from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What
 from protocol.roles.events import AppLost, AppReady

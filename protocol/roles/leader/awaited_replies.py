@@ -13,7 +13,7 @@ from protocol.chain.chain import InForce, OpenMessage
 from protocol.chain.replay_script import hand_over
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Reply, Role
-from protocol.records.signed import Record
+from protocol.records.signed_records import Record
 from protocol.replies.checks_and_limits import Check, Examination, Refusal
 from protocol.replies.judging import JudgedReplies, judge
 from protocol.replies.strategy_rule import StrategyRule

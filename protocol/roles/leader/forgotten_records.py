@@ -18,7 +18,7 @@ from protocol.chain.closure import missing
 from protocol.federation.manifest import node_id
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Federation, Role
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.roles.catch_up import CatchUp, Lost, NotedBlocks
 from protocol.roles.effects import Cause, FetchRecord, KeepPlace, What
 from protocol.roles.leader.heard_acks import HeardAcks

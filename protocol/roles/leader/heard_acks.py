@@ -10,7 +10,7 @@ from crypto.dsse import BadSignature
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Ack
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 from protocol.roles.effects import KeepAcks, What
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter

@@ -15,7 +15,7 @@ from protocol.federation.manifest import node_id
 from protocol.pacing.backoff import SLOWEST_RETRY
 from protocol.records.bodies import Reply
 from protocol.records.equivocation import equivocation
-from protocol.records.signed import Record, parse_record, record_block
+from protocol.records.signed_records import Record, parse_record, record_block
 from protocol.replies.checks_and_limits import Admission, Examination, is_update
 from protocol.roles.effects import FetchRecord, What
 from protocol.roles.equivocations import TIMES

@@ -16,7 +16,7 @@ from protocol.federation.manifest import Manifest
 from protocol.federation.readers import private_fields
 from protocol.pacing.backoff import FIRST_RETRY, Backoff
 from protocol.records.bodies import Chained, Close, Collect, Dispatch, Index, Reply, Roster
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.roles.effects import FetchContent, PinRun, Store, WriteHead
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.record_bodies import Seen

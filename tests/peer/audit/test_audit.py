@@ -21,7 +21,7 @@ from protocol.blocks.cid import CID, Block, MemoryBlocks, cbor_block, decode_cbo
 from protocol.chain.rules import BlockHash, Term
 from protocol.federation.manifest import manifest_at
 from protocol.records.bodies import Chained, Federation, Reply
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 
 
 @pytest.fixture(scope="module")

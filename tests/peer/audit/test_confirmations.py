@@ -21,7 +21,7 @@ from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack, TakenReply
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 
 
 class Acked(WrittenRun):

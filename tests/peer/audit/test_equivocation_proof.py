@@ -27,7 +27,7 @@ from protocol.federation.manifest import Manifest
 from protocol.federation.unsigned_versions import with_member, with_revoked
 from protocol.records.bodies import Body
 from protocol.records.equivocation import Equivocation, NoProof, equivocation
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 
 def proven(scribe: Scribe, one: Body, other: Body, signer: SigningKey) -> Equivocation:

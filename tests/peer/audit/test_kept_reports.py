@@ -32,7 +32,7 @@ from protocol.blocks.listing import Listing
 from protocol.federation.manifest import Manifest, manifest_at
 from protocol.federation.unsigned_versions import with_revoked
 from protocol.records.bodies import Ack
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 
 Peers = Callable[[str], Peer]
 ROOT = Path(__file__).parents[3]

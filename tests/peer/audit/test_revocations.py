@@ -23,7 +23,7 @@ from protocol.blocks.listing import Listing
 from protocol.federation.manifest import manifest_at
 from protocol.federation.unsigned_versions import UnsignedVersion, with_member, with_revoked, without_member
 from protocol.records.bodies import Ack, Role
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 
 
 class LaterRun(WrittenRun):

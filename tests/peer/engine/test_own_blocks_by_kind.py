@@ -16,7 +16,7 @@ from peer.engine.own_blocks import OwnBlocks
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import Block, BlockError, raw_block
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 
 def blocks_of_a_run() -> dict[str, Block]:

@@ -14,7 +14,7 @@ from peer.engine.record_fetcher import RecordFetcher
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, raw_block
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import Chained, Federation, Reply
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 
 KEY = SigningKey.from_seed(bytes(32))
 BY = {"by": KEY.verify_key.raw, "time": 0.0, "epoch": None, "private": b""}

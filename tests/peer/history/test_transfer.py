@@ -19,7 +19,7 @@ from peer.home.journal import Journal
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block, cbor_block, raw_block
 from protocol.records.bodies import Chained
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 
 @pytest.fixture(scope="module")

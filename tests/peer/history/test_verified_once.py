@@ -24,7 +24,7 @@ from protocol.blocks.cid import Block
 from protocol.blocks.listing import Listing
 from protocol.federation.epochs import seed_block
 from protocol.records.bodies import Ack, Role
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 
 Peers = Callable[[str], Peer]
 HEIGHT = 8

@@ -25,7 +25,7 @@ from protocol.blocks.cid import Block, MissingBlock, cbor_block
 from protocol.chain.chain import Chain
 from protocol.chain.rules import BrokenRule
 from protocol.records.bodies import TakenReply
-from protocol.records.signed import body_value, parse_record
+from protocol.records.signed_records import body_value, parse_record
 
 # -- an honest chain -----------------------------------------------------------------------------------------------
 

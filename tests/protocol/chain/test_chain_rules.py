@@ -13,7 +13,7 @@ from protocol.chain import rules
 from protocol.chain.chain import check_reply
 from protocol.chain.rules import RULES, BrokenRule
 from protocol.federation.manifest import ManifestRule
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 SPECIFICATION = Path(__file__).parents[3] / "docs" / "protocol.md"
 

@@ -26,7 +26,7 @@ from protocol.chain.closure import ClosureTooLarge, contents, missing
 from protocol.federation.manifest import next_manifest
 from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import Body, Group, Look, TakenReply
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 
 def record_of(scribe: Scribe, cid: CID) -> Block:

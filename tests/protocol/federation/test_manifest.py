@@ -46,7 +46,7 @@ from protocol.federation.manifest import (
 )
 from protocol.federation.unsigned_versions import next_version, with_member, without_member
 from protocol.records.bodies import EncryptionKeyText, Federation, FederationPrivate, Role
-from protocol.records.signed import Record, parse_record, private_bytes, sign_record
+from protocol.records.signed_records import Record, parse_record, private_bytes, sign_record
 
 SECOND_ADMIN, THIRD_ADMIN = key("second admin"), key("third admin")
 

@@ -36,7 +36,7 @@ from protocol.federation.readers import Reader
 from protocol.federation.unsigned_versions import Unreadable, UnsignedVersion, next_version, with_member, without_member
 from protocol.records.bodies import Federation, Role
 from protocol.records.contexts import version_place
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 ALICE_READS = reader_of(ALICE)

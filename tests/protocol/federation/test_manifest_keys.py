@@ -31,7 +31,7 @@ from protocol.chain import rules
 from protocol.federation.manifest import Manifest, ManifestError, ManifestRule, first_manifest, next_manifest
 from protocol.federation.unsigned_versions import UnsignedVersion, next_version, with_member, with_revoked
 from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 
 NEWER, NEWEST = key("alice, newer"), key("alice, newest")
 ALICE_BEFORE = MEMBERS["alice"]

@@ -19,7 +19,7 @@ from protocol.federation.manifest import (
     next_manifest,
 )
 from protocol.federation.unsigned_versions import UnsignedVersion, next_version
-from protocol.records.signed import Record, parse_record, sign_record
+from protocol.records.signed_records import Record, parse_record, sign_record
 
 
 def broken(check: Callable[[], object]) -> ManifestRule:

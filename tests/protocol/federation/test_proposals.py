@@ -21,7 +21,7 @@ from protocol.federation.manifest import (
 from protocol.federation.proposals import Change, Outdated, Proposal, countersigned, read_proposal, together
 from protocol.federation.unsigned_versions import UnsignedVersion, next_version, with_member, without_member
 from protocol.records.bodies import Role
-from protocol.records.signed import RecordError, parse_record, sign_record
+from protocol.records.signed_records import RecordError, parse_record, sign_record
 
 BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()

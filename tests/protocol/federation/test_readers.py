@@ -32,7 +32,7 @@ from protocol.federation.manifest import PUBLIC, Settings, first_manifest
 from protocol.federation.readers import Reader, read_private
 from protocol.federation.unsigned_versions import with_member, without_member
 from protocol.records.bodies import DispatchPrivate, Grant, Keys, ReasonPrivate, Reply, Role
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 
 
 def encrypted_run() -> tuple[Scribe, Reply]:

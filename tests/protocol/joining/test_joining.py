@@ -41,7 +41,7 @@ from protocol.joining.messages import (
 from protocol.joining.tickets import PENDING_FOR, Invitation, InvitationState, TicketKeys
 from protocol.records.bodies import EncryptionKeyText, Member, Role
 from protocol.records.contexts import JoinSide
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESSES, MAX_ANNOUNCEMENT
 
 NOW = 1_800_000_000.0

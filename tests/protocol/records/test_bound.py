@@ -34,7 +34,7 @@ from protocol.federation.manifest_rules import ManifestRule
 from protocol.federation.readers import Reader, RunKeys
 from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import Federation, Keys
-from protocol.records.signed import RECORD_TYPE, assemble, parse_record
+from protocol.records.signed_records import RECORD_TYPE, assemble, parse_record
 
 
 def two_federations() -> tuple[Scribe, Scribe]:

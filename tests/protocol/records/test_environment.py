@@ -19,7 +19,7 @@ from protocol.records.environment import (
     differing,
     differing_versions,
 )
-from protocol.records.signed import RecordError
+from protocol.records.signed_records import RecordError
 
 EARLIER = {
     "python": "3.11.9",

@@ -11,7 +11,7 @@ from crypto.keys import SigningKey
 from protocol.blocks.cid import MissingBlock, cbor_block
 from protocol.records.bodies import Body
 from protocol.records.equivocation import Equivocation, NoProof, equivocation, read_proof
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 
 
 def record(scribe: Scribe, body: Body, *signers: SigningKey) -> Record:

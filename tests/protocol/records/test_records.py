@@ -44,7 +44,7 @@ from protocol.chain.chain import Chain
 from protocol.chain.rules import BrokenRule
 from protocol.federation.epochs import grant
 from protocol.federation.readers import read_private
-from protocol.records import signed
+from protocol.records import signed_records as signed
 from protocol.records.bodies import (
     BODIES,
     MAX_ADMINS,
@@ -56,7 +56,7 @@ from protocol.records.bodies import (
     RecordType,
     RunPrivate,
 )
-from protocol.records.signed import (
+from protocol.records.signed_records import (
     RECORD_TYPE,
     RecordError,
     answers,
@@ -298,7 +298,7 @@ def _flipped(data: bytes, at: int, bit: int) -> bytes:
 def test_a_record_that_was_read_is_not_read_again(monkeypatch: pytest.MonkeyPatch):
     block = sign_record(replace(CLOSE, time=TIME + 77), [SERVER])
     record = parse_record(block)
-    monkeypatch.setattr("protocol.records.signed.decode_cbor", lambda data: pytest.fail("it is read again"))
+    monkeypatch.setattr("protocol.records.signed_records.decode_cbor", lambda data: pytest.fail("it is read again"))
     assert parse_record(Block(block.cid, bytes(bytearray(block.data)))) is record
 
 
@@ -325,7 +325,7 @@ def test_a_record_of_lists_that_cost_more_to_read_than_to_send_is_refused_before
 ):
     body = replace(EACH[RecordType.INDEX][0], looks=Listing(([],) * size), records=())
     dense = sign_record(body, [SERVER])
-    monkeypatch.setattr("protocol.records.signed.decode_cbor", lambda data: pytest.fail("it is decoded"))
+    monkeypatch.setattr("protocol.records.signed_records.decode_cbor", lambda data: pytest.fail("it is decoded"))
     with pytest.raises(RecordError, match="more lists and maps"):
         parse_record(dense)
 

@@ -13,7 +13,7 @@ from protocol.blocks.cid import CID, Block, cbor_data_block
 from protocol.chain import rules
 from protocol.chain.chain import Chain
 from protocol.records.bodies import Chained, Federation
-from protocol.records.signed import Record, parse_record, sign_record
+from protocol.records.signed_records import Record, parse_record, sign_record
 from protocol.roles.client.followed_run import NOTHING, Verified
 from protocol.roles.effects import WriteHead
 

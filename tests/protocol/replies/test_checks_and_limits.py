@@ -16,7 +16,7 @@ from protocol.blocks.listing import pack
 from protocol.federation.readers import read_private
 from protocol.records.bodies import Collect, CollectPrivate
 from protocol.records.equivocation import equivocation
-from protocol.records.signed import parse_record, private_bytes
+from protocol.records.signed_records import parse_record, private_bytes
 from protocol.replies.checks_and_limits import (
     LARGEST_MULTIPLE,
     OPTIONAL,

@@ -11,7 +11,7 @@ from protocol.blocks.cid import CID, BlockSource
 from protocol.federation import manifest as manifest_module
 from protocol.federation.manifest import MAX_AHEAD, Manifest, proposed_manifest
 from protocol.federation.unsigned_versions import UnsignedVersion, next_version
-from protocol.records.signed import Record, parse_record
+from protocol.records.signed_records import Record, parse_record
 from protocol.roles import newest_manifest as machine_module
 from protocol.roles.effects import KeepManifest, What
 from protocol.roles.events import Received

@@ -43,7 +43,7 @@ from protocol.federation.unsigned_versions import (
     without_member,
 )
 from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import (

@@ -12,7 +12,7 @@ from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 from protocol.roles.events import Received
 from protocol.wire.announcements import (
     AckReady,

@@ -30,7 +30,7 @@ from protocol.federation.manifest import Manifest, manifest_at
 from protocol.federation.readers import Reader
 from protocol.federation.unsigned_versions import UnsignedVersion, with_member, without_member
 from protocol.records.bodies import EncryptionKeyText, Role
-from protocol.records.signed import sign_record
+from protocol.records.signed_records import sign_record
 from protocol.wire.announcement_seals import BURST, OPENINGS, TAG_SIZE, AnnouncementSeals
 from protocol.wire.announcements import MAX_ANNOUNCEMENT, Announcement, AnnouncementError, Bye, Drop, sign_announcement
 from protocol.wire.inbox import Inbox

@@ -16,7 +16,7 @@ from chains import ALICE, CAROL, SERVER, STRANGER, TIME, begun, id_of
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block, cbor_block
 from protocol.records.bodies import Chained
-from protocol.records.signed import assemble, parse_record, sign_record
+from protocol.records.signed_records import assemble, parse_record, sign_record
 from protocol.roles.effects import KeepProof
 from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (

@@ -15,7 +15,7 @@ from protocol.blocks.cid import cbor_block
 from protocol.federation.manifest import Manifest, first_manifest
 from protocol.federation.unsigned_versions import new_federation
 from protocol.records.bodies import EncryptionKeyText, Member, Role
-from protocol.records.signed import parse_record, sign_record
+from protocol.records.signed_records import parse_record, sign_record
 from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import Announcement, Bye, Drop, sign_announcement
 from protocol.wire.inbox import BURST, RATE, WINDOW, Inbox

@@ -10,7 +10,7 @@ from chains import ALICE, TIME, begun, id_of
 from protocol.blocks.cid import cbor_block
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import Ack
-from protocol.records.signed import parse_record
+from protocol.records.signed_records import parse_record
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import KeepAcks, Publish
 from protocol.roles.events import Done, ManifestChanged

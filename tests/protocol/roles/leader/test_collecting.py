@@ -28,7 +28,7 @@ from protocol.blocks.cid import CID
 from protocol.federation.manifest import manifest_at
 from protocol.federation.unsigned_versions import with_revoked
 from protocol.records.bodies import ReasonPrivate, Reply
-from protocol.records.signed import parse_record, private_bytes, sign_record
+from protocol.records.signed_records import parse_record, private_bytes, sign_record
 from protocol.replies.checks_and_limits import Examination
 from protocol.roles.effects import Effect, Hand, Report, Store, What, WriteHead
 from protocol.roles.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
