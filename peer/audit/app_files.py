@@ -71,7 +71,6 @@ def bundled_files(bundle: NamedBundle, source: BlockSource) -> list[BundledFile]
         raise PeerError(
             f"{bundle.content} is no app that can be read: {error}",
             fix="peer show CID tells what it is; if the app is encrypted, name its run: peer app show RUN",
-            code=ExitCode.WRONG_USE,
         ) from error
 
 
@@ -84,7 +83,7 @@ def chosen_file(files: list[BundledFile], path: str) -> BundledFile:
     for file in files:
         if file.path == path:
             return file
-    raise PeerError(f"the app has no file {path}", fix="peer app show CID lists them", code=ExitCode.WRONG_USE)
+    raise PeerError(f"the app has no file {path}", fix="peer app show CID lists them")
 
 
 def read_files(files: list[BundledFile], source: BlockSource) -> Iterator[AppFile]:

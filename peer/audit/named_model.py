@@ -10,7 +10,7 @@ from typing import Any
 
 from peer.audit.run_lookup import RunLookup
 from peer.audit.run_models import SERVER, RunModels
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.history.named_runs import cid_of, head_named, is_car
 from peer.history.scratch import Scratch
 from protocol.blocks.cid import CID, Block, BlockError
@@ -37,9 +37,7 @@ def named_model(text: str, lookup: RunLookup) -> Iterator[NamedModel]:
     path = Path(text).expanduser()
     if path.suffix in {".safetensors", ".npz", ".pt"}:
         if not path.is_file():
-            raise PeerError(
-                f"there is no file {path}", fix="peer model HEAD -o FILE writes one", code=ExitCode.WRONG_USE
-            )
+            raise PeerError(f"there is no file {path}", fix="peer model HEAD -o FILE writes one")
         with opened_model(path) as tensors:
             yield NamedModel(tensors, {"file": str(path)})
         return
@@ -64,7 +62,6 @@ def _parsed(text: str) -> tuple[str, int | None, str]:
         raise PeerError(
             f"{round_text!r} in {text!r} is not a round",
             fix="write HEAD:3, HEAD:3:NAME, or HEAD::NAME for the last round",
-            code=ExitCode.WRONG_USE,
         )
     return run, int(round_text), name or SERVER
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.home.federations import StoredFederation, newer_of, read_federation
 from protocol.blocks.cid import CID, MalformedCid
 
@@ -54,7 +54,6 @@ def given_root(named: str, known: Sequence[StoredFederation]) -> GivenRoot:
         raise PeerError(
             f"--federation {named!r} is neither a federation's id, nor a file, nor the name of one of this home's",
             fix="ask a member for the id (peer federation show) or the file (peer federation export FILE)",
-            code=ExitCode.WRONG_USE,
         ) from error
 
 

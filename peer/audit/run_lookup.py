@@ -169,7 +169,6 @@ def _no_run(named: str, what: str) -> NoSuchRun:
     return NoSuchRun(
         f"{named} {what}",
         fix="peer import and peer audit are for files that `peer export HEAD FILE.car` or `ipfs dag export` wrote",
-        code=ExitCode.WRONG_USE,
     )
 
 
@@ -199,5 +198,4 @@ def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> 
         raise PeerError(
             f"{cid} is no proof of equivocation: {error}",
             fix="it shows nothing about anybody; to audit a run, name its head: peer log shows those of this home",
-            code=ExitCode.WRONG_USE,
         ) from error

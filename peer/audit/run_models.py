@@ -106,7 +106,6 @@ class RunModels:
             raise NoSuchModel(
                 f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
                 fix=f"peer log {self._report.head} shows them",
-                code=ExitCode.WRONG_USE,
             )
         found, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
         return self._found(found, number, name)
@@ -148,7 +147,6 @@ class RunModels:
             raise NoSuchModel(
                 f"nothing was trained in round {number}",
                 fix=f"peer log {self._report.head} shows which messages are of type train",
-                code=ExitCode.WRONG_USE,
             )
         found = self._after(trained) if number else self._first_dispatched()
         if found is None:
@@ -272,9 +270,7 @@ class RunModels:
                     return str(answer["name"])
         known = ", ".join(sorted(self._report.participants)) or "nobody"
         raise NoSuchModel(
-            f"no participant of this run is called {of!r}",
-            fix=f"say --of {SERVER}, or one of those it asked: {known}",
-            code=ExitCode.WRONG_USE,
+            f"no participant of this run is called {of!r}", fix=f"say --of {SERVER}, or one of those it asked: {known}"
         )
 
     # -- rows ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from peer.audit.replay import AuditedApp
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.history.run_sources import RunSource
 from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
@@ -33,7 +33,6 @@ def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
         raise PeerError(
             f"the app in {place} cannot be used: {error}",
             fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
-            code=ExitCode.WRONG_USE,
         ) from error
     source = MemoryBlocks({block.cid: block.data for block in blocks})
     return AuditedApp(str(place), app, read_bundle(app, source), source, node_config)
@@ -66,7 +65,6 @@ def trusted_app(
             f"the run is of the app {bundle.app}, which is not the built-in app of this version",
             fix=f"name the app's folder with --app DIR; or read it (peer app show {named}), "
             f"then let it run here (peer app approve {bundle.app})",
-            code=ExitCode.WRONG_USE,
         )
     if run_config is not None:
         _refuse_unnamed(run_config, node_config, named)
@@ -82,5 +80,4 @@ def _refuse_unnamed(run_config: RunConfig, node_config: RunConfig, named: str) -
         raise PeerError(
             f"this run is not replayed: {error}",
             fix=f"peer audit {named} --replay --model {name}, in the folder that has the class's file" if name else "",
-            code=ExitCode.WRONG_USE,
         ) from error

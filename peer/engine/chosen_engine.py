@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from peer.base import logs
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, EngineUnavailable
 from peer.engine.kubo.node_watch import NodeWatch
@@ -138,7 +138,6 @@ def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
             raise PeerError(
                 f"the home {home.path} is in {number}, so it is not clear which private network its node is in",
                 fix="name another home with --home DIR, or an engine with --ipfs, such as --ipfs local:DIR",
-                code=ExitCode.WRONG_USE,
             )
         federation = known[0]
     return federation.swarm_key

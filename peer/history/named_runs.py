@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.blocks.cid import CID, MalformedCid
@@ -27,7 +27,7 @@ def cid_of(text: str, fix: str = _HEADS) -> CID:
     try:
         return CID.parse(text)
     except MalformedCid as error:
-        raise NoSuchRun(f"{text!r} is no CID", fix=fix, code=ExitCode.WRONG_USE) from error
+        raise NoSuchRun(f"{text!r} is no CID", fix=fix) from error
 
 
 def app_cid(text: str) -> CID:
@@ -38,7 +38,7 @@ def app_cid(text: str) -> CID:
     """
     cid = cid_of(text, _APPS)
     if cid.is_raw:
-        raise PeerError(f"{text} is the CID of plain bytes, not of an app", fix=_APPS, code=ExitCode.WRONG_USE)
+        raise PeerError(f"{text} is the CID of plain bytes, not of an app", fix=_APPS)
     return cid
 
 

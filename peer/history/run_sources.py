@@ -106,7 +106,7 @@ class CarSource:
             self.roots, sections = read_sections(self._file)
             self._scan(sections)
         except OSError as error:
-            raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
+            raise PeerError(f"{path} cannot be read: {error.strerror}") from error
         except CarError as error:
             raise PeerError(
                 f"{path} is no CAR file, or its header is damaged: {error}",

@@ -133,5 +133,4 @@ def not_the_same(why: str) -> PeerError:
     return PeerError(
         f"a run was left open, and this is not the same: {why}",
         fix="to go on with it, start it as it was started; --new-run begins another run",
-        code=ExitCode.WRONG_USE,
     )

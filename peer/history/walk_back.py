@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
-from peer.base.errors import ExitCode
 from peer.history.named_runs import NoSuchRun
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
@@ -52,7 +51,6 @@ def _not_a_head(cid: CID, what: str) -> NoSuchRun:
     return NoSuchRun(
         f"{cid} is {what}, not one in the chain of a run",
         fix="peer log shows the heads of this home's runs; peer show CID shows any block",
-        code=ExitCode.WRONG_USE,
     )
 
 

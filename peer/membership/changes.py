@@ -101,7 +101,6 @@ def add_member(
         raise PeerError(
             f"that KEY is for another federation than {stored.manifest.title}: nobody is listed against its word",
             fix=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
-            code=ExitCode.WRONG_USE,
         )
     chosen = tuple(dict.fromkeys(roles)) or (before.roles if before else ())
     called = name or stored.manifest.names.get(public.id)
@@ -109,7 +108,6 @@ def add_member(
         raise PeerError(
             f"that KEY is of nobody in the federation {stored.manifest.title} yet: it needs a name and a role",
             fix="peer federation add KEY --name NAME --role client",
-            code=ExitCode.WRONG_USE,
         )
     member = _newcomer(public, chosen) if before is None else _changed(before, public, chosen)
     by = member.signing if before is not None and by == before.signing else by
@@ -124,9 +122,7 @@ def change_admin(
     member = find_member(stored.manifest, name)
     if by == member.signing and not office:
         raise PeerError(
-            "an admin cannot put down its own office: nobody may be left to sign that",
-            fix="let another admin do it",
-            code=ExitCode.WRONG_USE,
+            "an admin cannot put down its own office: nobody may be left to sign that", fix="let another admin do it"
         )
     return _advance(stored, admin, with_member(stored.manifest, member, None, by=by, time=time, admin=office))
 
@@ -142,7 +138,6 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
         raise PeerError(
             f"{count} admins cannot have to sign: there are {len(stored.manifest.admins)}",
             fix="name more admins first: peer federation admin NAME",
-            code=ExitCode.WRONG_USE,
         )
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
 
@@ -181,7 +176,6 @@ def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time:
         raise PeerError(
             "an admin cannot take itself out: nobody may be left to sign that",
             fix="let another admin do it: peer federation remove NAME",
-            code=ExitCode.WRONG_USE,
         )
     return _advance(stored, admin, without_member(stored.manifest, member.id, by=by, time=time))
 
@@ -198,7 +192,6 @@ def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time:
         raise PeerError(
             "an admin cannot revoke its own key: nobody would be left to sign that",
             fix="let another admin do it; for a new key of your own: peer keys rotate",
-            code=ExitCode.WRONG_USE,
         )
     return _advance(stored, admin, with_revoked(stored.manifest, member, by=by, time=time))
 
@@ -216,9 +209,7 @@ def find_member(manifest: Manifest, name: str) -> Member:
         if name == manifest.name_of(member.id):
             return member
     raise PeerError(
-        f"nobody in the federation {manifest.title} is called {name!r}",
-        fix="peer federation show lists the members",
-        code=ExitCode.WRONG_USE,
+        f"nobody in the federation {manifest.title} is called {name!r}", fix="peer federation show lists the members"
     )
 
 
@@ -247,7 +238,6 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
             fix=f"send what `peer keys show --federation {manifest.federation}` prints to an admin, who runs: "
             f"peer federation add KEY --name NAME --role {role}; "
             "then join again with a new export",
-            code=ExitCode.WRONG_USE,
         )
     if role not in member.roles:
         has = ", ".join(member.roles)
@@ -255,13 +245,11 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
             f"{manifest.called(member_id)} is {has} in the federation {manifest.title}, not {role}",
             fix=f"start it with --role {member.roles[0]}, or ask an admin to run: "
             f"peer federation add KEY --name {quote(manifest.name_of(member_id))} --role {role}; then join again",
-            code=ExitCode.WRONG_USE,
         )
     if not (member.signing == public.signing.raw or (public.handovers and public.handovers.by(member.signing))):
         raise PeerError(
             f"the keys of {manifest.called(member_id)} were rotated, and this home has older ones",
             fix="restore a backup that was made after: peer keys restore FILE",
-            code=ExitCode.WRONG_USE,
         )
 
 
@@ -288,7 +276,6 @@ def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) ->
         raise PeerError(
             "that KEY does not follow the one that the federation has of this member: it is an older one",
             fix="ask for what `peer keys show --federation ID` prints there now",
-            code=ExitCode.WRONG_USE,
         )
     return _handed_over(public, roles, old, handovers.new)
 
@@ -319,13 +306,11 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
         raise PeerError(
             f"{identity.name} is no admin of the federation {manifest.title}",
             fix="run it where the federation was founded, or name that identity with --identity NAME",
-            code=ExitCode.WRONG_USE,
         )
     if not manifest.readable:
         raise PeerError(
             f"{identity.name} is an admin of the federation {manifest.title} and cannot read who is in it",
             fix="let another admin make it a member: peer federation add KEY --name NAME --role auditor",
-            code=ExitCode.WRONG_USE,
         )
     return held
 
@@ -363,4 +348,4 @@ def _refused(error: ManifestError) -> PeerError:
             fix = "make a new identity there: peer keys init"
         case _:
             fix = ""
-    return PeerError(why, fix=fix, code=ExitCode.WRONG_USE)
+    return PeerError(why, fix=fix)

@@ -125,7 +125,7 @@ class Inviter:
         with self._store.changing():
             stored, invitation = self._store.get(self._federation), self._invitations.get(tag)
             if stored is None or invitation is None:
-                raise PeerError("the federation, or the invitation, was removed", code=ExitCode.WRONG_USE)
+                raise PeerError("the federation, or the invitation, was removed")
             now, identity = time.time(), self._identity()
             stored = stored.read_by(reader_of(identity))
             decision = decision_on(invitation, join.public, stored, identity, now)

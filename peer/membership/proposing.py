@@ -79,7 +79,6 @@ class ProposalStore:
                 raise PeerError(
                     f"{path} is no proposal, or was damaged: {error}",
                     fix=f"remove {path}, and have whoever else signed it give you its CID: peer federation sign CID",
-                    code=ExitCode.WRONG_USE,
                 ) from error
             if pending.record.id not in in_force:
                 yield pending
@@ -173,7 +172,6 @@ class Proposing:
             raise PeerError(
                 f"{self.admin.name} is no admin of the federation {self.stored.manifest.title}",
                 fix="sign with the identity that is one: --identity NAME",
-                code=ExitCode.WRONG_USE,
             )
         block = countersigned(proposal.record, keys)
         signed = replace(proposal, record=parse_record(block))
@@ -220,7 +218,6 @@ class Proposing:
             raise PeerError(
                 f"it would be version {record.body.version}, and this home has version {self.stored.manifest.version}",
                 fix="take in the newer one first: peer federation join FILE",
-                code=ExitCode.WRONG_USE,
             )
         newest = self.stored.manifest.cid
         before = parse_record(Block(newest, self.stored.blocks[newest])).body
@@ -263,7 +260,7 @@ def _parsed(cid: CID, blocks: Blocks) -> Record:
     except BlockError as error:
         why = str(error)
     fix = "use the CID that peer federation printed where it was made or signed last"
-    raise PeerError(f"{cid} is no proposal: {why}", fix=fix, code=ExitCode.WRONG_USE)
+    raise PeerError(f"{cid} is no proposal: {why}", fix=fix)
 
 
 def _is_signed_copy(cid: CID, data: bytes, record: Record) -> bool:
@@ -280,7 +277,6 @@ def _waits(pending: Pending) -> PeerError:
         "now would be another version with the same number",
         fix="have it signed first; or, if no other admin has it: "
         f"peer federation proposals --forget {pending.record.cid}",
-        code=ExitCode.WRONG_USE,
     )
 
 
@@ -288,5 +284,4 @@ def _outdated() -> PeerError:
     return PeerError(
         "the federation has another version since this was proposed",
         fix="make it again: whoever proposed it gives the same peer federation command once more",
-        code=ExitCode.WRONG_USE,
     )
