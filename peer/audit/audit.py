@@ -47,7 +47,8 @@ from protocol.chain import rules
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import contents
 from protocol.federation.manifest import PUBLIC, Manifest, ManifestError, federation_of, manifest_at
-from protocol.federation.readers import Reader, RunKeys, read_private
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import Chained, Close, Collect, GridError, Keys, Reply, Roster, Run, RunConfig, RunPrivate
 from protocol.records.equivocation import Equivocation, equivocation, place_of, read_proof
 from protocol.records.signed_records import Record, WellSigned, answers, parse_record, read_record

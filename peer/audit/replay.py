@@ -41,7 +41,7 @@ from protocol.blocks.bundle import BundledFile
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.replay_script import Unreadable, script_entry
 from protocol.federation.epochs import read_seed
-from protocol.federation.readers import RunKeys, read_private
+from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment, differing
 from protocol.records.signed_records import read_record

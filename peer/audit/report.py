@@ -13,7 +13,7 @@ from peer.history.scratch import Scratch
 from peer.history.verdict import Finding, Verdict
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
-from protocol.federation.readers import RunKeys, read_private
+from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import Chained, Close, Outcome, ReasonPrivate, Run, RunPrivate
 from protocol.records.signed_records import Record
 

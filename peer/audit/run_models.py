@@ -30,7 +30,7 @@ from peer.history.scratch import Scratch
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
 from protocol.federation.manifest import node_id
-from protocol.federation.readers import RunKeys
+from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import Body, Close, Collect, Dispatch, GridError, Group, Reply
 from protocol.records.signed_records import answers, read_record, typed_items
 from strategy.contents.summary import summarise

@@ -13,7 +13,7 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBloc
 from protocol.blocks.content import ContentError, parse_manifest
 from protocol.blocks.listing import Listing
 from protocol.blocks.typed import to_plain
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import (
     Body,
     Collect,

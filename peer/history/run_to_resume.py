@@ -14,7 +14,8 @@ from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.blocks.content import KeyedContent
 from protocol.chain.chain import Chain
 from protocol.federation.epochs import read_seed
-from protocol.federation.readers import Reader, read_private
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Ack, Chained, Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record, read_chained, read_record

@@ -19,7 +19,7 @@ from peer.home.reader_choice import granted_epochs, reader_of
 from peer.membership.changes import find_member
 from protocol.blocks.cid import CID, Block
 from protocol.federation.epochs import grant as grant_of
-from protocol.federation.readers import RunKeys
+from protocol.federation.run_keys import RunKeys
 from protocol.records.signed_records import sign_record
 
 

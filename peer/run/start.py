@@ -40,7 +40,7 @@ from protocol.blocks.bundle import NamedBundle, difference_from, write_bundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.blocks.content import ContentForm, ContentKey
 from protocol.federation.manifest import why_unreadable
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, RunConfig
 from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed_records import parse_record

@@ -25,7 +25,8 @@ from protocol.chain.exchange import (
     private_of,
 )
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
-from protocol.federation.readers import Reader, RunKeys
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import (
     INDEX_EVERY,
     Chained,

@@ -7,7 +7,7 @@ from protocol.blocks.cid import CID, BlockSource, checked_block
 from protocol.chain import rules
 from protocol.federation.epochs import reads_updates
 from protocol.federation.manifest import Manifest
-from protocol.federation.readers import RunKeys
+from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Wrap
 from protocol.records.signed_records import Record, WellSigned, parse_record, typed_items
 

@@ -11,7 +11,7 @@ from protocol.blocks.cid import CID, BlockError, BlockSource, checked_block
 from protocol.chain import rules
 from protocol.chain.epoch_rules import check_reply_epoch
 from protocol.federation.manifest import Manifest
-from protocol.federation.readers import RunKeys, read_private
+from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import (
     Body,
     Collect,
@@ -83,7 +83,7 @@ class InForce:
 
 
 def private_of(body: Body, kind: type[P], keys: RunKeys) -> P | None:
-    """As `protocol.federation.readers.read_private`; raises `protocol.chain.rules.PrivatePart` if it is malformed."""
+    """As `protocol.federation.run_keys.read_private`; raises `protocol.chain.rules.PrivatePart` if it is malformed."""
     try:
         return read_private(body, kind, keys)
     except BlockError as error:

@@ -15,7 +15,7 @@ from protocol.app.calls import (
     ScriptEntry,
 )
 from protocol.blocks.cid import CID, BlockSource
-from protocol.federation.readers import RunKeys, read_private
+from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import (
     Chained,
     Close,

@@ -14,7 +14,7 @@ from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor,
 from protocol.blocks.listing import Listing, pack
 from protocol.blocks.typed import to_plain
 from protocol.federation.manifest import Manifest
-from protocol.federation.readers import Epoch, RunKeys
+from protocol.federation.run_keys import Epoch, RunKeys
 from protocol.records.bodies import (
     EncryptionKeyText,
     Grant,

@@ -64,7 +64,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What every body has. ``private`` is plain dag-cbor if ``epoch`` is None; otherwise `protocol.federation.readers`
+    """What every body has. ``private`` is plain dag-cbor if ``epoch`` is None; otherwise `protocol.federation.run_keys`
     opens it."""
 
     TYPE: ClassVar[RecordType]

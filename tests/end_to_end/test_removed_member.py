@@ -20,7 +20,8 @@ from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import reader_of
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MemoryBlocks
 from protocol.blocks.content import ContentKey
-from protocol.federation.readers import Reader, RunKeys
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import Chained, Collect, Dispatch, Group, Roster
 from protocol.records.signed_records import parse_record, typed_items
 from protocol.wire.announcement_seals import AnnouncementSeals

@@ -30,7 +30,7 @@ from protocol.blocks.typed import to_plain
 from protocol.chain.closure import contents, missing
 from protocol.federation.epochs import read_seed
 from protocol.federation.manifest import manifest_at
-from protocol.federation.readers import RunKeys
+from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import (
     CollectPrivate,
     DispatchPrivate,

@@ -19,7 +19,8 @@ from protocol.blocks.typed import to_plain
 from protocol.chain.chain import Chain, OpenMessage, Step
 from protocol.federation.epochs import NewEpoch, new_epoch
 from protocol.federation.manifest import PUBLIC, Manifest, first_manifest, manifest_at, node_id
-from protocol.federation.readers import Epoch, Reader, private_fields
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import Epoch, private_fields
 from protocol.federation.unsigned_versions import UnsignedVersion, new_federation, with_member
 from protocol.records.bodies import (
     Body,

@@ -31,7 +31,8 @@ from protocol.blocks.listing import Listing, pack
 from protocol.chain.chain import Chain
 from protocol.chain.rules import RULES, BrokenRule
 from protocol.federation.manifest import PUBLIC, first_manifest, next_manifest, node_id
-from protocol.federation.readers import Reader, read_private
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Body, Keys, RecordType, Reply, Run, RunPrivate
 from protocol.records.message_ids import message_id
 from protocol.records.signed_records import RECORD_TYPE, parse_record

@@ -25,7 +25,7 @@ from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.blocks.content import ContentForm
 from protocol.federation.epochs import grant
-from protocol.federation.readers import Epoch, read_private
+from protocol.federation.run_keys import Epoch, read_private
 from protocol.records.bodies import (
     Ack,
     Body,

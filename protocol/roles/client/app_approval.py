@@ -15,7 +15,7 @@ from protocol.app.calls import Start
 from protocol.blocks.bundle import NamedBundle, difference_from
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.federation.manifest import node_id
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Run, RunPrivate
 from protocol.roles.catch_up import CatchUp

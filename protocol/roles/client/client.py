@@ -12,7 +12,7 @@ from functools import partial
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
 from protocol.federation.manifest import node_id
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Close, Index, Member, ReasonPrivate, Role, Roster, Run
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.answering import Answering

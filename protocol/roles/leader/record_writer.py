@@ -13,7 +13,7 @@ from protocol.blocks.content import ContentKey
 from protocol.chain.chain import Step
 from protocol.federation.epochs import new_epoch
 from protocol.federation.manifest import Manifest
-from protocol.federation.readers import private_fields
+from protocol.federation.run_keys import private_fields
 from protocol.pacing.backoff import FIRST_RETRY, Backoff
 from protocol.records.bodies import Chained, Close, Collect, Dispatch, Index, Reply, Roster
 from protocol.records.signed_records import parse_record, sign_record

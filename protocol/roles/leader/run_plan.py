@@ -12,7 +12,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.blocks.listing import pack
 from protocol.chain.chain import Chain
-from protocol.federation.readers import Epoch, RunKeys, private_fields
+from protocol.federation.run_keys import Epoch, RunKeys, private_fields
 from protocol.records.bodies import Run, RunConfig, RunPrivate
 from protocol.records.contexts import RunPlace, SentContent, content_key
 from protocol.records.environment import Environment

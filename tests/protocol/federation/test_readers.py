@@ -29,7 +29,8 @@ from protocol.chain.closure import missing
 from protocol.chain.rules import KeysTrue
 from protocol.federation.epochs import grant, read_seed, seed_block
 from protocol.federation.manifest import PUBLIC, Settings, first_manifest
-from protocol.federation.readers import Reader, read_private
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import read_private
 from protocol.federation.unsigned_versions import with_member, without_member
 from protocol.records.bodies import DispatchPrivate, Grant, Keys, ReasonPrivate, Reply, Role
 from protocol.records.signed_records import parse_record

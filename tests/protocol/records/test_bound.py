@@ -31,7 +31,8 @@ from protocol.chain.rules import KeysTrue
 from protocol.federation.epochs import grant, read_seed, seed_block
 from protocol.federation.manifest import Manifest, ManifestError, first_manifest, manifest_at
 from protocol.federation.manifest_rules import ManifestRule
-from protocol.federation.readers import Reader, RunKeys
+from protocol.federation.readers import Reader
+from protocol.federation.run_keys import RunKeys
 from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import Federation, Keys
 from protocol.records.signed_records import RECORD_TYPE, assemble, parse_record

@@ -9,7 +9,7 @@ from chains import ENVIRONMENT, Scribe
 
 from protocol.blocks.cid import decode_cbor, encode_cbor
 from protocol.blocks.typed import to_plain
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import RunPrivate
 from protocol.records.environment import (
     MAX_KERNELS,

@@ -43,7 +43,7 @@ from protocol.blocks.listing import Listing
 from protocol.chain.chain import Chain
 from protocol.chain.rules import BrokenRule
 from protocol.federation.epochs import grant
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.records import signed_records as signed
 from protocol.records.bodies import (
     BODIES,

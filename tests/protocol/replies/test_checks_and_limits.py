@@ -13,7 +13,7 @@ from crypto.keys import SigningKey
 from protocol.app.calls import ErrorCode
 from protocol.blocks.cid import Block
 from protocol.blocks.listing import pack
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Collect, CollectPrivate
 from protocol.records.equivocation import equivocation
 from protocol.records.signed_records import parse_record, private_bytes

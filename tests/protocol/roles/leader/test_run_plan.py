@@ -7,7 +7,7 @@ from chains import APP, CONTENT, SERVER, Scribe, begun, id_of, reader_of
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.blocks.content import KeyedContent
-from protocol.federation.readers import read_private
+from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Run, RunPrivate
 from protocol.roles.leader.run_plan import first_content_key, initial_content, named_bundle
 
