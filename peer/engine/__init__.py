@@ -1,4 +1,4 @@
-"""Engines: what stores blocks and carries announcements."""
+"""Engines, which store blocks and carry announcements."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ __all__ = ["open_engine", "without_credentials"]
 
 
 def open_engine(address: str, *, managed: bool = False) -> Engine:
-    """The engine at ``address``: ``local:DIR``, or where a Kubo node's RPC API is, such as ``http://127.0.0.1:5001``,
-    ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``. ``managed``: the node is this peer's own.
+    """The engine at ``address``: ``local:DIR``, or the address of a Kubo node's RPC API, such as
+    ``http://127.0.0.1:5001``, ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``. A node is ``managed`` if
+    it is this peer's own.
 
     Raises:
         WrongAddress: if ``address`` is neither.
@@ -32,7 +33,7 @@ def open_engine(address: str, *, managed: bool = False) -> Engine:
 
 
 def without_credentials(address: str) -> str:
-    """Any engine's address, well-formed or not, as people may see it."""
+    """An engine's address, well-formed or not, as people may see it."""
     if address.startswith(("local:", "unix:")) or "@" not in address:
         return address
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", address)

@@ -10,13 +10,13 @@ from typing import Final
 from peer.engine.interface import EngineError
 
 MAX_ANNOUNCEMENT: Final = 1 << 20
-"""Bytes in one announcement at most; Kubo's pubsub drops longer ones without a word."""
+"""Bytes in one announcement at most. Kubo's pubsub drops longer ones without a word."""
 
 _log = logging.getLogger(__name__)
 
 
 def check_size(data: bytes) -> None:
-    """Refuse what Kubo would drop silently.
+    """Refuse an announcement that Kubo would drop without a word.
 
     Raises:
         EngineError: if ``data`` is over ``MAX_ANNOUNCEMENT``.
@@ -26,9 +26,9 @@ def check_size(data: bytes) -> None:
 
 
 class Delivery:
-    """Calls one receiver with each announcement until it is closed.
+    """Calls one receiver with each announcement, until it is closed.
 
-    An exception of the receiver's is logged, not passed on: one bad announcement must not end a subscription.
+    An exception in the receiver is logged, not passed on: one bad announcement must not end a subscription.
     """
 
     def __init__(self, receive: Callable[[bytes], None]) -> None:
@@ -37,7 +37,7 @@ class Delivery:
         self._lock = threading.RLock()  # re-entrant: a receiver may close its own subscription
 
     def hand(self, data: bytes) -> None:
-        """Call the receiver with ``data``, unless closed."""
+        """Call the receiver with ``data``, unless `close` was called."""
         with self._lock:
             if self._closed:
                 return
@@ -47,6 +47,6 @@ class Delivery:
                 _log.exception("the receiver of an announcement raised")
 
     def close(self) -> None:
-        """Begin no further call. Waits for one that is running in another thread."""
+        """Begin no further call. Waits for a call that runs in another thread."""
         with self._lock:
             self._closed = True

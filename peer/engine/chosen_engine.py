@@ -1,4 +1,4 @@
-"""Which engine a command talks to: the one named with ``--ipfs``, else the one this home used last, else ``kubo``."""
+"""Which engine a command talks to: the one named with ``--ipfs``, or the one this home used last, or ``kubo``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from peer.home.journal import Journal
 
 
 class InSwarm(Protocol):
-    """Whatever says which private network the node in the home is in: a federation, or a ticket to one."""
+    """What says in which private network the home's node is: a federation, or a ticket to one."""
 
     @property
     def swarm_key(self) -> bytes:
@@ -27,11 +27,11 @@ class InSwarm(Protocol):
 
 
 MANAGED: Final = "kubo"
-"""How ``--ipfs`` names the node in the home."""
+"""How ``--ipfs`` names the home's own node."""
 
 
 def chosen(home: Home, named: str | None) -> str:
-    """The engine as ``--ipfs`` takes it; ``named`` is what the command line, a variable or ``config.toml`` says."""
+    """The engine, as ``--ipfs`` takes it. ``named`` is what the command line, a variable or ``config.toml`` says."""
     if named is not None:
         return named
     if home.journal.exists():
@@ -41,7 +41,7 @@ def chosen(home: Home, named: str | None) -> str:
 
 
 def remember(home: Home, address: str) -> None:
-    """From now on, use this engine if no other is named."""
+    """Use this engine from now on if no other is named."""
     with contextlib.closing(Journal(home.journal)) as journal:
         journal.remember_engine(address)
 
@@ -55,39 +55,31 @@ def opened(
     *,
     collect: bool = False,
 ) -> Iterator[Engine]:
-    """The chosen engine, closed afterwards. The node in the home is used as it runs, else started for this while.
+    """The chosen engine, closed afterwards. If the home's own node does not run, it runs for as long as this does.
 
-    ``listen`` is the IP address that a node started here listens on for other members' nodes. With ``collect`` it is
-    rid of what nobody pinned before it starts.
+    ``listen`` is the IP address on which a node that is started here listens for other members' nodes. With ``collect``
+    it first deletes what nobody pinned.
 
     Raises:
         EngineError: if it cannot be used; it says what fixes it.
     """
     address = chosen(home, named)
     if address != MANAGED:
-        engine = open_engine(address)
-        with contextlib.closing(engine):
-            _warn_of_an_old(engine)
+        with contextlib.closing(open_engine(address)) as engine:
+            if engine.kind == MANAGED and (why := why_outdated(engine.version)):
+                logs.event("node-outdated", logging.WARNING, why=why, fix=UPDATE)
             yield engine
         return
     with _managed(home, federation, listen, collect=collect) as engine:
         yield engine
 
 
-def _warn_of_an_old(engine: Engine) -> None:
-    """Warn if the user's own node has a version that is not safe to run."""
-    if engine.kind == MANAGED and (why := why_outdated(engine.version)):
-        logs.event("node-outdated", logging.WARNING, why=why, fix=UPDATE)
-
-
 @contextlib.contextmanager
 def borrowed(
     home: Home, named: str | None, federation: InSwarm | None = None, listen: str = "127.0.0.1"
 ) -> Iterator[Engine]:
-    """`opened`, for a command that is soon done.
-
-    If it has to start the node in the home, it holds the home as well, so that no peer starts to use that node.
-    """
+    """`opened`, for a short command. If it has to start the home's node, it also locks the home, so that no peer starts
+    to use that node."""
     with contextlib.ExitStack() as stack:
         if chosen(home, named) == MANAGED and not is_running(home):
             stack.enter_context(home.lock())
@@ -95,7 +87,7 @@ def borrowed(
 
 
 def is_running(home: Home) -> bool:
-    """Whether the node in the home runs."""
+    """Whether the home's own node runs."""
     engine = running_node(home)
     if engine is not None:
         engine.close()
@@ -103,7 +95,7 @@ def is_running(home: Home) -> bool:
 
 
 def running_node(home: Home) -> Engine | None:
-    """The node in the home, if it runs."""
+    """The home's own node, if it runs."""
     if not (home.path / "ipfs" / "api").exists():
         return None
     from peer.engine.kubo.node import running_at
@@ -136,7 +128,7 @@ def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
         if len(known) != 1:
             number = f"{len(known)} federations" if known else "no federation"
             raise PeerError(
-                f"the home {home.path} is in {number}, so it is not clear which private network its node is in",
+                f"the home {home.path} is in {number}, so nothing says which private network its node is in",
                 fix="name another home with --home DIR, or an engine with --ipfs, such as --ipfs local:DIR",
             )
         federation = known[0]
@@ -144,9 +136,8 @@ def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
 
 
 def addresses_for_others(home: Home, federation: StoredFederation, named: str | None, listen: str) -> tuple[str, ...]:
-    """Where others reach the engine that this home will use.
-
-    There are none if nobody named an engine and there is no ``ipfs`` program.
+    """The addresses at which others reach the engine that this home will use; none if nobody named an engine, and
+    there is no ``ipfs`` program.
 
     Raises:
         EngineError: if the engine that was named cannot be used.
@@ -159,7 +150,7 @@ def addresses_for_others(home: Home, federation: StoredFederation, named: str | 
         with contextlib.ExitStack() as stack:
             if not is_running(home):
                 stack.enter_context(home.lock())
-            # it keeps its port, so that what it says here stays true
+            # a node keeps its port, so these addresses stay true
             return stack.enter_context(_managed(home, federation, listen)).addresses()
     except EngineError:
         if named is not None:

@@ -1,6 +1,6 @@
-"""The contents of an app process: its `strategy.contents.codec.ContentStore` over an engine, or over what is recorded.
+"""The contents of an app process: its `strategy.contents.codec.ContentStore`, over an engine or a recorded run.
 
-`peer.engine.contents_address` says how the peer tells its app process where they are.
+`peer.engine.contents_address` is how the peer tells its app process where they are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from strategy.contents.codec import ContentStore
 
 READ_AHEAD: Final = 8 << 20
-"""Bytes of a content that are read at once when it is opened; what lies beyond is read as it is needed."""
+"""Bytes of a content that are read when it is opened. The rest is read as it is needed."""
 
 
 def open_contents(where: str) -> ContentStore:
@@ -41,7 +41,7 @@ def open_contents(where: str) -> ContentStore:
 
 
 def _opened(address: str) -> Engine:
-    """The engine, which may be away while this process starts."""
+    """The engine, even if it is away for a while as this process starts."""
     return EngineRetries()(lambda: open_engine(address))
 
 
@@ -49,12 +49,12 @@ class EngineBlocks:
     """An engine as a `protocol.blocks.cid.BlockSource`: each block is fetched when it is read."""
 
     def __init__(self, blocks: Blocks) -> None:
-        """``blocks`` are the engine's, as it has them or sound."""
+        """``blocks`` are an `Engine` or its `SoundBlocks`."""
         self._blocks = blocks
         self._patience = EngineRetries()
 
     def get(self, cid: CID) -> bytes:
-        """One block, checked; raises `peer.engine.interface.Unreachable` if nobody gives it."""
+        """One block, checked. Raises `peer.engine.interface.Unreachable` if nobody gives it."""
         return self._patience(lambda: self._blocks.get(cid))
 
 
@@ -82,12 +82,12 @@ class EngineContents:
 
 
 def local_content(engine: Engine, root: CID) -> BlockSource:
-    """The blocks of a content that the engine has made local. An engine that is away is not waited for."""
+    """The blocks of a content that the engine has made local. Does not wait for an engine that is away."""
     return BegunContent(dict(_beginning(engine, root)), SoundBlocks(engine))
 
 
 class BegunContent:
-    """A content whose first blocks are in memory, each until it is read, and whose others are fetched when read."""
+    """A content whose first blocks are in memory until they are read. The others are fetched when they are read."""
 
     def __init__(self, begun: dict[CID, bytes], others: BlockSource) -> None:
         self._begun = begun
@@ -100,7 +100,7 @@ class BegunContent:
 
 
 def _beginning(engine: Engine, root: CID) -> Iterator[tuple[CID, bytes]]:
-    """The first blocks of a content in one call to the engine: a model of many small arrays would take many."""
+    """The first blocks of a content, in one call to the engine: a model of many small arrays would take many calls."""
     left = READ_AHEAD
     try:
         for block in engine.read_content(root):
@@ -109,12 +109,12 @@ def _beginning(engine: Engine, root: CID) -> Iterator[tuple[CID, bytes]]:
             if left <= 0:
                 return
     except (EngineError, BlockError) as error:
-        # Whoever reads the block that is missing or damaged asks for it by itself, which waits for it and says why.
+        # The reader will ask for the missing or damaged block itself; that waits for it, and says why it does not come.
         logs.event("read-ahead-ended", logging.DEBUG, content=str(root), why=str(error))
 
 
 class RecordedContents:
-    """Contents of a run that is over: what an app stores again is named by its CID and kept nowhere."""
+    """Contents of a recorded run. What an app stores again has the CID that it had, and is kept nowhere."""
 
     def __init__(self, blocks: BlockSource) -> None:
         self._blocks = blocks

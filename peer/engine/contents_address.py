@@ -1,9 +1,8 @@
-"""Where an app process finds contents, as one word in its environment (`peer.engine.contents.open_contents` takes it):
-an
-engine's address may hold a password, and all users of a machine see command lines.
+"""Where an app process finds contents: one word in its environment, which `peer.engine.contents.open_contents` takes.
+It is not on the command line, which all users of a machine see, because an engine's address may hold a password.
 
-It is an engine's address, ``recorded:`` and that, or ``car:`` and a file. The last two are for a replay, which writes
-nothing.
+The word is an engine's address, ``recorded:`` and such an address, or ``car:`` and a file. The last two are for a
+replay, which writes nothing.
 """
 
 from __future__ import annotations

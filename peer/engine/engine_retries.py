@@ -1,4 +1,4 @@
-"""Patience with an engine that is away: a node that is started again in mid-run ends no run."""
+"""Retries while an engine is away: that a node is started again does not end a run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PAUSE: Final = 0.25
 """Seconds between two tries."""
 
 _DEAREST: Final = 5.0
-"""Seconds of patience that one try uses up at most. One that took longer hung, or the machine slept meanwhile: that
-says nothing of how long whoever fixes the engine has had."""
+"""Seconds that one try counts at most. If it took longer, it hung or the machine slept: nobody had that time to fix the
+engine."""
 
 
 class EngineRetries:
-    """Does work on an engine again while the engine does not answer, and says so. Safe from several threads."""
+    """Repeats work on an engine while the engine does not answer, and logs that. Safe from several threads."""
 
     def __init__(self, seconds: float = ENGINE_AWAY, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -35,7 +35,7 @@ class EngineRetries:
         self._is_away = False
 
     def __call__(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns. It is done again from its beginning, so it must be harmless to do twice.
+        """What ``work`` returns. It may be repeated from its beginning, so doing it twice must be harmless.
 
         Raises:
             EngineUnavailable: if the engine stayed away too long, or `lose` was called.
@@ -51,7 +51,7 @@ class EngineRetries:
             left -= min(self._clock() - began, _DEAREST)
 
     def once(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns, tried once. That the engine went away, or came back, is said by whoever sees it first.
+        """What ``work`` returns, tried once. The first try that sees the engine go away, or come back, logs it.
 
         Raises:
             EngineUnavailable: if the engine does not answer.
@@ -67,11 +67,11 @@ class EngineRetries:
         return done
 
     def lose(self) -> None:
-        """Wait no more, now and later: the owner wants to stop."""
+        """Wait no longer, now or later: the owner wants to stop."""
         self._lost.set()
 
     def _turns(self, *, away: bool) -> bool:
-        """Whether this is news."""
+        """Whether the engine went away, or came back, since it was seen last."""
         with self._lock:
             before, self._is_away = self._is_away, away
         return before is not away

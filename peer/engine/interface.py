@@ -1,7 +1,7 @@
-"""The one interface both engines have.
+"""The interface of every engine.
 
 It is synchronous and safe to call from several threads: the app process calls it from Flower's threads, the peer
-process from a thread pool. Whatever it says it has stored is on disk.
+process from a thread pool. What an engine says it has stored is on disk.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class EngineUnavailable(EngineError):
 
 
 class WrongAddress(EngineError):
-    """What names the engine is no address of one."""
+    """The text is not the address of an engine."""
 
 
 class PublishRefused(EngineError):
-    """The engine lets nothing of its own be heard, whatever it is."""
+    """The engine refuses every announcement of its own."""
 
 
 class AskingOff(EngineError):
-    """Others cannot be asked through this engine."""
+    """This engine cannot ask others."""
 
 
 class Unanswered(EngineError):
@@ -46,10 +46,10 @@ class StorageFull(EngineError):
 
 
 class TooLarge(EngineError):
-    """A content has more bytes than are allowed."""
+    """A content has more bytes than it may."""
 
 
-_BRING: Final = "start a peer whose engine has it; or bring a file of the run here: peer import FILE"
+_BRING: Final = "start a peer whose engine has it, or bring a file of the run here: peer import FILE"
 
 
 class Unreachable(EngineError):
@@ -75,32 +75,32 @@ class EngineStatus:
     pubsub: bool
     bytes_stored: int
     bytes_sent: int
-    """Since the engine started; what went out to other engines."""
+    """What went out to other engines since the engine started."""
 
 
 class Subscription(Protocol):
     """A running subscription."""
 
     def close(self) -> None:
-        """Stop; no call to the receiver begins after this returns."""
+        """Stop. No call to the receiver begins after this returns."""
 
 
 class Streams(Protocol):
-    """Asks other engines, and answers them, where announcements may not reach them. Safe from several threads."""
+    """Asks other engines, and answers them, because announcements may not arrive. Safe from several threads."""
 
     def listen(self, name: str, answer: Callable[[str, bytes], bytes | None]) -> Subscription:
-        """Answer what is asked under ``name``: ``answer`` is called, in threads, with the asking engine's name, which
-        may be false, and its question. None: it is hung up on.
+        """Answer what is asked under ``name``. ``answer`` is called, in threads, with the asking engine's name, which
+        may be false, and its question. If it returns None, we hang up.
 
         Raises:
-            AskingOff: if the engine does not do it, with what fixes that.
+            AskingOff: if the engine cannot do that; it says what fixes it.
         """
 
     def ask(self, node: str, name: str, question: bytes) -> bytes:
-        """What the engine called ``node`` answers under ``name``.
+        """What the engine ``node`` answers under ``name``.
 
         Raises:
-            Unanswered: if it does not.
+            Unanswered: if it does not answer.
             EngineError: if our own engine cannot be used.
         """
 
@@ -108,13 +108,13 @@ class Streams(Protocol):
         """The names of the engines that ours is connected to."""
 
     def heard_ago(self, node: str) -> float | None:
-        """Seconds since an announcement of that engine came through a subscription of ours; None if none did."""
+        """Seconds since a subscription of ours heard that engine; None if none did."""
 
     def hear(self, node: str) -> bool:
-        """Take what that engine announces, whatever it announced before; whether that is ours to decide."""
+        """Hear that engine again, whatever it announced before. Returns False if that is not ours to decide."""
 
     def how_to_hear(self, node: str) -> str:
-        """The command that has an engine take what ``node`` announces."""
+        """The command that makes an engine hear ``node`` again."""
 
     @property
     def own_name(self) -> str:
@@ -127,7 +127,7 @@ class Engine(Protocol):
     @property
     def address(self) -> str:
         """What `peer.engine.open_engine` takes for another connection to this engine: ``local:DIR`` or a URL. It may
-        have credentials in it: `peer.engine.without_credentials` is for people."""
+        hold credentials: show people what `peer.engine.without_credentials` leaves."""
 
     @property
     def kind(self) -> str:
@@ -135,85 +135,85 @@ class Engine(Protocol):
 
     @property
     def version(self) -> str:
-        """Of the node, or of the directory's layout."""
+        """The version of the node, or of the directory's layout."""
 
     def put(self, blocks: Iterable[Block], *, pin: Sequence[CID] = ()) -> None:
-        """Store blocks durably, all on disk at return; then pin those of ``pin`` alone (not what they link to).
+        """Store blocks, all on disk at return. Then pin those of ``pin``, without what they link to.
 
-        An engine need not look whether its copy of a block is sound: a damaged one may stay, but for `drop_damaged`."""
+        An engine need not check its own copy of a block: a damaged one may stay until `drop_damaged`."""
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
-        """Store a whole content (its manifest block ``root`` and its chunks; those already here may be left out), and
-        pin it recursively. Durable at return."""
+        """Store a whole content, on disk at return, and pin it recursively. It is the manifest block ``root`` and its
+        chunks; blocks that are here already may be left out."""
 
     def has(self, cid: CID) -> bool:
-        """Whether the block is stored here, without asking the network."""
+        """Whether the block is stored here. Does not ask the network."""
 
     def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
         """One block, checked against its CID, fetched from other engines if need be.
 
         Raises:
             Unreachable: if nobody gave it within ``timeout`` seconds.
-            protocol.blocks.cid.BlockError: if the copy here is damaged. It is left as it is: `drop_damaged`.
+            protocol.blocks.cid.BlockError: if the copy here is damaged. It stays until `drop_damaged`.
         """
 
     def drop_damaged(self, cid: CID) -> None:
-        """Have a damaged copy of a block forgotten, if there is one here, so that `get` asks other engines for the
-        block. A copy that all engines share stays, until somebody who has the block puts it anew."""
+        """Forget the copy of a block if it is damaged, so that `get` asks other engines for the block. A copy that all
+        engines share stays, until somebody who has the block puts it again."""
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
-        """Make ``root`` and all it links to local, and pin it recursively.
+        """Make ``root`` and all that it links to local, and pin it recursively.
 
         Raises:
             Unreachable: if some of it did not come within ``timeout`` seconds.
-            TooLarge: if it has more than ``limit`` bytes; it is not pinned.
+            TooLarge: if it has more than ``limit`` bytes. It is not pinned then.
         """
 
     def read_content(self, root: CID) -> Iterable[Block]:
-        """Every block of a content that `fetch` made local, checked, one at a time: manifest first, then its chunks."""
+        """Every block of a content that `fetch` made local, checked, one at a time: the manifest, then its chunks."""
 
     def pin(self, cid: CID, *, recursive: bool) -> None:
-        """Keep a block (and all it links to) from garbage collection."""
+        """Keep a block, and if ``recursive`` all that it links to, from garbage collection."""
 
     def unpin(self, cid: CID) -> None:
-        """Undo `pin`; harmless if it is not pinned."""
+        """Undo `pin`. Harmless if the block is not pinned."""
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Send one announcement, at most 1 MiB. Returning says nothing of its arrival."""
+        """Send one announcement of 1 MiB at most. It may be lost on its way."""
 
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> Subscription:
-        """Call ``receive`` from a thread of the engine's with each announcement, one's own perhaps included.
+        """Call ``receive`` from a thread of the engine's with each announcement, perhaps also with our own.
 
-        It re-subscribes by itself after the engine was away.
+        It subscribes again by itself after the engine was away.
         """
 
     @property
     def streams(self) -> Streams | None:
-        """How others are asked; None if announcements need no such help."""
+        """How to ask other engines; None if announcements need no such help."""
 
     def connect(self, addresses: Sequence[str]) -> None:
-        """Connect to other engines; addresses it cannot use are passed over, harmless when already connected."""
+        """Connect to other engines. Addresses that cannot be used are passed over. Harmless if already connected."""
 
     def addresses(self) -> tuple[str, ...]:
         """Where other engines reach this one."""
 
     def status(self) -> EngineStatus:
-        """What it is and how it is.
+        """What the engine is, and how it is.
 
         Raises:
             EngineUnavailable: if it does not answer.
         """
 
     def check(self) -> None:
-        """That it answers, seen by the cheapest of calls.
+        """Check by the cheapest of calls that the engine answers.
 
         Raises:
             EngineUnavailable: if it does not.
         """
 
     def hang_up(self) -> None:
-        """End every call that waits with `EngineUnavailable`, and make no other: the owner wants to stop, and it may
-        hang."""
+        """End every call that waits with `EngineUnavailable`, and begin no other: the owner wants to stop, and the
+        engine may hang."""
 
     def close(self) -> None:
-        """Stop subscriptions and free connections. A managed node keeps running; its own handle stops it."""
+        """Stop subscriptions and free connections. A managed node keeps running: its `KuboNode` stops it."""

@@ -1,4 +1,4 @@
-"""Following links: the blocks that hang together under one root."""
+"""Following links: all blocks under one root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def links_of(block: Block) -> list[CID]:
     """Every CID in ``block``, in the order of its bytes; none in a raw block.
 
     Raises:
-        protocol.blocks.cid.MalformedBlock: if it is no canonical dag-cbor.
+        protocol.blocks.cid.MalformedBlock: if it is not canonical dag-cbor.
     """
     if block.cid.is_raw:
         return []
@@ -29,10 +29,8 @@ def links_of(block: Block) -> list[CID]:
 
 
 def walk(root: CID, read: Callable[[CID], Block]) -> Iterator[Block]:
-    """``root`` and all it links to: a block before those it links to, in the order of the links, each once.
-
-    It is the order of ``ipfs dag export`` too.
-    """
+    """``root`` and all that it links to, each once: a block, then those that it links to, in the order of the links.
+    ``ipfs dag export`` has the same order."""
     seen = {root}
     pending = [root]
     while pending:
@@ -44,14 +42,14 @@ def walk(root: CID, read: Callable[[CID], Block]) -> Iterator[Block]:
 
 
 def complete(root: CID, blocks: Iterable[Block]) -> Iterator[Block]:
-    """``blocks`` as they come, checked to be ``root`` and all it links to.
+    """``blocks`` as they come, checked to be ``root`` and all that it links to.
 
-    A Kubo that lacks a block ends its export there, in good order; its error is in an HTTP trailer, which few see.
+    A Kubo that lacks a block ends its export there as if it were whole: the error is in an HTTP trailer only.
 
     Raises:
         protocol.blocks.cid.MissingBlock: at the end, if a linked block did not come.
     """
-    linked = {root: None}  # a dictionary for its order: the first block that is missing is named
+    linked = {root: None}  # a dictionary keeps their order, so the first missing block is named
     came: set[CID] = set()
     for block in blocks:
         came.add(block.cid)

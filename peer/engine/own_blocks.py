@@ -1,8 +1,7 @@
-"""The blocks of a run that this peer had a part in, whatever became of the engine's copies.
+"""The blocks of a run in which this peer took part, even if the engine lost or damaged them.
 
-What a peer signed, and what belongs to it, is in its journal too. A block that the engine lost, or whose copy there is
-damaged, is taken from the journal and put into the engine again; one that the journal does not have is asked for among
-the members.
+What a peer signed is in its journal too, with what belongs to it. A block that the engine lost, or holds damaged, is
+put back from the journal. If the journal does not have it either, the other members are asked.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from peer.home.journal import Journal
 from protocol.blocks.cid import CID, BlockError, checked_block
 
 FIRST_LOOK: Final = 0.5
-"""Seconds that the engine has to find a block before the journal is looked into: it has most of them at once."""
+"""Seconds that the engine has to find a block before we look into the journal. It has most of them at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnBlocks:
-    """An engine with the journal behind it."""
+    """An engine, with the journal behind it."""
 
     engine: Engine
     journal: Journal

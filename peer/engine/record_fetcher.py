@@ -1,4 +1,4 @@
-"""Fetching a record with all that is needed to verify it, many blocks side by side."""
+"""Fetching a record with all blocks that it takes to verify it, several side by side."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from protocol.chain.closure import missing
 from protocol.records.bodies import Body
 
 MAX_RECORD_BYTES: Final = 256 << 20
-"""A record with its listings, replies and manifests; 65,536 replies take some 40 MB."""
+"""Bytes of a record with its listings, replies and manifests at most. 65,536 replies take some 40 MB."""
 
 BLOCK_TIMEOUT: Final = 30.0
-"""Seconds until a block that does not come is given up."""
+"""Seconds to wait for one block."""
 
 RECORD_TIMEOUT: Final = 300.0
-"""Seconds until a record is given up whose blocks come, but not all: there may always be one more."""
+"""Seconds to wait for all blocks of a record: a hostile one may always need one more."""
 
 
 class Blocks(Protocol):
-    """Where blocks are: an engine, or more than that."""
+    """Where blocks are: an engine, or an engine with more behind it."""
 
     def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
-        """As `peer.engine.interface.Engine` has it."""
+        """As `peer.engine.interface.Engine.get`."""
 
 
 class RecordFetcher:
-    """Fetches records. Safe to use from several threads.
+    """Fetches records. Safe from several threads.
 
-    One that lacks blocks keeps others waiting, since it asks for several at once: what may be somebody's invention has
-    a fetcher of its own.
+    A record whose blocks do not come keeps others waiting, because it asks for several at once. So what may be made up
+    has a fetcher of its own.
     """
 
     def __init__(self, blocks: Blocks) -> None:
@@ -40,14 +40,14 @@ class RecordFetcher:
         self._pool = ThreadPoolExecutor(8, "fetch-block")
 
     def fetch(self, cid: CID, kind: type[Body] | None, trusted: CID | None = None) -> dict[CID, bytes]:
-        """The block of a record, which is of that kind, and every block that verifying it needs. If no kind is named,
-        its own block alone.
+        """The block of a record of that kind, and every block that it takes to verify it. Only its own block if no
+        kind is named.
 
-        ``trusted`` is a manifest that is known; what that follows from is not fetched.
+        ``trusted`` is a known manifest; the versions before it are not fetched.
 
         Raises:
-            EngineError: if one cannot be had, or they are larger than any record may be.
-            protocol.blocks.cid.BlockError: if one is malformed, or it is another kind of record.
+            EngineError: if a block does not come, or they are too large together.
+            protocol.blocks.cid.BlockError: if a block is malformed, or the record is of another kind.
         """
         until = time.monotonic() + RECORD_TIMEOUT
 
@@ -57,7 +57,7 @@ class RecordFetcher:
         blocks = {cid: get(cid)}
         size, passed = 0, dict[CID, CID | None]()
         while kind is not None and (lacking := missing(cid, MemoryBlocks(blocks), trusted, kind, passed)):
-            several = self._pool.map if len(lacking) > 1 else map  # handing one over costs more than reading it
+            several = self._pool.map if len(lacking) > 1 else map  # a thread costs more than reading one block
             for needed, data in zip(lacking, several(get, lacking), strict=True):
                 blocks[needed] = data
                 size += len(data)
@@ -66,5 +66,5 @@ class RecordFetcher:
         return blocks
 
     def close(self) -> None:
-        """Stop; fetches under way fail or end by themselves."""
+        """Stop. Fetches under way fail, or end by themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)

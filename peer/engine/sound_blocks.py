@@ -1,4 +1,4 @@
-"""An engine's blocks, whatever became of its own copies: in place of a damaged one, another engine's."""
+"""An engine's blocks, with damaged copies replaced by another engine's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol.blocks.cid import CID, BlockError
 
 @dataclass(frozen=True, slots=True)
 class SoundBlocks:
-    """For a peer that goes on with a run. An auditor reads the engine itself, which leaves damage to be found."""
+    """For a peer that goes on with a run. An auditor reads the engine directly, so that it finds the damage."""
 
     engine: Engine
 

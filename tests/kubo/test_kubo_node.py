@@ -143,7 +143,7 @@ def test_a_folder_for_the_socket_that_others_may_enter_is_not_used(deep: Path) -
     with node:
         folder = Path(node.api.removeprefix("unix:")).parent
     folder.chmod(0o755)
-    with pytest.raises(EngineError, match="is not a folder of yours alone"):
+    with pytest.raises(EngineError, match="is not only yours"):
         node.start()
 
 
@@ -154,11 +154,6 @@ def test_nodes_with_different_swarm_keys_do_not_connect(tmp_path: Path) -> None:
         assert one.status().peers == 0
         one.close()
         two.close()
-
-
-def test_a_swarm_key_of_another_size_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="32 bytes, not 31"):
-        KuboNode(tmp_path, KEY[1:])
 
 
 def test_started_again_a_node_has_its_name_its_addresses_and_its_blocks(node: KuboNode) -> None:

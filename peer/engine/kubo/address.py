@@ -1,6 +1,6 @@
-"""Where a Kubo node's RPC API is, and what it wants to be told before it answers.
+"""The address of a Kubo node's RPC API, and the credentials that it asks for.
 
-Credentials may be in an address; what people are shown never has them.
+An address may hold credentials. What people are shown never does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from peer.engine import without_credentials
 from peer.engine.interface import WrongAddress
 
 UNIX: Final = "unix:"
-"""How the address of a node begins that listens on a Unix socket, whose path follows."""
+"""How an address begins if the node listens on a Unix socket. The socket's path follows."""
 
 BEARER: Final = "bearer"
 """The user name that stands for a bearer token: ``http://bearer:TOKEN@host``, in the words of ``ipfs --api-auth``."""
@@ -36,15 +36,15 @@ class KuboAddress:
     """One node's RPC API."""
 
     text: str = field(repr=False)
-    """As `peer.engine.open_engine` takes it, with the credentials in it."""
+    """As `peer.engine.open_engine` takes it, with the credentials."""
     shown: str
-    """The same without them, for people."""
+    """The same without the credentials, for people."""
     base: str
     """The URL under which the calls are, without the credentials."""
     multiaddr: str
     """Host, port and scheme, or the socket, as ipfshttpclient takes them."""
     path: str
-    """Of `base`, without the slash at its beginning."""
+    """The path of `base`, without its leading slash."""
     socket: str | None = None
     authorization: str | None = field(default=None, repr=False)
     """The value of the header ``Authorization``."""
@@ -54,7 +54,7 @@ class KuboAddress:
         """The address in ``text``.
 
         Raises:
-            WrongAddress: if it is none. The error does not show the credentials.
+            WrongAddress: if it is not one. The error does not show the credentials.
         """
         if text.startswith(UNIX):
             return cls._of_socket(text, text.removeprefix(UNIX))
@@ -62,7 +62,7 @@ class KuboAddress:
             url = httpx.URL(text)
             port = (443 if url.scheme == "https" else 80) if url.port is None else url.port
         except (httpx.InvalidURL, TypeError, ValueError):
-            raise _no_url(text) from None  # what it says quotes the URL
+            raise _no_url(text) from None  # httpx's own message quotes the URL
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment or port not in _PORTS:
             raise _no_url(text)
         path = f"{url.path.strip('/').removesuffix('api/v0').rstrip('/')}/api/v0".strip("/")
@@ -79,10 +79,10 @@ class KuboAddress:
     @classmethod
     def _of_socket(cls, text: str, path: str) -> KuboAddress:
         if not path.startswith("/") or "\0" in path:
-            raise WrongAddress(f"{text!r} names no Unix socket by its whole path", _EXAMPLE)
+            raise WrongAddress(f"{text!r} does not give the whole path of a Unix socket", _EXAMPLE)
         if not fits_socket(Path(path)):
             fix = "ln -s its folder to a short name in lower case, and name the socket there: unix:/tmp/ipfs/api.sock"
-            raise WrongAddress(f"{text!r} is no Unix socket that can be used: too long, or with capital letters", fix)
+            raise WrongAddress(f"{text!r} cannot be used: the path is too long, or has capital letters", fix)
         return cls(
             text=text,
             shown=text,
@@ -94,7 +94,7 @@ class KuboAddress:
 
     @property
     def is_near(self) -> bool:
-        """Whether it is on this machine, as far as the address shows."""
+        """Whether the node is on this machine, as far as the address shows."""
         if self.socket is not None:
             return True
         host = httpx.URL(self.base).host
@@ -102,13 +102,13 @@ class KuboAddress:
 
 
 def fits_socket(path: Path) -> bool:
-    """Whether a Unix socket may have this path: a short one, without capital letters. ipfshttpclient makes a host of a
-    URL of it, and those are all lower case (RFC 3986)."""
+    """Whether a Unix socket may have this path: a short one, without capital letters. ipfshttpclient makes it the host
+    of a URL, and hosts are in lower case (RFC 3986)."""
     return len(str(path).encode()) <= _LONGEST_SOCKET and str(path) == str(path).lower()
 
 
 def _no_url(text: str) -> WrongAddress:
-    return WrongAddress(f"{without_credentials(text)!r} is no URL of an RPC API", _EXAMPLE)
+    return WrongAddress(f"{without_credentials(text)!r} is not the URL of an RPC API", _EXAMPLE)
 
 
 def _authorization(user: str, password: str) -> str | None:

@@ -27,10 +27,10 @@ CALL_SECONDS: Final = 120.0
 """Seconds that a node has for an answer that needs nothing from the network."""
 
 QUICK_SECONDS: Final = 20.0
-"""The same, for what it has in memory."""
+"""Seconds that a node has for an answer that it has in memory."""
 
 GRACE: Final = 5.0
-"""Seconds that a node has beyond the time-out it was given, to say that it timed out."""
+"""Seconds that a node has, after its time-out, to say that it timed out."""
 
 _CONNECT_SECONDS: Final = 5.0
 
@@ -40,9 +40,9 @@ _PUBSUB_OFF: Final = "experimental pubsub feature not enabled"
 _STREAMS_OFF: Final = "libp2p stream mounting not enabled"
 _NOT_FOUND: Final = re.compile("could not find|not found|deadline exceeded", re.IGNORECASE)
 _STOPPING: Final = re.compile("(datastore|pinner|leveldb|pebble|repo|channel)(:| is| was)? closed")
-"""What a call comes to whose node is told to stop meanwhile: Kubo answers while its parts are closed one by one."""
+"""What a call gets from a node that is stopping: Kubo goes on answering while it closes its parts one by one."""
 _CANCELLED: Final = "context canceled"
-"""The same, or a time-out that one of its parts words so."""
+"""The same, or how a part of the node words a time-out."""
 
 _FORBIDDEN: Final = (
     "give what its API.Authorizations asks for: http://USER:PASSWORD@HOST:5001, or http://bearer:TOKEN@HOST:5001, "
@@ -50,15 +50,15 @@ _FORBIDDEN: Final = (
 )
 
 _LOOK: Final = (
-    "peer doctor looks whether the node is well; its log says more (of this home's node: ipfs/daemon.log in the home)"
+    "peer doctor checks the node, and the node's log says more (the home's own node: ipfs/daemon.log in the home)"
 )
-"""What to do about words of Kubo's own."""
+"""What to do about an error in Kubo's own words."""
 
-_HUNG: Final = "if it hangs on, start a node of yours again; this home's own is started again by its running peer"
-"""What to do about a node that is there and says nothing."""
+_HUNG: Final = "if it goes on, restart your node; a running peer restarts the home's own node by itself"
+"""What to do about a node that is there and does not answer."""
 
 _NOBODY_BEHIND: Final = (500, 502, 503, 504)
-"""What a proxy answers whose node does not."""
+"""What a proxy answers if its node does not."""
 
 Option = str | int | bool
 
@@ -77,24 +77,24 @@ class PubsubOff(EngineError):
 
 
 class NoKubo(EngineUnavailable):
-    """What answers is no Kubo: another program, or a proxy without the node behind it. In the middle of a run that may
+    """What answers is not Kubo: another program, or a proxy without a node behind it. In the middle of a run that may
     pass, like a node that is away."""
 
 
 class KuboTimeout(EngineUnavailable):
-    """The node says that it did not come by something in the time that it had."""
+    """The node says that it ran out of time."""
 
 
 class KuboSilent(EngineUnavailable):
-    """The node does not even say that: it hangs."""
+    """The node does not even say that it ran out of time: it hangs."""
 
 
 class KuboApi:
     """One node's RPC API. Safe from several threads.
 
-    ``client`` (ipfshttpclient) is for what a node knows by heart; wrap uses of it in `translated`. `call` and `open`
+    ``client`` (ipfshttpclient) is for what a node knows at once; wrap uses of it in `translated`. `call` and `open`
     (httpx) are for what ipfshttpclient gets wrong with a current Kubo, and for what may take long: `hang_up` ends it.
-    Errors of both become the engine's own, and name the node as ``shown`` does, without its credentials.
+    The errors of both become the engine's own. They name the node as ``shown``, without its credentials.
     """
 
     def __init__(self, address: str) -> None:
@@ -129,11 +129,11 @@ class KuboApi:
         upload: Iterable[bytes] | None = None,
         **options: Option,
     ) -> bytes:
-        """The whole answer to one call. ``upload`` is the one file that it sends; ``within`` the seconds that the node
-        has for what it needs from the network.
+        """The whole answer to one call. ``upload`` is the file that it sends, if any. The node has ``within`` seconds
+        for what it needs from the network.
 
         Raises:
-            EngineError: and its kinds, as `translated` has them.
+            EngineError: and its kinds, as `translated` says.
         """
         response = self.open(path, *args, within=within, upload=upload, **options)
         with contextlib.closing(response), self.translated():
@@ -147,15 +147,15 @@ class KuboApi:
         upload: Iterable[bytes] | None = None,
         **options: Option,
     ) -> httpx.Response:
-        """The answer to one call, its body yet to be read inside `translated`. The caller closes it. If ``within``
-        is infinite, the body may stay silent for any time; the node has to begin its answer in `QUICK_SECONDS`."""
+        """The answer to one call, whose body is still to be read, inside `translated`. The caller closes it. If
+        ``within`` is infinite, the node must begin its answer in `QUICK_SECONDS`, and may then pause for any time."""
         params: list[tuple[str, str | int | float | bool | None]] = [("arg", arg) for arg in args]
         params += [(name.replace("_", "-"), value) for name, value in options.items()]
         wait = CALL_SECONDS
         if within == math.inf:
             wait = QUICK_SECONDS
         elif within is not None:
-            params.append(("timeout", duration(within)))
+            params.append(("timeout", f"{max(within, 0.001):.3f}s"))  # Kubo takes 0 for no time-out
             wait = within + GRACE
         request = self._http.build_request(
             "POST",
@@ -166,7 +166,7 @@ class KuboApi:
             **_multipart(upload),
         )
         if self._is_over:
-            raise EngineUnavailable(f"the Kubo node at {self.shown} is not waited for any more")
+            raise EngineUnavailable(f"nobody waits for the Kubo node at {self.shown} any more")
         with self.translated():
             response = self._http.send(request, stream=True)
             if within == math.inf:
@@ -180,25 +180,22 @@ class KuboApi:
         return response
 
     def hang_up(self) -> None:
-        """End every call of `call` and `open` that waits for its answer, and make no other: the owner wants to stop.
-
-        Closing a socket does not end a read of another thread, shutting it down does.
-        """
+        """End every call of `call` and `open` that waits for its answer, and begin no other: the owner wants to
+        stop."""
         self._is_over = True
         for wire in list(self._wires):
-            with contextlib.suppress(OSError):  # it has ended already
-                wire.shutdown(socket.SHUT_RDWR)
+            shut_down(wire)
 
     def _traced(self, step: str, info: Mapping[str, Any]) -> None:
-        """As httpx has it (https://www.python-httpx.org/advanced/extensions/): each connection that is made."""
+        """Note each connection that httpx makes (https://www.python-httpx.org/advanced/extensions/)."""
         if step in ("connection.connect_tcp.complete", "connection.connect_unix_socket.complete"):
             self._wires.add(info["return_value"].get_extra_info("socket"))
 
     def said(self, answer: bytes | str) -> dict[str, Any]:
-        """An answer, or a line of one, which is a JSON object.
+        """The JSON object in an answer, or in a line of one.
 
         Raises:
-            NoKubo: if it is none.
+            NoKubo: if there is none.
         """
         try:
             value = json.loads(answer)
@@ -218,7 +215,7 @@ class KuboApi:
             raise self.no_kubo() from error
 
     def peers(self) -> list[str]:
-        """The peer ids of the nodes that it is connected to."""
+        """The peer ids of the nodes that the node is connected to."""
         with self.translated():
             answer = self.client.swarm.peers()
         try:
@@ -227,7 +224,7 @@ class KuboApi:
             raise self.no_kubo() from error
 
     def meaning(self, message: str) -> EngineError:
-        """The error for what the node gave as its reason."""
+        """The error for a reason that the node gave."""
         if _PUBSUB_OFF in message:
             return PubsubOff(
                 f"the Kubo node at {self.shown} has pubsub off",
@@ -243,7 +240,7 @@ class KuboApi:
         if _STOPPING.search(message):
             return EngineUnavailable(f"the Kubo node at {self.shown} is stopping: {message}", self._fix())
         if _CANCELLED in message:
-            return KuboTimeout(f"the Kubo node at {self.shown} gave it up: {message}", self._fix())
+            return KuboTimeout(f"the Kubo node at {self.shown} gave up: {message}", self._fix())
         return KuboRefused(f"the Kubo node at {self.shown} says: {message}", _LOOK)
 
     @contextlib.contextmanager
@@ -251,11 +248,11 @@ class KuboApi:
         """Turn the errors of httpx and ipfshttpclient into the engine's own.
 
         Raises:
-            KuboTimeout: if it gives up.
+            KuboTimeout: if the node gives up.
             KuboSilent: if it does not answer in time.
-            EngineUnavailable: if it does not answer at all, or is about to stop.
+            EngineUnavailable: if it does not answer at all, or is stopping.
             KuboRefused, PubsubOff, StorageFull: if it answers with an error.
-            EngineError: if what answers is no Kubo.
+            NoKubo: if what answers is not Kubo.
         """
         try:
             yield
@@ -266,22 +263,22 @@ class KuboApi:
         except (
             ipfshttpclient.exceptions.StatusError,
             ipfshttpclient.exceptions.DecodingError,
-            AssertionError,  # ipfshttpclient's, of an empty answer
-            RecursionError,  # of JSON that nests too deep
+            AssertionError,  # ipfshttpclient's, at an empty answer
+            RecursionError,  # JSON that nests too deep
         ) as error:
             raise self.no_kubo() from error
         except httpx.TransportError as error:
             raise EngineUnavailable(f"no Kubo node answers at {self.shown}: {error}", self._fix()) from error
-        except ipfshttpclient.exceptions.CommunicationError as error:  # its text is urllib3's, of many brackets
+        except ipfshttpclient.exceptions.CommunicationError as error:  # its text is for programmers
             raise EngineUnavailable(f"no Kubo node answers at {self.shown}", self._fix()) from error
 
     def no_kubo(self) -> NoKubo:
-        """The error for an answer that no Kubo gives."""
+        """The error for an answer that Kubo would not give."""
         fix = "give the address of a Kubo node's RPC API: ipfs config Addresses.API; by default http://127.0.0.1:5001"
         return NoKubo(f"what answers at {self.shown} is not a Kubo node's RPC API", fix)
 
     def close(self) -> None:
-        """Free the connections, and make no other call."""
+        """Free the connections, and begin no other call."""
         self._is_over = True
         self._http.close()
         self.client.close()
@@ -299,18 +296,19 @@ class KuboApi:
 
     def _fix(self) -> str:
         return (
-            "start it (this home's: peer doctor --start-daemon; one of yours: ipfs daemon); or do without IPFS: "
+            "start it (the home's own: peer doctor --start-daemon; yours: ipfs daemon), or do without IPFS: "
             "--ipfs local:DIR"
         )
 
 
-def duration(seconds: float) -> str:
-    """A time-out as Kubo writes it; never 0, which it takes for none."""
-    return f"{max(seconds, 0.001):.3f}s"
+def shut_down(wire: socket.socket) -> None:
+    """End the reads of other threads on ``wire``, which closing it would not. Harmless if it has ended."""
+    with contextlib.suppress(OSError):
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 def _multipart(upload: Iterable[bytes] | None) -> dict[str, Any]:
-    """One file as the body that Kubo wants, without holding it in memory as httpx's own ``files`` would."""
+    """The body with one file that Kubo wants. httpx's own ``files`` would hold the file in memory."""
     if upload is None:
         return {}
     boundary = secrets.token_hex(16)

@@ -9,15 +9,12 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from peer.engine.interface import EngineError
 from peer.engine.local.block_files import translated
 from peer.home.home import PRIVATE_FOLDER, replace_file
 from peer.home.passphrase import without_passphrases
-
-SWARM_KEY_SIZE: Final = 32
-"""Bytes of a private network's key (libp2p's pre-shared key)."""
 
 
 def environment(repository: Path) -> dict[str, str]:
@@ -35,11 +32,24 @@ def environment(repository: Path) -> dict[str, str]:
     }
 
 
+def run_ipfs(program: Path, repository: Path, *command: str) -> str | None:
+    """Run a command of the ``ipfs`` program to its end. Returns its last words if it failed, otherwise None."""
+    done = subprocess.run(
+        [str(program), *command],
+        env=environment(repository),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "".join((done.stderr or done.stdout).strip().splitlines()[-1:]) if done.returncode else None
+
+
 def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
     """Make the repository if there is none, and put the swarm key in.
 
     Raises:
-        EngineError: if ``ipfs init`` fails, and as `translated` has it.
+        EngineError: if ``ipfs init`` fails, and as `translated` says.
     """
     with translated(repository):
         repository.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
@@ -50,23 +60,15 @@ def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
             replace_file(key, [text])
         if (repository / "config").is_file():
             return
-        done = subprocess.run(
-            [str(program), "init", "--empty-repo"],
-            env=environment(repository),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        why = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise EngineError(f"ipfs init failed: {' '.join(why)}", f"rm -r {repository}")
+        if (failure := run_ipfs(program, repository, "init", "--empty-repo")) is not None:
+            raise EngineError(f"ipfs init failed: {failure}", f"rm -r {repository}")
 
 
 def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> None:
-    """Make the node private, on the given port; its RPC API at the multiaddr ``api``.
+    """Make the node private. It listens on the given port, and for RPC calls at the multiaddr ``api``.
 
     Raises:
-        EngineError: if the file is no configuration, and as `translated` has it.
+        EngineError: if the file is not a configuration, and as `translated` says.
     """
     config = read_config(repository)
     try:
@@ -77,21 +79,21 @@ def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> No
 
 
 def earlier_port(repository: Path) -> int:
-    """The TCP port of the swarm when this node was last configured; 0 if it never was."""
+    """The TCP port of the swarm, as this node was last configured; 0 if it never was."""
     config = read_config(repository)
     try:
         if config["AutoConf"].get("Enabled", True):
-            return 0  # as ``ipfs init`` wrote it: the same port for every node
+            return 0  # ``ipfs init`` wrote it: the same port for every node
         return int(config["Addresses"]["Swarm"][0].split("/")[4])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise broken(repository, error) from error
 
 
 def read_config(repository: Path) -> dict[str, Any]:
-    """The configuration, as Kubo's ``docs/config.md`` has it.
+    """The configuration, as Kubo's ``docs/config.md`` describes it.
 
     Raises:
-        EngineError: if the file is none, and as `translated` has it.
+        EngineError: if the file is not a configuration, and as `translated` says.
     """
     with translated(repository):
         text = (repository / "config").read_bytes()
@@ -111,12 +113,12 @@ def write_config(repository: Path, config: dict[str, Any]) -> None:
 
 
 def broken(repository: Path, error: Exception) -> EngineError:
-    """The error for a configuration that is none."""
+    """The error for a file that is not a configuration."""
     return EngineError(f"{repository / 'config'} is no Kubo configuration: {error!r}", f"rm -r {repository}")
 
 
 def _overlay(config: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Set what ``changes`` names, in place, and leave the rest of each section."""
+    """Set what ``changes`` names, in place, and leave the rest of each section as it is."""
     for name, value in changes.items():
         if isinstance(value, dict) and value and isinstance(config.get(name), dict):
             _overlay(config[name], value)
@@ -130,7 +132,7 @@ def _private(spec: dict[str, Any], listen: str, swarm_port: int, api: str) -> di
         "Addresses": {
             "API": api,
             "Gateway": [],
-            # TCP alone: libp2p has private networks over no other transport.
+            # Only TCP: libp2p has private networks over no other transport.
             "Swarm": [f"/{protocol}/{listen}/tcp/{swarm_port}"],
         },
         # Kubo refuses to start with "auto" anywhere once AutoConf is off.
@@ -180,6 +182,6 @@ def _private(spec: dict[str, Any], listen: str, swarm_port: int, api: str) -> di
 
 
 def _synced(spec: dict[str, Any]) -> dict[str, Any]:
-    """The datastore with ``sync`` on: Kubo's default answers before a block is on the disk."""
+    """The datastore with ``sync`` on. By default Kubo answers before a block is on disk."""
     mounts = [mount | {"sync": True} if mount.get("type") == "flatfs" else mount for mount in spec["mounts"]]
     return spec | {"mounts": mounts}

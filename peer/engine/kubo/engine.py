@@ -1,4 +1,4 @@
-"""The ``kubo`` engine: a Kubo node, a managed one or the user's own, through its RPC API."""
+"""The ``kubo`` engine: a Kubo node, managed or the user's own, through its RPC API."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 _VERIFY_SECONDS: Final = 600.0
-"""Seconds that a node has to look through its repository."""
+"""Seconds that a node has to check its whole repository."""
 
 _OPEN_SECONDS: Final = 10.0
 """Seconds that a node has to say what it is."""
 
 _DIAL_SECONDS: Final = 10.0
 _ROUTES_SECONDS: Final = 30.0
-"""Seconds for all addresses that somebody names for one peer."""
+"""Seconds for all addresses of one peer together."""
 
 _DIALS_AT_ONCE: Final = 8
 _CHECK_SECONDS: Final = 5.0
-"""Seconds that the node has to answer what costs it nothing."""
+"""Seconds that the node has for an answer that costs it nothing."""
 
 _STALL_SECONDS: Final = 30.0
 """Seconds without a new block after which a recursive pin is given up."""
 
 _OTHER_PEER: Final = re.compile(r"peer id mismatch: expected \w+, but remote key matches (\w+)")
-"""What a call comes to at whose address another peer is (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
+"""The error if another peer is at the address (go-libp2p, ``sec.ErrPeerIDMismatch``)."""
 
 _FIRST_TRY: Final = 0.5
-"""Seconds after which a node is asked anew for what has not come; each later try has twice as many."""
+"""Seconds after which a node is asked again for what has not come. Each later try has twice as many."""
 
 
 class KuboEngine:
-    """The node whose RPC API is at ``address``; if ``managed``, it is this peer's alone."""
+    """The node whose RPC API is at ``address``. If it is ``managed``, only this peer uses it."""
 
     def __init__(self, address: str, *, managed: bool = False) -> None:
         self._api = KuboApi(address)
@@ -57,7 +57,7 @@ class KuboEngine:
         self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
         self._found_at: dict[str, str] = {}
-        """The peer that answered at an address which names another."""
+        """The peer that answered at an address, if the address names another."""
         try:
             self._version = self._checked_version()
         except EngineError:
@@ -103,9 +103,9 @@ class KuboEngine:
         return checked_block(cid, _ask_until(cid, time.monotonic() + timeout, ask)).data
 
     def drop_damaged(self, cid: CID) -> None:
-        """As `peer.engine.interface.Engine` has it. A pinned block a node removes in no other way than by looking
-        through its whole repository for damaged ones. It goes on believing that it has those, and stores none of them
-        that it is given (boxo/blockstore/twoqueue_cache.go), until it has failed to read one."""
+        """As `peer.engine.interface.Engine` says. A node removes a damaged block that is pinned only by checking its
+        whole repository. After that it still believes that it has the block, and stores no copy that it is given
+        (boxo/blockstore/twoqueue_cache.go), until it has failed to read it."""
         if not self._has_damaged(cid):
             return
         _log.warning("the Kubo node at %s has a damaged copy of %s: it is removed", self.address, cid)
@@ -115,9 +115,9 @@ class KuboEngine:
                 return
         except KuboRefused as error:
             _log.debug("%s is not removed by itself: %s", cid, error)
-        with contextlib.suppress(KuboRefused):  # it says so if it has found any
+        with contextlib.suppress(KuboRefused):  # its answer if it found damage
             self._api.call("repo/verify", drop=True, within=_VERIFY_SECONDS)
-        self._has_damaged(cid)
+        self._has_damaged(cid)  # reads it, for the reason above
 
     def _has_damaged(self, cid: CID) -> bool:
         try:
@@ -153,7 +153,7 @@ class KuboEngine:
             self._pin_alone([cid])
             return
         try:
-            # without a time-out: a long run takes long to walk
+            # no time-out: a long run takes long to walk
             self._pin_tree(cid, math.inf, within=math.inf, stall=_STALL_SECONDS)
         except KuboTimeout as error:
             self._check_going(cid)
@@ -165,7 +165,7 @@ class KuboEngine:
         except KuboRefused as error:
             if "already pinned recursively" not in str(error):
                 raise
-            if len(cids) > 1:  # Kubo stops at the first of these: the others are still to be pinned
+            if len(cids) > 1:  # Kubo stopped at the first such block, so the others are not pinned yet
                 for cid in cids:
                     self._pin_alone([cid])
 
@@ -243,10 +243,11 @@ class KuboEngine:
         return version
 
     def _import(self, roots: Sequence[CID], blocks: Iterable[Block]) -> str:
-        """Store blocks in one go, and pin ``roots`` recursively; why they could not be pinned, if they could not.
+        """Store blocks in one call, and pin ``roots`` recursively. Returns why they could not be pinned; empty if they
+        were.
 
         Raises:
-            EngineError: also if the node says it took fewer blocks than it was given.
+            EngineError: also if the node took fewer blocks than it was given.
         """
         given = 0
 
@@ -274,10 +275,10 @@ class KuboEngine:
         return failures
 
     def _pin_tree(self, root: CID, limit: float, *, within: float, stall: float) -> None:
-        """Pin ``root`` recursively, while its progress (twice a second, since Kubo 0.40 with its bytes) is watched.
+        """Pin ``root`` recursively and watch the progress, which Kubo reports twice a second (with bytes since 0.40).
 
         Raises:
-            KuboTimeout: if it is not done ``within`` so many seconds, or no block came for ``stall`` seconds.
+            KuboTimeout: if it takes more than ``within`` seconds, or no block came for ``stall`` seconds.
             EngineUnavailable: if the node stops meanwhile.
             TooLarge: if it has more than ``limit`` bytes.
         """
@@ -303,17 +304,17 @@ class KuboEngine:
         raise KuboTimeout(f"the Kubo node at {self._api.shown} did not get all of it: {blocks} blocks came")
 
     def _check_going(self, cid: CID) -> None:
-        """Tell a pin that could not be made from a node that is stopping: an answer cut short says why in a trailer,
-        which is not read, but whoever asks such a node for its pins is told.
+        """Check that a pin did not fail because the node is stopping. An answer that is cut short says why only in a
+        trailer, which httpx does not read. Another call tells.
 
         Raises:
-            EngineUnavailable: if it is stopping.
+            EngineUnavailable: if the node is stopping.
         """
-        with contextlib.suppress(KuboRefused):  # it is not pinned, as we know
+        with contextlib.suppress(KuboRefused):  # we know that it is not pinned
             self._api.call("pin/ls", str(cid))
 
     def _dial(self, routes: list[str]) -> None:
-        """Try one peer's addresses until one works; that none does is no error, nor is it waited for long."""
+        """Try one peer's addresses until one works, for a short time. If none does, that is no error."""
         until = time.monotonic() + _ROUTES_SECONDS
         for address in routes:
             if time.monotonic() >= until:
@@ -329,9 +330,10 @@ class KuboEngine:
                 continue
 
     def _dial_other(self, address: str, peer: str) -> bool:
-        """Try an address at which another peer answered than the one that it names: a node whose home was put back, or
-        copied, has another id. Whose words are whose is said by their signatures, and who may connect by the swarm key;
-        so an old address is as good as a new one. Whether it worked."""
+        """Try an address at which another peer answers than the one that it names. Returns whether it worked.
+
+        A node whose home was restored or copied has another id. The address is still good: signatures tell whose words
+        are whose, and the swarm key keeps strangers out."""
         self._found_at[address] = peer
         try:
             self._api.call("swarm/connect", f"{address.rpartition('/p2p/')[0]}/p2p/{peer}", within=_DIAL_SECONDS)
@@ -348,14 +350,14 @@ class KuboEngine:
 
 
 class _Body:
-    """The body of an answer as a stream to `read` from."""
+    """The body of an answer, as a stream to `read`."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
         self._rest = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
-        """``size`` bytes, fewer at the end only."""
+        """``size`` bytes; fewer only at the end."""
         found: list[memoryview] = []
         while size:
             if not self._rest:
@@ -370,9 +372,9 @@ class _Body:
 
 
 def _ask_until(cid: CID, deadline: float, ask: Callable[[float], _T]) -> _T:
-    """What ``ask`` returns, asked again and again with longer patience.
+    """What ``ask`` returns. It is asked again and again, each time with a longer time-out.
 
-    Bitswap asks its peers once, and a peer that imports the block as a CAR afterwards does not tell those who asked.
+    Bitswap asks its peers once. A peer that imports the block as a CAR later does not tell those that asked.
 
     Raises:
         Unreachable: if ``cid`` did not come before the deadline.

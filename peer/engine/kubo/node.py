@@ -18,7 +18,7 @@ from typing import Final, Self
 from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo.address import UNIX, fits_socket
 from peer.engine.kubo.api import KuboApi
-from peer.engine.kubo.config import SWARM_KEY_SIZE, configure, earlier_port, environment, prepare
+from peer.engine.kubo.config import configure, earlier_port, environment, prepare, run_ipfs
 from peer.engine.kubo.peer_id import former_addresses, identify
 from peer.engine.kubo.program import find_ipfs
 from peer.engine.local.block_files import translated
@@ -28,16 +28,16 @@ _STEP: Final = 0.005
 """Seconds between two looks at a node that starts or stops."""
 
 _ANSWER_SECONDS: Final = 5.0
-"""Seconds that a node that starts has to answer one call."""
+"""Seconds that a starting node has to answer one call."""
 
 _FORMER_SECONDS: Final = 2.0
 """Seconds that a node has to reach the one whose peer id it had."""
 
 _STOP_SECONDS: Final = 1.0
-"""Seconds that a node has to stop before it is asked more firmly. All that it has answered is on the disk by then."""
+"""Seconds that a node has to stop before it is asked more firmly. All that it has answered is on disk by then."""
 
 _LOG_LIMIT: Final = 10 << 20
-"""Bytes of the log over which it is begun anew at the next start."""
+"""A log with more bytes is begun anew at the next start."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,23 +50,21 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 done
 kill -KILL "$1" 2>/dev/null
 """
-"""Stops the daemon when our end of the pipe on its standard input closes, which the kernel does however we end, ``kill
--9`` included. (Linux's PR_SET_PDEATHSIG will not do: it fires when the *thread* that started the child ends.)"""
+"""Stops the daemon when our end of the pipe on its standard input closes. The kernel closes it however we end, even by
+``kill -9``. (Linux's PR_SET_PDEATHSIG will not do: it fires when the *thread* that started the child ends.)"""
 
 
 class KuboNode:
     """One private node, its repository in ``home/ipfs``. Not safe from several threads.
 
-    ``swarm_key`` (32 bytes) is what makes the network private: nodes with another key cannot connect. ``listen`` is the
-    IP address for other nodes: loopback, unless members live on other machines. For port 0 a free one is chosen, and
-    kept for the next start if it is still free, so that addresses handed out stay true. The RPC API is a Unix socket
-    in a folder of the owner's alone. Over TCP every user of the machine could read, unpin and stop the node, and what
-    Kubo serves beside the calls (profiles, logs) is open even if ``API.Authorizations`` asks for a secret.
+    ``swarm_key`` (32 bytes) makes the network private: nodes with another key cannot connect. ``listen`` is the IP
+    address for other nodes: loopback, unless members live on other machines. For port 0 a free one is chosen, and kept
+    for the next start if it is still free, so that known addresses stay true. The RPC API is a Unix socket in a folder
+    that only the owner can open. Over TCP every user of the machine could read, unpin and stop the node, and even with
+    ``API.Authorizations`` Kubo serves profiles and logs to all.
     """
 
     def __init__(self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1", swarm_port: int = 0) -> None:
-        if len(swarm_key) != SWARM_KEY_SIZE:
-            raise EngineError(f"a swarm key has {SWARM_KEY_SIZE} bytes, not {len(swarm_key)}")
         self.repository = home.absolute() / "ipfs"
         self._swarm_key = swarm_key
         self._listen = listen
@@ -77,7 +75,7 @@ class KuboNode:
 
     @property
     def api(self) -> str:
-        """The address of its RPC API, once started: what `peer.engine.open_engine` takes."""
+        """The address of its RPC API once it is started, as `peer.engine.open_engine` takes it."""
         if not self._api:
             raise EngineUnavailable("the Kubo node is not started")
         return self._api
@@ -95,12 +93,12 @@ class KuboNode:
     def start(self, *, timeout: float = 60.0, collect: bool = False) -> None:
         """Start the daemon and wait until its API answers. Harmless if it runs.
 
-        With ``collect`` all that nobody pinned is deleted before: then, and only then, is nothing stored that is yet to
-        be pinned. (Kubo's own collecting locks out no import that does not pin by itself.)
+        With ``collect`` it first deletes what nobody pinned. No other time is safe: while the node runs, blocks may be
+        stored that are still to be pinned, and Kubo's own collecting does not wait for those.
 
         Raises:
             EngineError: if there is no usable ``ipfs``, a port is taken, or another process uses the repository.
-            EngineUnavailable: if it ends or does not answer within ``timeout`` seconds; with its last words.
+            EngineUnavailable: if it ends, or does not answer within ``timeout`` seconds; with its last words.
         """
         if self.is_running:
             return
@@ -111,7 +109,7 @@ class KuboNode:
         identify(program, self.repository)
         swarm_port = _choose(self._listen, self._swarm_port, earlier_port(self.repository))
         api = _socket_for(self.repository)
-        api.unlink(missing_ok=True)  # a node that was killed left it, and Kubo would find it taken
+        api.unlink(missing_ok=True)  # a killed node leaves it, and Kubo would find it taken
         configure(self.repository, listen=self._listen, swarm_port=swarm_port, api=f"/unix{api}")
         if collect:
             self._collect(program)
@@ -124,7 +122,7 @@ class KuboNode:
             raise
 
     def answers(self, within: float) -> bool:
-        """Whether it answers the cheapest of calls in so many seconds."""
+        """Whether it answers the cheapest of calls ``within`` so many seconds."""
         return self._answering(within) is not None
 
     def stop(self) -> None:
@@ -144,7 +142,7 @@ class KuboNode:
         self._api = ""
 
     def leave_running(self) -> int:
-        """Let the daemon go on when this process ends, and forget it; its process id."""
+        """Let the daemon go on when this process ends, and forget it. Returns its process id."""
         if self._daemon is None or self._watch is None:
             raise EngineUnavailable("the Kubo node is not started")
         self._watch.kill()  # before its pipe closes, which is its sign to stop the daemon
@@ -161,7 +159,7 @@ class KuboNode:
         self.stop()
 
     def _await_unlocked(self, deadline: float) -> None:
-        """A node whose peer was killed takes a moment to follow it; wait for that, then clear what it left."""
+        """Wait for the node of a peer that was killed, which takes a moment to end. Then clear what it left."""
         lock = self.repository / "repo.lock"
         while _is_locked(lock):
             if time.monotonic() > deadline:
@@ -170,21 +168,12 @@ class KuboNode:
         (self.repository / "api").unlink(missing_ok=True)  # names a socket that nobody has any more
 
     def _collect(self, program: Path) -> None:
-        """Delete what nobody pinned. That it cannot be done is no reason not to start.
+        """Delete what nobody pinned. If that fails, the node starts all the same.
 
-        Kubo touches nothing if a pinned tree is not whole: it could not know what belongs to it.
+        Kubo deletes nothing if a pinned tree is not whole: it could not know what belongs to it.
         """
-        command = [str(program), "repo", "gc", "--silent"]
-        done = subprocess.run(
-            command,
-            env=environment(self.repository),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, done.stderr.strip())
+        if (failure := run_ipfs(program, self.repository, "repo", "gc", "--silent")) is not None:
+            _log.warning("what nobody pinned is not deleted from %s: %s", self.repository, failure)
 
     def _spawn(self, program: Path) -> None:
         with translated(self.repository):
@@ -192,7 +181,7 @@ class KuboNode:
             with self.log.open(mode) as log:
                 self.log.chmod(PRIVATE_FILE)
                 self._log_start = log.tell()
-                # Sessions of their own: Ctrl-C in the terminal is for the peer, which then stops its node in order.
+                # Sessions of their own: Ctrl-C in the terminal is for the peer, which then stops its node itself.
                 self._daemon = subprocess.Popen(
                     [str(program), "daemon", "--migrate=true"],
                     env=environment(self.repository),
@@ -231,10 +220,10 @@ class KuboNode:
         return None
 
     def _call_former(self) -> None:
-        """Call the node beside which this may be a copy, before its peer listens for another with its key."""
+        """Call the node of which this one may be a copy, before its peer looks for others with its key."""
         with contextlib.closing(KuboApi(self.api)) as api:
             for address in former_addresses(self.repository):
-                with contextlib.suppress(EngineError):  # most do not run any more
+                with contextlib.suppress(EngineError):  # most no longer run
                     api.call("swarm/connect", address, within=_FORMER_SECONDS)
 
     def _last_words(self) -> str:
@@ -248,7 +237,7 @@ class KuboNode:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds Kubo's lock: a POSIX lock, so that a file left by a crash is none."""
+    """Whether a living process holds Kubo's lock. It is a POSIX lock, so a file that a crash left does not count."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -263,8 +252,8 @@ def _is_locked(path: Path) -> bool:
 
 
 def running_at(repository: Path) -> str | None:
-    """The address of the RPC API of the node that runs with this repository, or that was killed. In a copy of the
-    repository the file names the socket of the node that it was copied from: that one is none of ours."""
+    """The address of the RPC API of the node that runs with this repository, or was killed. None if the file names
+    another socket: in a copy of a repository it names the original's."""
     try:
         api = (repository / "api").read_text().strip()
     except FileNotFoundError:
@@ -275,11 +264,11 @@ def running_at(repository: Path) -> str | None:
 
 
 def _socket_for(repository: Path) -> Path:
-    """Where the RPC API listens: in the repository, or if that path is too long for a socket, in a folder of this
-    user's among the temporary files, the same each time.
+    """Where the RPC API listens, the same each time: in the repository, or if that path is too long for a socket, in a
+    folder of this user's among the temporary files.
 
     Raises:
-        EngineError: if that folder is somebody else's.
+        EngineError: if that folder belongs to somebody else.
     """
     inside = repository / "api.sock"
     if fits_socket(inside):
@@ -291,17 +280,17 @@ def _socket_for(repository: Path) -> Path:
         found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != PRIVATE_FOLDER:
         raise EngineError(
-            f"{folder}, where the Kubo node's socket has to be, is not a folder of yours alone",
+            f"the folder {folder}, where the Kubo node's socket has to be, is not only yours",
             f"name another home with a shorter path, or see whose it is: ls -ld {folder}",
         )
     return folder / "api.sock"
 
 
 def _choose(host: str, asked: int, before: int) -> int:
-    """The port for other nodes: the one asked for; else the one used before, if it is free; else any free one.
+    """The port for other nodes: ``asked`` if it is given, or the one used ``before`` if it is free, or any free one.
 
     Raises:
-        EngineError: if the port asked for is taken, or ``host`` is no address of this machine.
+        EngineError: if the port ``asked`` is taken, or ``host`` is not an address of this machine.
     """
     refusal = ""
     for port in (asked,) if asked else (before, 0):

@@ -1,4 +1,4 @@
-"""Watching over the node in the home: one that died, or hangs, is started again.
+"""Watching over the home's own node: if it died or hangs, it is started again.
 
 It keeps its address, so that its engine finds it again.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from peer.base import logs
 from peer.engine.interface import EngineError
 
-if TYPE_CHECKING:  # httpx and all: not for an engine that is no Kubo
+if TYPE_CHECKING:  # it imports httpx, which other engines do not need
     from peer.engine.kubo.node import KuboNode
 
 NODE_POLL: Final = 0.5
@@ -24,18 +24,19 @@ NODE_POLL: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class HangLimits:
-    """When a node that lives counts as hung: once so many calls in a row were not answered. Calls are counted, not
-    seconds: a machine that slept, or was paused, spoils one of them at most."""
+    """When a living node counts as hung: if it left so many calls in a row unanswered. Calls count, not seconds: a
+    machine that slept or was paused spoils one call at most."""
 
     looks: int = 10
-    """From one call to the next, in looks at whether it lives."""
+    """How many looks at whether the node lives go by from one call to the next."""
     seconds: float = 10.0
-    """That it has to answer one, of the cheapest kind."""
+    """How long it has to answer a call, which is of the cheapest kind."""
     calls: int = 3
+    """How many unanswered calls in a row are too many."""
 
 
 class NodeWatch:
-    """Starts a node again if it has to be."""
+    """Starts a node again if it died or hangs."""
 
     def __init__(self, node: KuboNode, limits: HangLimits | None = None) -> None:
         self._node = node
@@ -45,7 +46,7 @@ class NodeWatch:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch, in a thread, until this is left."""
+        """Watch, in a thread, until the context ends."""
         watching = threading.Thread(target=self._run, name="node", daemon=True)
         watching.start()
         try:
@@ -55,7 +56,7 @@ class NodeWatch:
             watching.join()
 
     def look(self) -> None:
-        """Look once, and start the node again if that is needed."""
+        """Look once, and start the node again if need be."""
         if not self._node.is_running:
             logs.event("node-died", logging.WARNING, log=str(self._node.log))
             self._start_again()
@@ -79,7 +80,7 @@ class NodeWatch:
         self._looks = self._unanswered = 0
         try:
             self._node.start()
-        except EngineError as error:  # tried again; whoever needs the node meanwhile says so
+        except EngineError as error:  # it is tried again; those who need the node meanwhile say so
             logs.event("node-not-started", logging.ERROR, why=str(error), fix=error.fix)
         else:
             logs.event("node-started-again", logging.WARNING)

@@ -1,33 +1,32 @@
-"""The peer id of a managed node: its own, also if its repository is a copy of another's.
+"""The peer id of a managed node: its own, even if its repository is a copy of another's.
 
-Two nodes with one peer id do not hear each other, and pubsub drops what a node says that was put back to an older copy
-of itself (`BasicSeqnoValidator`). So a repository notes its place; a node that starts elsewhere takes another id.
+Two nodes with one peer id do not hear each other. And pubsub drops what a node says after it was restored from an older
+copy (`BasicSeqnoValidator`). So a repository notes its place, and a node that starts elsewhere takes another id.
 """
 
 from __future__ import annotations
 
 import logging
-import subprocess
 import uuid
 from pathlib import Path
 from typing import Any, Final
 
 from peer.base import logs
 from peer.engine.interface import EngineError
-from peer.engine.kubo.config import broken, environment, read_config, write_config
+from peer.engine.kubo.config import broken, read_config, run_ipfs, write_config
 from peer.engine.local.block_files import translated
 from peer.home.home import replace_file
 from peer.home.home_location import location_of
 
 _FORMER: Final = 4
-"""How many former ids of a node are called: of a copy of a copy, say."""
+"""How many former ids of a node are called. A copy of a copy has two."""
 
 
 def identify(program: Path, repository: Path) -> None:
-    """Give the node whose repository this is another peer id, if it is in another place than when it got the one it
-    has. Pins and blocks stay. The node must not run.
+    """Give the node another peer id if its repository has moved since it got the one it has. Pins and blocks stay. The
+    node must not run.
 
-    The node of the id that it had stays one to be called (Kubo's ``Peering``): this may be a copy of one that runs.
+    It goes on calling its former id (Kubo's ``Peering``), because the node of which this is a copy may run.
 
     Raises:
         EngineError: if that cannot be done.
@@ -56,18 +55,10 @@ def _peering(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _rotate(program: Path, repository: Path) -> None:
     former = _called(repository)
-    done = subprocess.run(
-        [str(program), "key", "rotate", "--oldkey", f"before-{uuid.uuid4().hex}"],
-        env=environment(repository),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        why = (done.stderr or done.stdout).strip().splitlines()[-1:]
+    failure = run_ipfs(program, repository, "key", "rotate", "--oldkey", f"before-{uuid.uuid4().hex}")
+    if failure is not None:
         raise EngineError(
-            f"the Kubo node in {repository} is a copy of another, and gets no peer id of its own: {' '.join(why)}",
+            f"the Kubo node in {repository} is a copy of another, and gets no peer id of its own: {failure}",
             f"rm -r {repository}",
         )
     config = read_config(repository)
@@ -78,12 +69,12 @@ def _rotate(program: Path, repository: Path) -> None:
         logging.WARNING,
         before=former["ID"],
         now=config["Identity"]["PeerID"],
-        why="its home was copied, or put back: it is in another place",
+        why="its home was copied or restored: it is in another place",
     )
 
 
 def _called(repository: Path) -> dict[str, Any]:
-    """The peer id, and where the node listens, as it can be called from this machine."""
+    """The peer id, and where the node listens, as others on this machine call it."""
     config = read_config(repository)
     try:
         listens = [str(address) for address in config["Addresses"]["Swarm"]]

@@ -12,29 +12,29 @@ from typing import Final
 from peer.engine.interface import EngineError
 
 OLDEST: Final = (0, 40)
-"""The oldest Kubo whose calls are known to do what we ask."""
+"""The oldest Kubo whose calls do what we ask."""
 
 FLOOR: Final = (0, 43)
-"""The oldest Kubo that we start. Before it a peer with ever new topics could have a node with pubsub use up all memory
+"""The oldest Kubo that we start. In older ones a peer with ever new topics makes a node with pubsub use up all memory
 (CVE-2026-46679, https://github.com/ipfs/kubo/blob/v0.43.0/docs/changelogs/v0.43.md)."""
 
-WHY_FLOOR: Final = "before that any peer can have its pubsub use up all memory (CVE-2026-46679)"
+WHY_FLOOR: Final = "in such a node, any peer can make pubsub use up all memory (CVE-2026-46679)"
 
 BUILT_VERSION: Final = "0.43.0"
 """The version that ``scripts/install-kubo`` installs."""
 
 UPDATE: Final = "update that node, and start it again: ./scripts/install-kubo has a newer program"
-"""What fixes an outdated node of the user's."""
+"""The fix for an outdated node of the user's."""
 
 WAYS_OUT: Final = "./scripts/install-kubo, or do without IPFS: --ipfs local:DIR"
 
 
 def find_ipfs() -> Path:
-    """The one that ``POLLEN_KUBO`` names, else the first that is new enough: ``ipfs`` on the ``PATH``, or what
-    ``scripts/install-kubo`` keeps in the user's cache.
+    """The ``ipfs`` program: the one that ``POLLEN_KUBO`` names. If that is not set, the first that is new enough, on
+    the ``PATH`` or where ``scripts/install-kubo`` puts it.
 
     Raises:
-        EngineError: if there is none that will do.
+        EngineError: if there is none that can be used.
     """
     named = os.environ.get("POLLEN_KUBO")
     if named:
@@ -46,11 +46,12 @@ def find_ipfs() -> Path:
             raise EngineError(str(error), f"unset POLLEN_KUBO, which names it, then {WAYS_OUT}") from error
     on_path = shutil.which("ipfs")
     failure = EngineError("there is no ipfs program: not on the PATH, nor in the cache", WAYS_OUT)
-    for program in ([Path(on_path)] if on_path else []) + [path for path in (cached_ipfs(),) if path.is_file()]:
-        try:
-            return _new_enough(program)
-        except EngineError as error:
-            failure = error
+    for program in (Path(on_path) if on_path else None, cached_ipfs()):
+        if program is not None and program.is_file():
+            try:
+                return _new_enough(program)
+            except EngineError as error:
+                failure = error
     raise failure
 
 
@@ -64,7 +65,7 @@ def version_of(program: Path) -> tuple[int, ...]:
     """The version that ``program`` says it has.
 
     Raises:
-        EngineError: if it cannot be run or says no version.
+        EngineError: if it cannot be run, or says no version.
     """
     try:
         done = subprocess.run(
@@ -75,7 +76,7 @@ def version_of(program: Path) -> tuple[int, ...]:
     numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", done.stdout.strip())
     if done.returncode or numbers is None:
         said = (done.stdout + done.stderr).strip()[:200]
-        raise EngineError(f"{program} is no Kubo: asked for its version it said {said!r}", WAYS_OUT)
+        raise EngineError(f"{program} is not Kubo: asked for its version, it said {said!r}", WAYS_OUT)
     return tuple(map(int, numbers.groups()))
 
 
@@ -88,7 +89,7 @@ def _new_enough(program: Path) -> Path:
 
 
 def numbers_of(version: str) -> tuple[int, ...]:
-    """The numbers of a version as a node says it.
+    """The numbers of a version, as a node says it.
 
     Raises:
         ValueError: if it has none.

@@ -1,4 +1,4 @@
-"""Pubsub through the RPC API, in the encoding that it has had since Kubo 0.11: topics and data as multibase."""
+"""Pubsub through the RPC API, with topics and data as multibase (Kubo 0.11 and later)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from peer.engine.kubo.standing_call import StandingCall
 _IGNORED: Final = "validation ignored"
 
 _TRIES: Final = 40
-"""How often what a node refuses to say is tried: of 30 that publish at once without a pause, one in four passes."""
+"""How often an announcement is tried that the node refuses. If 30 publish at once without a pause, 1 in 4 passes."""
 
 _FIRST_WAIT: Final = 0.004
 _LONGEST_WAIT: Final = 0.25
-"""Seconds until the next try, at most; each time twice as long."""
+"""Seconds until the next try at most, each time twice as long."""
 
 _PUBLISH_SECONDS: Final = 10.0
-"""Seconds that a node has for it. It need not be patient: what is said is a hint, and said again."""
+"""Seconds that a node has to publish. We need not wait longer: an announcement is a hint, and is repeated."""
 
 _MAX_LINE: Final = 4 << 20
-"""Bytes of one message as JSON; Kubo's own limit is 1 MiB of data, a third more as base64."""
+"""Bytes of one message as JSON at most. Kubo's own limit is 1 MiB of data, a third more as base64."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,15 +42,15 @@ _log = logging.getLogger(__name__)
 class KuboPublisher:
     """Publishes through one node. Safe from several threads.
 
-    Kubo counts what a node says and lets only what has a higher number than all before pass
-    (``BasicSeqnoValidator`` of go-libp2p-pubsub, whose numbers begin at the nanoseconds since 1970 as the node starts).
-    So of what is said at once, by us or by other programs that use the node, it refuses what comes second ("validation
-    ignored"): that is tried again. And a node refuses all that it says itself if it has heard itself with a higher
-    number: its clock was set back, or its repository is of a machine whose clock was ahead.
+    Kubo numbers what a node says, and lets a message pass only if its number is higher than all before
+    (``BasicSeqnoValidator`` of go-libp2p-pubsub; the numbers begin at the nanoseconds since 1970 when the node starts).
+    If two say something at once, we or other programs that use the node, it refuses the second ("validation ignored").
+    We try that one again. But a node that has heard itself with a higher number refuses all that it says: its clock was
+    set back, or its repository comes from a machine whose clock was ahead.
     """
 
     def __init__(self, api: KuboApi, *, may_reset: bool) -> None:
-        """``may_reset``: the node is ours alone, so that we may have it forget the highest number it has heard."""
+        """``may_reset``: only we use the node, so we may make it forget the highest number that it has heard."""
         self._api = api
         self._may_reset = may_reset
         self._queue = threading.Lock()
@@ -61,10 +61,10 @@ class KuboPublisher:
 
         Raises:
             PublishRefused: if the node refuses all that it says itself.
-            EngineError: if it is too large, the node does not answer, or has pubsub off.
+            EngineError: if it is too large, or the node does not answer, or has pubsub off.
         """
         check_size(data)
-        with self._queue:  # one after the other: they are in the right order then
+        with self._queue:  # one after the other, so that their numbers rise
             if self._passes(topic, data):
                 return
             if self._may_reset:
@@ -74,15 +74,15 @@ class KuboPublisher:
                         "the Kubo node refused its own announcements, as if its clock had been set back: fixed"
                     )
                     return
-            self._tries = 1  # until one passes: whoever waits for what it says says it again
+            self._tries = 1  # until one passes: announcements are repeated anyway
         raise PublishRefused(
             f"the Kubo node at {self._api.shown} refuses all that it says itself: it has heard itself with a higher "
             "sequence number than its clock gives now, so the clock was set back, or its repository was copied",
-            f"set the clock of its machine right, then there: ipfs pubsub reset --peer {self._api.identity()[0]}",
+            f"set the clock of that machine right, then run there: ipfs pubsub reset --peer {self._api.identity()[0]}",
         )
 
     def _passes(self, topic: str, data: bytes) -> bool:
-        """Whether the node let it pass."""
+        """Whether the node let the announcement pass."""
         pause = _FIRST_WAIT
         for _ in range(self._tries):
             try:
@@ -93,19 +93,19 @@ class KuboPublisher:
             else:
                 self._tries = _TRIES
                 return True
-            time.sleep(random.uniform(0, pause))  # whoever else says something waits another time
+            time.sleep(random.uniform(0, pause))  # so that two that try at once do not meet again
             pause = min(2 * pause, _LONGEST_WAIT)
         return False
 
 
 def forget_highest(api: KuboApi, node: str) -> None:
-    """Have the node hear ``node`` again, whatever it has heard of it before. That somebody may send again what ``node``
-    said once is no harm to us: our announcements have counters of their own."""
+    """Make our node hear ``node`` again, whatever it heard of it before. Then others may repeat what ``node`` once
+    said, which does no harm: our announcements have counters of their own."""
     api.call("pubsub/reset", peer=node)
 
 
 class KuboSubscription:
-    """One subscription, begun anew whenever it ends."""
+    """One subscription. It begins again whenever it ends."""
 
     def __init__(
         self, api: KuboApi, topic: str, receive: Callable[[bytes], None], heard: Callable[[str], None]
@@ -117,7 +117,7 @@ class KuboSubscription:
         self._call = StandingCall(api, call, self._read, f"subscription {topic}")
 
     def close(self) -> None:
-        """Stop; no call to the receiver begins after this returns."""
+        """Stop. No call to the receiver begins after this returns."""
         self._delivery.close()
         self._call.close()
 

@@ -1,9 +1,8 @@
-"""A call that a node answers for as long as it is wanted: a subscription, or a place where others can ask us."""
+"""A call whose answer goes on for as long as it is wanted: a subscription, or a place where others can ask us."""
 
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -11,19 +10,19 @@ from typing import Final
 import httpx
 
 from peer.engine.interface import EngineError, EngineUnavailable
-from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.api import KuboApi, shut_down
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
-"""Seconds before a try to make the call again."""
+"""Seconds before the call is tried again."""
 
 _log = logging.getLogger(__name__)
 
 
 class StandingCall:
-    """One call whose answer never ends, read in a thread; made anew whenever it does end.
+    """One call whose answer never ends, read in a thread. If it ends all the same, the call is made again.
 
-    Kubo takes back what such a call did when its connection ends, however that comes about.
+    Kubo undoes such a call when its connection ends, for whatever reason.
     """
 
     def __init__(
@@ -33,7 +32,7 @@ class StandingCall:
         hear: Callable[[httpx.Response], None],
         name: str,
     ) -> None:
-        """``call`` makes it; ``hear`` reads the answer to its end, and may raise an `EngineError`.
+        """``call`` makes the call. ``hear`` reads its answer to the end, and may raise an `EngineError`.
 
         Raises:
             EngineError: if the call cannot be made.
@@ -53,14 +52,12 @@ class StandingCall:
         with self._lock:
             self._stopping.set()
             if self._stream is not None:
-                _shut_down(self._stream)
+                shut_down(self._stream.extensions["network_stream"].get_extra_info("socket"))  # wakes the thread
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
-            stream = self._stream
-            if stream is None:
-                stream = self._try_again()
+            stream = self._stream or self._try_again()
             if stream is None:
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -91,15 +88,6 @@ class StandingCall:
                 self._hear(stream)
         except EngineError as error:
             if not self._stopping.is_set():
-                # whoever has work for the node says that it is away
+                # that the node is away is for those to say who have work for it
                 level = logging.INFO if isinstance(error, EngineUnavailable) else logging.WARNING
                 _log.log(level, "the %s broke, trying again: %s", self._name, error)
-
-
-def _shut_down(stream: httpx.Response) -> None:
-    """Wake the thread that reads: closing a socket does not end a read of another thread, shutting it down does."""
-    wire = stream.extensions["network_stream"].get_extra_info("socket")
-    try:
-        wire.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        _log.debug("the stream had ended already")

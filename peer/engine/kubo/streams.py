@@ -1,13 +1,12 @@
-"""Asking other nodes over streams of libp2p's own, which Kubo mounts on local ports (``ipfs p2p``,
-https://github.com/ipfs/kubo/blob/v0.43.0/docs/p2p-tunnels.md): what pubsub carries nothing to is reached all the same.
+"""Asking other nodes over libp2p streams, which Kubo mounts on local ports (``ipfs p2p``,
+https://github.com/ipfs/kubo/blob/v0.43.0/docs/p2p-tunnels.md). They reach nodes that pubsub does not reach.
 
-Kubo makes a connection to a port of ours for whoever asks, and a port for each time that we ask. Other users of the
-machine can use both, so nothing secret may go in clear, and nothing that comes may be believed for having come.
+Kubo connects to a port of ours for each node that asks, and opens a port for each time that we ask. Other users of the
+machine can use both. So nothing secret goes in the clear, and nothing is believed only because it came this way.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import re
@@ -24,37 +23,37 @@ from typing import Final
 import httpx
 
 from peer.engine.interface import AskingOff, EngineError, Unanswered
-from peer.engine.kubo.api import KuboApi
+from peer.engine.kubo.api import KuboApi, shut_down
 from peer.engine.kubo.pubsub import forget_highest
 from peer.engine.kubo.standing_call import StandingCall
 from protocol.wire.asking import MAX_MESSAGE
 
 _LOOPBACK: Final = "127.0.0.1"
 _PREFIX: Final = "/x/"
-"""What the names of protocols that Kubo mounts begin with."""
+"""How the names of protocols that Kubo mounts begin."""
 _PORT: Final = re.compile(rf"/ip4/{re.escape(_LOOPBACK)}/tcp/([0-9]{{1,5}})")
 """Where Kubo connects the nodes that ask us."""
 
 _AT_ONCE: Final = 8
 _WAITING: Final = 32
-"""How many nodes that ask at the same time are answered, and how many heard; we hang up on the others."""
+"""How many nodes are answered at the same time, and how many may wait. We hang up on all others."""
 
 _SECONDS: Final = 10.0
 """Seconds that a node has to ask its question, and to take the answer."""
 
 _LONGEST_NAME: Final = 128
-"""Bytes of a node's name, which Kubo says before anything else."""
+"""Bytes of a node's name at most. Kubo says the name first."""
 
 _REMEMBERED: Final = 1024
-"""Nodes of which is known when they were heard."""
+"""For how many nodes we remember when we heard them."""
 
 _LENGTH: Final = struct.Struct(">I")
 
 _log = logging.getLogger(__name__)
 
 Answering = Callable[[str, bytes], bytes | None]
-"""The answer to a question of a node; None if there is none. What the node is called is Kubo's word, or that of
-another user of this machine."""
+"""The answer to a node's question; None if there is none. The node's name comes from Kubo, or from another user of this
+machine."""
 
 
 class KuboStreams:
@@ -75,7 +74,7 @@ class KuboStreams:
         return (*self._api.peers(), *(() if self._managed else (self.own_name,)))
 
     def heard(self, node: str) -> None:
-        """Something came of ``node`` by pubsub."""
+        """Note that something came from ``node`` by pubsub."""
         with self._lock:
             self._heard[node] = time.monotonic()
             self._heard.move_to_end(node)
@@ -95,10 +94,10 @@ class KuboStreams:
         return f"ipfs pubsub reset --peer {node}"
 
     def listen(self, name: str, answer: Answering) -> Listening:
-        """Answer whoever asks for ``name``, in threads, until the result is closed.
+        """Answer what is asked under ``name``, in threads, until the result is closed.
 
         Raises:
-            AskingOff: if the node does not do it.
+            AskingOff: if the node cannot do that.
         """
         if not self._api.is_near:
             raise AskingOff(
@@ -111,7 +110,7 @@ class KuboStreams:
         """What ``node`` answers to ``question`` under ``name``.
 
         Raises:
-            Unanswered: if it does not.
+            Unanswered: if it does not answer.
             EngineError: if our own node cannot be used.
         """
         if node == self.own_name:
@@ -123,7 +122,7 @@ class KuboStreams:
             f"/ip4/{_LOOPBACK}/tcp/{port}",
             f"/p2p/{node}",
             foreground=True,
-            within=2 * _SECONDS,  # Kubo ends it then by itself
+            within=2 * _SECONDS,  # then Kubo ends it by itself
         )
         try:
             return _asked(node, port, question)
@@ -131,8 +130,8 @@ class KuboStreams:
             forward.close()
 
     def _ask_beside(self, name: str, question: bytes) -> bytes:
-        """Ask a peer that uses this node as well. libp2p makes no stream to itself; but the port to which Kubo would
-        bring us is on this machine."""
+        """Ask another peer that uses this node. libp2p makes no stream to itself, but the port to which Kubo would
+        connect us is on this machine."""
         answer = self._api.said(self._api.call("p2p/ls", within=_SECONDS))
         try:
             targets = [at["TargetAddress"] for at in answer["Listeners"] or () if at["Protocol"] == _PREFIX + name]
@@ -172,10 +171,9 @@ class Listening:
         self._thread.start()
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Stop answering."""
         self._call.close()
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        shut_down(self._server)  # wakes the thread
         self._server.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -243,8 +241,8 @@ def _send(wire: socket.socket, data: bytes) -> None:
 
 def _receive(wire: socket.socket) -> bytes:
     """Raises:
-    EOFError: if the other one hangs up before.
-    ValueError: if it says more bytes than are allowed.
+    EOFError: if the other side hangs up before.
+    ValueError: if it sends more bytes than it may.
     """
     (size,) = _LENGTH.unpack(b"".join(_exactly(wire, _LENGTH.size)))
     if size > MAX_MESSAGE:
@@ -262,7 +260,7 @@ def _exactly(wire: socket.socket, size: int) -> Iterator[bytes]:
 
 
 def _line(wire: socket.socket) -> str:
-    """What stands before the first line feed."""
+    """The text before the first line feed."""
     found = bytearray()
     while not found.endswith(b"\n"):
         part = wire.recv(1)

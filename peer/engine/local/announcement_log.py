@@ -1,7 +1,7 @@
 """Announcements between the peers of one machine: rows of a SQLite table, and a FIFO per subscription to wake it.
 
 A publisher adds a row, then writes one byte into every FIFO in ``wake/``. So a subscriber learns of it at once, and
-nobody polls. Old rows are trimmed: an announcement is a hint, and whoever missed it hears the next beat.
+nobody polls. Old rows are trimmed: an announcement is a hint, and a subscriber that missed it hears the next beat.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRIM_EVERY: Final = 32
 """Rows between two trims."""
 
 _LOST_WAKE_UP: Final = 1.0
-"""Seconds after which a subscriber looks though nobody woke it: its FIFO may have been removed by hand."""
+"""Seconds after which a subscriber looks even if nobody woke it: its FIFO may have been removed by hand."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS announcement
@@ -55,7 +55,7 @@ class AnnouncementLog:
         self._database = self._open()
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Add one announcement and wake whoever subscribes."""
+        """Add one announcement and wake the subscribers."""
         check_size(data)
         with self._lock, self._translated():
             self._database.execute("BEGIN IMMEDIATE")
@@ -70,7 +70,7 @@ class AnnouncementLog:
                 _write_byte(fifo)
 
     def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> LogSubscription:
-        """Call ``receive`` with every announcement on ``topic`` that is published from now on."""
+        """Call ``receive`` with each announcement on ``topic`` from now on."""
         with self._translated(), translated(self._directory):
             return LogSubscription(self._wake, f"{self._token}.{next(self._count)}", self._open(), topic, receive)
 
@@ -126,9 +126,9 @@ class LogSubscription:
         self._topic = topic
         self._stopping = threading.Event()
         self._ending = threading.Lock()
-        """Held to wake the thread and to close the FIFO: its number may be another file's right afterwards."""
+        """Held to wake the thread, and to close the FIFO: right afterwards its number may be another file's."""
         self._fifo = wake / name
-        # Opened before it has its name: a publisher that finds a FIFO without a reader takes it for a dead one's.
+        # Opened before it has its name: a publisher removes a FIFO that nobody reads.
         nascent = wake.parent / "tmp" / name
         os.mkfifo(nascent)
         self._reader = os.open(nascent, os.O_RDWR | os.O_NONBLOCK)
@@ -139,7 +139,7 @@ class LogSubscription:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; no call to the receiver begins after this returns."""
+        """Stop. No call to the receiver begins after this returns."""
         self._delivery.close()
         with self._ending:
             if not self._stopping.is_set():
@@ -180,7 +180,7 @@ def _write_byte(fifo: Path) -> None:
         fifo.unlink(missing_ok=True)  # its reader is dead
         return
     try:
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: it will wake; broken: it just left
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: it will wake; broken: its reader just left
             os.write(writer, b"\0")
     finally:
         os.close(writer)
@@ -196,7 +196,7 @@ def _is_read(fifo: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Two processes that turn a new table to WAL at once would fail: SQLite does not wait there."""
+    """Keep other processes out. Two that switch a new table to WAL at once would fail: SQLite does not wait there."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

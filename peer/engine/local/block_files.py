@@ -1,7 +1,7 @@
-"""Blocks as files named by CID, in one directory that many processes may share.
+"""Blocks as files named by their CIDs, in one directory that many processes may share.
 
 A block is written to a file in ``tmp/``, synced, renamed to ``blocks/<first byte of the digest>/<CID>``, and the
-folder is synced: whoever sees a block's file sees all of it, after a power cut too.
+folder is synced. So a block's file is always whole, even after a power cut.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WRITERS: Final = 8
 """Threads that write and sync: syncs side by side share the disk's flushes."""
 
 _IN_FLIGHT: Final = 32
-"""Blocks handed to the writers and not yet on disk, at most: bounds memory at 32 MiB."""
+"""Blocks that wait for the writers at most, which bounds memory at 32 MiB."""
 
 
 class BlockFiles:
@@ -43,17 +43,17 @@ class BlockFiles:
             sync_folder(directory)
 
     def put(self, blocks: Iterable[Block]) -> int:
-        """Store ``blocks`` durably; the bytes that were new.
+        """Store ``blocks``, all on disk at return. Returns how many bytes were new.
 
         Raises:
-            StorageFull: nothing half-written is left, and none of these blocks that was not there before.
+            StorageFull: if the disk is full. None of the new blocks is left then, and nothing half-written.
             EngineUnavailable: if the directory cannot be written.
         """
         with translated(self._blocks):
             return self._put(blocks)
 
     def read(self, cid: CID) -> Block:
-        """The block of ``cid``.
+        """The block ``cid``.
 
         Raises:
             MissingBlock: if there is no such file.
@@ -67,7 +67,7 @@ class BlockFiles:
         return checked_block(cid, data)
 
     def size(self, cid: CID) -> int | None:
-        """The bytes of the block's file, None if there is none."""
+        """How many bytes the block's file has; None if there is none."""
         with translated(self._blocks):
             try:
                 return self._path(cid).stat().st_size
@@ -75,12 +75,12 @@ class BlockFiles:
                 return None
 
     def total_bytes(self) -> int:
-        """The bytes of all blocks."""
+        """How many bytes all blocks have."""
         with translated(self._blocks):
             return sum(path.stat().st_size for path in self._blocks.glob("*/*"))
 
     def close(self) -> None:
-        """Wait for writes that are under way, and end the writers."""
+        """Wait for the writes under way, and end the writers."""
         self._pool.shutdown()
 
     def _put(self, blocks: Iterable[Block]) -> int:
@@ -100,19 +100,19 @@ class BlockFiles:
                 fresh += len(block.data)
                 if len(written) >= _IN_FLIGHT:
                     written[-_IN_FLIGHT].result()
-            # No rename before all is written: a full disk then leaves nothing behind.
+            # No rename before all are written, so that a full disk leaves nothing behind.
             paths = [future.result() for future in written]
             for cid, path in zip(cids, paths, strict=True):
                 self._rename(path, self._path(cid))
         except BaseException:
             self._discard(written)
             raise
-        # Folders of blocks that were here already are synced too: another process may have renamed them a moment ago.
+        # Also the folders of blocks that were here already: another process may have renamed those a moment ago.
         list(self._pool.map(sync_folder, folders))
         return fresh
 
     def _holds(self, block: Block) -> bool:
-        """Whether the block's file has its bytes: one that a disk has damaged, or a crash emptied, is written anew."""
+        """Whether the block's file has its bytes. A file that a disk damaged, or a crash emptied, is written again."""
         if self.size(block.cid) != len(block.data):
             return False
         try:
@@ -146,7 +146,7 @@ class BlockFiles:
         return self._blocks / f"{cid.digest[0]:02x}/{cid}"
 
     def _sweep(self) -> None:
-        """Remove what processes of this machine that are no more left half-written."""
+        """Remove what dead processes of this machine left half-written."""
         for path in self._temporary.iterdir():
             host, _, rest = path.name.partition("~")
             pid = rest.partition(".")[0]
@@ -155,13 +155,13 @@ class BlockFiles:
 
 
 def owner_token() -> str:
-    """A name that no other engine has, and that says which process owns what is called by it."""
+    """A name that no other engine has, and that tells which process owns the files with it."""
     return f"{_host()}~{os.getpid()}.{secrets.token_hex(4)}"
 
 
-def write_synced(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write ``data`` to the new file ``path`` and sync it (the file, not its folder)."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+def write_synced(path: Path, data: bytes) -> None:
+    """Write ``data`` to the new file ``path``, and sync the file, but not its folder."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         rest = memoryview(data)
         while rest:
@@ -186,7 +186,7 @@ def translated(place: Path) -> Iterator[None]:
 
     Raises:
         StorageFull: if the disk or the quota is full.
-        EngineUnavailable: for any other.
+        EngineUnavailable: for any other error.
     """
     try:
         yield

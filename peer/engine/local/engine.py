@@ -1,6 +1,6 @@
 """The ``local`` engine: one directory that the peers of one machine share.
 
-Pins are empty files ``pins/<CID>.<recursive or direct>``. Nothing is collected here yet; they say what may not be.
+Pins are empty files ``pins/<CID>.<recursive or direct>``. They say what must be kept, though nothing is collected yet.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from peer.engine.local.block_files import BlockFiles, sync_folder, translated
 from protocol.blocks.cid import CID, Block, MissingBlock
 
 _LOOK_AGAIN: Final = 0.004
-"""Seconds between two looks for a block that another process has yet to store. Announced blocks are here already, so
-this is rare."""
-
+"""Seconds between two looks for a block that another process is still to store. Announced blocks are here already."""
 
 _SMALL: Final = 4096
 _FEW: Final = 65_536
-"""A content has chunks of this many bytes, and no more than so many smaller ones: what is still to be fetched is in
-memory."""
+"""A content may have so few chunks with fewer than `_SMALL` bytes. That bounds the CIDs in memory that are still to be
+fetched."""
 
 _LAYOUT: Final = "1"
 """The version of the directory's layout."""
@@ -69,7 +67,7 @@ class LocalEngine:
 
     def get(self, cid: CID, *, timeout: float = 30.0) -> bytes:
         deadline = time.monotonic() + timeout
-        while True:  # most blocks are here, and need no look before they are read
+        while True:  # most blocks are here, so read first and look later
             try:
                 return self._files.read(cid).data
             except MissingBlock:
@@ -129,10 +127,10 @@ class LocalEngine:
 
     @property
     def streams(self) -> None:
-        """A table loses nothing that a beat does not bring again."""
+        """None: the table of announcements loses nothing."""
 
     def connect(self, addresses: Sequence[str]) -> None:
-        """Nothing to do: whoever opens the directory is connected."""
+        """Nothing to do: all that open the directory are connected."""
 
     def addresses(self) -> tuple[str, ...]:
         return (self.address,)

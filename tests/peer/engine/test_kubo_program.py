@@ -74,8 +74,8 @@ def test_pollen_ipfs_that_names_one_that_will_not_do_has_to_be_unset(
     ("says", "why"),
     [
         ("echo 0.42.1", "is Kubo 0.42.1, older than 0.43; .*CVE-2026-46679"),
-        ("echo hello", "is no Kubo: .*'hello'"),
-        ("echo 0.43.0; exit 1", "is no Kubo"),
+        ("echo hello", "is not Kubo: .*'hello'"),
+        ("echo 0.43.0; exit 1", "is not Kubo"),
     ],
 )
 def test_a_program_that_will_not_do_is_named(tmp_path: Path, says: str, why: str) -> None:
