@@ -27,7 +27,7 @@ SENT = HOSTILE.replace("\ud800", "") + VERDICT
 """As it may stand in a record: dag-cbor has no lone surrogates."""
 WIDE = "x" * 61 + VERDICT
 """On a terminal of 80 columns, text that would go on with a verdict at its left edge."""
-CALLED = VERDICT[:64]
+CALLED = VERDICT[:64].rstrip()
 """A name that the rules of a manifest allow."""
 
 
