@@ -45,6 +45,7 @@ from flwr.serverapp.strategy.fedopt import FedOpt
 from flwr.serverapp.strategy.strategy_utils import aggregate_bagging, aggregate_metricrecords
 from flwr.supercore import log
 from flwr.supercore.date import now
+from flwr.supercore.differential_privacy import KEY_CLIPPING_NORM as CLIPPING_NORM
 from flwr.supercore.differential_privacy import KEY_NORM_BIT as NORM_BIT
 from flwr.supercore.object_ref import load_app
 from flwr.supercore.run import Run
@@ -53,6 +54,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from protocol.blocks.cid import CID
 
 __all__ = [
+    "CLIPPING_NORM",
     "GET_PARAMETERS",
     "NORM_BIT",
     "NO_PARAMETERS",

@@ -36,6 +36,7 @@ from strategy.flower_compat import (
 )
 from strategy.grid_answers import Answers, RunStopped
 from strategy.models.outgoing_model import OutgoingModels, SpoiledModel
+from strategy.replay.anchoring import Anchoring
 from strategy.replay.scripted_answers import Divergence
 from strategy.replies.strategies_in_use import EVALUATE, StrategiesInUse
 
@@ -103,6 +104,7 @@ class PollenGrid(Grid):
         kept: KeptReplies | None = None,
         tell: Callable[[str], None] | None = None,
         strategies: StrategiesInUse | None = None,
+        anchoring: Anchoring | None = None,
     ) -> None:
         self._run = run
         self._answers = answers
@@ -112,6 +114,7 @@ class PollenGrid(Grid):
         self._kept = kept or KeptReplies()
         self._tell = tell
         self._strategies = strategies or StrategiesInUse()
+        self._anchoring = anchoring
         self._outgoing_models = OutgoingModels()
         self.spoiled = ""
         """How the app's model was lost; empty while it is not."""
@@ -180,6 +183,8 @@ class PollenGrid(Grid):
         key = self._answers.key()
         while True:
             outgoing = self._outgoing(messages, rounds, key)
+            if self._anchoring is not None:
+                outgoing = self._anchoring.anchored(outgoing, messages, key)
             try:
                 answer = self._answers.push(outgoing, key)
             except Divergence as divergence:
@@ -215,13 +220,17 @@ class PollenGrid(Grid):
     def _explain(self, divergence: Divergence, messages: Sequence[Message], key: ContentKey | None) -> None:
         """Say how the content of a message differs from the recorded one."""
         recorded, index = divergence.recorded, divergence.index
-        if recorded is None or index is None:
-            return
-        try:
-            was = decode(recorded.content, self._store.open(recorded.content), key, self._limits)
-            divergence.difference = difference(was, messages[index].content)
-        except BlockError as error:
-            divergence.what += f" (what was recorded cannot be read: {error})"
+        was = None
+        if recorded is not None:
+            try:
+                was = decode(recorded.content, self._store.open(recorded.content), key, self._limits)
+            except BlockError as error:
+                divergence.what += f" (what was recorded cannot be read: {error})"
+        message = None if index is None else messages[index]
+        if self._anchoring is not None:
+            self._anchoring.explain(divergence, was, message)
+        elif was is not None and message is not None:
+            divergence.difference = difference(was, message.content)
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """The replies that are here now and that the app has not had, in the order of the messages."""

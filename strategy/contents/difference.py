@@ -165,6 +165,7 @@ def _apart(key: str, name: str, where: str, was: Numbers, now: Numbers, unit: Un
     """How far apart two arrays of numbers are. Infinitely, if only one of two numbers is NaN or infinite; two NaNs do
     not differ."""
     largest = ulps = squares = share = 0.0
+    is_bounded = bound is not None
     with np.errstate(all="ignore"):
         for a, b, at in pieces(was, now):
             apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
@@ -173,11 +174,12 @@ def _apart(key: str, name: str, where: str, was: Numbers, now: Numbers, unit: Un
             ulps = max(ulps, float(np.where(apart == 0, 0.0, apart / unit.at(np.abs(a))).max()))
             squares += float(np.vdot(apart, apart))
             if bound is not None:
-                limit = bound[at] if isinstance(bound, np.ndarray) else bound
-                share = max(share, float(np.where(apart == 0, 0.0, apart / limit).max()))
-    share = math.inf if math.isnan(share) else share
+                limit = bound[at] if isinstance(bound, np.ndarray) else np.full(len(apart), bound)
+                counts = (apart > 0) & np.isfinite(limit)
+                is_bounded = is_bounded and bool(np.all(counts | (apart == 0)))
+                share = max(share, float(np.divide(apart, limit, where=counts, out=np.zeros_like(apart)).max()))
     what = f"{where} differs by {largest:.6g} at most"
-    return _Apart(key, name, what, largest, ulps, None if bound is None else share, squares)
+    return _Apart(key, name, what, largest, ulps, share if is_bounded or share > 1 else None, squares)
 
 
 def _of_update(apart: list[_Apart], recorded: RecordDict, before: Mapping[str, Array] | None) -> float | None:

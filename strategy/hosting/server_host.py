@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from flwr.app import ArrayRecord, Context, RecordDict
@@ -11,6 +13,7 @@ from flwr.serverapp import ServerApp
 from protocol.app.calls import Diverged, Finished, Progress, Replayed, Start
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
+from protocol.replay.judging import Cause
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import difference
@@ -24,6 +27,7 @@ from strategy.hosting.legacy_shim import install_legacy_shim
 from strategy.hosting.seeds import seed_generators
 from strategy.models.initial_model import initial_state
 from strategy.models.outgoing_model import SpoiledModel
+from strategy.replay.anchoring import Anchoring
 from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, ScriptOver
 from strategy.replies.strategies_in_use import StrategiesInUse
 
@@ -57,6 +61,14 @@ def run_server_app(
     strategies = StrategiesInUse()
     script = ScriptedAnswers(pipe, live) if start.scripted else None
 
+    may_differ = script is not None and start.may_differ is not Cause.NOTHING
+    anchoring = Anchoring(script, guarded, limits, start.may_differ) if script is not None and may_differ else None
+
+    @contextmanager
+    def using(strategy: object) -> Iterator[None]:
+        with strategies.using(strategy), anchoring.watching(strategy) if anchoring else nullcontext():
+            yield
+
     def tell(line: str) -> None:
         if script is None or script.is_over:
             pipe.send(Progress(line))
@@ -64,12 +76,12 @@ def run_server_app(
     with (
         out_of_sight(),
         working_in(set_aside(scratch)),
-        strategy_hooks(models.append, strategies.using),
+        strategy_hooks(models.append, using),
         sleeping_only_if(lambda: script is None or script.is_over),
     ):
         install_legacy_shim()
         take_identity(number, start.node)
-        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell, strategies)
+        grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell, strategies, anchoring)
         context = _context(start, number, initial_state(start.initial_model, guarded, limits))
         seed_generators(start.seed)
         try:
@@ -79,7 +91,7 @@ def run_server_app(
                 error = fault
                 models.clear()
             if script is not None:
-                _compare_end(script, models, guarded, error)
+                _compare_end(script, models, guarded, error, anchoring)
         except Divergence as divergence:
             return divergence.verdict()
         except ScriptOver:
@@ -112,14 +124,21 @@ def _finish(live: LiveAnswers, models: list[ArrayRecord], store: ContentStore, e
             return answer
 
 
-def _compare_end(script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, error: str) -> None:
+def _compare_end(
+    script: ScriptedAnswers, models: list[ArrayRecord], store: GuardedStore, error: str, anchoring: Anchoring | None
+) -> None:
     """Raise Divergence if the app, or its final model, did not come to the recorded end."""
     key = script.key()
     model = _store_model(models, store, key)
     recorded = script.finish(model, error)
     if recorded is not None:
         was = decode(recorded, store.open(recorded), key)
-        raise script.differs(difference(was, RecordDict({FINAL_MODEL: models[-1]})), model)
+        ours = RecordDict({FINAL_MODEL: models[-1]})
+        if anchoring is None:
+            script.differs(difference(was, ours), model)
+        else:
+            found, goes_on = anchoring.of_final_model(was, ours)
+            script.differs(found, model, goes_on=goes_on)
 
 
 def _load(app_dir: Path) -> ServerApp:

@@ -124,12 +124,19 @@ class ScriptedAnswers:
         """The first difference, whatever the app did with the exception."""
         return self._divergence
 
-    def differs(self, difference: Difference | None, model: CID | None) -> Divergence:
-        """The verdict that the final ``model`` differs from the recorded one."""
+    def differs(self, difference: Difference | None, model: CID | None, *, goes_on: bool = False) -> None:
+        """Tell that the final ``model`` differs from the recorded one.
+
+        Raises:
+            Divergence: unless another machine may have caused that, and the replay ``goes_on``.
+        """
         pending = self._ahead[0]
+        if goes_on:
+            self._pipe.send(Compared(pending.entry.head.height, 0, difference, digest(str(model))))
+            return
         divergence = self._diverged(pending, "the final model differs", str(model))
         divergence.difference = difference
-        return divergence
+        raise divergence
 
     def next_dispatch(self) -> DispatchEntry | None:
         """The entry that the app's next push will be compared with; None if that cannot be told, or there is none."""
@@ -312,7 +319,9 @@ class ScriptedAnswers:
                 divergence.pushed = messages
                 return divergence
         what = f"the app sends {len(messages)} messages, {len(entry.messages)} are recorded"
-        return self._diverged(pending, what)
+        divergence = self._diverged(pending, what, repr(messages))
+        divergence.pushed = messages
+        return divergence
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

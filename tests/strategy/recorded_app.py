@@ -36,6 +36,7 @@ from protocol.app.calls import (
     Start,
     Wait,
 )
+from protocol.replay.judging import Cause
 from strategy.flower_compat import SUPERLINK_NODE_ID
 from strategy.hosting.client_host import ClientHost
 from strategy.hosting.server_host import run_server_app
@@ -95,6 +96,8 @@ class ScriptPipe:
 
     entries: Sequence[ScriptEntry]
     compared: int = 0
+    differences: list[Compared] = field(default_factory=list)
+    """Those after which the app went on."""
     told: list[Diverged | Replayed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -110,6 +113,7 @@ class ScriptPipe:
     def send(self, value: Compared | Diverged | Replayed | Progress) -> None:
         if isinstance(value, Compared):
             self.compared += value.messages
+            self.differences += [value] if value.difference else []
         elif not isinstance(value, Progress):
             self.told.append(value)
 
@@ -130,12 +134,14 @@ class RecordedApp:
         collects = [entry for entry in self.entries if isinstance(entry, CollectEntry)]
         return sum(reply.code is not None for entry in collects for reply in entry.replies)
 
-    def replay(self, entries: Sequence[ScriptEntry] | None = None) -> tuple[Finished | Diverged | Replayed, ScriptPipe]:
+    def replay(
+        self, entries: Sequence[ScriptEntry] | None = None, may_differ: Cause = Cause.NOTHING
+    ) -> tuple[Finished | Diverged | Replayed, ScriptPipe]:
         """Replay it from what is recorded, or from ``entries``, with a heap that is in another disorder."""
         pipe = ScriptPipe(self.entries if entries is None else entries)
         junk = [bytearray(size % 977) for size in range(50_000)]
         del junk[::3]
-        start = replace(self.start, scripted=True)
+        start = replace(self.start, scripted=True, may_differ=may_differ)
         return run_server_app(self.app, start, pipe, ReadOnly(self.store), self.scratch), pipe
 
 

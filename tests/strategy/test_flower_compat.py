@@ -49,6 +49,7 @@ NAMES = [
     "flwr.serverapp.strategy:FedAvg.aggregate_train",
     "flwr.serverapp.strategy.fedopt:FedOpt",
     "flwr.serverapp.strategy.strategy_utils:aggregate_metricrecords",
+    "flwr.supercore.differential_privacy:KEY_CLIPPING_NORM",
     "flwr.supercore.differential_privacy:KEY_NORM_BIT",
     "flwr.compat.common.recorddict_compat:evaluateins_to_recorddict",
     "flwr.compat.common.recorddict_compat:recorddict_to_evaluateres",

@@ -1,0 +1,299 @@
+"""Going on after a difference that another machine may have caused: the recorded message takes the place of the app's.
+
+So each exchange is judged by itself. Otherwise the first rounding that differs would make every later model differ, by
+more and more. What is recorded goes into the app's own record, in place, before the strategy makes messages of it: a
+strategy may keep a copy of the model that it sends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.serverapp.strategy import Strategy
+
+from protocol.app.calls import DispatchEntry, Outgoing
+from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.content import ContentKey
+from protocol.replay.judging import Cause, Difference, Outcome, judged
+from strategy.contents.codec import ContentStore, Limits, decode
+from strategy.contents.difference import NO_BOUNDS, Bound, Bounds, NoBounds, difference
+from strategy.flower_compat import CLIPPING_NORM
+from strategy.replay.flower_rounding import (
+    OWN,
+    Derived,
+    FlowerRounding,
+    HeldReply,
+    NotDerived,
+    goes_as_flower,
+    held,
+)
+from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, digest
+
+FIRST: Final = "the app makes its first model itself"
+"""Why there is no bound."""
+
+
+class Anchoring:
+    """Compares what an app is about to send with what is recorded, and anchors the app to that if it may differ so.
+
+    ``cause`` is the most that this environment can do to a result.
+    """
+
+    def __init__(self, script: ScriptedAnswers, store: ContentStore, limits: Limits, cause: Cause) -> None:
+        self._script = script
+        self._store = store
+        self._limits = limits
+        self._cause = cause
+        self._watched: dict[int, _Watched] = {}
+        self._current: _Watched | None = None
+
+    @contextmanager
+    def watching(self, strategy: object) -> Iterator[None]:
+        """Look on while ``strategy`` runs. One of the older machinery has no bounds."""
+        if not isinstance(strategy, Strategy) or self._cause is Cause.NOTHING:
+            yield
+            return
+        watched = self._watched.setdefault(id(strategy), _Watched(strategy))
+        watched.begin()
+        self._current = watched
+        own = vars(strategy)
+        hooks = {
+            "configure_train": self._adopting(watched, strategy.configure_train),
+            "configure_evaluate": self._adopting(watched, strategy.configure_evaluate),
+            "aggregate_train": watched.noting(strategy.aggregate_train),
+        }
+        before = {name: own[name] for name in hooks if name in own}
+        own.update(hooks)
+        try:
+            yield
+        finally:
+            for name in hooks:
+                del own[name]
+            own.update(before)
+
+    def _adopting(self, watched: _Watched, configure: Callable[..., Any]) -> Callable[..., Any]:
+        def adopting(server_round: int, arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
+            self._adopt(watched, arrays)
+            return configure(server_round, arrays, *args, **kwargs)
+
+        return adopting
+
+    def _adopt(self, watched: _Watched, arrays: ArrayRecord) -> None:
+        """Put the recorded model in the place of ``arrays``, if it differs as another machine may have it differ."""
+        entry = self._script.next_dispatch()
+        recorded = None if entry is None else self._recorded(entry, entry.messages[0].message.content)
+        if entry is None or recorded is None:
+            return
+        fitting = [(key, each) for key, each in recorded.array_records.items() if list(each) == list(arrays)]
+        if not fitting:
+            return
+        key, record = fitting[0]
+        found = difference(RecordDict({key: record}), RecordDict({key: arrays}), watched.bounds(""), watched.sent)
+        if found is not None:
+            if not self._is_undecided(found, watched):
+                return  # the push will show it
+            self._script.goes_on(entry.head.height, found, _digest_of(arrays))
+            for name, array in record.items():
+                arrays[name] = array
+        watched.settle(arrays)
+
+    def anchored(
+        self, outgoing: tuple[Outgoing, ...], messages: Sequence[Message], key: ContentKey | None
+    ) -> tuple[Outgoing, ...]:
+        """What the app sends: the recorded messages, if its own differ from them as another machine may have it."""
+        entry = self._script.next_dispatch()
+        if entry is None or entry.head.key != key:
+            return outgoing
+        recorded = tuple(scripted.message for scripted in entry.messages)
+        if recorded != outgoing:
+            pairs = _pairs(outgoing, recorded, messages)
+            apart = None if pairs is None else self._all_undecided(entry, pairs)
+            if apart is None:
+                return outgoing
+            self._script.goes_on(entry.head.height, apart, digest(repr(outgoing)))
+        if self._current is not None:
+            self._current.sent_out(messages)
+        return recorded
+
+    def _all_undecided(self, entry: DispatchEntry, pairs: Sequence[_Pair]) -> Difference | None:
+        """The widest difference of these contents, which are replaced by the recorded ones; None if one of them differs
+        as no machine has it differ."""
+        decided: list[tuple[RecordDict, RecordDict]] = []
+        widest: Difference | None = None
+        opened: dict[CID, RecordDict | None] = {}
+        for content, cid, kind in pairs:
+            was = opened[cid] if cid in opened else opened.setdefault(cid, self._recorded(entry, cid))
+            watched = self._current
+            bounds: Bounds = NO_BOUNDS if watched is None else watched.bounds(kind)
+            found = None if was is None else difference(was, content, bounds, watched.sent if watched else None)
+            if was is None or found is None or not self._is_undecided(found, watched):
+                return None
+            decided.append((was, content))
+            widest = found if widest is None or (found.ulps or 0) > (widest.ulps or 0) else widest
+        for was, content in decided:
+            for key, record in was.items():
+                for name, value in record.items():
+                    content[key][name] = value  # type: ignore[assignment]  # both have the same keys and types
+        return widest
+
+    def explain(self, divergence: Divergence, was: RecordDict | None, message: Message | None) -> None:
+        """Say how a message differs that the app was not anchored to."""
+        watched = self._current
+        divergence.flowers_own = watched is not None and watched.goes_as_flower
+        if was is not None and message is not None:
+            bounds = NO_BOUNDS if watched is None else watched.bounds(message.metadata.message_type)
+            divergence.difference = difference(was, message.content, bounds, watched.sent if watched else None)
+
+    def of_final_model(self, was: RecordDict, model: RecordDict) -> tuple[Difference | None, bool]:
+        """How the final model differs, and whether the app may go on to its end."""
+        watched = self._current
+        bounds = NO_BOUNDS if watched is None else watched.bounds("")
+        found = difference(was, model, bounds, watched.sent if watched else None)
+        return found, found is not None and self._is_undecided(found, watched)
+
+    def _is_undecided(self, found: Difference, watched: _Watched | None) -> bool:
+        own = watched is not None and watched.goes_as_flower
+        return found.is_rounding and judged(found, self._cause, flowers_own=own) is Outcome.UNDECIDED
+
+    def _recorded(self, entry: DispatchEntry, cid: CID) -> RecordDict | None:
+        try:
+            return decode(cid, self._store.open(cid), entry.head.key, self._limits)
+        except BlockError:
+            return None  # the push will show it
+
+
+class _Watched:
+    """A strategy that runs, and what rounding can have done to its model since that was last known bit for bit."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self.goes_as_flower = goes_as_flower(strategy)
+        self.sent: dict[str, Array] | None = None
+        """The model as it was sent last."""
+        self._rounding = FlowerRounding(strategy)
+        self._model: Derived | None = None
+        self._why = FIRST
+        self._given_up = ""
+        self._values: set[tuple[str, str, str]] = set()
+        """The settings that were sent: Flower sends them again as they are."""
+
+    def begin(self) -> None:
+        """The app runs the strategy, with a model of its own."""
+        self._model, self._why = None, FIRST
+
+    def settle(self, arrays: ArrayRecord) -> None:
+        """The model is the recorded one, bit for bit."""
+        self.sent = dict(arrays.items())
+        self._model, self._why = None, ""
+
+    def sent_out(self, messages: Sequence[Message]) -> None:
+        """The app's messages are the recorded ones, bit for bit."""
+        for content in {id(message.content): message.content for message in messages}.values():
+            kind = messages[0].metadata.message_type
+            self._values |= {(kind, key, name) for key, record in content.config_records.items() for name in record}
+            if len(content.array_records) == 1:
+                self.settle(next(iter(content.array_records.values())))
+
+    def noting(self, aggregate: Callable[..., Any]) -> Callable[..., Any]:
+        """``aggregate_train``, looked on by this."""
+
+        def noting(server_round: int, replies: Any) -> Any:
+            messages = list(replies)
+            clipping_norm = self._rounding.clipping_norm()
+            try:
+                kept = held(messages)  # before the strategy changes them
+            except NotDerived as error:
+                kept, self._given_up = [], str(error)
+            result = aggregate(server_round, messages)
+            if isinstance(result, tuple) and result and result[0] is not None:
+                self._aggregated(server_round, kept, clipping_norm)
+            return result
+
+        return noting
+
+    def _aggregated(self, server_round: int, replies: list[HeldReply], clipping_norm: float) -> None:
+        self._model = None
+        if self.sent is None or self._why:
+            self._given_up = self._given_up or "the model before it was not compared"
+        if not self._given_up:
+            try:
+                assert self.sent is not None
+                self._model = self._rounding.model(server_round, replies, self.sent, clipping_norm)
+            except (NotDerived, ValueError, KeyError) as error:
+                self._given_up = str(error)
+        self._why = self._given_up
+
+    def bounds(self, kind: str) -> Bounds:
+        """What rounding can cause in what is sent next, in messages of this Flower type."""
+        if not self.goes_as_flower or self._why:
+            return NoBounds(self._why or OWN)
+        return _Derived(self._model, self._rounding, kind, self._values)
+
+
+class _Derived:
+    """Bounds of a strategy of Flower's."""
+
+    def __init__(
+        self, model: Derived | None, rounding: FlowerRounding, kind: str, values: set[tuple[str, str, str]]
+    ) -> None:
+        self._model = model
+        self._rounding = rounding
+        self._kind = kind
+        self._values = values
+        self._why = ""
+
+    def tensor(self, name: str) -> Bound:
+        """Twice the error of the exact result: this machine's, and the recorded one's. Nothing, if nothing was
+        computed since the model was known."""
+        if self._model is None:
+            return 0.0
+        try:
+            with np.errstate(all="ignore"):
+                error = 2 * self._model(name).error
+        except (NotDerived, ValueError, KeyError) as error_:
+            self._why = str(error_)
+            return None
+        return np.nan_to_num(error, nan=np.inf, posinf=np.inf)
+
+    def value(self, record: str, name: str) -> float | None:
+        """A clipping norm moves with the strategy's; other settings are sent again as they are."""
+        if name == CLIPPING_NORM:
+            return 2 * self._rounding.clipping_error() * abs(self._rounding.clipping_norm())
+        return 0.0 if (self._kind, record, name.partition("[")[0]) in self._values else None
+
+    def why_none(self) -> str:
+        """Why there is no bound."""
+        return self._why or "rounding can cause any difference there"
+
+
+_Pair = tuple[RecordDict, CID, str]
+"""A content of the app's, the recorded one in its place, and the Flower type of the messages that have it."""
+
+
+def _pairs(
+    outgoing: Sequence[Outgoing], recorded: Sequence[Outgoing], messages: Sequence[Message]
+) -> list[_Pair] | None:
+    """The app's contents, and what they are to be compared with; None if anything else differs, or two contents are
+    recorded for one of the app's: no machine does that."""
+    pairs: dict[int, _Pair] = {}
+    if len(outgoing) != len(recorded):
+        return None
+    for ours, was, message in zip(outgoing, recorded, messages, strict=True):
+        pair = pairs.setdefault(id(message.content), (message.content, was.content, was.type))
+        if replace(ours, content=was.content) != was or pair[1] != was.content:
+            return None
+    return list(pairs.values())
+
+
+def _digest_of(arrays: ArrayRecord) -> bytes:
+    found = hashlib.sha256()
+    for name, array in arrays.items():
+        found.update(digest(name))
+        found.update(array.data)
+    return found.digest()

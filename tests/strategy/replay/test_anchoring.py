@@ -1,0 +1,181 @@
+"""Another machine than the recorded one accuses no honest server, and lets no cheat pass that is more than rounding.
+
+The other machine is simulated: each number that a strategy of Flower's makes is moved to one of its neighbours, or
+stays. Real ones, emulated: `test_other_processors.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Message
+from flwr.app.message import make_message
+from flwr.serverapp import strategy as flower
+from recorded_app import RecordedApp, recorded_app
+
+from protocol.app.calls import DispatchEntry, Diverged, Finished
+from protocol.replay.judging import Cause, Outcome, judged
+
+STRATEGIES = sorted(set(flower.__all__) - {"Result", "Strategy"})
+EXACT = {"FedXgbBagging", "FedXgbCyclic"}
+"""They make no numbers."""
+
+
+@contextmanager
+def another_machine(seed: int = 1) -> Iterator[None]:
+    """Where Flower's strategies round in another way."""
+    draw = np.random.default_rng(seed)
+
+    def nudged(value: Any) -> Array:
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            return Array(value)
+        towards = draw.choice([-np.inf, np.inf], value.shape).astype(value.dtype)
+        moved = np.where(draw.random(value.shape) < 0.5, np.nextafter(value, towards), value)
+        return Array(np.asarray(moved, value.dtype))
+
+    modules = [module for name, module in sys.modules.items() if name.startswith("flwr.serverapp.strategy.")]
+    patched = [module for module in modules if getattr(module, "Array", None) is Array]
+    for module in patched:
+        vars(module)["Array"] = nudged
+    try:
+        yield
+    finally:
+        for module in patched:
+            vars(module)["Array"] = Array
+
+
+def run_of(strategy: str, scratch: Path, rounds: int = 3) -> RecordedApp:
+    clients = 7 if strategy == "Bulyan" else 5
+    config = f'strategy="{strategy}" num-server-rounds={rounds} min-nodes={clients}'
+    return recorded_app("every_strategy", scratch, config, clients)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param(name, marks=[] if number % 6 == 0 else [pytest.mark.all]) for number, name in enumerate(STRATEGIES)],
+)
+def test_an_honest_run_of_another_machine_is_never_accused(strategy: str, tmp_path: Path) -> None:
+    recorded = run_of(strategy, tmp_path)
+    with another_machine():
+        ending, pipe = recorded.replay(may_differ=Cause.ROUNDING)
+
+    assert isinstance(ending, Finished), ending
+    dispatches = [entry for entry in recorded.entries if isinstance(entry, DispatchEntry)]
+    assert pipe.compared == sum(len(entry.messages) for entry in dispatches)
+    assert bool(pipe.differences) == (strategy not in EXACT)
+    for compared in pipe.differences:
+        found = compared.difference
+        assert found is not None
+        assert found.of_bound is not None, found.unbounded
+        assert 0 < found.of_bound <= 1, (compared.height, found)
+
+
+# -- cheats --------------------------------------------------------------------------------------------------------
+
+
+Cheat = Callable[[list[Message], list[Message]], list[Message]]
+"""What a server makes of a round's replies, which it has, and those of the round before."""
+
+
+def left_out(now: list[Message], _: list[Message]) -> list[Message]:
+    return now[1:]
+
+
+def swapped(now: list[Message], _: list[Message]) -> list[Message]:
+    first, second = now[0].content, now[1].content
+    first["arrays"], second["arrays"] = second["arrays"], first["arrays"]
+    return now
+
+
+def reused(now: list[Message], before: list[Message]) -> list[Message]:
+    now[0].content["arrays"] = before[0].content["arrays"]
+    return now
+
+
+def untouched(now: list[Message], _: list[Message]) -> list[Message]:
+    return now
+
+
+@contextmanager
+def a_server_that_cheats(strategy: str, cheat: Cheat, factor: float = 1.0, tensor: str = "w") -> Iterator[None]:
+    """In round 2. The app's code is the one that all know."""
+    kind = getattr(flower, strategy)
+    honest, own = kind.aggregate_train, vars(kind).get("aggregate_train")
+    seen: list[list[Message]] = []
+
+    def cheating(self: Any, server_round: int, replies: Any) -> Any:
+        copies = [copied(reply) for reply in replies]
+        seen.append(copies)
+        if server_round != 2:
+            return honest(self, server_round, replies)
+        arrays, metrics = honest(self, server_round, cheat(list(replies), seen[-2]))
+        if factor != 1:
+            arrays[tensor] = Array(np.asarray(arrays[tensor].numpy() * arrays[tensor].numpy().dtype.type(factor)))
+        return arrays, metrics
+
+    kind.aggregate_train = cheating
+    try:
+        yield
+    finally:
+        if own is None:
+            del kind.aggregate_train
+        else:
+            kind.aggregate_train = own
+
+
+def copied(message: Message) -> Message:
+    content = message.content.copy()
+    for key, record in message.content.array_records.items():
+        content[key] = ArrayRecord(dict(record.items()))
+    return make_message(metadata=message.metadata, content=content)
+
+
+WEIGHTED = ["FedAvg", "FedProx", "FedAvgM", "FedAdam", "FedYogi", "FedAdagrad", "QFedAvg"]
+CHEATS = {"left_out": left_out, "swapped": swapped, "reused": reused}
+
+
+def assert_beyond(recorded: RecordedApp) -> None:
+    """The cheat is beyond what any machine causes, here and on another one."""
+    for seed in (None, 1):
+        with another_machine(seed) if seed else nullcontext():
+            ending, _ = recorded.replay(may_differ=Cause.ROUNDING)
+        assert isinstance(ending, Diverged), ending
+        assert judged(ending.difference, Cause.ROUNDING, flowers_own=ending.flowers_own) is Outcome.BEYOND
+        rounds = [entry for entry in recorded.entries if isinstance(entry, DispatchEntry)]
+        assert ending.height == rounds[3].head.height  # train, evaluate, train, and the evaluation after round 2
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(name, marks=[] if number % 6 == 1 else [pytest.mark.all])
+        for number, name in enumerate(STRATEGIES)
+        if name not in EXACT
+    ],
+)
+def test_a_tensor_that_is_scaled_is_beyond_any_machine(strategy: str, tmp_path: Path) -> None:
+    with a_server_that_cheats(strategy, untouched, 1.001):
+        recorded = run_of(strategy, tmp_path)
+    assert_beyond(recorded)
+
+
+@pytest.mark.parametrize(
+    ("cheat", "strategy"),
+    [
+        pytest.param(cheat, name, marks=[] if at == place else [pytest.mark.all])
+        for at, cheat in enumerate(CHEATS)
+        for place, name in enumerate(WEIGHTED)
+    ],
+)
+def test_a_reply_that_is_left_out_swapped_or_used_again_is_beyond_any_machine(
+    cheat: str, strategy: str, tmp_path: Path
+) -> None:
+    with a_server_that_cheats(strategy, CHEATS[cheat]):
+        recorded = run_of(strategy, tmp_path)
+    assert_beyond(recorded)
