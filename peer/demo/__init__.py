@@ -1,1 +1,1 @@
-"""``peer demo``: a whole federation on this machine, of real processes, that audits itself."""
+"""``peer demo``: a whole federation of real processes on this machine, and the audit of its run."""

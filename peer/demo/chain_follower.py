@@ -1,4 +1,4 @@
-"""Following the run's chain as it grows: every record verified by the audit's own rules, and its exchanges read."""
+"""Follows the run's chain as it grows, verifies each record, and reads the exchanges."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from protocol.records.bodies import Chained
 from protocol.records.signed_records import parse_record
 
 FETCH_SECONDS = 30.0
-"""For one block. They are in the server's own engine."""
+"""Seconds for one block. All are in the server's own engine."""
 
 
 class ChainFollower:
-    """Reads a run of ``federation`` from its server's engine."""
+    """Reads a run of ``federation`` from the server's engine."""
 
     def __init__(self, federation: CID, engine: Engine, max_content_bytes: int, reader: Reader) -> None:
         self._source = EngineSource(engine, FETCH_SECONDS)
@@ -28,7 +28,7 @@ class ChainFollower:
         self._rounds = Rounds(self._source, self._size)
 
     def follow(self, head: CID) -> Iterator[Exchange]:
-        """The exchanges done since the last call, up to the record ``head``.
+        """The exchanges since the last call, up to the record ``head``.
 
         Raises:
             BlockError: if a record breaks a rule.
@@ -38,7 +38,7 @@ class ChainFollower:
             yield from self._rounds.take(step, self._chain.in_force)
 
     def _newer(self, head: CID) -> Iterator[Block]:
-        """The records that are not read yet, newest first."""
+        """The records not read yet, newest first."""
         link: CID | None = head
         while link is not None and link != self._chain.head:
             block = Block(link, self._source.get(link))

@@ -1,4 +1,4 @@
-"""A demo from its beginning to its audit."""
+"""Runs a demo: sets it up, watches its processes to their end, audits the run."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from protocol.blocks.cid import CID
 from protocol.federation.readers import Reader
 from protocol.roles.effects import Report, What
 
-if TYPE_CHECKING:  # they import flwr, which the demo does while its processes start
+if TYPE_CHECKING:  # they import flwr, which is slow; the demo imports it while its processes do
     from peer.audit.report import Report as AuditReport
     from peer.demo.chain_follower import ChainFollower
     from peer.history.rounds import Exchange
 
 _NEWS: Final = frozenset({What.RUN_OPENED, What.WAITING_FOR_CLIENTS})
-"""What of the server's reports is told as it is."""
+"""Reports of the server that the demo shows."""
 
 _TROUBLE: Final = frozenset({What.RUN_REFUSED, What.RUN_LOST, What.APP_LOST})
-"""What of anybody's is."""
+"""Reports that it shows whoever makes them."""
 
 _LOOK: Final = 0.05
-"""Seconds between two looks at the logs: a person's pace."""
+"""Seconds between reading the logs."""
 
 _END_SECONDS: Final = 20.0
-"""Seconds that clients have to hear of the run's end once the server has ended."""
+"""Seconds that clients have to end after the server has ended."""
 
 
 class Phase(StrEnum):
-    """The parts of a demo whose time is told."""
+    """The phases of a demo, which are timed."""
 
     SETUP = "setup"
     """Keys, federation, engines, data."""
     IMPORTS = "imports"
-    """From the start of the processes until the first message is out."""
+    """From the start of the processes to the first message."""
     TRAINING = "training"
     """Until the run is closed."""
     AUDIT = "audit"
@@ -57,13 +57,13 @@ class Phase(StrEnum):
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds by phase."""
+    """Measures the phases."""
 
     seconds: dict[Phase, float] = field(default_factory=dict)
     _since: float = field(default_factory=time.monotonic)
 
     def ends(self, phase: Phase) -> None:
-        """``phase`` ends now, and began where the one before ended."""
+        """``phase`` ends now. It began when the last one ended."""
         now = time.monotonic()
         self.seconds[phase] = now - self._since
         self._since = now
@@ -71,7 +71,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """How it went."""
+    """What a demo came to."""
 
     accuracy: float | None
     exchanges: list[Exchange]
@@ -80,12 +80,12 @@ class DemoResult:
 
 
 def perform(plan: DemoPlan, display: Display) -> DemoResult:
-    """Set it up, run it to its end, and audit it.
+    """Run a demo. When this returns or raises, no process is left.
 
     Raises:
-        PeerError: if a process failed, the data is absent, or the folder is in use; no process is left then.
+        PeerError: if a process failed, the data is absent, or the folder is in use.
         EngineError: if the engine cannot be used.
-        KeyboardInterrupt: if the person, or the system, asked it to stop; no process is left then.
+        KeyboardInterrupt: if the person or the system asked it to stop.
     """
     watch = Stopwatch()
     with Interrupts() as interrupts, Home(plan.folder).lock():
@@ -114,7 +114,7 @@ def _set_up(plan: DemoPlan) -> StoredFederation:
 
 
 class _Course:
-    """The run itself, watched."""
+    """The processes from start to end, and what they report meanwhile."""
 
     def __init__(
         self,
@@ -133,15 +133,15 @@ class _Course:
         self.progress = Progress({peer.name: ClientProgress() for peer in plan.client_peers}, plan.rounds)
 
     def run(self, federation: StoredFederation, engine: Engine) -> None:
-        """Start all processes at once, and watch them to their end.
+        """Start all processes at once, and watch them until they end.
 
         Raises:
-            PeerError: if one failed, or no client could do its work.
+            PeerError: if one failed, or no client could work.
         """
         for peer in self._plan.peers:
             self._processes.start(peer, self._plan.command(peer), engine_of(self._plan))
         self._display.show(self.progress)
-        from peer.demo.chain_follower import ChainFollower  # flwr: while the others import it too
+        from peer.demo.chain_follower import ChainFollower  # imports flwr, as the processes do now
 
         follower = ChainFollower(
             federation.id, engine, federation.manifest.settings.max_content_bytes, server_reader(self._plan)
@@ -150,18 +150,18 @@ class _Course:
             time.sleep(_LOOK)
             self._interrupts.check()
             self._look(follower)
-        self._look(follower)  # what they reported as they ended
+        self._look(follower)  # the last reports
         self._judge()
 
     def _is_over(self) -> bool:
-        """Whether all have ended; or the server has, and the clients have had their time to hear of it."""
+        """Whether all have ended, or the server has, and the clients have had their time since."""
         server = self._processes.all[0]
         if server.code is None:
             self._server_seen = time.monotonic()
         return self._processes.ended or time.monotonic() > self._server_seen + _END_SECONDS
 
     def _look(self, follower: ChainFollower) -> None:
-        """Take in what is new."""
+        """Read what is new in the logs and in the chain."""
         head, was_closed = self.progress.head, self.progress.closed
         for event in self._processes.events():
             self._take(event)
@@ -191,14 +191,14 @@ class _Course:
         answers = sum(len(exchange.answers) for exchange in progress.exchanges)
         if progress.failures and len(progress.failures) == answers:
             raise PeerError(
-                f"no client could do its work: {progress.failures[0].strip()}",
-                fix=f"see what its app said in {self._plan.client_peers[0].home.path / 'logs' / 'app-client.log'}",
+                f"no client could work: {progress.failures[0].strip()}",
+                fix=f"see its app's log {self._plan.client_peers[0].home.app_log('client')}",
                 code=ExitCode.APP_FAILED,
             )
 
 
 def _told(exchange: Exchange) -> str:
-    """``round 2: train by 3: loss 0.123 (270 kB out, 811 kB back)``"""
+    """As in ``round 2: train by 3: loss 0.123 (270 kB out, 811 kB back)``."""
     answered = sum(answer.code is None for answer in exchange.answers)
     metrics = ", ".join(f"{name} {value:.3g}" for name, value in exchange.mean_metrics().items())
     errors = [answer for answer in exchange.answers if answer.code is not None]
@@ -213,7 +213,7 @@ def _first_line(text: str) -> str:
 
 
 def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Reader) -> AuditReport:
-    """The audit that ``peer audit --replay`` does."""
+    """Audit the run, as ``peer audit --replay`` does."""
     from peer.audit.audit import Audit
     from peer.audit.trusted_app import trusted_app
     from peer.demo.chain_follower import FETCH_SECONDS

@@ -14,20 +14,20 @@ class Display(Protocol):
     """Shows a demo while it runs. A context."""
 
     def say(self, line: str) -> None:
-        """Tell one thing."""
+        """Print a line."""
 
     def show(self, progress: Progress) -> None:
-        """Show how far it is now."""
+        """Show how far the demo is."""
 
     def __enter__(self) -> Self:
         """Begin."""
 
     def __exit__(self, *_: object) -> None:
-        """End; what stands on the terminal stays."""
+        """End, and leave on the terminal what is there."""
 
 
 class PlainDisplay:
-    """Lines alone."""
+    """Prints lines, and no table."""
 
     def __init__(self, *, to_stderr: bool) -> None:
         self._to_stderr = to_stderr
@@ -37,7 +37,7 @@ class PlainDisplay:
         (say if self._to_stderr else put)(line)
 
     def show(self, progress: Progress) -> None:
-        """As `Display`: there is nothing to show between lines."""
+        """Nothing: there is no table."""
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +47,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A table that changes in place; lines stand above it."""
+    """Shows a table that changes in place, below the lines."""
 
     def __init__(self) -> None:
         self._live = LiveTable()
@@ -60,7 +60,7 @@ class LiveDisplay:
     def show(self, progress: Progress) -> None:
         """As `Display`."""
         now = f"{progress.clients} {progress.accuracy}"
-        if now != self._shown:  # a terminal that is written to all the time flickers
+        if now != self._shown:  # otherwise the terminal flickers
             self._shown = now
             self._live.show(_title(progress), _HEADER, _rows(progress))
 
@@ -81,7 +81,7 @@ def _title(progress: Progress) -> str:
 
 
 def _rows(progress: Progress) -> Iterator[list[str]]:
-    total = 2 * progress.rounds  # Flower's strategies send each client a train and an evaluate message a round
+    total = 2 * progress.rounds  # Flower's strategies send each client two messages in a round: train and evaluate
     for name, client in progress.clients.items():
         done = min(client.answered, total)
         bar = "█" * (done * _BAR // total) + "·" * (_BAR - done * _BAR // total)

@@ -1,4 +1,4 @@
-"""The engines of a demo: one directory, one private Kubo node per peer, or a node of the user's."""
+"""The engines of a demo: one directory, a private Kubo node for each peer, or the user's own node."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from peer.engine.interface import Engine
 from peer.home.federations import StoredFederation
 
 LOCAL = "local"
-"""How ``peer demo --ipfs`` names a directory in the demo's own folder."""
+"""The name of the directory in the demo's own folder, for ``peer demo --ipfs``."""
 
 
 def engine_of(plan: DemoPlan) -> str:
-    """What the peers are told with ``--ipfs``."""
+    """The engine of the peers, as ``--ipfs`` takes it."""
     return f"local:{plan.folder / 'engine'}" if plan.ipfs == LOCAL else plan.ipfs
 
 
 @contextlib.contextmanager
 def server_engine(plan: DemoPlan, federation: StoredFederation) -> Iterator[Engine]:
-    """A connection of our own to the server's engine. With ``kubo`` every peer's node runs meanwhile.
+    """The demo's own connection to the server's engine. With ``kubo``, all peers' nodes run meanwhile.
 
     Raises:
-        EngineError: if it cannot be used.
+        EngineError: if the engine cannot be used.
     """
     with contextlib.ExitStack() as stack:
         engine = engine_of(plan)
         if engine == MANAGED:
             stack.enter_context(_nodes(plan, federation.swarm_key))
         else:
-            stack.enter_context(contextlib.closing(open_engine(engine)))  # before the homes are told of it
+            stack.enter_context(contextlib.closing(open_engine(engine)))  # raises before a home remembers the engine
         yield stack.enter_context(opened(plan.server.home, engine, federation))
 
 
 @contextlib.contextmanager
 def _nodes(plan: DemoPlan, swarm_key: bytes) -> Iterator[None]:
-    """A node in each peer's home. The peers, told ``--ipfs kubo``, use the one that runs.
+    """A running node in each peer's home, which the peer will use.
 
-    Started here and not by the peers, because clients have to know the server's address before they start.
+    The peers do not start them, because clients have to know the address of the server's node before they start.
     """
     from peer.engine.kubo.node import KuboNode
 

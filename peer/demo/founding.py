@@ -1,4 +1,4 @@
-"""Founding the demo's federation, in process: what `peer keys` and `peer federation` do for people."""
+"""Founds the demo's federation: what people do with `peer keys` and `peer federation`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from protocol.federation.readers import Reader
 
 
 def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:
-    """The demo's federation with all its peers, kept in the server's home; founded where there is none yet.
+    """The demo's federation with all its peers, in the server's home. It is founded if it is not there yet.
 
-    The keys are not locked: nobody is there to type passphrases, and they are of no use outside the demo.
+    The keys are not locked, because nobody is there to type passphrases. Outside the demo they are worth nothing.
     """
     store = FederationStore(plan.server.home.create())
     founder = _identity(plan.server)
@@ -41,7 +41,7 @@ def found(plan: DemoPlan, *, encrypt: bool = True) -> StoredFederation:
 
 
 def join(plan: DemoPlan, stored: StoredFederation, addresses: tuple[str, ...]) -> None:
-    """Hand the federation to every client, with the ``addresses`` of the server's engine."""
+    """Give the federation to each client, with the ``addresses`` of the server's engine."""
     store = FederationStore(plan.server.home)
     store.add_addresses(stored.id, addresses)
     offered = store.current(str(stored.id))
@@ -50,12 +50,12 @@ def join(plan: DemoPlan, stored: StoredFederation, addresses: tuple[str, ...]) -
 
 
 def server_reader(plan: DemoPlan) -> Reader:
-    """Who reads the demo's run: its server."""
+    """The server as the reader of its run."""
     return reader_of(_identity(plan.server))
 
 
 def _identity(peer: DemoPeer) -> Identity:
-    """The peer's identity, made at its first demo."""
+    """The peer's identity, which its first demo makes."""
     keys = KeyStore(peer.home.create().path)
     if peer.name not in keys.names():
         keys.add(Identity.generate(peer.name), None)

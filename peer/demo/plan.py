@@ -1,4 +1,4 @@
-"""What a demo is to do, and where in its folder things are."""
+"""What a demo does, and where in its folder things are."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from protocol.records.bodies import Role
 
 @dataclass(frozen=True, slots=True)
 class DemoPeer:
-    """One peer of the demo: a process with a home of its own."""
+    """One peer of the demo: a process with its own home."""
 
     name: str
     role: Role
     home: Home
     log: Path
-    """What the process prints, one run after the other."""
+    """The process's output. A later run appends to it."""
     partition: int
-    """Which part of the data a client has."""
+    """The number of a client's part of the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """The choices of whoever starts the demo."""
+    """The options of the demo."""
 
     folder: Path
     dataset: str
@@ -37,17 +37,17 @@ class DemoPlan:
 
     @property
     def server(self) -> DemoPeer:
-        """The peer that leads the run."""
+        """The server's peer."""
         return self._peer("server", Role.SERVER, 0)
 
     @property
     def client_peers(self) -> list[DemoPeer]:
-        """The peers that train."""
+        """The clients' peers."""
         return [self._peer(f"client-{number}", Role.CLIENT, number - 1) for number in range(1, self.clients + 1)]
 
     @property
     def peers(self) -> list[DemoPeer]:
-        """All of them, the server first."""
+        """All peers, the server first."""
         return [self.server, *self.client_peers]
 
     @property
@@ -67,13 +67,9 @@ class DemoPlan:
         if peer.role is Role.SERVER:
             words += ["--model", self.model, "--rounds", str(self.rounds), "--min-clients", str(self.clients)]
         else:
-            words += [
-                "--once",
-                "--node-config",
-                f"partition-id={peer.partition} num-partitions={self.clients}",
-            ]
+            words += ["--once", "--node-config", f"partition-id={peer.partition} num-partitions={self.clients}"]
         return words
 
 
 FEDERATION = "demo"
-"""What the demo's federation is called."""
+"""The name of the demo's federation."""

@@ -1,4 +1,4 @@
-"""The demo's processes: started, listened to through their logs, and ended, all of them, whatever happens."""
+"""The demo's processes: starts them, reads their logs, and ends all of them, whatever happens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from peer.demo.plan import DemoPeer
 from protocol.roles.effects import What
 
 _STOP_SECONDS: Final = 15.0
-"""Seconds that peers have to stop in good order; an app process that does not end takes its peer 5."""
+"""Seconds that peers have to stop. A peer waits up to 5 of them for its app process."""
 
 _LAST_LINES: Final = 5
 
@@ -36,14 +36,9 @@ class LogEvent:
         """A field, as text."""
         return str(self.fields.get(field, ""))
 
-    def number(self, field: str) -> int:
-        """A field, as a number; 0 if it is none."""
-        value = self.fields.get(field)
-        return int(value) if isinstance(value, int | float) else 0
-
 
 def parse_line(peer: str, line: str) -> LogEvent | None:
-    """The report in a line of a log; None if it is another kind of line."""
+    """The report in a line of a log; None if the line is something else."""
     try:
         value = json.loads(line)
         return LogEvent(peer, What(value["event"]), value)
@@ -52,7 +47,7 @@ def parse_line(peer: str, line: str) -> LogEvent | None:
 
 
 class PeerProcess:
-    """One ``peer start``. What it prints goes to its log, which is read here as it grows."""
+    """One ``peer start``. Its output goes to its log, which is read as it grows."""
 
     def __init__(self, peer: DemoPeer, command: Sequence[str], engine: str) -> None:
         self.peer = peer
@@ -65,16 +60,16 @@ class PeerProcess:
                 stdout=log,
                 stderr=log,
                 env=_environment(engine),
-                start_new_session=True,  # Ctrl-C in the terminal is for the demo, which then stops all in good order
+                start_new_session=True,  # so that Ctrl-C reaches only the demo, which then stops the peers in order
             )
 
     @property
     def code(self) -> int | None:
-        """What it ended with, None while it runs."""
+        """The exit code; None while the process runs."""
         return self._process.poll()
 
     def events(self) -> Iterator[LogEvent]:
-        """What it has reported since the last call."""
+        """The reports since the last call."""
         with self.peer.log.open("rb") as log:
             log.seek(self._read)
             data = log.read()
@@ -85,22 +80,21 @@ class PeerProcess:
                 yield event
 
     def failure(self) -> PeerError:
-        """That it ended, as people need to hear it."""
+        """The end of the process as an error for people."""
         assert self.code is not None
         ending = f"was killed by signal {-self.code}" if self.code < 0 else f"ended with exit code {self.code}"
         said = self._last_lines() or ["(nothing)"]
-        log = self.peer.log
-        if self.code == ExitCode.APP_FAILED:
-            log = self.peer.home.path / "logs" / f"app-{self.peer.role}.log"
+        app_failed = self.code == ExitCode.APP_FAILED
+        log = self.peer.home.app_log(self.peer.role) if app_failed else self.peer.log
         known = self.code in set(ExitCode) - {ExitCode.DONE}
         return PeerError(
-            "\n".join([f"{self.peer.name} {ending}; it said last:", *(f"  | {line}" for line in said)]),
+            "\n".join([f"{self.peer.name} {ending}. Its last lines:", *(f"  | {line}" for line in said)]),
             fix=f"see the cause in {log}",
             code=ExitCode(self.code) if known else ExitCode.UNFINISHED,
         )
 
     def _last_lines(self) -> list[str]:
-        """What it said last: to people, if it did; else to its log."""
+        """Its last lines for people; if there are none, its last reports."""
         with self.peer.log.open("rb") as log:
             log.seek(self._begin)
             lines = log.read().decode(errors="replace").splitlines()
@@ -109,12 +103,12 @@ class PeerProcess:
         return (said or events)[-_LAST_LINES:]
 
     def terminate(self) -> None:
-        """Ask it to stop."""
+        """Ask the process to stop."""
         if self.code is None:
             self._process.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end; kill it, and thereby its app process, if that does not come."""
+        """Wait for its end. After ``seconds``, kill it, which ends its app process too."""
         try:
             self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
@@ -123,28 +117,24 @@ class PeerProcess:
 
 
 class PeerProcesses:
-    """All of them. Used as a context, at whose end none is left."""
+    """All processes. A context, at whose end none is left."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
         self.all: list[PeerProcess] = []
 
     def start(self, peer: DemoPeer, command: Sequence[str], engine: str) -> None:
-        """Start one more, which uses ``engine``."""
+        """Start a peer that uses ``engine``."""
         with self._interrupts.held():
             self.all.append(PeerProcess(peer, command, engine))
 
     def events(self) -> Iterator[LogEvent]:
-        """What they have reported since the last call."""
+        """The reports since the last call."""
         for process in self.all:
             yield from process.events()
 
     def raise_failure(self) -> None:
-        """Return while none has failed.
-
-        Raises:
-            PeerError: if one has; it says which, and its last lines.
-        """
+        """Raise `PeerError` with the last lines of a process, if one has failed."""
         for process in self.all:
             if process.code not in (None, 0):
                 raise process.failure()
@@ -167,7 +157,7 @@ class PeerProcesses:
 
 
 def _words(line: str) -> str:
-    """A line that is not a report: words, or the one object of ``--json``, which says why an app raised."""
+    """A line that is not a report: words, or the object of ``--json``, which says why an app raised."""
     try:
         value = json.loads(line)
     except ValueError:
@@ -176,7 +166,7 @@ def _words(line: str) -> str:
 
 
 def _environment(engine: str) -> dict[str, str]:
-    """Ours, without what would speak for the peers of the demo. Their options are on their command lines, but the
-    engine's address, which may have a password in it: all users of a machine see those."""
+    """Our environment without our own settings, and with the engine: its address may have a password in it, and all
+    users of the machine can read a command line."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("POLLEN_")}
     return {**ours, "POLLEN_IPFS": engine, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

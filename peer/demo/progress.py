@@ -1,4 +1,4 @@
-"""How far a demo is, as its processes' logs and the chain tell it. No I/O."""
+"""How far a demo is, by the logs of its processes and the chain. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from peer.demo.processes import LogEvent
 from protocol.roles.effects import What
 
-if TYPE_CHECKING:  # it imports flwr: only once there is a chain to read
+if TYPE_CHECKING:  # it imports flwr, which is slow
     from peer.history.rounds import Exchange
 
 
@@ -30,24 +30,21 @@ class ClientProgress:
     """One client."""
 
     activity: Activity = Activity.STARTING
-    started: int = 0
-    """Messages it has begun to work on."""
     answered: int = 0
     trained: int = 0
-    """Train messages among those begun: the round it is in."""
+    """How many train messages it has begun to work on: the round it is in."""
     bytes: int = 0
-    """Of what it has sent that is in the chain."""
+    """The size of its replies in the chain."""
     accuracy: float | None = None
-    """What it measured last."""
+    """The last that it measured."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """All of it."""
+    """How far all are."""
 
     clients: dict[str, ClientProgress]
     rounds: int
-    run: str = ""
     head: str = ""
     """The newest record that the server has reported."""
     closed: bool = False
@@ -55,17 +52,17 @@ class Progress:
 
     @property
     def round(self) -> int:
-        """The round that the clients are in, 0 before the first."""
+        """The round that the clients are in; 0 before the first."""
         return max((client.trained for client in self.clients.values()), default=0)
 
     @property
     def failures(self) -> list[str]:
-        """The reasons of the answers that are errors."""
+        """The reasons in the answers that are errors."""
         return [each.reason for exchange in self.exchanges for each in exchange.answers if each.code is not None]
 
     @property
     def accuracy(self) -> float | None:
-        """What the clients measured last, weighted by their numbers of examples."""
+        """The clients' last accuracy, weighted by their numbers of examples."""
         measured = [exchange.mean_metrics().get("accuracy") for exchange in self.exchanges]
         return next((accuracy for accuracy in reversed(measured) if accuracy is not None), None)
 
@@ -75,8 +72,6 @@ class Progress:
             self._take_of_client(self.clients[event.peer], event)
             return
         match event.what:
-            case What.RUN_OPENED:
-                self.run = event.text("run")
             case What.DISPATCHED | What.COLLECTED:
                 self.head = event.text("head")
             case What.RUN_CLOSED:
@@ -97,7 +92,6 @@ class Progress:
             case What.RUN_FOLLOWED:
                 client.activity = Activity.READY
             case What.TASK_STARTED:
-                client.started += 1
                 client.trained += event.text("type") == "train"
                 client.activity = _ACTIVITIES.get(event.text("type"), Activity.WORKING)
             case What.TASK_ANSWERED | What.TASK_FAILED:

@@ -26,8 +26,8 @@ app = new_app()
 @app.command()
 def demo(
     dataset: Annotated[str, typer.Option("--dataset", help="digits, mnist, fashion-mnist or cifar10.")] = "digits",
-    clients: Annotated[int, typer.Option("--clients", min=2, max=100, help="How many.")] = 3,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many.")] = 5,
+    clients: Annotated[int, typer.Option("--clients", min=2, max=100, help="How many clients.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many rounds.")] = 5,
     model: Annotated[str, typer.Option("--model", help="cnn, mlp, custom_cnn, or module:Class.")] = "cnn",
     ipfs: Annotated[
         str,
@@ -42,15 +42,15 @@ def demo(
         typer.Option(
             "--home",
             metavar="DIR",
-            allow_from_autoenv=False,  # POLLEN_HOME names a person's home, which a demo leaves alone
-            help="Where the peers' homes go; a later demo in it goes on with them.",
-            show_default="a new temporary folder, which is kept",
+            allow_from_autoenv=False,  # POLLEN_HOME names a person's own home, which a demo must not touch
+            help="The folder for the peers' homes. A later demo in it uses them again.",
+            show_default="a new temporary folder, which stays",
         ),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the dataset is.")] = None,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Train with one server and some clients on this machine, each a real process, then audit the run."""
+    """Train with one server and some clients, all real processes on this machine, then audit the run."""
     from peer.demo.plan import DemoPlan
     from strategy.apps.builtin_app import check_names
 
@@ -70,7 +70,7 @@ def demo(
     try:
         result = _perform(plan, as_json=json)
     except KeyboardInterrupt:
-        say(f"stopped; all processes have ended, and what they kept is in {plan.folder}")
+        say(f"stopped; all processes have ended, and their homes are in {plan.folder}")
         return ExitCode.UNFINISHED
     if json:
         put_json(_facts(plan, result))
@@ -123,7 +123,7 @@ def _next_commands(plan: DemoPlan, head: str) -> list[str]:
 
 
 def _program() -> str:
-    """How this program was called, for commands that work as they are printed."""
+    """How to call this program, so that the printed commands work."""
     called = Path(sys.argv[0])
     if called.name != "peer":
         return f"{shlex.quote(sys.executable)} -m peer"

@@ -59,7 +59,7 @@ def test_a_demo_that_is_stopped_leaves_no_process_behind(tmp_path: Path, number:
     demo.send(number)
     code, _, err = demo.finish()
     assert (code, demo.processes()) == (3, [])
-    assert f"stopped; all processes have ended, and what they kept is in {tmp_path}" in err
+    assert f"stopped; all processes have ended, and their homes are in {tmp_path}" in err
 
 
 @pytest.mark.all
