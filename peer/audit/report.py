@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peer.audit.root_of_trust import Root
@@ -174,15 +175,15 @@ class NotVerified(PeerError):
     """The run is not verified, so nothing is done with it."""
 
 
-def require_verified(report: Report) -> None:
-    """Raise a `NotVerified`, with the exit code of the verdict, unless the run is verified."""
+def require_verified(report: Report, file: Path | None = None) -> None:
+    """Raise a `NotVerified`, with the exit code of the verdict, unless the run (in ``file``, if any) is verified."""
     if report.verdict.exit_code is ExitCode.DONE:
         return
     first = report.findings[0]
     where = "" if first.height is None else f" at height {first.height}"
     raise NotVerified(
         f"the chain is not verified but {report.verdict.value}:{where} {first.message} ({first.rule})",
-        fix=f"peer audit {report.head} lists all that is wrong",
+        fix=f"peer audit {file or report.head} lists all that is wrong",
         code=report.verdict.exit_code,
     )
 

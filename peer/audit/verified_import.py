@@ -8,14 +8,12 @@ from pathlib import Path
 
 from peer.audit.audit import Audit
 from peer.audit.kept_reports import KeptReports
-from peer.audit.report import Report
+from peer.audit.report import Report, require_verified
 from peer.audit.run_lookup import roots_of
-from peer.base.errors import PeerError
 from peer.engine.chosen_engine import borrowed, chosen
 from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.history.transfer import put_all
-from peer.history.verdict import Verdict
 from peer.home.acks_grants_proofs import AcksGrantsProofs, beside_head
 from peer.home.federations import FederationStore
 from peer.home.home import Home
@@ -27,7 +25,7 @@ def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
     """The report of the run in ``file``, and how many blocks were put into the engine.
 
     Raises:
-        PeerError: if the run is not verified. Nothing of it is kept then.
+        NotVerified: if the run is not verified. Nothing of it is kept then.
         EngineError: if the engine cannot be used.
     """
     with contextlib.closing(CarSource(file)) as car, Scratch() as scratch:
@@ -35,7 +33,7 @@ def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
         known, ours = FederationStore(home).all(), beside_head(home, head, car)
         audit = Audit(head, car, scratch, known=known, beside=beside.and_of(ours))
         report = audit.run()
-        _require_verified(file, report)
+        require_verified(report, file)
         with borrowed(home, ipfs) as engine:
             count = put_all(engine, car.blocks())
             for root in (head, *(grant.cid for grant in beside.grants)):
@@ -44,17 +42,6 @@ def take_in(file: Path, home: Home, ipfs: str | None) -> tuple[Report, int]:
         _register(home, report, chosen(home, ipfs), beside)
         KeptReports(home).keep(report, scratch, audit.basis, audit.reader)
     return report, count
-
-
-def _require_verified(file: Path, report: Report) -> None:
-    if report.verdict is not Verdict.VERIFIED:
-        finding = report.findings[0]
-        where = "" if finding.height is None else f" at height {finding.height}"
-        raise PeerError(
-            f"the run in {file} is {report.verdict}{where}, so none of it was taken in: {finding.message}",
-            fix=f"peer audit {file} lists all that is wrong; get the file again from whoever exported it",
-            code=report.verdict.exit_code,
-        )
 
 
 def _register(home: Home, report: Report, engine: str, beside: AcksGrantsProofs) -> None:

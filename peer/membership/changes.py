@@ -1,4 +1,4 @@
-"""Changing who is in a federation, and asking who is: each change is one more signed version of the manifest."""
+"""Changing who is in a federation, and finding members. Each change is one more signed version of the manifest."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from protocol.records.signed_records import parse_record, sign_record
 
 
 class OthersMustSign(PeerError):
-    """A change that is signed as far as this admin can, and is not in force: more admins have to sign."""
+    """This admin has signed a change, but it is not in force: more admins have to sign."""
 
     def __init__(self, proposal: Proposal, blocks: Mapping[CID, bytes]) -> None:
         super().__init__(
             f"{proposal.lacking} more of the admins of {proposal.base.title} must sign that",
-            fix="put it to them as a proposal: peer federation does so by itself",
+            fix="propose it to them: peer federation does so by itself",
             code=ExitCode.UNFINISHED,
         )
         self.proposal = proposal
@@ -54,10 +54,10 @@ def found_federation(
 ) -> StoredFederation:
     """A new federation: version 1, signed by its founder, who is its admin and only member.
 
-    ``encrypt`` is for good: names, settings and what is trained are for members only.
+    With ``encrypt``, only members read names, settings and what is trained. It can never be turned off.
 
     Raises:
-        PeerError: if it breaks a rule, as an impossible name does.
+        PeerError: if it breaks a rule, for example by an impossible name.
     """
     by = founder.signing.verify_key.raw
     draft = new_federation(
@@ -88,25 +88,25 @@ def add_member(
     office: bool | None = None,
     time: float,
 ) -> StoredFederation:
-    """The federation with a member more, or with one that was there with another name, other roles or new keys.
+    """The federation with one more member, or with another name, other roles or newer keys of a member.
 
-    ``name``, ``roles`` and ``office``, whether it is an admin, stay as they were where they are not given.
+    A member's ``name``, ``roles`` and ``office`` (whether it is an admin) stay as they are if they are not given.
 
     Raises:
-        PeerError: if ``admin`` is none, the name is taken or impossible, or a newcomer has none, or no role.
+        PeerError: if ``admin`` is not one, if the name is taken or impossible, or if a newcomer has no name or role.
     """
     by = _admin_key(stored.manifest, admin)
     before = stored.manifest.members.get(public.id)
     if public.federation not in (bytes(stored.id), ANY_FEDERATION) and not _has(before, public):
         raise PeerError(
-            f"that KEY is for another federation than {stored.manifest.title}: nobody is listed against its word",
+            f"that KEY is for another federation than {stored.manifest.title}: its owner has not agreed to this one",
             fix=f"ask for what this prints on the member's machine: peer keys show --federation {stored.id}",
         )
     chosen = tuple(dict.fromkeys(roles)) or (before.roles if before else ())
     called = name or stored.manifest.names.get(public.id)
     if before is None and not (chosen and called):
         raise PeerError(
-            f"that KEY is of nobody in the federation {stored.manifest.title} yet: it needs a name and a role",
+            f"nobody in the federation {stored.manifest.title} has that KEY yet, so it needs a name and a role",
             fix="peer federation add KEY --name NAME --role client",
         )
     member = _newcomer(public, chosen) if before is None else _changed(before, public, chosen)
@@ -117,12 +117,12 @@ def add_member(
 def change_admin(
     stored: StoredFederation, admin: Identity, name: str, *, office: bool, time: float
 ) -> StoredFederation:
-    """The federation in which a member is an admin too, or is none any more; raises as `remove_member`."""
+    """The federation in which a member is an admin too, or no longer is one. Raises as `remove_member`."""
     by = _admin_key(stored.manifest, admin)
     member = find_member(stored.manifest, name)
     if by == member.signing and not office:
         raise PeerError(
-            "an admin cannot put down its own office: nobody may be left to sign that", fix="let another admin do it"
+            "an admin cannot resign by itself: nobody might be left to sign that", fix="let another admin do it"
         )
     return _advance(stored, admin, with_member(stored.manifest, member, None, by=by, time=time, admin=office))
 
@@ -131,19 +131,19 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
     """The federation in which ``count`` admins have to sign each change.
 
     Raises:
-        PeerError: if ``admin`` is none, or there are not so many.
+        PeerError: if ``admin`` is not one, or there are fewer admins.
     """
     by = _admin_key(stored.manifest, admin)
     if not 1 <= count <= len(stored.manifest.admins):
         raise PeerError(
-            f"{count} admins cannot have to sign: there are {len(stored.manifest.admins)}",
+            f"{count} admins cannot be required to sign: there are {len(stored.manifest.admins)}",
             fix="name more admins first: peer federation admin NAME",
         )
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
 
 
 def may_rotate_in(manifest: Manifest, owner: Identity) -> bool:
-    """Whether ``owner`` is an admin with newer keys than the manifest's, which it may put there or propose."""
+    """Whether ``owner`` is an admin with newer keys than the manifest lists, so that it may put them there."""
     newest = owner.signing.verify_key.raw
     member = manifest.members.get(owner.id)
     held = _held(manifest, owner)
@@ -155,7 +155,7 @@ def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> Stor
 
     Raises:
         PeerError: if `may_rotate_in` says no.
-        OthersMustSign: if more admins have to sign that.
+        OthersMustSign: if more admins have to sign.
     """
     by, newest = _admin_key(stored.manifest, owner), owner.signing.verify_key.raw
     if owner.id in stored.manifest.members:
@@ -165,16 +165,16 @@ def rotate_in(stored: StoredFederation, owner: Identity, *, time: float) -> Stor
 
 
 def remove_member(stored: StoredFederation, admin: Identity, name: str, *, time: float) -> StoredFederation:
-    """The federation without a member, who is named as `find_member` takes it.
+    """The federation without a member, whose ``name`` is as `find_member` takes it.
 
     Raises:
-        PeerError: if ``admin`` is none, or nobody is called that.
+        PeerError: if ``admin`` is not one, or nobody has that name.
     """
     by = _admin_key(stored.manifest, admin)
     member = find_member(stored.manifest, name)
     if by == member.signing:
         raise PeerError(
-            "an admin cannot take itself out: nobody may be left to sign that",
+            "an admin cannot remove itself: nobody might be left to sign that",
             fix="let another admin do it: peer federation remove NAME",
         )
     return _advance(stored, admin, without_member(stored.manifest, member.id, by=by, time=time))
@@ -184,20 +184,20 @@ def revoke_member(stored: StoredFederation, admin: Identity, name: str, *, time:
     """The federation without a member, whose keys never count again.
 
     Raises:
-        PeerError: if ``admin`` is none, nobody is called that, or it is the admin itself.
+        PeerError: if ``admin`` is not one, if nobody has that name, or if it is the admin's own.
     """
     by = _admin_key(stored.manifest, admin)
     member = find_member(stored.manifest, name)
     if by in (member.id, member.signing):
         raise PeerError(
-            "an admin cannot revoke its own key: nobody would be left to sign that",
+            "an admin cannot revoke its own key: nobody might be left to sign that",
             fix="let another admin do it; for a new key of your own: peer keys rotate",
         )
     return _advance(stored, admin, with_revoked(stored.manifest, member, by=by, time=time))
 
 
 def find_member(manifest: Manifest, name: str) -> Member:
-    """The member with this ``did:key``, id in hex or name: somebody else may be called what a key is written as.
+    """The member with this ``did:key``, hexadecimal id or name. A name counts last: it may look like another's key.
 
     Raises:
         PeerError: if there is none.
@@ -214,21 +214,21 @@ def find_member(manifest: Manifest, name: str) -> Member:
 
 
 def is_admin(manifest: Manifest, public: PublicIdentity) -> bool:
-    """Whether one of the identity's signing keys, the newest or one before, is an admin's."""
+    """Whether one of the identity's signing keys, the newest or an earlier one, is an admin's."""
     earlier = public.handovers.old if public.handovers else ()
     return not {public.signing.raw, *(key for key, _ in earlier)}.isdisjoint(manifest.admins)
 
 
 def can_change_alone(manifest: Manifest, identity: Identity) -> bool:
-    """Whether this identity can make the next version, and it needs nobody else's signature."""
+    """Whether this identity can make the next version without anybody else's signature."""
     return manifest.readable and manifest.threshold == 1 and _held(manifest, identity) is not None
 
 
 def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None:
-    """Return if the member has the role, and these keys of it are not older than the manifest's.
+    """Check that the identity is a member with that role, and that its keys are not older than the manifest's.
 
     Raises:
-        PeerError: if it is no member, or has other roles; it names what an admin has to do.
+        PeerError: if not. It says what an admin has to do.
     """
     member_id = public.id
     member = manifest.members.get(member_id)
@@ -236,8 +236,7 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
         raise PeerError(
             f"this identity is not in the federation {manifest.title} (manifest version {manifest.version})",
             fix=f"send what `peer keys show --federation {manifest.federation}` prints to an admin, who runs: "
-            f"peer federation add KEY --name NAME --role {role}; "
-            "then join again with a new export",
+            f"peer federation add KEY --name NAME --role {role}; then join again with a new export",
         )
     if role not in member.roles:
         has = ", ".join(member.roles)
@@ -249,12 +248,12 @@ def require_role(manifest: Manifest, public: PublicIdentity, role: Role) -> None
     if not (member.signing == public.signing.raw or (public.handovers and public.handovers.by(member.signing))):
         raise PeerError(
             f"the keys of {manifest.called(member_id)} were rotated, and this home has older ones",
-            fix="restore a backup that was made after: peer keys restore FILE",
+            fix="restore a backup that was made after that: peer keys restore FILE",
         )
 
 
 def _has(member: Member | None, public: PublicIdentity) -> bool:
-    """Whether the member is listed with these keys already: then nothing is to be proved about them."""
+    """Whether the member is listed with these keys already, so that nothing needs to be proved about them."""
     return member is not None and member.signing == public.signing.raw
 
 
@@ -267,15 +266,15 @@ def _newcomer(public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
 
 
 def _changed(before: Member, public: PublicIdentity, roles: tuple[Role, ...]) -> Member:
-    """The member with these roles, and with the keys of ``public`` where those are newer."""
+    """The member with these roles, and with the keys of ``public`` if those are newer."""
     if before.signing == public.signing.raw:
         return replace(before, roles=roles)
     handovers = public.handovers
     old = handovers.by(before.signing) if handovers else None
     if handovers is None or old is None:
         raise PeerError(
-            "that KEY does not follow the one that the federation has of this member: it is an older one",
-            fix="ask for what `peer keys show --federation ID` prints there now",
+            "that KEY is older than the one that the federation lists for this member",
+            fix="ask for what `peer keys show --federation ID` prints on the member's machine now",
         )
     return _handed_over(public, roles, old, handovers.new)
 
@@ -295,7 +294,7 @@ def _encryption(public: PublicIdentity) -> EncryptionKeyText:
 
 
 def _held(manifest: Manifest, identity: Identity) -> bytes | None:
-    """The admin's key that ``identity`` has in this version, be it the newest of its own or one before; or None."""
+    """The key, newest or earlier, by which ``identity`` is an admin in this version; None if it is not one."""
     keys = (key.verify_key.raw for key in identity.signing_keys)
     return next((key for key in keys if key in manifest.admins), None)
 
@@ -309,7 +308,7 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
         )
     if not manifest.readable:
         raise PeerError(
-            f"{identity.name} is an admin of the federation {manifest.title} and cannot read who is in it",
+            f"{identity.name} is an admin of the federation {manifest.title}, but cannot read who is in it",
             fix="let another admin make it a member: peer federation add KEY --name NAME --role auditor",
         )
     return held
@@ -344,8 +343,8 @@ def _refused(error: ManifestError) -> PeerError:
         case ManifestRule.OLD_SIGNERS | ManifestRule.AUTHOR | ManifestRule.SIGNERS:
             fix = "only an admin may do that: use the identity that founded the federation, with --identity NAME"
         case ManifestRule.REVOKED:
-            why = "a key of that member was revoked in this federation, and stays so"
-            fix = "make a new identity there: peer keys init"
+            why = "a key of that member was revoked in this federation, which is for good"
+            fix = "make a new identity on the member's machine: peer keys init"
         case _:
             fix = ""
     return PeerError(why, fix=fix)

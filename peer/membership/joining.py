@@ -1,6 +1,6 @@
-"""Joining with a ticket: the inviter that answers newcomers while a peer runs, and the newcomer that asks.
+"""Joining with a ticket: the inviter, which answers newcomers while a peer runs, and the newcomer, which asks.
 
-`protocol.joining.messages` decides; here are the files, the clock and the engine.
+`protocol.joining.messages` decides. Here are the files, the clock and the engine.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ from protocol.records.bodies import Federation
 from protocol.roles.effects import Report, What
 
 MIN_INTERVAL: Final = 0.1
-"""Seconds between two answers about one invitation, at least: a join that somebody repeats all the time is not repeated
-by us."""
+"""Seconds between two answers about one invitation at least, even if somebody repeats a join all the time."""
 
 REST: Final = 9.0
-"""How many times as long as an answer took of a processor the next one about the same invitation has to wait: whoever
-has a ticket and repeats its join costs an inviter a tenth of a core at most, however many members there are."""
+"""An answer waits this many times the processor time that the last one about the same invitation took. So one ticket
+costs an inviter a tenth of a core at most, however often its join is repeated and however many members there are."""
 
 
 class Inviter:
-    """Answers who comes with a ticket of this home's, on behalf of ``identity``, which may add members alone or not."""
+    """Answers newcomers with a ticket of this home's, on behalf of ``identity``, which may be able to add members or
+    not."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class Inviter:
         self._engine = engine
         self._on_report = on_report
         self._rests_until: dict[bytes, float] = {}
-        """By the tag of an invitation."""
+        """When an invitation may be answered about again, by its tag."""
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Answer, in a thread of the engine's, until this is left."""
+        """Answer, in a thread of the engine's, until the context ends."""
         subscription = self._engine.subscribe(topic_join(self._federation), self.receive)
         try:
             yield
@@ -89,12 +89,12 @@ class Inviter:
             subscription.close()
 
     def state_of(self, invitation: Invitation) -> InvitationState:
-        """What has become of the invitation by now."""
+        """The state of the invitation by now."""
         kept = self._invitations.get(invitation.keys.tag)
         return InvitationState.EXPIRED if kept is None else kept.state_at(time.time())
 
     def receive(self, data: bytes) -> None:
-        """Take one message that came on the topic, and answer it where it is a newcomer's."""
+        """Take one message that came on the topic, and answer it if it is a newcomer's."""
         try:
             envelope = parse_envelope(data)
             if not envelope.is_join or time.monotonic() < self._rests_until.get(envelope.tag, 0.0):
@@ -113,7 +113,7 @@ class Inviter:
 
     @contextlib.contextmanager
     def _resting_after(self, tag: bytes) -> Iterator[None]:
-        """However the work on an answer ends, the next one about this invitation waits in proportion."""
+        """Make the next answer about this invitation wait in proportion, however the work on this one ends."""
         began = time.thread_time()
         try:
             yield
@@ -138,7 +138,7 @@ class Inviter:
                     return self._welcome(invitation.used_by(join.public), stored, join, now)
             if invitation.newcomer is None:
                 invitation = invitation.used_by(join.public)
-                self._invitations.keep(invitation, now)  # first: whatever happens now, nobody else can use it
+                self._invitations.keep(invitation, now)  # at once, so that nobody else can use it whatever happens
             if decision is Decision.ASK or not self._may_add(stored, identity):
                 return self._told(invitation, Pending(join.public.id))
             try:
@@ -151,7 +151,7 @@ class Inviter:
             return self._welcome(invitation, stored, join, now)
 
     def _may_add(self, stored: StoredFederation, identity: Identity) -> bool:
-        """Whether this admin can let in alone, and no proposal of its own waits that would be the same version."""
+        """Whether this admin can add a member alone, and no proposal with its signature waits for the same version."""
         waits = ProposalStore(self._home, stored).signed_by(identity) is not None
         return can_change_alone(stored.manifest, identity) and not waits
 
@@ -177,10 +177,9 @@ class Inviter:
 def decision_on(
     invitation: Invitation, public: PublicIdentity, stored: StoredFederation, admin: Identity, now: float
 ) -> Decision | Refused:
-    """What to do about who has the ticket (`protocol.joining.messages.decide`), by all that ``admin`` has of the
-    federation.
+    """What to do about a newcomer with the ticket (`protocol.joining.messages.decide`), by all that ``admin`` knows.
 
-    Call it while `peer.home.federations.FederationStore.changing` is held, and act before that is left.
+    Call it, and act on it, inside `peer.home.federations.FederationStore.changing`.
     """
     reader = reader_of(admin).remembering(stored.manifest_keys)
     listed = listed_since(stored.manifest, invitation.since, MemoryBlocks(stored.blocks), reader)
@@ -190,10 +189,10 @@ def decision_on(
 def ask_to_join(
     ticket: Ticket, join: Join, engine: Engine, wait: float, on_pending: Callable[[], None]
 ) -> Answer | None:
-    """Ask with the ticket until it is answered, for at most ``wait`` seconds.
+    """Ask with the ticket until it is answered, for ``wait`` seconds at most.
 
-    The last answer, which is a `Pending` where an admin has not approved in time; None if nobody answers.
-    ``on_pending`` is called once, if it has to be approved.
+    Returns the last answer, which is a `Pending` if an admin has not approved in time; None if nobody answers.
+    ``on_pending`` is called once, if an admin has to approve.
     """
     heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     start = time.monotonic()
@@ -223,9 +222,9 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
     """The federation that welcomed ``identity``, verified from the version that the ticket names.
 
     Raises:
-        protocol.blocks.cid.BlockError: if a version breaks a rule, or is of another federation.
+        protocol.blocks.cid.BlockError: if a version breaks a rule, or belongs to another federation.
         PeerError: if it does not list the newcomer, or is too large.
-        EngineError: if a block cannot be had.
+        EngineError: if a block does not come.
     """
     blocks = {block.cid: block.data for block in map(cbor_data_block, welcomed.blocks)}
     if not blocks:
@@ -237,8 +236,8 @@ def accept(ticket: Ticket, welcomed: Welcomed, identity: Identity, engine: Engin
     manifest = manifest_at(welcomed.manifest, ticket.federation, MemoryBlocks(blocks), reader=reader)
     if identity.id not in manifest.members:
         raise PeerError(
-            "the inviter says that you are a member, and the manifest it names does not",
-            fix="ask the admin who made the ticket, and for another one",
+            "the inviter says that you are a member, but the manifest that it names does not list you",
+            fix="tell the admin who made the ticket, and ask for another one",
             code=ExitCode.VERIFICATION_FAILED,
         )
     addresses = tuple(dict.fromkeys([*welcomed.addresses, *ticket.addresses]))

@@ -1,7 +1,7 @@
-"""Changes that several admins have to sign: put to them, fetched, signed, and in force when enough have signed.
+"""Changes that several admins have to sign: proposed to them, fetched, signed, and in force once enough have signed.
 
-A proposal lies in the engine, for the other admins, and in the home, ``proposals/<federation>/<id>.car``: its record
-and listings. There is nothing secret in it.
+A proposal is a record and its listings. It lies in the engine, for the other admins, and in the home, in
+``proposals/<federation>/<id>.car``. Nothing in it is secret.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ class Pending:
     blocks: Blocks
     """The record and its listings."""
     proposal: Proposal | None
-    """None if it is outdated: it follows a version that is not the newest any more."""
+    """None if it is outdated: it follows a version that is no longer the newest."""
 
 
 class ProposalStore:
-    """The proposals that one home made or signed, of one federation."""
+    """The proposals for one federation that a home made or signed."""
 
     def __init__(self, home: Home, stored: StoredFederation) -> None:
         self._folder = home.proposals / str(stored.id)
         self._stored = stored
 
     def keep(self, cid: CID, blocks: Blocks) -> None:
-        """Keep the proposal in block ``cid``, in place of one that fewer signed. On disk at return."""
+        """Keep the proposal in block ``cid``, in place of one that fewer admins signed. It is on disk at return."""
         self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         record = parse_record(Block(cid, blocks[cid]))
         prev = record.body.prev if isinstance(record.body, Federation) else None
-        if prev is not None and prev in self._stored.blocks:  # this home may come to have that version in another block
+        if prev is not None and prev in self._stored.blocks:  # later this home may have that version in another block
             blocks = {**blocks, prev: self._stored.blocks[prev]}
         parts = write_car([cid], (Block(each, data) for each, data in blocks.items()))
         replace_file(self._folder / f"{record.id}.car", parts)
 
     def forget(self, id: CID) -> None:
-        """Remove what is in force, or was given up."""
+        """Remove a proposal that is in force, or was given up."""
         (self._folder / f"{id}.car").unlink(missing_ok=True)
 
     def all(self) -> Iterator[Pending]:
-        """Those that are not in force, by id. They are read as this home can without a passphrase.
+        """The proposals that are not in force, by id, as far as this home reads them without a passphrase.
 
         Raises:
             PeerError: if a file is damaged.
@@ -78,7 +78,7 @@ class ProposalStore:
             except BlockError as error:
                 raise PeerError(
                     f"{path} is no proposal, or was damaged: {error}",
-                    fix=f"remove {path}, and have whoever else signed it give you its CID: peer federation sign CID",
+                    fix=f"remove {path}, and ask another admin who signed it for its CID: peer federation sign CID",
                 ) from error
             if pending.record.id not in in_force:
                 yield pending
@@ -93,12 +93,13 @@ class ProposalStore:
         return Pending(record, blocks, self._read(record, blocks))
 
     def signed_by(self, admin: Identity) -> Pending | None:
-        """One that others may complete with ``admin``'s signature: a version made beside it would be a second one."""
+        """A proposal with ``admin``'s signature, which others may complete: then a version made now would be a second
+        one."""
         keys = {key.verify_key.raw for key in admin.signing_keys}
         return next((each for each in self.all() if each.proposal and keys & each.proposal.signers), None)
 
     def find(self, cid: CID) -> Pending | None:
-        """The one with this id, or in this block."""
+        """The proposal with this id, or in this block."""
         return next((each for each in self.all() if cid in (each.record.id, each.record.cid)), None)
 
     def _read(self, record: Record, blocks: Blocks) -> Proposal | None:
@@ -106,7 +107,7 @@ class ProposalStore:
         source = MemoryBlocks(blocks, self._stored.blocks)
         try:
             return read_proposal(record, _base(record, self._stored.manifest, source), source, reader)
-        except (Outdated, MissingBlock):  # the version that it follows is none that is known here
+        except (Outdated, MissingBlock):  # it follows a version that is not known here
             return None
 
 
@@ -119,14 +120,14 @@ class Proposing:
     stored: StoredFederation
     admin: Identity
     engine: Callable[[], Engine]
-    """Opened when it is needed; whoever made this closes it."""
+    """Opens the engine when it is needed. The caller closes it."""
 
     @property
     def _kept(self) -> ProposalStore:
         return ProposalStore(self.home, self.stored)
 
     def change(self, make: Callable[[StoredFederation], StoredFederation]) -> StoredFederation | Proposal:
-        """The federation after a change, saved; or the proposal of it, put to the other admins.
+        """The federation after a change, saved; or a proposal of the change, for the other admins.
 
         Raises:
             PeerError: if ``make`` refuses, or others may still complete another proposal of this admin's.
@@ -145,12 +146,11 @@ class Proposing:
             return asked.proposal
 
     def look(self, cid: CID) -> tuple[Proposal, Blocks]:
-        """The proposal in block ``cid``, from this home or through the engine, verified but for who has not signed yet.
-
-        Signatures that this home knew of already are in it too.
+        """The proposal in block ``cid``, from this home or through the engine, with the signatures that this home knew
+        already. It is verified, except for the signatures that are still missing.
 
         Raises:
-            PeerError: if it is none that could be signed.
+            PeerError: if it cannot be signed.
         """
         kept = self._kept.find(cid)
         blocks = dict(kept.blocks) if kept else self._fetch(cid)
@@ -165,13 +165,13 @@ class Proposing:
         """The federation with the proposal in force, saved; or the proposal with this admin's signature.
 
         Raises:
-            PeerError: if this identity is no admin, before or after.
+            PeerError: if this identity is not an admin, before or after.
         """
         keys = [key for key in self.admin.signing_keys if proposal.may_sign(key.verify_key.raw)]
         if not keys:
             raise PeerError(
                 f"{self.admin.name} is no admin of the federation {self.stored.manifest.title}",
-                fix="sign with the identity that is one: --identity NAME",
+                fix="sign with an admin's identity: --identity NAME",
             )
         block = countersigned(proposal.record, keys)
         signed = replace(proposal, record=parse_record(block))
@@ -189,13 +189,14 @@ class Proposing:
         return newer
 
     def _save(self, current: StoredFederation, newer: StoredFederation) -> None:
-        """Save a newer version, in which nobody who left can come back by an invitation that is still here."""
+        """Save a newer version, and end the invitations by which members who left could come back."""
         self.store.save(newer)
         invitations = Invitations(self.home, newer.id)
         invitations.end_of_those_who_left(current.read_by(reader_of(self.admin)).manifest, newer.manifest, time.time())
 
     def _put(self, cid: CID, blocks: Blocks) -> None:
-        """In the home first: where the engine fails, `peer federation sign` with its id tries again."""
+        """Keep the proposal in the home, then put it into the engine. If the engine fails, `peer federation sign` with
+        the proposal's id tries again."""
         record = parse_record(Block(cid, blocks[cid]))
         wanted = {each: data for each, data in blocks.items() if each == cid or not _is_signed_copy(each, data, record)}
         self._kept.keep(cid, wanted)
@@ -210,19 +211,20 @@ class Proposing:
             raise Unreachable(
                 cid,
                 f"nobody within reach has the proposal {cid}",
-                "the engine of the admin who named it has to run: there, peer start, or peer doctor --start-daemon",
+                "the engine of the admin who named it must run: there, peer start, or peer doctor --start-daemon",
             ) from error
         record = _parsed(cid, blocks)
         assert isinstance(record.body, Federation)
         if record.body.version > self.stored.manifest.version + 1:
             raise PeerError(
                 f"it would be version {record.body.version}, and this home has version {self.stored.manifest.version}",
-                fix="take in the newer one first: peer federation join FILE",
+                fix="take in the newest one first: peer federation join FILE",
             )
         newest = self.stored.manifest.cid
         before = parse_record(Block(newest, self.stored.blocks[newest])).body
         assert isinstance(before, Federation)
-        trusted = record.body.prev if record.body.prev in self.stored.blocks else before.prev  # the newest, elsewhere
+        # If the version that it follows is not here, it may be the newest one in another block.
+        trusted = record.body.prev if record.body.prev in self.stored.blocks else before.prev
         with contextlib.closing(RecordFetcher(SoundBlocks(engine))) as fetcher:
             return fetcher.fetch(cid, Federation, trusted or newest)
 
@@ -237,13 +239,13 @@ class Proposing:
         except ManifestError as error:
             raise PeerError(
                 f"that cannot be the next manifest: {error}",
-                fix="sign nothing of it; ask whoever made it, or see whether it is of another federation: --federation",
+                fix="do not sign it; ask who made it, or look if it belongs to another federation: --federation",
                 code=ExitCode.VERIFICATION_FAILED,
             ) from error
 
 
 def _base(record: Record, newest: Manifest, source: BlockSource) -> Manifest:
-    """The newest version, in the block that a proposal names: it may have other admins' signatures."""
+    """The newest version, in the block that a proposal names, which may have other admins' signatures."""
     prev = record.body.prev if isinstance(record.body, Federation) else None
     if prev is None or prev == newest.cid:
         return newest
@@ -264,7 +266,7 @@ def _parsed(cid: CID, blocks: Blocks) -> Record:
 
 
 def _is_signed_copy(cid: CID, data: bytes, record: Record) -> bool:
-    """Whether a block is the same proposal with other signatures."""
+    """Whether a block is the same proposal, with other signatures."""
     try:
         return parse_record(Block(cid, data)).id == record.id
     except BlockError:
@@ -273,15 +275,15 @@ def _is_signed_copy(cid: CID, data: bytes, record: Record) -> bool:
 
 def _waits(pending: Pending) -> PeerError:
     return PeerError(
-        f"the proposal {pending.record.cid} waits, and others may complete it with your signature: a change made "
-        "now would be another version with the same number",
-        fix="have it signed first; or, if no other admin has it: "
-        f"peer federation proposals --forget {pending.record.cid}",
+        f"the proposal {pending.record.cid} waits, and others may complete it with your signature. A change made now "
+        "would be another version with the same number",
+        fix="have it signed first; or, if no other admin has it, "
+        f"give it up: peer federation proposals --forget {pending.record.cid}",
     )
 
 
 def _outdated() -> PeerError:
     return PeerError(
         "the federation has another version since this was proposed",
-        fix="make it again: whoever proposed it gives the same peer federation command once more",
+        fix="make it again: the admin who proposed it gives the same peer federation command once more",
     )

@@ -98,7 +98,7 @@ def test_an_older_key_is_not_taken(admin: Peer, member: Peer) -> None:
     member("keys", "rotate")
     admin("federation", "add", member.key_for(admin))
     refused = admin("federation", "add", older)
-    assert (refused.code, "it is an older one" in refused.err) == (ExitCode.WRONG_USE, True)
+    assert (refused.code, "that KEY is older than" in refused.err) == (ExitCode.WRONG_USE, True)
 
 
 def test_a_newcomer_who_has_rotated_keeps_its_first_key_as_its_id(admin: Peer, peers: Peers) -> None:

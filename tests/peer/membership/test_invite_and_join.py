@@ -431,4 +431,4 @@ def test_a_welcome_to_another_federation_is_not_believed(admin: Admin, newcomer:
 
 def test_a_welcome_by_a_manifest_without_the_newcomer_is_not_believed(admin: Admin, newcomer: Peer, ipfs: str) -> None:
     outcome = welcomed_by_a_forger(newcomer.named("b"), admin, ipfs, admin.peer)
-    assert "the manifest it names does not" in outcome.err
+    assert "the manifest that it names does not" in outcome.err
