@@ -16,8 +16,9 @@ Only servers and auditors read updates. Not even a client has the key of its own
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,8 +68,9 @@ class FoundModel:
     """`SERVER`, or the client's name."""
 
     def metadata(self) -> dict[str, str]:
-        """What a file of it says about itself, besides the content's CID."""
-        return {"head": str(self.head), "run": str(self.run), "round": str(self.round), "of": self.of}
+        """What a file of it says about itself, besides the content's CID. It is the same whenever the file is written,
+        so the head, which grows, is not in it: `peer trace` writes the file again, and compares."""
+        return {"run": str(self.run), "round": str(self.round), "of": self.of}
 
 
 class RunModels:
@@ -117,16 +119,38 @@ class RunModels:
             PeerError: if no model is recorded at all.
             protocol.blocks.cid.BlockError: if a content cannot be read.
         """
-        for number in sorted(self._trained_rounds(), reverse=True):
-            if (found := self._after(self._trained_in(number))) is not None:
-                return self._found(found, number, SERVER)
-        return self.find(round_number=0)
+        last = max(self._after(self._trained()), default=0)
+        return self.find(round_number=last)
 
     def rounds(self) -> list[int]:
         """The rounds that have a global model: 0, and those in which something was trained, if it was sent since."""
         has_first = self._first_dispatched() is not None
-        trained = (each for each in sorted(self._trained_rounds()) if self._after(self._trained_in(each)) is not None)
-        return [*([0] if has_first else []), *trained]
+        return [*([0] if has_first else []), *sorted(self._after(self._trained()))]
+
+    def every(self) -> Iterator[FoundModel]:
+        """Each global model that this reader can read, by round, and then all arrays that clients gave."""
+        with contextlib.suppress(NotReadable):
+            if (first := self._first_dispatched()) is not None:
+                yield self._found(first, 0, SERVER)
+        for number, found in sorted(self._after(self._trained()).items(), key=lambda pair: pair[0]):
+            if not isinstance(found, NotReadable):
+                yield self._found(found, number, SERVER)
+        for row in self._rows():
+            if (of_round := self._round(row)) is not None:
+                for answer in row["answers"]:
+                    with contextlib.suppress(NotReadable):
+                        if answer["content"] and (given := self._given(answer, of_round)) is not None:
+                            yield self._found(given, of_round, answer["name"])
+
+    def final(self) -> tuple[CID, ContentKey | None] | None:
+        """The content of the final model, if the run has one that this reader can read, and its key."""
+        last = None
+        for body in self._bodies():
+            last = body
+        if not isinstance(last, Close):
+            return None
+        found = self._readable_arrays(last)
+        return None if isinstance(found, NotReadable) else found
 
     def _last_round(self) -> int:
         return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
@@ -148,7 +172,9 @@ class RunModels:
                 f"nothing was trained in round {number}",
                 fix=f"peer log {self._report.head} shows which messages are of type train",
             )
-        found = self._after(trained) if number else self._first_dispatched()
+        found = self._after(dict.fromkeys(trained, number)).get(number) if number else self._first_dispatched()
+        if isinstance(found, NotReadable):
+            raise found
         if found is None:
             before = max((each for each in self._trained_rounds() if each < number), default=0)
             raise NoSuchModel(
@@ -162,26 +188,37 @@ class RunModels:
         """The heights of a round's dispatches of type train."""
         return {row["height"] for row in self._rows() if self._round(row) == number and _is_train(row)}
 
-    def _after(self, trained: set[int]) -> _Found | None:
-        """The first arrays dispatched after the last collect of the dispatches at the heights ``trained``."""
-        waiting: set[bytes] = set()
-        found: _Found | None = None
-        collected = False
+    def _trained(self) -> dict[int, int]:
+        """The round of each dispatch of type train, by height."""
+        return {row["height"]: number for row in self._rows() if _is_train(row) and (number := self._round(row))}
+
+    def _after(self, trained: Mapping[int, int]) -> dict[int, _Found | NotReadable]:
+        """For each round, the first arrays dispatched after the last collect of its training; why not, if they are for
+        other readers. ``trained`` says of which round the dispatch at a height is. The chain is read once."""
+        waiting: dict[bytes, int] = {}
+        found: dict[int, _Found | NotReadable] = {}
+        collected: set[int] = set()
+        """Rounds for which the next arrays count."""
         for body in self._bodies():
             match body:
-                case Dispatch() if body.height in trained:
-                    if collected and found is None:
-                        found = self._arrays_of(body)
-                    waiting |= self._messages(body)
-                case Dispatch() if collected and found is None:
-                    found = self._arrays_of(body)
-                case Collect() if waiting and (taken := self._answered(body) & waiting):
-                    waiting -= taken
-                    found, collected = None, True
-                case Close(model=CID() as model) if collected and found is None:
-                    key = self._key(body)
-                    found = (model, key) if self._has_arrays(model, key) else None  # nothing was ever aggregated
+                case Dispatch() | Close() if collected and (model := self._readable_arrays(body)) is not None:
+                    found |= dict.fromkeys(collected, model)
+                    collected.clear()
+                case Collect() if waiting:
+                    again = {waiting.pop(message) for message in self._answered(body) & waiting.keys()}
+                    collected |= again
+                    found = {number: model for number, model in found.items() if number not in again}
+                case _:
+                    pass
+            if isinstance(body, Dispatch) and body.height in trained:
+                waiting |= dict.fromkeys(self._messages(body), trained[body.height])
         return found
+
+    def _readable_arrays(self, body: Dispatch | Close) -> _Found | NotReadable | None:
+        try:
+            return self._arrays_of(body)
+        except NotReadable as error:
+            return error
 
     def _first_dispatched(self) -> _Found | None:
         dispatched = (self._arrays_of(body) for body in self._bodies() if isinstance(body, Dispatch))
@@ -211,13 +248,19 @@ class RunModels:
             found.add(reply.message)
         return found
 
-    def _arrays_of(self, body: Dispatch) -> _Found | None:
-        """The first content of a dispatch that has arrays."""
-        key = self._key(body)
-        for group in typed_items(body.groups, Group, self._source):
-            if self._has_arrays(group.content, key):
-                return group.content, key
+    def _arrays_of(self, body: Dispatch | Close) -> _Found | None:
+        """The first content of a dispatch that has arrays, or the final model."""
+        for content in self._contents(body):
+            key = self._key(body)
+            if self._has_arrays(content, key):
+                return content, key
         return None
+
+    def _contents(self, body: Dispatch | Close) -> Iterator[CID]:
+        if isinstance(body, Dispatch):
+            yield from (group.content for group in typed_items(body.groups, Group, self._source))
+        elif body.model is not None:
+            yield body.model
 
     def _key(self, body: Dispatch | Close) -> ContentKey | None:
         """The key of the contents in a record of the server's; None if they are plain."""
@@ -239,22 +282,26 @@ class RunModels:
         name = self._name(of)
         given = [answer for row in rows for answer in row["answers"] if answer["name"] == name]
         for answer in reversed([answer for answer in given if answer["content"]]):
-            reply = self._body(CID.parse(answer["reply"]))
-            assert isinstance(reply, Reply)  # the chain is verified
-            content, key = CID.parse(answer["content"]), self._keys.reply_content(reply)
-            if reply.epoch is not None and key is None:
-                raise _not_for_us(
-                    f"what {name} answered in round {number} is encrypted for servers and auditors "
-                    "(no client keeps the key of its own updates)",
-                    f"leave out --of {of} for the global model; or {_WHO_READS}",
-                )
-            if self._has_arrays(content, key):
-                return (content, key), name
+            if (found := self._given(answer, number)) is not None:
+                return found, name
         raise NoSuchModel(
             f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
             fix=f"peer log {self._report.head} shows who answered in which round",
             code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
         )
+
+    def _given(self, answer: dict[str, Any], number: int) -> _Found | None:
+        """The content of an answer, if it has arrays; raises NotReadable if it is for other readers."""
+        reply = self._body(CID.parse(answer["reply"]))
+        assert isinstance(reply, Reply)  # the chain is verified
+        content, key = CID.parse(answer["content"]), self._keys.reply_content(reply)
+        if reply.epoch is not None and key is None:
+            raise _not_for_us(
+                f"what {answer['name']} answered in round {number} is encrypted for servers and auditors "
+                "(no client keeps the key of its own updates)",
+                f"leave out --of {answer['name']} for the global model; or {_WHO_READS}",
+            )
+        return (content, key) if self._has_arrays(content, key) else None
 
     def _name(self, of: str) -> str:
         """The name of the participant whose name or did is ``of``."""
