@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from peer.attest.tracing import Found, ModelFile
 from peer.audit.audit import Audit
 from peer.audit.report import Report
+from peer.audit.run_models import SERVER
 from peer.base.version import PACKAGE, installed
 from peer.history.verdict import Finding, Verdict
 from protocol.attestations.audited import (
@@ -15,31 +17,38 @@ from protocol.attestations.audited import (
     AuditedApp,
     AuditedRun,
     AuditPredicate,
+    CheckedModel,
     Compared,
     Environments,
     ReplayedRun,
     RootOfTrust,
     Tool,
 )
-from protocol.attestations.statement import Statement, block_subject
+from protocol.attestations.statement import Statement, Subject, block_subject
 from protocol.records.environment import values_by_name
 
 TRAINING: Final = (
     "what the clients computed: a client's training is run by nobody again, only its signed reply is checked"
 )
+CLIENT: Final = "client"
+"""Whose update it is in an encrypted run, where names are for members."""
 NO_REPLAY: Final = "what the server computed: the app was not run again"
 
 
-def audit_statement(audit: Audit, *, contents: bool = True, at: float) -> Statement:
+def audit_statement(
+    audit: Audit, models: Sequence[tuple[ModelFile, Found]] = (), *, contents: bool = True, at: float
+) -> Statement:
     """What ``audit`` came to, which has been run; ``at`` is when, in seconds since 1970.
 
-    ``contents`` says whether it read those. Nothing is told that is encrypted in the run.
+    ``models`` are files that hold models of the run. ``contents`` says whether the audit read those. Nothing is told
+    that is encrypted in the run.
     """
     report = audit.report
     encrypted = audit.basis is None or audit.basis.encrypted  # a run that cannot be read may be
     subjects = [block_subject("head", report.head)]
     if report.model is not None:
         subjects.append(block_subject("final model", report.model))
+    subjects += [Subject(file.name, file.sha256) for file, _ in models]
     return Statement(
         tuple(subjects),
         AuditPredicate(
@@ -51,11 +60,12 @@ def audit_statement(audit: Audit, *, contents: bool = True, at: float) -> Statem
             ),
             run=_run(report, encrypted=encrypted),
             app=None if encrypted else _app(audit),
-            compared=_compared(report, contents=contents),
+            compared=_compared(report, contents=contents, encrypted=encrypted),
             not_compared=tuple(_not_compared(report, contents=contents)),
             environment=_environments(audit, encrypted=encrypted),
             findings=tuple(_finding(each, encrypted=encrypted) for each in report.findings),
             findings_left_out=report.findings_left_out,
+            models=tuple(_model(file, found, encrypted=encrypted) for file, found in models),
         ),
     )
 
@@ -89,15 +99,17 @@ def _app(audit: Audit) -> AuditedApp | None:
     return AuditedApp(id=bundle.app, name=recorded.name, version=recorded.version)
 
 
-def _compared(report: Report, *, contents: bool) -> Compared:
+def _compared(report: Report, *, contents: bool, encrypted: bool) -> Compared:
     replay = report.replay
     replayed = (
         None
         if replay is None
         else ReplayedRun(
+            outcome=replay.outcome.value,
             exchanges=replay.exchanges,
             messages=replay.messages,
-            differences=replay.undecided + (replay.beyond is not None),
+            undecided=replay.undecided,
+            settling=None if encrypted else replay.settling or None,
         )
     )
     return Compared(records=report.records, exchanges=report.exchanges, contents=contents, replay=replayed)
@@ -121,6 +133,17 @@ def _environments(audit: Audit, *, encrypted: bool) -> Environments:
     differing = {} if replay is None else replay.environment
     here = None if was is None or replay is None else was | {name: now for name, (_, now) in differing.items()}
     return Environments(recorded=was, here=here, differing=tuple(sorted(differing)))
+
+
+def _model(file: ModelFile, found: Found, *, encrypted: bool) -> CheckedModel:
+    model = found.model
+    return CheckedModel(
+        sha256=file.sha256,
+        round=model.round,
+        of=CLIENT if encrypted and model.of != SERVER else model.of,
+        content=model.content,
+        exact=found.exact,
+    )
 
 
 def _finding(finding: Finding, *, encrypted: bool) -> AttestedFinding:

@@ -87,12 +87,12 @@ class RunLookup:
             )
 
     @contextlib.contextmanager
-    def reading(self, named: str, scratch: Scratch) -> Iterator[Audit]:
+    def reading(self, named: str, scratch: Scratch, *, root: str | None = None) -> Iterator[Audit]:
         """As `audit`, to show a run: no content is read, and no signature that this home found right is verified
         again."""
         with (
             KeptReports(self.home).well_signed() as well_signed,
-            self.audit(named, scratch, with_contents=False, well_signed=well_signed) as audit,
+            self.audit(named, scratch, root=root, with_contents=False, well_signed=well_signed) as audit,
         ):
             yield audit
 

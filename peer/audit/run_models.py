@@ -144,12 +144,8 @@ class RunModels:
 
     def final(self) -> tuple[CID, ContentKey | None] | None:
         """The content of the final model, if the run has one that this reader can read, and its key."""
-        last = None
-        for body in self._bodies():
-            last = body
-        if not isinstance(last, Close):
-            return None
-        found = self._readable_arrays(last)
+        last = self._body(self._report.head)
+        found = self._readable_arrays(last) if isinstance(last, Close) else None
         return None if isinstance(found, NotReadable) else found
 
     def _last_round(self) -> int:

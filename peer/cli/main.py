@@ -54,6 +54,7 @@ COMMANDS: Final = {
     "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),
     "audit": _Entry("peer.cli.reading.audit", "Verify a run by every rule."),
     "attest": _Entry("peer.cli.attest.attest", "Check what others have signed about a run."),
+    "trace": _Entry("peer.cli.attest.trace", "Say which run, round and federation a model file is from."),
     "model": _Entry("peer.cli.reading.model", "Write the model of any round, or a client's update, to a file."),
     "diff": _Entry("peer.cli.reading.diff", "Show how two models differ, tensor by tensor."),
     "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),

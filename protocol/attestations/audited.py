@@ -62,11 +62,17 @@ class AuditedApp(msgspec.Struct, frozen=True, kw_only=True):
 class ReplayedRun(msgspec.Struct, frozen=True, kw_only=True):
     """What running the app again on the recorded replies was compared with."""
 
+    outcome: Literal["equal", "undecided", "beyond"]
+    """``undecided``: the auditor's machine cannot tell whose doing the differences are. ``beyond``: one differs more
+    than another machine can cause."""
     exchanges: int
     """Compared, and equal."""
     messages: int
     """In them."""
-    differences: int
+    undecided: int
+    """Exchanges that differ, and of which the auditor's machine cannot tell why."""
+    settling: str | None
+    """With what the differences could be settled; None if there are none, or the run is encrypted."""
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,9 +111,11 @@ class CheckedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model file among the subjects, and which model of the run it was found to be."""
 
     sha256: str
-    round: int
+    round: int | None
+    """None for the final model."""
     of: str
-    """``server`` for the global model, or the name of the client whose update it is."""
+    """``server`` for the global model, or the name of the client whose update it is: ``client`` if the run is
+    encrypted."""
     content: CID
     exact: bool
     """Whether it is byte for byte what `peer model` writes; if not, its arrays are the same."""
@@ -132,8 +140,10 @@ class AuditPredicate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     models: tuple[CheckedModel, ...] = ()
     """Model files that are subjects, because they hold a model of this run."""
 
-    def spoken_of(self) -> Iterator[tuple[str, CID]]:
-        """What has to be among the subjects."""
-        yield "head", self.run.head
+    def spoken_of(self) -> Iterator[tuple[str, str]]:
+        """What has to be among the subjects, and its digest."""
+        yield f"head {self.run.head}", self.run.head.digest.hex()
         if self.run.final_model is not None:
-            yield "final model", self.run.final_model
+            yield f"final model {self.run.final_model}", self.run.final_model.digest.hex()
+        for model in self.models:
+            yield "model file", model.sha256

@@ -103,9 +103,9 @@ def read_statement(payload: bytes) -> Statement:
             f"what it says is of type {file.predicate_type[:80]!r}; known here: {', '.join(_PREDICATES)}"
         )
     statement = Statement(tuple(map(_subject, file.subject)), _predicate(file.predicate, kind))
-    for what, cid in statement.predicate.spoken_of():
-        if not statement.is_about(cid.digest.hex()):
-            raise BadStatement(f"it speaks of the {what} {cid}, which is not among its subjects")
+    for what, sha256 in statement.predicate.spoken_of():
+        if not statement.is_about(sha256):
+            raise BadStatement(f"it speaks of the {what}, which is not among its subjects")
     return statement
 
 

@@ -59,6 +59,16 @@ def tensor_differences(a: Tensors, b: Tensors) -> Iterator[TensorDifference]:
             yield compare(name, None, read())
 
 
+def same_tensors(a: Tensors, b: Tensors) -> bool:
+    """Whether both have the same tensors, name by name and bit by bit. Stops at the first that differs. Raises as
+    `tensor_differences` does."""
+    return a.keys() == b.keys() and all(_identical(read(), b[name]()) for name, read in a.items())
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    return _layout(a) == _layout(b) and _same_bits(a, b)
+
+
 def compare(name: str, a: Tensor | None, b: Tensor | None) -> TensorDifference:
     """One tensor in two models; None if a model lacks it."""
     if a is None or b is None:

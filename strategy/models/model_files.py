@@ -2,11 +2,15 @@
 
 A file says where it comes from: in the header of safetensors, in the entry ``__metadata__`` (JSON) of an npz, or under
 ``"metadata"`` beside ``"state_dict"`` in a pt, which ``torch.load(..., weights_only=True)`` reads.
+
+A model with the same metadata always gives the same bytes, whatever the machine, so that a file can be told by its
+hash. The bytes of a pt are torch's own, and those of one version of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -37,6 +41,8 @@ METADATA: Final = "__metadata__"
 
 _SAME_BYTES: Final = (1980, 1, 1, 0, 0, 0)
 """The time of every entry of an npz, so that a model always gives the same file."""
+_UNIX: Final = 3
+"""The system that a zip file says it was made on, for the same reason."""
 
 Tensor = np.ndarray[Any, Any]
 Tensors = Mapping[str, Callable[[], Tensor]]
@@ -123,11 +129,10 @@ def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Pat
         OSError: if the file cannot be written.
     """
     kind, tensors = ModelFormat.of(path), content_tensors(root, source, key)
-    about = {"content": str(root), **metadata}
     descriptor, name = _beside(path)
     try:
         with open(descriptor, "wb") as file:
-            _write(file, tensors, about, kind)
+            _write(file, tensors, _about(root, metadata), kind)
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
@@ -137,6 +142,20 @@ def save_model(root: CID, source: BlockSource, key: ContentKey | None, path: Pat
         os.unlink(name)
         raise
     return size
+
+
+def model_sha256(
+    root: CID, source: BlockSource, key: ContentKey | None, kind: ModelFormat, metadata: Mapping[str, str]
+) -> str:
+    """The SHA-256, in hex, of the file that `save_model` writes. Raises as that does."""
+    with tempfile.TemporaryFile() as file:
+        _write(file, content_tensors(root, source, key), _about(root, metadata), kind)
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _about(root: CID, metadata: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted({"content": str(root), **metadata}.items()))
 
 
 def try_place(path: Path) -> None:
@@ -168,14 +187,24 @@ def _write_safetensors(file: IO[bytes], tensors: Tensors, about: dict[str, str])
     if _SAFETENSORS_METADATA in tensors:
         raise NoModel(f"it has a tensor called {_SAFETENSORS_METADATA}, which safetensors needs for its metadata")
     try:
-        data = save({name: read() for name, read in tensors.items()}, metadata=about)
+        data = memoryview(save({name: read() for name, read in tensors.items()}))
     except (SafetensorError, KeyError) as error:  # KeyError: a dtype that it has no name for
         raise NoModel(f"safetensors does not take it: {error}") from error
-    file.write(data)
+    size = int.from_bytes(data[:_LENGTH], "little")
+    header, numbers = bytes(data[_LENGTH : _LENGTH + size]), data[_LENGTH + size :]
+    told = json.dumps(about, separators=(",", ":")).encode()  # the library itself would write it in any order
+    header = b'{"%b":%b,%b' % (_SAFETENSORS_METADATA.encode(), told, header.rstrip(b" ").removeprefix(b"{"))
+    header += b" " * (-len(header) % _LENGTH)
+    file.write(len(header).to_bytes(_LENGTH, "little"))
+    file.write(header)
+    file.write(numbers)
 
 
 _SAFETENSORS_METADATA: Final = "__metadata__"
 """https://github.com/huggingface/safetensors#format. Its writer would write the name twice; its reader refuses that."""
+
+_LENGTH: Final = 8
+"""Bytes of the header's length, which a safetensors file begins with. The header is padded to a multiple of it."""
 
 
 def _write_npz(file: IO[bytes], tensors: Tensors, about: dict[str, str]) -> None:
@@ -195,7 +224,9 @@ def _check_entry(name: str) -> None:
 
 
 def _write_entry(archive: zipfile.ZipFile, name: str, tensor: Tensor) -> None:
-    with archive.open(zipfile.ZipInfo(f"{name}.npy", _SAME_BYTES), "w", force_zip64=True) as entry:
+    info = zipfile.ZipInfo(f"{name}.npy", _SAME_BYTES)
+    info.create_system = _UNIX
+    with archive.open(info, "w", force_zip64=True) as entry:
         np.lib.format.write_array(entry, tensor, allow_pickle=False)
 
 
@@ -243,6 +274,57 @@ def opened_model(path: Path) -> Iterator[Tensors]:
         yield tensors
 
 
+def claimed_metadata(path: Path) -> Mapping[str, str]:
+    """What a model file says of where it comes from: whatever its writer wrote. Empty if it says nothing that is short.
+
+    Raises:
+        NoModel: if it is not a model file.
+        OSError: if it cannot be read.
+    """
+    kind = ModelFormat.of(path)
+    try:
+        found = _metadata_in(path, kind)
+    except (
+        SafetensorError,
+        zipfile.BadZipFile,
+        EOFError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise NoModel(f"{path} is no sound {kind} file: {error}") from error
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(name, str) and isinstance(value, str) and len(name) + len(value) <= MAX_CLAIM
+    }
+
+
+def _metadata_in(path: Path, kind: ModelFormat) -> object:
+    match kind:
+        case ModelFormat.SAFETENSORS:
+            with safe_open(path, framework="numpy") as handle:
+                return handle.metadata()
+        case ModelFormat.NPZ:
+            with zipfile.ZipFile(path) as archive:
+                entry = f"{METADATA}.npy"
+                if entry not in archive.namelist() or archive.getinfo(entry).file_size > MAX_CLAIM * 64:
+                    return None
+                with archive.open(entry) as file:
+                    text = np.lib.format.read_array(file, allow_pickle=False)
+                return json.loads(str(text))
+        case ModelFormat.PT:
+            value = _torch_value(path)
+            return value.get("metadata") if isinstance(value, dict) else None
+
+
+MAX_CLAIM: Final = 1_024
+"""Characters of an entry of metadata, with its name."""
+
+
 def _tensors_in(path: Path, kind: ModelFormat, stack: contextlib.ExitStack) -> Tensors:
     match kind:
         case ModelFormat.SAFETENSORS:
@@ -270,17 +352,24 @@ def _guarded(path: Path, name: str, read: Callable[[str], Tensor]) -> Callable[[
 
 def _torch_state(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a pt, written here or as a plain ``state_dict``."""
+    import torch
+
+    value = _torch_value(path)
+    state = value.get("state_dict", value) if isinstance(value, dict) else None
+    if not isinstance(state, dict):
+        raise NoModel(f"{path} holds a {type(value).__name__}, not tensors by name")
+    return {str(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+
+
+def _torch_value(path: Path) -> object:
+    """What is in a pt, if it is weights only."""
     import pickle
 
     import torch
 
     path.open("rb").close()  # raises OSError if it cannot be read; torch raises OSError for damaged files too
     try:
-        value = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        return torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise NoModel(f"{path} is no torch file with only weights: {first}") from error
-    state = value.get("state_dict", value) if isinstance(value, dict) else None
-    if not isinstance(state, dict):
-        raise NoModel(f"{path} holds a {type(value).__name__}, not tensors by name")
-    return {str(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

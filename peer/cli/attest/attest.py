@@ -10,6 +10,7 @@ import typer
 from peer.base.errors import ExitCode
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
 from peer.cli.output import put_json
+from peer.history.verdict import Verdict
 
 if TYPE_CHECKING:
     from peer.attest.checking import CheckedAttestation
@@ -73,10 +74,4 @@ def exit_code(checked: CheckedAttestation) -> ExitCode:
     """What a command that checks an attestation ends with."""
     if checked.doubt:
         return ExitCode.UNFINISHED
-    match checked.attestation.statement.predicate.verdict:
-        case "verified":
-            return ExitCode.DONE
-        case "failed":
-            return ExitCode.VERIFICATION_FAILED
-        case "incomplete" | "inconclusive":
-            return ExitCode.UNFINISHED
+    return Verdict(checked.attestation.statement.predicate.verdict).exit_code

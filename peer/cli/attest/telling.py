@@ -10,7 +10,7 @@ from peer.attest.checking import CheckedAttestation
 from peer.attest.signers import KnownSigner
 from peer.base.terminal import put
 from peer.cli.output import bad, doubtful, good, put_fields
-from protocol.attestations.audited import AuditPredicate, Environments, RootOfTrust
+from protocol.attestations.audited import AuditPredicate, CheckedModel, Environments, ReplayedRun, RootOfTrust
 from protocol.attestations.statement import Statement, write_statement
 from protocol.visible import named, quoted
 
@@ -83,10 +83,11 @@ def _audited(statement: Statement) -> Iterator[tuple[str, str]]:
         yield "finding", f"{named(finding.rule)}{where}{f': {quoted(finding.message)}' if finding.message else ''}"
     if (more := len(said.findings) - MOST_LINES + said.findings_left_out) > 0:
         yield "findings", f"{more} more"
-    told = {cid.digest.hex() for _, cid in said.spoken_of()}
+    models = {model.sha256: model for model in said.models}
+    told = {digest for _, digest in said.spoken_of()} - models.keys()
     others = [subject for subject in statement.subjects if subject.sha256 not in told]
     for subject in others[:MOST_LINES]:
-        yield "about", f"{quoted(subject.name)}, sha256 {subject.sha256}"
+        yield "about", f"{quoted(subject.name)}, sha256 {subject.sha256}{_model(models.get(subject.sha256))}"
     if len(others) > MOST_LINES:
         yield "about", f"{len(others) - MOST_LINES} more"
 
@@ -108,10 +109,26 @@ def _compared(said: AuditPredicate) -> Iterator[tuple[str, str]]:
     contents = "all that they link" if done.contents else "not what they link"
     yield "compared", f"{done.records} records by every rule, {done.exchanges} exchanges, {contents}"
     if (replay := done.replay) is not None:
-        differ = f", {replay.differences} differing" if replay.differences else ""
-        yield "replayed", f"{replay.exchanges} exchanges, {replay.messages} messages equal{differ}"
+        yield "replayed", f"{replay.exchanges} exchanges, {replay.messages} messages equal{_differing(replay)}"
     for line in said.not_compared[:MOST_LINES]:
         yield "not compared", quoted(line, 1_000)
+
+
+def _differing(replay: ReplayedRun) -> str:
+    match replay.outcome:
+        case "equal":
+            return ""
+        case "undecided":
+            return f"; {replay.undecided} differ, and the auditor's machine cannot tell why"
+        case "beyond":
+            return "; one differs more than another machine can cause"
+
+
+def _model(model: CheckedModel | None) -> str:
+    if model is None:
+        return ""
+    what = "the final model" if model.round is None else f"the model of round {model.round}, of {named(model.of)}"
+    return f": {'byte for byte' if model.exact else 'the arrays of'} {what}"
 
 
 def _environment(found: Environments) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from peer.audit.kept_reports import KeptReports
 from peer.base.errors import ExitCode, PeerError
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import put_json
-from peer.cli.reading.attesting import SignedVerdict
+from peer.cli.reading.attesting import AttestOptions, SignedVerdict
 from peer.cli.reading.equivocation_proof import put_proof
 from peer.cli.reading.report import put_compared, put_report, put_report_json, put_root
 from peer.history.named_runs import is_car
@@ -35,10 +34,7 @@ def audit(
     replay: Annotated[bool, typer.Option("--replay", help="Run the app again, and compare what it sends.")] = False,
     replaying: ReplayOptions,
     federation: TrustOption = None,
-    attest: Annotated[
-        Path | None,
-        typer.Option("--attest", metavar="FILE", help="Sign the verdict with this identity, in a file for others."),
-    ] = None,
+    attesting: AttestOptions,
     json: JsonOption = False,
 ) -> ExitCode:
     """Verify a run by every rule, and check that everything it links is there. A CAR file needs no engine.
@@ -49,7 +45,8 @@ def audit(
     the run is encrypted, a replay needs the key of a server or an auditor. Verifying needs no key.
 
     With --attest, what the audit came to is signed, whatever that is: an in-toto statement in a DSSE envelope, which
-    `peer attest verify FILE` and other tools check. Of an encrypted run it tells nothing that is encrypted.
+    `peer attest verify FILE` and other tools check. Of an encrypted run it tells nothing that is encrypted. With
+    --attest-model it is about a model file too, if that holds a model of the run (peer trace).
 
     A proof of equivocation (one key signed two records for one place) is checked by itself. If it holds, the exit code
     is 1.
@@ -57,10 +54,10 @@ def audit(
     if not replay and replaying.given:
         raise PeerError("--app, --data-dir, --model and --to-round are for a replay", fix="add --replay")
     lookup = options.lookup(needed=replay)
-    signed = None if attest is None else SignedVerdict.prepare(attest, options)
+    signed = attesting.prepare(options)
     proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
-        return _put_proof(proof, json=json, attest=attest)
+        return _put_proof(proof, json=json, signed=signed)
     own = replaying.own_app()
     with Scratch() as scratch, lookup.audit(head, scratch, root=federation) as prepared:
         report = prepared.run()
@@ -77,12 +74,12 @@ def audit(
         else:
             put_report(report, scratch, replay=replay)
         if signed is not None:
-            signed.write(prepared, say_so=not json)
+            signed.write(prepared, scratch, say_so=not json)
     return report.exit_code
 
 
-def _put_proof(proof: CheckedProof, *, json: bool, attest: Path | None) -> ExitCode:
-    if attest is not None:
+def _put_proof(proof: CheckedProof, *, json: bool, signed: SignedVerdict | None) -> ExitCode:
+    if signed is not None:
         raise PeerError("--attest is for an audit of a run", fix="leave it out", code=ExitCode.WRONG_USE)
     if json:
         put_json(proof.value())

@@ -341,7 +341,7 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
     saved, why = None, ""
     if path is not None and closed.model is not None:
         try:
-            metadata = {"run": str(closed.run), "head": str(closed.head)}
+            metadata = {"run": str(closed.run)}
             save_model(closed.model, EngineBlocks(SoundBlocks(session.engine)), closed.key, path, metadata)
             saved = path
         except NoModel as error:

@@ -200,7 +200,6 @@ def test_a_file_says_where_it_is_from(
 ) -> None:
     told = model_of(run, "--round", "1", "--json", file=f"model{suffix}").json
     assert read(tmp_path / f"model{suffix}") == {
-        "head": str(run.head),
         "run": str(run.run),
         "round": "1",
         "of": "server",

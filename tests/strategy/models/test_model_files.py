@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +18,17 @@ from protocol.blocks.cid import CID, MemoryBlocks
 from strategy.contents.codec import encode
 from strategy.flower_compat import recorddict_compat
 from strategy.models.model_difference import compare, tensor_differences
-from strategy.models.model_files import METADATA, NoModel, Tensor, opened_model, save_model, try_place
+from strategy.models.model_files import (
+    METADATA,
+    ModelFormat,
+    NoModel,
+    Tensor,
+    claimed_metadata,
+    model_sha256,
+    opened_model,
+    save_model,
+    try_place,
+)
 
 SUFFIXES = [".safetensors", ".npz", ".pt"]
 MODEL: dict[str, Tensor] = {
@@ -77,10 +89,37 @@ def test_a_pt_is_what_torch_reads_without_pickles(tmp_path: Path) -> None:
     assert torch.equal(state["weight"], torch.tensor(MODEL["weight"]))
 
 
-def test_one_model_makes_one_npz(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_model(*content(MODEL), tmp_path / f"{name}.npz", {"round": "1"})
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+@pytest.mark.parametrize(
+    ("suffix", "sha256"),
+    [
+        (".safetensors", "fd8534d8b934ff1c0871e6a37ca590e38edbcf4558c6f48086cfeab984dad76d"),
+        (".npz", "3e4044cc8cf4d75b149613b3e940da83783687ad1d01e149e5c48afcd280ddde"),
+    ],
+)
+def test_one_model_makes_one_file_in_every_process_and_on_every_machine(suffix: str, sha256: str) -> None:
+    assert model_sha256(*content(MODEL), ModelFormat(suffix), {"run": "r", "round": "1", "of": "séver"}) == sha256
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_hash_is_that_of_the_file_whatever_its_name(tmp_path: Path, suffix: str) -> None:
+    for name in ("a", "another"):
+        save_model(*content(MODEL), tmp_path / f"{name}{suffix}", {"round": "1"})
+        found = hashlib.sha256((tmp_path / f"{name}{suffix}").read_bytes()).hexdigest()
+        assert found == model_sha256(*content(MODEL), ModelFormat(suffix), {"round": "1"})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_a_file_says_of_itself_is_read_back_without_what_is_long(tmp_path: Path, suffix: str) -> None:
+    save_model(*content(MODEL), tmp_path / f"m{suffix}", {"of": "séver", "long": "x" * 2_000})
+    assert claimed_metadata(tmp_path / f"m{suffix}") == {"content": str(content(MODEL)[0]), "of": "séver"}
+
+
+def test_a_file_that_says_nothing_of_itself_claims_nothing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", weight=np.ones(2))
+    np.savez(tmp_path / "b.npz", weight=np.ones(2), __metadata__=np.array('["run"]'))
+    np.savez(tmp_path / "c.npz", weight=np.ones(2), __metadata__=np.array(json.dumps({"run": 3})))
+    torch.save({"state_dict": {}, "metadata": {3: "x"}}, tmp_path / "d.pt")
+    assert [claimed_metadata(path) for path in sorted(tmp_path.iterdir())] == [{}] * 4
 
 
 def test_a_place_is_tried_without_a_trace(tmp_path: Path) -> None:

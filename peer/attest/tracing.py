@@ -1,0 +1,228 @@
+"""Which model of which run a file holds.
+
+A model file names its run, its round and its content, but anybody can write that. So the file is written again from
+what the run records, and has to come out byte for byte. If it does not, somebody may have converted it: then the arrays
+are compared. One model is in memory at a time, however many rounds there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from peer.attest.checking import sha256_of
+from peer.audit.audit import Audit
+from peer.audit.report import Report
+from peer.audit.run_lookup import RunLookup
+from peer.audit.run_models import SERVER, NoSuchModel, NotReadable, RunModels
+from peer.base.errors import ExitCode, PeerError
+from peer.engine.interface import EngineError
+from peer.history.scratch import Scratch
+from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.content import ContentKey
+from strategy.models.model_difference import same_tensors
+from strategy.models.model_files import (
+    ModelFormat,
+    NoModel,
+    Tensors,
+    claimed_metadata,
+    content_tensors,
+    model_sha256,
+    opened_model,
+)
+
+_HASH: Final = re.compile("(?:sha256:)?([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file, or its hash alone."""
+
+    sha256: str
+    path: Path | None
+    claims: Mapping[str, str] = field(default_factory=dict)
+    """What it says of where it comes from: nothing that anybody need believe."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, without its folder."""
+        return "model" if self.path is None else self.path.name
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedModel:
+    """A model of a run that can be written to a file."""
+
+    content: CID
+    key: ContentKey | None
+    metadata: Mapping[str, str]
+    """What its file says besides the content's CID."""
+    round: int | None
+    """None for the final model."""
+    of: str
+    """`SERVER`, or the client's name."""
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        return {"content": str(self.content), "round": self.round, "of": self.of}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The model of a run that a file holds."""
+
+    model: RecordedModel
+    exact: bool
+    """Whether the file is byte for byte what is written for it; if not, its arrays are the same, name by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A model file, and the verified run that it is from."""
+
+    found: Found
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class NotTraced:
+    """A model file that is of no run that was looked into."""
+
+    denied: CID | None
+    """The run that the file claims to be from, if that run was read, and does not have it."""
+    looked_into: int
+    notes: tuple[str, ...]
+    """Runs that could not be looked into, and why."""
+
+
+def model_file_named(text: str) -> ModelFile:
+    """The model file, or the hash of one, that somebody named.
+
+    Raises:
+        PeerError: if it is neither.
+    """
+    path = Path(text).expanduser()
+    if not path.exists() and (hashed := _HASH.fullmatch(text)):
+        return ModelFile(hashed[1], None)
+    sha256 = sha256_of(path)
+    try:
+        return ModelFile(sha256, path, claimed_metadata(path))
+    except NoModel as error:
+        raise PeerError(str(error), fix="peer trace takes .safetensors, .npz and .pt files, or a SHA-256") from error
+
+
+def trace(
+    file: ModelFile, runs: Iterable[str], lookup: RunLookup, *, federation: str | None = None
+) -> Traced | NotTraced:
+    """Look for ``file`` in each of the ``runs``: CAR files, heads, or runs of the home. ``federation`` is the one that
+    they have to be in, if somebody named one."""
+    denied, notes, count = None, [], 0
+    for named in runs:
+        with Scratch() as scratch:
+            try:
+                with lookup.reading(named, scratch, root=federation) as audit:
+                    found = find_model(file, RunModels(audit, scratch), audit)
+            except (PeerError, EngineError, BlockError) as error:
+                notes.append(f"{named} could not be looked into: {error}")
+                continue
+        count += 1
+        if found is not None:
+            return Traced(found, audit.report)
+        if file.claims.get("run") == str(audit.report.run):
+            denied = audit.report.run
+    return NotTraced(denied, count, tuple(notes))
+
+
+def find_model(file: ModelFile, models: RunModels, audit: Audit) -> Found | None:
+    """The model of a verified run that ``file`` holds.
+
+    Raises:
+        BlockError: if a content cannot be read.
+    """
+    if file.path is None:
+        return _by_hash(file.sha256, models, audit)
+    claimed = _claimed(file.claims, models, audit.report)
+    if claimed is not None and file.sha256 == _written(claimed, audit, ModelFormat.of(file.path)):
+        return Found(claimed, exact=True)
+    try:
+        with opened_model(file.path) as tensors:
+            return _by_arrays(tensors, models, audit)
+    except NoModel as error:
+        raise PeerError(str(error)) from error
+
+
+def _claimed(claims: Mapping[str, str], models: RunModels, report: Report) -> RecordedModel | None:
+    """The model of the run that a file claims to be, if there is one."""
+    if claims.get("run") != str(report.run):
+        return None
+    number, of = claims.get("round"), claims.get("of")
+    if number is None or of is None:
+        return _final(models, report)
+    if not re.fullmatch("[0-9]{1,9}", number):
+        return None
+    try:
+        found = models.find(of, int(number))
+    except (NoSuchModel, NotReadable):
+        return None
+    return RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
+
+
+def _recorded(models: RunModels, report: Report) -> Iterator[RecordedModel]:
+    if (final := _final(models, report)) is not None:
+        yield final
+    for found in models.every():
+        yield RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
+
+
+def _final(models: RunModels, report: Report) -> RecordedModel | None:
+    found = models.final()
+    return None if found is None else RecordedModel(*found, {"run": str(report.run)}, None, SERVER)
+
+
+def _by_hash(sha256: str, models: RunModels, audit: Audit) -> Found | None:
+    for model in _recorded(models, audit.report):
+        if any(sha256 == _written(model, audit, kind) for kind in ModelFormat):
+            return Found(model, exact=True)
+    return None
+
+
+def _written(model: RecordedModel, audit: Audit, kind: ModelFormat) -> str | None:
+    """The hash of the file of a model; None if the format does not take it."""
+    try:
+        return model_sha256(model.content, audit.source, model.key, kind, model.metadata)
+    except NoModel:
+        return None
+
+
+def _by_arrays(tensors: Tensors, models: RunModels, audit: Audit) -> Found | None:
+    compared: set[CID] = set()
+    for model in _recorded(models, audit.report):
+        if model.content in compared:
+            continue
+        compared.add(model.content)
+        try:
+            if same_tensors(content_tensors(model.content, audit.source, model.key), tensors):
+                return Found(model, exact=False)
+        except NoModel:
+            continue
+    return None
+
+
+def not_found(file: ModelFile, result: NotTraced) -> PeerError:
+    """What a command says of a file that is of no run that was looked into."""
+    what = str(file.path) if file.path is not None else f"the file with the SHA-256 {file.sha256}"
+    if result.denied is not None:
+        return PeerError(
+            f"{what} says that it is a model of the run {result.denied}, and that run has no such model: "
+            "it was changed since, or somebody wrote that into it",
+            fix=f"peer model {result.denied} -o FILE writes one that is",
+            code=ExitCode.VERIFICATION_FAILED,
+        )
+    return PeerError(
+        f"{what} is of none of the {result.looked_into} runs that were looked into",
+        fix="name the run: --in FILE.car, or --in HEAD with --ipfs ENGINE; in a home, peer log lists the runs",
+        code=ExitCode.UNFINISHED,
+    )

@@ -1,0 +1,121 @@
+"""``peer trace``: which run, round and federation a model file is from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from peer.attest.tracing import ModelFile, NotTraced, Traced, model_file_named, not_found, trace
+from peer.audit.run_models import SERVER
+from peer.base.terminal import put, say
+from peer.cli.options import JsonOption, RunOptions, TrustOption, grouped, new_app
+from peer.cli.output import good, put_fields, put_json
+from peer.cli.reading.report import put_root
+from peer.home.home import Home
+from peer.home.journal import Journal
+from protocol.visible import named
+
+app = new_app()
+
+
+@app.command("trace")
+@grouped
+def trace_command(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE|SHA256", help="A .safetensors, .npz or .pt file, or the hash of one (slower)."),
+    ],
+    *,
+    within: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--in",
+            metavar="RUN|FILE.car",
+            help="Look in this run; repeatable.",
+            show_default="the runs of this home",
+        ),
+    ] = None,
+    options: RunOptions,
+    federation: TrustOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say which run, round and federation a model file is from.
+
+    The file's own word counts for nothing. What the run records is written to a file again, as `peer model` and
+    `peer start --save-path` do, and has to be the same byte for byte. If it is not, the arrays are compared: somebody
+    may have converted the file. The run's chain is verified first; `peer audit --replay` tells more.
+
+    Ends with 0 if it is found, with 3 if it is of none of the runs, with 1 if the run that the file names has no such
+    model.
+    """
+    model = model_file_named(file)
+    runs = within or _runs(options, model)
+    result = trace(model, runs, options.lookup(), federation=federation)
+    if isinstance(result, NotTraced):
+        for note in result.notes:
+            say(f"note: {note}")
+        raise not_found(model, result)
+    if json:
+        put_json(_value(model, result))
+        return
+    put_root(result.report)
+    put_fields(_fields(model, result))
+    put("this says where the numbers are from, not that they are good, or that the server computed them as it should")
+    put(good(_line(result)))
+
+
+def _runs(options: RunOptions, model: ModelFile) -> list[str]:
+    """Those of the home; first the one that the file names."""
+    journal = Home(options.home).journal
+    if not journal.exists():
+        return []
+    with contextlib.closing(Journal(journal)) as opened:
+        runs = [str(head.run) for head in opened.heads()]
+    return sorted(runs, key=lambda run: run != model.claims.get("run"))
+
+
+def _fields(model: ModelFile, traced: Traced) -> Iterator[tuple[str, str]]:
+    report, found = traced.report, traced.found.model
+    yield "file", f"sha256 {model.sha256}"
+    yield "is", _what(found.of, found.round)
+    yield "content", str(found.content)
+    yield "run", str(report.run)
+    yield "head", f"{report.head}, height {report.height}"
+    yield "federation", f"{named(report.federation_name or str(report.federation))}, {report.members} members"
+    yield "app", named(report.app) if report.app else "encrypted for others"
+    yield "leader", named(report.leader)
+
+
+def _what(of: str, number: int | None) -> str:
+    if number is None:
+        return "the final model"
+    whose = "the global model" if of == SERVER else f"the update of {named(of)}"
+    return f"{whose} of round {number}"
+
+
+def _line(traced: Traced) -> str:
+    what = _what(traced.found.model.of, traced.found.model.round)
+    if traced.found.exact:
+        return f"found: byte for byte {what}, of a run whose every record keeps every rule"
+    return f"found: another file with the same arrays as {what}, of a run whose every record keeps every rule"
+
+
+def _value(model: ModelFile, traced: Traced) -> dict[str, Any]:
+    report = traced.report
+    return {
+        "sha256": model.sha256,
+        "exact": traced.found.exact,
+        **traced.found.model.value(),
+        "run": str(report.run),
+        "head": str(report.head),
+        "height": report.height,
+        "federation": {
+            "id": str(report.federation),
+            "name": report.federation_name,
+            "root": None if report.root is None else report.root.value,
+        },
+        "chain": report.verdict.value,
+    }
