@@ -13,9 +13,11 @@ holds, or links, what is bound to them. docs/protocol.md, section 13, has the ta
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Final
+
+import msgspec
 
 from crypto.keys import DecryptionKey, EncryptionKey
 from crypto.sealing import open_sealed, seal
@@ -23,11 +25,18 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, encode_cbor
 from protocol.blocks.content import ContentKey
 from protocol.blocks.listing import pack
-from protocol.blocks.typed import to_plain
 from protocol.records.bodies import Federation, RecordType
 from protocol.records.signed_records import body_value
 
 _DOMAIN: Final = "pollen context 1"
+
+
+class _Value(msgspec.Struct, frozen=True, array_like=True):
+    """A list of its fields."""
+
+
+class _Context(_Value, frozen=True, tag_field="name"):
+    """A list of its name, which is msgspec's ``tag``, and its fields."""
 
 
 class EpochSecret(StrEnum):
@@ -40,8 +49,7 @@ class EpochSecret(StrEnum):
 # -- places ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class VersionPlace:
+class VersionPlace(_Value, frozen=True):
     """One version of a federation's manifest, before it has a CID."""
 
     digest: bytes
@@ -56,8 +64,7 @@ def version_place(body: Federation) -> VersionPlace:
     return VersionPlace(hashlib.sha256(encode_cbor(body_value(shown))).digest())
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlace:
+class RunPlace(_Value, frozen=True):
     """One encrypted run, before its record has a CID."""
 
     federation: CID
@@ -70,21 +77,15 @@ class RunPlace:
 # -- sealed for one reader: HPKE's info ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestKeyWrap:
+class ManifestKeyWrap(_Context, frozen=True, tag="manifest key"):
     """The manifest key, as one version wraps it for one member."""
-
-    NAME: ClassVar[str] = "manifest key"
 
     version: VersionPlace
     member: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EpochKeyWrap:
+class EpochKeyWrap(_Context, frozen=True, tag="epoch key"):
     """A secret of an epoch, wrapped for one member, or granted to it later."""
-
-    NAME: ClassVar[str] = "epoch key"
 
     run: RunPlace
     epoch: int
@@ -92,42 +93,30 @@ class EpochKeyWrap:
     member: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class OwnKeySeal:
+class OwnKeySeal(_Context, frozen=True, tag="own key"):
     """A client's own key of an epoch, sealed to that epoch's update key."""
-
-    NAME: ClassVar[str] = "own key"
 
     run: CID
     epoch: int
     member: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SeedSeal:
+class SeedSeal(_Context, frozen=True, tag="seed"):
     """A run's seed, sealed to the update key of an epoch."""
-
-    NAME: ClassVar[str] = "seed"
 
     run: RunPlace
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class AnnouncementSeal:
+class AnnouncementSeal(_Context, frozen=True, tag="announcement to one"):
     """An announcement for one member only."""
-
-    NAME: ClassVar[str] = "announcement to one"
 
     federation: CID
     member: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class KeptReport:
+class KeptReport(_Context, frozen=True, tag="kept report"):
     """The result of verifying a run, as a home keeps it for the member that verified it."""
-
-    NAME: ClassVar[str] = "kept report"
 
     run: CID
     member: bytes
@@ -139,20 +128,14 @@ SealContext = ManifestKeyWrap | EpochKeyWrap | OwnKeySeal | SeedSeal | Announcem
 # -- encrypted under a key: the associated data ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestPrivate:
+class ManifestPrivate(_Context, frozen=True, tag="manifest private"):
     """The private part of a version of the manifest, under the manifest key."""
-
-    NAME: ClassVar[str] = "manifest private"
 
     version: VersionPlace
 
 
-@dataclass(frozen=True, slots=True)
-class RecordPrivate:
+class RecordPrivate(_Context, frozen=True, tag="record private"):
     """The private part of a record of a run's chain, under the model key of its epoch."""
-
-    NAME: ClassVar[str] = "record private"
 
     run: RunPlace
     epoch: int
@@ -160,11 +143,8 @@ class RecordPrivate:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyPrivate:
+class ReplyPrivate(_Context, frozen=True, tag="reply private"):
     """The private part of a reply, under the client's own key."""
-
-    NAME: ClassVar[str] = "reply private"
 
     run: CID
     epoch: int
@@ -172,22 +152,16 @@ class ReplyPrivate:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SecretBefore:
+class SecretBefore(_Context, frozen=True, tag="epoch before"):
     """A secret of the epoch before ``epoch``, under the same secret of ``epoch``."""
-
-    NAME: ClassVar[str] = "epoch before"
 
     run: RunPlace
     epoch: int
     secret: EpochSecret
 
 
-@dataclass(frozen=True, slots=True)
-class AnnouncementForAll:
+class AnnouncementForAll(_Context, frozen=True, tag="announcement"):
     """An announcement for all members, under the manifest key that version ``key_epoch`` brought."""
-
-    NAME: ClassVar[str] = "announcement"
 
     federation: CID
     key_epoch: int
@@ -200,11 +174,8 @@ class JoinSide(StrEnum):
     INVITER = "welcome"
 
 
-@dataclass(frozen=True, slots=True)
-class JoinMessage:
+class JoinMessage(_Context, frozen=True, tag="joining"):
     """A message between newcomer and inviter, under the root key of a ticket."""
-
-    NAME: ClassVar[str] = "joining"
 
     federation: CID
     side: JoinSide
@@ -217,11 +188,8 @@ class AskingSide(StrEnum):
     ASKED = "answer"
 
 
-@dataclass(frozen=True, slots=True)
-class AskingMessage:
+class AskingMessage(_Context, frozen=True, tag="asking"):
     """A question or an answer, under the swarm key. ``member`` is the member asked."""
-
-    NAME: ClassVar[str] = "asking"
 
     federation: CID
     member: bytes
@@ -236,33 +204,24 @@ CipherContext = (
 # -- keys of contents: the label of their derivation -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SentContent:
+class SentContent(_Context, frozen=True, tag="content"):
     """Contents that a run's server made in an epoch, under the model key. All have the same key, so that equal chunks
     of an epoch stay equal."""
-
-    NAME: ClassVar[str] = "content"
 
     run: RunPlace
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyContent:
+class ReplyContent(_Context, frozen=True, tag="reply content"):
     """Contents of a member's replies in an epoch, under the member's own key of that epoch."""
-
-    NAME: ClassVar[str] = "reply content"
 
     run: CID
     epoch: int
     member: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StateContent:
+class StateContent(_Context, frozen=True, tag="state"):
     """The state of a member's app in a run, which it keeps for itself."""
-
-    NAME: ClassVar[str] = "state"
 
     run: CID
     member: bytes
@@ -274,30 +233,21 @@ ContentContext = SentContent | ReplyContent | StateContent
 # -- tags: names that tell which key, to those who have it -----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class InvitationTag:
+class InvitationTag(_Context, frozen=True, tag="invitation tag"):
     """Names an invitation on the wire."""
-
-    NAME: ClassVar[str] = "invitation tag"
 
     federation: CID
 
 
-@dataclass(frozen=True, slots=True)
-class AnnouncementTag:
+class AnnouncementTag(_Context, frozen=True, tag="announcement tag"):
     """Names the manifest key that encrypts an announcement for all members."""
-
-    NAME: ClassVar[str] = "announcement tag"
 
     federation: CID
     key_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class TicketRoot:
+class TicketRoot(_Context, frozen=True, tag="ticket"):
     """What an inviter keeps of a ticket's secret."""
-
-    NAME: ClassVar[str] = "ticket"
 
     federation: CID
 
@@ -309,12 +259,17 @@ Context = SealContext | CipherContext | ContentContext | TagContext | TicketRoot
 
 def context_bytes(context: Context) -> bytes:
     """The one encoding of a context: dag-cbor of ``[domain, name, field, ...]``. A place is the list of its fields."""
-    return encode_cbor([_DOMAIN, context.NAME, *_values(context)])
+    return encode_cbor([_DOMAIN, *_as_list(context)])
 
 
-def _values(value: Context | VersionPlace | RunPlace) -> list[object]:
-    inner = (getattr(value, field.name) for field in fields(value))
-    return [_values(each) if isinstance(each, VersionPlace | RunPlace) else to_plain(each) for each in inner]
+def _as_list(context: Context) -> list[object]:
+    """The name and the fields."""
+    plain = msgspec.to_builtins(context, builtin_types=(bytes, CID))
+    return list(plain)
+
+
+def _name(context: Context) -> bytes:
+    return str(_as_list(context)[0]).encode()
 
 
 # -- sealing and encrypting ------------------------------------------------------------------------------------------
@@ -336,7 +291,7 @@ def unseal(key: DecryptionKey, sealed: bytes, context: SealContext) -> bytes:
 
 def encrypt(key: SymmetricKey, plaintext: bytes, context: CipherContext) -> bytes:
     """``plaintext``, encrypted for this place only, under a key derived for this kind of context."""
-    return key.derive(context.NAME.encode()).encrypt(plaintext, context_bytes(context))
+    return key.derive(_name(context)).encrypt(plaintext, context_bytes(context))
 
 
 def decrypt(key: SymmetricKey, ciphertext: bytes, context: CipherContext) -> bytes:
@@ -345,7 +300,7 @@ def decrypt(key: SymmetricKey, ciphertext: bytes, context: CipherContext) -> byt
     Raises:
         crypto.errors.CannotDecrypt: if it was encrypted under another key or for another place, or changed.
     """
-    return key.derive(context.NAME.encode()).decrypt(ciphertext, context_bytes(context))
+    return key.derive(_name(context)).decrypt(ciphertext, context_bytes(context))
 
 
 def content_key(key: SymmetricKey, context: ContentContext) -> ContentKey:

@@ -21,6 +21,7 @@ from chains import (
     id_of,
     reader_of,
 )
+from msgspec import structs
 
 from crypto.dsse import sign
 from crypto.keys import SigningKey
@@ -190,6 +191,6 @@ def test_one_key_in_two_runs_gives_contents_of_two_keys() -> None:
     scribe = begun(encrypted=True, reader=reader_of(SERVER))
     epoch = scribe.epoch
     assert epoch is not None
-    elsewhere = replace(epoch, run=replace(epoch.run, federation=scribe.chain.run))
+    elsewhere = replace(epoch, run=structs.replace(epoch.run, federation=scribe.chain.run))
     here, there = (RunKeys(reader_of(SERVER), {1: each}).content(1) for each in (epoch, elsewhere))
     assert here != there

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import fields, replace
 
 from crypto.errors import CannotDecrypt
 from crypto.keys import DecryptionKey
@@ -142,13 +143,19 @@ def test_no_two_contexts_are_written_alike() -> None:
     assert all(first != second for first, second in pairwise(everywhere))
 
 
+def _tag(kind: type) -> object:
+    return kind.__struct_config__.tag if issubclass(kind, Struct) else None
+
+
 def test_every_context_there_is_names_its_federation_version_or_run() -> None:
     """What is added to the module is here, too; and a context that is bound to nothing is none."""
-    there_are = {each for each in vars(contexts).values() if isinstance(each, type) and hasattr(each, "NAME")}
+    there_are = {each for each in vars(contexts).values() if isinstance(each, type) and _tag(each)} - {
+        contexts._Context
+    }
     assert there_are == {type(context) for context in CONTEXTS} == set(get_args(Context))
     for kind in there_are:
         assert {"federation", "version", "run"} & {field.name for field in fields(kind)}, kind
-    assert len({kind.NAME for kind in there_are}) == len(there_are)
+    assert len({_tag(kind) for kind in there_are}) == len(there_are)
 
 
 # -- nobody seals or encrypts but through a context -----------------------------------------------------------------
