@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from crypto.errors import BadKeyText, CannotDecrypt
 from crypto.identity import PublicIdentity
-from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.cid import CID
 from protocol.federation.manifest import Manifest
 from protocol.federation.past_members import Listed
 from protocol.joining.tickets import TAG_SIZE, Invitation, InvitationState, TicketKeys
@@ -25,7 +25,7 @@ from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Key
 from protocol.records.contexts import JoinSide
 from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
-from protocol.wire.packing import packed, unpacked
+from protocol.wire.packing import NotPacked, packed, unpacked
 
 MAX_JOIN: Final = 16 << 10
 """Bytes of a sealed `Join`."""
@@ -304,12 +304,7 @@ def _opened(envelope: Envelope, keys: TicketKeys, kind: _Kind) -> bytes:
 
 
 def _exact(data: bytes, kind: type[T]) -> T:
-    """The ``kind`` in ``data``; raises NotForUs if ``data`` is not the one way to write it."""
     try:
-        value = unpacked(data, kind)
-        exact = packed(value) == data
-    except (msgspec.DecodeError, ValueError, BlockError, RecursionError) as error:
+        return unpacked(data, kind)
+    except NotPacked as error:
         raise NotForUs(f"not a message about joining: {error}") from error
-    if not exact:
-        raise NotForUs("not the one way to write it")
-    return value

@@ -35,6 +35,7 @@ from protocol.records.contexts import (
 )
 from protocol.records.signed_records import read_record, typed_items
 from protocol.wire.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop, parse_announcement
+from protocol.wire.packing import NotPacked, packed, unpacked
 
 TAG_SIZE: Final = 8
 
@@ -74,8 +75,8 @@ class AnnouncementSeals:
         self._by_tag: dict[bytes, tuple[SymmetricKey, AnnouncementForAll]] = {}
         """The oldest first."""
         self._newest = b""
-        self._openings: TokenBucket | None = None
-        self._lookings: TokenBucket | None = None
+        self._openings = TokenBucket(BURST, OPENINGS)
+        self._lookings = TokenBucket(BURST, OPENINGS)
         self._learned: Manifest | None = None
         self._former: dict[bytes, Member] = {}
         """Former members by id, as the last manifest with them listed them."""
@@ -109,7 +110,7 @@ class AnnouncementSeals:
         if not self._encrypted:
             return signed
         key, context = self._by_tag[self._newest]
-        return _encode(self._newest, encrypt(key, signed, context))
+        return packed(_Sealed(self._newest, encrypt(key, signed, context)))
 
     def seal_for(self, member: Member, signed: bytes) -> bytes:
         """A signed announcement for ``member`` alone, in a federation that encrypts.
@@ -119,7 +120,7 @@ class AnnouncementSeals:
         """
         key = encryption_key(member)
         sealed = seal_for(key, signed, AnnouncementSeal(self._federation, member.id))
-        return _encode(member_tag(self._federation, key), sealed)
+        return packed(_Sealed(member_tag(self._federation, key), sealed))
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -137,10 +138,12 @@ class AnnouncementSeals:
             return data
         if data.startswith(_PLAIN):
             raise AnnouncementError(Drop.UNSEALED, "it is in the clear, and this federation encrypts")
-        tag, sealed = _decode(data)
-        known = self._by_tag.get(tag)
         try:
-            return self._open_own(tag, sealed, now) if known is None else decrypt(known[0], sealed, known[1])
+            wire = unpacked(data, _Sealed)
+            known = self._by_tag.get(wire.tag)
+            return self._open_own(wire, now) if known is None else decrypt(known[0], wire.sealed, known[1])
+        except NotPacked as error:
+            raise AnnouncementError(Drop.MALFORMED, f"not a sealed announcement: {error}") from error
         except (CannotDecrypt, WrongKey) as error:
             raise AnnouncementError(Drop.UNREADABLE, str(error)) from error
 
@@ -150,10 +153,8 @@ class AnnouncementSeals:
         ``data`` is opened once more for that, not more often than announcements sealed to us alone."""
         if not self._encrypted or not self._former:
             return None
-        self._lookings = self._lookings or TokenBucket(BURST, OPENINGS, now)
-        if self._lookings.left(now) < 1:
+        if not self._lookings.take(now):
             return None
-        self._lookings.use(now)
         try:
             signed = parse_announcement(self.open(data, now))
         except AnnouncementError:
@@ -161,16 +162,14 @@ class AnnouncementSeals:
         former = self._former.get(signed.announcement.by)
         return former if former is not None and former.signing == signed.envelope.key else None
 
-    def _open_own(self, tag: bytes, sealed: bytes, now: float) -> bytes:
-        if len(sealed) > MAX_ALONE:
-            raise AnnouncementError(Drop.TOO_LARGE, f"{len(sealed)} bytes are sealed under no key of all members'")
-        if all(tag != member_tag(self._federation, key) for key in self._reader.encryption_keys):
+    def _open_own(self, wire: _Sealed, now: float) -> bytes:
+        if len(wire.sealed) > MAX_ALONE:
+            raise AnnouncementError(Drop.TOO_LARGE, f"{len(wire.sealed)} bytes are sealed under no key of all members'")
+        if all(wire.tag != member_tag(self._federation, key) for key in self._reader.encryption_keys):
             raise AnnouncementError(Drop.UNREADABLE, "it is sealed under a key that we do not have")
-        self._openings = self._openings or TokenBucket(BURST, OPENINGS, now)
-        if self._openings.left(now) < 1:
+        if not self._openings.take(now):
             raise AnnouncementError(Drop.RATE_LIMITED, f"more than {OPENINGS} a second are sealed to us alone")
-        self._openings.use(now)
-        return self._reader.open(sealed, AnnouncementSeal(self._federation, self._reader.member))
+        return self._reader.open(wire.sealed, AnnouncementSeal(self._federation, self._reader.member))
 
 
 def _older_keys(
@@ -194,20 +193,7 @@ def _older_keys(
 
 # -- the wire --------------------------------------------------------------------------------------------------------
 
-_WIRE: Final = msgspec.msgpack.Decoder(
-    tuple[Annotated[bytes, Meta(min_length=TAG_SIZE, max_length=TAG_SIZE)], bytes]  # tag, sealed
-)
 
-
-def _encode(tag: bytes, sealed: bytes) -> bytes:
-    return msgspec.msgpack.encode((tag, sealed))
-
-
-def _decode(data: bytes) -> tuple[bytes, bytes]:
-    try:
-        tag, sealed = _WIRE.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise AnnouncementError(Drop.MALFORMED, f"not a sealed announcement: {error}") from error
-    if _encode(tag, sealed) != data:
-        raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
-    return tag, sealed
+class _Sealed(msgspec.Struct, frozen=True, array_like=True):
+    tag: Annotated[bytes, Meta(min_length=TAG_SIZE, max_length=TAG_SIZE)]
+    sealed: bytes

@@ -20,8 +20,8 @@ from msgspec import Meta
 from crypto.dsse import sign as dsse_sign
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block, MalformedCid, cbor_data_block
-from protocol.records.bodies import Key, MessageId, Natural
-from protocol.wire.packing import packed, unpacked
+from protocol.records.bodies import Key, MessageId, Natural, SignatureBytes
+from protocol.wire.packing import NotPacked, packed, unpacked
 
 ANNOUNCEMENT_TYPE: Final = "application/vnd.pollen.announcement+msgpack"
 """The DSSE payload type of every announcement."""
@@ -283,13 +283,12 @@ class Announcement:
         return _KIND_OF[type(self.body)]
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """The bytes on the wire, parsed only so far that the sender's key is known."""
 
     payload: bytes
-    key: bytes
-    signature: bytes
+    key: Key
+    signature: SignatureBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,8 +335,7 @@ def sign_announcement(announcement: Announcement, key: SigningKey) -> bytes:
     """The announcement on the wire, cut to the limits: too many blocks or addresses and the end of a long note are left
     out."""
     payload = packed(_Payload.of(announcement))
-    signature = dsse_sign(key, ANNOUNCEMENT_TYPE, payload)
-    return msgspec.msgpack.encode((payload, key.verify_key.raw, signature))
+    return packed(Envelope(payload, key.verify_key.raw, dsse_sign(key, ANNOUNCEMENT_TYPE, payload)))
 
 
 def fit_blocks(blocks: Sequence[Block], budget: int) -> tuple[Block, ...]:
@@ -374,23 +372,16 @@ def parse_payload(payload: bytes) -> Announcement:
 
 def _envelope(data: bytes) -> Envelope:
     try:
-        signed = _ENVELOPE.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return unpacked(data, Envelope)
+    except NotPacked as error:
         raise AnnouncementError(Drop.MALFORMED, f"not an announcement: {error}") from error
-    if msgspec.msgpack.encode(signed) != data:
-        raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
-    return Envelope(*signed)
 
 
 def _announcement(payload: bytes) -> Announcement:
     try:
-        wire = _PAYLOAD.decode(payload)
-        announcement = wire.announcement()
-    except (msgspec.DecodeError, ValueError, MalformedCid, RecursionError) as error:
+        return unpacked(payload, _Payload).announcement()
+    except (NotPacked, ValueError, MalformedCid) as error:
         raise AnnouncementError(Drop.MALFORMED, f"not an announcement: {error}") from error
-    if packed(wire) != payload:
-        raise AnnouncementError(Drop.MALFORMED, "not the one way to write this announcement")
-    return announcement
 
 
 _known_envelope = lru_cache(maxsize=KNOWN)(_envelope)
@@ -439,13 +430,11 @@ class _Payload:
         """The announcement in it.
 
         Raises:
-            ValueError, MalformedCid, msgspec.DecodeError: if there is none.
+            NotPacked, ValueError, MalformedCid: if there is none.
         """
         if len(self.body) > _MAX_BODY:
             raise ValueError(f"a body of {len(self.body)} bytes")
         body = unpacked(self.body, _KINDS[self.kind])
-        if packed(body) != bytes(self.body):
-            raise ValueError("not the one way to write its body")
         if len(self.blocks) > _most_blocks(body) or sum(map(len, self.blocks)) > _budget(body):
             raise ValueError(f"a {self.kind} with {len(self.blocks)} blocks, too many or too large")
         blocks = tuple(cbor_data_block(data) for data in self.blocks)
@@ -468,9 +457,3 @@ def _most_blocks(body: Said) -> int:
             return MAX_ASKED + 1
         case Head() | ReplyReady() | AckReady():
             return MAX_BLOCKS
-
-
-_ENVELOPE: Final = msgspec.msgpack.Decoder(
-    tuple[bytes, Key, Annotated[bytes, Meta(min_length=64, max_length=64)]]  # payload, key, signature
-)
-_PAYLOAD: Final = msgspec.msgpack.Decoder(_Payload)

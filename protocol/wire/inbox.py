@@ -98,7 +98,7 @@ class Inbox:
         member = manifest.member_by_key(envelope.key)
         if member is None:
             raise AnnouncementError(Drop.STRANGER, "its key is not one of a member's")
-        author = self._authors.get(envelope.key) or _Author(VerifyKey.parse(envelope.key), now)
+        author = self._authors.get(envelope.key) or _Author(VerifyKey.parse(envelope.key))
         if not author.may_say(len(envelope.payload), now):
             raise AnnouncementError(Drop.RATE_LIMITED, f"its author sends more than {RATE}, or {BYTES}, a second")
         announcement = parse_payload(envelope.payload)
@@ -131,15 +131,15 @@ class _Author:
 
     __slots__ = ("_bytes", "_highest", "_number", "_seen", "key", "newest", "shown_at")
 
-    def __init__(self, key: VerifyKey, now: float) -> None:
+    def __init__(self, key: VerifyKey) -> None:
         self.key = key
         self.newest: bytes | None = None
         """The newest announcement that is not too large to be shown to its author."""
         self.shown_at = -math.inf
         self._highest = -1
         self._seen = 0  # bit n: highest - n was seen
-        self._number = TokenBucket(BURST, RATE, now)
-        self._bytes = TokenBucket(BYTES_AT_ONCE, BYTES, now)
+        self._number = TokenBucket(BURST, RATE)
+        self._bytes = TokenBucket(BYTES_AT_ONCE, BYTES)
 
     def may_say(self, size: int, now: float) -> bool:
         """Whether it may send one more announcement of ``size`` bytes."""

@@ -1,4 +1,5 @@
-"""Msgpack with CIDs, each as its 36 bytes: how announcements and messages about joining are written."""
+"""Msgpack with CIDs, each as its 36 bytes, and one way to write each value: how announcements and messages about
+joining are written."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ from typing import TypeVar
 
 import msgspec
 
-from protocol.blocks.cid import CID
+from protocol.blocks.cid import CID, MalformedCid
 
 T = TypeVar("T")
+
+
+class NotPacked(Exception):
+    """Bytes that are not the one way to write a value."""
 
 
 def packed(value: object) -> bytes:
@@ -20,9 +25,15 @@ def unpacked(data: bytes | msgspec.Raw, kind: type[T]) -> T:
     """The ``kind`` in ``data``.
 
     Raises:
-        ValueError, protocol.blocks.cid.MalformedCid, RecursionError: if there is none.
+        NotPacked: if there is none, or it may be written in another way. Nothing else is raised, whatever the bytes.
     """
-    value: T = msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_cid)
+    try:
+        value: T = msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_cid)
+        exact = packed(value) == bytes(data)
+    except (msgspec.DecodeError, ValueError, MalformedCid, RecursionError) as error:
+        raise NotPacked(str(error)) from error
+    if not exact:
+        raise NotPacked("it is not the one way to write this")
     return value
 
 
