@@ -11,9 +11,9 @@ from protocol.app.calls import (
     Diverged,
     Ended,
     Finished,
+    GetNodes,
     GridCall,
     Handed,
-    Look,
     Nodes,
     Outgoing,
     Progress,
@@ -100,7 +100,7 @@ class LiveAnswers:
         self._calls = itertools.count(1)  # next() on it is atomic
 
     def nodes(self) -> tuple[int, ...]:
-        return self._ask(Look(next(self._calls)), Nodes).nodes
+        return self._ask(GetNodes(next(self._calls)), Nodes).nodes
 
     def key(self) -> ContentKey | None:
         return self._key

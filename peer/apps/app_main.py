@@ -25,12 +25,12 @@ from peer.engine.contents import EngineContents, open_contents
 from peer.engine.contents_address import CONTENTS_VARIABLE
 from peer.engine.interface import EngineError
 from protocol.app.calls import (
+    AppReady,
     Examine,
     Finished,
     FromApp,
     GridCall,
     Halted,
-    Ready,
     ServerAnswer,
     Start,
     Task,
@@ -117,7 +117,7 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     kept = KeptReplies()
     if isinstance(contents, EngineContents):  # in an audit there is nobody to answer
         examine_in_threads(Examiner(contents.engine, kept), pipe.to_examine, pipe.send)
-    pipe.send(Ready(environment))
+    pipe.send(AppReady(environment))
     start = pipe.start()
     try:
         if role is Role.SERVER:

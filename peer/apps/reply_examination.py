@@ -16,7 +16,7 @@ from typing import Final
 from peer.engine.contents import local_content
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError, TooLarge
-from protocol.app.calls import Examine, Examined, NotExamined
+from protocol.app.calls import Examine, Examined, Failed
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentKey
 from protocol.replies.checks_and_limits import Check, Examination, Finding
@@ -38,7 +38,7 @@ SENT_KEPT: Final = 16
 
 
 def examine_in_threads(
-    examiner: Examiner, asked: SimpleQueue[Examine], answer: Callable[[Examined | NotExamined], None]
+    examiner: Examiner, asked: SimpleQueue[Examine], answer: Callable[[Examined | Failed], None]
 ) -> None:
     """Examine what is ``asked`` for, as long as the process lives."""
 
@@ -65,12 +65,12 @@ class Examiner:
         self._reading = threading.Lock()
         self._places = threading.BoundedSemaphore(SIDE_BY_SIDE)
 
-    def answer(self, asked: Examine) -> Examined | NotExamined:
+    def answer(self, asked: Examine) -> Examined | Failed:
         """Examine a reply. If the engine is away, wait for it."""
         try:
             return Examined(asked.id, self._patience(lambda: self.examine(asked, timeout=CONTENT_TIMEOUT)))
         except (EngineError, BlockError, OSError) as error:
-            return NotExamined(asked.id, str(error))
+            return Failed(asked.id, str(error))
 
     def examine(self, asked: Examine, *, timeout: float) -> Examination:
         """Fetch the reply's content within ``timeout`` seconds, and examine it.

@@ -22,6 +22,7 @@ from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import REPLAY, REPLAY_UNDECIDED, REPLAY_UNFINISHED, Finding
 from protocol.app.calls import (
+    AppReady,
     CloseEntry,
     Compared,
     DispatchEntry,
@@ -31,7 +32,6 @@ from protocol.app.calls import (
     Halted,
     NextEntry,
     Progress,
-    Ready,
     Replayed,
     ScriptEnd,
     ScriptEntry,
@@ -335,7 +335,7 @@ class RunReplay:
             is_over = False
             while not is_over:
                 match await said.get():
-                    case Ready(environment=now):
+                    case AppReady(environment=now):
                         self._replay.import_seconds = time.monotonic() - self._began
                         self._replay.environment = differing(environment, now)
                         self._replay.cause = cause_of(environment, now)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from peer.base.errors import PeerError
-from protocol.app.calls import Examine
+from protocol.app.calls import Answered, Examine
 from protocol.roles.effects import (
     Effect,
     FetchContent,
@@ -32,7 +32,7 @@ from protocol.roles.effects import (
     Store,
     WriteHead,
 )
-from protocol.roles.events import AppAnswered, AppCalled, Event
+from protocol.roles.events import AppCalled, Event
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ _STEPS: Final[Mapping[type, Step]] = {
     FetchContent: Step.FETCH_CONTENT,
     Examine: Step.FETCH_CONTENT,  # a server fetches the contents of replies so
     Hand: Step.HAND,
-    AppAnswered: Step.APP_ANSWERED,
+    Answered: Step.APP_ANSWERED,
     AppCalled: Step.APP_ANSWERED,
 }
 

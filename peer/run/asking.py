@@ -155,7 +155,7 @@ class Asking:
 
     def _may_ask(self, node: str, size: int, now: float) -> bool:
         times = 1 + size // SIZE
-        allowance = self._allowances.setdefault(node, TokenBucket(QUESTIONS, RATE, now))
+        allowance = self._allowances.setdefault(node, TokenBucket(QUESTIONS, RATE))
         self._allowances.move_to_end(node)
         if len(self._allowances) > _REMEMBERED:
             self._allowances.popitem(last=False)

@@ -34,14 +34,14 @@ from peer.run.effect_threads import BackgroundEffect, EffectThreads
 from peer.run.event_queue import EventQueue
 from protocol.app.calls import (
     Answered,
+    AppReady,
     Examine,
     Examined,
+    Failed,
     Finished,
     FromApp,
     Halted,
-    NotExamined,
     Progress,
-    Ready,
     Replayed,
 )
 from protocol.blocks.bundle import read_bundle
@@ -74,16 +74,13 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import (
-    AppAnswered,
     AppCalled,
     AppLost,
-    AppReady,
     AppsApproved,
     Done,
     Due,
     EngineAnswered,
     Event,
-    Failed,
     Fetched,
     KeysChanged,
     ManifestChanged,
@@ -449,13 +446,11 @@ class Runner:
 
     def _heard(self, value: FromApp) -> None:
         match value:
-            case Ready(environment):
-                self._from_app(AppReady(environment))
-            case Answered():
-                self._from_app(AppAnswered(value))
-            case Examined(id) | NotExamined(id):
+            case AppReady() | Answered():
+                self._from_app(value)
+            case Examined(id) | Failed(id):
                 if self._to_examine.pop(id, None) is not None:
-                    self._events.put(value if isinstance(value, Examined) else Failed(id, value.why))
+                    self._events.put(value)
             case Progress(text):
                 self._on_report(Report(What.APP_PROGRESS, {"text": text}))
             case Halted(why, fix):  # a full disk say: that is no error of the app's, nor an answer

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey, KeyedContent
-from protocol.records.bodies import RunConfig
+from protocol.records.bodies import Look, RunConfig
 from protocol.records.environment import Environment
 from protocol.replay.judging import Cause, Difference
 from protocol.replies.checks_and_limits import Examination, SizeLimits
@@ -64,14 +64,14 @@ class Handed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class AppReady:
     """Imports are done, and ``environment`` is what they found. The app itself is not loaded yet."""
 
     environment: Environment
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GetNodes:
     """``Grid.get_node_ids``."""
 
     call: int
@@ -201,8 +201,8 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
-class NotExamined:
-    """A content that an `Examine` needs could not be fetched."""
+class Failed:
+    """An effect could not be carried out: of an `Examine`, a content that it needs could not be fetched."""
 
     effect: int
     why: str
@@ -212,19 +212,11 @@ class NotExamined:
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
-    """An answer to `Look`, and how many times in a row the app got it."""
-
-    nodes: tuple[int, ...]
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class EntryHead:
     """What every entry has: its height, and what the app saw since the entry before."""
 
     height: int
-    glimpses: tuple[Glimpse, ...]
+    looks: tuple[Look, ...]
     empties: int
     """Pulls that gave nothing."""
     key: ContentKey | None = None
@@ -315,7 +307,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Answers `Look`, in rising order."""
+    """Answers `GetNodes`, in rising order."""
 
     call: int
     nodes: tuple[int, ...]
@@ -403,8 +395,8 @@ class Examine:
 
 
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
-GridCall = Look | Push | Pull | Wait | NextEntry | Finished
+GridCall = GetNodes | Push | Pull | Wait | NextEntry | Finished
 ServerCall = GridCall | Compared | Diverged
 ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | Refused | ScriptEntry
-FromApp = Ready | ServerCall | Replayed | Answered | Examined | NotExamined | Progress | Halted
+FromApp = AppReady | ServerCall | Replayed | Answered | Examined | Failed | Progress | Halted
 ToApp = Start | ServerAnswer | Task | Examine

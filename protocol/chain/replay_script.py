@@ -7,7 +7,6 @@ from protocol.app.calls import (
     CollectEntry,
     DispatchEntry,
     EntryHead,
-    Glimpse,
     Handed,
     Outgoing,
     QuietEntry,
@@ -49,7 +48,7 @@ def script_entry(record: Record, keys: RunKeys, source: BlockSource, call: int) 
     body = record.body
     if not isinstance(body, Chained):
         raise RecordError(f"{record.cid} is a {body.TYPE}, which is in no chain")
-    looks = tuple(Glimpse(look.nodes, look.count) for look in typed_items(body.looks, Look, source))
+    looks = tuple(typed_items(body.looks, Look, source))
     head = EntryHead(body.height, looks, body.empties, keys.content(body.epoch))
     match body:
         case Dispatch():

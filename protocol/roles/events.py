@@ -1,4 +1,5 @@
-"""What happens to a role state machine. Time is handed in beside each event."""
+"""What happens to a role state machine. Time is handed in beside each event. What its app process says of itself, and
+of an `protocol.app.calls.Examine`, is an event as it is."""
 
 from __future__ import annotations
 
@@ -6,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crypto.keys import DecryptionKey, SigningKey
-from protocol.app.calls import Answered, Examined, ServerCall
+from protocol.app.calls import Answered, AppReady, Examined, Failed, ServerCall
 from protocol.blocks.cid import CID
-from protocol.records.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +50,10 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """An effect could not be carried out."""
-
-    effect: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class AppReady:
-    """The app process has its imports and waits for `protocol.app.calls.Start`."""
-
-    environment: Environment
-
-
-@dataclass(frozen=True, slots=True)
 class AppCalled:
     """The ServerApp's Grid asked for something, or the ServerApp ended."""
 
     call: ServerCall
-
-
-@dataclass(frozen=True, slots=True)
-class AppAnswered:
-    """The ClientApp answered its task."""
-
-    answer: Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +109,7 @@ Event = (
     | Failed
     | AppReady
     | AppCalled
-    | AppAnswered
+    | Answered
     | AppLost
     | AppsApproved
     | Due

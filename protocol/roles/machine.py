@@ -7,23 +7,14 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Final, Generic
 
+from protocol.app.calls import Failed
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Member, Role
 from protocol.roles.announcer import Announcer
 from protocol.roles.copied_homes import CopiedHomes
 from protocol.roles.effects import Connect, Effect, Publish, WakeAt
 from protocol.roles.equivocations import Equivocations
-from protocol.roles.events import (
-    Done,
-    Due,
-    EngineAnswered,
-    Event,
-    Failed,
-    Fetched,
-    KeysChanged,
-    ManifestChanged,
-    Received,
-)
+from protocol.roles.events import Done, Due, EngineAnswered, Event, Fetched, KeysChanged, ManifestChanged, Received
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
 from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.outbox import Outbox

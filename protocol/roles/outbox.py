@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec
 
-from protocol.app.calls import Examined
+from protocol.app.calls import Examined, Failed
 from protocol.roles.effects import Cause, Effect, Report, Stop, What
-from protocol.roles.events import Done, Failed, Fetched
+from protocol.roles.events import Done, Fetched
 from protocol.roles.report_limits import ReportLimits
 from protocol.roles.state_table import IllegalEvent
 from protocol.roles.waiting import Awaited, Waiting

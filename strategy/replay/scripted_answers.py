@@ -99,9 +99,9 @@ Entry = DispatchEntry | CollectEntry | CloseEntry
 class _Pending:
     """An entry not yet taken, and those of its looks and empty pulls that the app has not seen yet."""
 
-    def __init__(self, entry: Entry, glimpses: list[list[tuple[int, ...]]], empties: int) -> None:
+    def __init__(self, entry: Entry, looks: list[list[tuple[int, ...]]], empties: int) -> None:
         self.entry = entry
-        self.glimpses = deque(nodes for run in glimpses for nodes in run)
+        self.looks = deque(nodes for run in looks for nodes in run)
         self.empties = empties
 
 
@@ -230,12 +230,12 @@ class ScriptedAnswers:
     # -- taking entries ---------------------------------------------------------------------------------------------
 
     def _look(self, pending: _Pending) -> tuple[int, ...]:
-        if not pending.glimpses:
-            other = self._find(lambda each: bool(each.glimpses))
+        if not pending.looks:
+            other = self._find(lambda each: bool(each.looks))
             if other is None:
                 raise self._diverged(pending, f"the app looks at the nodes, but {_recorded(pending.entry)}")
             pending = other
-        return pending.glimpses.popleft()
+        return pending.looks.popleft()
 
     def _push(self, pending: _Pending, messages: Sequence[Outgoing], key: ContentKey | None) -> Pushed | Renewed:
         if not self._is_push_of(pending, messages):
@@ -304,8 +304,8 @@ class ScriptedAnswers:
     def _check_seen(self, pending: _Pending) -> None:
         """Check that the app looked and pulled as often as recorded, unless it has threads of its own: those do it in
         no order."""
-        if (pending.glimpses or pending.empties) and len(self._threads) == 1:
-            what = "looked at the nodes" if pending.glimpses else "pulled in vain"
+        if (pending.looks or pending.empties) and len(self._threads) == 1:
+            what = "looked at the nodes" if pending.looks else "pulled in vain"
             raise self._diverged(pending, f"the app {what} more often when it was recorded")
 
     def _differing_push(self, pending: _Pending, messages: Sequence[Outgoing]) -> Divergence:
@@ -378,8 +378,8 @@ class ScriptedAnswers:
     def _take(self, pending: _Pending) -> None:
         """Take an entry. Looks and pulls in it that other threads of the app have not seen move to the next entry."""
         self._ahead.remove(pending)
-        if (pending.glimpses or pending.empties) and (self._ahead or self._read_one()):
-            self._ahead[0].glimpses.extendleft(reversed(pending.glimpses))
+        if (pending.looks or pending.empties) and (self._ahead or self._read_one()):
+            self._ahead[0].looks.extendleft(reversed(pending.looks))
             self._ahead[0].empties += pending.empties
 
     def _read_one(self) -> bool:
@@ -387,16 +387,16 @@ class ScriptedAnswers:
 
         What the app saw before records that it did not cause counts as seen before its own next record.
         """
-        glimpses: list[list[tuple[int, ...]]] = []
+        looks: list[list[tuple[int, ...]]] = []
         empties = 0
         while self._end is None:
             match self._pipe.ask(NextEntry(next(self._calls))):
                 case QuietEntry(head=head):
-                    glimpses += _glimpses(head)
+                    looks += _looks_of(head)
                     empties += head.empties
                 case DispatchEntry(head=head) | CollectEntry(head=head) | CloseEntry(head=head) as entry:
-                    glimpses += _glimpses(head)
-                    self._ahead.append(_Pending(entry, glimpses, empties + head.empties))
+                    looks += _looks_of(head)
+                    self._ahead.append(_Pending(entry, looks, empties + head.empties))
                     return True
                 case ScriptEnd() as end:
                     self._end = end
@@ -406,8 +406,8 @@ class ScriptedAnswers:
         return False
 
 
-def _glimpses(head: EntryHead) -> list[list[tuple[int, ...]]]:
-    return [[glimpse.nodes] * glimpse.count for glimpse in head.glimpses]
+def _looks_of(head: EntryHead) -> list[list[tuple[int, ...]]]:
+    return [[look.nodes] * look.count for look in head.looks]
 
 
 def _asked_for(entry: CollectEntry) -> set[bytes]:

@@ -13,13 +13,13 @@ from chains import ALICE, BOB, CAROL, CONTENT, SECOND, SERVER, node_of
 from mutations import Mutator
 
 from crypto.keys import SigningKey
-from protocol.app.calls import Answered, Examine, Examined, Look, Outgoing, Pull, Push, Task, Wait
+from protocol.app.calls import Answered, AppReady, Examine, Examined, Failed, GetNodes, Outgoing, Pull, Push, Task, Wait
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor
 from protocol.chain.closure import missing
 from protocol.replies.checks_and_limits import Check, Examination, Finding
 from protocol.roles.catch_up import AHEAD
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
-from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, Done, Failed, Fetched, Received
+from protocol.roles.events import AppCalled, AppLost, Done, Fetched, Received
 from protocol.roles.leader.leader import Leader
 from protocol.wire.announcements import (
     Beat,
@@ -222,14 +222,14 @@ class World:
         elif isinstance(machine, Leader):
             self._call(machine)
         elif self._tasks:
-            self.machine.feed(AppAnswered(Answered(self._tasks.pop().message, self.machine.now, content=CONTENT)))
+            self.machine.feed(Answered(self._tasks.pop().message, self.machine.now, content=CONTENT))
 
     def _call(self, leader: Leader) -> None:
         self._calls += 1
         messages = tuple(leader.chain.open)
         sent = (Outgoing(CONTENT, "train", "1", 3600.0, node_of(self.random.choice((ALICE, BOB, CAROL)))),)
         waits = (Pull(self._calls, messages), Wait(self._calls, messages, 5.0))
-        self.machine.feed(AppCalled(self.random.choice((Look(self._calls), Push(self._calls, sent), *waits))))
+        self.machine.feed(AppCalled(self.random.choice((GetNodes(self._calls), Push(self._calls, sent), *waits))))
 
 
 MACHINES: Final[dict[str, Callable[[], Attacked]]] = {"leader": leading, "client": following}

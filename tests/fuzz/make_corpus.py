@@ -28,14 +28,14 @@ from peer.home.invitations import FORMAT as INVITATIONS_FORMAT  # noqa: E402
 from peer.home.invitations import InvitationsFile  # noqa: E402
 from protocol.app.calls import (  # noqa: E402
     Answered,
+    AppReady,
     Finished,
-    Look,
+    GetNodes,
     Nodes,
     Outgoing,
     Progress,
     Pull,
     Push,
-    Ready,
     Start,
     Task,
     Wait,
@@ -156,10 +156,10 @@ def joining(scribe: chains.Scribe) -> tuple[list[bytes], list[bytes]]:
 def frames() -> list[bytes]:
     run = chains.CONTENT
     values: tuple[Any, ...] = (
-        Ready(chains.ENVIRONMENT),
+        AppReady(chains.ENVIRONMENT),
         Answered(bytes(32), 1.5, run, None, "", run),
         Progress("half"),
-        Look(1),
+        GetNodes(1),
         Push(2, (Outgoing(run, "train", "1", 3600.0, 5),), 1),
         Pull(3, (bytes(32),)),
         Wait(4, (bytes(32),), None),

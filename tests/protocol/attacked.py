@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from chains import ALICE, APP, BOB, CONTENT, ENVIRONMENT, SERVER, TIME, TTL, Blocks, Scribe, begun, id_of, node_of
 
 from crypto.keys import SigningKey
-from protocol.app.calls import Examine, Outgoing, Push
+from protocol.app.calls import AppReady, Examine, Failed, Outgoing, Push
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, Block, cbor_block
 from protocol.blocks.listing import Listing
@@ -31,7 +31,7 @@ from protocol.roles.effects import (
     What,
     WriteHead,
 )
-from protocol.roles.events import AppCalled, AppReady, Done, Due, Event, Failed, Fetched, Received, Started
+from protocol.roles.events import AppCalled, Done, Due, Event, Fetched, Received, Started
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest

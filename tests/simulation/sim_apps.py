@@ -20,7 +20,7 @@ from protocol.app.calls import (
     DispatchEntry,
     Ended,
     Finished,
-    Look,
+    GetNodes,
     NextEntry,
     Nodes,
     Outgoing,
@@ -69,14 +69,14 @@ def rounds_app(rounds: int, keep: Keep) -> App:
     """Train with everybody, then evaluate with some: what Flower's FedAvg does."""
     model = keep("model", 0)
     for number in range(1, rounds + 1):
-        nodes = (yield Look(0)).nodes
+        nodes = (yield GetNodes(0)).nodes
         if not nodes:  # nobody follows this server any more
             return model
         own = tuple(Outgoing(keep("train", model, node % 2), "train", f"{number}", TTL, node) for node in nodes)
         sent = yield Push(0, own)
         got = yield Wait(0, sent.messages, None)
         model = keep("model", number, _told(got))
-        nodes = (yield Look(0)).nodes
+        nodes = (yield GetNodes(0)).nodes
         if not nodes:
             return model
         sample = nodes[number % len(nodes) :]
@@ -90,7 +90,7 @@ def crossing_app(rounds: int, keep: Keep) -> App:
     """Two dispatches under way at once, waited for in the other order; so a node may have two messages."""
     model = keep("crossing", 0)
     for number in range(rounds):
-        nodes = (yield Look(0)).nodes
+        nodes = (yield GetNodes(0)).nodes
         first = yield Push(0, tuple(Outgoing(model, "train", "a", TTL, node) for node in nodes))
         second = yield Push(0, tuple(Outgoing(keep("b", model), "query", "b", TTL, node) for node in nodes[1:]))
         later = yield Wait(0, second.messages, None)
@@ -188,7 +188,7 @@ class Front:
 
     def _scripted(self, call: ServerCall) -> ServerAnswer:
         answer, messages = self._script.popleft()
-        if type(answer) is not {Look: Nodes, Push: Pushed, Pull: Replies, Wait: Replies}.get(type(call)):
+        if type(answer) is not {GetNodes: Nodes, Push: Pushed, Pull: Replies, Wait: Replies}.get(type(call)):
             raise AssertionError(f"replay: the app asks {call}, the chain answers {answer}")
         if isinstance(call, Push) and messages != call.messages:
             raise AssertionError(f"replay: the app sends {call.messages}, the chain has {messages}")
@@ -202,8 +202,8 @@ def _numbered(call: ServerCall, number: int) -> ServerCall:
 def _scripted_answers(
     entry: DispatchEntry | CollectEntry | QuietEntry,
 ) -> Iterator[tuple[ServerAnswer, tuple[Outgoing, ...]]]:
-    for glimpse in entry.head.glimpses:
-        yield from ((Nodes(0, glimpse.nodes), ()) for _ in range(glimpse.count))
+    for look in entry.head.looks:
+        yield from ((Nodes(0, look.nodes), ()) for _ in range(look.count))
     yield from ((Replies(0, ()), ()) for _ in range(entry.head.empties))
     match entry:
         case DispatchEntry():

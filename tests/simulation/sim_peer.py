@@ -15,7 +15,7 @@ from sim_network import Network
 from sim_time import Timeline
 from sim_witness import Witness
 
-from protocol.app.calls import Examine, Examined, ToApp
+from protocol.app.calls import Examine, Examined, Failed, ToApp
 from protocol.blocks.cid import CID, BlockError, BlockSource, MemoryBlocks
 from protocol.chain.closure import missing
 from protocol.replies.checks_and_limits import Check, Examination, Finding
@@ -47,7 +47,6 @@ from protocol.roles.events import (
     Due,
     EngineAnswered,
     Event,
-    Failed,
     Fetched,
     ManifestChanged,
     Received,

@@ -13,7 +13,7 @@ from sim_disk import Disk, chain_of, linked
 from sim_federation import key_of, reader_of
 from sim_peer import Peer
 
-from protocol.app.calls import ServerCall, Start, Task, ToApp
+from protocol.app.calls import AppReady, ServerCall, Start, Task, ToApp
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID, cbor_block
 from protocol.chain.chain import Chain
@@ -26,7 +26,7 @@ from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
-from protocol.roles.events import AppAnswered, AppCalled, AppLost, AppReady, AppsApproved
+from protocol.roles.events import AppCalled, AppLost, AppsApproved
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -208,7 +208,7 @@ class ClientPeer(Peer):
         if isinstance(value, Task):
             first = value.message not in self.handed  # lost over one message twice, its answer would be an error
             answer = self._client_app.work(value, self._timeline.now)
-            event = AppLost("killed") if first and self._loses_app() else AppAnswered(answer)
+            event = AppLost("killed") if first and self._loses_app() else answer
             self._in_app_process(self._random.expovariate(1.0 / THINKING), lambda: self.feed(event))
 
     def _stopped(self, why: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from protocol.app.calls import (
     Ended,
     Finished,
+    GetNodes,
     Handed,
-    Look,
     Nodes,
     Outgoing,
     Pull,
@@ -57,7 +57,7 @@ class Echo:
 
     def answer(self, call):
         match call:
-            case Look():
+            case GetNodes():
                 return Nodes(call.call, (11, 12))
             case Push():
                 ids = [len(self.sent).to_bytes(31, "big") + bytes([at]) for at in range(len(call.messages))]

@@ -18,7 +18,7 @@ from protocol.app.calls import (
     Ended,
     EntryHead,
     Finished,
-    Glimpse,
+    GetNodes,
     Look,
     NextEntry,
     Nodes,
@@ -49,7 +49,7 @@ class Recorder(Leader):
         super().__init__(store, members)
         self.entries: list[ScriptEntry] = []
         self._patience = patience
-        self._glimpses: list[Glimpse] = []
+        self._looks: list[Look] = []
         self._empties = 0
         self._one_call = threading.Lock()
 
@@ -64,14 +64,14 @@ class Recorder(Leader):
 
     def head(self) -> EntryHead:
         """Of the next entry."""
-        head = EntryHead(1 + len(self.entries), tuple(self._glimpses), self._empties)
-        self._glimpses, self._empties = [], 0
+        head = EntryHead(1 + len(self.entries), tuple(self._looks), self._empties)
+        self._looks, self._empties = [], 0
         return head
 
     def _record(self, call: ServerCall, answer: ServerAnswer) -> None:
         match call, answer:
-            case Look(), Nodes(nodes=nodes):
-                self._glimpses.append(Glimpse(nodes, 1))
+            case GetNodes(), Nodes(nodes=nodes):
+                self._looks.append(Look(nodes=nodes, count=1))
             case Push(), Pushed():
                 messages = map(Scripted, answer.messages, call.messages)
                 self.entries.append(DispatchEntry(0, self.head(), answer.created, tuple(messages)))

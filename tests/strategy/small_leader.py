@@ -18,8 +18,8 @@ from protocol.app.calls import (
     Diverged,
     Ended,
     Finished,
+    GetNodes,
     Handed,
-    Look,
     Nodes,
     Outgoing,
     Progress,
@@ -108,7 +108,7 @@ class Leader:
 
     def ask(self, call: ServerCall) -> ServerAnswer:
         match call:
-            case Look():
+            case GetNodes():
                 self.looks += 1
                 return Nodes(call.call, tuple(sorted(self.members)))
             case Push():

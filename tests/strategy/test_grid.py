@@ -15,8 +15,8 @@ from small_leader import MemoryStore
 
 from protocol.app.calls import (
     ErrorCode,
+    GetNodes,
     Handed,
-    Look,
     Nodes,
     Outgoing,
     Pull,
@@ -363,7 +363,7 @@ def test_each_call_has_a_number_of_its_own() -> None:
     live.pull((b"m",))
     live.wait((b"m",), 2.0)
 
-    assert pipe.calls == [Look(1), Push(2, ()), Pull(3, (b"m",)), Wait(4, (b"m",), 2.0)]
+    assert pipe.calls == [GetNodes(1), Push(2, ()), Pull(3, (b"m",)), Wait(4, (b"m",), 2.0)]
 
 
 def test_a_push_that_breaks_a_rule_is_a_value_error() -> None:

@@ -30,7 +30,7 @@ from protocol.roles.client.owed_replies import OwedReplies
 from protocol.roles.client.own_acks import OwnAcks
 from protocol.roles.client.own_key import OwnKey, own_key
 from protocol.roles.effects import FetchContent, Hand, KeepReply, Store, What
-from protocol.roles.events import AppAnswered, AppLost
+from protocol.roles.events import AppLost
 from protocol.roles.machine import Machine
 from protocol.roles.state_table import IllegalEvent
 from protocol.roles.waiting import Awaited
@@ -186,13 +186,13 @@ class Answering:
 
     # -- from the app -----------------------------------------------------------------------------------------------
 
-    def answered(self, event: AppAnswered, now: float) -> None:
+    def answered(self, answer: Answered, now: float) -> None:
         """The app has answered the message.
 
         Raises:
             IllegalEvent: it does not have that message.
         """
-        work, answer = self.in_hand, event.answer
+        work = self.in_hand
         if work is None or work.stage is not Stage.AT_APP or work.message.id != answer.message:
             raise IllegalEvent(f"an answer to message {answer.message.hex()}, which the app does not have")
         self._sign(work, answer, now)

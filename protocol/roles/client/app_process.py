@@ -5,11 +5,10 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-from protocol.app.calls import Start
+from protocol.app.calls import AppReady, Start
 from protocol.blocks.cid import CID
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import Cause, Hand, StartApp, What
-from protocol.roles.events import AppReady
 from protocol.roles.machine import Machine
 
 STARTS: Final = 3

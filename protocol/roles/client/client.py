@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from protocol.app.calls import Answered, AppReady
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Step
 from protocol.federation.manifest import node_id
@@ -29,7 +30,7 @@ from protocol.roles.client.servers import Servers
 from protocol.roles.client.taking_part import TakingPart
 from protocol.roles.effects import Effect, Stop, What
 from protocol.roles.equivocations import why_distrusted
-from protocol.roles.events import AppAnswered, AppLost, AppReady, AppsApproved, Due, Event, Started, Stopping
+from protocol.roles.events import AppLost, AppsApproved, Due, Event, Started, Stopping
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
@@ -106,7 +107,7 @@ class Client:
             {
                 new: [on(Started, self._start, listening)],
                 listening: [*always, turn(Turn.FOLLOWS, following)],
-                following: [*always, on(AppAnswered, work.answered)],
+                following: [*always, on(Answered, work.answered)],
                 stopped: [],
             },
             settle={listening: self._settle, following: self._settle},

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from protocol.app.calls import (
+    AppReady,
     Compared,
     Diverged,
     Finished,
@@ -25,7 +26,7 @@ from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Check
 from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What
-from protocol.roles.events import AppLost, AppReady
+from protocol.roles.events import AppLost
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.leader_states import LeaderState, Turn
 from protocol.roles.leader.node_polls import NodePolls

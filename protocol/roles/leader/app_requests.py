@@ -11,7 +11,7 @@ from protocol.app.calls import (
     Diverged,
     Ended,
     Finished,
-    Look,
+    GetNodes,
     NextEntry,
     Nodes,
     Pull,
@@ -73,7 +73,7 @@ class AppRequests:
 
     def called(self, event: AppCalled, now: float) -> None:
         """The app asks for something."""
-        if not isinstance(event.call, Look):
+        if not isinstance(event.call, GetNodes):
             self._looks.did_else()
         self._calls.append(event.call)
 
@@ -127,7 +127,7 @@ class AppRequests:
     def _take(self, call: ServerCall, now: float) -> None:
         chain = self._writer.chain
         match call:
-            case Look():
+            case GetNodes():
                 self._looks.hold(call)
                 if not self._looks.may_answer(here := self._clients.listed(), now):
                     self._outbox.report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._looks.needed)

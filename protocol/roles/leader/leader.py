@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from protocol.app.calls import Examined
+from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.records.bodies import Member, Role
 from protocol.roles.effects import Cause, Effect, Stop
-from protocol.roles.events import AppCalled, AppLost, AppReady, Due, Event, Started, Stopping
+from protocol.roles.events import AppCalled, AppLost, Due, Event, Started, Stopping
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.app_requests import AppRequests
 from protocol.roles.leader.awaited_replies import AwaitedReplies

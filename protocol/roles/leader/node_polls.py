@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from protocol.app.calls import Look
+from protocol.app.calls import GetNodes
 from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.waiting import TOLD_AGAIN
 
@@ -37,7 +37,7 @@ class NodePolls:
         self._expected: Nodes = ()
         self._grace: tuple[float, float] | None = None
         """Since when the first look of a resumed run waits, and for how many seconds."""
-        self._held: list[Look] = []
+        self._held: list[GetNodes] = []
         self._are_answered = False
         self._since: float | None = None
         self._times = 0
@@ -53,7 +53,7 @@ class NodePolls:
     def _until(self) -> float | None:
         return None if self._grace is None else self._deafness.ends(*self._grace)
 
-    def hold(self, look: Look) -> None:
+    def hold(self, look: GetNodes) -> None:
         """The app looks."""
         self._held.append(look)
 
@@ -65,7 +65,7 @@ class NodePolls:
             return now >= self._until or set(self._expected) <= set(listed)
         return len(listed) >= self.needed
 
-    def release(self, now: float) -> list[Look]:
+    def release(self, now: float) -> list[GetNodes]:
         """The looks that are held, to be answered now."""
         held, self._held = self._held, []
         self._are_answered = self._are_answered or bool(held)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peer.apps.app_process import AppCommand, AppProcess
-from protocol.app.calls import FromApp, Halted, Ready, Start, Task
+from protocol.app.calls import AppReady, FromApp, Halted, Start, Task
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import raw_block
 from protocol.records.bodies import Role
@@ -40,7 +40,7 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
         finally:
             await link.stop()
 
-    assert isinstance(asyncio.run(first_words()), Ready)
+    assert isinstance(asyncio.run(first_words()), AppReady)
 
 
 def test_where_contents_are_is_not_on_a_command_line_that_all_users_see(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_an_app_process_that_cannot_read_says_why_and_is_not_lost(tmp_path: Path
         link.hand(Start(root.cid, 5, bytes(32), ()))
         link.hand(Task(bytes(32), gone, "train", "1", 3600, 0.0))
         try:
-            assert isinstance(await asyncio.wait_for(said.get(), 60), Ready)
+            assert isinstance(await asyncio.wait_for(said.get(), 60), AppReady)
             return await asyncio.wait_for(said.get(), 60)
         finally:
             await link.stop()

@@ -16,7 +16,7 @@ from peer.apps.reply_examination import Examiner, examine_in_threads
 from peer.engine.contents import local_content
 from peer.engine.interface import Unreachable
 from peer.engine.local.engine import LocalEngine
-from protocol.app.calls import Examine, Examined, NotExamined
+from protocol.app.calls import Examine, Examined, Failed
 from protocol.blocks.cid import CID, raw_block
 from protocol.replies.checks_and_limits import Check, SizeLimits
 from strategy.contents.codec import decode, encode
@@ -100,12 +100,12 @@ def test_what_cannot_be_had_is_answered_with_the_reason(
 ) -> None:
     monkeypatch.setattr(examining, "CONTENT_TIMEOUT", 0.0)
     answer = Examiner(local_engine, KeptReplies()).answer(replace(effect, reply=raw_block(b"away").cid))
-    assert isinstance(answer, NotExamined)
+    assert isinstance(answer, Failed)
     assert (answer.effect, str(raw_block(b"away").cid) in answer.why) == (1, True)
 
 
 def test_what_is_asked_for_is_answered_from_other_threads(local_engine: LocalEngine, effect: Examine) -> None:
-    asked, answers = SimpleQueue[Examine](), SimpleQueue[Examined | NotExamined]()
+    asked, answers = SimpleQueue[Examine](), SimpleQueue[Examined | Failed]()
     examine_in_threads(Examiner(local_engine, KeptReplies()), asked, answers.put)
     for number in range(20):
         asked.put(replace(effect, id=number, message=bytes([number])))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.app.calls import Finished, FromApp, Look, Nodes, Outgoing, Push, Start, ToApp
+from protocol.app.calls import Finished, FromApp, GetNodes, Nodes, Outgoing, Push, Start, ToApp
 from protocol.app.pipe import FrameReader, PipeError, decode, encode
 from protocol.blocks.cid import CID, raw_block
 
@@ -45,7 +45,7 @@ def test_frames_come_out_in_order_whatever_the_pieces(sent: list[FromApp | ToApp
 
 
 def test_a_frame_that_is_cut_short_gives_nothing_yet() -> None:
-    assert list(FrameReader().feed(encode(Look(1))[:-1])) == []
+    assert list(FrameReader().feed(encode(GetNodes(1))[:-1])) == []
 
 
 def test_a_frame_over_the_limit_is_refused_before_it_is_read() -> None:
@@ -92,7 +92,7 @@ def test_unknown_fields_are_refused() -> None:
 
 def test_a_longer_way_to_write_a_number_is_refused() -> None:
     with pytest.raises(PipeError, match="the one way"):
-        decode(body(Look(5)).replace(b"\x05", b"\xcc\x05"))
+        decode(body(GetNodes(5)).replace(b"\x05", b"\xcc\x05"))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from chains import (
 from crypto.handover import NewKeys
 from crypto.keys import DecryptionKey, SigningKey
 from crypto.symmetric import SymmetricKey
+from protocol.app.calls import AppReady
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
 from protocol.chain.closure import missing
@@ -58,7 +59,7 @@ from protocol.roles.effects import (
     What,
     WriteHead,
 )
-from protocol.roles.events import AppReady, Done, Due, Event, Fetched, ManifestChanged, Received, Started
+from protocol.roles.events import Done, Due, Event, Fetched, ManifestChanged, Received, Started
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest

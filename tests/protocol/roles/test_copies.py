@@ -8,12 +8,13 @@ import pytest
 from attacked import Attacked
 from chains import ALICE, APP, ENVIRONMENT, SERVER, TIME, Scribe, id_of
 
+from protocol.app.calls import AppReady
 from protocol.blocks.bundle import NamedBundle
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.copied_homes import LISTENING, CopiedHomes
 from protocol.roles.effects import Cause, Publish, Stop, Store
-from protocol.roles.events import AppReady, Due, Received
+from protocol.roles.events import Due, Received
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest

@@ -8,7 +8,7 @@ import pytest
 from attacked import Attacked, following, leading, message_to, position
 from chains import ALICE, BOB, SERVER
 
-from protocol.app.calls import Handed, Look, Nodes, Replies, Wait
+from protocol.app.calls import GetNodes, Handed, Nodes, Replies, Wait
 from protocol.roles.effects import Hand, What
 from protocol.roles.events import AppCalled, EngineAnswered
 from protocol.roles.leader.node_polls import NodePolls
@@ -55,7 +55,7 @@ def beats(peer: Attacked, *clients) -> None:
 
 
 def listed(leader: Attacked) -> int:
-    leader.feed(AppCalled(Look(len(leader.effects))))
+    leader.feed(AppCalled(GetNodes(len(leader.effects))))
     answers = [hand.value for hand in leader.all(Hand) if isinstance(hand.value, Nodes)]
     return len(answers[-1].nodes)
 

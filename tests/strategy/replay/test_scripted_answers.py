@@ -15,8 +15,8 @@ from protocol.app.calls import (
     DispatchEntry,
     Diverged,
     EntryHead,
-    Glimpse,
     Handed,
+    Look,
     Outgoing,
     Pushed,
     QuietEntry,
@@ -31,11 +31,11 @@ from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, Script
 MODEL = raw_block(b"a model").cid
 ONE, TWO = bytes([1]) * 32, bytes([2]) * 32
 TO_ONE, TO_TWO = (Outgoing(MODEL, "train", "", 60, node) for node in (11, 12))
-NODES = Glimpse((11, 12), 1)
+NODES = Look(nodes=(11, 12), count=1)
 
 
-def head(height: int, *glimpses: Glimpse, empties: int = 0) -> EntryHead:
-    return EntryHead(height, glimpses, empties)
+def head(height: int, *looks: Look, empties: int = 0) -> EntryHead:
+    return EntryHead(height, looks, empties)
 
 
 DISPATCH = DispatchEntry(0, head(1, NODES), 5.0, (Scripted(ONE, TO_ONE), Scripted(TWO, TO_TWO)))
@@ -61,7 +61,7 @@ def test_what_is_recorded_is_answered() -> None:
 
 
 def test_looks_and_vain_pulls_are_answered_as_often_as_recorded() -> None:
-    first, then = Glimpse((11,), 2), Glimpse((11, 12), 1)
+    first, then = Look(nodes=(11,), count=2), Look(nodes=(11, 12), count=1)
     script, _ = replaying(
         DispatchEntry(0, head(1, first, then), 5.0, DISPATCH.messages),
         CollectEntry(0, head(2, empties=2), COLLECT.replies, ()),
@@ -177,10 +177,10 @@ def in_a_thread(call: Callable[[], object]) -> None:
     thread.join()
 
 
-def two_exchanges(*glimpses: Glimpse) -> tuple[ScriptEntry, ...]:
+def two_exchanges(*looks: Look) -> tuple[ScriptEntry, ...]:
     return (
         DispatchEntry(0, head(1, NODES), 5.0, (Scripted(TWO, TO_TWO),)),
-        DispatchEntry(0, head(2, *glimpses), 5.5, (Scripted(ONE, TO_ONE),)),
+        DispatchEntry(0, head(2, *looks), 5.5, (Scripted(ONE, TO_ONE),)),
         CollectEntry(0, head(3), (Handed(TWO, 6.0, MODEL),), ()),
         CollectEntry(0, head(4), (Handed(ONE, 6.5, MODEL),), ()),
     )
@@ -213,7 +213,7 @@ def test_looks_of_two_threads_are_answered_in_any_order() -> None:
 
 def test_what_one_thread_did_not_see_is_left_for_the_next() -> None:
     script, _ = replaying(
-        DispatchEntry(0, head(1, Glimpse((11, 12), 2)), 5.0, (Scripted(ONE, TO_ONE),)),
+        DispatchEntry(0, head(1, Look(nodes=(11, 12), count=2)), 5.0, (Scripted(ONE, TO_ONE),)),
         DispatchEntry(0, head(2), 5.5, (Scripted(TWO, TO_TWO),)),
     )
     script.nodes()

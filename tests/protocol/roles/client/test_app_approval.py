@@ -5,7 +5,7 @@ from __future__ import annotations
 from a_client import OWN, AClient, plan
 from chains import ALICE, ANSWER, APP, ENVIRONMENT, TIME, Scribe, begun
 
-from protocol.app.calls import Answered, Start, Task
+from protocol.app.calls import Answered, AppReady, Failed, Start, Task
 from protocol.blocks.bundle import NamedBundle, write_bundle
 from protocol.blocks.cid import Block, cbor_block
 from protocol.records.bodies import Close, Outcome, ReasonPrivate
@@ -22,16 +22,7 @@ from protocol.roles.effects import (
     UnpackApp,
     What,
 )
-from protocol.roles.events import (
-    AppAnswered,
-    AppLost,
-    AppReady,
-    AppsApproved,
-    Done,
-    Failed,
-    Fetched,
-    ManifestChanged,
-)
+from protocol.roles.events import AppLost, AppsApproved, Done, Fetched, ManifestChanged
 from protocol.wire.announcements import (
     ReplyReady,
     parse_announcement,
@@ -197,7 +188,7 @@ def test_a_message_that_is_answered_is_not_given_to_another_app_process() -> Non
     """Its reply is on its way to disk: a second one would be two answers to one message."""
     client = AClient(plan(APP), begun(encrypted=True))
     task = first_task(client)
-    client.feed(AppAnswered(Answered(task.message, TIME, content=ANSWER)))
+    client.feed(Answered(task.message, TIME, content=ANSWER))
     client.feed(AppLost("it ended"))
     client.feed(AppReady(ENVIRONMENT))
     assert len(tasks(client)) == 1
@@ -232,7 +223,7 @@ def test_an_error_is_told_with_name_message_round_and_reason_and_fails_a_client_
     client = AClient(plan(APP))
     task = first_task(client)
     failed = Answered(task.message, TIME, code=2, reason="<class 'KeyError'>:<'x'>", round=3)
-    client.feed(AppAnswered(failed))
+    client.feed(failed)
     kept(client)
     (told,) = client.reported(What.TASK_FAILED)
     assert (told["name"], told["type"], told["round"]) == ("alice", task.type, 3)
@@ -243,7 +234,7 @@ def test_an_error_is_told_with_name_message_round_and_reason_and_fails_a_client_
 
 def test_a_client_that_answered_one_message_has_not_failed() -> None:
     client = AClient(plan(APP))
-    client.feed(AppAnswered(Answered(first_task(client).message, TIME, content=ANSWER)))
+    client.feed(Answered(first_task(client).message, TIME, content=ANSWER))
     kept(client)
     assert client.reported(What.TASK_ANSWERED)
     assert not client.machine.failure

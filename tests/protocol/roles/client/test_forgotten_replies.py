@@ -5,6 +5,7 @@ from __future__ import annotations
 from attacked import Attacked, nowhere, position
 from chains import ALICE, APP, BOB, ENVIRONMENT, SERVER, Scribe, begun, id_of
 
+from protocol.app.calls import AppReady
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
 from protocol.roles.client.client import Client
@@ -22,7 +23,6 @@ from protocol.roles.effects import (
     What,
     WriteHead,
 )
-from protocol.roles.events import AppReady
 from protocol.roles.leader.clients_here import MAX_UNKNOWN_RUNS
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan

@@ -22,7 +22,7 @@ from chains import (
 )
 
 from crypto.keys import SigningKey
-from protocol.app.calls import ErrorCode, Examine, Examined, Outgoing, Push, Replies, Wait
+from protocol.app.calls import AppReady, ErrorCode, Examine, Examined, Outgoing, Push, Replies, Wait
 from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import manifest_at
@@ -31,7 +31,7 @@ from protocol.records.bodies import ReasonPrivate, Reply
 from protocol.records.signed_records import parse_record, private_bytes, sign_record
 from protocol.replies.checks_and_limits import Examination
 from protocol.roles.effects import Effect, Hand, Report, Store, What, WriteHead
-from protocol.roles.events import AppCalled, AppReady, Done, Event, ManifestChanged, Received, Started
+from protocol.roles.events import AppCalled, Done, Event, ManifestChanged, Received, Started
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest

@@ -5,8 +5,9 @@ from __future__ import annotations
 from attacked import leading
 from chains import ENVIRONMENT
 
+from protocol.app.calls import AppReady
 from protocol.roles.effects import Cause, StartApp, Stop
-from protocol.roles.events import AppLost, AppReady
+from protocol.roles.events import AppLost
 from protocol.roles.leader.app_process import CRASHES
 
 

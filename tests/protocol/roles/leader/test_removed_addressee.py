@@ -9,7 +9,7 @@ import pytest
 from attacked import Attacked, leading
 from chains import ADMIN, ALICE, BOB, CONTENT, Scribe, begun, id_of, node_of
 
-from protocol.app.calls import ErrorCode, Look, Nodes, Outgoing, Push, Pushed, Refused, Replies, Wait
+from protocol.app.calls import ErrorCode, GetNodes, Nodes, Outgoing, Push, Pushed, Refused, Replies, Wait
 from protocol.blocks.cid import CID
 from protocol.chain import rules
 from protocol.federation.unsigned_versions import without_member
@@ -39,7 +39,7 @@ def removed_after_a_look() -> Attacked:
     leader = leading()
     for client in (ALICE, BOB):
         leader.say(client, Beat(leader.manifest, PeerState.IDLE))
-    assert answer(leader, Look(2)) == Nodes(2, BOTH)
+    assert answer(leader, GetNodes(2)) == Nodes(2, BOTH)
     assert isinstance(leader.machine, Leader)
     leader.feed(ManifestChanged(without_bob(leader.scribe, leader.machine.machine.newest), leader.scribe.source))
     assert leader.machine.chain.manifest.version == 2
@@ -62,7 +62,7 @@ def test_its_message_is_answered_with_an_error() -> None:
 
 def test_once_the_app_has_looked_again_it_is_no_node() -> None:
     leader = removed_after_a_look()
-    assert answer(leader, Look(3)) == Nodes(3, (node_of(ALICE),))
+    assert answer(leader, GetNodes(3)) == Nodes(3, (node_of(ALICE),))
     assert isinstance(answer(leader, push(4)), Refused)
 
 

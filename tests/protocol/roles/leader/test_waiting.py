@@ -8,12 +8,12 @@ import pytest
 from attacked import Attacked, following, leading, listening, message_to, position
 from chains import ALICE, APP, BOB, CAROL, CONTENT, ENVIRONMENT, SERVER, Scribe, begun, id_of, node_of
 
-from protocol.app.calls import Look, Outgoing, Pull, Push, Wait
+from protocol.app.calls import AppReady, GetNodes, Outgoing, Pull, Push, Wait
 from protocol.blocks.bundle import NamedBundle
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import FetchContent, What
-from protocol.roles.events import AppCalled, AppReady, Done, ManifestChanged
+from protocol.roles.events import AppCalled, Done, ManifestChanged
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -44,7 +44,7 @@ class Looking:
         for _ in range(seconds):
             here(self.leader, *clients)
             self.leader.wait(1.0)
-            self.call(Look)
+            self.call(GetNodes)
 
     @property
     def told(self) -> list[Any]:
