@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,8 @@ from peer.audit.run_lookup import SECONDS_A_BLOCK, RunLookup
 from peer.audit.run_models import SERVER, FoundModel, NoSuchModel, NotReadable, RunModels
 from peer.audit.trusted_app import local_config, own_app, trusted_app
 from peer.base.errors import ExitCode, PeerError
+from peer.confinement.confined import confiner
+from peer.confinement.rules import Grants
 from peer.engine.interface import EngineError
 from peer.history.named_runs import NoSuchRun, is_car
 from peer.history.run_sources import RunSource
@@ -256,27 +258,33 @@ class AuditedRun:
         data_dir: Path | str | None = None,
         model: str | None = None,
         to_round: int | None = None,
+        allow_read: Iterable[Path | str] = (),
+        unconfined: bool = False,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
     ) -> Report:
         """Run the app again on the recorded replies: it has to send the same messages, bit for bit.
 
-        The app runs as a process of its own. It is the one in the folder ``app``; if that is None, the built-in one or
-        one that the home has approved: no code is run because a run names it. ``data_dir`` says where its data is,
+        The app runs as a process of its own, without network and without your files but those in ``allow_read``; if
+        ``unconfined``, it may do what you may. It is the one in the folder ``app``; if that is None, the built-in one
+        or one that the home has approved: no code is run because a run names it. ``data_dir`` says where its data is,
         ``model`` which model class the built-in app may import (``module:Class``), ``to_round`` after which round to
         stop. A difference is a finding, and the verdict then `Verdict.FAILED`; or, if another machine or the app itself
         may have caused it, `Verdict.INCONCLUSIVE`.
 
         Raises:
             NotVerified: if the run is not verified.
-            PeerError: if the app cannot be used, or is not one that may run here.
+            PeerError: if the app cannot be used, is not one that may run here, or cannot be confined here.
         """
+        data = [] if data_dir is None else [data_dir]
+        grants = Grants(read=tuple(Path(place).expanduser().absolute() for place in (*allow_read, *data)))
+        confined = None if unconfined else confiner(grants, self._home, model)
         require_verified(self._audit.run())
         config = local_config(None if data_dir is None else Path(data_dir), model)
         audit, approved = self._audit, approved_apps(self._home)
         chosen = (
-            trusted_app(audit.bundle(), self._named, audit.source, config, approved, audit.run_config())
+            trusted_app(audit.bundle(), self._named, audit.source, confined, config, approved, audit.run_config())
             if app is None
-            else own_app(Path(app), config)
+            else own_app(Path(app), confined, config)
         )
         audit.replay(chosen, to_round=to_round, on_compared=on_compared)
         return _report(audit.report)

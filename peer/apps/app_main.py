@@ -1,7 +1,7 @@
 """The app process: hosts one Flower app for one run. The peer starts it; people do not.
 
 ``python -m peer.apps.app_main ROLE APP_FOLDER FOLDER`` speaks `protocol.app.pipe` on its standard input and output.
-Its environment says where contents are (`peer.engine.contents_address`). A ClientApp works in FOLDER. A ServerApp works
+Its environment says where contents are (`peer.apps.contents_given`). A ClientApp works in FOLDER. A ServerApp works
 in a subfolder of its own run, so it sees no files of other runs. The app's output goes to standard error.
 
 The process leads its own process group. When the peer ends, for whatever reason, the pipe ends, and this process ends
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from peer.apps.child_processes import MARK, kill_marked
+from peer.apps.contents_given import CONTENTS_VARIABLE, open_contents
 from peer.apps.reply_examination import Examiner, examine_in_threads
-from peer.engine.contents import EngineContents, open_contents
-from peer.engine.contents_address import CONTENTS_VARIABLE
+from peer.confinement.bounds import LIMITS_VARIABLE, limit_this_process
+from peer.engine.contents import EngineContents
 from peer.engine.interface import EngineError
 from protocol.app.calls import (
     AppReady,
@@ -150,6 +151,7 @@ def _leave_main() -> None:
 
 
 if __name__ == "__main__":
+    limit_this_process(os.environ.pop(LIMITS_VARIABLE, ""))
     contents_at = os.environ.pop(CONTENTS_VARIABLE)  # the app's child processes must not have it
     code = main(Role(sys.argv[1]), Path(sys.argv[2]), contents_at, Path(sys.argv[3]))
     sys.stderr.flush()

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from peer.apps.app_log import LOOK, keep_short
+from peer.apps.block_server import BlockServer, Contents
 from peer.apps.child_processes import MARK, new_mark, signal_marked
-from peer.engine.contents_address import CONTENTS_VARIABLE
+from peer.apps.contents_given import CONTENTS_VARIABLE
+from peer.confinement.bounds import LIMITS_VARIABLE, Watch, limits_of
+from peer.confinement.confined import Confiner
+from peer.confinement.rules import TEMPORARY, Confinement, variables_of
 from peer.home.passphrase import without_passphrases
-from protocol.app.calls import FromApp, ToApp
+from protocol.app.calls import FromApp, ToApp, contents_named
 from protocol.app.pipe import FrameReader, PipeError, encode
 from protocol.records.bodies import Role
 
@@ -24,6 +31,9 @@ _END_SECONDS: Final = 5.0
 
 _CHILDREN_SECONDS: Final = 1.0
 """How long the app's own child processes have to end after SIGTERM."""
+
+_SIGNALLED: Final = 128
+"""An exit code over this is that of a process which a signal killed, as shells tell it."""
 
 _LAST_WORDS: Final = 2000
 """Bytes at the end of the log in which the reason is looked for."""
@@ -36,12 +46,14 @@ class AppCommand:
     role: Role
     works_in: Path
     """A ClientApp works here. A ServerApp works in a subfolder of its own run."""
-    contents: str
-    """As `peer.engine.contents.open_contents` takes it."""
+    contents: str | Contents
+    """The address of an engine, which the process opens itself; or blocks that the peer gives it."""
     log: Path
     """The app's output goes here."""
     environment: Mapping[str, str]
     """Variables besides those of this process (`strategy.replay.format`)."""
+    confiner: Confiner | None = None
+    """None: the process may do what the peer may."""
 
 
 class AppProcess:
@@ -60,7 +72,13 @@ class AppProcess:
         self._lost = lost
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._shortening: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
+        """What is looked at again and again as long as it runs."""
+        self._blocks: BlockServer | None = None
+        self._belongings = contextlib.ExitStack()
+        """What is only for the process that runs."""
+        self._exceeded = ""
+        """Why we ended it, if it took more than it may."""
         self._mark = ""
         self._may_end = False
         self.generation = 0
@@ -76,39 +94,81 @@ class AppProcess:
         await self.stop()
         self.generation += 1
         self._may_end = False
+        self._exceeded = ""
         command = self._command
         self._mark = new_mark()
         command.log.parent.mkdir(parents=True, exist_ok=True)
         keep_short(command.log)
+        words = [
+            sys.executable,
+            "-P",  # without it the current folder comes first, and a strategy.py there would hide ours
+            "-m",
+            "peer.apps.app_main",
+            command.role.value,
+            str(folder),
+            str(command.works_in),
+        ]
+        environment = {**command.environment, "PYTHONPATH": _python_path(), MARK: self._mark}
+        environment[CONTENTS_VARIABLE] = self._contents()
+        confinement = None
+        if command.confiner is None:
+            environment = {**without_passphrases(os.environ), **environment}
+        else:
+            command.works_in.mkdir(parents=True, exist_ok=True)  # it is mounted
+            confinement = command.confiner.confinement([], [folder, command.works_in])
+            words, environment = self._confined(command.confiner, confinement, words, environment)
         with command.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # without it the current folder comes first, and a strategy.py there would hide ours
-                "-m",
-                "peer.apps.app_main",
-                command.role.value,
-                str(folder),
-                str(command.works_in),
+                *words,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={
-                    **without_passphrases(os.environ),
-                    **command.environment,
-                    "PYTHONPATH": _python_path(),
-                    CONTENTS_VARIABLE: command.contents,
-                    MARK: self._mark,
-                },
+                env=environment,
+                pass_fds=() if self._blocks is None else (self._blocks.theirs.fileno(),),
                 # its own process group, so that Ctrl-C reaches only the peer, which then ends the app in order
                 start_new_session=True,
             )
+        if self._blocks is not None:
+            self._blocks.start()
         self._listening = asyncio.create_task(self._listen(self._process, self._mark))
-        self._shortening = asyncio.create_task(self._keep_log_short())
+        self._watching = [asyncio.create_task(self._keep_log_short())]
+        if confinement is not None:
+            self._watching.append(asyncio.create_task(self._watch(self._process, confinement)))
+
+    def _contents(self) -> str:
+        """What contents the process is given (`peer.apps.contents_given`)."""
+        contents = self._command.contents
+        if isinstance(contents, str):
+            self._blocks = None
+            return contents
+        self._blocks = BlockServer(contents)
+        self._belongings.callback(self._blocks.close)
+        return f"{contents.given_as}{self._blocks.theirs.fileno()}"
+
+    def _confined(
+        self, confiner: Confiner, confinement: Confinement, words: list[str], environment: dict[str, str]
+    ) -> tuple[list[str], dict[str, str]]:
+        """The command and its environment, confined."""
+        temporary = Path(tempfile.mkdtemp(prefix="pollen-app-"))
+        self._belongings.callback(shutil.rmtree, temporary, ignore_errors=True)
+        own = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY), LIMITS_VARIABLE: limits_of(confinement)}
+        environment = {**variables_of(without_passphrases(os.environ), confiner.grants.variables), **own, **environment}
+        return [*confiner.means.prefix(confinement, temporary, self._command.works_in), *words], environment
+
+    async def _watch(self, process: asyncio.subprocess.Process, confinement: Confinement) -> None:
+        """End a process that takes more than it may."""
+        watch = Watch(process.pid, confinement)
+        while not (why := await asyncio.to_thread(watch.exceeded)):
+            await asyncio.sleep(watch.interval)
+        self._exceeded = why
+        process.kill()
 
     def hand(self, value: ToApp) -> None:
         """Send a value. A process that is ending does not get it; ``lost`` tells of its end."""
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            if self._blocks is not None:
+                self._blocks.name(contents_named(value))
             self._process.stdin.write(encode(value))
 
     def may_end(self) -> None:
@@ -119,9 +179,10 @@ class AppProcess:
         """End the process: close its pipe, wait, then kill. Nothing is heard from it afterwards."""
         process, self._process = self._process, None
         listening, self._listening = self._listening, None
-        if self._shortening is not None:
-            self._shortening.cancel()
+        for task in self._watching:
+            task.cancel()
         if process is None or listening is None:
+            self._belongings.close()
             return
         listening.cancel()
         assert process.stdin is not None
@@ -133,6 +194,7 @@ class AppProcess:
             process.kill()
             await process.wait()
         await _end_processes(process.pid, self._mark)
+        self._belongings.close()
 
     async def _keep_log_short(self) -> None:
         while True:
@@ -155,9 +217,13 @@ class AppProcess:
             process.kill()
         code = await process.wait()
         await _end_processes(process.pid, mark)
-        ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         if not self._may_end:
-            self._lost(f"{why}{ending}{self._last_words()}")
+            self._lost(self._exceeded or f"{why}{self._ending(code)}{self._last_words()}")
+
+    def _ending(self, code: int) -> str:
+        if self._command.confiner is not None and code > _SIGNALLED:  # what confines it says so as a shell does
+            code = _SIGNALLED - code
+        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     def _last_words(self) -> str:
         with self._command.log.open("rb") as log:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from peer.apps.app_process import AppCommand, AppProcess
+from peer.apps.block_server import RecordedBlocks
+from peer.confinement.confined import Confiner
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import REPLAY, REPLAY_UNDECIDED, REPLAY_UNFINISHED, Finding
@@ -77,6 +79,8 @@ class AuditedApp:
     files: Sequence[BundledFile]
     source: BlockSource
     """Where the files' chunks are."""
+    confiner: Confiner | None
+    """What confines it; None: it may do what the auditor may."""
     node_config: RunConfig = ()
     """Settings of this machine, such as the folder with its data."""
 
@@ -311,9 +315,10 @@ class RunReplay:
         command = AppCommand(
             role=Role.SERVER,
             works_in=folder / "scratch",
-            contents=self._source.contents,
+            contents=RecordedBlocks(self._source),
             log=folder / "app.log",
             environment=child_environment(seed, recorded.environment.threads),
+            confiner=self._app.confiner,
         )
         start = Start(
             self._run,
@@ -334,7 +339,7 @@ class RunReplay:
         try:
             is_over = False
             while not is_over:
-                match await said.get():
+                match await self._heard(said):
                     case AppReady(environment=now):
                         self._replay.import_seconds = time.monotonic() - self._began
                         self._replay.environment = differing(environment, now)
@@ -347,6 +352,19 @@ class RunReplay:
                         is_over = self._take(value)
         finally:
             await link.stop()
+
+    async def _heard(self, said: asyncio.Queue[FromApp | str]) -> FromApp | str:
+        """What the app process says next that is more than a line for people, or why it ended."""
+        patience = None if self._app.confiner is None else self._app.confiner.grants.patience
+        try:
+            async with asyncio.timeout(patience):
+                while isinstance(value := await said.get(), Progress):
+                    continue
+                return value
+        except TimeoutError:
+            return (
+                f"it was ended, as it went on with nothing for {patience:g} seconds; --patience SECONDS gives it more"
+            )
 
     def _take(self, value: FromApp | str) -> bool:
         """Take in what the app process said, or why it ended. Returns whether the replay is over."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from peer.audit.replay import AuditedApp
 from peer.base.errors import PeerError
+from peer.confinement.confined import Confiner
 from peer.history.run_sources import RunSource
 from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
@@ -20,7 +21,7 @@ def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
     return folder if model is None else (*folder, ("model", model))
 
 
-def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
+def own_app(folder: Path, confiner: Confiner | None, node_config: RunConfig = ()) -> AuditedApp:
     """The app in the auditor's ``folder``.
 
     Raises:
@@ -35,13 +36,14 @@ def own_app(folder: Path, node_config: RunConfig = ()) -> AuditedApp:
             fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
         ) from error
     source = MemoryBlocks({block.cid: block.data for block in blocks})
-    return AuditedApp(str(place), app, read_bundle(app, source), source, node_config)
+    return AuditedApp(str(place), app, read_bundle(app, source), source, confiner, node_config)
 
 
 def trusted_app(
     bundle: NamedBundle | None,
     named: str,
     source: RunSource,
+    confiner: Confiner | None,
     node_config: RunConfig = (),
     approved: frozenset[CID] = frozenset(),
     run_config: RunConfig | None = None,
@@ -58,8 +60,8 @@ def trusted_app(
     if bundle is not None and bundle.app in approved:
         files = read_named_bundle(bundle, source)
         check_self_contained(files, source)
-        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, node_config)
-    built_in = own_app(builtin_app_folder(), node_config)
+        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, confiner, node_config)
+    built_in = own_app(builtin_app_folder(), confiner, node_config)
     if bundle is not None and built_in.id != bundle.app:
         raise PeerError(
             f"the run is of the app {bundle.app}, which is not the built-in app of this version",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from peer.audit.audit import Audit
     from peer.audit.replay import AuditedApp
     from peer.audit.run_lookup import RunLookup
+    from peer.confinement.confined import Confiner
     from peer.home.federations import StoredFederation
     from peer.home.home import Home
     from peer.home.passphrase import Passphrases
@@ -111,6 +112,30 @@ ListenOption = Annotated[
     typer.Option("--listen", metavar="IP", help="With kubo: where the node listens for other members' nodes."),
 ]
 
+AllowReadOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-read",
+        metavar="DIR",
+        help="Let a confined app read this folder, or file. The app's own, those of --data-dir and --model, and those "
+        "of this Python it reads by itself.",
+    ),
+]
+AllowEnvOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-env", metavar="NAME", help="Let a confined app have this variable of the environment."),
+]
+AllowGpuOption = Annotated[bool, typer.Option("--allow-gpu", help="Let a confined app use graphics processors.")]
+MaxMemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="What a confined app's processes may take together, such as 8G.",
+        show_default="half of the machine's",
+    ),
+]
+
 
 def new_app(name: str | None = None, help: str | None = None) -> typer.Typer:
     """A typer app for the commands of a module. With ``help``, it is a command with subcommands."""
@@ -152,7 +177,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """Which app a run is replayed with, and how far."""
+    """Which app a run is replayed with, how far, and what the app may do here."""
 
     app_dir: Annotated[
         Path | None,
@@ -167,34 +192,83 @@ class ReplayOptions:
     to_round: Annotated[
         int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
     ] = None
+    unconfined: Annotated[
+        bool, typer.Option("--unconfined", help="Let the app do all that you may do here: you trust it.")
+    ] = False
+    allow_read: AllowReadOption = None
+    allow_env: AllowEnvOption = None
+    allow_gpu: AllowGpuOption = False
+    max_memory: MaxMemoryOption = None
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            "--patience",
+            metavar="SECONDS",
+            min=0.1,
+            help="How long the app may take for one step of the run.",
+            show_default="600",
+        ),
+    ] = None
 
     @property
     def given(self) -> bool:
-        """Whether any of these options is given."""
-        return any(value is not None for value in (self.app_dir, self.data_dir, self.model, self.to_round))
+        """Whether any of them is."""
+        return any(getattr(self, field.name) != field.default for field in dataclasses.fields(self))
 
-    def own_app(self) -> AuditedApp | None:
-        """The app in the folder after ``--app``; None without that option.
+    def own_app(self, home: Home) -> AuditedApp | None:
+        """The app in the folder that was named; None if none was.
 
         Raises:
-            PeerError: if the app cannot be used.
+            PeerError: if it cannot be used, or not be confined.
         """
         from peer.audit.trusted_app import local_config, own_app
 
-        return None if self.app_dir is None else own_app(self.app_dir, local_config(self.data_dir, self.model))
+        confiner = self.confiner(home)
+        if self.app_dir is None:
+            return None
+        return own_app(self.app_dir, confiner, local_config(self.data_dir, self.model))
 
     def trusted_app(self, audit: Audit, named: str, home: Home) -> AuditedApp:
         """The app of the run ``named``, if it may run in ``home``. Call it after ``audit`` was run.
 
         Raises:
-            PeerError: if the app may not run here.
+            PeerError: if it may not, or cannot be confined.
             protocol.blocks.cid.BlockError: if it cannot be read.
         """
         from peer.audit.trusted_app import local_config, trusted_app
         from peer.home.journal import approved_apps
 
         config = local_config(self.data_dir, self.model)
-        return trusted_app(audit.bundle(), named, audit.source, config, approved_apps(home), audit.run_config())
+        return trusted_app(
+            audit.bundle(),
+            named,
+            audit.source,
+            self.confiner(home),
+            config,
+            approved_apps(home),
+            audit.run_config(),
+        )
+
+    def confiner(self, home: Home) -> Confiner | None:
+        """What confines the app; None if the auditor wants it unconfined.
+
+        Raises:
+            PeerError: if nothing here can.
+        """
+        from peer.confinement.confined import confiner
+        from peer.confinement.rules import PATIENCE, Grants
+
+        if self.unconfined:
+            return None
+        own = [] if self.data_dir is None else [self.data_dir]
+        grants = Grants(
+            read=absolute([*(self.allow_read or []), *own]),
+            gpu=self.allow_gpu,
+            variables=tuple(self.allow_env or ()),
+            memory=bytes_of(self.max_memory),
+            patience=PATIENCE if self.patience is None else self.patience,
+        )
+        return confiner(grants, home, self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +299,26 @@ class MemberOptions:
         stored = self.stored()
         person = KeyStore(self.home).load(self.identity, passphrases or Passphrases.of_process(self.passphrase_file))
         return person, FederationStore(Home(self.home)).opened(stored, reader_of(person))
+
+
+def absolute(places: Iterable[Path]) -> tuple[Path, ...]:
+    """Places that the owner named."""
+    return tuple(place.expanduser().absolute() for place in places)
+
+
+def bytes_of(size: str | None) -> int | None:
+    """What ``--max-memory`` says.
+
+    Raises:
+        PeerError: if it is no size.
+    """
+    from peer.base.errors import ExitCode, PeerError
+    from peer.confinement.rules import parse_size
+
+    try:
+        return None if size is None else parse_size(size)
+    except ValueError as error:
+        raise PeerError(f"--max-memory: {error}", fix="--max-memory 8G", code=ExitCode.WRONG_USE) from error
 
 
 def load_identity(home: Path, name: str | None, passphrase_file: Path | None) -> Identity:

@@ -98,7 +98,7 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
                 course = _Course(plan, processes, display, watch, interrupts)
                 course.run(federation, engine)
             display.say("auditing the run, by running its app again")
-            report = _audit(engine, federation, course.progress.head, server_reader(plan))
+            report = _audit(engine, federation, course.progress.head, server_reader(plan), plan.server.home)
             watch.ends(Phase.AUDIT)
     return DemoResult(course.progress.accuracy, course.progress.exchanges, report, watch.seconds)
 
@@ -212,10 +212,13 @@ def _first_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given"])[0]
 
 
-def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Reader) -> AuditReport:
-    """Audit the run, as ``peer audit --replay`` does."""
+def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Reader, home: Home) -> AuditReport:
+    """The audit that ``peer audit --replay`` does. The app is our own: it runs even if nothing here confines it."""
     from peer.audit.audit import Audit
     from peer.audit.trusted_app import trusted_app
+    from peer.confinement.confined import confiner
+    from peer.confinement.means import tried
+    from peer.confinement.rules import Grants
     from peer.demo.chain_follower import FETCH_SECONDS
     from peer.history.run_sources import EngineSource
     from peer.history.scratch import Scratch
@@ -223,5 +226,6 @@ def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Read
     with Scratch() as scratch:
         audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation], reader=reader)
         audit.run()
-        audit.replay(trusted_app(audit.bundle(), head, audit.source))
+        confined = confiner(Grants(), home) if tried().found else None
+        audit.replay(trusted_app(audit.bundle(), head, audit.source, confined))
         return audit.report

@@ -1,6 +1,6 @@
 """The contents of an app process: its `strategy.contents.codec.ContentStore`, over an engine or a recorded run.
 
-`peer.engine.contents_address` is how the peer tells its app process where they are.
+`peer.apps.contents_given` says how the peer tells its app process which it has.
 """
 
 from __future__ import annotations
@@ -8,41 +8,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import tee
-from pathlib import Path
 from typing import Final
 
 from peer.base import logs
-from peer.engine import open_engine
-from peer.engine.contents_address import CAR, RECORDED
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError
 from peer.engine.record_fetcher import Blocks
 from peer.engine.sound_blocks import SoundBlocks
-from peer.history.run_sources import CarSource
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from strategy.contents.codec import ContentStore
 
 READ_AHEAD: Final = 8 << 20
 """Bytes of a content that are read when it is opened. The rest is read as it is needed."""
-
-
-def open_contents(where: str) -> ContentStore:
-    """The contents at ``where``: an engine's address, or what `peer.engine.contents_address` makes.
-
-    Raises:
-        EngineError: if the engine cannot be used.
-        PeerError: if the file cannot be read.
-    """
-    if where.startswith(CAR):
-        return RecordedContents(CarSource(Path(where.removeprefix(CAR))))
-    if where.startswith(RECORDED):
-        return RecordedContents(EngineBlocks(_opened(where.removeprefix(RECORDED))))
-    return EngineContents(_opened(where))
-
-
-def _opened(address: str) -> Engine:
-    """The engine, even if it is away for a while as this process starts."""
-    return EngineRetries()(lambda: open_engine(address))
 
 
 class EngineBlocks:
@@ -116,12 +93,13 @@ def _beginning(engine: Engine, root: CID) -> Iterator[tuple[CID, bytes]]:
 class RecordedContents:
     """Contents of a recorded run. What an app stores again has the CID that it had, and is kept nowhere."""
 
-    def __init__(self, blocks: BlockSource) -> None:
-        self._blocks = blocks
+    def __init__(self, contents: ContentStore) -> None:
+        """``contents`` are read alone."""
+        self._contents = contents
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
         """Nothing to do: whoever made the content knows its CID."""
 
     def open(self, root: CID) -> BlockSource:
         """The blocks of a recorded content."""
-        return self._blocks
+        return self._contents.open(root)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from peer.base.errors import ExitCode, PeerError
-from peer.engine.contents_address import car_contents, recorded_contents
 from peer.engine.interface import Engine, Unreachable
 from peer.engine.linked_blocks import walk
 from protocol.blocks.car import CarCutShort, CarError, Section, read_sections
@@ -28,9 +27,6 @@ class RunSource(Protocol):
     `get` and `content` raise `MissingBlock` if a block is not there, and `BlockMismatch` if its bytes are not its own.
     """
 
-    contents: str
-    """The address of the same blocks for an app process (`peer.engine.contents.open_contents`), which writes none."""
-
     def get(self, cid: CID) -> bytes:
         """One block, checked."""
 
@@ -45,7 +41,6 @@ class EngineSource:
     """An engine, which may look for a block for ``timeout`` seconds."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
-        self.contents = recorded_contents(engine)
         self._engine = engine
         self._is_local = engine.status().kind == "local"
         self._timeout = 0.0 if self._is_local else timeout  # nobody else will bring a block into a directory
@@ -90,7 +85,6 @@ class CarSource:
         """Raises:
         PeerError: if the file cannot be read, or is no CAR of one root.
         """
-        self.contents = car_contents(path)
         self._reading = threading.Lock()  # an app under replay may read its replies in threads of its own
         self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._index.executescript(

@@ -1,4 +1,5 @@
-"""The values of `protocol.app.calls` as frames on the pipe between the peer and its app process.
+"""The values of `protocol.app.calls` as frames on the pipe between the peer and its app process, and on the
+socket for blocks.
 
 A frame is four bytes, big-endian, with the number of bytes that follow, and the msgpack array
 ``[type name, field, ...]``. A value inside a value is a map of its fields; a CID is the extension type 1 with its
@@ -15,7 +16,7 @@ from typing import Any, Final, get_args
 import msgpack
 import msgspec
 
-from protocol.app.calls import FromApp, ToApp
+from protocol.app.calls import Framed
 from protocol.blocks.cid import CID, MalformedCid
 from protocol.blocks.typed import to_plain
 
@@ -24,16 +25,14 @@ MAX_FRAME: Final = 64 << 20
 
 _CID: Final = 1
 _LENGTH: Final = struct.Struct(">I")
-_TYPES: Final[dict[str, type[FromApp | ToApp]]] = {
-    kind.__name__: kind for kind in (*get_args(FromApp), *get_args(ToApp))
-}
+_TYPES: Final[dict[str, type[Framed]]] = {kind.__name__: kind for kind in get_args(Framed)}
 
 
 class PipeError(Exception):
     """What came through the pipe is no frame, or a value does not fit into a frame."""
 
 
-def encode(value: FromApp | ToApp) -> bytes:
+def encode(value: Framed) -> bytes:
     """``value`` as one frame, its length included.
 
     Raises:
@@ -45,7 +44,7 @@ def encode(value: FromApp | ToApp) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def decode(body: bytes) -> FromApp | ToApp:
+def decode(body: bytes) -> Framed:
     """The value of a frame without its length.
 
     Raises:
@@ -77,7 +76,7 @@ class FrameReader:
         self._limit = limit
         self._pending = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[FromApp | ToApp]:
+    def feed(self, data: bytes) -> Iterator[Framed]:
         """The values that are complete now, in order.
 
         Raises:
@@ -96,7 +95,7 @@ class FrameReader:
             yield decode(body)
 
 
-def _encode_body(value: FromApp | ToApp) -> bytes:
+def _encode_body(value: Framed) -> bytes:
     parts = [type(value).__name__, *(to_plain(getattr(value, field.name)) for field in fields(value))]
     try:
         packed = msgpack.packb(parts, default=_default)

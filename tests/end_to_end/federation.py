@@ -259,7 +259,8 @@ class Federation:
             return json.loads("".join(report.json_parts(scratch)))
 
     def replay(self, head: str | Path, app: Path, *arguments: str, **variables: str) -> tuple[int, Any]:
-        """What ``peer audit HEAD --replay`` ends with and prints."""
+        """What ``peer audit HEAD --replay`` ends with and prints; its app has the ``variables`` too."""
+        arguments += tuple(word for name in variables if "POLLEN" not in name for word in ("--allow-env", name))
         auditor = self.run("auditor", "audit", head, "--replay", "--app", app, *arguments, "--json", **variables)
         return auditor.code(), auditor.json
 

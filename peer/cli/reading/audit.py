@@ -52,13 +52,13 @@ def audit(
     is 1.
     """
     if not replay and replaying.given:
-        raise PeerError("--app, --data-dir, --model and --to-round are for a replay", fix="add --replay")
+        raise PeerError("those options are for a replay", fix="add --replay")
     lookup = options.lookup(needed=replay)
     signed = attesting.prepare(options)
     proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
         return _put_proof(proof, json=json, signed=signed)
-    own = replaying.own_app()
+    own = replaying.own_app(lookup.home) if replay else None
     with Scratch() as scratch, lookup.audit(head, scratch, root=federation) as prepared:
         report = prepared.run()
         if not is_car(head):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from peer.apps.app_process import AppCommand, AppProcess
+from peer.apps.block_server import RecordedBlocks
+from peer.history.run_sources import CarSource
 from protocol.app.calls import AppReady, FromApp, Halted, Start, Task
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import raw_block
@@ -53,7 +55,9 @@ def test_where_contents_are_is_not_on_a_command_line_that_all_users_see(tmp_path
         link = AppProcess(command, lambda _: None, lambda _: None)
         await link.start(APPS / "numpy_fedavg")
         try:
-            return Path(f"/proc/{link.pid}/cmdline").read_bytes()
+            while not (line := Path(f"/proc/{link.pid}/cmdline").read_bytes()):  # as long as the kernel fills it in
+                await asyncio.sleep(0.01)
+            return line
         finally:
             await link.stop()
 
@@ -67,7 +71,8 @@ def test_an_app_process_that_cannot_read_says_why_and_is_not_lost(tmp_path: Path
     root = raw_block(b"root")
     car.write_bytes(b"".join(write_car([root.cid], [root])))
     environment = child_environment(bytes(32), 1)
-    command = AppCommand(Role.CLIENT, tmp_path / "scratch", f"car:{car}", tmp_path / "app.log", environment)
+    blocks = RecordedBlocks(CarSource(car))
+    command = AppCommand(Role.CLIENT, tmp_path / "scratch", blocks, tmp_path / "app.log", environment)
 
     async def last_words() -> FromApp | str:
         said: asyncio.Queue[FromApp | str] = asyncio.Queue()

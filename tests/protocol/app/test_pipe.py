@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.app.calls import Finished, FromApp, GetNodes, Nodes, Outgoing, Push, Start, ToApp
+from protocol.app.calls import Finished, Framed, GetNodes, Nodes, Outgoing, Push, Start
 from protocol.app.pipe import FrameReader, PipeError, decode, encode
 from protocol.blocks.cid import CID, raw_block
 
@@ -22,20 +22,20 @@ integers = st.integers(-(2**63), 2**64 - 1)
 st.register_type_strategy(CID, st.binary(max_size=4).map(lambda data: raw_block(data).cid))
 st.register_type_strategy(str, text)
 st.register_type_strategy(int, integers)
-values = st.one_of([st.from_type(kind) for kind in (*get_args(FromApp), *get_args(ToApp))])
+values = st.one_of([st.from_type(kind) for kind in get_args(Framed)])
 
 
-def body(value: FromApp | ToApp) -> bytes:
+def body(value: Framed) -> bytes:
     return encode(value)[4:]
 
 
 @given(values)
-def test_a_value_comes_out_as_it_went_in(value: FromApp | ToApp) -> None:
+def test_a_value_comes_out_as_it_went_in(value: Framed) -> None:
     assert repr(decode(body(value))) == repr(value)  # repr tells 1 from 1.0 and True, and NaN is NaN
 
 
 @given(st.lists(values, max_size=4), st.integers(1, 30))
-def test_frames_come_out_in_order_whatever_the_pieces(sent: list[FromApp | ToApp], piece: int) -> None:
+def test_frames_come_out_in_order_whatever_the_pieces(sent: list[Framed], piece: int) -> None:
     stream = b"".join(map(encode, sent))
     reader = FrameReader()
 
@@ -99,6 +99,6 @@ def test_a_longer_way_to_write_a_number_is_refused() -> None:
     "value",
     [Nodes(1, (2**64,)), Finished(1, None, "\ud800"), Start(SOME_CID, 1, bytes(32), (("x", 2**70),))],
 )
-def test_what_does_not_go_into_a_frame_is_refused(value: FromApp | ToApp) -> None:
+def test_what_does_not_go_into_a_frame_is_refused(value: Framed) -> None:
     with pytest.raises(PipeError):
         encode(value)

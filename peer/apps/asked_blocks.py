@@ -1,0 +1,148 @@
+"""Contents of an app process that is given no engine: it asks its peer for blocks, over a socket that it inherits."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import socket
+import threading
+from collections.abc import Iterable
+from typing import Final, NoReturn
+
+from peer.engine.interface import EngineError, EngineUnavailable, TooLarge
+from protocol.app.calls import (
+    BlockAnswer,
+    BlockCall,
+    BlockRead,
+    FetchContent,
+    NotDone,
+    Obstacle,
+    ReadBlock,
+    SentBlock,
+    StoreBlocks,
+)
+from protocol.app.pipe import FrameReader, encode
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
+
+BATCH: Final = 8 << 20
+"""Bytes of a content that are sent at once, to be stored side by side."""
+
+
+class AskedBlocks:
+    """Our end of the socket. Safe to use from several threads, but not in a process that an app has forked."""
+
+    def __init__(self, ours: socket.socket) -> None:
+        self._socket = ours
+        self._numbers = itertools.count(1)
+        self._sending = threading.Lock()
+        self._waiting: dict[int, queue.SimpleQueue[BlockAnswer | None]] = {}
+        self._is_over = ""
+        """Why there are no more answers; empty as long as there are."""
+        threading.Thread(target=self._read, name="blocks", daemon=True).start()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def next_number(self) -> int:
+        """For the next call."""
+        return next(self._numbers)
+
+    def ask(self, call: BlockCall) -> BlockAnswer:
+        """The answer to a call.
+
+        Raises:
+            EngineError: if it cannot be done, or there is nobody to do it.
+            protocol.blocks.cid.BlockError: if a block is missing or damaged.
+        """
+        answer: queue.SimpleQueue[BlockAnswer | None] = queue.SimpleQueue()
+        self._waiting[call.call] = answer
+        try:
+            self._send(call)
+            found = answer.get()
+        finally:
+            self._waiting.pop(call.call, None)
+        if found is None:
+            raise EngineUnavailable(self._is_over)
+        if isinstance(found, NotDone):
+            _refuse(found)
+        return found
+
+    def _send(self, call: BlockCall) -> None:
+        with self._sending:
+            if self._is_over:
+                raise EngineUnavailable(self._is_over)
+            try:
+                self._socket.sendall(encode(call))
+            except OSError as error:
+                raise EngineUnavailable(f"the peer gives no blocks: {error}") from error
+
+    def _read(self) -> None:
+        frames = FrameReader()
+        try:
+            while data := self._socket.recv(1 << 18):
+                for value in frames.feed(data):
+                    if isinstance(value, BlockAnswer) and (waiting := self._waiting.get(value.call)) is not None:
+                        waiting.put(value)
+        finally:
+            with self._sending:
+                self._is_over = "the peer gives no blocks any more"
+            for waiting in list(self._waiting.values()):
+                waiting.put(None)
+
+    def _forked(self) -> None:
+        self._is_over = "only the process that its peer has started reads and writes contents, not one that it forks"
+        self._sending = threading.Lock()  # which the parent may have held
+
+
+def _refuse(answer: NotDone) -> NoReturn:
+    match answer.obstacle:
+        case Obstacle.TOO_LARGE:
+            raise TooLarge(answer.why, answer.fix)
+        case Obstacle.BLOCK:
+            raise BlockError(answer.why)
+        case Obstacle.ENGINE | Obstacle.NOT_NAMED:
+            raise EngineError(answer.why, answer.fix)
+
+
+class AskedContent:
+    """One content, each block of which is asked for when it is read."""
+
+    def __init__(self, asked: AskedBlocks, root: CID) -> None:
+        self._asked = asked
+        self._root = root
+
+    def get(self, cid: CID) -> bytes:
+        """One block, checked."""
+        answer = self._asked.ask(ReadBlock(self._asked.next_number(), self._root, cid))
+        if not isinstance(answer, BlockRead):
+            raise EngineError(f"the peer answered a question for a block with a {type(answer).__name__}")
+        return checked_block(cid, answer.data).data
+
+
+class AskedContents:
+    """Where an app process reads and writes contents."""
+
+    def __init__(self, asked: AskedBlocks) -> None:
+        self._asked = asked
+
+    def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
+        """Store a content durably and pin it."""
+        batch: list[SentBlock] = []
+        size = 0
+        for block in blocks:
+            if size + len(block.data) > BATCH:
+                self._store(root, batch, ends=False)
+                batch, size = [], 0
+            batch.append(SentBlock(block.cid, bytes(block.data)))
+            size += len(block.data)
+        self._store(root, batch, ends=True)
+
+    def open(self, root: CID) -> BlockSource:
+        """The blocks of a content."""
+        return AskedContent(self._asked, root)
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        """Make a content local, and pin it; raises as `peer.engine.interface.Engine.fetch` does."""
+        self._asked.ask(FetchContent(self._asked.next_number(), root, float(timeout), limit))
+
+    def _store(self, root: CID, batch: list[SentBlock], *, ends: bool) -> None:
+        self._asked.ask(StoreBlocks(self._asked.next_number(), root, tuple(batch), ends))

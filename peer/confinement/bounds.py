@@ -1,0 +1,126 @@
+"""How much a confined app may take: bounds that each of its processes has from the kernel, and a watch over them all.
+
+No memory group (cgroup) is needed, which few users may make. The kernel bounds what one process may have in memory of
+its own (``RLIMIT_DATA``, getrlimit(2)); the space of addresses (``RLIMIT_AS``) it does not bound, which torch and an
+emulator reserve without using it. The watch bounds the sum, and the number of processes and threads.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from peer.confinement.rules import Confinement
+
+LIMITS_VARIABLE: Final = "POLLEN_LIMITS"
+"""The variable that tells an app process its bounds, before the app is loaded."""
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def limits_of(confinement: Confinement) -> str:
+    """The word for `LIMITS_VARIABLE`. The bound of processes counts all those of this user, on old kernels at least."""
+    return f"{confinement.memory} {confinement.processes + _tasks_of_user()}"
+
+
+def limit_this_process(word: str) -> None:
+    """Take the bounds that the word says, for good; none if it is empty."""
+    if not word:
+        return
+    memory, processes = map(int, word.split())
+    for what, most in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_NPROC, processes), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(what)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and those that it started take."""
+
+    processes: int
+    """With their threads."""
+    memory: int
+    """Bytes in memory; what several share counts for each."""
+
+
+def exceeded(usage: Usage, confinement: Confinement) -> str:
+    """Why that is too much; empty if it is not."""
+    if usage.processes > confinement.processes:
+        return f"it was ended, as it started more than the {confinement.processes} processes that it may have"
+    if usage.memory > confinement.memory:
+        return f"it was ended, as it took more than the {confinement.memory / 1e9:.2f} GB of memory that it may have"
+    return ""
+
+
+class Watch:
+    """Looks at a confined process, whose descendants are all that it has started: none can leave it."""
+
+    interval: Final = 0.25
+    """Seconds between two looks."""
+
+    def __init__(self, process: int, confinement: Confinement) -> None:
+        self._process = process
+        self._confinement = confinement
+
+    def exceeded(self) -> str:
+        """Why what they take is too much; empty if it is not."""
+        tasks = _descendants(self._process)
+        usage = Usage(sum(task.threads for task in tasks), sum(task.resident for task in tasks))
+        why = exceeded(usage, self._confinement)
+        if not why or usage.processes > self._confinement.processes:
+            return why
+        # what processes share, as after a fork, is counted once before anybody is ended for it
+        return exceeded(Usage(usage.processes, sum(_proportional(task.pid) for task in tasks)), self._confinement)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    pid: int
+    parent: int
+    threads: int
+    resident: int
+
+
+def _descendants(process: int) -> list[_Task]:
+    """The process and those below it."""
+    children: dict[int, list[_Task]] = {}
+    for task in _tasks():
+        children.setdefault(task.parent, []).append(task)
+    found: list[_Task] = []
+    pending = [process]
+    while pending:
+        below = children.pop(pending.pop(), [])
+        found += below
+        pending += [task.pid for task in below]
+    return found
+
+
+def _tasks() -> Iterator[_Task]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()  # proc(5)
+            yield _Task(int(folder.name), int(fields[1]), int(fields[17]), int(fields[21]) * _PAGE)
+
+
+def _proportional(process: int) -> int:
+    """The bytes of a process, a page that several share divided among them."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
+def _tasks_of_user() -> int:
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid():
+                count += sum(1 for _ in (folder / "task").iterdir())
+    return count
