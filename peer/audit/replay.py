@@ -146,8 +146,8 @@ class Replay:
     cause: Cause = Cause.NOTHING
     """The most that this environment can do to a result."""
     repeats: bool | None = None
-    """Whether the app, run once more here up to the first difference, did there what it had done before; None if that
-    was not tried, or came to no end."""
+    """Whether the app, run once more here up to the difference that matters, did there what it had done before; None if
+    that was not tried, or came to no end."""
     settling: str = ""
     """With what a difference could be settled; empty if this environment is as good as the recorded one."""
     unfinished: str = ""
@@ -184,8 +184,14 @@ class Replay:
             return
         where = "" if told.round is None else f"in round {told.round}, "
         what = f"{where}{told.what}; {self._meaning()}"
-        rule = REPLAY if self.outcome is Outcome.BEYOND else REPLAY_UNDECIDED
-        yield Finding(told.height, None, rule, what, max(1, self.undecided))
+        is_beyond = self.outcome is Outcome.BEYOND
+        yield Finding(
+            told.height,
+            None,
+            REPLAY if is_beyond else REPLAY_UNDECIDED,
+            what,
+            1 if is_beyond else max(1, self.undecided),
+        )
 
     def _meaning(self) -> str:
         """What it may mean, and what would tell."""
@@ -257,7 +263,7 @@ class RunReplay:
         self._has_end = False
         """Whether the script has been handed over to an end that says what is not checked after it."""
         self._ours: dict[int, bytes] = {}
-        """What the app did at the first height where that is not what is recorded."""
+        """What the app did where that is not what is recorded: first, and at the difference that decides."""
         self._until: int | None = None
         """The height with which a replay ends that only tells whether the app does the same thing twice."""
         self._began = 0.0
@@ -273,7 +279,8 @@ class RunReplay:
         return self._replay
 
     def _repeats(self) -> bool | None:
-        """Run the app again to the first difference: whether it does there what it did before. None: cannot be told."""
+        """Run the app again up to the difference that matters: whether it does there what it did before. None if that
+        cannot be told."""
         again = RunReplay(
             self._run,
             self._scratch,
@@ -283,7 +290,7 @@ class RunReplay:
             to_round=self._to_round,
             numbered=self._numbered,
         )
-        (again._until,) = self._ours
+        again._until = max(self._ours)
         again._began = time.monotonic()
         again._run_once()
         return None if again._replay.unfinished else again._ours == self._ours
@@ -418,9 +425,9 @@ class RunReplay:
 
     def _differs(self, told: ComparedExchange, ours: bytes) -> None:
         replay = self._replay
-        if replay.first is None:
-            replay.first = told
-            self._ours = {told.height: ours}
+        if replay.first is None or told.outcome is Outcome.BEYOND:
+            self._ours[told.height] = ours
+        replay.first = replay.first or told
         if told.outcome is Outcome.BEYOND:
             replay.beyond = told
         else:

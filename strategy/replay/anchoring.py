@@ -8,6 +8,7 @@ strategy may keep a copy of the model that it sends.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -51,7 +52,14 @@ class Anchoring:
         self._limits = limits
         self._cause = cause
         self._watched: dict[int, _Watched] = {}
-        self._current: _Watched | None = None
+        self._local = threading.local()
+        self._last: _Watched | None = None
+
+    @property
+    def _current(self) -> _Watched | None:
+        """The strategy that this thread of the app runs."""
+        found: _Watched | None = getattr(self._local, "watched", None)
+        return found
 
     @contextmanager
     def watching(self, strategy: object) -> Iterator[None]:
@@ -61,7 +69,7 @@ class Anchoring:
             return
         watched = self._watched.setdefault(id(strategy), _Watched(strategy))
         watched.begin()
-        self._current = watched
+        outer, self._local.watched = self._current, watched
         own = vars(strategy)
         hooks = {
             "configure_train": self._adopting(watched, strategy.configure_train),
@@ -73,6 +81,7 @@ class Anchoring:
         try:
             yield
         finally:
+            self._last, self._local.watched = watched, outer
             for name in hooks:
                 del own[name]
             own.update(before)
@@ -152,7 +161,7 @@ class Anchoring:
 
     def of_final_model(self, was: RecordDict, model: RecordDict) -> tuple[Difference | None, bool]:
         """How the final model differs, and whether the app may go on to its end."""
-        watched = self._current
+        watched = self._last
         bounds = NO_BOUNDS if watched is None else watched.bounds("")
         found = difference(was, model, bounds, watched.sent if watched else None)
         return found, found is not None and self._is_undecided(found, watched)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from small_leader import APPS, Leader, Member, MemoryStore, start_for
+from small_leader import APPS, SEED, Leader, Member, MemoryStore, start_for
 
 from protocol.app.calls import (
     CloseEntry,
@@ -145,7 +145,9 @@ class RecordedApp:
         return run_server_app(self.app, start, pipe, ReadOnly(self.store), self.scratch), pipe
 
 
-def recorded_app(name: str, scratch: Path, config: str = "", clients: int = 5, patience: int = 0) -> RecordedApp:
+def recorded_app(
+    name: str, scratch: Path, config: str = "", clients: int = 5, patience: int = 0, seed: bytes = SEED
+) -> RecordedApp:
     """Run one of ``tests/apps`` to its end, with clients 11, 12, ..., and record it."""
     app, store = APPS / name, MemoryStore()
     members = {}
@@ -153,9 +155,16 @@ def recorded_app(name: str, scratch: Path, config: str = "", clients: int = 5, p
         start = start_for(app, 11 + number, config, **{"partition-id": number, "num-partitions": clients})
         members[start.node] = Member(ClientHost(app, start, store))
     leader = Recorder(store, members, patience)
-    start = start_for(app, SUPERLINK_NODE_ID, config)
+    start = replace(start_for(app, SUPERLINK_NODE_ID, config), seed=seed)
     finished = run_server_app(app, start, leader, store, scratch)
     assert isinstance(finished, Finished)
     assert finished.error == ""
     close = CloseEntry(0, leader.head(), raised=False, model=finished.model)
     return RecordedApp(app, start, store, [*leader.entries, close], scratch)
+
+
+def run_of(strategy: str, scratch: Path, rounds: int = 3, seed: bytes = SEED) -> RecordedApp:
+    """A run of one of Flower's strategies, with as many clients as it needs."""
+    clients = 7 if strategy == "Bulyan" else 5  # it wants four more than thrice the malicious
+    config = f'strategy="{strategy}" num-server-rounds={rounds} min-nodes={clients}'
+    return recorded_app("every_strategy", scratch, config, clients, seed=seed)

@@ -7,17 +7,17 @@ stays. Real ones, emulated: `test_other_processors.py`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message
-from flwr.app.message import make_message
+from cheating_server import CHEATS, a_server_that_cheats, untouched
+from flwr.app import Array
 from flwr.serverapp import strategy as flower
-from recorded_app import RecordedApp, recorded_app
+from recorded_app import RecordedApp, run_of
 
 from protocol.app.calls import DispatchEntry, Diverged, Finished
 from protocol.replay.judging import Cause, Outcome, judged
@@ -50,12 +50,6 @@ def another_machine(seed: int = 1) -> Iterator[None]:
             vars(module)["Array"] = Array
 
 
-def run_of(strategy: str, scratch: Path, rounds: int = 3) -> RecordedApp:
-    clients = 7 if strategy == "Bulyan" else 5
-    config = f'strategy="{strategy}" num-server-rounds={rounds} min-nodes={clients}'
-    return recorded_app("every_strategy", scratch, config, clients)
-
-
 @pytest.mark.parametrize(
     "strategy",
     [pytest.param(name, marks=[] if number % 6 == 0 else [pytest.mark.all]) for number, name in enumerate(STRATEGIES)],
@@ -79,65 +73,7 @@ def test_an_honest_run_of_another_machine_is_never_accused(strategy: str, tmp_pa
 # -- cheats --------------------------------------------------------------------------------------------------------
 
 
-Cheat = Callable[[list[Message], list[Message]], list[Message]]
-"""What a server makes of a round's replies, which it has, and those of the round before."""
-
-
-def left_out(now: list[Message], _: list[Message]) -> list[Message]:
-    return now[1:]
-
-
-def swapped(now: list[Message], _: list[Message]) -> list[Message]:
-    first, second = now[0].content, now[1].content
-    first["arrays"], second["arrays"] = second["arrays"], first["arrays"]
-    return now
-
-
-def reused(now: list[Message], before: list[Message]) -> list[Message]:
-    now[0].content["arrays"] = before[0].content["arrays"]
-    return now
-
-
-def untouched(now: list[Message], _: list[Message]) -> list[Message]:
-    return now
-
-
-@contextmanager
-def a_server_that_cheats(strategy: str, cheat: Cheat, factor: float = 1.0, tensor: str = "w") -> Iterator[None]:
-    """In round 2. The app's code is the one that all know."""
-    kind = getattr(flower, strategy)
-    honest, own = kind.aggregate_train, vars(kind).get("aggregate_train")
-    seen: list[list[Message]] = []
-
-    def cheating(self: Any, server_round: int, replies: Any) -> Any:
-        copies = [copied(reply) for reply in replies]
-        seen.append(copies)
-        if server_round != 2:
-            return honest(self, server_round, replies)
-        arrays, metrics = honest(self, server_round, cheat(list(replies), seen[-2]))
-        if factor != 1:
-            arrays[tensor] = Array(np.asarray(arrays[tensor].numpy() * arrays[tensor].numpy().dtype.type(factor)))
-        return arrays, metrics
-
-    kind.aggregate_train = cheating
-    try:
-        yield
-    finally:
-        if own is None:
-            del kind.aggregate_train
-        else:
-            kind.aggregate_train = own
-
-
-def copied(message: Message) -> Message:
-    content = message.content.copy()
-    for key, record in message.content.array_records.items():
-        content[key] = ArrayRecord(dict(record.items()))
-    return make_message(metadata=message.metadata, content=content)
-
-
 WEIGHTED = ["FedAvg", "FedProx", "FedAvgM", "FedAdam", "FedYogi", "FedAdagrad", "QFedAvg"]
-CHEATS = {"left_out": left_out, "swapped": swapped, "reused": reused}
 
 
 def assert_beyond(recorded: RecordedApp) -> None:
