@@ -44,7 +44,7 @@ def audit_statement(
     that is encrypted in the run.
     """
     report = audit.report
-    encrypted = audit.basis is None or audit.basis.encrypted  # a run that cannot be read may be
+    encrypted = is_encrypted(audit)
     subjects = [block_subject("head", report.head)]
     if report.model is not None:
         subjects.append(block_subject("final model", report.model))
@@ -65,9 +65,14 @@ def audit_statement(
             environment=_environments(audit, encrypted=encrypted),
             findings=tuple(_finding(each, encrypted=encrypted) for each in report.findings),
             findings_left_out=report.findings_left_out,
-            models=tuple(_model(file, found, encrypted=encrypted) for file, found in models),
+            models=tuple(checked_model(file, found, encrypted=encrypted) for file, found in models),
         ),
     )
+
+
+def is_encrypted(audit: Audit) -> bool:
+    """Whether the run of an audit is encrypted. One of which nothing is verified may be."""
+    return audit.basis is None or audit.basis.encrypted
 
 
 def moment(at: float) -> str:
@@ -135,7 +140,8 @@ def _environments(audit: Audit, *, encrypted: bool) -> Environments:
     return Environments(recorded=was, here=here, differing=tuple(sorted(differing)))
 
 
-def _model(file: ModelFile, found: Found, *, encrypted: bool) -> CheckedModel:
+def checked_model(file: ModelFile, found: Found, *, encrypted: bool) -> CheckedModel:
+    """A model file that was found to be of a run, as statements say it."""
     model = found.model
     return CheckedModel(
         sha256=file.sha256,

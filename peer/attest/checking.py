@@ -13,7 +13,6 @@ from crypto.envelope import MAX_ENVELOPE, open_envelope
 from crypto.errors import BadEnvelope, BadSignature
 from crypto.keys import VerifyKey
 from peer.attest.signers import KnownSigner, Standing, keys_named, known_signers
-from peer.audit.run_lookup import roots_of
 from peer.base.errors import ExitCode, PeerError
 from peer.history.named_runs import cid_of, is_car
 from peer.history.run_sources import CarSource
@@ -144,6 +143,8 @@ def _require_run(path: Path, statement: Statement, named: str) -> None:
 
 def _run_named(named: str) -> CID:
     if is_car(named):
+        from peer.audit.run_lookup import roots_of  # it imports flwr, which is slow
+
         with contextlib.closing(CarSource(Path(named))) as car:
             return roots_of(car, named)[0]
     return cid_of(named, "give the run's file, its CID or its head: peer log shows those of this home")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crypto.envelope import sign_envelope
 from crypto.identity import Identity
-from peer.home.home import replace_file
+from peer.home.home import PUBLIC_FILE, replace_file
 from protocol.attestations.statement import PAYLOAD_TYPE, Statement, write_statement
 
 
@@ -16,4 +16,4 @@ def write_attestation(path: Path, statement: Statement, identity: Identity) -> N
     Raises:
         OSError: if it cannot be written.
     """
-    replace_file(path, [sign_envelope(identity.signing, PAYLOAD_TYPE, write_statement(statement))])
+    replace_file(path, [sign_envelope(identity.signing, PAYLOAD_TYPE, write_statement(statement))], PUBLIC_FILE)

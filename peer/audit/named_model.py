@@ -48,7 +48,7 @@ def named_model(text: str, lookup: RunLookup) -> Iterator[NamedModel]:
         return
     with Scratch() as scratch, lookup.reading(run, scratch) as audit:
         found = RunModels(audit, scratch).find(of, round_number)
-        about = {"content": str(found.content), **found.metadata(), "round": found.round}
+        about = {"content": str(found.content), "head": str(found.head), **found.metadata(), "round": found.round}
         yield NamedModel(content_tensors(found.content, audit.source, found.key), about)
 
 

@@ -57,6 +57,18 @@ def given_root(named: str, known: Sequence[StoredFederation]) -> GivenRoot:
         ) from error
 
 
+def trusted_federations(named: str | None, joined: Sequence[StoredFederation]) -> list[StoredFederation]:
+    """The federations that tell whose a key is: those that the home has joined, or only the one that somebody named.
+
+    Raises:
+        PeerError: as `given_root`.
+    """
+    if named is None:
+        return list(joined)
+    given = given_root(named, joined)
+    return [stored for stored in given.known if stored.id == given.federation]
+
+
 def _with_file(offered: StoredFederation, known: Sequence[StoredFederation]) -> GivenRoot:
     ours = next((stored for stored in known if stored.id == offered.id), offered)
     others = (stored for stored in known if stored.id != offered.id)

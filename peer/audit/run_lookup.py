@@ -10,7 +10,7 @@ from pathlib import Path
 from peer.audit.audit import Audit
 from peer.audit.equivocation_proof import CheckedProof, check_proof
 from peer.audit.kept_reports import KeptReports
-from peer.audit.root_of_trust import given_root
+from peer.audit.root_of_trust import given_root, trusted_federations
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.chosen_engine import borrowed
 from peer.history.named_runs import NoSuchRun, cid_of, head_named, is_car
@@ -98,11 +98,7 @@ class RunLookup:
 
     def known(self, root: str | None) -> list[StoredFederation]:
         """The federations that tell whose a key is: those of the home, or only the one that the auditor named."""
-        joined = FederationStore(self.home).all()
-        if root is None:
-            return joined
-        given = given_root(root, joined)
-        return [stored for stored in given.known if stored.id == given.federation]
+        return trusted_federations(root, FederationStore(self.home).all())
 
     def proof(self, named: str, known: Sequence[StoredFederation]) -> CheckedProof | None:
         """The proof of equivocation that ``named`` is: a CAR file's root, or a CID in the home or an engine. None if it

@@ -16,6 +16,7 @@ from peer.base.errors import PeerError
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
+PUBLIC_FILE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ def place_for(file: Path) -> Path:
     return path
 
 
-def replace_file(path: Path, parts: Iterable[bytes]) -> None:
-    """Write ``path`` anew, readable by its owner alone: whole and on disk, or not at all.
+def replace_file(path: Path, parts: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
+    """Write ``path`` anew, readable by its owner alone unless ``mode`` says more: whole and on disk, or not at all.
 
     Raises:
         OSError: if that cannot be done; the file that was there is then still there, and no other.
@@ -132,6 +133,7 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
             for part in parts:
                 file.write(part)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:  # Ctrl-C too leaves nothing behind

@@ -15,6 +15,9 @@ from protocol.blocks.cid import CID
 AUDIT_TYPE: Final = "https://pollen-fl/audit/v1"
 """The type of the predicate. Like the one of model signatures, it is a name and no page."""
 
+SERVER: Final = "server"
+"""Whose the global models are."""
+
 AttestedVerdict = Literal["verified", "failed", "incomplete", "inconclusive"]
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from crypto.envelope import json_object
 from protocol.attestations.audited import AUDIT_TYPE, AuditPredicate
+from protocol.attestations.signed_model import MODEL_TYPE, ModelPredicate
 from protocol.blocks.cid import CID, BlockError
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -24,9 +25,12 @@ STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 
 MAX_SUBJECTS: Final = 1_000
 
-Predicate = AuditPredicate
+Predicate = AuditPredicate | ModelPredicate
 
-_PREDICATES: Final[dict[str, type[Predicate]]] = {AUDIT_TYPE: AuditPredicate}
+_PREDICATES: Final[dict[str, type[AuditPredicate] | type[ModelPredicate]]] = {
+    AUDIT_TYPE: AuditPredicate,
+    MODEL_TYPE: ModelPredicate,
+}
 
 
 class BadStatement(Exception):
@@ -123,7 +127,7 @@ def _subject(descriptor: _Descriptor) -> Subject:
     return Subject(descriptor.name, digest, descriptor.uri)
 
 
-def _predicate(value: dict[str, Any], kind: type[Predicate]) -> Predicate:
+def _predicate(value: dict[str, Any], kind: type[AuditPredicate] | type[ModelPredicate]) -> Predicate:
     try:
         return msgspec.convert(value, kind, dec_hook=_cid)
     except ValueError as error:

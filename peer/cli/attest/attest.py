@@ -11,6 +11,8 @@ from peer.base.errors import ExitCode
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
 from peer.cli.output import put_json
 from peer.history.verdict import Verdict
+from protocol.attestations.audited import AuditPredicate
+from protocol.attestations.signed_model import ModelPredicate
 
 if TYPE_CHECKING:
     from peer.attest.checking import CheckedAttestation
@@ -56,12 +58,12 @@ def verify(
     of somebody else than --by; and with 3 if nobody here knows whose the key is, or if it is revoked.
     """
     from peer.attest.checking import check_attestation
-    from peer.audit.run_lookup import RunLookup
+    from peer.audit.root_of_trust import trusted_federations
     from peer.cli.attest.telling import attestation_value, put_attestation
+    from peer.home.federations import FederationStore
     from peer.home.home import Home
-    from peer.home.reader_choice import ReaderChoice
 
-    known = RunLookup(Home(home), None, ReaderChoice(None, None, needed=False)).known(federation)
+    known = trusted_federations(federation, FederationStore(Home(home)).all())
     checked = check_attestation(file, known, by=by, run=run, files=about or ())
     if json:
         put_json(attestation_value(checked))
@@ -74,4 +76,8 @@ def exit_code(checked: CheckedAttestation) -> ExitCode:
     """What a command that checks an attestation ends with."""
     if checked.doubt:
         return ExitCode.UNFINISHED
-    return Verdict(checked.attestation.statement.predicate.verdict).exit_code
+    match checked.attestation.statement.predicate:
+        case AuditPredicate(verdict=verdict):
+            return Verdict(verdict).exit_code
+        case ModelPredicate():
+            return ExitCode.DONE

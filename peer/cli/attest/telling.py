@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from peer.attest.checking import CheckedAttestation
 from peer.attest.signers import KnownSigner
 from peer.base.terminal import put
 from peer.cli.output import bad, doubtful, good, put_fields
-from protocol.attestations.audited import AuditPredicate, CheckedModel, Environments, ReplayedRun, RootOfTrust
-from protocol.attestations.statement import Statement, write_statement
+from protocol.attestations.audited import SERVER, AuditPredicate, CheckedModel, Environments, ReplayedRun, RootOfTrust
+from protocol.attestations.signed_model import ModelPredicate
+from protocol.attestations.statement import Predicate, Statement, write_statement
 from protocol.visible import named, quoted
 
 MOST_LINES = 20
@@ -21,7 +22,7 @@ MOST_LINES = 20
 def put_attestation(checked: CheckedAttestation) -> None:
     """Print who vouches for what."""
     statement = checked.attestation.statement
-    put_fields((("signed by", checked.attestation.signer.did), *_signers(checked), *_audited(statement)))
+    put_fields((("signed by", checked.attestation.signer.did), *_signers(checked), *_said(statement)))
     put("this is the signer's word on a run of which nothing was read here: peer audit reads it")
     _put_end(checked, statement.predicate)
 
@@ -46,14 +47,18 @@ def _known_value(known: KnownSigner) -> dict[str, Any]:
     }
 
 
-def _put_end(checked: CheckedAttestation, said: AuditPredicate) -> None:
+def _put_end(checked: CheckedAttestation, said: Predicate) -> None:
     if checked.doubt:
         put(doubtful(f"the signature is right, but {checked.doubt}"))
         if not checked.known:
             put("  fix: say who should have signed: --by DID, or --federation FILE of the federation it is in")
         return
-    line = f"the signature is right, and says of the run: {said.verdict}"
-    put({"verified": good, "failed": bad}.get(said.verdict, doubtful)(line))
+    match said:
+        case AuditPredicate():
+            line = f"the signature is right, and says of the run: {said.verdict}"
+            put({"verified": good, "failed": bad}.get(said.verdict, doubtful)(line))
+        case ModelPredicate():
+            put(good("the signature is right, and says which model the file holds"))
 
 
 def _signers(checked: CheckedAttestation) -> Iterator[tuple[str, str]]:
@@ -61,8 +66,36 @@ def _signers(checked: CheckedAttestation) -> Iterator[tuple[str, str]]:
         yield "who is", known.in_words()
 
 
-def _audited(statement: Statement) -> Iterator[tuple[str, str]]:
-    said = statement.predicate
+def _said(statement: Statement) -> Iterator[tuple[str, str]]:
+    match statement.predicate:
+        case AuditPredicate() as said:
+            yield from _audited(said)
+            blocks = {digest for _, digest in said.spoken_of()}.difference(model.sha256 for model in said.models)
+            yield from _about(statement, {model.sha256: _model(model) for model in said.models}, blocks)
+        case ModelPredicate() as said:
+            yield (
+                "says",
+                f"a model file, at {named(said.signed_at)}, by {named(said.tool.name)} {named(said.tool.version)}",
+            )
+            yield "run", str(said.run.run)
+            yield "head", str(said.run.head)
+            yield "federation", str(said.run.federation)
+            yield "content", str(said.model.content)
+            told = {said.model.sha256: _model(said.model), said.key.sha256: "the signer's key for model_signing"}
+            yield from _about(statement, told, frozenset())
+
+
+def _about(statement: Statement, told: Mapping[str, str], left_out: Set[str]) -> Iterator[tuple[str, str]]:
+    """The subjects, and what is said of those in ``told``, by digest."""
+    subjects = [subject for subject in statement.subjects if subject.sha256 not in left_out]
+    for subject in subjects[:MOST_LINES]:
+        what = f": {told[subject.sha256]}" if subject.sha256 in told else ""
+        yield "about", f"{quoted(subject.name)}, sha256 {subject.sha256}{what}"
+    if len(subjects) > MOST_LINES:
+        yield "about", f"{len(subjects) - MOST_LINES} more"
+
+
+def _audited(said: AuditPredicate) -> Iterator[tuple[str, str]]:
     run = said.run
     yield "says", f"an audit at {named(said.audited_at)} by {named(said.tool.name)} {named(said.tool.version)}"
     yield "verdict", said.verdict
@@ -83,13 +116,6 @@ def _audited(statement: Statement) -> Iterator[tuple[str, str]]:
         yield "finding", f"{named(finding.rule)}{where}{f': {quoted(finding.message)}' if finding.message else ''}"
     if (more := len(said.findings) - MOST_LINES + said.findings_left_out) > 0:
         yield "findings", f"{more} more"
-    models = {model.sha256: model for model in said.models}
-    told = {digest for _, digest in said.spoken_of()} - models.keys()
-    others = [subject for subject in statement.subjects if subject.sha256 not in told]
-    for subject in others[:MOST_LINES]:
-        yield "about", f"{quoted(subject.name)}, sha256 {subject.sha256}{_model(models.get(subject.sha256))}"
-    if len(others) > MOST_LINES:
-        yield "about", f"{len(others) - MOST_LINES} more"
 
 
 def _root(root: RootOfTrust) -> str:
@@ -124,11 +150,16 @@ def _differing(replay: ReplayedRun) -> str:
             return "; one differs more than another machine can cause"
 
 
-def _model(model: CheckedModel | None) -> str:
-    if model is None:
-        return ""
-    what = "the final model" if model.round is None else f"the model of round {model.round}, of {named(model.of)}"
-    return f": {'byte for byte' if model.exact else 'the arrays of'} {what}"
+def _model(model: CheckedModel) -> str:
+    return f"{'byte for byte' if model.exact else 'the arrays of'} {model_in_words(model.of, model.round)}"
+
+
+def model_in_words(of: str, number: int | None) -> str:
+    """A model of a run: that of the server or of the client ``of``, after a round; None for the final model."""
+    if number is None:
+        return "the final model"
+    whose = "the global model" if of == SERVER else f"the update of {named(of)}"
+    return f"{whose} of round {number}"
 
 
 def _environment(found: Environments) -> Iterator[tuple[str, str]]:

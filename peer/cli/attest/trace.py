@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from peer.attest.tracing import ModelFile, NotTraced, Traced, model_file_named, not_found, trace
-from peer.audit.run_models import SERVER
 from peer.base.terminal import put, say
+from peer.cli.attest.telling import model_in_words
 from peer.cli.options import JsonOption, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import good, put_fields, put_json
 from peer.cli.reading.report import put_root
@@ -80,7 +80,7 @@ def _runs(options: RunOptions, model: ModelFile) -> list[str]:
 def _fields(model: ModelFile, traced: Traced) -> Iterator[tuple[str, str]]:
     report, found = traced.report, traced.found.model
     yield "file", f"sha256 {model.sha256}"
-    yield "is", _what(found.of, found.round)
+    yield "is", model_in_words(found.of, found.round)
     yield "content", str(found.content)
     yield "run", str(report.run)
     yield "head", f"{report.head}, height {report.height}"
@@ -89,15 +89,8 @@ def _fields(model: ModelFile, traced: Traced) -> Iterator[tuple[str, str]]:
     yield "leader", named(report.leader)
 
 
-def _what(of: str, number: int | None) -> str:
-    if number is None:
-        return "the final model"
-    whose = "the global model" if of == SERVER else f"the update of {named(of)}"
-    return f"{whose} of round {number}"
-
-
 def _line(traced: Traced) -> str:
-    what = _what(traced.found.model.of, traced.found.model.round)
+    what = model_in_words(traced.found.model.of, traced.found.model.round)
     if traced.found.exact:
         return f"found: byte for byte {what}, of a run whose every record keeps every rule"
     return f"found: another file with the same arrays as {what}, of a run whose every record keeps every rule"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.audit.run_models import SERVER, RunModels
+from peer.audit.run_models import SERVER, FoundModel, RunModels
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
-from peer.cli.options import HeadArgument, JsonOption, RunOptions, grouped, new_app
+from peer.cli.options import HeadArgument, JsonOption, RunOptions, grouped, load_identity, new_app
 from peer.cli.output import put_json, size
 from peer.cli.reading.model_file import model_file
 from peer.history.scratch import Scratch
 from protocol.visible import named
+
+if TYPE_CHECKING:
+    from crypto.identity import Identity
+    from peer.audit.audit import Audit
 
 app = new_app()
 
@@ -34,6 +39,9 @@ def model(
     of: Annotated[
         str, typer.Option("--of", metavar="server|NAME", help="The global model, or this client's update.")
     ] = SERVER,
+    sign: Annotated[
+        bool, typer.Option("--sign", help="Sign it with this identity too; the OpenSSF's model_signing verifies it.")
+    ] = False,
     *,
     options: RunOptions,
     json: JsonOption = False,
@@ -41,11 +49,15 @@ def model(
     """Write the global model or a client's update of any round to a file, after verifying the run's chain.
 
     The global model of round N is the first that the server sent after it had collected round N. If it sent no more, it
-    is the final model. The file's metadata has the head, the run, the round and the content's CID.
+    is the final model. The file's metadata has the run, the round and the content's CID.
+
+    With --sign, three files more are written: FILE.sig and FILE.pub are for `model_signing verify key FILE`, and in
+    FILE.intoto.json the identity vouches for FILE and FILE.pub (peer attest verify).
     """
     from strategy.models.model_files import NoModel, save_model
 
     path = model_file("--output", output)
+    identity = load_identity(options.home, options.identity, options.passphrase_file) if sign else None
     with Scratch() as scratch, options.lookup().reading(head, scratch) as audit:
         found = RunModels(audit, scratch).find(of, round)
         try:
@@ -56,9 +68,20 @@ def model(
                 fix=f"try another format, or see what is in it: peer show {found.content}",
                 code=ExitCode.UNFINISHED,
             ) from error
+        signed = [] if identity is None else _signed(path, found, audit, identity)
     if json:
-        about = {"file": str(path), "bytes": count, "content": str(found.content), **found.metadata()}
-        put_json(about | {"round": found.round})
+        about = {"file": str(path), "bytes": count, "content": str(found.content), "head": str(found.head)}
+        put_json({**about, **found.metadata(), "round": found.round, "signed": list(map(str, signed))})
         return
     whose = "the global model" if found.of == SERVER else f"the update of {named(found.of)}"
     put(f"{path}: {whose} of round {found.round}, {size(count)}, content {found.content}")
+    if signed:
+        put(f"signed: {', '.join(each.name for each in signed)}; peer attest verify {signed[-1].name} checks it")
+
+
+def _signed(path: Path, found: FoundModel, audit: Audit, identity: Identity) -> list[Path]:
+    """The files that sign the model in ``path``."""
+    from peer.attest.model_signing import sign_model_file
+
+    files = sign_model_file(path, found, audit, identity, at=time.time())
+    return [files.signature, files.key, files.attestation]

@@ -161,7 +161,7 @@ def test_an_attestation_is_about_the_model_file_too(peers: Peers, car: Path, fil
     assert auditor("audit", car, "--attest", signed, "--attest-model", path).code == ExitCode.DONE
     stranger = peers("stranger")
     checked = stranger("attest", "verify", signed, "--by", auditor.key, "--about", path)
-    assert (checked.code, "byte for byte the model of round 1" in checked.out) == (ExitCode.DONE, True)
+    assert (checked.code, "byte for byte the global model of round 1" in checked.out) == (ExitCode.DONE, True)
     other = file("m.npz", "--round", "2")
     refused = stranger("attest", "verify", signed, "--by", auditor.key, "--about", other)
     assert (refused.code, "is not about" in refused.err) == (ExitCode.VERIFICATION_FAILED, True)
