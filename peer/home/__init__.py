@@ -1,1 +1,1 @@
-"""What belongs to a peer, in one folder of its owner's: keys, federations, the journal."""
+"""What belongs to a peer, in one folder: keys, federations, the journal."""

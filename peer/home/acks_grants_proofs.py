@@ -1,7 +1,7 @@
-"""What belongs to a run and is not in its chain: grants, acks, and proofs of equivocation.
+"""What belongs to a run, but not to its chain: grants, acks, and proofs of equivocation.
 
-A home keeps them in its journal; an export has them as further roots, after the head. Acks grow with the run: many of
-them are one root, a listing (`protocol.blocks.listing`).
+A home keeps them in its journal. An export has them as further roots, after the head. There may be many acks, so they
+are then one root, a listing (`protocol.blocks.listing`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Proof = tuple[Block, Block, Block]
 """A proof block and the two records that it links."""
 
 MANY: Final = 256
-"""Acks that are roots of their own, at most."""
+"""The most acks that are roots themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcksGrantsProofs:
-    """What is beside one run; none of it is checked yet."""
+    """What is beside the chain of one run. None of it is checked yet."""
 
     grants: tuple[Block, ...] = ()
     acks: tuple[Block, ...] = ()
     proofs: tuple[Proof, ...] = ()
 
     def and_of(self, other: AcksGrantsProofs) -> AcksGrantsProofs:
-        """Both, and what is in both once."""
+        """The union of the two."""
         return AcksGrantsProofs(
             tuple(dict.fromkeys((*self.grants, *other.grants))),
             tuple(dict.fromkeys((*self.acks, *other.acks))),
@@ -43,24 +43,24 @@ class AcksGrantsProofs:
         )
 
     def roots(self) -> list[CID]:
-        """What an export names besides the head."""
+        """The roots of an export after the head."""
         listing, _ = self._listing()
         acks = [block.cid for block in self.acks] if listing is None else [listing]
         return [*(block.cid for block in self.grants), *acks, *(proof[0].cid for proof in self.proofs)]
 
     def cids(self) -> frozenset[CID]:
-        """What of it there is: all but the records that a proof links."""
+        """The CIDs of all of it, except the records that a proof links."""
         return frozenset(block.cid for block in (*self.grants, *self.acks, *(proof[0] for proof in self.proofs)))
 
     def statements(self) -> Iterator[Block]:
-        """Acks, and proofs with their records: what else those link is not looked at."""
+        """The acks, and the proofs with their records. Whatever else these link is not looked at."""
         yield from self._listing()[1]
         yield from self.acks
         for proof in self.proofs:
             yield from proof
 
     def keep(self, journal: Journal, run: CID) -> None:
-        """Keep it with the run."""
+        """Keep all of it in the journal."""
         journal.keep_beside(run, (*self.grants, *self.acks))
         for proof in self.proofs:
             journal.keep_proof(run, proof)
@@ -76,7 +76,7 @@ NOTHING = AcksGrantsProofs()
 
 
 def beside_here(home: Home, run: CID) -> AcksGrantsProofs:
-    """What this home has beside ``run``."""
+    """What this home has beside the chain of ``run``."""
     if not home.journal.exists():
         return NOTHING
     with contextlib.closing(Journal(home.journal)) as journal:
@@ -84,16 +84,16 @@ def beside_here(home: Home, run: CID) -> AcksGrantsProofs:
 
 
 def run_named(head: CID, source: BlockSource) -> CID:
-    """The run that the record ``head`` names, or is.
+    """The run that the record ``head`` is in.
 
     Raises:
-        BlockError: if it is no record of a chain, or cannot be read.
+        BlockError: if it is not a record of a chain, or cannot be read.
     """
     return read_chained(head, source).run or head
 
 
 def beside_head(home: Home, head: CID, source: BlockSource) -> AcksGrantsProofs:
-    """What this home has beside the run of ``head``; what is wrong with the head is said as it is read."""
+    """What this home has beside the chain of ``head``. Nothing if the head is wrong: reading it will say so."""
     try:
         return beside_here(home, run_named(head, source))
     except BlockError:
@@ -130,7 +130,7 @@ def _sorted_out(records: Sequence[Block], proofs: Sequence[Proof]) -> AcksGrants
             case Ack():
                 acks.append(block)
             case other:
-                raise RecordError(f"{block.cid} is a {other.TYPE}, no record beside a run")
+                raise RecordError(f"{block.cid} is a {other.TYPE}, which does not belong beside a run")
     return AcksGrantsProofs(tuple(grants), tuple(acks), tuple(proofs))
 
 

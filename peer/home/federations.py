@@ -1,18 +1,17 @@
-"""The federations a home is in: one file each, ``federations/<federation id>.car``, which is also what is handed over.
+"""The federations of a home, each in a file ``federations/<federation id>.car``. Members hand the same file over.
 
-The file is a CAR. Its root is a block that names the newest manifest, the swarm key and addresses (`_Root`); the blocks
-of every version of the manifest follow. It is replaced whole, so that a running peer that looks sees one version or the
-next. It holds the swarm key, hence mode 0600.
+The file is a CAR. Its root names the newest manifest, the swarm key and addresses (`_Root`). The blocks of all versions
+of the manifest follow. The file is always replaced whole, so a running peer sees one version or the next. It has mode
+0600, because it holds the swarm key.
 
-If the federation is encrypted, the file also has the manifest keys that an identity of the home was given, so that
-names show without a passphrase. They open names and settings, nothing that is trained, and are never handed over.
+If the federation is encrypted, the file also has the manifest keys that the home's identities were given, so that names
+show without a passphrase. These keys open names and settings, but nothing that is trained. They are never handed over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -24,24 +23,21 @@ from msgspec import Meta
 
 from crypto.symmetric import KEY_SIZE, SymmetricKey
 from peer.base.errors import ExitCode, PeerError
-from peer.home.home import PRIVATE_FOLDER, Home, replace_file
+from peer.home.home import PRIVATE_FOLDER, Home, Stamp, replace_file, stamp_of
 from protocol.blocks.car import read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, cbor_block, checked_block, decode_cbor
 from protocol.blocks.typed import ShapeError, from_plain, to_plain
 from protocol.federation.manifest import PUBLIC, Manifest, manifest_at
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation, Member
-from protocol.records.signed_records import parse_record, typed_items
+from protocol.records.signed_records import Record, parse_record, typed_items
 
 FORMAT: Final = "pollen federation 1"
 SWARM_KEY_SIZE: Final = 32
 MAX_FILE_SIZE: Final = 1 << 30
-"""Bytes of a federation's file at most; 65,536 members and a few hundred versions fit."""
+"""The most bytes in a federation's file; 65,536 members and a few hundred versions fit."""
 
 _SUFFIX: Final = ".car"
-
-Stamp = tuple[int, int, int]
-"""What changes when a file is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,62 +50,59 @@ class _Root:
     swarm_key: Annotated[bytes, Meta(min_length=SWARM_KEY_SIZE, max_length=SWARM_KEY_SIZE)] = field(repr=False)
     addresses: tuple[str, ...]
     manifest_keys: tuple[Annotated[bytes, Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)], ...] = field(repr=False)
-    """In a home alone; empty in a file that is handed over."""
+    """Empty in a file that is handed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFederation:
-    """A federation as a home keeps it: its manifest is verified from version 1."""
+    """A federation in a home. Its manifest is verified from version 1."""
 
     manifest: Manifest
     blocks: Mapping[CID, bytes]
-    """Every version of the manifest and its listings, by CID."""
+    """All versions of the manifest with their listings, by CID."""
     swarm_key: bytes = field(repr=False)
-    """What makes the members' Kubo nodes a private network, 32 bytes."""
+    """The key of the members' private Kubo network, 32 bytes."""
     addresses: tuple[str, ...]
-    """Where engines of other members are."""
+    """Where other members' engines are."""
     manifest_keys: tuple[SymmetricKey, ...] = field(default=(), repr=False, compare=False)
-    """What opens the names in its versions, as far as an identity of this home was given it."""
+    """The manifest keys that this home's identities were given."""
 
     @property
     def id(self) -> CID:
-        """The federation's id: the CID of version 1."""
+        """The federation's id: the CID of version 1 of its manifest."""
         return self.manifest.federation
 
     def versions(self) -> Iterator[CID]:
         """The ids of the manifest's versions, newest first (`protocol.federation.manifest.Manifest.id`)."""
-        link: CID | None = self.manifest.cid
-        while link is not None:
-            record = parse_record(Block(link, self.blocks[link]))
-            yield record.id
-            assert isinstance(record.body, Federation)  # `manifest_at` has read it
-            link = record.body.prev
+        return (record.id for record, _ in self._versions())
 
     def signing_keys(self, member: bytes) -> frozenset[bytes]:
         """The keys that a member has had in any version of the manifest; none if it was in none."""
-        source, link, keys = MemoryBlocks(self.blocks), self.manifest.cid, set[bytes]()
-        while True:
-            body = parse_record(Block(link, self.blocks[link])).body
-            assert isinstance(body, Federation)  # `manifest_at` has read it
-            keys.update(each.signing for each in typed_items(body.members, Member, source) if each.id == member)
-            if body.prev is None:
-                return frozenset(keys)
-            link = body.prev
+        return frozenset(
+            each.signing for _, body in self._versions() for each in self._members(body) if each.id == member
+        )
 
     def listing(self, key: bytes) -> Manifest | None:
         """The newest version of the manifest that lists ``key`` as a member's signing key; None if no version does."""
-        source, link = MemoryBlocks(self.blocks), self.manifest.cid
-        while True:
-            body = parse_record(Block(link, self.blocks[link])).body
-            assert isinstance(body, Federation)  # `manifest_at` has read it
-            if any(each.signing == key for each in typed_items(body.members, Member, source)):
-                return manifest_at(link, self.id, source, reader=PUBLIC.remembering(self.manifest_keys))
-            if body.prev is None:
-                return None
-            link = body.prev
+        reader = PUBLIC.remembering(self.manifest_keys)
+        for record, body in self._versions():
+            if any(each.signing == key for each in self._members(body)):
+                return manifest_at(record.cid, self.id, MemoryBlocks(self.blocks), reader=reader)
+        return None
+
+    def _versions(self) -> Iterator[tuple[Record, Federation]]:
+        link: CID | None = self.manifest.cid
+        while link is not None:
+            record = parse_record(Block(link, self.blocks[link]))
+            assert isinstance(record.body, Federation)  # `manifest_at` has read it
+            yield record, record.body
+            link = record.body.prev
+
+    def _members(self, body: Federation) -> Iterator[Member]:
+        return typed_items(body.members, Member, MemoryBlocks(self.blocks))
 
     def read_by(self, reader: Reader) -> StoredFederation:
-        """The federation as ``reader`` reads it, who is given what this home could open before."""
+        """The federation as ``reader`` reads it, with the manifest keys of this home."""
         if not self.manifest.encrypted:
             return self
         knowing = reader.remembering(self.manifest_keys)
@@ -117,7 +110,7 @@ class StoredFederation:
         return replace(self, manifest=manifest, manifest_keys=knowing.manifest_keys)
 
     def advanced(self, newest: CID, blocks: Mapping[CID, bytes], reader: Reader) -> StoredFederation:
-        """The federation with the ``newest`` version of its manifest, whose ``blocks`` are here.
+        """The federation with a newer version of its manifest, whose CID and blocks are given.
 
         Raises:
             protocol.federation.manifest.ManifestError: if it does not follow from the version here.
@@ -129,7 +122,7 @@ class StoredFederation:
         return replace(self, manifest=manifest, blocks=MappingProxyType(merged), manifest_keys=tuple(keys.values()))
 
     def to_hand_over(self) -> bytes:
-        """The file for others: each member opens names with what is wrapped for it."""
+        """The file for other members, without manifest keys: each opens the one wrapped for it."""
         return replace(self, manifest_keys=()).to_bytes()
 
     def to_bytes(self) -> bytes:
@@ -143,10 +136,10 @@ class StoredFederation:
 
 
 def read_federation(path: Path) -> StoredFederation:
-    """The federation in a file, everything in it verified from version 1.
+    """Read the federation in a file, and verify it from version 1.
 
     Raises:
-        PeerError: if it cannot be read, is no such file, was damaged, or must not be trusted.
+        PeerError: if it cannot be read, or what it holds is no federation, is damaged, or breaks a rule.
     """
     try:
         if path.stat().st_size > MAX_FILE_SIZE:
@@ -159,14 +152,14 @@ def read_federation(path: Path) -> StoredFederation:
         raise PeerError(f"{path} cannot be read: {error.strerror}") from error
     except (BlockError, ShapeError) as error:
         raise PeerError(
-            f"{path} is no federation's file, or was damaged: {error}",
+            f"{path} is not a federation's file, or is damaged: {error}",
             fix="ask an admin of the federation to send it again: peer federation export FILE",
         ) from error
 
 
 @lru_cache(maxsize=4)
 def _read_once(path: Path, _: Stamp) -> StoredFederation:
-    """As `read_federation` says: 100 versions of 100 members take 0.3 s, and an inviter reads them for each join."""
+    """`read_federation`, once for each stamp: 100 versions of 100 members take 0.3 s, and each join needs them."""
     return read_federation(path)
 
 
@@ -193,28 +186,28 @@ class FederationStore:
         return self._folder / f"{federation}{_SUFFIX}"
 
     def all(self) -> list[StoredFederation]:
-        """Every federation, by name."""
+        """All federations, in order of name."""
         if not self._folder.is_dir():
             return []
         files = sorted(path for path in self._folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
         return sorted(map(read_federation, files), key=lambda stored: stored.manifest.title)
 
     def current(self, name: str | None = None) -> StoredFederation:
-        """The federation called ``name`` (or with that id), or the only one there is.
+        """The federation with this name or id; without a name, the only one.
 
         Raises:
-            PeerError: if there is none, or several and none was named.
+            PeerError: if there is none, or there are several and none was named.
         """
         known = self.all()
         names = ", ".join(stored.manifest.title for stored in known)
-        by_id = [stored for stored in known if name == str(stored.id)]  # which another may be called by, too
+        by_id = [stored for stored in known if name == str(stored.id)]  # comes first: a name may look like an id
         match by_id or [stored for stored in known if name in (None, stored.manifest.name)]:
             case [stored]:
                 return stored
             case [] if not known:
                 raise PeerError(
                     "this home is in no federation",
-                    fix="peer join with a ticket, or found one: peer federation init NAME",
+                    fix="join one with a ticket (peer join), or found one: peer federation init NAME",
                 )
             case []:
                 raise PeerError(
@@ -224,15 +217,15 @@ class FederationStore:
         raise PeerError(f"this home is in several federations: {names}", fix="say which, with --federation NAME")
 
     def get(self, federation: CID) -> StoredFederation | None:
-        """The federation with this id, if the home is in it. A file that did not change is not verified again."""
+        """The federation with this id, if the home is in it. An unchanged file is not verified again."""
         try:
             return _read_once(self.path(federation), self.stamp(federation))
         except FileNotFoundError:
             return None
 
     def newest(self, federation: CID) -> CID | None:
-        """The newest version of a federation's manifest, as its file says: nothing is verified, so that it is cheap.
-        None if the home is not in it, or the file is none."""
+        """The newest version of a federation's manifest, by its file, without verifying anything; so it is cheap. None
+        if the home is not in the federation, or its file cannot be read."""
         try:
             with self.path(federation).open("rb") as stream:
                 roots, sections = read_car(stream)
@@ -247,24 +240,23 @@ class FederationStore:
         replace_file(self.path(stored.id), [stored.to_bytes()])
 
     def stamp(self, federation: CID) -> Stamp:
-        """Changes whenever the federation's file does. Cheap: for polling.
+        """Changes whenever the federation's file does. Cheap, for polling.
 
         Raises:
-            FileNotFoundError: if the home is not, or no longer, in the federation.
+            FileNotFoundError: if the home is not in the federation.
         """
-        status = os.stat(self.path(federation))
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+        return stamp_of(self.path(federation))
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
-        """Held while a federation is read, changed and saved, so that no other process saves in between."""
+        """A lock, to be held from reading a federation to saving it, so that no other process saves in between."""
         self._folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         with (self._folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def add_addresses(self, federation: CID, addresses: Iterable[str]) -> None:
-        """Note where engines are, so that the next export tells others. Does nothing if they are known."""
+        """Add addresses of engines, so that the next export tells others."""
         with self.changing():
             stored = self.get(federation)
             if stored is not None:
@@ -273,7 +265,7 @@ class FederationStore:
                     self.save(replace(stored, addresses=merged))
 
     def opened(self, stored: StoredFederation, reader: Reader) -> StoredFederation:
-        """The federation as ``reader``, an identity of this home, reads it; what opens its names is kept."""
+        """The federation as ``reader``, an identity of this home, reads it. Keeps the manifest keys."""
         if not stored.manifest.encrypted:
             return stored
         with self.changing():
@@ -284,9 +276,9 @@ class FederationStore:
     def learn(
         self, federation: CID, manifest: CID, blocks: Mapping[CID, bytes], key: SymmetricKey | None = None
     ) -> None:
-        """Take in a newer version of the manifest that a running peer heard of; an older one is left alone.
+        """Take in a version of the manifest that a running peer has heard of, if it is newer.
 
-        ``key`` is its manifest key, if the peer could open it.
+        ``key`` is its manifest key, if the peer has it.
 
         Raises:
             protocol.federation.manifest.ManifestError: if it does not follow from the version here.
@@ -301,10 +293,10 @@ class FederationStore:
             self.save(stored.advanced(manifest, blocks, PUBLIC.remembering([key] if key else [])))
 
     def join(self, offered: StoredFederation) -> StoredFederation:
-        """Take in a federation's file that somebody handed over, or a newer one of a federation known already.
+        """Take in a federation's file from a member: a new federation, or a newer version of one.
 
         Raises:
-            PeerError: if it is older than what is here, another branch of it, or another federation of that name.
+            PeerError: if the version is older, or on another branch, or another federation has the same name.
         """
         with self.changing():
             known = self.get(offered.id)
@@ -322,9 +314,9 @@ class FederationStore:
         for other in self.all():
             if offered.manifest.name and other.manifest.name == offered.manifest.name:
                 raise PeerError(
-                    f"this home is in another federation that is also called {offered.manifest.title}: {other.id}; "
+                    f"this home is in another federation that is called {offered.manifest.title}: {other.id}; "
                     f"the file is of {offered.id}",
-                    fix="ask the sender of the file; to be in both, join with another home: --home DIR",
+                    fix="ask the sender of the file, or join with another home: --home DIR",
                 )
 
 
@@ -333,18 +325,18 @@ def _merged(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 
 
 def newer_of(ours: StoredFederation, theirs: StoredFederation) -> StoredFederation:
-    """Whichever of two has the newer version of one federation's manifest; ``ours`` if both have the same.
+    """The one with the newer version of the manifest; ``ours`` if both have the same.
 
     Raises:
-        PeerError: if they are two branches.
+        PeerError: if the versions are on two branches.
     """
     longer, shorter = (ours, theirs) if ours.manifest.version >= theirs.manifest.version else (theirs, ours)
     if shorter.manifest.id not in longer.versions():
         raise PeerError(
             f"the file's manifest (version {theirs.manifest.version}) and this home's (version "
-            f"{ours.manifest.version}) are two branches: an admin of {ours.manifest.title} signed two different "
-            "versions with one number",
-            fix="keep both files and ask the federation's admins which one holds",
+            f"{ours.manifest.version}) are two branches: an admin of {ours.manifest.title} signed two versions with "
+            "the same number",
+            fix="keep both files, and ask the federation's admins which one holds",
             code=ExitCode.VERIFICATION_FAILED,
         )
     return longer
@@ -354,6 +346,6 @@ def _check_newer(known: StoredFederation, offered: StoredFederation) -> None:
     newest, ours, theirs = newer_of(known, offered), known.manifest, offered.manifest
     if newest is known and theirs.version < ours.version:
         raise PeerError(
-            f"the file is older than what this home has: version {theirs.version}, not {ours.version}",
-            fix="nothing to do; or ask for a newer file: peer federation export FILE",
+            f"the file has version {theirs.version}, which is older than this home's version {ours.version}",
+            fix="ask an admin for a newer file (peer federation export FILE), if there is one",
         )

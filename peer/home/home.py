@@ -1,4 +1,4 @@
-"""A peer's home: the one folder that holds what belongs to it. The README of this package says what lies where."""
+"""A peer's home: the one folder with everything that belongs to it. The README of this package lists its files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 PUBLIC_FILE = 0o644
 
+Stamp = tuple[int, int, int]
+"""Changes when a file is replaced."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The paths in a home. Nothing is created until `create`."""
+    """The paths in a home. Only `create` and `lock` create anything."""
 
     path: Path
 
@@ -31,45 +34,45 @@ class Home:
         return self.path / "journal.db"
 
     def app_log(self, role: str) -> Path:
-        """Where what apps print goes; ``role`` is a peer's."""
+        """The output of the apps of a peer with this role."""
         return self.path / "logs" / f"app-{role}.log"
 
     @property
     def federations(self) -> Path:
-        """One file per federation (`peer.home.federations`)."""
+        """A file for each federation (`peer.home.federations`)."""
         return self.path / "federations"
 
     @property
     def proposals(self) -> Path:
-        """A folder per federation, one file per proposal (`peer.membership.proposing`)."""
+        """A folder for each federation, with a file for each proposal (`peer.membership.proposing`)."""
         return self.path / "proposals"
 
     def create(self) -> Home:
-        """Make the folder, for its owner alone, if it is not there yet.
+        """Make the folder, for its owner alone, unless it exists.
 
         Raises:
-            PeerError: if it cannot be made or is no folder.
+            PeerError: if it cannot be made, or is not a folder.
         """
         try:
             self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise PeerError(
                 f"the home {self.path} cannot be made: {error.strerror}",
-                fix="name a folder that can, with --home DIR or POLLEN_HOME",
+                fix="name another folder, with --home DIR or POLLEN_HOME",
             ) from error
         return self
 
     @property
     def open_to_others(self) -> bool:
-        """Whether other users of this machine may look into it."""
+        """Whether other users of this machine may open the folder."""
         return self.path.exists() and bool(stat.S_IMODE(self.path.stat().st_mode) & 0o077)
 
     @property
     def is_locked(self) -> bool:
-        """Whether a peer, or a command that must not be beside one, runs with this home."""
+        """Whether some process holds the `lock`."""
         try:
             with (self.path / "peer.lock").open() as file:
-                if not file.read():  # whoever holds it says its process id; nobody need be kept from it meanwhile
+                if not file.read():  # the holder writes its process id; do not take the lock from a process that begins
                     return False
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
@@ -80,9 +83,9 @@ class Home:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the home for one running peer. Commands that only read, or replace a file whole, need no lock.
+        """Hold the home for one running peer. Commands that only read, or replace whole files, need no lock.
 
-        The kernel frees it when the process ends, however it ends; child processes do not inherit it.
+        The kernel frees it when the process ends, for whatever reason. Child processes do not inherit it.
 
         Raises:
             PeerError: if another process holds it.
@@ -97,7 +100,7 @@ class Home:
                 holder = file.read().strip() or "unknown"
                 raise PeerError(
                     f"another peer (process {holder}) runs with the home {self.path}",
-                    fix=f"stop that one (kill {holder}), or give this one a home of its own with --home DIR",
+                    fix=f"stop that one (kill {holder}), or give this one another home with --home DIR",
                 ) from error
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -107,26 +110,53 @@ class Home:
 
 
 def place_for(file: Path) -> Path:
-    """The whole path of a file that somebody named to be written.
+    """The absolute path of a file that a command will write.
 
     Raises:
-        PeerError: if there is no folder to write it in, or something else has that name.
+        PeerError: if there is no such folder, or something other than a file has that name.
     """
     path = file.expanduser().absolute()
     if not path.parent.is_dir():
-        fix = f"mkdir -p {path.parent}"
-        raise PeerError(f"there is no folder {path.parent}", fix=fix)
+        raise PeerError(f"there is no folder {path.parent}", fix=f"mkdir -p {path.parent}")
     if path.exists() and not path.is_file():
-        raise PeerError(f"{path} is there, and is no file", fix="name another file")
+        raise PeerError(f"{path} exists, but it is not a file", fix="name another file")
     return path
 
 
-def replace_file(path: Path, parts: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
-    """Write ``path`` anew, readable by its owner alone unless ``mode`` says more: whole and on disk, or not at all.
+def stamp_of(path: Path) -> Stamp:
+    """The stamp of a file. Cheap, for polling.
 
     Raises:
-        OSError: if that cannot be done; the file that was there is then still there, and no other.
+        FileNotFoundError: if there is no file.
     """
+    status = path.stat()
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def replace_file(path: Path, parts: Iterable[bytes], mode: int = PRIVATE_FILE) -> None:
+    """Write ``path``, in place of what is there: whole and on disk, or not at all.
+
+    Raises:
+        OSError: if that fails. Then the old file is still there.
+    """
+    with _temporary(path, parts, mode) as written:
+        written.replace(path)
+
+
+def write_new_file(path: Path, parts: Iterable[bytes]) -> None:
+    """As `replace_file`, with mode 0600, but never overwrites.
+
+    Raises:
+        FileExistsError: if there is a file.
+        OSError: if it cannot be written. Then nothing is left behind.
+    """
+    with _temporary(path, parts, PRIVATE_FILE) as written:
+        path.hardlink_to(written)  # unlike a rename, it refuses to overwrite
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, parts: Iterable[bytes], mode: int) -> Iterator[Path]:
+    """A file beside ``path``, on disk. After it was given its name, the name is on disk too."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
     try:
         with open(descriptor, "wb") as file:
@@ -135,11 +165,9 @@ def replace_file(path: Path, parts: Iterable[bytes], mode: int = PRIVATE_FILE) -
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:  # Ctrl-C too leaves nothing behind
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

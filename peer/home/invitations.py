@@ -1,13 +1,12 @@
-"""The invitations of a home: one file for each federation, ``federations/<federation id>.invitations``, mode 0600.
+"""The invitations of a home, in a file for each federation: ``federations/<federation id>.invitations``, mode 0600.
 
-It has what opens the messages of newcomers, and not the tickets: those are printed once and kept nowhere.
+The file has the keys that open newcomers' messages, but not the tickets. Those are printed once and not kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from crypto.errors import BadKeyText
@@ -20,33 +19,27 @@ from protocol.joining.tickets import Invitation, InvitationState
 
 FORMAT: Final = "pollen invitations 1"
 KEPT: Final = 30 * 24 * 3600.0
-"""Seconds for which one is kept after its time: whoever comes late is told so."""
-
+"""Seconds that an invitation is kept after it has expired, so that a newcomer who is late is told why."""
 
 _BY_SOMEBODY: Final = frozenset((InvitationState.PENDING, InvitationState.USED))
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationsFile:
-    """What the file holds."""
+    """The contents of the file."""
 
     format: str
     invitations: tuple[Invitation, ...]
 
 
 class Invitations:
-    """The invitations to one federation. Change them while `peer.home.federations.FederationStore.changing` is held."""
+    """The invitations to one federation. To change them, hold `peer.home.federations.FederationStore.changing`."""
 
     def __init__(self, home: Home, federation: CID) -> None:
-        self._path = home.federations / f"{federation}.invitations"
-
-    @property
-    def path(self) -> Path:
-        """If they are."""
-        return self._path
+        self.path = home.federations / f"{federation}.invitations"
 
     def all(self) -> tuple[Invitation, ...]:
-        """Every one of them, the oldest first.
+        """All invitations, the oldest first.
 
         Raises:
             PeerError: if the file is damaged.
@@ -54,14 +47,14 @@ class Invitations:
         return tuple(map(self._checked, self._read()))
 
     def get(self, tag: bytes) -> Invitation | None:
-        """The invitation that a message names. Raises as `all`, but of the others no KEY is checked, which takes time:
-        anybody may send messages."""
+        """The invitation that a message names. Raises as `all` does, but checks only this invitation's KEY, because
+        that takes time, and anybody may send messages."""
         found = next((each for each in self._read() if each.keys.tag == tag), None)
         return None if found is None else self._checked(found)
 
     def _read(self) -> tuple[Invitation, ...]:
         try:
-            file = from_plain(decode_cbor(self._path.read_bytes()), InvitationsFile)
+            file = from_plain(decode_cbor(self.path.read_bytes()), InvitationsFile)
             if file.format != FORMAT:
                 raise BlockError(f"it is in the format {file.format!r:.60}, not {FORMAT!r}")
         except FileNotFoundError:
@@ -76,27 +69,28 @@ class Invitations:
                 return invitation
         except BadKeyText as error:
             raise self._damaged(error) from error
-        raise self._damaged(f"{invitation.name} is {invitation.state}, by nobody")
+        raise self._damaged(f"the invitation of {invitation.name} is {invitation.state}, but names no newcomer")
 
     def _damaged(self, why: object) -> PeerError:
         return PeerError(
-            f"{self._path} was damaged: {why}", fix=f"remove {self._path}, and invite again whoever has not joined yet"
+            f"{self.path} is damaged: {why}",
+            fix=f"remove {self.path}, and invite newcomers again if they have not joined",
         )
 
     def issue(self, invitation: Invitation, now: float) -> None:
-        """Add one. An open one to the same name ends: its ticket was lost, or went to somebody else."""
+        """Add an invitation. An open one with the same name ends: its ticket was lost, or went to somebody else."""
         for each in self.all():
             if each.name == invitation.name and each.state is InvitationState.OPEN and now < each.expires:
                 self.keep(replace(each, expires=int(now)), now)
         self.keep(invitation, now)
 
     def keep(self, invitation: Invitation, now: float) -> None:
-        """Add one, or replace the one of that tag; on disk at return. Those long over are forgotten."""
+        """Add an invitation, or replace the one with its tag; on disk at return. Forgets those long expired."""
         others = [each for each in self.all() if each.keys.tag != invitation.keys.tag and not _is_over(each, now)]
         self._save([*others, invitation])
 
     def end_of_those_who_left(self, before: Manifest, after: Manifest, now: float) -> None:
-        """End the invitations of members of ``before`` that ``after`` does not list, by id and by name."""
+        """End the invitations of members, by id or name, that ``before`` lists and ``after`` does not."""
         left = before.members.keys() - after.members.keys()
         names = {before.names[member_id] for member_id in left if member_id in before.names}
         for each in self.all() if left else ():
@@ -105,8 +99,8 @@ class Invitations:
                 self.keep(each.ended(), now)
 
     def _save(self, invitations: Iterable[Invitation]) -> None:
-        self._path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        replace_file(self._path, [encode_cbor(to_plain(InvitationsFile(FORMAT, tuple(invitations))))])
+        self.path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        replace_file(self.path, [encode_cbor(to_plain(InvitationsFile(FORMAT, tuple(invitations))))])
 
 
 def _is_over(invitation: Invitation, now: float) -> bool:

@@ -1,7 +1,7 @@
-"""The journal: what a peer must not forget, in one SQLite file of its home.
+"""The journal: what a peer must not forget, in one SQLite file in its home.
 
-It replaces one file per head: each method that changes something is one transaction and one sync, so that a reply and
-the state after it, or a head and the height it has, can never be seen one without the other.
+Each method that changes something is one transaction and one sync. So a reply is never there without the state after
+it, nor a head without its height.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RunHead:
     term: int
     closed: bool
     role: Role
-    """What this peer is in the run; an imported run is an auditor's."""
+    """This peer's role in the run; auditor, if the run was imported."""
     engine: str
     """Where its blocks are, as ``--ipfs`` takes it."""
     updated: float
@@ -46,7 +46,7 @@ class RunHead:
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """A reply and the `Context.state` after it, None if the app failed before there was one."""
+    """A reply and the `Context.state` after it; None if the app failed before there was one."""
 
     message: bytes
     reply: CID
@@ -55,22 +55,22 @@ class KeptReply:
 
 @dataclass(frozen=True, slots=True)
 class KnownApp:
-    """An app that the owner approved, or that a run waits for."""
+    """An app that the owner has approved, or that a run waits for."""
 
     app: CID
     """Its id (`protocol.blocks.bundle`)."""
     name: str
-    """As a run record calls it; empty if none was seen."""
+    """Its name in a run record; empty if none was seen."""
     run: CID | None
-    """The run that waited for it last."""
+    """The last run that waited for it."""
     noted: float
-    """Seconds since 1970: when it was approved, else when the run began to wait."""
+    """When it was approved, or when the run began to wait: seconds since 1970."""
     approved: bool
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedHead:
-    """What verifying a run up to a head came to (`peer.audit.kept_reports`)."""
+    """The result of verifying a run up to a head (`peer.audit.kept_reports`)."""
 
     run: CID
     federation: CID
@@ -78,20 +78,20 @@ class VerifiedHead:
     reader: bytes
     """The reader's member id; empty if the reader has no keys."""
     encrypted: bool
-    """Whether the run is."""
+    """Whether the run is encrypted."""
     basis: bytes
-    """The digest of what the verdict rests on."""
+    """A digest of everything that the verdict rests on."""
     at: float
     """Seconds since 1970."""
     report: bytes = field(repr=False)
-    """Sealed to the reader, if that has keys."""
+    """Sealed to the reader, if the reader has keys."""
 
 
 class Journal:
-    """An open journal. Safe to call from several threads; what a method wrote is on disk when it returns.
+    """An open journal. Safe to use from several threads. When a method returns, what it wrote is on disk.
 
-    Every method raises `PeerError` if the disk is full or the file is no journal. Then nothing of that call is kept,
-    and everything kept before still is.
+    Each method raises `PeerError` if the disk is full or the file is not a journal. Then nothing of that call is kept,
+    and nothing kept before is lost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,7 +112,7 @@ class Journal:
     # -- this peer -------------------------------------------------------------------------------------------------
 
     def next_start(self, now: float) -> int:
-        """The number of this process (`protocol.wire.announcements.next_start`), higher than at any start before."""
+        """The number of this start (`protocol.wire.announcements.next_start`), higher than that of any before."""
         with self._transaction() as database:
             row = database.execute("SELECT value FROM facts WHERE name = 'start'").fetchone()
             start = next_start(int(row[0]) if row else 0, now)
@@ -120,39 +120,42 @@ class Journal:
         return start
 
     def remember_engine(self, engine: str) -> None:
-        """Note the engine that was used, as ``--ipfs`` takes it, for commands that are not told one."""
-        with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO facts VALUES ('engine', ?)", (engine,))
+        """Remember the engine, as ``--ipfs`` takes it, for commands without that option."""
+        self._keep_fact("engine", engine)
 
     def engine(self) -> str | None:
         """The engine that was used last."""
-        row = self._row("SELECT value FROM facts WHERE name = 'engine'")
-        return str(row[0]) if row else None
+        return self._fact("engine")
 
     def keep_place(self, place: str) -> None:
-        """Note where this home is (`peer.home.home_location`): it has forgotten nothing that the members we asked
-        know of."""
-        with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO facts VALUES ('place', ?)", (place,))
+        """Remember where this home is (`peer.home.home_location`), once the members have told what it may have
+        forgotten."""
+        self._keep_fact("place", place)
 
     def place(self) -> str | None:
-        """Where this home was when its place was last noted."""
-        row = self._row("SELECT value FROM facts WHERE name = 'place'")
-        return str(row[0]) if row else None
+        """The place that was kept last."""
+        return self._fact("place")
 
     def finish(self, run: CID) -> None:
-        """Note that nothing is left to do for a closed run: the peer that had a part in it has come to its end."""
-        with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO facts VALUES (?, '')", (_finished(run),))
+        """Remember that nothing is left to do for a closed run: its peer here has ended."""
+        self._keep_fact(f"finished {run}", "")
 
     def is_finished(self, run: CID) -> bool:
         """Whether nothing is left to do for the run."""
-        return self._row("SELECT 1 FROM facts WHERE name = ?", _finished(run)) is not None
+        return self._fact(f"finished {run}") is not None
+
+    def _keep_fact(self, name: str, value: str) -> None:
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def _fact(self, name: str) -> str | None:
+        row = self._row("SELECT value FROM facts WHERE name = ?", name)
+        return str(row[0]) if row else None
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def keep_head(self, head: RunHead, well_signed: Iterable[CID] = ()) -> None:
-        """Replace the run's head, and keep with it which records were found `well_signed`."""
+        """Replace the run's head, and keep which records were found `well_signed`."""
         values = (
             bytes(head.run),
             bytes(head.federation),
@@ -179,30 +182,27 @@ class Journal:
         return _head(row) if row else None
 
     def heads(self) -> list[RunHead]:
-        """The heads of all runs, the last changed one first."""
+        """The heads of all runs, the last changed first."""
         return [_head(row) for row in self._rows("SELECT * FROM heads ORDER BY updated DESC, run")]
 
     # -- replies ---------------------------------------------------------------------------------------------------
 
     def keep_reply(self, run: CID, message: bytes, reply: CID, state: CID | None) -> None:
-        """Keep the reply to a message and the state after it, together. The first reply to a message stays: what was
-        announced is never taken back."""
+        """Keep the reply to a message with the state after it. The first reply stays, because it was announced."""
         values = (bytes(run), message, bytes(reply), None if state is None else bytes(state))
         with self._transaction() as database:
             database.execute("INSERT OR IGNORE INTO replies (run, message, reply, state) VALUES (?, ?, ?, ?)", values)
 
-    def reply_to(self, run: CID, message: bytes) -> KeptReply | None:
-        """What was answered to a message."""
-        row = self._row("SELECT message, reply, state FROM replies WHERE run = ? AND message = ?", bytes(run), message)
-        return _reply(row) if row else None
-
     def replies(self, run: CID) -> list[KeptReply]:
-        """Every reply in a run, in the order in which they were kept."""
+        """All replies in a run, in the order in which they were kept."""
         rows = self._rows("SELECT message, reply, state FROM replies WHERE run = ? ORDER BY ordinal", bytes(run))
-        return [_reply(row) for row in rows]
+        return [
+            KeptReply(bytes(message), CID(reply), None if state is None else CID(state))
+            for message, reply, state in rows
+        ]
 
     def state_of(self, run: CID) -> CID | None:
-        """The newest `Context.state` of a run, None if there is none yet."""
+        """The newest `Context.state` of a run; None if there is none yet."""
         row = self._row(
             "SELECT state FROM replies WHERE run = ? AND state IS NOT NULL ORDER BY ordinal DESC LIMIT 1",
             bytes(run),
@@ -212,7 +212,7 @@ class Journal:
     # -- apps ------------------------------------------------------------------------------------------------------
 
     def ask_for_app(self, app: CID, name: str, run: CID) -> None:
-        """Note that a run waits for the owner's approval of its app."""
+        """Remember that a run waits for the owner to approve its app."""
         values = (bytes(app), name, bytes(run), time.time())
         with self._transaction() as database:
             database.execute(
@@ -222,7 +222,7 @@ class Journal:
             )
 
     def approve_app(self, app: CID) -> None:
-        """Let an app run here from now on."""
+        """Allow an app to run here from now on."""
         with self._transaction() as database:
             database.execute(
                 "INSERT INTO apps VALUES (?, '', NULL, ?, TRUE)"
@@ -231,12 +231,12 @@ class Journal:
             )
 
     def forget_app(self, app: CID) -> bool:
-        """Undo `approve_app`, or the note of a run that waits; whether there was something to forget."""
+        """Undo `approve_app` or `ask_for_app`. Returns whether the app was known."""
         with self._transaction() as database:
             return database.execute("DELETE FROM apps WHERE app = ?", (bytes(app),)).rowcount > 0
 
     def apps(self) -> list[KnownApp]:
-        """Approved apps and those that runs wait for, the newest first."""
+        """The apps that are approved, and those that runs wait for, the newest first."""
         rows = self._rows("SELECT app, name, run, noted, approved FROM apps ORDER BY noted DESC, app")
         return [
             KnownApp(CID(app), name, CID(run) if run is not None else None, noted, bool(approved))
@@ -250,7 +250,7 @@ class Journal:
     # -- records this peer signed ----------------------------------------------------------------------------------
 
     def keep_own(self, blocks: Iterable[Block]) -> None:
-        """Keep records that this peer signed, besides the engine, whose disk may sync late."""
+        """Keep records that this peer signed. The engine has them too, but its disk may sync late."""
         with self._transaction() as database:
             rows = [(bytes(block.cid), block.data) for block in blocks]
             database.executemany("INSERT OR IGNORE INTO own VALUES (?, ?)", rows)
@@ -260,17 +260,10 @@ class Journal:
         row = self._row("SELECT data FROM own WHERE cid = ?", bytes(cid))
         return bytes(row[0]) if row else None
 
-    def own_records(self) -> Iterator[Block]:
-        """Every record that this peer signed, one in memory at a time, to be put into an engine again."""
-        for (cid,) in self._rows("SELECT cid FROM own ORDER BY cid"):
-            data = self.own(CID(cid))
-            if data is not None:
-                yield Block(CID(cid), data)
-
     # -- records beside the chain of a run -------------------------------------------------------------------------
 
     def keep_beside(self, run: CID, blocks: Iterable[Block], well_signed: Iterable[CID] = ()) -> None:
-        """Keep records that belong to a run and are not in its chain, grants and acks, and which of them were found
+        """Keep grants and acks, which belong to a run but not to its chain, and which of them were found
         `well_signed`."""
         rows = [(bytes(block.cid), bytes(run), block.data) for block in blocks]
         with self._transaction() as database:
@@ -283,7 +276,7 @@ class Journal:
         return [Block(CID(cid), bytes(data)) for cid, data in rows]
 
     def names_beside(self, run: CID) -> frozenset[CID]:
-        """The CIDs of the records beside the chain of a run, and of its proofs."""
+        """The CIDs of the records beside the chain of a run, with its proofs."""
         rows = self._rows(
             "SELECT cid FROM beside WHERE run = ?1 UNION SELECT proof FROM proofs WHERE run = ?1", bytes(run)
         )
@@ -298,7 +291,7 @@ class Journal:
             database.execute("INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?, ?)", values)
 
     def proofs(self, run: CID | None = None) -> list[tuple[Block, Block, Block]]:
-        """The proofs of a run, or of all: each with the two records that it links."""
+        """The proofs of a run, or of all runs, each with the two records that it links."""
         rows = self._rows(
             "SELECT data, first, second FROM proofs WHERE ?1 IS NULL OR run = ?1 ORDER BY proof",
             None if run is None else bytes(run),
@@ -309,8 +302,8 @@ class Journal:
     # -- what was verified -----------------------------------------------------------------------------------------
 
     def keep_verified(self, verified: VerifiedHead, well_signed: Iterable[CID] = ()) -> None:
-        """Keep it in place of what the same reader's verifying of the run came to before, and which records were found
-        `well_signed` in doing so."""
+        """Keep a result in place of the same reader's last one for the run, and which records were found
+        `well_signed`."""
         values = (
             bytes(verified.run),
             bytes(verified.federation),
@@ -326,7 +319,7 @@ class Journal:
             _add_well_signed(database, well_signed)
 
     def verified(self, head: CID) -> list[VerifiedHead]:
-        """What verifying up to a head came to, for each reader."""
+        """The result of verifying up to a head, for each reader."""
         return [
             VerifiedHead(CID(run), CID(federation), CID(at_head), reader, bool(encrypted), basis, at, report)
             for run, federation, at_head, reader, encrypted, basis, at, report in self._rows(
@@ -335,14 +328,14 @@ class Journal:
         ]
 
     def keep_well_signed(self, records: Iterable[CID]) -> None:
-        """Keep which records were found `well_signed`, if nothing else is to be kept with them."""
+        """Keep which records were found `well_signed`, and nothing else."""
         with self._transaction() as database:
             _add_well_signed(database, records)
 
     @property
     def well_signed(self) -> WellSigned:
-        """The records whose signatures this home has found right, so that it verifies each once. May be asked while
-        another thread writes: it does not wait for that one's sync."""
+        """The records whose signatures this home has verified, so that it verifies each once. It does not wait for the
+        sync of another thread."""
         return self._well_signed
 
     # -- below -----------------------------------------------------------------------------------------------------
@@ -351,7 +344,7 @@ class Journal:
         database = self._database
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        database.execute("BEGIN IMMEDIATE")  # of two processes that find a new file, one waits here
+        database.execute("BEGIN IMMEDIATE")  # if two processes find a new file, one waits here
         (layout,) = database.execute("PRAGMA user_version").fetchone()
         if layout < LAYOUT:
             for statement in "".join(LAYOUTS[layout:]).split(";"):
@@ -360,7 +353,7 @@ class Journal:
         database.execute("COMMIT")
         if layout > LAYOUT:
             raise PeerError(
-                f"{self._path} was written by a newer version (layout {layout}, this one knows {LAYOUT})",
+                f"{self._path} was written by a newer Pollen (layout {layout}, this one knows {LAYOUT})",
                 fix="use that version, or another home with --home DIR",
             )
 
@@ -372,7 +365,7 @@ class Journal:
                 yield self._database
                 self._database.execute("COMMIT")
             except BaseException:
-                if self._database.in_transaction:  # a full disk may have ended it already
+                if self._database.in_transaction:  # a full disk may have ended the transaction already
                     self._database.execute("ROLLBACK")
                 raise
 
@@ -386,7 +379,7 @@ class Journal:
 
 
 class _WellSigned:
-    """`Journal.well_signed`, with a connection of its own to the journal's file."""
+    """`Journal.well_signed`, with its own connection to the journal's file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -428,7 +421,7 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def known_apps(home: Home) -> list[KnownApp]:
-    """As `Journal.apps` says, of a home that may have no journal yet."""
+    """As `Journal.apps`, for a home that may have no journal yet."""
     if not home.journal.exists():
         return []
     with closing(Journal(home.journal)) as journal:
@@ -436,36 +429,21 @@ def known_apps(home: Home) -> list[KnownApp]:
 
 
 def approved_apps(home: Home) -> frozenset[CID]:
-    """The apps that the owner of a home lets run in it, besides those that are named."""
+    """As `Journal.approved_apps`, for a home that may have no journal yet."""
     return frozenset(known.app for known in known_apps(home) if known.approved)
 
 
 def _explained(path: Path, code: int | None, error: Exception) -> PeerError:
     match code:
         case sqlite3.SQLITE_FULL:
-            what, fix = (
-                f"the disk of {path} is full; nothing was lost",
-                "free some space and start the peer again",
-            )
+            what, fix = f"the disk of {path} is full; nothing was lost", "free some space and start the peer again"
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            what, fix = (
-                f"{path} is no journal, or is damaged",
-                f"put back a copy of {path}, or use another --home DIR",
-            )
+            what, fix = f"{path} is not a journal, or is damaged", f"restore {path}, or use another --home DIR"
         case _:
-            what, fix = f"the journal {path} cannot be used: {error}", "`peer doctor` checks the home"
+            what, fix = f"the journal {path} cannot be used: {error}", "check the home: peer doctor"
     return PeerError(what, fix=fix, code=ExitCode.UNFINISHED)
-
-
-def _finished(run: CID) -> str:
-    return f"finished {run}"
 
 
 def _head(row: Any) -> RunHead:
     run, federation, head, height, term, closed, role, engine, updated = row
     return RunHead(CID(run), CID(federation), CID(head), height, term, bool(closed), Role(role), engine, updated)
-
-
-def _reply(row: Any) -> KeptReply:
-    message, reply, state = row
-    return KeptReply(bytes(message), CID(reply), None if state is None else CID(state))

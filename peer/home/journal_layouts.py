@@ -1,4 +1,4 @@
-"""The tables of the journal (`peer.home.journal`), layout by layout."""
+"""The layouts of the journal's tables (`peer.home.journal`)."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ CREATE INDEX verified_heads ON verified (head);
 CREATE TABLE well_signed (cid BLOB PRIMARY KEY) WITHOUT ROWID;
 """,
 )
-"""What each layout adds to the one before; a journal of an older one is brought up to date when it is opened."""
+"""What each layout adds to the one before. A journal with an older layout is upgraded when it is opened."""

@@ -1,4 +1,4 @@
-"""Noticing that the owner of a running peer rotates its keys, so that it goes on with the new ones by itself."""
+"""Notices that the owner of a running peer has rotated its keys, so that the peer goes on with the new ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from peer.home.passphrase import Passphrases
 
 
 class KeyWatch:
-    """Looks at the key file of one identity. `changed` costs next to nothing: it is asked before every event.
+    """Watches the key file of one identity. `changed` is cheap, so a peer can call it before each event.
 
-    `peer keys rotate` writes the key file before anything that names the new keys leaves it. So a peer that looks at it
-    before each announcement it takes never meets a manifest with a key of its own that it could not have known.
+    `peer keys rotate` writes the key file before it tells anybody of the new keys. So a peer that looks before each
+    announcement never meets a manifest with keys of its own that it does not have.
     """
 
     def __init__(self, store: KeyStore, identity: Identity, passphrases: Passphrases) -> None:
-        """``passphrases`` are those that opened the file for ``identity``; nobody is asked again."""
+        """``passphrases`` have opened the file for ``identity``. Nobody is asked again."""
         self._store = store
         self._identity = identity
         self._passphrases = passphrases.unattended()
@@ -27,18 +27,18 @@ class KeyWatch:
 
     @property
     def identity(self) -> Identity:
-        """The identity as it was at the last look."""
+        """The identity, as `newer` found it last."""
         return self._identity
 
     @property
     def changed(self) -> bool:
-        """Whether the file was written since the last look."""
+        """Whether the file was written since `newer` was last called."""
         return self._store.stamp(self._identity.name) != self._stamp
 
     def newer(self) -> Identity | None:
-        """The identity with its new keys; None if it was only locked anew, or cannot be opened.
+        """The identity with its new keys; None if only the passphrase is new, or the file cannot be opened.
 
-        Takes as long as the file's key derivation: not for an event loop.
+        Deriving the file's key is slow, so do not call it in an event loop.
         """
         self._stamp = self._store.stamp(self._identity.name)
         try:

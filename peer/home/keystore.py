@@ -1,14 +1,12 @@
-"""The key store: one key file per identity in ``$POLLEN_HOME/keys`` (format: crypto/README.md).
+"""The key store: one key file for each identity, in ``$POLLEN_HOME/keys`` (format: crypto/README.md).
 
-Files have mode 0600 in a directory of mode 0700, and appear under their name whole or not at all.
+Files have mode 0600, in a directory of mode 0700. A file is there whole or not at all.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,32 +17,34 @@ from crypto.errors import CryptoError
 from crypto.identity import Identity, parse_name
 from crypto.keyfile import KeyFile
 from peer.base.errors import ExitCode, PeerError
+from peer.home.home import Stamp, replace_file, stamp_of, write_new_file
 from peer.home.passphrase import Passphrases
 
 DEFAULT_NAME: Final = "default"
 _SUFFIX: Final = ".key"
+_ANOTHER_NAME: Final = "choose another name; nothing is overwritten"
 
 
 class KeyStore:
-    """The identities of one home. Every method raises `PeerError` if it cannot do what it says."""
+    """The identities of one home. Each method raises `PeerError` if it fails."""
 
     def __init__(self, home: Path) -> None:
         self.directory = home / "keys"
 
     def names(self) -> tuple[str, ...]:
-        """The identities here, by name, in order."""
+        """The names of the identities, in order."""
         with translated(f"cannot list {self.directory}"):
             if not self.directory.exists():
                 return ()
             return tuple(sorted(path.stem for path in self.directory.glob(f"[!.]*{_SUFFIX}")))
 
     def path(self, name: str) -> Path:
-        """Where the key file of ``name`` is, or would be."""
+        """The key file of ``name``, which need not exist."""
         with translated(""):
             return self.directory / (parse_name(name) + _SUFFIX)
 
     def choose(self, name: str | None) -> str:
-        """``name`` if given; otherwise the only identity there is, or the one called ``default``."""
+        """``name``, if given. If not, the only identity, or the one called ``default``."""
         names = self.names()
         if name is not None:
             return name
@@ -53,27 +53,27 @@ class KeyStore:
         if DEFAULT_NAME in names:
             return DEFAULT_NAME
         if names:
-            raise _wrong("there are several identities and none was named", f"name one of: {', '.join(names)}")
-        raise _wrong(f"there is no identity in {self.directory}", "make one: peer keys init --name NAME")
+            raise PeerError("there are several identities, and none was named", fix=f"name one of: {', '.join(names)}")
+        raise PeerError(f"there is no identity in {self.directory}", fix="make one: peer keys init --name NAME")
 
     def refuse_taken(self, name: str) -> None:
         """Raise `PeerError` if ``name`` is taken."""
         if self.path(name).exists():
-            raise _wrong(f"there is an identity {name} here already", "choose another name; nothing is overwritten")
+            raise PeerError(f"there is an identity {name} here already", fix=_ANOTHER_NAME)
 
     def add(self, identity: Identity, passphrase: str | None) -> Path:
-        """Store a new identity, locked with ``passphrase``, or unlocked if that is None. Never overwrites."""
+        """Store a new identity, locked with ``passphrase``; unlocked if that is None. Never overwrites."""
         return self._add(identity.name, _written(identity, passphrase))
 
     def restore_file(self, file: Path, passphrases: Passphrases, *, unlocked_too: bool) -> Identity:
-        """Store a key file that came from elsewhere, as it is, once it was opened. Never overwrites."""
+        """Open a key file from elsewhere and store it as it is. Never overwrites."""
         data = _read(file)
         with translated(f"{file}: "):
             found = keyfile.read_public(data)
         if not (found.locked or unlocked_too):
-            raise _wrong(
-                f"{file} is not locked: whoever read it on its way is {found.name}",
-                "say --no-passphrase, or write one that is locked: peer keys backup FILE",
+            raise PeerError(
+                f"{file} is not locked: anybody who has read it can act as {found.name}",
+                fix="add --no-passphrase, or make a locked file: peer keys backup FILE",
             )
         self.refuse_taken(found.name)
         passphrase = passphrases.existing(found.name) if found.locked else None
@@ -89,47 +89,46 @@ class KeyStore:
         return self.path(name)
 
     def replace(self, identity: Identity, passphrase: str | None) -> None:
-        """Store an identity that is here already anew, locked with ``passphrase``, or unlocked if that is None."""
+        """Store an identity in place of the one with its name, locked as `add` does."""
         path = self.path(identity.name)
-        with translated(f"cannot write {path}"), _temporary(path, _written(identity, passphrase)) as written:
-            written.replace(path)
-            _sync(path.parent)
+        with translated(f"cannot write {path}"):
+            replace_file(path, [_written(identity, passphrase)])
 
     def file(self, name: str) -> bytes:
-        """The key file's own bytes."""
+        """The bytes of a key file."""
         path = self.path(name)
         if not path.exists():
             known = f"there are: {', '.join(self.names())}; " if self.names() else ""
             fix = f"{known}make it: peer keys init --name {path.stem}"
-            raise _wrong(f"there is no identity {path.stem} in {self.directory}", fix)
+            raise PeerError(f"there is no identity {path.stem} in {self.directory}", fix=fix)
         _refuse_open_to_others(self.directory, "700")
         _refuse_open_to_others(path, "600")
         return _read(path)
 
-    def stamp(self, name: str) -> tuple[int, int, int] | None:
-        """Changes whenever the key file does; None while there is none. Cheap: for polling."""
+    def stamp(self, name: str) -> Stamp | None:
+        """Changes whenever the key file does; None while there is no file. Cheap, for polling."""
         try:
-            status = os.stat(self.path(name))
+            return stamp_of(self.path(name))
         except FileNotFoundError:
             return None
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
 
     def public(self, name: str | None = None) -> KeyFile:
-        """What a key file says without its passphrase."""
+        """The part of a key file that needs no passphrase."""
         chosen = self.choose(name)
         with translated(f"{self.path(chosen)}: "):
             found = keyfile.read_public(self.file(chosen))
         if found.name != chosen:
             right = self.path(found.name)
-            raise _wrong(f"{self.path(chosen)} holds the key of {found.name}", f"mv -n {self.path(chosen)} {right}")
+            message = f"{self.path(chosen)} holds the key of {found.name}"
+            raise PeerError(message, fix=f"mv -n {self.path(chosen)} {right}")
         return found
 
     def load(self, name: str | None, passphrases: Passphrases) -> Identity:
-        """The identity, unlocked with a passphrase from ``passphrases`` if it is locked."""
+        """Load an identity. If it is locked, the passphrase comes from ``passphrases``."""
         return self.load_with_passphrase(name, passphrases)[0]
 
     def load_with_passphrase(self, name: str | None, passphrases: Passphrases) -> tuple[Identity, str | None]:
-        """The identity, and what its file is locked with; None if it is not locked."""
+        """An identity and the passphrase of its file; None if that is not locked."""
         found = self.public(name)
         passphrase = passphrases.existing(found.name) if found.locked else None
         with translated(f"{self.path(found.name)}: "):
@@ -143,58 +142,35 @@ class KeyStore:
 
 
 def _refuse_open_to_others(path: Path, mode: str) -> None:
-    """Raise if anybody but the owner may open ``path``; ``mode`` is what it should have."""
+    """Raise `PeerError` if other users may open ``path``. ``mode`` is the right one."""
     if path.stat().st_mode & 0o077:
-        raise _wrong(f"others on this machine may open {path}", f"chmod {mode} {path}")
+        raise PeerError(f"others on this machine may open {path}", fix=f"chmod {mode} {path}")
 
 
 def _read(path: Path) -> bytes:
-    """At most one byte more than a key file may have."""
+    """The bytes of a key file; one byte more than allowed, if it is too long."""
     try:
         with path.open("rb") as file:
             return file.read(keyfile.MAX_FILE_SIZE + 1)
     except OSError as error:
-        raise _wrong(f"cannot read {path}: {error.strerror}", f"check it: ls -l {path}") from error
+        raise PeerError(f"cannot read {path}: {error.strerror}", fix=f"look at it: ls -l {path}") from error
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write ``path`` whole, on disk at return, mode 0600.
+    """Write a new key file, whole and on disk at return, mode 0600.
 
     Raises:
-        PeerError: if it exists, or cannot be written; nothing is left behind then.
+        PeerError: if the file exists or cannot be written. Then nothing is left behind.
     """
-    with translated(f"cannot write {path}"), _temporary(path, data) as written:
+    with translated(f"cannot write {path}"):
         try:
-            os.link(written, path)  # unlike a rename, refuses to overwrite, and in one step
+            write_new_file(path, [data])
         except FileExistsError:
-            raise _wrong(f"{path} exists already", "choose another name; nothing is overwritten") from None
-        _sync(path.parent)
-
-
-@contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[Path]:
-    """A file beside ``path`` with ``data`` on disk, removed afterwards if it still has its temporary name."""
-    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            raise PeerError(f"{path} exists already", fix=_ANOTHER_NAME) from None
 
 
 def locked_copy(identity: Identity, passphrase: str) -> bytes:
-    """A key file of ``identity`` under ``passphrase``."""
+    """A key file of ``identity``, locked with ``passphrase``."""
     salt, nonce = secrets.token_bytes(keyfile.SALT_SIZE), secrets.token_bytes(keyfile.NONCE_SIZE)
     with translated(""):
         return keyfile.lock(identity, passphrase, salt=salt, nonce=nonce)
@@ -204,19 +180,15 @@ def _written(identity: Identity, passphrase: str | None) -> bytes:
     return keyfile.write_unlocked(identity) if passphrase is None else locked_copy(identity, passphrase)
 
 
-def _wrong(message: str, fix: str) -> PeerError:
-    return PeerError(message, fix=fix)
-
-
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """What is wrong with keys or files, as an error for people; ``doing`` goes before it."""
+    """Turn errors of keys and files into errors for people; ``doing`` goes before the message."""
     try:
         yield
     except CryptoError as error:
         raise PeerError(f"{doing}{error}", fix=error.fix) from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "free some space and try again" if full else "see that the directory is there and yours, then try again"
+        fix = "free some space and try again" if full else "check that the directory exists and is yours, then retry"
         code = ExitCode.UNFINISHED if full else ExitCode.WRONG_USE
         raise PeerError(f"{doing}: {error.strerror}", fix=fix, code=code) from error

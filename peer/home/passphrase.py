@@ -1,6 +1,6 @@
-"""Where a passphrase comes from: a file, the environment, a credential that systemd hands over, or a terminal.
+"""Where passphrases come from: a file, the environment, a credential from systemd, or a terminal.
 
-Never the command line itself: everybody on the machine can read that.
+Never the command line, because all users of the machine can read that.
 """
 
 from __future__ import annotations
@@ -17,41 +17,42 @@ from peer.base.terminal import ask_secret
 
 _FIX: Final = (
     "give --passphrase-file FILE, or set POLLEN_PASSPHRASE_FILE or POLLEN_PASSPHRASE, "
-    "or have systemd load the credential pollen-passphrase, or use a terminal to be asked"
+    "or let systemd load the credential pollen-passphrase, or run it in a terminal"
 )
-_FIX_ANOTHER: Final = "give --new-passphrase-file FILE, or use a terminal to be asked"
+_NONE_GIVEN: Final = "a passphrase is needed, and none was given"
+_FIX_ANOTHER: Final = "give --new-passphrase-file FILE, or run it in a terminal"
 _CREDENTIAL: Final = "pollen-passphrase"
-"""In systemd's ``$CREDENTIALS_DIRECTORY``; ``pollen-passphrase-NAME`` is for the identity of that name alone."""
+"""The name in systemd's ``$CREDENTIALS_DIRECTORY``. ``pollen-passphrase-NAME`` is for one identity."""
 _MAX_FILE: Final = 4096
-"""Bytes of a passphrase file; a longer one is surely another file."""
+"""The most bytes in a passphrase file. A longer file is surely something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passphrases:
-    """The sources of one command. The first that is there is used: ``file``, then ``environ`` (a passphrase in it, then
-    the folder of credentials that it names), then ``ask``."""
+    """The sources of one command, in order: ``file``, then ``environ`` (a passphrase, then the folder of credentials),
+    then ``ask``. The first that has a passphrase is used."""
 
     file: Path | None = None
-    """The option ``--passphrase-file``; as for every option, ``POLLEN_PASSPHRASE_FILE`` stands in for it."""
+    """From ``--passphrase-file`` or, as with all options, its variable ``POLLEN_PASSPHRASE_FILE``."""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ask: Callable[[str], str] | None = None
-    """Shows a prompt and returns what was typed, unseen; None if there is no terminal."""
+    """Shows a prompt and returns what was typed, without an echo; None if there is no terminal."""
     _fix: str = field(default=_FIX, repr=False)
-    """How to give one."""
+    """How to give a passphrase."""
     _typed: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """What opened which identity, so that nobody is asked twice."""
+    """What was typed for which identity, so that nobody is asked twice."""
 
     @classmethod
     def of_process(cls, file: Path | None = None) -> Passphrases:
-        """This process's environment and terminal, and ``file`` if an option named one."""
+        """The environment and terminal of this process, and ``file`` if an option names one."""
         return cls(file, os.environ, ask_secret if sys.stdin.isatty() else None)
 
     def is_given(self, name: str) -> bool:
-        """Whether there is one for the key of ``name`` without asking anybody."""
+        """Whether the passphrase of ``name`` is there without asking."""
         return self.file is not None or "POLLEN_PASSPHRASE" in self.environ or self._credential(name) is not None
 
     def existing(self, name: str) -> str:
-        """The passphrase that the key of ``name`` is locked with.
+        """The passphrase of the key of ``name``.
 
         Raises:
             PeerError: if no source has one.
@@ -63,16 +64,15 @@ class Passphrases:
         return self._typed[name]
 
     def another(self, file: Path | None) -> Passphrases:
-        """The sources of one passphrase more, beside the one that opens the key: ``file``, then the same terminal.
-        What the environment holds is the one that there is."""
+        """The sources of a second passphrase: ``file``, then the terminal. The environment holds only the first."""
         return Passphrases(file, ask=self.ask, _fix=_FIX_ANOTHER)
 
     def unattended(self) -> Passphrases:
-        """The same sources without the terminal, but with what was typed there already."""
+        """The same sources without the terminal, but with what was typed there."""
         return replace(self, ask=None)
 
     def new(self, name: str) -> str:
-        """A passphrase to lock the key of ``name`` with; a person types it twice.
+        """A new passphrase for the key of ``name``. A person types it twice.
 
         Raises:
             PeerError: if no source has one, it is empty, or the two differ.
@@ -80,13 +80,12 @@ class Passphrases:
         passphrase = self._given(name)
         if passphrase is None:
             if self.ask is None and self._fix == _FIX:
-                fix = f"{_FIX}; or say --no-passphrase to store the keys unlocked"
-                raise PeerError("a passphrase is needed, and none was given", fix=fix)
+                raise PeerError(_NONE_GIVEN, fix=f"{_FIX}; or store the keys unlocked with --no-passphrase")
             passphrase = self._asked(f"New passphrase for {name}: ")
             if passphrase and self._asked("The same again: ") != passphrase:
                 raise PeerError("the two passphrases differ", fix="try again")
         if not passphrase:
-            fix = "give one, or say --no-passphrase to store the keys unlocked"
+            fix = "give one, or store the keys unlocked with --no-passphrase"
             raise PeerError("an empty passphrase locks nothing", fix=fix)
         return passphrase
 
@@ -106,7 +105,7 @@ class Passphrases:
 
     def _asked(self, prompt: str) -> str:
         if self.ask is None:
-            raise PeerError("a passphrase is needed, and none was given", fix=self._fix)
+            raise PeerError(_NONE_GIVEN, fix=self._fix)
         try:
             return self.ask(prompt)
         except EOFError:
@@ -114,7 +113,7 @@ class Passphrases:
 
 
 def without_passphrases(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` without what leads to a passphrase: for processes that are not to open a key."""
+    """``environ`` without anything that leads to a passphrase, for processes that must not open keys."""
     return {
         name: value
         for name, value in environ.items()

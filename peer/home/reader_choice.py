@@ -1,4 +1,4 @@
-"""The reader of an encrypted run: an identity of this home, with what was granted to it."""
+"""The reader of an encrypted run: an identity of this home, with its grants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protocol.records.signed_records import parse_record
 
 
 def reader_of(identity: Identity, beside: Iterable[Block] = ()) -> Reader:
-    """The reader that ``identity`` is. ``beside`` are records beside the chain, among which grants to it may be."""
+    """``identity`` as a reader. ``beside`` are records beside the chain, among which may be grants for it."""
     return Reader(identity.id, identity.decryption_keys, list(_grants(beside)))
 
 
@@ -28,22 +28,22 @@ class ReaderChoice:
     """Whose keys a command may use."""
 
     identity: str | None
-    """As ``--identity`` has it."""
+    """The name after ``--identity``."""
     passphrase_file: Path | None
     needed: bool
-    """Whether to ask for a passphrase. If not, a locked key is used only if its passphrase is given already."""
+    """Whether to ask for a passphrase. If not, a locked key is used only if its passphrase was given."""
 
     def open(self, home: Path, beside: Iterable[Block]) -> Reader:
-        """The reader that this home is: nobody in particular if it has no identity, or none that can be unlocked.
+        """This home as a reader. Without an identity that can be unlocked, the reader has no keys.
 
         Raises:
-            PeerError: if an identity is needed, or was named, and cannot be had.
+            PeerError: if an identity is needed or was named, and cannot be unlocked.
         """
         store = KeyStore(home)
         if self.needed and not store.names():
             raise PeerError(
-                f"the run is encrypted, and {home} has no identity that could read it",
-                fix="name a member's home with --home DIR; a replay takes that of a server or an auditor",
+                f"the run is encrypted, and {home} has no identity that can read it",
+                fix="name a member's home with --home DIR; a replay needs that of a server or an auditor",
             )
         if not (self.needed or self.identity) and len(store.names()) != 1:
             return PUBLIC
@@ -55,15 +55,15 @@ class ReaderChoice:
 
 
 def with_names(reader: Reader, source: BlockSource) -> Reader:
-    """``reader`` with the manifest keys that its grants lead to: an auditor who came later reads names too."""
+    """``reader`` with the manifest keys to which its grants lead, so that a later auditor can read names too."""
     for grant in reader.grants:
-        with contextlib.suppress(BlockError):  # then it reads ids instead of names
+        with contextlib.suppress(BlockError):  # the reader then sees ids instead of names
             manifest_at(grant.manifest, federation_of(grant.manifest, source), source, reader=reader)
     return reader.remembering(reader.manifest_keys)
 
 
 def granted_epochs(member: bytes, beside: Iterable[Block]) -> frozenset[int]:
-    """The epochs whose keys the records ``beside`` a chain give to ``member`` already."""
+    """The epochs that the records ``beside`` a chain grant to ``member``."""
     return frozenset(grant.number for grant in _grants(beside) if grant.to == member)
 
 
@@ -72,6 +72,6 @@ def _grants(blocks: Iterable[Block]) -> Iterator[Grant]:
         try:
             body = parse_record(block).body
         except BlockError:
-            continue  # a root of a CAR file that is none of ours
+            continue  # another root of a CAR file
         if isinstance(body, Grant):
             yield body

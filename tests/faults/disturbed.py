@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +100,11 @@ class Disturbed(Federation):
         """The heads of all runs in a home, the last changed one first."""
         with contextlib.closing(Journal(self.home(name).journal)) as journal:
             return journal.heads()
+
+    def own_records(self, name: str) -> list[Block]:
+        """The records that a home has signed."""
+        with contextlib.closing(sqlite3.connect(self.home(name).journal)) as database:
+            return [Block(CID(cid), data) for cid, data in database.execute("SELECT cid, data FROM own ORDER BY cid")]
 
     def is_over(self, name: str) -> bool:
         """Whether nothing is left to do for a peer that was killed."""

@@ -81,7 +81,7 @@ def test_a_client_reads_the_app_by_its_run_its_head_or_a_file(run: EncryptedRun,
 @pytest.mark.parametrize(
     ("key", "code", "told"),
     [
-        (None, ExitCode.WRONG_USE, "has no identity that could read it"),
+        (None, ExitCode.WRONG_USE, "has no identity that can read it"),
         (STRANGER, ExitCode.UNFINISHED, "peer federation grant NAME"),
     ],
 )

@@ -208,7 +208,7 @@ def test_another_federation_of_the_same_name_is_refused(
     impostor("federation", "add", member.key_for(impostor), "--name", "b", "--role", "client")
     outcome = member("federation", "join", export(impostor, tmp_path / "forged"))
     assert outcome.code == ExitCode.WRONG_USE
-    assert "another federation that is also called" in outcome.err
+    assert "another federation that is called" in outcome.err
 
 
 def test_no_bit_of_the_file_can_change_unseen_but_for_the_swarm_key_and_addresses(admin: Peer, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_home_in_several_federations_asks_which(admin: Peer) -> None:
 
 
 def test_a_home_in_none_says_how_to_join(member: Peer) -> None:
-    assert "peer join with a ticket" in member("federation", "show").err
+    assert "join one with a ticket (peer join)" in member("federation", "show").err
 
 
 def test_a_running_peer_can_see_the_change(admin: Peer, member: Peer) -> None:

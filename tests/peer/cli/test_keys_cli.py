@@ -200,7 +200,7 @@ def test_passwd_does_not_take_the_old_passphrase_for_the_new_one(
 ) -> None:
     keys("init", "--name", "alice")
     assert keys("passwd") == ExitCode.WRONG_USE
-    assert "give --new-passphrase-file FILE, or use a terminal" in capsys.readouterr().err
+    assert "give --new-passphrase-file FILE, or run it in a terminal" in capsys.readouterr().err
 
 
 def test_a_wrong_passphrase_is_named_and_shown_nowhere(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from peer.base.errors import ExitCode, PeerError
-from peer.home.journal import Journal, RunHead
+from peer.home.journal import Journal, KeptReply, RunHead
 from protocol.blocks.cid import CID, cbor_block, raw_block
 from protocol.records.bodies import Role
 
@@ -106,9 +106,7 @@ def test_a_failed_task_leaves_the_state_before_it(journal: Journal) -> None:
 def test_a_message_is_answered_again_as_it_was_first(path: Path, journal: Journal) -> None:
     journal.keep_reply(RUN, b"1", cid("first"), cid("state"))
     journal.keep_reply(RUN, b"1", cid("second"), None)
-    kept = again(path, journal).reply_to(RUN, b"1")
-    assert kept is not None
-    assert (kept.reply, kept.state) == (cid("first"), cid("state"))
+    assert again(path, journal).replies(RUN) == [KeptReply(b"1", cid("first"), cid("state"))]
 
 
 def test_replies_come_in_the_order_in_which_they_were_kept(journal: Journal) -> None:
@@ -121,7 +119,7 @@ def test_own_records_are_kept_byte_for_byte(path: Path, journal: Journal) -> Non
     record = cbor_block({"body": 1})
     journal.keep_own([record])
     journal.keep_own([record])
-    assert list(again(path, journal).own_records()) == [record]
+    assert again(path, journal).own(record.cid) == record.data
 
 
 def test_the_last_engine_is_remembered(path: Path, journal: Journal) -> None:
@@ -134,17 +132,18 @@ def test_a_full_disk_is_said_and_loses_nothing(path: Path, journal: Journal) -> 
     journal.keep_head(HEAD)
     (pages,) = journal._database.execute("PRAGMA page_count").fetchone()
     journal._database.execute(f"PRAGMA max_page_count = {pages}")
+    large = [raw_block(b"x" * 100_000), raw_block(b"y" * 100_000)]
     with pytest.raises(PeerError, match="full; nothing was lost") as raised:
-        journal.keep_own([raw_block(b"x" * 100_000), raw_block(b"y" * 100_000)])
+        journal.keep_own(large)
     assert raised.value.exit_code is ExitCode.UNFINISHED
     reopened = again(path, journal)
     assert reopened.head_of(RUN) == HEAD
-    assert list(reopened.own_records()) == []
+    assert [reopened.own(block.cid) for block in large] == [None, None]
 
 
 def test_a_file_that_is_no_journal_is_refused(path: Path) -> None:
     path.write_bytes(b"not a database, though long enough to look like one" * 50)
-    with pytest.raises(PeerError, match="no journal, or is damaged"):
+    with pytest.raises(PeerError, match="not a journal, or is damaged"):
         Journal(path)
 
 
@@ -152,7 +151,7 @@ def test_a_newer_layout_is_refused(path: Path, journal: Journal) -> None:
     journal.close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")
-    with pytest.raises(PeerError, match="newer version"):
+    with pytest.raises(PeerError, match="newer Pollen"):
         Journal(path)
 
 

@@ -401,7 +401,7 @@ def test_a_damaged_file_of_invitations_says_so(admin: Admin) -> None:
     file.write_bytes(b"\x00" + file.read_bytes()[1:])
     outcome = admin.peer("federation", "approve")
     assert outcome.code == ExitCode.WRONG_USE
-    assert "was damaged" in outcome.err
+    assert "is damaged" in outcome.err
 
 
 def welcomed_by_a_forger(newcomer: Peer, admin: Admin, ipfs: str, theirs: Peer) -> Outcome:

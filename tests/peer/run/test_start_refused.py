@@ -206,7 +206,7 @@ def test_checks_that_there_are_not_are_named(server: Peer, option: str, value: s
     [
         ("absent/m.safetensors", ("there is no folder", "mkdir -p")),
         ("m.bin", ("ends in none of", "FILE.npz")),
-        ("folder.npz", ("is no file", "another file")),
+        ("folder.npz", ("it is not a file", "another file")),
         ("m" * 250 + ".npz", ("cannot be written", "a folder that you may write to")),
     ],
 )
