@@ -10,6 +10,7 @@ from typing import Final
 from crypto.errors import BadKey
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
+from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Member
 from protocol.roles.copied_homes import CopiedHomes
@@ -49,8 +50,8 @@ class Announcer:
         """Where other engines reach ours."""
         self.next_beat = 0.0
         self._said_at = -math.inf
-        self._told: dict[bytes, float] = {}
-        """When each member that was behind, or is none any more, was last told so."""
+        self._may_tell = AtMostEvery(TELL_AGAIN)
+        """Each member that is behind, or is none any more."""
 
     # -- to all -----------------------------------------------------------------------------------------------------
 
@@ -109,9 +110,8 @@ class Announcer:
 
     def _tell_alone(self, member: Member, body: Hello | Beat, now: float) -> None:
         """Say to one member, or one that was, what others cannot open; not more often than is useful."""
-        if now < self._told.get(member.id, -TELL_AGAIN) + TELL_AGAIN:
+        if not self._may_tell.take(member.id, now):
             return
-        self._told[member.id] = now
         why = ""
         try:
             for number, signed in enumerate(self._signed_with_each_key(body)):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from crypto.dsse import BadSignature
-from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks, ReadBlocks
 from protocol.chain.chain import Chain, Step
 from protocol.chain.closure import missing
 from protocol.federation.manifest import Manifest
@@ -226,11 +226,11 @@ class CatchUp:
         """Keep what came with an announcement, if it is all that verifying the record needs."""
         blocks = {block.cid: block.data for block in inline}
         try:
-            source = NotedBlocks(blocks, self._manifest_blocks)
+            source = ReadBlocks(MemoryBlocks(blocks, self._manifest_blocks))
             complete = cid in blocks and not missing(Block(cid, blocks[cid]), source, self.manifest.cid, Chained)
         except BlockError:
             return  # what was announced is checked when it is fetched
-        if complete:
+        if complete:  # and no others of an announcement are kept, whatever else came
             self._hold(cid, {cid: blocks[cid], **{need: blocks[need] for need in source.read if need in blocks}})
 
     def _hold(self, cid: CID, blocks: Mapping[CID, bytes]) -> None:
@@ -243,17 +243,3 @@ class CatchUp:
 
     def _drop(self, cid: CID) -> None:
         self._held_bytes -= sum(map(len, self._held.pop(cid).values()))
-
-
-class NotedBlocks(MemoryBlocks):
-    """Blocks in memory, and which of them were read: no others of an announcement are kept, whatever else came."""
-
-    def __init__(self, *blocks: Mapping[CID, bytes]) -> None:
-        super().__init__(*blocks)
-        self.read: set[CID] = set()
-
-    def get(self, cid: CID) -> bytes:
-        """As `MemoryBlocks` has it."""
-        data = super().get(cid)
-        self.read.add(cid)
-        return data

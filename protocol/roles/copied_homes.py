@@ -7,12 +7,11 @@ processes one goes on: the one that has listened already, or the older if neithe
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
 from protocol.blocks.cid import CID
+from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import Backoff
 from protocol.roles.offline_times import OfflineTimes
 from protocol.wire.announcements import Alive, Recall, Said
@@ -26,9 +25,6 @@ ASK_AGAIN: Final = 30.0
 ANSWER_AGAIN: Final = 0.2
 """Seconds between two answers to one process: one that sends its question again has us say no more."""
 
-REMEMBERED: Final = 256
-"""Processes that were answered."""
-
 
 class CopiedHomes:
     """What a process knows of others with its key. ``session`` is its own; empty: it asks nobody."""
@@ -36,11 +32,12 @@ class CopiedHomes:
     def __init__(self, session: bytes, since: int, offline: OfflineTimes) -> None:
         self._session = session
         self._since = since
-        self._deafness = offline
+        self._offline = offline
         self._asking = Backoff(0.0)
         self._listens_since = 0.0
-        self._answered: OrderedDict[bytes, float] = OrderedDict()
-        self._doubted_at = -math.inf
+        self._may_answer = AtMostEvery(ANSWER_AGAIN)
+        """Each process."""
+        self._may_doubt = AtMostEvery(ASK_AGAIN)
         self._has_met = False
         self.settled = not session
         """Whether it has listened for long enough once: of two processes, the one that has goes on."""
@@ -53,7 +50,7 @@ class CopiedHomes:
 
     @property
     def _listens_until(self) -> float:
-        return self._deafness.ends(self._listens_since, LISTENING)
+        return self._offline.ends(self._listens_since, LISTENING)
 
     def met(self, now: float) -> None:
         """Somebody is heard whose records we sign beside, or in whose run: through the first of them a process may be
@@ -92,17 +89,13 @@ class CopiedHomes:
         """The answer to what was said with our key, if another process asks."""
         if not isinstance(said, Recall) or said.session == self._session or not self._session:
             return None
-        if now < self._answered.get(said.session, -math.inf) + ANSWER_AGAIN:
+        if not self._may_answer.take(said.session, now):
             return None
-        self._answered[said.session] = now
-        if len(self._answered) > REMEMBERED:
-            self._answered.popitem(last=False)
         return Alive(said.session, self._session, self._since, self.settled)
 
     def doubt(self, counter: int, next_counter: int, now: float) -> None:
         """Something was said with our key, under ``counter``: ask soon, if it was not this process that said it."""
-        if not self._since <= counter < next_counter and now >= self._doubted_at + ASK_AGAIN:
-            self._doubted_at = now
+        if not self._since <= counter < next_counter and self._may_doubt.take(None, now):
             self._asking.at = min(self._asking.at, now)
 
     def yields_to(self, said: Said) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Final, Generic
 
 from protocol.app.calls import Failed
 from protocol.blocks.cid import CID
+from protocol.pacing.at_most_every import AtMostEvery
 from protocol.records.bodies import Member, Role
 from protocol.roles.announcer import Announcer
 from protocol.roles.copied_homes import CopiedHomes
@@ -44,8 +44,8 @@ class Machine(Generic[S]):
         self.equivocations = Equivocations(trusted.proofs, self.newest, self.announcer, self.outbox)
         self.inbox = Inbox(trusted.manifest.federation, self.newest.seals, author.member)
         self._addresses: dict[bytes, tuple[str, ...]] = {}
-        self._connected: dict[bytes, float] = {}
-        """When each member's engine was last called for what the member said."""
+        self._may_connect = AtMostEvery(CONNECT_AGAIN)
+        """To each member's engine, for what the member said."""
         self._wake_at: float | None = None
         self._unchanged = False
         """Whether the event being handled changes nothing for the role."""
@@ -163,6 +163,5 @@ class Machine(Generic[S]):
         if not addresses or self._addresses.get(to) == addresses:
             return
         self._addresses[to] = addresses
-        if now >= self._connected.get(to, -math.inf) + CONNECT_AGAIN:
-            self._connected[to] = now
+        if self._may_connect.take(to, now):
             self.outbox.emit(Connect(addresses))

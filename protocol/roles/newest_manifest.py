@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
+from crypto.dsse import BadSignature
 from crypto.keys import SigningKey
-from protocol.blocks.cid import CID, BlockError, MemoryBlocks
+from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.federation.manifest import MAX_AHEAD, PUBLIC, Manifest, manifest_at, why_left_out, why_unreadable
 from protocol.federation.readers import Reader
-from protocol.records.bodies import Federation, Role
+from protocol.records.bodies import Body, Federation, Role
 from protocol.records.equivocation import Equivocation
-from protocol.records.signed_records import Record
+from protocol.records.signed_records import parse_record
 from protocol.roles.effects import Cause, FetchRecord, KeepManifest, What
 from protocol.roles.events import KeysChanged, ManifestChanged
 from protocol.roles.outbox import Outbox
@@ -43,9 +44,16 @@ class Author:
         member = manifest.members.get(self.member)
         return next((key for key in self.keys if member and key.verify_key.raw == member.signing), self.keys[0])
 
-    def has_signed(self, record: Record) -> bool:
-        """Whether a record says that one of these keys signed it; see whether that is so."""
-        return any(key.verify_key.raw in record.signers for key in self.keys)
+    def own_body(self, block: Block) -> Body | None:
+        """What a record says that the member made and one of these keys signed; None if ``block`` is none."""
+        try:
+            record = parse_record(block)
+            if record.body.by != self.member or all(key.verify_key.raw not in record.signers for key in self.keys):
+                return None
+            record.check_signatures()
+        except (BlockError, BadSignature):
+            return None
+        return record.body
 
     def lacks_key(self, manifest: Manifest) -> bool:
         """Whether ``manifest`` lists the member with a key that is not among these."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from protocol.pacing.at_most_every import AtMostEvery
+
 MAX_NODES: Final = 1024
 """How many nodes are remembered."""
 
@@ -26,7 +28,7 @@ class UnheardNodes:
     def __init__(self) -> None:
         self._unheard_here: OrderedDict[str, int] = OrderedDict()
         self._unheard_there: OrderedDict[str, int] = OrderedDict()
-        self._fixed: OrderedDict[str, float] = OrderedDict()
+        self._may_fix = AtMostEvery(FIX_AGAIN)
 
     def talked(self, node: str, *, news: bool, heard_ago: float | None, now: float) -> bool:
         """Note a talk with a node. Returns whether the engine should be told to hear that node by pubsub."""
@@ -34,11 +36,7 @@ class UnheardNodes:
             self._unheard_here.pop(node, None)
             return False
         count = _count(self._unheard_here, node) if news else 0
-        if count < UNHEARD_AFTER or now < self._fixed.get(node, -FIX_AGAIN) + FIX_AGAIN:
-            return False
-        self._fixed[node] = now
-        _bound(self._fixed)
-        return True
+        return count >= UNHEARD_AFTER and self._may_fix.take(node, now)
 
     def told(self, node: str, *, hears: bool) -> bool:
         """Note whether a node hears ours by pubsub. Returns True once, if people should be told that it does not."""
@@ -50,10 +48,6 @@ class UnheardNodes:
 
 def _count(counts: OrderedDict[str, int], node: str) -> int:
     counts[node] = counts.get(node, 0) + 1
-    _bound(counts)
+    if len(counts) > MAX_NODES:
+        counts.popitem(last=False)
     return counts.get(node, 0)
-
-
-def _bound(kept: OrderedDict[str, int] | OrderedDict[str, float]) -> None:
-    while len(kept) > MAX_NODES:
-        kept.popitem(last=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Final
 
 from protocol.blocks.cid import CID, checked_block
 from protocol.chain.chain import Chain, Step
+from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Close
 from protocol.records.signed_records import WellSigned
@@ -49,8 +50,8 @@ class FollowedRun:
         """When each server last said that it leads a run."""
         self._lost: Counter[bytes] = Counter()
         """How often in a row nothing came of what a server said."""
-        self._answered: defaultdict[bytes, float] = defaultdict(lambda: -FIRST_RETRY)
-        """When each server was last told what we know of its run."""
+        self._may_answer = AtMostEvery(FIRST_RETRY)
+        """Each server."""
 
     # -- how far we are ---------------------------------------------------------------------------------------------
 
@@ -68,9 +69,8 @@ class FollowedRun:
 
     def answer(self, server: bytes, asked: Recall, now: float) -> None:
         """Say to a server that has started how far we know its run, so that it forgets none of it."""
-        if asked.run is None or now < self._answered[server] + FIRST_RETRY:
+        if asked.run is None or not self._may_answer.take(server, now):
             return
-        self._answered[server] = now
         told = Recalled(server, asked.session, self._newest_of(asked.run))
         self._announcer.announce(told, topic=self._announcer.topic)
 

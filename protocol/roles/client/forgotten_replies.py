@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from crypto.dsse import BadSignature
-from protocol.blocks.cid import CID, Block, BlockError
+from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import AnsweredMessage
 from protocol.pacing.backoff import Backoff
-from protocol.records.bodies import Ack, Body, Reply
-from protocol.records.signed_records import parse_record
+from protocol.records.bodies import Ack, Reply
 from protocol.roles.catch_up import CatchUp
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.followed_run import FollowedRun
@@ -133,7 +131,7 @@ class ForgottenReplies:
 
     def _take_up_ack(self, run: CatchUp, block: Block) -> None:
         """Note an ack that we had forgotten: no other may be at its height, nor any below it."""
-        ack, kept = self._own_body(block), self._kept[run.run]
+        ack, kept = self._newest.author.own_body(block), self._kept[run.run]
         if not isinstance(ack, Ack) or ack.run != run.run or ack.height <= kept.acked:
             return
         for reply in sorted(listed(ack).difference(kept.replies.values())):
@@ -146,7 +144,7 @@ class ForgottenReplies:
     def _here(self, cid: CID, blocks: Mapping[CID, bytes], now: float) -> None:
         self._looked_for.discard(cid)
         block = Block(cid, blocks[cid])
-        reply = self._own_body(block)
+        reply = self._newest.author.own_body(block)
         if isinstance(reply, Reply) and self._follow.run is not None:
             self._take_up_reply(self._follow.run, reply.message, block)
 
@@ -157,7 +155,7 @@ class ForgottenReplies:
 
     def _take_up_reply(self, run: CatchUp, message: bytes, block: Block) -> None:
         """Keep a reply that we had forgotten, and that no collect has taken yet."""
-        reply = self._own_body(block)
+        reply = self._newest.author.own_body(block)
         is_new = message in self._replies.owed and message not in self._taking_up
         if not is_new or not isinstance(reply, Reply) or (reply.run, reply.message) != (run.run, message):
             return
@@ -176,15 +174,3 @@ class ForgottenReplies:
         if self._follow.run is run:
             self._doubtful.pop(message, None)
             self._replies.add(run, message, block, now)
-
-    def _own_body(self, block: Block) -> Body | None:
-        """What a record says that one of our keys signed."""
-        author = self._newest.author
-        try:
-            record = parse_record(block)
-            if record.body.by != author.member or not author.has_signed(record):
-                return None
-            record.check_signatures()
-        except (BlockError, BadSignature):
-            return None
-        return record.body

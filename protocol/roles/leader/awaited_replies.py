@@ -82,7 +82,7 @@ class AwaitedReplies:
         self._open = open
         self._client_timeout, self._leave_timeout = settings.client_timeout, settings.leave_timeout
         self._presence = presence
-        self._deafness = offline
+        self._offline = offline
         self._admission = settings.admission
         self._distrust = distrust
         self._arrived: dict[bytes, Arrived] = {}
@@ -116,11 +116,11 @@ class AwaitedReplies:
         left = self._presence.left_at(message.node)
         if left is None:
             return until
-        return min(until, self._deafness.ends(max(left, message.created), self._leave_timeout))
+        return min(until, self._offline.ends(max(left, message.created), self._leave_timeout))
 
     def _timed_out(self, message: OpenMessage) -> float:
         """When its client has had time enough to be heard. How long the message itself lives is the app's choice."""
-        return self._deafness.ends(message.created, self._client_timeout)
+        return self._offline.ends(message.created, self._client_timeout)
 
     def deadlines(self, asked: Iterable[bytes]) -> Iterable[float]:
         """When the asked messages that have no answer yet are given up."""

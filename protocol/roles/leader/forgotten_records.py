@@ -11,15 +11,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from crypto.dsse import BadSignature
-from protocol.blocks.cid import CID, Block, BlockError
+from protocol.blocks.cid import CID, Block, MemoryBlocks, ReadBlocks
 from protocol.chain.chain import Step
 from protocol.chain.closure import missing
 from protocol.federation.manifest import node_id
+from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Federation, Role
-from protocol.records.signed_records import parse_record
-from protocol.roles.catch_up import CatchUp, Lost, NotedBlocks
+from protocol.roles.catch_up import CatchUp, Lost
 from protocol.roles.effects import Cause, FetchRecord, KeepPlace, What
 from protocol.roles.leader.heard_acks import HeardAcks
 from protocol.roles.leader.heard_replies import HeardReplies
@@ -61,8 +60,8 @@ class ForgottenRecords:
         """When we could be heard first."""
         self._is_placed = self._has_recalled
         """Whether it is kept that this home is where it is."""
-        self._answered: dict[bytes, float] = {}
-        """When each client was last told what we have of it."""
+        self._may_answer = AtMostEvery(FIRST_RETRY)
+        """Each client."""
         self._claims: dict[bytes, Position] = {}
         """What members say that they have, and we do not."""
         self._false: set[tuple[bytes, CID]] = set()
@@ -150,11 +149,9 @@ class ForgottenRecords:
 
     def _answer(self, by: bytes, asked: Recall, now: float) -> None:
         """Tell a client what we have of it, so that it signs nothing twice."""
-        last = self._answered.get(by, -FIRST_RETRY)
         durable = self._writer.durable
-        if durable is None or asked.run != durable.run or not self.may_sign(now) or now < last + FIRST_RETRY:
+        if durable is None or asked.run != durable.run or not self.may_sign(now) or not self._may_answer.take(by, now):
             return
-        self._answered[by] = now
         blocks: list[Block] = []
         answers: list[Known] = []
         for message in asked.messages:
@@ -183,7 +180,7 @@ class ForgottenRecords:
             self._writer.adopt(steps, self._stored)
             if chain.manifest.version > newest.manifest.version:
                 blocks = {cid: data for _, of in steps for cid, data in of.items()}
-                noted = NotedBlocks(blocks, newest.blocks)
+                noted = ReadBlocks(MemoryBlocks(blocks, newest.blocks))
                 missing(chain.manifest.cid, noted, newest.manifest.cid, Federation)
                 newest.learn(chain.manifest.cid, {cid: blocks[cid] for cid in noted.read if cid in blocks}, now)
         if self._ahead is None and self._claims:
@@ -217,7 +214,7 @@ class ForgottenRecords:
         self._fetching.discard(cid)
         if self._ahead is None or cid not in self._ahead.wanted():
             return
-        if not self._is_ours(Block(cid, blocks[cid])):
+        if not isinstance(self._newest.author.own_body(Block(cid, blocks[cid])), Chained):
             self._give_up()
         elif self._writer.has_signed:
             why = f"a member has verified record {cid}, which we signed, and which this home does not have"
@@ -235,17 +232,6 @@ class ForgottenRecords:
         self._ahead = None
         if (position := self._claims.pop(self._claimant, None)) is not None:
             self._false.add((self._claimant, position.head))
-
-    def _is_ours(self, block: Block) -> bool:
-        author = self._newest.author
-        try:
-            record = parse_record(block)
-            if record.body.by != author.member or not author.has_signed(record):
-                return False
-            record.check_signatures()
-        except (BlockError, BadSignature):
-            return False
-        return isinstance(record.body, Chained)
 
     def _stored(self, now: float) -> None:
         self._is_storing = False

@@ -29,7 +29,7 @@ class NodePolls:
     def __init__(self, min_clients: int, offline: OfflineTimes) -> None:
         self.needed = max(1, min_clients)
         """How many clients a new run's first look waits for."""
-        self._deafness = offline
+        self._offline = offline
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -51,7 +51,7 @@ class NodePolls:
 
     @property
     def _until(self) -> float | None:
-        return None if self._grace is None else self._deafness.ends(*self._grace)
+        return None if self._grace is None else self._offline.ends(*self._grace)
 
     def hold(self, look: GetNodes) -> None:
         """The app looks."""

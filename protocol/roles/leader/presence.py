@@ -40,7 +40,7 @@ class Presence:
 
     def __init__(self, away_after: float, offline: OfflineTimes) -> None:
         self._away_after = away_after
-        self._deafness = offline
+        self._offline = offline
         self._seen: dict[int, Sighting] = {}
         self._last: dict[int, float] = {}
         """When each client was heard last, be it still here or not."""
@@ -113,4 +113,4 @@ class Presence:
         return None if first is None else self._fades(first, members)
 
     def _fades(self, sighting: Sighting, members: int) -> float:
-        return self._deafness.ends(sighting.at, silent_for(members, self._away_after))
+        return self._offline.ends(sighting.at, silent_for(members, self._away_after))
