@@ -1,7 +1,7 @@
 """What a leader's owner asks of replies: which checks are made, and with which bounds.
 
-`strategy.replies.examination` opens and measures contents. `protocol.replies.judging` decides which replies to one
-exchange are refused.
+`strategy.replies.examination` opens and measures contents. `protocol.replies.judged_replies` decides which replies
+to one exchange are refused.
 
 The bound on the norm of an update is the "norm thresholding" of Sun, Kairouz, Suresh and McMahan, "Can You Really
 Backdoor Federated Learning?" (2019), section 4.3, except that an update over the bound is refused, not scaled down.

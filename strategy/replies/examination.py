@@ -1,8 +1,8 @@
 """Measures a reply's content: its layout, and how far it is from the content that it answers.
 
-Here it is only measured; `protocol.replies.judging` decides which replies are refused. No declared size is believed:
-numbers are views of bytes that are here. Unless the reply is kept for the app, no more than one array is in memory.
-Nothing imports torch.
+Here it is only measured; `protocol.replies.judged_replies` decides which replies are refused. No declared size is
+believed: numbers are views of bytes that are here. Unless the reply is kept for the app, no more than one array is in
+memory. Nothing imports torch.
 
 An array is compared with the dispatched array of the same record and key. The records of Flower's older apps,
 ``fitins.parameters`` and ``fitres.parameters``, count as the same, and so do two records that are the only ones in

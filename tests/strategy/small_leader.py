@@ -37,7 +37,7 @@ from protocol.app.calls import (
 from protocol.blocks.cid import CID, Block, MissingBlock, raw_block
 from protocol.blocks.content import open_content
 from protocol.replies.checks_and_limits import Admission, Examination, is_update
-from protocol.replies.judging import judge
+from protocol.replies.judged_replies import judge
 from protocol.replies.strategy_rule import StrategyRule
 from strategy.apps.config import fuse_run_config, read_app
 from strategy.flower_compat import SUPERLINK_NODE_ID, run_number, take_identity

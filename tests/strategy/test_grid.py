@@ -30,7 +30,7 @@ from protocol.app.calls import (
 from protocol.blocks.cid import CID, raw_block
 from protocol.blocks.content import ContentKey
 from protocol.replies.checks_and_limits import Admission
-from protocol.replies.judging import judge
+from protocol.replies.judged_replies import judge
 from protocol.visible import visible
 from strategy.contents.codec import ContentWriter, decode
 from strategy.contents.kept_replies import KeptReplies

@@ -15,7 +15,7 @@ from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Reply, Role
 from protocol.records.signed_records import Record
 from protocol.replies.checks_and_limits import Check, Examination, Refusal
-from protocol.replies.judging import JudgedReplies, judge
+from protocol.replies.judged_replies import JudgedReplies, judge
 from protocol.replies.strategy_rule import StrategyRule
 from protocol.roles.equivocations import Distrust, why_distrusted
 from protocol.roles.leader.presence import Presence

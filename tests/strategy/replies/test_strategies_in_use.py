@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_boosted_trees import model, saved
 
 from protocol.replies.checks_and_limits import Admission, Check, Examination, Refusal
-from protocol.replies.judging import judge
+from protocol.replies.judged_replies import judge
 from protocol.replies.reply_layout import Likeness
 from protocol.replies.strategy_rule import Arrays, StrategyRule
 from strategy.flower_compat import NORM_BIT, older_strategies, recorddict_compat, take_identity

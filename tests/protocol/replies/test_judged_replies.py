@@ -1,4 +1,4 @@
-"""`protocol.replies.judging`: which of the replies to one exchange are refused, and why."""
+"""`protocol.replies.judged_replies`: which of the replies to one exchange are refused, and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from protocol.replies.checks_and_limits import Admission, Check, Examination, Finding
-from protocol.replies.judging import JudgedReplies, judge
+from protocol.replies.judged_replies import JudgedReplies, judge
 from protocol.replies.reply_layout import (
     Arithmetic,
     ArrayLayout,
