@@ -17,13 +17,13 @@ Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | 
 
 @dataclass
 class Disk:
-    """One peer's. What is put here is synced; a step either happened whole or not at all."""
+    """The disk of one peer. What is put here is synced: a step happens whole, or not at all."""
 
     blocks: dict[CID, bytes] = field(default_factory=dict)
     heads: dict[CID, WriteHead] = field(default_factory=dict)
     """By run."""
     replies: dict[bytes, KeepReply] = field(default_factory=dict)
-    """By message, in the order they were kept."""
+    """By message, in the order in which they were kept."""
     well_signed: set[CID] = field(default_factory=set)
     """Records whose signatures were found right."""
     acks: dict[CID, Block] = field(default_factory=dict)
@@ -42,6 +42,11 @@ class Disk:
             return self.blocks[cid]
         except KeyError:
             raise MissingBlock(cid) from None
+
+    @property
+    def closed(self) -> CID | None:
+        """The head of a closed run, if there is one."""
+        return next((head.head for head in self.heads.values() if head.closed), None)
 
     def put(self, blocks: Iterable[Block]) -> None:
         """Store blocks."""
@@ -90,7 +95,7 @@ class Disk:
 
 
 def linked(root: CID, source: Disk) -> Iterator[CID]:
-    """``root`` and everything it links to, as far as it is here; what is not here comes up and is not looked into."""
+    """``root`` and all that it links to. A block that is not here is named, but its links are unknown."""
     seen = {root}
     ahead = [root]
     while ahead:

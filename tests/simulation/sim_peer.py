@@ -1,13 +1,14 @@
 """One simulated peer: carries out the effects of its machine, crashes, and starts again from its disk.
 
-Every step of a process goes through `Peer.later`: a crash comes before a step or after it, and takes all later steps of
-that process with it. So an effect that was asked for may have happened or not, and if it has, nobody may have heard.
+Every step of a process goes through `Peer.later`. A crash comes before a step or after it, and takes all later steps of
+that process with it. So an effect may have happened or not, and if it has, perhaps nobody heard of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import Protocol
 
 from sim_disk import Disk, Durable, linked
 from sim_faults import Faults
@@ -43,6 +44,7 @@ from protocol.roles.effects import (
     WriteHead,
 )
 from protocol.roles.events import (
+    AppsApproved,
     Done,
     Due,
     EngineAnswered,
@@ -60,31 +62,58 @@ Fetch = FetchRecord | FetchContent | Examine | UnpackApp | PinRun
 """The effects that may need other peers."""
 
 DISK_TIME = 0.002
-"""Seconds a durable step takes, on average."""
+"""Seconds that a durable step takes on average."""
 PIPE_TIME = 0.0005
 FETCH_TIMEOUT = 5.0
 FETCH_AGAIN = 0.25
-"""Seconds after which a fetch looks again for who has the block."""
+"""Seconds after which a fetch looks again for a peer that has the block."""
 APP_START = 0.5
 LISTEN_EVERY = 1.0
+LOOKING = 0.5
+"""Seconds between two looks of an owner."""
+THINKING = 0.05
+"""Seconds that an app computes on average."""
 
 
 def found_in(reply: CID) -> Examination:
-    """What is found in a content, whoever looks and however often: a fault in some, and a norm in all others."""
+    """What every look at a content finds: a fault in some contents, and a norm in all others."""
     if reply.digest[0] < 32:
         return Examination((Finding(Check.FINITE, "a number that is none"),))
     return Examination(norm=float(reply.digest[1]))
 
 
-class Peer:
-    """What a server and a client peer have in common. ``disk`` outlives the processes."""
+class Role(Protocol):
+    """What differs between a server and a client. It keeps nothing that a crash takes away but its app process."""
 
+    leads: bool
+    """Whether the peer leads one run, and is done when that is closed."""
     topics: tuple[str, ...]
 
+    def machine(self, disk: Disk) -> Leader | Client:
+        """The machine of a new process, from what is on disk."""
+
+    def start_app(self, peer: Peer, app: CID) -> None:
+        """Take a fresh app process of ``peer``'s."""
+
+    def to_app(self, peer: Peer, value: ToApp) -> None:
+        """Hand something to the app process of ``peer``'s."""
+
+
+class Peer:
+    """A peer in a role. ``disk`` outlives the processes."""
+
     def __init__(
-        self, name: str, timeline: Timeline, random: Random, faults: Faults, network: Network, witness: Witness
+        self,
+        name: str,
+        role: Role,
+        timeline: Timeline,
+        random: Random,
+        faults: Faults,
+        network: Network,
+        witness: Witness,
     ) -> None:
         self.name = name
+        self.role = role
         self.disk = Disk()
         self.finished = False
         """Whether its machine has come to its end, and nothing starts it again."""
@@ -103,28 +132,13 @@ class Peer:
         self._begun: list[Durable] = []
         """Durable steps that are on their way to disk."""
 
-    # -- for the role to fill --------------------------------------------------------------------------------------
-
-    def _build(self, now: float) -> Leader | Client:
-        """The machine of a new process, from what is on disk."""
-        raise NotImplementedError
-
-    def _start_app(self, app: CID) -> None:
-        """A fresh app process is there."""
-        raise NotImplementedError
-
-    def _to_app(self, value: ToApp) -> None:
-        """The app process is handed something."""
-        raise NotImplementedError
-
-    def _stopped(self, why: str) -> None:
-        """The machine says it is at its end."""
-        raise NotImplementedError
-
     # -- processes -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start a process."""
+        """Start a process, unless its run is closed: a next one would begin another run."""
+        if self.role.leads and self.disk.closed is not None:
+            self.finished = True
+            return
         self._process += 1
         self._app += 1
         self._alarm = None
@@ -132,20 +146,20 @@ class Peer:
         self._disk_free = self._pipe_free = self._timeline.now
         self.disk.starts = next_start(self.disk.starts, self._timeline.now)
         self._trace("starts")
-        self._machine = self._build(self._timeline.now)
-        self._network.join(self.name, self.topics, self._hear, self.disk)
+        self._machine = self.role.machine(self.disk)
+        self._network.join(self.name, self.role.topics, self._hear, self.disk)
         self.feed(Started(addresses=(f"/sim/{self.name}",)))
         if self._faults.offline_times:
             self._listen(self._process)
 
     def crash(self, why: str = "crashes") -> None:
-        """The process is gone, and comes back some time later."""
+        """End the process. Another one starts some time later."""
         self._end(why)
         downtime = self._random.expovariate(1.0 / (self._faults.downtime or 1.0))
         self._timeline.after(downtime, self.start)
 
     def _end_in_order(self) -> None:
-        """The process is done; it finishes what was begun (`peer.run.runner` closes its pools so)."""
+        """End the process after what it had begun, as `peer.run.runner` closes its pools."""
         for effect in self._begun:
             self.disk.carry_out(effect)
         self._end("is done")
@@ -155,6 +169,14 @@ class Peer:
         self._machine = None
         self._network.leave(self.name)
         self._trace(why)
+
+    def _stopped(self, why: str) -> None:
+        """The machine is at its end; ``why`` it could not go on, if so."""
+        self.finished = not why
+        if self.finished:
+            self._end_in_order()
+        else:
+            self.crash(why)
 
     def later(self, delay: float, step: Callable[[], None]) -> None:
         """Let this process do ``step``, unless it is gone by then."""
@@ -174,25 +196,35 @@ class Peer:
         self._timeline.after(delay, do)
 
     def _strike(self) -> None:
-        self.crash()
+        if self.role.leads and self._random.random() < self._faults.clean_stops:
+            self.feed(Stopping())
+            self.crash("stops")
+        else:
+            self.crash()
 
-    def _loses_app(self) -> bool:
-        """Whether the app process is to be lost now, by itself."""
+    def loses_app(self) -> bool:
+        """Whether the app process is lost now, by itself."""
         lost = self.crashes < self._faults.crashes and self._random.random() < self._faults.app_losses
         self.crashes += lost
         return lost
 
     def learn(self, manifest: CID, blocks: Mapping[CID, bytes]) -> None:
-        """The owner of this peer has a newer manifest: it is kept, and told to the process if there is one."""
+        """Keep the newer manifest that the owner has, and tell the process if there is one."""
         self.disk.blocks.update(blocks)
         self.disk.manifest = manifest
         self._trace(f"has manifest {manifest}")
         if self._machine is not None:
             self._feed_later(0.0, ManifestChanged(manifest, blocks))
 
-    def _stop_cleanly(self) -> None:
-        self.feed(Stopping())
-        self.crash("stops")
+    def approve(self) -> None:
+        """The owner approves the apps that runs wait for. If there is none yet, it looks again later."""
+        if self.disk.asked <= self.disk.approved:
+            self._timeline.after(LOOKING, self.approve)
+            return
+        self.disk.approved |= self.disk.asked
+        self._trace("approves")
+        if self._machine is not None:
+            self._feed_later(0.0, AppsApproved(frozenset(self.disk.approved)))
 
     def feed(self, event: Event) -> None:
         """Let the machine take an event, and carry out what it wants."""
@@ -206,7 +238,7 @@ class Peer:
         self.later(delay, lambda: self.feed(event))
 
     def _listen(self, process: int) -> None:
-        """Tell the machine each second that the engine answers, where it does."""
+        """Tell the machine each second that the engine answers, if it does."""
         if process == self._process:
             if self._network.answers(self.name):
                 self.feed(EngineAnswered())
@@ -232,10 +264,10 @@ class Peer:
                 self._publish(effect)
             case StartApp(app):
                 self._app += 1
-                self._in_app_process(APP_START, lambda: self._start_app(app))
+                self._in_app_process(APP_START, lambda: self.role.start_app(self, app))
             case Hand(value):
                 self._pipe_free = max(self._timeline.now, self._pipe_free) + PIPE_TIME
-                self._in_app_process(self._pipe_free - self._timeline.now, lambda: self._to_app(value))
+                self._in_app_process(self._pipe_free - self._timeline.now, lambda: self.role.to_app(self, value))
             case WakeAt(at):
                 self._wake_at(at)
             case Report() | Connect():
@@ -244,7 +276,7 @@ class Peer:
                 self._stopped(why)
 
     def _write(self, effect: Durable) -> None:
-        """One after the other, in the order given; a full disk keeps nothing of a step, nor of those after it."""
+        """Write steps in the order given. A full disk keeps nothing of a step, nor of later ones."""
         self._disk_free = max(self._timeline.now, self._disk_free) + self._random.expovariate(1.0 / DISK_TIME)
         self._disk_full = self._disk_full or self._random.random() < self._faults.full_disks
         full = self._disk_full
@@ -262,7 +294,7 @@ class Peer:
         self.later(self._disk_free - self._timeline.now, write)
 
     def _begin_fetch(self, effect: Fetch) -> None:
-        """Only the network fails; what is on our own disk is there."""
+        """Only the network fails: what is on our own disk is there."""
         failing = self._random.random() < self._faults.fetch_failure
         if failing and not self._has(effect):
             self._feed_later(FETCH_TIMEOUT, Failed(effect.id, "nobody answered in time"))
@@ -280,7 +312,7 @@ class Peer:
                 return self.disk.whole(root)
 
     def _fetch(self, effect: Fetch, give_up: float) -> None:
-        """Take blocks from whoever is within reach, and look again until it is time to give up."""
+        """Take blocks from the peers within reach, and look again until it is time to give up."""
         try:
             answer = self._taken(effect)
         except BlockError as error:
@@ -314,7 +346,7 @@ class Peer:
             self.disk.blocks.update((cid, swarm.get(cid)) for cid in lacking)
 
     def _publish(self, effect: Publish) -> None:
-        if effect.subject != "shown":  # else it is what another has said
+        if effect.subject != "shown":  # that is what another peer has said
             self._witness.saw(self.disk, effect.data)
         self._network.publish(self.name, effect.topic, effect.data)
 
@@ -328,6 +360,15 @@ class Peer:
             self.feed(Due())
 
     # -- the app process -------------------------------------------------------------------------------------------
+
+    def app_says(self, event: Event) -> None:
+        """Let the app process say something after it has computed for a while."""
+        self._in_app_process(self._random.expovariate(1.0 / THINKING), lambda: self.feed(event))
+
+    @property
+    def now(self) -> float:
+        """The time by the peer's clock."""
+        return self._timeline.now
 
     def _in_app_process(self, delay: float, step: Callable[[], None]) -> None:
         """Let the present app process do ``step``, unless another one has been started by then."""

@@ -1,4 +1,4 @@
-"""Homes that are put back to what they were, and homes that are there twice."""
+"""Homes that are put back to an older copy, and homes that are there twice."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import fields
 
 from sim_disk import Disk, Durable
 from sim_peer import Peer
-from sim_roles import Server
 
 
 class Restored:
     """Puts a peer's home back: after its step ``restore`` to what it was after its step ``snapshot``.
 
-    ``blocks`` says whether its engine is in the home, so that it is put back with it. A server whose run is closed is
-    left alone: no client may stay that could tell.
+    ``blocks``: its engine is in the home, and is put back too. A server whose run is closed is left alone, because no
+    client may be left that could tell.
     """
 
     def __init__(self, peer: Peer, snapshot: int, restore: int, *, blocks: bool, downtime: float = 1.0) -> None:
@@ -39,7 +38,7 @@ class Restored:
     def _restore(self) -> None:
         peer, saved = self.peer, self._saved
         assert saved is not None
-        is_over = isinstance(peer, Server) and peer.closed is not None
+        is_over = peer.role.leads and peer.disk.closed is not None
         if peer.finished or is_over or peer._machine is None:
             return
         self.happened = True
@@ -76,6 +75,7 @@ class Copied:
             peer = self._peer
             self.twin = twin = copy.copy(peer)
             twin.name, twin.disk, twin._machine = f"{peer.name} twin", snapshot_of(peer.disk), None
+            twin.role = copy.copy(peer.role)  # its app process is another
             for each in (peer, twin):
                 self._watch(each)
             peer._network._names += (twin.name,)

@@ -1,4 +1,4 @@
-"""The server peer and the client peer of a simulation, with their apps."""
+"""The two roles of a simulation, server and client, with their apps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sim_apps import App, ClientApp, Front, Keep
 from sim_disk import Disk, chain_of, linked
@@ -26,7 +25,7 @@ from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
-from protocol.roles.events import AppCalled, AppLost, AppsApproved
+from protocol.roles.events import AppCalled, AppLost
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -39,18 +38,14 @@ BUNDLE = cbor_block({"files": []})
 ADMISSION = Admission(bound=NormBound(1.5, of_median=True))
 """With what `sim_peer.found_in` finds, some replies of most runs are refused."""
 FOREVER = 1e9
-"""Seconds; nothing may time out where every run has to end the same."""
+"""Seconds. Nothing may time out if every run has to end the same."""
 CLIENT_TIMEOUT = 30.0
-"""Seconds; nothing takes so long where nothing goes wrong."""
-LOOKING = 0.5
-"""Seconds between two looks of an owner."""
-THINKING = 0.05
-"""Seconds an app computes, on average."""
+"""Seconds. Nothing takes so long if nothing goes wrong."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a peer acts for."""
+    """The member for which a peer acts."""
 
     name: str
     federation: CID
@@ -77,68 +72,51 @@ def acks_of(member: bytes, disk: Disk) -> list[Ack]:
     return [body for body in bodies if isinstance(body, Ack) and body.by == member]
 
 
-class Server(Peer):
+class Server:
     """Leads one run, from the run record to the close record, in as many processes as it takes."""
 
-    def __init__(
-        self, identity: Identity, clients: int, app: Callable[[Keep], App], patient: bool, *simulation: Any
-    ) -> None:
-        """``patient``: it waits for everybody without end; else as long as leaders do."""
-        super().__init__("server", *simulation)
-        self.topics = topic_all(identity.federation), topic_leader(identity.federation)
+    leads = True
+
+    def __init__(self, identity: Identity, clients: int, app: Callable[[Keep], App], patient: bool) -> None:
+        """``patient``: it waits for everybody without end, not only as long as leaders do."""
         self.identity = identity
+        self.topics = topic_all(identity.federation), topic_leader(identity.federation)
         self._clients = clients
         self._patient = patient
         self._program = app
         self._front: Front | None = None
-        self.disk.put([BUNDLE])
 
-    @property
-    def closed(self) -> CID | None:
-        """The head of the closed run, if there is one."""
-        return next((head.head for head in self.disk.heads.values() if head.closed), None)
-
-    def start(self) -> None:
-        """Start a process, unless the run is closed: a next one would begin another run."""
-        if self.closed is None:
-            super().start()
-        else:
-            self.finished = True
-
-    def _build(self, now: float) -> Leader | Client:
+    def machine(self, disk: Disk) -> Leader:
+        """As `sim_peer.Role` says."""
+        disk.put([BUNDLE])
         plan = RunPlan(NamedBundle(BUNDLE.cid, BUNDLE.cid, None), bytes(32), "simulated", "1.0", (("rounds", 3),), 3)
         settings = LeaderSettings(self._clients, CLIENT_TIMEOUT, admission=ADMISSION)
         if self._patient:
             settings = replace(settings, client_timeout=FOREVER, away_after=FOREVER, grace=FOREVER, linger=60.0)
         identity = self.identity
-        return Leader(identity.author(self.disk), identity.trusted(self.disk), plan, settings, self._resumed())
+        return Leader(identity.author(disk), identity.trusted(disk), plan, settings, self._resumed(disk))
 
-    def _resumed(self) -> ResumedRun | None:
-        if not self.disk.heads:
+    def _resumed(self, disk: Disk) -> ResumedRun | None:
+        if not disk.heads:
             return None
-        (head,) = self.disk.heads.values()
-        reader = reader_of(self.identity.name)
-        chain = Chain(self.identity.federation, reader, self.disk.well_signed)
-        records = chain_of(head.head, self.disk)
+        (head,) = disk.heads.values()
+        chain = Chain(self.identity.federation, reader_of(self.identity.name), disk.well_signed)
+        records = chain_of(head.head, disk)
         for record in records:
-            chain.append(record, self.disk)
-        return ResumedRun(chain, [record.cid for record in records], tuple(self.disk.acks.values()))
+            chain.append(record, disk)
+        return ResumedRun(chain, [record.cid for record in records], tuple(disk.acks.values()))
 
-    def _strike(self) -> None:
-        if self._random.random() < self._faults.clean_stops:
-            self._stop_cleanly()
-        else:
-            self.crash()
+    def start_app(self, peer: Peer, app: CID) -> None:
+        """As `sim_peer.Role` says."""
 
-    def _start_app(self, app: CID) -> None:
-        self._front = Front(self.disk, self._program, self._send)
-        self.feed(AppReady(ENVIRONMENT))
+        def send(call: ServerCall) -> None:
+            peer.app_says(AppLost("killed") if peer.loses_app() else AppCalled(call))
 
-    def _send(self, call: ServerCall) -> None:
-        event = AppLost("killed") if self._loses_app() else AppCalled(call)
-        self._in_app_process(self._random.expovariate(1.0 / THINKING), lambda: self.feed(event))
+        self._front = Front(peer.disk, self._program, send)
+        peer.feed(AppReady(ENVIRONMENT))
 
-    def _to_app(self, value: ToApp) -> None:
+    def to_app(self, peer: Peer, value: ToApp) -> None:
+        """As `sim_peer.Role` says."""
         assert self._front is not None
         if isinstance(value, Start):
             self._front.start(value)
@@ -146,74 +124,53 @@ class Server(Peer):
             assert not isinstance(value, Task)
             self._front.answer(value)
 
-    def _stopped(self, why: str) -> None:
-        self.finished = not why
-        if self.finished:
-            self._end_in_order()
-        else:
-            self.crash(why)
 
-
-class ClientPeer(Peer):
+class TrainingClient:
     """Answers what it is sent, until its run is closed."""
 
-    def __init__(self, name: str, identity: Identity, names_app: bool, remembers: bool, *simulation: Any) -> None:
-        """``names_app``: the owner named the app; else it runs once it is approved."""
-        super().__init__(name, *simulation)
+    leads = False
+
+    def __init__(self, identity: Identity, names_app: bool, remembers: bool) -> None:
+        """``names_app``: the owner named the app. If not, the app runs once it is approved."""
+        self.identity = identity
+        self.topics = (topic_all(identity.federation),)
+        self.handed: Counter[bytes] = Counter()
+        """How often the app was handed each message."""
         self._names_app = names_app
         self._remembers = remembers
-        self.topics = (topic_all(identity.federation),)
-        self.identity = identity
-        self.handed: Counter[bytes] = Counter()
-        self._client_app: ClientApp | None = None
+        self._app: ClientApp | None = None
 
-    def approve(self) -> None:
-        """The owner approves what runs wait for, and looks again later where none does."""
-        if self.disk.asked <= self.disk.approved:
-            self._timeline.after(LOOKING, self.approve)
-            return
-        self.disk.approved |= self.disk.asked
-        self._trace("approves")
-        if self._machine is not None:
-            self._feed_later(0.0, AppsApproved(frozenset(self.disk.approved)))
-
-    def _build(self, now: float) -> Leader | Client:
+    def machine(self, disk: Disk) -> Client:
+        """As `sim_peer.Role` says."""
         kept: dict[CID, KeptRun] = {}
-        for reply in self.disk.replies.values():
+        for reply in disk.replies.values():
             run = kept.setdefault(reply.run, KeptRun())
             run.replies[reply.message] = reply.reply
             run.state = reply.state or run.state
-        for ack in acks_of(self.identity.member, self.disk):
+        for ack in acks_of(self.identity.member, disk):
             kept.setdefault(ack.run, KeptRun()).keep_ack(ack)
         if self._names_app:
             plan = ClientPlan(BUNDLE.cid, bytes(32), once=True)
-            self.disk.unpacked.add(BUNDLE.cid)
+            disk.unpacked.add(BUNDLE.cid)
         else:
-            plan = ClientPlan(None, bytes(32), once=True, approved=frozenset(self.disk.approved))
-        heads = list(self.disk.heads.values())
-        known = {head.run: Position(head.run, head.head, head.height, head.term) for head in heads}
-        verified = Verified(known, self.disk.well_signed)
-        return Client(self.identity.author(self.disk), self.identity.trusted(self.disk), plan, kept, verified)
+            plan = ClientPlan(None, bytes(32), once=True, approved=frozenset(disk.approved))
+        known = {head.run: Position(head.run, head.head, head.height, head.term) for head in disk.heads.values()}
+        verified = Verified(known, disk.well_signed)
+        return Client(self.identity.author(disk), self.identity.trusted(disk), plan, kept, verified)
 
-    def _start_app(self, app: CID) -> None:
-        if app not in self.disk.unpacked:
+    def start_app(self, peer: Peer, app: CID) -> None:
+        """As `sim_peer.Role` says."""
+        if app not in peer.disk.unpacked:
             raise AssertionError("an app is started that is not here")
-        if not self._names_app and app not in self.disk.approved:
+        if not self._names_app and app not in peer.disk.approved:
             raise AssertionError("an app is started that nobody approved")
-        self._client_app = ClientApp(self.disk, node_id(self.identity.member), self.handed, self._remembers)
-        self.feed(AppReady(ENVIRONMENT))
+        self._app = ClientApp(peer.disk, node_id(self.identity.member), self.handed, self._remembers)
+        peer.feed(AppReady(ENVIRONMENT))
 
-    def _to_app(self, value: ToApp) -> None:
-        assert self._client_app is not None
+    def to_app(self, peer: Peer, value: ToApp) -> None:
+        """As `sim_peer.Role` says."""
+        assert self._app is not None
         if isinstance(value, Task):
             first = value.message not in self.handed  # lost over one message twice, its answer would be an error
-            answer = self._client_app.work(value, self._timeline.now)
-            event = AppLost("killed") if first and self._loses_app() else answer
-            self._in_app_process(self._random.expovariate(1.0 / THINKING), lambda: self.feed(event))
-
-    def _stopped(self, why: str) -> None:
-        self.finished = not why
-        if self.finished:
-            self._end_in_order()
-        else:
-            self.crash(why)
+            answer = self._app.work(value, peer.now)
+            peer.app_says(AppLost("killed") if first and peer.loses_app() else answer)

@@ -14,7 +14,8 @@ from sim_disk import chain_of
 from sim_faults import CALM, Faults
 from sim_federation import by_cid, founded, reader_of, with_newcomer, without
 from sim_network import Network
-from sim_roles import ClientPeer, Identity, Server
+from sim_peer import Peer
+from sim_roles import Identity, Server, TrainingClient
 from sim_time import EPOCH, Timeline
 from sim_witness import Witness
 
@@ -89,9 +90,10 @@ class Simulation:
         shared = self.timeline, random, self.faults, network, witness
         program = partial(APPS[self.scenario.app], self.scenario.rounds)
         who = {name: Identity(name, self.federation) for name in names}
-        self.server = Server(who["server"], self.scenario.clients, program, self.scenario.patient, *shared)
+        server = Server(who["server"], self.scenario.clients, program, self.scenario.patient)
+        self.server = Peer("server", server, *shared)
         choices = not self.scenario.approval, self.scenario.remembers
-        self.clients = [ClientPeer(name, who[name], *choices, *shared) for name in names[1:]]
+        self.clients = [Peer(name, TrainingClient(who[name], *choices), *shared) for name in names[1:]]
         for peer in (self.server, *self.clients):
             peer.learn(self.federation, by_cid(blocks))
             self.timeline.after(random.uniform(0.0, 2.0), peer.start)
@@ -134,7 +136,7 @@ class Simulation:
 
     def _judge(self) -> tuple[Mapping[str, Any], ...]:
         """The server's chain holds by every rule, is all there, and takes from each client what that has on disk."""
-        disk, head = self.server.disk, self.server.closed
+        disk, head = self.server.disk, self.server.disk.closed
         assert head is not None
         records = chain_of(head, disk)
         chain = Chain(self.federation, reader_of("server"))

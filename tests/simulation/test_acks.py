@@ -23,11 +23,11 @@ def finished(faults: Faults, seed: int = 6) -> Simulation:
 @pytest.mark.parametrize("seed", range(4))
 def test_each_ack_confirms_the_chain_and_none_is_at_one_height_with_another(seed: int):
     run = finished(ROUGH, seed)
-    head = run.server.closed
+    head = run.server.disk.closed
     assert head is not None
     chain = [record.cid for record in chain_of(head, run.server.disk)]
     for client in run.clients:
-        acks = acks_of(client.identity.member, client.disk)
+        acks = acks_of(client.role.identity.member, client.disk)
         assert [ack.head for ack in acks] == [chain[ack.height] for ack in acks]
         assert len({ack.height for ack in acks}) == len(acks)
 
@@ -35,7 +35,7 @@ def test_each_ack_confirms_the_chain_and_none_is_at_one_height_with_another(seed
 @pytest.mark.parametrize("faults", [CALM, ROUGH], ids=["calm", "rough"])
 def test_acks_list_each_reply_of_their_member_once(faults: Faults):
     for client in finished(faults).clients:
-        listed = [reply for ack in acks_of(client.identity.member, client.disk) for reply in ack.replies.value]
+        listed = [reply for ack in acks_of(client.role.identity.member, client.disk) for reply in ack.replies.value]
         kept = [each.reply for each in client.disk.replies.values()]
         assert listed == kept[: len(listed)]
         assert faults is ROUGH or listed == kept
@@ -50,11 +50,11 @@ def test_the_leader_keeps_what_its_clients_confirm():
 
 def test_a_client_acks_the_close_and_once_for_each_message_it_answers():
     run = finished(CALM)
-    head = run.server.closed
+    head = run.server.disk.closed
     assert head is not None
     last = chain_of(head, run.server.disk)[-1].body
     assert isinstance(last, Chained)
     for client in run.clients:
-        acks: list[Ack] = acks_of(client.identity.member, client.disk)
+        acks: list[Ack] = acks_of(client.role.identity.member, client.disk)
         assert acks[-1].height == last.height
         assert len(acks) <= len(client.disk.replies) + 1

@@ -114,7 +114,7 @@ def test_a_client_that_answers_twice_is_asked_no_more(faults: Faults):
 
 def last_asked(run: Simulation) -> set[int]:
     """The nodes that the last dispatch of the finished run is for."""
-    head = run.server.closed
+    head = run.server.disk.closed
     assert head is not None
     *_, last = (record.body for record in chain_of(head, run.server.disk) if isinstance(record.body, Dispatch))
     return {node for group in typed_items(last.groups, Group, run.server.disk) for _, node in group.to}

@@ -19,7 +19,8 @@ from sim_apps import APPS
 from sim_disk import Disk, chain_of
 from sim_faults import CALM, Faults
 from sim_numbers import some
-from sim_roles import BUNDLE, ClientPeer
+from sim_peer import Peer
+from sim_roles import BUNDLE
 from simulation import Scenario, Simulation, SimulationFailure, seen_by_the_app, undisturbed
 
 from protocol.records.bodies import Collect, TakenReply
@@ -84,7 +85,7 @@ def test_a_disturbed_run_is_finished_though_its_app_waits_for_approval(number):
 
 
 def test_what_nobody_approves_is_neither_unpacked_nor_started(monkeypatch):
-    monkeypatch.setattr(ClientPeer, "approve", lambda _: None)
+    monkeypatch.setattr(Peer, "approve", lambda _: None)
     unread = Simulation(Scenario(approval=True), CALM, seed=2)
     unread.timeline.run(lambda: False, 60.0)
     assert all(client.disk.asked == {BUNDLE.cid} and not client.disk.unpacked for client in unread.clients)
@@ -104,14 +105,14 @@ def test_a_long_run_with_index_records_ends_the_same():
 def test_an_undisturbed_run_hands_each_message_to_an_app_once(app):
     calm = Simulation(Scenario(app=app), CALM, seed=1)
     calm.run()
-    assert {count for client in calm.clients for count in client.handed.values()} == {1}
+    assert {count for client in calm.clients for count in client.role.handed.values()} == {1}
 
 
 def test_what_is_kept_is_never_computed_again():
     harsh = Simulation(Scenario(), Faults(loss=0.5, crash_chance=0.02, crashes=20, downtime=1.0), seed=1)
     harsh.run()
     assert sum(client.crashes for client in harsh.clients) > 10
-    assert all(max(client.handed.values()) <= 1 + client.crashes for client in harsh.clients)
+    assert all(max(client.role.handed.values()) <= 1 + client.crashes for client in harsh.clients)
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
