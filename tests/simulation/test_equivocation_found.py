@@ -109,7 +109,7 @@ def test_a_client_that_answers_twice_is_asked_no_more(faults: Faults):
         run.timeline.after(0.3 * time, twice.other_reply)
     assert run.timeline.run(lambda: run.server.finished, 1200.0)
     assert convicted(run.server) == {key_of(liar.name).verify_key.raw}
-    assert node_id(liar.identity.member) not in last_asked(run)
+    assert node_id(liar.role.identity.member) not in last_asked(run)
 
 
 def last_asked(run: Simulation) -> set[int]:
