@@ -72,13 +72,13 @@ class Client:
         self._node = node_id(author.member)
         self._part = part = TakingPart(machine)
         self._servers = servers = Servers(machine)
-        self._follow = follow = FollowedRun(verified, servers, machine)
+        self._followed = followed = FollowedRun(verified, servers, machine)
         self._replies = replies = OwedReplies(kept, machine)
-        self._forgotten = forgotten = ForgottenReplies(kept, servers, follow, replies, machine)
+        self._forgotten = forgotten = ForgottenReplies(kept, servers, followed, replies, machine)
         self._acks = acks = OwnAcks(kept, forgotten, machine)
         self._process = process = AppProcess(machine)
         self._app = AppApproval(plan, part, process, machine)
-        self._work = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
+        self._answering = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
         machine.wire(
             self._table(),
             moments=self._moments,
@@ -89,12 +89,12 @@ class Client:
         self.handle = machine.handle
 
     def _table(self) -> StateTable[ClientState]:
-        work = self._work
+        answering = self._answering
         new, listening, following, stopped = ClientState
         always = [
             *self.machine.common(),
             on(AppReady, self._process.ready),
-            on(AppLost, work.app_lost),
+            on(AppLost, answering.app_lost),
             on(AppsApproved, self._app.approve),
             on(Due, self._due),
             on(Stopping, self._say_bye, stopped),
@@ -107,7 +107,7 @@ class Client:
             {
                 new: [on(Started, self._start, listening)],
                 listening: [*always, turn(Turn.FOLLOWS, following)],
-                following: [*always, on(Answered, work.answered)],
+                following: [*always, on(Answered, answering.answered)],
                 stopped: [],
             },
             settle={listening: self._settle, following: self._settle},
@@ -118,7 +118,7 @@ class Client:
     @property
     def failure(self) -> str:
         """What its app never did without an error since we started; empty if there is nothing of the kind."""
-        counted = self._work.outcomes
+        counted = self._answering.outcomes
         if counted[True, False] and not counted[True, True]:
             return "the ClientApp answered every training message with an error"
         if counted[False, False] and not counted[True, True] and not counted[False, True]:
@@ -138,7 +138,7 @@ class Client:
         self._keep_saying(now)
         self._replies.announce(now)
         self._acks.announce(now)
-        self._work.due(now)
+        self._answering.due(now)
         self._app.due(now)
 
     def _keep_saying(self, now: float) -> None:
@@ -157,30 +157,30 @@ class Client:
         yield from self._replies.moments()
         yield from self._acks.moments()
         yield from self._forgotten.moments()
-        yield from self._work.moments()
+        yield from self._answering.moments()
         yield from self._app.moments()
 
     def _settle(self, now: float) -> None:
         """Do what has become possible, and tell what is waited for."""
-        if (run := self._follow.run) is not None:
+        if (run := self._followed.run) is not None:
             self._go_on(run, now)
         if self.machine.state is not ClientState.STOPPED:
             self.machine.outbox.tell_wait(
-                self._lacks() or self._work.awaited, self.machine.newest.manifest.version, now
+                self._lacks() or self._answering.awaited, self.machine.newest.manifest.version, now
             )
 
     def _go_on(self, run: CatchUp, now: float) -> None:
-        for step in self._follow.steps(run, now):
+        for step in self._followed.steps(run, now):
             self._stepped(run, step, now)
         self._forgotten.ask(now)
         if self.machine.state is ClientState.FOLLOWING:
-            self._work.go_on(run, now)
+            self._answering.go_on(run, now)
         elif run.caught_up:
             self._app.decline_unread(run, now)
 
     def _lacks(self) -> Awaited | None:
         """What is not here for us to take part in a run; nothing if we do, or if why we do not was said."""
-        run = self._follow.run
+        run = self._followed.run
         if self._part.note:
             return None
         if not self._servers.here:
@@ -206,7 +206,7 @@ class Client:
                 self.machine.equivocations.heard(proof, said.blocks, now)
             case _ if member is not None and Role.SERVER in member.roles:
                 self._heard_server(member, said, now)
-            case _ if self._follow.run is None or said.by != self._follow.run.leader:
+            case _ if self._followed.run is None or said.by != self._followed.run.leader:
                 return False
         self._forgotten.ask_soon(said.by, now)
         return True
@@ -223,7 +223,7 @@ class Client:
             case Head(position):
                 self._heard_position(server, said, position, now)
             case Recall() as asked:
-                self._follow.answer(server.id, asked, now)
+                self._followed.answer(server.id, asked, now)
             case _:
                 pass
 
@@ -233,15 +233,15 @@ class Client:
             return
         if (proof := self.machine.equivocations.distrust.proof_against(server)) is not None:
             self._distrusts(server, proof, now)
-        elif self._follow.heard(said, position, now):
+        elif self._followed.heard(said, position, now):
             self._part.begin()
             self._leave()
             self._forgotten.begin()
 
     def _present(self, kind: type[Hello] | type[Beat]) -> Hello | Beat:
-        state = PeerState.IDLE if self._work.in_hand is None else PeerState.WORKING
+        state = PeerState.IDLE if self._answering.in_hand is None else PeerState.WORKING
         note = self._part.note
-        return kind(self.machine.newest.ref, PeerState.REFUSED if note else state, self._follow.position, note)
+        return kind(self.machine.newest.ref, PeerState.REFUSED if note else state, self._followed.position, note)
 
     def _say_bye(self, event: Stopping, now: float) -> None:
         self.machine.announcer.announce(Bye(), topic=self.machine.announcer.topic)
@@ -276,7 +276,7 @@ class Client:
         private = read_private(close, ReasonPrivate, run.chain.keys)
         said = {"run": str(run.run), "head": str(run.chain.head), "outcome": close.outcome.value}
         self.machine.outbox.report(What.RUN_CLOSED, **said, why=private.reason if private else "")
-        if not stops or self._work.in_hand is not None:
+        if not stops or self._answering.in_hand is not None:
             self._leave()
         self._acks.ack(run, now, partial(self._close_acked, stops))
 
@@ -291,14 +291,14 @@ class Client:
     def _leave(self) -> None:
         """Nothing of the run before is to be answered any more."""
         self._replies.leave()
-        self._work.leave()
+        self._answering.leave()
         self._app.leave()
 
     def _distrusts(self, member: Member, proof: CID, now: float) -> None:
         """Take no part any more in a run of a server that equivocated, nor in one that it begins."""
-        run, why = self._follow.run, why_distrusted(self.machine.newest.manifest.called(member.id), proof)
+        run, why = self._followed.run, why_distrusted(self.machine.newest.manifest.called(member.id), proof)
         is_ours = run is None or run.leader == member.id
         if Role.SERVER in member.roles and is_ours and self._part.note != why:
-            self._follow.run = None
+            self._followed.run = None
             self._leave()
             self._part.decline(None if run is None else run.run, why, now)

@@ -31,13 +31,13 @@ class ForgottenReplies:
         self,
         kept: Mapping[CID, KeptRun],
         servers: Servers,
-        follow: FollowedRun,
+        followed: FollowedRun,
         replies: OwedReplies,
         machine: Machine[ClientState],
     ) -> None:
         self._kept = kept
         self._servers = servers
-        self._follow = follow
+        self._followed = followed
         self._replies = replies
         self._outbox, self._newest = machine.outbox, machine.newest
         self._announcer, self._equivocations = machine.announcer, machine.equivocations
@@ -87,7 +87,7 @@ class ForgottenReplies:
 
     def _asked(self) -> CatchUp | None:
         """The run whose leader is to tell us what it has of ours."""
-        run = self._follow.run
+        run = self._followed.run
         is_heard = run is not None and not run.chain.closed and run.leader in self._servers.here
         return run if is_heard and (self._doubtful or not self.are_known) else None
 
@@ -99,7 +99,7 @@ class ForgottenReplies:
 
     def ask_soon(self, by: bytes, now: float) -> None:
         """A member speaks: if it is the leader, it hears us again."""
-        if self._follow.run is not None and by == self._follow.run.leader:
+        if self._followed.run is not None and by == self._followed.run.leader:
             self._retry.soon(now)
 
     def moments(self) -> Iterator[float]:
@@ -111,7 +111,7 @@ class ForgottenReplies:
 
     def heard(self, said: Announcement, told: Recalled, now: float) -> None:
         """The leader says what it has of ours: take that up. It can only keep us from answering in its own run."""
-        run, position, author = self._follow.run, told.position, self._newest.author
+        run, position, author = self._followed.run, told.position, self._newest.author
         asked = told.to == author.member and told.session == author.session
         if not asked or run is None or said.by != run.leader or position is None or position.run != run.run:
             return
@@ -145,8 +145,8 @@ class ForgottenReplies:
         self._looked_for.discard(cid)
         block = Block(cid, blocks[cid])
         reply = self._newest.author.own_body(block)
-        if isinstance(reply, Reply) and self._follow.run is not None:
-            self._take_up_reply(self._follow.run, reply.message, block)
+        if isinstance(reply, Reply) and self._followed.run is not None:
+            self._take_up_reply(self._followed.run, reply.message, block)
 
     def _not_here(self, cid: CID, why: str, now: float) -> None:
         """Nobody has it: nobody can take it for our answer."""
@@ -171,6 +171,6 @@ class ForgottenReplies:
         self._taking_up.discard(message)
         self._kept[run.run].replies[message] = block.cid
         self._outbox.report(What.RECALLED, message=message.hex(), reply=str(block.cid))
-        if self._follow.run is run:
+        if self._followed.run is run:
             self._doubtful.pop(message, None)
             self._replies.add(run, message, block, now)

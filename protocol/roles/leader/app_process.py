@@ -27,9 +27,9 @@ from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Check
 from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What
 from protocol.roles.events import AppLost
+from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.node_polls import NodePolls
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import SERVER_NODE, LeaderSettings, RunPlan, run_body
 from protocol.roles.machine import Machine
@@ -46,14 +46,14 @@ class AppProcess:
         self,
         plan: RunPlan,
         settings: LeaderSettings,
-        looks: NodePolls,
+        enough: EnoughClients,
         forgotten: ForgottenRecords,
         writer: RecordWriter,
         machine: Machine[LeaderState],
     ) -> None:
         self._plan = plan
         self._settings = settings
-        self._looks = looks
+        self._enough = enough
         self._forgotten = forgotten
         self._writer = writer
         self._machine = machine
@@ -113,7 +113,7 @@ class AppProcess:
             return
         self._machine.take(Turn.LEADS)
         self._script = iter(self._writer.records)
-        self._looks.expect(chain.last_look, now, self._settings.grace)
+        self._enough.expect(chain.last_look, now, self._settings.grace)
         self._outbox.report(What.RUN_RESUMED, run=str(chain.run), height=chain.height)
         self._begin(scripted=True)
 
@@ -184,7 +184,7 @@ class AppProcess:
         """Hand the replaying app what the next record says, or let it go live."""
         cid = next(self._script, None)
         if cid is None:
-            self._looks.expect(self._writer.chain.last_look, now, self._settings.grace)
+            self._enough.expect(self._writer.chain.last_look, now, self._settings.grace)
             self.hand(ScriptEnd(call.call, live=True, key=self._writer.content_key))
         else:
             self._outbox.must(FetchRecord, partial(self._entry_here, cid, call.call, self._script), cid, Chained)

@@ -32,10 +32,10 @@ from protocol.roles.events import AppCalled
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.awaited_replies import AwaitedReplies, Collection
 from protocol.roles.leader.clients_here import ClientsHere
+from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.node_polls import NodePolls
 from protocol.roles.leader.record_bodies import Seen, record_messages
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import LeaderSettings
@@ -48,7 +48,7 @@ class AppRequests:
     def __init__(
         self,
         settings: LeaderSettings,
-        looks: NodePolls,
+        enough: EnoughClients,
         awaited_replies: AwaitedReplies,
         replies: HeardReplies,
         clients: ClientsHere,
@@ -58,7 +58,7 @@ class AppRequests:
         machine: Machine[LeaderState],
     ) -> None:
         self._settings = settings
-        self._looks = looks
+        self._enough = enough
         self._awaited_replies = awaited_replies
         self._replies = replies
         self._clients = clients
@@ -74,7 +74,7 @@ class AppRequests:
     def called(self, event: AppCalled, now: float) -> None:
         """The app asks for something."""
         if not isinstance(event.call, GetNodes):
-            self._looks.did_else()
+            self._enough.did_else()
         self._calls.append(event.call)
 
     def go_on(self, now: float) -> None:
@@ -94,7 +94,7 @@ class AppRequests:
 
     def moments(self) -> Iterator[float]:
         """When `go_on` may have something to do."""
-        if (until := self._looks.is_held_until()) is not None:
+        if (until := self._enough.is_held_until()) is not None:
             yield until
         for wait, until in self._waits:
             if until is not None:
@@ -107,7 +107,7 @@ class AppRequests:
         """Have a fresh app process replay the chain to its head, as after a crash of ours. Replies that came stay."""
         self._calls.clear()
         self._waits.clear()
-        self._looks.begin_again()
+        self._enough.begin_again()
         self._writer.seen = Seen()
         self._app.start()
 
@@ -128,9 +128,9 @@ class AppRequests:
         chain = self._writer.chain
         match call:
             case GetNodes():
-                self._looks.hold(call)
-                if not self._looks.may_answer(here := self._clients.listed(), now):
-                    self._outbox.report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._looks.needed)
+                self._enough.hold(call)
+                if not self._enough.may_answer(here := self._clients.listed(), now):
+                    self._outbox.report(What.WAITING_FOR_CLIENTS, here=len(here), needed=self._enough.needed)
             case Push():
                 self._push(call, now)
             case Pull():
@@ -154,13 +154,13 @@ class AppRequests:
     def _answer_looks(self, now: float) -> bool:
         """Answer the looks that are held, once there are enough clients; whether it did."""
         nodes = self._clients.listed()
-        if not self._looks.may_answer(nodes, now):
+        if not self._enough.may_answer(nodes, now):
             return False
-        looks = self._looks.release(now)
+        looks = self._enough.release(now)
         for look in looks:
             self._writer.seen.looked(nodes)
             self._hand(Nodes(look.call, nodes))
-        if looks and self._looks.is_news(nodes, now):
+        if looks and self._enough.is_news(nodes, now):
             summary = self._clients.presence.summary(self._writer.chain.manifest, nodes, now)
             self._outbox.report(What.APP_WAITS_FOR_CLIENTS, **summary)
         return bool(looks)

@@ -19,11 +19,11 @@ from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.app_requests import AppRequests
 from protocol.roles.leader.awaited_replies import AwaitedReplies
 from protocol.roles.leader.clients_here import ClientsHere
+from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
 from protocol.roles.leader.heard_acks import HeardAcks
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState, Turn
-from protocol.roles.leader.node_polls import NodePolls
 from protocol.roles.leader.presence import Presence
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
@@ -72,16 +72,16 @@ class Leader:
         """Of the run that it leads; empty before that is open."""
         presence = Presence(settings.away_after, machine.offline)
         awaited = AwaitedReplies(run.chain.open, settings, machine.equivocations.distrust, presence, machine.offline)
-        looks = NodePolls(settings.min_clients, machine.offline)
+        enough = EnoughClients(settings.min_clients, machine.offline)
         self._settings = settings
         self._writer = writer = RecordWriter(run, machine)
         self._clients = ClientsHere(settings.known_runs, presence, awaited, writer, machine)
         self._replies = HeardReplies(awaited, settings.admission, writer, machine)
         self._acks = HeardAcks(run.acks, writer, machine)
         self._forgotten = ForgottenRecords(settings, self._replies, self._acks, writer, machine)
-        self._app = AppProcess(plan, settings, looks, self._forgotten, writer, machine)
+        self._app = AppProcess(plan, settings, enough, self._forgotten, writer, machine)
         self._requests = AppRequests(
-            settings, looks, awaited, self._replies, self._clients, self._app, self._forgotten, writer, machine
+            settings, enough, awaited, self._replies, self._clients, self._app, self._forgotten, writer, machine
         )
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""

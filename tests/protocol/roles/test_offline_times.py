@@ -11,7 +11,7 @@ from chains import ALICE, BOB, SERVER
 from protocol.app.calls import GetNodes, Handed, Nodes, Replies, Wait
 from protocol.roles.effects import Hand, What
 from protocol.roles.events import AppCalled, EngineAnswered
-from protocol.roles.leader.node_polls import NodePolls
+from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.presence import AWAY_AFTER
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT
 from protocol.roles.offline_times import OFFLINE_AFTER, OfflineTimes
@@ -138,7 +138,7 @@ def test_a_client_does_not_take_its_server_to_be_away_for_what_it_could_not_hear
 
 def test_the_first_look_of_a_resumed_run_waits_its_time_without_what_was_offline() -> None:
     offline = OfflineTimes()
-    looks = NodePolls(1, offline)
+    looks = EnoughClients(1, offline)
     looks.expect((1, 2), 0.0, 10.0)
     offline.answered(EngineAnswered(), 0.0)
     offline.comes_to(60.0)

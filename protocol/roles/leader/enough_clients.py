@@ -23,7 +23,7 @@ WAITING_LOOKS: Final = 3
 Nodes = tuple[int, ...]
 
 
-class NodePolls:
+class EnoughClients:
     """What became of an app's looks since its process began."""
 
     def __init__(self, min_clients: int, offline: OfflineTimes) -> None:
