@@ -28,7 +28,7 @@ from protocol.federation.manifest import Manifest, ManifestError
 from protocol.federation.proposals import Outdated, Proposal, countersigned, read_proposal, together
 from protocol.federation.readers import Reader
 from protocol.records.bodies import Federation
-from protocol.records.signed_records import Record, parse_record
+from protocol.records.signed_records import Record, checked_record, parse_record
 
 Blocks = dict[CID, bytes]
 
@@ -249,7 +249,7 @@ def _base(record: Record, newest: Manifest, source: BlockSource) -> Manifest:
     prev = record.body.prev if isinstance(record.body, Federation) else None
     if prev is None or prev == newest.cid:
         return newest
-    before = parse_record(checked_block(prev, source.get(prev)))
+    before = checked_record(prev, source)
     return replace(newest, cid=prev) if before.id == newest.id else newest
 
 

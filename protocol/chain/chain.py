@@ -42,7 +42,7 @@ from protocol.records.bodies import (
     Run,
     RunPrivate,
 )
-from protocol.records.signed_records import Record, WellSigned, parse_record, typed_items
+from protocol.records.signed_records import Record, WellSigned, checked_record, parse_record, typed_items
 
 __all__ = ["AnsweredMessage", "Chain", "InForce", "OpenMessage", "Step", "check_reply"]
 
@@ -255,7 +255,7 @@ class Chain:
                 raise rules.ChainedType(f"{record.cid} is a {body.TYPE}")
 
     def _newer(self, body: Roster, manifest: Manifest, source: BlockSource) -> Manifest:
-        named = parse_record(checked_block(body.manifest, source.get(body.manifest))).body
+        named = checked_record(body.manifest, source).body
         if isinstance(named, Federation) and named.version <= manifest.version:
             raise rules.RosterNewer(f"version {named.version}, and version {manifest.version} is in force already")
         return manifest_at(body.manifest, self.federation, source, known=manifest, reader=self.keys.reader)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
 
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import (
     Body,
-    Chained,
     Close,
     Collect,
     Dispatch,
@@ -22,7 +22,7 @@ from protocol.records.bodies import (
     Run,
     TakenReply,
 )
-from protocol.records.signed_records import Record, RecordError, answers, parse_record, typed_items
+from protocol.records.signed_records import Record, RecordError, answers, checked_record, typed_items
 
 MAX_BLOCKS: Final = 200_000
 """Blocks that one record may need: a collect of 65,536 replies, its listings and a long manifest chain fit."""
@@ -80,7 +80,7 @@ def contents(record: Record, source: BlockSource) -> Iterator[CID]:
         case Collect() as collect:
             for answer in answers(collect, source):
                 if isinstance(answer, TakenReply):
-                    reply = parse_record(checked_block(answer.reply, source.get(answer.reply))).body
+                    reply = checked_record(answer.reply, source).body
                     if isinstance(reply, Reply) and reply.content is not None:
                         yield reply.content
         case _:
@@ -106,7 +106,7 @@ class _Walk:
         here, and the chain refuses them.
         """
         try:
-            body = self.body(cid)
+            body = checked_record(cid, self).body
             if kind is not None and not isinstance(body, kind):
                 raise RecordError(f"{cid} is a {body.TYPE}, which is not what it was said to be")
             for listing in _listings(body):
@@ -132,7 +132,7 @@ class _Walk:
             if link in self.passed:
                 link = self.passed[link]
                 continue
-            body = self.body(link)
+            body = checked_record(link, self).body
             if not isinstance(body, Federation):
                 return
             lacking = len(self.lacking)
@@ -145,7 +145,7 @@ class _Walk:
     def keys(self, cid: CID) -> None:
         """Visit the keys of an epoch."""
         with suppress(MissingBlock):
-            body = self.body(cid)
+            body = checked_record(cid, self).body
             if isinstance(body, Keys):
                 for listing in _listings(body):
                     self.tree(listing)
@@ -157,10 +157,6 @@ class _Walk:
             if link is not None:
                 with suppress(MissingBlock):
                     self.get(link)
-
-    def body(self, cid: CID) -> Body:
-        """The body of the record in block ``cid``."""
-        return parse_record(checked_block(cid, self.get(cid))).body
 
     def tree(self, listing: Listing) -> None:
         """Visit the blocks of a listing's tree."""
@@ -185,19 +181,10 @@ class _Walk:
             raise
 
 
-def _listings(body: Body) -> Iterator[Listing]:
-    if isinstance(body, Chained):
-        yield body.looks
-    match body:
-        case Dispatch(groups=groups):
-            yield groups
-        case Collect(answers=taken, unanswered=unanswered):
-            yield from (taken, unanswered)
-        case Federation(members=members, revoked=revoked, key=key):
-            yield from (members, revoked)
-            if key is not None:
-                yield key.wraps
-        case Keys(model=model, update=update):
-            yield from (model.wraps, update.wraps)
-        case _:
-            return
+def _listings(value: Any) -> Iterator[Listing]:  # a body, or a dataclass in one
+    for field in fields(value):
+        each = getattr(value, field.name)
+        if isinstance(each, Listing):
+            yield each
+        elif is_dataclass(each):
+            yield from _listings(each)

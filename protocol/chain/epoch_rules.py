@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from crypto.symmetric import KEY_SIZE, OVERHEAD
-from protocol.blocks.cid import CID, BlockSource, checked_block
+from protocol.blocks.cid import CID, BlockSource
 from protocol.chain import rules
 from protocol.federation.epochs import reads_updates
 from protocol.federation.manifest import Manifest
 from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import Chained, Index, Keys, Reply, Roster, Wrap
-from protocol.records.signed_records import Record, WellSigned, parse_record, typed_items
+from protocol.records.signed_records import Record, WellSigned, checked_record, typed_items
 
 
 def next_keys(
@@ -43,7 +43,7 @@ def next_keys(
 def _keys_record(
     link: CID, record: Record, signing: bytes, keys: RunKeys, source: BlockSource, well_signed: WellSigned
 ) -> Keys:
-    linked = parse_record(checked_block(link, source.get(link)))
+    linked = checked_record(link, source)
     body = linked.body
     if not isinstance(body, Keys) or body.by != record.body.by or body.number != keys.next_number:
         raise rules.KeysRecord(f"{link} is not the leader's keys of epoch {keys.next_number}")

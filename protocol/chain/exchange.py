@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from protocol.blocks.cid import CID, BlockError, BlockSource, checked_block
+from protocol.blocks.cid import CID, BlockError, BlockSource
 from protocol.chain import rules
 from protocol.chain.epoch_rules import check_reply_epoch
 from protocol.federation.manifest import Manifest
@@ -28,7 +28,7 @@ from protocol.records.bodies import (
     TakenReply,
 )
 from protocol.records.message_ids import message_id
-from protocol.records.signed_records import Record, WellSigned, answers, parse_record, typed_items
+from protocol.records.signed_records import Record, WellSigned, answers, checked_record, typed_items
 
 P = TypeVar("P")
 
@@ -201,7 +201,7 @@ def _answer(
 
 
 def _reply(cid: CID, source: BlockSource) -> tuple[Record, Reply]:
-    record = parse_record(checked_block(cid, source.get(cid)))
+    record = checked_record(cid, source)
     if not isinstance(record.body, Reply):
         raise rules.ReplyType(f"{cid} is a {record.body.TYPE}")
     return record, record.body

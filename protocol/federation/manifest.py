@@ -18,7 +18,7 @@ from typing import Final
 from crypto.dsse import BadSignature
 from crypto.keys import VerifyKey
 from crypto.symmetric import SymmetricKey
-from protocol.blocks.cid import CID, BlockError, BlockSource, checked_block
+from protocol.blocks.cid import CID, BlockError, BlockSource
 from protocol.federation.manifest_rules import (
     ManifestError as ManifestError,  # exported here too, beside the functions that raise it
 )
@@ -27,7 +27,7 @@ from protocol.federation.member_rules import check_key, read_members, read_revok
 from protocol.federation.quorum import check_quorum
 from protocol.federation.readers import Reader, read_manifest_private
 from protocol.records.bodies import Federation, FederationPrivate, Member, Role, Wrap
-from protocol.records.signed_records import Record, parse_record, typed_items
+from protocol.records.signed_records import Record, checked_record, typed_items
 from protocol.visible import named
 
 PUBLIC: Final = Reader()
@@ -252,7 +252,7 @@ def manifest_at(
     later: list[CID] = []
     link: CID | None = cid
     while link is not None and (known is None or link != known.cid):
-        record = _read(link, source)
+        record = checked_record(link, source)
         body = _federation(record)
         if known is not None and record.id == known.id and known.version > 1:
             known = _in_another_block(known, record, body)
@@ -266,7 +266,7 @@ def manifest_at(
         raise ManifestError(ManifestRule.FEDERATION, f"{cid} does not belong to federation {federation}")
     manifest = known
     for link in reversed(later):
-        record = _read(link, source)
+        record = checked_record(link, source)
         manifest = (
             next_manifest(manifest, record, source, reader) if manifest else first_manifest(record, source, reader)
         )
@@ -290,15 +290,11 @@ def federation_of(cid: CID, source: BlockSource) -> CID:
         protocol.blocks.cid.BlockError: as `manifest_at`.
     """
     for _ in range(MAX_VERSIONS):
-        body = _federation(_read(cid, source))
+        body = _federation(checked_record(cid, source))
         if body.prev is None:
             return cid
         cid = body.prev
     raise ManifestError(ManifestRule.FEDERATION, f"it has more than {MAX_VERSIONS} versions")
-
-
-def _read(cid: CID, source: BlockSource) -> Record:
-    return parse_record(checked_block(cid, source.get(cid)))
 
 
 def _federation(record: Record) -> Federation:

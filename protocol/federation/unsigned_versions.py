@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from crypto.symmetric import SymmetricKey
@@ -92,7 +92,8 @@ def next_version(
     settings: Settings | None = None,
     revoked: Iterable[bytes] | None = None,
 ) -> UnsignedVersion:
-    """The version after ``manifest``. What is not given stays as it is.
+    """The version after ``manifest``. What is not given stays as it is. If fewer admins are left than have to sign,
+    fewer have to.
 
     If a member leaves, or has another encryption key, the version brings a new manifest key.
 
@@ -102,17 +103,18 @@ def next_version(
     if not manifest.readable:
         raise Unreadable(f"the manifest {manifest.cid} is encrypted for its members")
     listed = list(manifest.members.values() if members is None else members)
+    admins = set(manifest.admins if admins is None else admins)
     key, key_epoch = manifest.key, manifest.key_epoch
     if key is not None and not _all_stay(manifest, listed):
         key, key_epoch = SymmetricKey.generate(), manifest.version + 1
     return new_federation(
         name=manifest.name,
-        admins=manifest.admins if admins is None else admins,
+        admins=admins,
         members=listed,
         names=manifest.names if names is None else names,
         by=by,
         time=time,
-        threshold=manifest.threshold if threshold is None else threshold,
+        threshold=max(1, min(manifest.threshold, len(admins))) if threshold is None else threshold,
         settings=settings or manifest.settings,
         revoked=manifest.revoked if revoked is None else revoked,
         key=key,
@@ -133,8 +135,7 @@ def with_member(
 ) -> UnsignedVersion:
     """The next version, with ``member`` in it. It replaces a member with the same id, as an admin too.
 
-    ``name`` is None for a member without a name. ``admin`` makes it an admin, or ends that; None changes nothing. If
-    fewer admins are left than have to sign, fewer have to.
+    ``name`` is None for a member without a name. ``admin`` makes it an admin, or ends that; None changes nothing.
     """
     before = manifest.members.get(member.id)
     admins = {member.signing if before and each == before.signing else each for each in manifest.admins}
@@ -145,15 +146,9 @@ def with_member(
         by=by,
         time=time,
         admins=admins,
-        threshold=_threshold(manifest, admins),
         members={**manifest.members, member.id: member}.values(),
         names={**manifest.names, **({member.id: name} if name else {})},
     )
-
-
-def _threshold(manifest: Manifest, admins: Collection[bytes]) -> int:
-    """How many of ``admins`` have to sign: as many as before, or all if there are fewer."""
-    return max(1, min(manifest.threshold, len(admins)))
 
 
 def with_revoked(manifest: Manifest, member: Member, *, by: bytes, time: float) -> UnsignedVersion:
@@ -166,7 +161,7 @@ def without_member(
 ) -> UnsignedVersion:
     """The next version, without the member. It is no admin any more either: an admin has to be able to read names.
 
-    If fewer admins are left than have to sign, fewer have to. ``revoked`` are more keys that never count again.
+    ``revoked`` are more keys that never count again.
     """
     admins = [admin for admin in manifest.admins if admin not in (member_id, manifest.members[member_id].signing)]
     return next_version(
@@ -174,7 +169,6 @@ def without_member(
         by=by,
         time=time,
         admins=admins,
-        threshold=_threshold(manifest, admins),
         members=[member for member in manifest.members.values() if member.id != member_id],
         names={id: name for id, name in manifest.names.items() if id != member_id},
         revoked={*manifest.revoked, *revoked},

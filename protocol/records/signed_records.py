@@ -21,6 +21,7 @@ from protocol.blocks.cid import (
     BlockError,
     BlockSource,
     cbor_block,
+    checked_block,
     decode_cbor,
     encode_cbor,
     few_containers,
@@ -159,6 +160,15 @@ def read_record(cid: CID, source: BlockSource) -> Record:
         protocol.blocks.cid.BlockError: if ``source`` cannot give it.
     """
     return parse_record(Block(cid, source.get(cid)))
+
+
+def checked_record(cid: CID, source: BlockSource) -> Record:
+    """As `read_record`, of a source that is not trusted.
+
+    Raises:
+        protocol.blocks.cid.BlockError: also if the block does not hash to ``cid``, or is too large.
+    """
+    return parse_record(checked_block(cid, source.get(cid)))
 
 
 def read_chained(cid: CID, source: BlockSource) -> Chained:
