@@ -16,7 +16,7 @@ from peer.engine.local.engine import LocalEngine
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Only here is an option known however pytest is called."""
-    parser.addoption("--all", action="store_true", help="run every test; of matrices only a sample runs else")
+    parser.addoption("--all", action="store_true", help="run every test, not only a sample of each matrix")
     parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (30; with --all 600)")
 
 
@@ -67,7 +67,7 @@ def local_engine(tmp_path: Path) -> Iterator[LocalEngine]:
 
 @pytest.fixture(scope="session")
 def ipfs_program() -> Path:
-    """The ``ipfs`` program, found as the product finds it. Without one: a skip, or a failure where CI is set."""
+    """The ``ipfs`` program, found as the product finds it. Without one: a skip, or a failure if CI is set."""
     try:
         return find_ipfs()
     except EngineError as error:
@@ -78,7 +78,7 @@ def ipfs_program() -> Path:
 
 @pytest.fixture(scope="session")
 def kubo_nodes(ipfs_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KuboNode, KuboNode]]:
-    """Two private nodes of one network; whoever uses them connects them."""
+    """Two private nodes of one network. The test connects them."""
     key = bytes(range(32))
     with (
         KuboNode(tmp_path_factory.mktemp("kubo-one"), key) as one,

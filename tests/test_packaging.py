@@ -85,7 +85,7 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 
 def pins(file: str) -> dict[str, set[str]]:
-    """The versions that a requirements file pins, by name; several where they differ by platform."""
+    """The versions that a requirements file pins, by name; several if they differ by platform."""
     found: dict[str, set[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements" / file).read_text(), re.M):
         found.setdefault(canonicalize_name(name), set()).add(version)

@@ -36,7 +36,7 @@ def functions_of(file: Path) -> set[str]:
 
 
 def _is_for_all(mark: ast.expr) -> bool:
-    """Of the parameters of a test some may be."""
+    """Whether ``mark`` says that a test, or one parameter of it, runs only with ``--all``."""
     return any(ast.unparse(each) == "pytest.mark.all" for each in (mark.elts if isinstance(mark, ast.List) else [mark]))
 
 

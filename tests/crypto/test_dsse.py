@@ -14,7 +14,7 @@ from crypto.keys import SigningKey
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 ORDER = 2**252 + 27742317777372353535851937790883648493
-"""Of Ed25519's group."""
+"""The order of Ed25519's group."""
 
 
 def test_the_encoding_is_dsses_own_example() -> None:

@@ -18,7 +18,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
 
 @pytest.fixture
 def federation_in_the_clear(tmp_path: Path) -> Iterator[Federation]:
-    """The same, where nothing is encrypted: anybody may replay its runs."""
+    """The same without encryption: anybody may replay its runs."""
     made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
     made.add("one", "two")
     yield made

@@ -108,7 +108,7 @@ class PeerProcess:
 
 
 def until(found: Callable[[], Any], failure: Callable[[], str], over: Callable[[], str] = lambda: "") -> Any:
-    """What ``found`` returns, once that is something; an AssertionError where ``over`` says that it cannot be."""
+    """What ``found`` returns once it returns something. An AssertionError if ``over`` says that it never will."""
     deadline = time.monotonic() + PATIENCE
     while True:
         why = over()  # first: what it did before it ended counts
@@ -132,7 +132,7 @@ class Gate:
     folder: Path
 
     def open(self, *names: str) -> None:
-        """Let pass who waits for these."""
+        """Let those pass that wait for these."""
         self.folder.mkdir(exist_ok=True)
         for name in names:
             (self.folder / name).touch()
@@ -140,7 +140,7 @@ class Gate:
 
 @dataclass
 class Federation:
-    """One server and some clients, who have joined; nothing runs yet."""
+    """One server and some clients that have joined. Nothing runs yet."""
 
     process: ClassVar[type[PeerProcess]] = PeerProcess
 
@@ -182,7 +182,7 @@ class Federation:
 
     @property
     def admin(self) -> Identity:
-        """The server's identity, who founded it."""
+        """The identity of the server, which founded it."""
         return KeyStore(self.home("server").path).load("server", Passphrases.of_process(None))
 
     def add(self, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""A model class that the server names: it is imported where the machine's owner named it too, and nowhere else."""
+"""A model class that the server names: it is imported only if the machine's owner named it too."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Homes of a server and its clients, who have joined. Each run is in a copy, so that all have the same secrets."""
+    """Homes of a server and clients that have joined. Each run is in a copy, so that all have the same secrets."""
     return founded(tmp_path_factory.mktemp("origin") / "homes")
 
 
@@ -36,7 +36,7 @@ def disturbed(origin: Path, tmp_path: Path) -> Iterator[Disturbed]:
 
 @pytest.fixture(scope="session")
 def undisturbed(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """What a run comes to where nothing happens to it."""
+    """What a run comes to if nothing happens to it."""
     run = Disturbed.copy_of(origin, tmp_path_factory.mktemp("undisturbed") / "run")
     run.start_all()
     run.await_all()

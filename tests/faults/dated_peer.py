@@ -1,7 +1,7 @@
 """`peer` whose run record has a fixed time.
 
 Message ids, and so what clients draw from their generators, follow from the run record: two runs from one seed have
-equal models only where these are equal, their times included.
+equal models only if these are equal, with their times.
 """
 
 from peer.cli.main import main

@@ -55,7 +55,7 @@ class Disturbed(Federation):
 
     @classmethod
     def copy_of(cls, origin: Path, root: Path, engine: str = "", **variables: str) -> Self:
-        """A run with the secrets of ``origin``, on the local engine where no other is named."""
+        """A run with the secrets of ``origin``, on the local engine if no other is named."""
         shutil.copytree(origin, root, ignore=shutil.ignore_patterns("wake"))  # pipes of processes that have ended
         made = cls.__new__(cls)
         made.root, made.engine, made.names = root, engine or f"local:{root / 'engine'}", list(CLIENTS)
@@ -64,7 +64,7 @@ class Disturbed(Federation):
         return made
 
     def start_all(self, faults: Mapping[str, Fault] = {}) -> None:
-        """Start every peer, each with its fault where it has one."""
+        """Start every peer, each with its fault if it has one."""
         for name in PEERS:
             self.start_one(name, faults.get(name))
             if name == "server" and self.engine == MANAGED:
@@ -89,7 +89,7 @@ class Disturbed(Federation):
         return process
 
     def kill(self, name: str) -> None:
-        """Kill a peer as it runs, and start it again where something is left to do."""
+        """Kill a peer as it runs, and start it again if something is left to do."""
         self.peers[name].kill()
         if self.is_over(name):
             del self.peers[name]

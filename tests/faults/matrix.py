@@ -22,7 +22,7 @@ STEPS: Final = {
         Step.APP_ANSWERED,
     ),
 }
-"""What each role does in an undisturbed run. Records are fetched by who was away: see `test_second_faults`."""
+"""What each role does in an undisturbed run. A peer that was away fetches records: see `test_second_faults`."""
 
 TIMES: Final = (1, 4)
 """Which of the times a step is taken."""

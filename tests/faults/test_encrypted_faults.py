@@ -10,7 +10,7 @@ from disturbed import APP, CLIENTS, Disturbed, founded
 from peer.base.faults import Fault, Step, Victim, When
 
 CALLS = 6
-"""Of each client, in three rounds: a client that lost its state, or was asked twice, counts otherwise."""
+"""What each client counts in three rounds. If it lost its state or was asked twice, it counts something else."""
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def feed(name: str, target: Target, seed: int, times: int) -> None:
     """Give a target so many inputs.
 
     Raises:
-        Broken: where one breaks it.
+        Broken: if one breaks it.
     """
     for at, data in enumerate(islice(inputs(name, seed), times)):
         try:
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     from targets import TARGETS  # which imports Flower
 
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description="Feed decoders bytes that are almost right.")
-    parser.add_argument("target", nargs="?", choices=sorted(TARGETS), help="one target; all where none is named")
+    parser.add_argument("target", nargs="?", choices=sorted(TARGETS), help="one target; all if none is named")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each target (default 20)")
     parser.add_argument("--seed", type=int, help="the first seed (default: the clock's)")
     chosen = parser.parse_args(arguments)

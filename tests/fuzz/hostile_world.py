@@ -1,4 +1,4 @@
-"""Members with valid keys who say, and serve, anything at all to one machine."""
+"""Members with valid keys that say, and serve, anything at all to one machine."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def joining(scribe: chains.Scribe) -> tuple[list[bytes], list[bytes]]:
     )
     opened = [
         keys.decrypt(msgspec.msgpack.decode(seal_answer(keys, answer))[2], JoinSide.INVITER) for answer in answers
-    ]  # what is sealed has a new nonce each time where it is random
+    ]  # a random nonce is new each time
     body = msgspec.msgpack.encode({"key": IDENTITY.public.key_text()})
     wire = [msgspec.msgpack.encode((keys.tag, kind, bytes(40))) for kind in ("join", "answer")]
     return wire, [*opened, body]

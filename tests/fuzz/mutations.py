@@ -118,7 +118,7 @@ class Mutator:
         return self._rewritten(data, read, msgpack.packb)
 
     def _rewritten(self, data: bytes, read: Callable[[bytes], Any], write: Callable[[Any], bytes | None]) -> bytes:
-        """With one value in it replaced, where it can be read; an inner encoding is changed as likely as the outer."""
+        """With one value in it replaced, if it can be read. An inner encoding is changed as often as the outer one."""
         try:
             return write(self._changed(read(data))) or data
         except Exception:  # noqa: BLE001  # what these libraries raise is not what is tested here

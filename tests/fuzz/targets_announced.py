@@ -44,7 +44,7 @@ def signed_announcement(data: bytes) -> None:
 
 
 def sealed_announcement(data: bytes) -> None:
-    """What comes where announcements are sealed, from whoever it is."""
+    """What comes, from anybody, if announcements are sealed."""
     inbox = Inbox(
         ENCRYPTED.first.cid, AnnouncementSeals(ENCRYPTED.first, ENCRYPTED.source, chains.reader_of(chains.SERVER))
     )
@@ -52,7 +52,7 @@ def sealed_announcement(data: bytes) -> None:
 
 
 def join_message(data: bytes) -> None:
-    """A message on the topic of newcomers, from whoever it is."""
+    """A message on the topic of newcomers, from anybody."""
     with suppress(NotForUs):
         envelope = parse_envelope(data)
         for read in (open_join, open_answer):
@@ -61,7 +61,7 @@ def join_message(data: bytes) -> None:
 
 
 def join_body(data: bytes) -> None:
-    """What who has the ticket, or the invitation, encrypts to the other."""
+    """What the one with the ticket and the one with the invitation encrypt for each other."""
     for kind, side, read in (("join", JoinSide.NEWCOMER, open_join), ("answer", JoinSide.INVITER, open_answer)):
         with suppress(NotForUs):
             envelope = parse_envelope(msgspec.msgpack.encode((INVITATION.tag, kind, INVITATION.encrypt(data, side))))

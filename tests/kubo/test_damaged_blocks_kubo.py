@@ -1,4 +1,4 @@
-"""Blocks that were damaged on a Kubo node's disk: who goes on with a run gets them again, an auditor finds them."""
+"""Blocks that were damaged on a Kubo node's disk: a peer in a run gets them again, an auditor finds them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Nodes:
     ours: Engine
     members: Engine
     disk: Path
-    """Of our node."""
+    """Where our node has its blocks."""
     fresh: random.Random
 
     def block(self) -> Block:

@@ -375,7 +375,7 @@ def test_a_node_that_hangs_is_given_up_after_its_time(monkeypatch: pytest.Monkey
 
 
 def test_a_node_that_hangs_is_not_taken_for_one_that_cannot_find_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for a block waits for the node then; that nobody has the block would end an app's run."""
+    """Then a wait for a block is a wait for the node. An answer that nobody has the block would end an app's run."""
     monkeypatch.setattr("peer.engine.kubo.api.GRACE", 0.1)
     monkeypatch.setattr("peer.engine.kubo.api.CALL_SECONDS", 0.1)
     with server_that_says(200, b"", VERSION, hung=threading.Semaphore(0)) as url:

@@ -105,7 +105,7 @@ with socket.socket(socket.AF_UNIX) as wire:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 def test_another_user_of_the_machine_cannot_use_the_node(ipfs_program: Path) -> None:
-    """Not even where the home is open to all."""
+    """Not even if the home is open to all."""
     home = Path(tempfile.mkdtemp())
     try:
         home.chmod(0o755)

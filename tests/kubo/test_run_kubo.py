@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kubo
 
 @pytest.fixture
 def federation(ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Federation]:
-    """A server and two clients, each with a managed node, who know where the server's is."""
+    """A server and two clients, each with a managed node, that know where the server's is."""
     made = Federation(tmp_path, "kubo")
     made.add("one", "two")
     monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))

@@ -1,4 +1,4 @@
-"""Asking over libp2p streams that Kubo mounts: who is reached, who is not, and what hostile users of ports come to."""
+"""Asking over libp2p streams that Kubo mounts: which nodes are reached, and what hostile users can do."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def federation(tmp_path: Path, ipfs_program: Path, monkeypatch: pytest.MonkeyPat
 
 
 def two_acks(federation: Federation, liar: Identity) -> tuple[Block, Block]:
-    """Of one member, at one place, of different heads."""
+    """Two acks by one member, at one place, with different heads."""
     run = federation.head("server").run
     blocks = []
     for head in (run, federation.head("server").head):

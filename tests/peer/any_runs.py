@@ -42,7 +42,7 @@ class AnyRun:
     name: str
     config: dict[str, Any]
     sent: list[RecordDict]
-    """Of each exchange."""
+    """What the server sent in each exchange."""
     answered: list[RecordDict]
     group: str
     type: str

@@ -39,7 +39,7 @@ class RunningDemo:
         return self._process.returncode, out, err
 
     def result(self) -> dict[str, Any]:
-        """The one object of ``--json``, where it was done."""
+        """The one object of ``--json``, if it was done."""
         code, out, err = self.finish()
         assert code == 0, err
         value: dict[str, Any] = json.loads(out)

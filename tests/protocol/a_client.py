@@ -100,7 +100,7 @@ class AClient:
 
     @property
     def note(self) -> str:
-        """Of its last beat."""
+        """The note of its last hello or beat."""
         said = [parse_announcement(each.data).announcement.body for each in self.all(Publish)]
         return [body for body in said if isinstance(body, Presence)][-1].note
 

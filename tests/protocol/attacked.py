@@ -1,4 +1,4 @@
-"""A machine with a real run, and members with valid keys who say to it whatever they like."""
+"""A machine with a real run, and members with valid keys that tell it whatever they like."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Attacked:
         self.feed(Due())
 
     def fail(self, *fetches: Fetch) -> None:
-        """Nobody has what is fetched; all that is, where none is named."""
+        """Nobody has what is fetched: all of it, if nothing is named."""
         for fetch in fetches or tuple(self.fetching.values()):
             del self.fetching[fetch.id]
             self.feed(Failed(fetch.id, "nobody has it"))

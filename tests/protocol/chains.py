@@ -54,7 +54,7 @@ from protocol.records.signed_records import RECORD_TYPE, parse_record, private_b
 
 
 def key(name: str) -> SigningKey:
-    """The signing key of whoever is called ``name``."""
+    """The signing key of the member called ``name``."""
     return SigningKey.from_seed(hashlib.sha256(name.encode()).digest())
 
 
@@ -210,7 +210,7 @@ class Scribe:
         founders: Sequence[SigningKey] = (ADMIN,),
         **changes: Any,
     ) -> None:
-        """``reader`` is who checks the chain; the scribe itself has every key. ``founders`` are the admins of version
+        """``reader`` checks the chain; the scribe itself has every key. ``founders`` are the admins of version
         1, and ``changes`` are to it."""
         self.source = Blocks()
         by = {"admins": list(map(id_of, founders)), "by": id_of(founders[0])}
@@ -226,7 +226,7 @@ class Scribe:
         self._drafted: dict[CID, Epoch] = {}
 
     def sign(self, body: Body, *signers: SigningKey) -> Block:
-        """The signed and stored record, by the server where nobody else is named."""
+        """The signed and stored record, by the server if nobody else is named."""
         block = sign_record(body, signers or [SERVER])
         self.source.add(block)
         return block
@@ -245,13 +245,13 @@ class Scribe:
         return listing
 
     def keys(self, manifest: Manifest | None = None, **changes: Any) -> NewEpoch:
-        """The keys of the next epoch for the readers in ``manifest`` (that of the scribe where none is named)."""
+        """The keys of the next epoch for the readers in ``manifest`` (the scribe's if none is named)."""
         made = new_epoch(manifest or self.manifest, self.epoch, by=id_of(SERVER), time=TIME)
         self.source.add(*made.blocks)
         return replace(made, body=replace(made.body, **changes))
 
     def begin(self, made: NewEpoch | None, *signers: SigningKey) -> CID | None:
-        """What a run or a roster links that begins the epoch; None where there is none."""
+        """What the run or roster that begins the epoch links; None if there is no epoch."""
         if made is None:
             return None
         cid = self.sign(made.body, *signers).cid
@@ -259,7 +259,7 @@ class Scribe:
         return cid
 
     def private(self, value: object, kind: str, epoch: Epoch | None) -> dict[str, Any]:
-        """A private part and its epoch, encrypted as an honest leader would where there is one."""
+        """A private part and its epoch, encrypted as an honest leader would if there is an epoch."""
         return private_fields(value, epoch, RecordType(kind), self.chain.height + 1)
 
     def place(self, **changes: Any) -> dict[str, Any]:
@@ -278,7 +278,7 @@ class Scribe:
         } | changes
 
     def run(self, made: NewEpoch | None = None, app: CID = APP, **changes: Any) -> Run:
-        """``made`` is the first epoch, where it is not to be the honest one; ``app`` is the app's id."""
+        """``made`` is the first epoch, if it is not the honest one; ``app`` is the app's id."""
         made = made or (self.keys() if self.first.encrypted else None)
         private = RunPrivate(
             name="app",
@@ -316,7 +316,7 @@ class Scribe:
     def dispatch(
         self, *groups: Group, kinds: Sequence[tuple[str, str]] = (("train", "1"),), **changes: Any
     ) -> Dispatch:
-        """One message to Alice and one to Bob, where no groups are given."""
+        """One message to Alice and one to Bob, if no groups are given."""
         listing = self.pack(groups or [self.group(ALICE, BOB)])
         private = self.private(DispatchPrivate(kinds=tuple(kinds)), Dispatch.TYPE, self.epoch)
         return Dispatch(**self.place(groups=listing, **private) | changes)
@@ -347,7 +347,7 @@ class Scribe:
         return Reply(**given | changes)
 
     def reply_private(self, value: object, client: SigningKey, key: SymmetricKey | None) -> bytes:
-        """The private part of the client's answer to its oldest open message, under its own key where there is one."""
+        """The private part of the client's answer to its oldest open message, under its own key if there is one."""
         if key is None or self.epoch is None:
             return private_bytes(value)
         context = ReplyPrivate(self.chain.run, self.epoch.number, id_of(client), self.message(client).id)
@@ -359,7 +359,7 @@ class Scribe:
         return own, seal_for(epoch.public, own.secret_bytes(), OwnKeySeal(self.chain.run, epoch.number, id_of(client)))
 
     def taken(self, client: SigningKey, *signers: SigningKey, **changes: Any) -> TakenReply:
-        """The client's reply, signed by itself where nobody else is named, and stored."""
+        """The client's reply, signed by itself if nobody else is named, and stored."""
         return TakenReply(reply=self.sign(self.reply_body(client, **changes), *(signers or [client])).cid)
 
     def error(self, client: SigningKey, **changes: Any) -> GridError:
@@ -385,7 +385,7 @@ class Scribe:
         return Collect(**self.place(**private, **listings) | changes)
 
     def next_manifest(self, draft: UnsignedVersion, *signers: SigningKey) -> Block:
-        """A later version, signed by the admin where nobody else is named, and stored."""
+        """A later version, signed by the admin if nobody else is named, and stored."""
         self.source.add(*draft.blocks)
         return self.sign(draft.body, *(signers or [ADMIN]))
 
@@ -397,7 +397,7 @@ class Scribe:
         return self.next_manifest(draft)
 
     def roster(self, manifest: CID, **changes: Any) -> Roster:
-        """It begins the next epoch where the federation is encrypted and no ``keys`` are given."""
+        """It begins the next epoch if the federation encrypts and no ``keys`` are given."""
         if self.epoch and "keys" not in changes:
             changes["keys"] = self.begin(self.keys(self.read_manifest(manifest)))
         return Roster(**self.place(manifest=manifest, keys=None) | changes)

@@ -29,7 +29,7 @@ from protocol.records.bodies import Look
 
 
 def filled_until(height: int) -> Callable[[], Scribe]:
-    """A start whose head has ``height`` and where no message is open."""
+    """A start whose head has ``height``, and in which no message is open."""
 
     def start() -> Scribe:
         scribe = begun()

@@ -15,7 +15,7 @@ from protocol.records.bodies import Body
 
 @dataclass(frozen=True)
 class Spoiled:
-    """A record that must not be appended, and the body that may be in its place (None where nothing may)."""
+    """A record that must not be appended, and the body that may be in its place (None if nothing may)."""
 
     bad: Block
     good: Body | None

@@ -1,4 +1,4 @@
-"""What is secret is not shown by who holds it: a value that is printed or logged by mistake tells nothing."""
+"""No object shows the secrets that it holds: a value that is printed or logged by mistake tells nothing."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ APPS = {"rounds": rounds_app, "crossing": crossing_app}
 
 
 def _told(replies: Replies) -> list[tuple[CID | None, int | None, str]]:
-    """As it comes through a pipe, where a code is a plain number."""
+    """As it comes through a pipe, in which a code is a plain number."""
     codes = (None if reply.code is None else int(reply.code) for reply in replies.replies)
     return [(reply.content, code, reply.reason) for reply, code in zip(replies.replies, codes, strict=True)]
 
@@ -128,7 +128,7 @@ class Front:
         """Recorded answers; with that to a push, the messages it had."""
 
     def start(self, start: Start) -> None:
-        """The peer says that the run may begin, from a script where there is one."""
+        """The peer says that the run may begin, from a script if there is one."""
         self._replaying = start.scripted
         self._epoch = start.key and start.key.epoch
         self._running = self.app(self._keep)

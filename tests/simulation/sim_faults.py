@@ -11,19 +11,19 @@ class Faults:
     """Times are in virtual seconds, chances between 0 and 1."""
 
     loss: float = 0.0
-    """Of an announcement to one receiver."""
+    """How likely an announcement to one receiver is lost."""
     duplication: float = 0.0
     delay: float = 0.005
-    """The mean one; delays vary, so that announcements overtake each other."""
+    """The mean. Delays vary, so that announcements overtake each other."""
     stragglers: float = 0.0
     """The chance of a delay a hundred times as long."""
     fetch_failure: float = 0.0
     partitions: int = 0
     partition_length: float = 0.0
     crash_chance: float = 0.0
-    """At each step of a process: before it, or after it."""
+    """The chance of a crash at each step of a process, before or after it."""
     crashes: int = 0
-    """Of one peer."""
+    """How many one peer may have."""
     downtime: float = 0.0
     app_losses: float = 0.0
     """The chance that an app process dies instead of saying what it would have said."""

@@ -20,7 +20,7 @@ from protocol.records.signed_records import parse_record, sign_record
 
 @cache
 def key_of(name: str) -> SigningKey:
-    """The signing key of whoever is called ``name``."""
+    """The signing key of the member called ``name``."""
     return SigningKey.from_seed(hashlib.sha256(name.encode()).digest())
 
 
@@ -30,7 +30,7 @@ def _decryption_key(name: str) -> DecryptionKey:
 
 
 def reader_of(name: str) -> Reader:
-    """Whoever is called ``name``, with what it opens."""
+    """The reader called ``name``, with what it opens."""
     return Reader(key_of(name).verify_key.raw, [_decryption_key(name)])
 
 

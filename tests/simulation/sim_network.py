@@ -58,7 +58,7 @@ class Network:
     # -- announcements ---------------------------------------------------------------------------------------------
 
     def publish(self, sender: str, topic: str, data: bytes) -> None:
-        """Carry an announcement to whoever listens when it comes, the sender included, as Kubo does."""
+        """Carry an announcement to all that listen when it comes, also to the sender, as Kubo does."""
         for name in self._names:
             copies = 1 + (self._random.random() < self._faults.duplication)
             for _ in range(copies):

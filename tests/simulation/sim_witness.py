@@ -1,4 +1,4 @@
-"""Watches every peer and speaks up where one does what must never happen, whatever goes wrong around it."""
+"""Watches every peer, and raises if one does what must never happen, whatever goes wrong around it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Witness:
     def saw(self, disk: Disk, data: bytes) -> None:
         """A peer with this disk announces ``data``.
 
-        Replies, acks and the leader's heads must be on disk already, and nothing else ever have been said in their
+        Replies, acks and the leader's heads must be on disk already, and nothing else may ever have been said in their
         place.
         """
         body = self._opened(data)

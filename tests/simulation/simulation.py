@@ -50,7 +50,7 @@ class Scenario:
     leaver: bool = False
     """Whether one of the peers hears while the run is on that a client was removed, one that never came."""
     patient: bool = True
-    """Whether the leader waits for its clients without end, as it has to where they may be away for long."""
+    """Whether the leader waits for its clients without end, as it must if they may be away for long."""
     approval: bool = False
     """Whether the clients' owners named no app, and approve the run's some time after it waits for that."""
 
@@ -109,7 +109,7 @@ class Simulation:
             self.timeline.after(at, lambda: first_to_know.learn(newer[0].cid, by_cid((*newer, *blocks))))
 
     def _manifests(self, names: tuple[str, ...]) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
-        """The blocks of the first version, and those of the second where there is to be one."""
+        """The blocks of the first version, and those of the second if there is to be one."""
         encrypted = self.scenario.encrypted
         if self.scenario.leaver:
             everybody = (*names, "leaver")
@@ -121,7 +121,7 @@ class Simulation:
         """Let it happen; the outcome of the run. ``to_the_last``: the clients are done, too.
 
         Raises:
-            SimulationFailure: where it does not come to a good end.
+            SimulationFailure: if it does not come to a good end.
         """
         try:
             last = (self.server, *self.clients) if to_the_last else (self.server,)
@@ -163,7 +163,7 @@ def _seals(name: str, blocks: tuple[Block, ...], federation: CID) -> Announcemen
 
 @cache
 def undisturbed(scenario: Scenario) -> tuple[Mapping[str, Any], ...]:
-    """What ``scenario`` comes to where nothing goes wrong."""
+    """What ``scenario`` comes to if nothing goes wrong."""
     return Simulation(scenario, CALM, seed=0).run()
 
 

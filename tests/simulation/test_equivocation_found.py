@@ -1,4 +1,4 @@
-"""Who signs two records at one place is found out by whoever sees both, and followed by nobody from then on."""
+"""A member that signs two records at one place is found out by all that see both, and nobody follows it any more."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Blocks(dict[CID, bytes]):
 
 
 def exact(value: object) -> object:
-    """``value`` in a form that is equal only where type and bits are."""
+    """``value`` in a form that is equal only if type and bits are."""
     match value:
         case RecordDict() | ArrayRecord() | ConfigRecord() | MetricRecord():
             return type(value).__name__, [(key, exact(item)) for key, item in value.items()]

@@ -44,7 +44,7 @@ def read(file: Path, scratch: Path) -> dict[str, RecordedApp]:
 
 
 def replayed(run: RecordedApp) -> dict[str, Any]:
-    """How a replay on this processor went, where it may be another one than the recorded one."""
+    """How a replay on this processor went, which may not be the recorded one."""
     ending, pipe = run.replay(may_differ=Cause.ROUNDING)
     apart = [compared.difference for compared in pipe.differences if compared.difference]
     found = {

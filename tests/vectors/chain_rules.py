@@ -50,7 +50,7 @@ def _case(case: Case, blocks: dict[str, str]) -> dict[str, object] | None:
 
 
 def _reader(scribe: Scribe) -> dict[str, str] | None:
-    """Whoever checks the case's chain, where it has keys."""
+    """The reader that checks the case's chain, if it has keys."""
     for signer in (SERVER, DAVE):
         if scribe.reader.member == id_of(signer):
             return {"member": id_of(signer).hex(), "seed": decryption_key(signer).secret_bytes().hex()}

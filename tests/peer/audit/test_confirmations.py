@@ -1,4 +1,4 @@
-"""Acks in an audit: who confirmed what, whom the leader showed another history, and replies it says it did not get."""
+"""Acks in an audit: which members confirmed what, which saw another history, and which replies the leader denies."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from protocol.blocks.cid import CID
 
 
 def weights(value: float, round_number: int | None = None) -> RecordDict:
-    """Flower's arrays and, where the app numbers its rounds, its config."""
+    """Flower's arrays and, if the app numbers its rounds, its config."""
     records = RecordDict({"arrays": ArrayRecord({"weight": Array(np.full((2, 3), value, np.float32))})})
     if round_number is not None:
         records["config"] = ConfigRecord({"server-round": round_number})

@@ -38,7 +38,7 @@ class LaterRun(WrittenRun):
         self.scribe.add(self.scribe.close(model=self.model(2)))
 
     def only_errors(self) -> None:
-        """What somebody who has the server's key alone can write: no client answers."""
+        """What somebody with only the server's key can write: no client answers."""
         self.scribe.add(self.scribe.dispatch(self.scribe.group(ALICE, BOB, content=self.model(1))))
         self.scribe.add(self.scribe.collect(self.scribe.error(ALICE), self.scribe.error(BOB)))
         self.close()

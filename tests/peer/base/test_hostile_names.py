@@ -56,7 +56,7 @@ def check(outcome: Outcome) -> Outcome:
         return outcome
     for name in (TITLE, MEMBER, MEMBER.upper()):
         for at in (found.start() for found in re.finditer(re.escape(name), printed)):
-            assert printed[at - 1] in "\"'", printed  # else it reads as our own words
+            assert printed[at - 1] in "\"'", printed  # otherwise it reads as our own words
     return outcome
 
 
@@ -91,7 +91,7 @@ def test_founding_and_joining_tell_names_apart(federation: Federation) -> None:
 
 
 def test_a_command_to_paste_holds_a_name_as_one_word(federation: Federation) -> None:
-    """Else whoever follows the advice runs what an admin called a member."""
+    """Otherwise a user that follows the advice runs what an admin called a member."""
     outcome = federation.member("start", "--role", "server", "--ipfs", federation.engine)
 
     advice = next(line for line in outcome.err.splitlines() if "peer federation add KEY" in line)

@@ -1,4 +1,4 @@
-"""`peer.base.interrupts`: a Ctrl-C is taken once, and is known even where the exception that it raised was lost."""
+"""`peer.base.interrupts`: a Ctrl-C is taken once, and is known even if the exception that it raised was lost."""
 
 from __future__ import annotations
 

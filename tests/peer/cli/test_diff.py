@@ -45,7 +45,7 @@ def run() -> Trained:
 
 @pytest.fixture
 def diff(peers: Callable[[str], Peer], tmp_path: Path, run: Trained) -> Callable[..., Outcome]:
-    """Runs ``peer diff`` where the engine has the run; HEAD stands for its head."""
+    """Runs ``peer diff`` with an engine that has the run; HEAD stands for its head."""
     engine = LocalEngine(tmp_path / "engine")
     engine.put(run.blocks)
     engine.close()

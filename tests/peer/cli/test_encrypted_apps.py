@@ -1,4 +1,4 @@
-"""The app of an encrypted run: who reads it, by which names, and what those are told who may not."""
+"""The app of an encrypted run: who reads it, by which names, and what others are told."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(tmp_path: Path) -> EncryptedRun:
 
 
 def home_of(peers: Peers, key: SigningKey) -> Peer:
-    """The home of whoever has this first key."""
+    """The home of the identity with this first key."""
     peer = peers("owner")
     KeyStore(peer.home).add(Identity("owner", key, decryption_key(key)), None)
     return peer

@@ -30,7 +30,7 @@ def admin(peers: Peers) -> Peer:
 
 @pytest.fixture
 def member(peers: Peers, admin: Peer, tmp_path: Path) -> Peer:
-    """A client who has joined it."""
+    """A client that has joined it."""
     peer = peers("member").named("b")
     assert admin("federation", "add", peer.key_for(admin), "--name", "b", "--role", "client").code == 0
     hand_over(admin, peer, tmp_path)

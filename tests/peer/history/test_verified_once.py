@@ -42,7 +42,7 @@ class Place:
     verifications: Callable[[], int]
 
     def grow(self, height: int) -> None:
-        """Write on to the run; who leads it signs that, and has not looked at it yet."""
+        """Go on with the run: its leader signs that, and has not looked at it yet."""
         scribe = self.written.scribe
         self.written.lengthen(height)
         chain = scribe.chain

@@ -29,7 +29,7 @@ def alice(store: KeyStore) -> Identity:
 
 @pytest.fixture
 def watch(store: KeyStore, alice: Identity) -> KeyWatch:
-    """Of a peer that was started on a terminal, where nobody is any more."""
+    """The watch of a peer that was started on a terminal, at which nobody sits any more."""
     answers = iter([TYPED])
     passphrases = Passphrases(ask=lambda prompt: next(answers))
     return KeyWatch(store, store.load("alice", passphrases), passphrases)

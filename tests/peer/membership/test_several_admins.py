@@ -266,7 +266,7 @@ def test_new_keys_that_no_engine_takes_are_kept_as_a_proposal(board: Board) -> N
 
 
 def test_a_proposal_on_the_same_version_with_other_signatures_waits_too(board: Board) -> None:
-    """Else who has signed it could make a second version with its number."""
+    """Otherwise an admin that has signed it could make a second version with its number."""
     cid = board.propose(board.one, "threshold", "1")
     board.sign(board.two, cid)
     board.sign(board.three, cid)

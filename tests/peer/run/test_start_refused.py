@@ -29,7 +29,7 @@ def server(peers: Peers) -> Peer:
 
 @pytest.fixture
 def client(server: Peer, peers: Peers, tmp_path: Path) -> Peer:
-    """A client of it, who has joined."""
+    """A client that has joined it."""
     member = peers("client").named("client")
     file = tmp_path / "trial.federation"
     engine = f"local:{tmp_path / 'engine'}"
@@ -187,7 +187,7 @@ def test_what_is_no_initial_model_is_told(named: str, words: str, server: Peer, 
 
 @contextmanager
 def unanswered_port() -> Iterator[int]:
-    """A port that is taken and where nobody answers."""
+    """A port that is taken, and at which nobody answers."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]

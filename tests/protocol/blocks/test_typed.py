@@ -1,4 +1,4 @@
-"""Plain values become dataclasses only where they are exactly that."""
+"""Plain values become dataclasses only if they are exactly that."""
 
 from __future__ import annotations
 

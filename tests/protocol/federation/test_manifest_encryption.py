@@ -106,7 +106,7 @@ def test_a_version_that_breaks_a_rule_of_encryption_is_refused(rule: ManifestRul
 
 
 def with_false_wraps(body: Federation, *people: str) -> Federation:
-    """What an admin signs who wraps another key for ``people`` than the one that all are told of."""
+    """What an admin signs that wraps another key for ``people`` than the one that all are told of."""
     assert body.key is not None
     wrapped, blocks = manifest_wraps(SymmetricKey.generate(), [MEMBERS[name] for name in people], version_place(body))
     SOURCE.add(*blocks)

@@ -46,7 +46,7 @@ def first(*admins: SigningKey) -> Manifest:
 
 
 def after(manifest: Manifest, draft: UnsignedVersion, *signers: SigningKey) -> Manifest:
-    """The version that ``draft`` makes, signed by the admin where nobody else is named."""
+    """The version that ``draft`` makes, signed by the admin if nobody else is named."""
     return next_manifest(manifest, parse_record(sign_record(draft.body, signers or (ADMIN,))), Blocks())
 
 
@@ -170,7 +170,7 @@ def revoking(manifest: Manifest, keys: Iterable[bytes], **changes: object) -> Un
 
 
 def with_key_of(signer: SigningKey, other: Member) -> Member:
-    """A newcomer who brings another's encryption key as its own, and signs for it."""
+    """A newcomer that brings another's encryption key as its own, and signs for it."""
     proof = sign_first_keys(signer, other.encryption.suite, other.encryption.key, bytes(HOME))
     return replace(member(signer, Role.CLIENT, place=HOME), encryption=other.encryption, proof=proof)
 

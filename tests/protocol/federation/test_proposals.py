@@ -133,7 +133,7 @@ def test_all_that_changes_is_told():
 
 
 def test_names_that_a_reader_cannot_have_are_not_told_as_changed():
-    """A member who leaves brings a new manifest key: `peer federation proposals` unlocks none that would open it."""
+    """If a member leaves, there is a new manifest key: `peer federation proposals` unlocks none that would open it."""
     told = proposal(FIRST, without_member(FIRST, MEMBERS["alice"].id, **BY_ADMIN), ADMIN)
     hidden = replace(told.next, key_epoch=2, name="", names={}, settings=Settings())
     assert replace(told, next=hidden).changes() == (

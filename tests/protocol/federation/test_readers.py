@@ -74,7 +74,7 @@ def granted(scribe: Scribe, to: SigningKey, *roles: Role) -> Grant:
 
 
 def opens_epoch_1(scribe: Scribe, chain: Chain) -> bool:
-    """Whether who reads the chain has the model key of epoch 1."""
+    """Whether the chain's reader has the model key of epoch 1."""
     link = next(iter(scribe.chain.open.values())).dispatch
     dispatch = parse_record(Block(link, scribe.source[link])).body
     return read_private(dispatch, DispatchPrivate, chain.keys) is not None

@@ -103,7 +103,7 @@ def test_who_has_another_ticket_learns_nothing() -> None:
 
 
 def test_a_tag_alone_is_no_proof() -> None:
-    """Whoever listens knows the tag, and can write no join that opens."""
+    """A listener knows the tag, but can write no join that opens."""
     forged = msgpack.packb([KEYS.tag, "join", OTHERS.encrypt(b"anything", JoinSide.NEWCOMER)])
     with pytest.raises(NotForUs):
         open_join(KEYS, parse_envelope(forged))
@@ -230,7 +230,7 @@ def test_a_time_that_is_over_stays_over_whatever_the_clock_says_later() -> None:
 
 
 LET_IN_SINCE = Listed(frozenset({NEWCOMER.id}), frozenset({NEWCOMER.encryption.raw}), frozenset({INVITATION.name}))
-"""What the versions since the invitation list, where one had the newcomer and the newest has not."""
+"""What the versions since the invitation list, if one had the newcomer and the newest has not."""
 
 
 @pytest.mark.parametrize("invitation", [INVITATION, INVITATION.used_by(NEWCOMER)])

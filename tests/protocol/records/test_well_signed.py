@@ -37,7 +37,7 @@ def records(scribe: Scribe) -> Iterator[Record]:
 
 
 def appended(scribe: Scribe, well_signed: frozenset[CID] = frozenset()) -> set[CID]:
-    """What is well signed, as who reads the whole chain finds; and what was known to be need not be verified."""
+    """What a reader of the whole chain finds well signed. What was known to be so need not be verified."""
     chain = Chain(scribe.first.cid, reader_of(SERVER), well_signed)
     in_chain = sorted(
         (record.body.height, record.cid) for record in records(scribe) if isinstance(record.body, Chained)
@@ -83,7 +83,7 @@ def test_other_bytes_are_not_well_signed_under_its_name() -> None:
 
 
 def chain_of(scribe: Scribe, *well_signed: CID) -> Chain:
-    """The scribe's chain, as who knows that some records are well signed."""
+    """The scribe's chain, for a reader that knows some records to be well signed."""
     chain = Chain(scribe.first.cid, well_signed=frozenset(well_signed))
     chain.append_block(Block(scribe.chain.run, scribe.source[scribe.chain.run]), scribe.source)
     assert scribe.chain.head is not None

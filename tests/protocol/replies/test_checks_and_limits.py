@@ -47,7 +47,7 @@ def measured(norm: float) -> Examination:
 def answered(
     scribe: Scribe, found: Mapping[SigningKey, Examination], admission: Admission, distrust: Distrust | None = None
 ) -> Collection:
-    """What a leader collects where each of these clients has replied, its content being as was found."""
+    """What a leader collects if each of these clients has replied with a content of which that was found."""
     offline = OfflineTimes()
     presence = Presence(15.0, offline)
     settings = LeaderSettings(1, 60.0, 30.0, admission)

@@ -1,4 +1,4 @@
-"""Who was away while the manifest key changed is told of it by who hears it; who was removed is told that, no more."""
+"""A member that missed a new manifest key learns of it from those that hear it. A removed member learns only that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of two processes with one key exactly one goes on, and what was said before stops none."""
+"""If two processes have one key, exactly one goes on, and what was said before stops none."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_member_whose_clock_and_home_went_back_is_shown_how_far_it_had_counted
     question = said_by(behind, Recall)[-1]
 
     hearing.feed(Received(question))
-    hearing.feed(Received(question))  # it costs no more where somebody sends it again
+    hearing.feed(Received(question))  # it costs no more if somebody sends it again
 
     (shown,) = [effect.data for effect in hearing.all(Publish) if effect.subject == "shown"]
     behind.feed(Received(shown))

@@ -1,4 +1,4 @@
-"""Whoever follows an event through a role turns few pages: few calls on its way lead from one file to another."""
+"""A reader that follows an event through a role turns few pages: few calls lead from one file to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apps in a process of their own, where the order of imports and seeds is the real one."""
+"""Apps in a process of their own, with the real order of imports and seeds."""
 
 from __future__ import annotations
 

@@ -279,7 +279,7 @@ def test_the_apps_files_go_to_its_scratch_folder(tmp_path: Path) -> None:
 
 
 def test_a_server_app_finds_no_files_of_an_earlier_process_of_its_run(tmp_path: Path) -> None:
-    app = broken_app(tmp_path, server=SERVER + "open('model.pt', 'x').close()")  # raises where there is one
+    app = broken_app(tmp_path, server=SERVER + "open('model.pt', 'x').close()")  # raises if there is one
     store, scratch = MemoryStore(), tmp_path / "scratch"
 
     for _ in range(3):

@@ -205,7 +205,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
 
 
 class Trap:
-    """Runs code where it is unpickled."""
+    """Runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (print, ("sprung",))

@@ -86,7 +86,7 @@ def test_a_cheat_below_the_bound_gains_next_to_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a tensor in single precision: less than 1e-5 of it a round, and less than a thousandth of what the round
-    changes. Bulyan leaves more, where two clients are equally far from the median."""
+    changes. Bulyan leaves more, if two clients are equally far from the median."""
     of_model, of_update = [], []
     settle = anchoring._Watched.settle
 

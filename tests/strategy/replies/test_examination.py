@@ -74,7 +74,7 @@ def likeness(sent: RecordDict | Tensors, reply: RecordDict | Tensors) -> Likenes
 
 
 def change_of(sent: RecordDict | Tensors, reply: RecordDict | Tensors) -> float | None:
-    """The norm, or None where a finding says that there is none."""
+    """The norm, or None if a finding says that there is none."""
     return found(sent, reply, measure=True).norm
 
 

@@ -161,7 +161,7 @@ def first_task(client: AClient) -> Task:
 
 
 def test_what_updates_are_encrypted_with_does_not_follow_from_what_the_home_keeps() -> None:
-    """Its secret is made of the first signing key: whoever stole that, before a rotation say, must not read updates."""
+    """Its secret is made from the first signing key. A thief of that key must not read updates."""
     scribe = begun(encrypted=True)
     one, other = (first_task(AClient(plan(APP), scribe)) for _ in range(2))
     assert one.reply_key is not None

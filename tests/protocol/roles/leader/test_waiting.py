@@ -1,4 +1,4 @@
-"""What a peer says while it waits: once a wait has lasted, and again only where it changes; in virtual time."""
+"""What a peer says while it waits: once a wait has lasted, and again only if it changes; in virtual time."""
 
 from __future__ import annotations
 
