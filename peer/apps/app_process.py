@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from peer.apps.app_log import LOOK, keep_short
+from peer.apps.app_python import OUR_PYTHON, folders_of
 from peer.apps.block_server import BlockServer, Contents
 from peer.apps.child_processes import MARK, new_mark, signal_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE
@@ -54,6 +54,8 @@ class AppCommand:
     """Variables besides those of this process (`strategy.replay.format`)."""
     confiner: Confiner | None = None
     """None: the process may do what the peer may."""
+    python: tuple[str, ...] = OUR_PYTHON
+    """The command of the Python that runs it."""
 
 
 class AppProcess:
@@ -100,7 +102,7 @@ class AppProcess:
         command.log.parent.mkdir(parents=True, exist_ok=True)
         keep_short(command.log)
         words = [
-            sys.executable,
+            *command.python,
             "-P",  # without it the current folder comes first, and a strategy.py there would hide ours
             "-m",
             "peer.apps.app_main",
@@ -115,7 +117,7 @@ class AppProcess:
             environment = {**without_passphrases(os.environ), **environment}
         else:
             command.works_in.mkdir(parents=True, exist_ok=True)  # it is mounted
-            confinement = command.confiner.confinement([], [folder, command.works_in])
+            confinement = command.confiner.confinement(folders_of(command.python), [folder, command.works_in])
             words, environment = self._confined(command.confiner, confinement, words, environment)
         with command.log.open("ab") as log:
             self._log_start = log.tell()

@@ -16,7 +16,7 @@ from crypto.dsse import BadSignature
 from peer.audit.confirmations import Confirmations
 from peer.audit.kept_reports import Basis
 from peer.audit.key_history import KeyHistory
-from peer.audit.replay import AuditedApp, ComparedExchange, RunReplay
+from peer.audit.replay import AuditedApp, ComparedExchange, RunReplay, Versions
 from peer.audit.report import Report
 from peer.audit.revocations import Revocations
 from peer.audit.root_of_trust import Root
@@ -179,9 +179,14 @@ class Audit:
         *,
         to_round: int | None = None,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
+        on_versions: Callable[[Versions], None] = lambda _: None,
     ) -> None:
         """After `run`, and only if the chain is sound: run the app again, and compare what it does with what is
-        recorded. ``to_round`` is the last round to replay; None replays to the end."""
+        recorded.
+
+        ``to_round`` is the last round to replay; None replays to the end. ``on_versions`` is told, before the app
+        starts, which packages have other versions here than in the run.
+        """
         if self.report.verdict is not Verdict.VERIFIED or self.report.run is None:
             return
         bundle = self.bundle()
@@ -201,6 +206,7 @@ class Audit:
                 to_round=to_round,
                 numbered=self.report.numbered,
                 on_compared=on_compared,
+                on_versions=on_versions,
             ).run()
             self.report.replay = replay
             for finding in replay.findings():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from peer.apps.app_process import AppCommand, AppProcess
+from peer.apps.app_python import OUR_PYTHON
 from peer.apps.block_server import RecordedBlocks
 from peer.confinement.confined import Confiner
 from peer.history.run_sources import RunSource
@@ -45,14 +46,14 @@ from protocol.chain.replay_script import Unreadable, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
-from protocol.records.environment import Environment, differing
+from protocol.records.environment import Environment, differing, differing_versions
 from protocol.records.signed_records import read_record
 from protocol.replay.environments import cause_of, settling
 from protocol.replay.judging import Cause, Difference, Outcome, Reason, judged, ranked
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
 from strategy.contents.summary import to_json
-from strategy.replay.format import REPLAY_FORMAT, child_environment
+from strategy.replay.format import REPLAY_FORMAT, REPLAYED_BY, child_environment
 
 _IN_WORDS: Final = {
     Reason.SERVER: "the server did not run this app on these replies",
@@ -69,6 +70,10 @@ NO_MODEL: Final = "what the app made of the replies after its last message: the 
 """What is not checked of a run that closed without a model."""
 
 
+Versions = Mapping[str, tuple[str, str]]
+"""By name of a package, the version that the run had and the one here; empty if it is absent."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditedApp:
     """An app that the auditor lets run."""
@@ -83,6 +88,8 @@ class AuditedApp:
     """What confines it; None: it may do what the auditor may."""
     node_config: RunConfig = ()
     """Settings of this machine, such as the folder with its data."""
+    python: tuple[str, ...] = OUR_PYTHON
+    """The command of the Python that runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +248,12 @@ class RunReplay:
         to_round: int | None = None,
         numbered: bool = True,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
+        on_versions: Callable[[Versions], None] = lambda _: None,
     ) -> None:
         """``scratch`` has the audit's records and rows, ``keys`` are the run's.
 
         ``to_round`` is the last round to replay: one of Flower's if the app's messages are ``numbered``, otherwise an
-        exchange.
+        exchange. ``on_versions`` is told, before the app starts, which packages have other versions here.
         """
         self._run = run
         self._records: Iterator[CID] = islice(scratch.oldest_first(), 1, None)  # `Start` says what the run record does
@@ -256,6 +264,7 @@ class RunReplay:
         self._to_round = to_round
         self._numbered = numbered
         self._on_compared = on_compared
+        self._on_versions = on_versions
         self._dispatches = 0
         self._ahead: dict[int, tuple[int, int | None]] = {}
         """The number and round of each exchange that was handed over and is not compared yet, by height."""
@@ -314,7 +323,10 @@ class RunReplay:
                 "KEY (peer federation add) and the server has granted it the runs before (peer federation grant)"
             )
         if recorded.replay_format != REPLAY_FORMAT:
-            self._unfinished(f"it is in replay format {recorded.replay_format}, this version has {REPLAY_FORMAT}")
+            by = REPLAYED_BY.get(recorded.replay_format, "a newer version")
+            self._unfinished(
+                f"it is in replay format {recorded.replay_format}, which {by} replays; this version has {REPLAY_FORMAT}"
+            )
             return
         seed = read_seed(Block(body.seed, self._source.get(body.seed)), self._keys)
         app = folder / "app"
@@ -324,7 +336,8 @@ class RunReplay:
             works_in=folder / "scratch",
             contents=RecordedBlocks(self._source),
             log=folder / "app.log",
-            environment=child_environment(seed, recorded.environment.threads),
+            environment=child_environment(seed, recorded.environment.threads, recorded.environment.numerics),
+            python=self._app.python,
             confiner=self._app.confiner,
         )
         start = Start(
@@ -350,6 +363,8 @@ class RunReplay:
                     case AppReady(environment=now):
                         self._replay.import_seconds = time.monotonic() - self._began
                         self._replay.environment = differing(environment, now)
+                        if others := differing_versions(environment, now):
+                            self._on_versions(others)
                         self._replay.cause = cause_of(environment, now)
                         self._replay.settling = settling(environment, now)
                         link.hand(replace(start, may_differ=self._replay.cause))

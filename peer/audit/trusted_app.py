@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from peer.apps.app_python import OUR_PYTHON
 from peer.audit.replay import AuditedApp
 from peer.base.errors import PeerError
 from peer.confinement.confined import Confiner
@@ -21,7 +22,9 @@ def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
     return folder if model is None else (*folder, ("model", model))
 
 
-def own_app(folder: Path, confiner: Confiner | None, node_config: RunConfig = ()) -> AuditedApp:
+def own_app(
+    folder: Path, confiner: Confiner | None, node_config: RunConfig = (), python: tuple[str, ...] = OUR_PYTHON
+) -> AuditedApp:
     """The app in the auditor's ``folder``.
 
     Raises:
@@ -36,7 +39,7 @@ def own_app(folder: Path, confiner: Confiner | None, node_config: RunConfig = ()
             fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
         ) from error
     source = MemoryBlocks({block.cid: block.data for block in blocks})
-    return AuditedApp(str(place), app, read_bundle(app, source), source, confiner, node_config)
+    return AuditedApp(str(place), app, read_bundle(app, source), source, confiner, node_config, python)
 
 
 def trusted_app(
@@ -47,11 +50,14 @@ def trusted_app(
     node_config: RunConfig = (),
     approved: frozenset[CID] = frozenset(),
     run_config: RunConfig | None = None,
+    python: tuple[str, ...] = OUR_PYTHON,
 ) -> AuditedApp:
     """The app of the ``bundle`` that a run records, if it is the built-in app or one that is ``approved``.
 
     An approved app is read from ``source``. ``named`` is the run, as the auditor named it. ``bundle`` and
     ``run_config``, the run's settings, are None if this reader cannot read them: nothing is replayed then.
+
+    ``python`` is the command of the Python that runs it.
 
     Raises:
         PeerError: if the app is neither, or would import a model class that nobody named here.
@@ -60,8 +66,8 @@ def trusted_app(
     if bundle is not None and bundle.app in approved:
         files = read_named_bundle(bundle, source)
         check_self_contained(files, source)
-        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, confiner, node_config)
-    built_in = own_app(builtin_app_folder(), confiner, node_config)
+        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, confiner, node_config, python)
+    built_in = own_app(builtin_app_folder(), confiner, node_config, python)
     if bundle is not None and built_in.id != bundle.app:
         raise PeerError(
             f"the run is of the app {bundle.app}, which is not the built-in app of this version",

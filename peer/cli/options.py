@@ -135,6 +135,15 @@ MaxMemoryOption = Annotated[
         show_default="half of the machine's",
     ),
 ]
+AppPythonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--app-python",
+        metavar="COMMAND",
+        help="The Python that runs the app: of its own environment, say, with Pollen's requirements in it.",
+        show_default="the one that runs this",
+    ),
+]
 
 
 def new_app(name: str | None = None, help: str | None = None) -> typer.Typer:
@@ -192,6 +201,7 @@ class ReplayOptions:
     to_round: Annotated[
         int | None, typer.Option("--to-round", metavar="N", min=1, help="Replay to the end of this round.")
     ] = None
+    app_python: AppPythonOption = None
     unconfined: Annotated[
         bool, typer.Option("--unconfined", help="Let the app do all that you may do here: you trust it.")
     ] = False
@@ -221,12 +231,13 @@ class ReplayOptions:
         Raises:
             PeerError: if it cannot be used, or not be confined.
         """
+        from peer.apps.app_python import command_of_python
         from peer.audit.trusted_app import local_config, own_app
 
-        confiner = self.confiner(home)
+        confiner, python = self.confiner(home), command_of_python(self.app_python)
         if self.app_dir is None:
             return None
-        return own_app(self.app_dir, confiner, local_config(self.data_dir, self.model))
+        return own_app(self.app_dir, confiner, local_config(self.data_dir, self.model), python)
 
     def trusted_app(self, audit: Audit, named: str, home: Home) -> AuditedApp:
         """The app of the run ``named``, if it may run in ``home``. Call it after ``audit`` was run.
@@ -235,6 +246,7 @@ class ReplayOptions:
             PeerError: if it may not, or cannot be confined.
             protocol.blocks.cid.BlockError: if it cannot be read.
         """
+        from peer.apps.app_python import command_of_python
         from peer.audit.trusted_app import local_config, trusted_app
         from peer.home.journal import approved_apps
 
@@ -247,6 +259,7 @@ class ReplayOptions:
             config,
             approved_apps(home),
             audit.run_config(),
+            command_of_python(self.app_python),
         )
 
     def confiner(self, home: Home) -> Confiner | None:

@@ -12,14 +12,17 @@ from peer.base.logs import Field
 from protocol.app.calls import ErrorCode
 from protocol.app.errors import parse_raised
 from protocol.records.bodies import Outcome
+from protocol.records.environment import Numerics
 from protocol.roles.effects import Report, What
 from protocol.roles.waiting import Awaited
 from protocol.visible import named, quoted
 
 Fields = Mapping[str, Field]
 
+AUDITED_HERE_ONLY: Final = "a replay on a processor of another kind may differ in the last bits, and then tells nothing"
+"""What native numerics cost."""
+
 _LINES: Final[Mapping[What, str]] = {
-    What.RUN_OPENED: "run {run} is open: app {app}",
     What.RUN_RESUMED: "run {run} was left open at height {height}: going on with it",
     What.RUN_FOLLOWED: "taking part in run {run}: app {app}",
     What.RUN_LOST: "run {run} cannot be followed: {why}",
@@ -140,8 +143,8 @@ def line_of(report: Report, app_log: Path | None = None) -> str:
 def _line(report: Report, see_log: str) -> str:
     fields = report.fields
     match report.what:
-        case What.RUN_CLOSED:
-            return _closed(fields)
+        case What.RUN_OPENED | What.RUN_CLOSED:
+            return _opened(fields) if report.what is What.RUN_OPENED else _closed(fields)
         case What.TASK_FAILED | What.REPLY_FAILED | What.APP_LOST:
             return _of_an_app(report, see_log)
         case What.MESSAGE_GIVEN_UP:
@@ -162,6 +165,12 @@ def _line(report: Report, see_log: str) -> str:
         case What.HOME_MOVED | What.RECALLED | What.RUN_UNKNOWN:
             return _of_an_old_home(report)
     return _LINES.get(report.what, "").format_map(fields)
+
+
+def _opened(fields: Fields) -> str:
+    native = fields["numerics"] == Numerics.NATIVE
+    cost = f"; its numerics are native: {AUDITED_HERE_ONLY}" if native else ""
+    return f"run {fields['run']} is open: app {fields['app']}{cost}"
 
 
 def _closed(fields: Fields) -> str:

@@ -42,6 +42,7 @@ from protocol.blocks.content import ContentForm, ContentKey
 from protocol.federation.manifest import why_unreadable
 from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Ack, Close, Outcome, ReasonPrivate, Role, RunConfig
+from protocol.records.environment import Numerics
 from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed_records import parse_record
 from protocol.roles.client.client import Client
@@ -98,6 +99,18 @@ class ClosedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Computing:
+    """How the app process computes."""
+
+    threads: int
+    """For each numerical library."""
+    python: tuple[str, ...]
+    """The command of its Python."""
+    numerics: Numerics
+    """Of the ServerApp in a new run. A run that was left open keeps its own, and a ClientApp is native."""
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """What a peer of either role needs."""
 
@@ -108,8 +121,7 @@ class Session:
     engine: Engine
     engine_name: str
     journal: Journal
-    threads: int
-    """For each numerical library in the app process."""
+    computing: Computing
     on_report: Callable[[Report], None]
     interrupts: Interrupts
     """What came before there was a loop to take it."""
@@ -183,13 +195,11 @@ def lead(
     federation = session.stored.id
     left = None if new_run else _left_open(session, app, run_config, seed)
     if left is not None:
-        plan, threads = left.plan(node_config), left.environment.threads
+        plan, threads, numerics = left.plan(node_config), left.environment.threads, left.environment.numerics
         _store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
     else:
-        plan, threads = (
-            _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial),
-            session.threads,
-        )
+        plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial)
+        threads, numerics = session.computing.threads, session.computing.numerics
     if left is None:
         session.journal.keep_place(location_of(session.home.path))
     elif _waits_for_members(session, wait_for_members):
@@ -198,7 +208,8 @@ def lead(
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
     scratch = session.home.path / "scratch"
-    ending = _run(session, leader.machine, Role.SERVER, topics, child_environment(plan.seed, threads), scratch)
+    environment = child_environment(plan.seed, threads, numerics)
+    ending = _run(session, leader.machine, Role.SERVER, topics, environment, scratch)
     return _closed(session, leader), ending
 
 
@@ -306,7 +317,7 @@ def serve(
     if unfit:
         session.on_report(Report(What.BUILT_IN_APP_UNFIT, {"why": unfit}))
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session), _verified(session))
-    environment = child_environment(secret, session.threads)
+    environment = child_environment(secret, session.computing.threads, Numerics.NATIVE)
     _repair_replies(session)
     ending = _run(session, client.machine, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
     for head in _trained_in(session):
@@ -424,6 +435,7 @@ def _run(
         contents=session.engine.address,
         log=log,
         environment=environment,
+        python=session.computing.python,
     )
     keeper = DurableEffects(
         engine=session.engine,

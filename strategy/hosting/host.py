@@ -23,6 +23,7 @@ from protocol.records.environment import Environment, Numerics
 from strategy.contents.codec import ContentStore
 from strategy.grid_answers import RunStopped
 from strategy.replay.environment import measure_environment
+from strategy.replay.numerics import numerics_in_force, settle_torch
 
 OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")
 
@@ -42,7 +43,10 @@ def prepare(app_dir: Path) -> Environment:
     importlib.import_module("rich.style")  # draws from `random` when it is imported, and flwr imports it late
     if uses_torch(app_dir):
         importlib.import_module("torch")
-    return measure_environment(app_dir, Numerics.NATIVE)
+    numerics = numerics_in_force()
+    if numerics is Numerics.PORTABLE:
+        settle_torch()
+    return measure_environment(app_dir, numerics)
 
 
 def uses_torch(app_dir: Path) -> bool:

@@ -2,12 +2,13 @@
 
 Format 3 is this order in an app process, whichever of the four jobs it does:
 
-1. `child_environment` is in force before Python starts.
+1. `child_environment` is in force before Python starts. It pins the numerical libraries' kernels.
 2. `strategy.hosting.host.prepare` imports Pollen, flwr, rich, and torch if the app uses it. Importing draws random
    numbers (``rich.style`` does), so it comes before the seeds.
-3. Pollen's own packages are hidden from the app, and the shim for ``server_fn`` apps is put in.
-4. `strategy.hosting.seeds.seed_generators` seeds every generator, as the last step.
-5. The app is imported from its unpacked bundle, in an empty scratch folder, and run. What ``start`` returns is its
+3. `strategy.replay.numerics.settle_torch` says the rest of the baseline to torch, if the run's numerics are portable.
+4. Pollen's own packages are hidden from the app, and the shim for ``server_fn`` apps is put in.
+5. `strategy.hosting.seeds.seed_generators` seeds every generator, as the last step.
+6. The app is imported from its unpacked bundle, in an empty scratch folder, and run. What ``start`` returns is its
    final model, even if ``start`` is a strategy's own.
 
 Format 2 let each library choose its kernels for the processor. Format 1 kept the folder of an earlier process, and took
@@ -16,25 +17,31 @@ the final model only from Flower's own ``start``.
 
 from __future__ import annotations
 
+import platform
 from typing import Final
+
+from protocol.records.environment import Numerics
+from strategy.replay.numerics import numeric_variables
 
 REPLAY_FORMAT: Final = 3
 """Goes up with any change to the order above, to the shim, or to what is imported."""
 
 
-def child_environment(seed: bytes, threads: int) -> dict[str, str]:
+REPLAYED_BY: Final = {1: "a version before 0.1", 2: "0.1"}
+"""Which release replays a run of an earlier format."""
+
+
+def child_environment(seed: bytes, threads: int, numerics: Numerics) -> dict[str, str]:
     """The environment variables that an app process needs besides those that it inherits.
 
     Args:
         seed: As in `protocol.app.calls.Start`.
         threads: How many threads each numerical library may use. The number changes the bits of sums.
+        numerics: Which kernels they may use: for a ServerApp, what its run record says or is to say. A ClientApp is not
+            replayed, and is native.
     """
-    count = str(threads)
-    return {
+    return numeric_variables(numerics, threads, platform.machine()) | {
         "PYTHONHASHSEED": str(int.from_bytes(seed[:4], "big")),  # sets of strings; Python takes 32 bits
-        "OMP_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
         "FLWR_TELEMETRY_ENABLED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",  # an app's folder stays as its owner left it
     }

@@ -13,7 +13,7 @@ from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption,
 from peer.cli.output import put_json
 from peer.cli.reading.attesting import AttestOptions, SignedVerdict
 from peer.cli.reading.equivocation_proof import put_proof
-from peer.cli.reading.report import put_compared, put_report, put_report_json, put_root
+from peer.cli.reading.report import put_compared, put_report, put_report_json, put_root, put_versions
 from peer.history.named_runs import is_car
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
@@ -67,8 +67,12 @@ def audit(
             put_root(report)
         if replay and report.verdict is Verdict.VERIFIED:
             chosen = own or replaying.trusted_app(prepared, head, lookup.home)
-            on_compared = (lambda _: None) if json else put_compared
-            prepared.replay(chosen, to_round=replaying.to_round, on_compared=on_compared)
+            prepared.replay(
+                chosen,
+                to_round=replaying.to_round,
+                on_compared=_nothing if json else put_compared,
+                on_versions=_nothing if json else put_versions,
+            )
         if json:
             put_report_json(report, scratch)
         else:
@@ -76,6 +80,10 @@ def audit(
         if signed is not None:
             signed.write(prepared, scratch, say_so=not json)
     return report.exit_code
+
+
+def _nothing(_: object) -> None:
+    pass
 
 
 def _put_proof(proof: CheckedProof, *, json: bool, signed: SignedVerdict | None) -> ExitCode:

@@ -16,7 +16,7 @@ from protocol.replay.judging import Difference, Outcome
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
-    from peer.audit.replay import ComparedExchange
+    from peer.audit.replay import ComparedExchange, Versions
 
 _METRICS = 4
 """How many metrics a line of the table shows."""
@@ -61,6 +61,13 @@ def put_compared(exchange: ComparedExchange) -> None:
         put(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
     elif exchange.outcome is Outcome.UNDECIDED and found is not None and found.ulps is not None:
         put(f"{where}, height {exchange.height}: compared, differs by {measured(found)}")
+
+
+def put_versions(versions: Versions) -> None:
+    """Print, before an app is replayed, what of the run's software has another version here."""
+    put("replayed with other versions than the run had, so a difference may be theirs:")
+    for name, (was, now) in versions.items():
+        put(f"  {name}: {was or 'absent'} in the run, {now or 'absent'} here")
 
 
 def measured(found: Difference) -> str:

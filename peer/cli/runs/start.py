@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from peer.apps.app_choice import AppChoice, given
+from peer.apps.app_python import command_of_python
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
 from peer.base.terminal import flush, say
-from peer.cli.options import DEFAULT_HOME, JsonOption, ListenOption, MemberOptions, Whole, grouped, new_app
+from peer.cli.options import (
+    DEFAULT_HOME,
+    AppPythonOption,
+    JsonOption,
+    ListenOption,
+    MemberOptions,
+    Whole,
+    grouped,
+    new_app,
+)
 from peer.cli.output import put_json
 from peer.cli.reading.model_file import model_file
 from peer.engine import without_credentials
@@ -26,9 +35,10 @@ from peer.home.key_watch import KeyWatch
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.membership.changes import require_role
-from peer.run.narrator import Narrator, cause_in_words
+from peer.run.narrator import AUDITED_HERE_ONLY, Narrator, cause_in_words
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome, Role
+from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.effects import Cause
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
@@ -140,6 +150,16 @@ def start(
     threads: Annotated[
         int, typer.Option("--threads", min=1, help="Threads for each numerical library of the app.")
     ] = 1,
+    numerics: Annotated[
+        Numerics,
+        typer.Option(
+            "--numerics",
+            help="Server: the kernels of the ServerApp's libraries. portable: those that every processor of its kind "
+            "has, so that any auditor's machine computes the same bits. native: the fastest here, and GPUs; "
+            f"{AUDITED_HERE_ONLY}.",
+        ),
+    ] = Numerics.PORTABLE,
+    app_python: AppPythonOption = None,
     new_run: Annotated[
         bool, typer.Option("--new-run", help="Server: begin a new run, even if one was left open.")
     ] = False,
@@ -192,6 +212,7 @@ def start(
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
     person, stored = options.unlocked(passphrases)
     require_role(stored.manifest, person.public, role)
+    python = command_of_python(app_python)
     narrator = Narrator(None if json else say, home.app_log(role.value))
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
@@ -204,13 +225,14 @@ def start(
             over = f"{stored.manifest.title} over {without_credentials(name)}"
             say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
             if role is Role.CLIENT:
-                say(f"its app works in {works_in}, with the packages of {sys.executable}")
+                say(f"its app works in {works_in}, with the packages of {' '.join(python)}")
         engine = stack.enter_context(opened(home, name, stored, listen, collect=True))
         journal.remember_engine(name)
-        from peer.run.start import Session
+        from peer.run.start import Computing, Session
 
+        computing = Computing(threads, python, numerics)
         watch = KeyWatch(KeyStore(home.path), person, passphrases)
-        session = Session(home, person, watch, stored, engine, name, journal, threads, narrator.tell, interrupts)
+        session = Session(home, person, watch, stored, engine, name, journal, computing, narrator.tell, interrupts)
         if role is Role.SERVER:
             settings = LeaderSettings(
                 min_clients=min_clients,

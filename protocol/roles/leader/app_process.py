@@ -133,10 +133,11 @@ class AppProcess:
             member=newest.author.member,
             now=now,
         )
-        self._writer.append(body, [seed, *blocks, *self._writer.manifest_blocks()], self._opened)
+        self._writer.append(body, [seed, *blocks, *self._writer.manifest_blocks()], partial(self._opened, environment))
 
-    def _opened(self, now: float) -> None:
-        self._outbox.report(What.RUN_OPENED, run=str(self._writer.chain.run), app=self._plan.name)
+    def _opened(self, environment: Environment, now: float) -> None:
+        run, app = str(self._writer.chain.run), self._plan.name
+        self._outbox.report(What.RUN_OPENED, run=run, app=app, numerics=environment.numerics.value)
         self._begin(scripted=False)
 
     def _begin(self, *, scripted: bool) -> None:

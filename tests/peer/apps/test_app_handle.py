@@ -16,6 +16,7 @@ from protocol.app.calls import AppReady, FromApp, Halted, Start, Task
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import raw_block
 from protocol.records.bodies import Role
+from protocol.records.environment import Numerics
 from strategy.replay.format import child_environment
 
 APPS = Path(__file__).parents[2] / "apps"
@@ -30,7 +31,7 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
         tmp_path / "scratch",
         f"local:{tmp_path / 'engine'}",
         tmp_path / "app.log",
-        child_environment(bytes(32), 1),
+        child_environment(bytes(32), 1, Numerics.NATIVE),
     )
 
     async def first_words() -> FromApp | str:
@@ -48,7 +49,7 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
 def test_where_contents_are_is_not_on_a_command_line_that_all_users_see(tmp_path: Path) -> None:
     where = f"local:{tmp_path / 'engine-with-a-secret'}"
     command = AppCommand(
-        Role.CLIENT, tmp_path / "scratch", where, tmp_path / "app.log", child_environment(bytes(32), 1)
+        Role.CLIENT, tmp_path / "scratch", where, tmp_path / "app.log", child_environment(bytes(32), 1, Numerics.NATIVE)
     )
 
     async def command_line() -> bytes:
@@ -70,7 +71,7 @@ def test_an_app_process_that_cannot_read_says_why_and_is_not_lost(tmp_path: Path
     car, gone = tmp_path / "run.car", raw_block(b"gone").cid
     root = raw_block(b"root")
     car.write_bytes(b"".join(write_car([root.cid], [root])))
-    environment = child_environment(bytes(32), 1)
+    environment = child_environment(bytes(32), 1, Numerics.NATIVE)
     blocks = RecordedBlocks(CarSource(car))
     command = AppCommand(Role.CLIENT, tmp_path / "scratch", blocks, tmp_path / "app.log", environment)
 
@@ -116,7 +117,7 @@ def test_an_app_may_have_processes_of_its_own(source: str, how: str, tmp_path: P
     app.mkdir()
     (app / "pyproject.toml").write_text(APP)
     (app / "server.py").write_text(f"import multiprocessing as mp, os, time\n{source}\n")
-    environment = child_environment(bytes(32), 1)
+    environment = child_environment(bytes(32), 1, Numerics.NATIVE)
     engine = f"local:{tmp_path / 'engine'}"
     command = AppCommand(Role.SERVER, tmp_path / "scratch", engine, tmp_path / "app.log", environment)
 
@@ -179,7 +180,7 @@ def is_alive(pid: int) -> bool:
 
 def command_in(folder: Path) -> AppCommand:
     engine = f"local:{folder / 'engine'}"
-    return AppCommand(Role.CLIENT, folder, engine, folder / "app.log", child_environment(bytes(32), 1))
+    return AppCommand(Role.CLIENT, folder, engine, folder / "app.log", child_environment(bytes(32), 1, Numerics.NATIVE))
 
 
 async def running(folder: Path, app: Path, lost: asyncio.Queue[str]) -> AppProcess:

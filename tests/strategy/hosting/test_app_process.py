@@ -12,13 +12,14 @@ import pytest
 from small_leader import APPS, SEED
 
 import protocol
+from protocol.records.environment import Numerics
 from strategy.replay.format import child_environment
 
 ROOT = Path(protocol.__file__).parent.parent
 
 
 def host(app: str, scratch: Path) -> dict[str, object]:
-    environment = {**os.environ, **child_environment(SEED, 1), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **child_environment(SEED, 1, Numerics.NATIVE), "PYTHONPATH": str(ROOT)}
     script = Path(__file__).parents[1] / "host_process.py"
     done = subprocess.run(
         [sys.executable, str(script), str(APPS / app), str(scratch)],

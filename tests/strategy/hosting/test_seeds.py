@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from protocol.records.environment import Numerics
 from strategy.hosting.seeds import seed_generators
 from strategy.replay.format import child_environment
 
@@ -61,7 +62,7 @@ def test_torch_repeats_too() -> None:
 def test_the_order_of_a_set_of_strings_is_that_of_the_seed() -> None:
     def order(seed: bytes) -> bytes:
         program = "print(list({'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}))"
-        environment = {**os.environ, **child_environment(seed, 1)}
+        environment = {**os.environ, **child_environment(seed, 1, Numerics.NATIVE)}
         return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True).stdout
 
     assert order(b"\xff" * 32) == order(b"\xff" * 32)
