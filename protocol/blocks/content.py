@@ -215,14 +215,21 @@ def read_chunks(chunks: Sequence[CID], size: int, source: BlockSource, form: Con
         ContentError: if they hold more or fewer, or do not open.
         MissingBlock: if ``source`` lacks one.
     """
+    if len(chunks) == 1:
+        (only,) = chunk_bytes(chunks, size, source, form)
+        return only
+    joined = BytesIO()  # getvalue() gives the buffer itself; joining a list or a bytearray would copy once more
+    for data in chunk_bytes(chunks, size, source, form):
+        joined.write(data)
+    return joined.getvalue()
+
+
+def chunk_bytes(chunks: Sequence[CID], size: int, source: BlockSource, form: ContentForm = PLAIN) -> Iterator[bytes]:
+    """What `read_chunks` joins, a chunk at a time. Raises what that does."""
     if len(chunks) != form.chunk_count(size):
         raise ContentError(f"{size} bytes do not lie in {len(chunks)} chunks")
-    if len(chunks) == 1:
-        return form.open_chunk(_checked(source.get(chunks[0]), size, form))
-    joined = BytesIO()  # getvalue() gives the buffer itself; joining a list or a bytearray would copy once more
     for start, chunk in zip(range(0, size, form.chunk_size), chunks, strict=True):
-        joined.write(form.open_chunk(_checked(source.get(chunk), min(form.chunk_size, size - start), form)))
-    return joined.getvalue()
+        yield form.open_chunk(_checked(source.get(chunk), min(form.chunk_size, size - start), form))
 
 
 def _checked(chunk: bytes, size: int, form: ContentForm) -> bytes:

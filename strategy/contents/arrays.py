@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flwr.app import Array
@@ -22,10 +22,12 @@ class LazyArray(Array):
         size: int,
         load: Callable[[], bytes],
         begin: Callable[[], bytes],
+        stream: Callable[[], Iterator[bytes]],
     ) -> None:
-        """``load`` reads all ``size`` bytes, ``begin`` the first of them."""
+        """``load`` reads all ``size`` bytes, ``begin`` the first of them, ``stream`` all of them one after another."""
         # not Array.__init__, which wants the bytes
-        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, _size=size, _load=load, _begin=begin)
+        given = {"_size": size, "_load": load, "_begin": begin, "_stream": stream}
+        self.__dict__.update(dtype=dtype, shape=shape, stype=stype, **given)
 
     def __getattr__(self, name: str) -> Any:  # the signature that the protocol has
         if name != "data":
@@ -50,7 +52,7 @@ class LazyArray(Array):
             if "data" not in attributes:
                 attributes["data"] = load()
             self.__class__ = Array  # type: ignore[assignment]  # the same layout, and nothing left to do lazily
-            for name in ("_load", "_begin", "_size"):
+            for name in ("_load", "_begin", "_stream", "_size"):
                 attributes.pop(name, None)
         return self
 
@@ -59,6 +61,12 @@ def beginning(array: Array) -> bytes:
     """The first bytes of an array, a chunk or all. A lazy array reads no more than that, and stays lazy."""
     begin = array.__dict__.get("_begin")
     return array.data if begin is None else begin()
+
+
+def pieces_of(array: Array) -> Iterator[bytes]:
+    """All bytes of an array, a chunk at a time. A lazy array stays lazy: none of them is kept."""
+    stream = array.__dict__.get("_stream")
+    return iter((array.data,)) if stream is None else stream()
 
 
 def size_of(array: Array) -> int:

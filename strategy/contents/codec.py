@@ -33,6 +33,7 @@ from protocol.blocks.content import (
     ContentForm,
     ContentKey,
     Opened,
+    chunk_bytes,
     open_content,
     read_chunks,
     write_manifest,
@@ -313,7 +314,8 @@ class _ArrayReader:
         load = partial(read_chunks, chunks, where, self._source, self._form)
         first = min(where, self._form.chunk_size)
         begin = partial(read_chunks, chunks[:1], first, self._source, self._form)
-        return LazyArray(dtype, shape, stype, where, load, begin)
+        stream = partial(chunk_bytes, chunks, where, self._source, self._form)
+        return LazyArray(dtype, shape, stype, where, load, begin, stream)
 
     def finish(self) -> None:
         if next(self._chunks, None) is not None:

@@ -18,7 +18,7 @@ from flwr.app import Array
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from strategy.contents.arrays import beginning
+from strategy.contents.arrays import beginning, pieces_of
 
 NUMPY: Final = "numpy.ndarray"
 """Flower's ``stype`` of arrays whose bytes are in numpy's format. No others are opened."""
@@ -103,7 +103,7 @@ def opened(array: Array) -> NDArray[Any]:
 
 def numbers(array: Array, what: Stored | None) -> Numbers | None:
     """The numbers of ``array`` in the order of its bytes, not copied; None if they are no numbers."""
-    if what is None or not (what.dtype.kind in "biufc" or _is_bfloat16(array, what)):
+    if what is None or not _holds_numbers(array, what):
         return None
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
     flat = np.frombuffer(array.data, dtype, math.prod(what.shape), what.start)
@@ -114,8 +114,44 @@ _BFLOAT16: Final = np.dtype([("bfloat16", np.uint16)])
 """numpy has no bfloat16, and stores it as two bytes without a meaning."""
 
 
+def _holds_numbers(array: Array, what: Stored) -> bool:
+    return what.dtype.kind in "biufc" or _is_bfloat16(array, what)
+
+
 def _is_bfloat16(array: Array, what: Stored) -> bool:
     return array.dtype == "bfloat16" and what.dtype.kind == "V" and what.dtype.itemsize == 2 and not what.dtype.names
+
+
+def number_pieces(array: Array, what: Stored, count: int) -> Iterator[NDArray[np.float64]]:
+    """The numbers of ``array``, ``count`` at a time, as float64 (complex ones as pairs of them). A lazy array is read a
+    chunk at a time, and nothing of it is kept.
+
+    Raises:
+        ValueError: if they are no numbers, or not all of them are there.
+    """
+    if not _holds_numbers(array, what):
+        raise ValueError(f"an array of {str(what.dtype)[:80]} holds no numbers")
+    step = count * what.dtype.itemsize
+    dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
+    waiting, skip, left = bytearray(), what.start, what.size
+    for piece in pieces_of(array):
+        taken = memoryview(piece)[skip : skip + left]
+        skip, left = max(0, skip - len(piece)), left - len(taken)
+        waiting += taken
+        while len(waiting) >= step or (waiting and not left):
+            flat = np.frombuffer(bytes(waiting[:step]), dtype)
+            del waiting[:step]
+            yield _wide(flat)
+    if left:
+        raise ValueError("an array has fewer bytes than it says")
+
+
+def _wide(flat: Numbers) -> NDArray[np.float64]:
+    if flat.dtype.kind == "V":
+        flat = _readable(flat.view(np.uint16).view(_BFLOAT16))
+    if flat.dtype.kind == "c":
+        return flat.astype(np.complex128).view(np.float64)
+    return flat.astype(np.float64)
 
 
 def count_not_finite(values: Numbers) -> int:

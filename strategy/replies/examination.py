@@ -12,7 +12,7 @@ their contents.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -97,12 +97,18 @@ class Sent:
     def counterpart(self, record: str, *, alone: bool = False) -> str:
         """The dispatched record that an answer's ``record`` is compared with; empty if there is none. ``alone`` says
         whether it is the answer's only array record."""
-        name = f"fitins.{record.removeprefix('fitres.')}" if record.startswith("fitres.") else record
-        if alone and name not in self.records and len(self.records) == 1:
-            (name,) = self.records
+        name = counterpart(record, self.records, alone=alone)
         layouts = self.records.get(name, {}).values()
         # In Flower's older apps an array without type and bytes stands for a model that does not exist yet.
         return name if any(layout.stored or layout.dtype for layout in layouts) else ""
+
+
+def counterpart(record: str, sent: Collection[str], *, alone: bool) -> str:
+    """The name that an answer's ``record`` has among the ``sent`` ones, if it is there."""
+    name = f"fitins.{record.removeprefix('fitres.')}" if record.startswith("fitres.") else record
+    if alone and name not in sent and len(sent) == 1:
+        (name,) = sent
+    return name
 
 
 def opened_records(

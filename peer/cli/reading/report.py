@@ -101,7 +101,7 @@ def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool
     if replay:
         for line in _replayed(report):
             put(line)
-    put(_verdict(report, contents=contents))
+    put_verdict(report, contents=contents)
     if any(finding.rule == MISSING_BLOCK for finding in report.findings):
         put(
             "  fix: name the engine that has all of it (--ipfs ENGINE), start a peer that has it, or read a full export"
@@ -185,6 +185,11 @@ def _replayed(report: Report) -> Iterator[str]:
         yield f"not equal: {replay.undecided}. {where} differs most: by {measured(found)}"
     if replay.not_checked:
         yield f"not checked: {replay.not_checked}"
+
+
+def put_verdict(report: Report, *, contents: bool = True) -> None:
+    """Print the verdict. ``contents`` says whether contents were checked."""
+    put(_verdict(report, contents=contents))
 
 
 def _verdict(report: Report, *, contents: bool) -> Coloured:

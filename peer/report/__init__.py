@@ -1,0 +1,1 @@
+"""What an audit found, as a document: gathered once, then written as a page, as text or as data."""

@@ -1,0 +1,307 @@
+"""What a report says: the one value that a page, a text and a JSON object show.
+
+What grows with a run is a `Table`, which is read from disk one row at a time. All texts of others are cut to
+`MAX_TEXT` characters when they are gathered, and are not made safe to show here: each form does that for all of its
+text, in one place.
+
+In ``body`` texts, people and contents have labels and names. `RunReport.ids` says which CID or key each label is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from peer.history.verdict import Finding, Verdict
+
+VERSION: Final = 1
+"""Of the JSON form, docs/report.md. It grows by one with each change that a reader of the form before would miss."""
+
+MAX_TEXT: Final = 300
+"""Characters of a name, a reason or a setting."""
+MAX_METRICS: Final = 24
+"""Metrics of a run that are drawn and listed."""
+MAX_LINES: Final = 10
+"""Clients that have a line of their own in a curve. If there are more, a band shows from where to where they are."""
+
+Row = TypeVar("Row", covariant=True)
+
+
+class Table(Generic[Row]):
+    """Rows that are read anew each time, and never held all at once."""
+
+    def __init__(self, count: int, rows: Callable[[], Iterator[Row]]) -> None:
+        self._count = count
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._rows()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How the report came to be."""
+
+    command: str
+    version: str
+    """Of Pollen."""
+    at: float
+    """Seconds since 1970. Nothing else in the report depends on when it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the audit came to, and what that rests on."""
+
+    verdict: Verdict
+    words: str
+    """The verdict in a sentence."""
+    root: str | None
+    """`peer.audit.root.Root`."""
+    root_words: str
+    """Whose word it rests on, in a sentence."""
+    checked: tuple[str, ...]
+    not_checked: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    findings_left_out: int
+    remarks: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The run as a whole."""
+
+    federation: str
+    """Its name; empty if it cannot be read."""
+    run: str | None
+    head: str
+    federation_id: str | None
+    leader: str
+    began: float | None
+    """Seconds since 1970, by the server's clock, as all times are unless something else is said."""
+    ended: float | None
+    """None while the run is open."""
+    outcome: str
+    """``returned`` or ``raised``; empty while the run is open."""
+    reason: str
+    records: int
+    """Found; the audit says how many of them are verified."""
+    verified_height: int | None
+    rounds: int
+    numbered: bool
+    """Whether the app numbers its rounds; otherwise each exchange counts as one."""
+    exchanges: int
+    encrypted: bool
+    readable: bool
+    """Whether names, settings and metrics could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What was run, and with what. Only for those who can read the run."""
+
+    name: str
+    version: str
+    id: str
+    settings: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    differing: tuple[tuple[str, str, str], ...]
+    """What of the environment is another one in the replay: name, as it was, as it is."""
+    replay_format: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A record's height, and its time."""
+
+    height: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A member of the federation during the run."""
+
+    label: str
+    """``M1`` and so on."""
+    name: str
+    """As the rest of the report calls it: its name if that can be read, otherwise its label."""
+    roles: tuple[str, ...]
+    """When it was last a member."""
+    since: Place
+    until: Place | None
+    """The record by which it was removed; None if it was a member at the end."""
+    asked: int
+    answered: int
+    errors: int
+    confirmed: int | None
+    """The height up to which it confirmed the run; None if it confirmed nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An admission, a removal, or another change of who is a member."""
+
+    place: Place
+    version: int
+    """Of the manifest that brought it."""
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far one update was from the mean of its exchange."""
+
+    name: str
+    norm: float | None
+    """The L2 norm of its change of the model that was sent. None here and below: not a finite number."""
+    apart: float | None
+    """The L2 norm of the difference between its change and the mean change."""
+    cosine: float | None
+    """Between its change and the mean change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """The updates of one training exchange, beside their mean."""
+
+    number: int
+    """Of the exchange."""
+    round: int | None
+    weighted: bool
+    """Whether the mean is weighted by ``num-examples``."""
+    mean_norm: float | None
+    """The L2 norm of the mean change."""
+    updates: tuple[Distance, ...]
+    why_not: str
+    """Why nothing was measured; empty if it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one participant gave back."""
+
+    name: str
+    reply: str | None
+    """The CID of its signed record."""
+    content: str | None
+    bytes: int | None
+    metrics: dict[str, object]
+    """As its app sent them, the first `MAX_METRICS`."""
+    code: int | None
+    reason: str
+    refused: str | None
+    """The CID of the reply that the server refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One exchange: messages that were sent at once, and what came back."""
+
+    number: int
+    round: int | None
+    types: tuple[str, ...]
+    height: int
+    last_height: int
+    sent_at: float
+    ended: float | None
+    asked: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    unanswered: tuple[str, ...]
+    bytes_sent: int | None
+    bytes_received: int | None
+    means: dict[str, object]
+    weighted: bool
+    """Whether the means are weighted by ``num-examples``."""
+    confirmed_by: tuple[str, ...]
+    dispatch: str
+    contents: tuple[str, ...]
+    """The CIDs of what was sent."""
+
+    @property
+    def errors(self) -> tuple[Answer, ...]:
+        """The answers that are none."""
+        return tuple(answer for answer in self.answers if answer.code is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """An answer that the app did not get, and why."""
+
+    round: str
+    """Its round or its exchange, for people."""
+    name: str
+    refused: bool
+    """Whether the server refused a reply; otherwise there was none, or the client's own app failed."""
+    reason: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a curve. A value that is not finite is None, and leaves a gap."""
+
+    name: str
+    points: tuple[tuple[int, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One quantity over the rounds."""
+
+    what: str
+    """Whose quantity: ``train``, ``evaluate``, or a name of ours."""
+    name: str
+    mean: Line | None
+    mean_words: str
+    """Which mean it is."""
+    clients: tuple[Line, ...]
+    """Each client's line, if there are at most `MAX_LINES` clients."""
+    band: tuple[tuple[int, float, float], ...]
+    """If there are more: the round, the smallest and the largest value of all."""
+    count: int
+    """How many clients there are in it."""
+    notes: tuple[str, ...]
+    """What is not drawn, or drawn in another way than one would think."""
+    last: float | None
+    """The mean's last value, else the last of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Id:
+    """What a label or a name in the report stands for."""
+
+    label: str
+    what: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All of it."""
+
+    made: Made
+    judgement: Judgement
+    about: About
+    app: App | None
+    replayed: bool
+    """Whether the app was run again."""
+    participants: tuple[Participant, ...]
+    changes: tuple[Change, ...]
+    rounds: Table[Round]
+    errors: Table[Error]
+    curves: tuple[Curve, ...]
+    distances: Table[Distances]
+    distance_curves: tuple[Curve, ...]
+    metrics_left_out: int
+    """Metrics over `MAX_METRICS`, which nothing here shows."""
+    ids: Sequence[Id]
+    """The few that the whole report is about: the run, its federation, its app, its members."""
+    record_ids: Table[Id]
+    """Each record of the chain."""
+    content_ids: Table[Id]
+    """Each reply and each content."""

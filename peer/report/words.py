@@ -1,0 +1,183 @@
+"""Values as a reader of a report sees them, in a page or in plain text. What is not our own text is quoted."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+from peer.cli.output import size
+from peer.report.facts import MAX_LINES, Curve, Distances, Place, Round, RunReport
+from protocol.visible import named, quoted
+
+SHOWN_METRICS = 6
+"""Metrics in a line of the table of rounds."""
+SHOWN_NAMES = 6
+"""Names in one cell."""
+
+
+def moment(seconds: float | None) -> str:
+    """Seconds since 1970 as a time in UTC; a record's time may be anything that its author wrote."""
+    if seconds is None:
+        return ""
+    try:
+        time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds!r} (no date)"
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def place(where: Place) -> str:
+    """A record of the chain."""
+    return f"height {where.height}, {moment(where.time)}"
+
+
+def number(value: object) -> str:
+    """A number in few digits; what is none as it is."""
+    return f"{value:.4g}" if isinstance(value, int | float) else "not finite" if value is None else named(str(value))
+
+
+def bytes_of(count: int | None) -> str:
+    """A size; nothing if it is not known."""
+    return "" if count is None else size(count)
+
+
+def took(exchange: Round) -> str:
+    """From the messages to the last answer."""
+    return "open" if exchange.ended is None else f"{exchange.ended - exchange.sent_at:.1f} s"
+
+
+def people(names: Sequence[str]) -> str:
+    """Some names; of many, how many there are."""
+    if len(names) > SHOWN_NAMES:
+        return f"{len(names)} members"
+    return ", ".join(map(named, names))
+
+
+def asked(exchange: Round) -> str:
+    """Who was asked, and who of them did not answer."""
+    errors = list(dict.fromkeys(answer.name for answer in exchange.errors))
+    missing = [*errors, *(name for name in exchange.unanswered if name not in errors)]
+    many = len(exchange.asked) > SHOWN_NAMES
+    who = f"{len(exchange.asked)} clients" if many else ", ".join(map(named, exchange.asked))
+    return f"{who}; without an answer: {people(missing)}" if missing else who
+
+
+def means(exchange: Round) -> str:
+    """The means of its metrics."""
+    shown = [f"{named(name)} {number(value)}" for name, value in list(exchange.means.items())[:SHOWN_METRICS]]
+    more = len(exchange.means) - SHOWN_METRICS
+    return ", ".join(shown + ([f"and {more} more"] if more > 0 else []))
+
+
+def round_number(row: Round | Distances, numbered: bool) -> str:
+    """What a row is called: its round, or its exchange if the app numbers its rounds and this one has no number."""
+    if not numbered:
+        return str(row.number)
+    return f"({row.number})" if row.round is None else str(row.round)
+
+
+def counted(report: RunReport) -> str:
+    """What the rows and the curves count."""
+    return "round" if report.about.numbered else "exchange"
+
+
+def by_client(row: Distances, names: Sequence[str]) -> list[str]:
+    """The distances of a row, a cell for each client."""
+    found = {each.name: each for each in row.updates}
+    return [
+        f"{number(each.norm)}; {_relative(each.apart, row.mean_norm)}; {_cosine(each.cosine)}" if each else ""
+        for each in map(found.get, names)
+    ]
+
+
+def farthest(row: Distances) -> list[str]:
+    """Who was farthest from the mean, and how far; who was least aligned with it, and how much."""
+    far = max(
+        (each for each in row.updates if each.apart is not None), key=lambda each: each.apart or 0.0, default=None
+    )
+    least = min(
+        (each for each in row.updates if each.cosine is not None),
+        key=lambda each: 1.0 if each.cosine is None else each.cosine,
+        default=None,
+    )
+    return [
+        *(["", "not finite"] if far is None else [named(far.name), _relative(far.apart, row.mean_norm)]),
+        *(["", "none"] if least is None else [named(least.name), _cosine(least.cosine)]),
+    ]
+
+
+def _relative(apart: float | None, mean: float | None) -> str:
+    return "no ratio" if apart is None or not mean else number(apart / mean)
+
+
+def _cosine(value: float | None) -> str:
+    return "no angle" if value is None else f"{value:.3f}"
+
+
+def under(curve: Curve) -> str:
+    """What is said beside a curve: which mean it has, its last value, and what is not drawn."""
+    said = [f"line in bold: {curve.mean_words}"] if curve.mean is not None else []
+    if curve.last is not None:
+        said.append(f"last value {number(curve.last)}")
+    text = "; ".join([*said, *curve.notes])
+    return f"{text[:1].upper()}{text[1:]}" if text else ""
+
+
+def told(curve: Curve) -> str:
+    """A curve in a sentence, for those who do not see it."""
+    values = [value for _, value in curve.mean.points if value is not None] if curve.mean else []
+    range_of = f", from {number(values[0])} to {number(values[-1])}" if values else ""
+    kind = "the mean" if curve.mean else "a line each"
+    return f"Curve of {named(curve.name)} ({curve.what}): {kind} of {curve.count} clients{range_of}"
+
+
+def facts_of(report: RunReport) -> Iterator[tuple[str, str]]:
+    """The run in a few lines."""
+    about, app = report.about, report.app
+    yield "federation", _title(about.federation, "not readable without a key" if about.encrypted else "unknown")
+    if app is not None:
+        yield "app", f"{named(app.name)}, version {named(app.version)}"
+        yield "replay format", str(app.replay_format)
+    elif about.encrypted:
+        yield "app", "encrypted: not readable without a key"
+    yield "leader", named(about.leader) if about.leader else "unknown"
+    if about.began is not None:
+        yield "began", moment(about.began)
+        ended = moment(about.ended) if about.ended is not None else "still open"
+        reason = f": {quoted(about.reason)}" if about.reason else ""
+        yield "ended", f"{ended}{f', the app {about.outcome}' if about.outcome else ''}{reason}"
+    verified = 0 if about.verified_height is None else about.verified_height + 1
+    rounds = f"{about.rounds} rounds, " if about.numbered else ""
+    yield "size", f"{about.records} records, {verified} of them verified; {rounds}{about.exchanges} exchanges"
+    yield "encrypted", "yes" if about.encrypted else "no"
+
+
+def title_of(report: RunReport) -> str:
+    """The run in a few words."""
+    app = "an encrypted app" if report.about.encrypted else "an unknown app"
+    return named(report.app.name) if report.app else app
+
+
+def federation_of(report: RunReport) -> str:
+    """The federation in a few words."""
+    return _title(report.about.federation, "whose name cannot be read")
+
+
+def _title(name: str, otherwise: str) -> str:
+    return named(name) if name else otherwise
+
+
+def clients_of(report: RunReport) -> list[str]:
+    """The clients that have a line in a curve of metrics, in the order of the report."""
+    return _in_order(report, report.curves)
+
+
+def distance_clients_of(report: RunReport) -> list[str]:
+    """Those that have one in a curve of distances."""
+    return _in_order(report, report.distance_curves)
+
+
+def _in_order(report: RunReport, curves: Sequence[Curve]) -> list[str]:
+    drawn = {line.name for curve in curves for line in curve.clients}
+    known = [each.name for each in report.participants if each.name in drawn]
+    return [*known, *sorted(drawn.difference(known))][: 2 * MAX_LINES]

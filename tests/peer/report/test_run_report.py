@@ -1,0 +1,147 @@
+"""``peer report``: the facts of a run, in each of the three forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chains import ALICE, BOB, Scribe
+from command_line import Peer
+from inspected_runs import WrittenRun, finished_run
+
+from protocol.blocks.car import write_car
+
+
+def write(written: WrittenRun, folder: Path) -> Path:
+    path = folder / "run.car"
+    path.write_bytes(b"".join(write_car([written.head], written.blocks)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def written() -> WrittenRun:
+    """Two rounds: Alice answers in both, Bob in the first."""
+    return finished_run()
+
+
+@pytest.fixture
+def report(peers: Callable[[str], Peer], tmp_path: Path) -> Callable[..., Any]:
+    """The report of a run, as data."""
+
+    def make(written: WrittenRun, *options: str) -> Any:
+        done = peers("auditor")("report", write(written, tmp_path), "-o", tmp_path / "report.json", *options)
+        assert done.code in (0, 1, 3), done.err
+        return json.loads((tmp_path / "report.json").read_text())
+
+    return make
+
+
+def test_it_says_what_came_out_and_on_whose_word(report: Callable[..., Any], written: WrittenRun) -> None:
+    found = report(written)
+    assert (found["format"], found["version"]) == ("pollen-report", 1)
+    assert (found["judgement"]["verdict"], found["judgement"]["root"]) == ("verified", "run")
+    assert found["about"]["head"] == str(written.head)
+
+
+def test_it_says_that_an_app_which_may_not_run_here_was_not_run(
+    report: Callable[..., Any], written: WrittenRun
+) -> None:
+    found = report(written)
+    assert any("its app was not run again" in line for line in found["judgement"]["not_checked"])
+    assert not found["replayed"]
+
+
+def test_it_says_who_took_part_and_what_each_gave(report: Callable[..., Any], written: WrittenRun) -> None:
+    members = {each["name"]: each for each in report(written)["participants"]}
+    assert members["bob"]["roles"] == ["client"]
+    assert (members["bob"]["asked"], members["bob"]["answered"], members["bob"]["errors"]) == (2, 1, 1)
+    assert members["carol"]["asked"] == 0
+
+
+def test_it_says_who_was_admitted_and_when(report: Callable[..., Any]) -> None:
+    run = WrittenRun()
+    run.scribe.add(run.scribe.roster(run.scribe.with_dave().cid))
+    found = report(run)
+    (change,) = found["changes"]
+    assert (change["place"]["height"], change["words"]) == (1, "dave was admitted as client")
+
+
+def test_a_round_has_its_answers_and_its_weighted_mean(report: Callable[..., Any], written: WrittenRun) -> None:
+    first, second = report(written)["rounds"]
+    assert first["means"]["loss"] == pytest.approx((0.5 * 30 + 1.0 * 10) / 40)
+    assert first["weighted"]
+    assert [answer["code"] is None for answer in second["answers"]] == [True, False]
+
+
+def test_an_answer_that_the_app_did_not_get_has_its_reason(report: Callable[..., Any], written: WrittenRun) -> None:
+    (error,) = report(written)["errors"]
+    assert (error["round"], error["name"], error["reason"]) == ("round 2", "bob", "no answer in time")
+    assert not error["refused"]
+
+
+def test_a_curve_has_a_line_for_each_client_and_one_for_the_mean(
+    report: Callable[..., Any], written: WrittenRun
+) -> None:
+    loss = next(curve for curve in report(written)["curves"] if curve["name"] == "loss")
+    assert [line["name"] for line in loss["clients"]] == ["alice", "bob"]
+    assert loss["clients"][0]["points"] == [[1, 0.5], [2, 0.5]]
+    assert loss["mean"]["points"] == [[1, pytest.approx(0.625)], [2, 0.5]]
+
+
+def test_updates_without_arrays_have_no_distance(report: Callable[..., Any], written: WrittenRun) -> None:
+    assert {row["why_not"] for row in report(written)["distances"]} == {"the updates hold no arrays"}
+
+
+def test_updates_have_their_distance_from_the_mean(report: Callable[..., Any]) -> None:
+    run = WrittenRun()
+    scribe = run.scribe
+    scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=run.model(1))))
+    scribe.add(scribe.collect(scribe.taken(ALICE, content=run.model(2)), scribe.taken(BOB, content=run.model(4))))
+    (row,) = report(run)["distances"]
+    norm = 300_000**0.5  # each number of Alice's update is 1 away from what was sent, each of Bob's 3
+    assert row["mean_norm"] == pytest.approx(2 * norm)
+    assert [each["norm"] for each in row["updates"]] == pytest.approx([norm, 3 * norm])
+    assert [each["apart"] for each in row["updates"]] == pytest.approx([norm, norm])
+    assert [each["cosine"] for each in row["updates"]] == pytest.approx([1.0, 1.0])
+
+
+def test_every_cid_is_in_it(report: Callable[..., Any], written: WrittenRun) -> None:
+    found = report(written)
+    ids = {each["id"] for table in ("ids", "record_ids", "content_ids") for each in found[table]}
+    assert {str(written.head), str(written.run), str(written.app), *map(str, written.sent)} <= ids
+    assert len(found["record_ids"]) == written.height + 1
+
+
+def test_an_encrypted_run_without_a_key_says_what_it_cannot_show(report: Callable[..., Any]) -> None:
+    found = report(WrittenRun(Scribe(encrypted=True)))
+    assert (found["about"]["encrypted"], found["about"]["readable"], found["app"]) == (True, False, None)
+    assert {each["name"] for each in found["participants"]} == {f"M{number}" for number in range(1, 6)}
+    assert any("encrypted" in line for line in found["judgement"]["not_checked"])
+
+
+def test_a_run_that_is_not_sound_is_reported_as_far_as_it_is(report: Callable[..., Any], written: WrittenRun) -> None:
+    found = report(written, "--federation", str(written.app))
+    assert found["judgement"]["verdict"] == "failed"
+    assert [finding["rule"] for finding in found["judgement"]["findings"]] == ["other-federation"]
+
+
+def test_the_same_run_gives_the_same_page_but_for_the_time(
+    peers: Callable[[str], Peer], written: WrittenRun, tmp_path: Path
+) -> None:
+    car, pages = write(written, tmp_path), []
+    for _ in range(2):
+        assert peers("auditor")("report", car, "-o", tmp_path / "report.html").code == 0
+        pages.append((tmp_path / "report.html").read_text().splitlines())
+    different = [one for one, other in zip(*pages, strict=True) if one != other]
+    assert all(line.startswith("<p>With Pollen ") for line in different)
+
+
+def test_a_file_whose_name_says_no_form_is_refused(
+    peers: Callable[[str], Peer], written: WrittenRun, tmp_path: Path
+) -> None:
+    done = peers("auditor")("report", write(written, tmp_path), "-o", tmp_path / "report.pdf")
+    assert done.code == 2
+    assert ".html, .md, .json" in done.err
