@@ -23,7 +23,7 @@ from peer.apps.child_processes import MARK, kill_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE, open_contents
 from peer.apps.reply_examination import Examiner, examine_in_threads
 from peer.confinement.bounds import LIMITS_VARIABLE, limit_this_process
-from peer.engine.contents import EngineContents
+from peer.engine.contents import RecordedContents
 from peer.engine.interface import EngineError
 from protocol.app.calls import (
     AppReady,
@@ -116,8 +116,8 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     environment = prepare(app_dir)
     contents = open_contents(where)  # it imports, so it comes before the app's folder is on the path
     kept = KeptReplies()
-    if isinstance(contents, EngineContents):  # in an audit there is nobody to answer
-        examine_in_threads(Examiner(contents.engine, kept), pipe.to_examine, pipe.send)
+    if not isinstance(contents, RecordedContents):  # in an audit there is nobody to answer
+        examine_in_threads(Examiner(contents, kept), pipe.to_examine, pipe.send)
     pipe.send(AppReady(environment))
     start = pipe.start()
     try:

@@ -140,6 +140,10 @@ class AskedContents:
         """The blocks of a content."""
         return AskedContent(self._asked, root)
 
+    def local(self, root: CID) -> BlockSource:
+        """The blocks of a content that was fetched."""
+        return self.open(root)
+
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """Make a content local, and pin it; raises as `peer.engine.interface.Engine.fetch` does."""
         self._asked.ask(FetchContent(self._asked.next_number(), root, float(timeout), limit))

@@ -39,7 +39,7 @@ AT_ONCE: Final = 10
 MAX_NAMED: Final = 1 << 17
 """Contents that an app process may read at a time: the newest that were named. It reads what it is handed."""
 
-OPENED: Final = 16
+OPENED: Final = 8
 """Contents whose links, and first blocks, are kept for the next call."""
 
 
@@ -64,7 +64,7 @@ class Contents(Protocol):
         """Store some blocks of a content, durably; all are there if it ``ends``."""
 
 
-class EngineBlocks:
+class ServedEngine:
     """Those of an engine, for the app process of a running peer."""
 
     given_as = ASKED
@@ -80,7 +80,7 @@ class EngineBlocks:
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """As `Contents` says."""
-        self._patience(lambda: self._engine.fetch(root, timeout=timeout, limit=limit))
+        self._patience(lambda: self._contents.fetch(root, timeout=timeout, limit=limit))
 
     def store(self, root: CID, blocks: Iterable[Block], *, ends: bool) -> None:
         """As `Contents` says; blocks that are there already make no difference."""
@@ -89,7 +89,7 @@ class EngineBlocks:
         self._patience(put)
 
 
-class RecordedBlocks:
+class ServedRun:
     """Those of a run that is over. A replay stores nothing, so it asks for no such thing."""
 
     given_as = RECORDED

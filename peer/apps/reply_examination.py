@@ -11,13 +11,12 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 
-from peer.engine.contents import local_content
 from peer.engine.engine_retries import EngineRetries
-from peer.engine.interface import Engine, EngineError, TooLarge
+from peer.engine.interface import EngineError, TooLarge
 from protocol.app.calls import Examine, Examined, Failed
-from protocol.blocks.cid import CID, BlockError
+from protocol.blocks.cid import CID, BlockError, BlockSource
 from protocol.blocks.content import ContentKey
 from protocol.replies.checks_and_limits import Check, Examination, Finding
 from strategy.contents.codec import DEFAULT_LIMITS, Limits
@@ -54,11 +53,21 @@ def examine_in_threads(
         threading.Thread(target=serve, name="examine", daemon=True).start()
 
 
+class FetchedContents(Protocol):
+    """Where replies are fetched to and read from. Neither method waits for an engine that is away."""
+
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        """As `peer.engine.interface.Engine.fetch`."""
+
+    def local(self, root: CID) -> BlockSource:
+        """The blocks of a content that was fetched."""
+
+
 class Examiner:
     """Fetches replies, examines them and keeps them. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine, kept: KeptReplies) -> None:
-        self._engine = engine
+    def __init__(self, contents: FetchedContents, kept: KeptReplies) -> None:
+        self._contents = contents
         self._kept = kept
         self._patience = EngineRetries()
         self._sent: dict[CID, Sent] = {}
@@ -82,16 +91,16 @@ class Examiner:
         sent = self._read_sent(asked.sent, asked.sent_key)
         limit = asked.limits.of_answer_to(sent.size or None)
         try:
-            self._engine.fetch(asked.reply, timeout=timeout, limit=limit)
+            self._contents.fetch(asked.reply, timeout=timeout, limit=limit)
         except TooLarge:
             return Examination((Finding(Check.SIZE, f"its content is larger than {limit} bytes"),), here=False)
         with self._places:
             found, records = examine(
                 asked.reply,
-                local_content(self._engine, asked.reply),
+                self._contents.local(asked.reply),
                 asked.reply_key,
                 sent,
-                lambda: opened_records(sent.root, local_content(self._engine, sent.root), asked.sent_key),
+                lambda: opened_records(sent.root, self._contents.local(sent.root), asked.sent_key),
                 update=asked.update,
                 measure=asked.measure,
                 limits=Limits(min(limit, DEFAULT_LIMITS.body), min(limit, DEFAULT_LIMITS.arrays)),
@@ -102,7 +111,7 @@ class Examiner:
 
     def _read_sent(self, root: CID, key: ContentKey | None) -> Sent:
         with self._reading:  # the replies to one dispatch arrive together
-            sent = self._sent.pop(root, None) or read_sent(root, local_content(self._engine, root), key)
+            sent = self._sent.pop(root, None) or read_sent(root, self._contents.local(root), key)
             self._sent[root] = sent  # the last used comes last
             if len(self._sent) > SENT_KEPT:
                 del self._sent[next(iter(self._sent))]

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from peer.apps.app_process import AppCommand, AppProcess
 from peer.apps.app_python import OUR_PYTHON
-from peer.apps.block_server import RecordedBlocks
+from peer.apps.block_server import ServedRun
 from peer.confinement.confined import Confiner
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
@@ -334,7 +334,7 @@ class RunReplay:
         command = AppCommand(
             role=Role.SERVER,
             works_in=folder / "scratch",
-            contents=RecordedBlocks(self._source),
+            contents=ServedRun(self._source),
             log=folder / "app.log",
             environment=child_environment(seed, recorded.environment.threads, recorded.environment.numerics),
             python=self._app.python,

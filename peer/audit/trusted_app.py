@@ -12,7 +12,7 @@ from peer.history.run_sources import RunSource
 from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.records.bodies import RunConfig
-from strategy.apps.builtin_app import builtin_app_folder, check_named, model_class
+from strategy.apps.builtin_app import builtin_app_folder, check_named, default_data_folder, model_class
 from strategy.apps.bundling import bundle_folder, check_self_contained
 
 
@@ -67,6 +67,8 @@ def trusted_app(
         files = read_named_bundle(bundle, source)
         check_self_contained(files, source)
         return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, confiner, node_config, python)
+    if confiner is not None and "data-dir" not in dict(node_config):  # in its own home the app would look in vain
+        node_config = (*node_config, ("data-dir", str(default_data_folder())))
     built_in = own_app(builtin_app_folder(), confiner, node_config, python)
     if bundle is not None and built_in.id != bundle.app:
         raise PeerError(

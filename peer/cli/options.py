@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -273,15 +273,69 @@ class ReplayOptions:
 
         if self.unconfined:
             return None
-        own = [] if self.data_dir is None else [self.data_dir]
+        from strategy.apps.builtin_app import default_data_folder
+
+        datasets = default_data_folder() if self.app_dir is None else None
+        data = [place for place in (self.data_dir, datasets) if place is not None and place.exists()]
         grants = Grants(
-            read=absolute([*(self.allow_read or []), *own]),
+            read=absolute([*(self.allow_read or []), *data]),
             gpu=self.allow_gpu,
             variables=tuple(self.allow_env or ()),
             memory=bytes_of(self.max_memory),
             patience=PATIENCE if self.patience is None else self.patience,
         )
         return confiner(grants, home, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfineOptions:
+    """What the app of a running peer may do here."""
+
+    confine: Annotated[
+        bool,
+        typer.Option(
+            "--confine",
+            help="Run the app without network, and with no folders but those it needs and those that are allowed.",
+        ),
+    ] = False
+    allow_read: AllowReadOption = None
+    allow_write: Annotated[
+        list[Path] | None,
+        typer.Option("--allow-write", metavar="DIR", help="Let a confined app write in this folder. It reads it too."),
+    ] = None
+    allow_network: Annotated[bool, typer.Option("--allow-network", help="Let a confined app use the network.")] = False
+    allow_env: AllowEnvOption = None
+    allow_gpu: AllowGpuOption = False
+    max_memory: MaxMemoryOption = None
+
+    def confiner(
+        self, home: Home, *, read: Sequence[Path], write: Sequence[Path], model: str | None
+    ) -> Confiner | None:
+        """What confines the app, which also needs to ``read`` and ``write`` these; None if the owner wants none.
+
+        Raises:
+            PeerError: if nothing here can, or something is allowed without ``--confine``.
+        """
+        from peer.base.errors import PeerError
+        from peer.confinement.confined import confiner
+        from peer.confinement.rules import Grants
+
+        if not self.confine:
+            if any(getattr(self, field.name) != field.default for field in dataclasses.fields(self)):
+                raise PeerError(
+                    "--allow-... and --max-memory are for an app that is confined, and this one may do what you may",
+                    fix="add --confine",
+                )
+            return None
+        grants = Grants(
+            read=absolute([*(self.allow_read or []), *read]),
+            write=absolute([*(self.allow_write or []), *write]),
+            network=self.allow_network,
+            gpu=self.allow_gpu,
+            variables=tuple(self.allow_env or ()),
+            memory=bytes_of(self.max_memory),
+        )
+        return confiner(grants, home, model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Final
 
 from peer.confinement.rules import TEMPORARY, Confinement
-
-SHARED_MEMORY: Final = 8
-"""An app's shared memory is a part of its memory: one in so many."""
 
 
 class Bubblewrap:
@@ -22,13 +18,13 @@ class Bubblewrap:
         return "" if shutil.which("bwrap") else "bwrap is not installed"
 
     def prefix(self, confinement: Confinement, temporary: Path, works_in: Path) -> list[str]:
-        """The words before a command that is to run confined, in ``works_in``; ``temporary`` is its ``/tmp``."""
+        """As `peer.confinement.means.Means` says."""
         words = ["bwrap", "--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL"]
         words += ["--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
         if confinement.network:
             words.append("--share-net")
         # What is written there is memory: nothing but what has a bound may be.
-        words += ["--size", str(confinement.memory // SHARED_MEMORY), "--tmpfs", "/dev/shm"]
+        words += ["--size", str(confinement.shared_memory), "--tmpfs", "/dev/shm"]
         for device in confinement.devices:
             words += ["--dev-bind", str(device), str(device)]
         words += ["--remount-ro", "/dev", "--bind", str(temporary), str(TEMPORARY)]

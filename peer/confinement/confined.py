@@ -87,8 +87,9 @@ def _of_model(model: str | None, kept: Sequence[Path]) -> tuple[Path, ...]:
 
 def _python() -> list[Path]:
     prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
-    # of a folder that comes first because we were started in it, an app knows nothing
-    installed = [entry for entry in sys.path if entry and Path(entry).resolve() not in (Path.cwd(), OUR_ROOT)]
+    # the first entry is where the script lies that was started, or where it was started: what is there is no package
+    paths = sys.path if sys.flags.safe_path else sys.path[1:]
+    installed = [entry for entry in paths if entry and Path(entry).resolve() not in (Path.cwd(), OUR_ROOT)]
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     places = [Path(entry).absolute() for entry in (*prefixes, *installed, *libraries, *given) if entry]

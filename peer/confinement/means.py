@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from peer.base.errors import ExitCode, PeerError
 from peer.confinement.bubblewrap import Bubblewrap
+from peer.confinement.namespaces import Namespaces
 from peer.confinement.rules import SYSTEM, Confinement
 
 _TRIAL_SECONDS: Final = 20.0
@@ -32,7 +33,7 @@ class Means(Protocol):
         """The words before a command that is to run confined, in ``works_in``; ``temporary`` is its ``/tmp``."""
 
 
-ALL: Final[tuple[Means, ...]] = (Bubblewrap(),)
+ALL: Final[tuple[Means, ...]] = (Bubblewrap(), Namespaces())
 """In the order in which they are chosen."""
 
 

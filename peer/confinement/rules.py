@@ -73,6 +73,11 @@ class Confinement:
     devices: tuple[Path, ...] = ()
     processes: int = MAX_PROCESSES
 
+    @property
+    def shared_memory(self) -> int:
+        """The bytes of ``/dev/shm``, which are memory."""
+        return self.memory // 8
+
     def places(self) -> list[tuple[Path, bool]]:
         """Each file and folder, and whether it may be written, a folder before what is in it."""
         writable = dict.fromkeys(self.read, False) | dict.fromkeys(self.write, True)

@@ -39,7 +39,7 @@ class EngineContents:
     """Where an app process reads and writes contents."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+        self._engine = engine
         self._patience = EngineRetries()
         self._blocks = EngineBlocks(SoundBlocks(engine))
 
@@ -49,18 +49,22 @@ class EngineContents:
         def put() -> None:
             nonlocal blocks
             tried, blocks = tee(blocks)
-            self.engine.put_content(root, tried)
+            self._engine.put_content(root, tried)
 
         self._patience(put)
 
     def open(self, root: CID) -> BlockSource:
         """The blocks of a content that the peer has made local."""
-        return BegunContent(dict(_beginning(self.engine, root)), self._blocks)
+        return BegunContent(dict(_beginning(self._engine, root)), self._blocks)
 
+    def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
+        """Make a content local, and pin it, as `peer.engine.interface.Engine.fetch` does. Does not wait for an engine
+        that is away."""
+        self._engine.fetch(root, timeout=timeout, limit=limit)
 
-def local_content(engine: Engine, root: CID) -> BlockSource:
-    """The blocks of a content that the engine has made local. Does not wait for an engine that is away."""
-    return BegunContent(dict(_beginning(engine, root)), SoundBlocks(engine))
+    def local(self, root: CID) -> BlockSource:
+        """The blocks of a content that was fetched. Does not wait for an engine that is away."""
+        return BegunContent(dict(_beginning(self._engine, root)), SoundBlocks(self._engine))
 
 
 class BegunContent:

@@ -17,9 +17,11 @@ from typing import Final
 from crypto.identity import Identity
 from crypto.symmetric import SymmetricKey
 from peer.apps.app_process import AppCommand
+from peer.apps.block_server import ServedEngine
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import Interrupts
+from peer.confinement.confined import Confiner
 from peer.engine.contents import EngineBlocks, EngineContents
 from peer.engine.interface import Engine, EngineError
 from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
@@ -125,6 +127,8 @@ class Session:
     on_report: Callable[[Report], None]
     interrupts: Interrupts
     """What came before there was a loop to take it."""
+    confiner: Confiner | None = None
+    """What confines the app; None: it may do what the peer may."""
 
 
 def take_app(home: Home, folder: Path) -> App:
@@ -432,10 +436,11 @@ def _run(
     command = AppCommand(
         role=role,
         works_in=works_in,
-        contents=session.engine.address,
+        contents=session.engine.address if session.confiner is None else ServedEngine(session.engine),
         log=log,
         environment=environment,
         python=session.computing.python,
+        confiner=session.confiner,
     )
     keeper = DurableEffects(
         engine=session.engine,

@@ -87,6 +87,13 @@ def model_class(run_config: Mapping[str, object]) -> str | None:
     return name if isinstance(name, str) and is_class(name) else None
 
 
+def default_data_folder() -> Path:
+    """Where datasets are, unless ``--data-dir`` says otherwise."""
+    from strategy.builtin.pollen_app import datasets
+
+    return datasets.default_data_dir()
+
+
 class DataUnavailable(Exception):
     """A dataset is not here and cannot be downloaded. ``str`` says where we looked, and the fix."""
 

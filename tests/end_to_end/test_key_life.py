@@ -74,7 +74,8 @@ def test_a_servers_keys_are_rotated_in_mid_run(federation: Federation, gate: Gat
 
     assert [peer.code() for peer in (server, one, two)] == [0, 0, 0], server.said
     head, home = str(federation.head("server").head), str(federation.home("server").path)
-    code, report = federation.replay(head, GATED, "--home", home, POLLEN_PASSPHRASE=PASSPHRASE)
+    granted = ("--allow-read", str(gate.folder))
+    code, report = federation.replay(head, GATED, *granted, "--home", home, POLLEN_PASSPHRASE=PASSPHRASE)
     assert (code, report["verdict"]) == (0, "verified"), report["findings"]  # the old keys open the first epoch
     manifest = federation.stored.manifest
     new = manifest.members[founder.id].signing

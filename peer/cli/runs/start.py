@@ -17,6 +17,7 @@ from peer.base.terminal import flush, say
 from peer.cli.options import (
     DEFAULT_HOME,
     AppPythonOption,
+    ConfineOptions,
     JsonOption,
     ListenOption,
     MemberOptions,
@@ -42,7 +43,7 @@ from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.effects import Cause
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
-from strategy.apps.builtin_app import model_class
+from strategy.apps.builtin_app import default_data_folder, model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
     from peer.run.runner import Ending
@@ -55,6 +56,7 @@ app = new_app()
 @grouped
 def start(
     options: MemberOptions,
+    confining: ConfineOptions,
     role: Annotated[
         Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
     ],
@@ -138,7 +140,10 @@ def start(
     work_dir: Annotated[
         Path | None,
         typer.Option(
-            "--work-dir", metavar="DIR", help="Client: the app's working folder.", show_default="the current folder"
+            "--work-dir",
+            metavar="DIR",
+            help="Client: the app's working folder. A confined app has one in the home.",
+            show_default="the current folder",
         ),
     ] = None,
     save_path: Annotated[
@@ -193,6 +198,9 @@ def start(
     if role is Role.CLIENT and initial_model is not None:
         fix = "give --initial-model to the server"
         raise PeerError("a client begins with the model that the server sends", fix=fix)
+    if data_dir is None and app_dir is None and confining.confine:  # in its own home the app would look in vain
+        data_dir = default_data_folder()
+        data_dir.mkdir(parents=True, exist_ok=True)
     data = None if data_dir is None else str(data_dir.expanduser().absolute())
     choice = AppChoice(
         folder=app_dir,
@@ -208,8 +216,14 @@ def start(
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
     admitted = _admission(admission, max_update_norm)
     approved = _approved(approve_app, role, app_dir)
-    works_in = _working_folder(work_dir)
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
+    works_in = _working_folder(work_dir, home if confining.confine else None)
+    confiner = confining.confiner(
+        home,
+        read=() if data_dir is None else (data_dir,),
+        write=(works_in,) if work_dir is not None and role is Role.CLIENT else (),
+        model=model_class({"model": model}),
+    )
     person, stored = options.unlocked(passphrases)
     require_role(stored.manifest, person.public, role)
     python = command_of_python(app_python)
@@ -232,7 +246,8 @@ def start(
 
         computing = Computing(threads, python, numerics)
         watch = KeyWatch(KeyStore(home.path), person, passphrases)
-        session = Session(home, person, watch, stored, engine, name, journal, computing, narrator.tell, interrupts)
+        told = narrator.tell
+        session = Session(home, person, watch, stored, engine, name, journal, computing, told, interrupts, confiner)
         if role is Role.SERVER:
             settings = LeaderSettings(
                 min_clients=min_clients,
@@ -271,7 +286,10 @@ def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
     return [app_cid(text) for text in texts]
 
 
-def _working_folder(given: Path | None) -> Path:
+def _working_folder(given: Path | None, confined_in: Home | None) -> Path:
+    """Where a ClientApp works: the folder that we were started in, unless it is confined in a home."""
+    if given is None and confined_in is not None:
+        return confined_in.path / "work"
     folder = Path.cwd() if given is None else given.expanduser().absolute()
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
         raise PeerError(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peer.apps.app_process import AppCommand, AppProcess
-from peer.apps.block_server import RecordedBlocks
+from peer.apps.block_server import ServedRun
 from peer.history.run_sources import CarSource
 from protocol.app.calls import AppReady, FromApp, Halted, Start, Task
 from protocol.blocks.car import write_car
@@ -72,7 +72,7 @@ def test_an_app_process_that_cannot_read_says_why_and_is_not_lost(tmp_path: Path
     root = raw_block(b"root")
     car.write_bytes(b"".join(write_car([root.cid], [root])))
     environment = child_environment(bytes(32), 1, Numerics.NATIVE)
-    blocks = RecordedBlocks(CarSource(car))
+    blocks = ServedRun(CarSource(car))
     command = AppCommand(Role.CLIENT, tmp_path / "scratch", blocks, tmp_path / "app.log", environment)
 
     async def last_words() -> FromApp | str:

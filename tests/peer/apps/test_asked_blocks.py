@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peer.apps.asked_blocks import BATCH, AskedBlocks, AskedContents
-from peer.apps.block_server import BlockServer, Contents, EngineBlocks, RecordedBlocks
+from peer.apps.block_server import BlockServer, Contents, ServedEngine, ServedRun
 from peer.engine.interface import EngineError, TooLarge
 from peer.engine.local.engine import LocalEngine
 from peer.history.run_sources import CarSource
@@ -37,7 +37,7 @@ def asking(contents: Contents) -> Iterator[tuple[BlockServer, AskedContents]]:
 def test_the_threads_of_an_app_read_a_car_side_by_side(tmp_path: Path) -> None:
     car = tmp_path / "run.car"
     car.write_bytes(b"".join(write_car([ROOT.cid], [ROOT, *CHUNKS])))
-    with asking(RecordedBlocks(CarSource(car))) as (server, app), ThreadPoolExecutor(8) as pool:
+    with asking(ServedRun(CarSource(car))) as (server, app), ThreadPoolExecutor(8) as pool:
         server.name([ROOT.cid])
         content = app.open(ROOT.cid)
 
@@ -46,7 +46,7 @@ def test_the_threads_of_an_app_read_a_car_side_by_side(tmp_path: Path) -> None:
 
 def test_what_the_peer_has_not_named_is_not_read(local_engine: LocalEngine) -> None:
     local_engine.put([ROOT, *CHUNKS, SECRET])
-    with asking(EngineBlocks(local_engine)) as (server, app):
+    with asking(ServedEngine(local_engine)) as (server, app):
         server.name([ROOT.cid])
 
         for root, block in ((SECRET, SECRET), (ROOT, SECRET)):
@@ -59,7 +59,7 @@ def test_what_the_peer_has_not_named_is_not_read(local_engine: LocalEngine) -> N
 def test_a_content_that_is_stored_is_whole_pinned_and_read_again(local_engine: LocalEngine) -> None:
     large = [raw_block(bytes([number]) * (1 << 20)) for number in range(BATCH // (1 << 20) + 3)]
     root = cbor_block([chunk.cid for chunk in large])
-    with asking(EngineBlocks(local_engine)) as (_, app):
+    with asking(ServedEngine(local_engine)) as (_, app):
         app.put_content(root.cid, [root, *large])
 
         assert list(local_engine.read_content(root.cid)) == [root, *large]
@@ -67,7 +67,7 @@ def test_a_content_that_is_stored_is_whole_pinned_and_read_again(local_engine: L
 
 
 def test_bytes_that_are_not_the_block_are_not_stored(local_engine: LocalEngine) -> None:
-    with asking(EngineBlocks(local_engine)) as (_, app):
+    with asking(ServedEngine(local_engine)) as (_, app):
         with pytest.raises(BlockError):
             app.put_content(SECRET.cid, [Block(SECRET.cid, b"something else")])
         assert not local_engine.has(SECRET.cid)
@@ -75,7 +75,7 @@ def test_bytes_that_are_not_the_block_are_not_stored(local_engine: LocalEngine) 
 
 def test_an_app_that_says_something_else_gets_no_more(local_engine: LocalEngine) -> None:
     local_engine.put([SECRET])
-    server = BlockServer(EngineBlocks(local_engine))
+    server = BlockServer(ServedEngine(local_engine))
     theirs = server.theirs.dup()
     server.start()
     server.name([SECRET.cid])
@@ -89,13 +89,13 @@ def test_an_app_that_says_something_else_gets_no_more(local_engine: LocalEngine)
 
 def test_a_content_over_the_limit_is_told_from_one_that_is_not_there(local_engine: LocalEngine) -> None:
     local_engine.put([ROOT, *CHUNKS])
-    with asking(EngineBlocks(local_engine)) as (server, app):
+    with asking(ServedEngine(local_engine)) as (server, app):
         server.name([ROOT.cid])
         with pytest.raises(TooLarge):
             app.fetch(ROOT.cid, timeout=1, limit=1000)
 
 
 def test_what_a_replay_stores_is_kept_nowhere(local_engine: LocalEngine) -> None:
-    with asking(RecordedBlocks(local_engine)) as (_, app):
+    with asking(ServedRun(local_engine)) as (_, app):
         app.put_content(SECRET.cid, [SECRET])
         assert not local_engine.has(SECRET.cid)

@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, RecordDict
 
 from peer.apps import reply_examination as examining
 from peer.apps.reply_examination import Examiner, examine_in_threads
-from peer.engine.contents import local_content
+from peer.engine.contents import EngineContents
 from peer.engine.interface import Unreachable
 from peer.engine.local.engine import LocalEngine
 from protocol.app.calls import Examine, Examined, Failed
@@ -37,13 +37,17 @@ def effect(local_engine: LocalEngine) -> Examine:
     return Examine(1, b"message", sent, None, reply, None, SizeLimits(1 << 20, 16), update=True, measure=True)
 
 
+def examiner(engine: LocalEngine, kept: KeptReplies | None = None) -> Examiner:
+    return Examiner(EngineContents(engine), kept or KeptReplies())
+
+
 def test_a_reply_is_compared_with_what_it_answers(local_engine: LocalEngine, effect: Examine) -> None:
-    found = Examiner(local_engine, KeptReplies()).examine(effect, timeout=1.0)
+    found = examiner(local_engine).examine(effect, timeout=1.0)
     assert (found.findings, found.norm, found.here) == ((), 5.0, True)
 
 
 def test_a_reply_over_its_limit_is_not_fetched(local_engine: LocalEngine, effect: Examine) -> None:
-    found = Examiner(local_engine, KeptReplies()).examine(replace(effect, limits=SizeLimits(100, None)), timeout=1.0)
+    found = examiner(local_engine).examine(replace(effect, limits=SizeLimits(100, None)), timeout=1.0)
     assert [finding.check for finding in found.findings] == [Check.SIZE]
     assert not found.here
 
@@ -53,7 +57,7 @@ def test_a_block_that_is_linked_often_makes_no_large_array(local_engine: LocalEn
     local_engine.put_content(zeros.root, zeros.blocks())
     limits = SizeLimits(8 << 20, None)
     tracemalloc.start()
-    found = Examiner(local_engine, KeptReplies()).examine(replace(effect, reply=zeros.root, limits=limits), timeout=1.0)
+    found = examiner(local_engine).examine(replace(effect, reply=zeros.root, limits=limits), timeout=1.0)
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
     assert [finding.check for finding in found.findings] == [Check.READABLE]
@@ -61,37 +65,37 @@ def test_a_block_that_is_linked_often_makes_no_large_array(local_engine: LocalEn
 
 def test_a_reply_that_nobody_has_is_no_finding(local_engine: LocalEngine, effect: Examine) -> None:
     with pytest.raises(Unreachable):
-        Examiner(local_engine, KeptReplies()).examine(replace(effect, reply=raw_block(b"away").cid), timeout=0.0)
+        examiner(local_engine).examine(replace(effect, reply=raw_block(b"away").cid), timeout=0.0)
 
 
 def test_many_dispatched_contents_are_not_all_kept(local_engine: LocalEngine, effect: Examine) -> None:
-    examiner = Examiner(local_engine, KeptReplies())
+    one = examiner(local_engine)
     for number in range(20):
         sent = stored(local_engine, 0.0, float(number))
-        assert examiner.examine(replace(effect, sent=sent), timeout=1.0).findings == ()
-    assert len(examiner._sent) < 20
+        assert one.examine(replace(effect, sent=sent), timeout=1.0).findings == ()
+    assert len(one._sent) < 20
 
 
 def test_what_was_read_is_kept_for_the_app(local_engine: LocalEngine, effect: Examine) -> None:
     kept = KeptReplies()
-    Examiner(local_engine, kept).examine(effect, timeout=1.0)
+    examiner(local_engine, kept).examine(effect, timeout=1.0)
     records = kept.take(b"message", effect.reply)
     assert records is not None
     array = records.array_records["arrays"]["w"]
     assert type(array) is Array  # read: a lazy one is of another class
-    assert records == decode(effect.reply, local_content(local_engine, effect.reply), None)
+    assert records == decode(effect.reply, EngineContents(local_engine).local(effect.reply), None)
 
 
 def test_a_reply_with_a_finding_is_not_kept(local_engine: LocalEngine, effect: Examine) -> None:
     kept = KeptReplies()
     nan = replace(effect, reply=stored(local_engine, math.nan, 0.0))
-    assert Examiner(local_engine, kept).examine(nan, timeout=1.0).findings
+    assert examiner(local_engine, kept).examine(nan, timeout=1.0).findings
     assert kept.take(b"message", nan.reply) is None
 
 
 def test_a_reply_that_is_too_large_to_keep_is_examined_all_the_same(local_engine: LocalEngine, effect: Examine) -> None:
     kept = KeptReplies(limit=10)
-    assert Examiner(local_engine, kept).examine(effect, timeout=1.0).norm == 5.0
+    assert examiner(local_engine, kept).examine(effect, timeout=1.0).norm == 5.0
     assert kept.take(b"message", effect.reply) is None
 
 
@@ -99,14 +103,14 @@ def test_what_cannot_be_had_is_answered_with_the_reason(
     local_engine: LocalEngine, effect: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(examining, "CONTENT_TIMEOUT", 0.0)
-    answer = Examiner(local_engine, KeptReplies()).answer(replace(effect, reply=raw_block(b"away").cid))
+    answer = examiner(local_engine).answer(replace(effect, reply=raw_block(b"away").cid))
     assert isinstance(answer, Failed)
     assert (answer.effect, str(raw_block(b"away").cid) in answer.why) == (1, True)
 
 
 def test_what_is_asked_for_is_answered_from_other_threads(local_engine: LocalEngine, effect: Examine) -> None:
     asked, answers = SimpleQueue[Examine](), SimpleQueue[Examined | Failed]()
-    examine_in_threads(Examiner(local_engine, KeptReplies()), asked, answers.put)
+    examine_in_threads(examiner(local_engine), asked, answers.put)
     for number in range(20):
         asked.put(replace(effect, id=number, message=bytes([number])))
     assert sorted(answers.get(timeout=60).effect for _ in range(20)) == list(range(20))
