@@ -16,17 +16,21 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from peer.attest.checking import check_attestation
+from peer.attest.signing import attest_audit
+from peer.attest.tracing import find_model, model_file_named
 from peer.audit import report as audited
 from peer.audit.audit import Audit
 from peer.audit.replay import ComparedExchange
 from peer.audit.report import NotVerified, require_verified
-from peer.audit.root_of_trust import Root
+from peer.audit.root_of_trust import Root, trusted_federations
 from peer.audit.run_lookup import SECONDS_A_BLOCK, RunLookup
 from peer.audit.run_models import SERVER, FoundModel, NoSuchModel, NotReadable, RunModels
 from peer.audit.trusted_app import local_config, own_app, trusted_app
@@ -38,9 +42,14 @@ from peer.history.named_runs import NoSuchRun, is_car
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding, Verdict
-from peer.home.home import Home
+from peer.home.federations import FederationStore
+from peer.home.home import Home, place_for
 from peer.home.journal import approved_apps
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import ReaderChoice
+from protocol.attestations.audited import AuditPredicate
+from protocol.attestations.statement import write_statement
 from protocol.blocks.cid import BlockError, MissingBlock
 from protocol.replay.judging import Difference, Outcome, Reason
 from strategy.models.model_files import NoModel, Tensor, Tensors, content_tensors, save_model, state_dict
@@ -51,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SERVER",
     "Answer",
+    "Attestation",
     "AuditedRun",
     "BlockError",
     "ComparedExchange",
@@ -71,8 +81,10 @@ __all__ = [
     "Replay",
     "Report",
     "Root",
+    "TracedModel",
     "Verdict",
     "open_run",
+    "verify_attestation",
 ]
 
 
@@ -233,12 +245,45 @@ class Model:
         return content_tensors(self._found.content, self._source, self._found.key)
 
 
+@dataclass(frozen=True, slots=True)
+class TracedModel:
+    """The model of a run that a file holds."""
+
+    content: str
+    """The CID of its arrays."""
+    round: int | None
+    """None for the final model."""
+    of: str
+    """`SERVER`, or the client whose update it is."""
+    exact: bool
+    """Whether the file is byte for byte what `Model.save` or ``peer start --save-path`` writes. If not, its arrays are
+    the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What somebody vouches for in a file that carries a right signature."""
+
+    signer: str
+    """The ``did:key`` that signed."""
+    names: tuple[str, ...]
+    """Who that is, or was, in the federations that are known; empty if nobody knows."""
+    doubt: str
+    """Why it cannot be told that the one who should have signed did: nobody was named and nobody knows the key, or it
+    is revoked. Empty if nothing is against it."""
+    verdict: Verdict | None
+    """What the audit came to; None if it is about a model file alone."""
+    statement: Mapping[str, Any]
+    """The in-toto statement, as JSON has it (docs/attestations.md)."""
+
+
 class AuditedRun:
     """A run that is open for reading. `open_run` makes it; nothing of it is verified before it is asked for."""
 
-    def __init__(self, named: str, home: Home, audit: Audit, scratch: Scratch) -> None:
+    def __init__(self, named: str, home: Home, reader: ReaderChoice, audit: Audit, scratch: Scratch) -> None:
         self._named = named
         self._home = home
+        self._reader = reader
         self._audit = audit
         self._scratch = scratch
 
@@ -314,6 +359,35 @@ class AuditedRun:
         about = (str(found.content), str(found.run), str(found.head))
         return Model(*about, found.round, found.of, found, self._audit.source)
 
+    def attest(self, file: Path | str, *, model: Path | str | None = None) -> None:
+        """Sign what verifying the run, and replaying it if that was done, came to, whatever it is, with the identity of
+        the home: an in-toto statement in a DSSE envelope, which docs/attestations.md describes. It is about the file
+        ``model`` too, if that holds a model of the run; of a run that is not verified it is about none.
+
+        Raises:
+            PeerError: if there is no such identity, it is locked and there is no passphrase for it, or ``model`` holds
+                no model of the run.
+            OSError: if the file cannot be written.
+        """
+        passphrases = Passphrases.of_process(self._reader.passphrase_file).unattended()
+        identity = KeyStore(self._home.path).load(self._reader.identity, passphrases)
+        named = None if model is None else model_file_named(str(model))
+        self._audit.run()
+        attest_audit(place_for(Path(file)), self._audit, self._scratch, identity, named, at=time.time())
+
+    def trace(self, file: Path | str) -> TracedModel | None:
+        """Which model of the run a file holds; None if it holds none. ``file`` may be the SHA-256 of one, in hex.
+
+        Raises:
+            NotVerified: if the run is not verified.
+            PeerError: if there is no such file, or it is no model's.
+            BlockError: if a block of a model is damaged; `MissingBlock` if one is not within reach.
+        """
+        found = find_model(model_file_named(str(file)), self._models(), self._audit)
+        if found is None:
+            return None
+        return TracedModel(str(found.model.content), found.model.round, found.model.of, found.exact)
+
     def _models(self) -> RunModels:
         return RunModels(self._audit, self._scratch)
 
@@ -362,7 +436,45 @@ def open_run(
         lookup = RunLookup(place, engine, choice, timeout)
         root = None if federation is None else str(federation)
         audit = stack.enter_context(lookup.audit(str(run), scratch, root=root, with_contents=contents))
-        yield AuditedRun(str(run), place, audit, scratch)
+        yield AuditedRun(str(run), place, choice, audit, scratch)
+
+
+def verify_attestation(
+    file: Path | str,
+    *,
+    by: str | None = None,
+    run: Path | str | None = None,
+    about: Iterable[Path | str] = (),
+    federation: Path | str | None = None,
+    home: Path | str | None = None,
+) -> Attestation:
+    """Check what somebody signed with ``peer audit --attest``, ``peer model --sign`` or `AuditedRun.attest`. Nothing of
+    the run is read. A right signature by somebody whom nobody knows is returned, with ``doubt``.
+
+    Args:
+        by: who has to have signed it: a ``did:key``, a KEY, or a member's name in a federation that is known.
+        run: the run that it has to be of: a CAR file, or the CID of the run or of its head.
+        about: files that it has to be about.
+        federation: the federation that says whose a key is: its file, or the id or name of one of the home's.
+        home: the folder of a home, whose federations are known.
+
+    Raises:
+        PeerError: if it is no attestation, its signature is wrong, or it is not what was asked for; ``exit_code`` says
+            which, as ``peer attest verify`` ends.
+    """
+    joined = [] if home is None else FederationStore(Home(Path(home).expanduser().absolute())).all()
+    known = trusted_federations(None if federation is None else str(federation), joined)
+    named = None if run is None else str(run)
+    checked = check_attestation(Path(file), known, by=by, run=named, files=list(map(Path, about)))
+    signed = checked.attestation
+    said = signed.statement.predicate
+    return Attestation(
+        signer=signed.signer.did,
+        names=tuple(each.name for each in checked.known),
+        doubt=checked.doubt,
+        verdict=Verdict(said.verdict) if isinstance(said, AuditPredicate) else None,
+        statement=MappingProxyType(json.loads(write_statement(signed.statement))),
+    )
 
 
 @contextlib.contextmanager

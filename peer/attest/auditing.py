@@ -35,13 +35,10 @@ CLIENT: Final = "client"
 NO_REPLAY: Final = "what the server computed: the app was not run again"
 
 
-def audit_statement(
-    audit: Audit, models: Sequence[tuple[ModelFile, Found]] = (), *, contents: bool = True, at: float
-) -> Statement:
+def audit_statement(audit: Audit, models: Sequence[tuple[ModelFile, Found]] = (), *, at: float) -> Statement:
     """What ``audit`` came to, which has been run; ``at`` is when, in seconds since 1970.
 
-    ``models`` are files that hold models of the run. ``contents`` says whether the audit read those. Nothing is told
-    that is encrypted in the run.
+    ``models`` are files that hold models of the run. Nothing is told that is encrypted in the run.
     """
     report = audit.report
     encrypted = is_encrypted(audit)
@@ -60,8 +57,8 @@ def audit_statement(
             ),
             run=_run(report, encrypted=encrypted),
             app=None if encrypted else _app(audit),
-            compared=_compared(report, contents=contents, encrypted=encrypted),
-            not_compared=tuple(_not_compared(report, contents=contents)),
+            compared=_compared(report, contents=audit.with_contents, encrypted=encrypted),
+            not_compared=tuple(_not_compared(report, contents=audit.with_contents)),
             environment=_environments(audit, encrypted=encrypted),
             findings=tuple(_finding(each, encrypted=encrypted) for each in report.findings),
             findings_left_out=report.findings_left_out,

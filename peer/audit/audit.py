@@ -102,6 +102,11 @@ class Audit:
         self.report = Report(head)
 
     @property
+    def with_contents(self) -> bool:
+        """Whether it reads what the records link."""
+        return self._with_contents
+
+    @property
     def source(self) -> RunSource:
         """Where the run is read from."""
         return self._source

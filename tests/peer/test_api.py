@@ -47,6 +47,39 @@ def test_a_whole_run_is_verified(car: Path, written: WrittenRun) -> None:
     assert (report.run, report.head, report.closed) == (str(written.run), str(written.head), True)
 
 
+def test_a_verdict_is_signed_and_checked(car: Path, written: WrittenRun, tmp_path: Path) -> None:
+    identity = Identity.generate("carol")
+    KeyStore(tmp_path / "home").add(identity, None)
+    with api.open_run(car, home=tmp_path / "home") as run:
+        run.model(1).save(tmp_path / "m.npz")
+        run.attest(tmp_path / "a.json", model=tmp_path / "m.npz")
+    did = identity.public.signing.did
+    found = api.verify_attestation(tmp_path / "a.json", by=did, run=car, about=[tmp_path / "m.npz"])
+    assert (found.signer, found.names, found.doubt, found.verdict) == (did, (), "", api.Verdict.VERIFIED)
+    assert found.statement["predicate"]["run"]["head"] == str(written.head)
+    assert "anybody may have signed" in api.verify_attestation(tmp_path / "a.json").doubt
+    with pytest.raises(api.PeerError, match="not about"):
+        api.verify_attestation(tmp_path / "a.json", by=did, about=[car])
+
+
+def test_what_was_not_read_is_not_vouched_for(car: Path, tmp_path: Path) -> None:
+    KeyStore(tmp_path / "home").add(Identity.generate("carol"), None)
+    with api.open_run(car, home=tmp_path / "home", contents=False) as run:
+        run.attest(tmp_path / "a.json")
+    predicate = api.verify_attestation(tmp_path / "a.json").statement["predicate"]
+    assert not predicate["compared"]["contents"]
+    assert "the contents that the records link" in predicate["notCompared"]
+
+
+def test_a_model_file_is_traced(car: Path, tmp_path: Path) -> None:
+    with api.open_run(car) as run:
+        run.model(1).save(tmp_path / "m.npz")
+        traced = run.trace(tmp_path / "m.npz")
+        assert run.trace("0" * 64) is None
+    assert traced is not None
+    assert (traced.round, traced.of, traced.exact) == (1, api.SERVER, True)
+
+
 def test_a_run_in_an_engine_is_verified(written: WrittenRun, tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path / "engine")
     engine.put(written.blocks)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peer.base.errors import ExitCode, PeerError
+from peer.base.errors import PeerError
 from peer.base.terminal import put
 from peer.cli.options import RunOptions, load_identity
 from peer.cli.output import doubtful
 from peer.history.scratch import Scratch
-from peer.history.verdict import Verdict
 from peer.home.home import place_for
 
 if TYPE_CHECKING:  # they take long to import
@@ -67,22 +66,9 @@ class SignedVerdict:
         Raises:
             PeerError: if the model file is of no model of the run.
         """
-        from peer.attest.auditing import audit_statement
-        from peer.attest.signing import write_attestation
-        from peer.attest.tracing import find_model
-        from peer.audit.run_models import RunModels
+        from peer.attest.signing import attest_audit
 
-        found = None
-        if self.model is not None and audit.report.verdict is Verdict.VERIFIED:
-            found = find_model(self.model, RunModels(audit, scratch), audit)
-            if found is None:
-                raise PeerError(
-                    f"nothing was signed: {self.model.path} holds no model of the run {audit.report.run}",
-                    fix=f"peer model {audit.report.head} -o FILE writes one",
-                    code=ExitCode.VERIFICATION_FAILED,
-                )
-        models = [(self.model, found)] if self.model is not None and found is not None else []
-        write_attestation(self.file, audit_statement(audit, models, at=time.time()), self.identity)
+        found = attest_audit(self.file, audit, scratch, self.identity, self.model, at=time.time())
         if not say_so:
             return
         if self.model is not None and found is None:
