@@ -102,6 +102,21 @@ def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federati
     assert "the final model differs" in report["findings"][0]["message"]
 
 
+def test_a_failed_replay_is_attested_and_checked_in_a_third_home(
+    federation: Federation, recorded: Recorded, tmp_path: Path
+) -> None:
+    did = federation.identity("auditor").public.signing.did
+    file, third = tmp_path / "a.json", federation.root / "third"
+
+    code, _ = found(federation, recorded("scale", 2), APP, "--attest", str(file))
+    checked = federation.run("third", "attest", "verify", file, "--by", did, "--json", "--home", third)
+
+    assert (code, checked.code()) == (1, 1)
+    said = checked.json["statement"]["predicate"]
+    assert (said["verdict"], said["compared"]["replay"]["outcome"]) == ("failed", "beyond")
+    assert said["environment"]["recorded"] == said["environment"]["here"]
+
+
 @pytest.mark.all
 def test_an_app_that_reads_a_clock_accuses_nobody(federation: Federation, recorded: Recorded) -> None:
     code, report = found(federation, recorded(""), APP, "--to-round", "1", CHEAT="clock")
