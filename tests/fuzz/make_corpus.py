@@ -14,12 +14,14 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "protocol")]
 
+import attested  # noqa: E402  # the path is set just above
 import chains  # noqa: E402  # the path is set just above
 import corpus  # noqa: E402
 import msgspec  # noqa: E402
 import numpy as np  # noqa: E402
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict  # noqa: E402
 
+from crypto.envelope import sign_envelope  # noqa: E402
 from crypto.identity import Identity  # noqa: E402
 from crypto.keyfile import write_unlocked  # noqa: E402
 from crypto.words import to_words  # noqa: E402
@@ -41,6 +43,7 @@ from protocol.app.calls import (  # noqa: E402
     Wait,
 )
 from protocol.app.pipe import encode as to_frame  # noqa: E402
+from protocol.attestations.statement import PAYLOAD_TYPE, write_statement  # noqa: E402
 from protocol.blocks.bundle import write_bundle  # noqa: E402
 from protocol.blocks.car import write_car  # noqa: E402
 from protocol.blocks.cid import Block, cbor_block, decode_cbor, encode_cbor, raw_block  # noqa: E402
@@ -248,8 +251,15 @@ def all_inputs() -> dict[str, list[bytes]]:
         "invitations-file": [invitations_file()],
         "proposal-file": proposal_files(run),
         "config-file": [b'ipfs = "kubo"\nhome = "/tmp"\n', b"json = true\n"],
+        "attestation": attestations(),
         "admission": [b"all", b"size,finite", b"3xmedian", b"1e3"],
     }
+
+
+def attestations() -> list[bytes]:
+    """A signed statement of each kind, and the statements alone."""
+    statements = [write_statement(each) for each in (attested.AUDITED, attested.SIGNED)]
+    return [*(sign_envelope(IDENTITY.signing, PAYLOAD_TYPE, each) for each in statements), *statements]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Final
 import click
 from fuzzing import Target
 
-from crypto.errors import BadKey, BadKeyText, BadName, BadWords, KeyFileError
+from crypto.envelope import open_envelope
+from crypto.errors import BadEnvelope, BadKey, BadKeyText, BadName, BadSignature, BadWords, KeyFileError
 from crypto.identity import PublicIdentity, parse_name
 from crypto.keyfile import read_public, unlock
 from crypto.keys import VerifyKey
@@ -23,6 +24,13 @@ from peer.home.federations import StoredFederation, read_federation
 from peer.home.home import Home
 from peer.home.invitations import Invitations
 from peer.membership.proposing import ProposalStore
+from protocol.attestations.statement import (
+    PAYLOAD_TYPE,
+    BadStatement,
+    UnknownPredicate,
+    read_statement,
+    write_statement,
+)
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import CID, Block
 from protocol.replies.checks_and_limits import Admission
@@ -110,6 +118,15 @@ def config_file(data: bytes) -> None:
             config.read(Path(folder), COMMANDS)
 
 
+def attestation(data: bytes) -> None:
+    """A file in which somebody vouches for a run, and the statement that is signed in one."""
+    with suppress(BadEnvelope, BadSignature):
+        open_envelope(data, PAYLOAD_TYPE)
+    with suppress(BadStatement, UnknownPredicate):
+        statement = read_statement(data)
+        assert read_statement(write_statement(statement)) == statement
+
+
 def admission(data: bytes) -> None:
     """The checks and the bound that an owner names."""
     text = data.decode(errors="replace")
@@ -125,5 +142,6 @@ FILES: Final[dict[str, Target]] = {
     "invitations-file": invitations_file,
     "proposal-file": proposal_file,
     "config-file": config_file,
+    "attestation": attestation,
     "admission": admission,
 }
