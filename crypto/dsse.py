@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from crypto.errors import BadSignature as BadSignature  # exported here too, beside the functions that raise it
 from crypto.keys import SigningKey, VerifyKey
+from crypto.remembered import Remembered
 
 MAX_RIGHT: Final = 16_384
 """How many right signatures are remembered, in about 4 MB."""
@@ -43,36 +44,15 @@ def verify(key: VerifyKey, payload_type: str, payload: bytes, signature: bytes) 
         raise BadSignature(f"a signature has 64 bytes, not {len(signature)}")
     signed = pae(payload_type, payload)
     known = key.raw + signature + hashlib.sha256(signed).digest()
-    if known in _RIGHT:
+    if _RIGHT.get(known):
         return
     try:
         Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, signed)
     except InvalidSignature:
         raise BadSignature(f"not signed by {key.did} as {payload_type}") from None
-    _RIGHT.add(known)
+    _RIGHT.add(known, True)
 
 
-class _Remembered:
-    """The newest right signatures. Threads may share it without a lock: at worst it forgets one early."""
-
-    def __init__(self, most: int) -> None:
-        self._half = most // 2
-        self._newer: set[bytes] = set()
-        self._older: set[bytes] = set()
-
-    def __contains__(self, what: bytes) -> bool:
-        return what in self._newer or what in self._older
-
-    def __len__(self) -> int:
-        return len(self._newer) + len(self._older)
-
-    def add(self, what: bytes) -> None:
-        """Remember it. When the newer half is full, forget the older half."""
-        if len(self._newer) >= self._half:
-            self._older, self._newer = self._newer, set()
-        self._newer.add(what)
-
-
-_RIGHT: Final = _Remembered(MAX_RIGHT)
+_RIGHT: Final = Remembered[bool](MAX_RIGHT)
 """Key, signature and the digest of what is signed, for right signatures: they stay right for ever, and a peer meets
 many of them again. A wrong one is not remembered, because its sender could fill this."""

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from crypto import dsse
+from crypto.remembered import Remembered
 from peer.engine.interface import EngineError
 from peer.engine.kubo.node import KuboNode
 from peer.engine.kubo.program import find_ipfs
@@ -53,7 +54,7 @@ def verifications(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
             self._key.verify(signature, message)
 
     monkeypatch.setattr(dsse, "Ed25519PublicKey", Counted)
-    monkeypatch.setattr(dsse, "_RIGHT", type(dsse._RIGHT)(dsse.MAX_RIGHT))
+    monkeypatch.setattr(dsse, "_RIGHT", Remembered(dsse.MAX_RIGHT))
     return lambda: count
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from crypto.dsse import BadSignature, verify
 from crypto.dsse import sign as dsse_sign
 from crypto.keys import BadKey, SigningKey, VerifyKey
+from crypto.remembered import Remembered
 from protocol.blocks.cid import (
     CID,
     MAX_BLOCK_SIZE,
@@ -112,30 +113,8 @@ class Record:
             verify(key, RECORD_TYPE, self.body_bytes, signature.sig)
 
 
-class _Parsed:
-    """The newest parsed records, by their bytes. A peer meets each several times, on its way back from a head and
-    forward again. Threads may share it without a lock: at worst it forgets a record early."""
-
-    def __init__(self, most: int) -> None:
-        self._half = most // 2
-        self._size = 0
-        self._newer: dict[bytes, Record] = {}
-        self._older: dict[bytes, Record] = {}
-
-    def get(self, block: Block) -> Record | None:
-        """The record in ``block``; None if it is not remembered."""
-        known = self._newer.get(block.data) or self._older.get(block.data)
-        return known if known is not None and known.cid == block.cid else None
-
-    def add(self, block: Block, record: Record) -> None:
-        """Remember it. When the newer half is full, forget the older half."""
-        if self._size > self._half:
-            self._older, self._newer, self._size = self._newer, {}, 0
-        self._newer[block.data] = record
-        self._size += len(block.data)
-
-
-_PARSED: Final = _Parsed(MAX_PARSED)
+_PARSED: Final = Remembered[Record](MAX_PARSED)
+"""The newest parsed records. A peer meets each several times, on its way back from a head and forward again."""
 
 
 def parse_record(block: Block) -> Record:
@@ -148,7 +127,7 @@ def parse_record(block: Block) -> Record:
         return known
     record = _parse(block)
     if len(block.data) <= MAX_PARSED_BLOCK:
-        _PARSED.add(block, record)
+        _PARSED.add(block, record, len(block.data))
     return record
 
 

@@ -79,21 +79,6 @@ class AnnouncementError(Exception):
         self.reason = reason
 
 
-class Kind(StrEnum):
-    """The kinds this version writes."""
-
-    HELLO = "hello"
-    BEAT = "beat"
-    HEAD = "head"
-    REPLY = "reply"
-    ACK = "ack"
-    PROOF = "proof"
-    RECALL = "recall"
-    RECALLED = "recalled"
-    ALIVE = "alive"
-    BYE = "bye"
-
-
 class PeerState(StrEnum):
     """What the author is doing."""
 
@@ -247,19 +232,20 @@ class Bye:
 Said = Hello | Beat | Head | ReplyReady | AckReady | Proof | Recall | Recalled | Alive | Bye
 """The body of an announcement."""
 
-_KINDS: Final[dict[Kind, type[Said]]] = {
-    Kind.HELLO: Hello,
-    Kind.BEAT: Beat,
-    Kind.HEAD: Head,
-    Kind.REPLY: ReplyReady,
-    Kind.ACK: AckReady,
-    Kind.PROOF: Proof,
-    Kind.RECALL: Recall,
-    Kind.RECALLED: Recalled,
-    Kind.ALIVE: Alive,
-    Kind.BYE: Bye,
+KINDS: Final[dict[str, type[Said]]] = {
+    "hello": Hello,
+    "beat": Beat,
+    "head": Head,
+    "reply": ReplyReady,
+    "ack": AckReady,
+    "proof": Proof,
+    "recall": Recall,
+    "recalled": Recalled,
+    "alive": Alive,
+    "bye": Bye,
 }
-_KIND_OF: Final = {body: kind for kind, body in _KINDS.items()}
+"""The kinds that this version writes."""
+_KIND_OF: Final = {body: kind for kind, body in KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +264,7 @@ class Announcement:
     """Record blocks, most useful first, to save a fetch. They hash to their CIDs; nothing else is checked."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> str:
         """The kind of the body."""
         return _KIND_OF[type(self.body)]
 
@@ -403,7 +389,7 @@ class _Payload:
 
     federation: Annotated[bytes, Meta(min_length=36, max_length=36)]
     by: Key
-    kind: Kind
+    kind: str
     counter: Natural
     addresses: Annotated[tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(max_length=MAX_ADDRESSES)]
     body: msgspec.Raw
@@ -434,7 +420,9 @@ class _Payload:
         """
         if len(self.body) > _MAX_BODY:
             raise ValueError(f"a body of {len(self.body)} bytes")
-        body = unpacked(self.body, _KINDS[self.kind])
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind[:20]!r} is no kind of announcement")
+        body = unpacked(self.body, KINDS[self.kind])
         if len(self.blocks) > _most_blocks(body) or sum(map(len, self.blocks)) > _budget(body):
             raise ValueError(f"a {self.kind} with {len(self.blocks)} blocks, too many or too large")
         blocks = tuple(cbor_data_block(data) for data in self.blocks)

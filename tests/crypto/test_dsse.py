@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from crypto import dsse
 from crypto.errors import BadSignature
 from crypto.keys import SigningKey
+from crypto.remembered import Remembered
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -90,7 +91,7 @@ def test_a_right_signature_is_verified_once_and_a_wrong_one_each_time(verificati
 
 
 def test_no_more_right_signatures_are_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dsse, "_RIGHT", type(dsse._RIGHT)(8))
+    monkeypatch.setattr(dsse, "_RIGHT", Remembered(8))
     said = [bytes([number]) for number in range(20)]
     for payload in said:
         dsse.verify(KEY.verify_key, "a", payload, dsse.sign(KEY, "a", payload))

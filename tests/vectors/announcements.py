@@ -83,7 +83,7 @@ def _good(announcement: Announcement, key: SigningKey) -> dict[str, object]:
     return {
         "federation": str(announcement.federation),
         "counter": announcement.counter,
-        "kind": announcement.kind.value,
+        "kind": announcement.kind,
         "blocks": [str(block.cid) for block in announcement.blocks],
         "payload": payload.hex(),
         "signature": signature.hex(),

@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 from crypto.dsse import BadSignature, verify
 from crypto.keys import SigningKey
+from crypto.remembered import Remembered
 from protocol.blocks.cid import (
     MAX_BLOCK_SIZE,
     Block,
@@ -44,7 +45,6 @@ from protocol.chain.chain import Chain
 from protocol.chain.rules import BrokenRule
 from protocol.federation.epochs import grant
 from protocol.federation.run_keys import read_private
-from protocol.records import signed_records as signed
 from protocol.records.bodies import (
     BODIES,
     MAX_ADMINS,
@@ -311,12 +311,12 @@ def test_what_is_remembered_goes_by_the_bytes_and_not_by_the_cid_they_came_under
 
 def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch):
     block = sign_record(CLOSE, [SERVER])
-    remembered = signed._Parsed(10 * len(block.data))
+    remembered = Remembered(10 * len(block.data))
     for time in range(100):
         more = sign_record(replace(CLOSE, time=TIME + time), [SERVER])
-        remembered.add(more, parse_record(more))
+        remembered.add(more, parse_record(more), len(more.data))
         assert remembered.get(more) is parse_record(more)
-    assert len(remembered._newer) + len(remembered._older) <= 14
+    assert len(remembered) <= 14
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000])
