@@ -16,13 +16,13 @@ from peer.engine.local.engine import LocalEngine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Only here is an option known however pytest is called."""
+    """Pytest knows an option from here, whichever folder it is called with."""
     parser.addoption("--all", action="store_true", help="run every test, not only a sample of each matrix")
     parser.addoption("--seeds", type=int, help="simulated runs, each of a seed of its own (30; with --all 600)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only ``--all`` runs; begin with what takes long, so that no worker is alone with it at the end."""
+    """Leave out what only ``--all`` runs. Begin with slow tests, so that none is left alone at the end."""
     if not config.getoption("--all"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("all")])
         items[:] = [item for item in items if not item.get_closest_marker("all")]
@@ -39,7 +39,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture
 def verifications(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many signatures were verified since the test began; what was found right before that is forgotten."""
+    """How many signatures were verified since the test began. What was found right before it is forgotten."""
     count = 0
 
     class Counted:

@@ -46,7 +46,7 @@ def outcome(records: Iterable[Record], source: BlockSource) -> Iterator[Mapping[
 
 
 class _Teller:
-    """Names the open messages, and tells records with those names."""
+    """Names the open messages, and describes records with those names."""
 
     def __init__(self, source: BlockSource) -> None:
         self._source = source

@@ -57,7 +57,7 @@ def starts(document: Path) -> list[Path]:
 
 
 def is_there(path: str, document: Path) -> bool:
-    """A test's own name will do: pytest has each once."""
+    """The name of a test file is enough: each exists once."""
     if path.startswith("test_") and "/" not in path:
         return any((ROOT / "tests").rglob(path))
     return any(next(start.glob(path), None) for start in starts(document))

@@ -60,7 +60,7 @@ def test_a_signature_with_one_bit_changed_is_refused(bit: int) -> None:
 
 
 def test_a_signature_is_not_malleable() -> None:
-    """S + the group's order satisfies the equation just as well; RFC 8032 section 5.1.7 has it refused."""
+    """S + the group's order satisfies the equation just as well, but RFC 8032 section 5.1.7 refuses it."""
     signature = dsse.sign(KEY, "a/type", b"payload")
     s = int.from_bytes(signature[32:], "little") + ORDER
     with pytest.raises(BadSignature):

@@ -109,7 +109,7 @@ def test_a_signed_body_of_another_shape_is_refused(change: dict[str, cbrrr.DagCb
 
 
 def test_a_key_text_has_one_spelling() -> None:
-    """So that whoever compares texts compares keys: neither base64's other alphabet nor look-alike types pass."""
+    """Comparing texts must compare keys: neither base64's other alphabet nor look-alike types pass."""
     other_alphabet = "pollen-key-1." + KEY.removeprefix("pollen-key-1.").replace("-", "+").replace("_", "/")
     text_for_bytes = written(body_of(ALICE) | {"signing": base64.b64encode(ALICE.id).decode()}, ALICE.public.proof)
     for text in (other_alphabet, text_for_bytes):

@@ -1,4 +1,4 @@
-"""Keys: which bytes are one, how they are written, and that secrets stay secret."""
+"""Keys: which bytes are a key, how keys are written, and that secrets stay secret."""
 
 from __future__ import annotations
 

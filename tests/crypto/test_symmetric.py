@@ -1,4 +1,4 @@
-"""`crypto.symmetric`: as crypto/README.md says, deterministic, and refused when anything is another."""
+"""`crypto.symmetric`: as crypto/README.md says, deterministic, and refused if anything differs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_another_key_or_context_is_refused(key: SymmetricKey, context: bytes) ->
 
 
 def test_a_nonce_that_is_not_the_plaintexts_is_refused() -> None:
-    """Whoever has the key could make many ciphertexts of one plaintext, which only look like ours."""
+    """Somebody with the key could make many ciphertexts of one plaintext, which only look like ours."""
     nonce = b"n" * 12
     sealed = nonce + AESGCM(expand(b"k" * 32, b"pollen aes-256-gcm 1")).encrypt(nonce, b"x", b"c")
     with pytest.raises(CannotDecrypt, match="nonce"):

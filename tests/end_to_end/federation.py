@@ -1,4 +1,4 @@
-"""A federation of real processes: homes made in this process, peers started with ``peer start``, their logs read."""
+"""A federation of real processes. This process makes homes, starts peers with ``peer start``, and reads their logs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GATED: Final = Path(__file__).parent / "gated"
 """An app whose rounds and clients wait for files, so that a test decides what happens when."""
 
 PATIENCE: Final = 90.0
-"""Seconds until something awaited is a failure. Nothing takes nearly as long; a crowded machine is no failure."""
+"""Seconds after which waiting fails. Nothing takes nearly as long, even on a busy machine."""
 
 LOOK_AGAIN: Final = 0.01
 

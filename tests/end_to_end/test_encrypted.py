@@ -20,7 +20,7 @@ OF_THE_APP = (
     "def main(grid: Grid",
     *(block.cid for block in bundle_folder(APP)[1]),
 )
-"""A file's name, a default setting, code; and what the plain app and its files would be known by."""
+"""A file's name, a default setting, code, and the CIDs that the plain app and its files would have."""
 
 
 pytestmark = pytest.mark.xdist_group("encrypted")  # one run for all of them
@@ -85,7 +85,7 @@ def captured(federation: Federation) -> bytes:
 
 
 def secrets(federation: Federation) -> list[bytes]:
-    """What nobody but the members of ``federation`` is to find, after its run."""
+    """What only the members of ``federation`` may find after its run."""
     model = load_file(federation.root / "model.safetensors")
     return [
         *(str(text).encode() for text in (*SECRETS, *OF_THE_APP)),

@@ -20,13 +20,13 @@ Recorded = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """The CAR of a run of three rounds, or as many as are said, whose server cheats as is said."""
+    """The CAR of a run of three rounds, or another number, whose server cheats in the given way."""
     return cache(lambda cheat, rounds=3: ran(tmp_path_factory.mktemp("recorded"), cheat, rounds))
 
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Iterator[Federation]:
-    """Where an auditor is; nothing runs, and no block is here."""
+    """The home of an auditor: nothing runs, and it has no block."""
     made = Federation(tmp_path, f"local:{tmp_path / 'engine'}", encrypted=False)
     yield made
     made.end()

@@ -16,7 +16,7 @@ MEMBERS = ("server", "one", "two")
 
 
 def locked(federation: Federation) -> dict[str, bytes]:
-    """Lock every key, and tell what must not be found, by what it is."""
+    """Lock every key. Returns what must not be found, by its name."""
     needles = {"the passphrase": PASSPHRASE.encode()}
     for name in MEMBERS:
         store = KeyStore(federation.home(name).path)
@@ -28,7 +28,7 @@ def locked(federation: Federation) -> dict[str, bytes]:
 
 
 def spellings(name: str, secret: bytes) -> dict[str, bytes]:
-    """The ways in which bytes come to be written. Base64 within more text begins at any of three places."""
+    """The ways in which bytes may be written. Inside longer base64 they begin at any of three places."""
     encoded = [base64.b64encode(bytes(shift) + secret)[4:-4] for shift in range(3)]
     shown = {
         "raw": secret,

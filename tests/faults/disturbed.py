@@ -26,7 +26,7 @@ from protocol.records.signed_records import Record, parse_record
 HERE: Final = Path(__file__).parent
 APP: Final = HERE / "counting"
 CLIENTS: Final = ("one", "two")
-"""Two: each more is two processes more in every test. The app shows in which order their replies came."""
+"""Two, because each more means two processes more in every test. The app shows in which order their replies came."""
 PEERS: Final = ("server", *CLIENTS)
 
 Told = tuple[Mapping[str, Any], ...]
@@ -71,7 +71,7 @@ class Disturbed(Federation):
                 until(self._have_met, lambda: f"the server's node does not answer:\n{self.peers['server'].said}")
 
     def _have_met(self) -> bool:
-        """Whether the clients know the server's node; it may just have been killed."""
+        """Whether the clients know the server's node, which may just have been killed."""
         try:
             self.meet(self.peers["server"])
         except (EngineUnavailable, FileNotFoundError, ValueError):

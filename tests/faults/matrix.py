@@ -1,4 +1,4 @@
-"""The fault matrix: whose process, at which step, on which side of it (issue's words: role x step x fault)."""
+"""The fault matrix: which role's process is killed, at which step, before or after it."""
 
 from __future__ import annotations
 

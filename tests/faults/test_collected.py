@@ -1,4 +1,4 @@
-"""A managed node is rid of what nobody pinned each time its peer starts: a run that was left open needs none of it."""
+"""A managed node deletes what nobody pinned each time its peer starts. A run that was left open needs none of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed peers of a run that is encrypted: keys and states are had again, and the chain goes on as it was."""
+"""Killed peers of a run that is encrypted: keys and states come back, and the chain goes on as it was."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_a_node_killed_at_a_step_and_started_again(cell: Cell, run: OwnNodes, un
 @pytest.mark.all  # the rule: `tests/protocol/roles/test_offline_times.py`
 @pytest.mark.parametrize("peer", ["server", CLIENTS[0]])
 def test_a_node_that_hangs_and_goes_on(peer: str, run: OwnNodes, undisturbed: Told) -> None:
-    """As one does whose machine slept, or whose disk stalled: it takes calls, and answers none of them."""
+    """As if its machine slept or its disk stalled: it takes calls, and answers none of them."""
     daemon = run.nodes[peer]._daemon
     assert daemon is not None
     run.start_all()

@@ -1,4 +1,4 @@
-"""A run is gone on with only as what it was. If not, the server says what differs, and leaves it as it is."""
+"""A run goes on only as it began. If anything differs, the server says what, and leaves the run as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed while it recovers, killed at any instant, killed when the run is over: nothing comes of it."""
+"""A peer is killed while it recovers, at any instant, or when the run is over: nothing is lost."""
 
 from __future__ import annotations
 

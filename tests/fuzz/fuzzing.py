@@ -18,7 +18,7 @@ import corpus  # noqa: E402  # the path is set just above
 from mutations import Mutator  # noqa: E402
 
 Target = Callable[[bytes], None]
-"""Gives a decoder bytes. It may raise nothing: what the decoder says it raises, it catches."""
+"""Gives a decoder bytes. It catches the errors that the decoder documents, so it must raise none."""
 
 MEMORY: Final = 4 << 30
 """Bytes that a long run may take: an input that expands ends as a MemoryError, not as a slow machine."""

@@ -91,7 +91,7 @@ class World:
         self.machine.say(self.random.choice(MEMBERS), self._said(), blocks=blocks, addresses=addresses)
 
     def _reply(self) -> None:
-        """A client's answer, a true one but for what is in it."""
+        """A client's answer, true except for its content."""
         machine = self.machine.machine
         if not isinstance(machine, Leader) or not machine.chain.open:
             return
@@ -160,7 +160,7 @@ class World:
         return self._serve(cbor_block({"body": body, "sigs": sigs}))
 
     def _place(self, body: dict[str, Any], who: SigningKey) -> None:
-        """Have a body fit what the machine knows, but for what is wrong in it."""
+        """Make a body fit what the machine knows, except for what is wrong in it."""
         machine = self.machine.machine
         chain = machine.chain if isinstance(machine, Leader) else self.scribe.chain
         fitting = {"by": chains.id_of(who), "run": chain.run, "prev": chain.head, "height": chain.height + 1}

@@ -52,7 +52,7 @@ def key_text(data: bytes) -> None:
 
 
 def key_file(data: bytes) -> None:
-    """A key file. Those of the corpus are not locked: what a passphrase opens is its owner's."""
+    """A key file. Those of the corpus are not locked, because only the owner makes what a passphrase opens."""
     with suppress(KeyFileError):
         read_public(data)
         unlock(data)

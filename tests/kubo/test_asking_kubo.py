@@ -1,4 +1,4 @@
-"""Runs that pubsub carries nothing of: every node has heard every other with sequence numbers of years from now."""
+"""Runs for which pubsub carries nothing: every node has heard every other with sequence numbers of years from now."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Deaf(Federation):
     """A server and two clients. Their nodes are in their homes, and what they have heard is spoilt."""
 
     own_nodes = False
-    """Whether the peers are told of them as of nodes of their users'."""
+    """Whether the peers take them for nodes of the users'."""
 
     def spoil(self, program: Path) -> None:
         self.nodes = {name: KuboNode(self.home(name).path, self.stored.swarm_key) for name in ("server", *CLIENTS)}

@@ -1,4 +1,4 @@
-"""What is true of the Kubo engine alone: nodes that are down, are no Kubo, restart, or run out of disk."""
+"""What is true only of the Kubo engine: nodes that are down, are not Kubo, restart, or run out of disk."""
 
 import contextlib
 import http.server
@@ -28,7 +28,7 @@ SOON = 30.0
 needs_kubo = pytest.mark.kubo
 
 VERSION = {"version": b'{"Version": "0.43.0"}'}
-"""What a node says that is a Kubo."""
+"""What a Kubo node says."""
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_of_thirty_who_publish_at_once_through_one_node_all_are_heard(node: Kubo
 
 
 def remember_higher(program: Path, node: KuboNode, peer: str) -> None:
-    """Have a node that is stopped remember that it heard ``peer`` with a number of years from now: in nanoseconds since
+    """Make a stopped node remember that it heard ``peer`` with a number of years from now: in nanoseconds since
     1970, big-endian, and in letters, since the program takes it as text."""
     put = [program, "diag", "datastore", "put", f"/pubsub/seqno/{peer}", "!abcdefg"]
     subprocess.run(put, env=environment(node.repository), check=True, capture_output=True)

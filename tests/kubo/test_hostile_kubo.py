@@ -42,17 +42,17 @@ class Hostile:
     random: random.Random
 
     def block(self, data: bytes, **options: str | bool) -> bytes:
-        """Have a block; its CID in binary."""
+        """Store a block. Returns its CID in binary."""
         return _binary(json.loads(self.api.call("block/put", upload=[data], **options))["Key"])
 
     def file(self, megabytes: int) -> bytes:
-        """Have a UnixFS file, whose root is dag-pb; its CID in binary."""
+        """Store a UnixFS file, whose root is dag-pb. Returns its CID in binary."""
         parts = (self.random.randbytes(1 << 20) for _ in range(megabytes))
         answer = self.api.call("add", upload=parts, raw_leaves=True, cid_version=1, pin=False)
         return _binary(json.loads(answer.splitlines()[-1])["Hash"])
 
     def content(self, *links: bytes) -> CID:
-        """Have the root of a content that links these."""
+        """Store the root of a content that links these."""
         listed = b"".join(b"\xd8\x2a" + _head(2, len(link) + 1) + b"\0" + link for link in links)
         data = b"\xa1\x65links" + _head(4, len(links)) + listed
         return CID(self.block(data, cid_codec="dag-cbor"))
@@ -62,7 +62,7 @@ class Hostile:
         return bytes(raw_block(self.random.randbytes(40)).cid)
 
     def chain(self, length: int) -> CID:
-        """Have blocks that each link the next."""
+        """Store blocks that each link the next."""
         blocks = [cbor_block({"seed": self.random.randbytes(8)})]
         while len(blocks) < length:
             blocks.append(cbor_block({"links": [blocks[-1].cid]}))

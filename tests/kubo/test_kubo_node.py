@@ -28,7 +28,7 @@ SOON = 30.0
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[KuboNode]:
-    """A node that is not started; stopped whatever happens."""
+    """A node that is not started yet. It is stopped whatever happens."""
     node = KuboNode(tmp_path, KEY)
     yield node
     node.stop()
@@ -48,7 +48,7 @@ def daemon_pid(node: KuboNode) -> int:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether the process is gone; one that nobody has waited for yet counts as gone."""
+    """Whether the process is gone. A zombie counts as gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def test_another_user_of_the_machine_cannot_use_the_node(ipfs_program: Path) -> 
 
 @pytest.fixture(params=["long" * 25, "Capital"], ids=["long", "capitals"])
 def deep(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A home whose path is none for a socket."""
+    """A home whose path is too long for a socket."""
     home = tmp_path / str(request.param)
     home.mkdir()
     return home

@@ -52,7 +52,7 @@ class AnyRun:
     outcome: Outcome
 
     def written(self) -> WrittenRun:
-        """Alice answers each message; for Bob an error stands, by turns his own and the leader's."""
+        """Alice answers each message. Bob's answer is an error, in turn his own and the leader's."""
         scribe = Scribe(MEMBERS)
         private = RunPrivate(
             name=self.name,

@@ -59,7 +59,7 @@ class Peer:
 
 @pytest.fixture
 def peers(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Peer]:
-    """Makes peers, each with a home of its own; no variable of the tester's leaks in, but for the ipfs program."""
+    """Makes peers, each with a home of its own. Of the tester's variables only the ipfs program's reach them."""
     for name in [name for name in os.environ if name.startswith("POLLEN_") and name != "POLLEN_KUBO"]:
         monkeypatch.delenv(name)
     return lambda name: Peer(tmp_path / name, capsys)

@@ -88,7 +88,7 @@ class WrittenRun:
 
 
 def finished_run() -> WrittenRun:
-    """A run of two rounds: Alice answers in both, Bob in the first; in the second an error stands for him."""
+    """A run of two rounds: Alice answers in both, Bob in the first. In the second, his answer is an error."""
     written = WrittenRun()
     for number in range(1, ROUNDS + 1):
         written.exchange(number, bob_answers=number == 1)

@@ -31,7 +31,7 @@ def _for_the_server() -> Scribe:
 
 
 def _for_dave() -> Scribe:
-    """Who is no member yet."""
+    """Somebody who is not a member yet."""
     return begun(encrypted=True, reader=reader_of(DAVE))
 
 

@@ -120,12 +120,12 @@ class Front:
         self._call = 0
         self._replaying = False
         self._epoch: int | None = None
-        """Of what the app sends; contents stay plain here all the same."""
+        """The epoch of what the app sends. Contents stay plain here all the same."""
         self._running: App | None = None
         self._asked: ServerCall | None = None
         """What the app waits for."""
         self._script: deque[tuple[ServerAnswer, tuple[Outgoing, ...]]] = deque()
-        """Recorded answers; with that to a push, the messages it had."""
+        """Recorded answers. The answer to a push has the push's messages with it."""
 
     def start(self, start: Start) -> None:
         """The peer says that the run may begin, from a script if there is one."""

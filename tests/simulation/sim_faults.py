@@ -30,7 +30,7 @@ class Faults:
     full_disks: float = 0.0
     """The chance that a durable step fails."""
     offline_times: int = 0
-    """How often the leader's engine is away: nothing reaches the leader then, and nothing of it anybody."""
+    """How often the leader's engine is away. Then nothing reaches the leader, and nothing comes from it."""
     offline_length: float = 0.0
     clean_stops: float = 0.0
     """The share of the leader's crashes that are requests to stop instead."""

@@ -25,11 +25,11 @@ class Network:
         self._names = tuple(names)
         self._receivers: dict[str, tuple[tuple[str, ...], Callable[[bytes], None]]] = {}
         self._topics: dict[str, tuple[str, ...]] = {}
-        """What the processes of each listen to, those that are gone included."""
+        """What the processes of each peer listen to, even those that are gone."""
         self._disks: dict[str, Disk] = {}
         self._cut_off: list[frozenset[str]] = []
         self._away: list[str] = []
-        """Whose engines are away."""
+        """The peers whose engines are away."""
         for _ in range(faults.partitions):
             self._plan_partition()
 
@@ -47,7 +47,7 @@ class Network:
         self._disks.pop(name, None)
 
     def answers(self, name: str) -> bool:
-        """Whether its engine does."""
+        """Whether the engine of ``name`` answers."""
         return name not in self._away
 
     def leave_for(self, name: str, begin: float, length: float) -> None:

@@ -36,7 +36,7 @@ SIZES = (90, 8, 2)
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is to be done; its outcome may depend on this alone."""
+    """What is to be done. Nothing else may change the outcome."""
 
     clients: int = 3
     rounds: int = 3
@@ -48,7 +48,7 @@ class Scenario:
     encrypted: bool = False
     """Whether the federation encrypts. Contents stay plain; what a seed draws is the same each time, keys are not."""
     leaver: bool = False
-    """Whether one of the peers hears while the run is on that a client was removed, one that never came."""
+    """Whether one of the peers hears, while the run is on, that a client was removed which never came."""
     patient: bool = True
     """Whether the leader waits for its clients without end, as it must if they may be away for long."""
     approval: bool = False
@@ -68,7 +68,7 @@ class Scenario:
 
 
 class SimulationFailure(AssertionError):
-    """A run that went wrong, with all it takes to see it again."""
+    """A run that went wrong, with all that it takes to repeat it."""
 
 
 @dataclass
@@ -168,7 +168,7 @@ def undisturbed(scenario: Scenario) -> tuple[Mapping[str, Any], ...]:
 
 
 def seen_by_the_app(told: Iterable[Mapping[str, Any]]) -> list[object]:
-    """An outcome without what is none of the app's doing: index and roster records, the manifest in force, and what
+    """An outcome without what the app did not cause: index and roster records, the manifest in force, and what
     is encrypted, under other keys each time."""
     seen: list[object] = []
     for record in told:

@@ -1,4 +1,4 @@
-"""No alarm is late: a machine that does not look at what is due, since what it heard is not for it, misses nothing."""
+"""No alarm is late: a machine may skip its checks after what is not for it, and misses nothing."""
 
 from __future__ import annotations
 

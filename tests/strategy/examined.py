@@ -26,5 +26,5 @@ class Blocks(dict[CID, bytes]):
 
 
 def arrays(tensors: Mapping[str, np.ndarray], **more: Array) -> ArrayRecord:
-    """A record of these arrays, and of ``more`` that are not numpy's."""
+    """A record of these arrays, and of ``more`` arrays that are not numpy's."""
     return ArrayRecord({**{key: Array(each) for key, each in tensors.items()}, **more})

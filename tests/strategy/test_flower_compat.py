@@ -1,4 +1,4 @@
-"""Each private name of Flower that Pollen relies on, so that a new Flower says at once which one moved."""
+"""Each private name of Flower that Pollen relies on, so that a new Flower shows at once which one moved."""
 
 from __future__ import annotations
 

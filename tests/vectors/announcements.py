@@ -1,4 +1,4 @@
-"""The announcement vectors: one of each kind, and bytes that are none (``make.py`` writes announcements.json)."""
+"""The announcement vectors: one of each kind, and bytes that are malformed (``make.py`` writes announcements.json)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For each chain rule, chains whose last record breaks that rule alone (``make.py`` writes chain_rules.json)."""
+"""For each chain rule, chains whose last record breaks only that rule (``make.py`` writes chain_rules.json)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LONGEST = 32
 def chain_rule_vectors() -> dict[str, object]:
     """What the file holds.
 
-    ``blocks`` are all cases' together. Where a case has a ``reader``, a member and the seed of its decryption key, only
-    who reads with that key finds the rule broken. A case's ``bad`` block stands under the CID that it claims, and its
+    ``blocks`` has those of all cases. If a case has a ``reader``, a member and the seed of its decryption key, only a
+    reader with that key finds the rule broken. A case's ``bad`` block stands under the CID that it claims, and its
     ``false_blocks`` are what a source gives that does not check.
     """
     blocks: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """Writes the vector files beside it, the same bytes each time: ``python tests/vectors/make.py``.
 
 A format has one module here, whose function gives what its file holds; to add one, add it to `FILES`. ``crypto.json``
-is not made: it fixes what its own test derives. ``sealed.json`` is written last, and read by who makes the others.
+is not made: it fixes what its own test derives. ``sealed.json`` is written last; the others are made from it.
 """
 
 from __future__ import annotations

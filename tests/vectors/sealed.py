@@ -1,7 +1,7 @@
-"""Secrets that are the same each time, and seals that are recorded once: HPKE gives others whenever it is asked.
+"""Secrets that are the same each time, and seals that are recorded once, because HPKE gives others each time.
 
 ``sealed.json`` has the seals that the other files' chains were made with, so that these files come out alike. Each is a
-vector too: who has the private key of ``reader`` opens ``sealed`` under ``info`` and finds ``plaintext``.
+vector too: the private key of ``reader`` opens ``sealed`` under ``info`` to ``plaintext``.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def replay(tmp_path: Path, peers: Callable[[str], Peer], written: WrittenRun) ->
 
 @pytest.fixture
 def recorded_app(tmp_path: Path) -> Path:
-    """The app's folder as the run record names it: one file, and no app that could run."""
+    """The app's folder that the run record names. It has one file, and could not run."""
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "pyproject.toml").write_bytes(b"[project]")

@@ -106,7 +106,7 @@ def test_what_a_stranger_signed_in_the_servers_name_proves_nothing_about_the_ser
 
 
 def whose(scribe: Scribe, found: Equivocation, newest: Manifest) -> str:
-    """What a home that knows the scribe's federation says against a proof; nothing if it holds."""
+    """What a home that knows the scribe's federation says against a proof; empty if it holds."""
     stored = StoredFederation(newest, MappingProxyType(scribe.source), None, ())
     proof, *records = found.blocks()
     try:

@@ -32,7 +32,7 @@ def in_a_file(written: WrittenRun) -> Iterator[Path]:
 
 
 def printed(file: Path, *command: str) -> tuple[int, str]:
-    """What a command line ends with and prints, after what no command may print was looked for."""
+    """The exit code and the output of a command line, after a look for what no command may print."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run([*command, "--home", str(file.parent / "home")])

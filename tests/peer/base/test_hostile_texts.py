@@ -26,7 +26,7 @@ VERDICT = "verified: every record keeps every rule, everything it links is there
 SENT = HOSTILE.replace("\ud800", "") + VERDICT
 """As it may stand in a record: dag-cbor has no lone surrogates."""
 WIDE = "x" * 61 + VERDICT
-"""On a terminal of 80 columns, text that would go on with a verdict at its left edge."""
+"""On a terminal of 80 columns, this text would put a verdict at the left edge of a line."""
 CALLED = VERDICT[:64].rstrip()
 """A name that the rules of a manifest allow."""
 

@@ -29,7 +29,7 @@ def test_nothing_came():
 
 
 def test_a_command_that_is_interrupted_while_python_executes_a_text_ends_with_its_own_code(tmp_path: Path) -> None:
-    """As the definition of a dataclass is, in the middle of an import."""
+    """Like the definition of a dataclass, in the middle of an import."""
     (tmp_path / "interrupted.py").write_text(
         "from peer.cli import main as program\n"
         "class Interrupted:\n"

@@ -192,7 +192,7 @@ _PRINTS = {
     "basicConfig", "lastResort", "echo", "secho", "echo_via_pager", "confirm", "prompt", "progressbar", "pause",
     "style", "stdout", "stderr", "__stdout__", "__stderr__", "excepthook", "showwarning",
 }  # fmt: skip
-"""What writes to a terminal, or is one, by whatever module it is reached."""
+"""What writes to a terminal, or is one, whichever module leads to it."""
 
 _ELSEWHERE = {
     "peer/apps/app_main.py": {"stdout", "stderr"},  # there they are the peer's pipe and the app's log file

@@ -17,7 +17,7 @@ from peer.engine.kubo.pubsub import KuboPublisher
 
 @pytest.fixture
 def ready(peers: Callable[[str], Peer]) -> Peer:
-    """A home with all that a peer needs but a node."""
+    """A home with all that a peer needs except a node."""
     peer = peers("ready").named("a")
     assert peer("federation", "init", "trial").code == 0
     return peer

@@ -1,4 +1,4 @@
-"""Patience with an engine that is away, or hangs: how many tries it is worth. The clock is the test's."""
+"""Retries while an engine is away, or hangs: how many there are. The clock is the test's."""
 
 from __future__ import annotations
 

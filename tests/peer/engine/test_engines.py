@@ -76,7 +76,7 @@ def content_of(chunks: list[Block]) -> Block:
 
 
 class Inbox:
-    """A receiver that keeps what it is given, but for probes."""
+    """A receiver that keeps all that it is given except probes."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[bytes] = queue.Queue()

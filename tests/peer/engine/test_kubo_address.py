@@ -1,4 +1,4 @@
-"""Where a Kubo node may be, and that nobody is shown what opens it."""
+"""The addresses of Kubo nodes, and that nobody is shown the credentials in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the ``ipfs`` program is looked for, and which one will do."""
+"""Where we look for the ``ipfs`` program, and which version will do."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is true of the local engine alone: its files, its processes, its disk."""
+"""What is true only of the local engine: its files, its processes, its disk."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""`peer.engine.record_fetcher`: a record that somebody invented costs no more than it may, whatever it links."""
+"""`peer.engine.record_fetcher`: a made-up record costs no more than it may, whatever it links."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EMPTY = Listing(())
 
 
 def version(number: int, prev: CID | None, members: Listing = EMPTY) -> Block:
-    """A version of a manifest that keeps no rule but that of its shape."""
+    """A version of a manifest that has the right shape, and breaks all other rules."""
     body = Federation(
         **BY, version=number, prev=prev, admins=(BY["by"],), threshold=1, members=members, revoked=EMPTY, key=None
     )

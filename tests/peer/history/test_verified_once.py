@@ -72,7 +72,7 @@ class Place:
 
     @property
     def manifests(self) -> int:
-        """How many signatures a process verifies that reads the federation's manifest."""
+        """How many signatures a process verifies to read the federation's manifest."""
         scribe = self.written.scribe
         return self._counted(lambda: scribe.read_manifest(scribe.first.cid))
 

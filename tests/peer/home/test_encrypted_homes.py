@@ -1,4 +1,4 @@
-"""Encrypted federations as homes keep them: who sees names, with and without a passphrase, and what is handed over."""
+"""Encrypted federations in homes: which names show, with and without a passphrase, and what is handed over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose keys a command reads an encrypted run with."""
+"""With whose keys a command reads an encrypted run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who was taken out of a federation does not come back by an invitation that was left behind, in whatever state."""
+"""A removed member does not come back by an invitation that was left behind, whatever its state."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class AdminHome:
         return open_answer(ticket.keys, parse_envelope(heard[0]))
 
     def add(self, newcomer: Identity) -> None:
-        """By the KEY that it shows for this federation."""
+        """Add a member by the KEY that it shows for this federation."""
         federation = FederationStore(Home(self.peer.home)).current().id
         public = newcomer.public_for(bytes(federation))
         self.run("add", public.key_text(), "--name", newcomer.name, "--role", "client")

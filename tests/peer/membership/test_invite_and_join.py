@@ -34,7 +34,7 @@ Peers = Callable[[str], Peer]
 
 
 class Admin:
-    """Who founded the federation ``trial``, and whose peer runs while `at_work`."""
+    """The founder of the federation ``trial``, whose peer runs while `at_work`."""
 
     def __init__(self, peer: Peer, ipfs: str) -> None:
         self.peer, self.ipfs = peer, ipfs
@@ -159,7 +159,7 @@ def test_a_newcomer_that_lost_the_answer_asks_again(
 def test_a_join_that_is_repeated_all_the_time_takes_a_tenth_of_a_core(
     admin: Admin, ipfs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answers are counted, by a clock on which each takes half a second of the processor's time."""
+    """Counts the answers, by a clock on which each takes half a second of processor time."""
     ticket, newcomer = Ticket.parse(admin.invite()), Identity.generate("new")
     now, worked, answers = [0.0], [0.0], list[bytes]()
     clock = SimpleNamespace(time=time.time, monotonic=lambda: now[0], thread_time=lambda: worked[0])
@@ -194,7 +194,7 @@ def test_versions_that_are_too_many_for_a_message_come_from_the_engine(
 def test_a_ticket_can_be_read_from_standard_input(
     admin: Admin, newcomer: Peer, ipfs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that it stands in no list of processes."""
+    """A command line would show it in the list of processes."""
     ticket = admin.invite()
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{ticket}\n"))
     with admin.at_work():

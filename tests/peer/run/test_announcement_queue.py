@@ -1,5 +1,4 @@
-"""`peer.run.announcement_queue`: a flood of announcements takes no more memory than is given to it, and others are
-heard after it."""
+"""`peer.run.announcement_queue`: a flood of announcements stays within its memory, and others are heard after it."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ ELSEWHERE = first(ADMIN, SERVER).federation
     ],
 )
 def test_what_a_member_signed_about_its_keys_holds_in_its_federation_alone(before: Manifest, alice: Member):
-    """Who has another federation's manifest cannot list its members: they said nothing about this one."""
+    """An admin with another federation's manifest cannot list its members: they have not agreed to this one."""
     assert broken(lambda: after(before, with_member(before, alice, "her", **BY_ADMIN))) == ManifestRule.HANDOVER
 
 

@@ -1,4 +1,4 @@
-"""Proposals: how many signatures are lacking, what a proposal changes, and which ones nobody is to sign."""
+"""Proposals: how many signatures are lacking, what a proposal changes, and which proposals nobody should sign."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_the_update_key_of_another_run_in_a_grant_is_not_taken():
 
 
 def test_a_member_without_the_key_that_it_is_listed_with_verifies_and_reads_nothing():
-    """From an old backup, say: the leader is not to blame for a wrap that does not open."""
+    """For example from an old backup: the leader is not to blame for a wrap that does not open."""
     scribe, _ = encrypted_run()
     chain = read_by(scribe, Reader(id_of(ALICE), [decryption_key(BOB)]))
     assert chain.head == scribe.chain.head
@@ -215,7 +215,7 @@ def test_a_member_without_the_key_that_it_is_listed_with_verifies_and_reads_noth
 @pytest.mark.parametrize("spoiled", ["model_before", "update_before"])
 @pytest.mark.parametrize("reader", [reader_of(CAROL), reader_of(DAVE)], ids=["who had them", "who comes later"])
 def test_all_who_can_open_them_refuse_keys_of_the_epoch_before_that_are_others(reader: Reader, spoiled: str):
-    """Else a leader could make a chain that breaks for later auditors alone."""
+    """Otherwise a leader could make a chain that breaks only for later auditors."""
     scribe = begun(encrypted=True)
     draft = with_member(
         scribe.manifest, member(DAVE, Role.AUDITOR, place=scribe.first.cid), "dave", by=id_of(ADMIN), time=TIME

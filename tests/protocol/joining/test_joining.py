@@ -380,7 +380,7 @@ def test_a_newcomer_takes_no_answer_that_is_to_another() -> None:
 
 
 def test_a_join_that_is_heard_again_later_changes_nothing() -> None:
-    """A listener that plays a newcomer's message back gets nobody in, and the newcomer not in twice."""
+    """A listener that replays a newcomer's message lets nobody in, and the newcomer only once."""
     inviter = Inviter()
     join = seal_join(KEYS, Join(NEWCOMER))
     answers = [inviter.hear(join, now) for now in (0.0, 5.0, 10_000.0)]

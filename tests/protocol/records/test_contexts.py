@@ -148,7 +148,7 @@ def _tag(kind: type) -> object:
 
 
 def test_every_context_there_is_names_its_federation_version_or_run() -> None:
-    """What is added to the module is here, too; and a context that is bound to nothing is none."""
+    """Every context of the module is here, and each is bound to something."""
     there_are = {each for each in vars(contexts).values() if isinstance(each, type) and _tag(each)} - {
         contexts._Context
     }

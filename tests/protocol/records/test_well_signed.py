@@ -1,4 +1,4 @@
-"""Whose signatures were found right before is not verified again; all else about a record is judged as ever."""
+"""Signatures that were found right before are not verified again. All else about a record is judged each time."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def newest_manifest(scribe: Scribe) -> CID:
 
 
 def verified_by(verifications: Callable[[], int], work: Callable[[], object]) -> int:
-    """How many signatures a process verifies that does the ``work`` and was begun for it."""
+    """How many signatures a fresh process verifies to do the ``work``."""
     dsse._RIGHT.__init__(dsse.MAX_RIGHT)  # type: ignore[misc]  # it is the fixture's, of this test alone
     before = verifications()
     work()

@@ -1,4 +1,4 @@
-"""Acks that a member with a valid key sends to a leader: what is not its own, not true, or too much is not kept."""
+"""Acks that a member with a valid key sends to a leader: those that are foreign, false or too many are not kept."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_ack_that_is_forged_or_too_large_is_reported_and_not_kept(forge: Call
 
 
 def test_of_ever_more_acks_no_more_than_one_for_each_height_is_kept() -> None:
-    """Else a member with a valid key fills the leader's disk."""
+    """Otherwise a member with a valid key fills the leader's disk."""
     leader = leading()
     assert isinstance(leader.machine, Leader)
     send(leader, newest := ack(leader))

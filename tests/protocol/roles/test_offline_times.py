@@ -18,7 +18,7 @@ from protocol.roles.offline_times import OFFLINE_AFTER, OfflineTimes
 from protocol.wire.announcements import Beat, Bye, PeerState
 
 CLIENT_TIMEOUT = 600.0
-"""Of `leading`."""
+"""The client time-out of `leading`."""
 LONG = 3600.0
 
 

@@ -1,4 +1,4 @@
-"""A role holds its parts: none of them inherits from another, none leaves a method to be filled in."""
+"""A role holds its parts: none of them inherits from another, and none leaves a method for a subclass."""
 
 from __future__ import annotations
 

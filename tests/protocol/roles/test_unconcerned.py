@@ -1,4 +1,4 @@
-"""What concerns other members costs a machine no look at what is possible and due; what concerns it does."""
+"""For what concerns only others, a machine does not check what is due. For what concerns itself, it does."""
 
 from __future__ import annotations
 

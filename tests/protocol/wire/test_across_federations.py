@@ -1,4 +1,4 @@
-"""Members of two federations, with one key in both: what is said or signed for one is nothing in the other."""
+"""Members of two federations, with one key in both: what is said or signed for one counts for nothing in the other."""
 
 from __future__ import annotations
 

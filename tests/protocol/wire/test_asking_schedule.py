@@ -1,4 +1,4 @@
-"""Whom a peer asks, and when; what that shows of pubsub."""
+"""Which servers a peer asks, and when; and what that shows about pubsub."""
 
 from __future__ import annotations
 

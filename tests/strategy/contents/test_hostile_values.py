@@ -1,4 +1,4 @@
-"""What no honest codec writes, in a content of a hostile peer: each side refuses it, whoever sent it."""
+"""What no honest codec writes, in a content of a hostile peer: each side refuses it."""
 
 from __future__ import annotations
 

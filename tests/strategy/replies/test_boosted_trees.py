@@ -33,7 +33,7 @@ def saved(model: object) -> bytes:
 
 
 def raises(first: bytes, added: bytes) -> bool:
-    """Whether Flower does, in both of its machineries."""
+    """Whether Flower takes them, in both of its machineries."""
     found = []
     for aggregate in (aggregate_bagging, older_aggregate):
         try:

@@ -384,7 +384,7 @@ def test_a_private_strategy_takes_what_the_one_in_it_takes_and_computes_with_the
 
 
 def test_every_strategy_that_flower_has_is_known() -> None:
-    """A new one has to be looked at: what does it raise on?"""
+    """If Flower has a new strategy, look what it raises on."""
     known = {
         Arrays.MEAN: {"FedAvg", "FedProx", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi"},
         Arrays.STACK: {"FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan", "QFedAvg"},

@@ -1,4 +1,4 @@
-"""A client that adds noise: when a file is there, not at all, or as nobody should, as its node config says."""
+"""A client that adds noise. Its node config says if it waits for a file, fails, or sends an odd update."""
 
 import os
 

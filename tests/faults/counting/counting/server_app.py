@@ -1,6 +1,6 @@
 """FedAvg with a random start, and noise that the server draws in every round: another draw is another model.
 
-So is another order of the replies: they are added to the noise one by one, as the sum of two floats shows no order.
+So is another order of the replies: they are added to the noise one by one, since the sum of two floats shows no order.
 """
 
 import os

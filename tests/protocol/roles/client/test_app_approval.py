@@ -171,7 +171,7 @@ def test_what_updates_are_encrypted_with_does_not_follow_from_what_the_home_keep
 
 
 def test_a_message_waits_for_the_roster_once_a_newer_manifest_is_known() -> None:
-    """Who has left could read what is answered in the epoch before."""
+    """A member that has left could read what is answered in the epoch before."""
     client = AClient(plan(APP), begun(encrypted=True))
     client.hear()
     client.feed(AppReady(ENVIRONMENT))
@@ -251,7 +251,7 @@ def test_a_run_that_the_server_app_ended_is_told_as_that() -> None:
 
 
 def test_an_app_that_ends_while_it_has_no_message_is_started_again_by_the_next_one() -> None:
-    """One that cannot be imported, and takes its process with it, would be started for ever."""
+    """An app that cannot be imported, and kills its process, would be started for ever."""
     client = AClient(plan(APP))
     client.hear()
     client.feed(AppReady(ENVIRONMENT))

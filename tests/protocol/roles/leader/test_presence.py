@@ -1,4 +1,4 @@
-"""Who counts as here: silence is measured by how often a member of so large a federation speaks."""
+"""Which clients count as here: silence is measured by how often a member of so large a federation speaks."""
 
 from __future__ import annotations
 
