@@ -1,8 +1,13 @@
 """What an audit by replay costs, beside the run that it replays and beside merely reading and hashing the same bytes.
 
+An audit on another machine is measured too: one that finds each exchange equal, and one that finds each of them off by
+one unit in the last place, goes on from the recorded model each time, and at last runs the app once more up to the
+first of them. The other machine is this one, which is told that rounding may differ.
+
 For each number of rounds one run of real processes on a `local` engine; then `peer export`, and `peer audit --replay`
 of the file and of the engine, each in a process of its own. Peak memory is that of the larger of the audit's process
-and its app process. The clients compute next to nothing, so a run's time is Pollen's and FedAvg's own.
+and its app process. The clients compute next to nothing, so a run's time is Pollen's and FedAvg's own, unless
+``--train-seconds`` has each of them wait in each round.
 """
 
 from __future__ import annotations
@@ -17,7 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from federation import Json, machine, start_words
 
@@ -37,6 +44,7 @@ from protocol.blocks.cid import CID, Block
 from protocol.chain.chain import Chain
 
 APP = Path(__file__).resolve().parent / "replay_app"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 def main() -> int:
@@ -45,6 +53,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, nargs="+", default=[20, 100, 200])
     parser.add_argument("--megabytes", type=float, default=1.0, help="of the model, and of each reply")
     parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--train-seconds", type=float, default=0.0, help="that each client takes for a round")
     parser.add_argument("--folder", type=Path, help="keep homes, logs, engines and files here; else a temporary one")
     options = parser.parse_args()
     measured = []
@@ -52,37 +61,42 @@ def main() -> int:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-bench-")))
         for rounds in options.rounds:
             plan = DemoPlan(folder / f"rounds-{rounds}", "", None, "", options.clients, rounds, LOCAL)
-            measured.append(measure(plan, options.megabytes))
+            measured.append(measure(plan, options.megabytes, options.train_seconds))
             if options.folder is None:
                 shutil.rmtree(plan.folder)  # a long run is large
     print(json.dumps({"benchmark": "replay", "machine": machine(), "results": measured}, indent=2))
     return 0
 
 
-def measure(plan: DemoPlan, megabytes: float) -> Json:
+def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
     """One run, and what can be done with it."""
     shutil.rmtree(plan.folder, ignore_errors=True)
-    run_seconds = _run(plan, megabytes)
+    run_seconds = _run(plan, f"bytes={int(megabytes * 1e6)} train-seconds={train_seconds}")
     head = _head(plan.server)
     car = plan.folder / "run.car"
     home = ["--home", str(plan.server.home.path)]
     _peer(["export", str(head), str(car), *home], _file(plan, "export"))
     hashing = _hash(car)
+    audited = _replay(plan, ["audit", str(car)])
     return {
         "rounds": plan.rounds,
         "clients": plan.clients,
         "megabytes": megabytes,
+        "train_seconds": train_seconds,
         "run_seconds": round(run_seconds, 3),
+        "audit_of_the_runs_time": round(audited["audit_seconds"] / run_seconds, 3),
         "car_megabytes": round(car.stat().st_size / 1e6, 1),
         "hashing_seconds": round(hashing, 3),
         "chain_verification": _verify(car, FederationStore(plan.server.home).current().id),
-        "replay_of_the_file": _replay(plan, ["audit", str(car)]),
+        "replay_of_the_file": audited,
+        "on_another_machine_and_equal": _replay(plan, ["audit", str(car)], may_differ=True),
+        "on_another_machine_and_re_anchored": _replay(plan, ["audit", str(car)], may_differ=True, ROUNDS_OTHERWISE="1"),
         "replay_in_the_engine": _replay(plan, ["audit", str(head), "--ipfs", engine_of(plan)]),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 
 
-def _run(plan: DemoPlan, megabytes: float) -> float:
+def _run(plan: DemoPlan, config: str) -> float:
     """Run it; the seconds from the first dispatch to the end of the run."""
     with Interrupts() as interrupts:
         federation = found(plan, encrypt=False)
@@ -90,7 +104,7 @@ def _run(plan: DemoPlan, megabytes: float) -> float:
             join(plan, federation, engine.addresses())
             with PeerProcesses(interrupts) as processes:
                 for peer in plan.peers:
-                    processes.start(peer, _command(plan, peer, megabytes), engine_of(plan))
+                    processes.start(peer, _command(plan, peer, config), engine_of(plan))
                 begun = ended = 0.0
                 while not processes.ended:
                     processes.raise_failure()
@@ -102,9 +116,8 @@ def _run(plan: DemoPlan, megabytes: float) -> float:
     return ended - begun
 
 
-def _command(plan: DemoPlan, peer: DemoPeer, megabytes: float) -> list[str]:
-    config = f"bytes={int(megabytes * 1e6)} rounds={plan.rounds} clients={plan.clients}"
-    return start_words(plan, peer, APP, config)
+def _command(plan: DemoPlan, peer: DemoPeer, config: str) -> list[str]:
+    return start_words(plan, peer, APP, f"{config} rounds={plan.rounds} clients={plan.clients}")
 
 
 def _head(server: DemoPeer) -> CID:
@@ -147,35 +160,54 @@ def _verify(car: Path, federation: CID) -> Json:
     }
 
 
-def _replay(plan: DemoPlan, command: list[str]) -> Json:
+def _replay(plan: DemoPlan, command: list[str], *, may_differ: bool = False, **variables: str) -> Json:
     """An audit by replay in a process of its own, as `peer` runs it for people; the server's home has the keys."""
     words = [*command, "--replay", "--app", str(APP), "--json", "--home", str(plan.server.home.path)]
+    program = ["-c", _ON_ANOTHER_MACHINE] if may_differ else ["-m", "peer"]
+    words += [word for name in variables for word in ("--allow-env", name)]
     begun = time.perf_counter()
-    report, peak = _peer(words, _file(plan, "audit"))
+    report, peak = _peer(words, _file(plan, "audit"), program, variables)
     seconds = time.perf_counter() - begun
-    if report["verdict"] != "verified":
-        raise PeerError(f"the run does not replay: {report['findings']}", code=ExitCode.VERIFICATION_FAILED)
+    expected = "inconclusive" if variables else "verified"
+    if report["verdict"] != expected:
+        raise PeerError(f"the run is {report['verdict']}: {report['findings']}", code=ExitCode.VERIFICATION_FAILED)
     replay = report["replay"]
     return {
         "audit_seconds": round(seconds, 3),
         "replay_seconds": replay["seconds"],
         "of_it_imports": replay["import_seconds"],
         "messages_compared": replay["messages"],
+        "exchanges_re_anchored": replay["undecided"],
         "peak_megabytes": round(peak / 1e6, 1),
     }
+
+
+_ON_ANOTHER_MACHINE = """
+import sys
+from peer.audit import replay
+from peer.cli.main import main
+from protocol.replay.judging import Cause
+
+replay.cause_of = lambda *_: Cause.ROUNDING
+main()
+"""
 
 
 def _file(plan: DemoPlan, name: str) -> Path:
     return plan.folder / f"{name}.out"
 
 
-def _peer(words: list[str], out: Path) -> tuple[dict[str, object], int]:
+def _peer(
+    words: list[str], out: Path, program: Sequence[str] = ("-m", "peer"), variables: Mapping[str, str] = NO_VARIABLES
+) -> tuple[Json, int]:
     """Run ``peer``; the object it prints with ``--json``, and the peak memory of its largest process, in bytes."""
     with out.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "peer", *words], stdout=file, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, *program, *words], stdout=file, stdin=subprocess.DEVNULL, env={**os.environ, **variables}
+        )
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    if process.returncode not in (ExitCode.DONE, ExitCode.UNFINISHED if variables else ExitCode.DONE):
         raise PeerError(f"peer {words[0]} ended with {process.returncode}", fix=f"see {out}", code=ExitCode.UNFINISHED)
     report = json.loads(out.read_text()) if "--json" in words else {}
     return report, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -11,7 +13,8 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Answer at once."""
+    """Answer as soon as the time for training is over."""
+    time.sleep(float(context.run_config["train-seconds"]))
     arrays = {
         name: Array(array.numpy() + np.random.rand(*array.shape).astype(np.float32))
         for name, array in message.content.array_records["arrays"].items()
