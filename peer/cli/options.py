@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from peer.confinement.confined import Confiner
     from peer.home.federations import StoredFederation
     from peer.home.home import Home
+    from peer.home.keystore import KeyStore
     from peer.home.passphrase import Passphrases
     from peer.home.reader_choice import ReaderChoice
 
@@ -68,7 +69,11 @@ PassphraseFileOption = Annotated[
     typer.Option("--passphrase-file", metavar="FILE", help="Read the key's passphrase from this file's first line."),
 ]
 NewPassphraseFileOption = Annotated[
-    Path | None, typer.Option("--new-passphrase-file", help="Read the new passphrase from this file's first line.")
+    Path | None,
+    typer.Option("--new-passphrase-file", metavar="FILE", help="Read the new passphrase from this file's first line."),
+]
+NoPassphraseOption = Annotated[
+    bool, typer.Option("--no-passphrase", help="Store the keys unlocked: anybody who reads the file can act as you.")
 ]
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to look for one block.")
@@ -182,6 +187,21 @@ class RunOptions:
         from peer.home.reader_choice import ReaderChoice
 
         return ReaderChoice(self.identity, self.passphrase_file, needed=needed)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """The key store, and where passphrases come from."""
+
+    passphrase_file: PassphraseFileOption = None
+    home: HomeOption = DEFAULT_HOME
+
+    def opened(self) -> tuple[KeyStore, Passphrases]:
+        """The identities of the home, and the sources of their passphrases."""
+        from peer.home.keystore import KeyStore
+        from peer.home.passphrase import Passphrases
+
+        return KeyStore(self.home), Passphrases.of_process(self.passphrase_file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from crypto.identity import Identity
 from peer.base.errors import ExitCode, PeerError
+from peer.engine.chosen_engine import borrowed
 from peer.engine.interface import Engine, Unreachable
 from peer.engine.record_fetcher import RecordFetcher
 from peer.engine.sound_blocks import SoundBlocks
@@ -109,6 +111,14 @@ class ProposalStore:
             return read_proposal(record, _base(record, self._stored.manifest, source), source, reader)
         except (Outdated, MissingBlock):  # it follows a version that is not known here
             return None
+
+
+@contextlib.contextmanager
+def proposing(home: Home, stored: StoredFederation, admin: Identity, ipfs: str | None) -> Iterator[Proposing]:
+    """An admin at work. The engine that ``ipfs`` names is opened only if it is needed."""
+    with contextlib.ExitStack() as stack:
+        engine = cache(lambda: stack.enter_context(borrowed(home, ipfs, stored)))
+        yield Proposing(home, FederationStore(home), stored, admin, engine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""``peer app``: read the app that a run needs, and say whether it may run here."""
+"""``peer app``: read the app of a run, and decide whether it may run here."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from protocol.blocks.bundle import BundledFile
 from protocol.blocks.cid import CID
 from protocol.visible import named
 
-app = new_app("app", "Read the app that a run needs, and say whether it may run here.")
+app = new_app("app", "Read the app of a run, and decide whether it may run here.")
 
-AppArgument = Annotated[str, typer.Argument(metavar="CID", help="The app, as peer app list and show name it.")]
+AppArgument = Annotated[str, typer.Argument(metavar="CID", help="The app's id, as in peer app list.")]
 
 
 @app.command("show")
 @grouped
 def show(
     cid: Annotated[
-        str, typer.Argument(metavar="CID|RUN|FILE.car", help="The app; or a run, or a file with one, that it is of.")
+        str, typer.Argument(metavar="CID|RUN|FILE.car", help="The app, or its run, or a file with the run.")
     ],
-    file: Annotated[str | None, typer.Option("--file", metavar="PATH", help="Print this file alone.")] = None,
+    file: Annotated[str | None, typer.Option("--file", metavar="PATH", help="Print only this file.")] = None,
     into: Annotated[
-        Path | None, typer.Option("--into", metavar="DIR", help="Write all files to a new folder, to read them there.")
+        Path | None, typer.Option("--into", metavar="DIR", help="Write all files to this new folder instead.")
     ] = None,
     *,
     options: RunOptions,
     json: JsonOption = False,
 ) -> None:
-    """List an app's files and print them, at most 1 MiB at once. Nothing of it is run.
+    """List an app's files and print them, up to 1 MiB in all, without running anything.
 
-    The app of an encrypted run is encrypted too: its members read it, each with its own key.
+    The app of an encrypted run is encrypted too. Members read it with their own keys.
     """
     lookup = options.lookup()
     with named_app(cid, lookup) as (bundle, source):
@@ -65,26 +65,26 @@ def show(
     for each in cut:
         say(f"cut short: {each.path}: {each.shown} of {each.size} bytes were shown")
     if cut:
-        say(f"to read all of it: peer app show {cid} --into DIR")
+        say(f"to read everything: peer app show {cid} --into DIR")
     if into is not None:
         say(f"its files are in {into}")
 
 
 @app.command("approve")
 def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """Let an app run here. A client that waits for it takes part at once."""
+    """Allow an app to run here. A client that waits for it takes part at once."""
     approved = app_cid(cid)
     with contextlib.closing(Journal(Home(home).create().journal)) as journal:
         was_named = any(known.app == approved and known.run for known in journal.apps())
         journal.approve_app(approved)
     put_result({"app": str(approved), "approved": True}, json, f"clients of this home may run the app {approved}")
     if not was_named and not json:
-        say("no client here waits for it; peer app list shows what clients here wait for")
+        say("no client here waits for it; to see what they wait for: peer app list")
 
 
 @app.command("forget")
 def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """Take an approval back. A run that has begun goes on with the app until its client is stopped."""
+    """Take an approval back. A run that has begun goes on until its client is stopped."""
     forgotten = app_cid(cid)
     if not any(known.app == forgotten for known in known_apps(Home(home))):
         raise PeerError(f"this home knows no app {forgotten}", fix="peer app list shows those it knows")
@@ -93,7 +93,7 @@ def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption =
     put_result(
         {"app": str(forgotten), "approved": False},
         json,
-        f"the app {forgotten} is not approved any more; a run that has begun goes on until its client stops",
+        f"the app {forgotten} is not approved any more; a run that has begun goes on until its client is stopped",
     )
 
 
@@ -102,7 +102,7 @@ def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None
     """List the apps that are approved, and those that runs wait for."""
     known = known_apps(Home(home))
     table = Table("apps", ["app", "", "since", "name", "run"], [_known_row(each) for each in known])
-    put_list([_known_value(each) for each in known], json, table, "no app is approved here, and none is waited for")
+    put_list([_known_value(each) for each in known], json, table, "no app is approved here, and no run waits for one")
 
 
 def _known_value(known: KnownApp) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _unpack(files: list[BundledFile], source: RunSource, into: Path) -> None:
 
     into = into.expanduser().absolute()
     if into.exists():
-        raise PeerError(f"{into} is there already", fix="name a new folder with --into DIR")
+        raise PeerError(f"{into} exists already", fix="name a new folder with --into DIR")
     unpack_bundle(files, source, into)
 
 
@@ -153,5 +153,5 @@ def _put_file(file: AppFile) -> None:
         put(f"(binary, {size(file.size)})")
         return
     for line in file.text.removesuffix("\n").split("\n"):
-        # Prefixed, so that no file can pass its own lines off as the head of another.
+        # marked as foreign, so that no line of a file can look like the head of another file
         put_foreign_line(line.removesuffix("\r"))

@@ -1,4 +1,4 @@
-"""``peer federation``: found one, say who is in it, hand it over, and join it."""
+"""``peer federation``: found a federation, change its members, hand it over, and join it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from typing import Annotated
 
 import typer
 
-from crypto.identity import Identity, PublicIdentity
-from crypto.keys import VerifyKey
+from crypto.identity import PublicIdentity
 from peer.base.errors import PeerError
-from peer.base.terminal import put, put_table
-from peer.cli.federation import grant, invite
-from peer.cli.federation.proposals import change, list_proposals, sign_proposal
+from peer.base.terminal import put
+from peer.cli.federation import grant, invite, proposals
+from peer.cli.federation.federation_output import (
+    federation_value,
+    member_value,
+    put_joined,
+    put_members,
+    roles_of,
+)
+from peer.cli.federation.proposals import change
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -37,33 +43,33 @@ from peer.home.home import Home, place_for, replace_file
 from peer.home.keystore import KeyStore
 from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, change_admin, change_threshold, found_federation, remove_member
-from protocol.federation.manifest import Manifest, node_id
+from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Member, Role
 from protocol.visible import named
 
-app = new_app("federation", "Found a federation, say who is in it, hand it over, and join it.")
+app = new_app("federation", "Found a federation, change its members, hand it over, and join it.")
 
-RolesOption = Annotated[list[Role], typer.Option("--role", help="What it may do; give it again for more.")]
+RolesOption = Annotated[list[Role], typer.Option("--role", help="The member's role; repeat it for more roles.")]
 
 
 @app.command("init")
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The federation's name.")],
     role: RolesOption = [Role.SERVER],  # noqa: B006  # typer copies it
     member_name: Annotated[
         str | None,
-        typer.Option("--name", help="What the federation calls you.", show_default="the identity's name"),
+        typer.Option("--name", help="Your name in the federation.", show_default="the identity's name"),
     ] = None,
     encrypt: Annotated[
         bool,
-        typer.Option("--encrypt/--no-encrypt", help="Whether names and all that is trained are for members only."),
+        typer.Option("--encrypt/--no-encrypt", help="Whether only members can read names, models and updates."),
     ] = True,
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Found a federation: version 1 of its manifest, signed by you, its admin and first member."""
+    """Found a federation. You sign version 1 of its manifest, and are its admin and first member."""
     store = FederationStore(Home(home).create())
     _refuse_taken(store.all(), name)
     founder = load_identity(home, identity, passphrase_file)
@@ -77,9 +83,9 @@ def init(
         encrypt=encrypt,
     )
     store.save(stored)
-    open_to_all = "note: it is not encrypted: whoever can reach an engine can read every model and update in it"
+    open_to_all = "note: it is not encrypted: anybody who can reach an engine can read every model and update in it"
     put_result(
-        _facts(stored),
+        federation_value(stored),
         json,
         f"federation {name} is founded: {stored.id}",
         *([] if encrypt else [open_to_all]),
@@ -96,7 +102,7 @@ def add(
     ],
     name: Annotated[
         str | None,
-        typer.Option("--name", help="What the federation calls the member.", show_default="what it is called now"),
+        typer.Option("--name", help="The member's name in the federation.", show_default="as it is now"),
     ] = None,
     role: RolesOption = [],  # noqa: B006  # typer copies it
     admin: Annotated[
@@ -107,17 +113,19 @@ def add(
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Take in a member, or the new keys of one, or give one another name or other roles. Admins only."""
+    """Add a member, or change the keys, the name or the roles of one. Admins only."""
     public = PublicIdentity.parse_key_text(key)
-
-    def taken_in(stored: StoredFederation, by: Identity) -> StoredFederation:
-        return add_member(stored, by, public, name=name, roles=role, office=admin, time=time.time())
 
     def done(stored: StoredFederation) -> str:
         member = stored.manifest.members[public.id]
-        return f"{stored.manifest.called(public.id)} is in, as {_roles(stored.manifest, member)}"
+        return f"{stored.manifest.called(public.id)} is in, as {roles_of(stored.manifest, member)}"
 
-    change(options, taken_in, json, _facts, done)
+    change(
+        options,
+        lambda stored, by: add_member(stored, by, public, name=name, roles=role, office=admin, time=time.time()),
+        json,
+        done,
+    )
 
 
 @app.command("remove")
@@ -128,66 +136,52 @@ def remove(
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Take a member out. What it was given it keeps. Admins only."""
-
-    def taken_out(stored: StoredFederation, by: Identity) -> StoredFederation:
-        return remove_member(stored, by, name, time=time.time())
-
-    said = f"{named(name)} is out"
-    change(options, taken_out, json, _facts, lambda _: said)
+    """Take a member out. It keeps what it was given. Admins only."""
+    change(
+        options,
+        lambda stored, by: remove_member(stored, by, name, time=time.time()),
+        json,
+        lambda _: f"{named(name)} is out",
+    )
 
 
 @app.command("admin")
 @grouped
 def admin(
     name: MemberArgument,
-    no_admin: Annotated[bool, typer.Option("--no-admin", help="It is none any more.")] = False,
+    no_admin: Annotated[bool, typer.Option("--no-admin", help="Make it an ordinary member again.")] = False,
     *,
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Let a member change the federation, too, or no longer. Admins only."""
-
-    def made(stored: StoredFederation, by: Identity) -> StoredFederation:
-        return change_admin(stored, by, name, office=not no_admin, time=time.time())
-
-    said = f"{named(name)} is {'no admin any more' if no_admin else 'an admin'}"
-    change(options, made, json, _facts, lambda _: said)
+    """Make a member an admin, who may change the federation. Admins only."""
+    change(
+        options,
+        lambda stored, by: change_admin(stored, by, name, office=not no_admin, time=time.time()),
+        json,
+        lambda _: f"{named(name)} is {'not an admin any more' if no_admin else 'an admin'}",
+    )
 
 
 @app.command("threshold")
 @grouped
 def threshold(
-    count: Annotated[int, typer.Argument(metavar="N", help="How many admins have to sign each change.")],
+    count: Annotated[int, typer.Argument(metavar="N", help="The number of admins.")],
     *,
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Say how many admins have to sign each change. Admins only."""
-
-    def changed(stored: StoredFederation, by: Identity) -> StoredFederation:
-        return change_threshold(stored, by, count, time=time.time())
-
-    def done(stored: StoredFederation) -> str:
-        return f"{count} of {len(stored.manifest.admins)} admins must sign"
-
-    change(options, changed, json, _facts, done)
+    """Set how many admins have to sign each change. Admins only."""
+    change(
+        options,
+        lambda stored, by: change_threshold(stored, by, count, time=time.time()),
+        json,
+        lambda stored: f"{count} of {len(stored.manifest.admins)} admins must sign",
+    )
 
 
-@app.command("sign")
-@grouped
-def sign(
-    cid: Annotated[str, typer.Argument(metavar="CID", help="As whoever made it, or signed it last, was told.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
-    *,
-    options: MemberOptions,
-    json: JsonOption = False,
-) -> None:
-    """Show what a proposal changes, and sign it. It is in force once enough admins have. Admins only."""
-    sign_proposal(options, cid, yes, json, _facts)
-
-
-app.command("proposals")(list_proposals)
+app.command("sign")(grouped(proposals.sign))
+app.command("proposals")(proposals.list_proposals)
 
 
 @app.command("members")
@@ -195,37 +189,33 @@ def members(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME
     """List the members."""
     manifest = FederationStore(Home(home)).current(federation).manifest
     if json:
-        put_json({"members": [_member_facts(manifest, member) for member in manifest.members.values()]})
-        return
-    _put_members(manifest)
+        put_json({"members": [member_value(manifest, member) for member in manifest.members.values()]})
+    else:
+        put_members(manifest)
 
 
 @app.command("show")
 def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """Show a federation: its id, version and admins, where its engines are, and its members."""
+    """Show a federation: its id, version, admins, the addresses of its engines, and its members."""
     stored = FederationStore(Home(home)).current(federation)
     if json:
-        put_json(_facts(stored))
+        put_json(federation_value(stored))
         return
     manifest = stored.manifest
+    no_name = "only members can read its name, and no identity of this home is a member"
     put_fields(
         [
-            (
-                "federation",
-                named(manifest.name)
-                if manifest.name
-                else "its name is for members, and no identity of this home is one",
-            ),
+            ("federation", named(manifest.name) if manifest.name else no_name),
             ("id", str(stored.id)),
             ("encrypted", "yes" if manifest.encrypted else "no"),
             ("version", str(manifest.version)),
             ("manifest", str(manifest.cid)),
             ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
-            *([("revoked keys", f"{len(manifest.revoked)} that never count again")] if manifest.revoked else []),
+            *([("revoked keys", f"{len(manifest.revoked)}, which never count again")] if manifest.revoked else []),
             *(("address", address) for address in stored.addresses),
         ]
     )
-    _put_members(manifest)
+    put_members(manifest)
 
 
 @app.command("export")
@@ -233,7 +223,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
     address: Annotated[
         list[str],
-        typer.Option("--address", help="Where your engine is, as others reach it; give it again for more."),
+        typer.Option("--address", help="How others reach your engine; repeat it for more addresses."),
     ] = [],  # noqa: B006  # typer copies it
     ipfs: EngineOption = None,
     listen: ListenOption = "127.0.0.1",
@@ -241,19 +231,19 @@ def export(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Write the file to hand to members: the manifest, the swarm key, and where this peer's engine is."""
+    """Write the file for members: the manifest, the swarm key, and the addresses of engines."""
     place = place_for(file)
     store = FederationStore(Home(home))
     stored = store.current(federation)
     store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
     stored = store.current(federation)
     replace_file(place, [stored.to_hand_over()])
-    unnamed = "it names no engine: tell members one with --address, or let all use one with --ipfs local:DIR"
+    unnamed = "it names no engine: name one with --address, or let all members use one with --ipfs local:DIR"
     put_result(
-        _facts(stored) | {"file": str(place)},
+        federation_value(stored) | {"file": str(place)},
         json,
-        f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key: hand it",
-        "to members only, for whoever has it can reach the members' Kubo nodes (its mode is 0600)",
+        f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key.",
+        "Give it to members only, because it lets others reach the members' Kubo nodes. (Its mode is 0600.)",
         *([] if stored.addresses else [unnamed]),
         f"next, on each member's machine: peer federation join {file.name}",
     )
@@ -266,7 +256,7 @@ def join(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Join a federation, or take in a newer version of its manifest. Everything is verified from version 1."""
+    """Join a federation, or take in a newer version of its manifest. It is verified from version 1."""
     store = FederationStore(Home(home).create())
     offered = read_federation(file)
     ours = _members_here(home, offered.manifest)
@@ -274,16 +264,12 @@ def join(
         for name in ours:
             offered = offered.read_by(reader_of(load_identity(home, name, passphrase_file)))
     stored = store.join(offered)
-    manifest, members = stored.manifest, list(ours.values())
+    members = list(ours.values())
     if json:
-        put_json(_facts(stored) | {"you": [_member_facts(manifest, member) for member in members]})
+        put_json(federation_value(stored) | {"you": [member_value(stored.manifest, member) for member in members]})
         return
-    put(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
-    for member in members:
-        put(f"you are {manifest.called(member.id)}: {', '.join(member.roles)}")
-    if members:
-        put(f"next: peer start --role {members[0].roles[0]}")
-    else:
+    put_joined(stored.manifest, members)
+    if not members:
         put("none of this home's identities is a member yet: send an admin what this prints:")
         put(f"peer keys show --federation {stored.id}")
 
@@ -291,9 +277,6 @@ def join(
 app.command("grant")(grouped(grant.grant))
 app.command("invite")(grouped(invite.invite))
 app.command("approve")(grouped(invite.approve))
-
-
-# -- below ---------------------------------------------------------------------------------------------------------
 
 
 def _members_here(home: Path, manifest: Manifest) -> dict[str, Member]:
@@ -308,42 +291,3 @@ def _refuse_taken(known: list[StoredFederation], name: str) -> None:
         raise PeerError(
             f"this home is in a federation {name!r} already", fix="choose another name, or another home with --home DIR"
         )
-
-
-def _facts(stored: StoredFederation) -> dict[str, object]:
-    manifest = stored.manifest
-    return {
-        "federation": str(stored.id),
-        "name": manifest.name,
-        "encrypted": manifest.encrypted,
-        "version": manifest.version,
-        "manifest": str(manifest.cid),
-        "threshold": manifest.threshold,
-        "admins": [VerifyKey.parse(admin).did for admin in manifest.admins],
-        "revoked": [VerifyKey(key).did for key in manifest.revoked],
-        "members": [_member_facts(manifest, member) for member in manifest.members.values()],
-        "addresses": list(stored.addresses),
-    }
-
-
-def _member_facts(manifest: Manifest, member: Member) -> dict[str, object]:
-    return {
-        "name": manifest.name_of(member.id),
-        "did": VerifyKey.parse(member.id).did,
-        "node": node_id(member.id),
-        "roles": [role.value for role in member.roles],
-        "admin": member.signing in manifest.admins,
-    }
-
-
-def _put_members(manifest: Manifest) -> None:
-    rows = [_member_row(manifest, each) for each in manifest.members.values()]
-    put_table("members", ["name", "roles", "did"], rows)
-
-
-def _member_row(manifest: Manifest, member: Member) -> list[str]:
-    return [manifest.called(member.id), _roles(manifest, member), VerifyKey.parse(member.id).did]
-
-
-def _roles(manifest: Manifest, member: Member) -> str:
-    return ", ".join([*member.roles, *(["admin"] if member.signing in manifest.admins else [])])

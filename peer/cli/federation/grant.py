@@ -1,4 +1,4 @@
-"""``peer federation grant``: let an auditor who came later read runs that are over."""
+"""``peer federation grant``: let a later auditor read runs that are over."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from protocol.records.bodies import Role
 
 
 def grant(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An auditor of the federation: its name or did:key.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The auditor's name, or its did:key.")],
     *,
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Give a member the keys of the runs that were led here before it came. Servers only.
+    """Give a member the keys of the runs that were led here before it joined. Servers only.
 
-    Runs that go on let in whom the manifest lists by themselves. The grants lie beside the runs: export them again.
+    Open runs give their keys to new members by themselves. The grants are beside the runs, so export the runs again.
     """
     place = Home(options.home)
     person, stored = options.unlocked()

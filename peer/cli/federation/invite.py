@@ -1,4 +1,4 @@
-"""``peer federation invite`` and ``approve``: a ticket for a newcomer, and letting in who came with one."""
+"""``peer federation invite`` and ``approve``: print a ticket for a newcomer, and let in a newcomer that waits."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from protocol.wire.announcements import MAX_ADDRESSES
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600}
 _LONGEST: Final = 365 * 24 * 3600
-"""Seconds that a ticket may be good for."""
+"""The most seconds that a ticket may be valid."""
 _LOOK_AGAIN: Final = 0.2
-"""Seconds between two looks at whether the ticket was used."""
+"""Seconds between checks whether the ticket was used."""
 
 
 def _duration(text: str) -> int:
@@ -46,34 +46,34 @@ def _duration(text: str) -> int:
     found = re.fullmatch(r"([1-9]\d{0,6})([mhd])", text)
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < seconds <= _LONGEST:
-        raise typer.BadParameter(f"{text!r} is no time such as 30m, 24h or 7d, up to 365d")
+        raise typer.BadParameter(f"{text!r} is not a time such as 30m, 24h or 7d, up to 365d")
     return seconds
 
 
 def invite(
-    name: Annotated[str, typer.Option("--name", help="What the federation is going to call the newcomer.")],
-    role: Annotated[list[Role], typer.Option("--role", help="What it may do; give it again for more.")],
+    name: Annotated[str, typer.Option("--name", help="The newcomer's name in the federation.")],
+    role: Annotated[list[Role], typer.Option("--role", help="The newcomer's role; repeat it for more roles.")],
     expires: Annotated[
-        str, typer.Option("--expires", metavar="TIME", help="How long the ticket is good for: 30m, 24h, 7d.")
+        str, typer.Option("--expires", metavar="TIME", help="How long the ticket is valid: 30m, 24h, 7d.")
     ] = "24h",
     ask: Annotated[
-        bool, typer.Option("--ask", help="Let nobody in before you say so with `peer federation approve NAME`.")
+        bool, typer.Option("--ask", help="Let the newcomer in only after `peer federation approve NAME`.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Stay until the ticket is used, where no peer runs with this home.")
+        bool, typer.Option("--wait", help="Stay until the ticket is used. For a home without a running peer.")
     ] = False,
     address: Annotated[
         list[str],
-        typer.Option("--address", help="Where your engine is, as the newcomer reaches it; give it again for more."),
+        typer.Option("--address", help="How the newcomer reaches your engine; repeat it for more addresses."),
     ] = [],  # noqa: B006  # typer copies it
     listen: ListenOption = "127.0.0.1",
     *,
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Print a ticket, good for one newcomer: whoever has it can join as NAME. Admins only.
+    """Print a ticket with which one newcomer can join as NAME. Admins only.
 
-    A running peer of this home lets the newcomer in. The ticket is a secret: send it as one.
+    A running peer of this home lets the newcomer in. The ticket is a secret, so send it like one.
     """
     seconds, home = _duration(expires), Home(options.home)
     store, stored = FederationStore(home), options.stored()
@@ -104,7 +104,7 @@ def invite(
 def approve(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Whom to let in. Without it: list all that wait, or may come."),
+        typer.Argument(metavar="[NAME]", help="The newcomer. Without it: list all invitations."),
     ] = None,
     *,
     options: MemberOptions,
@@ -116,11 +116,11 @@ def approve(
     if name is None:
         _list(invitations.all(), json=json)
         return
-    _pending(invitations, name)  # before a person has typed a passphrase in vain
+    _pending(invitations, name)  # fail before a person types a passphrase
     with at_work(options) as work:
         invitation = _pending(invitations, name)
         outcome = work.change(lambda newest: _let_in(newest, work.admin, _pending(invitations, name)))
-        if isinstance(outcome, Proposal):  # once it is in force, the next `approve` or the running peer welcomes
+        if isinstance(outcome, Proposal):  # once it is in force, `approve` or the running peer lets the newcomer in
             put_proposal(outcome, json)
             return
         with work.store.changing():
@@ -130,16 +130,13 @@ def approve(
         _facts(invitation.done()) | {"version": stored.manifest.version},
         json,
         f"{named(name)} is in, as {', '.join(invitation.roles)}: version {stored.manifest.version}",
-        "a peer running with this home tells it; if it gave up waiting, let it run `peer join` again",
+        "a peer that runs with this home tells the newcomer; after it has stopped waiting: peer join, once more",
     )
-
-
-# -- below ---------------------------------------------------------------------------------------------------------
 
 
 def _let_in(stored: StoredFederation, admin: Identity, invitation: Invitation) -> StoredFederation:
     newcomer = invitation.newcomer
-    assert newcomer is not None  # it is pending
+    assert newcomer is not None  # the invitation is pending
     decision = decision_on(invitation, newcomer, stored.read_by(reader_of(admin)), admin, time.time())
     if isinstance(decision, Refused):
         raise PeerError(
@@ -160,16 +157,16 @@ def _require_admin(manifest: Manifest, keys: KeyStore, identity: str | None) -> 
     public = keys.public(identity)
     if not is_admin(manifest, public.public):
         raise PeerError(
-            f"{public.name} is no admin of the federation {manifest.title}",
-            fix="run it where the federation was founded, or name that identity with --identity NAME",
+            f"{public.name} is not an admin of the federation {manifest.title}",
+            fix="run it where the federation was founded, or name an admin's identity with --identity NAME",
         )
 
 
 def _refuse_name(manifest: Manifest, name: str) -> None:
     if not is_name(name) or name in manifest.names.values():
         raise PeerError(
-            f"somebody in the federation is called {name!r}" if is_name(name) else f"{name[:80]!r} is no name",
-            fix="choose a name of 1 to 64 printable characters that nobody in the federation has",
+            f"a member of the federation is called {name!r}" if is_name(name) else f"{name[:80]!r} is not a name",
+            fix="choose a name of 1 to 64 printable characters that no member has",
         )
 
 
@@ -181,23 +178,23 @@ def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
     put_code(text)
     put(text)
     until = time.strftime("%Y-%m-%d %H:%M", time.localtime(ticket.expires))
-    say(f"good for one newcomer, {named(invitation.name)}, until {until}; it is a secret: whoever has it can join")
+    say(f"valid for one newcomer, {named(invitation.name)}, until {until}; it is a secret: anybody who has it can join")
     if not ticket.addresses:
-        say("it names no engine: give --address, or let all use one with --ipfs local:DIR")
-    say("next, on the newcomer's machine: peer join, and paste the ticket where it asks for it")
-    say("it is let in by the peer that runs with this home (peer start), or by: peer federation invite ... --wait")
+        say("it names no engine: name one with --address, or let all members use one with --ipfs local:DIR")
+    say("next, on the newcomer's machine: peer join, then paste the ticket")
+    say("a peer that runs with this home lets the newcomer in (peer start, or peer federation invite ... --wait)")
 
 
 def _serve(invitation: Invitation, inviter: Inviter) -> None:
-    """Answer newcomers until the one with the ticket is let in."""
-    say(f"waiting for {named(invitation.name)}; Ctrl-C stops waiting, the ticket stays good")
+    """Answer newcomers until the one with the ticket is a member."""
+    say(f"waiting for {named(invitation.name)}; Ctrl-C stops waiting, and the ticket stays valid")
     with inviter.listening():
         while (state := inviter.state_of(invitation)) is not InvitationState.USED:
             if state in (InvitationState.EXPIRED, InvitationState.ENDED):
                 raise PeerError(
                     "nobody used the ticket in time"
                     if state is InvitationState.EXPIRED
-                    else f"{named(invitation.name)} was taken out of the federation, and so ended the invitation",
+                    else f"{named(invitation.name)} was taken out of the federation, which ended the invitation",
                     fix=_again(invitation),
                     code=ExitCode.UNFINISHED,
                 )
@@ -208,14 +205,14 @@ def _pending(invitations: Invitations, name: str) -> Invitation:
     for invitation in reversed(invitations.all()):
         if invitation.name == name and invitation.state is InvitationState.PENDING:
             return invitation
-    raise PeerError(f"nobody waits to be let in as {name!r}", fix="peer federation approve lists those that wait")
+    raise PeerError(f"no newcomer waits to be let in as {name!r}", fix="list the invitations: peer federation approve")
 
 
 def _list(invitations: tuple[Invitation, ...], *, json: bool) -> None:
     shown = [_shown(invitation) for invitation in invitations]
     rows = [[str(fact or "") for fact in each.values()] for each in shown]
     table = Table("invitations", list(shown[0]) if shown else [], rows)
-    none = "nobody is invited: peer federation invite --name NAME --role client"
+    none = "nobody is invited; to invite: peer federation invite --name NAME --role client"
     put_list([_facts(invitation) for invitation in invitations], json, table, none)
 
 

@@ -1,4 +1,4 @@
-"""``peer join TICKET``: from a ticket to a member, an identity made on the way where there is none."""
+"""``peer join``: become a member with a ticket. Makes an identity if the home has none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 from crypto.errors import BadName
 from crypto.identity import Identity, parse_name
 from peer.base.errors import ExitCode, PeerError
-from peer.base.terminal import ask_secret, put, say
+from peer.base.terminal import ask_secret, say
+from peer.cli.federation.federation_output import put_joined
 from peer.cli.options import (
     DEFAULT_HOME,
     EngineOption,
@@ -18,6 +19,7 @@ from peer.cli.options import (
     IdentityOption,
     JsonOption,
     ListenOption,
+    NoPassphraseOption,
     PassphraseFileOption,
     new_app,
 )
@@ -30,19 +32,19 @@ from peer.home.passphrase import Passphrases
 from peer.membership.joining import accept, ask_to_join
 from protocol.joining.messages import Answer, Join, Pending, Refusal, Refused, Welcomed
 from protocol.joining.tickets import BadTicket, Ticket
-from protocol.visible import named, quoted
+from protocol.visible import quoted
 
 app = new_app()
 
 _LOCAL: Final = "local:"
-"""How the address of an engine begins that is a directory."""
+"""The beginning of an engine's address if that is a directory."""
 
 _WHY: Final = {
-    Refusal.EXPIRED: "the ticket's time is over",
+    Refusal.EXPIRED: "the ticket has expired",
     Refusal.USED: "somebody else has used the ticket",
-    Refusal.NAME_TAKEN: "somebody in the federation has the name that the ticket gives",
+    Refusal.NAME_TAKEN: "a member has the name that the ticket gives",
     Refusal.MEMBER: "this identity is a member of the federation already",
-    Refusal.REMOVED: "this identity joined with the ticket before, and was taken out of the federation since",
+    Refusal.REMOVED: "this identity has joined with the ticket before, and was taken out of the federation",
     Refusal.UNFIT: "the federation's rules do not allow it",
 }
 
@@ -53,18 +55,16 @@ def join(
         list[str],
         typer.Argument(
             metavar="[TICKET]",
-            help="What `peer federation invite` printed. Left out, or -: asked for on a terminal, else read from "
-            "standard input; so no other user of this machine sees it in the process list.",
+            help="What `peer federation invite` printed. Better leave it out, because other users of this machine can "
+            "read the command line: you are then asked for it, or it is read from standard input.",
         ),
     ] = [],  # noqa: B006  # typer copies it
     name: Annotated[
         str | None,
-        typer.Option("--name", help="What to call the new identity.", show_default="the ticket's name"),
+        typer.Option("--name", help="The name of the new identity.", show_default="the ticket's name"),
     ] = None,
-    wait: Annotated[float, typer.Option("--wait", min=0.1, help="How many seconds to wait to be let in.")] = 60.0,
-    no_passphrase: Annotated[
-        bool, typer.Option("--no-passphrase", help="Store new keys unlocked: whoever reads the file is you.")
-    ] = False,
+    wait: Annotated[float, typer.Option("--wait", min=0.1, help="Seconds to wait until you are let in.")] = 60.0,
+    no_passphrase: NoPassphraseOption = False,
     ipfs: EngineOption = None,
     listen: ListenOption = "127.0.0.1",
     identity: IdentityOption = None,
@@ -72,11 +72,11 @@ def join(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Join a federation with a ticket, as the identity of this home, or a new one where there is none.
+    """Join a federation with a ticket, as this home's identity. A home without one gets a new identity.
 
-    Run it again where you had to wait, or were cut off: it goes on.
+    If you have to wait, or are cut off, run it again: it goes on.
     """
-    parsed = _parse(" ".join(ticket))  # of several parts it is no good, and no error is to print one
+    parsed = _parse(" ".join(ticket))  # a list, so that no error about arguments prints a part of the ticket
     own_home = Home(home).create()
     person = _identity(own_home, name, identity, Passphrases.of_process(passphrase_file), parsed, no_passphrase)
     store = FederationStore(own_home)
@@ -89,7 +89,9 @@ def join(
         patience = wait if known is None else min(wait, _WAIT_AS_MEMBER)
         answer = ask_to_join(parsed, join, engine, patience, lambda: say(f"{_WAITING}; waiting"))
         if known is not None and _is_no_news(answer):
-            say(f"this home joined {known.manifest.title} before" + ("; nobody answered now" if answer is None else ""))
+            say(
+                f"this home has joined {known.manifest.title} before{'; nobody answered now' if answer is None else ''}"
+            )
             stored = known
         else:
             stored = store.join(accept(parsed, _welcomed(answer, wait), person, engine))
@@ -98,11 +100,11 @@ def join(
 
 
 _WAIT_AS_MEMBER: Final = 5.0
-"""Seconds to wait for an answer, if this home is a member's by all that it knows: it may have been removed since."""
+"""Seconds to wait for an answer if this home is a member already. It asks, because it may have been taken out since."""
 
 
 def _is_no_news(answer: Answer | None) -> bool:
-    """Whether an answer leaves a member what it was: there is none, or it says that it is a member."""
+    """Whether a member stays a member: there is no answer, or the answer says so."""
     return answer is None or (isinstance(answer, Refused) and answer.why is Refusal.MEMBER)
 
 
@@ -121,11 +123,11 @@ def _parse(text: str) -> Ticket:
 
 
 def _engine(named: str, ticket: Ticket) -> str:
-    """The engine as it is named, where it can reach what the ticket names."""
+    """The engine, unless it cannot reach the engines in the ticket."""
     if named == MANAGED and ticket.addresses and all(each.startswith(_LOCAL) for each in ticket.addresses):
         raise PeerError(
-            f"the federation's peers share a directory, {ticket.addresses[0].removeprefix(_LOCAL)}, and no network",
-            fix=f"on that machine, name it: --ipfs {ticket.addresses[0]}",
+            f"the members use a directory as their engine, {ticket.addresses[0].removeprefix(_LOCAL)}, and no network",
+            fix=f"use it too, on that machine: --ipfs {ticket.addresses[0]}",
         )
     return named
 
@@ -133,7 +135,7 @@ def _engine(named: str, ticket: Ticket) -> str:
 def _identity(
     home: Home, name: str | None, identity: str | None, passphrases: Passphrases, ticket: Ticket, no_passphrase: bool
 ) -> Identity:
-    """Who joins: an identity of this home, made now where there is none, or where ``name`` is of none here."""
+    """The identity that joins. A new one is made if the home has none, or none that is called ``name``."""
     keys = KeyStore(home.path)
     if identity is not None or (keys.names() and (name is None or name in keys.names())):
         return keys.load(identity or name, passphrases)
@@ -151,7 +153,7 @@ def _identity_name(ticket: Ticket) -> str:
     except BadName as error:
         raise PeerError(
             f"the ticket is for {quoted(ticket.name)}, which cannot be the name of an identity",
-            fix="choose another for your keys with --name NAME; the federation calls you as the ticket says",
+            fix="choose another name for your keys with --name NAME; in the federation you have the ticket's name",
         ) from error
 
 
@@ -167,12 +169,12 @@ def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
         case Pending():
             raise PeerError(
                 _WAITING,
-                fix="run this again with the same ticket once that is done, or wait longer: --wait 3600",
+                fix="run this again with the same ticket after that, or wait longer: --wait 3600",
                 code=ExitCode.UNFINISHED,
             )
     raise PeerError(
         f"nobody answered within {wait:g} s",
-        fix="let the admin's peer run meanwhile (peer start, or peer federation invite --wait); "
+        fix="an admin's peer has to run (peer start, or peer federation invite --wait); "
         "check that its addresses can be reached from here, or name the engine with --ipfs",
         code=ExitCode.UNFINISHED,
     )
@@ -181,20 +183,17 @@ def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
 def _report(stored: StoredFederation, person: Identity, *, json: bool) -> None:
     manifest = stored.manifest
     member = manifest.members[person.id]
-    called, roles = manifest.name_of(person.id), [role.value for role in member.roles]
-    if json:
-        put_json(
-            {
-                "federation": str(stored.id),
-                "federation_name": manifest.name,
-                "version": manifest.version,
-                "identity": person.name,
-                "did": person.signing.verify_key.did,
-                "name": called,
-                "roles": roles,
-            }
-        )
+    if not json:
+        put_joined(manifest, [member])
         return
-    put(f"joined {manifest.title}, version {manifest.version}: {stored.id}")
-    put(f"you are {named(called)}: {', '.join(roles)}")
-    put("next: peer audit HEAD" if roles == ["auditor"] else f"next: peer start --role {roles[0]}")
+    put_json(
+        {
+            "federation": str(stored.id),
+            "federation_name": manifest.name,
+            "version": manifest.version,
+            "identity": person.name,
+            "did": person.signing.verify_key.did,
+            "name": manifest.name_of(person.id),
+            "roles": [role.value for role in member.roles],
+        }
+    )

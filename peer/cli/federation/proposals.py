@@ -1,11 +1,10 @@
-"""``peer federation sign`` and ``proposals``, and how each change of a federation is carried out and told."""
+"""``peer federation sign`` and ``proposals``, and how the commands carry out a change of a federation."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Annotated
 
 import typer
@@ -14,85 +13,78 @@ from crypto.identity import Identity
 from crypto.keys import VerifyKey
 from peer.base.errors import PeerError
 from peer.base.terminal import confirm, put_table
+from peer.cli.federation.federation_output import federation_value
 from peer.cli.options import DEFAULT_HOME, FederationOption, HomeOption, JsonOption, MemberOptions
 from peer.cli.output import Table, put_fields, put_list, put_result
-from peer.engine.chosen_engine import borrowed
 from peer.history.named_runs import cid_of
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
-from peer.membership.proposing import Pending, ProposalStore, Proposing
+from peer.membership.proposing import Pending, ProposalStore, Proposing, proposing
 from protocol.federation.proposals import Proposal
 from protocol.visible import named
 
-Facts = Callable[[StoredFederation], dict[str, object]]
+_PROPOSALS = "peer federation proposals lists them, on the machine where one was made or signed"
 
 
 @contextlib.contextmanager
 def at_work(options: MemberOptions) -> Iterator[Proposing]:
-    """An admin at work, its keys unlocked; the engine is opened only if it is needed."""
-    home = Home(options.home)
+    """An admin at work, with unlocked keys."""
     admin, stored = options.unlocked()
-    with contextlib.ExitStack() as stack:
-        engine = cache(lambda: stack.enter_context(borrowed(home, options.ipfs, stored)))
-        yield Proposing(home, FederationStore(home), stored, admin, engine)
+    with proposing(Home(options.home), stored, admin, options.ipfs) as work:
+        yield work
 
 
 def change(
     options: MemberOptions,
     make: Callable[[StoredFederation, Identity], StoredFederation],
     json: bool,
-    facts: Facts,
     done: Callable[[StoredFederation], str],
 ) -> None:
-    """Change a federation, or put the change to the other admins where they have to sign it too; say which."""
+    """Change a federation, or propose the change if other admins have to sign it too. Print which."""
     with at_work(options) as work:
-        tell(work.change(lambda stored: make(stored, work.admin)), json, facts, done)
+        _put_outcome(work.change(lambda stored: make(stored, work.admin)), json, done)
 
 
-def tell(
-    outcome: StoredFederation | Proposal,
-    json: bool,
-    facts: Facts,
-    done: Callable[[StoredFederation], str],
+def sign(
+    cid: Annotated[str, typer.Argument(metavar="CID", help="The proposal, as the admin who signed it last was told.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
+    *,
+    options: MemberOptions,
+    json: JsonOption = False,
 ) -> None:
-    """Say what came of a change: a new version, or a proposal for the other admins."""
-    if isinstance(outcome, Proposal):
-        put_proposal(outcome, json)
-        return
-    put_result(
-        facts(outcome),
-        json,
-        f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}",
-        "a peer running with this home takes it up by itself; others need: peer federation export FILE",
-    )
-
-
-def put_proposal(proposal: Proposal, json: bool) -> None:
-    """Say that a change waits for other admins, and what they do."""
-    count = "1 more admin" if proposal.lacking == 1 else f"{proposal.lacking} more admins"
-    put_result(
-        {"proposal": proposal_facts(proposal)},
-        json,
-        f"that is a proposal for version {proposal.next.version}: {count} must sign it",
-        f"proposal  {proposal.record.cid}",
-        f"next, on another admin's machine: peer federation sign {proposal.record.cid}",
-        "(it is fetched from this home's engine, which has to run meanwhile: peer start, or "
-        "peer doctor --start-daemon)",
-    )
-
-
-_PROPOSALS = "peer federation proposals lists them, on the machine where one was made or signed"
-
-
-def sign_proposal(options: MemberOptions, cid: str, yes: bool, json: bool, facts: Facts) -> None:
-    """Show what a proposal changes, ask, and sign it."""
+    """Show what a proposal changes, and sign it. It is in force once enough admins have signed. Admins only."""
     with at_work(options) as work:
         proposal, blocks = work.look(cid_of(cid, _PROPOSALS))
         if not json:
             _show(proposal)
         if not yes:
             _confirm(json)
-        tell(work.sign(proposal, blocks), json, facts, lambda _: "enough admins have signed")
+        _put_outcome(work.sign(proposal, blocks), json, lambda _: "enough admins have signed")
+
+
+def _put_outcome(outcome: StoredFederation | Proposal, json: bool, done: Callable[[StoredFederation], str]) -> None:
+    if isinstance(outcome, Proposal):
+        put_proposal(outcome, json)
+        return
+    put_result(
+        federation_value(outcome),
+        json,
+        f"{done(outcome)}: version {outcome.manifest.version} of {outcome.manifest.title}",
+        "a peer that runs with this home takes it up by itself; other members need: peer federation export FILE",
+    )
+
+
+def put_proposal(proposal: Proposal, json: bool) -> None:
+    """Print that a change waits for other admins, and what they have to do."""
+    count = "1 more admin" if proposal.lacking == 1 else f"{proposal.lacking} more admins"
+    put_result(
+        {"proposal": proposal_value(proposal)},
+        json,
+        f"this is a proposal for version {proposal.next.version}: {count} must sign it",
+        f"proposal  {proposal.record.cid}",
+        f"next, on another admin's machine: peer federation sign {proposal.record.cid}",
+        "(it comes from this home's engine, which has to run meanwhile: peer start, or peer doctor --start-daemon)",
+    )
 
 
 def _show(proposal: Proposal) -> None:
@@ -110,7 +102,7 @@ def _show(proposal: Proposal) -> None:
 def _confirm(json: bool) -> None:
     if json or not sys.stdin.isatty():
         raise PeerError(
-            "nobody is here to look at the changes", fix="look at them on a terminal, or say that you know them: --yes"
+            "nobody has looked at the changes", fix="run it in a terminal, or say that you know them: --yes"
         )
     if not confirm("Sign this?"):
         raise PeerError("nothing was signed", fix="")
@@ -118,13 +110,13 @@ def _confirm(json: bool) -> None:
 
 def list_proposals(
     forget: Annotated[
-        str | None, typer.Option("--forget", metavar="CID", help="Give this one up. Whoever has it may still sign it.")
+        str | None, typer.Option("--forget", metavar="CID", help="Give this one up. Others who have it may still sign.")
     ] = None,
     federation: FederationOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """List the changes that wait for admins to sign, as far as this home made or signed them."""
+    """List the proposals that this home made or signed, and that wait for other admins."""
     stored = FederationStore(Home(home)).current(federation)
     kept = ProposalStore(Home(home), stored)
     if forget is not None:
@@ -134,11 +126,11 @@ def list_proposals(
     pending = list(kept.all())
     header = ["sign", "version", "missing", "changes"]
     table = Table("proposals", header, [_pending_row(each) for each in pending])
-    put_list([_pending_facts(each) for each in pending], json, table, "no proposal waits in this home")
+    put_list([_pending_value(each) for each in pending], json, table, "no proposal waits in this home")
 
 
-def proposal_facts(proposal: Proposal) -> dict[str, object]:
-    """A proposal as ``--json`` shows it."""
+def proposal_value(proposal: Proposal) -> dict[str, object]:
+    """A proposal for ``--json``."""
     return {
         "id": str(proposal.id),
         "cid": str(proposal.record.cid),
@@ -161,10 +153,10 @@ def _rows(proposal: Proposal) -> list[list[str]]:
     return [[each.what, each.before or "-", each.after or "-"] for each in proposal.changes()]
 
 
-def _pending_facts(pending: Pending) -> dict[str, object]:
+def _pending_value(pending: Pending) -> dict[str, object]:
     if pending.proposal is None:
         return {"id": str(pending.record.id), "cid": str(pending.record.cid), "outdated": True}
-    return proposal_facts(pending.proposal) | {"outdated": False}
+    return proposal_value(pending.proposal) | {"outdated": False}
 
 
 def _pending_row(pending: Pending) -> list[str]:

@@ -1,1 +1,1 @@
-"""The commands about keys: new, backup, restore, rotate, revoke."""
+"""The commands about keys."""

@@ -100,7 +100,7 @@ def test_show_writes_the_files_to_a_new_folder(peer: Peer, ipfs: str, tmp_path: 
     show(peer, ipfs, app, "--into", tmp_path / "read")
     assert (tmp_path / "read" / "app" / "main.py").read_text() == SOURCE
     again = peer("app", "show", str(app), "--ipfs", ipfs, "--into", tmp_path / "read")
-    assert (again.code, "is there already" in again.err) == (ExitCode.WRONG_USE, True)
+    assert (again.code, "exists already" in again.err) == (ExitCode.WRONG_USE, True)
 
 
 def test_show_as_json_has_the_text(peer: Peer, ipfs: str) -> None:

@@ -91,7 +91,7 @@ def test_who_is_no_member_sees_keys_and_roles_alone(admin: Peer, member: Peer, t
     hand_over(admin, member, tmp_path / "file")
     shown = member("federation", "show", "--json").json
     assert (shown["name"], [each["name"] for each in shown["members"]]) == ("", [shown["members"][0]["did"]])
-    assert "for members" in member("federation", "show").out
+    assert "only members can read its name" in member("federation", "show").out
 
 
 def test_who_was_taken_in_reads_names_after_joining_again(

@@ -1,0 +1,63 @@
+"""How commands show a federation and its members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crypto.keys import VerifyKey
+from peer.base.terminal import put, put_table
+from peer.home.federations import StoredFederation
+from protocol.federation.manifest import Manifest, node_id
+from protocol.records.bodies import Member, Role
+
+
+def federation_value(stored: StoredFederation) -> dict[str, object]:
+    """A federation for ``--json``."""
+    manifest = stored.manifest
+    return {
+        "federation": str(stored.id),
+        "name": manifest.name,
+        "encrypted": manifest.encrypted,
+        "version": manifest.version,
+        "manifest": str(manifest.cid),
+        "threshold": manifest.threshold,
+        "admins": [VerifyKey.parse(admin).did for admin in manifest.admins],
+        "revoked": [VerifyKey(key).did for key in manifest.revoked],
+        "members": [member_value(manifest, member) for member in manifest.members.values()],
+        "addresses": list(stored.addresses),
+    }
+
+
+def member_value(manifest: Manifest, member: Member) -> dict[str, object]:
+    """A member for ``--json``."""
+    return {
+        "name": manifest.name_of(member.id),
+        "did": VerifyKey.parse(member.id).did,
+        "node": node_id(member.id),
+        "roles": [role.value for role in member.roles],
+        "admin": member.signing in manifest.admins,
+    }
+
+
+def put_members(manifest: Manifest) -> None:
+    """Print the table of members."""
+    rows = [
+        [manifest.called(each.id), roles_of(manifest, each), VerifyKey.parse(each.id).did]
+        for each in manifest.members.values()
+    ]
+    put_table("members", ["name", "roles", "did"], rows)
+
+
+def roles_of(manifest: Manifest, member: Member) -> str:
+    """The roles of a member, and admin if it is one."""
+    return ", ".join([*member.roles, *(["admin"] if member.signing in manifest.admins else [])])
+
+
+def put_joined(manifest: Manifest, members: Sequence[Member]) -> None:
+    """Print which federation this home has joined, as which ``members``, and what to do next."""
+    put(f"joined {manifest.title}, version {manifest.version}: {manifest.federation}")
+    for member in members:
+        put(f"you are {manifest.called(member.id)}: {', '.join(member.roles)}")
+    if members:
+        role = members[0].roles[0]
+        put("next: peer audit HEAD" if role is Role.AUDITOR else f"next: peer start --role {role}")
