@@ -17,7 +17,7 @@ import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,31 +84,17 @@ class _Kept:
 
     def report(self, head: CID, root: Root, at: float) -> Report:
         """The report again, of the run of ``head``, which was verified ``at`` that time."""
-        return Report(
-            head=head,
-            verdict=Verdict.VERIFIED,
-            run=self.run,
-            records=self.records,
-            height=self.height,
-            rounds=self.rounds,
-            exchanges=self.exchanges,
-            members=self.members,
-            federation=self.federation,
-            federation_name=self.federation_name,
-            root=root,
-            app=self.app,
-            leader=self.leader,
-            closed=self.closed,
-            term=self.term,
-            outcome=self.outcome,
-            reason=self.reason,
-            model=self.model,
-            participants=dict(self.participants),
-            remarks=list(self.remarks),
-            confirmed=dict(self.confirmed),
-            highest_round=self.highest_round,
-            verified_before=at,
-        )
+        report = Report(head, Verdict.VERIFIED, root=root, verified_before=at)
+        for name in _SAME:
+            setattr(report, name, getattr(self, name))
+        report.participants = dict(self.participants)
+        report.remarks = list(self.remarks)
+        report.confirmed = dict(self.confirmed)
+        return report
+
+
+_SAME: Final = {field.name for field in fields(_Kept)} - {"participants", "remarks", "confirmed", "rows"}
+"""The fields that a `Report` has in the same form."""
 
 
 class KeptReports:
@@ -196,30 +182,12 @@ def _kept(report: Report, scratch: Scratch) -> _Kept | None:
         size += len(rows[-1])
         if size > MAX_KEPT:
             return None
-    assert report.run is not None  # it is verified
-    assert report.federation is not None
-    assert report.height is not None
     return _Kept(
-        run=report.run,
-        federation=report.federation,
-        records=report.records,
-        height=report.height,
-        rounds=report.rounds,
-        exchanges=report.exchanges,
-        members=report.members,
-        federation_name=report.federation_name,
-        app=report.app,
-        leader=report.leader,
-        closed=report.closed,
-        term=report.term,
-        outcome=report.outcome,
-        reason=report.reason,
-        model=report.model,
         participants=tuple(report.participants.items()),
         remarks=tuple(report.remarks),
         confirmed=tuple(report.confirmed.items()),
-        highest_round=report.highest_round,
         rows=tuple(rows),
+        **{name: getattr(report, name) for name in _SAME},
     )
 
 
