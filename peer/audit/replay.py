@@ -59,7 +59,7 @@ _IN_WORDS: Final = {
     Reason.SERVER: "the server did not run this app on these replies",
     Reason.APP: "the app does not do the same thing twice: it reads a clock or files that change, draws a uuid4, or "
     "takes results in the order in which its own threads finish",
-    Reason.MACHINE: "the recorded machine rounds in another way than this one",
+    Reason.MACHINE: "the recorded machine rounds differently from this one",
     Reason.VERSIONS: "the recorded versions compute something else than these",
 }
 """What a difference may mean."""
@@ -69,9 +69,8 @@ STILL_OPEN: Final = "what the app made of the last replies: the run is open, and
 NO_MODEL: Final = "what the app made of the replies after its last message: the run has no final model"
 """What is not checked of a run that closed without a model."""
 
-
 Versions = Mapping[str, tuple[str, str]]
-"""By name of a package, the version that the run had and the one here; empty if it is absent."""
+"""By a package's name: the version in the run, and the one here. A version is empty if the package is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class AuditedApp:
     source: BlockSource
     """Where the files' chunks are."""
     confiner: Confiner | None
-    """What confines it; None: it may do what the auditor may."""
+    """What confines it; None if it may do all that the auditor may."""
     node_config: RunConfig = ()
     """Settings of this machine, such as the folder with its data."""
     python: tuple[str, ...] = OUR_PYTHON
@@ -99,15 +98,15 @@ class ComparedExchange:
     height: int
     round: int | None
     number: int | None
-    """Of the exchange, from 1; None for the final model."""
+    """The exchange's number, from 1; None for the final model."""
     messages: int
     outcome: Outcome = Outcome.EQUAL
     what: str = ""
-    """What differs, for people; empty if nothing does."""
+    """What differs, in words; empty if nothing does."""
     difference: Difference | None = None
-    """How the contents differ; None if they do not, or something else does."""
+    """How the contents differ; None if they do not, or if something else differs."""
     message: int | None = None
-    """Which message of the dispatch is told, from 0, if the app could not go on after it."""
+    """The message of the dispatch, from 0, after which the app could not go on; None if it could."""
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it beside the exchange."""
@@ -139,24 +138,24 @@ class Replay:
     """How a replay went."""
 
     exchanges: int = 0
-    """How many were compared and equal."""
+    """How many were compared and are equal."""
     messages: int = 0
-    """In them."""
+    """How many messages those exchanges have."""
     undecided: int = 0
-    """Exchanges that differ, and of which this machine cannot tell why. The final model counts as one."""
+    """How many exchanges differ without this machine being able to tell why. The final model counts as one."""
     first: ComparedExchange | None = None
     """The first that differs."""
     widest: ComparedExchange | None = None
-    """Of those that differ, the one that differs most, in units in the last place."""
+    """The one that differs most, in units in the last place."""
     beyond: ComparedExchange | None = None
     """The one that differs more than another machine can cause. The replay ends with it."""
     cause: Cause = Cause.NOTHING
-    """The most that this environment can do to a result."""
+    """The most that this environment can change in a result."""
     repeats: bool | None = None
-    """Whether the app, run once more here up to the difference that matters, did there what it had done before; None if
-    that was not tried, or came to no end."""
+    """Whether the app did the same when it was run once more here, up to the difference that decides; None if that was
+    not tried, or did not end."""
     settling: str = ""
-    """With what a difference could be settled; empty if this environment is as good as the recorded one."""
+    """What would settle a difference; empty if this environment is as good as the recorded one."""
     unfinished: str = ""
     """Why there is no verdict; empty if there is one."""
     not_checked: str = ""
@@ -166,24 +165,24 @@ class Replay:
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """What differs between the environments: the recorded value, and the one here."""
     seconds: float = 0.0
-    """From the start of the app process; the second time that the app was run is in it."""
+    """How long the replay took, from the start of the app process, with the second run of the app if there was one."""
     import_seconds: float = 0.0
     """How much of that went by before the app process had done its imports."""
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of all outcomes. What an app does not do twice is nobody's fault."""
+        """The worst of all outcomes. If the app does not do the same thing twice, a difference is nobody's fault."""
         if self.first is None:
             return Outcome.EQUAL
         return Outcome.UNDECIDED if self.beyond is None or self.repeats is False else Outcome.BEYOND
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """What may have caused the difference, what the evidence speaks for most first; empty if there is none."""
+        """What may have caused the difference, the likeliest first; empty if there is none."""
         return ranked(self.outcome, self.cause, repeats=self.repeats)
 
     def findings(self) -> Iterator[Finding]:
-        """What the audit has to say of it."""
+        """The findings that follow from the replay."""
         if self.unfinished:
             yield Finding(self.first.height if self.first else None, None, REPLAY_UNFINISHED, self.unfinished)
         told = self.beyond or self.first
@@ -201,7 +200,7 @@ class Replay:
         )
 
     def _meaning(self) -> str:
-        """What it may mean, and what would tell."""
+        """What the difference may mean, and what would tell."""
         first, *others = (_IN_WORDS[reason] for reason in self.reasons)
         if self.repeats is False:
             return f"run again on this machine, it differed from itself: {first}. No machine can settle that"
@@ -211,7 +210,7 @@ class Replay:
         pairs = ", ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
         if self.outcome is Outcome.BEYOND:
             return f"no other machine causes that ({pairs}): {meaning}"
-        return f"{meaning}. This environment is another one ({pairs}); {self.settling} would settle it"
+        return f"{meaning}. This environment differs ({pairs}); {self.settling} would settle it"
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it."""
@@ -270,11 +269,11 @@ class RunReplay:
         """The number and round of each exchange that was handed over and is not compared yet, by height."""
         self._last_round: int | None = None
         self._has_end = False
-        """Whether the script has been handed over to an end that says what is not checked after it."""
+        """Whether `Replay.not_checked` is settled, because the script was handed over up to its end."""
         self._ours: dict[int, bytes] = {}
-        """What the app did where that is not what is recorded: first, and at the difference that decides."""
+        """What the app did, by height, at the first difference and at the one that decides."""
         self._until: int | None = None
-        """The height with which a replay ends that only tells whether the app does the same thing twice."""
+        """The height at which a replay ends that only tells whether the app does the same thing twice."""
         self._began = 0.0
         self._replay = Replay()
 
@@ -288,8 +287,8 @@ class RunReplay:
         return self._replay
 
     def _repeats(self) -> bool | None:
-        """Run the app again up to the difference that matters: whether it does there what it did before. None if that
-        cannot be told."""
+        """Run the app again, up to the difference that decides. Returns whether it does the same as before; None if
+        that replay does not end."""
         again = RunReplay(
             self._run,
             self._scratch,
@@ -376,7 +375,7 @@ class RunReplay:
             await link.stop()
 
     async def _heard(self, said: asyncio.Queue[FromApp | str]) -> FromApp | str:
-        """What the app process says next that is more than a line for people, or why it ended."""
+        """What the app process says next, other than lines for people; or why it ended."""
         patience = None if self._app.confiner is None else self._app.confiner.grants.patience
         try:
             async with asyncio.timeout(patience):
@@ -385,7 +384,7 @@ class RunReplay:
                 return value
         except TimeoutError:
             return (
-                f"it was ended, as it went on with nothing for {patience:g} seconds; --patience SECONDS gives it more"
+                f"it was ended, because it did nothing for {patience:g} seconds; --patience SECONDS gives it more time"
             )
 
     def _take(self, value: FromApp | str) -> bool:
@@ -394,8 +393,6 @@ class RunReplay:
             case Compared():
                 self._compared(value)
                 return value.height == self._until
-            case Progress():
-                return False
             case Diverged():
                 self._diverged(value)
             case Finished() | Replayed():
