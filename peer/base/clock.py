@@ -1,4 +1,4 @@
-"""The time that a running peer goes by."""
+"""The clock of a running peer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 
 
 class Clock:
-    """Seconds since 1970 that never fall, whatever is done to the machine's clock."""
+    """Seconds since 1970 that never go back, even if the machine's clock does."""
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
-        """Now."""
+        """The time now."""
         return self._offset + time.monotonic()

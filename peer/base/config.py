@@ -1,8 +1,8 @@
 """Where an option's value comes from: flag, then ``POLLEN_<OPTION>``, then ``config.toml`` in the home, then default.
 
-There is one mechanism and it is click's: `wire` gives every command the variables' prefix, and `read` what click calls
-its default map. ``config.toml`` is flat: the long names of options without their dashes, such as ``min-clients = 3``.
-An option of one name means the same in all commands.
+The mechanism is click's: `wire` gives each command the prefix of its variables, and `read` gives click its default map.
+``config.toml`` is flat, with the long names of options, such as ``min-clients = 3``. An option means the same in all
+commands.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _NOT_IN_FILE: Final = frozenset({"home", "help"})
 
 
 def wire(command: click.Command) -> None:
-    """Let every option of ``command``, and of the commands in it, be given as a ``POLLEN_`` variable."""
+    """Let all options of ``command`` and its subcommands be given as ``POLLEN_`` variables."""
     for leaf in leaves(command):
         leaf.context_settings["auto_envvar_prefix"] = VARIABLE_PREFIX
 
 
 def leaves(command: click.Command) -> Iterator[click.Command]:
-    """The commands in ``command`` that do something themselves."""
+    """The commands in ``command`` that have no subcommands."""
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -40,10 +40,10 @@ def leaves(command: click.Command) -> Iterator[click.Command]:
 
 
 def read(home: Path, root: click.Command) -> dict[str, Any]:  # TOML values; click types them as it does flags
-    """The values in the home's ``config.toml`` by parameter name, none if there is no such file.
+    """The values in the home's ``config.toml``, by parameter name. Empty if there is no such file.
 
     Raises:
-        PeerError: if it cannot be read, or has keys that no command of ``root`` has as an option.
+        PeerError: if the file cannot be read, or a key is not an option of a command of ``root``.
     """
     file = home / FILE_NAME
     try:
@@ -56,19 +56,19 @@ def read(home: Path, root: click.Command) -> dict[str, Any]:  # TOML values; cli
     unknown = sorted(values.keys() - known.keys())
     if unknown:
         raise PeerError(
-            f"{file} has keys that are no options: {', '.join(unknown)}",
-            fix=f"take them out of {file}; `peer COMMAND --help` shows the options there are",
+            f"{file} has keys that are not options: {', '.join(unknown)}",
+            fix=f"take them out of {file}; the options are in `peer COMMAND --help`",
         )
     return {known[name].name or name: _typed(known[name], value) for name, value in values.items()}
 
 
 def _typed(option: click.Option, value: Any) -> Any:
-    """One text for what may be given several times is given once."""
+    """A single text is a list of one, if the option may be given several times."""
     return [value] if option.multiple and isinstance(value, str) else value
 
 
 def _options(root: click.Command) -> dict[str, click.Option]:
-    """Each option by its long name without dashes."""
+    """All options by their long names without dashes."""
     names: dict[str, click.Option] = {}
     for command in leaves(root):
         for parameter in command.params:

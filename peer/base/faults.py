@@ -1,9 +1,9 @@
-"""Faults on purpose: a process is killed at a chosen step, for tests of crash safety.
+"""Kills a process at a chosen step, for tests of crash safety.
 
-Off unless the variable POLLEN_FAULT is set, to ``VICTIM:STEP:WHEN:NTH``: the ``NTH`` time (from 1) that this peer comes
-to ``STEP``, the victim is killed with SIGKILL ``before`` or ``after`` it. The victim is this ``peer``, its ``app``
-process, or the ``engine``: the daemon of the Kubo node in its home. The steps are the effects that touch disk or
-network, and ``app-answered``: the peer takes something that its app process said.
+This is off unless the variable POLLEN_FAULT is set, to ``VICTIM:STEP:WHEN:NTH``. The ``NTH`` time (from 1) that this
+peer comes to ``STEP``, it kills the victim with SIGKILL, ``before`` or ``after`` the step. The victim is this ``peer``,
+its ``app`` process, or the ``engine``, which is the daemon of the Kubo node in its home. The steps are the effects that
+touch disk or network, and ``app-answered``: the peer takes something from its app process.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VARIABLE: Final = "POLLEN_FAULT"
 
 
 class Victim(StrEnum):
-    """Which process is killed."""
+    """The process to kill."""
 
     PEER = "peer"
     APP = "app"
@@ -48,7 +48,7 @@ class Victim(StrEnum):
 
 
 class Step(StrEnum):
-    """At what."""
+    """The step at which it is killed."""
 
     STORE = "store"
     PIN = "pin"
@@ -62,7 +62,7 @@ class Step(StrEnum):
 
 
 class When(StrEnum):
-    """On which side of the step."""
+    """Before or after the step."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -76,7 +76,7 @@ _STEPS: Final[Mapping[type, Step]] = {
     Publish: Step.PUBLISH,
     FetchRecord: Step.FETCH_RECORD,
     FetchContent: Step.FETCH_CONTENT,
-    Examine: Step.FETCH_CONTENT,  # a server fetches the contents of replies so
+    Examine: Step.FETCH_CONTENT,  # how a server fetches the contents of replies
     Hand: Step.HAND,
     Answered: Step.APP_ANSWERED,
     AppCalled: Step.APP_ANSWERED,
@@ -97,26 +97,26 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """The fault that ``text`` names.
+        """The fault in ``text``.
 
         Raises:
-            PeerError: if it names none.
+            PeerError: if there is none.
         """
         try:
             victim, step, when, nth = text.split(":")
             return cls(Victim(victim), Step(step), When(when), int(nth))
         except ValueError as error:
             raise PeerError(
-                f"{VARIABLE}={text} names no fault: {error}",
+                f"{VARIABLE}={text} is not a fault: {error}",
                 fix=f"unset {VARIABLE}; only tests of crash safety set it, to VICTIM:STEP:before|after:NTH",
             ) from error
 
 
 class Faults:
-    """The fault asked for in this process's environment, if any. Safe from several threads."""
+    """The fault in this process's environment, if there is one. Safe to use from several threads."""
 
     def __init__(self, home: Path, app: Callable[[], int | None]) -> None:
-        """``home`` is where the Kubo node is, ``app`` says the app process's id."""
+        """``home`` has the Kubo node; ``app`` gives the id of the app process."""
         text = os.environ.get(VARIABLE)
         self._fault = Fault.parse(text) if text else None
         self._home = home
@@ -125,7 +125,7 @@ class Faults:
         self._count = 0
 
     def around(self, what: Effect | Event, do: Callable[[], T]) -> T:
-        """Carry out an effect, or take an event; what ``do`` returns."""
+        """Carry out an effect or handle an event, and return what ``do`` returns."""
         fault = self._fault
         if fault is None or _STEPS.get(type(what)) is not fault.step:
             return do()
@@ -156,7 +156,7 @@ class Faults:
 
 
 def _holder(lock: Path) -> int | None:
-    """Who holds a POSIX lock (fcntl(2), with ``struct flock`` as Linux lays it out); None if nobody does."""
+    """The process that holds a POSIX lock; None if none does (fcntl(2), with Linux's layout of ``struct flock``)."""
     layout = "hhqqi4x"
     with lock.open("rb+") as file:
         asked = struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

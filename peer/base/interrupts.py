@@ -1,4 +1,4 @@
-"""Ctrl-C and its like, so that they never fall between the start of a process and our knowing of it."""
+"""Ctrl-C and its like, handled so that no process is started and then forgotten."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Interrupts:
-    """Makes the first Ctrl-C, SIGTERM or SIGHUP a KeyboardInterrupt, and passes over those after it: what has begun
-    to stop stops in good order. A context; use it in the main thread."""
+    """Makes the first Ctrl-C, SIGTERM or SIGHUP a KeyboardInterrupt, and ignores later ones, so that a stop in progress
+    goes on in order. A context, for the main thread."""
 
     def __init__(self) -> None:
         self._held = 0
@@ -25,7 +25,7 @@ class Interrupts:
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             before = signal.getsignal(number)
-            if number is not signal.SIGHUP or before is not signal.SIG_IGN:  # which is what nohup asks for
+            if number is not signal.SIGHUP or before is not signal.SIG_IGN:  # nohup has it ignored
                 self._before[number] = before
                 signal.signal(number, self._arrived)
         return self
@@ -36,7 +36,7 @@ class Interrupts:
 
     @property
     def came(self) -> bool:
-        """Whether one came: what it raised may have been lost, in a finalizer or an import that catches all."""
+        """Whether an interrupt came. Its KeyboardInterrupt may have been lost, in a finalizer or a broad ``except``."""
         return self._came
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
@@ -44,7 +44,7 @@ class Interrupts:
         self.check()
 
     def check(self) -> None:
-        """Raise what came while it was held.
+        """Raise an interrupt that came while it was held.
 
         Raises:
             KeyboardInterrupt: once.
@@ -55,7 +55,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """What comes meanwhile is raised at the end."""
+        """Hold interrupts back until the end of this context."""
         self._held += 1
         try:
             yield
@@ -65,10 +65,10 @@ class Interrupts:
 
 
 def end_as_told() -> None:
-    """Have this process end with its own exit code, though it was interrupted; call it last.
+    """Let this process end with its own exit code, even after an interrupt. Call it last.
 
-    A KeyboardInterrupt that comes while Python executes a text, as it does to define a dataclass, is noted as one that
-    nobody handled. Handled or not, ``python -m`` then ends by SIGINT (``Python/pythonrun.c``, ``run_eval_code_obj``).
-    Executing another text takes the note away.
+    If a KeyboardInterrupt comes while Python executes a text, as it does to define a dataclass, Python notes it as
+    unhandled. ``python -m`` then ends by SIGINT, even if it was handled later (``Python/pythonrun.c``,
+    ``run_eval_code_obj``). Executing another text removes the note.
     """
     exec("")

@@ -1,4 +1,4 @@
-"""Logs: one line an event, on stderr. Quiet by default; ``--verbose`` shows all, ``--json`` makes a line an object."""
+"""Logs: one line for each event, on stderr. Warnings by default. ``--verbose`` shows all, ``--json`` as objects."""
 
 from __future__ import annotations
 
@@ -14,44 +14,47 @@ _LOGGER: Final = logging.getLogger("peer")
 _OURS: Final = ("peer", "strategy", "protocol", "crypto")
 
 Field = str | int | float | None
-"""What an event's fields hold."""
+"""The type of an event's fields."""
 
 
 def event(what: str, level: int = logging.INFO, **fields: Field) -> None:
-    """Log one event: its name in kebab-case, and its fields."""
+    """Log an event: its name in kebab-case, and its fields."""
     report(what, fields, level)
 
 
 def report(what: str, fields: Mapping[str, Field], level: int = logging.INFO) -> None:
-    """`event`, its fields as a mapping."""
+    """As `event`, with the fields in a mapping."""
     _LOGGER.log(level, what, extra={"fields": dict(fields)})
 
 
-def set_up(*, verbose: bool = False, as_json: bool = False) -> None:
-    """Send logs to stderr. Without ``verbose`` only warnings and errors; other packages' debug logs never."""
+def set_up() -> None:
+    """Send warnings and errors to stderr."""
     handler = LogHandler()
-    handler.setFormatter(_JsonLine() if as_json else _PlainLine())
+    handler.setFormatter(_PlainLine())
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
-    for name in _OURS:
-        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.WARNING)
+    _set_level(logging.WARNING)
 
 
 def show_more() -> None:
-    """What ``--verbose`` does to logs that are set up."""
-    for name in _OURS:
-        logging.getLogger(name).setLevel(logging.DEBUG)
+    """``--verbose``: show our debug logs too, but not those of other packages."""
+    _set_level(logging.DEBUG)
 
 
 def write_json() -> None:
-    """What ``--json`` does to logs that are set up."""
+    """``--json``: write each line as an object."""
     for handler in logging.root.handlers:
         handler.setFormatter(_JsonLine())
 
 
 def verbose() -> bool:
-    """Whether tracebacks and debug logs are wanted."""
+    """Whether `show_more` was called."""
     return _LOGGER.isEnabledFor(logging.DEBUG)
+
+
+def _set_level(level: int) -> None:
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level)
 
 
 class _PlainLine(logging.Formatter):
@@ -59,7 +62,7 @@ class _PlainLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {key}={_plain(value)}" for key, value in _fields(record).items())
-        message = visible(record.getMessage())  # one line, whatever another package writes
+        message = visible(record.getMessage())  # other packages may write several lines
         line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {message}{fields}"
         return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
 
@@ -86,6 +89,6 @@ def _fields(record: logging.LogRecord) -> dict[str, Field]:
 
 
 def _plain(value: Field) -> str:
-    """The value, quoted if a reader could not tell where it ends."""
+    """The value, quoted if its end would be unclear."""
     text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
     return json.dumps(text) if not text or not text.isprintable() or any(c in text for c in ' "=') else text

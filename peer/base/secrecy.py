@@ -1,4 +1,4 @@
-"""Keeping what is in this process's memory to this process: keys and passphrases are there while it runs."""
+"""Keeps the memory of this process private, because keys and passphrases are in it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 
 
 def keep_memory_private() -> None:
-    """No core file is written when this process crashes, and no other process of this user reads its memory.
+    """From now on a crash writes no core file, and other processes of this user cannot read our memory.
 
-    On Linux the process is not *dumpable* (prctl(2)): nor does a core handler such as systemd-coredump get its memory,
-    nor may the app that runs here attach to it, or read its environment in ``/proc``. The processes it starts are.
+    On Linux the process is not *dumpable* (prctl(2)). So a core handler such as systemd-coredump does not get its
+    memory, and the app that runs here can neither attach to it nor read its environment in ``/proc``. Its child
+    processes are dumpable.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

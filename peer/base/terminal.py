@@ -1,8 +1,8 @@
-"""The one place where anything is printed. Every line goes through `visible` here, so no caller can forget it.
+"""The only place that prints. Each line goes through `visible` here, so no caller can forget it.
 
-A call prints one line, whatever is in it: names, reasons, settings and errors of other people can neither move the
-cursor nor recolour the screen, nor begin a line of their own. Colours are given as `Coloured`, never as text.
-``tests/peer/base/test_terminal.py`` checks that nothing else in the packages writes to standard output or error.
+A call prints one line, whatever is in it. So names, reasons, settings and errors from other people cannot move the
+cursor, change colours, or begin a new line. Colours are `Coloured`, never text. ``tests/peer/base/test_terminal.py``
+checks that nothing else in the packages writes to standard output or error.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _GOES_ON: Final = "    "
-"""What begins the next line of a quotation that is wider than the terminal."""
+"""The beginning of further lines, if a line with a quotation is wider than the terminal."""
 _BEHIND: Final = "| "
-"""What begins each line of a text that has lines of its own: a file, a traceback."""
+"""The beginning of each line of a text with several lines, such as a file or a traceback."""
 
 
 class Colour(Enum):
-    """What a terminal shows text in."""
+    """A colour on a terminal."""
 
     RED = typer.colors.RED
     GREEN = typer.colors.GREEN
@@ -44,8 +44,7 @@ class Colour(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Coloured:
-    """Text in a colour, on a terminal. It is given to `put` or `say` by itself: within other text it would be its own
-    ``repr``."""
+    """Text that has a colour on a terminal. Give it to `put` or `say` by itself: it cannot be part of a text."""
 
     text: str
     colour: Colour
@@ -54,30 +53,30 @@ class Coloured:
         """Raises:
         TypeError: always.
         """
-        raise TypeError(f"{self!r} is no part of a text: give it to put or say by itself")
+        raise TypeError(f"{self!r} cannot be part of a text: give it to put or say by itself")
 
 
 Text = str | Coloured
 
 
 def put(*parts: Text) -> None:
-    """Print one line of the result, on standard output."""
+    """Print a line of the result, on standard output."""
     _print(parts, sys.stdout)
 
 
 def say(*parts: Text) -> None:
-    """Tell a person one line, on standard error."""
+    """Print a line for a person, on standard error."""
     _print(parts, sys.stderr)
 
 
 def put_foreign_line(text: str) -> None:
-    """Print a line of somebody else's file behind a bar, its tabs as they are."""
+    """Print a line of somebody else's file behind a bar, with its tabs."""
     typer.echo(_writable(_BEHIND + visible(text, keep="\t"), sys.stdout), file=sys.stdout)
 
 
 def say_lines(text: str, colour: Colour | None = None) -> None:
-    """Tell a text that has several lines: all but its first behind a bar, so that none passes for a line of ours.
-    ``colour`` is of the first."""
+    """Print a text with several lines for a person. All but the first are behind a bar, so that they cannot look like
+    ours. ``colour`` is for the first."""
     first, *rest = text.splitlines() or [""]
     say(first if colour is None else Coloured(first, colour))
     for line in rest:
@@ -85,17 +84,17 @@ def say_lines(text: str, colour: Colour | None = None) -> None:
 
 
 def say_traceback(error: BaseException) -> None:
-    """Tell where an error came from, each line behind a bar."""
+    """Print the traceback of an error, each line behind a bar."""
     _say_traceback(type(error), error, error.__traceback__)
 
 
 def put_json_part(part: str) -> None:
-    """Print a part of a JSON text; its line breaks are the only controls that it can have."""
+    """Print a part of a JSON text. Its only control characters are line breaks."""
     typer.echo(_writable(visible(part, keep="\n"), sys.stdout), file=sys.stdout, nl=False)
 
 
 def put_code(text: str) -> None:
-    """Show ``text`` as a QR code, on a terminal."""
+    """Print ``text`` as a QR code, if this is a terminal."""
     if is_terminal():
         import segno
 
@@ -103,7 +102,7 @@ def put_code(text: str) -> None:
 
 
 def put_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; off a terminal, plain columns."""
+    """Print a table; plain columns, if this is not a terminal."""
     if is_terminal():
         from rich.console import Console
 
@@ -116,7 +115,7 @@ def put_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 class LiveTable:
-    """A table that changes in place on a terminal; lines stand above it. A context."""
+    """A table that changes in place on a terminal, below the lines. A context."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -131,7 +130,7 @@ class LiveTable:
         self._live.console.print(RichText(visible(line)))
 
     def show(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Show this table now."""
+        """Show this table from now on."""
         self._live.update(_rich_table(title, header, rows), refresh=True)
 
     def __enter__(self) -> Self:
@@ -143,12 +142,12 @@ class LiveTable:
 
 
 def confirm(question: str) -> bool:
-    """Ask a person."""
+    """Ask a person yes or no."""
     return typer.confirm(visible(question))
 
 
 def ask_secret(prompt: str) -> str:
-    """What a person types unseen.
+    """Ask a person for a text, and do not show it.
 
     Raises:
         EOFError: if nothing is typed.
@@ -159,23 +158,23 @@ def ask_secret(prompt: str) -> str:
 
 
 def is_terminal() -> bool:
-    """Whether a person sees the results."""
+    """Whether results go to a terminal."""
     return sys.stdout.isatty()
 
 
 def says_to_a_person() -> bool:
-    """Whether a person sees what is said beside the results."""
+    """Whether what is said goes to a terminal."""
     return sys.stderr.isatty()
 
 
 def flush() -> None:
-    """See that all of it is out."""
+    """Write out everything printed so far."""
     sys.stdout.flush()
     sys.stderr.flush()
 
 
 def silence() -> None:
-    """Print nothing more: whoever read the results has gone."""
+    """Print no more results, because their reader has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -188,15 +187,15 @@ class LogHandler(logging.Handler):
             text = self.format(record)
         except (TypeError, ValueError, KeyError) as error:  # another package's arguments do not fit its message
             text = f"a log message of {record.name} has no text: {error}"
-        with contextlib.suppress(OSError, ValueError):  # standard error is gone: there is nobody to tell
-            if text.startswith("{"):  # an object of --json is one line
+        with contextlib.suppress(OSError, ValueError):  # standard error may be gone
+            if text.startswith("{"):  # an object, which is one line
                 typer.echo(_writable(visible(text), sys.stderr), file=sys.stderr)
             else:
                 say_lines(text)
 
 
 def take_over() -> None:
-    """Have Python itself print through here: warnings, and errors of threads and finalizers that nobody caught."""
+    """Let Python's own messages be printed here: warnings, and uncaught errors of threads and finalizers."""
     logging.captureWarnings(True)
     threading.excepthook = lambda args: _say_traceback(args.exc_type, args.exc_value, args.exc_traceback)
     sys.unraisablehook = lambda args: _say_traceback(args.exc_type, args.exc_value, args.exc_traceback)
@@ -216,7 +215,7 @@ def _print(parts: Sequence[Text], stream: TextIO) -> None:
 
 
 def _shown(part: Text, stream: TextIO) -> str:
-    """Plain off a terminal, or if NO_COLOR is set (no-color.org); rich heeds that by itself."""
+    """Colours only on a terminal, and not if NO_COLOR is set (no-color.org); rich heeds that by itself."""
     if isinstance(part, str):
         return visible(part)
     colourful = stream.isatty() and not os.environ.get("NO_COLOR")
@@ -224,8 +223,8 @@ def _shown(part: Text, stream: TextIO) -> str:
 
 
 def _folded(line: str) -> list[str]:
-    """A line with a quotation in as many as the terminal needs. Left to itself, a terminal goes on at its left edge,
-    where a verdict begins; other lines are left whole, since people copy commands and keys from them."""
+    """Break a line with a quotation to fit the terminal. A terminal itself would go on at its left edge, where a quoted
+    text could look like a verdict. Other lines stay whole, because people copy commands and keys from them."""
     width = shutil.get_terminal_size().columns
     if len(line) * 2 <= width or width <= 2 * len(_GOES_ON) or not any(mark in line for mark in "\"'"):
         return [line]
@@ -245,18 +244,18 @@ def _folded(line: str) -> list[str]:
 
 
 _CID: Final = 64
-"""Columns that a word may have and still be moved to the next line whole: a CID has fewer, and people copy it."""
+"""A word with at most this many columns is never broken. A CID is shorter, and people copy it."""
 
 
 def _writable(text: str, stream: TextIO) -> str:
-    """The text with escapes for what the stream's encoding does not have."""
+    """The text, with escapes for characters that the stream's encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _rich_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     from rich.table import Table
-    from rich.text import Text as RichText  # other people's names and reasons may look like rich's markup
+    from rich.text import Text as RichText  # a plain string could hold rich's markup
 
     table = Table(title=RichText(visible(title)), title_justify="left")
     for name in header:

@@ -1,4 +1,4 @@
-"""The versions of installed packages, our own among them."""
+"""The versions of installed packages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from importlib import metadata
 from typing import Final
 
 PACKAGE: Final = "pollen-fl"
-"""Pollen, as it is called where Python packages are installed."""
+"""The name of Pollen's Python package."""
 
 
 def installed(package: str) -> str:
-    """The version of a package, or that there is none."""
+    """The version of a package, or ``not installed``."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""``peer doctor``: check that everything a peer needs is there."""
+"""``peer doctor``: check everything that a peer needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = new_app()
 @app.command("doctor")
 def doctor(
     start_daemon: Annotated[
-        bool, typer.Option("--start-daemon", help="Start this home's Kubo node first, and leave it running.")
+        bool, typer.Option("--start-daemon", help="First start this home's Kubo node, and leave it running.")
     ] = False,
     ipfs: EngineOption = None,
     listen: ListenOption = "127.0.0.1",
@@ -29,7 +29,7 @@ def doctor(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Check that everything a peer needs is there, and say what fixes what is not."""
+    """Check everything that a peer needs, and say how to fix what is wrong."""
     place = Home(home)
     started = _start(place, federation, listen) if start_daemon else None
     checks = list(all_checks(place, MANAGED if start_daemon else ipfs))
@@ -40,12 +40,12 @@ def doctor(
         for check in checks:
             _put(check)
         if started is not None:
-            put(f"the Kubo node runs as process {started}; it stops with: kill {started}")
+            put(f"the Kubo node runs as process {started}; to stop it: kill {started}")
     return ExitCode.UNFINISHED if failed else ExitCode.DONE
 
 
 def _start(home: Home, federation: str | None, listen: str) -> int | None:
-    """Start the node in the home and leave it running; its process, None where it ran already."""
+    """Start the node in the home and leave it running. Returns its process id, or None if it ran already."""
     running = running_node(home)
     if running is not None:
         running.close()

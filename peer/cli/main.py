@@ -1,7 +1,7 @@
-"""The ``peer`` command: finds the command asked for, runs it, and turns whatever goes wrong into words.
+"""The ``peer`` command: runs the command that was named, and explains every error.
 
-A command's module is imported when it is called, so that ``peer --help`` imports nothing but typer. A command is a
-function that returns an `ExitCode`, or None where it is done.
+A command's module is imported when the command is called, so ``peer --help`` imports only typer. A command is a
+function that returns an `ExitCode`, or None if it is done.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from peer.cli.options import verbose_option
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where a command is, and the line that ``peer --help`` shows for it. ``app`` is a `typer.Typer`."""
+    """Where a command is, and its line in ``peer --help``. ``app`` is the name of a `typer.Typer`."""
 
     module: str
     summary: str
@@ -46,10 +46,10 @@ class _Entry:
 
 COMMANDS: Final = {
     "keys": _Entry("peer.cli.keys.keys", "Make, show, back up, rotate and revoke identities."),
-    "federation": _Entry("peer.cli.federation.federation", "Found a federation, say who is in it, and join one."),
+    "federation": _Entry("peer.cli.federation.federation", "Found a federation, change its members, and join one."),
     "join": _Entry("peer.cli.federation.join", "Join a federation with a ticket."),
     "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
-    "app": _Entry("peer.cli.apps.app", "Read the app that a run needs, and say whether it may run here."),
+    "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
     "log": _Entry("peer.cli.reading.log", "Show the runs of this home, or the rounds of one."),
     "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),
     "report": _Entry("peer.cli.reading.run_report", "Audit a run, and write what was found as a page to hand on."),
@@ -59,9 +59,9 @@ COMMANDS: Final = {
     "model": _Entry("peer.cli.reading.model", "Write the model of any round, or a client's update, to a file."),
     "diff": _Entry("peer.cli.reading.diff", "Show how two models differ, tensor by tensor."),
     "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),
-    "import": _Entry("peer.cli.runs.transfer", "Verify and take in a run from a CAR file.", "import_app"),
-    "doctor": _Entry("peer.cli.doctor", "Check that everything a peer needs is there."),
-    "demo": _Entry("peer.cli.runs.demo", "One server and some clients on this machine, then the audit."),
+    "import": _Entry("peer.cli.runs.transfer", "Verify a run in a CAR file, and take it in.", "import_app"),
+    "doctor": _Entry("peer.cli.doctor", "Check everything that a peer needs."),
+    "demo": _Entry("peer.cli.runs.demo", "Run one server and some clients on this machine, then audit the run."),
 }
 
 
@@ -72,10 +72,10 @@ class Commands(typer.core.TyperGroup):
         super().__init__(
             name="peer",
             help="Flower federated learning without a central SuperLink, over IPFS.",
-            commands={name: click.Command(name) for name in COMMANDS},  # known by name, until `get_command` loads it
+            commands={name: click.Command(name) for name in COMMANDS},  # only names, until `get_command` loads one
             params=[_version_option()],
-            rich_markup_mode=None,  # rich takes most of the half second that --help may take
-            suggest_commands=False,  # click does
+            rich_markup_mode=None,  # rich is slow
+            suggest_commands=False,  # click suggests them
             no_args_is_help=True,
         )
 
@@ -110,25 +110,28 @@ def main() -> None:
     """The entry point of the ``peer`` program."""
     keep_memory_private()
     terminal.take_over()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also before a peer takes it for a clean stop
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until a peer handles it
     code = run(sys.argv[1:])
     end_as_told()
     sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line, and return what the process is to end with."""
+    """Run one command line, and return the exit code."""
     logs.set_up()
-    typer.core.HAS_RICH = terminal.is_terminal()  # off a terminal --help is plain lines, like all else
+    typer.core.HAS_RICH = terminal.is_terminal()  # plain lines, if this is not a terminal
     try:
         result = Commands().main(list(arguments), prog_name="peer", standalone_mode=False)
         terminal.flush()
-    except (BrokenPipeError, SystemExit):  # typer ends with 1, a failed verification, where the reader has gone
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # if the reader has gone, typer ends with 1, which means a failed verification
         return _reader_gone()
-    except KeyboardInterrupt:  # it fell between click's own hands
+    except KeyboardInterrupt:  # click did not catch it
         _tell("stopped")
         return ExitCode.UNFINISHED
-    except Exception as error:  # noqa: BLE001  # whatever it is, a person is told, and the process ends in order
+    except Exception as error:  # noqa: BLE001  # every error is explained
         return _explain(error)
     if result == _INTERRUPTED:
         _tell("stopped")
@@ -137,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 _INTERRUPTED: Final = 130
-"""What typer makes of Ctrl-C."""
+"""What typer returns after Ctrl-C."""
 
 
 def _explain(error: Exception) -> ExitCode:
@@ -161,7 +164,7 @@ def _explain(error: Exception) -> ExitCode:
 
 
 def _explain_other(error: Exception) -> ExitCode:
-    """Errors of the layers below, which know what went wrong, and those that nobody foresaw."""
+    """Explain errors of the layers below, and those that nobody foresaw."""
     from crypto.errors import CryptoError
     from peer.engine.interface import EngineError, WrongAddress
     from protocol.blocks.cid import BlockError, MissingBlock
@@ -180,10 +183,7 @@ def _explain_other(error: Exception) -> ExitCode:
             _tell(f"error: {error}")
             return ExitCode.VERIFICATION_FAILED
         case OSError(errno=errno.ENOSPC):
-            _tell(
-                "error: the disk is full; nothing half-written was left behind",
-                "free some space and try again",
-            )
+            _tell("error: the disk is full; nothing half-written was left behind", "free some space and try again")
             return ExitCode.UNFINISHED
         case OSError(strerror=str() as why, filename=str() as name):
             _tell(f"error: {name}: {why}", f"look at it: ls -ld {shlex.quote(name)}")
@@ -191,10 +191,7 @@ def _explain_other(error: Exception) -> ExitCode:
         case OSError():
             _tell(f"error: {error}")
             return ExitCode.UNFINISHED
-    _tell(
-        f"error: {type(error).__name__}: {error}",
-        "" if logs.verbose() else "run it with -v for the traceback",
-    )
+    _tell(f"error: {type(error).__name__}: {error}", "" if logs.verbose() else "run it with -v for the traceback")
     return ExitCode.UNFINISHED
 
 
@@ -213,13 +210,13 @@ _SOURCES: Final = {
 
 
 def _tell(message: str, fix: str = "") -> None:
-    """One line on stderr, and one with what to do; red on a terminal."""
+    """Print a message on stderr, red on a terminal, and the fix."""
     terminal.say_lines(message, terminal.Colour.RED if message.startswith("error") else None)
     if fix:
         terminal.say(f"  fix: {fix}")
 
 
 def _reader_gone() -> ExitCode:
-    """``peer log | head``: nobody reads on, which is no error of ours."""
+    """The reader of our output has gone, as in ``peer log | head``. That is not an error."""
     terminal.silence()
     return ExitCode.UNFINISHED

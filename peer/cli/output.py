@@ -1,4 +1,4 @@
-"""How commands word results: one JSON object, or lines for people. `peer.base.terminal` prints them."""
+"""How commands show results: as one JSON object, or as lines for people. `peer.base.terminal` prints them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def put_json(value: object) -> None:
-    """Print the one object of ``--json``. Bytes are hex, CIDs text."""
+    """Print the object of ``--json``. Bytes are written in hex, CIDs as text."""
     put_json_part(json.dumps(value, default=_plain, indent=2 if is_terminal() else None) + "\n")
 
 
 def put_result(value: object, as_json: bool, *lines: str) -> None:
-    """Print what a command came to: ``value`` with ``--json``, else the lines for people."""
+    """Print the result of a command: ``value`` with ``--json``, otherwise the lines for people."""
     if as_json:
         put_json(value)
         return
@@ -28,7 +28,7 @@ def put_result(value: object, as_json: bool, *lines: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a command lists, for people."""
+    """A list, for people."""
 
     title: str
     header: Sequence[str]
@@ -36,8 +36,8 @@ class Table:
 
 
 def put_list(values: Sequence[Mapping[str, object]], as_json: bool, table: Table, none: str) -> None:
-    """Print what a command lists: ``values`` by the table's title with ``--json``; else the table, or the line
-    ``none`` if it is empty."""
+    """Print a list: ``values`` under the table's title with ``--json``, otherwise the table. If it is empty, print the
+    line ``none``."""
     if as_json:
         put_json({table.title: values})
     elif table.rows:
@@ -85,11 +85,7 @@ def moment(seconds: float) -> str:
 
     try:
         return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
-    except (
-        ValueError,
-        OverflowError,
-        OSError,
-    ):  # a record's time is informative, and whatever its author wrote
+    except (ValueError, OverflowError, OSError):  # the author of a record may write any number
         return f"{seconds!r} (no date)"
 
 

@@ -1,4 +1,4 @@
-"""``peer --version``: the versions that somebody who reports a fault is asked for."""
+"""``peer --version``: the versions that belong in a bug report."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What ``peer doctor`` checks."""
+"""The checks of ``peer doctor``."""

@@ -1,4 +1,4 @@
-"""What ``peer doctor`` checks: everything a peer needs, one thing at a time. A check never raises."""
+"""The checks of ``peer doctor``: everything that a peer needs, one thing at a time. A check never raises."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from peer.home.home import Home
 from peer.home.keystore import KeyStore
 
 LITTLE_SPACE: Final = 2 << 30
-"""Bytes free under which there is a warning."""
+"""With fewer free bytes, a check warns."""
 NO_SPACE: Final = 100 << 20
-"""Bytes free under which nothing can be expected to work."""
+"""With fewer free bytes, a check fails, because nothing works reliably."""
 
 PACKAGES: Final = (
     "cbrrr",
@@ -45,11 +45,11 @@ PACKAGES: Final = (
     "torchvision",
 )
 FLOWER: Final = "1.41.0"
-"""The only Flower that replay is known to work with."""
+"""The only version of Flower with which replay is known to work."""
 
 
 class State(StrEnum):
-    """How a check went."""
+    """The result of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -58,7 +58,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor's."""
+    """One check, with its result."""
 
     name: str
     state: State
@@ -67,7 +67,7 @@ class Check:
 
 
 def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
-    """Every check, in the order in which what is wrong should be fixed."""
+    """All checks, in the order in which problems should be fixed."""
     engine, unknown = _chosen(home, ipfs)
     checks: list[Callable[[], Check]] = [
         _python,
@@ -87,7 +87,7 @@ def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
 
 
 def _chosen(home: Home, ipfs: str | None) -> tuple[str, Check | None]:
-    """The engine; and a check that fails where this home does not say which it is."""
+    """The engine, or a failed check if this home does not name one."""
     try:
         return chosen(home, ipfs), None
     except PeerError as error:
@@ -104,7 +104,7 @@ def _packages() -> Check:
         return Check("packages", State.FAIL, f"not installed: {', '.join(absent)}", "./scripts/setup")
     flower = _version("flwr")
     if flower != FLOWER:
-        return Check("packages", State.FAIL, f"flwr {flower}, and {FLOWER} is needed", f"pip install flwr=={FLOWER}")
+        return Check("packages", State.FAIL, f"flwr {flower}, but {FLOWER} is needed", f"pip install flwr=={FLOWER}")
     return Check("packages", State.OK, f"flwr {flower}, torch {_version('torch')}, numpy {_version('numpy')}")
 
 
@@ -117,11 +117,11 @@ def _version(package: str) -> str | None:
 
 def _home(home: Home) -> Check:
     if not home.path.exists():
-        return Check("home", State.WARN, f"{home.path} is not there yet", "peer keys init --name NAME makes it")
+        return Check("home", State.WARN, f"{home.path} does not exist yet", "peer keys init --name NAME")
     if not os.access(home.path, os.W_OK | os.X_OK):
-        return Check("home", State.FAIL, f"{home.path} cannot be written", "name another one with --home DIR")
+        return Check("home", State.FAIL, f"{home.path} cannot be written", "name another home with --home DIR")
     if home.open_to_others:
-        return Check("home", State.WARN, f"others may look into {home.path}", f"chmod 700 {home.path}")
+        return Check("home", State.WARN, f"others on this machine may open {home.path}", f"chmod 700 {home.path}")
     return Check("home", State.OK, str(home.path))
 
 
@@ -144,8 +144,8 @@ def _keys(home: Home) -> Check:
         return Check("keys", State.FAIL, "there is no identity in this home", "peer keys init --name NAME")
     unlocked = [identity.name for identity in found if not identity.locked]
     if unlocked:
-        fix = f"peer keys passwd {unlocked[0]} gives it a passphrase"
-        return Check("keys", State.WARN, f"stored without a passphrase: {', '.join(unlocked)}", fix)
+        what = f"stored without a passphrase: {', '.join(unlocked)}"
+        return Check("keys", State.WARN, what, f"peer keys passwd {unlocked[0]}")
     return Check("keys", State.OK, ", ".join(identity.name for identity in found))
 
 
@@ -157,11 +157,11 @@ def _federation(home: Home) -> Check:
     except PeerError as error:
         return Check("federation", State.FAIL, str(error), error.fix)
     if not known:
-        fix = "peer join with a ticket, or found one: peer federation init NAME"
+        fix = "join one with a ticket (peer join), or found one: peer federation init NAME"
         return Check("federation", State.FAIL, "this home is in no federation", fix)
     strange = [stored.manifest.title for stored in known if not any(each in stored.manifest.members for each in ids)]
     if strange:
-        fix = "send what `peer keys show --federation ID` prints to an admin, then join again with a new export"
+        fix = "send an admin what `peer keys show --federation ID` prints, then join again with a new export"
         return Check("federation", State.WARN, f"no identity of this home is a member of {', '.join(strange)}", fix)
     names = (f"{stored.manifest.title} (version {stored.manifest.version})" for stored in known)
     return Check("federation", State.OK, ", ".join(names))
@@ -180,7 +180,7 @@ def _engine_checks(home: Home, engine: str) -> Iterator[Check]:
     try:
         opened = running_node(home) if engine == MANAGED else open_engine(engine)
         if opened is None:
-            fix = "nothing to do, `peer start` starts it; or now: peer doctor --start-daemon"
+            fix = "peer start starts it; to start it now: peer doctor --start-daemon"
             yield Check("engine", State.WARN, "this home's Kubo node is not running", fix)
             return
         with contextlib.closing(opened):
@@ -192,28 +192,28 @@ def _engine_checks(home: Home, engine: str) -> Iterator[Check]:
 
 
 def _pubsub(home: Home, engine: Engine, streams: Streams, *, is_own: bool) -> Check:
-    """Whether what this node says is heard."""
+    """Whether others hear this node by pubsub."""
     if (refused := why_refused(engine)) is not None:
         return Check("pubsub", State.FAIL, str(refused), refused.fix)
     if (off := why_not_asked(streams)) is not None:
         return Check("pubsub", State.WARN, f"{off}: what pubsub loses for long is lost", off.fix)
     if not home.is_locked:
-        return Check("pubsub", State.OK, "the node lets its own words out; who hears them shows while a peer runs here")
+        return Check("pubsub", State.OK, "the node sends; whether others hear it is known only while a peer runs here")
     heard = _heard_by(home, streams)
     if heard and not any(heard):
         what = f"none of the {len(heard)} members that answer hears this node by pubsub: runs go on by asking, slowly"
         fix = "" if is_own else f", or on the machines of their nodes: {streams.how_to_hear(streams.own_name)}"
-        return Check("pubsub", State.WARN, what, f"wait a minute, managed nodes fix that by themselves{fix}")
-    return Check("pubsub", State.OK, f"heard by {sum(heard)} of the {len(heard)} members that answer when asked")
+        return Check("pubsub", State.WARN, what, f"wait a minute, because managed nodes fix that by themselves{fix}")
+    return Check("pubsub", State.OK, f"heard by {sum(heard)} of the {len(heard)} members that answer")
 
 
 def _heard_by(home: Home, streams: Streams) -> list[bool]:
-    """Whether each member that answers hears this node."""
+    """For each member that answers, whether it hears this node."""
     try:
         keys = KeyStore(home.path)
         own = frozenset(keys.public(name).public.id for name in keys.names())
         return [heard for stored in FederationStore(home).all() for heard in hearers(streams, stored, own)]
-    except (PeerError, CryptoError):  # which other checks show
+    except (PeerError, CryptoError):  # other checks show these
         return []
 
 

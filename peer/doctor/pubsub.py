@@ -1,6 +1,6 @@
-"""What ``peer doctor`` finds out about pubsub: whether the node lets its own words out, and who hears them.
+"""What ``peer doctor`` finds out about pubsub: whether the node sends what it should, and who hears it.
 
-Kubo says nothing of what it drops: so the one is tried, and others are asked for the other (`protocol.wire.asking`).
+Kubo does not tell what it drops. So the doctor tries the first, and asks members the second (`protocol.wire.asking`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from protocol.records.bodies import Role
 from protocol.wire.asking import Answer, BadMessage, Channel, Place, Question
 
 _TOPIC: Final = "/pollen/1/doctor"
-"""Where nobody listens."""
+"""A topic to which nobody listens."""
 
 _MOST: Final = 64
-"""Places where members are looked for."""
+"""The most places at which members are looked for."""
 
 
 def why_refused(engine: Engine) -> PublishRefused | None:
-    """Why the engine lets nothing of its own be heard; None if it does.
+    """Why the engine refuses to publish; None if it publishes.
 
     Raises:
         EngineError: if it cannot be used.
@@ -50,8 +50,8 @@ def why_not_asked(streams: Streams) -> AskingOff | None:
 
 
 def hearers(streams: Streams, federation: StoredFederation, own: frozenset[bytes]) -> list[bool]:
-    """Of each member that answers now, whether it hears our engine by pubsub. ``own`` are ours, and not asked. A client
-    is heard by servers alone, so they alone are asked of it.
+    """For each member that answers now, whether it hears our engine by pubsub. The members ``own`` are ours, and not
+    asked. If we are a client, only servers are asked, because only they hear clients.
 
     Raises:
         EngineError: if the engine cannot be used.

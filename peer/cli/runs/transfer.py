@@ -36,7 +36,7 @@ def export(
 ) -> None:
     """Write a run with all its models to one file, which any IPFS node and `peer audit` can read.
 
-    The head is its first root. What this home has beside the run is further ones: grants, acks, proofs of equivocation.
+    Its first root is the head. Further roots are grants, acks and proofs of equivocation that this home has.
     """
     cid, _ = head_named(Home(home), head)
     place = place_for(file)
@@ -72,14 +72,14 @@ def import_file(
 
 
 class _Counted:
-    """How much went by."""
+    """Counts blocks and their bytes."""
 
     def __init__(self) -> None:
         self.blocks = 0
         self.bytes = 0
 
     def count(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """The same blocks."""
+        """The same blocks, counted."""
         for block in blocks:
             self.blocks += 1
             self.bytes += len(block.data)

@@ -30,7 +30,7 @@ def test_a_fault_is_what_its_text_says() -> None:
 
 
 def test_a_text_that_names_no_fault_is_refused_with_what_to_do() -> None:
-    with pytest.raises(PeerError, match="names no fault") as raised:
+    with pytest.raises(PeerError, match="is not a fault") as raised:
         Fault.parse("app:lunch:before:1")
     assert VARIABLE in raised.value.fix
 

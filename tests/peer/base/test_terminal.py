@@ -80,7 +80,9 @@ def test_json_holds_no_character_that_a_terminal_obeys(out: io.StringIO) -> None
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_log_line_is_one_line(as_json: bool, out: io.StringIO) -> None:
-    logs.set_up(as_json=as_json)
+    logs.set_up()
+    if as_json:
+        logs.write_json()
     try:
         logs.event(HOSTILE, logging.WARNING, why=HOSTILE, empty="", blank="\u3164")
         logging.getLogger(HOSTILE).warning("of another package: %s", HOSTILE)

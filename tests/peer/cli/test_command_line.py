@@ -219,7 +219,7 @@ def test_unknown_keys_in_the_file_are_named(
 ) -> None:
     (tmp_path / "config.toml").write_text(text)
     assert main.run(["fake"]) == ExitCode.WRONG_USE
-    assert f"keys that are no options: {text.strip('[').split()[0].strip(']')}" in capsys.readouterr().err
+    assert f"keys that are not options: {text.strip('[').split()[0].strip(']')}" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_toml_is_refused(
@@ -263,21 +263,25 @@ def test_events_are_not_shown_until_asked_for(capsys: pytest.CaptureFixture[str]
 
 
 def test_an_event_is_one_line_of_fields(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.set_up(verbose=True)
+    logs.set_up()
+    logs.show_more()
     logs.event("reply-arrived", client="hospital a", bytes=12, seconds=0.25, reason="two\nlines", none=None)
     expected = 'info reply-arrived client="hospital a" bytes=12 seconds=0.25 reason="two\\nlines" none=-\n'
     assert capsys.readouterr().err.split(" ", 1)[1] == expected
 
 
 def test_an_event_is_one_object_with_json(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.set_up(verbose=True, as_json=True)
+    logs.set_up()
+    logs.show_more()
+    logs.write_json()
     logs.event("reply-arrived", bytes=12)
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["bytes"], line["level"]) == ("reply-arrived", 12, "info")
 
 
 def test_other_packages_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.set_up(verbose=True)
+    logs.set_up()
+    logs.show_more()
     logging.getLogger("httpx").info("a request")
     assert capsys.readouterr().err == ""
 

@@ -53,7 +53,7 @@ def test_an_empty_home_is_told_what_to_do(peers: Callable[[str], Peer], tmp_path
 
 
 def test_unlocked_keys_are_a_warning(ready: Peer, tmp_path: Path) -> None:
-    assert found(ready("doctor", *local(tmp_path)), "keys") == ("warn", "peer keys passwd a gives it a passphrase")
+    assert found(ready("doctor", *local(tmp_path)), "keys") == ("warn", "peer keys passwd a")
 
 
 def test_a_home_that_others_may_open_is_a_warning(ready: Peer, tmp_path: Path) -> None:
