@@ -128,8 +128,7 @@ def raw_block(data: bytes) -> Block:
 
 def cbor_block(value: object) -> Block:
     """The canonical dag-cbor block of ``value`` (maps, lists, strings, bytes, numbers, None and CIDs)."""
-    data = encode_cbor(value)
-    return Block(CID(_CBOR_PREFIX + hashlib.sha256(data).digest()), data)
+    return cbor_data_block(encode_cbor(value))
 
 
 def cbor_data_block(data: bytes) -> Block:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -128,11 +128,16 @@ class AwaitedReplies:
 
     def complete(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> bool:
         """Whether every asked message that is open has its answer or is given up."""
-        return all(
-            id in self._arrived or self._given_up(self._open[id], manifest, now) is not None
-            for id in asked
-            if id in self._open
-        )
+        return all(self._are_settled(asked, manifest, now))
+
+    def nothing_for(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> bool:
+        """Whether a pull of ``asked`` gives nothing now."""
+        return not any(self._are_settled(asked, manifest, now))
+
+    def _are_settled(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> Iterator[bool]:
+        for id in asked:
+            if id in self._open:
+                yield id in self._arrived or self._given_up(self._open[id], manifest, now) is not None
 
     def collect(
         self, asked: Iterable[bytes], in_force: InForce, now: float, rules: Mapping[str, StrategyRule] = NO_RULES
@@ -194,14 +199,6 @@ class AwaitedReplies:
         """Why the reply is refused; if it is not linked, what it was."""
         arrived = self._arrived[id]
         return str(refusal) if arrived.found.here else f"{refusal}; the reply was {arrived.record.cid}"
-
-    def nothing_for(self, asked: Iterable[bytes], manifest: Manifest, now: float) -> bool:
-        """Whether a pull of ``asked`` gives nothing now."""
-        return not any(
-            id in self._arrived or self._given_up(self._open[id], manifest, now) is not None
-            for id in asked
-            if id in self._open
-        )
 
     def _given_up(self, message: OpenMessage, manifest: Manifest, now: float) -> tuple[int, str] | None:
         """The Flower error code and the reason, None while the message may still be answered."""
