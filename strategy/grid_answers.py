@@ -20,7 +20,7 @@ from protocol.app.calls import (
     Pull,
     Push,
     Pushed,
-    Refused,
+    PushRefused,
     Renewed,
     Replayed,
     Replies,
@@ -141,7 +141,7 @@ class LiveAnswers:
 
 
 def _expected(call: GridCall, answer: ServerAnswer, kind: type[T]) -> T:
-    if isinstance(answer, Refused):
+    if isinstance(answer, PushRefused):
         raise ValueError(answer.reason)
     if not isinstance(answer, kind):
         raise RunStopped(f"the peer answered a {type(call).__name__} with a {type(answer).__name__}")

@@ -42,7 +42,7 @@ from protocol.app.calls import (
 )
 from protocol.blocks.bundle import BundledFile
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
-from protocol.chain.replay_script import Unreadable, script_entry
+from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
@@ -307,7 +307,7 @@ class RunReplay:
         try:
             with tempfile.TemporaryDirectory(prefix="pollen-replay-") as folder:
                 self._run_in(Path(folder))
-        except Unreadable as error:
+        except UnreadableRecord as error:
             self._unfinished(str(error))
         except BlockError as error:
             self._unfinished(f"what is recorded cannot be read: {error}")
@@ -317,7 +317,7 @@ class RunReplay:
         assert isinstance(body, Run)  # the audit has verified it
         recorded = read_private(body, RunPrivate, self._keys)
         if recorded is None:
-            raise Unreadable(
+            raise UnreadableRecord(
                 "the run is encrypted, and this identity cannot read it. An auditor can, once an admin has added its "
                 "KEY (peer federation add) and the server has granted it the runs before (peer federation grant)"
             )

@@ -10,7 +10,7 @@ from crypto.dsse import BadSignature
 from crypto.keys import VerifyKey
 from protocol.blocks.bundle import read_bundle
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, decode_cbor
-from protocol.blocks.content import ContentError, parse_manifest
+from protocol.blocks.content import ContentError, parse_content_manifest
 from protocol.blocks.listing import Listing
 from protocol.blocks.typed import to_plain
 from protocol.federation.run_keys import read_private
@@ -100,7 +100,7 @@ def _is_valid(record: Record) -> bool:
 
 def _content(block: Block, source: BlockSource) -> dict[str, Any]:
     """A content: Flower's records, or an app bundle."""
-    manifest = parse_manifest(block.data)
+    manifest = parse_content_manifest(block.data)
     if manifest.epoch is not None:
         return {"kind": "content", "epoch": manifest.epoch, "links": _shown(manifest.links, source)}
     try:

@@ -35,13 +35,13 @@ from protocol.joining.messages import (
     Join,
     NotForUs,
     Pending,
-    Refusal,
     Refused,
     Welcomed,
+    WhyRefused,
     decide,
     inline_blocks,
     open_join,
-    parse_envelope,
+    parse_join_envelope,
     seal_answer,
     topic_join,
 )
@@ -96,7 +96,7 @@ class Inviter:
     def receive(self, data: bytes) -> None:
         """Take one message that came on the topic, and answer it if it is a newcomer's."""
         try:
-            envelope = parse_envelope(data)
+            envelope = parse_join_envelope(data)
             if not envelope.is_join or time.monotonic() < self._rests_until.get(envelope.tag, 0.0):
                 return
             invitation = self._invitations.get(envelope.tag)
@@ -131,7 +131,7 @@ class Inviter:
             decision = decision_on(invitation, join.public, stored, identity, now)
             match decision:
                 case Refused():
-                    if decision.why is Refusal.EXPIRED and invitation.state is not InvitationState.EXPIRED:
+                    if decision.why is WhyRefused.EXPIRED and invitation.state is not InvitationState.EXPIRED:
                         self._invitations.keep(invitation.expired(), now)
                     return self._told(invitation, decision)
                 case Decision.WELCOME:
@@ -146,7 +146,7 @@ class Inviter:
                     stored, identity, join.public, name=invitation.name, roles=invitation.roles, time=now
                 )
             except PeerError as error:
-                return self._told(invitation, Refused(join.public.id, Refusal.UNFIT, str(error)))
+                return self._told(invitation, Refused(join.public.id, WhyRefused.UNFIT, str(error)))
             self._store.save(stored)
             return self._welcome(invitation, stored, join, now)
 

@@ -50,7 +50,6 @@ from protocol.records.bodies import Federation, Role
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import (
     AskOwner,
-    Cause,
     Connect,
     Effect,
     FetchContent,
@@ -67,6 +66,7 @@ from protocol.roles.effects import (
     Report,
     StartApp,
     Stop,
+    StopCause,
     Store,
     UnpackApp,
     WakeAt,
@@ -114,7 +114,7 @@ class Ending:
     """How a peer process came to its end. ``why`` is empty if all was done."""
 
     why: str = ""
-    cause: Cause = Cause.MEANS
+    cause: StopCause = StopCause.MEANS
     fix: str = ""
     """What can be done about it, if that is known better than by the cause."""
     interrupted: bool = False
@@ -357,10 +357,10 @@ class Runner:
             self._end(Ending(f"{type(error).__name__}: {error}"))
         self.interrupt()
 
-    def _fix_of(self, cause: Cause) -> str:
+    def _fix_of(self, cause: StopCause) -> str:
         """What the engine, or the home, says of how to fix that something could not be kept."""
         failure = self._durable_failure
-        return failure.fix if cause is Cause.MEANS and isinstance(failure, EngineError | PeerError) else ""
+        return failure.fix if cause is StopCause.MEANS and isinstance(failure, EngineError | PeerError) else ""
 
     def _keep(self, effect: Durable) -> Event | None:
         """Carry out one durable step; none after one that failed, so that no head is kept without its record."""

@@ -52,7 +52,7 @@ from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
-from protocol.roles.effects import Cause, Report, What
+from protocol.roles.effects import Report, StopCause, What
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan, first_content_key
@@ -327,7 +327,7 @@ def serve(
     for head in _trained_in(session):
         if head.closed:
             session.journal.finish(head.run)
-    return ending if ending.why or not client.failure else replace(ending, why=client.failure, cause=Cause.APP)
+    return ending if ending.why or not client.failure else replace(ending, why=client.failure, cause=StopCause.APP)
 
 
 def _repair_replies(session: Session) -> None:

@@ -347,7 +347,7 @@ class Replies:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class PushRefused:
     """Answers a `Push` that breaks a rule (a message to no client member, say): the Grid raises ValueError."""
 
     call: int
@@ -476,7 +476,7 @@ class NotDone:
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
 GridCall = GetNodes | Push | Pull | Wait | NextEntry | Finished
 ServerCall = GridCall | Compared | Diverged
-ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | Refused | ScriptEntry
+ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | PushRefused | ScriptEntry
 FromApp = AppReady | ServerCall | Replayed | Answered | Examined | Failed | Progress | Halted
 ToApp = Start | ServerAnswer | Task | Examine
 BlockCall = ReadBlock | FetchContent | StoreBlocks

@@ -68,7 +68,7 @@ class KeyedContent:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class ContentManifest:
     """The manifest block, parsed. ``epoch`` is None if ``private`` and the chunks are plain."""
 
     links: Listing
@@ -158,18 +158,18 @@ def write_manifest(body: bytes, chunks: Sequence[CID], form: ContentForm = PLAIN
     rest = [raw_block(bytes(form.close_chunk(part))) for part in form.split(body, HEAD_SIZE)]
     links, tree = pack([*(block.cid for block in rest), *chunks])
     private = form.close_private(encode_cbor([len(body), body[:HEAD_SIZE]]))
-    root = cbor_block(to_plain(Manifest(links, form.epoch, private)))
+    root = cbor_block(to_plain(ContentManifest(links, form.epoch, private)))
     return root.cid, [root, *tree, *rest]
 
 
-def parse_manifest(data: bytes) -> Manifest:
+def parse_content_manifest(data: bytes) -> ContentManifest:
     """The manifest in the bytes of its block.
 
     Raises:
         ContentError: if they hold no manifest.
     """
     try:
-        return from_plain(decode_cbor(data), Manifest)
+        return from_plain(decode_cbor(data), ContentManifest)
     except (BlockError, ShapeError) as error:
         raise ContentError(f"not the manifest of a content: {error}") from error
 
@@ -187,7 +187,7 @@ def open_content(root: CID, source: BlockSource, key: ContentKey | None, *, body
         ContentError: if it is malformed, over a limit, or not written in that form.
         MissingBlock: if ``source`` lacks a block.
     """
-    manifest = parse_manifest(source.get(root))
+    manifest = parse_content_manifest(source.get(root))
     form = ContentForm(key) if key else PLAIN
     _check_epoch(root, manifest.epoch, form.epoch)
     size, head = _parse_private(form.open_private(manifest.private))

@@ -34,7 +34,7 @@ from protocol.records.bodies import (
 from protocol.records.signed_records import Record, RecordError, answers, read_record, typed_items
 
 
-class Unreadable(RecordError):
+class UnreadableRecord(RecordError):
     """A record that a replay needs, and whose private part is encrypted for others."""
 
 
@@ -70,7 +70,7 @@ def hand_over(cid: CID, reply: Reply, keys: RunKeys) -> Handed:
     """
     private = read_private(reply, ReasonPrivate, keys)
     if private is None:
-        raise Unreadable(f"the reply {cid} is encrypted for servers and auditors")
+        raise UnreadableRecord(f"the reply {cid} is encrypted for servers and auditors")
     content_key = keys.reply_content(reply)
     return Handed(reply.message, reply.created, reply.content, reply.code, private.reason, content_key)
 
@@ -78,7 +78,7 @@ def hand_over(cid: CID, reply: Reply, keys: RunKeys) -> Handed:
 def _messages(cid: CID, body: Dispatch, keys: RunKeys, source: BlockSource) -> tuple[Scripted, ...]:
     private = read_private(body, DispatchPrivate, keys)
     if private is None:
-        raise Unreadable(f"the dispatch {cid} is encrypted for others")
+        raise UnreadableRecord(f"the dispatch {cid} is encrypted for others")
     return tuple(
         Scripted(id, Outgoing(group.content, *private.kinds[group.kind], group.ttl, node))
         for group in typed_items(body.groups, Group, source)
@@ -89,7 +89,7 @@ def _messages(cid: CID, body: Dispatch, keys: RunKeys, source: BlockSource) -> t
 def _replies(cid: CID, body: Collect, keys: RunKeys, source: BlockSource) -> tuple[Handed, ...]:
     private = read_private(body, CollectPrivate, keys)
     if private is None:
-        raise Unreadable(f"the collect {cid} is encrypted for others")
+        raise UnreadableRecord(f"the collect {cid} is encrypted for others")
     return tuple(_handed(answer, private.reasons, keys, source) for answer in answers(body, source))
 
 

@@ -17,7 +17,7 @@ from protocol.records.private_parts import private_part
 from protocol.records.signed_records import private_bytes
 
 
-class Unreadable(Exception):
+class UnreadableManifest(Exception):
     """A manifest that its editor cannot read, and so cannot continue."""
 
 
@@ -101,7 +101,7 @@ def next_version(
         Unreadable: if the manifest is encrypted for others, because names and settings would be lost.
     """
     if not manifest.readable:
-        raise Unreadable(f"the manifest {manifest.cid} is encrypted for its members")
+        raise UnreadableManifest(f"the manifest {manifest.cid} is encrypted for its members")
     listed = list(manifest.members.values() if members is None else members)
     admins = set(manifest.admins if admins is None else admins)
     key, key_epoch = manifest.key, manifest.key_epoch

@@ -40,7 +40,7 @@ class NotForUs(Exception):
     """Bytes on the topic that are no message, or a message that these keys do not open."""
 
 
-class Refusal(StrEnum):
+class WhyRefused(StrEnum):
     """Why a newcomer is not let in."""
 
     EXPIRED = "expired"
@@ -87,7 +87,7 @@ class Refused:
     """The newcomer is not let in, and asking again changes nothing."""
 
     to: Key
-    why: Refusal
+    why: WhyRefused
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
     """For people."""
 
@@ -132,22 +132,22 @@ def decide(
     member = public.id in manifest.members
     newcomer = invitation.newcomer
     if newcomer is not None and newcomer.id != public.id:
-        return Refused(public.id, Refusal.USED)
+        return Refused(public.id, WhyRefused.USED)
     if newcomer is not None and member:
         return Decision.WELCOME
     if not member and (public.id in listed.ids or public.encryption.raw in listed.encryption):
-        return Refused(public.id, Refusal.REMOVED)
+        return Refused(public.id, WhyRefused.REMOVED)
     match invitation.state_at(now):
         case InvitationState.EXPIRED:
-            return Refused(public.id, Refusal.EXPIRED)
+            return Refused(public.id, WhyRefused.EXPIRED)
         case InvitationState.ENDED | InvitationState.USED:
-            return Refused(public.id, Refusal.REMOVED)
+            return Refused(public.id, WhyRefused.REMOVED)
         case InvitationState.OPEN if member:
-            return Refused(public.id, Refusal.MEMBER)
+            return Refused(public.id, WhyRefused.MEMBER)
         case _ if invitation.name in manifest.names.values():
-            return Refused(public.id, Refusal.NAME_TAKEN)
+            return Refused(public.id, WhyRefused.NAME_TAKEN)
         case _ if invitation.name in listed.names:
-            return Refused(public.id, Refusal.USED)
+            return Refused(public.id, WhyRefused.USED)
     return Decision.ASK if invitation.ask else Decision.ADMIT
 
 
@@ -177,7 +177,7 @@ class Attempt:
     def hear(self, data: bytes) -> Answer | None:
         """The answer to this newcomer in what came on the topic; None if it holds no such answer."""
         try:
-            answer = open_answer(self._keys, parse_envelope(data))
+            answer = open_answer(self._keys, parse_join_envelope(data))
         except NotForUs:
             return None
         return answer if answer.to == self._to else None
@@ -208,7 +208,7 @@ _ANSWERS: Final[dict[_Answers, type[Answer]]] = {
 _NAME_OF: Final = {kind: name for name, kind in _ANSWERS.items()}
 
 
-class Envelope(msgspec.Struct, frozen=True, array_like=True):
+class JoinEnvelope(msgspec.Struct, frozen=True, array_like=True):
     """A message on the topic, not yet opened."""
 
     tag: Annotated[bytes, Meta(min_length=TAG_SIZE, max_length=TAG_SIZE)]
@@ -248,7 +248,7 @@ def seal_answer(keys: TicketKeys, answer: Answer) -> bytes:
     return _sealed(keys, _Kind.ANSWER, body)
 
 
-def parse_envelope(data: bytes) -> Envelope:
+def parse_join_envelope(data: bytes) -> JoinEnvelope:
     """The message in ``data``. Its tag tells whose keys may open it.
 
     Raises:
@@ -256,13 +256,13 @@ def parse_envelope(data: bytes) -> Envelope:
     """
     if len(data) > MAX_ANNOUNCEMENT:
         raise NotForUs(f"{len(data)} bytes are more than {MAX_ANNOUNCEMENT}")
-    envelope = _exact(data, Envelope)
+    envelope = _exact(data, JoinEnvelope)
     if envelope.is_join and len(envelope.sealed) > MAX_JOIN:
         raise NotForUs(f"a join of {len(envelope.sealed)} bytes")
     return envelope
 
 
-def open_join(keys: TicketKeys, envelope: Envelope) -> Join:
+def open_join(keys: TicketKeys, envelope: JoinEnvelope) -> Join:
     """The join in a message. Its author has the ticket.
 
     Raises:
@@ -280,7 +280,7 @@ def open_join(keys: TicketKeys, envelope: Envelope) -> Join:
     return Join(public)
 
 
-def open_answer(keys: TicketKeys, envelope: Envelope) -> Answer:
+def open_answer(keys: TicketKeys, envelope: JoinEnvelope) -> Answer:
     """The answer in a message. Its author has the invitation or the ticket.
 
     Raises:
@@ -291,10 +291,10 @@ def open_answer(keys: TicketKeys, envelope: Envelope) -> Answer:
 
 
 def _sealed(keys: TicketKeys, kind: _Kind, body: bytes) -> bytes:
-    return packed(Envelope(keys.tag, kind, keys.encrypt(body, _SIDES[kind])))
+    return packed(JoinEnvelope(keys.tag, kind, keys.encrypt(body, _SIDES[kind])))
 
 
-def _opened(envelope: Envelope, keys: TicketKeys, kind: _Kind) -> bytes:
+def _opened(envelope: JoinEnvelope, keys: TicketKeys, kind: _Kind) -> bytes:
     if envelope.tag != keys.tag or envelope.kind is not kind:
         raise NotForUs(f"it is no {kind} of this ticket's")
     try:

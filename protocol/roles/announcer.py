@@ -14,7 +14,7 @@ from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Member
 from protocol.roles.copied_homes import CopiedHomes
-from protocol.roles.effects import Cause, Publish, What
+from protocol.roles.effects import Publish, StopCause, What
 from protocol.roles.newest_manifest import NewestManifest
 from protocol.roles.outbox import Outbox
 from protocol.wire.announcements import (
@@ -134,7 +134,7 @@ class Announcer:
             self._outbox.cannot_go_on(
                 "another peer with this identity is running: this home was copied, or its keys are in two homes",
                 now,
-                Cause.COPY,
+                StopCause.COPY,
             )
         elif (answer := self._copies.answer(announcement.body, now)) is not None:
             self.announce(answer)

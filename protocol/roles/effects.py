@@ -262,7 +262,7 @@ class Report:
     fields: Mapping[str, str | int | float | None]
 
 
-class Cause(Enum):
+class StopCause(Enum):
     """What a machine that cannot go on lacks."""
 
     MEANS = auto()
@@ -282,7 +282,7 @@ class Stop:
     """The machine is at its end: the run is closed and heard of, or it cannot go on (``why`` is then not empty)."""
 
     why: str
-    cause: Cause = Cause.MEANS
+    cause: StopCause = StopCause.MEANS
 
 
 Effect = (

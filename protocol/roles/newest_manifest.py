@@ -15,7 +15,7 @@ from protocol.federation.readers import Reader
 from protocol.records.bodies import Body, Federation, Role
 from protocol.records.equivocation import Equivocation
 from protocol.records.signed_records import parse_record
-from protocol.roles.effects import Cause, FetchRecord, KeepManifest, What
+from protocol.roles.effects import FetchRecord, KeepManifest, StopCause, What
 from protocol.roles.events import KeysChanged, ManifestChanged
 from protocol.roles.outbox import Outbox
 from protocol.roles.unchecked_claims import UncheckedClaims
@@ -83,7 +83,7 @@ class NewestManifest:
         self.seals = AnnouncementSeals(trusted.manifest, MemoryBlocks(self.blocks), author.reader)
         self._role = role
         self._outbox = outbox
-        self.left_out: Callable[[str, float], None] = partial(outbox.cannot_go_on, cause=Cause.REMOVED)
+        self.left_out: Callable[[str, float], None] = partial(outbox.cannot_go_on, cause=StopCause.REMOVED)
         """Called with the reason, and the time, when it gives us no part in the federation, or another one."""
         self._claims = UncheckedClaims(1, DEEPEST_DOUBT)
         self._fetching: set[CID] = set()

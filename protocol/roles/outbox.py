@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Concatenate, ParamSpec
 
 from protocol.app.calls import Examined, Failed
-from protocol.roles.effects import Cause, Effect, Report, Stop, What
+from protocol.roles.effects import Effect, Report, Stop, StopCause, What
 from protocol.roles.events import Done, Fetched
 from protocol.roles.report_limits import ReportLimits
 from protocol.roles.state_table import IllegalEvent
@@ -78,7 +78,7 @@ class Outbox:
             case Failed():
                 failed(event.why, now)
 
-    def cannot_go_on(self, why: str, now: float, cause: Cause = Cause.MEANS) -> None:
+    def cannot_go_on(self, why: str, now: float, cause: StopCause = StopCause.MEANS) -> None:
         """Stop. Nothing was announced of a durable step that failed, and the run stays open to be resumed."""
         self._effects.append(Stop(why, cause))
         self._on_stop()

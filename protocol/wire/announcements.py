@@ -114,7 +114,7 @@ class ManifestRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class PeerStatus:
     """What `Hello` and `Beat` say."""
 
     manifest: ManifestRef
@@ -125,12 +125,12 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
-class Hello(Presence):
+class Hello(PeerStatus):
     """The author has come, or come back: whoever has news for it should say so now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Beat(Presence):
+class Beat(PeerStatus):
     """The author is here. It says so every `beat_interval` seconds."""
 
 

@@ -52,7 +52,7 @@ from protocol.blocks.listing import pack  # noqa: E402
 from protocol.blocks.typed import to_plain  # noqa: E402
 from protocol.federation.epochs import seed_block  # noqa: E402
 from protocol.federation.unsigned_versions import next_version  # noqa: E402
-from protocol.joining.messages import Pending, Refusal, Refused, Welcomed, seal_answer  # noqa: E402
+from protocol.joining.messages import Pending, Refused, Welcomed, WhyRefused, seal_answer  # noqa: E402
 from protocol.joining.tickets import Invitation, Ticket, TicketKeys  # noqa: E402
 from protocol.records.bodies import Role  # noqa: E402
 from protocol.records.contexts import JoinSide  # noqa: E402
@@ -146,7 +146,7 @@ def joining(scribe: chains.Scribe) -> tuple[list[bytes], list[bytes]]:
     answers = (
         Welcomed(me, scribe.first.cid, (scribe.source[scribe.first.cid],), ("/ip4/10.0.0.1/tcp/4001/p2p/a",)),
         Pending(me),
-        Refused(me, Refusal.USED, "used"),
+        Refused(me, WhyRefused.USED, "used"),
     )
     opened = [
         keys.decrypt(msgspec.msgpack.decode(seal_answer(keys, answer))[2], JoinSide.INVITER) for answer in answers

@@ -15,7 +15,7 @@ from crypto.sealing import open_sealed
 from crypto.symmetric import SymmetricKey
 from protocol.app.pipe import FrameReader, PipeError, decode, encode
 from protocol.blocks.cid import cbor_block
-from protocol.joining.messages import NotForUs, open_answer, open_join, parse_envelope
+from protocol.joining.messages import NotForUs, open_answer, open_join, parse_join_envelope
 from protocol.joining.tickets import BadTicket, Ticket, TicketKeys
 from protocol.records.contexts import JoinSide
 from protocol.wire.announcement_seals import AnnouncementSeals
@@ -54,7 +54,7 @@ def sealed_announcement(data: bytes) -> None:
 def join_message(data: bytes) -> None:
     """A message on the topic of newcomers, from anybody."""
     with suppress(NotForUs):
-        envelope = parse_envelope(data)
+        envelope = parse_join_envelope(data)
         for read in (open_join, open_answer):
             with suppress(NotForUs):
                 read(INVITATION, envelope)
@@ -64,7 +64,9 @@ def join_body(data: bytes) -> None:
     """What the one with the ticket and the one with the invitation encrypt for each other."""
     for kind, side, read in (("join", JoinSide.NEWCOMER, open_join), ("answer", JoinSide.INVITER, open_answer)):
         with suppress(NotForUs):
-            envelope = parse_envelope(msgspec.msgpack.encode((INVITATION.tag, kind, INVITATION.encrypt(data, side))))
+            envelope = parse_join_envelope(
+                msgspec.msgpack.encode((INVITATION.tag, kind, INVITATION.encrypt(data, side)))
+            )
             read(INVITATION, envelope)
 
 

@@ -24,7 +24,7 @@ from protocol.blocks.cid import (
     decode_cbor,
     encode_cbor,
 )
-from protocol.blocks.content import ContentForm, ContentKey, open_content, parse_manifest, write_manifest
+from protocol.blocks.content import ContentForm, ContentKey, open_content, parse_content_manifest, write_manifest
 from protocol.blocks.listing import Listing
 from protocol.blocks.typed import to_plain
 from protocol.chain.closure import contents, missing
@@ -143,7 +143,7 @@ def seed(data: bytes) -> None:
 def content_manifest(data: bytes) -> None:
     """The manifest block of a content."""
     with suppress(BlockError):
-        assert encode_cbor(to_plain(parse_manifest(data))) == data
+        assert encode_cbor(to_plain(parse_content_manifest(data))) == data
     block = chains.block_of(data)
     for key in (None, KEY):
         with suppress(BlockError):

@@ -34,8 +34,8 @@ from protocol.wire.announcement_seals import AnnouncementSeals
 from protocol.wire.announcements import (
     Announcement,
     Head,
+    PeerStatus,
     Position,
-    Presence,
     parse_announcement,
     sign_announcement,
 )
@@ -102,7 +102,7 @@ class AClient:
     def note(self) -> str:
         """The note of its last hello or beat."""
         said = [parse_announcement(each.data).announcement.body for each in self.all(Publish)]
-        return [body for body in said if isinstance(body, Presence)][-1].note
+        return [body for body in said if isinstance(body, PeerStatus)][-1].note
 
 
 def plan(app: CID | None = OWN, approved: frozenset[CID] | None = frozenset(), **changes: Any) -> ClientPlan:

@@ -27,8 +27,8 @@ from protocol.app.calls import (
     Pull,
     Push,
     Pushed,
+    PushRefused,
     QuietEntry,
-    Refused,
     Renewed,
     Replies,
     ScriptEnd,
@@ -149,7 +149,7 @@ class Front:
             case DispatchEntry() | CollectEntry() | QuietEntry():
                 self._script.extend(_scripted_answers(answer))
                 self._ask()
-            case CloseEntry() | ScriptEnd() | Refused():
+            case CloseEntry() | ScriptEnd() | PushRefused():
                 raise AssertionError(f"the app got {answer}")
             case Nodes() | Pushed() | Replies():
                 self._advance(answer)

@@ -15,8 +15,8 @@ from protocol.wire.announcements import (
     AnnouncementError,
     Head,
     PeerState,
+    PeerStatus,
     Position,
-    Presence,
     ReplyReady,
     Said,
     parse_announcement,
@@ -42,7 +42,7 @@ class Witness:
         """
         body = self._opened(data)
         match body:
-            case Head(position) | Presence(state=PeerState.LEADING, position=Position() as position):
+            case Head(position) | PeerStatus(state=PeerState.LEADING, position=Position() as position):
                 self._head(disk, position)
             case ReplyReady(message=message, record=record):
                 if message not in disk.replies:

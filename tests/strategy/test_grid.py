@@ -22,7 +22,7 @@ from protocol.app.calls import (
     Pull,
     Push,
     Pushed,
-    Refused,
+    PushRefused,
     Replies,
     Rules,
     Wait,
@@ -367,7 +367,7 @@ def test_each_call_has_a_number_of_its_own() -> None:
 
 
 def test_a_push_that_breaks_a_rule_is_a_value_error() -> None:
-    live = LiveAnswers(Pipe(Refused(1, "node 3 is no client member")), None)  # type: ignore[arg-type]
+    live = LiveAnswers(Pipe(PushRefused(1, "node 3 is no client member")), None)  # type: ignore[arg-type]
 
     with pytest.raises(ValueError, match="node 3 is no client member"):
         live.push((), None)

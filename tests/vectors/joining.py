@@ -7,7 +7,7 @@ from chains import ALICE, decryption_key
 
 from crypto.identity import Identity
 from protocol.blocks.cid import cbor_block
-from protocol.joining.messages import Answer, Join, Pending, Refusal, Refused, Welcomed, seal_answer, seal_join
+from protocol.joining.messages import Answer, Join, Pending, Refused, Welcomed, WhyRefused, seal_answer, seal_join
 from protocol.joining.tickets import Ticket
 from protocol.records.contexts import JoinSide
 
@@ -28,7 +28,7 @@ def joining_vectors() -> dict[str, object]:
     answers: dict[str, Answer] = {
         "welcomed": Welcomed(newcomer.id, manifest.cid, (manifest.data,), ticket.addresses),
         "pending": Pending(newcomer.id),
-        "refused": Refused(newcomer.id, Refusal.UNFIT, "a reason"),
+        "refused": Refused(newcomer.id, WhyRefused.UNFIT, "a reason"),
     }
     join = seal_join(keys, Join(newcomer))
     pending = seal_answer(keys, answers["pending"])

@@ -30,7 +30,7 @@ from peer.home.home import Home
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.membership.joining import accept, ask_to_join
-from protocol.joining.messages import Answer, Join, Pending, Refusal, Refused, Welcomed
+from protocol.joining.messages import Answer, Join, Pending, Refused, Welcomed, WhyRefused
 from protocol.joining.tickets import BadTicket, Ticket
 from protocol.visible import quoted
 
@@ -40,12 +40,12 @@ _LOCAL: Final = "local:"
 """The beginning of an engine's address if that is a directory."""
 
 _WHY: Final = {
-    Refusal.EXPIRED: "the ticket has expired",
-    Refusal.USED: "somebody else has used the ticket",
-    Refusal.NAME_TAKEN: "a member has the name that the ticket gives",
-    Refusal.MEMBER: "this identity is a member of the federation already",
-    Refusal.REMOVED: "this identity has joined with the ticket before, and was taken out of the federation",
-    Refusal.UNFIT: "the federation's rules do not allow it",
+    WhyRefused.EXPIRED: "the ticket has expired",
+    WhyRefused.USED: "somebody else has used the ticket",
+    WhyRefused.NAME_TAKEN: "a member has the name that the ticket gives",
+    WhyRefused.MEMBER: "this identity is a member of the federation already",
+    WhyRefused.REMOVED: "this identity has joined with the ticket before, and was taken out of the federation",
+    WhyRefused.UNFIT: "the federation's rules do not allow it",
 }
 
 
@@ -105,7 +105,7 @@ _WAIT_AS_MEMBER: Final = 5.0
 
 def _is_no_news(answer: Answer | None) -> bool:
     """Whether a member stays a member: there is no answer, or the answer says so."""
-    return answer is None or (isinstance(answer, Refused) and answer.why is Refusal.MEMBER)
+    return answer is None or (isinstance(answer, Refused) and answer.why is WhyRefused.MEMBER)
 
 
 _WAITING: Final = "an admin has to let you in (peer federation approve)"

@@ -41,7 +41,7 @@ from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome, Role
 from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
-from protocol.roles.effects import Cause
+from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
 from strategy.apps.builtin_app import default_data_folder, model_class
 
@@ -430,7 +430,7 @@ def _unfinished(session: Session, ending: Ending, stays: str) -> ExitCode:
     if ending.why:
         say(f"error: {ending.why}")
         say(f"  fix: {_fix(ending, session, stays)}")
-    return {Cause.APP: ExitCode.APP_FAILED, Cause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
+    return {StopCause.APP: ExitCode.APP_FAILED, StopCause.REPLAY: ExitCode.VERIFICATION_FAILED}.get(
         ending.cause, ExitCode.UNFINISHED
     )
 
@@ -439,18 +439,18 @@ def _fix(ending: Ending, session: Session, stays: str) -> str:
     if ending.fix:
         return f"{ending.fix}; {stays}"
     match ending.cause:
-        case Cause.MEANS:
+        case StopCause.MEANS:
             return f"remove the cause; {stays}"
-        case Cause.APP:
+        case StopCause.APP:
             return f"see its log in {session.home.path / 'logs'}; {stays}"
-        case Cause.COPY:
+        case StopCause.COPY:
             return "run only one home of this identity, and delete the other: two homes sign what contradicts"
-        case Cause.REMOVED:
+        case StopCause.REMOVED:
             return (
                 "ask an admin whether that was meant; to come back, use a new ticket (`peer join`), or "
                 f"`peer federation add` there and `peer federation join FILE` here; {stays}"
             )
-        case Cause.REPLAY:
+        case StopCause.REPLAY:
             return (
                 "an app that reads a clock, or draws random numbers without the run's seed, cannot be resumed; begin a "
                 "new run with --new-run, or with the last model, if the app is built in: "

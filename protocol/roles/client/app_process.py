@@ -8,7 +8,7 @@ from typing import Final
 from protocol.app.calls import AppReady, Start
 from protocol.blocks.cid import CID
 from protocol.roles.client.client_states import ClientState
-from protocol.roles.effects import Cause, Hand, StartApp, What
+from protocol.roles.effects import Hand, StartApp, StopCause, What
 from protocol.roles.machine import Machine
 
 STARTS: Final = 3
@@ -87,7 +87,7 @@ class AppProcess:
         if self.state is AppState.STARTING:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
-                self._outbox.cannot_go_on(f"the app process does not start: {why}", now, Cause.APP)
+                self._outbox.cannot_go_on(f"the app process does not start: {why}", now, StopCause.APP)
                 return
         if self.state is AppState.STARTED and not at_work:
             self.state = AppState.LOST

@@ -25,7 +25,7 @@ from protocol.records.bodies import Chained
 from protocol.records.environment import Environment
 from protocol.records.signed_records import parse_record
 from protocol.replies.checks_and_limits import Check
-from protocol.roles.effects import Cause, FetchRecord, Hand, StartApp, What
+from protocol.roles.effects import FetchRecord, Hand, StartApp, StopCause, What
 from protocol.roles.events import AppLost
 from protocol.roles.leader.enough_clients import EnoughClients
 from protocol.roles.leader.forgotten_records import ForgottenRecords
@@ -86,7 +86,7 @@ class AppProcess:
         self._crash_height = height
         if self._crashes >= CRASHES:
             why = f"the app process was lost {self._crashes} times at height {height}: {event.why}"
-            self._outbox.cannot_go_on(why, now, Cause.APP)
+            self._outbox.cannot_go_on(why, now, StopCause.APP)
         elif self._machine.state is LeaderState.PREPARING:
             self._environment = None
             self._outbox.emit(StartApp(self._plan.bundle.app))
@@ -179,7 +179,9 @@ class AppProcess:
                 self._outbox.report(What.REPLAYED, height=call.height, messages=call.messages)
             case Diverged():
                 self._outbox.report(What.DIVERGED, height=call.height, why=call.what)
-                self._outbox.cannot_go_on(f"the app does not replay to its own chain: {call.what}", now, Cause.REPLAY)
+                self._outbox.cannot_go_on(
+                    f"the app does not replay to its own chain: {call.what}", now, StopCause.REPLAY
+                )
 
     def _next_entry(self, call: NextEntry, now: float) -> None:
         """Hand the replaying app what the next record says, or let it go live."""

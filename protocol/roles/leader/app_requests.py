@@ -17,7 +17,7 @@ from protocol.app.calls import (
     Pull,
     Push,
     Pushed,
-    Refused,
+    PushRefused,
     Replies,
     ServerCall,
     ToApp,
@@ -27,7 +27,7 @@ from protocol.blocks.listing import pack
 from protocol.federation.manifest import Manifest, why_left_out
 from protocol.records.bodies import Close, Collect, Dispatch, Index, Outcome, ReasonPrivate, Role
 from protocol.replies.checks_and_limits import Check
-from protocol.roles.effects import Cause, Hand, Report, What
+from protocol.roles.effects import Hand, Report, StopCause, What
 from protocol.roles.events import AppCalled
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.awaited_replies import AwaitedReplies, Collection
@@ -116,7 +116,7 @@ class AppRequests:
         self._replies.forget_the_bad()
         self._outbox.report(What.MANIFEST_IN_FORCE, version=manifest.version, cid=str(manifest.cid))
         if why := why_left_out(before, manifest, member, Role.SERVER):
-            self._outbox.cannot_go_on(why, now, Cause.REMOVED)
+            self._outbox.cannot_go_on(why, now, StopCause.REMOVED)
 
     # -- what the app asks for --------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class AppRequests:
         known = {*chain.manifest.nodes_of(Role.CLIENT), *(chain.last_look if look is None else look)}
         strangers = sorted({message.node for message in call.messages} - known)
         if strangers:
-            self._hand(Refused(call.call, f"no client member of the federation has node id {strangers[0]}"))
+            self._hand(PushRefused(call.call, f"no client member of the federation has node id {strangers[0]}"))
             return
         if self._app.renewed(call):
             return

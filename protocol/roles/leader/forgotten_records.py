@@ -19,7 +19,7 @@ from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Chained, Federation, Role
 from protocol.roles.catch_up import CatchUp, Lost
-from protocol.roles.effects import Cause, FetchRecord, KeepPlace, What
+from protocol.roles.effects import FetchRecord, KeepPlace, StopCause, What
 from protocol.roles.leader.heard_acks import HeardAcks
 from protocol.roles.leader.heard_replies import HeardReplies
 from protocol.roles.leader.leader_states import LeaderState
@@ -218,7 +218,7 @@ class ForgottenRecords:
             self._give_up()
         elif self._writer.has_signed:
             why = f"a member has verified record {cid}, which we signed, and which this home does not have"
-            self._outbox.cannot_go_on(why, now, Cause.COPY)
+            self._outbox.cannot_go_on(why, now, StopCause.COPY)
         else:
             self._ahead.fetched(cid, blocks)
 

@@ -13,7 +13,7 @@ from protocol.app.calls import AppReady, Examined
 from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.records.bodies import Member, Role
-from protocol.roles.effects import Cause, Effect, Stop
+from protocol.roles.effects import Effect, Stop, StopCause
 from protocol.roles.events import AppCalled, AppLost, Due, Event, Started, Stopping
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.app_requests import AppRequests
@@ -114,7 +114,12 @@ class Leader:
             new: [on(Started, self._start), starts, closed],
             preparing: [*always, on(AppReady, app.ready), on(AppLost, app.lost), appends, resumed, closed],
             leading: [*always, on(AppCalled, requests.called), on(AppLost, app.lost), appends, starts, closed],
-            appending: [*always, on(AppCalled, requests.called), on(AppLost, app.lost), turn(Turn.APPENDED, leading)],
+            appending: [
+                *always,
+                on(AppCalled, requests.called),
+                on(AppLost, app.lost),
+                turn(Turn.APPENDED, leading),
+            ],
             ending: [*always, *passed_over, turn(Turn.STOPS, stopped)],
             stopped: [],
         }
@@ -198,7 +203,7 @@ class Leader:
         """Say in the chain who is in force from here on, and stop then; a leader that cannot write in the new epoch
         stops at once."""
         if not self.machine.newest.manifest.readable:
-            self.machine.outbox.cannot_go_on(why, now, Cause.REMOVED)
+            self.machine.outbox.cannot_go_on(why, now, StopCause.REMOVED)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

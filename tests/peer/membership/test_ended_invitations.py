@@ -23,11 +23,11 @@ from protocol.joining.messages import (
     Answer,
     Join,
     Pending,
-    Refusal,
     Refused,
     Welcomed,
+    WhyRefused,
     open_answer,
-    parse_envelope,
+    parse_join_envelope,
     seal_join,
 )
 from protocol.joining.tickets import Invitation, InvitationState, Ticket
@@ -77,7 +77,7 @@ class AdminHome:
                 inviter.receive(seal_join(ticket.keys, Join(newcomer.public_for(bytes(ticket.federation)))))
             except Killed:
                 return None
-        return open_answer(ticket.keys, parse_envelope(heard[0]))
+        return open_answer(ticket.keys, parse_join_envelope(heard[0]))
 
     def add(self, newcomer: Identity) -> None:
         """Add a member by the KEY that it shows for this federation."""
@@ -116,9 +116,9 @@ def test_a_removed_member_is_not_let_in_by_an_invitation_that_a_crash_left_pendi
     assert admin.invitation.state is InvitationState.PENDING
     pending = admin.invitation
     admin.run("remove", "eve")
-    assert admin.hear(ticket, eve) == Refused(eve.id, Refusal.REMOVED)
+    assert admin.hear(ticket, eve) == Refused(eve.id, WhyRefused.REMOVED)
     admin.invitations.keep(pending, 0.0)  # as if the removal had ended nothing: another home's would not
-    assert admin.hear(ticket, eve) == Refused(eve.id, Refusal.REMOVED)
+    assert admin.hear(ticket, eve) == Refused(eve.id, WhyRefused.REMOVED)
     assert "eve" not in admin.members
 
 
@@ -138,7 +138,7 @@ def test_removing_ends_the_invitations_of_who_is_removed(
     assert admin.peer(*command, "eve").code == 0
     states = {each.name: each.state for each in admin.invitations.all()}
     assert states == {"mallory": InvitationState.OPEN, "eve": InvitationState.ENDED}
-    assert admin.hear(ticket, eve) == Refused(eve.id, Refusal.REMOVED)
+    assert admin.hear(ticket, eve) == Refused(eve.id, WhyRefused.REMOVED)
     assert isinstance(admin.hear(kept, Identity.generate("mallory")), Welcomed)
 
 
@@ -149,7 +149,7 @@ def test_an_open_ticket_for_a_name_ends_with_whoever_had_the_name(admin: AdminHo
     admin.run("remove", "eve")
     assert admin.invitation.state is InvitationState.ENDED
     another = Identity.generate("eve")
-    assert admin.hear(ticket, another) == Refused(another.id, Refusal.REMOVED)
+    assert admin.hear(ticket, another) == Refused(another.id, WhyRefused.REMOVED)
 
 
 def test_a_new_invitation_lets_a_removed_member_in_again(admin: AdminHome, eve: Identity) -> None:
@@ -157,7 +157,7 @@ def test_a_new_invitation_lets_a_removed_member_in_again(admin: AdminHome, eve: 
     assert isinstance(admin.hear(old, eve), Welcomed)
     admin.run("remove", "eve")
     new = admin.invite("eve")
-    assert admin.hear(old, eve) == Refused(eve.id, Refusal.REMOVED)
+    assert admin.hear(old, eve) == Refused(eve.id, WhyRefused.REMOVED)
     assert isinstance(admin.hear(new, eve), Welcomed)
 
 
@@ -175,7 +175,7 @@ def test_what_another_admins_home_left_waiting_lets_nobody_back(peers: Peers, tm
     one.run("remove", "eve")
     one.run("export", str(file), "--ipfs", ipfs)
     two.run("join", str(file))
-    assert two.hear(ticket, eve) == Refused(eve.id, Refusal.REMOVED)
+    assert two.hear(ticket, eve) == Refused(eve.id, WhyRefused.REMOVED)
     approved = two.peer("federation", "approve", "eve", "--ipfs", ipfs)
     assert (approved.code, "removed" in approved.err) == (ExitCode.WRONG_USE, True)
     assert "eve" not in two.members
@@ -194,6 +194,6 @@ def test_a_clock_that_is_set_back_does_not_open_a_ticket_again(admin: AdminHome,
     ticket = admin.invite("eve")
     in_time = admin.invitation
     admin.invitations.keep(replace(in_time, expires=1), 0.0)
-    assert admin.hear(ticket, eve) == Refused(eve.id, Refusal.EXPIRED)
+    assert admin.hear(ticket, eve) == Refused(eve.id, WhyRefused.EXPIRED)
     admin.invitations.keep(replace(admin.invitation, expires=in_time.expires), 0.0)  # by that clock it is early again
-    assert admin.hear(ticket, eve) == Refused(eve.id, Refusal.EXPIRED)
+    assert admin.hear(ticket, eve) == Refused(eve.id, WhyRefused.EXPIRED)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from protocol.app.calls import Finished, Framed, GetNodes, Nodes, Outgoing, Push, Start
 from protocol.app.pipe import FrameReader, PipeError, decode, encode
 from protocol.blocks.cid import CID, raw_block
+from protocol.records.bodies import Look
+from protocol.records.environment import Environment
 
 SOME_CID = raw_block(b"content").cid
 text = st.text(st.characters(blacklist_categories=("Cs",)), max_size=10)
@@ -22,6 +24,8 @@ integers = st.integers(-(2**63), 2**64 - 1)
 st.register_type_strategy(CID, st.binary(max_size=4).map(lambda data: raw_block(data).cid))
 st.register_type_strategy(str, text)
 st.register_type_strategy(int, integers)
+st.register_type_strategy(Environment, lambda kind: st.builds(kind, threads=st.integers(1, 2**16)))
+st.register_type_strategy(Look, lambda kind: st.builds(kind, nodes=st.just((1, 2)), count=st.integers(1, 2**16)))
 values = st.one_of([st.from_type(kind) for kind in get_args(Framed)])
 
 

@@ -23,7 +23,7 @@ from protocol.blocks.bundle import (
     write_bundle,
 )
 from protocol.blocks.cid import CHUNK_SIZE, CID, Block, ReadBlocks, encode_cbor, raw_block
-from protocol.blocks.content import PLAIN, ContentError, ContentForm, ContentKey, parse_manifest, write_manifest
+from protocol.blocks.content import PLAIN, ContentError, ContentForm, ContentKey, parse_content_manifest, write_manifest
 
 names = st.text("abcXYZ012_-é", min_size=1, max_size=8)
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
@@ -167,7 +167,7 @@ def test_nothing_of_an_encrypted_bundle_shows(encrypted: tuple[NamedBundle, Bloc
 
 def test_its_links_show_so_that_it_is_pinned_and_fetched_without_a_key(encrypted: tuple[NamedBundle, Blocks]) -> None:
     named, source = encrypted
-    links = parse_manifest(source.get(named.content)).links
+    links = parse_content_manifest(source.get(named.content)).links
     assert set(links.items(source)) == source.keys() - {named.content}
 
 

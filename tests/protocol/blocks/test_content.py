@@ -14,7 +14,7 @@ from protocol.blocks.content import (
     ContentForm,
     ContentKey,
     open_content,
-    parse_manifest,
+    parse_content_manifest,
     read_chunks,
     write_manifest,
 )
@@ -117,7 +117,7 @@ def test_what_is_no_plain_content_is_refused(manifest: object) -> None:
 @settings(max_examples=200)
 def test_random_bytes_are_no_manifest(data: bytes) -> None:
     with pytest.raises(ContentError):
-        parse_manifest(data)
+        parse_content_manifest(data)
 
 
 def test_a_missing_block_of_the_tree_or_the_body_is_named() -> None:

@@ -33,7 +33,13 @@ from protocol.federation.manifest import (
     why_unreadable,
 )
 from protocol.federation.readers import Reader
-from protocol.federation.unsigned_versions import Unreadable, UnsignedVersion, next_version, with_member, without_member
+from protocol.federation.unsigned_versions import (
+    UnreadableManifest,
+    UnsignedVersion,
+    next_version,
+    with_member,
+    without_member,
+)
 from protocol.records.bodies import Federation, Role
 from protocol.records.contexts import version_place
 from protocol.records.signed_records import parse_record, sign_record
@@ -159,5 +165,5 @@ def test_the_key_is_new_when_a_member_leaves_who_then_reads_nothing():
 
 
 def test_who_cannot_read_a_manifest_cannot_write_the_next():
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableManifest):
         next_version(first(BODY, PUBLIC), **BY_ADMIN)

@@ -26,14 +26,14 @@ from protocol.joining.messages import (
     Join,
     NotForUs,
     Pending,
-    Refusal,
     Refused,
     Welcomed,
+    WhyRefused,
     decide,
     inline_blocks,
     open_answer,
     open_join,
-    parse_envelope,
+    parse_join_envelope,
     seal_answer,
     seal_join,
     topic_join,
@@ -81,17 +81,17 @@ answers = st.one_of(
         st.lists(st.text(max_size=256), max_size=MAX_ADDRESSES).map(tuple),
     ),
     st.builds(Pending, ids),
-    st.builds(Refused, ids, st.sampled_from(Refusal), st.text(max_size=500)),
+    st.builds(Refused, ids, st.sampled_from(WhyRefused), st.text(max_size=500)),
 )
 
 
 @given(answers)
 def test_an_answer_reads_as_it_was_written(answer: Answer) -> None:
-    assert open_answer(KEYS, parse_envelope(seal_answer(KEYS, answer))) == answer
+    assert open_answer(KEYS, parse_join_envelope(seal_answer(KEYS, answer))) == answer
 
 
 def test_a_join_says_who_asks() -> None:
-    assert open_join(KEYS, parse_envelope(seal_join(KEYS, Join(NEWCOMER)))) == Join(NEWCOMER)
+    assert open_join(KEYS, parse_join_envelope(seal_join(KEYS, Join(NEWCOMER)))) == Join(NEWCOMER)
 
 
 def test_who_has_another_ticket_learns_nothing() -> None:
@@ -99,25 +99,25 @@ def test_who_has_another_ticket_learns_nothing() -> None:
         assert NEWCOMER.id not in message
         assert NEWCOMER.encryption.raw[:32] not in message
     with pytest.raises(NotForUs):
-        open_join(OTHERS, parse_envelope(seal_join(KEYS, Join(NEWCOMER))))
+        open_join(OTHERS, parse_join_envelope(seal_join(KEYS, Join(NEWCOMER))))
 
 
 def test_a_tag_alone_is_no_proof() -> None:
     """A listener knows the tag, but can write no join that opens."""
     forged = msgpack.packb([KEYS.tag, "join", OTHERS.encrypt(b"anything", JoinSide.NEWCOMER)])
     with pytest.raises(NotForUs):
-        open_join(KEYS, parse_envelope(forged))
+        open_join(KEYS, parse_join_envelope(forged))
 
 
 def test_an_answer_is_no_join_nor_the_other_way_round() -> None:
     join, answer = seal_join(KEYS, Join(NEWCOMER)), seal_answer(KEYS, Pending(NEWCOMER.id))
     with pytest.raises(NotForUs):
-        open_answer(KEYS, parse_envelope(join))
+        open_answer(KEYS, parse_join_envelope(join))
     with pytest.raises(NotForUs):
-        open_join(KEYS, parse_envelope(answer))
+        open_join(KEYS, parse_join_envelope(answer))
     relabelled = msgpack.packb([KEYS.tag, "answer", msgpack.unpackb(join)[2]])
     with pytest.raises(NotForUs):
-        open_answer(KEYS, parse_envelope(relabelled))
+        open_answer(KEYS, parse_join_envelope(relabelled))
 
 
 def test_no_changed_byte_of_a_join_opens() -> None:
@@ -125,45 +125,47 @@ def test_no_changed_byte_of_a_join_opens() -> None:
     for place in [*range(40), *range(40, len(message), 37)]:
         changed = message[:place] + bytes([message[place] ^ 1]) + message[place + 1 :]
         with pytest.raises(NotForUs):
-            open_join(KEYS, parse_envelope(changed))
+            open_join(KEYS, parse_join_envelope(changed))
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
     with pytest.raises(NotForUs):
-        open_join(KEYS, parse_envelope(data))
+        open_join(KEYS, parse_join_envelope(data))
 
 
 @given(st.recursive(st.none() | st.integers() | st.text() | st.binary(), st.lists, max_leaves=8))
 def test_what_a_holder_of_the_ticket_writes_is_a_join_or_refused(value: object) -> None:
     message = msgpack.packb([KEYS.tag, "join", KEYS.encrypt(msgpack.packb(value, default=str), JoinSide.NEWCOMER)])
     with pytest.raises(NotForUs):
-        open_join(KEYS, parse_envelope(message))
+        open_join(KEYS, parse_join_envelope(message))
 
 
 def test_there_is_one_way_to_write_a_message() -> None:
     tag, kind, sealed = msgpack.unpackb(seal_answer(KEYS, Pending(NEWCOMER.id)))
     for other in ([tag, kind, sealed, None], [tag, kind, sealed, 1], {"tag": tag, "kind": kind, "sealed": sealed}):
         with pytest.raises(NotForUs):
-            parse_envelope(msgpack.packb(other))
+            parse_join_envelope(msgpack.packb(other))
     longer = KEYS.encrypt(msgpack.packb(["pending", {"to": NEWCOMER.id, "more": 1}]), JoinSide.INVITER)
     with pytest.raises(NotForUs):
-        open_answer(KEYS, parse_envelope(msgpack.packb([tag, kind, longer])))
+        open_answer(KEYS, parse_join_envelope(msgpack.packb([tag, kind, longer])))
 
 
 def test_a_message_is_bounded() -> None:
     with pytest.raises(NotForUs, match="more than"):
-        parse_envelope(bytes(MAX_ANNOUNCEMENT + 1))
+        parse_join_envelope(bytes(MAX_ANNOUNCEMENT + 1))
     with pytest.raises(NotForUs, match="a join of"):
-        parse_envelope(msgpack.packb([KEYS.tag, "join", bytes(MAX_JOIN + 1)]))
+        parse_join_envelope(msgpack.packb([KEYS.tag, "join", bytes(MAX_JOIN + 1)]))
 
 
 def test_many_addresses_and_long_notes_are_cut() -> None:
     many = Welcomed(NEWCOMER.id, CID, (), tuple(f"address {n}" for n in range(99)))
-    sent = open_answer(KEYS, parse_envelope(seal_answer(KEYS, many)))
+    sent = open_answer(KEYS, parse_join_envelope(seal_answer(KEYS, many)))
     assert isinstance(sent, Welcomed)
     assert sent.addresses == many.addresses[:MAX_ADDRESSES]
-    refused = open_answer(KEYS, parse_envelope(seal_answer(KEYS, Refused(NEWCOMER.id, Refusal.UNFIT, "n" * 9999))))
+    refused = open_answer(
+        KEYS, parse_join_envelope(seal_answer(KEYS, Refused(NEWCOMER.id, WhyRefused.UNFIT, "n" * 9999)))
+    )
     assert isinstance(refused, Refused)
     assert len(refused.note) == 500
 
@@ -178,7 +180,7 @@ def test_blocks_go_along_where_they_all_fit() -> None:
 def test_the_largest_welcome_can_be_sent() -> None:
     blocks = inline_blocks((b"",) * (MAX_INLINE - 1) + (bytes(INLINE_BUDGET),))
     answer = Welcomed(NEWCOMER.id, CID, blocks, ("é" * 256,) * MAX_ADDRESSES)
-    assert open_answer(KEYS, parse_envelope(seal_answer(KEYS, answer))) == answer
+    assert open_answer(KEYS, parse_join_envelope(seal_answer(KEYS, answer))) == answer
 
 
 def test_the_topic_is_the_federation_s_own() -> None:
@@ -198,13 +200,15 @@ def test_an_admin_who_wants_to_be_asked_is() -> None:
 
 def test_a_ticket_is_not_good_from_its_time_on() -> None:
     assert decide(INVITATION, NEWCOMER, MANIFEST, INVITATION.expires - 0.001, Listed()) is Decision.ADMIT
-    assert decide(INVITATION, NEWCOMER, MANIFEST, INVITATION.expires, Listed()) == Refused(NEWCOMER.id, Refusal.EXPIRED)
+    assert decide(INVITATION, NEWCOMER, MANIFEST, INVITATION.expires, Listed()) == Refused(
+        NEWCOMER.id, WhyRefused.EXPIRED
+    )
 
 
 @pytest.mark.parametrize("used", [INVITATION.used_by(NEWCOMER), INVITATION.used_by(NEWCOMER).done()])
 def test_a_ticket_works_once(used: Invitation) -> None:
-    assert decide(used, THIEF, with_newcomer(), NOW, Listed()) == Refused(THIEF.id, Refusal.USED)
-    assert decide(used, THIEF, MANIFEST, NOW, Listed()) == Refused(THIEF.id, Refusal.USED)
+    assert decide(used, THIEF, with_newcomer(), NOW, Listed()) == Refused(THIEF.id, WhyRefused.USED)
+    assert decide(used, THIEF, MANIFEST, NOW, Listed()) == Refused(THIEF.id, WhyRefused.USED)
 
 
 def test_who_was_let_in_is_told_so_again_even_after_the_time() -> None:
@@ -221,12 +225,12 @@ def test_who_came_in_time_waits_beyond_it() -> None:
 def test_who_came_in_time_does_not_wait_for_ever() -> None:
     late = INVITATION.expires + PENDING_FOR
     for used in (INVITATION.used_by(NEWCOMER), replace(INVITATION, ask=True).used_by(NEWCOMER)):
-        assert decide(used, NEWCOMER, MANIFEST, late, Listed()) == Refused(NEWCOMER.id, Refusal.EXPIRED)
+        assert decide(used, NEWCOMER, MANIFEST, late, Listed()) == Refused(NEWCOMER.id, WhyRefused.EXPIRED)
         assert decide(used, NEWCOMER, with_newcomer(), late, Listed()) is Decision.WELCOME
 
 
 def test_a_time_that_is_over_stays_over_whatever_the_clock_says_later() -> None:
-    assert decide(INVITATION.expired(), NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.EXPIRED)
+    assert decide(INVITATION.expired(), NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, WhyRefused.EXPIRED)
 
 
 LET_IN_SINCE = Listed(frozenset({NEWCOMER.id}), frozenset({NEWCOMER.encryption.raw}), frozenset({INVITATION.name}))
@@ -236,24 +240,24 @@ LET_IN_SINCE = Listed(frozenset({NEWCOMER.id}), frozenset({NEWCOMER.encryption.r
 @pytest.mark.parametrize("invitation", [INVITATION, INVITATION.used_by(NEWCOMER)])
 def test_whoever_a_version_has_listed_since_comes_in_by_no_older_invitation(invitation: Invitation) -> None:
     """The inviter died before it had noted that the newcomer was in; or another admin's home let it in."""
-    removed = Refused(NEWCOMER.id, Refusal.REMOVED)
+    removed = Refused(NEWCOMER.id, WhyRefused.REMOVED)
     for ask in (False, True):
         assert decide(replace(invitation, ask=ask), NEWCOMER, MANIFEST, NOW, LET_IN_SINCE) == removed
 
 
 def test_nor_does_it_with_another_id_and_the_same_encryption_key() -> None:
     again = replace(THIEF, encryption=NEWCOMER.encryption)
-    assert decide(INVITATION, again, MANIFEST, NOW, LET_IN_SINCE) == Refused(THIEF.id, Refusal.REMOVED)
+    assert decide(INVITATION, again, MANIFEST, NOW, LET_IN_SINCE) == Refused(THIEF.id, WhyRefused.REMOVED)
 
 
 def test_a_name_that_somebody_has_had_since_is_used() -> None:
     named = Listed(names=frozenset({INVITATION.name}))
-    assert decide(INVITATION, NEWCOMER, MANIFEST, NOW, named) == Refused(NEWCOMER.id, Refusal.USED)
+    assert decide(INVITATION, NEWCOMER, MANIFEST, NOW, named) == Refused(NEWCOMER.id, WhyRefused.USED)
 
 
 def test_an_invitation_that_was_ended_lets_nobody_in() -> None:
     for ended in (INVITATION.ended(), INVITATION.used_by(NEWCOMER).ended()):
-        assert decide(ended, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.REMOVED)
+        assert decide(ended, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, WhyRefused.REMOVED)
 
 
 def test_an_inviter_that_died_between_the_two_writes_goes_on() -> None:
@@ -262,18 +266,18 @@ def test_an_inviter_that_died_between_the_two_writes_goes_on() -> None:
 
 def test_who_was_taken_out_does_not_come_in_again_with_the_old_ticket() -> None:
     used = INVITATION.used_by(NEWCOMER).done()
-    assert decide(used, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.REMOVED)
+    assert decide(used, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, WhyRefused.REMOVED)
 
 
 def test_a_member_cannot_take_a_second_place() -> None:
-    assert decide(INVITATION, NEWCOMER, with_newcomer(), NOW, Listed()) == Refused(NEWCOMER.id, Refusal.MEMBER)
+    assert decide(INVITATION, NEWCOMER, with_newcomer(), NOW, Listed()) == Refused(NEWCOMER.id, WhyRefused.MEMBER)
 
 
 def test_a_name_that_somebody_got_meanwhile_is_not_given_twice() -> None:
     taken = replace(INVITATION, name="alice")
-    assert decide(taken, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, Refusal.NAME_TAKEN)
+    assert decide(taken, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, WhyRefused.NAME_TAKEN)
     assert decide(taken.used_by(NEWCOMER), NEWCOMER, MANIFEST, NOW, Listed()) == Refused(
-        NEWCOMER.id, Refusal.NAME_TAKEN
+        NEWCOMER.id, WhyRefused.NAME_TAKEN
     )
 
 
@@ -298,7 +302,7 @@ class Inviter:
 
     def hear(self, data: bytes, now: float) -> bytes | None:
         try:
-            public = open_join(self.invitation.keys, parse_envelope(data)).public
+            public = open_join(self.invitation.keys, parse_join_envelope(data)).public
         except NotForUs:
             return None
         return seal_answer(self.invitation.keys, self.answer(public, now))
@@ -358,7 +362,7 @@ def test_a_newcomer_gets_in_once_however_bad_the_network(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_a_late_newcomer_hears_that_it_is_late(seed: int) -> None:
     answer, _ = simulate(seed, Inviter(replace(INVITATION, expires=int(NOW))))
-    assert answer == Refused(NEWCOMER.id, Refusal.EXPIRED)
+    assert answer == Refused(NEWCOMER.id, WhyRefused.EXPIRED)
 
 
 def test_a_newcomer_asks_less_and_less_often() -> None:
@@ -373,8 +377,8 @@ def test_a_newcomer_asks_less_and_less_often() -> None:
 
 def test_a_newcomer_takes_no_answer_that_is_to_another() -> None:
     attempt = Attempt(KEYS, Join(NEWCOMER), 0.0)
-    assert attempt.hear(seal_answer(KEYS, Refused(THIEF.id, Refusal.USED))) is None
-    assert attempt.hear(seal_answer(OTHERS, Refused(NEWCOMER.id, Refusal.USED))) is None
+    assert attempt.hear(seal_answer(KEYS, Refused(THIEF.id, WhyRefused.USED))) is None
+    assert attempt.hear(seal_answer(OTHERS, Refused(NEWCOMER.id, WhyRefused.USED))) is None
     assert attempt.hear(attempt.ask(0.0)) is None
     assert attempt.hear(b"noise") is None
 

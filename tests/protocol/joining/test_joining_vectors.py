@@ -11,7 +11,15 @@ import pytest
 from crypto.identity import PublicIdentity
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, encode_cbor
-from protocol.joining.messages import Join, NotForUs, open_answer, open_join, parse_envelope, seal_answer, seal_join
+from protocol.joining.messages import (
+    Join,
+    NotForUs,
+    open_answer,
+    open_join,
+    parse_join_envelope,
+    seal_answer,
+    seal_join,
+)
 from protocol.joining.tickets import Ticket
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "joining.json").read_text())
@@ -41,7 +49,7 @@ def test_the_join_holds_the_key_text_under_the_root() -> None:
     assert (tag, kind) == (of("tag"), "join")
     opened = SymmetricKey(of("root")).derive(b"joining").decrypt(sealed, context("joining", "join"))
     assert msgpack.unpackb(opened) == {"key": VECTORS["key"]}
-    join = open_join(KEYS, parse_envelope(of("join")))
+    join = open_join(KEYS, parse_join_envelope(of("join")))
     assert join == Join(PublicIdentity.parse_key_text(VECTORS["key"]))
     assert seal_join(KEYS, join) == of("join")
 
@@ -49,7 +57,7 @@ def test_the_join_holds_the_key_text_under_the_root() -> None:
 @pytest.mark.parametrize("name", VECTORS["answers"])
 def test_an_answer_is_read_and_written_as_it_is(name: str) -> None:
     wire = bytes.fromhex(VECTORS["answers"][name])
-    answer = open_answer(KEYS, parse_envelope(wire))
+    answer = open_answer(KEYS, parse_join_envelope(wire))
     assert type(answer).__name__.lower() == name
     assert seal_answer(KEYS, answer) == wire
 
@@ -57,4 +65,4 @@ def test_an_answer_is_read_and_written_as_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", VECTORS["dropped"])
 def test_what_is_no_answer_is_dropped(name: str) -> None:
     with pytest.raises(NotForUs):
-        open_answer(KEYS, parse_envelope(bytes.fromhex(VECTORS["dropped"][name])))
+        open_answer(KEYS, parse_join_envelope(bytes.fromhex(VECTORS["dropped"][name])))

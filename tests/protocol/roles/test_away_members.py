@@ -83,7 +83,7 @@ def test_a_manifest_that_is_called_too_far_ahead_is_not_fetched() -> None:
 def test_no_more_versions_are_read_than_a_claim_may_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever version its author calls it, and whatever the blocks say of themselves."""
     read: list[CID] = []
-    real = manifest_module._read
+    real = manifest_module.checked_record
 
     def counted(cid: CID, source: BlockSource) -> Record:
         read.append(cid)
@@ -92,7 +92,7 @@ def test_no_more_versions_are_read_than_a_claim_may_cost(monkeypatch: pytest.Mon
     monkeypatch.setattr(machine_module, "MAX_AHEAD", 3)
     client = AClient(plan(), begun())
     newest = extend(client.scribe, tuple(((ADMIN,), 1, (ADMIN,)) for _ in range(20)))
-    monkeypatch.setattr(manifest_module, "_read", counted)
+    monkeypatch.setattr(manifest_module, "checked_record", counted)
     beat(client, newest, 2)
     assert client.machine.machine.newest.manifest.version == 1
     assert 0 < len(read) <= 3 + 1

@@ -48,13 +48,13 @@ from protocol.records.signed_records import sign_record
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.effects import (
-    Cause,
     Effect,
     FetchRecord,
     KeepManifest,
     Publish,
     Report,
     Stop,
+    StopCause,
     Store,
     What,
     WriteHead,
@@ -227,14 +227,14 @@ def test_a_removed_client_is_told_by_which_version_and_ends() -> None:
     server, alice, bob = Peer(SERVER, WITHOUT_BOB), Peer(ALICE, WITHOUT_BOB), Peer(BOB, FIRST)
     Swarm(server, alice, bob).wait(20)
     (stop,) = bob.stops
-    assert stop == Stop("bob was removed from the federation trial by manifest version 2", Cause.REMOVED)
+    assert stop == Stop("bob was removed from the federation trial by manifest version 2", StopCause.REMOVED)
 
 
 def test_a_client_that_was_removed_long_ago_is_told_when_it_comes_back() -> None:
     """By a leader that never had it as a member while it ran, and over more than one change of the key."""
     server, bob = Peer(SERVER, WITHOUT_CAROL), Peer(BOB, FIRST)
     Swarm(server, bob).wait(5)
-    assert [stop.cause for stop in bob.stops] == [Cause.REMOVED]
+    assert [stop.cause for stop in bob.stops] == [StopCause.REMOVED]
 
 
 def test_what_a_removed_client_can_open_names_the_manifest_and_nothing_else() -> None:
@@ -296,7 +296,7 @@ def test_a_client_that_loses_its_part_says_how(draft: UnsignedVersion, why: str)
     Swarm(bob).feed((bob, ManifestChanged(newer.cid, record(newer.cid))))
     (stop,) = bob.stops
     assert stop.why.endswith(why)
-    assert stop.cause is Cause.REMOVED
+    assert stop.cause is StopCause.REMOVED
 
 
 def test_a_removed_client_of_a_federation_that_does_not_encrypt_ends_as_well() -> None:
@@ -305,7 +305,7 @@ def test_a_removed_client_of_a_federation_that_does_not_encrypt_ends_as_well() -
     client.say(SERVER, Beat(ManifestRef(newer.cid, 2), PeerState.IDLE))
     client.give_all()
     (stop,) = client.all(Stop)
-    assert stop.cause is Cause.REMOVED
+    assert stop.cause is StopCause.REMOVED
 
 
 def test_a_member_that_stays_behind_is_told_at_most_once_a_second() -> None:

@@ -13,7 +13,7 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
 from protocol.roles.copied_homes import LISTENING, CopiedHomes
-from protocol.roles.effects import Cause, Publish, Stop, Store
+from protocol.roles.effects import Publish, Stop, StopCause, Store
 from protocol.roles.events import Due, Received
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
@@ -115,7 +115,7 @@ def test_who_hears_that_its_key_is_at_work_elsewhere_stops_before_it_signs(peer,
     second.feed(AppReady(ENVIRONMENT))
     own_words(second, key, Alive(OURS, THEIRS, 100, True), 110)
     (stop,) = second.all(Stop)
-    assert (stop.cause, "copied" in stop.why) == (Cause.COPY, True)
+    assert (stop.cause, "copied" in stop.why) == (StopCause.COPY, True)
     assert not second.all(Store)
 
 

@@ -6,7 +6,7 @@ from attacked import leading
 from chains import ENVIRONMENT
 
 from protocol.app.calls import AppReady
-from protocol.roles.effects import Cause, StartApp, Stop
+from protocol.roles.effects import StartApp, Stop, StopCause
 from protocol.roles.events import AppLost
 from protocol.roles.leader.app_process import CRASHES
 
@@ -26,5 +26,5 @@ def test_an_app_process_that_is_always_lost_at_one_height_is_the_apps_failure() 
     assert not leader.all(Stop)
     leader.feed(AppLost("killed by signal 6"))
     (stop,) = leader.all(Stop)
-    assert stop.cause is Cause.APP
+    assert stop.cause is StopCause.APP
     assert f"lost {CRASHES} times at height 1: killed by signal 6" in stop.why

@@ -9,7 +9,7 @@ import pytest
 from attacked import Attacked, leading
 from chains import ADMIN, ALICE, BOB, CONTENT, Scribe, begun, id_of, node_of
 
-from protocol.app.calls import ErrorCode, GetNodes, Nodes, Outgoing, Push, Pushed, Refused, Replies, Wait
+from protocol.app.calls import ErrorCode, GetNodes, Nodes, Outgoing, Push, Pushed, PushRefused, Replies, Wait
 from protocol.blocks.cid import CID
 from protocol.chain import rules
 from protocol.federation.unsigned_versions import without_member
@@ -63,7 +63,7 @@ def test_its_message_is_answered_with_an_error() -> None:
 def test_once_the_app_has_looked_again_it_is_no_node() -> None:
     leader = removed_after_a_look()
     assert answer(leader, GetNodes(3)) == Nodes(3, (node_of(ALICE),))
-    assert isinstance(answer(leader, push(4)), Refused)
+    assert isinstance(answer(leader, push(4)), PushRefused)
 
 
 def test_the_chain_lets_it_be_asked_until_the_next_look() -> None:
