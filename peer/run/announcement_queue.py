@@ -1,4 +1,4 @@
-"""The announcements that wait for the machine: no more than a flood may take of our memory."""
+"""The announcements that wait for the machine, with a bound, so that a flood cannot fill our memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Final
 from protocol.roles.events import Received
 
 MAX_WAITING: Final = 4096
-"""Some tenths of a second's work; what is said that long ago is said again."""
+"""Some tenths of a second of work. Whatever is dropped is announced again."""
 
 REMEMBERED: Final = 4096
-"""Announcements that are recognised where they come again."""
+"""The number of announcements that are recognised if they come again."""
 
 MAX_BYTES: Final = 32 << 20
 
 
 class AnnouncementQueue:
-    """Hands announcements on, and counts those that it drops because too many wait. Safe from several threads.
+    """Hands announcements on, and counts those that it drops because too many wait. Safe to use from several threads.
 
-    Who is too loud is known only once an announcement is open, which the inbox does; here all are alike.
+    It treats all authors alike, because an announcement's author is known only after the inbox has opened it.
     """
 
     def __init__(self, hand_on: Callable[[Received], None]) -> None:
@@ -33,11 +33,12 @@ class AnnouncementQueue:
         self._lock = threading.Lock()
 
     def receive(self, data: bytes) -> None:
-        """An announcement came by pubsub."""
+        """Take an announcement from pubsub."""
         self._take(data, is_told=False)
 
     def told(self, data: bytes) -> bool:
-        """One came of somebody who was asked, or asks; whether it is news. What pubsub brought is passed over."""
+        """Take an announcement from a member that we asked, or that asks us, unless pubsub brought it already. Returns
+        whether it is news."""
         return self._take(data, is_told=True)
 
     def _take(self, data: bytes, *, is_told: bool) -> bool:
@@ -57,7 +58,7 @@ class AnnouncementQueue:
         return True
 
     def taken(self, event: Received) -> None:
-        """The machine takes one that waited."""
+        """The machine has taken a waiting announcement."""
         with self._lock:
             self._waiting -= 1
             self._bytes -= len(event.data)

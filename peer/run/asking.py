@@ -1,7 +1,7 @@
-"""Asking members for what pubsub may not have brought, and answering those who ask.
+"""Asks members for announcements that pubsub may have lost, and answers members that ask.
 
-`protocol.wire.asking` says why, and what is said; `protocol.wire.asking_schedule` whom to ask when. Here are threads,
-clock and engine.
+`protocol.wire.asking` has the reasons and the messages, `protocol.wire.asking_schedule` decides whom to ask when. Here
+are the threads, the clock and the engine.
 """
 
 from __future__ import annotations
@@ -26,24 +26,26 @@ from protocol.wire.asking_schedule import AT_ONCE, AskingSchedule, Target
 from protocol.wire.unheard_nodes import HEARD_LATELY, UnheardNodes
 
 _TICK: Final = 0.25
-"""Seconds between two looks at whom to ask."""
+"""Seconds between checks whom to ask."""
 
 _LOOK: Final = 5.0
-"""Seconds between two looks at which nodes are connected."""
+"""Seconds between checks which nodes are connected."""
 
 QUESTIONS: Final = 32
+"""The most questions of one node that are answered in a burst. Several members may use the node."""
+
 RATE: Final = 8.0
-"""Questions of one node that are answered at once, and a second for long: several members may use it."""
+"""The most questions of one node that are answered in a second, over time."""
 
 SIZE: Final = 64 << 10
-"""Bytes of a question that count as one more."""
+"""A question counts once more for each so many bytes."""
 
 _REMEMBERED: Final = 256
-"""Nodes whose questions are counted."""
+"""The number of nodes whose questions are counted."""
 
 
 class Asking:
-    """Asks and answers while a peer runs. Safe from several threads."""
+    """Asks and answers while a peer runs. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -54,8 +56,8 @@ class Asking:
         receive: Callable[[bytes], bool],
         on_report: Callable[[Report], None],
     ) -> None:
-        """``own`` is where we are asked, ``servers`` are the members to ask. ``receive`` takes an announcement, and
-        says whether it is news."""
+        """``own`` is the channel on which we are asked, ``servers`` are the members to ask. ``receive`` takes an
+        announcement and returns whether it is news."""
         self._streams = streams
         self._own = own
         self._servers = servers
@@ -74,12 +76,12 @@ class Asking:
         self._look_at = 0.0
 
     def said(self, subject: str, data: bytes) -> None:
-        """We announce ``data``: who asks is told."""
+        """Remember that we announce ``data``, for those that ask."""
         with self._lock:
             self._board.note(subject, data, time.monotonic())
 
     def start(self) -> None:
-        """Ask and answer from now on; where the engine does neither, people are told what that means."""
+        """Ask and answer from now on. If the engine can do neither, report what that means."""
         try:
             self._listening = self._streams.listen(self._own.name, self.answer)
         except AskingOff as error:
@@ -89,14 +91,14 @@ class Asking:
         self._thread.start()
 
     def close(self) -> None:
-        """Ask and answer no more."""
+        """Stop asking and answering."""
         self._over.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._listening is not None:
             self._listening.close()
 
     def answer(self, node: str, data: bytes) -> bytes | None:
-        """What we answer to a question; None if it is none, or the node asks too often."""
+        """Our answer to a question; None if the question is malformed, or the node asks too often."""
         now = time.monotonic()
         with self._lock:
             if not self._may_ask(node, len(data), now):
@@ -145,12 +147,12 @@ class Asking:
                 try:
                     self._nodes = self._streams.nodes()
                 except EngineError:
-                    continue  # whoever has work for it says so
+                    continue  # whatever needs the engine reports that
             targets = [Target(node, server) for server in self._servers() for node in self._nodes]
             with self._lock:
                 due = self._schedule.due(targets, now)
             for target in due:
-                with contextlib.suppress(RuntimeError):  # it is over
+                with contextlib.suppress(RuntimeError):  # the pool was closed meanwhile
                     self._pool.submit(self.ask, target).add_done_callback(_log_bug)
 
     def _may_ask(self, node: str, size: int, now: float) -> bool:
@@ -165,7 +167,7 @@ class Asking:
         return True
 
     def _take(self, announcements: Sequence[bytes]) -> bool:
-        """Hand the announcements on; whether one was news."""
+        """Hand the announcements on. Returns whether one was news."""
         news = [self._receive(announcement) for announcement in announcements]
         return any(news)
 
@@ -174,9 +176,8 @@ class Asking:
         return ago is not None and ago < HEARD_LATELY
 
     def _heard_from(self, node: str, *, news: bool, hears: bool | None) -> None:
-        """Note what a talk with a node shows of pubsub, and fix it where we can. Where a peer beside us uses our own
-        node, the publishing says what is wrong."""
-        if node == self._streams.own_name:
+        """Note what a talk with a node shows about pubsub, and repair pubsub if we can."""
+        if node == self._streams.own_name:  # another peer on our node; publishing reports what is wrong
             return
         with self._lock:
             ago = self._streams.heard_ago(node)

@@ -1,7 +1,4 @@
-"""Keeping what must survive this process: blocks in the engine, and what the journal holds.
-
-Every method returns when what it keeps is on disk.
-"""
+"""Carries out the effects that keep something for good: blocks in the engine, rows in the journal."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from protocol.records.bodies import Role
 from protocol.roles.effects import AskOwner, KeepAcks, KeepManifest, KeepPlace, KeepProof, KeepReply, Store, WriteHead
 
 Durable = Store | WriteHead | KeepReply | KeepProof | KeepAcks | KeepManifest | KeepPlace | AskOwner
-"""The effects that are carried out in the order given."""
+"""The effects that are carried out in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class DurableEffects:
-    """Carries out the effects that are about durability, in the order they come."""
+    """Carries out durable effects, one at a time."""
 
     engine: Engine
     journal: Journal
@@ -29,15 +26,15 @@ class DurableEffects:
     federation: CID
     role: Role
     engine_name: str
-    """As ``--ipfs`` took it, for later commands on this home."""
+    """As ``--ipfs`` has it, for later commands with this home."""
     place: str
     """Where the home is (`peer.home.home_location`)."""
 
     def carry_out(self, effect: Durable) -> None:
-        """Carry out one effect.
+        """Carry out one effect. When this returns, the result is on disk.
 
         Raises:
-            EngineError, PeerError, OSError: if it cannot be done; nothing half-done is left.
+            EngineError, PeerError, OSError: if that fails. Then nothing half-done is left.
         """
         match effect:
             case Store():

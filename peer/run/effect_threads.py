@@ -1,7 +1,7 @@
-"""The threads that carry out effects, apart by whom they wait for.
+"""The threads that carry out effects, in separate pools.
 
-What a member only says it has may be nowhere, and each look for it takes a thread for its whole time-out. So the run,
-what members answer, what they claim about the manifest and where they say that they are have threads of their own.
+What a member claims to have may be nowhere, and then the search takes a thread until it times out. So the run, members'
+replies, their claims about the manifest, and their addresses have separate threads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from protocol.roles.effects import (
 )
 
 FETCHERS: Final = 8
-"""Records and contents fetched side by side, and as many answers."""
+"""How many records and contents are fetched at once, and as many replies."""
 
 BackgroundEffect = (
     Store
@@ -52,10 +52,10 @@ BackgroundEffect = (
 
 
 class EffectThreads:
-    """One pool of threads for each kind of work."""
+    """A pool of threads for each kind of work."""
 
     def __init__(self) -> None:
-        self._durable = ThreadPoolExecutor(1, "durable")  # one thread: in the order given
+        self._durable = ThreadPoolExecutor(1, "durable")  # one thread, to keep the order
         self._publisher = ThreadPoolExecutor(1, "publish")
         self._run = ThreadPoolExecutor(FETCHERS, "fetch")
         self._answers = ThreadPoolExecutor(FETCHERS, "fetch-answer")
@@ -65,7 +65,7 @@ class EffectThreads:
         self.listening = ThreadPoolExecutor(1, "listen")
 
     def of(self, effect: BackgroundEffect) -> ThreadPoolExecutor:
-        """The threads that carry out ``effect``."""
+        """The pool for ``effect``."""
         match effect:
             case Store() | WriteHead() | KeepReply() | KeepProof() | KeepAcks():
                 return self._durable
@@ -83,7 +83,7 @@ class EffectThreads:
                 return self._run
 
     def close(self) -> None:
-        """Finish what is durable or said, and begin nothing else."""
+        """Finish what is durable or published, and begin nothing else."""
         for pool in (self._run, self._answers, self._claims, self._connecting, self.staying_connected, self.listening):
             pool.shutdown(wait=False, cancel_futures=True)
         self._publisher.shutdown()

@@ -1,4 +1,4 @@
-"""The events that wait for the machine, so that no flood from outside keeps what is our own waiting."""
+"""The events that wait for the machine, in such an order that a flood from outside does not delay our own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ E = TypeVar("E")
 
 
 class EventQueue(Generic[E]):
-    """Events in the order in which they are served: that the owner stops this peer, then what comes of our own work,
-    and only then what others announce; that our engine answered comes behind what it brought before. For one event
-    loop: `put` it from threads with ``call_soon_threadsafe``."""
+    """First comes the owner's wish to stop this peer, then the events of our own work, then what others announce. That
+    the engine has answered waits with the announcements, because it comes after those that the engine brought before.
+
+    For one event loop: from other threads, call `put` with ``call_soon_threadsafe``.
+    """
 
     def __init__(self) -> None:
         self._stopping: deque[E] = deque()
@@ -23,7 +25,7 @@ class EventQueue(Generic[E]):
         self._filled = asyncio.Event()
 
     def put(self, event: E) -> None:
-        """Let an event wait, behind those of its kind."""
+        """Add an event, behind those of its kind."""
         match event:
             case Stopping():
                 self._stopping.append(event)
@@ -34,9 +36,9 @@ class EventQueue(Generic[E]):
         self._filled.set()
 
     async def next(self) -> E:
-        """The event to take now, once there is one.
+        """Wait for the next event.
 
-        Other callbacks of the loop run before, signal handlers among them, however many events wait.
+        Other callbacks of the loop run first, also signal handlers, however many events wait.
         """
         await asyncio.sleep(0)
         await self._filled.wait()

@@ -1,4 +1,4 @@
-"""What ``peer start --initial-model HEAD|FILE`` names: a model to begin a new run with."""
+"""Finds the model that ``peer start --initial-model HEAD|FILE`` names, with which a new run begins."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     from strategy.models.initial_model import InitialModel
 
 _TIMEOUT: Final = 30.0
-"""Seconds to look for a block of the run whose model is to be taken."""
+"""Seconds to look for one block of the run that has the model."""
 
 
 def initial_model(session: Session, named: str, run_config: Mapping[str, object]) -> InitialModel:
-    """The model in the file ``named``, or the newest one of the run whose head that is, checked to fit the run's model.
+    """The model in the file ``named``, or the newest model of the run with the head ``named``.
 
-    A run that is still open, or whose app did not replay to its own chain, has models all the same; its chain has to
-    be sound.
+    The chain of that run has to be sound. The run may be open, and a replay of it may have failed.
 
     Raises:
-        PeerError: if there is none, or one that does not fit.
+        PeerError: if there is no model, or it does not fit the new run's model.
     """
     from strategy.models.model_files import NoModel
 
@@ -34,13 +33,11 @@ def initial_model(session: Session, named: str, run_config: Mapping[str, object]
         model = _in_file(Path(named).expanduser()) if _is_file(named) else _of_run(session, named)
         check_initial_model(run_config, model.shapes)
     except (NoModel, ValueError) as error:
-        raise _unusable(
-            named, str(error), "give a model of the same --model and --dataset", ExitCode.WRONG_USE
-        ) from error
+        raise _unusable(named, str(error), "name a model with the same --model and --dataset") from error
     except OSError as error:
-        raise _unusable(named, error.strerror or str(error), "name another file", ExitCode.WRONG_USE) from error
+        raise _unusable(named, error.strerror or str(error), "name another file") from error
     except BlockError as error:
-        fix = "peer audit HEAD says what else is missing or damaged"
+        fix = "see what else is missing or damaged: peer audit HEAD"
         raise _unusable(named, str(error), fix, ExitCode.UNFINISHED) from error
     return model
 
@@ -95,11 +92,10 @@ def _head(named: str) -> CID:
     except MalformedCid as error:
         raise _unusable(
             named,
-            "it is neither a CID nor a file's name that ends in .safetensors, .npz or .pt",
+            "it is neither a CID nor the name of a .safetensors, .npz or .pt file",
             "peer log shows the heads of this home's runs; peer model HEAD -o FILE writes a model to a file",
-            ExitCode.WRONG_USE,
         ) from error
 
 
-def _unusable(named: str, why: str, fix: str, code: ExitCode) -> PeerError:
+def _unusable(named: str, why: str, fix: str, code: ExitCode = ExitCode.WRONG_USE) -> PeerError:
     return PeerError(f"--initial-model {named} cannot be used: {why}", fix=fix, code=code)

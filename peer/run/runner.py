@@ -1,4 +1,4 @@
-"""The peer process: feeds a role state machine events, carries out its effects, and nothing else."""
+"""The peer process: feeds events to a role's machine and carries out its effects, and nothing else."""
 
 from __future__ import annotations
 
@@ -94,43 +94,43 @@ from protocol.wire.asking import Channel
 from strategy.apps.dependencies import lacking
 
 CONTENT_TIMEOUT: Final = 120.0
-"""Seconds until a content that does not come is given up and asked for again."""
+"""Seconds to wait for a content. The machine then asks again."""
 
 STAY_CONNECTED: Final = 5.0
-"""Seconds between two looks at whether the members' engines are connected: nodes that were away do not call back."""
+"""Seconds between connecting to the members' engines again. Nodes that were away do not call back."""
 
 LISTEN_EVERY: Final = 1.0
-"""Seconds between two looks at whether the engine answers (`protocol.roles.offline_times`)."""
+"""Seconds between checks whether the engine answers (`protocol.roles.offline_times`)."""
 
 STOP_SECONDS: Final = 15.0
-"""Seconds that a peer which stops gives its engine for what was begun: it may hang."""
+"""Seconds that the engine has to finish what it has begun when the peer stops. It may hang."""
 
 HOME_POLL: Final = 0.5
-"""Seconds between two looks at what the owner changed in the home: a person's pace, not the protocol's."""
+"""Seconds between checks whether the owner has changed the home."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a peer process came to its end. ``why`` is empty if all was done."""
+    """How a peer process ended. ``why`` is empty if it has done everything."""
 
     why: str = ""
     cause: StopCause = StopCause.MEANS
     fix: str = ""
-    """What can be done about it, if that is known better than by the cause."""
+    """What to do, if that is known better than from the cause."""
     interrupted: bool = False
-    """The owner stopped it: what it had begun stays to be resumed."""
+    """The owner stopped it. The run can be resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _FromApp:
-    """An event of the app process's, and which of the app processes that was."""
+    """An event from the app process with this generation."""
 
     generation: int
     event: Event
 
 
 class Runner:
-    """One machine, run to its end."""
+    """Runs one machine to its end."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Runner:
         self._app = AppProcess(command, self._heard, self._lost)
         self._apps = UnpackedApps(home)
         self._looked_at: set[CID] = set()
-        """Apps whose dependencies were looked at."""
+        """The apps whose dependencies were checked."""
         self._faults = Faults(home.path, lambda: self._app.pid)
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
@@ -169,16 +169,16 @@ class Runner:
         own = OwnBlocks(engine, keeper.journal)
         self._records, self._claimed = RecordFetcher(own), RecordFetcher(SoundBlocks(engine))
         self._to_examine: dict[int, Examine] = {}
-        """What the app process is to examine, and has not: one that is started again is asked again."""
+        """The replies that the app process has to examine. A new process is asked again."""
         self._durable_failure: Exception | None = None
         self._pools = EffectThreads()
         self._intake = AnnouncementQueue(self._received)
         self._asking = self._asks(swarm_key)
         self._is_refused = False
-        """Whether the engine lets nothing of ours be heard."""
+        """Whether the engine refuses to publish."""
 
     async def run(self) -> Ending:
-        """Run until the machine stops, or `interrupt` asks it to."""
+        """Run until the machine stops, or `interrupt` is called."""
         self._loop = asyncio.get_running_loop()
         subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
         if self._asking is not None:
@@ -216,29 +216,29 @@ class Runner:
             await self._carry_out(effect)
 
     async def _follow_keys(self, event: Event) -> None:
-        """Hand in the keys that the owner made since, before an ``event`` that may be about them."""
+        """Hand in new keys of the owner, before an ``event`` that may be about them."""
         if isinstance(event, Started) or not self._keys.changed:
             return
         if (newer := await asyncio.to_thread(self._keys.newer)) is not None:
             await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys))
 
     def _asks(self, swarm_key: bytes) -> Asking | None:
-        """How members are asked; None if the engine needs no such thing."""
+        """What asks members; None if the engine loses no announcements."""
         streams, machine = self._engine.streams, self._machine
         if streams is None:
             return None
 
+        own_id = machine.newest.author.member
+
         def servers() -> list[bytes]:
             members = machine.newest.manifest.members.values()
-            return [
-                each.id for each in members if Role.SERVER in each.roles and each.id != machine.newest.author.member
-            ]
+            return [each.id for each in members if Role.SERVER in each.roles and each.id != own_id]
 
-        own = Channel(machine.newest.manifest.federation, machine.newest.author.member, SymmetricKey(swarm_key))
+        own = Channel(machine.newest.manifest.federation, own_id, SymmetricKey(swarm_key))
         return Asking(streams, own, servers=servers, receive=self._intake.told, on_report=self._report)
 
     def _report(self, report: Report) -> None:
-        """From any thread: people are told in the event loop."""
+        """Report from any thread, in the event loop."""
         self._loop.call_soon_threadsafe(self._on_report, report)
 
     @property
@@ -246,23 +246,23 @@ class Runner:
         return self._ending is not None
 
     def _end(self, ending: Ending) -> None:
-        """End like this, unless the end has come already."""
+        """Set how this ends, unless that is set already."""
         self._ending = self._ending or ending
 
     def _current(self, event: Event | _FromApp) -> Event | None:
-        """The event; None if it is of an app process that was ended since."""
+        """The event; None if it is from an old app process."""
         if not isinstance(event, _FromApp):
             return event
         return event.event if event.generation == self._app.generation else None
 
     def interrupt(self) -> None:
-        """Ask for a clean stop. Call it in the event loop, as a signal handler does."""
+        """Ask for a clean stop. Call this in the event loop, as a signal handler does."""
         if not self._interrupted:
             self._interrupted = True
             self._events.put(Stopping())
 
     def _close(self, subscriptions: Sequence[Subscription]) -> None:
-        """What was begun is finished first: a goodbye, a record on its way to disk."""
+        """Finish what has begun, such as a goodbye or a record on its way to disk, and close everything."""
         self._patience.lose()
         impatience = threading.Timer(STOP_SECONDS, self._engine.hang_up)
         impatience.start()
@@ -280,7 +280,7 @@ class Runner:
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
             case StartApp(app):
-                await self._app.stop()  # the copy that it ran from is replaced
+                await self._app.stop()  # its folder is replaced now
                 folder = await asyncio.to_thread(self._apps.to_run, app)
                 await self._tell_lacking(app, folder)
                 await self._app.start(folder)
@@ -301,7 +301,7 @@ class Runner:
                 self._begin(effect)
 
     async def _tell_lacking(self, app: CID, folder: Path) -> None:
-        """Say once which packages an app needs that are not here, before it fails for want of them."""
+        """Report once which packages an app needs that are missing, before it fails."""
         if app in self._looked_at:
             return
         self._looked_at.add(app)
@@ -330,7 +330,7 @@ class Runner:
                 self._in_background(effect, partial(self._connect, addresses), None)
 
     def _in_background(self, effect: BackgroundEffect, work: Callable[[], Event | None], id: int | None) -> None:
-        """Do ``work``, the ``effect``, in its pool and hand in the event it returns; a `Failed` where it raises."""
+        """Do ``work``, which is the ``effect``, in its pool. Hand in the event it returns, or `Failed` if it raises."""
 
         def done(future: Future[Event | None]) -> None:
             if future.cancelled():
@@ -349,7 +349,7 @@ class Runner:
         self._pools.of(effect).submit(self._faults.around, effect, work).add_done_callback(done)
 
     def _crash(self, error: BaseException) -> None:
-        """A bug of ours, or a manifest that cannot be kept: end, saying what it was."""
+        """End because of a bug of ours, or a manifest that cannot be kept."""
         logs.event("crashed", logging.ERROR, error=f"{type(error).__name__}: {error}")
         if isinstance(error, EngineError | PeerError):
             self._end(Ending(str(error), fix=error.fix))
@@ -358,12 +358,12 @@ class Runner:
         self.interrupt()
 
     def _fix_of(self, cause: StopCause) -> str:
-        """What the engine, or the home, says of how to fix that something could not be kept."""
+        """How to fix that something could not be kept, by the engine's or the home's error."""
         failure = self._durable_failure
         return failure.fix if cause is StopCause.MEANS and isinstance(failure, EngineError | PeerError) else ""
 
     def _keep(self, effect: Durable) -> Event | None:
-        """Carry out one durable step; none after one that failed, so that no head is kept without its record."""
+        """Carry out one durable effect. None after one has failed, so that no head is kept without its record."""
         if self._durable_failure is not None:
             raise EngineError(f"a step before this one failed: {self._durable_failure}")
         try:
@@ -403,7 +403,7 @@ class Runner:
             if not self._is_refused:
                 self._report(Report(What.PUBSUB_REFUSED, {"why": str(error), "fix": error.fix}))
             self._is_refused = True
-        except EngineError as error:  # a hint lost: whoever waits for it announces it again
+        except EngineError as error:  # a lost announcement is announced again
             logs.event("publish-failed", _level(error), why=str(error))
 
     def _connect(self, addresses: Sequence[str]) -> None:
@@ -419,7 +419,7 @@ class Runner:
             await asyncio.sleep(STAY_CONNECTED)
 
     async def _listen(self) -> None:
-        """Tell the machine, as long as it is so, that what others say reaches us."""
+        """Tell the machine regularly that others can reach us, as long as the engine answers."""
         while True:
             if await self._loop.run_in_executor(self._pools.listening, self._hears):
                 self._events.put(EngineAnswered())
@@ -441,7 +441,7 @@ class Runner:
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _received(self, event: Received) -> None:
-        """In a thread of the engine's."""
+        """Called in a thread of the engine."""
         self._loop.call_soon_threadsafe(self._events.put, event)
 
     def _heard(self, value: FromApp) -> None:
@@ -453,11 +453,11 @@ class Runner:
                     self._events.put(value)
             case Progress(text):
                 self._on_report(Report(What.APP_PROGRESS, {"text": text}))
-            case Halted(why, fix):  # a full disk say: that is no error of the app's, nor an answer
+            case Halted(why, fix):  # such as a full disk, which is not the app's error
                 self._app.may_end()
                 self._end(Ending(f"the app's process had to stop: {why}", fix=fix))
                 self.interrupt()
-            case Replayed():  # a leader's script always goes live
+            case Replayed():  # never in a leader, whose script goes live
                 self._lost("it ended with its script")
             case _:
                 if isinstance(value, Finished):
@@ -471,7 +471,7 @@ class Runner:
         self._events.put(_FromApp(self._app.generation, event))
 
     async def _watch_home(self) -> None:
-        """Hand in what `peer federation` and `peer app` change in this home while we run."""
+        """Hand in what `peer federation` and `peer app` change in this home meanwhile."""
         store, federation = self._keeper.federations, self._keeper.federation
         stamp, approved = store.stamp(federation), None
         while True:
@@ -486,5 +486,5 @@ class Runner:
 
 
 def _level(error: EngineError) -> int:
-    """How loud to say that something failed which is tried again anyhow; that the engine is away is said once."""
+    """The level for a failure that is tried again. That the engine is away is told once, elsewhere."""
     return logging.DEBUG if isinstance(error, EngineUnavailable) else logging.WARNING

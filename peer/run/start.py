@@ -1,4 +1,4 @@
-"""Starting a peer: from the owner's choices to a running machine, for both roles."""
+"""Starts a peer of either role: from the owner's choices to a running machine."""
 
 from __future__ import annotations
 
@@ -68,27 +68,27 @@ SHOWN_FILES: Final = 8
 """How many names of files a line shows."""
 
 REPAIRED_REPLIES: Final = 64
-"""Replies of one run that are looked at when a client starts: what is open is among the newest."""
+"""How many of a run's newest replies a starting client checks. The open ones are among them."""
 
 REMEMBERED_RUNS: Final = 64
-"""Runs of which a client knows how far it had verified them."""
+"""For how many runs a client remembers how far it has verified them."""
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A Flower app that the owner lets run here."""
+    """A Flower app that the owner allows here."""
 
     id: CID
     folder: Path
     """Where the owner has it."""
     config: AppConfig
     bundled: AppFolder = field(repr=False)
-    """What of the folder goes along with a run, as it was read."""
+    """The files that go along with a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedRun:
-    """How a run that was led here ended."""
+    """How a run that this peer led has ended."""
 
     run: CID
     head: CID
@@ -135,7 +135,7 @@ def take_app(home: Home, folder: Path) -> App:
     """Bundle the app in ``folder``, and unpack it in the home.
 
     Raises:
-        PeerError: if it is no Flower app, or cannot be bundled.
+        PeerError: if it is not a Flower app, or cannot be bundled.
     """
     apps = UnpackedApps(home)
     try:
@@ -150,13 +150,13 @@ def take_app(home: Home, folder: Path) -> App:
 
 
 def tell_what_goes_along(app: App, role: Role, on_report: Callable[[Report], None]) -> None:
-    """Say which files of the owner's folder are the app, and which stay that it might miss."""
+    """Report which files of the owner's folder go along, and which stay here, although the app may need them."""
     files, missed = app.bundled.files, app.bundled.missed
     size = sum(len(data) for _, data in files)
     no_code = [path for path, _ in files if not path.endswith(".py") and path != "pyproject.toml"]
     others = f", {_some(no_code)} among them" if no_code else ""
     name = app.config.name
-    whose = "all members of a run are given them" if role is Role.SERVER else "it takes part if a server's are the same"
+    whose = "all members of a run get them" if role is Role.SERVER else "it takes part if a server's are the same"
     counts = {"files": len(files), "bytes": size}
     on_report(Report(What.APP_BUNDLED, {"name": name, **counts, "others": others, "whose": whose}))
     if missed:
@@ -168,7 +168,7 @@ def _some(paths: Sequence[str]) -> str:
 
 
 def _store_app(engine: Engine, app: App, key: ContentKey | None) -> NamedBundle:
-    """Put the bundle of ``app`` into the engine, encrypted with ``key``; durable at return."""
+    """Put the bundle of ``app`` into the engine, encrypted with ``key``. It is durable at return."""
     content, blocks = write_bundle(app.bundled.files, ContentForm(key))
     engine.put_content(content, blocks)
     return NamedBundle(app.id, content, key)
@@ -186,15 +186,14 @@ def lead(
     new_run: bool,
     wait_for_members: bool | None,
 ) -> tuple[ClosedRun | None, Ending]:
-    """Lead a run of ``app`` to its end; None if it stays open.
+    """Lead a run of ``app`` to its end. Returns None in place of the closed run if it stays open.
 
-    It is the one that was left open, if there is one and not ``new_run``; else a new one. ``seed`` (32 bytes) is the
-    owner's, None for the system's randomness; ``initial`` is what a new run's app is to begin with.
-    ``wait_for_members``: nothing is signed in a run that was left open before all its clients have said what they have
-    of it; None: where this home is in another place than it was.
+    If a run was left open, it goes on, unless ``new_run`` is set. ``seed`` (32 bytes) is the owner's; None takes the
+    system's randomness. A new run begins with the model ``initial``. With ``wait_for_members``, the server signs
+    nothing in an open run until all its clients have said what they have of it. None means: only if the home was moved.
 
     Raises:
-        PeerError: if a run was left open and this is another app, or other settings.
+        PeerError: if a run was left open, but with another app or other settings.
     """
     federation = session.stored.id
     left = None if new_run else _left_open(session, app, run_config, seed)
@@ -218,7 +217,7 @@ def lead(
 
 
 def _waits_for_members(session: Session, asked: bool | None) -> bool:
-    """Whether all clients have to be heard before a run is gone on with, as its records may be here in part only."""
+    """Whether to wait for all clients before going on with a run, because this home may have forgotten records."""
     has_moved = session.journal.place() not in (None, location_of(session.home.path))
     waits = has_moved if asked is None else asked
     if has_moved:
@@ -227,7 +226,7 @@ def _waits_for_members(session: Session, asked: bool | None) -> bool:
 
 
 def _left_open(session: Session, app: App, run_config: RunConfig, seed: bytes | None) -> RunToResume | None:
-    """The run to go on with. One that is closed already is left alone if something else is asked for now."""
+    """The run to go on with. A closed run is left alone if the owner asks for something else now."""
     left = run_to_resume(session.journal, session.stored.id, reader_of(session.identity), session.engine)
     if left is None or not (why := left.difference(app.id, run_config, REPLAY_FORMAT, seed)):
         return left
@@ -248,7 +247,7 @@ def _new_plan(
     seed: bytes,
     initial: InitialModel | None,
 ) -> RunPlan:
-    """The plan of a new run, whose app and initial model are stored under the model key of its first epoch."""
+    """The plan of a new run. Stores its app and initial model, encrypted with the model key of the first epoch."""
     model_key = SymmetricKey.generate() if session.stored.manifest.encrypted else None
     key = None if model_key is None else first_content_key(model_key, session.stored.id, session.identity.id)
     return RunPlan(
@@ -292,16 +291,16 @@ def serve(
     unfit: str = "",
     unfit_for: Callable[[RunConfig], str] = lambda _: "",
 ) -> Ending:
-    """Train in runs until stopped, or with ``once`` until the first run closes.
+    """Train in runs until stopped; with ``once``, until the first run closes.
 
-    In runs of ``app``; where it is ``approvable``, in those of apps that the owner approves as well. An app's working
-    directory is ``works_in``. ``unfit`` says why ``app`` itself cannot run with this ``node_config``, empty if it
-    can; ``unfit_for`` the same for a run's settings.
+    These are runs of ``app`` and, if ``approvable``, runs of apps that the owner approves. Apps work in the folder
+    ``works_in``. ``unfit`` says why ``app`` cannot run with this ``node_config``, and ``unfit_for`` why it cannot run
+    with a run's settings; both are empty if it can.
     """
     if once and _closed_as_we_were_killed(session):
         return Ending()
     _tell_of_the_last_run(session)
-    first_key = session.identity.signing_keys[-1]  # it stays, so that a rotation changes no answer
+    first_key = session.identity.signing_keys[-1]  # the same after each rotation, so that the app's replies are too
     secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
 
     def declined(asked: CID, run_config: RunConfig) -> str:
@@ -331,16 +330,16 @@ def serve(
 
 
 def _repair_replies(session: Session) -> None:
-    """Have the newest replies in the runs that may be open in the engine again: a leader may not have them yet."""
+    """Put the newest replies in open runs into the engine again, if it has lost them. A leader may still need them."""
     own = OwnBlocks(session.engine, session.journal)
     for head in _trained_in(session):
         for kept in session.journal.replies(head.run)[-REPAIRED_REPLIES:] if not head.closed else ():
-            with suppress(BlockError, EngineError):  # it was taken up from somebody who has it
+            with suppress(BlockError, EngineError):  # if only other members have it, there is nothing to repair
                 own.get(kept.reply, timeout=FIRST_LOOK)
 
 
 def _tell_of_the_last_run(session: Session) -> None:
-    """Say so where the newest run that we know ended with an error: its server may be gone, and says nothing more."""
+    """Report if the newest run has ended with an error, because its server may be gone and tell nothing more."""
     newest = next(_trained_in(session), None)
     if newest is None or not newest.closed or not session.engine.has(newest.head):
         return
@@ -351,13 +350,13 @@ def _tell_of_the_last_run(session: Session) -> None:
 
 
 def _trained_in(session: Session) -> Iterator[RunHead]:
-    """The runs of the federation that this peer followed, the last changed one first."""
+    """The runs of the federation that this peer has followed, the last changed first."""
     heads = session.journal.heads()
     return (head for head in heads if head.role is Role.CLIENT and head.federation == session.stored.id)
 
 
 def _closed_as_we_were_killed(session: Session) -> bool:
-    """Whether the newest run is over, and the peer that answered in it did not live to leave it."""
+    """Whether the newest run is over, but the peer that answered in it was killed before it could finish."""
     journal, newest = session.journal, next(_trained_in(session), None)
     if newest is None or not newest.closed or journal.is_finished(newest.run) or not journal.replies(newest.run):
         return False
@@ -375,19 +374,19 @@ def _trusted(session: Session) -> TrustedManifest:
     """The manifest to start with.
 
     Raises:
-        PeerError: if this identity cannot open it: nobody would hear it, and it would hear nobody.
+        PeerError: if this identity cannot open it. Nobody could then hear this peer, nor it the others.
     """
     manifest = session.stored.manifest
     if manifest.misled:
         raise PeerError(
             f"{session.identity.name} cannot take part: {why_unreadable(manifest)}",
-            fix="peer federation join FILE, once that admin has changed anything and exported it: peer federation "
-            "export FILE",
+            fix="after that admin has made any change and exported it (peer federation export FILE): "
+            "peer federation join FILE",
             code=ExitCode.VERIFICATION_FAILED,
         )
     if not manifest.readable:
         raise PeerError(
-            f"{session.identity.name} cannot open the manifest of the federation {session.stored.id}, which encrypts",
+            f"{session.identity.name} cannot open the encrypted manifest of the federation {session.stored.id}",
             fix="restore its newest keys (peer keys restore FILE), or take in what an admin exports now: "
             "peer federation join FILE",
         )
@@ -395,19 +394,19 @@ def _trusted(session: Session) -> TrustedManifest:
 
 
 def _proofs(journal: Journal) -> Iterator[Equivocation]:
-    """Whom this peer follows no more."""
+    """The proofs against members that this peer no longer follows."""
     for proof, *records in journal.proofs():
         yield read_proof(proof, MemoryBlocks({block.cid: block.data for block in records}))
 
 
 def _kept_runs(session: Session) -> dict[CID, KeptRun]:
-    """What this peer has answered and acked in the runs that may still be open."""
+    """This peer's replies and acks in the runs that may still be open."""
     open_runs = [head.run for head in session.journal.heads() if not head.closed]
     return {run: _kept_run(session, run) for run in open_runs}
 
 
 def _verified(session: Session) -> Verified:
-    """What this peer has verified of the runs that it followed."""
+    """How far this peer has verified the runs that it followed."""
     newest = islice(_trained_in(session), REMEMBERED_RUNS)
     heads = {head.run: Position(head.run, head.head, head.height, head.term) for head in newest}
     return Verified(heads, session.journal.well_signed)
@@ -469,19 +468,19 @@ def _run(
 
 
 def _try_log(log: Path) -> None:
-    """Raises PeerError if what the app prints cannot be kept."""
+    """Raise `PeerError` if the app's log cannot be written."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open("ab").close()
     except OSError as error:
         raise PeerError(
             f"the app's log {log} cannot be written: {error.strerror}",
-            fix=f"let the peer's user write there, or remove {log.parent}",
+            fix=f"give the peer's user the right to write there, or remove {log.parent}",
         ) from error
 
 
 def _letting_in(session: Session) -> AbstractContextManager[None]:
-    """Answer who comes with a ticket, if this home may have given one out."""
+    """Answer newcomers with tickets, if this home may have issued any."""
     home, federation = session.home, session.stored
     may_invite = is_admin(federation.manifest, session.identity.public)
     if not may_invite and not Invitations(home, federation.id).all():
@@ -500,5 +499,5 @@ async def _until_stopped(runner: Runner, interrupts: Interrupts) -> Ending:
 
 
 def seed_of(chosen: int) -> bytes:
-    """The seed of a run that can be repeated, of the owner's number."""
+    """The 32 bytes of a seed from the owner's number."""
     return hashlib.sha256(f"pollen seed {chosen}".encode()).digest()

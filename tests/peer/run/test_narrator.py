@@ -26,7 +26,7 @@ def test_what_others_call_things_does_not_reach_the_terminal_as_it_is(report: Re
 
 def test_a_client_that_cannot_run_the_built_in_app_says_why_before_a_run() -> None:
     line = line_of(Report(What.BUILT_IN_APP_UNFIT, {"why": "it lacks a part"}))
-    assert line == "no part is taken in runs of the built-in app: it lacks a part"
+    assert line == "this client takes no part in runs of the built-in app: it lacks a part"
 
 
 def test_a_client_that_waits_is_told_the_two_commands() -> None:
@@ -37,7 +37,7 @@ def test_a_client_that_waits_is_told_the_two_commands() -> None:
 
 def test_who_is_away_and_owes_an_answer_is_told_with_the_time_left() -> None:
     away = {"name": "b", "answer_within": 40.4}
-    assert line_of(Report(What.PEER_AWAY, away)) == "b is away; its answer is waited for, 40 s more at most"
+    assert line_of(Report(What.PEER_AWAY, away)) == "b is away; waiting for its answer, at most 40 s more"
     assert line_of(Report(What.PEER_AWAY, {**away, "answer_within": None})) == "b is away"
 
 

@@ -176,7 +176,11 @@ def test_a_client_begins_with_what_it_is_sent(client: Peer) -> None:
 
 @pytest.mark.parametrize(
     ("named", "words"),
-    [("nowhere.npz", "No such file"), ("nonsense", "neither a CID nor a file"), ("broken.npz", "no sound .npz file")],
+    [
+        ("nowhere.npz", "No such file"),
+        ("nonsense", "neither a CID nor the name of a"),
+        ("broken.npz", "no sound .npz file"),
+    ],
 )
 def test_what_is_no_initial_model_is_told(named: str, words: str, server: Peer, tmp_path: Path) -> None:
     (tmp_path / "broken.npz").write_bytes(b"PK broken")
