@@ -99,13 +99,13 @@ def test_an_outsider_finds_no_model_metric_setting_name_or_app(hospitals: Federa
 
 
 @pytest.mark.all
-def test_what_is_searched_for_is_there_where_nothing_is_encrypted(tmp_path: Path) -> None:
+def test_what_is_searched_for_is_there_if_nothing_is_encrypted(tmp_path: Path) -> None:
     (plain,) = ran(tmp_path, encrypted=False)
     everything = captured(plain)
     assert [secret for secret in secrets(plain) if secret not in everything] == []
 
 
-def test_an_auditor_who_came_after_the_run_replays_it_from_a_car_alone(hospitals: Federation) -> None:
+def test_an_auditor_that_came_after_the_run_replays_it_from_a_car_alone(hospitals: Federation) -> None:
     head = str(hospitals.head("server").head)
     auditor = ("--home", str(hospitals.home("auditor").path))
     public = hospitals.identity("auditor").public_for(bytes(hospitals.stored.id))

@@ -22,7 +22,7 @@ class Net(nn.Sequential):
 
 
 @pytest.mark.slow
-def test_a_model_class_is_imported_only_where_the_owner_named_it(federation: Federation, tmp_path: Path) -> None:
+def test_a_model_class_is_imported_only_if_the_owner_named_it(federation: Federation, tmp_path: Path) -> None:
     named, unnamed = str(tmp_path / "named"), tmp_path / "unnamed"
     (federation.root / "marked_models.py").write_text(SOURCE)  # where every peer of the test is started
     client = ("--role", "client", "--once", "--node-config")

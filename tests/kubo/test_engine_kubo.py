@@ -168,7 +168,7 @@ def test_closing_an_engine_ends_the_threads_of_its_subscriptions(node: KuboNode)
 
 
 @needs_kubo
-def test_of_thirty_who_publish_at_once_through_one_node_all_are_heard(node: KuboNode) -> None:
+def test_all_of_thirty_that_publish_at_once_through_one_node_are_heard(node: KuboNode) -> None:
     """Each by a connection of its own, as peers and `peer join` that share a node."""
     inbox: queue.Queue[bytes] = queue.Queue()
     listener = open_engine(node.api)

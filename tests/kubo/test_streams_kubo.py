@@ -126,7 +126,7 @@ def test_what_other_users_of_the_machine_say_to_the_port_ends_nothing(
         assert one.ask(two.own_name, "a", b"x") == b"yes"
 
 
-def test_those_who_connect_and_say_nothing_take_a_bounded_number_of_places(
+def test_those_that_connect_and_say_nothing_take_a_bounded_number_of_places(
     monkeypatch: pytest.MonkeyPatch, streams: tuple[Streams, Streams]
 ) -> None:
     monkeypatch.setattr("peer.engine.kubo.streams._WAITING", 3)

@@ -216,7 +216,7 @@ def test_the_processes_of_an_app_that_is_lost_end_before_that_is_told(tmp_path: 
 
 
 @whichever_group
-def test_the_processes_of_an_app_end_where_its_peer_is_killed(tmp_path: Path, leaves: bool) -> None:
+def test_the_processes_of_an_app_end_if_its_peer_is_killed(tmp_path: Path, leaves: bool) -> None:
     app = app_with_a_child(tmp_path, leaves=leaves)
     peer = multiprocessing.get_context("fork").Process(target=run_for_ever, args=(tmp_path, app))
     peer.start()

@@ -153,7 +153,7 @@ def test_securesystemslib_verifies_the_envelope_by_the_raw_key(attested: Path, a
 # -- verified in a third home --------------------------------------------------------------------------------------
 
 
-def test_it_is_verified_by_whoever_knows_the_signers_key(attested: Path, auditor: Peer, stranger: Peer) -> None:
+def test_it_is_verified_by_all_that_know_the_signers_key(attested: Path, auditor: Peer, stranger: Peer) -> None:
     for by in (did(auditor), auditor.key):
         checked = stranger("attest", "verify", attested, "--by", by)
         assert checked.code == ExitCode.DONE

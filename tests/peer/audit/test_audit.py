@@ -208,7 +208,7 @@ def test_a_broken_rule_is_named_with_its_height(store: Store) -> None:
     assert only_finding(outcome) == (1, Term.name)
 
 
-def test_a_forged_record_is_a_fault_even_where_others_are_missing(store: Store, written: WrittenRun) -> None:
+def test_a_forged_record_is_a_fault_even_if_others_are_missing(store: Store, written: WrittenRun) -> None:
     head = parse_record(Block(written.head, written.scribe.source[written.head]))
     wrong = flip_signature(sign_record(head.body, [STRANGER]))
     outcome = store.put([wrong, *without(written, record_at(written, 2).cid)]).audit(wrong.cid)

@@ -157,7 +157,7 @@ def test_a_reply_that_was_late_by_its_own_clock_is_not(run: Acked, audited: Audi
     assert outcome.json["remarks"] == []
 
 
-def test_a_chain_that_is_cut_back_is_told_by_who_has_seen_more(run: Acked, audited: Audited) -> None:
+def test_a_chain_that_is_cut_back_is_told_by_a_member_that_has_seen_more(run: Acked, audited: Audited) -> None:
     run.scribe.add(run.scribe.dispatch(run.scribe.group(ALICE, content=run.sent[0])))
     run.ack(BOB)
     shorter = Acked()

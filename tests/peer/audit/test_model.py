@@ -122,9 +122,7 @@ def test_a_client_may_be_named_by_its_did(run: Training, model_of: Callable[...,
     assert value_in(tmp_path / "model.safetensors") == 1.25
 
 
-def test_rounds_are_exchanges_where_the_app_does_not_number_them(
-    model_of: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_rounds_are_exchanges_if_the_app_does_not_number_them(model_of: Callable[..., Outcome], tmp_path: Path) -> None:
     written = Training()
     written.round(1, numbered=False)
     written.round(2, numbered=False, evaluated=False)

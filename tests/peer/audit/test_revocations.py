@@ -170,7 +170,9 @@ def test_replies_show_the_dispatch_that_they_answer_and_no_more(run: LaterRun, a
 
 
 @pytest.mark.parametrize("signer", [SERVER, STRANGER], ids=["the thief's own", "a stranger's"])
-def test_an_ack_of_nobody_who_counts_shows_nothing(run: LaterRun, audit: Audited, signer: SigningKey) -> None:
+def test_an_ack_of_somebody_that_does_not_count_shows_nothing(
+    run: LaterRun, audit: Audited, signer: SigningKey
+) -> None:
     run.only_errors()
     run.ack(SERVER if signer is SERVER else ALICE, signer)
     run.revoke(SERVER)

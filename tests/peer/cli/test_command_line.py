@@ -123,7 +123,7 @@ def test_a_command_says_how_it_ended(fake: FakeCommand) -> None:
     assert main.run(["fake"]) == ExitCode.VERIFICATION_FAILED
 
 
-def test_a_reader_who_goes_away_is_no_failed_verification() -> None:
+def test_a_reader_that_goes_away_is_no_failed_verification() -> None:
     code = "import sys; from peer.cli.main import run; sys.exit(run(['--help']))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -287,7 +287,7 @@ def test_other_packages_stay_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_a_terminal_is_spared_colour_where_its_owner_says_so(
+def test_a_terminal_is_spared_colour_if_its_owner_says_so(
     monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
 ) -> None:
     screen = io.StringIO()

@@ -150,7 +150,7 @@ def test_the_exported_file_is_its_owners_alone(admin: Peer, tmp_path: Path) -> N
     assert stat.S_IMODE(export(admin, tmp_path / "file").stat().st_mode) == 0o600
 
 
-def test_a_member_who_joins_has_all_the_admin_has(admin: Peer, member: Peer, tmp_path: Path) -> None:
+def test_a_member_that_joins_has_all_the_admin_has(admin: Peer, member: Peer, tmp_path: Path) -> None:
     admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
     outcome = member("federation", "join", export(admin, tmp_path / "file"), "--json")
     assert outcome.json["you"][0]["roles"] == ["client"]

@@ -56,7 +56,7 @@ def listed(admin: Peer, peer: Peer) -> Member:
     return stored(admin).manifest.members[public(peer).id]
 
 
-def test_an_admin_who_rotates_is_the_same_admin_and_member_at_once(admin: Peer) -> None:
+def test_an_admin_that_rotates_is_the_same_admin_and_member_at_once(admin: Peer) -> None:
     before = public(admin)
     rotated = admin("keys", "rotate", "--json").json
     now, manifest = public(admin), stored(admin).manifest
@@ -75,7 +75,7 @@ def test_an_admin_may_rotate_again_and_still_change_the_federation(admin: Peer, 
     assert stored(admin).manifest.version == 4
 
 
-def test_a_member_who_rotates_is_taken_over_from_its_key_with_name_and_role_as_they_were(
+def test_a_member_that_rotates_is_taken_over_from_its_key_with_name_and_role_as_they_were(
     admin: Peer, member: Peer, tmp_path: Path
 ) -> None:
     said = member("keys", "rotate").out
@@ -101,7 +101,7 @@ def test_an_older_key_is_not_taken(admin: Peer, member: Peer) -> None:
     assert (refused.code, "that KEY is older than" in refused.err) == (ExitCode.WRONG_USE, True)
 
 
-def test_a_newcomer_who_has_rotated_keeps_its_first_key_as_its_id(admin: Peer, peers: Peers) -> None:
+def test_a_newcomer_that_has_rotated_keeps_its_first_key_as_its_id(admin: Peer, peers: Peers) -> None:
     other = peers("other").named("c")
     other("keys", "rotate")
     assert admin("federation", "add", other.key_for(admin), "--name", "c", "--role", "client").code == 0

@@ -264,7 +264,7 @@ def test_pinning_twice_and_both_ways_is_harmless(pair: Pair, fresh: random.Rando
     assert pair.one.has(root.cid)
 
 
-def test_unpinning_is_harmless_where_nothing_is_pinned(pair: Pair, fresh: random.Random) -> None:
+def test_unpinning_is_harmless_if_nothing_is_pinned(pair: Pair, fresh: random.Random) -> None:
     block = raw_block(fresh.randbytes(100))
     pair.one.put([block], pin=[block.cid])
     pair.one.unpin(block.cid)

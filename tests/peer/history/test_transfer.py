@@ -104,7 +104,7 @@ def test_an_imported_run_is_listed_and_whole(peer: Peer, exported: Path, written
     assert peer("audit", str(written.head), "--ipfs", fresh).code == ExitCode.DONE
 
 
-def test_the_height_of_a_damaged_head_is_known_where_its_run_is(
+def test_the_height_of_a_damaged_head_is_known_if_its_run_is(
     peer: Peer, exported: Path, written: WrittenRun, engine: str, tmp_path: Path
 ) -> None:
     peer("import", exported, "--ipfs", engine)

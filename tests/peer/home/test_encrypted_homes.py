@@ -77,7 +77,7 @@ def test_no_name_stands_in_what_is_handed_over_nor_what_opens_them(
     assert key.secret_bytes() in file_of(admin)
 
 
-def test_a_member_who_joins_opens_the_names_with_its_own_key(
+def test_a_member_that_joins_opens_the_names_with_its_own_key(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
     admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client", *passphrase)

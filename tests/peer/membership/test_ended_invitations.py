@@ -130,9 +130,7 @@ def test_a_crash_alone_keeps_nobody_out(admin: AdminHome, eve: Identity) -> None
 
 
 @pytest.mark.parametrize("command", [("federation", "remove"), ("keys", "revoke")], ids=" ".join)
-def test_removing_ends_the_invitations_of_who_is_removed(
-    admin: AdminHome, eve: Identity, command: tuple[str, str]
-) -> None:
+def test_removing_a_member_ends_its_invitations(admin: AdminHome, eve: Identity, command: tuple[str, str]) -> None:
     kept, ticket = admin.invite("mallory"), admin.invite("eve")
     assert isinstance(admin.hear(ticket, eve), Welcomed)
     assert admin.peer(*command, "eve").code == 0
@@ -142,7 +140,7 @@ def test_removing_ends_the_invitations_of_who_is_removed(
     assert isinstance(admin.hear(kept, Identity.generate("mallory")), Welcomed)
 
 
-def test_an_open_ticket_for_a_name_ends_with_whoever_had_the_name(admin: AdminHome, eve: Identity) -> None:
+def test_an_open_ticket_for_a_name_ends_with_the_member_that_had_the_name(admin: AdminHome, eve: Identity) -> None:
     """Eve was added by her KEY, and kept the ticket that was made for her."""
     ticket = admin.invite("eve")
     admin.add(eve)

@@ -321,7 +321,7 @@ def test_the_end_of_an_invitation_is_a_date(admin: Admin, monkeypatch: pytest.Mo
     assert moment(expires) in listed
 
 
-def test_only_who_waits_is_approved(admin: Admin) -> None:
+def test_only_a_newcomer_that_waits_is_approved(admin: Admin) -> None:
     admin.invite()
     outcome = admin.peer("federation", "approve", "hospital-b")
     assert outcome.code == ExitCode.WRONG_USE

@@ -213,7 +213,7 @@ def test_a_member_that_was_away_follows_through_every_version(board: Board) -> N
     ]
 
 
-def test_an_admin_who_rotates_proposes_its_new_keys_and_the_others_only_sign(board: Board) -> None:
+def test_an_admin_that_rotates_proposes_its_new_keys_and_the_others_only_sign(board: Board) -> None:
     before = stored(board.one).manifest
     rotated = board.one("keys", "rotate", "--ipfs", board.engine, "--json")
     (proposal,) = rotated.json["proposals"].values()
@@ -235,7 +235,7 @@ def test_rotating_says_what_the_others_run(board: Board) -> None:
     assert f"peer federation sign {proposal['cid']}" in said
 
 
-def test_rotating_where_a_proposal_waits_that_it_may_not_overtake_says_what_to_do_first(
+def test_rotating_while_a_proposal_waits_that_it_may_not_overtake_says_what_to_do_first(
     peers: Peers, tmp_path: Path
 ) -> None:
     board = Board(peers, tmp_path)

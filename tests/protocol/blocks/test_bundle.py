@@ -196,7 +196,7 @@ def test_a_long_difference_is_cut_short() -> None:
     )
 
 
-def test_a_plain_bundle_where_an_encrypted_one_is_named_is_refused() -> None:
+def test_a_plain_bundle_in_place_of_an_encrypted_one_is_refused() -> None:
     app, blocks = write_bundle(FILES)
     with pytest.raises(ContentError, match="is plain"):
         read_named_bundle(NamedBundle(app, app, KEY), held(blocks))

@@ -58,7 +58,7 @@ def test_more_leaves_than_a_listing_holds_are_not_packed(monkeypatch: pytest.Mon
         pack(LONG)
 
 
-def test_listings_are_equal_where_they_are_written_the_same():
+def test_listings_are_equal_if_they_are_written_the_same():
     listing, _ = packed(LONG)
     assert Listing((1, 2)) == Listing((1, 2)) != Listing((2, 1))
     assert listing == Listing(listing.link) != Listing(tuple(LONG))

@@ -142,7 +142,7 @@ VALUES = st.recursive(
 
 
 @given(st.data())
-def test_a_leader_who_writes_anything_into_a_field_breaks_a_rule_or_says_something_allowed(data: st.DataObject):
+def test_a_leader_that_writes_anything_into_a_field_breaks_a_rule_or_says_something_allowed(data: st.DataObject):
     scribe = begun()
     bodies = [
         scribe.dispatch(),

@@ -325,7 +325,7 @@ def test_one_admin_cannot_sign_for_two():
     assert broken(lambda: first(body, ADMIN)) == ManifestRule.SIGNERS
 
 
-def test_a_wrong_signature_is_refused_even_where_enough_are_right():
+def test_a_wrong_signature_is_refused_even_if_enough_are_right():
     record = signed(draft_federation(admins=sorted([id_of(ADMIN), id_of(STRANGER)])).body, ADMIN, STRANGER)
     spoiled = tuple(replace(each, sig=bytes(64)) if each.by == id_of(STRANGER) else each for each in record.signatures)
     assert broken(lambda: first_manifest(replace(record, signatures=spoiled), Blocks())) == ManifestRule.SIGNATURE

@@ -149,14 +149,14 @@ def test_a_member_without_the_key_that_it_is_listed_with_takes_the_rest():
     assert (read.members, read.key) == (FIRST.members, None)
 
 
-def test_the_key_stays_when_a_member_joins_who_reads_the_versions_after_it():
+def test_the_key_stays_when_a_member_joins_that_reads_the_versions_after_it():
     draft = kept(with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", **BY_ADMIN))
     second = after(FIRST, draft, reader_of(DAVE))
     assert (second.key_epoch, second.key_commitment) == (1, FIRST.key_commitment)
     assert second.names[id_of(DAVE)] == "dave"
 
 
-def test_the_key_is_new_when_a_member_leaves_who_then_reads_nothing():
+def test_the_key_is_new_when_a_member_leaves_which_then_reads_nothing():
     body = without_bob()
     second, seen_by_bob = after(FIRST, body), after(FIRST, body, reader_of(BOB))
     assert second.key_epoch == 2

@@ -82,7 +82,7 @@ def test_a_member_with_new_keys_may_get_another_role_and_name_later():
     assert third.members[id_of(ALICE)].signing == id_of(NEWER)
 
 
-def test_an_admin_who_is_a_member_stays_one_under_its_new_key():
+def test_an_admin_that_is_a_member_stays_one_under_its_new_key():
     manifest = first(SERVER)
     server = rotated(MEMBERS["server"], SERVER, NEWER, place=manifest.federation)
     draft = with_member(manifest, server, "server", by=id_of(NEWER), time=TIME)
@@ -159,7 +159,7 @@ def test_every_key_in_use_of_a_member_is_revoked():
     assert set(revoked) == {id_of(ALICE), id_of(NEWER)}
 
 
-def test_an_admin_who_is_revoked_is_none_any_more():
+def test_an_admin_that_is_revoked_is_no_longer_one():
     manifest = first(ADMIN, SERVER)
     revoked = after(manifest, with_revoked(manifest, MEMBERS["server"], **BY_ADMIN))
     assert revoked.admins == (id_of(ADMIN),)

@@ -152,7 +152,7 @@ def test_a_version_is_followed_in_a_block_with_more_signatures():
     assert read(versions.manifests[1]) == read(None)
 
 
-def test_who_knows_a_version_and_who_does_not_judge_its_signatures_alike():
+def test_readers_that_know_a_version_and_others_judge_its_signatures_alike():
     versions = with_two_admins()
     read = after_another_block(versions, versions.manifests[1], ALICE)
     for known in (versions.manifests[1], None):

@@ -142,7 +142,7 @@ def test_names_that_a_reader_cannot_have_are_not_told_as_changed():
     )
 
 
-def test_an_admin_who_is_no_member_is_told_of():
+def test_an_admin_that_is_no_member_is_told_of():
     stranger = key("stranger")
     draft = next_version(FIRST, admins=[*FIRST.admins, id_of(stranger)], **BY_ADMIN)
     assert Change(f"no member, {stranger.verify_key.did}", "", "admin") in proposal(FIRST, draft, ADMIN).changes()

@@ -133,7 +133,7 @@ def test_who_left_reads_nothing_of_the_next_epoch():
 
 
 @pytest.mark.parametrize(("roles", "updates"), [([Role.CLIENT], False), ([Role.AUDITOR], True)])
-def test_who_comes_later_reads_the_past_as_its_roles_let_it(roles: list[Role], updates: bool):
+def test_a_member_that_comes_later_reads_the_past_as_its_roles_let_it(roles: list[Role], updates: bool):
     scribe, reply = encrypted_run()
     with_dave(scribe, *roles)
     keys = read_by(scribe, reader_of(DAVE)).keys
@@ -214,7 +214,7 @@ def test_a_member_without_the_key_that_it_is_listed_with_verifies_and_reads_noth
 
 @pytest.mark.parametrize("spoiled", ["model_before", "update_before"])
 @pytest.mark.parametrize("reader", [reader_of(CAROL), reader_of(DAVE)], ids=["who had them", "who comes later"])
-def test_all_who_can_open_them_refuse_keys_of_the_epoch_before_that_are_others(reader: Reader, spoiled: str):
+def test_all_that_can_open_them_refuse_keys_of_the_epoch_before_that_are_others(reader: Reader, spoiled: str):
     """Otherwise a leader could make a chain that breaks only for later auditors."""
     scribe = begun(encrypted=True)
     draft = with_member(

@@ -170,7 +170,7 @@ def test_many_addresses_and_long_notes_are_cut() -> None:
     assert len(refused.note) == 500
 
 
-def test_blocks_go_along_where_they_all_fit() -> None:
+def test_blocks_go_along_if_they_all_fit() -> None:
     assert inline_blocks((b"one", b"two")) == (b"one", b"two")
     assert inline_blocks((bytes(INLINE_BUDGET), b"")) == (bytes(INLINE_BUDGET), b"")
     assert inline_blocks((bytes(INLINE_BUDGET), b"1")) == ()
@@ -194,7 +194,7 @@ def test_who_comes_in_time_is_let_in() -> None:
     assert decide(INVITATION, NEWCOMER, MANIFEST, NOW, Listed()) is Decision.ADMIT
 
 
-def test_an_admin_who_wants_to_be_asked_is() -> None:
+def test_an_admin_that_wants_to_be_asked_is() -> None:
     assert decide(replace(INVITATION, ask=True), NEWCOMER, MANIFEST, NOW, Listed()) is Decision.ASK
 
 

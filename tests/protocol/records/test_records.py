@@ -221,7 +221,7 @@ def test_a_field_of_another_value_parses_to_that_value_or_is_refused(data: st.Da
 # -- private parts and listings ------------------------------------------------------------------------------------
 
 
-def test_a_private_part_is_read_where_it_is_plain():
+def test_a_private_part_is_read_if_it_is_plain():
     body = EACH[RecordType.DISPATCH][0]
     assert read_private(body, DispatchPrivate) == DispatchPrivate(kinds=(("train", "1"),))
 

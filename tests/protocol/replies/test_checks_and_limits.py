@@ -205,7 +205,7 @@ def test_updates_that_are_no_numbers_cannot_move_the_median_down() -> None:
 # -- in the collect ------------------------------------------------------------------------------------------------
 
 
-def test_the_app_sees_an_error_where_a_reply_is_refused() -> None:
+def test_the_app_sees_an_error_in_place_of_a_refused_reply() -> None:
     got = answered(begun(), {ALICE: Examination(), BOB: BROKEN}, Admission())
     assert [(handed.content is None, handed.code, handed.reason) for handed in got.handed] == [
         (False, None, ""),
@@ -285,7 +285,7 @@ def two_replies(scribe: Scribe, client: SigningKey) -> Distrust:
     return Distrust([found])
 
 
-def test_a_reply_of_who_has_signed_two_is_refused_with_the_reason() -> None:
+def test_a_reply_of_a_client_that_has_signed_two_is_refused_with_the_reason() -> None:
     scribe = three_asked()
     got = answered(scribe, {ALICE: measured(1.0), BOB: measured(1.0)}, Admission(), two_replies(scribe, BOB))
     assert [(reply.code, reply.reason[:22]) for reply in got.handed] == [

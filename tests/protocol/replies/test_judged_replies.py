@@ -98,7 +98,7 @@ def test_one_odd_reply_is_refused_and_the_others_pass(odd: ReplyLayout, why: str
     assert refused(usual, odd, usual, admission=Admission.parse("off")) == {}
 
 
-def test_lists_of_another_length_are_odd_where_flower_takes_their_mean() -> None:
+def test_lists_of_another_length_are_odd_if_flower_takes_their_mean() -> None:
     usual, odd = reply(each=3), reply(each=2)
     assert list(refused(usual, odd, usual)) == [1]
     assert list(refused(usual, reply(each=None), usual, rule=replace(MEAN, means_metrics=False))) == [1]
@@ -175,7 +175,7 @@ def test_what_no_strategy_makes_anything_of_is_not_judged(how: str) -> None:
     assert refused(reply(), left_alone) == {}
 
 
-def test_the_settings_of_older_apps_are_of_one_kind_where_a_function_of_theirs_reads_them() -> None:
+def test_the_settings_of_older_apps_are_of_one_kind_if_a_function_of_theirs_reads_them() -> None:
     rule = StrategyRule("FedAvg", "num_examples", older="fitres", metrics_alike=True)
     usual, odd = (ReplyLayout(configs=(ConfigRecordLayout("fitres.metrics", keys),)) for keys in (("loss",), ()))
     assert list(refused(usual, usual, odd, rule=rule)) == [2]
@@ -230,7 +230,7 @@ def test_weights_whose_sum_no_float_holds_are_refused() -> None:
     assert list(refused(reply(weight=1.7e308), reply(weight=1.7e308), reply(weight=5))) == [0, 1]
 
 
-def test_who_chooses_among_replies_gets_none_without_weight_where_it_may_choose_those_alone() -> None:
+def test_a_strategy_that_chooses_among_replies_gets_none_without_weight_if_it_may_choose_only_those() -> None:
     rule = replace(MEAN, selects=2)
     assert list(refused(reply(), reply(weight=0), reply(weight=0), rule=rule)) == [1, 2]
     assert refused(reply(), reply(), reply(weight=0), rule=rule) == {}
@@ -248,7 +248,7 @@ def with_nan(key: str = "w") -> ReplyLayout:
     return replace(reply(array(key)), not_finite=(NotFinite("arrays", key, 2, 3),))
 
 
-def test_nan_in_an_array_that_was_not_dispatched_is_refused_where_the_others_have_none() -> None:
+def test_nan_in_an_array_that_was_not_dispatched_is_refused_if_the_others_have_none() -> None:
     why = "refused (finite): 2 of the 3 numbers of 'arrays'/'w' are NaN or infinite, unlike the others'"
     assert refused(reply(), reply(), with_nan()) == {2: why}
     assert refused(reply(), with_nan()) == {1: why}

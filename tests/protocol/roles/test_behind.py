@@ -340,7 +340,7 @@ def with_rotated(before: Manifest, name: str, old: SigningKey, new: SigningKey, 
     return version(next_version(before, members=members.values(), **BY_ADMIN), before, reader)
 
 
-def test_a_leader_that_rotated_its_keys_is_followed_by_who_was_away() -> None:
+def test_a_leader_that_rotated_its_keys_is_followed_by_a_client_that_was_away() -> None:
     newer, secret = key("server's newer key"), DecryptionKey.generate()
     manifest = with_rotated(FIRST, "server", SERVER, newer, secret)
     server = Peer(SERVER, manifest, [newer, SERVER], [secret, decryption_key(SERVER)])

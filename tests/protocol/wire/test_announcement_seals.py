@@ -194,11 +194,11 @@ def test_no_more_are_opened_that_are_sealed_to_one_member_than_the_limit():
 # -- what is not ours ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_in_the_clear_is_dropped_where_the_federation_encrypts():
+def test_what_is_in_the_clear_is_dropped_if_the_federation_encrypts():
     assert dropped(seals_of(ALICE), SIGNED) is Drop.UNSEALED
 
 
-def test_what_is_sealed_is_dropped_where_the_federation_does_not_encrypt():
+def test_what_is_sealed_is_dropped_if_the_federation_does_not_encrypt():
     assert dropped(AnnouncementSeals(PLAIN, SOURCE), SEALED) is Drop.UNREADABLE
 
 

@@ -26,7 +26,7 @@ def test_no_folder_and_no_device_is_taken_from_the_run_config() -> None:
     assert server_settings(run, {}).data_dir == ""
 
 
-def test_a_model_class_counts_only_where_the_node_config_names_it() -> None:
+def test_a_model_class_counts_only_if_the_node_config_names_it() -> None:
     run = run_config(model="my_models:WideNet")
     for read in (client_settings, server_settings):
         with pytest.raises(ValueError, match=r"only if its owner names it; .* --model my_models:WideNet"):

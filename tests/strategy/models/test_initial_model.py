@@ -49,7 +49,7 @@ def test_the_app_begins_with_the_given_arrays(
     assert {name: array.numpy().tolist() for name, array in sent.items()} == {n: a.tolist() for n, a in arrays.items()}
 
 
-def test_the_apps_own_model_is_untouched_where_none_is_given() -> None:
+def test_the_apps_own_model_is_untouched_if_none_is_given() -> None:
     model = mlp()
     sent = initial_arrays(model, initial_state(None, MemoryStore())).to_torch_state_dict()
     assert all(torch.equal(sent[name], tensor) for name, tensor in model.state_dict().items())

@@ -146,7 +146,7 @@ def test_what_a_format_does_not_take_leaves_the_old_file_and_no_other(tmp_path: 
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-def test_text_is_no_tensor_where_the_format_has_none(tmp_path: Path, suffix: str) -> None:
+def test_text_is_no_tensor_if_the_format_has_none(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(NoModel, match="does not take"):
         save_model(*content({"words": np.array(["a", "b"])}), tmp_path / f"m{suffix}", {})
 

@@ -161,7 +161,7 @@ NAN, INF = float("nan"), float("inf")
     ("was", "now", "largest"),
     [([NAN, 1.0], [NAN, 3.0], 2.0), ([INF, 1.0], [INF, 1.5], 0.5), ([1.0], [NAN], INF), ([INF], [-INF], INF)],
 )
-def test_the_largest_difference_is_infinite_where_one_alone_is_no_number(
+def test_the_largest_difference_is_infinite_if_only_one_is_no_number(
     was: list[float], now: list[float], largest: float
 ) -> None:
     found = difference(*(RecordDict({"a": ArrayRecord({"x": Array(np.asarray(each))})}) for each in (was, now)))

@@ -125,7 +125,7 @@ def test_keys_that_are_missing_or_new_or_in_another_order_are_less_like_it() -> 
     assert likeness(MODEL, dict(reversed(MODEL.items()))) is Likeness.ANY_ORDER
 
 
-def test_a_record_of_another_name_is_the_same_where_both_are_alone() -> None:
+def test_a_record_of_another_name_is_the_same_if_both_are_alone() -> None:
     reply = RecordDict({"trained": arrays(MODEL)})
     assert likeness(MODEL, reply) is Likeness.IN_ORDER
     assert change_of(MODEL, reply) == 0.0

@@ -226,7 +226,7 @@ def loss(value: float) -> Spoil:
     [loss(float("nan")), *(pytest.param(loss(value), marks=pytest.mark.all) for value in (float("inf"), -3))],
     ids=lambda spoil: spoil.__name__,
 )
-def test_a_loss_is_a_weight_where_the_strategy_weights_by_it(spoil: Spoil, tmp_path: Path) -> None:
+def test_a_loss_is_a_weight_if_the_strategy_weights_by_it(spoil: Spoil, tmp_path: Path) -> None:
     done = run(tmp_path, spoil, 'strategy="QFedAvg"')
 
     assert done.finished.error == ""

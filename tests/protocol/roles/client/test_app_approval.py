@@ -33,7 +33,7 @@ def test_the_named_app_is_started_before_a_run_is_known() -> None:
     assert [start.app for start in AClient(plan(approved=None)).all(StartApp)] == [OWN]
 
 
-def test_an_owner_who_named_an_app_is_not_asked_about_another() -> None:
+def test_an_owner_that_named_an_app_is_not_asked_about_another() -> None:
     client = AClient(plan(approved=None))
     client.hear()
     assert client.reported(What.RUN_REFUSED)

@@ -127,7 +127,7 @@ def test_a_leader_that_waits_for_its_members_gives_its_app_no_run_before_all_hav
     assert waiting.fields["whom"] == "bob"
 
 
-def test_once_all_have_spoken_it_goes_on_and_keeps_that_it_is_where_it_is() -> None:
+def test_once_all_have_spoken_it_goes_on_and_keeps_its_place() -> None:
     leader = waiting_leader_of(begun(), 2)
     assert leader.all(Hand)
     assert len(leader.all(KeepPlace)) == 1

@@ -59,7 +59,7 @@ def test_an_app_that_does_nothing_but_look_is_said_to_wait_once() -> None:
     assert (second["here"], second["last"], round(second["ago"])) == (1, "bob", 15)
 
 
-def test_it_is_said_again_where_others_are_here() -> None:
+def test_it_is_said_again_if_others_are_here() -> None:
     app = Looking()
     app.look(30, ALICE)
     app.look(30, ALICE, CAROL)
@@ -82,7 +82,7 @@ def test_a_client_that_comes_and_goes_is_one_wait() -> None:
     assert [told["here"] for told in app.told] == [2, 1]
 
 
-def test_a_wait_is_told_again_where_it_was_over_for_long() -> None:
+def test_a_wait_is_told_again_if_it_was_over_for_long() -> None:
     app = Looking()
     app.look(30, ALICE)
     app.call(lambda call: Pull(call, ()))
