@@ -35,7 +35,7 @@ def join_and_train(federation: Federation) -> None:
 
 
 @pytest.mark.all  # over Kubo: `tests/kubo/test_join_kubo.py`
-def test_who_joins_with_a_ticket_trains_in_the_run_that_waits(tmp_path: Path) -> None:
+def test_a_newcomer_with_a_ticket_trains_in_the_run_that_waits(tmp_path: Path) -> None:
     federation = Federation(tmp_path, f"local:{tmp_path / 'engine'}")
     try:
         join_and_train(federation)

@@ -390,7 +390,7 @@ def test_a_node_that_hangs_is_not_taken_for_one_that_cannot_find_a_block(monkeyp
         engine.close()
 
 
-def test_who_stops_ends_the_calls_that_a_node_leaves_hanging_and_makes_no_other() -> None:
+def test_stopping_ends_the_calls_that_a_node_leaves_hanging_and_makes_no_other() -> None:
     block, arrived = raw_block(b"x"), threading.Semaphore(0)
     with server_that_says(200, b"", VERSION, hung=arrived) as url, ThreadPoolExecutor(2) as pool:
         engine = open_engine(url)

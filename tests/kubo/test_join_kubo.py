@@ -11,7 +11,7 @@ from test_join_a_run import join_and_train
 pytestmark = pytest.mark.kubo
 
 
-def test_who_joins_with_a_ticket_over_its_own_node_trains_in_the_run_that_waits(
+def test_a_newcomer_with_a_ticket_and_its_own_node_trains_in_the_run_that_waits(
     ipfs_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POLLEN_KUBO", str(ipfs_program))

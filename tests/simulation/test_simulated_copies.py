@@ -18,7 +18,7 @@ from test_restored_homes import ROUGH, assert_as_undisturbed
 
 @pytest.mark.parametrize("number", some(4, of=12))
 @pytest.mark.parametrize("role", ["server", "client"])
-def test_of_a_home_and_its_copy_the_one_that_ran_goes_on(role: str, number: int):
+def test_if_a_home_and_its_copy_meet_the_one_that_ran_goes_on(role: str, number: int):
     random = Random(f"copied {role} {number}")
     given = Scenario(random.choice((2, 3, 4, 5)), rounds=2, app=random.choice(sorted(APPS)))
     run = Simulation(given, random.choice((CALM, ROUGH)), number)

@@ -133,7 +133,7 @@ def test_a_disk_that_forgets_is_found_out(forgotten, monkeypatch):
         Simulation(Scenario(), Faults(crash_chance=0.02, crashes=3, downtime=1.0), seed=7).run()
 
 
-def test_of_a_disturbed_run_each_peer_keeps_which_records_are_well_signed():
+def test_each_peer_keeps_which_records_of_a_disturbed_run_are_well_signed():
     harsh = Simulation(Scenario(), Faults(loss=0.3, crash_chance=0.01, crashes=5, downtime=1.0), seed=1)
     harsh.run()
     (head,) = harsh.server.disk.heads.values()

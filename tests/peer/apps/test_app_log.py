@@ -7,7 +7,7 @@ from pathlib import Path
 from peer.apps.app_log import keep_short
 
 
-def test_of_a_log_over_the_limit_the_newest_lines_are_kept(tmp_path: Path) -> None:
+def test_the_newest_lines_of_a_log_over_the_limit_are_kept(tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_text("".join(f"line {number}\n" for number in range(1000)))
 

@@ -179,7 +179,7 @@ def test_it_is_of_the_run_that_is_named(
     assert stranger("attest", "verify", attested, "--by", did(auditor), "--run", str(text)).code == ExitCode.DONE
 
 
-def test_of_another_run_or_about_another_file_it_fails(attested: Path, stranger: Peer, run: WrittenRun) -> None:
+def test_it_fails_for_another_run_or_another_file(attested: Path, stranger: Peer, run: WrittenRun) -> None:
     for option in (("--run", str(run.app)), ("--about", attested)):
         assert stranger("attest", "verify", attested, *option).code == ExitCode.VERIFICATION_FAILED
 
@@ -249,12 +249,12 @@ def test_a_key_that_was_rotated_since_is_still_the_members(admin: Peer, by_membe
     assert verified(admin, by_member, "--by", auditor.key).code == ExitCode.DONE
 
 
-def test_of_a_member_that_was_removed_since_it_says_so(admin: Peer, by_member: Path) -> None:
+def test_it_says_if_the_member_was_removed_since(admin: Peer, by_member: Path) -> None:
     assert admin("federation", "remove", "carol").code == 0
     assert standing(verified(admin, by_member)) == (0, "carol", ["auditor"], "removed")
 
 
-def test_of_a_key_that_was_revoked_since_nobody_can_tell(admin: Peer, by_member: Path, auditor: Peer) -> None:
+def test_nobody_can_tell_about_a_key_that_was_revoked_since(admin: Peer, by_member: Path, auditor: Peer) -> None:
     assert admin("keys", "revoke", "carol").code == 0
     outcome = verified(admin, by_member, "--by", did(auditor))
     assert standing(outcome) == (ExitCode.UNFINISHED, "carol", ["auditor"], "revoked")

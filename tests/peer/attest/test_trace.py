@@ -125,7 +125,7 @@ def test_one_changed_number_is_no_model_of_the_run_that_the_file_names(
     assert (outcome.code, "that run has no such model" in outcome.err) == (ExitCode.VERIFICATION_FAILED, True)
 
 
-def test_of_another_run_it_is_not_found(peer: Peer, car: Path, tmp_path: Path) -> None:
+def test_it_is_not_found_in_another_run(peer: Peer, car: Path, tmp_path: Path) -> None:
     save_file({"weight": np.full((2, 3), 7, np.float32)}, tmp_path / "m.safetensors")
     outcome = peer("trace", tmp_path / "m.safetensors", "--in", car)
     assert (outcome.code, "none of the 1 runs" in outcome.err) == (ExitCode.UNFINISHED, True)

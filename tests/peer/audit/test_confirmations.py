@@ -125,7 +125,7 @@ def test_a_file_that_leaves_an_ack_out_is_audited_with_the_one_that_this_home_ha
     assert imported.code == ExitCode.VERIFICATION_FAILED
 
 
-def test_who_confirmed_another_history_is_a_finding(run: Acked, audited: Audited) -> None:
+def test_a_member_that_confirmed_another_history_is_a_finding(run: Acked, audited: Audited) -> None:
     run.ack(ALICE, head=cbor_block("another record").cid)
     outcome, _ = audited(run)
     assert outcome.code == ExitCode.VERIFICATION_FAILED

@@ -232,7 +232,7 @@ def test_each_reader_is_shown_what_it_read(encrypted: Place) -> None:
     assert encrypted.log().json["app"] == ""
 
 
-def test_who_has_other_keys_is_not_shown_what_a_member_read(encrypted: Place) -> None:
+def test_a_reader_with_other_keys_is_not_shown_what_a_member_read(encrypted: Place) -> None:
     encrypted.log("--identity", "alice")
     told = encrypted.log("--identity", "stranger")
     assert (was_kept(told), told.json["app"]) == (False, "")

@@ -137,7 +137,7 @@ def test_a_member_that_is_no_server_any_more_may_say_so_itself(run: LaterRun, au
     assert audit(run).code == ExitCode.DONE
 
 
-def test_who_was_removed_may_not(run: LaterRun, audit: Audited) -> None:
+def test_a_removed_member_may_not(run: LaterRun, audit: Audited) -> None:
     run.exchange(1)
     run.remove(SERVER)
     run.scribe.add(run.scribe.roster(run.newest.cid))

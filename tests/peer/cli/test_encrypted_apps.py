@@ -85,7 +85,7 @@ def test_a_client_reads_the_app_by_its_run_its_head_or_a_file(run: EncryptedRun,
         (STRANGER, ExitCode.UNFINISHED, "peer federation grant NAME"),
     ],
 )
-def test_who_is_no_member_is_told_what_fixes_it(
+def test_an_identity_that_is_no_member_is_told_what_fixes_it(
     key: SigningKey | None, code: ExitCode, told: str, run: EncryptedRun, peers: Peers
 ) -> None:
     refused = (peers("owner") if key is None else home_of(peers, key))("app", "show", run.car)

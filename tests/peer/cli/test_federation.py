@@ -124,7 +124,7 @@ def test_a_member_is_removed_by_name(admin: Peer, member: Peer) -> None:
     assert [each["name"] for each in outcome.json["members"]] == ["hospital-a"]
 
 
-def test_who_is_called_what_a_key_is_written_as_is_not_taken_for_its_owner(admin: Peer, peers: Peers) -> None:
+def test_a_member_with_another_key_as_its_name_is_not_taken_for_its_owner(admin: Peer, peers: Peers) -> None:
     keys = [peers(name).named(name).key_for(admin) for name in "bc"]
     first, second = sorted(keys, key=lambda key: PublicIdentity.parse_key_text(key).id)
     did = PublicIdentity.parse_key_text(second).signing.did

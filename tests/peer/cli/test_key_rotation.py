@@ -108,7 +108,7 @@ def test_a_newcomer_that_has_rotated_keeps_its_first_key_as_its_id(admin: Peer, 
     assert listed(admin, other).signing == public(other).signing.raw
 
 
-def test_who_has_rotated_may_found_a_federation(peers: Peers) -> None:
+def test_an_identity_that_has_rotated_may_found_a_federation(peers: Peers) -> None:
     founder = peers("founder").named("d")
     founder("keys", "rotate")
     assert founder("federation", "init", "later").code == 0

@@ -49,7 +49,7 @@ def test_an_engine_that_refuses_at_once_is_waited_for_by_the_clock() -> None:
     assert engine.tries == 121
 
 
-def test_who_wants_to_stop_waits_for_no_second_try() -> None:
+def test_stopping_waits_for_no_second_try() -> None:
     engine = Engine(away=1000, seconds=1.0)
     patient = EngineRetries(60.0, lambda: engine.now)
     patient.lose()

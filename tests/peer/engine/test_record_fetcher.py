@@ -46,7 +46,7 @@ def versions(count: int) -> list[Block]:
     return chain
 
 
-def test_of_a_record_of_another_kind_nothing_more_is_fetched(local_engine: LocalEngine, records: RecordFetcher) -> None:
+def test_nothing_more_is_fetched_of_a_record_of_another_kind(local_engine: LocalEngine, records: RecordFetcher) -> None:
     *_, newest = chain = versions(3)
     local_engine.put(chain)
     for kind in (Reply, Chained):

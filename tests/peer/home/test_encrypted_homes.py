@@ -87,14 +87,14 @@ def test_a_member_that_joins_opens_the_names_with_its_own_key(
     assert member("federation", "show", "--federation", "trial").code == 0
 
 
-def test_who_is_no_member_sees_keys_and_roles_alone(admin: Peer, member: Peer, tmp_path: Path) -> None:
+def test_somebody_that_is_no_member_sees_only_keys_and_roles(admin: Peer, member: Peer, tmp_path: Path) -> None:
     hand_over(admin, member, tmp_path / "file")
     shown = member("federation", "show", "--json").json
     assert (shown["name"], [each["name"] for each in shown["members"]]) == ("", [shown["members"][0]["did"]])
     assert "only members can read its name" in member("federation", "show").out
 
 
-def test_who_was_taken_in_reads_names_after_joining_again(
+def test_a_new_member_reads_names_after_joining_again(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
     hand_over(admin, member, tmp_path / "old")
@@ -103,7 +103,7 @@ def test_who_was_taken_in_reads_names_after_joining_again(
     assert stored(member).manifest.name == "trial"
 
 
-def test_who_was_removed_reads_the_versions_before_and_none_after(
+def test_a_removed_member_reads_the_versions_before_and_none_after(
     admin: Peer, member: Peer, passphrase: tuple[str, Path], tmp_path: Path
 ) -> None:
     admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client", *passphrase)

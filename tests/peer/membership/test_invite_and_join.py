@@ -128,7 +128,7 @@ def test_joining_again_is_harmless(admin: Admin, newcomer: Peer, ipfs: str) -> N
     assert again.json == first.json
 
 
-def test_who_was_removed_is_told_so_and_comes_back_with_a_new_ticket(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+def test_a_removed_member_is_told_so_and_comes_back_with_a_new_ticket(admin: Admin, newcomer: Peer, ipfs: str) -> None:
     """Its home still has the version that lists it."""
     old = admin.invite()
     with admin.at_work():
@@ -225,7 +225,7 @@ def test_a_new_ticket_for_a_name_ends_the_one_before(admin: Admin, newcomer: Pee
         assert join(newcomer, ipfs, sent).code == ExitCode.DONE
 
 
-def test_who_was_taken_out_stays_out(admin: Admin, newcomer: Peer, ipfs: str) -> None:
+def test_a_removed_member_stays_out(admin: Admin, newcomer: Peer, ipfs: str) -> None:
     ticket = admin.invite()
     with admin.at_work():
         join(newcomer, ipfs, ticket)
@@ -354,7 +354,7 @@ def test_only_admins_invite(admin: Admin, newcomer: Peer, ipfs: str) -> None:
     assert "not an admin" in outcome.err
 
 
-def test_who_cannot_add_members_alone_shows_the_newcomer_as_pending(
+def test_an_admin_that_cannot_add_members_alone_shows_the_newcomer_as_pending(
     admin: Admin, newcomer: Peer, peers: Peers, ipfs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joining, "can_change_alone", lambda *_: False)

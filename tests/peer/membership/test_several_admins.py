@@ -98,7 +98,7 @@ def test_a_change_waits_until_enough_admins_have_signed(board: Board) -> None:
     assert stored(board.one).manifest == stored(board.two).manifest
 
 
-def test_who_is_to_sign_is_shown_what_changes(board: Board, peers: Peers) -> None:
+def test_an_admin_is_shown_what_changes_before_it_signs(board: Board, peers: Peers) -> None:
     key = peers("four").named("d").key_for(board.one)
     cid = board.propose(board.one, "add", key, "--name", "four", "--role", "client")
     shown = board(board.two, "sign", cid)
@@ -152,7 +152,7 @@ def test_the_second_of_two_proposals_for_one_version_has_to_be_made_again(board:
     assert (listed["cid"], listed["outdated"]) == (second, True)
 
 
-def test_who_is_behind_is_told_to_catch_up_first(board: Board) -> None:
+def test_an_admin_that_is_behind_is_told_to_catch_up_first(board: Board) -> None:
     board.sign(board.two, board.propose(board.one, "threshold", "1"))
     assert board(board.two, "threshold", "2").code == 0
     cid = str(board.two("federation", "proposals", "--json").json["proposals"][0]["cid"])
@@ -160,7 +160,7 @@ def test_who_is_behind_is_told_to_catch_up_first(board: Board) -> None:
     assert (refused.code, "peer federation join FILE" in refused.err) == (ExitCode.WRONG_USE, True)
 
 
-def test_who_is_no_admin_does_not_sign(board: Board, peers: Peers) -> None:
+def test_a_member_that_is_no_admin_does_not_sign(board: Board, peers: Peers) -> None:
     other = peers("four").named("four")
     board.sign(
         board.two, board.propose(board.one, "add", other.key_for(board.one), "--name", "four", "--role", "client")

@@ -6,7 +6,7 @@ from peer.run.announcement_queue import MAX_BYTES, MAX_WAITING, AnnouncementQueu
 from protocol.roles.events import Received
 
 
-def test_of_a_million_announcements_no_more_wait_than_may() -> None:
+def test_no_more_of_a_million_announcements_wait_than_may() -> None:
     waiting: list[Received] = []
     intake = AnnouncementQueue(waiting.append)
     for _ in range(1_000_000):

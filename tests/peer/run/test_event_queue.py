@@ -48,7 +48,7 @@ def test_a_signal_is_heard_while_announcements_never_cease() -> None:
     assert asyncio.run(taken_until_stopped()) < 100
 
 
-def test_who_waits_is_woken_by_the_next_event() -> None:
+def test_a_waiting_runner_is_woken_by_the_next_event() -> None:
     async def woken() -> Event:
         queue = EventQueue[Event]()
         asyncio.get_running_loop().call_later(0, queue.put, Due())

@@ -35,7 +35,7 @@ def test_a_client_that_waits_is_told_the_two_commands() -> None:
     assert "`peer app approve CID`" in line
 
 
-def test_who_is_away_and_owes_an_answer_is_told_with_the_time_left() -> None:
+def test_a_client_that_is_away_and_owes_an_answer_is_told_with_the_time_left() -> None:
     away = {"name": "b", "answer_within": 40.4}
     assert line_of(Report(What.PEER_AWAY, away)) == "b is away; waiting for its answer, at most 40 s more"
     assert line_of(Report(What.PEER_AWAY, {**away, "answer_within": None})) == "b is away"

@@ -172,7 +172,7 @@ def test_its_links_show_so_that_it_is_pinned_and_fetched_without_a_key(encrypted
 
 
 @pytest.mark.parametrize("key", [None, ContentKey(1, bytes(32)), ContentKey(2, KEY.key)])
-def test_who_has_another_key_reads_nothing(encrypted: tuple[NamedBundle, Blocks], key: ContentKey | None) -> None:
+def test_a_reader_with_another_key_reads_nothing(encrypted: tuple[NamedBundle, Blocks], key: ContentKey | None) -> None:
     with pytest.raises(ContentError):
         read_bundle(encrypted[0].content, encrypted[1], key)
 

@@ -119,7 +119,7 @@ def with_false_wraps(body: Federation, *people: str) -> Federation:
     return replace(body, key=replace(wrapped, commitment=body.key.commitment))
 
 
-def test_who_was_given_a_false_manifest_key_takes_the_rest_and_reads_the_next_version():
+def test_a_member_with_a_false_manifest_key_takes_the_rest_and_reads_the_next_version():
     """No co-signer can see it: if it kept the member out, one admin could do so for good."""
     honest, reader = without_bob(), reader_of(ALICE)
     stay = [name for name in MEMBERS if name != "bob"]
@@ -139,7 +139,7 @@ def test_a_false_wrap_of_a_key_that_the_member_has_harms_nobody():
     assert (second.misled, second.name) == (False, "trial")
 
 
-def test_who_has_no_keys_cannot_tell_a_false_manifest_key_and_takes_the_rest():
+def test_a_reader_without_keys_cannot_tell_a_false_manifest_key_and_takes_the_rest():
     assert first(wrapped_for(*MEMBERS), PUBLIC).members == FIRST.members
 
 
@@ -164,6 +164,6 @@ def test_the_key_is_new_when_a_member_leaves_which_then_reads_nothing():
     assert (second.name, seen_by_bob.name) == ("trial", "")
 
 
-def test_who_cannot_read_a_manifest_cannot_write_the_next():
+def test_an_admin_that_cannot_read_a_manifest_cannot_write_the_next():
     with pytest.raises(UnreadableManifest):
         next_version(first(BODY, PUBLIC), **BY_ADMIN)

@@ -222,7 +222,7 @@ def test_what_a_member_signed_about_its_keys_holds_in_its_federation_alone(befor
     assert broken(lambda: after(before, with_member(before, alice, "her", **BY_ADMIN))) == ManifestRule.HANDOVER
 
 
-def test_who_named_no_federation_may_be_listed_in_any():
+def test_an_owner_that_named_no_federation_may_be_listed_in_any():
     dave = member(DAVE, Role.CLIENT, place=None)
     assert after(FIRST, with_member(FIRST, dave, "dave", **BY_ADMIN)).members[dave.id].proof == dave.proof
 

@@ -123,7 +123,7 @@ def test_names_are_for_members(reader: Reader):
 # -- epochs --------------------------------------------------------------------------------------------------------
 
 
-def test_who_left_reads_nothing_of_the_next_epoch():
+def test_a_member_that_left_reads_nothing_of_the_next_epoch():
     scribe, _ = encrypted_run()
     draft = without_member(scribe.manifest, id_of(BOB), by=id_of(ADMIN), time=TIME)
     scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
@@ -267,7 +267,7 @@ def test_keys_that_are_wrapped_for_many_need_the_blocks_of_their_listings():
     assert missing(block, scribe.source) == [root]
 
 
-def test_who_cannot_read_the_limit_of_reasons_refuses_none_for_its_length():
+def test_a_reader_that_cannot_read_the_limit_of_reasons_refuses_none_for_its_length():
     """A later auditor has the keys of a run by grant, and perhaps not the manifest key of its time."""
     scribe = Scribe(encrypted=True, settings=Settings(max_reason_chars=9_000))
     scribe.add(scribe.run())

@@ -94,7 +94,7 @@ def test_a_join_says_who_asks() -> None:
     assert open_join(KEYS, parse_join_envelope(seal_join(KEYS, Join(NEWCOMER)))) == Join(NEWCOMER)
 
 
-def test_who_has_another_ticket_learns_nothing() -> None:
+def test_somebody_with_another_ticket_learns_nothing() -> None:
     for message in (seal_join(KEYS, Join(NEWCOMER)), seal_answer(KEYS, Pending(NEWCOMER.id))):
         assert NEWCOMER.id not in message
         assert NEWCOMER.encryption.raw[:32] not in message
@@ -190,7 +190,7 @@ def test_the_topic_is_the_federation_s_own() -> None:
 # -- the inviter ---------------------------------------------------------------------------------------------------
 
 
-def test_who_comes_in_time_is_let_in() -> None:
+def test_a_newcomer_in_time_is_let_in() -> None:
     assert decide(INVITATION, NEWCOMER, MANIFEST, NOW, Listed()) is Decision.ADMIT
 
 
@@ -211,18 +211,18 @@ def test_a_ticket_works_once(used: Invitation) -> None:
     assert decide(used, THIEF, MANIFEST, NOW, Listed()) == Refused(THIEF.id, WhyRefused.USED)
 
 
-def test_who_was_let_in_is_told_so_again_even_after_the_time() -> None:
+def test_a_newcomer_that_was_let_in_is_told_so_again_even_after_the_time() -> None:
     used = INVITATION.used_by(NEWCOMER).done()
     assert decide(used, NEWCOMER, with_newcomer(), INVITATION.expires + 1.0, Listed()) is Decision.WELCOME
 
 
-def test_who_came_in_time_waits_beyond_it() -> None:
+def test_a_newcomer_in_time_waits_beyond_it() -> None:
     used = replace(INVITATION, ask=True).used_by(NEWCOMER)
     assert decide(used, NEWCOMER, MANIFEST, INVITATION.expires + 1.0, Listed()) is Decision.ASK
     assert decide(used, NEWCOMER, with_newcomer(), INVITATION.expires + 1.0, Listed()) is Decision.WELCOME
 
 
-def test_who_came_in_time_does_not_wait_for_ever() -> None:
+def test_a_newcomer_in_time_does_not_wait_for_ever() -> None:
     late = INVITATION.expires + PENDING_FOR
     for used in (INVITATION.used_by(NEWCOMER), replace(INVITATION, ask=True).used_by(NEWCOMER)):
         assert decide(used, NEWCOMER, MANIFEST, late, Listed()) == Refused(NEWCOMER.id, WhyRefused.EXPIRED)
@@ -264,7 +264,7 @@ def test_an_inviter_that_died_between_the_two_writes_goes_on() -> None:
     assert decide(INVITATION.used_by(NEWCOMER), NEWCOMER, MANIFEST, NOW, Listed()) is Decision.ADMIT
 
 
-def test_who_was_taken_out_does_not_come_in_again_with_the_old_ticket() -> None:
+def test_a_removed_member_does_not_come_in_again_with_the_old_ticket() -> None:
     used = INVITATION.used_by(NEWCOMER).done()
     assert decide(used, NEWCOMER, MANIFEST, NOW, Listed()) == Refused(NEWCOMER.id, WhyRefused.REMOVED)
 

@@ -67,7 +67,7 @@ def test_a_manifest_key_that_is_copied_into_another_federation_is_none_there() -
     assert (copied.key, copied.misled, copied.name) == (None, True, "")
 
 
-def test_who_has_the_key_already_reads_no_private_part_that_was_copied() -> None:
+def test_a_reader_that_has_the_key_already_reads_no_private_part_that_was_copied() -> None:
     """The federation's file knows the key by its commitment, but the private part belongs to another place."""
     a, b = two_federations()
     assert a.first.key is not None

@@ -47,7 +47,7 @@ def appended(scribe: Scribe, well_signed: frozenset[CID] = frozenset()) -> set[C
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_of_a_whole_chain_every_record_is_found_well_signed(encrypted: bool) -> None:
+def test_every_record_of_a_whole_chain_is_found_well_signed(encrypted: bool) -> None:
     scribe = a_run(encrypted=encrypted)
     assert appended(scribe) == {record.cid for record in records(scribe)}
 

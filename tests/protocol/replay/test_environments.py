@@ -77,5 +77,5 @@ def test_it_says_on_which_machine_it_would_be_settled() -> None:
     )
 
 
-def test_of_portable_numbers_any_processor_of_the_architecture_settles_it() -> None:
+def test_portable_numbers_are_settled_by_any_processor_of_the_architecture() -> None:
     assert settling(PORTABLE, replace(PORTABLE, **ARM)) == "an x86_64 machine"  # type: ignore[arg-type]

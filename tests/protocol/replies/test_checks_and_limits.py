@@ -167,11 +167,11 @@ def test_a_norm_over_its_multiple_of_the_median_is_refused() -> None:
     assert too_far("2x", 1.0, 2.0, 3.0, 6.0, 6.1) == {4}
 
 
-def test_of_two_in_the_middle_the_median_is_the_lower() -> None:
+def test_the_median_is_the_lower_of_two_in_the_middle() -> None:
     assert too_far("3x", 1.0, 1.0, 100.0, 100.0) == {2, 3}
 
 
-def test_of_two_updates_no_median_is_taken() -> None:
+def test_no_median_is_taken_of_two_updates() -> None:
     assert too_far("1x", 1.0, 100.0) == set()
 
 
@@ -186,7 +186,7 @@ def test_a_weight_over_its_multiple_of_the_median_is_refused() -> None:
     assert too_heavy("2x", 100, 100, 200, 201) == {3}
 
 
-def test_who_has_no_examples_does_not_make_the_others_too_heavy() -> None:
+def test_a_client_without_examples_does_not_make_the_others_too_heavy() -> None:
     assert too_heavy("3x", 0, 0, 0, 10, 20, 15) == set()
 
 
@@ -194,7 +194,7 @@ def test_a_norm_alone_bounds_no_weight() -> None:
     assert too_heavy("10", 100, 100, 1e18) == set()
 
 
-def test_of_two_weights_no_median_is_taken() -> None:
+def test_no_median_is_taken_of_two_weights() -> None:
     assert too_heavy("1x", 1, 1000) == too_heavy("1x", 0, 1, 1000) == set()
 
 
@@ -294,7 +294,7 @@ def test_a_reply_of_a_client_that_has_signed_two_is_refused_with_the_reason() ->
     ]
 
 
-def test_who_has_signed_two_replies_is_not_waited_for() -> None:
+def test_nobody_waits_for_a_client_that_has_signed_two_replies() -> None:
     scribe = three_asked()
     got = answered(scribe, {ALICE: measured(1.0)}, Admission(), two_replies(scribe, CAROL))
     assert [reply.code for reply in got.handed] == [None, ErrorCode.NODE_UNAVAILABLE]

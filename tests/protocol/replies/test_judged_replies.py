@@ -105,13 +105,13 @@ def test_lists_of_another_length_are_odd_if_flower_takes_their_mean() -> None:
     assert refused(usual, odd, usual, rule=replace(MEAN, means_metrics=False)) == {}
 
 
-def test_of_two_that_differ_the_one_laid_out_as_dispatched_stands() -> None:
+def test_if_two_differ_the_one_laid_out_as_dispatched_stands() -> None:
     as_sent, other = reply(like=Likeness.SAME), reply(array(shape=(4,)))
     assert list(refused(other, as_sent)) == [0]
     assert list(refused(as_sent, other)) == [1]
 
 
-def test_of_two_that_differ_and_were_not_asked_for_the_first_stands() -> None:
+def test_if_two_differ_and_were_not_asked_for_the_first_stands() -> None:
     assert list(refused(reply(array("a")), reply(array("b")))) == [1]
 
 
@@ -143,7 +143,7 @@ def test_strategies_that_stack_arrays_take_one_shape() -> None:
     assert list(refused(large, large, small, rule=replace(MEAN, arrays=Arrays.STACK))) == [2]
 
 
-def test_who_computes_with_the_dispatched_model_takes_that_layout_alone() -> None:
+def test_a_strategy_that_computes_with_the_dispatched_model_takes_only_that_layout() -> None:
     rule = replace(MEAN, as_sent=Likeness.ANY_ORDER)
     assert refused(reply(like=Likeness.IN_ORDER), reply(), rule=rule) == {
         1: "refused (structure): its arrays have other keys or shapes than were dispatched, with which FedAvg computes"
@@ -236,7 +236,7 @@ def test_a_strategy_that_chooses_among_replies_gets_none_without_weight_if_it_ma
     assert refused(reply(), reply(), reply(weight=0), rule=rule) == {}
 
 
-def test_who_accounts_for_privacy_takes_one_weight_of_all() -> None:
+def test_a_strategy_that_accounts_for_privacy_takes_one_weight_of_all() -> None:
     rule = replace(MEAN, equal_weights=True)
     assert list(refused(reply(), reply(weight=9), reply(), reply(weight=0), rule=rule)) == [1, 3]
 

@@ -269,7 +269,7 @@ def test_a_removed_client_that_does_not_stop_is_told_at_most_once_a_second() -> 
     assert len(server.reported(What.MEMBER_BEHIND)) == 1
 
 
-def test_who_never_was_a_member_is_told_nothing() -> None:
+def test_somebody_that_never_was_a_member_is_told_nothing() -> None:
     """Though it has the manifest key, as a member's thief may."""
     server = Peer(SERVER, WITHOUT_BOB)
     body = Beat(ManifestRef(FIRST.cid, 1), PeerState.IDLE)

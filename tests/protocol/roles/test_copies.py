@@ -66,7 +66,7 @@ def own_words(peer: Attacked, key: object, body: Said, counter: int) -> None:
 
 
 @PEERS
-def test_who_is_asked_by_another_process_with_its_key_answers_however_low_that_counts(peer, key) -> None:
+def test_a_peer_answers_another_process_with_its_key_however_low_that_counts(peer, key) -> None:
     asked = peer()
     own_words(asked, key, Recall(THEIRS, None), 200)
     assert [answer.to for answer in said(asked, Alive)] == [THEIRS]
@@ -99,7 +99,9 @@ def said_by(peer: Attacked, kind: type[Said]) -> list[bytes]:
 
 @PEERS
 @pytest.mark.parametrize("theirs", [Recall(THEIRS, None), Beat(ManifestRef(Scribe().first.cid, 1), PeerState.LEADING)])
-def test_who_hears_its_key_with_a_higher_counter_counts_on_above_it_so_that_others_still_hear_it(peer, key, theirs):
+def test_a_peer_that_hears_its_key_with_a_higher_counter_counts_on_above_it_so_that_others_still_hear_it(
+    peer, key, theirs
+):
     running = peer()
     running.wait(LISTENING + 0.1)
     own_words(running, key, theirs, 7 << 32)
@@ -110,7 +112,7 @@ def test_who_hears_its_key_with_a_higher_counter_counts_on_above_it_so_that_othe
 
 
 @PEERS
-def test_who_hears_that_its_key_is_at_work_elsewhere_stops_before_it_signs(peer, key) -> None:
+def test_a_peer_whose_key_is_at_work_elsewhere_stops_before_it_signs(peer, key) -> None:
     second = peer(first_counter=500)
     second.feed(AppReady(ENVIRONMENT))
     own_words(second, key, Alive(OURS, THEIRS, 100, True), 110)
@@ -164,7 +166,7 @@ def test_a_client_listens_again_once_it_hears_a_server_through_which_others_may_
 
 @pytest.mark.parametrize("settled", list(product((True, False), repeat=2)), ids=str)
 @pytest.mark.parametrize("since", [(1, 2), (2, 1), (1, 1)], ids=str)
-def test_of_two_processes_exactly_one_yields(settled: tuple[bool, bool], since: tuple[int, int]) -> None:
+def test_exactly_one_of_two_processes_yields(settled: tuple[bool, bool], since: tuple[int, int]) -> None:
     a, b = (CopiedHomes(session, count, OfflineTimes()) for session, count in zip((OURS, THEIRS), since, strict=True))
     a.settled, b.settled = settled
     answer_of_a, answer_of_b = a.answer(Recall(THEIRS, None), TIME), b.answer(Recall(OURS, None), TIME)
@@ -189,7 +191,7 @@ def test_a_process_asks_again_now_and_then() -> None:
     running.feed(Due())
 
 
-def test_who_starts_beside_a_process_that_has_listened_yields_though_its_clock_is_behind() -> None:
+def test_a_process_that_starts_beside_one_that_has_listened_yields_though_its_clock_is_behind() -> None:
     running, newcomer = CopiedHomes(OURS, 9, OfflineTimes()), CopiedHomes(THEIRS, 1, OfflineTimes())
     running.settled, newcomer.settled = True, False
     answer = running.answer(Recall(THEIRS, None), TIME)

@@ -55,7 +55,7 @@ def test_an_ack_that_is_forged_or_too_large_is_reported_and_not_kept(forge: Call
     assert (kept(leader), len(leader.reported(What.ACK_REFUSED))) == ([], 1)
 
 
-def test_of_ever_more_acks_no_more_than_one_for_each_height_is_kept() -> None:
+def test_no_more_than_one_ack_for_each_height_is_kept() -> None:
     """Otherwise a member with a valid key fills the leader's disk."""
     leader = leading()
     assert isinstance(leader.machine, Leader)

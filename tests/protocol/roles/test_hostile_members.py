@@ -36,7 +36,7 @@ def test_a_true_answer_does_not_wait_for_one_that_nobody_has() -> None:
     assert [examine.reply for examine in leader.all(Examine)] == [nowhere("content")]
 
 
-def test_of_the_answers_of_one_client_few_are_looked_into_at_a_time() -> None:
+def test_few_answers_of_one_client_are_looked_into_at_a_time() -> None:
     leader = leading()
     for at in range(300):
         leader.now += 0.01
@@ -64,7 +64,7 @@ def test_a_second_answer_to_one_message_is_not_fetched() -> None:
     assert {examine.reply for examine in leader.all(Examine)} == {nowhere(0)}
 
 
-def test_of_what_is_said_to_be_an_answer_nothing_but_an_answer_is_fetched() -> None:
+def test_nothing_but_an_answer_is_fetched_for_what_is_said_to_be_one() -> None:
     leader = leading()
     leader.say(ALICE, ready(leader, ALICE, nowhere("answer")))
     assert [fetch.kind for fetch in leader.all(FetchRecord)] == [Reply]
@@ -94,7 +94,7 @@ def test_a_newer_manifest_does_not_wait_for_one_that_nobody_has() -> None:
     assert client.machine.machine.newest.manifest.version == 2
 
 
-def test_of_the_manifests_that_one_member_invents_one_is_fetched_at_a_time() -> None:
+def test_one_of_the_manifests_that_a_member_invents_is_fetched_at_a_time() -> None:
     client = listening(begun())
     for at in range(300):
         client.now += 0.01
@@ -111,7 +111,7 @@ def test_a_member_that_invents_manifests_is_believed_ever_less_often() -> None:
     assert len(client.all(FetchRecord)) <= 14
 
 
-def test_of_what_is_said_to_be_a_manifest_nothing_but_what_follows_ours_is_fetched() -> None:
+def test_nothing_but_what_follows_ours_is_fetched_for_what_is_said_to_be_a_manifest() -> None:
     client = listening(begun())
     client.say(BOB, beat(nowhere("manifest")))
     (fetch,) = client.all(FetchRecord)

@@ -98,16 +98,16 @@ def test_two_announcements_have_the_tag_in_common_and_nothing_else():
     assert msgpack.unpackb(other)[1][:12] != msgpack.unpackb(SEALED)[1][:12]
 
 
-def test_who_left_does_not_open_what_comes_after():
+def test_a_member_that_left_does_not_open_what_comes_after():
     assert dropped(seals_of(BOB), seals_of(SERVER, WITHOUT_BOB).seal(SIGNED)) is Drop.UNREADABLE
 
 
-def test_who_left_is_a_stranger_though_what_it_sends_is_opened():
+def test_a_member_that_left_is_a_stranger_though_what_it_sends_is_opened():
     wire = seals_of(BOB).seal(sign_announcement(Announcement(FIRST.federation, id_of(BOB), 1, Bye()), BOB))
     assert inbox_of(SERVER, WITHOUT_BOB).accept(wire, WITHOUT_BOB, 0) is Drop.STRANGER
 
 
-def test_who_left_is_opened_a_second_time_only_at_a_rate(monkeypatch):
+def test_a_member_that_left_is_opened_a_second_time_only_at_a_rate(monkeypatch):
     """To be told once that it left; it may send as much as it likes."""
     wire = seals_of(BOB).seal(sign_announcement(Announcement(FIRST.federation, id_of(BOB), 1, Bye()), BOB))
     seals = seals_of(SERVER, WITHOUT_BOB)
@@ -120,7 +120,7 @@ def test_who_left_is_opened_a_second_time_only_at_a_rate(monkeypatch):
     assert len(opened) == BURST + 1
 
 
-def test_who_was_away_is_still_heard():
+def test_a_member_that_was_away_is_still_heard():
     assert seals_of(SERVER, WITHOUT_CAROL).open(seals_of(ALICE).seal(SIGNED), 0) == SIGNED
 
 
@@ -164,7 +164,7 @@ def test_what_is_sealed_to_one_member_shows_neither_author_nor_reader():
         assert secret not in FOR_ALICE
 
 
-def test_who_rotated_its_keys_opens_what_is_sealed_to_any_of_them():
+def test_a_member_that_rotated_its_keys_opens_what_is_sealed_to_any_of_them():
     newer = DecryptionKey.generate()
     rotated = Reader(id_of(ALICE), [newer, decryption_key(ALICE)])
     assert AnnouncementSeals(read_by(ALICE, FIRST), SOURCE, rotated).open(FOR_ALICE, 0) == SIGNED

@@ -35,7 +35,7 @@ def board(*notes: tuple[str, bytes]) -> Board:
     return made
 
 
-def test_who_reads_a_board_for_the_first_time_is_told_all_and_later_what_is_new() -> None:
+def test_a_first_reader_of_a_board_is_told_all_and_later_what_is_new() -> None:
     ours = board(("head", b"1"), ("beat", b"2"))
     told, place = ours.since(Place(), 1.0)
     assert told == [b"1", b"2"]
@@ -44,7 +44,7 @@ def test_who_reads_a_board_for_the_first_time_is_told_all_and_later_what_is_new(
     assert ours.since(place, 1.0)[0] == [b"3"]
 
 
-def test_of_each_subject_only_the_newest_is_told() -> None:
+def test_only_the_newest_of_each_subject_is_told() -> None:
     assert board(("head", b"1"), ("beat", b"2"), ("head", b"3")).since(Place(), 1.0)[0] == [b"2", b"3"]
 
 

@@ -36,7 +36,7 @@ def test_a_model_class_counts_only_if_the_node_config_names_it() -> None:
         assert read(run, {**PART, "model": "my_models:WideNet"}).model == "my_models:WideNet"
 
 
-def test_who_names_a_model_trains_no_other() -> None:
+def test_an_owner_that_names_a_model_trains_no_other() -> None:
     with pytest.raises(ValueError, match="the run's model is cnn, and this peer was started for mlp"):
         client_settings(run_config(model="cnn"), {**PART, "model": "mlp"})
 

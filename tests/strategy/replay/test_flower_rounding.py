@@ -160,7 +160,7 @@ def test_two_clients_that_are_equally_far_from_the_median_may_be_taken_for_each_
     assert abs(both[0] - both[1]) <= 2 * found.error
 
 
-def test_of_clients_whose_scores_are_within_their_rounding_any_may_be_selected() -> None:
+def test_any_client_whose_score_is_within_its_rounding_may_be_selected() -> None:
     values = [1.0, 1.0 + 2**-20, 5.0, 9.0, 20.0]  # the first two are each other's nearest
     replies = [HeldReply({"w": Array(np.asarray([value], np.float32))}, {"num-examples": 1}) for value in values]
 

@@ -170,7 +170,7 @@ def test_the_largest_difference_is_infinite_if_only_one_is_no_number(
     assert found.largest == largest
 
 
-def test_of_two_lists_the_first_element_that_differs_is_told() -> None:
+def test_the_first_element_that_differs_between_two_lists_is_told() -> None:
     was, now = [0] * 99 + [1], [0] * 99 + [2]
     found = difference(RecordDict({"c": ConfigRecord({"x": was})}), RecordDict({"c": ConfigRecord({"x": now})}))
 

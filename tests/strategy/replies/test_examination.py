@@ -374,7 +374,7 @@ def test_a_long_name_is_cut() -> None:
     assert len(what) < 200
 
 
-def test_of_what_was_sent_only_the_beginnings_are_read() -> None:
+def test_only_the_beginnings_of_what_was_sent_are_read() -> None:
     blocks = Blocks()
     root = blocks.put(RecordDict({"arrays": arrays({"w": np.arange(1 << 20)})}))
     for cid in [cid for cid, data in blocks.items() if cid.is_raw and not data.startswith(b"\x93NUMPY")]:

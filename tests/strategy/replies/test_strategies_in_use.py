@@ -336,7 +336,7 @@ def train_rule(strategy: object) -> StrategyRule:
     return rule
 
 
-def test_who_hands_replies_on_is_flowers() -> None:
+def test_a_strategy_that_hands_replies_on_is_flowers() -> None:
     assert train_rule(HandsOn()) == StrategyRule(
         "HandsOn",
         "num-examples",
@@ -348,7 +348,7 @@ def test_who_hands_replies_on_is_flowers() -> None:
 
 
 @pytest.mark.parametrize("kind", [Replaces, ReplacesTheCheck])
-def test_of_any_other_nothing_is_known_but_its_weights(kind: type[newer.FedAvg]) -> None:
+def test_nothing_is_known_of_any_other_but_its_weights(kind: type[newer.FedAvg]) -> None:
     assert train_rule(kind(weighted_by_key="n")) == StrategyRule(kind.__name__, "n", own=True)
 
 

@@ -10,7 +10,7 @@ from protocol.roles.events import AppCalled
 from protocol.roles.leader.leader import Leader
 
 
-def test_who_waits_for_what_another_thread_was_given_is_given_nothing() -> None:
+def test_a_thread_that_waits_for_what_another_was_given_is_given_nothing() -> None:
     leader = leading()
     assert isinstance(leader.machine, Leader)
     messages = tuple(leader.machine.chain.open)

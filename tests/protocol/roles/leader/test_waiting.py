@@ -98,7 +98,7 @@ def test_a_wait_is_told_again_if_it_was_over_for_long() -> None:
     assert len(app.told) == 3
 
 
-def test_who_comes_and_goes_all_the_time_is_said_to_only_so_often() -> None:
+def test_a_client_that_comes_and_goes_all_the_time_is_reported_only_so_often() -> None:
     leader = leading()
     for _ in range(50):
         here(leader, CAROL)
@@ -183,7 +183,7 @@ def test_a_client_that_was_asked_after_it_left_has_its_time_from_then() -> None:
     assert leader.reported(What.MESSAGE_GIVEN_UP)
 
 
-def test_who_owes_no_answer_is_just_away() -> None:
+def test_a_client_that_owes_no_answer_is_just_away() -> None:
     leader = leading()
     here(leader, CAROL)
     leader.say(CAROL, Bye())
@@ -280,7 +280,7 @@ def test_an_app_whose_files_do_not_come_is_said_to() -> None:
     assert waits(client, 60) == ["app-files"]
 
 
-def test_who_waits_for_its_owner_has_said_that_already() -> None:
+def test_a_client_that_waits_for_its_owner_has_said_that_already() -> None:
     scribe = begun()
     client = a_client(scribe, ClientPlan(None, bytes(32), approved=frozenset()))
     client.say(SERVER, Head(position(scribe)))
