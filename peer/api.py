@@ -7,8 +7,8 @@
         print(report.verdict, [finding.message for finding in report.findings])
         weights = run.model(round=3).arrays()
 
-It judges as ``peer audit`` does, by the same code. It prints nothing, ends no process, and imports torch only for
-`Model.state_dict`. Results are frozen. What is in `__all__` is stable: docs/api.md says what that means.
+It runs the same code as ``peer audit``. It prints nothing, ends no process, and imports torch only for
+`Model.state_dict`. Results are frozen. Everything in `__all__` is stable, as docs/api.md explains.
 """
 
 from __future__ import annotations
@@ -90,62 +90,61 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """What one participant was asked, and gave."""
+    """A participant of a run, with the number of its messages."""
 
     name: str
     asked: int
-    """Messages."""
     answered: int
     errors: int
-    """Messages that came to an error in place of an answer."""
+    """Messages with an error in place of an answer."""
     confirmed: int | None
-    """The height of the highest record that it confirmed with an ack; with it, all below. None if it confirmed none."""
+    """The height up to which it has confirmed the run with acks; None if it confirmed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How it went to run the app again on the recorded replies."""
+    """The result of running the app again on the recorded replies."""
 
     exchanges: int
-    """Compared, and equal."""
+    """Exchanges that were compared and are equal."""
     messages: int
-    """In them."""
+    """The messages in them."""
     undecided: int
-    """Exchanges that differ, and of which this machine cannot tell why. The final model counts as one."""
+    """Exchanges that differ, if this machine cannot tell why. The final model counts as one."""
     first: ComparedExchange | None
-    """The first that differs."""
+    """The first exchange that differs."""
     widest: ComparedExchange | None
-    """Of those that differ, the one that differs most, in units in the last place."""
+    """The exchange that differs most, in units in the last place."""
     reasons: tuple[Reason, ...]
-    """What may have caused the difference, what the evidence speaks for most first."""
+    """Possible causes of the difference, the most probable first."""
     settling: str
-    """With what a difference could be settled; empty if this environment is as good as the recorded one."""
+    """What would settle a difference; empty if this environment is as good as the recorded one."""
     not_checked: str
-    """What nothing was compared with, in words; empty if the run was replayed to its end."""
+    """What was not compared, in words; empty if the run was replayed to its end."""
     environment: Mapping[str, tuple[str, str]]
-    """What of the environment is not as recorded: as it was, and as it is."""
+    """The parts of the environment that differ: as recorded, and as here."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What verifying a run came to. CIDs are texts."""
+    """The result of verifying a run. CIDs are texts."""
 
     verdict: Verdict
-    """Whether every record keeps every rule, and all that it links is here."""
+    """Whether every record keeps every rule, and everything that it links is here."""
     findings: tuple[Finding, ...]
-    """What is not as it should be; empty if the verdict is `Verdict.VERIFIED`."""
+    """Everything that is wrong; empty if the verdict is `Verdict.VERIFIED`."""
     remarks: tuple[Finding, ...]
-    """What an auditor should know, and no verdict follows from."""
+    """What an auditor should know, but the verdict does not depend on."""
     head: str
     run: str | None
-    """The CID of the run record; None if it cannot be told."""
+    """The CID of the run record; None if it is unknown."""
     root: Root | None
-    """Where the federation's id comes from: whose word the verdict rests on. None if the first record is not sound."""
+    """The root of trust; None if the first record is not sound."""
     federation: str | None
     federation_name: str
     app: str
-    """Its name and version; empty if they are encrypted for others."""
+    """Its name and version; empty if they are encrypted, and not for this reader."""
     leader: str
     height: int | None
     """The height of the last verified record."""
@@ -160,18 +159,18 @@ class Report:
     replay: Replay | None
     """None if the run was not replayed."""
     exit_code: ExitCode
-    """What ``peer audit`` ends with."""
+    """The exit code of ``peer audit``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one participant gave back in an exchange."""
+    """One participant's answer in an exchange."""
 
     name: str
     content: str | None
-    """The CID of what it sent; None for an error."""
+    """The CID of its content; None for an error."""
     metrics: Mapping[str, object]
-    """As its app sent them: numbers, or lists of numbers. A number that is not finite is a text, such as ``NaN``."""
+    """Numbers, or lists of numbers, as its app sent them. A number that is not finite is a text, such as ``NaN``."""
     code: int | None
     """A Flower error code, if there is no content."""
     reason: str
@@ -181,7 +180,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Messages that the server sent at once, and what came back: a round's training, or its evaluation."""
+    """Messages that the server sent together, and their answers: the training of a round, or its evaluation."""
 
     number: int
     """From 1, in the order of the chain."""
@@ -194,18 +193,18 @@ class Exchange:
     types: tuple[str, ...]
     """Flower's message types, such as ``train``."""
     participants: tuple[str, ...]
-    """Those that were asked."""
+    """The participants that were asked."""
     answers: tuple[Answer, ...]
     unanswered: tuple[str, ...]
     metrics: Mapping[str, float]
     """The mean of each number that all answers have, weighted by ``num-examples`` if all have that."""
     confirmed_by: tuple[str, ...]
-    """The members that confirmed all of it with acks."""
+    """The members that have confirmed the whole exchange with acks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of a run. It is read from the run while that is open."""
+    """A model of a run. It can be read while the run is open."""
 
     content: str
     """The CID of its arrays."""
@@ -213,29 +212,29 @@ class Model:
     head: str
     round: int
     of: str
-    """`SERVER` for the global model, or the name of the client whose update it is."""
+    """`SERVER` for the global model, or the name of a client for its update."""
     _found: FoundModel = field(repr=False, compare=False)
     _source: RunSource = field(repr=False, compare=False)
 
     def arrays(self) -> dict[str, Tensor]:
-        """The model as numpy arrays, by name, in the order of the app.
+        """The model as numpy arrays, by name, in the app's order.
 
         Raises:
-            NoSuchModel: if an array cannot be read as numpy's.
-            BlockError: if a block of it is damaged; `MissingBlock` if one is not within reach.
+            NoSuchModel: if numpy has no such array.
+            BlockError: if a block is damaged; `MissingBlock` if one is not within reach.
         """
         with _model_errors():
             return {name: read() for name, read in self._tensors().items()}
 
     def state_dict(self) -> StateDict:
-        """The model as torch takes it: ``module.load_state_dict(model.state_dict())``. Raises as `arrays` does."""
+        """The model for torch: ``module.load_state_dict(model.state_dict())``. Raises as `arrays` does."""
         with _model_errors():
             return state_dict(self._tensors())
 
     def save(self, path: Path | str) -> int:
-        """Write it to a ``.safetensors``, ``.npz`` or ``.pt`` file, whole or not at all; how many bytes.
+        """Write the model to a ``.safetensors``, ``.npz`` or ``.pt`` file, whole or not at all. Returns its bytes.
 
-        Raises as `arrays` does; also OSError.
+        Raises as `arrays` does, and OSError.
         """
         with _model_errors():
             found = self._found
@@ -247,38 +246,38 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class TracedModel:
-    """The model of a run that a file holds."""
+    """The model of a run in a file."""
 
     content: str
     """The CID of its arrays."""
     round: int | None
     """None for the final model."""
     of: str
-    """`SERVER`, or the client whose update it is."""
+    """`SERVER`, or the name of a client for its update."""
     exact: bool
-    """Whether the file is byte for byte what `Model.save` or ``peer start --save-path`` writes. If not, its arrays are
-    the same."""
+    """Whether the file has the bytes that `Model.save` or ``peer start --save-path`` writes. If not, only its arrays
+    are the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """What somebody vouches for in a file that carries a right signature."""
+    """An attestation with a right signature."""
 
     signer: str
     """The ``did:key`` that signed."""
     names: tuple[str, ...]
-    """Who that is, or was, in the federations that are known; empty if nobody knows."""
+    """The signer's names, now or earlier, in the known federations; empty if it is in none."""
     doubt: str
-    """Why it cannot be told that the one who should have signed did: nobody was named and nobody knows the key, or it
-    is revoked. Empty if nothing is against it."""
+    """Why the signer may not be the right one: its key is revoked, or unknown although no signer was named. Empty if
+    there is no doubt."""
     verdict: Verdict | None
-    """What the audit came to; None if it is about a model file alone."""
+    """The verdict of the audit; None if the attestation is only about a model file."""
     statement: Mapping[str, Any]
-    """The in-toto statement, as JSON has it (docs/attestations.md)."""
+    """The in-toto statement, as in JSON (docs/attestations.md)."""
 
 
 class AuditedRun:
-    """A run that is open for reading. `open_run` makes it; nothing of it is verified before it is asked for."""
+    """A run that is open for reading, made by `open_run`. It is verified when a method needs it."""
 
     def __init__(self, named: str, home: Home, reader: ReaderChoice, audit: Audit, scratch: Scratch) -> None:
         self._named = named
@@ -288,10 +287,10 @@ class AuditedRun:
         self._scratch = scratch
 
     def verify(self) -> Report:
-        """Verify every record by every rule, and that what it links is here. Done once: later calls say the same.
+        """Verify every record by every rule, and that what it links is here. Later calls return the same report.
 
         Raises:
-            NoSuchRun: if the head is no record of a run.
+            NoSuchRun: if the head is not a record of a run.
             EngineError: if the engine cannot be used.
         """
         return _report(self._audit.run())
@@ -307,18 +306,18 @@ class AuditedRun:
         unconfined: bool = False,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
     ) -> Report:
-        """Run the app again on the recorded replies: it has to send the same messages, bit for bit.
+        """Run the app again on the recorded replies. It has to send the same messages, bit for bit.
 
-        The app runs as a process of its own, without network and without your files but those in ``allow_read``; if
-        ``unconfined``, it may do what you may. It is the one in the folder ``app``; if that is None, the built-in one
-        or one that the home has approved: no code is run because a run names it. ``data_dir`` says where its data is,
-        ``model`` which model class the built-in app may import (``module:Class``), ``to_round`` after which round to
-        stop. A difference is a finding, and the verdict then `Verdict.FAILED`; or, if another machine or the app itself
-        may have caused it, `Verdict.INCONCLUSIVE`.
+        The app is the one in the folder ``app``. If that is None, it is the built-in app or one that the home has
+        approved; a run alone never makes its code run. The app is a separate process, without network, and without your
+        files except those in ``allow_read``. If ``unconfined``, it may do whatever you may do. ``data_dir`` has its
+        data, ``model`` is the model class that the built-in app may import (``module:Class``), ``to_round`` the last
+        round to replay. A difference is a finding. The verdict is then `Verdict.FAILED`, or `Verdict.INCONCLUSIVE` if
+        another machine or the app itself may have caused the difference.
 
         Raises:
             NotVerified: if the run is not verified.
-            PeerError: if the app cannot be used, is not one that may run here, or cannot be confined here.
+            PeerError: if the app cannot be used, may not run here, or cannot be confined here.
         """
         data = [] if data_dir is None else [data_dir]
         grants = Grants(read=tuple(Path(place).expanduser().absolute() for place in (*allow_read, *data)))
@@ -335,38 +334,38 @@ class AuditedRun:
         return _report(audit.report)
 
     def exchanges(self) -> Iterator[Exchange]:
-        """The exchanges of the run, oldest first, as far as it is verified: one for each training of a round, and one
-        for each evaluation. They are read one at a time, so a long run needs no memory."""
+        """The verified exchanges of the run, oldest first. They are read one at a time, so a long run needs little
+        memory."""
         report = self._audit.run()
         for row in self._scratch.rows():
             yield _exchange(json.loads(row), report)
 
     def rounds(self) -> list[int]:
-        """The rounds that have a model to ask for, in order; 0 is the initial one. Raises as `model` does."""
+        """The rounds that have a model, in order; 0 has the initial model. Raises as `model` does."""
         return self._models().rounds()
 
     def model(self, round: int | None = None, *, of: str = SERVER) -> Model:
-        """The global model after a round, or the update that the client ``of`` (its name or did) gave in it.
+        """The global model after a round, or the update in it of the client ``of`` (its name or did).
 
-        ``round`` is 0 for the initial model, None for the last round in which something was trained.
+        Round 0 has the initial model. None is the last round with training.
 
         Raises:
             NotVerified: if the run is not verified.
-            NoSuchModel: if the run has no such round or client, or nothing with arrays there.
-            NotReadable: if it is encrypted, and the identity has no key for it.
+            NoSuchModel: if the run has no such round or client, or no arrays there.
+            NotReadable: if the model is encrypted, and the identity has no key for it.
         """
         found = self._models().find(of, round)
         about = (str(found.content), str(found.run), str(found.head))
         return Model(*about, found.round, found.of, found, self._audit.source)
 
     def attest(self, file: Path | str, *, model: Path | str | None = None) -> None:
-        """Sign what verifying the run, and replaying it if that was done, came to, whatever it is, with the identity of
-        the home: an in-toto statement in a DSSE envelope, which docs/attestations.md describes. It is about the file
-        ``model`` too, if that holds a model of the run; of a run that is not verified it is about none.
+        """Sign the report, whatever its verdict, with the identity of the home. With a replay, that is included.
+
+        ``file`` becomes an in-toto statement in a DSSE envelope, as in docs/attestations.md. If the run is verified and
+        the file ``model`` holds a model of it, the statement is about that file too.
 
         Raises:
-            PeerError: if there is no such identity, it is locked and there is no passphrase for it, or ``model`` holds
-                no model of the run.
+            PeerError: if there is no such identity, its passphrase is missing, or ``model`` holds no model of the run.
             OSError: if the file cannot be written.
         """
         passphrases = Passphrases.of_process(self._reader.passphrase_file).unattended()
@@ -376,11 +375,11 @@ class AuditedRun:
         attest_audit(place_for(Path(file)), self._audit, self._scratch, identity, named, at=time.time())
 
     def trace(self, file: Path | str) -> TracedModel | None:
-        """Which model of the run a file holds; None if it holds none. ``file`` may be the SHA-256 of one, in hex.
+        """Find the model of the run that a file holds; None if it holds none. ``file`` may be a file's SHA-256 in hex.
 
         Raises:
             NotVerified: if the run is not verified.
-            PeerError: if there is no such file, or it is no model's.
+            PeerError: if there is no such file, or it is not a model file.
             BlockError: if a block of a model is damaged; `MissingBlock` if one is not within reach.
         """
         found = find_model(model_file_named(str(file)), self._models(), self._audit)
@@ -407,20 +406,20 @@ def open_run(
     """Open a run: a CAR file, or the CID of its head in an engine.
 
     Args:
-        run: the path of a CAR file, which needs no engine; or a head's CID; with a home, also one of its runs' CIDs.
-        engine: where the blocks are, as ``--ipfs`` takes it: ``local:DIR``, ``http://HOST:PORT``, ``unix:SOCKET``.
-        federation: the root of trust: the id of the federation that the run has to be in, or its file. Without it,
-            the run's own word is taken for which federation it is in, unless ``home`` has joined that.
-        home: the folder of a home, whose federations and apps are trusted, and whose identity opens an encrypted run.
-            None for nobody's: what is encrypted is verified, and not read.
-        identity: which identity of the home, if it has several.
-        passphrase_file: a file whose first line is its passphrase. Nobody is asked for one.
-        contents: whether to check that all models and updates are here and whole; False reads records alone.
-        timeout: seconds that the engine may look for one block.
+        run: the path of a CAR file, which needs no engine, or the CID of a head. With a home, also the CID of a run.
+        engine: where the blocks are, as for ``--ipfs``: ``local:DIR``, ``http://HOST:PORT``, ``unix:SOCKET``.
+        federation: the root of trust: the id of the federation that you expect, or its file. Without it, the run itself
+            says in which federation it is, unless ``home`` has joined that one.
+        home: the folder of a home. Its federations and apps are trusted, and its identity opens encrypted runs. Without
+            it, an encrypted run is verified, but cannot be read.
+        identity: the identity, if the home has several.
+        passphrase_file: a file whose first line is the identity's passphrase. Nobody is asked for it.
+        contents: whether to check that all models and updates are here and whole. False reads only the records.
+        timeout: seconds to look for one block in the engine.
 
     Raises:
-        NoSuchRun: if ``run`` is neither.
-        PeerError: if ``federation`` is none, the file cannot be read, or the identity cannot be had.
+        NoSuchRun: if there is no such run.
+        PeerError: if ``federation`` or the file cannot be read, or the identity cannot be unlocked.
         EngineError: if the engine cannot be used.
     """
     with contextlib.ExitStack() as stack:
@@ -428,7 +427,7 @@ def open_run(
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="pollen-no-home-"))
             if engine is None and not is_car(str(run)):
                 raise NoSuchRun(
-                    f"{run} is no CAR file", fix="name a file, or the engine that has the run: engine='local:DIR'"
+                    f"{run} is not a CAR file", fix="name a file, or the engine that has the run: engine='local:DIR'"
                 )
         place = Home(Path(home).expanduser().absolute())
         choice = ReaderChoice(identity, None if passphrase_file is None else Path(passphrase_file), needed=False)
@@ -448,19 +447,20 @@ def verify_attestation(
     federation: Path | str | None = None,
     home: Path | str | None = None,
 ) -> Attestation:
-    """Check what somebody signed with ``peer audit --attest``, ``peer model --sign`` or `AuditedRun.attest`. Nothing of
-    the run is read. A right signature by somebody whom nobody knows is returned, with ``doubt``.
+    """Check an attestation from ``peer audit --attest``, ``peer model --sign`` or `AuditedRun.attest`.
+
+    The run is not read. If the signature is right, but the signer unknown, the result has a ``doubt``.
 
     Args:
-        by: who has to have signed it: a ``did:key``, a KEY, or a member's name in a federation that is known.
-        run: the run that it has to be of: a CAR file, or the CID of the run or of its head.
-        about: files that it has to be about.
-        federation: the federation that says whose a key is: its file, or the id or name of one of the home's.
+        by: the signer that you expect: a ``did:key``, a KEY, or a member's name in a known federation.
+        run: the run that you expect: a CAR file, or the CID of the run or its head.
+        about: the files that it has to be about.
+        federation: the federation that lists the signer: its file, or its id or name, if the home is in it.
         home: the folder of a home, whose federations are known.
 
     Raises:
-        PeerError: if it is no attestation, its signature is wrong, or it is not what was asked for; ``exit_code`` says
-            which, as ``peer attest verify`` ends.
+        PeerError: if it is not an attestation, its signature is wrong, or it is not as expected. ``exit_code`` says
+            which, as for ``peer attest verify``.
     """
     joined = [] if home is None else FederationStore(Home(Path(home).expanduser().absolute())).all()
     known = trusted_federations(None if federation is None else str(federation), joined)
@@ -527,7 +527,7 @@ def _report(report: audited.Report) -> Report:
 
 
 def _exchange(row: dict[str, Any], report: audited.Report) -> Exchange:
-    """``row`` is as `peer.history.rounds.exchange_value` has it."""
+    """An exchange from a row of `peer.history.rounds.exchange_value`."""
     return Exchange(
         number=row["number"],
         round=row["round"],

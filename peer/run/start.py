@@ -95,7 +95,7 @@ class ClosedRun:
     outcome: Outcome
     model: CID | None
     key: ContentKey | None
-    """What the model's content is encrypted with."""
+    """The key of the model's content."""
     reason: str
     """Why the app raised; empty if it returned."""
 
@@ -105,11 +105,11 @@ class Computing:
     """How the app process computes."""
 
     threads: int
-    """For each numerical library."""
+    """Threads for each numerical library."""
     python: tuple[str, ...]
-    """The command of its Python."""
+    """The command that starts its Python."""
     numerics: Numerics
-    """Of the ServerApp in a new run. A run that was left open keeps its own, and a ClientApp is native."""
+    """For the ServerApp of a new run. An open run keeps its own, and a ClientApp is always native."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,9 @@ class Session:
     computing: Computing
     on_report: Callable[[Report], None]
     interrupts: Interrupts
-    """What came before there was a loop to take it."""
+    """Has the interrupts from before there was an event loop."""
     confiner: Confiner | None = None
-    """What confines the app; None: it may do what the peer may."""
+    """Confines the app; None lets it do whatever the peer may do."""
 
 
 def take_app(home: Home, folder: Path) -> App:
