@@ -18,7 +18,7 @@ from peer.engine.interface import EngineError, TooLarge
 from protocol.app.calls import Examine, Examined, Failed
 from protocol.blocks.cid import CID, BlockError, BlockSource
 from protocol.blocks.content import ContentKey
-from protocol.replies.checks_and_limits import Check, Examination, Finding
+from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
 from strategy.contents.codec import DEFAULT_LIMITS, Limits
 from strategy.contents.kept_replies import KeptReplies
 from strategy.replies.examination import Sent, examine, opened_records, read_sent
@@ -93,7 +93,7 @@ class Examiner:
         try:
             self._contents.fetch(asked.reply, timeout=timeout, limit=limit)
         except TooLarge:
-            return Examination((Finding(Check.SIZE, f"its content is larger than {limit} bytes"),), here=False)
+            return Examination((FailedCheck(Check.SIZE, f"its content is larger than {limit} bytes"),), here=False)
         with self._places:
             found, records = examine(
                 asked.reply,

@@ -161,10 +161,7 @@ class Asking:
         self._allowances.move_to_end(node)
         if len(self._allowances) > _REMEMBERED:
             self._allowances.popitem(last=False)
-        if allowance.left(now) < times:
-            return False
-        allowance.use(now, times)
-        return True
+        return allowance.take(now, times)
 
     def _take(self, announcements: Sequence[bytes]) -> bool:
         """Hand the announcements on. Returns whether one was news."""

@@ -194,17 +194,7 @@ class _Kind(StrEnum):
 _SIDES: Final = {_Kind.JOIN: JoinSide.NEWCOMER, _Kind.ANSWER: JoinSide.INVITER}
 
 
-class _Answers(StrEnum):
-    WELCOMED = "welcomed"
-    PENDING = "pending"
-    REFUSED = "refused"
-
-
-_ANSWERS: Final[dict[_Answers, type[Answer]]] = {
-    _Answers.WELCOMED: Welcomed,
-    _Answers.PENDING: Pending,
-    _Answers.REFUSED: Refused,
-}
+_ANSWERS: Final[dict[str, type[Answer]]] = {"welcomed": Welcomed, "pending": Pending, "refused": Refused}
 _NAME_OF: Final = {kind: name for name, kind in _ANSWERS.items()}
 
 
@@ -222,7 +212,7 @@ class JoinEnvelope(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _AnswerBody(msgspec.Struct, frozen=True, array_like=True):
-    name: _Answers
+    name: str
     fields: msgspec.Raw
 
 
@@ -287,6 +277,8 @@ def open_answer(keys: TicketKeys, envelope: JoinEnvelope) -> Answer:
         NotForUs: if these keys do not open it, or it holds no answer.
     """
     body = _exact(_opened(envelope, keys, _Kind.ANSWER), _AnswerBody)
+    if body.name not in _ANSWERS:
+        raise NotForUs(f"{body.name[:20]!r} is no answer")
     return _exact(bytes(body.fields), _ANSWERS[body.name])
 
 

@@ -51,19 +51,23 @@ OPTIONAL: Final = frozenset({Check.SIZE, Check.STRUCTURE, Check.WEIGHT, Check.FI
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FailedCheck:
     """A check that a reply fails."""
 
     check: Check
     what: str
     """For people, in a few words."""
 
+    def __str__(self) -> str:
+        """The reason, if the app does not get the reply for that."""
+        return f"refused ({self.check}): {self.what}"
+
 
 @dataclass(frozen=True, slots=True)
 class Examination:
     """What was found in a reply's content."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FailedCheck, ...] = ()
     norm: float | None = None
     """The L2 norm of its change of the dispatched arrays; None if nobody asked for it, or it cannot be measured."""
     layout: ReplyLayout | None = None
@@ -85,17 +89,6 @@ class SizeLimits:
         if self.multiple is None or sent is None:
             return self.federation
         return min(self.federation, max(SMALLEST_LIMIT, self.multiple * sent))
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why the app does not get a reply."""
-
-    check: Check
-    what: str
-
-    def __str__(self) -> str:
-        return f"refused ({self.check}): {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +120,7 @@ class NormBound:
     def __str__(self) -> str:
         return f"{self.value:g}{'x' if self.of_median else ''}"
 
-    def too_far(self, norms: Mapping[bytes, float]) -> dict[bytes, Refusal]:
+    def too_far(self, norms: Mapping[bytes, float]) -> dict[bytes, FailedCheck]:
         """Why updates are refused, by message. ``norms`` are of answers to one dispatch, collected together."""
         limit, said = self.value, f"the bound of {self.value:g}"
         if self.of_median:
@@ -136,12 +129,12 @@ class NormBound:
                 return {}
             limit, said = self.value * median, f"{self.value:g} times the median, which is {median:.4g}"
         return {
-            message: Refusal(Check.NORM, f"its change has the L2 norm {norm:.4g}, more than {said}")
+            message: FailedCheck(Check.NORM, f"its change has the L2 norm {norm:.4g}, more than {said}")
             for message, norm in norms.items()
             if not norm <= limit  # NaN is over every bound
         }
 
-    def too_heavy(self, weights: Mapping[bytes, float]) -> dict[bytes, Refusal]:
+    def too_heavy(self, weights: Mapping[bytes, float]) -> dict[bytes, FailedCheck]:
         """The same for the weights of updates: a small change that counts a thousand times is a large change.
 
         A weight of 0 (no examples) does not count in the median.
@@ -150,7 +143,7 @@ class NormBound:
         if not self.of_median or median is None:
             return {}
         return {
-            message: Refusal(
+            message: FailedCheck(
                 Check.NORM, f"its weight of {weight:.6g} is more than {self.value:g} times the median, {median:.6g}"
             )
             for message, weight in weights.items()
@@ -205,12 +198,12 @@ class Admission:
                 return self.bound is not None
         return check in self.checks
 
-    def refusal(self, found: Examination) -> Refusal | None:
+    def refusal(self, found: Examination) -> FailedCheck | None:
         """Why the reply is refused, whatever the others are."""
         broken = {finding.check: finding for finding in reversed(found.findings)}
         for check in Check:
             if check in broken and check is not Check.NORM and self.makes(check):
-                return Refusal(check, broken[check].what)
+                return broken[check]
         return None
 
 

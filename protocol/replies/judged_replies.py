@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
-from protocol.replies.checks_and_limits import Admission, Check, Examination, Refusal
+from protocol.replies.checks_and_limits import Admission, Check, Examination, FailedCheck
 from protocol.replies.reply_layout import MetricLayout, ReplyLayout
 from protocol.replies.strategy_rule import StrategyRule, difference, shown
 
@@ -23,7 +23,7 @@ from protocol.replies.strategy_rule import StrategyRule, difference, shown
 class JudgedReplies:
     """The result of judging replies that were collected together."""
 
-    refused: dict[bytes, Refusal] = field(default_factory=dict)
+    refused: dict[bytes, FailedCheck] = field(default_factory=dict)
     """By message."""
     unbounded: str = ""
     """Why the owner's bound cannot be applied to these replies; empty if it can, or there is no bound."""
@@ -55,9 +55,9 @@ class _Judging:
         self._admission = admission
         self._rule = rule
         self._taken = found
-        self.refused: dict[bytes, Refusal] = {}
+        self.refused: dict[bytes, FailedCheck] = {}
 
-    def each(self, why: Callable[[Examination], Refusal | None]) -> None:
+    def each(self, why: Callable[[Examination], FailedCheck | None]) -> None:
         """Refuse each reply for which there is a reason."""
         self._refuse({id: refusal for id, found in self._taken.items() if (refusal := why(found)) is not None})
 
@@ -79,10 +79,7 @@ class _Judging:
         """Refuse updates over the bound. Returns why it cannot be applied, or an empty text."""
         bound = self._admission.bound
         unmeasured = {
-            id: finding.what
-            for id, found in self._taken.items()
-            for finding in found.findings
-            if finding.check is Check.NORM
+            id: failed for id, found in self._taken.items() for failed in found.findings if failed.check is Check.NORM
         }
         norms = {id: found.norm for id, found in self._taken.items() if found.norm is not None and id not in unmeasured}
         if bound is None or not (norms or unmeasured):
@@ -90,8 +87,8 @@ class _Judging:
         heavy = bound.too_heavy(self._weights()) if self._rule is not None else {}
         self._refuse(bound.too_far(norms) | heavy)
         if not norms:
-            return next(iter(unmeasured.values()))
-        self._refuse({id: Refusal(Check.NORM, what) for id, what in unmeasured.items()})
+            return next(iter(unmeasured.values())).what
+        self._refuse(unmeasured)
         return ""
 
     def sum_of_weights(self, rule: StrategyRule) -> None:
@@ -102,17 +99,17 @@ class _Judging:
         if not math.isfinite(sum(weights.values())):
             limit = sys.float_info.max / len(weights)
             why = f"its {shown(rule.weight)} is too large to be added to the others'"
-            self._refuse({id: Refusal(Check.WEIGHT, why) for id, weight in weights.items() if weight > limit})
+            self._refuse({id: FailedCheck(Check.WEIGHT, why) for id, weight in weights.items() if weight > limit})
             weights = self._weights()
         empty = [id for id, weight in weights.items() if weight == 0]
         if not empty:
             return
         if len(empty) == len(weights):
             why = f"the {shown(rule.weight)} of all replies add up to 0: there is no mean of them"
-            self._refuse(dict.fromkeys(empty, Refusal(Check.WEIGHT, why)))
+            self._refuse(dict.fromkeys(empty, FailedCheck(Check.WEIGHT, why)))
         elif len(empty) >= _selected(rule, len(weights)):
             why = f"its {shown(rule.weight)} is 0, and {rule.strategy} may choose it alone: there is no mean of that"
-            self._refuse(dict.fromkeys(empty, Refusal(Check.WEIGHT, why)))
+            self._refuse(dict.fromkeys(empty, FailedCheck(Check.WEIGHT, why)))
 
     def _layouts(self) -> dict[bytes, ReplyLayout]:
         """The layouts of the replies that the strategy uses."""
@@ -126,18 +123,18 @@ class _Judging:
         weights = {id: rule.weight_of(reply) for id, reply in self._layouts().items()}
         return {id: each.number for id, each in weights.items() if each is not None and each.length is None}
 
-    def _refuse(self, refused: Mapping[bytes, Refusal]) -> None:
+    def _refuse(self, refused: Mapping[bytes, FailedCheck]) -> None:
         self.refused |= refused
         self._taken = {id: found for id, found in self._taken.items() if id not in refused}
 
 
 def _each(
     layouts: Mapping[bytes, ReplyLayout], why: Callable[[ReplyLayout], str], check: Check
-) -> dict[bytes, Refusal]:
-    return {id: Refusal(check, what) for id, reply in layouts.items() if (what := why(reply))}
+) -> dict[bytes, FailedCheck]:
+    return {id: FailedCheck(check, what) for id, reply in layouts.items() if (what := why(reply))}
 
 
-def _odd_ones(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:
+def _odd_ones(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, FailedCheck]:
     """The replies to refuse so that the strategy takes the others."""
     names = {name for reply in layouts.values() for kind, name in reply.records() if kind != "config"}
     alike: dict[ReplyLayout, list[bytes]] = {}
@@ -153,13 +150,13 @@ def _odd_ones(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[
         key=lambda kind: (-len(alike[kind]), -max(layouts[id].likeness for id in alike[kind]), order.index(kind)),
     )
     taken = {usual}
-    refused: dict[bytes, Refusal] = {}
+    refused: dict[bytes, FailedCheck] = {}
     for kind in others:
         if rule.takes([each for each in order if each in taken or each is kind]):
             taken.add(kind)
             continue
         why = difference(layouts[alike[kind][0]], layouts[alike[usual][0]])
-        refused |= dict.fromkeys(alike[kind], Refusal(Check.STRUCTURE, why))
+        refused |= dict.fromkeys(alike[kind], FailedCheck(Check.STRUCTURE, why))
     return refused
 
 
@@ -181,30 +178,30 @@ def _compared(rule: StrategyRule, reply: ReplyLayout, names: Set[str]) -> ReplyL
     return ReplyLayout(reply.arrays, metrics, configs)
 
 
-def _not_finite(layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:
+def _not_finite(layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, FailedCheck]:
     """Refuse arrays with NaN that have no counterpart in what was dispatched, if at least as many replies have none."""
     have: Counter[str] = Counter(
         key for reply in layouts.values() for key in {key for record in reply.arrays for key in record.keys}
     )
     bad: Counter[str] = Counter(key for reply in layouts.values() for key in {each.key for each in reply.not_finite})
-    refused: dict[bytes, Refusal] = {}
+    refused: dict[bytes, FailedCheck] = {}
     for id, reply in layouts.items():
         odd = next((each for each in reply.not_finite if 2 * bad[each.key] <= have[each.key]), None)
         if odd is not None:
             where = f"{shown(odd.record)}/{shown(odd.key)}"
             what = f"{odd.count} of the {odd.size} numbers of {where} are NaN or infinite, unlike the others'"
-            refused[id] = Refusal(Check.FINITE, what)
+            refused[id] = FailedCheck(Check.FINITE, what)
     return refused
 
 
-def _other_weights(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, Refusal]:
+def _other_weights(rule: StrategyRule, layouts: Mapping[bytes, ReplyLayout]) -> dict[bytes, FailedCheck]:
     """The replies with another weight than most have."""
     metrics = {id: rule.weight_of(reply) for id, reply in layouts.items()}
     weights = {id: metric.number for id, metric in metrics.items() if metric is not None}
     counts = Counter(weight for weight in weights.values() if weight > 0)
     usual = counts.most_common(1)[0][0] if counts else None
     why = f"{rule.strategy} wants one weight of all replies, more than 0"
-    return {id: Refusal(Check.WEIGHT, why) for id, weight in weights.items() if weight != usual}
+    return {id: FailedCheck(Check.WEIGHT, why) for id, weight in weights.items() if weight != usual}
 
 
 def _selected(rule: StrategyRule, replies: int) -> int:

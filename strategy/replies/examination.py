@@ -20,7 +20,7 @@ from flwr.app import Array, ArrayRecord, RecordDict
 
 from protocol.blocks.cid import CID, BlockSource
 from protocol.blocks.content import ContentError, ContentKey
-from protocol.replies.checks_and_limits import Check, Examination, Finding
+from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
 from protocol.replies.reply_layout import (
     Arithmetic,
     ArrayLayout,
@@ -184,14 +184,14 @@ class _Looking:
         self._update = update
         self._before = reopen() if update and measure and sent.records else None
         self._square = 0.0
-        self._findings: dict[Check, Finding] = {}
+        self._findings: dict[Check, FailedCheck] = {}
         self._layout: ReplyLayout | None = None
         self._not_finite: list[NotFinite] = []
         self._likeness = Likeness.SAME
 
     def find(self, check: Check, what: str) -> None:
         """Note that a check fails. Only the first finding of each check counts."""
-        self._findings.setdefault(check, Finding(check, what.encode("utf-8", "replace").decode()))
+        self._findings.setdefault(check, FailedCheck(check, what.encode("utf-8", "replace").decode()))
 
     def over(self, records: RecordDict, arrays: Callable[[ArrayRecord], Iterator[tuple[str, Array]]]) -> None:
         """Examine all records, and the ``arrays`` of each record one at a time."""

@@ -16,7 +16,7 @@ from crypto.keys import SigningKey
 from protocol.app.calls import Answered, AppReady, Examine, Examined, Failed, GetNodes, Outgoing, Pull, Push, Task, Wait
 from protocol.blocks.cid import CID, Block, BlockError, cbor_block, decode_cbor
 from protocol.chain.closure import missing
-from protocol.replies.checks_and_limits import Check, Examination, Finding
+from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
 from protocol.roles.catch_up import AHEAD
 from protocol.roles.effects import FetchContent, FetchRecord, Hand, StartApp, Stop, UnpackApp
 from protocol.roles.events import AppCalled, AppLost, Done, Fetched, Received
@@ -196,7 +196,7 @@ class World:
                 check, found = self.random.choice(list(Check)), self.random.randrange(2)
                 norm = self.random.choice((None, 1.0, float("nan"), float("inf")))
                 here = not found or check is not Check.SIZE
-                event = Examined(fetch.id, Examination((Finding(check, "wrong"),) * found, norm, here))
+                event = Examined(fetch.id, Examination((FailedCheck(check, "wrong"),) * found, norm, here))
             case FetchContent() | UnpackApp():
                 event = Done(fetch.id)
         self.machine.feed(event)

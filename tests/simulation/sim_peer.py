@@ -19,7 +19,7 @@ from sim_witness import Witness
 from protocol.app.calls import Examine, Examined, Failed, ToApp
 from protocol.blocks.cid import CID, BlockError, BlockSource, MemoryBlocks
 from protocol.chain.closure import missing
-from protocol.replies.checks_and_limits import Check, Examination, Finding
+from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
 from protocol.roles.client.client import Client
 from protocol.roles.effects import (
     AskOwner,
@@ -78,7 +78,7 @@ THINKING = 0.05
 def found_in(reply: CID) -> Examination:
     """What every look at a content finds: a fault in some contents, and a norm in all others."""
     if reply.digest[0] < 32:
-        return Examination((Finding(Check.FINITE, "a number that is none"),))
+        return Examination((FailedCheck(Check.FINITE, "a number that is none"),))
     return Examination(norm=float(reply.digest[1]))
 
 

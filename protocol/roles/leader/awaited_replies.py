@@ -14,7 +14,7 @@ from protocol.chain.replay_script import hand_over
 from protocol.federation.manifest import Manifest
 from protocol.records.bodies import Reply, Role
 from protocol.records.signed_records import Record
-from protocol.replies.checks_and_limits import Check, Examination, Refusal
+from protocol.replies.checks_and_limits import Check, Examination, FailedCheck
 from protocol.replies.judged_replies import JudgedReplies, judge
 from protocol.replies.strategy_rule import StrategyRule
 from protocol.roles.equivocations import Distrust, why_distrusted
@@ -195,7 +195,7 @@ class AwaitedReplies:
                 together.setdefault((message.dispatch, message.type), {})[id] = self._arrived[id].found
         return [judge(self._admission, rules.get(type), found) for (_, type), found in together.items()]
 
-    def _told(self, id: bytes, refusal: Refusal) -> str:
+    def _told(self, id: bytes, refusal: FailedCheck) -> str:
         """Why the reply is refused; if it is not linked, what it was."""
         arrived = self._arrived[id]
         return str(refusal) if arrived.found.here else f"{refusal}; the reply was {arrived.record.cid}"

@@ -24,7 +24,7 @@ from protocol.replies.checks_and_limits import (
     Admission,
     Check,
     Examination,
-    Finding,
+    FailedCheck,
     NormBound,
     SizeLimits,
     is_update,
@@ -36,8 +36,8 @@ from protocol.roles.leader.record_bodies import MAX_REASONS, REASON_LEFT_OUT, An
 from protocol.roles.leader.run_plan import LeaderSettings
 from protocol.roles.offline_times import OfflineTimes
 
-BROKEN = Examination((Finding(Check.FINITE, "a NaN"),))
-TOO_LARGE = Examination((Finding(Check.SIZE, "very large"),), here=False)
+BROKEN = Examination((FailedCheck(Check.FINITE, "a NaN"),))
+TOO_LARGE = Examination((FailedCheck(Check.SIZE, "very large"),), here=False)
 
 
 def measured(norm: float) -> Examination:
@@ -122,11 +122,11 @@ def test_a_check_that_is_off_refuses_nothing() -> None:
 
 @pytest.mark.parametrize("check", [Check.READABLE, Check.SIZE])
 def test_what_no_app_could_be_given_is_always_refused(check: Check) -> None:
-    assert Admission(frozenset()).refusal(Examination((Finding(check, "is broken"),))) is not None
+    assert Admission(frozenset()).refusal(Examination((FailedCheck(check, "is broken"),))) is not None
 
 
 def test_the_check_that_comes_first_is_named() -> None:
-    found = Examination((Finding(Check.FINITE, "a NaN"), Finding(Check.READABLE, "no content")))
+    found = Examination((FailedCheck(Check.FINITE, "a NaN"), FailedCheck(Check.READABLE, "no content")))
     assert str(Admission().refusal(found)) == "refused (readable): no content"
 
 

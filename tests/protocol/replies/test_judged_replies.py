@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.replies.checks_and_limits import Admission, Check, Examination, Finding
+from protocol.replies.checks_and_limits import Admission, Check, Examination, FailedCheck
 from protocol.replies.judged_replies import JudgedReplies, judge
 from protocol.replies.reply_layout import (
     Arithmetic,
@@ -265,7 +265,7 @@ BOUND = Admission.parse("all", "3x")
 
 
 def measured(norm: float | None, weight: float = 10) -> Examination:
-    findings = () if norm is not None else (Finding(Check.NORM, "it cannot be measured"),)
+    findings = () if norm is not None else (FailedCheck(Check.NORM, "it cannot be measured"),)
     return Examination(findings, norm, reply(weight=weight))
 
 
@@ -290,11 +290,11 @@ def test_a_bound_that_cannot_be_applied_refuses_nothing_and_says_why() -> None:
 
 
 def test_where_all_fail_on_one_check_that_is_said() -> None:
-    nan = Examination((Finding(Check.FINITE, "a NaN"),), layout=reply())
+    nan = Examination((FailedCheck(Check.FINITE, "a NaN"),), layout=reply())
     assert verdicts(nan, nan).all_failed is Check.FINITE
     assert verdicts(nan, reply()).all_failed is None
     assert verdicts(nan, reply(weight=-1)).all_failed is None
 
 
 def test_no_option_lets_through_what_nobody_can_read() -> None:
-    assert verdicts(Examination((Finding(Check.READABLE, "no content"),))).all_failed is None
+    assert verdicts(Examination((FailedCheck(Check.READABLE, "no content"),))).all_failed is None

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_boosted_trees import model, saved
 
-from protocol.replies.checks_and_limits import Admission, Check, Examination, Refusal
+from protocol.replies.checks_and_limits import Admission, Check, Examination, FailedCheck
 from protocol.replies.judged_replies import judge
 from protocol.replies.reply_layout import Likeness
 from protocol.replies.strategy_rule import Arrays, StrategyRule
@@ -77,7 +77,7 @@ def fitres(tensors: Mapping[str, np.ndarray], examples: float) -> RecordDict:
 
 def refusals(
     strategy: object, replies: Sequence[RecordDict], *, train: bool = True, admission: Admission | None = None
-) -> dict[int, Refusal]:
+) -> dict[int, FailedCheck]:
     """Which of these replies are refused, by their place."""
     sent = RecordDict({"arrays": arrays(MODEL), "config": ConfigRecord({"server-round": 1})})
     rule = rule_of(strategy, MessageType.TRAIN if train else MessageType.EVALUATE)
@@ -114,7 +114,7 @@ def raises(strategy: Any, replies: Sequence[RecordDict], *, train: bool = True) 
     return False
 
 
-def taken(replies: Sequence[RecordDict], refused: Mapping[int, Refusal]) -> list[RecordDict]:
+def taken(replies: Sequence[RecordDict], refused: Mapping[int, FailedCheck]) -> list[RecordDict]:
     return [reply for at, reply in enumerate(replies) if at not in refused]
 
 
@@ -233,7 +233,7 @@ def older_raises(strategy: older_strategies.Strategy, replies: Sequence[RecordDi
 
 def older_refusals(
     strategy: object, replies: Sequence[RecordDict], parameters: ArrayRecord | None = None
-) -> dict[int, Refusal]:
+) -> dict[int, FailedCheck]:
     sent = RecordDict({"fitins.parameters": parameters or older_parameters(MODEL), "fitins.config": ConfigRecord()})
     verdicts = judge(Admission(), rule_of(strategy, MessageType.TRAIN), examined(sent, replies, train=True))
     return {id[0]: refusal for id, refusal in verdicts.refused.items()}
