@@ -58,17 +58,17 @@ class KuboNode:
     """One private node, its repository in ``home/ipfs``. Not safe from several threads.
 
     ``swarm_key`` (32 bytes) makes the network private: nodes with another key cannot connect. ``listen`` is the IP
-    address for other nodes: loopback, unless members live on other machines. For port 0 a free one is chosen, and kept
-    for the next start if it is still free, so that known addresses stay true. The RPC API is a Unix socket in a folder
-    that only the owner can open. Over TCP every user of the machine could read, unpin and stop the node, and even with
+    address for other nodes: loopback, unless members live on other machines. The port is any free one, the same at each
+    start if it can be, so that known addresses stay true. The RPC API is a Unix socket in a folder that only the owner
+    can open. Over TCP every user of the machine could read, unpin and stop the node, and even with
     ``API.Authorizations`` Kubo serves profiles and logs to all.
     """
 
-    def __init__(self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1", swarm_port: int = 0) -> None:
+    def __init__(self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1") -> None:
         self.repository = home.absolute() / "ipfs"
         self._swarm_key = swarm_key
         self._listen = listen
-        self._swarm_port = swarm_port
+
         self._daemon: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
         self._api = ""
@@ -107,7 +107,7 @@ class KuboNode:
         prepare(program, self.repository, self._swarm_key)
         self._await_unlocked(deadline)
         identify(program, self.repository)
-        swarm_port = _choose(self._listen, self._swarm_port, earlier_port(self.repository))
+        swarm_port = _port_for(self._listen, earlier_port(self.repository))
         api = _socket_for(self.repository)
         api.unlink(missing_ok=True)  # a killed node leaves it, and Kubo would find it taken
         configure(self.repository, listen=self._listen, swarm_port=swarm_port, api=f"/unix{api}")
@@ -286,14 +286,14 @@ def _socket_for(repository: Path) -> Path:
     return folder / "api.sock"
 
 
-def _choose(host: str, asked: int, before: int) -> int:
-    """The port for other nodes: ``asked`` if it is given, or the one used ``before`` if it is free, or any free one.
+def _port_for(host: str, before: int) -> int:
+    """The port for other nodes: the one used ``before`` if it is free, otherwise any free one.
 
     Raises:
-        EngineError: if the port ``asked`` is taken, or ``host`` is not an address of this machine.
+        EngineError: if ``host`` is not an address of this machine.
     """
     refusal = ""
-    for port in (asked,) if asked else (before, 0):
+    for port in (before, 0):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kubo's own listener does
             try:
@@ -302,5 +302,5 @@ def _choose(host: str, asked: int, before: int) -> int:
                 refusal = str(error.strerror)
             else:
                 return int(probe.getsockname()[1])
-    fix = f"see who has it (ss -ltnp 'sport = :{asked}'), or give another port; 0 lets the node choose"
-    raise EngineError(f"cannot listen on {host} port {asked} for other Kubo nodes: {refusal}", fix)
+    fix = "give an IP address of this machine: --listen IP"
+    raise EngineError(f"cannot listen on {host} for other Kubo nodes: {refusal}", fix)
