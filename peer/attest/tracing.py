@@ -8,7 +8,7 @@ are compared. One model is in memory at a time, however many rounds there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -92,7 +92,7 @@ class NotTraced:
     """A model file that is of no run that was looked into."""
 
     denied: CID | None
-    """The run that the file claims to be from, if that run was read, and does not have it."""
+    """The run that the file claims to be from, if that run was read to its end, and does not have it."""
     looked_into: int
     notes: tuple[str, ...]
     """Runs that could not be looked into, and why."""
@@ -126,12 +126,12 @@ def trace(
                 with lookup.reading(named, scratch, root=federation) as audit:
                     found = find_model(file, RunModels(audit, scratch), audit)
             except (PeerError, EngineError, BlockError) as error:
-                notes.append(f"{named} could not be looked into: {error}")
+                notes.append(f"{named} was not looked through to its end: {error}")
                 continue
         count += 1
         if found is not None:
             return Traced(found, audit.report)
-        if file.claims.get("run") == str(audit.report.run):
+        if file.claims.get("run") == str(audit.report.run) and audit.report.closed:  # an open one may have it later
             denied = audit.report.run
     return NotTraced(denied, count, tuple(notes))
 
@@ -140,6 +140,7 @@ def find_model(file: ModelFile, models: RunModels, audit: Audit) -> Found | None
     """The model of a verified run that ``file`` holds.
 
     Raises:
+        NotReadable: if it is none that can be read here, and there are others.
         BlockError: if a content cannot be read.
     """
     if file.path is None:
@@ -160,7 +161,8 @@ def _claimed(claims: Mapping[str, str], models: RunModels, report: Report) -> Re
         return None
     number, of = claims.get("round"), claims.get("of")
     if number is None or of is None:
-        return _final(models, report)
+        final = _final(models, report)
+        return None if isinstance(final, NotReadable) else final
     if not re.fullmatch("[0-9]{1,9}", number):
         return None
     try:
@@ -170,23 +172,44 @@ def _claimed(claims: Mapping[str, str], models: RunModels, report: Report) -> Re
     return RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
 
 
-def _recorded(models: RunModels, report: Report) -> Iterator[RecordedModel]:
+def _recorded(models: RunModels, report: Report) -> Iterator[RecordedModel | NotReadable]:
     if (final := _final(models, report)) is not None:
         yield final
     for found in models.every():
-        yield RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
+        if isinstance(found, NotReadable):
+            yield found
+        else:
+            yield RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
 
 
-def _final(models: RunModels, report: Report) -> RecordedModel | None:
+def _final(models: RunModels, report: Report) -> RecordedModel | NotReadable | None:
     found = models.final()
-    return None if found is None else RecordedModel(*found, {"run": str(report.run)}, None, SERVER)
+    if found is None or isinstance(found, NotReadable):
+        return found
+    return RecordedModel(*found, {"run": str(report.run)}, None, SERVER)
+
+
+def _first(
+    models: Iterable[RecordedModel | NotReadable], fits: Callable[[RecordedModel], bool]
+) -> RecordedModel | None:
+    """The first model that fits; raises NotReadable if none does and some cannot be read here."""
+    unreadable = None
+    for model in models:
+        if isinstance(model, NotReadable):
+            unreadable = model
+        elif fits(model):
+            return model
+    if unreadable is not None:
+        raise unreadable
+    return None
 
 
 def _by_hash(sha256: str, models: RunModels, audit: Audit) -> Found | None:
-    for model in _recorded(models, audit.report):
-        if any(sha256 == _written(model, audit, kind) for kind in ModelFormat):
-            return Found(model, exact=True)
-    return None
+    def fits(model: RecordedModel) -> bool:
+        return any(sha256 == _written(model, audit, kind) for kind in ModelFormat)
+
+    found = _first(_recorded(models, audit.report), fits)
+    return None if found is None else Found(found, exact=True)
 
 
 def _written(model: RecordedModel, audit: Audit, kind: ModelFormat) -> str | None:
@@ -199,16 +222,18 @@ def _written(model: RecordedModel, audit: Audit, kind: ModelFormat) -> str | Non
 
 def _by_arrays(tensors: Tensors, models: RunModels, audit: Audit) -> Found | None:
     compared: set[CID] = set()
-    for model in _recorded(models, audit.report):
+
+    def fits(model: RecordedModel) -> bool:
         if model.content in compared:
-            continue
+            return False
         compared.add(model.content)
         try:
-            if same_tensors(content_tensors(model.content, audit.source, model.key), tensors):
-                return Found(model, exact=False)
+            return same_tensors(content_tensors(model.content, audit.source, model.key), tensors)
         except NoModel:
-            continue
-    return None
+            return False
+
+    found = _first(_recorded(models, audit.report), fits)
+    return None if found is None else Found(found, exact=False)
 
 
 def not_found(file: ModelFile, result: NotTraced) -> PeerError:
@@ -222,7 +247,7 @@ def not_found(file: ModelFile, result: NotTraced) -> PeerError:
             code=ExitCode.VERIFICATION_FAILED,
         )
     return PeerError(
-        f"{what} is of none of the {result.looked_into} runs that were looked into",
+        f"{what} is of none of the {result.looked_into} runs that were looked through",
         fix="name the run: --in FILE.car, or --in HEAD with --ipfs ENGINE; in a home, peer log lists the runs",
         code=ExitCode.UNFINISHED,
     )

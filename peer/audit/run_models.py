@@ -16,7 +16,6 @@ Only servers and auditors read updates. Not even a client has the key of its own
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,26 +126,29 @@ class RunModels:
         has_first = self._first_dispatched() is not None
         return [*([0] if has_first else []), *sorted(self._after(self._trained()))]
 
-    def every(self) -> Iterator[FoundModel]:
-        """Each global model that this reader can read, by round, and then all arrays that clients gave."""
-        with contextlib.suppress(NotReadable):
+    def every(self) -> Iterator[FoundModel | NotReadable]:
+        """Each global model, by round, and then all arrays that clients gave; in place of one that this reader cannot
+        read, why not."""
+        try:
             if (first := self._first_dispatched()) is not None:
                 yield self._found(first, 0, SERVER)
+        except NotReadable as error:
+            yield error
         for number, found in sorted(self._after(self._trained()).items(), key=lambda pair: pair[0]):
-            if not isinstance(found, NotReadable):
-                yield self._found(found, number, SERVER)
+            yield found if isinstance(found, NotReadable) else self._found(found, number, SERVER)
         for row in self._rows():
             if (of_round := self._round(row)) is not None:
                 for answer in row["answers"]:
-                    with contextlib.suppress(NotReadable):
+                    try:
                         if answer["content"] and (given := self._given(answer, of_round)) is not None:
                             yield self._found(given, of_round, answer["name"])
+                    except NotReadable as error:
+                        yield error
 
-    def final(self) -> tuple[CID, ContentKey | None] | None:
-        """The content of the final model, if the run has one that this reader can read, and its key."""
+    def final(self) -> tuple[CID, ContentKey | None] | NotReadable | None:
+        """The content of the final model, if the run has one, and its key; or why this reader cannot read it."""
         last = self._body(self._report.head)
-        found = self._readable_arrays(last) if isinstance(last, Close) else None
-        return None if isinstance(found, NotReadable) else found
+        return self._readable_arrays(last) if isinstance(last, Close) else None
 
     def _last_round(self) -> int:
         return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)

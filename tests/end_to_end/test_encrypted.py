@@ -78,6 +78,18 @@ def test_a_client_reads_the_models_and_no_update_of_another(hospitals: Federatio
         assert f"what {other} answered in round 2 is encrypted for servers and auditors" in refused.said
 
 
+def test_a_file_that_a_client_cannot_compare_is_not_denied_by_it(hospitals: Federation) -> None:
+    file, homes = (
+        hospitals.root / "update.npz",
+        {name: hospitals.home(name).path for name in ("server", "hospital-one")},
+    )
+    options = ("--of", "hospital-two", "-o", file, "--home", homes["server"])
+    assert hospitals.run("server", "model", str(hospitals.head("server").head), *options).code() == 0
+    traced = {name: hospitals.run(name, "trace", file, "--home", home) for name, home in homes.items()}
+    assert {name: each.code() for name, each in traced.items()} == {"server": 0, "hospital-one": 3}
+    assert "is encrypted for servers and auditors" in traced["hospital-one"].said
+
+
 def captured(federation: Federation) -> bytes:
     """All that an outsider with the engine's directory has: blocks, announcements and what they are called."""
     files = [path for path in (federation.root / "engine").rglob("*") if path.is_file()]

@@ -219,6 +219,15 @@ def test_a_members_home_reads_an_encrypted_run(encrypted: Path, tmp_path: Path) 
         assert run.verify().app != ""
 
 
+def test_what_a_member_reads_is_not_in_what_it_signs_for_others(encrypted: Path, tmp_path: Path) -> None:
+    KeyStore(tmp_path / "home").add(Identity("alice", ALICE, decryption_key(ALICE)), None)
+    with api.open_run(encrypted, home=tmp_path / "home") as run:
+        assert run.verify().app != ""
+        run.attest(tmp_path / "a.json")
+    predicate = api.verify_attestation(tmp_path / "a.json").statement["predicate"]
+    assert (predicate["app"], predicate["environment"]["recorded"]) == (None, None)
+
+
 def test_a_model_that_is_encrypted_for_others_is_refused(encrypted: Path) -> None:
     with api.open_run(encrypted) as run, pytest.raises(api.NotReadable):
         run.model()

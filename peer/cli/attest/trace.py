@@ -48,8 +48,8 @@ def trace_command(
     `peer start --save-path` do, and has to be the same byte for byte. If it is not, the arrays are compared: somebody
     may have converted the file. The run's chain is verified first; `peer audit --replay` tells more.
 
-    Ends with 0 if it is found, with 3 if it is of none of the runs, with 1 if the run that the file names has no such
-    model.
+    Ends with 0 if it is found, and with 3 if it is in none of the runs. It ends with 1 if the run that the file names
+    is closed, can be read here, and has no such model.
     """
     model = model_file_named(file)
     runs = within or _runs(options, model)

@@ -17,6 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from peer.base.errors import ExitCode
 from protocol.blocks.car import write_car
+from protocol.blocks.cid import Block
+from protocol.records.bodies import Close
+from protocol.records.signed_records import parse_record
 from strategy.models.model_files import save_model
 
 Peers = Callable[[str], Peer]
@@ -125,6 +128,17 @@ def test_one_changed_number_is_no_model_of_the_run_that_the_file_names(
     assert (outcome.code, "that run has no such model" in outcome.err) == (ExitCode.VERIFICATION_FAILED, True)
 
 
+def test_a_run_that_is_not_here_to_its_end_denies_nothing(
+    peer: Peer, run: WrittenRun, car: Path, file: Callable[..., Path]
+) -> None:
+    path, before = file("m.safetensors", "--round", "3"), car.with_name("before.car")
+    close = parse_record(Block(run.head, run.scribe.source[run.head])).body
+    assert isinstance(close, Close)
+    before.write_bytes(b"".join(write_car([close.prev], run.blocks)))
+    outcome = peer("trace", path, "--in", before)
+    assert (outcome.code, "none of the 1 runs" in outcome.err) == (ExitCode.UNFINISHED, True)
+
+
 def test_it_is_not_found_in_another_run(peer: Peer, car: Path, tmp_path: Path) -> None:
     save_file({"weight": np.full((2, 3), 7, np.float32)}, tmp_path / "m.safetensors")
     outcome = peer("trace", tmp_path / "m.safetensors", "--in", car)
@@ -143,7 +157,7 @@ def test_a_run_that_is_not_verified_vouches_for_nothing(
 ) -> None:
     path = file("m.safetensors", "--round", "1")
     outcome = peer("trace", path, "--in", car, "--federation", str(run.run))
-    assert (outcome.code, "could not be looked into" in outcome.err) == (ExitCode.UNFINISHED, True)
+    assert (outcome.code, "was not looked through" in outcome.err) == (ExitCode.UNFINISHED, True)
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.safetensors"])
