@@ -21,6 +21,7 @@ from peer.apps.app_process import AppCommand, AppProcess
 from peer.apps.app_python import OUR_PYTHON
 from peer.apps.block_server import ServedRun
 from peer.confinement.confined import Confiner
+from peer.confinement.rules import hint_for
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
 from peer.history.verdict import REPLAY, REPLAY_UNDECIDED, REPLAY_UNFINISHED, Finding
@@ -357,8 +358,9 @@ class RunReplay:
         await link.start(app)
         try:
             is_over = False
+            until = self._patience_ends()
             while not is_over:
-                match await self._heard(said):
+                match await self._heard(said, until):
                     case AppReady(environment=now):
                         self._replay.import_seconds = time.monotonic() - self._began
                         self._replay.environment = differing(environment, now)
@@ -368,24 +370,27 @@ class RunReplay:
                         self._replay.settling = settling(environment, now)
                         link.hand(replace(start, may_differ=self._replay.cause))
                     case NextEntry(call):
-                        link.hand(self._next_entry(call))
+                        entry = self._next_entry(call)
+                        if not isinstance(entry, ScriptEnd):  # the script has an end, so an app cannot go on for ever
+                            until = self._patience_ends()
+                        link.hand(entry)
                     case value:
                         is_over = self._take(value)
         finally:
             await link.stop()
 
-    async def _heard(self, said: asyncio.Queue[FromApp | str]) -> FromApp | str:
-        """What the app process says next, other than lines for people; or why it ended."""
-        patience = None if self._app.confiner is None else self._app.confiner.grants.patience
+    def _patience_ends(self) -> float | None:
+        """When the app has to have taken its next step, in the loop's time; None if it may do what the auditor may."""
+        confiner = self._app.confiner
+        return None if confiner is None else asyncio.get_running_loop().time() + confiner.grants.patience
+
+    async def _heard(self, said: asyncio.Queue[FromApp | str], until: float | None) -> FromApp | str:
+        """What the app process says next, or why it ended."""
         try:
-            async with asyncio.timeout(patience):
-                while isinstance(value := await said.get(), Progress):
-                    continue
-                return value
+            async with asyncio.timeout_at(until):
+                return await said.get()
         except TimeoutError:
-            return (
-                f"it was ended, because it did nothing for {patience:g} seconds; --patience SECONDS gives it more time"
-            )
+            return "it was ended, because one step took too long; --patience SECONDS gives it more time"
 
     def _take(self, value: FromApp | str) -> bool:
         """Take in what the app process said, or why it ended. Returns whether the replay is over."""
@@ -393,6 +398,8 @@ class RunReplay:
             case Compared():
                 self._compared(value)
                 return value.height == self._until
+            case Progress():
+                return False
             case Diverged():
                 self._diverged(value)
             case Finished() | Replayed():
@@ -423,7 +430,8 @@ class RunReplay:
         number, round_number = self._ahead.get(value.height, (None, self._last_round))
         if value.raised:
             self._replay.app_raised = True
-            self._unfinished(f"{value.what}: nobody can tell if it would have done what is recorded")
+            hint = "" if self._app.confiner is None else hint_for(value.raised)
+            self._unfinished(f"{value.what}: nobody can tell if it would have done what is recorded{hint}")
             return
         outcome = judged(value.difference, self._replay.cause, flowers_own=value.flowers_own)
         self._differs(

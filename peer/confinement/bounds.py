@@ -54,7 +54,8 @@ def exceeded(usage: Usage, confinement: Confinement) -> str:
     if usage.processes > confinement.processes:
         return f"it was ended, as it started more than the {confinement.processes} processes that it may have"
     if usage.memory > confinement.memory:
-        return f"it was ended, as it took more than the {confinement.memory / 1e9:.2f} GB of memory that it may have"
+        most = f"{confinement.memory / 1e9:.2f} GB of memory"
+        return f"it was ended, as it took more than the {most} that it may have; --max-memory SIZE gives it more"
     return ""
 
 

@@ -40,6 +40,26 @@ TEMPORARY: Final = Path("/tmp")
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)(?:i?[bB])?")
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
+_REFUSALS: Final = (
+    (
+        re.compile(r"FileNotFoundError|PermissionError|Read-only file system|No such file or directory"),
+        "--allow-read DIR lets it read a folder or file",
+    ),
+    (
+        re.compile(r"Network is unreachable|ConnectionRefusedError|Connection refused|gaierror|Name or service"),
+        "it had no network",
+    ),
+    (
+        re.compile(r"MemoryError|allocate memory|bad_alloc|not enough memory"),
+        "--max-memory SIZE lets it take more",
+    ),
+    (
+        re.compile(r"ModuleNotFoundError"),
+        "--allow-read DIR lets it read a folder in which more is installed",
+    ),
+)
+"""What an app raises if it is refused something, and what grants that."""
+
 MAX_PROCESSES: Final = 1024
 """Processes and threads that an app may have at once."""
 
@@ -87,6 +107,12 @@ class Confinement:
 def default_memory(machine: int) -> int:
     """What an app may use, unless its owner says otherwise, on a machine with so many bytes: half of them."""
     return machine // 2
+
+
+def hint_for(raised: str) -> str:
+    """What may have been refused to a confined app that raised this, and what grants it; empty if that is unlikely."""
+    said = next((hint for pattern, hint in _REFUSALS if pattern.search(raised)), "")
+    return f"; it ran confined: {said}, and --unconfined lets it do all that you may" if said else ""
 
 
 def parse_size(text: str) -> int:

@@ -228,10 +228,13 @@ class Federation:
         options = ["--role", "server", "--app", app, "--min-clients", str(clients), "--seed", "1"]
         return self.start("server", *options, *arguments, **variables)
 
-    def client(self, name: str, app: Path, node_config: str = "", **variables: str) -> PeerProcess:
+    def client(
+        self, name: str, app: Path, node_config: str = "", *arguments: str | Path, **variables: str
+    ) -> PeerProcess:
         """Start a client that leaves when the run is closed."""
         config = f"partition-id={self.names.index(name)} num-partitions={len(self.names)} {node_config}"
-        return self.start(name, "--role", "client", "--app", app, "--once", "--node-config", config, **variables)
+        options = ["--role", "client", "--app", app, "--once", "--node-config", config]
+        return self.start(name, *options, *arguments, **variables)
 
     @contextmanager
     def blocks(self, engine: str | None = None) -> Iterator[Engine]:

@@ -154,3 +154,35 @@ def test_a_replay_whose_app_breaks_is_no_accusation_and_one_that_hangs_ends(
 
     assert (code, report["verdict"]) == (expected, "failed" if expected == 1 else "incomplete")
     assert says in report["findings"][0]["message"]
+
+
+def test_an_app_under_audit_reads_what_the_auditor_allows(
+    federation: Federation, recorded: Recorded, tmp_path: Path
+) -> None:
+    (secret := tmp_path / "secret").write_text("secret")
+
+    code, report = found(federation, recorded(""), APP, CHEAT=str(secret))
+    assert (code, report["verdict"]) == (4, "incomplete")
+    said = report["findings"][0]["message"]
+    assert "FileNotFoundError" in said
+    assert "it ran confined: --allow-read DIR" in said
+
+    assert found(federation, recorded(""), APP, "--allow-read", str(secret), CHEAT=str(secret))[0] == 0
+
+
+@pytest.mark.all
+def test_an_app_that_is_not_confined_reads_what_the_auditor_reads(
+    federation: Federation, recorded: Recorded, tmp_path: Path
+) -> None:
+    (secret := tmp_path / "secret").write_text("secret")
+
+    car = str(recorded(""))
+    audit = ("audit", car, "--replay", "--app", APP, "--unconfined", "--json", "--home", federation.root / "auditor")
+    assert federation.run("auditor", *audit, CHEAT=str(secret)).code() == 0
+
+
+def test_an_app_that_goes_on_with_nothing_is_ended(federation: Federation, recorded: Recorded) -> None:
+    code, report = found(federation, recorded(""), APP, "--patience", "3", CHEAT="wait")
+
+    assert (code, report["verdict"]) == (3, "incomplete")
+    assert "--patience SECONDS" in report["findings"][0]["message"]
