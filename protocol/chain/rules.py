@@ -55,7 +55,7 @@ class PrivatePart(BrokenRule, number=4, name="private-part"):
 
 
 class SignatureValid(BrokenRule, number=5, name="signature"):
-    """Every signature in a record is right, so that a wrong one is never carried along as if it were."""
+    """Every signature in a record is right, so that nobody carries a wrong one along as if it were."""
 
 
 # -- its place in the chain ----------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ class ChainedType(BrokenRule, number=6, name="chained-type"):
 
 
 class RunFirst(BrokenRule, number=7, name="run-first"):
-    """A chain begins with a run record, whose app has seen nothing yet, and holds no other: it is one run's."""
+    """A chain begins with a run record, whose app has seen nothing yet, and holds no other run record."""
 
 
 class RunLink(BrokenRule, number=8, name="run-link"):
@@ -78,7 +78,7 @@ class PrevLink(BrokenRule, number=9, name="prev-link"):
 
 
 class Height(BrokenRule, number=10, name="height"):
-    """The height is the distance from the run record, so that claims about length cannot lie."""
+    """The height is the distance from the run record, so that nobody can lie about a chain's length."""
 
 
 class Term(BrokenRule, number=11, name="term"):
@@ -101,7 +101,7 @@ class RosterNewer(BrokenRule, number=14, name="roster-newer"):
 
 
 class OneLeader(BrokenRule, number=15, name="one-leader"):
-    """In one term one member leads."""
+    """One member leads in a term."""
 
 
 class LeaderRole(BrokenRule, number=16, name="leader-role"):
@@ -142,7 +142,7 @@ class GroupKind(BrokenRule, number=22, name="group-kind"):
 
 
 class Addressee(BrokenRule, number=23, name="addressee"):
-    """Only clients are asked: members in force, or nodes of the app's newest look, which may be of before a removal."""
+    """Only clients are asked: members in force, or nodes of the app's newest look, even if they were removed since."""
 
 
 class MessageUnique(BrokenRule, number=24, name="message-unique"):
@@ -150,7 +150,7 @@ class MessageUnique(BrokenRule, number=24, name="message-unique"):
 
 
 class MessageIdTrue(BrokenRule, number=25, name="message-id"):
-    """A message id is the hash that `protocol.records.message_ids` says, so that resuming sends the same message."""
+    """A message id is the hash of `protocol.records.message_ids`, so that a resumed run sends the same messages."""
 
 
 # -- collect -------------------------------------------------------------------------------------------------------
