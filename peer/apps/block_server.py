@@ -72,7 +72,7 @@ class ServedEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._contents = EngineContents(engine)
-        self._patience = EngineRetries()
+        self._retries = EngineRetries()
 
     def open(self, root: CID) -> BlockSource:
         """As `Contents` says."""
@@ -80,13 +80,13 @@ class ServedEngine:
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """As `Contents` says."""
-        self._patience(lambda: self._contents.fetch(root, timeout=timeout, limit=limit))
+        self._retries(lambda: self._contents.fetch(root, timeout=timeout, limit=limit))
 
     def store(self, root: CID, blocks: Iterable[Block], *, ends: bool) -> None:
         """As `Contents` says; blocks that are there already make no difference."""
         some = list(blocks)
         put = (lambda: self._engine.put_content(root, some)) if ends else (lambda: self._engine.put(some))
-        self._patience(put)
+        self._retries(put)
 
 
 class ServedRun:

@@ -69,7 +69,7 @@ class Examiner:
     def __init__(self, contents: FetchedContents, kept: KeptReplies) -> None:
         self._contents = contents
         self._kept = kept
-        self._patience = EngineRetries()
+        self._retries = EngineRetries()
         self._sent: dict[CID, Sent] = {}
         self._reading = threading.Lock()
         self._places = threading.BoundedSemaphore(SIDE_BY_SIDE)
@@ -77,7 +77,7 @@ class Examiner:
     def answer(self, asked: Examine) -> Examined | Failed:
         """Examine a reply. If the engine is away, wait for it."""
         try:
-            return Examined(asked.id, self._patience(lambda: self.examine(asked, timeout=CONTENT_TIMEOUT)))
+            return Examined(asked.id, self._retries(lambda: self.examine(asked, timeout=CONTENT_TIMEOUT)))
         except (EngineError, BlockError, OSError) as error:
             return Failed(asked.id, str(error))
 

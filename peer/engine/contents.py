@@ -28,11 +28,11 @@ class EngineBlocks:
     def __init__(self, blocks: Blocks) -> None:
         """``blocks`` are an `Engine` or its `SoundBlocks`."""
         self._blocks = blocks
-        self._patience = EngineRetries()
+        self._retries = EngineRetries()
 
     def get(self, cid: CID) -> bytes:
         """One block, checked. Raises `peer.engine.interface.Unreachable` if nobody gives it."""
-        return self._patience(lambda: self._blocks.get(cid))
+        return self._retries(lambda: self._blocks.get(cid))
 
 
 class EngineContents:
@@ -40,7 +40,7 @@ class EngineContents:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._patience = EngineRetries()
+        self._retries = EngineRetries()
         self._blocks = EngineBlocks(SoundBlocks(engine))
 
     def put_content(self, root: CID, blocks: Iterable[Block]) -> None:
@@ -51,7 +51,7 @@ class EngineContents:
             tried, blocks = tee(blocks)
             self._engine.put_content(root, tried)
 
-        self._patience(put)
+        self._retries(put)
 
     def open(self, root: CID) -> BlockSource:
         """The blocks of a content that the peer has made local."""

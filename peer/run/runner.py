@@ -136,7 +136,7 @@ class Runner:
         self,
         machine: Machine[LeaderState] | Machine[ClientState],
         engine: Engine,
-        keeper: DurableEffects,
+        durable: DurableEffects,
         command: AppCommand,
         topics: Sequence[str],
         *,
@@ -149,7 +149,7 @@ class Runner:
     ) -> None:
         self._machine = machine
         self._engine = engine
-        self._keeper = keeper
+        self._durable = durable
         self._topics = topics
         self._keys = keys
         self._addresses = addresses
@@ -165,13 +165,13 @@ class Runner:
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Ending | None = None
         self._interrupted = False
-        self._patience = EngineRetries()
-        own = OwnBlocks(engine, keeper.journal)
+        self._retries = EngineRetries()
+        own = OwnBlocks(engine, durable.journal)
         self._records, self._claimed = RecordFetcher(own), RecordFetcher(SoundBlocks(engine))
         self._to_examine: dict[int, Examine] = {}
         """The replies that the app process has to examine. A new process is asked again."""
         self._durable_failure: Exception | None = None
-        self._pools = EffectThreads()
+        self._threads = EffectThreads()
         self._intake = AnnouncementQueue(self._received)
         self._asking = self._asks(swarm_key)
         self._is_refused = False
@@ -263,7 +263,7 @@ class Runner:
 
     def _close(self, subscriptions: Sequence[Subscription]) -> None:
         """Finish what has begun, such as a goodbye or a record on its way to disk, and close everything."""
-        self._patience.lose()
+        self._retries.lose()
         impatience = threading.Timer(STOP_SECONDS, self._engine.hang_up)
         impatience.start()
         if self._asking is not None:
@@ -272,7 +272,7 @@ class Runner:
             subscription.close()
         self._records.close()
         self._claimed.close()
-        self._pools.close()
+        self._threads.close()
         impatience.cancel()
 
     # -- effects ----------------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ class Runner:
             if event is not None:
                 self._loop.call_soon_threadsafe(self._events.put, event)
 
-        self._pools.of(effect).submit(self._faults.around, effect, work).add_done_callback(done)
+        self._threads.of(effect).submit(self._faults.around, effect, work).add_done_callback(done)
 
     def _crash(self, error: BaseException) -> None:
         """End because of a bug of ours, or a manifest that cannot be kept."""
@@ -367,7 +367,7 @@ class Runner:
         if self._durable_failure is not None:
             raise EngineError(f"a step before this one failed: {self._durable_failure}")
         try:
-            self._patience(lambda: self._keeper.carry_out(effect))
+            self._retries(lambda: self._durable.carry_out(effect))
         except (EngineError, PeerError, BlockError, OSError) as error:
             self._durable_failure = error
             raise
@@ -375,11 +375,11 @@ class Runner:
 
     def _fetch_record(self, effect: FetchRecord) -> Event:
         records = self._claimed if effect.kind is Federation else self._records
-        return Fetched(effect.id, self._patience(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
+        return Fetched(effect.id, self._retries(lambda: records.fetch(effect.cid, effect.kind, effect.trusted)))
 
     def _fetch_content(self, id: int, cid: CID) -> Event:
         limit = self._max_content_bytes
-        self._patience(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
+        self._retries(lambda: self._engine.fetch(cid, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(id)
 
     def _fetch_app(self, effect: UnpackApp | ReadBundle) -> Event:
@@ -388,16 +388,16 @@ class Runner:
             read_bundle(effect.bundle.content, blocks, effect.bundle.key)
             return Fetched(effect.id, blocks.read)
         bundle, limit = effect.bundle, effect.limit
-        self._patience(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
+        self._retries(lambda: self._apps.fetch(bundle, self._engine, timeout=CONTENT_TIMEOUT, limit=limit))
         return Done(effect.id)
 
     def _pin_run(self, id: int, head: CID) -> Event:
-        self._patience(lambda: self._engine.pin(head, recursive=True))
+        self._retries(lambda: self._engine.pin(head, recursive=True))
         return Done(id)
 
     def _publish(self, topic: str, data: bytes) -> None:
         try:
-            self._patience.once(lambda: self._engine.publish(topic, data))
+            self._retries.once(lambda: self._engine.publish(topic, data))
             self._is_refused = False
         except PublishRefused as error:
             if not self._is_refused:
@@ -408,26 +408,26 @@ class Runner:
 
     def _connect(self, addresses: Sequence[str]) -> None:
         try:
-            self._patience.once(lambda: self._engine.connect(addresses))
+            self._retries.once(lambda: self._engine.connect(addresses))
         except EngineError as error:
             logs.event("connect-failed", _level(error), why=str(error))
 
     async def _stay_connected(self) -> None:
         while True:
             addresses = (*self._addresses, *self._machine.known_addresses)
-            await self._loop.run_in_executor(self._pools.staying_connected, self._connect, addresses)
+            await self._loop.run_in_executor(self._threads.staying_connected, self._connect, addresses)
             await asyncio.sleep(STAY_CONNECTED)
 
     async def _listen(self) -> None:
         """Tell the machine regularly that others can reach us, as long as the engine answers."""
         while True:
-            if await self._loop.run_in_executor(self._pools.listening, self._hears):
+            if await self._loop.run_in_executor(self._threads.listening, self._hears):
                 self._events.put(EngineAnswered())
             await asyncio.sleep(LISTEN_EVERY)
 
     def _hears(self) -> bool:
         try:
-            self._patience.once(self._engine.check)
+            self._retries.once(self._engine.check)
         except EngineError as error:
             logs.event("engine-silent", logging.DEBUG, why=str(error))
             return False
@@ -472,7 +472,7 @@ class Runner:
 
     async def _watch_home(self) -> None:
         """Hand in what `peer federation` and `peer app` change in this home meanwhile."""
-        store, federation = self._keeper.federations, self._keeper.federation
+        store, federation = self._durable.federations, self._durable.federation
         stamp, approved = store.stamp(federation), None
         while True:
             await asyncio.sleep(HOME_POLL)
@@ -480,7 +480,7 @@ class Runner:
             if newest != stamp and (stored := store.get(federation)) is not None:
                 stamp = newest
                 self._events.put(ManifestChanged(stored.manifest.cid, stored.blocks))
-            if self._keeper.role is Role.CLIENT and (allowed := self._keeper.journal.approved_apps()) != approved:
+            if self._durable.role is Role.CLIENT and (allowed := self._durable.journal.approved_apps()) != approved:
                 approved = allowed
                 self._events.put(AppsApproved(allowed))
 

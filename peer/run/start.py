@@ -441,7 +441,7 @@ def _run(
         python=session.computing.python,
         confiner=session.confiner,
     )
-    keeper = DurableEffects(
+    durable = DurableEffects(
         engine=session.engine,
         journal=session.journal,
         federations=FederationStore(session.home),
@@ -453,7 +453,7 @@ def _run(
     runner = Runner(
         machine,
         session.engine,
-        keeper,
+        durable,
         command,
         topics,
         home=session.home,

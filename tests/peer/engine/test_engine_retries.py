@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peer.engine import engine_retries as patience
+from peer.engine import engine_retries
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import EngineUnavailable
 
@@ -26,7 +26,7 @@ class Engine:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_PAUSE", 0.0)
+    monkeypatch.setattr(engine_retries, "_PAUSE", 0.0)
 
 
 def test_a_call_that_hung_longer_than_all_patience_is_made_again() -> None:

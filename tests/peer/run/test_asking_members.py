@@ -64,12 +64,12 @@ class Peer:
         self.wire = wire
         self.reports: list[Report] = []
         self.heard: list[Received] = []
-        self.intake = AnnouncementQueue(self.heard.append)
+        self.queue = AnnouncementQueue(self.heard.append)
         self.asking = Asking(
             wire,
             Channel(CHANNEL.federation, member, CHANNEL.swarm_key),
             servers=lambda: [SERVER],
-            receive=self.intake.told,
+            receive=self.queue.told,
             on_report=self.reports.append,
         )
 
@@ -104,7 +104,7 @@ def test_each_hears_what_the_other_has_announced_and_later_what_is_new(pair: tup
 def test_what_pubsub_brought_already_is_passed_over(pair: tuple[Peer, Peer]) -> None:
     server, client = pair
     server.asking.said("head", b"head 1")
-    client.intake.receive(b"head 1")
+    client.queue.receive(b"head 1")
     client.ask()
     assert client.texts == [b"head 1"]
 

@@ -21,7 +21,7 @@ RUN, HEAD, REPLY, ACK, OTHER = (cbor_block(text) for text in ("run", "head", "re
 
 
 @pytest.fixture
-def keeper(tmp_path: Path) -> Iterator[DurableEffects]:
+def durable(tmp_path: Path) -> Iterator[DurableEffects]:
     home = Home(tmp_path / "home").create()
     with (
         contextlib.closing(LocalEngine(tmp_path / "engine")) as engine,
@@ -30,11 +30,11 @@ def keeper(tmp_path: Path) -> Iterator[DurableEffects]:
         yield DurableEffects(engine, journal, FederationStore(home), RUN.cid, Role.CLIENT, engine.address, "here")
 
 
-def test_with_a_head_it_keeps_what_was_verified(keeper: DurableEffects) -> None:
-    keeper.carry_out(WriteHead(1, RUN.cid, HEAD.cid, 3, 1, False, (HEAD.cid, REPLY.cid)))
-    assert [block.cid in keeper.journal.well_signed for block in (HEAD, REPLY, OTHER)] == [True, True, False]
+def test_with_a_head_it_keeps_what_was_verified(durable: DurableEffects) -> None:
+    durable.carry_out(WriteHead(1, RUN.cid, HEAD.cid, 3, 1, False, (HEAD.cid, REPLY.cid)))
+    assert [block.cid in durable.journal.well_signed for block in (HEAD, REPLY, OTHER)] == [True, True, False]
 
 
-def test_an_ack_that_is_kept_was_verified(keeper: DurableEffects) -> None:
-    keeper.carry_out(KeepAcks(1, RUN.cid, (ACK,)))
-    assert [block.cid in keeper.journal.well_signed for block in (ACK, OTHER)] == [True, False]
+def test_an_ack_that_is_kept_was_verified(durable: DurableEffects) -> None:
+    durable.carry_out(KeepAcks(1, RUN.cid, (ACK,)))
+    assert [block.cid in durable.journal.well_signed for block in (ACK, OTHER)] == [True, False]

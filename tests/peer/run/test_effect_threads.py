@@ -22,29 +22,29 @@ INVENTIONS = {
 
 
 @pytest.fixture
-def pools() -> Iterator[EffectThreads]:
+def threads() -> Iterator[EffectThreads]:
     made = EffectThreads()
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("what", INVENTIONS)
-def test_the_run_is_fetched_while_a_thousand_inventions_are_looked_for(pools: EffectThreads, what: str) -> None:
+def test_the_run_is_fetched_while_a_thousand_inventions_are_looked_for(threads: EffectThreads, what: str) -> None:
     nobody_has_it = threading.Event()
     for _ in range(1000):
-        pools.of(INVENTIONS[what]).submit(nobody_has_it.wait)
+        threads.of(INVENTIONS[what]).submit(nobody_has_it.wait)
     try:
         for effect in (FetchRecord(1, CID, Chained), FetchContent(1, CID)):
-            assert pools.of(effect).submit(str, "fetched").result(timeout=60) == "fetched"
+            assert threads.of(effect).submit(str, "fetched").result(timeout=60) == "fetched"
     finally:
         nobody_has_it.set()
 
 
-def test_answers_do_not_wait_for_inventions_of_manifests(pools: EffectThreads) -> None:
+def test_answers_do_not_wait_for_inventions_of_manifests(threads: EffectThreads) -> None:
     nobody_has_it = threading.Event()
     for _ in range(1000):
-        pools.of(INVENTIONS["a manifest"]).submit(nobody_has_it.wait)
+        threads.of(INVENTIONS["a manifest"]).submit(nobody_has_it.wait)
     try:
-        assert pools.of(INVENTIONS["an answer"]).submit(str, "fetched").result(timeout=60) == "fetched"
+        assert threads.of(INVENTIONS["an answer"]).submit(str, "fetched").result(timeout=60) == "fetched"
     finally:
         nobody_has_it.set()

@@ -51,12 +51,12 @@ def answered(
     offline = OfflineTimes()
     presence = Presence(15.0, offline)
     settings = LeaderSettings(1, 60.0, 30.0, admission)
-    mailbox = AwaitedReplies(scribe.chain.open, settings, distrust or Distrust(), presence, offline)
+    awaited = AwaitedReplies(scribe.chain.open, settings, distrust or Distrust(), presence, offline)
     for client, what in found.items():
         reply = scribe.taken(client).reply
         block = Block(reply, scribe.source.get(reply))
-        mailbox.arrived(scribe.message(client).id, Arrived(parse_record(block), block, what))
-    return mailbox.collect(scribe.chain.open, scribe.chain.in_force, TIME)
+        awaited.arrived(scribe.message(client).id, Arrived(parse_record(block), block, what))
+    return awaited.collect(scribe.chain.open, scribe.chain.in_force, TIME)
 
 
 def three_asked() -> Scribe:

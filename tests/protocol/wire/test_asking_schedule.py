@@ -83,28 +83,28 @@ def test_what_is_known_of_nodes_that_are_gone_is_forgotten() -> None:
 
 
 def test_a_node_that_only_asking_brings_is_to_be_heard_again_after_some_talks_and_not_all_the_time() -> None:
-    hearing = UnheardNodes()
+    unheard = UnheardNodes()
     found = [
-        hearing.talked("node", news=True, heard_ago=None, now=float(n)) for n in range(int(FIX_AGAIN) + UNHEARD_AFTER)
+        unheard.talked("node", news=True, heard_ago=None, now=float(n)) for n in range(int(FIX_AGAIN) + UNHEARD_AFTER)
     ]
     assert found.index(True) == UNHEARD_AFTER - 1
     assert sum(found) == 2
 
 
 def test_a_node_that_pubsub_brings_is_heard_whatever_asking_brings_first() -> None:
-    hearing = UnheardNodes()
+    unheard = UnheardNodes()
     assert not any(
-        hearing.talked("node", news=True, heard_ago=HEARD_LATELY / 2, now=float(n)) for n in range(UNHEARD_AFTER * 3)
+        unheard.talked("node", news=True, heard_ago=HEARD_LATELY / 2, now=float(n)) for n in range(UNHEARD_AFTER * 3)
     )
 
 
 def test_a_node_that_has_nothing_to_say_is_not_taken_for_one_that_is_not_heard() -> None:
-    hearing = UnheardNodes()
-    assert not any(hearing.talked("node", news=False, heard_ago=None, now=float(n)) for n in range(UNHEARD_AFTER * 3))
+    unheard = UnheardNodes()
+    assert not any(unheard.talked("node", news=False, heard_ago=None, now=float(n)) for n in range(UNHEARD_AFTER * 3))
 
 
 def test_that_somebody_does_not_hear_us_is_told_once_until_it_does() -> None:
-    hearing = UnheardNodes()
-    assert sum(hearing.told("node", hears=False) for _ in range(100)) == 1
-    hearing.told("node", hears=True)
-    assert sum(hearing.told("node", hears=False) for _ in range(100)) == 1
+    unheard = UnheardNodes()
+    assert sum(unheard.told("node", hears=False) for _ in range(100)) == 1
+    unheard.told("node", hears=True)
+    assert sum(unheard.told("node", hears=False) for _ in range(100)) == 1
