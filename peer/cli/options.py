@@ -122,13 +122,13 @@ AllowReadOption = Annotated[
     typer.Option(
         "--allow-read",
         metavar="DIR",
-        help="Let a confined app read this folder, or file. The app's own, those of --data-dir and --model, and those "
-        "of this Python it reads by itself.",
+        help="Let a confined app read this folder or file. It may always read its own files, those of --data-dir and "
+        "--model, and those of its Python.",
     ),
 ]
 AllowEnvOption = Annotated[
     list[str] | None,
-    typer.Option("--allow-env", metavar="NAME", help="Let a confined app have this variable of the environment."),
+    typer.Option("--allow-env", metavar="NAME", help="Let a confined app see this environment variable."),
 ]
 AllowGpuOption = Annotated[bool, typer.Option("--allow-gpu", help="Let a confined app use graphics processors.")]
 MaxMemoryOption = Annotated[
@@ -136,7 +136,7 @@ MaxMemoryOption = Annotated[
     typer.Option(
         "--max-memory",
         metavar="SIZE",
-        help="What a confined app's processes may take together, such as 8G.",
+        help="The memory for all processes of a confined app, such as 8G.",
         show_default="half of the machine's",
     ),
 ]
@@ -145,8 +145,8 @@ AppPythonOption = Annotated[
     typer.Option(
         "--app-python",
         metavar="COMMAND",
-        help="The Python that runs the app: of its own environment, say, with Pollen's requirements in it.",
-        show_default="the one that runs this",
+        help="The Python that runs the app, such as that of another environment with Pollen's requirements.",
+        show_default="the one that runs this command",
     ),
 ]
 
@@ -223,7 +223,7 @@ class ReplayOptions:
     ] = None
     app_python: AppPythonOption = None
     unconfined: Annotated[
-        bool, typer.Option("--unconfined", help="Let the app do all that you may do here: you trust it.")
+        bool, typer.Option("--unconfined", help="Let the app do whatever you may do, because you trust it.")
     ] = False
     allow_read: AllowReadOption = None
     allow_env: AllowEnvOption = None
@@ -242,14 +242,14 @@ class ReplayOptions:
 
     @property
     def given(self) -> bool:
-        """Whether any of them is."""
+        """Whether any of these options is given."""
         return any(getattr(self, field.name) != field.default for field in dataclasses.fields(self))
 
     def own_app(self, home: Home) -> AuditedApp | None:
-        """The app in the folder that was named; None if none was.
+        """The app in the folder after ``--app``; None without that option.
 
         Raises:
-            PeerError: if it cannot be used, or not be confined.
+            PeerError: if the app cannot be used or confined.
         """
         from peer.apps.app_python import command_of_python
         from peer.audit.trusted_app import local_config, own_app
@@ -263,7 +263,7 @@ class ReplayOptions:
         """The app of the run ``named``, if it may run in ``home``. Call it after ``audit`` was run.
 
         Raises:
-            PeerError: if it may not, or cannot be confined.
+            PeerError: if the app may not run here, or cannot be confined.
             protocol.blocks.cid.BlockError: if it cannot be read.
         """
         from peer.apps.app_python import command_of_python
@@ -283,10 +283,10 @@ class ReplayOptions:
         )
 
     def confiner(self, home: Home) -> Confiner | None:
-        """What confines the app; None if the auditor wants it unconfined.
+        """What confines the app; None with ``--unconfined``.
 
         Raises:
-            PeerError: if nothing here can.
+            PeerError: if nothing on this machine can confine it.
         """
         from peer.confinement.confined import confiner
         from peer.confinement.rules import PATIENCE, Grants
@@ -315,13 +315,13 @@ class ConfineOptions:
         bool,
         typer.Option(
             "--confine",
-            help="Run the app without network, and with no folders but those it needs and those that are allowed.",
+            help="Run the app without network, and with only the folders that it needs or that you allow.",
         ),
     ] = False
     allow_read: AllowReadOption = None
     allow_write: Annotated[
         list[Path] | None,
-        typer.Option("--allow-write", metavar="DIR", help="Let a confined app write in this folder. It reads it too."),
+        typer.Option("--allow-write", metavar="DIR", help="Let a confined app read and write this folder."),
     ] = None
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Let a confined app use the network.")] = False
     allow_env: AllowEnvOption = None
@@ -331,10 +331,10 @@ class ConfineOptions:
     def confiner(
         self, home: Home, *, read: Sequence[Path], write: Sequence[Path], model: str | None
     ) -> Confiner | None:
-        """What confines the app, which also needs to ``read`` and ``write`` these; None if the owner wants none.
+        """What confines the app, which also has to ``read`` and ``write`` these files; None without ``--confine``.
 
         Raises:
-            PeerError: if nothing here can, or something is allowed without ``--confine``.
+            PeerError: if nothing on this machine can confine it, or something is allowed without ``--confine``.
         """
         from peer.base.errors import PeerError
         from peer.confinement.confined import confiner
@@ -343,7 +343,7 @@ class ConfineOptions:
         if not self.confine:
             if any(getattr(self, field.name) != field.default for field in dataclasses.fields(self)):
                 raise PeerError(
-                    "--allow-... and --max-memory are for an app that is confined, and this one may do what you may",
+                    "--allow-... and --max-memory are for a confined app, but this one may do whatever you may do",
                     fix="add --confine",
                 )
             return None

@@ -1,4 +1,4 @@
-"""``peer attest``: what somebody vouches for in a file, and whether it was they who did."""
+"""``peer attest``: check what others have signed about a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from protocol.attestations.signed_model import ModelPredicate
 if TYPE_CHECKING:
     from peer.attest.checking import CheckedAttestation
 
-app = new_app("attest", "Check what others have signed about a run: peer audit --attest FILE signs such a file.")
+app = new_app("attest", "Check what others have signed about a run. To sign: peer audit --attest FILE.")
 
 
 @app.callback()
 def attest() -> None:
-    """Check what others have signed about a run: peer audit --attest FILE signs such a file."""
+    """Check what others have signed about a run. To sign: peer audit --attest FILE."""
 
 
 @app.command("verify")
@@ -30,32 +30,32 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The attestation.")],
     by: Annotated[
         str | None,
-        typer.Option("--by", metavar="NAME|KEY|DID", help="Who has to have signed it: a member, a KEY or a did:key."),
+        typer.Option("--by", metavar="NAME|KEY|DID", help="The signer that you expect: a member, a KEY or a did:key."),
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", metavar="RUN|FILE.car", help="Which run it has to be of: its CID, its head or its file."),
+        typer.Option("--run", metavar="RUN|FILE.car", help="The run that you expect: its CID, its head or its file."),
     ] = None,
     about: Annotated[
         list[Path] | None,
-        typer.Option("--about", metavar="FILE", help="A file that it has to be about, such as a model; repeatable."),
+        typer.Option("--about", metavar="FILE", help="A file that it has to be about, such as a model. Repeatable."),
     ] = None,
     federation: Annotated[
         str | None,
         typer.Option(
             "--federation",
             metavar="ID|FILE",
-            help="Whose members are meant: a federation of this home, or a file that a member exported.",
-            show_default="what this home has joined",
+            help="The federation that lists the signer: its id or name, if this home is in it, or its file.",
+            show_default="those that this home has joined",
         ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Check an attestation: the signature, who signed, and what is said of what. Nothing of the run itself is read.
+    """Check an attestation: the signature, the signer and what it says. The run itself is not read.
 
-    Ends as the audit did that it tells of: 0 verified, 1 failed, 3 neither. Also with 1 if the signature is wrong, or
-    of somebody else than --by; and with 3 if nobody here knows whose the key is, or if it is revoked.
+    The exit code is that of the audit: 0 verified, 1 failed, 3 neither. It is also 1 if the signature is wrong or not
+    by --by, and 3 if the signer's key is unknown or revoked.
     """
     from peer.attest.checking import check_attestation
     from peer.audit.root_of_trust import trusted_federations
@@ -73,7 +73,7 @@ def verify(
 
 
 def exit_code(checked: CheckedAttestation) -> ExitCode:
-    """What a command that checks an attestation ends with."""
+    """The exit code of a command that checks an attestation."""
     if checked.doubt:
         return ExitCode.UNFINISHED
     match checked.attestation.statement.predicate:

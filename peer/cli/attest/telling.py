@@ -1,4 +1,4 @@
-"""An attestation in plain lines, and as ``--json`` shows it."""
+"""Prints an attestation, in lines for people or as JSON."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from protocol.attestations.statement import Predicate, Statement, write_statemen
 from protocol.visible import named, quoted
 
 MOST_LINES = 20
-"""Of findings, subjects or what was not compared; ``--json`` has all."""
+"""The most findings, subjects or gaps that are shown; ``--json`` has all."""
 
 
 def put_attestation(checked: CheckedAttestation) -> None:
-    """Print who vouches for what."""
+    """Print who signed, and what it says."""
     statement = checked.attestation.statement
     put_fields((("signed by", checked.attestation.signer.did), *_signers(checked), *_said(statement)))
-    put("this is the signer's word on a run of which nothing was read here: peer audit reads it")
+    put("this is only what the signer says; the run itself was not read: to read it, peer audit")
     _put_end(checked, statement.predicate)
 
 
 def attestation_value(checked: CheckedAttestation) -> dict[str, Any]:
-    """As ``--json`` shows it."""
+    """An attestation for ``--json``."""
     return {
         "signed_by": checked.attestation.signer.did,
         "known": [_known_value(each) for each in checked.known],
@@ -51,14 +51,16 @@ def _put_end(checked: CheckedAttestation, said: Predicate) -> None:
     if checked.doubt:
         put(doubtful(f"the signature is right, but {checked.doubt}"))
         if not checked.known:
-            put("  fix: say who should have signed: --by DID, or --federation FILE of the federation it is in")
+            put(
+                "  fix: name the signer that you expect (--by DID), or the federation that it is in (--federation FILE)"
+            )
         return
     match said:
         case AuditPredicate():
-            line = f"the signature is right, and says of the run: {said.verdict}"
+            line = f"the signature is right, and the signer's verdict on the run is: {said.verdict}"
             put({"verified": good, "failed": bad}.get(said.verdict, doubtful)(line))
         case ModelPredicate():
-            put(good("the signature is right, and says which model the file holds"))
+            put(good("the signature is right, and the signer says which model the file holds"))
 
 
 def _signers(checked: CheckedAttestation) -> Iterator[tuple[str, str]]:
@@ -86,7 +88,7 @@ def _said(statement: Statement) -> Iterator[tuple[str, str]]:
 
 
 def _about(statement: Statement, told: Mapping[str, str], left_out: Set[str]) -> Iterator[tuple[str, str]]:
-    """The subjects, and what is said of those in ``told``, by digest."""
+    """The subjects, and what ``told`` says about them, by digest."""
     subjects = [subject for subject in statement.subjects if subject.sha256 not in left_out]
     for subject in subjects[:MOST_LINES]:
         what = f": {told[subject.sha256]}" if subject.sha256 in told else ""
@@ -125,14 +127,14 @@ def _root(root: RootOfTrust) -> str:
         case "joined":
             return f"the federation {root.federation}, which the auditor has joined"
         case "run":
-            return f"none: that it is a run of the federation {root.federation}, is the run's own word"
+            return f"none: only the run itself says that it is of the federation {root.federation}"
         case "none":
             return "none: the run's first record could not be verified"
 
 
 def _compared(said: AuditPredicate) -> Iterator[tuple[str, str]]:
     done = said.compared
-    contents = "all that they link" if done.contents else "not what they link"
+    contents = "and everything that they link" if done.contents else "but not what they link"
     yield "compared", f"{done.records} records by every rule, {done.exchanges} exchanges, {contents}"
     if (replay := done.replay) is not None:
         yield "replayed", f"{replay.exchanges} exchanges, {replay.messages} messages equal{_differing(replay)}"
@@ -155,7 +157,7 @@ def _model(model: CheckedModel) -> str:
 
 
 def model_in_words(of: str, number: int | None) -> str:
-    """A model of a run: that of the server or of the client ``of``, after a round; None for the final model."""
+    """A model of a run: the global model, or the update of the client ``of``, of a round; None is the final model."""
     if number is None:
         return "the final model"
     whose = "the global model" if of == SERVER else f"the update of {named(of)}"

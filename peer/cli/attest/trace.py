@@ -1,4 +1,4 @@
-"""``peer trace``: which run, round and federation a model file is from."""
+"""``peer trace``: find the run, round and federation of a model file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trace_command(
         typer.Option(
             "--in",
             metavar="RUN|FILE.car",
-            help="Look in this run; repeatable.",
+            help="Look in this run. Repeatable.",
             show_default="the runs of this home",
         ),
     ] = None,
@@ -42,14 +42,14 @@ def trace_command(
     federation: TrustOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say which run, round and federation a model file is from.
+    """Find the run, round and federation of a model file.
 
-    The file's own word counts for nothing. What the run records is written to a file again, as `peer model` and
-    `peer start --save-path` do, and has to be the same byte for byte. If it is not, the arrays are compared: somebody
-    may have converted the file. The run's chain is verified first; `peer audit --replay` tells more.
+    What the file says of itself does not count. The recorded models are written to files again, as `peer model` and
+    `peer start --save-path` do, and one has to be the same byte for byte. If none is, the arrays are compared, because
+    somebody may have converted the file. The run's chain is verified first, but not replayed (peer audit --replay).
 
-    Ends with 0 if it is found, and with 3 if it is in none of the runs. It ends with 1 if the run that the file names
-    is closed, can be read here, and has no such model.
+    The exit code is 0 if the model is found, and 3 if it is in none of the runs. It is 1 if the run that the file names
+    is closed, can be read here, and does not have the model.
     """
     model = model_file_named(file)
     runs = within or _runs(options, model)
@@ -63,12 +63,12 @@ def trace_command(
         return
     put_root(result.report)
     put_fields(_fields(model, result))
-    put("this says where the numbers are from, not that they are good, or that the server computed them as it should")
+    put("this shows where the numbers are from, not that they are good, nor that the server computed them correctly")
     put(good(_line(result)))
 
 
 def _runs(options: RunOptions, model: ModelFile) -> list[str]:
-    """Those of the home; first the one that the file names."""
+    """The runs of the home. The one that the file names comes first."""
     journal = Home(options.home).journal
     if not journal.exists():
         return []
@@ -85,15 +85,15 @@ def _fields(model: ModelFile, traced: Traced) -> Iterator[tuple[str, str]]:
     yield "run", str(report.run)
     yield "head", f"{report.head}, height {report.height}"
     yield "federation", f"{named(report.federation_name or str(report.federation))}, {report.members} members"
-    yield "app", named(report.app) if report.app else "encrypted for others"
+    yield "app", named(report.app) if report.app else "encrypted, and not for this home"
     yield "leader", named(report.leader)
 
 
 def _line(traced: Traced) -> str:
     what = model_in_words(traced.found.model.of, traced.found.model.round)
     if traced.found.exact:
-        return f"found: byte for byte {what}, of a run whose every record keeps every rule"
-    return f"found: another file with the same arrays as {what}, of a run whose every record keeps every rule"
+        return f"found: byte for byte {what} of a run in which every record keeps every rule"
+    return f"found: another file with the same arrays as {what} of a run in which every record keeps every rule"
 
 
 def _value(model: ModelFile, traced: Traced) -> dict[str, Any]:

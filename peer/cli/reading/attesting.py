@@ -1,4 +1,4 @@
-"""``peer audit --attest``: what the audit came to, signed."""
+"""``peer audit --attest``: sign the verdict of the audit."""
 
 from __future__ import annotations
 
@@ -24,22 +24,26 @@ if TYPE_CHECKING:  # they take long to import
 
 @dataclass(frozen=True, slots=True)
 class AttestOptions:
-    """Whether the verdict is signed, and about what."""
+    """Whether the verdict is signed, and about which model file."""
 
     attest: Annotated[
         Path | None,
-        typer.Option("--attest", metavar="FILE", help="Sign the verdict with this identity, in a file for others."),
+        typer.Option(
+            "--attest", metavar="FILE", help="Sign the verdict with this home's identity, in a file for others."
+        ),
     ] = None
     attest_model: Annotated[
         Path | None,
-        typer.Option("--attest-model", metavar="MODEL", help="Vouch for this model file too, if it is of the run."),
+        typer.Option(
+            "--attest-model", metavar="MODEL", help="Vouch for this model file too, which has to be the run's."
+        ),
     ] = None
 
     def prepare(self, options: RunOptions) -> SignedVerdict | None:
-        """What is needed to sign, found good before the audit begins: None if nothing is to be signed.
+        """Check everything that signing needs before the audit begins. None if nothing is signed.
 
         Raises:
-            PeerError: if the file has no place, there is no such identity, or the model file is none.
+            PeerError: if the file cannot be written, the identity cannot be unlocked, or the model file cannot be read.
         """
         if self.attest is None:
             if self.attest_model is not None:
@@ -54,17 +58,17 @@ class AttestOptions:
 
 @dataclass(frozen=True, slots=True)
 class SignedVerdict:
-    """Where the verdict is to be signed, by whom, and about which model file."""
+    """The file for the signed verdict, its signer, and the model file that it is about."""
 
     file: Path
     identity: Identity
     model: ModelFile | None
 
     def write(self, audit: Audit, scratch: Scratch, *, say_so: bool) -> None:
-        """Sign what ``audit`` came to, whose exchanges are in ``scratch``.
+        """Sign the verdict of ``audit``, whose exchanges are in ``scratch``.
 
         Raises:
-            PeerError: if the model file is of no model of the run.
+            PeerError: if the model file does not hold a model of the run.
         """
         from peer.attest.signing import attest_audit
 
@@ -72,5 +76,5 @@ class SignedVerdict:
         if not say_so:
             return
         if self.model is not None and found is None:
-            put(doubtful(f"{self.model.path} is left out: no model of a run that is not verified is vouched for"))
-        put(f"{self.file}: signed by {self.identity.public.signing.did}; peer attest verify checks it")
+            put(doubtful(f"{self.model.path} is left out, because the run is not verified"))
+        put(f"{self.file} is signed by {self.identity.public.signing.did}; to check it: peer attest verify {self.file}")

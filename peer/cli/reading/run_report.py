@@ -1,4 +1,4 @@
-"""``peer report``: what an audit finds, as a document."""
+"""``peer report``: write the result of an audit as a document."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ app = new_app()
 def report(
     head: HeadArgument,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="Ends in .html, .md or .json; replaced.")
+        Path, typer.Option("-o", "--output", metavar="FILE", help="A .html, .md or .json file. It is replaced.")
     ] = Path("report.html"),
     *,
     options: RunOptions,
@@ -45,13 +45,13 @@ def report(
     federation: TrustOption = None,
     json: JsonOption = False,
 ) -> ExitCode:
-    """Audit a run, and write what was found as one file that people, or programs, read.
+    """Audit a run, and write a report for people (.html, .md) or programs (.json).
 
-    It says what was checked and what was not, who took part, what each round gave, and how far each update was from the
-    mean. The page (.html) needs no network and no script, and prints on A4. Ends as `peer audit` does.
+    The report says what was checked and what was not, who took part, what each round gave, and how far each update was
+    from the mean. A page (.html) needs no network and no script, and prints on A4. Exit codes are as for `peer audit`.
 
-    The app runs again, as with `peer audit --replay`, if it may run here: it is the built-in one, or approved, or named
-    with --app. Otherwise the report says that this was not checked.
+    The app runs again, as with `peer audit --replay`, if it may run here: it is built in, or approved, or named with
+    --app. If not, the report says that this was not checked.
     """
     ReportFormat.of(output)
     path = place_for(output)
@@ -86,14 +86,14 @@ def report(
 
 
 def _why_not(verdict: Verdict, replay: bool | None) -> str:
-    """Why nothing is to be run; empty if something is."""
+    """Why the app does not run again; empty if it may."""
     if replay is False:
         return "as --no-replay says"
     return "" if verdict is Verdict.VERIFIED else "because of the findings"
 
 
 def _app(audit: Audit, named: str, home: Home, replaying: ReplayOptions, *, must: bool) -> AuditedApp | str:
-    """The app to run again; or why it may not run here. ``must`` says whether that is then an error."""
+    """The app to run again, or why it may not run here. If ``must``, that is an error."""
     if audit.bundle() is None and not must:
         return "no key opens the app"
     try:
@@ -112,7 +112,7 @@ def _command(
     replaying: ReplayOptions,
     federation: str | None,
 ) -> Iterator[str]:
-    """The command line, but for where the home of whoever made the report is, and for credentials of an engine."""
+    """The command line, without the place of the author's home, and without credentials of an engine."""
     yield from ("peer", "report", head, "-o", str(output))
     if replay is not None:
         yield "--replay" if replay else "--no-replay"

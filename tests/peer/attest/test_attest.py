@@ -157,7 +157,7 @@ def test_it_is_verified_by_all_that_know_the_signers_key(attested: Path, auditor
     for by in (did(auditor), auditor.key):
         checked = stranger("attest", "verify", attested, "--by", by)
         assert checked.code == ExitCode.DONE
-        assert checked.out.splitlines()[-1] == "the signature is right, and says of the run: verified"
+        assert checked.out.splitlines()[-1].endswith("the signer's verdict on the run is: verified")
     assert not stranger.home.exists()
 
 
@@ -306,7 +306,7 @@ def test_a_file_that_is_none_is_wrong_use(car: Path, stranger: Peer) -> None:
 
 
 def test_what_a_signer_writes_cannot_draw_lines(attested: Path, auditor: Peer, stranger: Peer) -> None:
-    drawn = "fine\n\x1b[2Jthe signature is right, and says of the run: verified"
+    drawn = "fine\n\x1b[2Jthe signature is right, and the signer's verdict on the run is: verified"
 
     def draw(value: Any) -> None:
         value["predicate"].update(auditedAt=drawn, notCompared=[drawn])
