@@ -83,7 +83,7 @@ def make_empty() -> None:
 
 
 def fix_of_a_build() -> str:
-    """What to do where the requirements cannot be installed. cbrrr comes as C source only, so it needs a compiler."""
+    """What to do if the requirements cannot be installed. cbrrr comes as C source only, so it needs a compiler."""
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) and (Path(sysconfig.get_path("include")) / "Python.h").exists():
         return SEE_ABOVE
@@ -123,7 +123,7 @@ def stamp(group: str) -> str:
 
 
 def read_stamp() -> str:
-    """What `.venv` was made from; empty where nothing tells."""
+    """What `.venv` was made from; empty if nothing tells."""
     path = VENV / "pollen-stamp"
     return path.read_text() if path.exists() else ""
 

@@ -268,7 +268,7 @@ class Curve:
     notes: tuple[str, ...]
     """What is not drawn, or drawn in another way than one would think."""
     last: float | None
-    """The mean's last value, else the last of all."""
+    """The last value of the mean, or of the first client if there is no mean."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ _ANY_MACHINE: Final = {
     "MKL_DYNAMIC": "FALSE",  # the same: oneMKL Developer Guide, "Intel MKL-specific environment variables"
     "ATEN_CPU_CAPABILITY": "default",  # torch: aten/src/ATen/native/cpu/README.md
     "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",  # oneDNN: "Floating-point math mode"; no bfloat16 in place of float32
-    "TORCHDYNAMO_DISABLE": "1",  # torch.compile does nothing: else it compiles for this processor
+    "TORCHDYNAMO_DISABLE": "1",  # torch.compile does nothing: it would compile for this processor
     "NUMBA_CPU_NAME": "generic",  # numba: "Environment variables", compilation options
     "NUMBA_CPU_FEATURES": "",
     "CUDA_VISIBLE_DEVICES": "",  # no GPU: another machine has none, or another one
