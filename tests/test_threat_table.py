@@ -15,6 +15,7 @@ ATTACKERS = (
     "Malicious client",
     "Malicious server",
     "Stolen key",
+    "Hostile app",
 )
 SECTION = (ROOT / "docs" / "threats.md").read_text().partition("## Who can do what\n")[2].partition("\n## ")[0]
 ROWS = [line[1:-1].split("|") for line in SECTION.splitlines() if line.startswith("|") and "---" not in line]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from peer.confinement.landlock import keep_to_itself
 from peer.confinement.rules import Confinement
 
 LIMITS_VARIABLE: Final = "POLLEN_LIMITS"
@@ -29,7 +30,7 @@ def limits_of(confinement: Confinement) -> str:
 
 
 def limit_this_process(word: str) -> None:
-    """Take the bounds that the word says, for good; none if it is empty."""
+    """Take the bounds that the word says, for good, and keep to oneself; nothing of that if it is empty."""
     if not word:
         return
     memory, processes = map(int, word.split())
@@ -37,6 +38,7 @@ def limit_this_process(word: str) -> None:
         _, hard = resource.getrlimit(what)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (least, least))
+    keep_to_itself()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from typing import Final
 
 from crypto.errors import CryptoError
 from peer.base.errors import PeerError
+from peer.confinement.landlock import interface
+from peer.confinement.means import INSTALL, tried
 from peer.doctor.pubsub import hearers, why_not_asked, why_refused
 from peer.engine import open_engine, without_credentials
 from peer.engine.chosen_engine import MANAGED, chosen, running_node
@@ -77,6 +79,7 @@ def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
         lambda: _keys(home),
         lambda: _federation(home),
         lambda: _program(needed=engine == MANAGED),
+        _confinement,
     ]
     for check in checks:
         yield check()
@@ -174,6 +177,16 @@ def _program(*, needed: bool) -> Check:
     except EngineError as error:
         return Check("ipfs program", State.FAIL if needed else State.OK, str(error), error.fix if needed else "")
     return Check("ipfs program", State.OK, f"Kubo {version} at {program}")
+
+
+def _confinement() -> Check:
+    """By what the apps of replays, and of peers that are started with ``--confine``, are confined."""
+    found = tried()
+    if found.found is None:
+        return Check("confinement", State.WARN, f"nothing can confine an app: {'; '.join(found.failed)}", INSTALL)
+    others = f" ({'; '.join(found.failed)})" if found.failed else ""
+    scoped = "with" if interface() else "without"
+    return Check("confinement", State.OK, f"apps can be confined by {found.found.name}, {scoped} Landlock{others}")
 
 
 def _engine_checks(home: Home, engine: str) -> Iterator[Check]:

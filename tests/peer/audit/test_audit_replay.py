@@ -10,6 +10,7 @@ from command_line import Outcome, Peer
 from inspected_runs import WrittenRun, finished_run
 
 from peer.base.errors import ExitCode
+from peer.confinement import means
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
 
@@ -93,3 +94,26 @@ def test_what_is_recorded_of_another_kind_of_seed_cannot_be_replayed(
     outcome = replay(written.blocks, "--replay", "--app", recorded_app, "--json")  # its seed is a raw block
     assert outcome.code == ExitCode.UNFINISHED
     assert [finding["rule"] for finding in outcome.json["findings"]] == ["replay-unfinished"]
+
+
+def test_where_nothing_confines_an_app_none_is_run_unless_the_auditor_says_so(
+    replay: Callable[..., Outcome], written: WrittenRun, recorded_app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(means, "tried", lambda: means.Tried(None, ("bwrap is not installed",)))
+    options = ("--replay", "--app", recorded_app)
+
+    refused = replay(written.blocks, *options)
+
+    assert refused.code == ExitCode.WRONG_USE
+    assert "bwrap is not installed" in refused.err
+    assert "--unconfined" in refused.err
+    assert replay(written.blocks, *options, "--unconfined").code != ExitCode.WRONG_USE
+
+
+def test_a_folder_that_holds_the_auditors_keys_is_not_granted(
+    replay: Callable[..., Outcome], written: WrittenRun, recorded_app: Path, tmp_path: Path
+) -> None:
+    refused = replay(written.blocks, "--replay", "--app", recorded_app, "--allow-read", tmp_path)
+
+    assert refused.code == ExitCode.WRONG_USE
+    assert "is in it, with keys" in refused.err

@@ -10,6 +10,7 @@ import pytest
 from command_line import Outcome, Peer
 
 from peer.base.errors import ExitCode
+from peer.confinement.means import INSTALL, Tried
 from peer.doctor import checks
 from peer.engine.kubo.node import KuboNode
 from peer.engine.kubo.pubsub import KuboPublisher
@@ -50,6 +51,13 @@ def test_an_empty_home_is_told_what_to_do(peers: Callable[[str], Peer], tmp_path
     assert outcome.code == ExitCode.UNFINISHED
     assert found(outcome, "keys") == ("fail", "peer keys init --name NAME")
     assert found(outcome, "federation")[0] == "fail"
+
+
+def test_a_machine_that_can_confine_no_app_is_a_warning(
+    ready: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "tried", lambda: Tried(None, ("bwrap is not installed",)))
+    assert found(ready("doctor", *local(tmp_path)), "confinement") == ("warn", INSTALL)
 
 
 def test_unlocked_keys_are_a_warning(ready: Peer, tmp_path: Path) -> None:
