@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,16 @@ def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation, reco
         "seconds": 0,
         "import_seconds": 0,
     }
+
+
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="Debian's qemu-user is not installed")
+def test_an_honest_run_is_verified_on_another_processor(federation: Federation, recorded: Recorded) -> None:
+    python = f"qemu-x86_64 -cpu Nehalem {sys.executable}"
+
+    code, report = found(federation, recorded(""), APP, "--app-python", python)
+
+    assert (code, report["verdict"], report["findings"]) == (0, "verified", [])
+    assert report["replay"]["exchanges"] == 3
 
 
 @pytest.mark.parametrize(

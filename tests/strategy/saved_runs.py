@@ -16,6 +16,7 @@ from protocol.app.calls import Diverged, Start
 from protocol.app.pipe import FrameReader, encode
 from protocol.blocks.cid import CID
 from protocol.replay.judging import Cause, judged
+from strategy.hosting.host import prepare
 
 
 def save(runs: Mapping[str, RecordedApp], file: Path) -> None:
@@ -23,7 +24,7 @@ def save(runs: Mapping[str, RecordedApp], file: Path) -> None:
     parts = [
         (
             name,
-            run.app.name,
+            str(run.app),
             b"".join(encode(value) for value in (run.start, *run.entries)),
             [(bytes(cid), data) for cid, data in run.store.items()],
         )
@@ -63,7 +64,6 @@ def replayed(run: RecordedApp) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import torch  # noqa: F401  # as `prepare` imports it for an app that uses it
-
+    prepare(APPS / "torch_server")
     file, scratch, out = map(Path, sys.argv[1:])
     out.write_text(json.dumps({name: replayed(run) for name, run in read(file, scratch).items()}))
