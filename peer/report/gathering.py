@@ -387,7 +387,7 @@ class _Gathering:
                 last_height=row["last_height"],
                 sent_at=row["time"],
                 ended=row["ended"],
-                asked=tuple(map(self._call, row["participants"])),
+                asked=tuple(sorted(map(self._call, row["participants"]))),
                 answers=tuple(map(self._answer, row["answers"])),
                 unanswered=tuple(map(self._call, row["unanswered"])),
                 bytes_sent=row["bytes_sent"],

@@ -5,9 +5,10 @@ one unit in the last place, goes on from the recorded model each time, and at la
 first of them. The other machine is this one, which is told that rounding may differ.
 
 For each number of rounds one run of real processes on a `local` engine; then `peer export`, and `peer audit --replay`
-of the file and of the engine, each in a process of its own. Peak memory is that of the larger of the audit's process
-and its app process. The clients compute next to nothing, so a run's time is Pollen's and FedAvg's own, unless
-``--train-seconds`` has each of them wait in each round.
+of the file and of the engine, each in a process of its own; and `peer report` of the file, without a replay, beside
+`peer audit` of it. Peak memory is that of the larger of the audit's process and its app process. The clients compute
+next to nothing, so a run's time is Pollen's and FedAvg's own, unless ``--train-seconds`` has each of them wait in each
+round.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -92,6 +94,7 @@ def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
         "on_another_machine_and_equal": _replay(plan, ["audit", str(car)], may_differ=True),
         "on_another_machine_and_re_anchored": _replay(plan, ["audit", str(car)], may_differ=True, ROUNDS_OTHERWISE="1"),
         "replay_in_the_engine": _replay(plan, ["audit", str(head), "--ipfs", engine_of(plan)]),
+        "report_of_the_file": _report(plan, car),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 
@@ -193,6 +196,22 @@ main()
 """
 
 
+def _report(plan: DemoPlan, car: Path) -> Json:
+    """A report, without a replay, beside a plain audit: it adds measuring updates, drawing and writing. Both are told
+    in seconds of the processor, which other work on the machine changes less."""
+    home = ["--home", str(plan.server.home.path)]
+    audit = _usage(["audit", str(car), *home], _file(plan, "audit"))
+    page = plan.folder / "report.html"
+    report = _usage(["report", str(car), "-o", str(page), "--no-replay", *home], _file(plan, "report"))
+    return {
+        "audit_cpu_seconds": round(audit.ru_utime + audit.ru_stime, 3),
+        "report_cpu_seconds": round(report.ru_utime + report.ru_stime, 3),
+        "audit_peak_megabytes": round(_peak(audit) / 1e6, 1),
+        "report_peak_megabytes": round(_peak(report) / 1e6, 1),
+        "page_megabytes": round(page.stat().st_size / 1e6, 2),
+    }
+
+
 def _file(plan: DemoPlan, name: str) -> Path:
     return plan.folder / f"{name}.out"
 
@@ -201,6 +220,15 @@ def _peer(
     words: list[str], out: Path, program: Sequence[str] = ("-m", "peer"), variables: Mapping[str, str] = NO_VARIABLES
 ) -> tuple[Json, int]:
     """Run ``peer``; the object it prints with ``--json``, and the peak memory of its largest process, in bytes."""
+    usage = _usage(words, out, program, variables)
+    report = json.loads(out.read_text()) if "--json" in words else {}
+    return report, _peak(usage)
+
+
+def _usage(
+    words: list[str], out: Path, program: Sequence[str] = ("-m", "peer"), variables: Mapping[str, str] = NO_VARIABLES
+) -> resource.struct_rusage:
+    """Run ``peer``; what its processes used."""
     with out.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, *program, *words], stdout=file, stdin=subprocess.DEVNULL, env={**os.environ, **variables}
@@ -209,8 +237,11 @@ def _peer(
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (ExitCode.DONE, ExitCode.UNFINISHED if variables else ExitCode.DONE):
         raise PeerError(f"peer {words[0]} ended with {process.returncode}", fix=f"see {out}", code=ExitCode.UNFINISHED)
-    report = json.loads(out.read_text()) if "--json" in words else {}
-    return report, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return usage
+
+
+def _peak(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":
