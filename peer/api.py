@@ -48,6 +48,7 @@ from peer.home.journal import approved_apps
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import ReaderChoice
+from peer.report.writing import report_of, write_report
 from protocol.attestations.audited import AuditPredicate
 from protocol.attestations.statement import write_statement
 from protocol.blocks.cid import BlockError, MissingBlock
@@ -332,6 +333,20 @@ class AuditedRun:
         )
         audit.replay(chosen, to_round=to_round, on_compared=on_compared)
         return _report(audit.report)
+
+    def write_report(self, path: Path | str) -> int:
+        """Write what `verify` found, and `replay` if it was called before, as one file for people or programs: a page
+        (``.html``), text (``.md``) or data (``.json``). Returns how many bytes the file has.
+
+        Raises:
+            PeerError: if the path ends in none of the three, or has no folder.
+            OSError: if the file cannot be written.
+        """
+        target = place_for(Path(path))
+        self._audit.run()
+        command = f"peer.api: open_run({self._named!r}).write_report({Path(path).name!r})"
+        with report_of(self._audit, self._scratch, command, "the script did not ask for it") as report:
+            return write_report(report, target)
 
     def exchanges(self) -> Iterator[Exchange]:
         """The verified exchanges of the run, oldest first. They are read one at a time, so a long run needs little

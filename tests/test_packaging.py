@@ -67,6 +67,11 @@ def test_a_wheel_holds_every_file_of_the_built_in_app(wheel: Path) -> None:
 
 
 @of_a_wheel
+def test_a_wheel_holds_the_page_of_a_report(wheel: Path) -> None:
+    assert "_pollen/peer/report/page.html" in zipfile.ZipFile(wheel).namelist()
+
+
+@of_a_wheel
 @pytest.mark.parametrize("package", PACKAGES)
 def test_an_installed_wheel_gives_each_package_its_plain_name(installed: Path, package: str) -> None:
     found = output_of(installed / "python", "-c", f"import {package}; print({package}.__file__)", cwd=installed)
@@ -79,7 +84,7 @@ def test_an_installed_wheel_gives_the_peer_command(installed: Path) -> None:
 
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
-    heavy = ("flwr", "torch", "torchvision", "numpy", "sklearn")
+    heavy = ("flwr", "torch", "torchvision", "numpy", "sklearn", "matplotlib", "jinja2")
     code = f"import sys, peer.cli.main; print([name for name in {heavy} if name in sys.modules])"
     assert output_of(sys.executable, "-c", code, cwd=ROOT) == "[]\n"
 

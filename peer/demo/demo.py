@@ -21,7 +21,6 @@ from peer.home.federations import StoredFederation
 from peer.home.home import Home
 from peer.run.narrator import line_of
 from protocol.blocks.cid import CID
-from protocol.federation.readers import Reader
 from protocol.roles.effects import Report, What
 
 if TYPE_CHECKING:  # they import flwr, which is slow; the demo imports it while its processes do
@@ -98,7 +97,7 @@ def perform(plan: DemoPlan, display: Display) -> DemoResult:
                 course = _Course(plan, processes, display, watch, interrupts)
                 course.run(federation, engine)
             display.say("auditing the run, by running its app again")
-            report = _audit(engine, federation, course.progress.head, server_reader(plan), plan.server.home)
+            report = _audit(plan, engine, federation, course.progress.head)
             watch.ends(Phase.AUDIT)
     return DemoResult(course.progress.accuracy, course.progress.exchanges, report, watch.seconds)
 
@@ -212,8 +211,8 @@ def _first_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given"])[0]
 
 
-def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Reader, home: Home) -> AuditReport:
-    """The audit that ``peer audit --replay`` does. The app is our own: it runs even if nothing here confines it."""
+def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: str) -> AuditReport:
+    """The audit that ``peer report`` does, and its page. The app is our own: it runs even if nothing confines it."""
     from peer.audit.audit import Audit
     from peer.audit.trusted_app import trusted_app
     from peer.confinement.confined import confiner
@@ -222,10 +221,14 @@ def _audit(engine: Engine, federation: StoredFederation, head: str, reader: Read
     from peer.demo.chain_follower import FETCH_SECONDS
     from peer.history.run_sources import EngineSource
     from peer.history.scratch import Scratch
+    from peer.report.writing import report_of, write_report
 
     with Scratch() as scratch:
+        reader = server_reader(plan)
         audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation], reader=reader)
         audit.run()
-        confined = confiner(Grants(), home) if tried().found else None
+        confined = confiner(Grants(), plan.server.home) if tried().found else None
         audit.replay(trusted_app(audit.bundle(), head, audit.source, confined))
+        with report_of(audit, scratch, f"peer report {head} -o {plan.report.name}") as report:
+            write_report(report, plan.report)
         return audit.report

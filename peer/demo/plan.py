@@ -55,6 +55,11 @@ class DemoPlan:
         """The folder of the processes' logs."""
         return self.folder / "logs"
 
+    @property
+    def report(self) -> Path:
+        """The page that tells what the audit found."""
+        return self.folder / "report.html"
+
     def _peer(self, name: str, role: Role, partition: int) -> DemoPeer:
         return DemoPeer(name, role, Home(self.folder / name), self.logs / f"{name}.log", partition)
 

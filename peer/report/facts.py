@@ -268,7 +268,7 @@ class Curve:
     notes: tuple[str, ...]
     """What is not drawn, or drawn in another way than one would think."""
     last: float | None
-    """The last value of the mean, or of the first client if there is no mean."""
+    """The last value of the mean, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

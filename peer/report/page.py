@@ -129,7 +129,6 @@ def _values(report: RunReport) -> dict[str, Any]:
         "distance_curves": report.distance_curves,
         "distance_names": names,
         "few_clients": 0 < len(names) <= _COLUMNS,
-        "distance_words": "",
         "errors": report.errors,
         "error_blocks": tables["error"],
         "folded_errors": len(tables["error"]) > 1,

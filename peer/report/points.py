@@ -125,7 +125,7 @@ class Points:
             band=band,
             count=len(names),
             notes=tuple(self._notes(curve, names)),
-            last=_last(mean) if mean.points else next(map(_last, lines), None),
+            last=_last(mean) if mean.points else None,
         )
 
     def _notes(self, curve: _Drawn, names: list[str]) -> Iterator[str]:

@@ -46,7 +46,7 @@ class ReportFormat(StrEnum):
 
 
 @contextlib.contextmanager
-def report_of(audit: Audit, scratch: Scratch, command: str, why_no_replay: str) -> Iterator[RunReport]:
+def report_of(audit: Audit, scratch: Scratch, command: str, why_no_replay: str = "") -> Iterator[RunReport]:
     """The report of an ``audit`` that was run, as long as it is used. ``command`` is what made it, as one types it;
     ``why_no_replay`` is why the app was not run again, if it was not."""
     made = Made(command, _version(), time.time())

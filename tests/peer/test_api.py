@@ -139,6 +139,13 @@ def test_the_model_of_a_round_is_numpy_arrays(car: Path, written: WrittenRun) ->
     np.testing.assert_array_equal(weight, np.full(300_000, 2, np.float32))
 
 
+def test_a_report_is_written_to_a_file(car: Path, tmp_path: Path) -> None:
+    with api.open_run(car) as run:
+        size = run.write_report(tmp_path / "report.md")
+    assert (tmp_path / "report.md").stat().st_size == size
+    assert "**verified**" in (tmp_path / "report.md").read_text()
+
+
 def test_the_rounds_that_have_a_model_are_listed(car: Path) -> None:
     with api.open_run(car) as run:
         assert run.rounds() == [0, 1, 2]

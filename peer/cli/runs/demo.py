@@ -109,6 +109,7 @@ def _tell(plan: DemoPlan, result: DemoResult) -> None:
     put("next:")
     for command in _next_commands(plan, str(result.audit.head)):
         put(f"  {command}")
+    put(f"report: {plan.report}")
 
 
 def _next_commands(plan: DemoPlan, head: str) -> list[str]:
@@ -145,5 +146,6 @@ def _facts(plan: DemoPlan, result: DemoResult) -> dict[str, object]:
         "rounds": [exchange_value(exchange) for exchange in result.exchanges],
         "seconds": {phase.value: round(seconds, 3) for phase, seconds in result.seconds.items()},
         "homes": {peer.name: str(peer.home.path) for peer in plan.peers},
+        "report": str(plan.report),
         "logs": {peer.name: str(peer.log) for peer in plan.peers},
     }

@@ -26,7 +26,9 @@ def test_a_demo_ends_with_a_good_model_a_verdict_and_commands_that_work(tmp_path
     facts = dict(line.split(maxsplit=1) for line in out.splitlines() if len(line.split(maxsplit=1)) == 2)
     assert (float(facts["accuracy"]) > 0.9, facts["audit"]) == (True, "verified")
     assert demo.processes() == []
-    for command in out.partition("next:\n")[2].splitlines():
+    *commands, last = out.partition("next:\n")[2].splitlines()
+    assert Path(last.removeprefix("report: ")).read_text().startswith("<!DOCTYPE html>")
+    for command in commands:
         words = shlex.split(command)
         subprocess.run(
             words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True
