@@ -10,6 +10,7 @@ from crypto.identity import PublicIdentity
 from crypto.keys import VerifyKey
 from peer.base.errors import ExitCode, PeerError
 from peer.home.federations import StoredFederation
+from peer.home.keystore import translated
 from protocol.visible import named
 
 
@@ -85,9 +86,11 @@ def keys_named(by: str, known: Sequence[StoredFederation]) -> frozenset[bytes]:
         PeerError: if it names nobody, or several.
     """
     if by.startswith("pollen-key-"):
-        return _keys_of(PublicIdentity.parse_key_text(by))
+        with translated(""):
+            return _keys_of(PublicIdentity.parse_key_text(by))
     if by.startswith("did:"):
-        key = VerifyKey.from_did(by).raw
+        with translated(""):
+            key = VerifyKey.from_did(by).raw
         members = [
             stored.signing_keys(member.id)
             for stored in known

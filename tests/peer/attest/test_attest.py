@@ -265,6 +265,11 @@ def test_nobody_of_that_name_is_wrong_use(admin: Peer, by_member: Path) -> None:
     assert (outcome.code, "nobody is called 'dave'" in outcome.err) == (ExitCode.WRONG_USE, True)
 
 
+@pytest.mark.parametrize("by", ["did:key:z6Mk", "did:web:example.org", "pollen-key-1.x", ""])
+def test_what_names_nobody_is_wrong_use(attested: Path, stranger: Peer, by: str) -> None:
+    assert stranger("attest", "verify", attested, "--by", by).code == ExitCode.WRONG_USE
+
+
 # -- hostile files -------------------------------------------------------------------------------------------------
 
 
