@@ -52,9 +52,14 @@ def test_a_run_goes_on_though_nodes_are_killed_and_plain_ipfs_reads_it(
 ) -> None:
     gate = Gate(tmp_path / "gate")
     gate.open("round-1")
-    server = federation.server(GATED, "--run-config", f'rounds=2 gate="{gate.folder}"')
+    granted = ("--allow-read", gate.folder)
+    server = federation.server(GATED, "--run-config", f'rounds=2 gate="{gate.folder}"', "--confine", *granted)
     federation.meet(server)
-    clients = [federation.client(name, GATED, f'gate="{gate.folder}"') for name in federation.names]
+    options = (["--confine", *granted], [])
+    clients = [
+        federation.client(name, GATED, f'gate="{gate.folder}"', *more)
+        for name, more in zip(federation.names, options, strict=True)
+    ]
     clients[0].wait_for("task-started")
     kill_node(federation, server)
     kill_node(federation, clients[0])
@@ -77,6 +82,9 @@ def test_a_run_goes_on_though_nodes_are_killed_and_plain_ipfs_reads_it(
             command = [str(ipfs_program), "--api", _multiaddress(node.api), *arguments]
             return subprocess.run(command, env=environment(node.repository), check=True, capture_output=True).stdout
 
+        home = federation.home("server").path
+        replayed = federation.run("auditor", "audit", head, "--replay", "--app", GATED, *granted, "--home", home)
+        assert replayed.code() == 0, replayed.said
         assert b'"close"' in ipfs("dag", "get", head)
         assert head.encode() in ipfs("pin", "add", head)
         car = tmp_path / "run.car"
