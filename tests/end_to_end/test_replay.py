@@ -197,3 +197,12 @@ def test_an_app_that_goes_on_with_nothing_is_ended(federation: Federation, recor
 
     assert (code, report["verdict"]) == (3, "incomplete")
     assert "--patience SECONDS" in report["findings"][0]["message"]
+
+
+@pytest.mark.all
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="there is no qemu-x86_64")
+def test_an_app_on_an_emulated_processor_is_confined_too(federation: Federation, recorded: Recorded) -> None:
+    python = ("--app-python", f"qemu-x86_64 -cpu Nehalem {sys.executable}")
+
+    assert found(federation, recorded(""), APP, *python, CHEAT="/etc/shadow")[0] == 4
+    assert found(federation, recorded(""), APP, *python)[0] == 0
