@@ -1,4 +1,4 @@
-"""Which Python runs an app: the one that runs Pollen, or another that the owner names."""
+"""The Python that runs an app: the one that runs Pollen, or another that the owner names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command_of_python(text: str | None) -> tuple[str, ...]:
         text: As the owner wrote it, such as ``qemu-x86_64 -cpu Nehalem /usr/bin/python3``; None for our own Python.
 
     Raises:
-        PeerError: if it is no command that can be run here.
+        PeerError: if the command cannot be run here.
     """
     if text is None:
         return OUR_PYTHON
@@ -32,7 +32,7 @@ def command_of_python(text: str | None) -> tuple[str, ...]:
     if not words:
         raise _unusable(text, "it is empty")
     if shutil.which(words[0]) is None:
-        raise _unusable(text, f"{words[0]} is no program here")
+        raise _unusable(text, f"there is no program {words[0]} here")
     return words
 
 

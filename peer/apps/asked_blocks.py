@@ -1,4 +1,4 @@
-"""Contents of an app process that is given no engine: it asks its peer for blocks, over a socket that it inherits."""
+"""Contents for an app process without an engine: it asks its peer for blocks, over a socket that it inherits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from protocol.app.pipe import FrameReader, encode
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
 
 BATCH: Final = 8 << 20
-"""Bytes of a content that are sent at once, to be stored side by side."""
+"""The most bytes of a content in one message."""
 
 
 class AskedBlocks:
@@ -38,19 +38,19 @@ class AskedBlocks:
         self._sending = threading.Lock()
         self._waiting: dict[int, queue.SimpleQueue[BlockAnswer | None]] = {}
         self._is_over = ""
-        """Why there are no more answers; empty as long as there are."""
+        """Why no more answers come; empty while they do."""
         threading.Thread(target=self._read, name="blocks", daemon=True).start()
         os.register_at_fork(after_in_child=self._forked)
 
     def next_number(self) -> int:
-        """For the next call."""
+        """The number of the next call."""
         return next(self._numbers)
 
     def ask(self, call: BlockCall) -> BlockAnswer:
-        """The answer to a call.
+        """Ask the peer, and wait for its answer.
 
         Raises:
-            EngineError: if it cannot be done, or there is nobody to do it.
+            EngineError: if the peer cannot do it, or has gone.
             protocol.blocks.cid.BlockError: if a block is missing or damaged.
         """
         answer: queue.SimpleQueue[BlockAnswer | None] = queue.SimpleQueue()
@@ -104,7 +104,7 @@ def _refuse(answer: NotDone) -> NoReturn:
 
 
 class AskedContent:
-    """One content, each block of which is asked for when it is read."""
+    """One content. Its blocks are asked for when they are read."""
 
     def __init__(self, asked: AskedBlocks, root: CID) -> None:
         self._asked = asked
@@ -114,12 +114,12 @@ class AskedContent:
         """One block, checked."""
         answer = self._asked.ask(ReadBlock(self._asked.next_number(), self._root, cid))
         if not isinstance(answer, BlockRead):
-            raise EngineError(f"the peer answered a question for a block with a {type(answer).__name__}")
+            raise EngineError(f"the peer was asked for a block, and answered with a {type(answer).__name__}")
         return checked_block(cid, answer.data).data
 
 
 class AskedContents:
-    """Where an app process reads and writes contents."""
+    """Reads and writes contents for an app process."""
 
     def __init__(self, asked: AskedBlocks) -> None:
         self._asked = asked

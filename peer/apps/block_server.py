@@ -1,8 +1,8 @@
-"""Blocks for an app process that is given no engine: the peer's end of the socket that it asks over.
+"""Blocks for an app process without an engine: the peer's end of the socket over which it asks.
 
-It reads the contents that the peer has named to it (`protocol.app.calls.contents_named`) and those that it has stored,
-and nothing else: what else an engine holds is none of its business, and a block that a Kubo node does not have would be
-asked of the network by its name, which is a word sent out.
+The app process can read only the contents that the peer has named to it (`protocol.app.calls.contents_named`) and those
+that it has stored. It must not see what else an engine holds. Nor may it name other blocks: a Kubo node asks the
+network for blocks that it lacks, so an app could send out data in such names.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from protocol.app.pipe import FrameReader, PipeError, encode
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
 
 AT_ONCE: Final = 10
-"""Calls that are answered side by side: contents that do not come hold up those that do only if there are so many."""
+"""How many calls are answered at once. Fewer contents than that may fail to come without delaying others."""
 
 MAX_NAMED: Final = 1 << 17
-"""Contents that an app process may read at a time: the newest that were named. It reads what it is handed."""
+"""How many contents an app process may read: the newest that were named."""
 
 OPENED: Final = 8
-"""Contents whose links, and first blocks, are kept for the next call."""
+"""How many contents' links and first blocks are kept for the next call."""
 
 
 class _NotNamed(Exception):
-    """A block that this app process is not to read."""
+    """The app process may not read this block."""
 
 
 class Contents(Protocol):
-    """Where the blocks come from."""
+    """The source of the blocks."""
 
     @property
     def given_as(self) -> str:
-        """How an app process is told of the socket (`peer.apps.contents_given`)."""
+        """How an app process learns of the socket (`peer.apps.contents_given`)."""
 
     def open(self, root: CID) -> BlockSource:
         """The blocks of a content."""
@@ -61,11 +61,11 @@ class Contents(Protocol):
         """As `peer.engine.interface.Engine.fetch`."""
 
     def store(self, root: CID, blocks: Iterable[Block], *, ends: bool) -> None:
-        """Store some blocks of a content, durably; all are there if it ``ends``."""
+        """Store blocks of a content durably. If it ``ends``, these are the last."""
 
 
 class ServedEngine:
-    """Those of an engine, for the app process of a running peer."""
+    """The contents of an engine, for the app process of a running peer."""
 
     given_as = ASKED
 
@@ -75,22 +75,22 @@ class ServedEngine:
         self._retries = EngineRetries()
 
     def open(self, root: CID) -> BlockSource:
-        """As `Contents` says."""
+        """As `Contents`."""
         return self._contents.open(root)
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
-        """As `Contents` says."""
+        """As `Contents`."""
         self._retries(lambda: self._contents.fetch(root, timeout=timeout, limit=limit))
 
     def store(self, root: CID, blocks: Iterable[Block], *, ends: bool) -> None:
-        """As `Contents` says; blocks that are there already make no difference."""
+        """As `Contents`. Blocks that are there already do no harm."""
         some = list(blocks)
         put = (lambda: self._engine.put_content(root, some)) if ends else (lambda: self._engine.put(some))
         self._retries(put)
 
 
 class ServedRun:
-    """Those of a run that is over. A replay stores nothing, so it asks for no such thing."""
+    """The contents of a recorded run, for a replay, which stores nothing."""
 
     given_as = RECORDED
 
@@ -98,23 +98,23 @@ class ServedRun:
         self._source = source
 
     def open(self, root: CID) -> BlockSource:
-        """As `Contents` says."""
+        """As `Contents`."""
         return self._source
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
-        """Nothing to do: the audit has seen that all of it is here."""
+        """Nothing: the audit has checked that the whole content is here."""
 
     def store(self, root: CID, blocks: Iterable[Block], *, ends: bool) -> None:
-        """Nothing to do: whoever made the content knows its CID."""
+        """Nothing: the app process that made the content knows its CID."""
 
 
 class BlockServer:
-    """Answers one app process, in threads of its own, from `start` until `close`."""
+    """Answers one app process, in separate threads, from `start` until `close`."""
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         self._ours, self.theirs = socket.socketpair()
-        """``theirs`` is for the app process to inherit."""
+        """``theirs`` is the end that the app process inherits."""
         self._frames = FrameReader()
         self._calls: list[BlockCall] = []
         self._reading = threading.Lock()
@@ -125,13 +125,13 @@ class BlockServer:
         self._opened = lru_cache(maxsize=OPENED)(self._open)
 
     def start(self) -> None:
-        """Begin to answer. The app process has its end now, and this one needs it no more."""
+        """Begin to answer. The app process now has its end, so ours is closed."""
         self.theirs.close()
         for _ in range(AT_ONCE):
             threading.Thread(target=self._serve, name="blocks", daemon=True).start()
 
     def name(self, contents: Iterable[CID]) -> None:
-        """Let the app process read these."""
+        """Allow the app process to read these contents."""
         with self._naming:
             for content in contents:
                 self._named.pop(content, None)
@@ -140,7 +140,7 @@ class BlockServer:
                 del self._named[next(iter(self._named))]
 
     def close(self) -> None:
-        """Answer no more. Calls that an engine is still busy with are answered to nobody."""
+        """Stop answering, also the calls that an engine is still busy with."""
         for end in (self._ours, self.theirs):
             _shut(end)
 
@@ -150,11 +150,11 @@ class BlockServer:
                 frame = encode(self._answer(call))
                 with self._writing:
                     self._ours.sendall(frame)
-        except (OSError, PipeError):  # it is gone, or an app writes to descriptors it does not own: it gets no more
+        except (OSError, PipeError):  # the process is gone, or the app wrote to a descriptor that it does not own
             _shut(self._ours)
 
     def _next(self) -> BlockCall | None:
-        """The next call; None at the end. Whoever waits here first takes it."""
+        """The next call; None at the end. The thread that waits first takes it."""
         with self._reading:
             while not self._calls:
                 data = self._ours.recv(1 << 18)
@@ -186,7 +186,7 @@ class BlockServer:
                 self._check_named(root)
                 content, links = self._opened(root)
                 if block != root and block not in links:
-                    raise _NotNamed(f"{block} is no block of the content {root}")
+                    raise _NotNamed(f"{block} is not a block of the content {root}")
                 return BlockRead(call.call, content.get(block))
             case FetchContent(root=root, timeout=timeout, limit=limit):
                 self._check_named(root)
@@ -200,7 +200,7 @@ class BlockServer:
     def _check_named(self, root: CID) -> None:
         with self._naming:
             if root not in self._named:
-                raise _NotNamed(f"{root} is no content that this app was handed")
+                raise _NotNamed(f"{root} is not a content that this app was given")
 
     def _open(self, root: CID) -> tuple[BlockSource, frozenset[CID]]:
         content = self._contents.open(root)
@@ -208,7 +208,7 @@ class BlockServer:
 
 
 def _linked(root: CID, content: BlockSource) -> Iterator[CID]:
-    """All that a content links, of which no chunk is read."""
+    """All links of a content, without reading its chunks."""
     pending = [root]
     while pending:
         cid = pending.pop()

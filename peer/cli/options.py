@@ -397,7 +397,7 @@ def bytes_of(size: str | None) -> int | None:
     """What ``--max-memory`` says.
 
     Raises:
-        PeerError: if it is no size.
+        PeerError: if it is not a size.
     """
     from peer.base.errors import ExitCode, PeerError
     from peer.confinement.rules import parse_size

@@ -1,7 +1,7 @@
-"""What an announcement costs its author (sign, seal) and each that hears it (open, parse, verify), in this process.
+"""Measures what an announcement costs its author (sign, seal) and each listener (open, parse, verify), in one process.
 
-In the clear, sealed for all members, and (a beat alone) sealed to one: a beat, a head with its record inline, and the
-largest that is sent. The clock is the machine's; no network is in it.
+It measures a beat, a head with its record inline, and the largest announcement: in the clear, sealed for all members,
+and, for the beat, sealed to one member. Times are wall-clock times without a network.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from protocol.wire.announcements import (
 from protocol.wire.inbox import Inbox
 
 SIGNING, DECRYPTION = SigningKey.from_seed(bytes(32)), DecryptionKey.from_seed(bytes(32))
-"""Of the one member, who is author and reader."""
+"""The keys of the only member, which is author and reader."""
 ME = SIGNING.verify_key.raw
 RECORD = cbor_block(bytes(1000))
 LARGEST = tuple(cbor_block(bytes([number]) * (INLINE_BUDGET // 2 - 8)) for number in range(2))
@@ -59,7 +59,7 @@ def _cases() -> Iterable[tuple[str, Said, tuple[Block, ...], str]]:
     beat = Beat(ManifestRef(RECORD.cid, 1), PeerState.LEADING, position)
     for how in ("in the clear", "for all", "for one"):
         yield "beat", beat, (), how
-        if how != "for one":  # a beat is all that is sealed to one member
+        if how != "for one":  # only beats are sealed to one member
             yield "head", Head(position), (RECORD,), how
             yield "largest", Head(position), LARGEST, how
 

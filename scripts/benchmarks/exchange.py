@@ -1,9 +1,9 @@
-"""How long one exchange takes: from dispatch to the replies in the ServerApp's hands, with clients that answer at once.
+"""Measures how long one exchange takes, from the dispatch until the ServerApp has the replies. Clients answer at once.
 
-A federation of real processes for each engine and size, founded as `peer demo` founds its own; with ``kubo`` one
-private node for each peer. The ServerApp (``echo_app``) takes the time itself. Every exchange has a new model, and
-every client a reply of its own, so that nothing is saved by sending the same content twice. With ``--encrypt`` each
-measurement is made twice, without and with encryption, and the share that it costs is told.
+For each engine and size there is a federation of real processes, founded as in `peer demo`; with ``kubo`` each peer has
+a private node. The ServerApp (``echo_app``) takes the time itself. Each exchange has a new model, and each client sends
+other arrays, so no content is sent twice. With ``--encrypt`` each measurement is made without and with encryption, and
+the difference is shown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from peer.engine.chosen_engine import MANAGED, running_node
 APP = Path(__file__).resolve().parent / "echo_app"
 ARRAYS = 20
 WARM_UP = 2
-"""Exchanges not counted: the first ones connect, and import what is imported late."""
+"""How many exchanges are not counted. The first ones connect, and import modules."""
 
 
 def main() -> int:
@@ -63,12 +63,12 @@ def main() -> int:
 
 
 def _share(plain: Json, encrypted: Json) -> float:
-    """What the fastest encrypted exchange takes more than the fastest plain one: other work only slows both down."""
+    """How much longer the fastest encrypted exchange takes than the fastest plain one. Other work only slows both."""
     return round(encrypted["fastest_seconds"] / plain["fastest_seconds"] - 1, 3)
 
 
 def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges: int, *, encrypt: bool) -> Json:
-    """One run, in a new federation of its own."""
+    """Measure one run in a new federation."""
     shutil.rmtree(folder, ignore_errors=True)
     plan = DemoPlan(folder, "", None, "", clients, exchanges + WARM_UP, engine)
     with Interrupts() as interrupts:
@@ -97,7 +97,7 @@ def measure(folder: Path, engine: str, megabytes: float, clients: int, exchanges
         "p95_seconds": round(percentile(counted, 95), 4),
         "fastest_seconds": round(min(counted), 4),
         "first_seconds": round(seconds[0], 4),
-        # With `local` nothing is sent: all peers read and write one directory.
+        # with `local` nothing is sent, because all peers read and write one directory
         "bytes_sent": sent,
         "bytes_sent_per_exchange": None if sent is None else {name: n // len(seconds) for name, n in sent.items()},
         "bytes_stored": stored,

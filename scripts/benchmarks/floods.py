@@ -1,7 +1,7 @@
-"""What one member costs an honest peer that says as much as it may: processor time for each second of a flood.
+"""Measures what a member that announces as much as it may costs an honest peer: processor time per second of a flood.
 
-Virtual seconds of announcements at the highest rate that the inbox lets through, of each kind and of the largest size,
-to a client that follows a run and to a leader; and the records in them as costly to read as they can be made.
+The floods are announcements of each kind, at the highest rate that the inbox admits and of the largest size, in virtual
+time, to a client that follows a run and to a leader. Their records are as costly to read as possible.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _record(at: int, size: int, **changes: object) -> Block:
-    """A record with some ``size`` bytes of empty lists, as many as it may have, which cost the most to read."""
+    """A record with about ``size`` bytes of empty lists, which cost the most to read."""
     return sign_record(replace(HEAD, time=float(at), looks=Listing(([], "123456") * (size // 8)), **changes), [SERVER])
 
 

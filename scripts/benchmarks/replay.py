@@ -1,14 +1,13 @@
-"""What an audit by replay costs, beside the run that it replays and beside merely reading and hashing the same bytes.
+"""Measures what an audit by replay costs, compared with the run itself and with only reading and hashing its bytes.
 
-An audit on another machine is measured too: one that finds each exchange equal, and one that finds each of them off by
-one unit in the last place, goes on from the recorded model each time, and at last runs the app once more up to the
-first of them. The other machine is this one, which is told that rounding may differ.
+For each number of rounds there is one run of real processes on a `local` engine, then `peer export`, then
+`peer audit --replay` of the file and of the engine, each in a separate process. Peak memory is that of the larger one
+of the audit's process and its app process. The clients compute almost nothing, so a run's time is that of Pollen and
+FedAvg, unless ``--train-seconds`` lets each client wait in each round.
 
-For each number of rounds one run of real processes on a `local` engine; then `peer export`, and `peer audit --replay`
-of the file and of the engine, each in a process of its own; and `peer report` of the file, without a replay, beside
-`peer audit` of it. Peak memory is that of the larger of the audit's process and its app process. The clients compute
-next to nothing, so a run's time is Pollen's and FedAvg's own, unless ``--train-seconds`` has each of them wait in each
-round.
+Two audits are as on another machine, by telling this one that rounding may differ. One finds each exchange equal. The
+other finds each off by one unit in the last place, goes on from the recorded model each time, and at the end runs the
+app once more up to the first of them. `peer report` of the file, without a replay, is compared with `peer audit` of it.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def main() -> int:
 
 
 def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
-    """One run, and what can be done with it."""
+    """Measure one run and its audits."""
     shutil.rmtree(plan.folder, ignore_errors=True)
     run_seconds = _run(plan, f"bytes={int(megabytes * 1e6)} train-seconds={train_seconds}")
     head = _head(plan.server)
@@ -100,7 +99,7 @@ def measure(plan: DemoPlan, megabytes: float, train_seconds: float) -> Json:
 
 
 def _run(plan: DemoPlan, config: str) -> float:
-    """Run it; the seconds from the first dispatch to the end of the run."""
+    """Run it. Returns the seconds from the first dispatch to the end of the run."""
     with Interrupts() as interrupts:
         federation = found(plan, encrypt=False)
         with server_engine(plan, federation) as engine:
@@ -130,7 +129,7 @@ def _head(server: DemoPeer) -> CID:
 
 
 def _hash(car: Path) -> float:
-    """The seconds that reading and hashing the file's blocks takes, once it is in the system's cache."""
+    """The seconds that it takes to read and hash the file's blocks, when it is in the system's cache."""
     with car.open("rb") as file:
         while file.read(1 << 20):
             pass
@@ -142,8 +141,8 @@ def _hash(car: Path) -> float:
 
 
 def _verify(car: Path, federation: CID) -> Json:
-    """Walk the chain back, and verify it by every rule, without its contents. One thread: its own time, whatever else
-    the machine does meanwhile, is what it takes on an idle core."""
+    """Walk the chain back and verify it by every rule, without contents. The processor time is independent of the
+    machine's load."""
     chain, replies = Chain(federation), 0
     with contextlib.closing(CarSource(car)) as source, Scratch() as scratch:
         begun, own = time.perf_counter(), time.process_time()
@@ -164,7 +163,7 @@ def _verify(car: Path, federation: CID) -> Json:
 
 
 def _replay(plan: DemoPlan, command: list[str], *, may_differ: bool = False, **variables: str) -> Json:
-    """An audit by replay in a process of its own, as `peer` runs it for people; the server's home has the keys."""
+    """Audit by replay in a separate process, as people do. The server's home has the keys."""
     words = [*command, "--replay", "--app", str(APP), "--json", "--home", str(plan.server.home.path)]
     program = ["-c", _ON_ANOTHER_MACHINE] if may_differ else ["-m", "peer"]
     words += [word for name in variables for word in ("--allow-env", name)]
@@ -219,7 +218,7 @@ def _file(plan: DemoPlan, name: str) -> Path:
 def _peer(
     words: list[str], out: Path, program: Sequence[str] = ("-m", "peer"), variables: Mapping[str, str] = NO_VARIABLES
 ) -> tuple[Json, int]:
-    """Run ``peer``; the object it prints with ``--json``, and the peak memory of its largest process, in bytes."""
+    """Run ``peer``. Returns its ``--json`` object, and the peak memory of its largest process, in bytes."""
     usage = _usage(words, out, program, variables)
     report = json.loads(out.read_text()) if "--json" in words else {}
     return report, _peak(usage)
@@ -228,7 +227,7 @@ def _peer(
 def _usage(
     words: list[str], out: Path, program: Sequence[str] = ("-m", "peer"), variables: Mapping[str, str] = NO_VARIABLES
 ) -> resource.struct_rusage:
-    """Run ``peer``; what its processes used."""
+    """Run ``peer``. Returns the resources that its processes used."""
     with out.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, *program, *words], stdout=file, stdin=subprocess.DEVNULL, env={**os.environ, **variables}

@@ -1,7 +1,7 @@
-"""What it costs to go on with a long run, and to look at it again: processor time of `run_to_resume` and of `peer log`.
+"""Measures the processor time to resume a long run (`run_to_resume`) and to show it again (`peer log`).
 
-The chain is written by the tests' scribe into a local engine: an exchange of one message to one client after the other,
-contents that are links alone. Simulated federations (tests/simulation) are timed too, with ``--simulate``.
+The tests' scribe writes the chain into a local engine. Each exchange is one message to one client, and contents are
+only links. With ``--simulate``, simulated federations (tests/simulation) are measured too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / folder) for folder in (".", "protocol", "simulation"))]
 
-from chains import SERVER, Scribe, reader_of  # noqa: E402  # the tests' scribe, once the path is set
+from chains import SERVER, Scribe, reader_of  # noqa: E402  # after the path is set
 from federation import Json, machine  # noqa: E402
 from sim_faults import CALM  # noqa: E402
 from simulation import Scenario, Simulation  # noqa: E402
@@ -74,7 +74,7 @@ def _chain(folder: Path, records: int) -> list[Json]:
         journal.keep_head(head)
 
     results: list[Json] = []
-    for number in (1, 2):  # each in a process of its own that has verified nothing yet, as after a crash
+    for number in (1, 2):  # in new processes, which have verified nothing yet, as after a crash
         words = [sys.executable, __file__, "--resume", str(folder), str(scribe.first.cid)]
         told = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
         taken = float(told.stdout)

@@ -389,7 +389,7 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
         except OSError as error:
             raise PeerError(
                 f"the final model cannot be written to {path}: {error.strerror}",
-                fix=f"mend that and start again; or peer model {closed.head} -o FILE",
+                fix=f"fix that and start again, or peer model {closed.head} -o FILE",
                 code=ExitCode.UNFINISHED,
             ) from error
     elif path is not None:

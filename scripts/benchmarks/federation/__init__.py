@@ -1,4 +1,4 @@
-"""What the benchmarks share: how their peers are started, and what machine they ran on."""
+"""What the benchmarks share: how they start peers, and which machine they ran on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start_words(plan: DemoPlan, peer: DemoPeer, app: Path, run_config: str) -> l
 
 
 def machine() -> Json:
-    """What the numbers depend on."""
+    """The machine, on which the numbers depend."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "platform": platform.platform(),

@@ -41,8 +41,8 @@ def test_a_start_says_what_of_the_folder_goes_along_and_what_stays(tmp_path: Pat
     (folder / "polling" / "client_app.py").write_text("app = 1")  # while the run begins
 
     goes, stays = map(line_of, reports)
-    assert goes.startswith("the app polling is 5 files of ")
-    assert ", patients.json among them: all members of a run are given them" in goes
+    assert goes.startswith("the app polling has 5 files with ")
+    assert ", patients.json among them: all members of a run get them" in goes
     assert stays.startswith("2 files of the app's folder stay here")
     assert ": model.pt, train.csv; " in stays
     assert dict(app.bundled.files)["polling/client_app.py"] == (APP / "polling" / "client_app.py").read_bytes()

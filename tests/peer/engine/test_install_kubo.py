@@ -167,7 +167,7 @@ def publish_what_does_not_run(tmp_path: Path) -> None:
         (spoil_the_archive, "has the SHA-512"),
         (spoil_one_digest, "publish different SHA-512s"),
         (spoil_both_digests, "holds no SHA-512"),
-        (publish_what_does_not_run, "no working Kubo"),
+        (publish_what_does_not_run, "not a working Kubo"),
     ],
 )
 def test_what_cannot_be_had_or_trusted_is_not_installed(

@@ -1,1 +1,1 @@
-"""A Flower app that does next to nothing with its arrays."""
+"""A Flower app that does almost nothing with its arrays."""

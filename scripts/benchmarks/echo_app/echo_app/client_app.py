@@ -1,4 +1,4 @@
-"""The client: answers with the arrays, each one number higher."""
+"""The client: adds a number to the arrays and returns them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Answer at once, each client with arrays of its own."""
+    """Answer at once. Each client adds another number."""
     change = 1.0 + float(context.node_config["partition-id"])
     arrays = message.content.array_records["arrays"]
     changed = ArrayRecord({name: Array(array.numpy() + change) for name, array in arrays.items()})

@@ -18,7 +18,7 @@ Model = dict[str, np.ndarray]
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Send the model to all clients, take the mean of what they answer, and again."""
+    """Send the model to all clients, take the mean of the replies, and repeat."""
     size, count = int(context.run_config["bytes"]), int(context.run_config["arrays"])
     clients = int(context.run_config["clients"])
     random = np.random.default_rng(1)
@@ -31,7 +31,7 @@ def main(grid: Grid, context: Context) -> None:
         replies = grid.send_and_receive(messages)
         for reply in replies:
             for array in reply.content.array_records["arrays"].values():
-                len(array.data)  # it may be read no sooner than here
+                len(array.data)  # arrays may be read only now
         seconds.append(time.perf_counter() - begun)
         if len(replies) != clients:
             raise RuntimeError(f"{len(replies)} of {clients} clients answered")

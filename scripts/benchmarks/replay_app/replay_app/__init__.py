@@ -1,1 +1,1 @@
-"""A Flower app whose server computes FedAvg and whose clients compute next to nothing."""
+"""A Flower app whose server computes FedAvg and whose clients compute almost nothing."""

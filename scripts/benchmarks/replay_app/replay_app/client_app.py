@@ -1,4 +1,4 @@
-"""The client: adds noise of its own, so that no two replies are the same content."""
+"""The client: adds noise, so that no two replies have the same content."""
 
 from __future__ import annotations
 
