@@ -1,6 +1,6 @@
-"""Brings .venv to what requirements/ pins. Run through scripts/setup, which finds a Python for it.
+"""Makes .venv as requirements/ pins it. scripts/setup runs this with a Python that fits.
 
-Standard library only: it runs before anything is installed.
+It uses only the standard library, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 REQUIREMENTS = ROOT / "requirements"
 GROUPS = ("run", "dev")
-"""Each group holds the ones before it."""
-SEE_ABOVE = "see what it said above, then call it again"
+"""Each group includes the ones before it."""
+SEE_ABOVE = "see its message above, then call it again"
 
 
 class SetupError(Exception):
@@ -32,7 +32,7 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Make `.venv` fit the group that is asked for; the exit code."""
+    """Make `.venv` for the group in the arguments. Returns the exit code."""
     if len(arguments) != 1 or arguments[0] not in GROUPS:
         print(f"usage: scripts/setup [{'|'.join(GROUPS)}]", file=sys.stderr)
         return 2
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     try:
         if not is_made(group):
             with alone():
-                if not is_made(group):  # while this one waited, the other may have made it
+                if not is_made(group):  # another process may have made it while this one waited
                     make(group)
                     say(f"done; source {VENV}/bin/activate gives you the peer command")
     except SetupError as error:
@@ -50,18 +50,18 @@ def main(arguments: list[str]) -> int:
 
 
 def group_of(text: str) -> str:
-    """The group that `.venv` was made for, of other pins perhaps: a benchmark must not take the tests' tools away."""
+    """The group that `.venv` was made for, maybe with other pins. It stays: a benchmark must not remove test tools."""
     return next((group for group in GROUPS if f"\n{group} " in text), GROUPS[0])
 
 
 def is_made(group: str) -> bool:
-    """Whether `.venv` holds this group, or one that includes it, as it is pinned now."""
+    """Whether `.venv` has this group, or one that includes it, as it is pinned now."""
     wider = GROUPS[GROUPS.index(group) :]
     return PYTHON.exists() and read_stamp() in {stamp(each) for each in wider}
 
 
 def make(group: str) -> None:
-    """Install a group: the interpreter, uv, the pinned requirements, then this checkout itself."""
+    """Install a group: the interpreter, uv, the pinned requirements, then this checkout."""
     told = "" if sys.stdout.isatty() else "--quiet"
     if not read_stamp().startswith(f"{ROOT}\n") or not works(PYTHON):
         say(f"making {VENV}")
@@ -75,7 +75,7 @@ def make(group: str) -> None:
 
 
 def make_empty() -> None:
-    """A virtual environment with nothing but the pinned uv."""
+    """Make a virtual environment with only the pinned uv."""
     fix = f"apt install python3-venv python3-dev gcc (Debian), or POLLEN_PYTHON=/path/to/python3 {ROOT}/scripts/setup"
     run(sys.executable, "-m", "venv", "--clear", str(VENV), fix=fix)
     run(str(PYTHON), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps",
@@ -88,13 +88,13 @@ def fix_of_a_build() -> str:
     if shutil.which(compiler) and (Path(sysconfig.get_path("include")) / "Python.h").exists():
         return SEE_ABOVE
     return (
-        f"{SEE_ABOVE}. If it could not build cbrrr: that comes as C source, and {compiler} or\n"
-        "       Python.h is not here: apt install gcc python3-dev (Debian, Ubuntu), xcode-select --install (macOS)"
+        f"{SEE_ABOVE}. If it could not build cbrrr: that comes as C source, but {compiler} or\n"
+        "       Python.h is missing: apt install gcc python3-dev (Debian, Ubuntu), xcode-select --install (macOS)"
     )
 
 
 def uv(*arguments: str, fix: str = SEE_ABOVE) -> None:
-    """Run the pinned uv on `.venv`, whatever environment happens to be active."""
+    """Run the pinned uv on `.venv`, whichever environment is active."""
     run(str(UV), *(each for each in arguments if each), "--python", str(PYTHON), fix=fix)
 
 
@@ -110,12 +110,12 @@ def run(*command: str, fix: str = SEE_ABOVE) -> None:
 
 
 def works(python: Path) -> bool:
-    """Whether this interpreter still starts (its system may have been upgraded under it)."""
+    """Whether this interpreter still starts. An upgrade of the system may have broken it."""
     return python.exists() and subprocess.run([python, "-I", "-c", ""], check=False).returncode == 0
 
 
 def stamp(group: str) -> str:
-    """What `.venv` is made from: this folder (its scripts name it), and the content of every file that decides."""
+    """What `.venv` is made from: this folder, which its scripts name, and the contents of the files that matter."""
     digest = hashlib.sha256()
     for path in (REQUIREMENTS / "build.txt", REQUIREMENTS / f"{group}.txt", ROOT / "pyproject.toml", Path(__file__)):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -129,7 +129,7 @@ def read_stamp() -> str:
 
 
 def write_stamp(text: str) -> None:
-    """Set the stamp, atomically."""
+    """Write the stamp atomically."""
     new = VENV / "pollen-stamp.new"
     new.write_text(text)
     new.replace(VENV / "pollen-stamp")
@@ -137,7 +137,7 @@ def write_stamp(text: str) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """One setup of a checkout at a time. The lock is on the folder requirements/, and ends with the process."""
+    """Allow one setup of a checkout at a time. The lock is on the folder requirements/, and ends with the process."""
     folder = os.open(REQUIREMENTS, os.O_RDONLY)
     try:
         try:
@@ -151,7 +151,7 @@ def alone() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Where things stand, for people; stdout stays free for what a script prints."""
+    """Tell people the progress. Stdout stays free for the output of scripts."""
     print(f"setup: {text}", file=sys.stderr, flush=True)
 
 
