@@ -62,6 +62,7 @@ def test_replay_tells_what_an_audit_costs(tmp_path: Path) -> None:
     )
     assert all(result[kind]["messages_compared"] == 4 for kind in ("replay_of_the_file", "replay_in_the_engine"))
     assert result["run_seconds"] > 0
+    assert result["report_of_the_file"]["report_cpu_seconds"] > 0
 
 
 def test_announcements_tells_what_each_kind_costs_sealed_and_not() -> None:
