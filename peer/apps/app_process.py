@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from peer.apps.child_processes import MARK, new_mark, signal_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE
 from peer.confinement.bounds import LIMITS_VARIABLE, Watch, limits_of
 from peer.confinement.confined import Confiner
+from peer.confinement.folders import temporary_folder
 from peer.confinement.rules import TEMPORARY, Confinement, variables_of
 from peer.home.passphrase import without_passphrases
 from protocol.app.calls import FromApp, ToApp, contents_named
@@ -152,8 +151,7 @@ class AppProcess:
         self, confiner: Confiner, confinement: Confinement, words: list[str], environment: dict[str, str]
     ) -> tuple[list[str], dict[str, str]]:
         """The command and its environment, confined."""
-        temporary = Path(tempfile.mkdtemp(prefix="pollen-app-"))
-        self._belongings.callback(shutil.rmtree, temporary, ignore_errors=True)
+        temporary = self._belongings.enter_context(temporary_folder("pollen-app-"))
         own = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY), LIMITS_VARIABLE: limits_of(confinement)}
         environment = {**variables_of(without_passphrases(os.environ), confiner.grants.variables), **own, **environment}
         return [*confiner.means.prefix(confinement, temporary, self._command.works_in), *words], environment

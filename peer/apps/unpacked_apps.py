@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from peer.confinement.folders import remove
 from peer.engine.contents import EngineBlocks
 from peer.engine.interface import Engine
 from peer.engine.sound_blocks import SoundBlocks
@@ -31,7 +32,7 @@ class UnpackedApps:
     def to_run(self, app: CID) -> Path:
         """A new copy of an unpacked app. It replaces the last copy, because an app may write beside its sources."""
         copy = self._running / str(app)
-        shutil.rmtree(self._running, ignore_errors=True)
+        remove(self._running)
         shutil.copytree(self.folder(app), copy)
         return copy
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from peer.apps.app_process import AppCommand, AppProcess
 from peer.apps.app_python import OUR_PYTHON
 from peer.apps.block_server import ServedRun
 from peer.confinement.confined import Confiner
+from peer.confinement.folders import temporary_folder
 from peer.confinement.rules import hint_for
 from peer.history.run_sources import RunSource
 from peer.history.scratch import Scratch
@@ -306,8 +306,8 @@ class RunReplay:
 
     def _run_once(self) -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="pollen-replay-") as folder:
-                self._run_in(Path(folder))
+            with temporary_folder("pollen-replay-") as folder:
+                self._run_in(folder)
         except UnreadableRecord as error:
             self._unfinished(str(error))
         except BlockError as error:

@@ -64,7 +64,7 @@ def exceeded(usage: Usage, confinement: Confinement) -> str:
 class Watch:
     """Looks at a confined process, whose descendants are all that it has started: none can leave it."""
 
-    interval: Final = 0.25
+    interval: Final = 0.5
     """Seconds between two looks."""
 
     def __init__(self, process: int, confinement: Confinement) -> None:
