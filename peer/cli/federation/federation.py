@@ -196,7 +196,7 @@ def members(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME
 
 @app.command("show")
 def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """Show a federation: its id, version, admins, the addresses of its engines, and its members."""
+    """Show a federation and its members. Also shows its id and version, and the addresses of engines."""
     stored = FederationStore(Home(home)).current(federation)
     if json:
         put_json(federation_value(stored))
@@ -231,7 +231,7 @@ def export(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Write the file for members: the manifest, the swarm key, and the addresses of engines."""
+    """Write the federation's file for members. It has the manifest, the swarm key, and the addresses of engines."""
     place = place_for(file)
     store = FederationStore(Home(home))
     stored = store.current(federation)

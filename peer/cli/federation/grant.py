@@ -24,7 +24,7 @@ def grant(
     options: MemberOptions,
     json: JsonOption = False,
 ) -> None:
-    """Give a member the keys of the runs that were led here before it joined. Servers only.
+    """Let a member read older runs. It gets the keys of the runs that were led here before it joined. Servers only.
 
     Open runs give their keys to new members by themselves. The grants are beside the runs, so export the runs again.
     """

@@ -116,7 +116,7 @@ def list_proposals(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """List the proposals that this home made or signed, and that wait for other admins."""
+    """List proposals that wait for other admins. Shows those that this home made or signed."""
     stored = FederationStore(Home(home)).current(federation)
     kept = ProposalStore(Home(home), stored)
     if forget is not None:

@@ -31,7 +31,7 @@ def backup(
     new_passphrase_file: NewPassphraseFileOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write all keys of an identity, old ones too, to a file with its own passphrase, or as words."""
+    """Write an identity to a file, or as words. It includes old keys. The file has its own passphrase."""
     from peer.home.keystore import locked_copy, write_new
 
     name, file = _named(arguments or [], words)

@@ -40,7 +40,7 @@ def init(
     no_passphrase: NoPassphraseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Make an identity: a signing key and an encryption key in one locked file."""
+    """Make an identity in a locked file. It has a signing key and an encryption key."""
     from crypto.identity import Identity
 
     store, passphrases = options.opened()
@@ -78,7 +78,7 @@ def show(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Print the KEY of an identity, with which an admin adds it to a federation. It holds no secret.
+    """Print the KEY of an identity. An admin needs it to add you to a federation. It holds no secret.
 
     An admin finds the federation's ID with `peer federation show`.
     """

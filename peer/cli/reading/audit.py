@@ -44,9 +44,9 @@ def audit(
     With --replay, the app also runs again on the recorded replies, and has to send the same messages bit for bit. If
     the run is encrypted, a replay needs the key of a server or an auditor. Verifying needs no key.
 
-    With --attest, what the audit came to is signed, whatever that is: an in-toto statement in a DSSE envelope, which
-    `peer attest verify FILE` and other tools check. Of an encrypted run it tells nothing that is encrypted. With
-    --attest-model it is about a model file too, if that holds a model of the run (peer trace).
+    With --attest, the verdict is signed, whatever it is, as an in-toto statement in a DSSE envelope, which
+    `peer attest verify FILE` and other tools can check. It tells nothing that is encrypted in the run. With
+    --attest-model, it is also about a model file, which has to hold a model of the run (peer trace).
 
     A proof of equivocation (one key signed two records for one place) is checked by itself. If it holds, the exit code
     is 1.

@@ -199,6 +199,7 @@ _PRINTS = {
 _ELSEWHERE = {
     "peer/apps/app_main.py": {"stdout", "stderr"},  # there they are the peer's pipe and the app's log file
     "peer/apps/reply_examination.py": {"print_exc"},  # in the app process, too
+    "peer/confinement/enter.py": {"stderr"},  # a separate program, which imports nothing of ours, into the app's log
 }
 _MODULES = {"rich", "getpass", "curses", "readline", "colorama", "segno"}
 _ITS_OWN = {"peer/base/terminal.py"}
