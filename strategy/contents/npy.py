@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
@@ -71,7 +72,15 @@ def declared(array: Array, *, any_type: bool = False) -> Stored | None:
     """As `stored`, but it may be incomplete: only its beginning, with the header, is read."""
     if array.stype != NUMPY and not any_type:
         return None
-    file = BytesIO(beginning(array)[:_HEADER])
+    begin = beginning(array)[:_HEADER]
+    end = 10 + int.from_bytes(begin[8:10], "little") if begin[6:7] == b"\x01" else _HEADER
+    return _declared(begin[:end])
+
+
+@lru_cache(64)
+def _declared(begin: bytes) -> Stored | None:
+    """What a header says. The arrays of a model begin alike in each round, and parsing takes longer than comparing."""
+    file = BytesIO(begin)
     try:
         shape, fortran, dtype = _READERS[npy.read_magic(file)](file)
     except Exception:  # noqa: BLE001  # numpy lets Python's own tokenizer and parser read what a stranger wrote

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -73,8 +74,10 @@ def update_distances(updates: Sequence[Update], source: BlockSource) -> tuple[fl
         protocol.blocks.content.ContentError: if a content is malformed, or not encrypted with its key.
         protocol.blocks.cid.MissingBlock: if ``source`` lacks a block.
     """
-    opened = [decode(update.given.root, source, update.given.key) for update in updates]
-    sent = {update.sent.root: decode(update.sent.root, source, update.sent.key) for update in updates}
+    recent = _RecentBlocks(source, 2 * len(updates) + 2)
+    opened = [decode(update.given.root, recent, update.given.key) for update in updates]
+    keys = {update.sent.root: update.sent.key for update in updates}  # most often one model was sent to all
+    sent = {root: decode(root, recent, key) for root, key in keys.items()}
     beside = [update.sent.root for update in updates]
     sums = _Sums([update.weight for update in updates])
     for record, key in _places(opened):
@@ -84,6 +87,18 @@ def update_distances(updates: Sequence[Update], source: BlockSource) -> tuple[fl
         before = {root: _sent(records, record, key, arrays[0].stored, opened[0]) for root, records in sent.items()}
         sums.over(arrays, before, beside)
     return sums.mean_norm, sums.distances()
+
+
+class _RecentBlocks:
+    """A source that has the blocks that were read last at hand: an array's first chunk is read for what it says it is,
+    and then for its numbers."""
+
+    def __init__(self, source: BlockSource, most: int) -> None:
+        self._read = lru_cache(most)(source.get)
+
+    def get(self, cid: CID) -> bytes:
+        """As `BlockSource`."""
+        return self._read(cid)
 
 
 @dataclass(frozen=True, slots=True)

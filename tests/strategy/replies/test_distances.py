@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chains import Blocks
 from flwr.app import Array, ArrayRecord, RecordDict
 
+from protocol.blocks.cid import CID, MemoryBlocks
 from strategy.contents.codec import encode
 from strategy.replies.distances import Content, NotMeasured, Update, update_distances
 
@@ -18,12 +18,13 @@ class Exchange:
     """Models as contents."""
 
     def __init__(self) -> None:
-        self.source = Blocks()
+        self._blocks: dict[CID, bytes] = {}
+        self.source = MemoryBlocks(self._blocks)
 
     def content(self, model: Model) -> Content:
         records = RecordDict({"arrays": ArrayRecord({name: Array(value) for name, value in model.items()})})
         encoded = encode(records, None)
-        self.source.add(*encoded.blocks())
+        self._blocks.update({block.cid: block.data for block in encoded.blocks()})
         return Content(encoded.root, None)
 
 
