@@ -60,8 +60,8 @@ def difference(
 ) -> Difference | None:
     """How ``ours`` differs from ``recorded``; None if they hold the same.
 
-    The first thing that differs and is no number is told, in the order of ``recorded``. If only numbers differ, the
-    first tensor or value that exceeds its bound is told, else the first one that differs; how far, of all of them.
+    It names the first thing that differs and is not a number, in the order of ``recorded``. If only numbers differ, it
+    names the first tensor or value that exceeds its bound, or the first that differs; how far is told of all together.
     ``before`` is the model that was sent out before this one.
     """
     apart: list[_Apart] = []
