@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--megabytes", type=float, default=1.0, help="of the model, and of each reply")
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--train-seconds", type=float, default=0.0, help="that each client takes for a round")
-    parser.add_argument("--folder", type=Path, help="keep homes, logs, engines and files here, not in a temporary folder")
+    parser.add_argument("--folder", type=Path, help="keep homes, logs, engines and files here for later")
     options = parser.parse_args()
     measured = []
     with contextlib.ExitStack() as stack:
