@@ -14,7 +14,7 @@ from typing import Final
 from peer.apps.app_log import LOOK, keep_short
 from peer.apps.app_python import OUR_PYTHON, folders_of
 from peer.apps.block_server import BlockServer, Contents
-from peer.apps.child_processes import MARK, new_mark, signal_marked
+from peer.apps.child_processes import MARK, lives, new_mark, signal_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE
 from peer.confinement.bounds import LIMITS_VARIABLE, Watch, limits_of
 from peer.confinement.confined import Confiner
@@ -257,7 +257,7 @@ def _signal_group(group: int, number: int) -> bool:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):  # macOS raises the second if they have ended
         return False
-    return True
+    return lives(group)
 
 
 def _python_path() -> str:

@@ -33,6 +33,20 @@ def signal_marked(mark: str, number: int) -> bool:
     return found
 
 
+def lives(group: int) -> bool:
+    """Whether a process of the group runs. One that has ended and that nobody has waited for takes signals too, and
+    in a container without an init that may be for ever. If the system does not show it, the answer is yes."""
+    processes = list(Path("/proc").glob("[0-9]*/stat"))
+    return not processes or any(_is_alive_in(group, process) for process in processes)
+
+
+def _is_alive_in(group: int, process: Path) -> bool:
+    with suppress(OSError):
+        state, _, of_group = process.read_text(errors="replace").rpartition(")")[2].split()[:3]  # proc(5)
+        return int(of_group) == group and state != "Z"
+    return False
+
+
 def kill_marked(mark: str) -> None:
     """Kill all processes with this mark but our own, and those that they start meanwhile."""
     for _ in range(10):
