@@ -288,10 +288,16 @@ class ReplayOptions:
         Raises:
             PeerError: if nothing on this machine can confine it.
         """
+        from peer.base.errors import PeerError
         from peer.confinement.confined import confiner
         from peer.confinement.rules import PATIENCE, Grants
 
         if self.unconfined:
+            if self.allow_read or self.allow_env or self.allow_gpu or self.max_memory or self.patience:
+                raise PeerError(
+                    "an app that is not confined needs nothing allowed, and has no bounds",
+                    fix="leave out --unconfined, or the options --allow-..., --max-memory and --patience",
+                )
             return None
         from strategy.apps.builtin_app import default_data_folder
 

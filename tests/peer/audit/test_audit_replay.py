@@ -117,3 +117,12 @@ def test_a_folder_that_holds_the_auditors_keys_is_not_granted(
 
     assert refused.code == ExitCode.WRONG_USE
     assert "is in it, with keys" in refused.err
+
+
+def test_nothing_is_allowed_to_an_app_that_may_do_all(
+    replay: Callable[..., Outcome], written: WrittenRun, recorded_app: Path
+) -> None:
+    refused = replay(written.blocks, "--replay", "--app", recorded_app, "--unconfined", "--max-memory", "1G")
+
+    assert refused.code == ExitCode.WRONG_USE
+    assert "leave out --unconfined" in refused.err
