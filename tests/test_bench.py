@@ -99,6 +99,18 @@ def test_resume_tells_what_a_long_chain_costs_the_first_time_and_the_second(tmp_
     assert all(result["cpu_seconds"] > 0 for result in results)
 
 
+@pytest.mark.all
+@pytest.mark.slow
+def test_numerics_tells_what_the_baseline_costs_a_strategy() -> None:
+    options = ["--megabytes", "0.1", "--turns", "1", "--rounds", "1", "--strategies", "fedavg"]
+    words = [sys.executable, BENCHMARKS / "numerics.py", *options]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["strategy"] == "fedavg"
+    assert result["round_ratio"] > 0
+
+
 def test_a_benchmark_that_there_is_not_is_wrong_use() -> None:
     done = subprocess.run([ROOT / "scripts" / "bench", "nothing"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

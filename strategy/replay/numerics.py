@@ -6,7 +6,7 @@ x86-64 processor of the last ten years has (SSE4.2), or every aarch64 one (Advan
 
 Each variable stands with who documents it. What they do was measured: under them the functions of libm, and some 450
 functions of numpy, scipy, scikit-learn and torch, give the same bits here (AVX-512) as on emulated processors from
-Nehalem on (`tests/end_to_end/test_portable_numbers.py`).
+Nehalem on (`tests/strategy/replay/test_portable_numerics.py`).
 """
 
 from __future__ import annotations
