@@ -15,6 +15,7 @@ import msgspec
 from crypto.keys import VerifyKey
 from peer.audit.audit import Audit
 from peer.audit.report import Report, Tally
+from peer.audit.root_of_trust import Root
 from peer.cli.reading.report import root_in_words, verdict_in_words
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding, Verdict
@@ -474,7 +475,8 @@ class _Gathering:
 def _root_words(report: Report) -> str:
     """The root of trust; its id is among the ids, if there is a name for it."""
     said = root_in_words(report)
-    return said.replace(f"{report.federation}, ", "", 1) if report.federation_name else said
+    shortened = report.federation_name and report.root in (Root.GIVEN, Root.JOINED)  # else a reader has to compare it
+    return said.replace(f"{report.federation}, ", "", 1) if shortened else said
 
 
 def _rank(member: Member, manifest: Manifest) -> tuple[bool, str]:
