@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -26,7 +27,7 @@ except PermissionError:
 @pytest.mark.skipif(interface() < 6, reason="this kernel's Landlock knows no scopes")
 @pytest.mark.parametrize(("how", "code"), [("kept", 7), ("as it is", 0)])
 def test_a_process_that_keeps_to_itself_reaches_no_abstract_socket(how: str, code: int) -> None:
-    name = "pollen-test-of-landlock"
+    name = f"pollen-test-of-landlock-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0" + name)
         listener.listen()
