@@ -33,6 +33,7 @@ TRAINING: Final = (
 CLIENT: Final = "client"
 """Whose update it is in an encrypted run, where names are for members."""
 NO_REPLAY: Final = "what the server computed: the app was not run again"
+UNFINISHED: Final = "what the server computed after the exchanges that were compared: the replay did not end"
 
 
 def audit_statement(audit: Audit, models: Sequence[tuple[ModelFile, Found]] = (), *, at: float) -> Statement:
@@ -41,7 +42,7 @@ def audit_statement(audit: Audit, models: Sequence[tuple[ModelFile, Found]] = ()
     ``models`` are files that hold models of the run. Nothing is told that is encrypted in the run.
     """
     report = audit.report
-    encrypted = is_encrypted(audit)
+    encrypted, contents = is_encrypted(audit), audit.with_contents and _is_sound(report)
     subjects = [block_subject("head", report.head)]
     if report.model is not None:
         subjects.append(block_subject("final model", report.model))
@@ -57,8 +58,8 @@ def audit_statement(audit: Audit, models: Sequence[tuple[ModelFile, Found]] = ()
             ),
             run=_run(report, encrypted=encrypted),
             app=None if encrypted else _app(audit),
-            compared=_compared(report, contents=audit.with_contents, encrypted=encrypted),
-            not_compared=tuple(_not_compared(report, contents=audit.with_contents)),
+            compared=_compared(report, contents=contents, encrypted=encrypted),
+            not_compared=tuple(_not_compared(report, contents=contents)),
             environment=_environments(audit, encrypted=encrypted),
             findings=tuple(_finding(each, encrypted=encrypted) for each in report.findings),
             findings_left_out=report.findings_left_out,
@@ -114,7 +115,13 @@ def _compared(report: Report, *, contents: bool, encrypted: bool) -> Compared:
             settling=None if encrypted else replay.settling or None,
         )
     )
-    return Compared(records=report.records, exchanges=report.exchanges, contents=contents, replay=replayed)
+    verified = 0 if report.height is None else report.height + 1  # report.records counts those that were found
+    return Compared(records=verified, exchanges=report.exchanges, contents=contents, replay=replayed)
+
+
+def _is_sound(report: Report) -> bool:
+    """Whether the audit went through the whole run: a replay, if there was one, began only then."""
+    return report.verdict is Verdict.VERIFIED or report.replay is not None
 
 
 def _not_compared(report: Report, *, contents: bool) -> Iterator[str]:
@@ -124,13 +131,17 @@ def _not_compared(report: Report, *, contents: bool) -> Iterator[str]:
         yield "the contents that the records link"
     if report.replay is None:
         yield NO_REPLAY
+    elif report.replay.unfinished:
+        yield UNFINISHED
     elif report.replay.not_checked:
         yield report.replay.not_checked
     yield TRAINING
 
 
 def _environments(audit: Audit, *, encrypted: bool) -> Environments:
-    recorded, replay = None if encrypted else audit.recorded(), audit.report.replay
+    if encrypted:  # the names of packages are what the app needs, and that is for members
+        return Environments(recorded=None, here=None, differing=())
+    recorded, replay = audit.recorded(), audit.report.replay
     was = None if recorded is None else values_by_name(recorded.environment)
     differing = {} if replay is None else replay.environment
     here = None if was is None or replay is None else was | {name: now for name, (_, now) in differing.items()}

@@ -82,10 +82,11 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """What the verdict rests on."""
 
     records: int
-    """Of the chain, as many as were found."""
+    """Of the chain, from its first: as many as keep every rule."""
     exchanges: int
+    """In them."""
     contents: bool
-    """Whether everything that the records link was read and hashed."""
+    """Whether everything that the records link was read and hashed, and is as it should be."""
     replay: ReplayedRun | None
 
 
@@ -97,7 +98,7 @@ class Environments(msgspec.Struct, frozen=True, kw_only=True):
     here: dict[str, str] | None
     """At the auditor's replay; None if there was none."""
     differing: tuple[str, ...]
-    """The names of those fields that are not the same."""
+    """The names of those fields that are not the same; none if the run is encrypted."""
 
 
 class AttestedFinding(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,20 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
 from crypto.envelope import open_envelope, sign_envelope
+from peer.attest.auditing import audit_statement
+from peer.audit.audit import Audit
+from peer.audit.replay import Replay
 from peer.base.errors import ExitCode
+from peer.history.run_sources import CarSource
+from peer.history.scratch import Scratch
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
+from protocol.attestations.audited import AuditPredicate
 from protocol.attestations.statement import PAYLOAD_TYPE
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
+from protocol.records.bodies import Close
+from protocol.records.signed_records import parse_record
 
 Peers = Callable[[str], Peer]
 
@@ -72,6 +81,19 @@ def did(peer: Peer) -> str:
     return KeyStore(peer.home).public().public.signing.did
 
 
+@contextlib.contextmanager
+def audited(folder: Path, *, encrypted: bool = False) -> Iterator[Audit]:
+    """An audit of a run that has begun."""
+    scribe = begun(encrypted=encrypted)
+    head, blocks = scribe.chain.head, [Block(cid, data) for cid, data in scribe.source.items()]
+    assert head is not None
+    (folder / "run.car").write_bytes(b"".join(write_car([head], blocks)))
+    with contextlib.closing(CarSource(folder / "run.car")) as car, Scratch() as scratch:
+        audit = Audit(head, car, scratch, with_contents=False)
+        audit.run()
+        yield audit
+
+
 def said(file: Path) -> Any:
     """The statement in an envelope."""
     return json.loads(base64.b64decode(json.loads(file.read_text())["payload"]))
@@ -103,7 +125,9 @@ def test_a_failed_audit_is_attested_too(auditor: Peer, stranger: Peer, tmp_path:
     run = finished_run()
     spoiled = [block for block in run.blocks if block.cid != run.sent[1]]
     file = attest(auditor, car_of(run, tmp_path / "less.car", spoiled), tmp_path / "a.json", ExitCode.UNFINISHED)
-    assert [each["rule"] for each in said(file)["predicate"]["findings"]] == ["missing-block"]
+    found = said(file)["predicate"]
+    assert [each["rule"] for each in found["findings"]] == ["missing-block"]
+    assert found["compared"] == {"records": 6, "exchanges": 2, "contents": False, "replay": None}
     checked = stranger("attest", "verify", file, "--by", did(auditor))
     assert (checked.code, checked.out.splitlines()[-1][-10:]) == (ExitCode.UNFINISHED, "incomplete")
 
@@ -118,6 +142,34 @@ def test_nothing_of_an_encrypted_run_is_told_that_is_encrypted(auditor: Peer, tm
     found = said(tmp_path / "a.json")["predicate"]
     assert (found["run"]["encrypted"], found["app"], found["environment"]["recorded"]) == (True, None, None)
     assert all(each["message"] is None for each in found["findings"])
+
+
+def test_records_that_were_found_and_not_verified_are_not_counted(auditor: Peer, tmp_path: Path) -> None:
+    run = finished_run()
+    end = parse_record(Block(run.head, run.scribe.source[run.head])).body
+    assert isinstance(end, Close)
+    spoiled = [block for block in run.blocks if block.cid != end.prev]
+    file = attest(auditor, car_of(run, tmp_path / "less.car", spoiled), tmp_path / "a.json", ExitCode.UNFINISHED)
+    found = said(file)["predicate"]["compared"]
+    assert (found["records"], found["exchanges"], found["contents"]) == (0, 0, False)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_differs_here_is_named_unless_the_run_is_encrypted(tmp_path: Path, encrypted: bool) -> None:
+    """The name of a package says what the app needs."""
+    with audited(tmp_path, encrypted=encrypted) as audit:
+        audit.report.replay = Replay(environment={"xgboost": ("2.1", "3.0")})
+        predicate = audit_statement(audit, at=0.0).predicate
+    assert isinstance(predicate, AuditPredicate)
+    assert predicate.environment.differing == (() if encrypted else ("xgboost",))
+
+
+def test_a_replay_that_did_not_end_is_not_told_as_a_whole_one(tmp_path: Path) -> None:
+    with audited(tmp_path) as audit:
+        audit.report.replay = Replay(exchanges=1, unfinished="the app raised")
+        predicate = audit_statement(audit, at=0.0).predicate
+    assert isinstance(predicate, AuditPredicate)
+    assert any("the replay did not end" in line for line in predicate.not_compared)
 
 
 def test_a_proof_is_not_attested_and_a_file_needs_a_place(auditor: Peer, car: Path) -> None:
