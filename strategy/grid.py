@@ -189,8 +189,10 @@ class PollenGrid(Grid):
                 answer = self._answers.push(outgoing, key)
             except Divergence as divergence:
                 if divergence.pushed is outgoing:  # otherwise another push met it before
-                    self._explain(divergence, messages, key)
-                    divergence.tell()
+                    try:
+                        self._explain(divergence, messages, key)
+                    finally:  # the peer hears of it, even if what was recorded cannot be read any more
+                        divergence.tell()
                 raise
             if isinstance(answer, Pushed):
                 return answer

@@ -93,6 +93,7 @@ def run_server_app(
             if script is not None:
                 _compare_end(script, models, guarded, error, anchoring)
         except Divergence as divergence:
+            divergence.tell()
             return divergence.verdict()
         except ScriptOver:
             guarded.check()
