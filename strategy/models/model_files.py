@@ -266,11 +266,10 @@ def opened_model(path: Path) -> Iterator[Tensors]:
         OSError: if it cannot be read.
     """
     kind = ModelFormat.of(path)
+    path.open("rb").close()  # raises OSError if it cannot be read; the libraries raise that for damaged files too
     with contextlib.ExitStack() as stack:
-        try:
+        with _hostile(f"{path} is no sound {kind} file"):
             tensors = _tensors_in(path, kind, stack)
-        except (SafetensorError, zipfile.BadZipFile, EOFError, ValueError, AttributeError) as error:
-            raise NoModel(f"{path} is no sound {kind} file: {error}") from error
         yield tensors
 
 
@@ -282,18 +281,9 @@ def claimed_metadata(path: Path) -> Mapping[str, str]:
         OSError: if it cannot be read.
     """
     kind = ModelFormat.of(path)
-    try:
+    path.open("rb").close()
+    with _hostile(f"{path} is no sound {kind} file"):
         found = _metadata_in(path, kind)
-    except (
-        SafetensorError,
-        zipfile.BadZipFile,
-        EOFError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-        MemoryError,
-    ) as error:
-        raise NoModel(f"{path} is no sound {kind} file: {error}") from error
     if not isinstance(found, dict):
         return {}
     return {
@@ -324,6 +314,24 @@ def _metadata_in(path: Path, kind: ModelFormat) -> object:
 MAX_CLAIM: Final = 1_024
 """Characters of an entry of metadata, with its name."""
 
+MAX_SMALL: Final = 1 << 30
+MAX_SHRUNK: Final = 100
+"""An npz may be compressed. It unpacks to `MAX_SMALL` bytes, or to this many times its size: zeros shrink a
+thousandfold, and a trained model does not."""
+
+
+@contextlib.contextmanager
+def _hostile(what: str) -> Iterator[None]:
+    """Turn whatever happens in the block into a `NoModel`, which says ``what`` and why. Each library raises what a
+    damaged file leads it to, such as an IndexError, a TokenError or a MemoryError."""
+    try:
+        yield
+    except NoModel:
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise NoModel(f"{what}: {first or type(error).__name__}") from error
+
 
 def _tensors_in(path: Path, kind: ModelFormat, stack: contextlib.ExitStack) -> Tensors:
     match kind:
@@ -333,6 +341,9 @@ def _tensors_in(path: Path, kind: ModelFormat, stack: contextlib.ExitStack) -> T
             return {name: _guarded(path, name, handle.get_tensor) for name in names}
         case ModelFormat.NPZ:
             entries = stack.enter_context(np.load(path, allow_pickle=False))
+            unpacked = sum(entry.file_size for entry in entries.zip.infolist())
+            if unpacked > max(MAX_SMALL, MAX_SHRUNK * path.stat().st_size):
+                raise NoModel(f"{path} would unpack to {unpacked} bytes, far more than a model that was compressed")
             names = [name for name in entries.files if name != METADATA]
             return {name: _guarded(path, name, entries.__getitem__) for name in names}
         case ModelFormat.PT:
@@ -342,10 +353,11 @@ def _tensors_in(path: Path, kind: ModelFormat, stack: contextlib.ExitStack) -> T
 
 def _guarded(path: Path, name: str, read: Callable[[str], Tensor]) -> Callable[[], Tensor]:
     def tensor() -> Tensor:
-        try:
-            return read(name)
-        except (TypeError, ValueError, AttributeError, EOFError, SafetensorError, zipfile.BadZipFile) as error:
-            raise NoModel(f"the tensor {name!r} of {path} cannot be read: {error}") from error
+        with _hostile(f"the tensor {name!r} of {path} cannot be read"):
+            found = read(name)
+            if not isinstance(found, np.ndarray):  # an entry of an npz may be anything
+                raise NoModel(f"{name!r} in {path} is no tensor")
+            return found
 
     return tensor
 
@@ -363,13 +375,7 @@ def _torch_state(path: Path) -> dict[str, torch.Tensor]:
 
 def _torch_value(path: Path) -> object:
     """What is in a pt, if it is weights only."""
-    import pickle
-
     import torch
 
-    path.open("rb").close()  # raises OSError if it cannot be read; torch raises OSError for damaged files too
-    try:
+    with _hostile(f"{path} is no torch file with only weights"):
         return torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise NoModel(f"{path} is no torch file with only weights: {first}") from error

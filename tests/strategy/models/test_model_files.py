@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
+import random
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from flwr.common import ndarrays_to_parameters
 from protocol.blocks.cid import CID, MemoryBlocks
 from strategy.contents.codec import encode
 from strategy.flower_compat import recorddict_compat
+from strategy.models import model_files
 from strategy.models.model_difference import compare, tensor_differences
 from strategy.models.model_files import (
     METADATA,
@@ -202,6 +206,47 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(NoModel):
         read(path)
+
+
+def changed_inside(path: Path, chance: random.Random) -> None:
+    """Change a few bytes of one entry of a zip file, whose checksum is right again."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: bytearray(archive.read(name)) for name in archive.namelist()}
+    changed = entries[chance.choice([name for name in entries if name.endswith((".npy", "data.pkl"))])]
+    for _ in range(3):
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, bytes(data))
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("suffix", [".npz", ".pt"])
+def test_whatever_a_file_leads_the_libraries_to_is_no_model(tmp_path: Path, suffix: str, seed: int) -> None:
+    path = tmp_path / f"m{suffix}"
+    save_model(*content({"a": np.arange(3.0), "b": np.zeros((2, 2))}), path, {})
+    changed_inside(path, random.Random(seed))
+    with contextlib.suppress(NoModel):  # the change may be in a number, too
+        claimed_metadata(path)
+    with contextlib.suppress(NoModel):
+        read(path)
+
+
+def test_an_entry_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr("weight.npy", b"no array")
+    with pytest.raises(NoModel, match="no tensor"):
+        read(tmp_path / "m.npz")
+
+
+def test_an_npz_that_unpacks_to_far_more_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "m.npz", weight=np.zeros(100_000))
+    assert read(tmp_path / "m.npz")["weight"].shape == (100_000,)  # little, however much it shrank
+    monkeypatch.setattr(model_files, "MAX_SMALL", 1_000)
+    with pytest.raises(NoModel, match="would unpack to"), opened_model(tmp_path / "m.npz"):
+        pass
 
 
 class Trap:
