@@ -18,6 +18,7 @@ from msgspec import Meta
 from crypto.errors import BadKeyText, CannotDecrypt
 from crypto.identity import PublicIdentity
 from protocol.blocks.cid import CID
+from protocol.blocks.packing import NotPacked, packed, unpacked
 from protocol.federation.manifest import Manifest
 from protocol.federation.past_members import Listed
 from protocol.joining.tickets import TAG_SIZE, Invitation, InvitationState, TicketKeys
@@ -25,7 +26,6 @@ from protocol.pacing.backoff import Backoff
 from protocol.records.bodies import Key
 from protocol.records.contexts import JoinSide
 from protocol.wire.announcements import INLINE_BUDGET, MAX_ADDRESS, MAX_ADDRESSES, MAX_ANNOUNCEMENT, MAX_NOTE
-from protocol.wire.packing import NotPacked, packed, unpacked
 
 MAX_JOIN: Final = 16 << 10
 """Bytes of a sealed `Join`."""

@@ -19,6 +19,7 @@ from crypto.errors import CannotDecrypt
 from crypto.keys import EncryptionKey
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, BlockSource
+from protocol.blocks.packing import NotPacked, packed, unpacked
 from protocol.federation.epochs import encryption_key
 from protocol.federation.manifest import PUBLIC, Manifest
 from protocol.federation.readers import Reader, WrongKey
@@ -35,7 +36,6 @@ from protocol.records.contexts import (
 )
 from protocol.records.signed_records import read_record, typed_items
 from protocol.wire.announcements import MAX_ANNOUNCEMENT, AnnouncementError, Drop, parse_announcement
-from protocol.wire.packing import NotPacked, packed, unpacked
 
 TAG_SIZE: Final = 8
 

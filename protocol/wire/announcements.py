@@ -20,8 +20,8 @@ from msgspec import Meta
 from crypto.dsse import sign as dsse_sign
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block, MalformedCid, cbor_data_block
+from protocol.blocks.packing import NotPacked, packed, unpacked
 from protocol.records.bodies import Key, MessageId, Natural, SignatureBytes
-from protocol.wire.packing import NotPacked, packed, unpacked
 
 ANNOUNCEMENT_TYPE: Final = "application/vnd.pollen.announcement+msgpack"
 """The DSSE payload type of every announcement."""

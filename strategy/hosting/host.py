@@ -82,10 +82,12 @@ def out_of_sight() -> Iterator[None]:
 
 
 def _resolve_annotations(modules: Iterable[ModuleType]) -> None:
-    """Make msgspec look up the field types of our dataclasses, which it keeps."""
+    """Make msgspec look up the field types of our dataclasses and structs, which it keeps."""
     for module in modules:
         for kind in list(vars(module).values()):
-            if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module.__name__:
+            if not isinstance(kind, type) or kind.__module__ != module.__name__:
+                continue
+            if is_dataclass(kind) or issubclass(kind, msgspec.Struct):
                 try:
                     msgspec.convert({}, kind)
                 except (msgspec.ValidationError, TypeError, NameError):

@@ -68,17 +68,19 @@ def test_random_bytes_are_a_pipe_error(data: bytes) -> None:
     [
         [],
         1,
-        ["Unknown", 1],
-        [["Look"], 1],
-        ["Look"],
-        ["Look", 1, 2],
-        ["Look", "1"],
-        ["Look", True],
-        ["Look", 1.0],
-        ["Finished", b"x", ""],
-        ["Finished", msgpack.ExtType(1, b"short"), ""],
-        ["Finished", msgpack.ExtType(2, bytes(SOME_CID)), ""],
-        ["Push", 1, [{"content": msgpack.ExtType(1, bytes(SOME_CID))}]],
+        ["Unknown", {"call": 1}],
+        [["GetNodes"], {"call": 1}],
+        ["GetNodes"],
+        ["GetNodes", {"call": 1}, 2],
+        ["GetNodes", {}],
+        ["GetNodes", {"call": 1, "more": 2}],
+        ["GetNodes", [1]],
+        ["GetNodes", {"call": "1"}],
+        ["GetNodes", {"call": True}],
+        ["GetNodes", {"call": 1.0}],
+        ["Finished", {"call": 1, "model": "a", "error": "", "epoch": None}],
+        ["Finished", {"call": 1, "model": b"short", "error": "", "epoch": None}],
+        ["Push", {"call": 1, "messages": [{"content": bytes(SOME_CID)}], "epoch": None}],
     ],
 )
 def test_what_is_no_value_is_refused(parts: object) -> None:
@@ -87,11 +89,12 @@ def test_what_is_no_value_is_refused(parts: object) -> None:
 
 
 def test_unknown_fields_are_refused() -> None:
-    name, call, (message,), epoch = msgpack.unpackb(body(Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))))
-    message["more"] = 1
+    name, push = msgpack.unpackb(body(Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))))
+    assert decode(msgpack.packb([name, push])) == Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))
+    push["messages"][0]["more"] = 1
 
     with pytest.raises(PipeError, match="the one way"):
-        decode(msgpack.packb([name, call, [message], epoch]))
+        decode(msgpack.packb([name, push]))
 
 
 def test_a_longer_way_to_write_a_number_is_refused() -> None:

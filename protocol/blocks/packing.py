@@ -1,5 +1,5 @@
-"""Msgpack with CIDs, each as its 36 bytes, and one way to write each value: how announcements and messages about
-joining are written."""
+"""Msgpack with CIDs, each as its 36 bytes, and one way to write each value: how announcements, messages about joining
+and what goes through the pipe of an app process are written."""
 
 from __future__ import annotations
 
