@@ -264,8 +264,8 @@ class PollenGrid(Grid):
         return tuple(
             Outgoing(
                 contents[id(message.content)],
-                message.metadata.message_type,
-                message.metadata.group_id,
+                _plain_text(message.metadata.message_type),
+                _plain_text(message.metadata.group_id),
                 _plain_number(message.metadata.ttl),
                 message.metadata.dst_node_id,
                 number,
@@ -367,6 +367,11 @@ def _check(message: Message) -> None:
     if type(metadata.dst_node_id) is not int or not 0 <= metadata.dst_node_id < 2**63:
         raise ValueError(f"Invalid message: {metadata.dst_node_id!r} is no node id")
     metadata.group_id.encode()  # a UnicodeEncodeError is a ValueError
+
+
+def _plain_text(text: str) -> str:
+    """An app's text, which may be of a class of its own, as an enum's or numpy's is."""
+    return str.__str__(text)
 
 
 def _plain_number(ttl: float) -> int | float:

@@ -36,12 +36,13 @@ def encode(value: Framed) -> bytes:
     """``value`` as one frame, its length included.
 
     Raises:
-        PipeError: if it is too large, or holds an integer beyond 64 bits or text that is not Unicode.
+        PipeError: if it is too large, or holds an integer beyond 64 bits, text that is not Unicode or a number or text
+            of an app's own class.
     """
     name = type(value).__name__
     try:
         body = packed((name, value))
-    except (ValueError, OverflowError) as error:  # a UnicodeEncodeError is a ValueError
+    except (ValueError, OverflowError, TypeError) as error:  # a UnicodeEncodeError is a ValueError
         raise PipeError(f"a {name} cannot go through the pipe: {error}") from error
     if len(body) > MAX_FRAME:
         raise PipeError(f"a {name} of {len(body)} bytes is more than a frame holds ({MAX_FRAME})")

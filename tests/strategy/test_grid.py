@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from any_records import exact, records
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
@@ -128,6 +129,13 @@ def test_what_is_sent_is_in_the_store_when_it_is_pushed(
     assert (first.type, first.group, first.ttl, first.node) == ("train", "3", 30.5, 5)
     assert (second.ttl, type(second.ttl), second.content) == (43_200, int, first.content)
     assert decode(first.content, store, None) == model
+
+
+def test_text_of_a_class_of_its_own_is_sent_as_text(grid: PollenGrid, answers: Answering) -> None:
+    grid.push_messages([Message(RecordDict(), 5, np.str_("train"), group_id=np.str_("3"))])
+
+    (sent,) = answers.pushed[0]
+    assert [(type(text), text) for text in (sent.type, sent.group)] == [(str, "train"), (str, "3")]
 
 
 def test_content_that_was_changed_between_two_pushes_is_sent_as_it_is_then(

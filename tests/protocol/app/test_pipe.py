@@ -104,7 +104,12 @@ def test_a_longer_way_to_write_a_number_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [Nodes(1, (2**64,)), Finished(1, None, "\ud800"), Start(SOME_CID, 1, bytes(32), (("x", 2**70),))],
+    [
+        Nodes(1, (2**64,)),
+        Finished(1, None, "\ud800"),
+        Start(SOME_CID, 1, bytes(32), (("x", 2**70),)),
+        Finished(1, None, type("Text", (str,), {})("an app's own")),
+    ],
 )
 def test_what_does_not_go_into_a_frame_is_refused(value: Framed) -> None:
     with pytest.raises(PipeError):
