@@ -10,7 +10,7 @@ from peer.attest.tracing import Found, ModelFile
 from peer.audit.audit import Audit
 from peer.audit.report import Report
 from peer.audit.run_models import SERVER
-from peer.base.version import PACKAGE, installed
+from peer.base.installed_versions import PACKAGE, installed
 from peer.history.verdict import Finding, Verdict
 from protocol.attestations.audited import (
     AttestedFinding,

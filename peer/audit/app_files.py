@@ -129,7 +129,7 @@ def _run_named(text: str, home: Home) -> str | None:
     run = next((known.run for known in known_apps(home) if known.app == app_id), None)
     if run is None:
         return None
-    with contextlib.closing(Journal(home.journal)) as journal:
+    with Journal(home.journal) as journal:
         head = journal.head_of(run)
     stored = None if head is None else FederationStore(home).get(head.federation)
     return str(run) if stored is not None and stored.manifest.encrypted else None

@@ -112,7 +112,7 @@ class KeptReports:
         """
         if not self._home.journal.exists():
             return None
-        with contextlib.closing(Journal(self._home.journal)) as journal:
+        with Journal(self._home.journal) as journal:
             found = journal.verified(head)
             if not found:
                 return None
@@ -137,7 +137,7 @@ class KeptReports:
             return
         row = self._row(report, scratch, basis, reader)
         try:
-            with contextlib.closing(Journal(self._home.journal)) as journal:
+            with Journal(self._home.journal) as journal:
                 if row is None:
                     journal.keep_well_signed(scratch.well_signed())
                 else:
@@ -151,7 +151,7 @@ class KeptReports:
         if not self._home.journal.exists():
             yield frozenset()
             return
-        with contextlib.closing(Journal(self._home.journal)) as journal:
+        with Journal(self._home.journal) as journal:
             yield journal.well_signed
 
     def _row(self, report: Report, scratch: Scratch, basis: Basis | None, reader: Reader) -> VerifiedHead | None:

@@ -111,7 +111,7 @@ class RunLookup:
             return _proof_in_file(Path(named), known)
         cid = cid_of(named)
         if self.home.journal.exists():
-            with contextlib.closing(Journal(self.home.journal)) as journal:
+            with Journal(self.home.journal) as journal:
                 if journal.head_of(cid) or journal.run_of(cid):
                     return None
                 kept = next((proof for proof in journal.proofs() if proof[0].cid == cid), None)

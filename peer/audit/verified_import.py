@@ -49,7 +49,7 @@ def _register(home: Home, report: Report, engine: str, beside: AcksGrantsProofs)
     assert report.run is not None  # the report is verified, and so are these
     assert report.federation is not None
     assert report.height is not None
-    with contextlib.closing(Journal(home.journal)) as journal:
+    with Journal(home.journal) as journal:
         beside.keep(journal, report.run)
         known = journal.head_of(report.run)
         if known is None or known.height < report.height:

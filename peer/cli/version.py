@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peer.base.version import PACKAGE, installed
+from peer.base.installed_versions import PACKAGE, installed
 from peer.cli.output import put_fields
 from peer.engine.interface import EngineError
 from peer.engine.kubo.program import find_ipfs, version_of

@@ -35,14 +35,14 @@ def chosen(home: Home, named: str | None) -> str:
     if named is not None:
         return named
     if home.journal.exists():
-        with contextlib.closing(Journal(home.journal)) as journal:
+        with Journal(home.journal) as journal:
             return journal.engine() or MANAGED
     return MANAGED
 
 
 def remember(home: Home, address: str) -> None:
     """Use this engine from now on if no other is named."""
-    with contextlib.closing(Journal(home.journal)) as journal:
+    with Journal(home.journal) as journal:
         journal.remember_engine(address)
 
 

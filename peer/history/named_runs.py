@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from peer.base.errors import PeerError
@@ -51,7 +50,7 @@ def head_named(home: Home, text: str) -> tuple[CID, int | None]:
     """The head that ``text`` names, and its height if the journal knows it."""
     cid = cid_of(text)
     if home.journal.exists():
-        with contextlib.closing(Journal(home.journal)) as journal:
+        with Journal(home.journal) as journal:
             known = journal.head_of(cid) or journal.run_of(cid)
         if known is not None:
             return known.head, known.height

@@ -6,7 +6,6 @@ are then one root, a listing (`protocol.blocks.listing`).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -79,7 +78,7 @@ def beside_here(home: Home, run: CID) -> AcksGrantsProofs:
     """What this home has beside the chain of ``run``."""
     if not home.journal.exists():
         return NOTHING
-    with contextlib.closing(Journal(home.journal)) as journal:
+    with Journal(home.journal) as journal:
         return _sorted_out(journal.beside(run), journal.proofs(run))
 
 

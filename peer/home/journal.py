@@ -10,10 +10,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from peer.base.errors import ExitCode, PeerError
 from peer.home.home import PRIVATE_FILE, Home
@@ -88,7 +88,8 @@ class VerifiedHead:
 
 
 class Journal:
-    """An open journal. Safe to use from several threads. When a method returns, what it wrote is on disk.
+    """An open journal, until its ``with`` block ends. Safe to use from several threads. When a method returns, what it
+    wrote is on disk.
 
     Each method raises `PeerError` if the disk is full or the file is not a journal. Then nothing of that call is kept,
     and nothing kept before is lost.
@@ -102,6 +103,12 @@ class Journal:
             path.touch(mode=PRIVATE_FILE)
             self._database = _connected(path)
             self._set_up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file."""
@@ -424,7 +431,7 @@ def known_apps(home: Home) -> list[KnownApp]:
     """As `Journal.apps`, for a home that may have no journal yet."""
     if not home.journal.exists():
         return []
-    with closing(Journal(home.journal)) as journal:
+    with Journal(home.journal) as journal:
         return journal.apps()
 
 

@@ -60,7 +60,7 @@ def found_federation(
         PeerError: if it breaks a rule, for example by an impossible name.
     """
     by = founder.signing.verify_key.raw
-    draft = new_federation(
+    unsigned = new_federation(
         name=name,
         admins=[by],
         members=[_newcomer(founder.public_for(by), tuple(dict.fromkeys(roles)))],
@@ -69,8 +69,8 @@ def found_federation(
         time=time,
         key=SymmetricKey.generate() if encrypt else None,
     )
-    record = sign_record(draft.body, [founder.signing])
-    blocks, reader = _blocks(record, draft.blocks), _reader(founder)
+    record = sign_record(unsigned.body, [founder.signing])
+    blocks, reader = _blocks(record, unsigned.blocks), _reader(founder)
     try:
         manifest = manifest_at(record.cid, record.cid, MemoryBlocks(blocks), reader=reader)
     except ManifestError as error:
@@ -314,10 +314,10 @@ def _admin_key(manifest: Manifest, identity: Identity) -> bytes:
     return held
 
 
-def _advance(stored: StoredFederation, admin: Identity, draft: UnsignedVersion) -> StoredFederation:
-    asked = {*stored.manifest.admins, *draft.body.admins}
-    record = sign_record(draft.body, [key for key in admin.signing_keys if key.verify_key.raw in asked])
-    blocks, reader = _blocks(record, draft.blocks), _reader(admin).remembering(stored.manifest_keys)
+def _advance(stored: StoredFederation, admin: Identity, unsigned: UnsignedVersion) -> StoredFederation:
+    asked = {*stored.manifest.admins, *unsigned.body.admins}
+    record = sign_record(unsigned.body, [key for key in admin.signing_keys if key.verify_key.raw in asked])
+    blocks, reader = _blocks(record, unsigned.blocks), _reader(admin).remembering(stored.manifest_keys)
     try:
         proposal = read_proposal(parse_record(record), stored.manifest, MemoryBlocks(blocks, stored.blocks), reader)
         if not proposal.is_complete:

@@ -61,7 +61,7 @@ class Judgement:
     words: str
     """The verdict in a sentence."""
     root: str | None
-    """`peer.audit.root.Root`."""
+    """`peer.audit.root_of_trust.Root`."""
     root_words: str
     """Whose word it rests on, in a sentence."""
     checked: tuple[str, ...]

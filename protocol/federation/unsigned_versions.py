@@ -1,4 +1,4 @@
-"""Drafts of new manifest versions, for whoever is to sign them."""
+"""New versions of a manifest, for whoever is to sign them."""
 
 from __future__ import annotations
 

@@ -106,7 +106,8 @@ def equivocation(a: Record, b: Record) -> Equivocation | None:
 def place_of(record: Record) -> Place | None:
     """The place of a record; None for records that may differ.
 
-    A run record has no place, because two of them begin two runs. Nor has a manifest: its admins may sign two drafts.
+    A run record has no place, because two of them begin two runs. Nor has a manifest: its admins may sign two
+    proposals.
     """
     match record.body:
         case Reply(run=run, message=message):

@@ -67,7 +67,7 @@ class FailedCheck:
 class Examination:
     """What was found in a reply's content."""
 
-    findings: tuple[FailedCheck, ...] = ()
+    failed: tuple[FailedCheck, ...] = ()
     norm: float | None = None
     """The L2 norm of its change of the dispatched arrays; None if nobody asked for it, or it cannot be measured."""
     layout: ReplyLayout | None = None
@@ -200,7 +200,7 @@ class Admission:
 
     def refusal(self, found: Examination) -> FailedCheck | None:
         """Why the reply is refused, whatever the others are."""
-        broken = {finding.check: finding for finding in reversed(found.findings)}
+        broken = {each.check: each for each in reversed(found.failed)}
         for check in Check:
             if check in broken and check is not Check.NORM and self.makes(check):
                 return broken[check]

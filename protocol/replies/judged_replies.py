@@ -79,7 +79,7 @@ class _Judging:
         """Refuse updates over the bound. Returns why it cannot be applied, or an empty text."""
         bound = self._admission.bound
         unmeasured = {
-            id: failed for id, found in self._taken.items() for failed in found.findings if failed.check is Check.NORM
+            id: each for id, found in self._taken.items() for each in found.failed if each.check is Check.NORM
         }
         norms = {id: found.norm for id, found in self._taken.items() if found.norm is not None and id not in unmeasured}
         if bound is None or not (norms or unmeasured):

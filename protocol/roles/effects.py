@@ -204,7 +204,7 @@ class What(StrEnum):
     APP_WAITS_FOR_CLIENTS = "app-waits-for-clients"
     """It does nothing but look at the nodes."""
     WAITING = "waiting"
-    """For what it names (`protocol.waiting.Awaited`)."""
+    """For what it names (`protocol.roles.waiting.Awaited`)."""
     DISPATCHED = "dispatched"
     REPLY_ARRIVED = "reply-arrived"
     REPLY_REFUSED = "reply-refused"

@@ -29,9 +29,9 @@ class ReportLimits:
     def is_told(self, report: Report, speaker: bytes, now: float) -> bool:
         """Whether people are told what this member brought about."""
         if report.what in COMINGS:
-            allowance = self._comings.setdefault(speaker, TokenBucket(COMINGS_AT_ONCE, COMINGS_RATE))
+            bucket = self._comings.setdefault(speaker, TokenBucket(COMINGS_AT_ONCE, COMINGS_RATE))
         elif report.what in COMPLAINTS:
-            allowance = self._complaints.setdefault(speaker, TokenBucket(COMPLAINTS_AT_ONCE, COMPLAINTS_RATE))
+            bucket = self._complaints.setdefault(speaker, TokenBucket(COMPLAINTS_AT_ONCE, COMPLAINTS_RATE))
         else:
             return True
-        return allowance.take(now)
+        return bucket.take(now)

@@ -101,7 +101,7 @@ def _founded(*, encrypted: bool) -> tuple[Manifest, MemoryBlocks]:
     public = DECRYPTION.public
     encryption = EncryptionKeyText(suite=public.suite.value, key=public.raw)
     proof = sign_first_keys(SIGNING, encryption.suite, encryption.key, ME)
-    draft = new_federation(
+    unsigned = new_federation(
         name="benchmark",
         admins=[ME],
         members=[Member(id=ME, signing=ME, encryption=encryption, roles=(Role.SERVER,), proof=proof)],
@@ -110,8 +110,8 @@ def _founded(*, encrypted: bool) -> tuple[Manifest, MemoryBlocks]:
         time=0.0,
         key=SymmetricKey.generate() if encrypted else None,
     )
-    record = sign_record(draft.body, [SIGNING])
-    source = MemoryBlocks({block.cid: block.data for block in (record, *draft.blocks)})
+    record = sign_record(unsigned.body, [SIGNING])
+    source = MemoryBlocks({block.cid: block.data for block in (record, *unsigned.blocks)})
     return first_manifest(parse_record(record), source, Reader(ME, [DECRYPTION])), source
 
 

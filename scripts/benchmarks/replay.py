@@ -123,7 +123,7 @@ def _command(plan: DemoPlan, peer: DemoPeer, config: str) -> list[str]:
 
 
 def _head(server: DemoPeer) -> CID:
-    with contextlib.closing(Journal(server.home.journal)) as journal:
+    with Journal(server.home.journal) as journal:
         (run,) = journal.heads()
     return run.head
 

@@ -7,7 +7,6 @@ only links. With ``--simulate``, simulated federations (tests/simulation) are me
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import subprocess
@@ -67,7 +66,7 @@ def _chain(folder: Path, records: int) -> list[Json]:
     home = Home(folder / "home").create()
     chain = scribe.chain
     assert chain.head is not None
-    with contextlib.closing(Journal(home.journal)) as journal:
+    with Journal(home.journal) as journal:
         head = RunHead(
             chain.run, scribe.first.cid, chain.head, chain.height, 1, False, Role.SERVER, engine.address, time.time()
         )
@@ -98,7 +97,7 @@ def _cpu(work: Callable[[], object]) -> float:
 
 def _resume(folder: Path, federation: CID) -> float:
     """The processor time of `run_to_resume` alone."""
-    with contextlib.closing(Journal(Home(folder / "home").journal)) as journal:
+    with Journal(Home(folder / "home").journal) as journal:
         engine = LocalEngine(folder / "engine")
         return _cpu(lambda: run_to_resume(journal, federation, reader_of(SERVER), engine))
 

@@ -151,15 +151,15 @@ def examine(
 ) -> tuple[Examination, RecordDict | None]:
     """Examine the content ``reply``, an answer to ``sent``.
 
-    Returns its layout and the first finding of each check. Also returns its records, with all arrays read, if ``keep``
-    allows that many bytes to stay and no finding rules the reply out.
+    Returns its layout and the first failure of each check. Also returns its records, with all arrays read, if ``keep``
+    allows that many bytes to stay and no failed check rules the reply out.
 
     ``update`` says whether the message asked for an update, ``measure`` whether to measure the norm of its change. For
     that, and if the reply holds NaN, ``reopen`` gives the records of ``sent``. ``limits`` bound the reply: a few
     blocks, linked many times, are a large array.
 
     Raises:
-        protocol.blocks.cid.MissingBlock: if a block is not here. A malformed reply is a finding.
+        protocol.blocks.cid.MissingBlock: if a block is not here. A malformed reply fails a check.
     """
     looking = _Looking(sent, reopen, update=update, measure=measure)
     records = None
@@ -171,7 +171,7 @@ def examine(
     except ContentError as error:
         looking.find(Check.READABLE, str(error))
     found = looking.examination()
-    used = all(finding.check is Check.NORM for finding in found.findings)
+    used = all(each.check is Check.NORM for each in found.failed)
     return found, records if kept and used else None
 
 
@@ -184,14 +184,14 @@ class _Looking:
         self._update = update
         self._before = reopen() if update and measure and sent.records else None
         self._square = 0.0
-        self._findings: dict[Check, FailedCheck] = {}
+        self._failed: dict[Check, FailedCheck] = {}
         self._layout: ReplyLayout | None = None
         self._not_finite: list[NotFinite] = []
         self._likeness = Likeness.SAME
 
     def find(self, check: Check, what: str) -> None:
-        """Note that a check fails. Only the first finding of each check counts."""
-        self._findings.setdefault(check, FailedCheck(check, what.encode("utf-8", "replace").decode()))
+        """Note that a check fails. Only the first failure of each check counts."""
+        self._failed.setdefault(check, FailedCheck(check, what.encode("utf-8", "replace").decode()))
 
     def over(self, records: RecordDict, arrays: Callable[[ArrayRecord], Iterator[tuple[str, Array]]]) -> None:
         """Examine all records, and the ``arrays`` of each record one at a time."""
@@ -259,9 +259,9 @@ class _Looking:
 
     def examination(self) -> Examination:
         """The result."""
-        measured = self._before is not None and Check.NORM not in self._findings
+        measured = self._before is not None and Check.NORM not in self._failed
         norm = math.sqrt(self._square) if measured else None
-        return Examination(tuple(self._findings.values()), norm, self._layout)
+        return Examination(tuple(self._failed.values()), norm, self._layout)
 
 
 def _likeness(reply: Mapping[str, Layout], sent: Mapping[str, Layout], *, same_name: bool) -> Likeness:

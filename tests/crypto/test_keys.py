@@ -149,7 +149,7 @@ def test_a_public_encryption_key_and_its_seed_fit_hpke() -> None:
 
 
 def test_a_decryption_key_expands_as_the_published_vector() -> None:
-    """draft-connolly-cfrg-xwing-kem-10, appendix C, the first: where its 1216 bytes begin and end."""
+    """unsigned-connolly-cfrg-xwing-kem-10, appendix C, the first: where its 1216 bytes begin and end."""
     seed = bytes.fromhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26")
     raw = DecryptionKey.from_seed(seed).public.raw.hex()
     assert raw.startswith("e2236b35a8c24b39b10aa1323a96a919a2ced88400633a7b07131713fc14b2b5")

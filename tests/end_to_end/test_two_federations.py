@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +55,7 @@ def test_a_client_of_two_federations_answers_each_in_its_own(two: tuple[Federati
         report = federation.audit()
         assert report["verdict"] == "verified", report["findings"]
         assert {answer["code"] for exchange in report["exchanges"] for answer in exchange["answers"]} == {None}
-    with contextlib.closing(Journal(a.home("both").journal)) as journal:
+    with Journal(a.home("both").journal) as journal:
         heads = {head.run: head for head in journal.heads()}
         assert heads.keys() == {federation.head("server").run for federation in two}
         assert all(head.closed for head in heads.values())

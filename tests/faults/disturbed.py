@@ -98,7 +98,7 @@ class Disturbed(Federation):
 
     def heads(self, name: str) -> list[RunHead]:
         """The heads of all runs in a home, the last changed one first."""
-        with contextlib.closing(Journal(self.home(name).journal)) as journal:
+        with Journal(self.home(name).journal) as journal:
             return journal.heads()
 
     def own_records(self, name: str) -> list[Block]:
@@ -108,7 +108,7 @@ class Disturbed(Federation):
 
     def is_over(self, name: str) -> bool:
         """Whether nothing is left to do for a peer that was killed."""
-        with contextlib.closing(Journal(self.home(name).journal)) as journal:
+        with Journal(self.home(name).journal) as journal:
             runs = journal.heads()
             return bool(runs) and runs[0].closed and (name != "server" or journal.is_finished(runs[0].run))
 

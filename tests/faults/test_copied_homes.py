@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ def proofs(run: Disturbed) -> int:
     """How many proofs of equivocation all homes have."""
     count = 0
     for name in ("server", *run.names):
-        with contextlib.closing(Journal(run.home(name).journal)) as journal:
+        with Journal(run.home(name).journal) as journal:
             count += len(journal.proofs())
     return count
 

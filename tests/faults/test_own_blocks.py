@@ -31,7 +31,7 @@ def own_blocks(run: Disturbed) -> dict[str, CID]:
     for block in run.own_records("server"):
         with contextlib.suppress(RecordError):
             records.append(parse_record(block))
-    with contextlib.closing(Journal(run.home("server").journal)) as journal:
+    with Journal(run.home("server").journal) as journal:
         (first,) = [record for record in records if isinstance(record.body, Run)]
         head = journal.heads()[0]
     assert isinstance(first.body, Run)
@@ -65,7 +65,7 @@ def test_a_client_that_starts_again_puts_back_the_answer_that_its_engine_lost(
 ) -> None:
     disturbed.start_all({"one": Fault(Victim.PEER, Step.KEEP_REPLY, When.AFTER, 2)})  # nobody has heard of it
     disturbed.await_death("one")
-    with contextlib.closing(Journal(disturbed.home("one").journal)) as journal:
+    with Journal(disturbed.home("one").journal) as journal:
         reply = journal.replies(journal.heads()[0].run)[-1].reply
     spoil(disturbed.root / "engine" / "blocks", [reply], damage)
 

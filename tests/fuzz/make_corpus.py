@@ -192,9 +192,9 @@ def invitations_file() -> bytes:
 
 def proposal_files(scribe: chains.Scribe) -> list[bytes]:
     """A proposal as a file, and its record alone."""
-    draft = next_version(scribe.first, by=chains.id_of(chains.ADMIN), time=chains.TIME, threshold=1)
-    record = sign_record(draft.body, [chains.ADMIN])
-    return [b"".join(write_car([record.cid], [record, *draft.blocks])), record.data]
+    unsigned = next_version(scribe.first, by=chains.id_of(chains.ADMIN), time=chains.TIME, threshold=1)
+    record = sign_record(unsigned.body, [chains.ADMIN])
+    return [b"".join(write_car([record.cid], [record, *unsigned.blocks])), record.data]
 
 
 def contents_vectors() -> list[bytes]:

@@ -60,7 +60,7 @@ def nodes(kubo_nodes: tuple[KuboNode, KuboNode], request: pytest.FixtureRequest)
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    with contextlib.closing(Journal(tmp_path / "journal.db")) as journal:
+    with Journal(tmp_path / "journal.db") as journal:
         yield journal
 
 

@@ -63,3 +63,11 @@ def peers(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     for name in [name for name in os.environ if name.startswith("POLLEN_") and name != "POLLEN_KUBO"]:
         monkeypatch.delenv(name)
     return lambda name: Peer(tmp_path / name, capsys)
+
+
+@pytest.fixture
+def admin(peers: Callable[[str], Peer]) -> Peer:
+    """Somebody who has founded the federation ``trial``."""
+    founder = peers("admin").named("hospital-a")
+    assert founder("federation", "init", "trial").code == 0
+    return founder

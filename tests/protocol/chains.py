@@ -182,7 +182,7 @@ class Blocks(dict[CID, bytes]):
         self.update({block.cid: block.data for block in blocks})
 
 
-def draft_federation(members: Mapping[str, Member] = MEMBERS, **changes: Any) -> UnsignedVersion:
+def unsigned_federation(members: Mapping[str, Member] = MEMBERS, **changes: Any) -> UnsignedVersion:
     """Version 1 of the tests' federation, not yet signed."""
     names = {each.id: name for name, each in members.items()}
     given = {
@@ -215,9 +215,9 @@ class Scribe:
         self.source = Blocks()
         by = {"admins": list(map(id_of, founders)), "by": id_of(founders[0])}
         members = members_of(founders[0]) if members is MEMBERS else members
-        draft = draft_federation(members, key=SymmetricKey.generate() if encrypted else None, **by, **changes)
-        self.source.add(*draft.blocks)
-        self.first = first_manifest(parse_record(self.sign(draft.body, *founders)), self.source, reader_of(SERVER))
+        unsigned = unsigned_federation(members, key=SymmetricKey.generate() if encrypted else None, **by, **changes)
+        self.source.add(*unsigned.blocks)
+        self.first = first_manifest(parse_record(self.sign(unsigned.body, *founders)), self.source, reader_of(SERVER))
         self.manifest = self.first
         self.reader = reader
         self.chain = Chain(self.first.cid, reader)
@@ -384,17 +384,17 @@ class Scribe:
         listings = {"answers": self.pack(answers), "unanswered": self.pack(unanswered)}
         return Collect(**self.place(**private, **listings) | changes)
 
-    def next_manifest(self, draft: UnsignedVersion, *signers: SigningKey) -> Block:
+    def next_manifest(self, unsigned: UnsignedVersion, *signers: SigningKey) -> Block:
         """A later version, signed by the admin if nobody else is named, and stored."""
-        self.source.add(*draft.blocks)
-        return self.sign(draft.body, *(signers or [ADMIN]))
+        self.source.add(*unsigned.blocks)
+        return self.sign(unsigned.body, *(signers or [ADMIN]))
 
     def with_dave(self) -> Block:
         """The manifest in which Dave is a client too."""
-        draft = with_member(
+        unsigned = with_member(
             self.manifest, member(DAVE, Role.CLIENT, place=self.first.cid), "dave", by=id_of(ADMIN), time=TIME
         )
-        return self.next_manifest(draft)
+        return self.next_manifest(unsigned)
 
     def roster(self, manifest: CID, **changes: Any) -> Roster:
         """It begins the next epoch if the federation encrypts and no ``keys`` are given."""

@@ -175,8 +175,8 @@ def a_reply_by_another_client(s: Scribe) -> Spoiled:
 
 def _without_alice() -> Scribe:
     scribe = begun()
-    draft = without_member(scribe.manifest, id_of(ALICE), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
+    unsigned = without_member(scribe.manifest, id_of(ALICE), by=id_of(ADMIN), time=TIME)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
     return scribe
 
 

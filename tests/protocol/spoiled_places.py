@@ -17,9 +17,9 @@ from chains import (
     TIME,
     Scribe,
     begun,
-    draft_federation,
     id_of,
     rotated,
+    unsigned_federation,
 )
 from spoiling import Spoiled, breaks, signed
 
@@ -50,7 +50,7 @@ def a_reply(s: Scribe) -> Spoiled:
 
 @breaks(rules.ChainedType, Scribe)
 def a_manifest(s: Scribe) -> Spoiled:
-    return signed(s, draft_federation().body, s.run(), ADMIN)
+    return signed(s, unsigned_federation().body, s.run(), ADMIN)
 
 
 @breaks(rules.RunFirst, Scribe)
@@ -144,8 +144,8 @@ def a_second_close(s: Scribe) -> Spoiled:
 
 @breaks(rules.ManifestFollows)
 def a_roster_of_a_manifest_signed_by_a_stranger(s: Scribe) -> Spoiled:
-    draft = next_version(s.manifest, by=id_of(ADMIN), time=TIME)
-    bad, good = s.next_manifest(draft, STRANGER), s.next_manifest(draft)
+    unsigned = next_version(s.manifest, by=id_of(ADMIN), time=TIME)
+    bad, good = s.next_manifest(unsigned, STRANGER), s.next_manifest(unsigned)
     return signed(s, s.roster(bad.cid), s.roster(good.cid))
 
 
@@ -156,7 +156,7 @@ def a_roster_that_names_no_manifest(s: Scribe) -> Spoiled:
 
 @breaks(rules.ManifestFollows, Scribe)
 def a_run_in_another_federation(s: Scribe) -> Spoiled:
-    other = s.next_manifest(draft_federation(name="another"))
+    other = s.next_manifest(unsigned_federation(name="another"))
     return signed(s, s.run(manifest=other.cid), s.run())
 
 
@@ -196,8 +196,8 @@ def a_run_by_a_stranger(s: Scribe) -> Spoiled:
 
 def _without_the_server() -> Scribe:
     scribe = begun()
-    draft = without_member(scribe.manifest, id_of(SERVER), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
+    unsigned = without_member(scribe.manifest, id_of(SERVER), by=id_of(ADMIN), time=TIME)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
     return scribe
 
 
@@ -218,8 +218,8 @@ def _with_a_new_server_key() -> Scribe:
         rotated(each, SERVER, STRANGER, place=scribe.first.cid) if each == MEMBERS["server"] else each
         for each in MEMBERS.values()
     ]
-    draft = next_version(scribe.manifest, members=members, by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
+    unsigned = next_version(scribe.manifest, members=members, by=id_of(ADMIN), time=TIME)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
     return scribe
 
 

@@ -38,7 +38,7 @@ def reader_of(name: str) -> Reader:
 def founded(names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
     """Version 1 of the manifest, and the blocks it needs: one server and clients."""
     members = [_member(name, key_of("admin").verify_key.raw) for name in names]
-    draft = new_federation(
+    unsigned = new_federation(
         name="simulated",
         admins=[key_of("admin").verify_key.raw],
         members=members,
@@ -47,7 +47,7 @@ def founded(names: tuple[str, ...], *, encrypted: bool) -> tuple[Block, ...]:
         time=EPOCH,
         key=SymmetricKey(hashlib.sha256(b"manifest key").digest()) if encrypted else None,
     )
-    return _signed(draft)
+    return _signed(unsigned)
 
 
 @cache
@@ -78,8 +78,8 @@ def by_cid(blocks: tuple[Block, ...]) -> dict[CID, bytes]:
     return {block.cid: block.data for block in blocks}
 
 
-def _signed(draft: UnsignedVersion) -> tuple[Block, ...]:
-    return sign_record(draft.body, [key_of("admin")]), *draft.blocks
+def _signed(unsigned: UnsignedVersion) -> tuple[Block, ...]:
+    return sign_record(unsigned.body, [key_of("admin")]), *unsigned.blocks
 
 
 def _member(name: str, place: bytes) -> Member:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,7 +73,7 @@ def show(
 def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """Allow an app to run here. A client that waits for it takes part at once."""
     approved = app_cid(cid)
-    with contextlib.closing(Journal(Home(home).create().journal)) as journal:
+    with Journal(Home(home).create().journal) as journal:
         was_named = any(known.app == approved and known.run for known in journal.apps())
         journal.approve_app(approved)
     put_result({"app": str(approved), "approved": True}, json, f"clients of this home may run the app {approved}")
@@ -88,7 +87,7 @@ def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption =
     forgotten = app_cid(cid)
     if not any(known.app == forgotten for known in known_apps(Home(home))):
         raise PeerError(f"this home knows no app {forgotten}", fix="peer app list shows those it knows")
-    with contextlib.closing(Journal(Home(home).journal)) as journal:
+    with Journal(Home(home).journal) as journal:
         journal.forget_app(forgotten)
     put_result(
         {"app": str(forgotten), "approved": False},

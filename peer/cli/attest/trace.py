@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -72,7 +71,7 @@ def _runs(options: RunOptions, model: ModelFile) -> list[str]:
     journal = Home(options.home).journal
     if not journal.exists():
         return []
-    with contextlib.closing(Journal(journal)) as opened:
+    with Journal(journal) as opened:
         runs = [str(head.run) for head in opened.heads()]
     return sorted(runs, key=lambda run: run != model.claims.get("run"))
 

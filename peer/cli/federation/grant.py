@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Annotated
 
 import typer
@@ -33,7 +32,7 @@ def grant(
     require_role(stored.manifest, person.public, Role.SERVER)
     find_member(stored.manifest, name)
     granted = []
-    with contextlib.closing(Journal(place.journal)) as journal, borrowed(place, options.ipfs, stored) as engine:
+    with Journal(place.journal) as journal, borrowed(place, options.ipfs, stored) as engine:
         for head in journal.heads():
             if head.role is Role.SERVER and head.federation == stored.id:
                 blocks = grants_of(head, stored, person, name, engine, journal.beside(head.run))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +66,7 @@ def _verified(run: str, options: RunOptions, scratch: Scratch) -> Report:
 def _put_runs(home: Home, json: bool) -> None:
     heads: list[RunHead] = []
     if home.journal.exists():
-        with contextlib.closing(Journal(home.journal)) as journal:
+        with Journal(home.journal) as journal:
             heads = journal.heads()
     known = {stored.id: stored.manifest for stored in FederationStore(home).all()}
     header = ["run", "federation", "role", "height", "", "changed", "head"]

@@ -231,7 +231,7 @@ def start(
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         stack.enter_context(home.lock())
-        journal = stack.enter_context(contextlib.closing(Journal(home.journal)))
+        journal = stack.enter_context(Journal(home.journal))
         for allowed in approved:
             journal.approve_app(allowed)
         name = chosen(home, options.ipfs)

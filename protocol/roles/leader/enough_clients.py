@@ -24,7 +24,7 @@ Nodes = tuple[int, ...]
 
 
 class EnoughClients:
-    """What became of an app's looks since its process began."""
+    """Whether enough clients are here to answer an app's looks, and how long it has done nothing but look."""
 
     def __init__(self, min_clients: int, offline: OfflineTimes) -> None:
         self.needed = max(1, min_clients)

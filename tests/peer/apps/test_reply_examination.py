@@ -43,12 +43,12 @@ def examiner(engine: LocalEngine, kept: KeptReplies | None = None) -> Examiner:
 
 def test_a_reply_is_compared_with_what_it_answers(local_engine: LocalEngine, effect: Examine) -> None:
     found = examiner(local_engine).examine(effect, timeout=1.0)
-    assert (found.findings, found.norm, found.here) == ((), 5.0, True)
+    assert (found.failed, found.norm, found.here) == ((), 5.0, True)
 
 
 def test_a_reply_over_its_limit_is_not_fetched(local_engine: LocalEngine, effect: Examine) -> None:
     found = examiner(local_engine).examine(replace(effect, limits=SizeLimits(100, None)), timeout=1.0)
-    assert [finding.check for finding in found.findings] == [Check.SIZE]
+    assert [each.check for each in found.failed] == [Check.SIZE]
     assert not found.here
 
 
@@ -60,10 +60,10 @@ def test_a_block_that_is_linked_often_makes_no_large_array(local_engine: LocalEn
     found = examiner(local_engine).examine(replace(effect, reply=zeros.root, limits=limits), timeout=1.0)
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
-    assert [finding.check for finding in found.findings] == [Check.READABLE]
+    assert [each.check for each in found.failed] == [Check.READABLE]
 
 
-def test_a_reply_that_nobody_has_is_no_finding(local_engine: LocalEngine, effect: Examine) -> None:
+def test_a_reply_that_nobody_has_fails_no_check(local_engine: LocalEngine, effect: Examine) -> None:
     with pytest.raises(Unreachable):
         examiner(local_engine).examine(replace(effect, reply=raw_block(b"away").cid), timeout=0.0)
 
@@ -72,7 +72,7 @@ def test_many_dispatched_contents_are_not_all_kept(local_engine: LocalEngine, ef
     one = examiner(local_engine)
     for number in range(20):
         sent = stored(local_engine, 0.0, float(number))
-        assert one.examine(replace(effect, sent=sent), timeout=1.0).findings == ()
+        assert one.examine(replace(effect, sent=sent), timeout=1.0).failed == ()
     assert len(one._sent) < 20
 
 
@@ -86,10 +86,10 @@ def test_what_was_read_is_kept_for_the_app(local_engine: LocalEngine, effect: Ex
     assert records == decode(effect.reply, EngineContents(local_engine).local(effect.reply), None)
 
 
-def test_a_reply_with_a_finding_is_not_kept(local_engine: LocalEngine, effect: Examine) -> None:
+def test_a_reply_that_fails_a_check_is_not_kept(local_engine: LocalEngine, effect: Examine) -> None:
     kept = KeptReplies()
     nan = replace(effect, reply=stored(local_engine, math.nan, 0.0))
-    assert examiner(local_engine, kept).examine(nan, timeout=1.0).findings
+    assert examiner(local_engine, kept).examine(nan, timeout=1.0).failed
     assert kept.take(b"message", nan.reply) is None
 
 

@@ -253,13 +253,6 @@ def test_json_has_the_whole_statement(attested: Path, auditor: Peer, stranger: P
 
 
 @pytest.fixture
-def admin(peers: Peers) -> Peer:
-    founder = peers("admin").named("hospital-a")
-    assert founder("federation", "init", "trial").code == 0
-    return founder
-
-
-@pytest.fixture
 def by_member(admin: Peer, auditor: Peer, car: Path) -> Path:
     """What an auditor of the admin's federation signed."""
     assert admin("federation", "add", auditor.key_for(admin), "--name", "carol", "--role", "auditor").code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def audited(peers: Callable[[str], Peer], tmp_path: Path) -> Callable[[Acked], t
         engine = LocalEngine(tmp_path / "engine")
         engine.put(run.blocks)
         engine.close()
-        with contextlib.closing(Journal(Home(peer.home).create().journal)) as journal:
+        with Journal(Home(peer.home).create().journal) as journal:
             journal.keep_beside(run.run, run.acks)
         file = tmp_path / "run.car"
         assert peer("export", str(run.head), file, "--ipfs", engine.address).code == ExitCode.DONE
@@ -115,7 +114,7 @@ def test_a_file_that_leaves_an_ack_out_is_audited_with_the_one_that_this_home_ha
     file = tmp_path / "without.car"
     file.write_bytes(b"".join(write_car([run.head], run.blocks)))
     alice = peers("alice")
-    with contextlib.closing(Journal(Home(alice.home).create().journal)) as journal:
+    with Journal(Home(alice.home).create().journal) as journal:
         journal.keep_beside(run.run, run.acks)
     assert peers("other")("audit", file).code == ExitCode.DONE
     outcome = alice("audit", file, "--json")
@@ -218,7 +217,7 @@ def test_many_acks_are_one_root(run: Acked, audited: Audited, monkeypatch: pytes
 
 
 def imported_acks(peer: Peer, run: CID) -> Sequence[Block]:
-    with contextlib.closing(Journal(Home(peer.home).journal)) as journal:
+    with Journal(Home(peer.home).journal) as journal:
         return journal.beside(run)
 
 

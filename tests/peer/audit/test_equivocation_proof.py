@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +82,7 @@ def test_a_proof_in_an_engine_is_one_object_of_json(peer: Peer, tmp_path: Path) 
 
 def test_a_proof_that_this_home_keeps_needs_no_engine(peer: Peer) -> None:
     found = of_server()
-    with contextlib.closing(Journal(Home(peer.home).create().journal)) as journal:
+    with Journal(Home(peer.home).create().journal) as journal:
         journal.keep_proof(found.run, found.blocks())
     assert peer("audit", str(found.blocks()[0].cid)).code == ExitCode.VERIFICATION_FAILED
 
@@ -120,8 +119,8 @@ def with_rotated_alice() -> tuple[Scribe, Manifest]:
     """A federation in which Alice's key is now the stranger's."""
     scribe = begun()
     alice = rotated(MEMBERS["alice"], ALICE, STRANGER, place=scribe.first.cid)
-    draft = with_member(scribe.first, alice, "alice", by=id_of(ADMIN), time=TIME)
-    return scribe, scribe.read_manifest(scribe.next_manifest(draft).cid)
+    unsigned = with_member(scribe.first, alice, "alice", by=id_of(ADMIN), time=TIME)
+    return scribe, scribe.read_manifest(scribe.next_manifest(unsigned).cid)
 
 
 def test_a_proof_holds_by_any_key_that_the_member_has_had() -> None:
@@ -133,8 +132,8 @@ def test_a_proof_holds_by_any_key_that_the_member_has_had() -> None:
 
 def test_a_proof_by_a_revoked_key_is_against_nobody() -> None:
     scribe = begun()
-    draft = with_revoked(scribe.first, MEMBERS["alice"], by=id_of(ADMIN), time=TIME)
-    newest = scribe.read_manifest(scribe.next_manifest(draft).cid)
+    unsigned = with_revoked(scribe.first, MEMBERS["alice"], by=id_of(ADMIN), time=TIME)
+    newest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
     found = proven(scribe, scribe.reply_body(ALICE), scribe.reply_body(ALICE, content=CONTENT), ALICE)
     assert "is revoked" in whose(scribe, found, newest)
 
@@ -162,7 +161,7 @@ def test_an_export_carries_the_proofs_of_its_run_and_the_audit_shows_them(
 ) -> None:
     found = proof_against_the_leader(written)
     engine = engine_with(tmp_path / "engine", *written.blocks)
-    with contextlib.closing(Journal(Home(peer.home).create().journal)) as journal:
+    with Journal(Home(peer.home).create().journal) as journal:
         journal.keep_proof(found.run, found.blocks())
     assert peer("audit", str(written.head), "--ipfs", engine).code == ExitCode.VERIFICATION_FAILED
     file = tmp_path / "run.car"
@@ -196,7 +195,7 @@ def test_a_strangers_proof_does_not_hide_the_one_that_this_home_keeps(peer: Peer
     written = finished_run()
     file = framed_in_a_file(written, tmp_path, STRANGER)
     kept = two_at_the_head(written, SERVER)
-    with contextlib.closing(Journal(Home(peer.home).create().journal)) as journal:
+    with Journal(Home(peer.home).create().journal) as journal:
         journal.keep_proof(kept.run, kept.blocks())
     outcome = peer("audit", file, "--json")
     assert outcome.code == ExitCode.VERIFICATION_FAILED

@@ -63,8 +63,8 @@ class Place:
         """No block of it can be read any more."""
         shutil.rmtree(self.folder)
 
-    def journal(self) -> contextlib.closing[Journal]:
-        return contextlib.closing(Journal(Home(self.peer.home).journal))
+    def journal(self) -> Journal:
+        return Journal(Home(self.peer.home).journal)
 
     def join(self, newest: Manifest) -> None:
         """The home is in the run's federation, and knows this version of its manifest."""
@@ -173,8 +173,8 @@ def test_a_revocation_that_came_since_is_looked_at(make: Callable[[WrittenRun], 
     place, scribe = make(written), written.scribe
     place.join(scribe.first)
     assert [place.log().json["federation"]["root"] for _ in range(2)] == ["joined", "joined"]
-    draft = with_revoked(scribe.first, scribe.first.members[id_of(SERVER)], by=id_of(ADMIN), time=TIME)
-    place.join(manifest_at(scribe.next_manifest(draft).cid, scribe.first.cid, scribe.source))
+    unsigned = with_revoked(scribe.first, scribe.first.members[id_of(SERVER)], by=id_of(ADMIN), time=TIME)
+    place.join(manifest_at(scribe.next_manifest(unsigned).cid, scribe.first.cid, scribe.source))
     assert [finding["rule"] for finding in place.log().json["findings"]] == ["revoked"]
 
 

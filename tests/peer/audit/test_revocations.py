@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,8 +64,8 @@ class LaterRun(WrittenRun):
         listed = replace(self.newest.members[id_of(member)], roles=(Role.CLIENT,))
         self._next(with_member(self.newest, listed, None, by=id_of(ADMIN), time=TIME))
 
-    def _next(self, draft: UnsignedVersion) -> None:
-        block = self.scribe.next_manifest(draft)
+    def _next(self, unsigned: UnsignedVersion) -> None:
+        block = self.scribe.next_manifest(unsigned)
         self.newest = manifest_at(block.cid, self.scribe.first.cid, self.scribe.source)
 
 
@@ -86,7 +85,7 @@ def home(peers: Callable[[str], Peer], tmp_path: Path) -> Callable[[LaterRun], t
         engine.close()
         place = Home(peer.home).create()
         FederationStore(place).save(StoredFederation(run.newest, dict(run.scribe.source), b"k" * 32, ()))
-        with contextlib.closing(Journal(place.journal)) as journal:
+        with Journal(place.journal) as journal:
             journal.keep_beside(run.run, run.acks)
         return peer, engine.address
 

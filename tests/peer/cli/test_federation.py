@@ -21,14 +21,6 @@ Peers = Callable[[str], Peer]
 
 
 @pytest.fixture
-def admin(peers: Peers) -> Peer:
-    """Somebody who has founded the federation ``trial``."""
-    founder = peers("admin").named("hospital-a")
-    assert founder("federation", "init", "trial").code == 0
-    return founder
-
-
-@pytest.fixture
 def member(peers: Peers) -> Peer:
     """Somebody with an identity, in no federation yet."""
     return peers("member").named("b")

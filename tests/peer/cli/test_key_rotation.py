@@ -21,14 +21,6 @@ Peers = Callable[[str], Peer]
 
 
 @pytest.fixture
-def admin(peers: Peers) -> Peer:
-    """The founder of the federation ``trial``."""
-    founder = peers("admin").named("hospital-a")
-    assert founder("federation", "init", "trial").code == 0
-    return founder
-
-
-@pytest.fixture
 def member(peers: Peers, admin: Peer, tmp_path: Path) -> Peer:
     """A client that has joined it."""
     peer = peers("member").named("b")

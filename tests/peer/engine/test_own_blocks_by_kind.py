@@ -50,7 +50,7 @@ def engine(tmp_path: Path) -> Iterator[LocalEngine]:
 
 @pytest.fixture
 def own(engine: LocalEngine, tmp_path: Path) -> Iterator[OwnBlocks]:
-    with contextlib.closing(Journal(Home(tmp_path / "home").create().journal)) as journal:
+    with Journal(Home(tmp_path / "home").create().journal) as journal:
         yield OwnBlocks(engine, journal)
 
 

@@ -85,8 +85,8 @@ class Place:
     def engine(self) -> contextlib.closing[LocalEngine]:
         return contextlib.closing(LocalEngine(self.folder))
 
-    def journal(self) -> contextlib.closing[Journal]:
-        return contextlib.closing(Journal(Home(self.peer.home).journal))
+    def journal(self) -> Journal:
+        return Journal(Home(self.peer.home).journal)
 
     @contextlib.contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:

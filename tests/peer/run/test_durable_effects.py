@@ -25,7 +25,7 @@ def durable(tmp_path: Path) -> Iterator[DurableEffects]:
     home = Home(tmp_path / "home").create()
     with (
         contextlib.closing(LocalEngine(tmp_path / "engine")) as engine,
-        contextlib.closing(Journal(home.journal)) as journal,
+        Journal(home.journal) as journal,
     ):
         yield DurableEffects(engine, journal, FederationStore(home), RUN.cid, Role.CLIENT, engine.address, "here")
 

@@ -47,8 +47,8 @@ def with_versions(count: int) -> Scribe:
     """A scribe whose manifest is that many versions old."""
     scribe = Scribe()
     while scribe.manifest.version < count:
-        draft = next_version(scribe.manifest, by=id_of(ADMIN), time=TIME)
-        block = scribe.next_manifest(draft)
+        unsigned = next_version(scribe.manifest, by=id_of(ADMIN), time=TIME)
+        block = scribe.next_manifest(unsigned)
         scribe.manifest = next_manifest(scribe.manifest, parse_record(block), scribe.source)
     return scribe
 

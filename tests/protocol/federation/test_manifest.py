@@ -19,12 +19,12 @@ from chains import (
     TIME,
     Blocks,
     begun,
-    draft_federation,
     id_of,
     key,
     member,
     node_of,
     rotated,
+    unsigned_federation,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +59,7 @@ def first(body: Federation, *admins: SigningKey) -> Manifest:
     return first_manifest(signed(body, *admins), Blocks())
 
 
-FIRST = first(draft_federation().body)
+FIRST = first(unsigned_federation().body)
 NEXT = {"by": id_of(ADMIN), "time": TIME}
 
 
@@ -101,17 +101,17 @@ def test_a_manifest_cannot_be_changed():
 
 def test_a_manifest_of_many_members_spills_into_blocks():
     many = {str(n): member(key(f"member {n}"), Role.CLIENT) for n in range(600)}
-    draft = draft_federation(many, names={})
+    unsigned = unsigned_federation(many, names={})
     source = Blocks()
-    source.add(*draft.blocks)
-    record = signed(draft.body)
+    source.add(*unsigned.blocks)
+    record = signed(unsigned.body)
     assert len(first_manifest(record, source).nodes_of(Role.CLIENT)) == 600
     with pytest.raises(MissingBlock):
         first_manifest(record, Blocks())
 
 
 def test_an_encrypted_private_part_leaves_defaults():
-    manifest = first(draft_federation(key=SymmetricKey.generate()).body)
+    manifest = first(unsigned_federation(key=SymmetricKey.generate()).body)
     assert (manifest.name, dict(manifest.names), manifest.settings) == ("", {}, Settings())
 
 
@@ -119,25 +119,25 @@ def test_settings_that_are_not_named_have_their_defaults():
     settings = Settings(max_reason_chars=7)
     assert settings.pairs() == (("max_reason_chars", 7),)
     assert Settings.parse(settings.pairs()) == settings
-    assert first(draft_federation(settings=settings).body).settings == settings
+    assert first(unsigned_federation(settings=settings).body).settings == settings
 
 
-# -- drafts --------------------------------------------------------------------------------------------------------
+# -- unsigned versions -----------------------------------------------------------------------------------------------
 
 
 def test_with_member_adds_or_replaces_one():
-    draft = with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", **NEXT)
-    second = next_manifest(FIRST, signed(draft.body), Blocks())
+    unsigned = with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", **NEXT)
+    second = next_manifest(FIRST, signed(unsigned.body), Blocks())
     assert second.name_of(id_of(DAVE)) == "dave"
-    draft = with_member(second, member(DAVE, Role.AUDITOR, place=FIRST.federation), "auditor dave", **NEXT)
-    third = next_manifest(second, signed(draft.body), Blocks())
+    unsigned = with_member(second, member(DAVE, Role.AUDITOR, place=FIRST.federation), "auditor dave", **NEXT)
+    third = next_manifest(second, signed(unsigned.body), Blocks())
     assert third.members[id_of(DAVE)].roles == (Role.AUDITOR,)
     assert len(third.members) == len(FIRST.members) + 1
 
 
 def test_without_member_removes_one_and_its_name():
-    draft = without_member(FIRST, id_of(BOB), **NEXT)
-    second = next_manifest(FIRST, signed(draft.body), Blocks())
+    unsigned = without_member(FIRST, id_of(BOB), **NEXT)
+    second = next_manifest(FIRST, signed(unsigned.body), Blocks())
     assert id_of(BOB) not in second.members
     assert id_of(BOB) not in second.names
 
@@ -148,18 +148,18 @@ def test_without_member_removes_one_and_its_name():
 def two_of_three() -> Manifest:
     """A federation with three admins, two of whom have to sign."""
     admins = [id_of(each) for each in (ADMIN, SECOND_ADMIN, THIRD_ADMIN)]
-    return first(draft_federation(admins=admins, threshold=2).body, ADMIN, SECOND_ADMIN, THIRD_ADMIN)
+    return first(unsigned_federation(admins=admins, threshold=2).body, ADMIN, SECOND_ADMIN, THIRD_ADMIN)
 
 
 def test_new_admins_need_the_old_ones_too():
     old = two_of_three()
-    draft = next_version(old, admins=[id_of(STRANGER)], threshold=1, by=id_of(STRANGER), time=TIME)
-    new = next_manifest(old, signed(draft.body, STRANGER, ADMIN, THIRD_ADMIN), Blocks())
+    unsigned = next_version(old, admins=[id_of(STRANGER)], threshold=1, by=id_of(STRANGER), time=TIME)
+    new = next_manifest(old, signed(unsigned.body, STRANGER, ADMIN, THIRD_ADMIN), Blocks())
     assert new.admins == (id_of(STRANGER),)
-    assert broken(lambda: next_manifest(old, signed(draft.body, STRANGER, ADMIN), Blocks())) == (
+    assert broken(lambda: next_manifest(old, signed(unsigned.body, STRANGER, ADMIN), Blocks())) == (
         ManifestRule.OLD_SIGNERS
     )
-    assert broken(lambda: next_manifest(old, signed(draft.body, ADMIN, THIRD_ADMIN), Blocks())) == (
+    assert broken(lambda: next_manifest(old, signed(unsigned.body, ADMIN, THIRD_ADMIN), Blocks())) == (
         ManifestRule.SIGNERS
     )
 
@@ -167,11 +167,11 @@ def test_new_admins_need_the_old_ones_too():
 @pytest.mark.parametrize("change", [{}, {"threshold": 1}, {"admins": [id_of(ADMIN)], "threshold": 1}])
 def test_one_admin_of_several_changes_nothing_alone(change: dict[str, Any]):
     old = two_of_three()
-    draft = next_version(old, by=id_of(ADMIN), time=TIME, **change)
+    unsigned = next_version(old, by=id_of(ADMIN), time=TIME, **change)
     for signers in ([ADMIN], [ADMIN, STRANGER]):
-        rule = broken(lambda signers=signers: next_manifest(old, signed(draft.body, *signers), Blocks()))
+        rule = broken(lambda signers=signers: next_manifest(old, signed(unsigned.body, *signers), Blocks()))
         assert rule in (ManifestRule.SIGNERS, ManifestRule.OLD_SIGNERS, ManifestRule.SIGNATURE)
-    assert next_manifest(old, signed(draft.body, ADMIN, THIRD_ADMIN), Blocks()).version == old.version + 1
+    assert next_manifest(old, signed(unsigned.body, ADMIN, THIRD_ADMIN), Blocks()).version == old.version + 1
 
 
 def test_a_member_may_get_a_new_signing_key():
@@ -189,7 +189,7 @@ def broken(check: Callable[[], object]) -> ManifestRule:
     return caught.value.rule
 
 
-BODY = draft_federation().body
+BODY = unsigned_federation().body
 SUCCESSOR = next_version(FIRST, **NEXT).body
 
 
@@ -321,12 +321,12 @@ def test_a_version_that_somebody_else_signed_too_is_refused_before_a_signature_i
 
 def test_one_admin_cannot_sign_for_two():
     admins = [id_of(ADMIN), id_of(SECOND_ADMIN)]
-    body = draft_federation(admins=admins, threshold=2).body
+    body = unsigned_federation(admins=admins, threshold=2).body
     assert broken(lambda: first(body, ADMIN)) == ManifestRule.SIGNERS
 
 
 def test_a_wrong_signature_is_refused_even_if_enough_are_right():
-    record = signed(draft_federation(admins=sorted([id_of(ADMIN), id_of(STRANGER)])).body, ADMIN, STRANGER)
+    record = signed(unsigned_federation(admins=sorted([id_of(ADMIN), id_of(STRANGER)])).body, ADMIN, STRANGER)
     spoiled = tuple(replace(each, sig=bytes(64)) if each.by == id_of(STRANGER) else each for each in record.signatures)
     assert broken(lambda: first_manifest(replace(record, signatures=spoiled), Blocks())) == ManifestRule.SIGNATURE
 

@@ -15,10 +15,10 @@ from chains import (
     TIME,
     Blocks,
     decryption_key,
-    draft_federation,
     id_of,
     member,
     reader_of,
+    unsigned_federation,
 )
 
 from crypto.symmetric import SymmetricKey
@@ -57,13 +57,13 @@ def after(manifest: Manifest, body: Federation, reader: Reader = ALICE_READS) ->
     return next_manifest(manifest, parse_record(sign_record(body, [ADMIN])), SOURCE, reader)
 
 
-def kept(draft: UnsignedVersion) -> Federation:
-    """The draft's body, its blocks stored."""
-    SOURCE.add(*draft.blocks)
-    return draft.body
+def kept(unsigned: UnsignedVersion) -> Federation:
+    """The unsigned's body, its blocks stored."""
+    SOURCE.add(*unsigned.blocks)
+    return unsigned.body
 
 
-BODY = kept(draft_federation(key=SymmetricKey.generate()))
+BODY = kept(unsigned_federation(key=SymmetricKey.generate()))
 FIRST = first(BODY)
 
 
@@ -88,7 +88,7 @@ def with_the_old_key() -> Federation:
     return replace(body, key=wrapped)
 
 
-PLAIN = draft_federation().body
+PLAIN = unsigned_federation().body
 BROKEN: dict[str, tuple[ManifestRule, Callable[[], Manifest]]] = {
     "an epoch without a key": (ManifestRule.ENCRYPTION, lambda: first(replace(BODY, key=None))),
     "a key without an epoch": (ManifestRule.ENCRYPTION, lambda: first(replace(BODY, epoch=None))),
@@ -150,8 +150,8 @@ def test_a_member_without_the_key_that_it_is_listed_with_takes_the_rest():
 
 
 def test_the_key_stays_when_a_member_joins_that_reads_the_versions_after_it():
-    draft = kept(with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", **BY_ADMIN))
-    second = after(FIRST, draft, reader_of(DAVE))
+    unsigned = kept(with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", **BY_ADMIN))
+    second = after(FIRST, unsigned, reader_of(DAVE))
     assert (second.key_epoch, second.key_commitment) == (1, FIRST.key_commitment)
     assert second.names[id_of(DAVE)] == "dave"
 

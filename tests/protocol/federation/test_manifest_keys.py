@@ -17,12 +17,12 @@ from chains import (
     TIME,
     Blocks,
     begun,
-    draft_federation,
     id_of,
     key,
     member,
     members_of,
     rotated,
+    unsigned_federation,
 )
 
 from crypto.identity import sign_first_keys
@@ -41,13 +41,15 @@ BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 def first(*admins: SigningKey) -> Manifest:
     """Version 1, with as many admins."""
     signers = admins or (ADMIN,)
-    draft = draft_federation(members_of(signers[0]), admins=[id_of(each) for each in signers], by=id_of(signers[0]))
-    return first_manifest(parse_record(sign_record(draft.body, signers)), Blocks())
+    unsigned = unsigned_federation(
+        members_of(signers[0]), admins=[id_of(each) for each in signers], by=id_of(signers[0])
+    )
+    return first_manifest(parse_record(sign_record(unsigned.body, signers)), Blocks())
 
 
-def after(manifest: Manifest, draft: UnsignedVersion, *signers: SigningKey) -> Manifest:
-    """The version that ``draft`` makes, signed by the admin if nobody else is named."""
-    return next_manifest(manifest, parse_record(sign_record(draft.body, signers or (ADMIN,))), Blocks())
+def after(manifest: Manifest, unsigned: UnsignedVersion, *signers: SigningKey) -> Manifest:
+    """The version that ``unsigned`` makes, signed by the admin if nobody else is named."""
+    return next_manifest(manifest, parse_record(sign_record(unsigned.body, signers or (ADMIN,))), Blocks())
 
 
 def with_alice(manifest: Manifest, alice: Member) -> UnsignedVersion:
@@ -85,10 +87,10 @@ def test_a_member_with_new_keys_may_get_another_role_and_name_later():
 def test_an_admin_that_is_a_member_stays_one_under_its_new_key():
     manifest = first(SERVER)
     server = rotated(MEMBERS["server"], SERVER, NEWER, place=manifest.federation)
-    draft = with_member(manifest, server, "server", by=id_of(NEWER), time=TIME)
-    assert after(manifest, draft, SERVER, NEWER).admins == (id_of(NEWER),)
-    assert broken(lambda: after(manifest, draft, NEWER)) == ManifestRule.OLD_SIGNERS
-    assert broken(lambda: after(manifest, draft, SERVER)) == ManifestRule.SIGNERS
+    unsigned = with_member(manifest, server, "server", by=id_of(NEWER), time=TIME)
+    assert after(manifest, unsigned, SERVER, NEWER).admins == (id_of(NEWER),)
+    assert broken(lambda: after(manifest, unsigned, NEWER)) == ManifestRule.OLD_SIGNERS
+    assert broken(lambda: after(manifest, unsigned, SERVER)) == ManifestRule.SIGNERS
 
 
 OTHER_KEY = EncryptionKeyText(suite="test", key=b"the admin's own")
@@ -139,8 +141,8 @@ BROKEN_MEMBERS = {
 
 @pytest.mark.parametrize(("before", "changed"), BROKEN_MEMBERS.values(), ids=BROKEN_MEMBERS.keys())
 def test_nobody_but_the_member_brings_in_new_keys(before: Manifest, changed: Member):
-    draft = with_member(before, changed, "changed", **BY_ADMIN)
-    assert broken(lambda: after(before, draft)) == ManifestRule.HANDOVER
+    unsigned = with_member(before, changed, "changed", **BY_ADMIN)
+    assert broken(lambda: after(before, unsigned)) == ManifestRule.HANDOVER
 
 
 # -- revoked keys --------------------------------------------------------------------------------------------------
@@ -191,9 +193,9 @@ BROKEN_REVOCATIONS = {
 }
 
 
-@pytest.mark.parametrize(("before", "draft"), BROKEN_REVOCATIONS.values(), ids=BROKEN_REVOCATIONS.keys())
-def test_a_revoked_key_never_counts_again(before: Manifest, draft: UnsignedVersion):
-    assert broken(lambda: after(before, draft)) == ManifestRule.REVOKED
+@pytest.mark.parametrize(("before", "unsigned"), BROKEN_REVOCATIONS.values(), ids=BROKEN_REVOCATIONS.keys())
+def test_a_revoked_key_never_counts_again(before: Manifest, unsigned: UnsignedVersion):
+    assert broken(lambda: after(before, unsigned)) == ManifestRule.REVOKED
 
 
 def test_too_many_revoked_keys_are_refused(monkeypatch: pytest.MonkeyPatch):
@@ -228,8 +230,8 @@ def test_an_owner_that_named_no_federation_may_be_listed_in_any():
 
 
 def test_nobody_is_listed_in_version_1_but_by_the_founder_that_it_said_so_to():
-    draft = draft_federation(admins=[id_of(STRANGER)], by=id_of(STRANGER))  # with members of the admin's
-    record = parse_record(sign_record(draft.body, [STRANGER]))
+    unsigned = unsigned_federation(admins=[id_of(STRANGER)], by=id_of(STRANGER))  # with members of the admin's
+    record = parse_record(sign_record(unsigned.body, [STRANGER]))
     assert broken(lambda: first_manifest(record, Blocks())) == ManifestRule.HANDOVER
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from chains import ADMIN, ALICE, TIME, Blocks, draft_federation, id_of
+from chains import ADMIN, ALICE, TIME, Blocks, id_of, unsigned_federation
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block, MissingBlock
@@ -34,7 +34,7 @@ class Versions:
 
     def __init__(self, count: int, name: str = "trial") -> None:
         self.source = Blocks()
-        self.manifests = [first_manifest(self.keep(draft_federation(name=name)), self.source)]
+        self.manifests = [first_manifest(self.keep(unsigned_federation(name=name)), self.source)]
         while len(self.manifests) < count:
             self.extend(self.manifests[-1])
         self.federation = self.manifests[0].cid
@@ -43,9 +43,9 @@ class Versions:
         record = self.keep(next_version(manifest, by=id_of(ADMIN), time=time))
         self.manifests.append(next_manifest(manifest, record, self.source))
 
-    def keep(self, draft: UnsignedVersion) -> Record:
-        block = sign_record(draft.body, [ADMIN])
-        self.source.add(block, *draft.blocks)
+    def keep(self, unsigned: UnsignedVersion) -> Record:
+        block = sign_record(unsigned.body, [ADMIN])
+        self.source.add(block, *unsigned.blocks)
         return parse_record(block)
 
 

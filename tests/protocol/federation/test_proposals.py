@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from chains import ADMIN, ALICE, BOB, DAVE, MEMBERS, SERVER, TIME, Blocks, draft_federation, id_of, key, member
+from chains import ADMIN, ALICE, BOB, DAVE, MEMBERS, SERVER, TIME, Blocks, id_of, key, member, unsigned_federation
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import Block
@@ -27,39 +27,41 @@ BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()
 
 
-def kept(draft: UnsignedVersion, *signers: SigningKey) -> Block:
-    block = sign_record(draft.body, signers)
-    SOURCE.add(block, *draft.blocks)
+def kept(unsigned: UnsignedVersion, *signers: SigningKey) -> Block:
+    block = sign_record(unsigned.body, signers)
+    SOURCE.add(block, *unsigned.blocks)
     return block
 
 
-def proposal(base: Manifest, draft: UnsignedVersion, *signers: SigningKey) -> Proposal:
-    return read_proposal(parse_record(kept(draft, *signers)), base, SOURCE)
+def proposal(base: Manifest, unsigned: UnsignedVersion, *signers: SigningKey) -> Proposal:
+    return read_proposal(parse_record(kept(unsigned, *signers)), base, SOURCE)
 
 
 FIRST = first_manifest(
-    parse_record(kept(draft_federation(admins=map(id_of, (ADMIN, SERVER, ALICE)), threshold=2), ADMIN, SERVER, ALICE)),
+    parse_record(
+        kept(unsigned_federation(admins=map(id_of, (ADMIN, SERVER, ALICE)), threshold=2), ADMIN, SERVER, ALICE)
+    ),
     SOURCE,
 )
 
 
 def test_a_proposal_lacks_what_the_old_version_asks_for():
-    draft = next_version(FIRST, threshold=1, **BY_ADMIN)
-    assert proposal(FIRST, draft, ADMIN).lacking == 1
-    assert proposal(FIRST, draft, ADMIN, ALICE).is_complete
+    unsigned = next_version(FIRST, threshold=1, **BY_ADMIN)
+    assert proposal(FIRST, unsigned, ADMIN).lacking == 1
+    assert proposal(FIRST, unsigned, ADMIN, ALICE).is_complete
 
 
 def test_a_proposal_lacks_what_the_new_version_asks_for():
-    draft = next_version(FIRST, threshold=3, **BY_ADMIN)
-    assert proposal(FIRST, draft, ADMIN).lacking == 2
-    assert not proposal(FIRST, draft, ADMIN, ALICE).is_complete
+    unsigned = next_version(FIRST, threshold=3, **BY_ADMIN)
+    assert proposal(FIRST, unsigned, ADMIN).lacking == 2
+    assert not proposal(FIRST, unsigned, ADMIN, ALICE).is_complete
 
 
 def test_signatures_of_new_admins_do_not_stand_for_old_ones():
-    draft = next_version(FIRST, admins=[id_of(ADMIN), id_of(BOB)], **BY_ADMIN)
-    assert proposal(FIRST, draft, ADMIN, BOB).lacking == 1
-    assert proposal(FIRST, draft, ADMIN, ALICE).lacking == 1
-    assert proposal(FIRST, draft, ADMIN, ALICE, BOB).is_complete
+    unsigned = next_version(FIRST, admins=[id_of(ADMIN), id_of(BOB)], **BY_ADMIN)
+    assert proposal(FIRST, unsigned, ADMIN, BOB).lacking == 1
+    assert proposal(FIRST, unsigned, ADMIN, ALICE).lacking == 1
+    assert proposal(FIRST, unsigned, ADMIN, ALICE, BOB).is_complete
 
 
 def test_what_somebody_else_than_an_admin_signed_too_is_no_proposal():
@@ -112,21 +114,21 @@ def test_a_proposal_that_breaks_another_rule_is_refused():
 
 
 def test_a_proposal_is_outdated_once_another_version_is_in_force():
-    draft = next_version(FIRST, **BY_ADMIN)
+    unsigned = next_version(FIRST, **BY_ADMIN)
     second = proposal(FIRST, next_version(FIRST, threshold=3, **BY_ADMIN), ADMIN, SERVER, ALICE).next
     with pytest.raises(Outdated):
-        proposal(second, draft, ADMIN)
+        proposal(second, unsigned, ADMIN)
 
 
 def test_all_that_changes_is_told():
-    draft = with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", admin=True, **BY_ADMIN)
-    assert proposal(FIRST, draft, ADMIN).changes() == (
+    unsigned = with_member(FIRST, member(DAVE, Role.CLIENT, place=FIRST.federation), "dave", admin=True, **BY_ADMIN)
+    assert proposal(FIRST, unsigned, ADMIN).changes() == (
         Change("admins who must sign", "2 of 3", "2 of 4"),
         Change("member dave", "", f"dave, client, admin, {DAVE.verify_key.did}"),
     )
     alice = MEMBERS["alice"]
-    draft = without_member(FIRST, alice.id, **BY_ADMIN)
-    assert proposal(FIRST, draft, ADMIN).changes() == (
+    unsigned = without_member(FIRST, alice.id, **BY_ADMIN)
+    assert proposal(FIRST, unsigned, ADMIN).changes() == (
         Change("admins who must sign", "2 of 3", "2 of 2"),
         Change("member alice", "alice, client, admin", ""),
     )
@@ -144,13 +146,13 @@ def test_names_that_a_reader_cannot_have_are_not_told_as_changed():
 
 def test_an_admin_that_is_no_member_is_told_of():
     stranger = key("stranger")
-    draft = next_version(FIRST, admins=[*FIRST.admins, id_of(stranger)], **BY_ADMIN)
-    assert Change(f"no member, {stranger.verify_key.did}", "", "admin") in proposal(FIRST, draft, ADMIN).changes()
+    unsigned = next_version(FIRST, admins=[*FIRST.admins, id_of(stranger)], **BY_ADMIN)
+    assert Change(f"no member, {stranger.verify_key.did}", "", "admin") in proposal(FIRST, unsigned, ADMIN).changes()
 
 
 def test_one_version_in_two_blocks_is_one_version():
-    draft = next_version(FIRST, **BY_ADMIN)
-    known, elsewhere = (proposal(FIRST, draft, ADMIN, each).next for each in (SERVER, ALICE))
+    unsigned = next_version(FIRST, **BY_ADMIN)
+    known, elsewhere = (proposal(FIRST, unsigned, ADMIN, each).next for each in (SERVER, ALICE))
     third = kept(next_version(elsewhere, **BY_ADMIN), ADMIN, ALICE)
     assert known.cid != elsewhere.cid
     assert manifest_at(third.cid, FIRST.cid, SOURCE, known=known).version == 3

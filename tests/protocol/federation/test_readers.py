@@ -62,8 +62,10 @@ def read_by(scribe: Scribe, reader: Reader) -> Chain:
 def with_dave(scribe: Scribe, *roles: Role) -> None:
     """Dave becomes a member."""
     manifest = scribe.read_manifest(scribe.chain.manifest.cid)
-    draft = with_member(manifest, member(DAVE, *roles, place=manifest.federation), "dave", by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
+    unsigned = with_member(
+        manifest, member(DAVE, *roles, place=manifest.federation), "dave", by=id_of(ADMIN), time=TIME
+    )
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
 
 
 def granted(scribe: Scribe, to: SigningKey, *roles: Role) -> Grant:
@@ -125,8 +127,8 @@ def test_names_are_for_members(reader: Reader):
 
 def test_a_member_that_left_reads_nothing_of_the_next_epoch():
     scribe, _ = encrypted_run()
-    draft = without_member(scribe.manifest, id_of(BOB), by=id_of(ADMIN), time=TIME)
-    scribe.add(scribe.roster(scribe.next_manifest(draft).cid))
+    unsigned = without_member(scribe.manifest, id_of(BOB), by=id_of(ADMIN), time=TIME)
+    scribe.add(scribe.roster(scribe.next_manifest(unsigned).cid))
     keys = read_by(scribe, reader_of(BOB)).keys
     assert keys.content(1) is not None
     assert keys.content(2) is None
@@ -217,10 +219,10 @@ def test_a_member_without_the_key_that_it_is_listed_with_verifies_and_reads_noth
 def test_all_that_can_open_them_refuse_keys_of_the_epoch_before_that_are_others(reader: Reader, spoiled: str):
     """Otherwise a leader could make a chain that breaks only for later auditors."""
     scribe = begun(encrypted=True)
-    draft = with_member(
+    unsigned = with_member(
         scribe.manifest, member(DAVE, Role.AUDITOR, place=scribe.first.cid), "dave", by=id_of(ADMIN), time=TIME
     )
-    manifest = scribe.read_manifest(scribe.next_manifest(draft).cid)
+    manifest = scribe.read_manifest(scribe.next_manifest(unsigned).cid)
     made = scribe.keys(manifest, **{spoiled: bytes(60)})
     scribe.add(scribe.roster(manifest.cid, keys=scribe.begin(made)))
     with pytest.raises(KeysTrue):

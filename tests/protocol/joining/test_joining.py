@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import msgpack
 import pytest
-from chains import ADMIN, Blocks, draft_federation
+from chains import ADMIN, Blocks, unsigned_federation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ CID = cbor_block("manifest").cid
 
 
 def first() -> Manifest:
-    return first_manifest(parse_record(sign_record(draft_federation().body, [ADMIN])), Blocks())
+    return first_manifest(parse_record(sign_record(unsigned_federation().body, [ADMIN])), Blocks())
 
 
 MANIFEST = first()

@@ -17,9 +17,9 @@ from chains import (
     TIME,
     Scribe,
     begun,
-    draft_federation,
     id_of,
     reader_of,
+    unsigned_federation,
 )
 from msgspec import structs
 
@@ -53,10 +53,10 @@ def body_of(scribe: Scribe, cid: CID) -> Federation:
 def with_copied_keys(theirs: Scribe, ours: Scribe) -> Manifest:
     """The next version of ``theirs``, with all that ``ours`` wraps and encrypts, as Alice reads it."""
     ours_body = body_of(ours, ours.first.cid)
-    draft = next_version(theirs.first, by=id_of(STRANGER), time=TIME)
-    copied = replace(draft.body, key=ours_body.key, private=ours_body.private, epoch=2)
+    unsigned = next_version(theirs.first, by=id_of(STRANGER), time=TIME)
+    copied = replace(unsigned.body, key=ours_body.key, private=ours_body.private, epoch=2)
     theirs.source.update(ours.source)
-    block = theirs.next_manifest(replace(draft, body=copied), STRANGER)
+    block = theirs.next_manifest(replace(unsigned, body=copied), STRANGER)
     return manifest_at(block.cid, theirs.first.cid, theirs.source, reader=reader_of(ALICE))
 
 
@@ -72,10 +72,10 @@ def test_a_reader_that_has_the_key_already_reads_no_private_part_that_was_copied
     a, b = two_federations()
     assert a.first.key is not None
     copied = body_of(a, a.first.cid)
-    draft = next_version(b.first, by=id_of(STRANGER), time=TIME)
-    body = replace(draft.body, key=copied.key, private=copied.private, epoch=2)
+    unsigned = next_version(b.first, by=id_of(STRANGER), time=TIME)
+    body = replace(unsigned.body, key=copied.key, private=copied.private, epoch=2)
     b.source.update(a.source)
-    block = b.next_manifest(replace(draft, body=body), STRANGER)
+    block = b.next_manifest(replace(unsigned, body=body), STRANGER)
     knowing = Reader(id_of(ALICE), manifest_keys=[a.first.key])
     with pytest.raises(ManifestError) as caught:
         manifest_at(block.cid, b.first.cid, b.source, reader=knowing)
@@ -100,8 +100,8 @@ def test_a_wrap_of_one_version_does_not_open_in_its_rival() -> None:
 
 @pytest.mark.parametrize("signers", [[ADMIN, STRANGER], [STRANGER]], ids=["one more", "another"])
 def test_no_signature_makes_another_federation_of_the_same_version(signers: list[SigningKey]) -> None:
-    draft = draft_federation(key=SymmetricKey.generate())
-    record = parse_record(Scribe().sign(draft.body, *signers))
+    unsigned = unsigned_federation(key=SymmetricKey.generate())
+    record = parse_record(Scribe().sign(unsigned.body, *signers))
     with pytest.raises(ManifestError) as caught:
         first_manifest(record, Scribe().source)
     assert caught.value.rule in (ManifestRule.SIGNERS, ManifestRule.SIGNATURE)
@@ -109,11 +109,11 @@ def test_no_signature_makes_another_federation_of_the_same_version(signers: list
 
 def test_an_admins_signature_that_is_left_out_makes_no_other_federation() -> None:
     admins = sorted([ADMIN, STRANGER], key=id_of)
-    draft = draft_federation(admins=list(map(id_of, admins)), threshold=1)
-    whole = parse_record(Scribe().sign(draft.body, *admins))
-    alone = parse_record(assemble(draft.body, {id_of(ADMIN): sign(ADMIN, RECORD_TYPE, whole.body_bytes)}))
+    unsigned = unsigned_federation(admins=list(map(id_of, admins)), threshold=1)
+    whole = parse_record(Scribe().sign(unsigned.body, *admins))
+    alone = parse_record(assemble(unsigned.body, {id_of(ADMIN): sign(ADMIN, RECORD_TYPE, whole.body_bytes)}))
     source = Scribe().source
-    source.add(*draft.blocks)
+    source.add(*unsigned.blocks)
     assert first_manifest(whole, source).version == 1
     with pytest.raises(ManifestError) as caught:
         first_manifest(alone, source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from chains import ADMIN, ALICE, BOB, CONTENT, SECOND, SERVER, TIME, Blocks, Scribe, begun, draft_federation, id_of
+from chains import ADMIN, ALICE, BOB, CONTENT, SECOND, SERVER, TIME, Blocks, Scribe, begun, id_of, unsigned_federation
 
 from crypto.keys import SigningKey
 from protocol.blocks.cid import MissingBlock, cbor_block
@@ -92,8 +92,8 @@ def test_two_run_records_begin_two_runs():
 
 def test_two_drafts_of_a_manifest_are_none():
     scribe = Scribe()
-    a = record(scribe, draft_federation().body, ADMIN)
-    b = record(scribe, draft_federation(name="another").body, ADMIN)
+    a = record(scribe, unsigned_federation().body, ADMIN)
+    b = record(scribe, unsigned_federation(name="another").body, ADMIN)
     assert equivocation(a, b) is None
 
 

@@ -20,9 +20,9 @@ from chains import (
     Scribe,
     begun,
     block_of,
-    draft_federation,
     id_of,
     key,
+    unsigned_federation,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,7 +78,7 @@ def a_body_of_each_type() -> dict[RecordType, tuple[Body, SigningKey]]:
         by=id_of(ALICE), time=TIME, run=scribe.chain.run, term=1, height=1, head=CONTENT, replies=scribe.pack([ANSWER])
     )
     bodies: list[tuple[Body, SigningKey]] = [
-        (draft_federation().body, ADMIN),
+        (unsigned_federation().body, ADMIN),
         (start.run(), SERVER),
         (scribe.dispatch(looks=scribe.pack([scribe.look(ALICE, BOB)]), empties=2), SERVER),
         (scribe.reply_body(ALICE), ALICE),

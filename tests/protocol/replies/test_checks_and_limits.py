@@ -252,7 +252,7 @@ def test_updates_of_one_dispatch_are_compared() -> None:
 def test_a_refused_update_does_not_count_in_the_median() -> None:
     scribe = three_asked()
     admission = Admission(bound=NormBound.parse("3x"))
-    broken = Examination(BROKEN.findings, norm=0.1)
+    broken = Examination(BROKEN.failed, norm=0.1)
     got = answered(scribe, {ALICE: measured(1.0), BOB: measured(30.0), CAROL: broken}, admission)
     assert list(got.refused.values()) == ["refused (finite): a NaN"]  # of the two that are left there is no median
 

@@ -265,8 +265,8 @@ BOUND = Admission.parse("all", "3x")
 
 
 def measured(norm: float | None, weight: float = 10) -> Examination:
-    findings = () if norm is not None else (FailedCheck(Check.NORM, "it cannot be measured"),)
-    return Examination(findings, norm, reply(weight=weight))
+    failed = () if norm is not None else (FailedCheck(Check.NORM, "it cannot be measured"),)
+    return Examination(failed, norm, reply(weight=weight))
 
 
 def test_a_bound_of_the_median_bounds_weights_too() -> None:

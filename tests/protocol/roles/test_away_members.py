@@ -34,7 +34,7 @@ def beat(client: AClient, newest: Manifest, called: int | None = None) -> None:
     client.feed(Received(sign_announcement(said, SERVER)))
 
 
-def draft(manifest: Manifest, admins: Admins, threshold: int) -> UnsignedVersion:
+def unsigned(manifest: Manifest, admins: Admins, threshold: int) -> UnsignedVersion:
     keys = tuple(map(id_of, admins))
     return next_version(manifest, by=keys[-1], time=TIME, admins=keys, threshold=threshold)
 
@@ -43,7 +43,7 @@ def extend(scribe: Scribe, versions: tuple[tuple[Admins, int, Admins], ...]) -> 
     """The newest of some versions, be they signed by enough or not."""
     newest = scribe.manifest
     for admins, threshold, signers in versions:
-        record = parse_record(scribe.next_manifest(draft(newest, admins, threshold), *signers))
+        record = parse_record(scribe.next_manifest(unsigned(newest, admins, threshold), *signers))
         newest = proposed_manifest(newest, record, scribe.source)
     return newest
 

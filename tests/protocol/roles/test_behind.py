@@ -22,9 +22,9 @@ from chains import (
     Blocks,
     Scribe,
     decryption_key,
-    draft_federation,
     id_of,
     key,
+    unsigned_federation,
 )
 
 from crypto.handover import NewKeys
@@ -82,13 +82,13 @@ SOURCE = Blocks()
 ALL_KEYS = Reader(id_of(SERVER), [decryption_key(SERVER)])
 
 
-def version(draft: UnsignedVersion, before: Manifest | None = None, reader: Reader = ALL_KEYS) -> Manifest:
-    block = sign_record(draft.body, [ADMIN])
-    SOURCE.add(block, *draft.blocks)
+def version(unsigned: UnsignedVersion, before: Manifest | None = None, reader: Reader = ALL_KEYS) -> Manifest:
+    block = sign_record(unsigned.body, [ADMIN])
+    SOURCE.add(block, *unsigned.blocks)
     return manifest_at(block.cid, before.federation if before else block.cid, SOURCE, before, reader)
 
 
-FIRST = version(draft_federation(key=SymmetricKey.generate()))
+FIRST = version(unsigned_federation(key=SymmetricKey.generate()))
 WITHOUT_BOB = version(without_member(FIRST, id_of(BOB), **BY_ADMIN), FIRST)
 WITHOUT_CAROL = version(without_member(WITHOUT_BOB, id_of(CAROL), **BY_ADMIN), WITHOUT_BOB)
 
@@ -281,7 +281,7 @@ def test_somebody_that_never_was_a_member_is_told_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("draft", "why"),
+    ("unsigned", "why"),
     [
         (with_revoked(FIRST, FIRST.members[id_of(BOB)], **BY_ADMIN), "version 2, which revokes its keys"),
         (
@@ -291,8 +291,8 @@ def test_somebody_that_never_was_a_member_is_told_nothing() -> None:
     ],
     ids=["revoked", "another role"],
 )
-def test_a_client_that_loses_its_part_says_how(draft: UnsignedVersion, why: str) -> None:
-    newer, bob = version(draft, FIRST), Peer(BOB, FIRST)
+def test_a_client_that_loses_its_part_says_how(unsigned: UnsignedVersion, why: str) -> None:
+    newer, bob = version(unsigned, FIRST), Peer(BOB, FIRST)
     Swarm(bob).feed((bob, ManifestChanged(newer.cid, record(newer.cid))))
     (stop,) = bob.stops
     assert stop.why.endswith(why)

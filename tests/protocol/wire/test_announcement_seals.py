@@ -16,10 +16,10 @@ from chains import (
     TIME,
     Blocks,
     decryption_key,
-    draft_federation,
     id_of,
     member,
     reader_of,
+    unsigned_federation,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,9 +39,9 @@ BY_ADMIN = {"by": id_of(ADMIN), "time": TIME}
 SOURCE = Blocks()
 
 
-def version(draft: UnsignedVersion, reader: Reader, before: Manifest | None = None) -> Manifest:
-    block = sign_record(draft.body, [ADMIN])
-    SOURCE.add(block, *draft.blocks)
+def version(unsigned: UnsignedVersion, reader: Reader, before: Manifest | None = None) -> Manifest:
+    block = sign_record(unsigned.body, [ADMIN])
+    SOURCE.add(block, *unsigned.blocks)
     return manifest_at(block.cid, before.federation if before else block.cid, SOURCE, before, reader)
 
 
@@ -49,10 +49,10 @@ def read_by(signer: SigningKey, manifest: Manifest) -> Manifest:
     return manifest_at(manifest.cid, manifest.federation, SOURCE, reader=reader_of(signer))
 
 
-FIRST = version(draft_federation(key=SymmetricKey.generate()), reader_of(SERVER))
+FIRST = version(unsigned_federation(key=SymmetricKey.generate()), reader_of(SERVER))
 WITHOUT_BOB = version(without_member(FIRST, id_of(BOB), **BY_ADMIN), reader_of(SERVER), FIRST)
 WITHOUT_CAROL = version(without_member(WITHOUT_BOB, id_of(CAROL), **BY_ADMIN), reader_of(SERVER), WITHOUT_BOB)
-PLAIN = version(draft_federation(), Reader())
+PLAIN = version(unsigned_federation(), Reader())
 
 
 def seals_of(signer: SigningKey, manifest: Manifest = FIRST) -> AnnouncementSeals:

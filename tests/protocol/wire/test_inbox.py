@@ -32,7 +32,7 @@ def member(key: SigningKey) -> Member:
 def admit(*keys: SigningKey) -> Manifest:
     admin = ALICE.verify_key.raw
     names = {key.verify_key.raw: f"member {number}" for number, key in enumerate(keys)}
-    draft = new_federation(
+    unsigned = new_federation(
         name="trial",
         admins=[admin],
         members=[member(key) for key in keys],
@@ -40,7 +40,7 @@ def admit(*keys: SigningKey) -> Manifest:
         by=admin,
         time=0.0,
     )
-    return first_manifest(parse_record(sign_record(draft.body, [ALICE])), source={})  # no blocks but its own
+    return first_manifest(parse_record(sign_record(unsigned.body, [ALICE])), source={})  # no blocks but its own
 
 
 MANIFEST = admit(ALICE, BOB)

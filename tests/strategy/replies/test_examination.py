@@ -59,8 +59,8 @@ def found(
     )[0]
 
 
-def findings(sent: RecordDict | Tensors, reply: RecordDict | Tensors, *, update: bool = True) -> dict[Check, str]:
-    return {finding.check: finding.what for finding in found(sent, reply, update=update).findings}
+def failed(sent: RecordDict | Tensors, reply: RecordDict | Tensors, *, update: bool = True) -> dict[Check, str]:
+    return {each.check: each.what for each in found(sent, reply, update=update).failed}
 
 
 def layout(sent: RecordDict | Tensors, reply: RecordDict | Tensors) -> ReplyLayout:
@@ -74,7 +74,7 @@ def likeness(sent: RecordDict | Tensors, reply: RecordDict | Tensors) -> Likenes
 
 
 def change_of(sent: RecordDict | Tensors, reply: RecordDict | Tensors) -> float | None:
-    """The norm, or None if a finding says that there is none."""
+    """The norm, or None if a failed check says that there is none."""
     return found(sent, reply, measure=True).norm
 
 
@@ -83,7 +83,7 @@ def change_of(sent: RecordDict | Tensors, reply: RecordDict | Tensors) -> float 
 
 def test_an_update_of_the_same_layout_is_as_dispatched() -> None:
     reply = {key: each.copy() for key, each in MODEL.items()}
-    assert findings(MODEL, reply) == {}
+    assert failed(MODEL, reply) == {}
     assert likeness(MODEL, reply) is Likeness.SAME
 
 
@@ -213,14 +213,14 @@ def test_what_secure_aggregation_masks_says_so() -> None:
 def test_numbers_that_are_not_finite_are_counted(dtype: str, bad: float) -> None:
     reply = np.zeros((2, 3), dtype)
     reply[1, 1:] = bad
-    what = findings({"w": np.zeros((2, 3), dtype)}, {"w": reply})[Check.FINITE]
+    what = failed({"w": np.zeros((2, 3), dtype)}, {"w": reply})[Check.FINITE]
     assert what == "2 of the 6 numbers of 'arrays'/'w' are NaN or infinite"
 
 
 def test_the_last_number_of_a_large_array_counts() -> None:
     large = np.zeros(200_001, np.float32)
     large[-1] = math.nan
-    assert "1 of the 200001" in findings({"w": np.zeros_like(large)}, {"w": large})[Check.FINITE]
+    assert "1 of the 200001" in failed({"w": np.zeros_like(large)}, {"w": large})[Check.FINITE]
 
 
 def bfloat16(*values: float) -> Array:
@@ -235,33 +235,33 @@ def test_a_bfloat16_is_a_number() -> None:
     def model(*values: float) -> RecordDict:
         return RecordDict({"arrays": ArrayRecord({"w": bfloat16(*values)})})
 
-    assert findings(model(1.0, 2.0), model(3.0, -4.0)) == {}
-    assert "1 of the 2" in findings(model(1.0, 2.0), model(math.nan, 2.0))[Check.FINITE]
-    assert findings(model(math.nan, 2.0), model(math.nan, 3.0)) == {}
+    assert failed(model(1.0, 2.0), model(3.0, -4.0)) == {}
+    assert "1 of the 2" in failed(model(1.0, 2.0), model(math.nan, 2.0))[Check.FINITE]
+    assert failed(model(math.nan, 2.0), model(math.nan, 3.0)) == {}
     assert change_of(model(1.0, 2.0), model(4.0, 6.0)) == 5.0
 
 
 def test_what_was_not_finite_when_it_was_dispatched_need_not_be() -> None:
     sent = np.array([[0.0, -math.inf], [math.nan, 0.0]])
-    assert findings({"w": sent}, {"w": np.asfortranarray(sent)}) == {}
+    assert failed({"w": sent}, {"w": np.asfortranarray(sent)}) == {}
     more = sent.copy()
     more[1] = math.inf
-    assert findings({"w": sent}, {"w": more})[Check.FINITE] == "1 of the 4 numbers of 'arrays'/'w' are NaN or infinite"
+    assert failed({"w": sent}, {"w": more})[Check.FINITE] == "1 of the 4 numbers of 'arrays'/'w' are NaN or infinite"
 
 
 def test_an_array_that_answers_none_is_compared_with_the_others() -> None:
     reply = {"own": np.array([math.nan, 1.0])}
-    assert findings(MODEL, reply) == {}
+    assert failed(MODEL, reply) == {}
     assert layout(MODEL, reply).not_finite == (NotFinite("arrays", "own", 1, 2),)
 
 
 def test_only_updates_have_to_be_finite() -> None:
-    assert findings({"w": np.zeros(1)}, {"w": np.array([math.nan])}, update=False) == {}
+    assert failed({"w": np.zeros(1)}, {"w": np.array([math.nan])}, update=False) == {}
 
 
 def test_a_diverged_loss_is_no_fault() -> None:
     reply = RecordDict({"arrays": arrays(MODEL), "metrics": MetricRecord({"loss": math.nan, "num-examples": 3})})
-    assert findings(MODEL, reply) == {}
+    assert failed(MODEL, reply) == {}
 
 
 # -- the norm of the change ------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_what_cannot_be_compared_cannot_be_measured() -> None:
 
 def test_what_was_sent_without_arrays_has_no_change() -> None:
     examination = found(RecordDict({"config": ConfigRecord({"lr": 0.1})}), MODEL, measure=True)
-    assert (examination.findings, examination.norm) == ((), None)
+    assert (examination.failed, examination.norm) == ((), None)
 
 
 def test_a_change_without_end_has_a_norm_without_end() -> None:
@@ -321,11 +321,11 @@ def test_a_change_without_end_has_a_norm_without_end() -> None:
 def test_what_is_no_content_is_found(block: Block) -> None:
     blocks = Blocks({block.cid: block.data})
     sent = read_sent(blocks.put(RecordDict({"arrays": arrays(MODEL)})), blocks, None)
-    (finding,) = examine(block.cid, blocks, None, sent, RecordDict, update=True)[0].findings
-    assert finding.check is Check.READABLE
+    (only,) = examine(block.cid, blocks, None, sent, RecordDict, update=True)[0].failed
+    assert only.check is Check.READABLE
 
 
-def test_a_block_that_is_away_is_no_finding() -> None:
+def test_a_block_that_is_away_fails_no_check() -> None:
     blocks = Blocks()
     root = blocks.put(RecordDict({"arrays": arrays(MODEL)}))
     sent = read_sent(root, blocks, None)
@@ -370,7 +370,7 @@ def test_any_header_is_read_or_refused(text: str) -> None:
 
 def test_a_long_name_is_cut() -> None:
     name = "v" * 1_000
-    (what,) = findings({name: np.zeros(3)}, {name: np.full(3, math.nan)}).values()
+    (what,) = failed({name: np.zeros(3)}, {name: np.full(3, math.nan)}).values()
     assert len(what) < 200
 
 

@@ -16,9 +16,9 @@ from chains import (
     TIME,
     TTL,
     Blocks,
-    draft_federation,
     id_of,
     node_of,
+    unsigned_federation,
 )
 
 from crypto.keys import SigningKey
@@ -44,10 +44,10 @@ class ALeader:
     """The server's machine, on a disk that is always done, with one message open to Alice."""
 
     def __init__(self) -> None:
-        draft = draft_federation()
-        block = sign_record(draft.body, [ADMIN])
+        unsigned = unsigned_federation()
+        block = sign_record(unsigned.body, [ADMIN])
         self.source = Blocks()
-        self.source.add(block, *draft.blocks)
+        self.source.add(block, *unsigned.blocks)
         self.manifest = manifest_at(block.cid, block.cid, self.source)
         plan = RunPlan(NamedBundle(APP, APP, None), bytes(32), "trial", "1", (), 3)
         settings = LeaderSettings(min_clients=1, client_timeout=60.0)
@@ -92,9 +92,9 @@ class ALeader:
     def revoke(self, signer: SigningKey) -> None:
         """The admin takes the member out, and the leader hears of it."""
         member = self.manifest.members[id_of(signer)]
-        draft = with_revoked(self.manifest, member, by=id_of(ADMIN), time=TIME)
-        block = sign_record(draft.body, [ADMIN])
-        self.source.add(block, *draft.blocks)
+        unsigned = with_revoked(self.manifest, member, by=id_of(ADMIN), time=TIME)
+        block = sign_record(unsigned.body, [ADMIN])
+        self.source.add(block, *unsigned.blocks)
         self.feed(ManifestChanged(block.cid, self.source))
 
 

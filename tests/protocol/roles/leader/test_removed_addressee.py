@@ -24,8 +24,8 @@ BOTH = tuple(sorted((node_of(ALICE), node_of(BOB))))
 
 def without_bob(scribe: Scribe, of: Scribe | NewestManifest) -> CID:
     manifest = of.manifest
-    draft = without_member(manifest, id_of(BOB), by=id_of(ADMIN), time=1.0)
-    return scribe.next_manifest(draft).cid
+    unsigned = without_member(manifest, id_of(BOB), by=id_of(ADMIN), time=1.0)
+    return scribe.next_manifest(unsigned).cid
 
 
 def answer(leader: Attacked, call: object) -> object:
