@@ -90,7 +90,8 @@ def _parsed(data: bytes) -> _File:
 
 
 def json_object(data: bytes) -> Mapping[str, Any]:
-    """The JSON object in ``data``, which has one reading: no name stands in an object twice, and every number is one.
+    """The JSON object in ``data``, which has one reading: no name stands in an object twice, every number is one, and
+    every text is Unicode.
 
     Raises:
         ValueError: if it is none; the message says what is wrong, and quotes little of it.
@@ -105,6 +106,10 @@ def json_object(data: bytes) -> Mapping[str, Any]:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("it is JSON, and no object")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("it escapes half of a character, which is no text") from None
     return value
 
 

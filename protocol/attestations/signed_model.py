@@ -37,7 +37,7 @@ class VouchedKey(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sha256(self) -> str:
         """Of the PEM: the hint by which a signature names the key."""
-        return hashlib.sha256(self.pem.encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(self.pem.encode()).hexdigest()
 
 
 class ModelPredicate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

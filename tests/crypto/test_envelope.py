@@ -68,6 +68,7 @@ def test_what_was_signed_as_another_type_is_none() -> None:
         (b"[" * 200_000, "nested too deeply"),
         (b'{"payload": "", "payload": ""}', "the name 'payload' stands in one object twice"),
         (b'{"payload": NaN}', "NaN is no number"),
+        (rb'{"payload": "", "note": ["\ud800"]}', "half of a character"),
         (b"{" + b" " * MAX_ENVELOPE + b"}", "larger than"),
         (b"{}", "missing required field"),
         (envelope(payload=7), "Expected `bytes`"),

@@ -66,7 +66,9 @@ def test_what_is_no_sound_statement_is_refused_by_name(change: Callable[[Any], o
         read_statement(changed(change))
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xff", b"[]", b'{"_type": "a", "_type": "a"}', b'{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff", b"[]", b'{"_type": "a", "_type": "a"}', b'{"a":' * 100_000, rb'{"_type": "\udcff"}']
+)
 def test_what_is_no_json_object_is_none(payload: bytes) -> None:
     with pytest.raises(BadStatement, match="no in-toto statement"):
         read_statement(payload)

@@ -215,6 +215,7 @@ def changed_inside(path: Path, chance: random.Random) -> None:
     changed = entries[chance.choice([name for name in entries if name.endswith((".npy", "data.pkl"))])]
     for _ in range(3):
         changed[chance.randrange(len(changed))] = chance.randrange(256)
+        del changed[chance.randrange(len(changed))]
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in entries.items():
             archive.writestr(name, bytes(data))
