@@ -370,6 +370,7 @@ class AuditedRun:
             NotReadable: if the model is encrypted, and the identity has no key for it.
         """
         found = self._models().find(of, round)
+        assert found.round is not None  # as the final model alone has it
         about = (str(found.content), str(found.run), str(found.head))
         return Model(*about, found.round, found.of, found, self._audit.source)
 

@@ -10,7 +10,7 @@ from crypto.model_key import ModelKey
 from peer.attest.auditing import checked_model, is_encrypted, moment, this_tool
 from peer.attest.checking import sha256_of
 from peer.attest.signing import write_attestation
-from peer.attest.tracing import Found, ModelFile, RecordedModel
+from peer.attest.tracing import Found, ModelFile
 from peer.audit.audit import Audit
 from peer.audit.run_models import FoundModel
 from peer.home.home import PUBLIC_FILE, replace_file
@@ -45,13 +45,12 @@ def sign_model_file(path: Path, found: FoundModel, audit: Audit, identity: Ident
     """
     files, key, sha256 = Signatures.beside(path), ModelKey.of(identity.signing), sha256_of(path)
     vouched = VouchedKey(scheme="ecdsa-sha2-nistp256", pem=key.public_pem)
-    model = RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
     assert audit.report.federation is not None  # the run is verified
     predicate = ModelPredicate(
         signed_at=moment(at),
         tool=this_tool(),
         run=ModelRun(head=found.head, run=found.run, federation=audit.report.federation),
-        model=checked_model(ModelFile(sha256, path), Found(model, exact=True), encrypted=is_encrypted(audit)),
+        model=checked_model(ModelFile(sha256, path), Found(found, exact=True), encrypted=is_encrypted(audit)),
         key=vouched,
     )
     subjects = (Subject(path.name, sha256), Subject(files.key.name, vouched.sha256))

@@ -11,18 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from peer.attest.checking import sha256_of
 from peer.audit.audit import Audit
 from peer.audit.report import Report
 from peer.audit.run_lookup import RunLookup
-from peer.audit.run_models import SERVER, NoSuchModel, NotReadable, RunModels
+from peer.audit.run_models import FoundModel, NoSuchModel, NotReadable, RunModels
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import EngineError
 from peer.history.scratch import Scratch
 from protocol.blocks.cid import CID, BlockError
-from protocol.blocks.content import ContentKey
 from strategy.models.model_difference import same_tensors
 from strategy.models.model_files import (
     ModelFormat,
@@ -53,28 +52,10 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedModel:
-    """A model of a run that can be written to a file."""
-
-    content: CID
-    key: ContentKey | None
-    metadata: Mapping[str, str]
-    """What its file says besides the content's CID."""
-    round: int | None
-    """None for the final model."""
-    of: str
-    """`SERVER`, or the client's name."""
-
-    def value(self) -> dict[str, Any]:
-        """As ``--json`` shows it."""
-        return {"content": str(self.content), "round": self.round, "of": self.of}
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """The model of a run that a file holds."""
 
-    model: RecordedModel
+    model: FoundModel
     exact: bool
     """Whether the file is byte for byte what is written for it; if not, its arrays are the same, name by name."""
 
@@ -145,7 +126,7 @@ def find_model(file: ModelFile, models: RunModels, audit: Audit) -> Found | None
     """
     if file.path is None:
         return _by_hash(file.sha256, models, audit)
-    claimed = _claimed(file.claims, models, audit.report)
+    claimed = _claimed(file.claims, models, audit.report.run)
     if claimed is not None and file.sha256 == _written(claimed, audit, ModelFormat.of(file.path)):
         return Found(claimed, exact=True)
     try:
@@ -155,43 +136,29 @@ def find_model(file: ModelFile, models: RunModels, audit: Audit) -> Found | None
         raise PeerError(str(error)) from error
 
 
-def _claimed(claims: Mapping[str, str], models: RunModels, report: Report) -> RecordedModel | None:
+def _claimed(claims: Mapping[str, str], models: RunModels, run: CID | None) -> FoundModel | None:
     """The model of the run that a file claims to be, if there is one."""
-    if claims.get("run") != str(report.run):
+    if claims.get("run") != str(run):
         return None
     number, of = claims.get("round"), claims.get("of")
     if number is None or of is None:
-        final = _final(models, report)
+        final = models.final()
         return None if isinstance(final, NotReadable) else final
     if not re.fullmatch("[0-9]{1,9}", number):
         return None
     try:
-        found = models.find(of, int(number))
+        return models.find(of, int(number))
     except (NoSuchModel, NotReadable):
         return None
-    return RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
 
 
-def _recorded(models: RunModels, report: Report) -> Iterator[RecordedModel | NotReadable]:
-    if (final := _final(models, report)) is not None:
+def _recorded(models: RunModels) -> Iterator[FoundModel | NotReadable]:
+    if (final := models.final()) is not None:
         yield final
-    for found in models.every():
-        if isinstance(found, NotReadable):
-            yield found
-        else:
-            yield RecordedModel(found.content, found.key, found.metadata(), found.round, found.of)
+    yield from models.every()
 
 
-def _final(models: RunModels, report: Report) -> RecordedModel | NotReadable | None:
-    found = models.final()
-    if found is None or isinstance(found, NotReadable):
-        return found
-    return RecordedModel(*found, {"run": str(report.run)}, None, SERVER)
-
-
-def _first(
-    models: Iterable[RecordedModel | NotReadable], fits: Callable[[RecordedModel], bool]
-) -> RecordedModel | None:
+def _first(models: Iterable[FoundModel | NotReadable], fits: Callable[[FoundModel], bool]) -> FoundModel | None:
     """The first model that fits; raises NotReadable if none does and some cannot be read here."""
     unreadable = None
     for model in models:
@@ -205,17 +172,17 @@ def _first(
 
 
 def _by_hash(sha256: str, models: RunModels, audit: Audit) -> Found | None:
-    def fits(model: RecordedModel) -> bool:
+    def fits(model: FoundModel) -> bool:
         return any(sha256 == _written(model, audit, kind) for kind in ModelFormat)
 
-    found = _first(_recorded(models, audit.report), fits)
+    found = _first(_recorded(models), fits)
     return None if found is None else Found(found, exact=True)
 
 
-def _written(model: RecordedModel, audit: Audit, kind: ModelFormat) -> str | None:
+def _written(model: FoundModel, audit: Audit, kind: ModelFormat) -> str | None:
     """The hash of the file of a model; None if the format does not take it."""
     try:
-        return model_sha256(model.content, audit.source, model.key, kind, model.metadata)
+        return model_sha256(model.content, audit.source, model.key, kind, model.metadata())
     except NoModel:
         return None
 
@@ -223,7 +190,7 @@ def _written(model: RecordedModel, audit: Audit, kind: ModelFormat) -> str | Non
 def _by_arrays(tensors: Tensors, models: RunModels, audit: Audit) -> Found | None:
     compared: set[CID] = set()
 
-    def fits(model: RecordedModel) -> bool:
+    def fits(model: FoundModel) -> bool:
         if model.content in compared:
             return False
         compared.add(model.content)
@@ -232,7 +199,7 @@ def _by_arrays(tensors: Tensors, models: RunModels, audit: Audit) -> Found | Non
         except NoModel:
             return False
 
-    found = _first(_recorded(models, audit.report), fits)
+    found = _first(_recorded(models), fits)
     return None if found is None else Found(found, exact=False)
 
 

@@ -27,6 +27,7 @@ from peer.audit.audit import Audit
 from peer.audit.report import Report, require_verified
 from peer.base.errors import ExitCode, PeerError
 from peer.history.scratch import Scratch
+from protocol.attestations.audited import SERVER as SERVER  # exported here too, beside what it names
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
 from protocol.federation.manifest import node_id
@@ -34,9 +35,6 @@ from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import Body, Close, Collect, Dispatch, GridError, Group, Reply
 from protocol.records.signed_records import answers, read_record, typed_items
 from strategy.contents.summary import summarise
-
-SERVER: Final = "server"
-"""The owner of the global model."""
 
 TRAIN: Final = "train"
 """Flower's message type, or the part of it before the dot."""
@@ -62,14 +60,20 @@ class FoundModel:
     """The key that it is encrypted with."""
     run: CID
     head: CID
-    round: int
+    round: int | None
+    """None for the final model."""
     of: str
-    """`SERVER`, or the client's name."""
+    """`SERVER`, or the client's name; its did, if that is its name."""
 
     def metadata(self) -> dict[str, str]:
         """What a file of it says about itself, besides the content's CID. It is the same whenever the file is written,
         so the head, which grows, is not in it: `peer trace` writes the file again, and compares."""
-        return {"run": str(self.run), "round": str(self.round), "of": self.of}
+        where = {} if self.round is None else {"round": str(self.round), "of": self.of}
+        return {"run": str(self.run), **where}
+
+    def value(self) -> dict[str, Any]:
+        """As ``--json`` shows it."""
+        return {"content": str(self.content), "round": self.round, "of": self.of}
 
 
 class RunModels:
@@ -108,8 +112,7 @@ class RunModels:
                 f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
                 fix=f"peer log {self._report.head} shows them",
             )
-        found, name = (self._global(number), SERVER) if of == SERVER else self._update(of, number)
-        return self._found(found, number, name)
+        return self._found(self._global(number), number, SERVER) if of == SERVER else self._update(of, number)
 
     def newest(self) -> FoundModel:
         """The newest global model: that of the last round that has one. The run may be in the middle of the next.
@@ -141,14 +144,15 @@ class RunModels:
                 for answer in row["answers"]:
                     try:
                         if answer["content"] and (given := self._given(answer, of_round)) is not None:
-                            yield self._found(given, of_round, answer["name"])
+                            yield given
                     except NotReadable as error:
                         yield error
 
-    def final(self) -> tuple[CID, ContentKey | None] | NotReadable | None:
-        """The content of the final model, if the run has one, and its key; or why this reader cannot read it."""
+    def final(self) -> FoundModel | NotReadable | None:
+        """The final model, if the run has one; or why this reader cannot read it."""
         last = self._body(self._report.head)
-        return self._readable_arrays(last) if isinstance(last, Close) else None
+        found = self._readable_arrays(last) if isinstance(last, Close) else None
+        return self._found(found, None, SERVER) if isinstance(found, tuple) else found
 
     def _last_round(self) -> int:
         return max((each for row in self._rows() if (each := self._round(row)) is not None), default=0)
@@ -157,7 +161,7 @@ class RunModels:
         """The rounds, from 1, in which something was trained."""
         return {number for row in self._rows() if _is_train(row) and (number := self._round(row))}
 
-    def _found(self, found: _Found, number: int, of: str) -> FoundModel:
+    def _found(self, found: _Found, number: int | None, of: str) -> FoundModel:
         content, key = found
         return FoundModel(content, key, self._run, self._report.head, number, of)
 
@@ -275,21 +279,21 @@ class RunModels:
 
     # -- updates ---------------------------------------------------------------------------------------------------
 
-    def _update(self, of: str, number: int) -> tuple[_Found, str]:
+    def _update(self, of: str, number: int) -> FoundModel:
         rows = [row for row in self._rows() if self._round(row) == number]
         name = self._name(of)
         given = [answer for row in rows for answer in row["answers"] if answer["name"] == name]
         for answer in reversed([answer for answer in given if answer["content"]]):
             if (found := self._given(answer, number)) is not None:
-                return found, name
+                return found
         raise NoSuchModel(
             f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
             fix=f"peer log {self._report.head} shows who answered in which round",
             code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
         )
 
-    def _given(self, answer: dict[str, Any], number: int) -> _Found | None:
-        """The content of an answer, if it has arrays; raises NotReadable if it is for other readers."""
+    def _given(self, answer: dict[str, Any], number: int) -> FoundModel | None:
+        """The update in an answer, if it has arrays; raises NotReadable if it is for other readers."""
         reply = self._body(CID.parse(answer["reply"]))
         assert isinstance(reply, Reply)  # the chain is verified
         content, key = CID.parse(answer["content"]), self._keys.reply_content(reply)
@@ -299,7 +303,10 @@ class RunModels:
                 "(no client keeps the key of its own updates)",
                 f"leave out --of {answer['name']} for the global model; or {_WHO_READS}",
             )
-        return (content, key) if self._has_arrays(content, key) else None
+        if not self._has_arrays(content, key):
+            return None
+        name = VerifyKey(reply.by).did if answer["name"] == SERVER else answer["name"]  # a client may be called so
+        return self._found((content, key), number, name)
 
     def _name(self, of: str) -> str:
         """The name of the participant whose name or did is ``of``."""

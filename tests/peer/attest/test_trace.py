@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chains import ALICE, BOB
+from chains import ADMIN, ALICE, BOB, SERVER, Scribe, id_of, member
 from command_line import Outcome, Peer
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from inspected_runs import WrittenRun
 from safetensors.numpy import load_file, save_file
 
+from crypto.keys import VerifyKey
 from peer.base.errors import ExitCode
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
-from protocol.records.bodies import Close
+from protocol.records.bodies import Close, Role
 from protocol.records.signed_records import parse_record
 from strategy.models.model_files import save_model
 
@@ -150,6 +151,21 @@ def test_the_runs_of_a_home_are_looked_through(peer: Peer, car: Path, file: Call
     assert "none of the 0 runs" in peer("trace", path).err
     assert peer("import", car, "--ipfs", engine).code == ExitCode.DONE
     assert found(peer("trace", path, "--ipfs", engine, "--json")) == (True, 1, "server")
+
+
+def test_the_update_of_a_client_that_is_called_server_is_no_global_model(peer: Peer, tmp_path: Path) -> None:
+    names = {"lead": member(SERVER, Role.SERVER, place=ADMIN), "server": member(ALICE, Role.CLIENT, place=ADMIN)}
+    written = WrittenRun(Scribe(members=names))
+    scribe, car, path = written.scribe, tmp_path / "run.car", tmp_path / "m.npz"
+    scribe.add(scribe.dispatch(scribe.group(ALICE, content=written.store(weights(0, 1)))))
+    scribe.add(scribe.collect(scribe.taken(ALICE, content=written.store(weights(5, 1)))))
+    car.write_bytes(b"".join(write_car([written.head], written.blocks)))
+    alice = VerifyKey.parse(id_of(ALICE)).did
+    assert peer("model", car, "-o", path, "--round", "1", "--of", alice).code == ExitCode.DONE
+    assert found(peer("trace", path, "--in", car, "--json")) == (True, 1, alice)
+    with np.load(path) as entries:
+        np.savez(tmp_path / "n.npz", bias=entries["bias"], weight=entries["weight"])
+    assert found(peer("trace", tmp_path / "n.npz", "--in", car, "--json")) == (False, 1, alice)
 
 
 def test_a_run_that_is_not_verified_vouches_for_nothing(
