@@ -30,7 +30,7 @@ TIMES: Final = 6
 """How often the peer that found a proof announces it; afterwards once for each hello."""
 
 REMEMBERED: Final = 256
-"""Records that were compared with ours and need not be again."""
+"""Pairs of records that were compared, and need not be again."""
 
 
 class Distrust:
@@ -88,7 +88,8 @@ class Equivocations:
         self.distrust = Distrust(known)
         self._tellings = [_Telling(found, Backoff(0.0), 0) for found in known if _can_be_announced(found)]
         self._comparing = UncheckedClaims(1, DEEPEST_DOUBT)
-        self._compared: deque[CID] = deque(maxlen=REMEMBERED)
+        self._compared: deque[tuple[CID, CID]] = deque(maxlen=REMEMBERED)
+        """In pairs: one that proves nothing with one record may prove something with another."""
         self._proving = UncheckedClaims(1, DEEPEST_DOUBT)
         self._heard_of: deque[tuple[CID, CID]] = deque(maxlen=REMEMBERED)
         """Proofs that were looked at."""
@@ -99,7 +100,7 @@ class Equivocations:
         """Get two records that may be at one place, and see whether they prove anything. One pair at a time for each
         member that speaks: what cannot be had, or comes meanwhile, is compared when it is heard of again."""
         claimant = self._outbox.speaker
-        if not self._comparing.may_open(claimant, now) or theirs in self._compared:
+        if not self._comparing.may_open(claimant, now) or (ours, theirs) in self._compared:
             return
         self._comparing.open(claimant)
         here = {block.cid: block for block in inline if block.cid in (ours, theirs)}
@@ -113,7 +114,7 @@ class Equivocations:
             failed = partial(self._not_gathered, claimant)
             self._outbox.ask(FetchRecord, done, failed, lacking, None)
             return
-        self._compared.append(wanted[1])
+        self._compared.append(wanted)
         if self._look_at(here[wanted[0]], here[wanted[1]], TIMES, now):
             self._comparing.held(claimant)
         else:

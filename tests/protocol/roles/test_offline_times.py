@@ -169,3 +169,10 @@ def test_a_machine_that_is_offline_is_not_woken_without_end() -> None:
     is_offline(leader, 40.0)
     assert leader.machine.machine.offline.ends(leader.now - 1000.0, 10.0) < leader.now  # what was over stays so
     assert min(leader.machine._moments()) > leader.now
+
+
+def test_what_has_a_moment_left_is_looked_at_once_a_second_while_offline() -> None:
+    offline = OfflineTimes()
+    offline.answered(EngineAnswered(), 100.0)
+    offline.comes_to(110.0)
+    assert offline.ends(90.0, 10.1) == 111.0
