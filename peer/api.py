@@ -45,7 +45,6 @@ from peer.history.verdict import Finding, Verdict
 from peer.home.federations import FederationStore
 from peer.home.home import Home, place_for
 from peer.home.journal import approved_apps
-from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import ReaderChoice
 from peer.report.writing import report_of, write_report
@@ -384,8 +383,7 @@ class AuditedRun:
             PeerError: if there is no such identity, its passphrase is missing, or ``model`` holds no model of the run.
             OSError: if the file cannot be written.
         """
-        passphrases = Passphrases.of_process(self._reader.passphrase_file).unattended()
-        identity = KeyStore(self._home.path).load(self._reader.identity, passphrases)
+        identity = self._reader.unlocked(self._home.path)
         named = None if model is None else model_file_named(str(model))
         self._audit.run()
         attest_audit(place_for(Path(file)), self._audit, self._scratch, identity, named, at=time.time())
@@ -446,7 +444,8 @@ def open_run(
                     f"{run} is not a CAR file", fix="name a file, or the engine that has the run: engine='local:DIR'"
                 )
         place = Home(Path(home).expanduser().absolute())
-        choice = ReaderChoice(identity, None if passphrase_file is None else Path(passphrase_file), needed=False)
+        file = None if passphrase_file is None else Path(passphrase_file)
+        choice = ReaderChoice(identity, Passphrases.of_process(file).unattended(), needed=False)
         scratch = stack.enter_context(Scratch())
         lookup = RunLookup(place, engine, choice, timeout)
         root = None if federation is None else str(federation)

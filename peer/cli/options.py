@@ -184,9 +184,10 @@ class RunOptions:
 
     def reader(self, *, needed: bool) -> ReaderChoice:
         """The keys that the command may use."""
+        from peer.home.passphrase import Passphrases
         from peer.home.reader_choice import ReaderChoice
 
-        return ReaderChoice(self.identity, self.passphrase_file, needed=needed)
+        return ReaderChoice(self.identity, Passphrases.of_process(self.passphrase_file), needed=needed)
 
 
 @dataclass(frozen=True, slots=True)

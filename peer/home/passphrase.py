@@ -49,7 +49,8 @@ class Passphrases:
 
     def is_given(self, name: str) -> bool:
         """Whether the passphrase of ``name`` is there without asking."""
-        return self.file is not None or "POLLEN_PASSPHRASE" in self.environ or self._credential(name) is not None
+        given = self.file is not None or "POLLEN_PASSPHRASE" in self.environ or self._credential(name) is not None
+        return given or name in self._typed
 
     def existing(self, name: str) -> str:
         """The passphrase of the key of ``name``.

@@ -29,7 +29,8 @@ class ReaderChoice:
 
     identity: str | None
     """The name after ``--identity``."""
-    passphrase_file: Path | None
+    passphrases: Passphrases
+    """Nobody is asked twice, however often an identity is opened."""
     needed: bool
     """Whether to ask for a passphrase. If not, a locked key is used only if its passphrase was given."""
 
@@ -47,11 +48,18 @@ class ReaderChoice:
             )
         if not (self.needed or self.identity) and len(store.names()) != 1:
             return PUBLIC
-        passphrases = Passphrases.of_process(self.passphrase_file)
         found = store.public(self.identity)
-        if not self.needed and found.locked and not passphrases.is_given(found.name):
+        if not self.needed and found.locked and not self.passphrases.is_given(found.name):
             return PUBLIC
-        return reader_of(store.load(self.identity, passphrases), beside)
+        return reader_of(self.unlocked(home), beside)
+
+    def unlocked(self, home: Path) -> Identity:
+        """The identity, to sign with.
+
+        Raises:
+            PeerError: if there is none, several and no name, or its passphrase is missing or wrong.
+        """
+        return KeyStore(home).load(self.identity, self.passphrases)
 
 
 def with_names(reader: Reader, source: BlockSource) -> Reader:

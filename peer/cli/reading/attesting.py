@@ -11,7 +11,6 @@ import typer
 
 from peer.base.errors import PeerError
 from peer.base.terminal import put
-from peer.cli.options import RunOptions, load_identity
 from peer.cli.output import doubtful
 from peer.history.scratch import Scratch
 from peer.home.home import place_for
@@ -20,6 +19,7 @@ if TYPE_CHECKING:  # they take long to import
     from crypto.identity import Identity
     from peer.attest.tracing import ModelFile
     from peer.audit.audit import Audit
+    from peer.audit.run_lookup import RunLookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,9 @@ class AttestOptions:
     attest: Annotated[
         Path | None,
         typer.Option(
-            "--attest", metavar="FILE", help="Sign the verdict with this home's identity, in a file for others."
+            "--attest",
+            metavar="FILE",
+            help="Sign the verdict with this home's identity, in a file for others. It is replaced.",
         ),
     ] = None
     attest_model: Annotated[
@@ -39,11 +41,11 @@ class AttestOptions:
         ),
     ] = None
 
-    def prepare(self, options: RunOptions) -> SignedVerdict | None:
-        """Check everything that signing needs before the audit begins. None if nothing is signed.
+    def prepare(self, audited: str, lookup: RunLookup) -> SignedVerdict | None:
+        """Check everything that signing needs before the audit of what ``audited`` names. None if nothing is signed.
 
         Raises:
-            PeerError: if the file cannot be written, the identity cannot be unlocked, or the model file cannot be read.
+            PeerError: if the file has no place, the identity cannot be unlocked, or the model file cannot be read.
         """
         if self.attest is None:
             if self.attest_model is not None:
@@ -51,9 +53,12 @@ class AttestOptions:
             return None
         from peer.attest.tracing import model_file_named
 
+        place = place_for(self.attest)
+        for read in (Path(audited), self.attest_model):
+            if read is not None and read.exists() and place.exists() and place.samefile(read):
+                raise PeerError(f"--attest would replace {read}, which it is about", fix="name another file")
         model = None if self.attest_model is None else model_file_named(str(self.attest_model))
-        identity = load_identity(options.home, options.identity, options.passphrase_file)
-        return SignedVerdict(place_for(self.attest), identity, model)
+        return SignedVerdict(place, lookup.reader.unlocked(lookup.home.path), model)
 
 
 @dataclass(frozen=True, slots=True)

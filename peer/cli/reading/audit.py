@@ -54,7 +54,7 @@ def audit(
     if not replay and replaying.given:
         raise PeerError("those options are for a replay", fix="add --replay")
     lookup = options.lookup(needed=replay)
-    signed = attesting.prepare(options)
+    signed = attesting.prepare(head, lookup)
     proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
         return _put_proof(proof, json=json, signed=signed)

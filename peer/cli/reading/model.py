@@ -11,7 +11,7 @@ import typer
 from peer.audit.run_models import SERVER, FoundModel, RunModels
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
-from peer.cli.options import HeadArgument, JsonOption, RunOptions, grouped, load_identity, new_app
+from peer.cli.options import HeadArgument, JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import put_json, size
 from peer.cli.reading.model_file import model_file
 from peer.history.scratch import Scratch
@@ -57,8 +57,9 @@ def model(
     from strategy.models.model_files import NoModel, save_model
 
     path = model_file("--output", output)
-    identity = load_identity(options.home, options.identity, options.passphrase_file) if sign else None
-    with Scratch() as scratch, options.lookup().reading(head, scratch) as audit:
+    lookup = options.lookup()
+    identity = lookup.reader.unlocked(lookup.home.path) if sign else None
+    with Scratch() as scratch, lookup.reading(head, scratch) as audit:
         found = RunModels(audit, scratch).find(of, round)
         try:
             count = save_model(found.content, audit.source, found.key, path, found.metadata())

@@ -177,6 +177,15 @@ def test_a_proof_is_not_attested_and_a_file_needs_a_place(auditor: Peer, car: Pa
     assert (outcome.code, "there is no folder" in outcome.err) == (ExitCode.WRONG_USE, True)
 
 
+@pytest.mark.parametrize("named", ["run.car", "m.npz"])
+def test_what_is_attested_is_not_replaced_by_it(auditor: Peer, car: Path, named: str) -> None:
+    model, before = car.with_name("m.npz"), car.read_bytes()
+    assert auditor("model", car, "-o", model).code == ExitCode.DONE
+    outcome = auditor("audit", car, "--attest", car.with_name(named), "--attest-model", model)
+    assert (outcome.code, "would replace" in outcome.err) == (ExitCode.WRONG_USE, True)
+    assert (car.read_bytes(), model.read_bytes()[:2]) == (before, b"PK")
+
+
 def test_without_an_identity_nothing_is_audited(stranger: Peer, car: Path) -> None:
     outcome = stranger("audit", car, "--attest", car.with_name("a.json"))
     assert (outcome.code, outcome.out) == (ExitCode.WRONG_USE, "")
