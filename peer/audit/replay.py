@@ -99,7 +99,7 @@ class ComparedExchange:
     height: int
     round: int | None
     number: int | None
-    """The exchange's number, from 1; None for the final model."""
+    """The exchange's number, from 1; None for what follows all exchanges, such as the final model."""
     messages: int
     outcome: Outcome = Outcome.EQUAL
     what: str = ""
@@ -111,7 +111,7 @@ class ComparedExchange:
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it beside the exchange."""
-        return {"outcome": self.outcome.value, **_difference_value(self.difference)}
+        return {"outcome": self.outcome.value, "what": self.what or None, **_difference_value(self.difference)}
 
     def place_value(self) -> dict[str, Any]:
         """The same, with its place."""
@@ -148,6 +148,8 @@ class Replay:
     """The first that differs."""
     widest: ComparedExchange | None = None
     """The one that differs most, in units in the last place."""
+    at_end: ComparedExchange | None = None
+    """What differs after all exchanges, such as the final model. Of an exchange, the audit's row of it says that."""
     beyond: ComparedExchange | None = None
     """The one that differs more than another machine can cause. The replay ends with it."""
     cause: Cause = Cause.NOTHING
@@ -223,6 +225,7 @@ class Replay:
             "undecided": self.undecided,
             "first_divergence": None if self.first is None else self.first.place_value(),
             "widest": None if self.widest is None else self.widest.place_value(),
+            "at_end": None if self.at_end is None else self.at_end.place_value(),
             "beyond": None if self.beyond is None else self.beyond.place_value(),
             "repeats": self.repeats,
             "reasons": [reason.value for reason in self.reasons],
@@ -454,6 +457,8 @@ class RunReplay:
             replay.undecided += 1
         if replay.widest is None or _ulps(told) > _ulps(replay.widest):
             replay.widest = told
+        if told.number is None:
+            replay.at_end = told
         self._tell(told)
 
     def _tell(self, told: ComparedExchange) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from peer.history.verdict import Finding, Verdict
+from protocol.replay.judging import Outcome
 
 VERSION: Final = 1
 """Of the JSON form, docs/report.md. It grows by one with each change that a reader of the form before would miss."""
@@ -112,6 +113,35 @@ class App:
     differing: tuple[tuple[str, str, str], ...]
     """What of the environment is another one in the replay: name, as it was, as it is."""
     replay_format: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayDifference:
+    """An exchange, or the end of the run, at which the app, run again, did not do quite what is recorded.
+
+    A number that is not finite is a text, such as ``inf``. All are None if something else than numbers differs.
+    """
+
+    number: int | None
+    """Of the exchange; None at the end of the run."""
+    round: int | None
+    height: int
+    what: str
+    """In words."""
+    record: str
+    tensor: str
+    largest: float | str | None
+    """The largest absolute difference of two numbers."""
+    ulps: float | str | None
+    """The largest difference in units in the last place."""
+    of_update: float | str | None
+    """The norm of the difference, relative to that of what the server made of the model before."""
+    of_bound: float | str | None
+    """The largest difference, as a share of what rounding can cause; None if no bound can be derived."""
+    unbounded: str
+    """Why no bound can be derived."""
+    outcome: Outcome
+    """How this exchange was judged, by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +319,8 @@ class RunReport:
     about: About
     app: App | None
     replayed: bool
-    """Whether the app was run again."""
+    """Whether the app was run again, to an end."""
+    differences: Table[ReplayDifference]
     participants: tuple[Participant, ...]
     changes: tuple[Change, ...]
     rounds: Table[Round]

@@ -34,6 +34,7 @@ from peer.report.facts import (
     Made,
     Participant,
     Place,
+    ReplayDifference,
     Round,
     RunReport,
     Table,
@@ -46,6 +47,7 @@ from protocol.federation.manifest import Manifest, manifest_at, node_id
 from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Chained, Close, Dispatch, Member, Reply, Role, Roster, Run, RunPrivate
 from protocol.records.signed_records import Record, read_record
+from protocol.replay.judging import Outcome
 from protocol.visible import named
 from strategy.contents.summary import weights_of
 from strategy.replies.distances import Content, NotMeasured, Update, update_distances
@@ -102,6 +104,7 @@ class _Gathering:
         self._close: Close | None = None
         self._errors = 0
         self._contents = 0
+        self._differences = 0
         with contextlib.suppress(BlockError):  # the audit has said what is wrong; what is sound before that is told
             self._read_chain()
         shared = Counter(span.name for span in self._spans.values())
@@ -187,6 +190,7 @@ class _Gathering:
             about=self._about(readable=readable),
             app=None if private is None else self._app(private),
             replayed=report.replay is not None and not report.replay.unfinished,
+            differences=Table(self._differences, self._all_differences),
             participants=tuple(self._participants()),
             changes=tuple(self._changes),
             rounds=Table(report.exchanges, self._rounds),
@@ -286,7 +290,9 @@ class _Gathering:
             version=_cut(private.version),
             id=str(private.app),
             settings=tuple((_cut(key), _cut(_setting(value))) for key, value in private.config),
-            environment=tuple((name, _cut(value, 2_000)) for name, value in _flat(to_plain(private.environment))),
+            environment=tuple(
+                (name, _cut(value, 2_000) or "none") for name, value in _flat(to_plain(private.environment))
+            ),
             differing=tuple((name, _cut(was), _cut(now)) for name, (was, now) in differing.items()),
             replay_format=private.replay_format,
         )
@@ -312,6 +318,7 @@ class _Gathering:
 
     def _pass(self, *, readable: bool) -> None:
         """Read all rows once: the points of the curves, and how far updates were from their mean."""
+        self._differences = sum(1 for _ in self._all_differences())
         for row in map(json.loads, self._scratch.rows()):
             at = (row["number"], self._at(row))
             what = " ".join(row["types"]) or "messages"
@@ -427,6 +434,15 @@ class _Gathering:
                 code = answer.code or 0
                 yield Error(where, answer.name, answer.refused is not None, answer.reason, code)
 
+    def _all_differences(self) -> Iterator[ReplayDifference]:
+        for row in map(json.loads, self._scratch.rows()):
+            compared = row.get("compared")
+            if compared is not None and compared["outcome"] != Outcome.EQUAL:
+                yield _difference(row["number"], row["round"], row["height"], compared)
+        replay = self._report.replay
+        if replay is not None and (told := replay.at_end) is not None:
+            yield _difference(None, told.round, told.height, told.value())
+
     def _distances(self) -> Iterator[Distances]:
         return (msgspec.json.decode(row, type=Distances) for row in self._apart.rows())
 
@@ -477,6 +493,23 @@ def _root_words(report: Report) -> str:
     said = root_in_words(report)
     shortened = report.federation_name and report.root in (Root.GIVEN, Root.JOINED)  # else a reader has to compare it
     return said.replace(f"{report.federation}, ", "", 1) if shortened else said
+
+
+def _difference(number: int | None, round: int | None, height: int, compared: Mapping[str, Any]) -> ReplayDifference:
+    return ReplayDifference(
+        number=number,
+        round=round,
+        height=height,
+        what=_cut(compared["what"] or ""),
+        record=_cut(compared["record"] or ""),
+        tensor=_cut(compared["tensor"] or ""),
+        largest=compared["largest"],
+        ulps=compared["ulps"],
+        of_update=compared["of_update"],
+        of_bound=compared["of_bound"],
+        unbounded=_cut(compared["unbounded"] or ""),
+        outcome=Outcome(compared["outcome"]),
+    )
 
 
 def _rank(member: Member, manifest: Manifest) -> tuple[bool, str]:

@@ -44,6 +44,15 @@ def _lines(report: RunReport) -> Iterator[str]:
             yield f"- {kind} at {where}, rule {each.rule}: {_text(each.message)}"
     if judgement.findings_left_out:
         yield f"- and {judgement.findings_left_out} findings more"
+    if len(report.differences):
+        yield from _heading(words.DIFFERENCES)
+        yield words.DIFFERENCES_ARE
+        yield ""
+        yield from _table(
+            [words.counted(report), *words.DIFFERENCE_HEADER],
+            ([words.round_number(each, report.about.numbered), *words.difference(each)] for each in report.differences),
+            len(report.differences),
+        )
     yield from _heading("The run")
     yield from _table(["what", ""], words.facts_of(report))
     if report.app is not None:

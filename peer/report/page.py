@@ -80,6 +80,7 @@ def _filters(report: RunReport, names: Sequence[str]) -> dict[str, Any]:
         "asked": words.asked,
         "means": words.means,
         "round_number": lambda row: words.round_number(row, report.about.numbered),
+        "difference": words.difference,
         "by_client": words.by_client,
         "extremes": words.farthest,
         "under": words.under,
@@ -97,6 +98,7 @@ def _values(report: RunReport) -> dict[str, Any]:
         "round": _blocks(report.rounds, f"{counted}s" if not report.about.numbered else "exchanges"),
         "distance": _blocks(report.distances, "exchanges with training"),
         "error": _blocks(report.errors, "errors"),
+        "difference": _blocks(report.differences, "differences"),
     }
     ids = [
         ("Records of the chain", _blocks(report.record_ids, "records")),
@@ -111,6 +113,12 @@ def _values(report: RunReport) -> dict[str, Any]:
         "judged_by_replay": report.app is not None and report.replayed,
         "about": report.about,
         "app": report.app,
+        "differences_title": words.DIFFERENCES,
+        "differences_are": words.DIFFERENCES_ARE,
+        "difference_header": words.DIFFERENCE_HEADER,
+        "difference_columns": ("n", "long", "n", "n", "n", "", "t"),
+        "difference_blocks": tables["difference"],
+        "folded_differences": len(tables["difference"]) > 1,
         "facts": list(words.facts_of(report)),
         "participants": report.participants,
         "changes": report.changes,
@@ -201,6 +209,8 @@ def _rounds_caption(report: RunReport) -> str:
 def _sections(report: RunReport) -> Iterator[tuple[str, str]]:
     yield "checked", "Checked and not checked"
     yield "findings", "Findings"
+    if len(report.differences):
+        yield "differences", "Differences"
     yield "run", "The run"
     yield "members", "Who took part"
     if len(report.rounds):

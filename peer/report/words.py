@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from peer.cli.output import size
-from peer.report.facts import MAX_LINES, Curve, Distances, Place, Round, RunReport
+from peer.report.facts import MAX_LINES, Curve, Distances, Place, ReplayDifference, Round, RunReport
+from protocol.replay.judging import Outcome
 from protocol.visible import named, quoted
 
 SHOWN_METRICS = 6
@@ -69,8 +71,10 @@ def means(exchange: Round) -> str:
     return ", ".join(shown + ([f"and {more} more"] if more > 0 else []))
 
 
-def round_number(row: Round | Distances, numbered: bool) -> str:
+def round_number(row: Round | Distances | ReplayDifference, numbered: bool) -> str:
     """What a row is called: its round, or its exchange if the app numbers its rounds and this one has no number."""
+    if row.number is None:
+        return "the end"
     if not numbered:
         return str(row.number)
     return f"({row.number})" if row.round is None else str(row.round)
@@ -79,6 +83,47 @@ def round_number(row: Round | Distances, numbered: bool) -> str:
 def counted(report: RunReport) -> str:
     """What the rows and the curves count."""
     return "round" if report.about.numbered else "exchange"
+
+
+DIFFERENCES: Final = "What differed when the app ran again"
+DIFFERENCES_ARE: Final = (
+    "Each exchange is judged by itself: after a difference that another machine may have caused, the recorded message "
+    "took the place of the computed one. A unit in the last place is that of the recorded number: a number near zero "
+    "has many. The update is what the server made of the model before. The bound is the most that rounding on another "
+    "machine can cause."
+)
+
+DIFFERENCE_HEADER: Final = (
+    "height",
+    "what differs most",
+    "largest difference",
+    "units in the last place",
+    "share of the update",
+    "share of the bound",
+    "judged",
+)
+"""What the cells of `difference` are."""
+
+_JUDGED: Final = {
+    Outcome.EQUAL: "equal",
+    Outcome.UNDECIDED: "this machine cannot tell",
+    Outcome.BEYOND: "more than another machine can cause",
+}
+
+
+def difference(row: ReplayDifference) -> list[str]:
+    """What is not equal in a replay: where it is largest, how large, and how it was judged by itself."""
+    if row.largest is None:
+        return [str(row.height), row.what, "", "", "", "", _JUDGED[row.outcome]]
+    return [
+        str(row.height),
+        f"{named(row.record)}, {named(row.tensor)}" if row.tensor else named(row.record),
+        number(row.largest),
+        number(row.ulps),
+        "" if row.of_update is None else number(row.of_update),
+        f"no bound: {row.unbounded}" if row.of_bound is None else number(row.of_bound),
+        _JUDGED[row.outcome],
+    ]
 
 
 def by_client(row: Distances, names: Sequence[str]) -> list[str]:
