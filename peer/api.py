@@ -23,9 +23,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from peer.attest.checking import check_attestation
-from peer.attest.signing import attest_audit
-from peer.attest.tracing import find_model, model_file_named
+from peer.attest.attestation_check import check_attestation
+from peer.attest.audit_signing import attest_audit
+from peer.attest.model_trace import find_model, model_file_named
 from peer.audit import report as audited
 from peer.audit.audit import Audit
 from peer.audit.replay import ComparedExchange
@@ -48,7 +48,7 @@ from peer.home.journal import approved_apps
 from peer.home.passphrase import Passphrases
 from peer.home.reader_choice import ReaderChoice
 from peer.report.writing import report_of, write_report
-from protocol.attestations.audited import AuditPredicate
+from protocol.attestations.audit_predicate import AuditPredicate
 from protocol.attestations.statement import write_statement
 from protocol.blocks.cid import BlockError, MissingBlock
 from protocol.replay.judging import Difference, Outcome, Reason

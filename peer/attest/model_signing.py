@@ -7,15 +7,14 @@ from pathlib import Path
 
 from crypto.identity import Identity
 from crypto.model_key import ModelKey
-from peer.attest.auditing import checked_model, is_encrypted, moment, this_tool
-from peer.attest.checking import sha256_of
-from peer.attest.signing import write_attestation
-from peer.attest.tracing import Found, ModelFile
+from peer.attest.attestation_file import sha256_of, write_attestation
+from peer.attest.audit_signing import checked_model, is_encrypted, moment, this_tool
+from peer.attest.model_trace import Found, ModelFile
 from peer.audit.audit import Audit
 from peer.audit.run_models import FoundModel
 from peer.home.home import PUBLIC_FILE, replace_file
+from protocol.attestations.model_predicate import ModelPredicate, ModelRun, VouchedKey
 from protocol.attestations.model_signature import sign_model
-from protocol.attestations.signed_model import ModelPredicate, ModelRun, VouchedKey
 from protocol.attestations.statement import Statement, Subject
 
 

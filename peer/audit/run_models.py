@@ -27,7 +27,7 @@ from peer.audit.audit import Audit
 from peer.audit.report import Report, require_verified
 from peer.base.errors import ExitCode, PeerError
 from peer.history.scratch import Scratch
-from protocol.attestations.audited import SERVER as SERVER  # exported here too, beside what it names
+from protocol.attestations.audit_predicate import SERVER as SERVER  # exported here too, beside what it names
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
 from protocol.federation.manifest import node_id

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from crypto.envelope import json_object
-from protocol.attestations.audited import AUDIT_TYPE, AuditPredicate
-from protocol.attestations.signed_model import MODEL_TYPE, ModelPredicate
+from protocol.attestations.audit_predicate import AUDIT_TYPE, AuditPredicate
+from protocol.attestations.model_predicate import MODEL_TYPE, ModelPredicate
 from protocol.blocks.cid import CID, BlockError
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"

@@ -6,7 +6,7 @@ import hashlib
 
 from crypto.keys import SigningKey
 from crypto.model_key import ModelKey
-from protocol.attestations.audited import (
+from protocol.attestations.audit_predicate import (
     AttestedFinding,
     AuditedApp,
     AuditedRun,
@@ -18,7 +18,7 @@ from protocol.attestations.audited import (
     RootOfTrust,
     Tool,
 )
-from protocol.attestations.signed_model import ModelPredicate, ModelRun, VouchedKey
+from protocol.attestations.model_predicate import ModelPredicate, ModelRun, VouchedKey
 from protocol.attestations.statement import Statement, Subject, block_subject
 from protocol.blocks.cid import cbor_block
 

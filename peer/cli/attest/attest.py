@@ -11,11 +11,11 @@ from peer.base.errors import ExitCode
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
 from peer.cli.output import put_json
 from peer.history.verdict import Verdict
-from protocol.attestations.audited import AuditPredicate
-from protocol.attestations.signed_model import ModelPredicate
+from protocol.attestations.audit_predicate import AuditPredicate
+from protocol.attestations.model_predicate import ModelPredicate
 
 if TYPE_CHECKING:
-    from peer.attest.checking import CheckedAttestation
+    from peer.attest.attestation_check import CheckedAttestation
 
 app = new_app("attest", "Check what others have signed about a run. To sign: peer audit --attest FILE.")
 
@@ -57,9 +57,9 @@ def verify(
     The exit code is that of the audit: 0 verified, 1 failed, 3 neither. It is also 1 if the signature is wrong or not
     by --by, and 3 if the signer's key is unknown or revoked.
     """
-    from peer.attest.checking import check_attestation
+    from peer.attest.attestation_check import check_attestation
     from peer.audit.root_of_trust import trusted_federations
-    from peer.cli.attest.telling import attestation_value, put_attestation
+    from peer.cli.attest.attestation_output import attestation_value, put_attestation
     from peer.home.federations import FederationStore
     from peer.home.home import Home
 

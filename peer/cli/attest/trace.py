@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from peer.attest.tracing import ModelFile, NotTraced, Traced, model_file_named, not_found, trace
+from peer.attest.model_trace import ModelFile, NotTraced, Traced, model_file_named, not_found, trace
 from peer.base.terminal import put, say
-from peer.cli.attest.telling import model_in_words
+from peer.cli.attest.attestation_output import model_in_words
 from peer.cli.options import JsonOption, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import good, put_fields, put_json
 from peer.cli.reading.report import put_root

@@ -11,7 +11,7 @@ from peer.audit.kept_reports import KeptReports
 from peer.base.errors import ExitCode, PeerError
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import put_json
-from peer.cli.reading.attesting import AttestOptions, SignedVerdict
+from peer.cli.reading.attest_options import AttestOptions, SignedVerdict
 from peer.cli.reading.equivocation_proof import put_proof
 from peer.cli.reading.report import put_compared, put_report, put_report_json, put_root, put_versions
 from peer.history.named_runs import is_car

@@ -21,7 +21,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
 from crypto.envelope import open_envelope, sign_envelope
-from peer.attest.auditing import audit_statement
+from peer.attest.audit_signing import audit_statement
 from peer.audit.audit import Audit
 from peer.audit.replay import Replay
 from peer.base.errors import ExitCode
@@ -29,7 +29,7 @@ from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
-from protocol.attestations.audited import AuditPredicate
+from protocol.attestations.audit_predicate import AuditPredicate
 from protocol.attestations.statement import PAYLOAD_TYPE
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block

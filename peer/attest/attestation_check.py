@@ -1,40 +1,20 @@
-"""Checking an attestation that somebody hands over: the signature, whose it is, and what it is about."""
+"""Checking an attestation that somebody hands over: whose signature it has, and what it is about."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from crypto.envelope import MAX_ENVELOPE, open_envelope
-from crypto.errors import BadEnvelope, BadSignature
-from crypto.keys import VerifyKey
-from peer.attest.signers import KnownSigner, Standing, keys_named, known_signers
+from peer.attest.attestation_file import Attestation, read_attestation, sha256_of
+from peer.attest.known_signers import KnownSigner, Standing, keys_named, known_signers
 from peer.base.errors import ExitCode, PeerError
 from peer.history.named_runs import cid_of, is_car
 from peer.history.run_sources import CarSource
 from peer.home.federations import StoredFederation
-from protocol.attestations.statement import (
-    PAYLOAD_TYPE,
-    BadStatement,
-    Statement,
-    UnknownPredicate,
-    read_statement,
-)
+from protocol.attestations.statement import Statement
 from protocol.blocks.cid import CID
-
-_AGAIN: Final = "get the file again from its author: `peer audit --attest FILE` wrote it"
-
-
-@dataclass(frozen=True, slots=True)
-class Attestation:
-    """A statement that carries a right signature by ``signer``."""
-
-    statement: Statement
-    signer: VerifyKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +35,6 @@ class CheckedAttestation:
         if not self.known and not self.was_named:
             return "nobody known here has this key: anybody may have signed"
         return ""
-
-
-def read_attestation(path: Path) -> Attestation:
-    """The attestation in a file, if its signature is right.
-
-    Raises:
-        PeerError: if it cannot be read, is none, or was not signed by whom it names.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ENVELOPE + 1)
-    except OSError as error:
-        raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
-    try:
-        opened = open_envelope(data, PAYLOAD_TYPE)
-        return Attestation(read_statement(opened.payload), opened.signer)
-    except BadEnvelope as error:
-        raise PeerError(f"{path} is no attestation: {error}", fix=error.fix, code=ExitCode.WRONG_USE) from error
-    except BadSignature as error:
-        raise PeerError(f"{path}: {error}", fix=error.fix, code=ExitCode.VERIFICATION_FAILED) from error
-    except UnknownPredicate as error:
-        raise PeerError(
-            f"{path} cannot be judged: {error}",
-            fix="use the version of Pollen that wrote it, or a newer one",
-            code=ExitCode.WRONG_USE,
-        ) from error
-    except BadStatement as error:
-        raise PeerError(
-            f"{path} is signed, and no sound statement: {error}", fix=_AGAIN, code=ExitCode.VERIFICATION_FAILED
-        ) from error
 
 
 def check_attestation(
@@ -116,19 +66,6 @@ def check_attestation(
                 code=ExitCode.VERIFICATION_FAILED,
             )
     return CheckedAttestation(attestation, tuple(known_signers(signer, known)), by is not None)
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex.
-
-    Raises:
-        PeerError: if it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PeerError(f"{path} cannot be read: {error.strerror}", code=ExitCode.WRONG_USE) from error
 
 
 def _require_run(path: Path, statement: Statement, named: str) -> None:

@@ -1,18 +1,23 @@
-"""What an audit came to, as a statement that its auditor signs."""
+"""Signing what an audit came to: the statement, and the file."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
-from peer.attest.tracing import Found, ModelFile
+from crypto.identity import Identity
+from peer.attest.attestation_file import write_attestation
+from peer.attest.model_trace import Found, ModelFile, find_model
 from peer.audit.audit import Audit
 from peer.audit.report import Report
-from peer.audit.run_models import SERVER
+from peer.audit.run_models import SERVER, RunModels
+from peer.base.errors import ExitCode, PeerError
 from peer.base.installed_versions import PACKAGE, installed
+from peer.history.scratch import Scratch
 from peer.history.verdict import Finding, Verdict
-from protocol.attestations.audited import (
+from protocol.attestations.audit_predicate import (
     AttestedFinding,
     AuditedApp,
     AuditedRun,
@@ -34,6 +39,31 @@ CLIENT: Final = "client"
 """Whose update it is in an encrypted run, where names are for members."""
 NO_REPLAY: Final = "what the server computed: the app was not run again"
 UNFINISHED: Final = "what the server computed after the exchanges that were compared: the replay did not end"
+
+
+def attest_audit(
+    path: Path, audit: Audit, scratch: Scratch, identity: Identity, model: ModelFile | None, *, at: float
+) -> Found | None:
+    """Sign what ``audit`` came to, which has been run with ``scratch``, into the file ``path``; ``at`` is when, in
+    seconds since 1970. Returns which model of the run ``model`` was found to be. If the run is not verified, no model
+    is looked for, and the statement is not about it.
+
+    Raises:
+        PeerError: if ``model`` holds no model of the run. Then nothing is signed.
+        OSError: if the file cannot be written.
+    """
+    found = None
+    if model is not None and audit.report.verdict is Verdict.VERIFIED:
+        found = find_model(model, RunModels(audit, scratch), audit)
+        if found is None:
+            raise PeerError(
+                f"nothing was signed: {model.name} holds no model of the run {audit.report.run}",
+                fix=f"peer model {audit.report.head} -o FILE writes one",
+                code=ExitCode.VERIFICATION_FAILED,
+            )
+    models = [(model, found)] if model is not None and found is not None else []
+    write_attestation(path, audit_statement(audit, models, at=at), identity)
+    return found
 
 
 def audit_statement(audit: Audit, models: Sequence[tuple[ModelFile, Found]] = (), *, at: float) -> Statement:

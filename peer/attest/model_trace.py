@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from peer.attest.checking import sha256_of
+from peer.attest.attestation_file import sha256_of
 from peer.audit.audit import Audit
 from peer.audit.report import Report
 from peer.audit.run_lookup import RunLookup

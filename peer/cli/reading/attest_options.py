@@ -17,7 +17,7 @@ from peer.home.home import place_for
 
 if TYPE_CHECKING:  # they take long to import
     from crypto.identity import Identity
-    from peer.attest.tracing import ModelFile
+    from peer.attest.model_trace import ModelFile
     from peer.audit.audit import Audit
     from peer.audit.run_lookup import RunLookup
 
@@ -51,7 +51,7 @@ class AttestOptions:
             if self.attest_model is not None:
                 raise PeerError("--attest-model is for an attestation", fix="add --attest FILE")
             return None
-        from peer.attest.tracing import model_file_named
+        from peer.attest.model_trace import model_file_named
 
         place = place_for(self.attest)
         for read in (Path(audited), self.attest_model):
@@ -75,7 +75,7 @@ class SignedVerdict:
         Raises:
             PeerError: if the model file does not hold a model of the run.
         """
-        from peer.attest.signing import attest_audit
+        from peer.attest.audit_signing import attest_audit
 
         found = attest_audit(self.file, audit, scratch, self.identity, self.model, at=time.time())
         if not say_so:

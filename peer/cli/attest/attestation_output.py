@@ -6,12 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from peer.attest.checking import CheckedAttestation
-from peer.attest.signers import KnownSigner
+from peer.attest.attestation_check import CheckedAttestation
+from peer.attest.known_signers import KnownSigner
 from peer.base.terminal import put
 from peer.cli.output import bad, doubtful, good, put_fields
-from protocol.attestations.audited import SERVER, AuditPredicate, CheckedModel, Environments, ReplayedRun, RootOfTrust
-from protocol.attestations.signed_model import ModelPredicate
+from protocol.attestations.audit_predicate import (
+    SERVER,
+    AuditPredicate,
+    CheckedModel,
+    Environments,
+    ReplayedRun,
+    RootOfTrust,
+)
+from protocol.attestations.model_predicate import ModelPredicate
 from protocol.attestations.statement import Predicate, Statement, write_statement
 from protocol.visible import named, quoted
 

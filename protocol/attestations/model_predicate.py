@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from protocol.attestations.audited import CheckedModel, Tool
+from protocol.attestations.audit_predicate import CheckedModel, Tool
 from protocol.blocks.cid import CID
 
 MODEL_TYPE: Final = "https://pollen-fl/model/v1"
