@@ -65,6 +65,7 @@ def test_an_honest_run_is_replayed_from_a_car_alone(federation: Federation, reco
         "undecided": 0,
         "first_divergence": None,
         "widest": None,
+        "at_end": None,
         "beyond": None,
         "repeats": None,
         "reasons": [],
@@ -111,6 +112,7 @@ def test_a_cheat_in_the_last_round_shows_in_the_final_model(federation: Federati
 
     assert (code, report["replay"]["first_divergence"]["tensor"]) == (1, "b")
     assert "the final model differs" in report["findings"][0]["message"]
+    assert report["replay"]["at_end"]["tensor"] == "b"
 
 
 def test_a_failed_replay_is_attested_and_checked_in_a_third_home(
