@@ -191,7 +191,7 @@ class Exchange:
     time: float
     """Seconds since 1970, by the server's clock."""
     types: tuple[str, ...]
-    """Flower's message types, such as ``train``."""
+    """Flower's message types, such as ``train``; empty if they are encrypted, and not for this reader."""
     participants: tuple[str, ...]
     """The participants that were asked."""
     answers: tuple[Answer, ...]

@@ -213,8 +213,9 @@ def not_found(file: ModelFile, result: NotTraced) -> PeerError:
             fix=f"peer model {result.denied} -o FILE writes one that is",
             code=ExitCode.VERIFICATION_FAILED,
         )
+    runs = f"{result.looked_into} runs that were" if result.looked_into else "runs here, since none could be"
     return PeerError(
-        f"{what} is of none of the {result.looked_into} runs that were looked through",
+        f"{what} is of none of the {runs} looked through",
         fix="name the run: --in FILE.car, or --in HEAD with --ipfs ENGINE; in a home, peer log lists the runs",
         code=ExitCode.UNFINISHED,
     )

@@ -173,6 +173,11 @@ class Replay:
     """How much of that went by before the app process had done its imports."""
 
     @property
+    def mismatches(self) -> int:
+        """How many exchanges differ. The final model counts as one."""
+        return self.undecided + (self.beyond is not None)
+
+    @property
     def outcome(self) -> Outcome:
         """The worst of all outcomes. If the app does not do the same thing twice, a difference is nobody's fault."""
         if self.first is None:
@@ -221,7 +226,7 @@ class Replay:
             "outcome": self.outcome.value,
             "exchanges": self.exchanges,
             "messages": self.messages,
-            "mismatches": self.undecided + (self.beyond is not None),
+            "mismatches": self.mismatches,
             "undecided": self.undecided,
             "first_divergence": None if self.first is None else self.first.place_value(),
             "widest": None if self.widest is None else self.widest.place_value(),

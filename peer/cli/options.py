@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -245,6 +245,16 @@ class ReplayOptions:
     def given(self) -> bool:
         """Whether any of these options is given."""
         return any(getattr(self, field.name) != field.default for field in dataclasses.fields(self))
+
+    def words(self) -> Iterator[str]:
+        """These options as one types them, without those that were not given. Call it in the command that has them."""
+        flags = {option.name: option.opts[0] for option in click.get_current_context().command.params}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for each in value if isinstance(value, list) else [value]:
+                if each != field.default:
+                    yield flags[field.name]
+                    yield from () if each is True else (str(each),)
 
     def own_app(self, home: Home) -> AuditedApp | None:
         """The app in the folder after ``--app``; None without that option.

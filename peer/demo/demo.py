@@ -221,13 +221,15 @@ def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: s
     from peer.demo.chain_follower import FETCH_SECONDS
     from peer.history.run_sources import EngineSource
     from peer.history.scratch import Scratch
+    from peer.home.acks_grants_proofs import beside_head
     from peer.report.writing import report_of, write_report
 
     with Scratch() as scratch:
-        reader = server_reader(plan)
-        audit = Audit(CID.parse(head), EngineSource(engine, FETCH_SECONDS), scratch, known=[federation], reader=reader)
+        home, source, newest = plan.server.home, EngineSource(engine, FETCH_SECONDS), CID.parse(head)
+        beside = beside_head(home, newest, source)
+        audit = Audit(newest, source, scratch, known=[federation], reader=server_reader(plan), beside=beside)
         audit.run()
-        confined = confiner(Grants(), plan.server.home) if tried().found else None
+        confined = confiner(Grants(), home) if tried().found else None
         audit.replay(trusted_app(audit.bundle(), head, audit.source, confined))
         with report_of(audit, scratch, f"peer report {head} -o {plan.report.name}") as report:
             write_report(report, plan.report)

@@ -55,6 +55,7 @@ class Exchange:
     contents: tuple[CID, ...]
     """What was sent, each once."""
     types: tuple[str, ...]
+    """The Flower types of the messages; empty if they are encrypted, and not for this reader."""
     asked: dict[bytes, str]
     """The addressee's name, by message id."""
     sent: int | None
@@ -125,7 +126,7 @@ class Rounds:
             ended=None,
             dispatch=step.record.cid,
             contents=tuple(contents),
-            types=tuple(dict.fromkeys(message.type for message in step.opened)),
+            types=tuple(dict.fromkeys(message.type for message in step.opened if message.type)),
             asked={message.id: _name(message, in_force.manifest) for message in step.opened},
             sent=_sum(map(self._size_of, contents)),
             waiting={message.id for message in step.opened},

@@ -182,7 +182,7 @@ def _replayed(report: Report) -> Iterator[str]:
     yield f"replayed in {replay.seconds:.1f} s: {extent}"
     if replay.widest is not None and (found := replay.widest.difference) is not None and found.ulps is not None:
         where = "the final model" if replay.widest.number is None else f"exchange {replay.widest.number}"
-        yield f"not equal: {replay.undecided}. {where} differs most: by {measured(found)}"
+        yield f"not equal: {replay.mismatches}. {where} differs most: by {measured(found)}"
     if replay.not_checked:
         yield f"not checked: {replay.not_checked}"
 

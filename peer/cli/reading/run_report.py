@@ -116,11 +116,8 @@ def _command(
     yield from ("peer", "report", head, "-o", str(output))
     if replay is not None:
         yield "--replay" if replay else "--no-replay"
+    yield from replaying.words()
     for name, value in (
-        ("--app", replaying.app_dir),
-        ("--data-dir", replaying.data_dir),
-        ("--model", replaying.model),
-        ("--to-round", replaying.to_round),
         ("--federation", federation),
         ("--identity", options.identity),
         ("--ipfs", None if options.ipfs is None or is_car(head) else without_credentials(options.ipfs)),

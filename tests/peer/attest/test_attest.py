@@ -36,6 +36,7 @@ from protocol.blocks.cid import Block
 from protocol.records.bodies import Close
 from protocol.records.signed_records import parse_record
 
+ROOT = Path(__file__).parents[3]
 Peers = Callable[[str], Peer]
 
 
@@ -209,6 +210,17 @@ def test_securesystemslib_verifies_the_envelope_by_the_raw_key(attested: Path, a
     envelope.payload += b" "
     with pytest.raises(Exception, match="do not match threshold"):
         envelope.verify([key], 1)
+
+
+def test_the_text_in_the_documents_checks_it_with_both(
+    attested: Path, auditor: Peer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "attestations.md").read_text().partition("## With other tools")[2]
+    code = "\n".join(line[4:] for line in text.splitlines() if not line or line.startswith("    "))
+    monkeypatch.chdir(attested.parent)
+    attested.rename("audit.json")
+    exec(code.replace("did:key:z6Mk...", did(auditor)), {})
+    assert capsys.readouterr().out == "verified\n"
 
 
 # -- verified in a third home --------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def test_it_is_not_found_in_another_run(peer: Peer, car: Path, tmp_path: Path) -
 
 def test_the_runs_of_a_home_are_looked_through(peer: Peer, car: Path, file: Callable[..., Path]) -> None:
     path, engine = file("m.safetensors", "--round", "1"), f"local:{car.with_name('engine')}"
-    assert "none of the 0 runs" in peer("trace", path).err
+    assert "none could be looked through" in peer("trace", path).err
     assert peer("import", car, "--ipfs", engine).code == ExitCode.DONE
     assert found(peer("trace", path, "--ipfs", engine, "--json")) == (True, 1, "server")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,17 @@ def test_it_says_that_an_app_which_may_not_run_here_was_not_run(
     found = report(written)
     assert any("its app was not run again" in line for line in found["judgement"]["not_checked"])
     assert not found["replayed"]
+
+
+def test_it_says_which_command_made_it_with_all_that_the_replay_was_told(
+    report: Callable[..., Any], written: WrittenRun
+) -> None:
+    given = "--to-round", "1", "--app-python", f"{sys.executable} -X utf8", "--unconfined"
+    command = report(written, *given)["made"]["command"]
+    words = shlex.split(command)
+    assert words[:2] == ["peer", "report"]
+    assert [words[words.index(name) + 1] for name in ("--to-round", "--app-python")] == [given[1], given[3]]
+    assert "--unconfined" in words
 
 
 def test_it_says_who_took_part_and_what_each_gave(report: Callable[..., Any], written: WrittenRun) -> None:
