@@ -38,6 +38,8 @@ TRAINING: Final = (
 CLIENT: Final = "client"
 """Whose update it is in an encrypted run, where names are for members."""
 NO_REPLAY: Final = "what the server computed: the app was not run again"
+NO_KEY: Final = "what is encrypted in the records, and in what they link: the auditor had no key for it"
+NO_ACK: Final = "whether others saw this very history: no member's ack was at hand"
 UNFINISHED: Final = "what the server computed after the exchanges that were compared: the replay did not end"
 
 
@@ -89,7 +91,7 @@ def audit_statement(audit: Audit, models: Sequence[tuple[ModelFile, Found]] = ()
             run=_run(report, encrypted=encrypted),
             app=None if encrypted else _app(audit),
             compared=_compared(report, contents=contents, encrypted=encrypted),
-            not_compared=tuple(_not_compared(report, contents=contents)),
+            not_compared=tuple(_not_compared(audit, contents=contents)),
             environment=_environments(audit, encrypted=encrypted),
             findings=tuple(_finding(each, encrypted=encrypted) for each in report.findings),
             findings_left_out=report.findings_left_out,
@@ -154,17 +156,22 @@ def _is_sound(report: Report) -> bool:
     return report.verdict is Verdict.VERIFIED or report.replay is not None
 
 
-def _not_compared(report: Report, *, contents: bool) -> Iterator[str]:
+def _not_compared(audit: Audit, *, contents: bool) -> Iterator[str]:
+    report, basis = audit.report, audit.basis
     if report.verdict is not Verdict.VERIFIED:
         yield "what would have been looked at if nothing had been found before: see the findings"
     if not contents:
         yield "the contents that the records link"
+    if basis is not None and basis.encrypted and audit.recorded() is None:
+        yield NO_KEY
     if report.replay is None:
         yield NO_REPLAY
     elif report.replay.unfinished:
         yield UNFINISHED
     elif report.replay.not_checked:
         yield report.replay.not_checked
+    if not report.confirmed:
+        yield NO_ACK
     yield TRAINING
 
 
