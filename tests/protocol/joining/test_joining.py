@@ -151,6 +151,12 @@ def test_there_is_one_way_to_write_a_message() -> None:
         open_answer(KEYS, parse_join_envelope(msgpack.packb([tag, kind, longer])))
 
 
+def test_an_answer_of_no_known_name_is_refused() -> None:
+    sealed = KEYS.encrypt(msgpack.packb(["adopted", {"to": NEWCOMER.id}]), JoinSide.INVITER)
+    with pytest.raises(NotForUs, match="'adopted' is no answer"):
+        open_answer(KEYS, parse_join_envelope(msgpack.packb([KEYS.tag, "answer", sealed])))
+
+
 def test_a_message_is_bounded() -> None:
     with pytest.raises(NotForUs, match="more than"):
         parse_join_envelope(bytes(MAX_ANNOUNCEMENT + 1))

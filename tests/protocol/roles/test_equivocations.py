@@ -20,11 +20,11 @@ def head_of(scribe: Scribe) -> Block:
     return Block(scribe.chain.head, scribe.source[scribe.chain.head])
 
 
-def other_head(scribe: Scribe, signer: SigningKey = SERVER) -> Block:
+def other_head(scribe: Scribe, signer: SigningKey = SERVER, later: float = 1.0) -> Block:
     """Another record in the server's name, in the place of the head."""
     body = read_record(head_of(scribe).cid, scribe.source).body
     assert isinstance(body, Chained)
-    return sign_record(replace(body, time=body.time + 1), [signer])
+    return sign_record(replace(body, time=body.time + later), [signer])
 
 
 def tell(client: Attacked, who: SigningKey, *records: Block) -> None:
@@ -53,6 +53,12 @@ def test_a_record_that_was_in_a_pair_that_proves_nothing_is_still_one_of_a_proof
     assert not client.all(KeepProof)
     tell(client, CAROL, head, other)
     assert client.all(KeepProof)
+
+
+def test_two_records_in_a_members_name_by_another_key_are_no_proof_against_it() -> None:
+    client = following(begun())
+    tell(client, BOB, other_head(client.scribe, STRANGER), other_head(client.scribe, STRANGER, later=2.0))
+    assert not client.all(KeepProof)
 
 
 def test_a_member_whose_proofs_prove_nothing_keeps_no_other_waiting() -> None:

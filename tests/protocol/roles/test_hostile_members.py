@@ -12,7 +12,18 @@ from protocol.blocks.cid import CID, Block
 from protocol.records.bodies import Reply
 from protocol.roles.catch_up import MAX_BEHIND
 from protocol.roles.effects import Connect, FetchRecord, Publish, Report, Store, What
-from protocol.wire.announcements import Beat, Bye, Head, Hello, ManifestRef, PeerState, ReplyReady
+from protocol.wire.announcements import (
+    Beat,
+    Bye,
+    Head,
+    Hello,
+    ManifestRef,
+    PeerState,
+    Recall,
+    Recalled,
+    ReplyReady,
+    parse_announcement,
+)
 
 
 def ready(leader: Attacked, client: SigningKey, record: CID) -> ReplyReady:
@@ -197,6 +208,15 @@ def test_hellos_without_end_make_nobody_talk_so_much_that_nobody_listens(attacke
     machine.effects.clear()
     flood(machine, CAROL if attacked is leading else SECOND, seconds=10)
     assert len(machine.all(Publish)) < 100  # of the 1,000 that everybody takes from one member in that time
+
+
+def test_a_server_that_asks_without_end_what_is_known_of_its_run_is_told_seldom() -> None:
+    client = following()
+    for _ in range(200):
+        client.now += 0.001
+        client.say(SERVER, Recall(bytes(16), client.scribe.chain.run))
+    said = [parse_announcement(each.data).announcement.body for each in client.all(Publish)]
+    assert len([body for body in said if isinstance(body, Recalled)]) == 1
 
 
 def test_a_member_that_moves_without_end_is_called_seldom() -> None:

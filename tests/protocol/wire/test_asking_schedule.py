@@ -98,6 +98,12 @@ def test_a_node_that_pubsub_brings_is_heard_whatever_asking_brings_first() -> No
     )
 
 
+def test_talks_are_counted_anew_once_pubsub_brings_the_node() -> None:
+    unheard = UnheardNodes()
+    for ago in (*[None] * (UNHEARD_AFTER - 1), 1.0, *[None] * (UNHEARD_AFTER - 1)):
+        assert not unheard.talked("node", news=True, heard_ago=ago, now=1.0)
+
+
 def test_a_node_that_has_nothing_to_say_is_not_taken_for_one_that_is_not_heard() -> None:
     unheard = UnheardNodes()
     assert not any(unheard.talked("node", news=False, heard_ago=None, now=float(n)) for n in range(UNHEARD_AFTER * 3))
