@@ -142,15 +142,15 @@ def number_pieces(array: Array, what: Stored, count: int) -> Iterator[NDArray[np
         raise ValueError(f"an array of {str(what.dtype)[:80]} holds no numbers")
     step = count * what.dtype.itemsize
     dtype = what.dtype.newbyteorder("S") if what.swapped else what.dtype
-    waiting, skip, left = bytearray(), what.start, what.size
+    waiting, skip, left = b"", what.start, what.size
     for piece in pieces_of(array):
         taken = memoryview(piece)[skip : skip + left]
         skip, left = max(0, skip - len(piece)), left - len(taken)
-        waiting += taken
-        while len(waiting) >= step or (waiting and not left):
-            flat = np.frombuffer(bytes(waiting[:step]), dtype)
-            del waiting[:step]
-            yield _wide(flat)
+        held = memoryview(waiting + bytes(taken)) if waiting else taken
+        ready = len(held) if not left else len(held) // step * step
+        for at in range(0, ready, step):
+            yield _wide(np.frombuffer(held[at : min(at + step, ready)], dtype))
+        waiting = bytes(held[ready:])
     if left:
         raise ValueError("an array has fewer bytes than it says")
 

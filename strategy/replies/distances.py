@@ -168,14 +168,16 @@ class _Sums:
 def _changes(
     streams: Sequence[Iterator[Matrix]], before: dict[CID, Iterator[Matrix] | None], beside: Sequence[CID]
 ) -> Iterator[Matrix]:
-    """The changes of all updates, some numbers of each at a time."""
+    """The changes of all updates, some numbers of each at a time. The next ones take their place."""
+    room: Matrix | None = None
     try:
         for pieces in zip(*streams, strict=True):
             sent = {root: None if stream is None else next(stream) for root, stream in before.items()}
-            changes = np.stack(pieces)
-            for row, root in zip(changes, beside, strict=True):
-                if (start := sent[root]) is not None:
-                    row -= start
+            room = np.empty((len(pieces), len(pieces[0]))) if room is None else room
+            changes = room[:, : len(pieces[0])]
+            for row, piece, root in zip(changes, pieces, beside, strict=True):
+                start = sent[root]
+                np.subtract(piece, 0.0 if start is None else start, out=row)
             yield changes
     except ValueError as error:
         raise NotMeasured(str(error)) from error
