@@ -8,7 +8,7 @@ signed is encoded alike in both; the type that it is signed as keeps them apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -48,10 +48,16 @@ class _File(msgspec.Struct, frozen=True, rename="camel"):
 
 def sign_envelope(key: SigningKey, payload_type: str, payload: bytes) -> bytes:
     """The file in which ``key`` signs ``payload`` as a ``payload_type``. The key id is the key's ``did:key``."""
-    did = key.verify_key.did
+    value = envelope_value(payload_type, payload, key.sign, key.verify_key.did)
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def envelope_value(payload_type: str, payload: bytes, sign: Callable[[bytes], bytes], key_id: str) -> dict[str, Any]:
+    """An envelope, for JSON, with one signature: what ``sign`` makes of the bytes that are really signed."""
     envelope = Envelope(payload, payload_type, {})
-    envelope.signatures[did] = Signature(did, key.sign(envelope.pae()).hex())
-    return json.dumps(envelope.to_dict(), indent=2).encode() + b"\n"
+    envelope.signatures[key_id] = Signature(key_id, sign(envelope.pae()).hex())
+    value: dict[str, Any] = envelope.to_dict()
+    return value
 
 
 def open_envelope(data: bytes, payload_type: str) -> Opened:

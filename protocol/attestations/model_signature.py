@@ -7,12 +7,11 @@ file has one resource, called ``.``. The key is named by the SHA-256 of its PEM.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from typing import Any, Final
 
-from crypto.dsse import pae
+from crypto.envelope import envelope_value
 from crypto.model_key import ModelKey
 from protocol.attestations.statement import PAYLOAD_TYPE, STATEMENT_TYPE
 
@@ -23,11 +22,7 @@ _PREDICATE: Final = "https://model_signing/signature/v1.0"
 def sign_model(name: str, sha256: str, key: ModelKey) -> bytes:
     """The signature file of a model file that is called ``name`` and has this SHA-256, in hex."""
     payload = json.dumps(_statement(name, sha256)).encode()
-    envelope = {
-        "payload": _base64(payload),
-        "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"sig": _base64(key.sign(pae(PAYLOAD_TYPE, payload))), "keyid": ""}],
-    }
+    envelope = envelope_value(PAYLOAD_TYPE, payload, key.sign, key_id="")
     material = {"publicKey": {"hint": hashlib.sha256(key.public_pem.encode()).hexdigest()}, "tlogEntries": []}
     bundle = {"mediaType": _BUNDLE, "verificationMaterial": material, "dsseEnvelope": envelope}
     return json.dumps(bundle, indent=2).encode() + b"\n"
@@ -44,7 +39,3 @@ def _statement(name: str, sha256: str) -> dict[str, Any]:
             "resources": [{"name": ".", "algorithm": "sha256", "digest": sha256}],
         },
     }
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

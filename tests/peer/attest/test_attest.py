@@ -175,7 +175,7 @@ def test_a_replay_that_did_not_end_is_not_told_as_a_whole_one(tmp_path: Path) ->
     assert any("the replay did not end" in line for line in predicate.not_compared)
 
 
-def test_a_proof_is_not_attested_and_a_file_needs_a_place(auditor: Peer, car: Path) -> None:
+def test_the_file_needs_a_place(auditor: Peer, car: Path) -> None:
     outcome = auditor("audit", car, "--attest", car.with_name("nowhere") / "a.json")
     assert (outcome.code, "there is no folder" in outcome.err) == (ExitCode.WRONG_USE, True)
 

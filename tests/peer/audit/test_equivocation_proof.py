@@ -69,6 +69,13 @@ def test_a_file_with_a_proof_says_who_where_and_how_the_records_differ(peer: Pee
         assert said in outcome.out
 
 
+def test_a_proof_is_not_attested(peer: Peer, tmp_path: Path) -> None:
+    car, file = car_of(tmp_path / "proof.car", *of_server().blocks()), tmp_path / "a.json"
+    outcome = peer.named("carol")("audit", car, "--attest", file)
+    assert (outcome.code, "for an audit of a run" in outcome.err) == (ExitCode.WRONG_USE, True)
+    assert not file.exists()
+
+
 def test_a_proof_in_an_engine_is_one_object_of_json(peer: Peer, tmp_path: Path) -> None:
     found = of_client(begun())
     proof = found.blocks()
