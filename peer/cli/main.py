@@ -52,7 +52,7 @@ COMMANDS: Final = {
     "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
     "log": _Entry("peer.cli.reading.log", "Show the runs of this home, or the rounds of one."),
     "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),
-    "report": _Entry("peer.cli.reading.run_report", "Audit a run, and write a report for people or programs."),
+    "report": _Entry("peer.cli.reading.report", "Audit a run, and write a report for people or programs."),
     "audit": _Entry("peer.cli.reading.audit", "Verify a run by every rule."),
     "attest": _Entry("peer.cli.attest.attest", "Check what others have signed about a run."),
     "trace": _Entry("peer.cli.attest.trace", "Find the run, round and federation of a model file."),

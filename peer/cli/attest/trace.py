@@ -12,7 +12,7 @@ from peer.base.terminal import put, say
 from peer.cli.attest.attestation_output import model_in_words
 from peer.cli.options import JsonOption, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import good, put_fields, put_json
-from peer.cli.reading.report import put_root
+from peer.cli.reading.audit_output import put_root
 from peer.home.home import Home
 from peer.home.journal import Journal
 from protocol.visible import named

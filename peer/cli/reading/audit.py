@@ -12,8 +12,8 @@ from peer.base.errors import ExitCode, PeerError
 from peer.cli.options import JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
 from peer.cli.output import put_json
 from peer.cli.reading.attest_options import AttestOptions, SignedVerdict
+from peer.cli.reading.audit_output import put_compared, put_report, put_report_json, put_root, put_versions
 from peer.cli.reading.equivocation_proof import put_proof
-from peer.cli.reading.report import put_compared, put_report, put_report_json, put_root, put_versions
 from peer.history.named_runs import is_car
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict

@@ -11,7 +11,7 @@ from peer.audit.report import Report
 from peer.base.errors import ExitCode
 from peer.cli.options import JsonOption, RunOptions, grouped, new_app
 from peer.cli.output import Table, moment, put_list
-from peer.cli.reading.report import put_report, put_report_json, put_root
+from peer.cli.reading.audit_output import put_report, put_report_json, put_root
 from peer.engine import without_credentials
 from peer.history.named_runs import head_named, is_car
 from peer.history.scratch import Scratch

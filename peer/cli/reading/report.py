@@ -1,246 +1,126 @@
-"""Prints the report of an audit."""
+"""``peer report``: write the result of an audit as a document."""
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Annotated
 
-from peer.audit.report import Report
-from peer.audit.root_of_trust import Root
-from peer.base.terminal import Coloured, put, put_json_part, put_table
-from peer.cli.output import bad, doubtful, good, moment, put_fields, size
+import typer
+
+from peer.audit.audit import Audit
+from peer.audit.kept_reports import KeptReports
+from peer.audit.replay import AuditedApp
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import put
+from peer.cli.options import HeadArgument, JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
+from peer.cli.output import put_json, size
+from peer.cli.reading.audit_output import put_verdict
+from peer.engine import without_credentials
+from peer.history.named_runs import is_car
 from peer.history.scratch import Scratch
-from peer.history.verdict import MISSING_BLOCK, OTHER_APP, OTHER_FEDERATION, REPLAY, REVOKED, Verdict
-from protocol.replay.judging import Difference, Outcome
-from protocol.visible import named, quoted
+from peer.history.verdict import Verdict
+from peer.home.home import Home, place_for
+from peer.home.keystore import KeyStore
+from peer.report.writing import ReportFormat, report_of, write_report
 
-if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none
-    from peer.audit.replay import ComparedExchange, Versions
-
-_METRICS = 4
-"""How many metrics a line of the table shows."""
+app = new_app()
 
 
-def put_report_json(report: Report, scratch: Scratch) -> None:
-    """Print the report as one JSON object, part by part, because a run may be long."""
-    for part in (*report.json_parts(scratch), "\n"):
-        put_json_part(part)
+@app.command("report")
+@grouped
+def report(
+    head: HeadArgument,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="A .html, .md or .json file. It is replaced.")
+    ] = Path("report.html"),
+    *,
+    options: RunOptions,
+    replay: Annotated[
+        bool | None,
+        typer.Option("--replay/--no-replay", help="Run the app again.", show_default="if it may run here"),
+    ] = None,
+    replaying: ReplayOptions,
+    federation: TrustOption = None,
+    json: JsonOption = False,
+) -> ExitCode:
+    """Audit a run, and write a report for people (.html, .md) or programs (.json).
 
+    The report says what was checked and what was not, who took part, what each round gave, and how far each update was
+    from the mean. A page (.html) needs no network and no script, and prints on A4. Exit codes are as for `peer audit`.
 
-def put_root(report: Report) -> None:
-    """Print the root of trust: the first thing that an auditor should know."""
-    put(f"root of trust: {root_in_words(report)}")
-
-
-def root_in_words(report: Report) -> str:
-    """The root of trust."""
-    title = f", {quoted(report.federation_name)}" if report.federation_name else ""
-    federation = f"the federation {report.federation}{title}"
-    match report.root:
-        case Root.GIVEN:
-            return f"{federation}, as you gave it"
-        case Root.JOINED:
-            return f"{federation}, which this home has joined"
-        case Root.RUN:
-            return (
-                f"none. Only the run itself says that it is of {federation}: compare the id with a member's "
-                "(peer federation show), or name the one you trust: --federation ID"
-            )
-        case None:
-            return "none, because the run's first record cannot be verified"
-
-
-def put_compared(exchange: ComparedExchange) -> None:
-    """Print how a replayed exchange compares with what is recorded."""
-    where = f"round {exchange.round}" if exchange.round is not None else f"exchange {exchange.number}"
-    if exchange.number is None:
-        where = "final model"
-    found = exchange.difference
-    if exchange.outcome is Outcome.EQUAL:
-        put(f"{where}, height {exchange.height}: {exchange.messages} messages compared and equal")
-    elif exchange.outcome is Outcome.UNDECIDED and found is not None and found.ulps is not None:
-        put(f"{where}, height {exchange.height}: compared, differs by {measured(found)}")
-
-
-def put_versions(versions: Versions) -> None:
-    """Print, before an app is replayed, what of the run's software has another version here."""
-    put("replayed with other versions than the run had, so a difference may be theirs:")
-    for name, (was, now) in versions.items():
-        put(f"  {name}: {was or 'absent'} in the run, {now or 'absent'} here")
-
-
-def measured(found: Difference) -> str:
-    """By how much numbers differ, in a line."""
-    update = "" if found.of_update is None else f", {found.of_update:.2g} of the update"
-    bound = "no bound" if found.of_bound is None else f"{found.of_bound:.2g} of the bound"
-    return f"{found.ulps:.3g} units in the last place at most{update}, {bound}"
-
-
-def put_report(report: Report, scratch: Scratch, *, replay: bool, contents: bool = True) -> None:
-    """Print the rounds, the participants, the findings and the verdict. ``replay`` says whether one was asked for,
-    ``contents`` whether contents were checked."""
-    _put_rounds(scratch, report, contents=contents)
-    if report.participants:
-        rows = [
-            [named(name), str(tally.asked), str(tally.answered), str(tally.errors), *_confirmed(report, name)]
-            for name, tally in sorted(report.participants.items())
-        ]
-        put()
-        more = ["confirmed up to"] if report.confirmed else []
-        put_table("participants", ["participant", "asked", "answered", "errors", *more], rows)
-    put()
-    put_fields(_facts(report))
-    for finding in report.findings:
-        where = "at an unknown height" if finding.height is None else f"at height {finding.height}"
-        put(f"finding {where}, rule {finding.rule}: {finding.message}")
-    for remark in report.remarks:
-        put(f"note at height {remark.height}, {remark.rule}: {remark.message}")
-    if report.findings_left_out:
-        put(f"and {report.findings_left_out} more findings")
-    if replay:
-        for line in _replayed(report):
-            put(line)
-    put_verdict(report, contents=contents)
-    if any(finding.rule == MISSING_BLOCK for finding in report.findings):
-        put(
-            "  fix: name the engine that has all of it (--ipfs ENGINE), start a peer that has it, or read a full export"
+    The app runs again, as with `peer audit --replay`, if it may run here: it is built in, or approved, or named with
+    --app. If not, the report says that this was not checked.
+    """
+    ReportFormat.of(output)
+    path = place_for(output)
+    if replay is False and replaying.given:
+        raise PeerError(
+            "--app, --data-dir, --model, --to-round, --allow-*, --unconfined and such are for a replay",
+            fix="leave out --no-replay",
         )
-    if report.verified_before is not None:
-        put(
-            f"this home verified it at {moment(report.verified_before)} and did not read it again; "
-            f"to verify it from its bytes: peer audit {report.head}"
-        )
+    has_identity = bool(KeyStore(options.home).names())
+    lookup = options.lookup(needed=replay is True or (replay is None and has_identity))
+    own = None if replay is False else replaying.own_app(lookup.home)
+    command = shlex.join(_command(head, output, options, replay, replaying, federation))
+    with Scratch() as scratch, lookup.audit(head, scratch, root=federation) as prepared:
+        audited = prepared.run()
+        if not is_car(head):
+            KeptReports(lookup.home).keep(audited, scratch, prepared.basis, prepared.reader)
+        why_not = _why_not(audited.verdict, replay)
+        if not why_not:
+            chosen = own or _app(prepared, head, lookup.home, replaying, must=replay is True)
+            if isinstance(chosen, str):
+                why_not = chosen
+            else:
+                prepared.replay(chosen, to_round=replaying.to_round)
+        with report_of(prepared, scratch, command, why_not) as gathered:
+            count = write_report(gathered, path)
+    if json:
+        put_json({"verdict": audited.verdict.value, "file": str(path), "bytes": count})
+    else:
+        put_verdict(audited)
+        put(f"{path}: {size(count)}")
+    return audited.exit_code
 
 
-def _put_rounds(scratch: Scratch, report: Report, *, contents: bool) -> None:
-    sizes = ["sent", "received"] if contents else []
-    confirmed = ["confirmed by"] if report.confirmed else []
-    header = ["height", "round", "message", "participants", *sizes, "metrics", "errors", *confirmed]
-    put_table("rounds", header, [_row(json.loads(text), report, contents=contents) for text in scratch.rows()])
+def _why_not(verdict: Verdict, replay: bool | None) -> str:
+    """Why the app does not run again; empty if it may."""
+    if replay is False:
+        return "as --no-replay says"
+    return "" if verdict is Verdict.VERIFIED else "because of the findings"
 
 
-def _confirmed(report: Report, name: str) -> list[str]:
-    if not report.confirmed:
-        return []
-    return [f"height {report.confirmed[name]}" if name in report.confirmed else "nothing"]
+def _app(audit: Audit, named: str, home: Home, replaying: ReplayOptions, *, must: bool) -> AuditedApp | str:
+    """The app to run again, or why it may not run here. If ``must``, that is an error."""
+    if audit.bundle() is None and not must:
+        return "no key opens the app"
+    try:
+        return replaying.trusted_app(audit, named, home)
+    except PeerError as error:
+        if must:
+            raise
+        return str(error)
 
 
-def _row(exchange: dict[str, Any], report: Report, *, contents: bool) -> list[str]:
-    number = exchange["round"] if exchange["round"] is not None else f"({exchange['number']})"
-    metrics = [f"{named(name)} {float(value):.4g}" for name, value in list(exchange["metrics"].items())[:_METRICS]]
-    return [
-        str(exchange["height"]),
-        str(number),
-        " ".join(map(named, exchange["types"])),
-        ", ".join(map(named, exchange["participants"])),
-        *([_size(exchange["bytes_sent"]), _size(exchange["bytes_received"])] if contents else []),
-        ", ".join(metrics),
-        "; ".join(_errors(exchange)),
-        *(
-            [", ".join(map(named, report.confirmed_by(exchange["last_height"]))) or "nobody"]
-            if report.confirmed
-            else []
-        ),
-    ]
-
-
-def _size(count: int | None) -> str:
-    return "" if count is None else size(count)
-
-
-def _errors(exchange: dict[str, Any]) -> Iterator[str]:
-    for answer in exchange["answers"]:
-        if answer["code"] is not None:
-            reason = quoted(answer["reason"]) if answer["reason"] else "no reason given"
-            yield f"{named(answer['name'])}: {reason} (code {answer['code']})"
-    if exchange["unanswered"]:
-        yield f"no answer from {', '.join(map(named, exchange['unanswered']))}"
-
-
-def _facts(report: Report) -> Iterator[tuple[str, str]]:
-    yield "run", str(report.run or "unknown")
-    yield "head", str(report.head)
-    if report.federation is not None:
-        yield "federation", f"{named(report.federation_name or str(report.federation))}, {report.members} members"
-        yield "app", named(report.app) if report.app else "encrypted, and not for this home"
-        yield "leader", named(report.leader)
-        ended = report.outcome.value if report.outcome else "still open"
-        yield "ended", f"{ended}{f': {quoted(report.reason)}' if report.reason else ''}"
-    if report.model is not None:
-        yield "model", str(report.model)
-    rounds = f"{report.rounds} rounds, " if report.numbered else ""
-    yield "size", f"{report.records} records, {rounds}{report.exchanges} exchanges"
-
-
-def _replayed(report: Report) -> Iterator[str]:
-    replay = report.replay
-    if replay is None:
-        yield "not replayed, because of the findings above"
-        return
-    extent = f"{replay.exchanges} exchanges, {replay.messages} messages compared and equal"
-    yield f"replayed in {replay.seconds:.1f} s: {extent}"
-    if replay.widest is not None and (found := replay.widest.difference) is not None and found.ulps is not None:
-        where = "the final model" if replay.widest.number is None else f"exchange {replay.widest.number}"
-        yield f"not equal: {replay.mismatches}. {where} differs most: by {measured(found)}"
-    if replay.not_checked:
-        yield f"not checked: {replay.not_checked}"
-
-
-def put_verdict(report: Report, *, contents: bool = True) -> None:
-    """Print the verdict. ``contents`` says whether contents were checked."""
-    put(_verdict(report, contents=contents))
-
-
-def _verdict(report: Report, *, contents: bool) -> Coloured:
-    words = verdict_in_words(report, contents=contents)
-    match report.verdict:
-        case Verdict.VERIFIED:
-            return good(words)
-        case Verdict.INCOMPLETE | Verdict.INCONCLUSIVE:
-            return doubtful(words)
-        case Verdict.FAILED:
-            return bad(words)
-
-
-def verdict_in_words(report: Report, *, contents: bool = True) -> str:
-    """The verdict with its reason. ``contents`` says whether contents were checked."""
-    match report.verdict:
-        case Verdict.VERIFIED:
-            return _verified(report, contents=contents)
-        case Verdict.INCOMPLETE:
-            return _incomplete(report)
-        case Verdict.INCONCLUSIVE:
-            return (
-                "inconclusive: every record keeps every rule, but the app, run again here, does not do quite what is "
-                "recorded, and this machine cannot tell why"
-            )
-        case Verdict.FAILED:
-            return _failed(report)
-
-
-def _verified(report: Report, *, contents: bool) -> str:
-    linked = "everything it links is there" if contents else "its contents were not checked (peer audit does)"
-    replayed = ", and the app does again what is recorded" if report.replay else ""
-    if report.replay is not None and report.replay.not_checked:
-        replayed += ", as far as it is compared"
-    return f"verified: every record keeps every rule, {linked}{replayed}"
-
-
-def _incomplete(report: Report) -> str:
-    if {finding.rule for finding in report.findings} == {REVOKED}:
-        return "incomplete: every record keeps every rule, but some may have been signed after a revocation"
-    if not report.records:
-        return "incomplete: nothing of it is here"
-    return "incomplete: everything checked is right, but not everything could be checked"
-
-
-def _failed(report: Report) -> str:
-    match [finding.rule for finding in report.findings]:
-        case [rule] if rule == REPLAY:
-            return "failed: every record keeps every rule, but the app does not do again what is recorded"
-        case [rule] if rule == OTHER_APP:
-            return "failed: every record keeps every rule, but this is not the app that the run record names"
-        case [rule] if rule == OTHER_FEDERATION:
-            return "failed: this is not a run of the federation that you trust"
-    return "failed: somebody's record or block is wrong"
+def _command(
+    head: str,
+    output: Path,
+    options: RunOptions,
+    replay: bool | None,
+    replaying: ReplayOptions,
+    federation: str | None,
+) -> Iterator[str]:
+    """The command line, without the place of the author's home, and without credentials of an engine."""
+    yield from ("peer", "report", head, "-o", str(output))
+    if replay is not None:
+        yield "--replay" if replay else "--no-replay"
+    yield from replaying.words()
+    for name, value in (
+        ("--federation", federation),
+        ("--identity", options.identity),
+        ("--ipfs", None if options.ipfs is None or is_car(head) else without_credentials(options.ipfs)),
+    ):
+        if value is not None:
+            yield from (name, str(value))
