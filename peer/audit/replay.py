@@ -218,7 +218,8 @@ class Replay:
         pairs = ", ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in self.environment.items())
         if self.outcome is Outcome.BEYOND:
             return f"no other machine causes that ({pairs}): {meaning}"
-        return f"{meaning}. This environment differs ({pairs}); {self.settling} would settle it"
+        differs = f"This environment is not the one that the server says it had ({pairs})"
+        return f"{meaning}. {differs}; {self.settling} would settle it"
 
     def value(self) -> dict[str, Any]:
         """As ``--json`` shows it."""

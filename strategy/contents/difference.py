@@ -60,18 +60,20 @@ def difference(
 ) -> Difference | None:
     """How ``ours`` differs from ``recorded``; None if they hold the same.
 
-    It names the first thing that differs and is not a number, in the order of ``recorded``. If only numbers differ, it
-    names the first tensor or value that exceeds its bound, or the first that differs; how far is told of all together.
-    ``before`` is the model that was sent out before this one.
+    It names the first tensor or value that exceeds its bound. If none does, it names the first thing that differs and
+    is not a number, in the order of ``recorded``, settings last: what an app may compute hides nothing that it may not.
+    If only numbers differ, it names the first that does; how far is told of all together. ``before`` is the model that
+    was sent out before this one.
     """
-    apart: list[_Apart] = []
-    for found in _all_differences(recorded, ours, bounds):
-        if isinstance(found, Difference):
-            return found
-        apart.append(found)
+    found = list(_all_differences(recorded, ours, bounds))
+    apart = [each for each in found if isinstance(each, _Apart)]
+    others = [each for each in found if isinstance(each, Difference)]
+    beyond = next((each for each in apart if each.share is not None and each.share > 1), None)
+    if others and beyond is None:
+        return min(others, key=lambda each: each.record in recorded.config_records)
     if not apart:
         return None
-    told = next((each for each in apart if each.share is not None and each.share > 1), apart[0])
+    told = beyond or apart[0]
     shares = [each.share for each in apart]
     known = [share for share in shares if share is not None]
     is_bounded = len(known) == len(shares) or (told.share is not None and told.share > 1)

@@ -33,11 +33,16 @@ from strategy.replay.flower_rounding import (
     NotDerived,
     goes_as_flower,
     held,
+    is_flowers,
 )
 from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, digest
 
 FIRST: Final = "the app makes its first model itself"
 """Why there is no bound."""
+SETTING: Final = "the app's own code may compute a setting"
+"""Why there is no bound."""
+FLOWERS_SETTINGS: Final = frozenset({"server-round", CLIPPING_NORM})
+"""The settings that Flower's own strategies send."""
 
 
 class Anchoring:
@@ -103,9 +108,9 @@ class Anchoring:
         if not fitting:
             return
         key, record = fitting[0]
-        found = difference(RecordDict({key: record}), RecordDict({key: arrays}), watched.bounds(""), watched.sent)
+        found = difference(RecordDict({key: record}), RecordDict({key: arrays}), watched.bounds(), watched.sent)
         if found is not None:
-            if not self._is_undecided(found, watched):
+            if not self._goes_on(found):
                 return  # the push will show it
             self._script.goes_on(entry.head.height, found, _digest_of(arrays))
             for name, array in record.items():
@@ -136,19 +141,19 @@ class Anchoring:
         decided: list[tuple[RecordDict, RecordDict]] = []
         widest: Difference | None = None
         opened: dict[CID, RecordDict | None] = {}
-        for content, cid, kind in pairs:
+        for content, cid in pairs:
             was = opened[cid] if cid in opened else opened.setdefault(cid, self._recorded(entry, cid))
             watched = self._current
-            bounds: Bounds = NO_BOUNDS if watched is None else watched.bounds(kind)
+            bounds: Bounds = NO_BOUNDS if watched is None else watched.bounds()
             found = None if was is None else difference(was, content, bounds, watched.sent if watched else None)
-            if was is None or found is None or not self._is_undecided(found, watched):
+            if was is None or found is None or not self._goes_on(found, was) or _kinds(was) != _kinds(content):
                 return None
             decided.append((was, content))
             widest = found if widest is None or (found.ulps or 0) > (widest.ulps or 0) else widest
         for was, content in decided:
             for key, record in was.items():
-                for name, value in record.items():
-                    content[key][name] = value  # type: ignore[assignment]  # both have the same keys and types
+                content[key].clear()  # settings may have other names
+                content[key].update(record)  # type: ignore[arg-type]  # both have the same type
         return widest
 
     def explain(self, divergence: Divergence, was: RecordDict | None, message: Message | None) -> None:
@@ -156,19 +161,25 @@ class Anchoring:
         watched = self._current
         divergence.flowers_own = watched is not None and watched.goes_as_flower
         if was is not None and message is not None:
-            bounds = NO_BOUNDS if watched is None else watched.bounds(message.metadata.message_type)
-            divergence.difference = difference(was, message.content, bounds, watched.sent if watched else None)
+            bounds = NO_BOUNDS if watched is None else watched.bounds()
+            found = difference(was, message.content, bounds, watched.sent if watched else None)
+            divergence.difference = found
+            if watched is not None and found is not None:
+                divergence.flowers_own = watched.is_made_by_flower(found, was)
 
     def of_final_model(self, was: RecordDict, model: RecordDict) -> tuple[Difference | None, bool]:
         """How the final model differs, and whether the app may go on to its end."""
         watched = self._last
-        bounds = NO_BOUNDS if watched is None else watched.bounds("")
+        bounds = NO_BOUNDS if watched is None else watched.bounds()
         found = difference(was, model, bounds, watched.sent if watched else None)
-        return found, found is not None and self._is_undecided(found, watched)
+        return found, found is not None and self._goes_on(found)
 
-    def _is_undecided(self, found: Difference, watched: _Watched | None) -> bool:
-        own = watched is not None and watched.goes_as_flower
-        return found.is_rounding and judged(found, self._cause, flowers_own=own) is Outcome.UNDECIDED
+    def _goes_on(self, found: Difference, recorded: RecordDict | None = None) -> bool:
+        """Whether another machine may have the app differ so, in numbers or in the settings that are ``recorded``."""
+        own = self._current is not None and recorded is not None and self._current.is_made_by_flower(found, recorded)
+        is_setting = recorded is not None and found.record in recorded.config_records and found.tensor is not None
+        can_go_on = found.is_rounding or is_setting
+        return can_go_on and judged(found, self._cause, flowers_own=own) is Outcome.UNDECIDED
 
     def _recorded(self, entry: DispatchEntry, cid: CID) -> RecordDict | None:
         try:
@@ -189,8 +200,6 @@ class _Watched:
         self._model: Derived | None = None
         self._why = FIRST
         self._given_up = ""
-        self._values: set[tuple[str, str, str]] = set()
-        """The settings that were sent: Flower sends them again as they are."""
 
     def begin(self) -> None:
         """The app runs the strategy, with a model of its own."""
@@ -204,8 +213,6 @@ class _Watched:
     def sent_out(self, messages: Sequence[Message]) -> None:
         """The app's messages are the recorded ones, bit for bit."""
         for content in {id(message.content): message.content for message in messages}.values():
-            kind = messages[0].metadata.message_type
-            self._values |= {(kind, key, name) for key, record in content.config_records.items() for name in record}
             if len(content.array_records) == 1:
                 self.settle(next(iter(content.array_records.values())))
 
@@ -238,23 +245,28 @@ class _Watched:
                 self._given_up = str(error)
         self._why = self._given_up
 
-    def bounds(self, kind: str) -> Bounds:
-        """What rounding can cause in what is sent next, in messages of this Flower type."""
+    def is_made_by_flower(self, found: Difference, recorded: RecordDict) -> bool:
+        """Whether Flower's code alone made what differs, which is no number. The app's own makes the first model, and
+        all settings but Flower's: it may compute them from numbers."""
+        if not self.goes_as_flower:
+            return False
+        if found.record in recorded.config_records:
+            return found.tensor in FLOWERS_SETTINGS
+        return self._why != FIRST and is_flowers(self.strategy)
+
+    def bounds(self) -> Bounds:
+        """What rounding can cause in what is sent next."""
         if not self.goes_as_flower or self._why:
             return NoBounds(self._why or OWN)
-        return _Derived(self._model, self._rounding, kind, self._values)
+        return _Derived(self._model, self._rounding)
 
 
 class _Derived:
     """Bounds of a strategy of Flower's."""
 
-    def __init__(
-        self, model: Derived | None, rounding: FlowerRounding, kind: str, values: set[tuple[str, str, str]]
-    ) -> None:
+    def __init__(self, model: Derived | None, rounding: FlowerRounding) -> None:
         self._model = model
         self._rounding = rounding
-        self._kind = kind
-        self._values = values
         self._why = ""
 
     def tensor(self, name: str) -> Bound:
@@ -271,18 +283,19 @@ class _Derived:
         return np.nan_to_num(error, nan=np.inf, posinf=np.inf)
 
     def value(self, record: str, name: str) -> float | None:
-        """A clipping norm moves with the strategy's; other settings are sent again as they are."""
+        """A clipping norm moves with the strategy's. The app's own code may compute each other setting."""
         if name == CLIPPING_NORM:
             return 2 * self._rounding.clipping_error() * abs(self._rounding.clipping_norm())
-        return 0.0 if (self._kind, record, name.partition("[")[0]) in self._values else None
+        self._why = SETTING
+        return None
 
     def why_none(self) -> str:
         """Why there is no bound."""
         return self._why or "rounding can cause any difference there"
 
 
-_Pair = tuple[RecordDict, CID, str]
-"""A content of the app's, the recorded one in its place, and the Flower type of the messages that have it."""
+_Pair = tuple[RecordDict, CID]
+"""A content of the app's, and the recorded one in its place."""
 
 
 def _pairs(
@@ -294,10 +307,14 @@ def _pairs(
     if len(outgoing) != len(recorded):
         return None
     for ours, was, message in zip(outgoing, recorded, messages, strict=True):
-        pair = pairs.setdefault(id(message.content), (message.content, was.content, was.type))
+        pair = pairs.setdefault(id(message.content), (message.content, was.content))
         if replace(ours, content=was.content) != was or pair[1] != was.content:
             return None
     return list(pairs.values())
+
+
+def _kinds(content: RecordDict) -> list[tuple[str, type]]:
+    return [(key, type(record)) for key, record in content.items()]
 
 
 def _digest_of(arrays: ArrayRecord) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cheating_server import CHEATS, a_server_that_cheats, untouched
-from flwr.app import Array
+from flwr.app import Array, ArrayRecord, ConfigRecord
 from flwr.serverapp import strategy as flower
 from recorded_app import RecordedApp, run_of
 
@@ -115,3 +115,56 @@ def test_a_reply_that_is_left_out_swapped_or_used_again_is_beyond_any_machine(
     with a_server_that_cheats(strategy, CHEATS[cheat]):
         recorded = run_of(strategy, tmp_path)
     assert_beyond(recorded)
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def an_app_that_sets(since: int, **settings: Any) -> Iterator[None]:
+    """After round ``since``, in its own code."""
+
+    def start(self: flower.Strategy, *args: Any, **options: Any) -> flower.Result:
+        config = ConfigRecord()
+
+        def evaluated(number: int, _: ArrayRecord) -> None:
+            config.update(settings if number >= since else {})
+
+        return flower.Strategy.start(self, *args, **{**options, "train_config": config, "evaluate_fn": evaluated})
+
+    flower.FedAvg.start = start  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del flower.FedAvg.start
+
+
+@pytest.mark.parametrize(
+    ("recorded", "here"),
+    [
+        pytest.param({"lr": 0.1}, {"lr": 0.2}, id="a number"),
+        pytest.param({"epochs": 3}, {"epochs": 4}, id="a whole number"),
+        pytest.param({"note": "0.1"}, {"note": "0.2"}, id="a number as text"),
+        pytest.param({"lr": 0.1}, {"rate": 0.1}, id="a name"),
+    ],
+)
+@pytest.mark.parametrize("since", [0, 1])
+def test_a_setting_that_an_app_computes_from_numbers_accuses_nobody(
+    recorded: dict[str, Any], here: dict[str, Any], since: int, tmp_path: Path
+) -> None:
+    with an_app_that_sets(since, **recorded):
+        run = run_of("FedAvg", tmp_path, rounds=2)
+    with an_app_that_sets(since, **here):
+        ending, pipe = run.replay(may_differ=Cause.ROUNDING)
+
+    assert isinstance(ending, Finished), ending  # the replay goes on with what is recorded
+    assert {judged(each.difference, Cause.ROUNDING, flowers_own=False) for each in pipe.differences} == {
+        Outcome.UNDECIDED
+    }
+
+
+def test_a_setting_hides_no_cheat(tmp_path: Path) -> None:
+    with a_server_that_cheats("FedAvg", untouched, 1.001), an_app_that_sets(0, note="1"):
+        recorded = run_of("FedAvg", tmp_path)
+    with an_app_that_sets(0, note="2"):
+        assert_beyond(recorded)

@@ -91,7 +91,7 @@ def test_a_cheat_below_the_bound_gains_next_to_nothing(
     settle = anchoring._Watched.settle
 
     def measuring(watched: anchoring._Watched, arrays: ArrayRecord) -> None:
-        bound = watched.bounds("").tensor("w")
+        bound = watched.bounds().tensor("w")
         if watched.sent is not None and isinstance(bound, np.ndarray):
             now, before = opened(arrays["w"]), opened(watched.sent["w"])
             of_model.append(np.linalg.norm(bound) / np.linalg.norm(now))
