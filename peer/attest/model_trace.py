@@ -121,6 +121,7 @@ def find_model(file: ModelFile, models: RunModels, audit: Audit) -> Found | None
     """The model of a verified run that ``file`` holds.
 
     Raises:
+        PeerError: if a tensor in it cannot be read, or it was changed since it was hashed.
         NotReadable: if it is none that can be read here, and there are others.
         BlockError: if a content cannot be read.
     """
@@ -131,9 +132,12 @@ def find_model(file: ModelFile, models: RunModels, audit: Audit) -> Found | None
         return Found(claimed, exact=True)
     try:
         with opened_model(file.path) as tensors:
-            return _by_arrays(tensors, models, audit)
+            found = _by_arrays(tensors, models, audit)
     except NoModel as error:
         raise PeerError(str(error)) from error
+    if found is not None and sha256_of(file.path) != file.sha256:  # its arrays are those of other bytes
+        raise PeerError(f"{file.path} was changed while it was looked at", fix="try again with a copy of it")
+    return found
 
 
 def _claimed(claims: Mapping[str, str], models: RunModels, run: CID | None) -> FoundModel | None:

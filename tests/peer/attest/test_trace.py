@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,12 @@ from inspected_runs import WrittenRun
 from safetensors.numpy import load_file, save_file
 
 from crypto.keys import VerifyKey
-from peer.base.errors import ExitCode
+from peer.attest.model_trace import ModelFile, find_model
+from peer.audit.audit import Audit
+from peer.audit.run_models import RunModels
+from peer.base.errors import ExitCode, PeerError
+from peer.history.run_sources import CarSource
+from peer.history.scratch import Scratch
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import Block
 from protocol.records.bodies import Close, Role
@@ -106,6 +112,18 @@ def test_the_same_arrays_in_another_file_are_told_as_such(peer: Peer, car: Path,
     save_file(load_file(path), path)  # its metadata is gone
     assert found(peer("trace", path, "--in", car, "--json")) == (False, 1, "server")
     assert "another file with the same arrays as the global model of round 1" in peer("trace", path, "--in", car).out
+
+
+def test_a_file_that_was_changed_since_it_was_hashed_is_not_vouched_for(
+    run: WrittenRun, car: Path, file: Callable[..., Path]
+) -> None:
+    """A replay takes minutes, and the file is hashed before it."""
+    path = file("m.npz", "--round", "1")
+    with contextlib.closing(CarSource(car)) as source, Scratch() as scratch:
+        audit = Audit(run.head, source, scratch, with_contents=False)
+        models = RunModels(audit, scratch)
+        with pytest.raises(PeerError, match="was changed while"):
+            find_model(ModelFile("0" * 64, path), models, audit)
 
 
 @pytest.mark.parametrize("claimed", [{"round": "3"}, {"round": "99"}, {"of": "zoe"}, {"round": "x"}, {"run": "x"}])
