@@ -45,6 +45,11 @@ FIRST = first_manifest(
 )
 
 
+def test_no_more_have_to_sign_than_are_admins():
+    assert next_version(FIRST, admins=FIRST.admins[:1], **BY_ADMIN).body.threshold == 1
+    assert next_version(FIRST, admins=FIRST.admins[:2], **BY_ADMIN).body.threshold == 2
+
+
 def test_a_proposal_lacks_what_the_old_version_asks_for():
     unsigned = next_version(FIRST, threshold=1, **BY_ADMIN)
     assert proposal(FIRST, unsigned, ADMIN).lacking == 1

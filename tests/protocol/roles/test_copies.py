@@ -197,3 +197,19 @@ def test_a_process_that_starts_beside_one_that_has_listened_yields_though_its_cl
     answer = running.answer(Recall(THEIRS, None), TIME)
     assert answer is not None
     assert newcomer.yields_to(answer)
+
+
+def test_a_process_that_asks_without_end_is_answered_at_most_five_times_a_second() -> None:
+    running = CopiedHomes(OURS, 1, OfflineTimes())
+    answers = [running.answer(Recall(THEIRS, None), TIME + at / 100) for at in range(100)]
+    assert len([each for each in answers if each is not None]) == 5
+
+
+def test_words_of_another_process_make_it_ask_soon_and_not_for_each_of_them() -> None:
+    running = client()
+    running.wait(10.0)
+    before = len(said(running, Recall))
+    for number in range(50):
+        own_words(running, ALICE, Recall(bytes([number]) * 16, None), 1 + number)
+        running.wait(0.01)
+    assert len(said(running, Recall)) == before + 1

@@ -104,6 +104,17 @@ def leader_of(scribe: Scribe) -> Attacked:
     )
 
 
+def test_a_client_that_asks_without_end_is_told_once_in_a_while() -> None:
+    scribe = begun()
+    leader = leader_of(scribe)
+    leader.wait(120.0)
+    for _ in range(100):
+        leader.now += 0.001
+        leader.say(ALICE, Recall(bytes(16), scribe.chain.run, (message_of(scribe),)))
+    said = [parse_announcement(each.data).announcement.body for each in leader.all(Publish)]
+    assert len([body for body in said if isinstance(body, Recalled)]) == 1
+
+
 def waiting_leader_of(scribe: Scribe, told_past: int) -> Attacked:
     """The leader of a run whose owner lets it wait for the members; so many of two have said what they know."""
     author = Author(id_of(SERVER), (SERVER,), 1 << 32, session=SESSION)
