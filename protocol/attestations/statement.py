@@ -107,8 +107,9 @@ def read_statement(payload: bytes) -> Statement:
             f"what it says is of type {file.predicate_type[:80]!r}; known here: {', '.join(_PREDICATES)}"
         )
     statement = Statement(tuple(map(_subject, file.subject)), _predicate(file.predicate, kind))
+    digests = {subject.sha256 for subject in statement.subjects}  # a hostile predicate speaks of many
     for what, sha256 in statement.predicate.spoken_of():
-        if not statement.is_about(sha256):
+        if sha256 not in digests:
             raise BadStatement(f"it speaks of the {what}, which is not among its subjects")
     return statement
 
