@@ -65,7 +65,7 @@ class Environment:
     kernels: Annotated[tuple[Kernel, ...], Meta(max_length=MAX_KERNELS)]
     """In rising order."""
     packages: Annotated[tuple[Package, ...], Meta(max_length=MAX_PACKAGES)]
-    """Flower, numpy, torch if the app uses it, and what the app says it needs; in rising order of name."""
+    """Flower, numpy, torch if the app uses it, and what the app says it needs or imports; in rising order of name."""
 
     def version(self, package: str) -> str:
         """The version of a package; empty if it is not among them."""

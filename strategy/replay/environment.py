@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import platform
+import re
 import struct
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ ALWAYS: Final = ("flwr", "numpy")
 """Packages that every ServerApp runs on."""
 NOT_FOLLOWED: Final = ("flwr", "torch", "torchvision")
 """Packages whose own requirements are not listed: they pin those that matter themselves, and have many."""
+
+_IMPORT: Final = re.compile(r"^[ \t]*(?:from[ \t]+(\w+)|import[ \t]+(\w[^\n#;]*))", re.MULTILINE)
 
 _SETTINGS: Final = (("mkl of torch", "MKL_CBWR"), ("onednn of torch", "ONEDNN_MAX_CPU_ISA"))
 """Libraries inside torch that tell nobody what they chose, and the variables that say it to them."""
@@ -111,9 +114,15 @@ def _libm() -> str:
 
 
 def _packages(app_dir: Path) -> tuple[Package, ...]:
-    """Flower, numpy, torch if it is in use, what the app says it needs, and what those packages need; as installed."""
+    """Flower, numpy, torch if it is in use, what the app says it needs or imports, and what those packages need; as
+    installed."""
     versions: dict[str, str] = {}
-    needed = [*ALWAYS, *(["torch"] if "torch" in sys.modules else []), *_names(_dependencies(app_dir))]
+    needed = [
+        *ALWAYS,
+        *(["torch"] if "torch" in sys.modules else []),
+        *_names(_dependencies(app_dir)),
+        *_imported(app_dir),
+    ]
     while needed and len(versions) < MAX_PACKAGES:
         name = needed.pop(0)
         if name in versions:
@@ -133,6 +142,28 @@ def _dependencies(app_dir: Path) -> tuple[str, ...]:
         return read_app(app_dir).dependencies
     except AppError:
         return ()  # running the app will report that
+
+
+def _imported(app_dir: Path) -> list[str]:
+    """The packages that the app's sources import: many an app does not say that it needs them."""
+    sources = sorted(app_dir.rglob("*.py"))
+    found = (_IMPORT.finditer(source.read_text(encoding="utf-8", errors="replace")) for source in sources)
+    texts = (each[1] or each[2] for matches in found for each in matches)
+    modules = {name.split()[0].partition(".")[0] for text in texts for name in text.split(",") if name.strip()}
+    own = {part for source in sources for part in source.relative_to(app_dir).with_suffix("").parts}
+    foreign = sorted(modules - own - sys.stdlib_module_names)
+    if all(_is_installed(name) for name in foreign):
+        return [canonicalize_name(name) for name in foreign]
+    packages = metadata.packages_distributions()  # slow, and only if a module is not called as its package is
+    return [canonicalize_name(package) for name in foreign for package in packages.get(name, [])]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.distribution(package)
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _names(requirements: Iterator[str] | list[str] | tuple[str, ...]) -> list[str]:

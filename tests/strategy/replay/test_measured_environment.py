@@ -36,3 +36,16 @@ def test_what_an_app_says_it_needs_is_named_with_what_that_needs(tmp_path: Path)
     assert {"scikit-learn", "scipy", "flwr", "numpy"} <= set(names)
     assert environment.version("scikit-learn") == metadata.version("scikit-learn")
     assert not {"not-installed", "tomli", "grpcio"} & set(names)
+
+
+def test_what_an_app_imports_is_named_even_if_it_does_not_say_that_it_needs_it(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text((APP / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "own.py").write_text("", encoding="utf-8")
+    source = tmp_path / "server_app.py"
+    source.write_text("import os, msgspec as m, own\nif os:\n    from sklearn.svm import SVC\n", encoding="utf-8")
+
+    environment = measure_environment(tmp_path, Numerics.NATIVE)
+
+    assert environment.version("msgspec") == metadata.version("msgspec")
+    assert environment.version("scikit-learn") == metadata.version("scikit-learn")
+    assert not environment.version("own")
