@@ -27,7 +27,8 @@ class Bubblewrap:
         words += ["--size", str(confinement.shared_memory), "--tmpfs", "/dev/shm"]
         for device in confinement.devices:
             words += ["--dev-bind", str(device), str(device)]
-        words += ["--remount-ro", "/dev", "--bind", str(temporary), str(TEMPORARY)]
+        # root needs no capability to write in /proc/sys, and so to have the kernel run a program outside
+        words += ["--remount-ro", "/proc", "--remount-ro", "/dev", "--bind", str(temporary), str(TEMPORARY)]
         for place, may_write in confinement.places():
             words += ["--bind" if may_write else "--ro-bind", str(place), str(place)]
         return [*words, "--remount-ro", "/", "--chdir", str(works_in), "--"]

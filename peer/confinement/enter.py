@@ -63,6 +63,8 @@ def _first_process(plan: dict[str, Any], command: list[str]) -> int:
     _new_root(plan)
     with contextlib.suppress(OSError):
         _write("/proc/sys/user/max_user_namespaces", "0")
+    # root needs no capability to write in /proc/sys, and so to have the kernel run a program outside
+    _set("/proc", _ATTR_RDONLY, 0)
     _drop_all()
     os.chdir(plan["works_in"])
     return _wait_for(_forked(lambda: os.execvp(command[0], command)))

@@ -47,6 +47,7 @@ ATTACKS = {
     "write among the devices": lambda: Path("/dev/written").write_text("x"),
     "read the peer's environment": lambda: Path(f"/proc/{places['peer']}/environ").read_bytes(),
     "signal the peer": lambda: os.kill(places["peer"], signal.SIGTERM),
+    "have the kernel run a program": lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)),
     "make a user namespace": new_user_namespace,
     "mount": mount,
 }
