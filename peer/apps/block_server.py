@@ -1,15 +1,15 @@
 """Blocks for an app process without an engine: the peer's end of the socket over which it asks.
 
 The app process can read only the contents that the peer has named to it (`protocol.app.calls.contents_named`) and those
-that it has stored. It must not see what else an engine holds. Nor may it name other blocks: a Kubo node asks the
-network for blocks that it lacks, so an app could send out data in such names.
+that it has stored, every block of them. It must not see what else an engine holds. Nor may it name other blocks, or
+link to them: a Kubo node asks the network for blocks that it lacks, so an app could send out data in such names.
 """
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final, Protocol
@@ -31,13 +31,19 @@ from protocol.app.calls import (
     StoreBlocks,
 )
 from protocol.app.pipe import FrameReader, PipeError, encode
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource, MissingBlock, checked_block
 
 AT_ONCE: Final = 10
 """How many calls are answered at once. Fewer contents than that may fail to come without delaying others."""
 
 MAX_NAMED: Final = 1 << 17
 """How many contents an app process may read: the newest that were named."""
+
+MAX_CALL: Final = 16 << 20
+"""Bytes of one call: twice what an app process puts into one (`peer.apps.asked_blocks.BATCH`)."""
+
+MAX_TIMEOUT: Final = 600.0
+"""The most seconds for which a content is waited for, whatever the app process says."""
 
 OPENED: Final = 8
 """How many contents' links and first blocks are kept for the next call."""
@@ -115,13 +121,15 @@ class BlockServer:
         self._contents = contents
         self._ours, self.theirs = socket.socketpair()
         """``theirs`` is the end that the app process inherits."""
-        self._frames = FrameReader()
+        self._frames = FrameReader(MAX_CALL)
         self._calls: list[BlockCall] = []
         self._reading = threading.Lock()
         self._writing = threading.Lock()
         self._naming = threading.Lock()
         self._named: dict[CID, None] = {}
         """In the order in which they were named."""
+        self._stored: dict[CID, tuple[CID, ...]] = {}
+        """The blocks that the app process sent, with their links; with none once all that they link to has come."""
         self._opened = lru_cache(maxsize=OPENED)(self._open)
 
     def start(self) -> None:
@@ -185,14 +193,19 @@ class BlockServer:
             case ReadBlock(root=root, block=block):
                 self._check_named(root)
                 content, links = self._opened(root)
-                if block != root and block not in links:
+                if block not in links:
                     raise _NotNamed(f"{block} is not a block of the content {root}")
                 return BlockRead(call.call, content.get(block))
             case FetchContent(root=root, timeout=timeout, limit=limit):
                 self._check_named(root)
-                self._contents.fetch(root, timeout=timeout, limit=limit)
+                within = timeout if 0 <= timeout <= MAX_TIMEOUT else MAX_TIMEOUT
+                self._contents.fetch(root, timeout=within, limit=limit)
             case StoreBlocks(root=root, blocks=sent, ends=ends):
-                self._contents.store(root, [checked_block(each.cid, each.data) for each in sent], ends=ends)
+                blocks = [checked_block(each.cid, each.data) for each in sent]
+                self._stored.update({block.cid: tuple(links_of(block)) for block in blocks})
+                if ends:
+                    self._check_whole(root)
+                self._contents.store(root, blocks, ends=ends)
                 if ends:
                     self.name([root])
         return Done(call.call)
@@ -202,20 +215,31 @@ class BlockServer:
             if root not in self._named:
                 raise _NotNamed(f"{root} is not a content that this app was given")
 
+    def _check_whole(self, root: CID) -> None:
+        """Raise MissingBlock unless the app process has sent the content ``root`` with all that it links to."""
+
+        def sent_links(cid: CID) -> Iterable[CID]:
+            if cid not in self._stored:
+                raise MissingBlock(cid)
+            return self._stored[cid]
+
+        self._stored.update(dict.fromkeys(_reached(root, sent_links), ()))
+
     def _open(self, root: CID) -> tuple[BlockSource, frozenset[CID]]:
         content = self._contents.open(root)
-        return content, frozenset(_linked(root, content))
+        # chunks have no links, and are not read for them
+        return content, _reached(root, lambda cid: () if cid.is_raw else links_of(Block(cid, content.get(cid))))
 
 
-def _linked(root: CID, content: BlockSource) -> Iterator[CID]:
-    """All links of a content, without reading its chunks."""
+def _reached(root: CID, links: Callable[[CID], Iterable[CID]]) -> frozenset[CID]:
+    """``root`` and all that it links to. Each is looked at once, however many ways lead to it."""
+    seen = {root}
     pending = [root]
     while pending:
-        cid = pending.pop()
-        for link in links_of(Block(cid, content.get(cid))):
-            yield link
-            if not link.is_raw:
-                pending.append(link)
+        fresh = set(links(pending.pop())) - seen
+        seen |= fresh
+        pending += fresh
+    return frozenset(seen)
 
 
 def _shut(end: socket.socket) -> None:

@@ -73,6 +73,31 @@ def test_bytes_that_are_not_the_block_are_not_stored(local_engine: LocalEngine) 
         assert not local_engine.has(SECRET.cid)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [[], [cbor_block([SECRET.cid])], [cbor_block([cbor_block([SECRET.cid]).cid]), cbor_block([SECRET.cid])]],
+    ids=["nothing but the name", "a link to it", "a link to a link"],
+)
+def test_an_app_does_not_read_what_it_has_not_stored_itself(sent: list[Block], local_engine: LocalEngine) -> None:
+    local_engine.put([SECRET])
+    root = sent[0].cid if sent else SECRET.cid
+    with asking(ServedEngine(local_engine)) as (_, app):
+        with pytest.raises(BlockError, match=str(SECRET.cid)):
+            app.put_content(root, sent)
+        with pytest.raises(EngineError, match="not a content that this app was given"):
+            app.open(root).get(SECRET.cid)
+
+
+def test_a_block_to_which_many_ways_lead_is_looked_at_once(local_engine: LocalEngine) -> None:
+    blocks = [cbor_block([])]
+    for _ in range(60):  # 2**60 ways
+        blocks.append(cbor_block([blocks[-1].cid, blocks[-1].cid]))
+    with asking(ServedEngine(local_engine)) as (_, app):
+        app.put_content(blocks[-1].cid, blocks)
+
+        assert app.open(blocks[-1].cid).get(blocks[0].cid) == blocks[0].data
+
+
 def test_an_app_that_says_something_else_gets_no_more(local_engine: LocalEngine) -> None:
     local_engine.put([SECRET])
     server = BlockServer(ServedEngine(local_engine))
