@@ -10,6 +10,7 @@ with all its children.
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -118,6 +119,7 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     kept = KeptReplies()
     if not isinstance(contents, RecordedContents):  # in an audit there is nobody to answer
         examine_in_threads(Examiner(contents, kept), pipe.to_examine, pipe.send)
+    gc.freeze()  # Flower collects garbage for a reply, which takes 0.1 s if it goes through all of torch each time
     pipe.send(AppReady(environment))
     start = pipe.start()
     try:

@@ -104,15 +104,8 @@ clientapp = "server:app"
 """
 
 
-@pytest.mark.parametrize(
-    ("source", "how"),
-    [
-        ("mp.get_context('fork').Process(target=time.sleep, args=(60,)).start()\nos.abort()", "killed by signal 6"),
-        ("assert mp.get_context('spawn').Pool(1).map(abs, [-1]) == [1]\nos._exit(77)", "exit code 77"),
-    ],
-    ids=["a child that outlives it", "a spawned pool"],
-)
-def test_an_app_may_have_processes_of_its_own(source: str, how: str, tmp_path: Path) -> None:
+def how_it_ends(source: str, tmp_path: Path) -> str:
+    """How an app process ends whose ServerApp is this source."""
     app = tmp_path / "app"
     app.mkdir()
     (app / "pyproject.toml").write_text(APP)
@@ -131,7 +124,24 @@ def test_an_app_may_have_processes_of_its_own(source: str, how: str, tmp_path: P
         finally:
             await link.stop()
 
-    assert how in asyncio.run(ending())
+    return asyncio.run(ending())
+
+
+@pytest.mark.parametrize(
+    ("source", "how"),
+    [
+        ("mp.get_context('fork').Process(target=time.sleep, args=(60,)).start()\nos.abort()", "killed by signal 6"),
+        ("assert mp.get_context('spawn').Pool(1).map(abs, [-1]) == [1]\nos._exit(77)", "exit code 77"),
+    ],
+    ids=["a child that outlives it", "a spawned pool"],
+)
+def test_an_app_may_have_processes_of_its_own(source: str, how: str, tmp_path: Path) -> None:
+    assert how in how_it_ends(source, tmp_path)
+
+
+def test_garbage_collections_of_an_app_pass_over_what_was_imported_before_it(tmp_path: Path) -> None:
+    source = "import gc\nos._exit(77 if gc.get_freeze_count() > 10_000 else 1)"
+    assert "exit code 77" in how_it_ends(source, tmp_path)
 
 
 APP_WITH_A_CHILD = """
