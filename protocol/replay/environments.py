@@ -8,8 +8,8 @@ from typing import Final
 from protocol.records.environment import Environment, Numerics, differing, differing_versions
 from protocol.replay.judging import Cause
 
-_NO_PART_OF_A_RESULT: Final = frozenset({"platform", "numerics"})
-"""The system's kernel computes nothing, and a replay runs under the recorded numerics."""
+_NO_PART_OF_A_RESULT: Final = frozenset({"platform"})
+"""The system's kernel computes nothing."""
 
 
 def cause_of(was: Environment, now: Environment) -> Cause:

@@ -79,3 +79,16 @@ def test_it_says_on_which_machine_it_would_be_settled() -> None:
 
 def test_portable_numbers_are_settled_by_any_processor_of_the_architecture() -> None:
     assert settling(PORTABLE, replace(PORTABLE, **ARM)) == "an x86_64 machine"  # type: ignore[arg-type]
+
+
+def test_libraries_that_are_not_held_to_the_recorded_numerics_round() -> None:
+    assert cause_of(PORTABLE, replace(PORTABLE, numerics=Numerics.NATIVE)) is Cause.ROUNDING
+
+
+def test_it_names_a_gpu_and_says_what_is_unknown_or_to_be_absent() -> None:
+    unknown = replace(NATIVE, gpu="NVIDIA H100", machine="", libc="", kernels=(), packages=())
+
+    assert settling(unknown, NATIVE) == (
+        "an unknown machine (NVIDIA H100), libc none, numpy kernel none, torch kernel none, "
+        "flwr not installed, numpy not installed"
+    )
