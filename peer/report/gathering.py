@@ -18,7 +18,7 @@ from peer.audit.report import Report, Tally
 from peer.audit.root_of_trust import Root
 from peer.audit.verdict_words import root_in_words, verdict_in_words
 from peer.history.scratch import Scratch
-from peer.history.verdict import Finding, Verdict
+from peer.history.verdict import Finding
 from peer.report.facts import (
     MAX_METRICS,
     MAX_TEXT,
@@ -208,7 +208,7 @@ class _Gathering:
         report = self._report
         return Judgement(
             verdict=report.verdict,
-            words=_cut(verdict_in_words(report), 2_000),
+            words=_cut(verdict_in_words(report, contents=self._audit.with_contents), 2_000),
             root=None if report.root is None else report.root.value,
             root_words=_root_words(report),
             checked=tuple(self._checked()),
@@ -225,7 +225,9 @@ class _Gathering:
                 f"{report.height + 1} of {report.records} records: who signed each, that it links the one before it, "
                 "and every rule of the protocol"
             )
-            yield f"What they link, {self._contents} replies and contents among it: that it is here, and unchanged"
+        if report.height is not None and self._audit.with_contents:
+            but = ", but for what the findings name" if report.findings else ""
+            yield f"What they link, {self._contents} replies and contents among it: that it is here, and unchanged{but}"
         if report.confirmed:
             yield f"Acks of {len(report.confirmed)} members, which say up to where each of them saw this very history"
         if replay is not None and replay.exchanges:
@@ -236,8 +238,11 @@ class _Gathering:
 
     def _unchecked(self, why_no_replay: str, *, readable: bool) -> Iterator[str]:
         report, replay = self._report, self._report.replay
-        if report.verdict is not Verdict.VERIFIED and report.records and replay is None:
-            yield "What comes after the first finding, as far as it depends on that"
+        verified = 0 if report.height is None else report.height + 1
+        if verified < report.records:
+            yield f"{report.records - verified} of {report.records} records, and what they link: they follow a bad one"
+        if not self._audit.with_contents:
+            yield "What the records link, such as models and updates: whether it is here, and whole"
         if replay is None:
             yield f"Whether the server computed what it says: its app was not run again ({why_no_replay})"
         else:

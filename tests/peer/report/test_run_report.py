@@ -14,6 +14,7 @@ from chains import ALICE, BOB, Scribe
 from command_line import Peer
 from inspected_runs import WrittenRun, finished_run
 
+from peer import api
 from protocol.blocks.car import write_car
 
 
@@ -139,6 +140,24 @@ def test_a_run_that_is_not_sound_is_reported_as_far_as_it_is(report: Callable[..
     found = report(written, "--federation", str(written.app))
     assert found["judgement"]["verdict"] == "failed"
     assert [finding["rule"] for finding in found["judgement"]["findings"]] == ["other-federation"]
+
+
+def test_what_is_not_here_is_not_said_to_be_checked(peers: Callable[[str], Peer], tmp_path: Path) -> None:
+    run, car = finished_run(), tmp_path / "run.car"
+    car.write_bytes(b"".join(write_car([run.head], (block for block in run.blocks if block.cid != run.sent[0]))))
+    assert peers("auditor")("report", car, "-o", tmp_path / "report.json").code == 3
+    judgement = json.loads((tmp_path / "report.json").read_text())["judgement"]
+    (contents,) = (line for line in judgement["checked"] if "that it is here" in line)
+    assert contents.endswith("but for what the findings name")
+
+
+def test_what_was_not_read_is_not_said_to_be_checked(written: WrittenRun, tmp_path: Path) -> None:
+    with api.open_run(write(written, tmp_path), contents=False) as opened:
+        opened.write_report(tmp_path / "report.json")
+    judgement = json.loads((tmp_path / "report.json").read_text())["judgement"]
+    assert "its contents were not checked" in judgement["words"]
+    assert not any("that it is here" in line for line in judgement["checked"])
+    assert any("whether it is here" in line for line in judgement["not_checked"])
 
 
 def test_the_same_run_gives_the_same_page_but_for_the_time(
