@@ -19,7 +19,8 @@ def main(car: str, federation: str | None = None) -> int:
             print(f"  height {finding.height}: {finding.message}")
         for exchange in run.exchanges():
             metrics = ", ".join(f"{name} {value:.3f}" for name, value in exchange.metrics.items())
-            print(f"round {exchange.round} {'/'.join(exchange.types)}: {len(exchange.answers)} answers; {metrics}")
+            which = f"exchange {exchange.number}" if exchange.round is None else f"round {exchange.round}"
+            print(f"{which} {'/'.join(exchange.types)}: {len(exchange.answers)} answers; {metrics}")
         if report.verdict is not api.Verdict.VERIFIED:
             return report.exit_code
         try:

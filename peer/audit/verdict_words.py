@@ -17,6 +17,8 @@ def root_in_words(report: Report) -> str:
             return f"{federation}, as you gave it"
         case Root.JOINED:
             return f"{federation}, which this home has joined"
+        case Root.RUN if any(finding.rule == OTHER_FEDERATION for finding in report.findings):
+            return f"the federation that you gave, and this run is in another: in {federation}"
         case Root.RUN:
             return (
                 f"none. Only the run itself says that it is of {federation}: compare the id with a member's "

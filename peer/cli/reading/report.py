@@ -81,6 +81,8 @@ def report(
         put_json({"verdict": audited.verdict.value, "file": str(path), "bytes": count})
     else:
         put_verdict(audited)
+        if why_not:
+            put(f"not replayed: {why_not}")
         put(f"{path}: {size(count)}")
     return audited.exit_code
 

@@ -60,6 +60,7 @@ def test_a_run_in_another_federation_than_the_given_is_not(auditor: Peer, car: P
     outcome = auditor("audit", car, "--federation", OTHER, "--json")
     assert outcome.code == ExitCode.VERIFICATION_FAILED
     assert [finding["rule"] for finding in outcome.json["findings"]] == ["other-federation"]
+    assert "root of trust: the federation that you gave" in auditor("audit", car, "--federation", OTHER).out
 
 
 def test_a_strangers_run_of_the_same_name_is_not(peers: Callable[[str], Peer], auditor: Peer, car: Path) -> None:

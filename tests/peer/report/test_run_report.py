@@ -57,6 +57,13 @@ def test_it_says_that_an_app_which_may_not_run_here_was_not_run(
     assert not found["replayed"]
 
 
+def test_the_command_says_why_the_app_was_not_run_again(
+    peers: Callable[[str], Peer], written: WrittenRun, tmp_path: Path
+) -> None:
+    done = peers("auditor")("report", write(written, tmp_path), "-o", tmp_path / "report.md", "--no-replay")
+    assert "not replayed: as --no-replay says" in done.out
+
+
 def test_it_says_which_command_made_it_with_all_that_the_replay_was_told(
     report: Callable[..., Any], written: WrittenRun
 ) -> None:
