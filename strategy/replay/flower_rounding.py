@@ -18,7 +18,16 @@ from flwr.serverapp import strategy as flower
 from numpy.typing import NDArray
 
 from strategy.contents.npy import opened
-from strategy.replay.rounding import DOUBLE, Reals, Rounded, gamma, total, unit_of_types, weighted_mean
+from strategy.replay.rounding import (
+    DOUBLE,
+    Reals,
+    Rounded,
+    gamma,
+    total,
+    unit_of_types,
+    unless_too_large,
+    weighted_mean,
+)
 
 OWN: Final = "the app's own code makes the model, not a strategy of Flower's alone"
 """Why there is no bound."""
@@ -178,7 +187,9 @@ class FlowerRounding:
             apart = reply.numbers(name).astype(np.float64) - round_.numbers(name)
             of_tensor = float(np.vdot(apart, apart))
             squares += of_tensor
-            error += gamma(apart.size + 8, unit) * of_tensor if of_tensor else 0.0
+            error += (
+                float(unless_too_large(gamma(apart.size + 8, unit) * of_tensor, squares, unit)) if of_tensor else 0.0
+            )
         norm = math.sqrt(squares)
         relative = error / squares / 2 + self._clipping_error + _LIBRARY if squares else 0.0
         scale = clipping_norm / norm if norm else math.inf
@@ -329,7 +340,8 @@ def _stack(inputs: Sequence[Rounded]) -> tuple[Reals, Reals]:
 
 def _median(inputs: Sequence[Rounded], unit: float) -> Rounded:
     stack, error = _stack(inputs)
-    return Rounded(np.median(stack, axis=0), error + gamma(4, unit) * np.abs(stack).max(axis=0), unit)
+    sizes = np.abs(stack).max(axis=0)
+    return Rounded(np.median(stack, axis=0), unless_too_large(error + gamma(4, unit) * sizes, 2 * sizes, unit), unit)
 
 
 def _trimmed(inputs: Sequence[Rounded], share: float, unit: float) -> Rounded:
@@ -337,7 +349,8 @@ def _trimmed(inputs: Sequence[Rounded], share: float, unit: float) -> Rounded:
     cut = int(share * len(stack))
     kept = np.sort(stack, axis=0)[cut : len(stack) - cut]
     sizes = np.abs(kept).mean(axis=0)
-    return Rounded(kept.mean(axis=0), error + gamma(len(kept) + 3, unit) * sizes, unit)
+    error = unless_too_large(error + gamma(len(kept) + 3, unit) * sizes, len(kept) * sizes, unit)
+    return Rounded(kept.mean(axis=0), error, unit)
 
 
 # -- selections ----------------------------------------------------------------------------------------------------
@@ -365,7 +378,8 @@ def _selected(round_: _Round, malicious: int, count: int) -> _Selected:
     unit = unit_of_types(np.result_type(*types))
     squares, extents = np.diag(products), np.diag(sizes)
     distances = squares[:, None] + squares[None, :] - 2 * products
-    error = gamma(size + 6, unit) * (extents[:, None] + extents[None, :] + 2 * sizes)
+    reach = extents[:, None] + extents[None, :] + 2 * sizes
+    error = unless_too_large(gamma(size + 6, unit) * reach, clients * reach, unit)
     closest = max(1, clients - malicious - 2)
     near = np.sort(distances, axis=1)[:, 1 : closest + 1]
     scores = near.sum(axis=1)
@@ -413,7 +427,8 @@ def _bulyan(strategy: flower.Bulyan, round_: _Round, _: Sequence[float]) -> Deri
         apart = np.abs(stack - middle)
         order = np.argsort(apart, axis=0)
         kept = np.take_along_axis(stack, order[:count], axis=0)
-        error = gamma(count + 8, unit) * np.abs(stack).max(axis=0)
+        sizes = np.abs(stack).max(axis=0)
+        error = unless_too_large(gamma(count + 8, unit) * sizes, 2 * len(stack) * sizes, unit)
         if count < len(stack):
             last, first = (np.take_along_axis(apart, order[at : at + 1], axis=0)[0] for at in (count - 1, count))
             # two that are as close to the median as each other: which one is taken is a matter of rounding
@@ -439,7 +454,8 @@ def _fair(strategy: flower.QFedAvg, round_: _Round, _: Sequence[float]) -> Deriv
             square = float(np.vdot(gradient, gradient))
             depth = 40 + math.log2(gradient.size + 1) + len(round_.sent)
             sum_of_h += derivative * square
-            error_of_h += abs(derivative) * square * gamma(depth, round_.unit(name))
+            of_square = unless_too_large(square * gamma(depth, round_.unit(name)), square, round_.unit(name))
+            error_of_h += abs(derivative) * float(of_square)
         sum_of_h += steepness * power
     relative = error_of_h / abs(sum_of_h) + 4 * _LIBRARY
 

@@ -35,6 +35,17 @@ def unit_of_types(*types: np.dtype[Any]) -> float:
     return max((float(np.finfo(each).eps) / 2 for each in types if each.kind in "fc"), default=DOUBLE)
 
 
+def _type_of(unit: float) -> Any:
+    """The limits of the type with this unit roundoff."""
+    return np.finfo(np.float16 if unit > 2.0**-12 else np.float32 if unit > DOUBLE else np.float64)
+
+
+def unless_too_large(error: Reals | float, sizes: Reals | float, unit: float) -> Reals:
+    """``error``, but infinite where an intermediate result of such a size may exceed the largest number: in one order
+    of a sum it does, in another it does not."""
+    return np.where(np.asarray(sizes) < 0.99 * float(_type_of(unit).max), error, np.inf)
+
+
 @dataclass(frozen=True, slots=True)
 class Rounded:
     """Numbers as computed, and how far from the exact result each is at most, on whichever machine."""
@@ -86,8 +97,8 @@ class Rounded:
 
     def _rounded(self, value: Reals, error: Reals) -> Rounded:
         # what is lost below the smallest normal number, which some machines take for zero, is as small as that
-        least = np.finfo(np.float16 if self.unit > 2.0**-12 else np.float32 if self.unit > DOUBLE else np.float64).tiny
-        return Rounded(value, error + self.unit * np.abs(value) + float(least), self.unit)
+        apart = error + self.unit * np.abs(value) + float(_type_of(self.unit).tiny)
+        return Rounded(value, unless_too_large(apart, np.abs(value) + apart, self.unit), self.unit)
 
 
 def total(terms: Sequence[Rounded], unit: float) -> Rounded:
@@ -95,7 +106,7 @@ def total(terms: Sequence[Rounded], unit: float) -> Rounded:
     value = sum((term.value for term in terms[1:]), terms[0].value)
     error = sum((term.error for term in terms[1:]), terms[0].error)
     sizes = sum((np.abs(term.value) + term.error for term in terms), np.zeros_like(value))
-    return Rounded(value, error + gamma(len(terms), unit) * sizes, unit)
+    return Rounded(value, unless_too_large(error + gamma(len(terms), unit) * sizes, sizes, unit), unit)
 
 
 def weighted_mean(terms: Sequence[Rounded], weights: Sequence[float], unit: float) -> Rounded:

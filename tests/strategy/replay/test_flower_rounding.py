@@ -67,6 +67,22 @@ def test_a_sum_is_within_its_bound_in_whichever_order() -> None:
         assert np.all(np.abs(summed - found.value) <= found.error)
 
 
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if "Privacy" not in name and name != "QFedAvg"])
+def test_numbers_that_may_overflow_on_one_machine_alone_have_no_bound(strategy: str) -> None:
+    largest = np.finfo(np.float32).max
+
+    def reply(value: float) -> HeldReply:
+        return HeldReply({"w": Array(np.full(3, value, np.float32))}, {"num-examples": 10})
+
+    replies = [reply(sign * largest) for sign in (1, -1, 1, -1, 1, -1, 1)]
+    sent = {"w": Array(np.zeros(3, np.float32))}
+
+    model = FlowerRounding(getattr(flower, strategy)()).model(1, replies, sent, 1.0)
+
+    with np.errstate(all="ignore"):
+        assert not np.any(np.isfinite(model("w").error))
+
+
 def test_a_mean_by_weights_is_within_its_bound() -> None:
     draw = np.random.default_rng(7)
     terms, weights = draw.normal(size=(9, 1000)).astype(np.float32), [float(10 + at) for at in range(9)]
