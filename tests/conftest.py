@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Let Python's garbage collector pass over what was imported and collected. Flower's strategies call it for each
-    reply, and each time it would go through all of that."""
+    """Let Python's garbage collector pass over what was imported and collected. Some of Flower's strategies call it for
+    each reply, and each time it would go through all of that."""
     gc.collect()
     gc.freeze()
 

@@ -119,7 +119,7 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     kept = KeptReplies()
     if not isinstance(contents, RecordedContents):  # in an audit there is nobody to answer
         examine_in_threads(Examiner(contents, kept), pipe.to_examine, pipe.send)
-    gc.freeze()  # Flower collects garbage for a reply, which takes 0.1 s if it goes through all of torch each time
+    gc.freeze()  # Flower's Bulyan and QFedAvg collect garbage for each reply: 0.1 s if that goes through all of torch
     pipe.send(AppReady(environment))
     start = pipe.start()
     try:
