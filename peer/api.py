@@ -23,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from peer.apps.app_python import command_of_python
 from peer.attest.attestation_check import check_attestation
 from peer.attest.audit_signing import attest_audit
 from peer.attest.model_trace import find_model, model_file_named
@@ -304,6 +305,7 @@ class AuditedRun:
         to_round: int | None = None,
         allow_read: Iterable[Path | str] = (),
         unconfined: bool = False,
+        app_python: str | None = None,
         on_compared: Callable[[ComparedExchange], None] = lambda _: None,
     ) -> Report:
         """Run the app again on the recorded replies. It has to send the same messages, bit for bit.
@@ -312,8 +314,9 @@ class AuditedRun:
         approved; a run alone never makes its code run. The app is a separate process, without network, and without your
         files except those in ``allow_read``. If ``unconfined``, it may do whatever you may do. ``data_dir`` has its
         data, ``model`` is the model class that the built-in app may import (``module:Class``), ``to_round`` the last
-        round to replay. A difference is a finding. The verdict is then `Verdict.FAILED`, or `Verdict.INCONCLUSIVE` if
-        another machine or the app itself may have caused the difference.
+        round to replay, ``app_python`` the command of the Python that runs the app if it is not this one. A difference
+        is a finding. The verdict is then `Verdict.FAILED`, or `Verdict.INCONCLUSIVE` if another machine or the app
+        itself may have caused the difference.
 
         Raises:
             NotVerified: if the run is not verified.
@@ -324,11 +327,14 @@ class AuditedRun:
         confined = None if unconfined else confiner(grants, self._home, model)
         require_verified(self._audit.run())
         config = local_config(None if data_dir is None else Path(data_dir), model)
+        python = command_of_python(app_python)
         audit, approved = self._audit, approved_apps(self._home)
         chosen = (
-            trusted_app(audit.bundle(), self._named, audit.source, confined, config, approved, audit.run_config())
+            trusted_app(
+                audit.bundle(), self._named, audit.source, confined, config, approved, audit.run_config(), python
+            )
             if app is None
-            else own_app(Path(app), confined, config)
+            else own_app(Path(app), confined, config, python)
         )
         audit.replay(chosen, to_round=to_round, on_compared=on_compared)
         return _report(audit.report)

@@ -183,6 +183,11 @@ def test_an_app_that_nobody_here_trusts_is_not_replayed(car: Path) -> None:
         run.replay()
 
 
+def test_a_python_for_the_app_that_there_is_not_is_said(car: Path) -> None:
+    with api.open_run(car) as run, pytest.raises(api.PeerError, match="no program no-such-python"):
+        run.replay(app_python="no-such-python")
+
+
 @pytest.mark.parametrize("named", ["no-such-file", "bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"])
 def test_what_is_no_run_is_said_before_any_home_is_looked_at(named: str) -> None:
     with pytest.raises(api.NoSuchRun), api.open_run(named):
