@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from peer.confinement.keyrings import leave_session_keyring
 from peer.confinement.landlock import keep_to_itself
 from peer.confinement.rules import Confinement
 
@@ -38,6 +39,7 @@ def limit_this_process(word: str) -> None:
         _, hard = resource.getrlimit(what)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (least, least))
+    leave_session_keyring()
     keep_to_itself()
 
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A new folder, which is removed afterwards."""
-    made = TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    folder = Path(mkdtemp(prefix=prefix))
     try:
-        yield Path(made.name)
+        yield folder
     finally:
-        try:
-            made.cleanup()
-        except RecursionError:
-            _remove_deep(Path(made.name))
+        remove(folder)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, if it is there."""
-    try:
+    """Remove a folder, if it is there. Links in it are not followed."""
+    with suppress(RecursionError):
         shutil.rmtree(folder, ignore_errors=True)
-    except RecursionError:
-        _remove_deep(folder)
-
-
-def _remove_deep(folder: Path) -> None:
-    """Remove a folder with more folders in each other than Python takes: ``rm`` takes any number."""
-    subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+    if os.path.lexists(folder):  # nested deeper than Python takes, or with folders that even we may not open
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", str(folder)], check=False, capture_output=True)

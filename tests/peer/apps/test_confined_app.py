@@ -49,13 +49,23 @@ except MemoryError:
 """
 LEAVES_ONE = "subprocess.Popen(['sh', '-c', 'sleep 600; : SIGN'], start_new_session=True)\nopen('ready', 'w').close()"
 
-every_means = pytest.mark.parametrize(
-    "means",
-    [
-        pytest.param(means, id=means.name, marks=pytest.mark.skipif(bool(why := works_not(means)), reason=why))
-        for means in ALL
-    ],
-)
+
+def by(means: Means, *values: str, every_time: bool = True) -> object:
+    """A case by this means, which not every machine has."""
+    marks = [pytest.mark.skipif(bool(why := works_not(means)), reason=why)]
+    return pytest.param(means, *values, marks=marks if every_time else [*marks, pytest.mark.all])
+
+
+every_means = pytest.mark.parametrize("means", [by(means) for means in ALL], ids=[means.name for means in ALL])
+
+TOO_MUCH = {
+    "memory": (TAKES_ALL, "more than the 0.94 GB of memory"),
+    "processes": (FORKS_FOR_EVER, "more than the 1024 processes"),
+    "memory of one": (TAKES_ALL_AT_ONCE, "exit code 42"),
+    "crash": ("os.abort()", "killed by signal 6"),
+}
+EVERY_TIME = (("memory", ALL[0]), ("processes", ALL[1]))
+"""Each bound by one means: the watch is the same for all."""
 
 
 def app_process(folder: Path, source: str, means: Means, lost: asyncio.Queue[str]) -> tuple[AppProcess, Path]:
@@ -82,16 +92,10 @@ async def started(folder: Path, source: str, means: Means, lost: asyncio.Queue[s
     return process
 
 
-@every_means
 @pytest.mark.parametrize(
-    ("source", "why"),
-    [
-        (TAKES_ALL, "more than the 0.94 GB of memory"),
-        (FORKS_FOR_EVER, "more than the 1024 processes"),
-        pytest.param(TAKES_ALL_AT_ONCE, "exit code 42", marks=pytest.mark.all),
-        pytest.param("os.abort()", "killed by signal 6", marks=pytest.mark.all),
-    ],
-    ids=["memory", "processes", "memory of one", "crash"],
+    ("means", "source", "why"),
+    [by(means, *case, every_time=(name, means) in EVERY_TIME) for name, case in TOO_MUCH.items() for means in ALL],
+    ids=[f"{name} by {means.name}" for name in TOO_MUCH for means in ALL],
 )
 def test_an_app_that_takes_too_much_is_ended_and_why_is_told(
     means: Means, source: str, why: str, tmp_path: Path
