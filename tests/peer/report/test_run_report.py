@@ -137,7 +137,10 @@ def test_every_cid_is_in_it(report: Callable[..., Any], written: WrittenRun) -> 
 
 
 def test_an_encrypted_run_without_a_key_says_what_it_cannot_show(report: Callable[..., Any]) -> None:
-    found = report(WrittenRun(Scribe(encrypted=True)))
+    run = WrittenRun(Scribe(encrypted=True))
+    run.exchange(1)
+    found = report(run)
+    assert [each["types"] for each in found["rounds"]] == [[]]
     assert (found["about"]["encrypted"], found["about"]["readable"], found["app"]) == (True, False, None)
     assert {each["name"] for each in found["participants"]} == {f"M{number}" for number in range(1, 6)}
     assert any("encrypted" in line for line in found["judgement"]["not_checked"])
