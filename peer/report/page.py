@@ -116,7 +116,7 @@ def _values(report: RunReport) -> dict[str, Any]:
         "differences_title": words.DIFFERENCES,
         "differences_are": words.DIFFERENCES_ARE,
         "difference_header": words.DIFFERENCE_HEADER,
-        "difference_columns": ("n", "long", "n", "n", "n", "", "t"),
+        "difference_columns": ("n", "", "n", "n", "n", "", ""),
         "difference_blocks": tables["difference"],
         "folded_differences": len(tables["difference"]) > 1,
         "facts": list(words.facts_of(report)),
