@@ -52,7 +52,7 @@ from peer.report.writing import report_of, write_report
 from protocol.attestations.audit_predicate import AuditPredicate
 from protocol.attestations.statement import write_statement
 from protocol.blocks.cid import BlockError, MissingBlock
-from protocol.replay.judging import Difference, Outcome, Reason
+from protocol.replay.differences import Difference, Outcome, Reason
 from strategy.models.model_files import NoModel, Tensor, Tensors, content_tensors, save_model, state_dict
 
 if TYPE_CHECKING:

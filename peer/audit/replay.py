@@ -49,8 +49,8 @@ from protocol.federation.run_keys import RunKeys, read_private
 from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
 from protocol.records.environment import Environment, differing, differing_versions
 from protocol.records.signed_records import read_record
-from protocol.replay.environments import cause_of, settling
-from protocol.replay.judging import Cause, Difference, Outcome, Reason, judged, ranked
+from protocol.replay.differences import Cause, Difference, Outcome, Reason, judged, ranked
+from protocol.replay.other_environments import cause_of, settling
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
 from strategy.contents.summary import to_json

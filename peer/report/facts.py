@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from peer.history.verdict import Finding, Verdict
-from protocol.replay.judging import Outcome
+from protocol.replay.differences import Outcome
 
 VERSION: Final = 1
 """Of the JSON form, docs/report.md. It grows by one with each change that a reader of the form before would miss."""

@@ -47,7 +47,7 @@ from protocol.federation.manifest import Manifest, manifest_at, node_id
 from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Chained, Close, Dispatch, Member, Reply, Role, Roster, Run, RunPrivate
 from protocol.records.signed_records import Record, read_record
-from protocol.replay.judging import Outcome
+from protocol.replay.differences import Outcome
 from protocol.visible import named
 from strategy.contents.summary import weights_of
 from strategy.replies.distances import Content, NotMeasured, Update, update_distances

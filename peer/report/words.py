@@ -8,7 +8,7 @@ from typing import Final
 
 from peer.cli.output import size
 from peer.report.facts import MAX_LINES, Curve, Distances, Place, ReplayDifference, Round, RunReport
-from protocol.replay.judging import Outcome
+from protocol.replay.differences import Outcome
 from protocol.visible import named, quoted
 
 SHOWN_METRICS = 6

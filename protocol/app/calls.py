@@ -16,7 +16,7 @@ from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey, KeyedContent
 from protocol.records.bodies import Look, RunConfig
 from protocol.records.environment import Environment
-from protocol.replay.judging import Cause, Difference
+from protocol.replay.differences import Cause, Difference
 from protocol.replies.checks_and_limits import Examination, SizeLimits
 from protocol.replies.strategy_rule import StrategyRule
 

@@ -188,7 +188,7 @@ _ON_ANOTHER_MACHINE = """
 import sys
 from peer.audit import replay
 from peer.cli.main import main
-from protocol.replay.judging import Cause
+from protocol.replay.differences import Cause
 
 replay.cause_of = lambda *_: Cause.ROUNDING
 main()

@@ -11,7 +11,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from protocol.replay.judging import Difference
+from protocol.replay.differences import Difference
 from strategy.contents.npy import DOUBLE, Numbers, Unit, change, numbers, pieces, stored, unit_of
 
 Values = ArrayRecord | MetricRecord | ConfigRecord

@@ -22,7 +22,7 @@ from protocol.blocks.content import ContentError
 from protocol.records.environment import Environment, Numerics
 from strategy.contents.codec import ContentStore
 from strategy.grid_answers import RunStopped
-from strategy.replay.environment import measure_environment
+from strategy.replay.measured_environment import measure_environment
 from strategy.replay.numerics import numerics_in_force, settle_torch
 
 OUR_PACKAGES: Final = ("crypto", "peer", "protocol", "strategy")

@@ -13,7 +13,7 @@ from flwr.serverapp import ServerApp
 from protocol.app.calls import Diverged, Finished, Progress, Replayed, Start
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
-from protocol.replay.judging import Cause
+from protocol.replay.differences import Cause
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import difference

@@ -21,7 +21,7 @@ from flwr.serverapp.strategy import Strategy
 from protocol.app.calls import DispatchEntry, Outgoing
 from protocol.blocks.cid import CID, BlockError
 from protocol.blocks.content import ContentKey
-from protocol.replay.judging import Cause, Difference, Outcome, judged
+from protocol.replay.differences import Cause, Difference, Outcome, judged
 from strategy.contents.codec import ContentStore, Limits, decode
 from strategy.contents.difference import NO_BOUNDS, Bound, Bounds, NoBounds, difference
 from strategy.flower_compat import CLIPPING_NORM

@@ -34,7 +34,7 @@ from protocol.app.calls import (
 )
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
-from protocol.replay.judging import Difference
+from protocol.replay.differences import Difference
 from strategy.grid_answers import LiveAnswers, ServerPipe
 
 LOOK_AHEAD: Final = 512

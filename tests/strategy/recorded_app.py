@@ -36,7 +36,7 @@ from protocol.app.calls import (
     Start,
     Wait,
 )
-from protocol.replay.judging import Cause
+from protocol.replay.differences import Cause
 from strategy.flower_compat import SUPERLINK_NODE_ID
 from strategy.hosting.client_host import ClientHost
 from strategy.hosting.server_host import run_server_app

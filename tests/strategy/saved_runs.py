@@ -15,7 +15,7 @@ from small_leader import APPS, MemoryStore
 from protocol.app.calls import Diverged, Start
 from protocol.app.pipe import FrameReader, encode
 from protocol.blocks.cid import CID
-from protocol.replay.judging import Cause, judged
+from protocol.replay.differences import Cause, judged
 from strategy.hosting.host import prepare
 
 

@@ -12,7 +12,7 @@ from peer.base.terminal import Coloured, put, put_json_part, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, size
 from peer.history.scratch import Scratch
 from peer.history.verdict import MISSING_BLOCK, Verdict
-from protocol.replay.judging import Difference, Outcome
+from protocol.replay.differences import Difference, Outcome
 from protocol.visible import named, quoted
 
 if TYPE_CHECKING:  # it imports flwr, which is slow: a kept report needs none

@@ -17,7 +17,7 @@ from peer.history.run_sources import CarSource
 from peer.history.scratch import Scratch
 from peer.report.writing import report_of, write_report
 from protocol.blocks.car import write_car
-from protocol.replay.judging import Difference, Outcome
+from protocol.replay.differences import Difference, Outcome
 
 LAYER = Difference("the tensor differs", "arrays", "w", 1e-7, float("inf"), 2e-8, 0.25)
 UNBOUNDED = Difference("the tensor differs", "arrays", "w", 1e-7, 3.0, unbounded="the app is not Flower's own")

@@ -20,7 +20,7 @@ from flwr.serverapp import strategy as flower
 from recorded_app import RecordedApp, run_of
 
 from protocol.app.calls import DispatchEntry, Diverged, Finished
-from protocol.replay.judging import Cause, Outcome, judged
+from protocol.replay.differences import Cause, Outcome, judged
 
 STRATEGIES = sorted(set(flower.__all__) - {"Result", "Strategy"})
 EXACT = {"FedXgbBagging", "FedXgbCyclic"}

@@ -13,7 +13,7 @@ from flwr.serverapp.strategy.bulyan import aggregate_n_closest_weights
 from numpy.typing import NDArray
 from recorded_app import run_of
 
-from protocol.replay.judging import Cause
+from protocol.replay.differences import Cause
 from strategy.contents.npy import opened
 from strategy.replay import anchoring
 from strategy.replay.flower_rounding import FlowerRounding, HeldReply, goes_as_flower, is_flowers

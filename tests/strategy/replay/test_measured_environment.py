@@ -1,4 +1,4 @@
-"""`strategy.replay.environment`: what is measured of this process."""
+"""`strategy.replay.measured_environment`: what is measured of this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from protocol.records.environment import Numerics
-from strategy.replay.environment import measure_environment
+from strategy.replay.measured_environment import measure_environment
 
 APP = Path(__file__).parents[2] / "apps" / "numpy_fedavg"
 

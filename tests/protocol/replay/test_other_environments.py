@@ -1,4 +1,4 @@
-"""`protocol.replay.environments`: what another environment can do to a result, and with what that would be settled."""
+"""`protocol.replay.other_environments`: what one can do to a result, and with what that would be settled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from protocol.records.environment import Environment, Kernel, Numerics, Package
-from protocol.replay.environments import cause_of, settling
-from protocol.replay.judging import Cause
+from protocol.replay.differences import Cause
+from protocol.replay.other_environments import cause_of, settling
 
 NATIVE = Environment(
     numerics=Numerics.NATIVE,

@@ -1,10 +1,10 @@
-"""`protocol.replay.judging`: what a difference means, and what it speaks for."""
+"""`protocol.replay.differences`: what a difference means, and what it speaks for."""
 
 from __future__ import annotations
 
 import pytest
 
-from protocol.replay.judging import Cause, Difference, Outcome, Reason, judged, ranked
+from protocol.replay.differences import Cause, Difference, Outcome, Reason, judged, ranked
 
 BEYOND, UNDECIDED = Outcome.BEYOND, Outcome.UNDECIDED
 

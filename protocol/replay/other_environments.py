@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from protocol.records.environment import Environment, Numerics, differing, differing_versions
-from protocol.replay.judging import Cause
+from protocol.replay.differences import Cause
 
 _NO_PART_OF_A_RESULT: Final = frozenset({"platform"})
 """The system's kernel computes nothing."""
