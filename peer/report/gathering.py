@@ -226,7 +226,8 @@ class _Gathering:
                 "and every rule of the protocol"
             )
         if report.height is not None and self._audit.with_contents:
-            but = ", but for what the findings name" if report.findings else ""
+            names_blocks = any(finding.cid is not None for finding in report.findings)  # those of a replay do not
+            but = ", but for what the findings name" if names_blocks else ""
             yield f"What they link, {self._contents} replies and contents among it: that it is here, and unchanged{but}"
         if report.confirmed:
             yield f"Acks of {len(report.confirmed)} members, which say up to where each of them saw this very history"
