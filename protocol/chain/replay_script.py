@@ -42,7 +42,7 @@ def script_entry(record: Record, keys: RunKeys, source: BlockSource, call: int) 
     """The entry of a verified record, as the answer to ``call``. ``keys`` are the keys of the whole run.
 
     Raises:
-        Unreadable: if it is encrypted for others.
+        UnreadableRecord: if it is encrypted for others.
         protocol.blocks.cid.BlockError: if a block of the record's closure is missing or malformed.
     """
     body = record.body
@@ -66,7 +66,7 @@ def hand_over(cid: CID, reply: Reply, keys: RunKeys) -> Handed:
     """A client's reply, in the block ``cid``, as the app sees it.
 
     Raises:
-        Unreadable: if it is encrypted for others.
+        UnreadableRecord: if it is encrypted for others.
     """
     private = read_private(reply, ReasonPrivate, keys)
     if private is None:
