@@ -4,6 +4,7 @@ map: takes the results in the order of the nodes. looks: each thread looks at th
 order in which they come. clock, uuid: sends what it reads there.
 """
 
+import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,7 +17,7 @@ from flwr.serverapp import Grid, ServerApp
 server = ServerApp()
 client = ClientApp()
 STEP = 0.05
-"""Seconds by which a pool's later nodes come before its earlier ones."""
+"""Seconds by which a pool's later nodes come before its earlier ones, or after them if POOL_IN_ORDER is set."""
 
 
 @server.main()
@@ -32,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
         content = RecordDict({"arrays": ArrayRecord([model]), "config": ConfigRecord({"said": said})})
         (reply,) = grid.send_and_receive([Message(content, nodes[place], "train", group_id=str(number))])
         if mode == "pool":
-            time.sleep(STEP * (len(nodes) - place))
+            time.sleep(STEP * (place if "POOL_IN_ORDER" in os.environ else len(nodes) - place))
         return reply.content["arrays"].to_numpy_ndarrays()[0]
 
     for number in range(context.run_config["rounds"]):
