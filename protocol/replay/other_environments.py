@@ -11,12 +11,37 @@ from protocol.replay.differences import Cause
 _NO_PART_OF_A_RESULT: Final = frozenset({"platform"})
 """The system's kernel computes nothing."""
 
+_NOT_TRIED: Final = frozenset(
+    {
+        "catboost",
+        "cupy",
+        "jax",
+        "jaxlib",
+        "keras",
+        "lightgbm",
+        "mlx",
+        "mxnet",
+        "numba",
+        "numexpr",
+        "onnxruntime",
+        "openvino",
+        "paddlepaddle",
+        "pytensor",
+        "tensorflow",
+        "tensorflow-cpu",
+        "xgboost",
+        "xgboost-cpu",
+    }
+)
+"""Libraries that choose kernels of their own by the processor, and that no test of ours has replayed on another one:
+portable numerics may not hold them to one (docs/decisions/0021-portable-numbers.md)."""
+
 
 def cause_of(was: Environment, now: Environment) -> Cause:
     """The most that ``now``, not being ``was``, can do to a result.
 
     Under portable numerics the processor's name says nothing: all of its architecture compute alike, if the libraries
-    did choose the same kernels.
+    did choose the same kernels. An app may need a library of which that is not known.
     """
     if differing_versions(was, now):
         return Cause.ANYTHING
@@ -43,4 +68,5 @@ def _wanted(was: Environment, now: Environment) -> Iterator[str]:
 def _that_round(was: Environment, now: Environment) -> frozenset[str]:
     """What is not as recorded, and may round in another way."""
     names = differing(was, now).keys() - differing_versions(was, now).keys() - _NO_PART_OF_A_RESULT
-    return frozenset(names - ({"cpu"} if was.numerics is Numerics.PORTABLE else set()))
+    is_portable = was.numerics is Numerics.PORTABLE and not any(each.name in _NOT_TRIED for each in was.packages)
+    return frozenset(names - ({"cpu"} if is_portable else set()))

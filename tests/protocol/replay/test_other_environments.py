@@ -42,6 +42,13 @@ def test_another_processor_rounds_unless_the_numbers_are_portable() -> None:
     assert cause_of(PORTABLE, replace(PORTABLE, cpu="AMD EPYC")) is Cause.NOTHING
 
 
+def test_another_processor_rounds_if_the_app_needs_a_library_that_was_never_tried_on_one() -> None:
+    recorded = replace(PORTABLE, packages=(*PORTABLE.packages, Package("xgboost", "3.1.0")))
+
+    assert cause_of(recorded, recorded) is Cause.NOTHING
+    assert cause_of(recorded, replace(recorded, cpu="AMD EPYC")) is Cause.ROUNDING
+
+
 @pytest.mark.parametrize(
     "change",
     [
