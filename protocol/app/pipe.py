@@ -1,17 +1,16 @@
 """The values of `protocol.app.calls` as frames on the pipe between the peer and its app process, and on the
 socket for blocks.
 
-A frame is four bytes, big-endian, with the number of bytes that follow, and the msgpack array ``[type name, fields]``
-(`protocol.blocks.packing`). A frame that is not the one encoding of its value is refused.
+A frame is the msgpack array ``[type name, value]``; the value is packed by itself (`protocol.blocks.packing`), as bytes
+in it. So frames can follow one another, and a value that is not written in the one way is refused.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Final, get_args
 
-import msgspec
+import msgpack
 
 from protocol.app.calls import Framed
 from protocol.blocks.packing import NotPacked, packed, unpacked
@@ -19,7 +18,10 @@ from protocol.blocks.packing import NotPacked, packed, unpacked
 MAX_FRAME: Final = 64 << 20
 """Bytes. A push to ten thousand nodes has some 2 MB."""
 
-_LENGTH: Final = struct.Struct(">I")
+_MAX_NAME: Final = 64
+"""Characters of a type's name."""
+_PIECE: Final = 1 << 16
+"""Bytes that are looked through at a time."""
 _TYPES: Final[dict[str, type[Framed]]] = {kind.__name__: kind for kind in get_args(Framed)}
 
 
@@ -27,13 +29,8 @@ class PipeError(Exception):
     """What came through the pipe is no frame, or a value does not fit into a frame."""
 
 
-class _Frame(msgspec.Struct, frozen=True, array_like=True):
-    name: str
-    value: msgspec.Raw
-
-
 def encode(value: Framed) -> bytes:
-    """``value`` as one frame, its length included.
+    """``value`` as one frame.
 
     Raises:
         PipeError: if it is too large, or holds an integer beyond 64 bits, text that is not Unicode or a number or text
@@ -41,35 +38,29 @@ def encode(value: Framed) -> bytes:
     """
     name = type(value).__name__
     try:
-        body = packed((name, value))
+        body = packed(value)
     except (ValueError, OverflowError, TypeError) as error:  # a UnicodeEncodeError is a ValueError
         raise PipeError(f"a {name} cannot go through the pipe: {error}") from error
     if len(body) > MAX_FRAME:
         raise PipeError(f"a {name} of {len(body)} bytes is more than a frame holds ({MAX_FRAME})")
-    return _LENGTH.pack(len(body)) + body
-
-
-def decode(body: bytes) -> Framed:
-    """The value of a frame without its length.
-
-    Raises:
-        PipeError: if it holds no such value.
-    """
-    try:
-        frame = unpacked(body, _Frame)
-        if frame.name not in _TYPES:
-            raise PipeError(f"a frame of an unknown type: {frame.name[:40]!r}")
-        return unpacked(frame.value, _TYPES[frame.name])
-    except NotPacked as error:
-        raise PipeError(f"not a frame: {error}") from error
+    frame = msgpack.packb((name, body))
+    assert isinstance(frame, bytes)
+    return frame
 
 
 class FrameReader:
     """Splits a stream of bytes into values."""
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
-        self._limit = limit
-        self._pending = bytearray()
+        """``limit`` is how many bytes a value may have. Of a longer one, little more than that is held."""
+        self._unpacker = msgpack.Unpacker(
+            max_buffer_size=limit + 2 * _PIECE,
+            max_bin_len=limit,
+            max_str_len=_MAX_NAME,
+            max_array_len=2,
+            max_map_len=0,
+            max_ext_len=0,
+        )
 
     def feed(self, data: bytes) -> Iterator[Framed]:
         """The values that are complete now, in order.
@@ -77,14 +68,20 @@ class FrameReader:
         Raises:
             PipeError: if a frame is larger than the limit, or malformed.
         """
-        self._pending += data
-        while len(self._pending) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._pending)
-            if length > self._limit:
-                raise PipeError(f"a frame of {length} bytes is more than {self._limit}")
-            end = _LENGTH.size + length
-            if len(self._pending) < end:
-                return
-            body = bytes(self._pending[_LENGTH.size : end])
-            del self._pending[:end]
-            yield decode(body)
+        try:
+            for at in range(0, len(data), _PIECE):
+                self._unpacker.feed(data[at : at + _PIECE])
+                for frame in self._unpacker:
+                    yield _value(frame)
+        except (ValueError, msgpack.UnpackException, NotPacked) as error:
+            raise PipeError(f"not a frame: {error}") from error
+
+
+def _value(frame: object) -> Framed:
+    match frame:
+        case [str(name), bytes(body)] if name in _TYPES:
+            return unpacked(body, _TYPES[name])
+        case [str(name), bytes()]:
+            raise PipeError(f"a frame of an unknown type: {name!r}")
+        case _:
+            raise PipeError("a frame that is no pair of a name and a value")

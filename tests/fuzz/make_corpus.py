@@ -171,7 +171,7 @@ def frames() -> list[bytes]:
         Start(run, 5, bytes(32), (("lr", 0.1),), (("partition-id", 1),)),
         Task(bytes(32), run, "train", "1", 3600.0, 1.5, None),
     )
-    return [to_frame(value)[4:] for value in values]
+    return [to_frame(value) for value in values]
 
 
 def federation_file(scribe: chains.Scribe) -> bytes:

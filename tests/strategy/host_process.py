@@ -25,11 +25,16 @@ from protocol.app.calls import (
     Task,
     Wait,
 )
-from protocol.app.pipe import decode, encode
+from protocol.app.pipe import FrameReader, encode
 from protocol.blocks.cid import raw_block
 from strategy.hosting.client_host import serve_client_app
 from strategy.hosting.host import prepare
 from strategy.hosting.server_host import run_server_app
+
+
+def through_pipe(value):
+    (came,) = FrameReader().feed(encode(value))
+    return came
 
 
 class Store(dict):
@@ -53,7 +58,7 @@ class Echo:
         """What people are told is not kept."""
 
     def ask(self, call):
-        return decode(encode(self.answer(decode(encode(call)[4:])))[4:])
+        return through_pipe(self.answer(through_pipe(call)))
 
     def answer(self, call):
         match call:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import struct
+from contextlib import suppress
 from typing import get_args
 
 import msgpack
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.app.calls import Finished, Framed, GetNodes, Nodes, Outgoing, Push, Start
-from protocol.app.pipe import FrameReader, PipeError, decode, encode
+from protocol.app.pipe import FrameReader, PipeError, encode
 from protocol.blocks.cid import CID, raw_block
 from protocol.records.bodies import Look
 from protocol.records.environment import Environment
@@ -29,13 +29,17 @@ st.register_type_strategy(Look, lambda kind: st.builds(kind, nodes=st.just((1, 2
 values = st.one_of([st.from_type(kind) for kind in get_args(Framed)])
 
 
-def body(value: Framed) -> bytes:
-    return encode(value)[4:]
+def read(stream: bytes) -> list[Framed]:
+    return list(FrameReader().feed(stream))
+
+
+def frame(name: object, value: object) -> bytes:
+    return msgpack.packb([name, msgpack.packb(value)])
 
 
 @given(values)
 def test_a_value_comes_out_as_it_went_in(value: Framed) -> None:
-    assert repr(decode(body(value))) == repr(value)  # repr tells 1 from 1.0 and True, and NaN is NaN
+    assert repr(read(encode(value))) == repr([value])  # repr tells 1 from 1.0 and True, and NaN is NaN
 
 
 @given(st.lists(values, max_size=4), st.integers(1, 30))
@@ -49,57 +53,83 @@ def test_frames_come_out_in_order_whatever_the_pieces(sent: list[Framed], piece:
 
 
 def test_a_frame_that_is_cut_short_gives_nothing_yet() -> None:
-    assert list(FrameReader().feed(encode(GetNodes(1))[:-1])) == []
+    assert read(encode(GetNodes(1))[:-1]) == []
 
 
-def test_a_frame_over_the_limit_is_refused_before_it_is_read() -> None:
-    with pytest.raises(PipeError, match="101 bytes is more than 100"):
-        list(FrameReader(limit=100).feed(struct.pack(">I", 101)))
+def test_a_value_over_the_limit_is_refused() -> None:
+    with pytest.raises(PipeError, match="101 exceeds"):
+        list(FrameReader(limit=100).feed(msgpack.packb(["GetNodes", bytes(101)])))
+
+
+def test_a_value_without_end_is_refused_once_it_is_over_the_limit() -> None:
+    reader = FrameReader(limit=1 << 20)
+    assert list(reader.feed(b"\x92\xa8GetNodes\xc6\xff\xff\xff\xff")) == []
+
+    assert list(reader.feed(bytes(1 << 20))) == []
+    with pytest.raises(PipeError):
+        list(reader.feed(bytes(1 << 18)))
 
 
 @given(st.binary(max_size=60))
-def test_random_bytes_are_a_pipe_error(data: bytes) -> None:
-    with pytest.raises(PipeError):
-        decode(data)
+def test_random_bytes_are_no_value(data: bytes) -> None:
+    with suppress(PipeError):
+        assert read(data) == []  # they may begin a frame
 
 
 @pytest.mark.parametrize(
-    "parts",
+    "stream",
     [
-        [],
-        1,
-        ["Unknown", {"call": 1}],
-        [["GetNodes"], {"call": 1}],
-        ["GetNodes"],
-        ["GetNodes", {"call": 1}, 2],
-        ["GetNodes", {}],
-        ["GetNodes", {"call": 1, "more": 2}],
-        ["GetNodes", [1]],
-        ["GetNodes", {"call": "1"}],
-        ["GetNodes", {"call": True}],
-        ["GetNodes", {"call": 1.0}],
-        ["Finished", {"call": 1, "model": "a", "error": "", "epoch": None}],
-        ["Finished", {"call": 1, "model": b"short", "error": "", "epoch": None}],
-        ["Push", {"call": 1, "messages": [{"content": bytes(SOME_CID)}], "epoch": None}],
+        msgpack.packb(1),
+        msgpack.packb([]),
+        msgpack.packb(["GetNodes"]),
+        msgpack.packb(["GetNodes", msgpack.packb({"call": 1}), 2]),
+        msgpack.packb(["GetNodes", {"call": 1}]),
+        frame(["GetNodes"], {"call": 1}),
+        frame("Unknown", {"call": 1}),
+        frame("x" * 65, {"call": 1}),
+        b"\x92\xa8GetNodes\xc1",
     ],
 )
-def test_what_is_no_value_is_refused(parts: object) -> None:
+def test_what_is_no_frame_is_refused(stream: bytes) -> None:
     with pytest.raises(PipeError):
-        decode(msgpack.packb(parts))
+        read(stream)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GetNodes", {}),
+        ("GetNodes", {"call": 1, "more": 2}),
+        ("GetNodes", [1]),
+        ("GetNodes", {"call": "1"}),
+        ("GetNodes", {"call": True}),
+        ("GetNodes", {"call": 1.0}),
+        ("Finished", {"call": 1, "model": "a", "error": "", "epoch": None}),
+        ("Finished", {"call": 1, "model": b"short", "error": "", "epoch": None}),
+        ("Push", {"call": 1, "messages": [{"content": bytes(SOME_CID)}], "epoch": None}),
+    ],
+)
+def test_what_is_no_value_is_refused(name: str, value: object) -> None:
+    with pytest.raises(PipeError):
+        read(frame(name, value))
 
 
 def test_unknown_fields_are_refused() -> None:
-    name, push = msgpack.unpackb(body(Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))))
-    assert decode(msgpack.packb([name, push])) == Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))
+    sent = Push(1, (Outgoing(SOME_CID, "train", "1", 5, 7),))
+    name, packed = msgpack.unpackb(encode(sent))
+    push = msgpack.unpackb(packed)
+    assert read(frame(name, push)) == [sent]
     push["messages"][0]["more"] = 1
 
     with pytest.raises(PipeError, match="the one way"):
-        decode(msgpack.packb([name, push]))
+        read(frame(name, push))
 
 
 def test_a_longer_way_to_write_a_number_is_refused() -> None:
+    name, packed = msgpack.unpackb(encode(GetNodes(5)))
+
     with pytest.raises(PipeError, match="the one way"):
-        decode(body(GetNodes(5)).replace(b"\x05", b"\xcc\x05"))
+        read(msgpack.packb([name, packed.replace(b"\x05", b"\xcc\x05")]))
 
 
 @pytest.mark.parametrize(
