@@ -100,6 +100,12 @@ def test_the_glossary_is_in_order_and_has_each_word_once() -> None:
     assert words == sorted(set(words))
 
 
+def test_no_folder_of_a_package_has_more_modules_than_a_reader_keeps_in_mind() -> None:
+    folders = {file.parent for package in PACKAGES for file in (ROOT / package).rglob("*.py")}
+    crowded = {str(folder): n for folder in folders if (n := len(list(folder.glob("[!_]*.py")))) > 15}
+    assert not crowded
+
+
 def defined_in(source: Path) -> set[str]:
     """The functions, classes, methods, and names assigned in a module: `f`, `Class`, `Class.method`, `NAME`."""
     names: set[str] = set()

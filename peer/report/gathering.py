@@ -14,9 +14,8 @@ import msgspec
 
 from crypto.keys import VerifyKey
 from peer.audit.audit import Audit
-from peer.audit.report import Report, Tally
+from peer.audit.report import Report, Tally, root_in_words, verdict_in_words
 from peer.audit.root_of_trust import Root
-from peer.audit.verdict_words import root_in_words, verdict_in_words
 from peer.history.scratch import Scratch
 from peer.history.verdict import Finding
 from peer.report.facts import (

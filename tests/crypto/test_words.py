@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.errors import BadWords
-from crypto.wordlist import WORDS
-from crypto.words import MAX_PAIRS, from_words, to_words
+from crypto.words import MAX_PAIRS, WORDS, from_words, to_words
 
 SECRETS = bytes(range(64))
 

@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from peer.audit.report import Report
-from peer.audit.verdict_words import root_in_words, verdict_in_words
+from peer.audit.report import Report, root_in_words, verdict_in_words
 from peer.base.terminal import Coloured, put, put_json_part, put_table
 from peer.cli.output import bad, doubtful, good, moment, put_fields, size
 from peer.history.scratch import Scratch
