@@ -19,6 +19,7 @@ from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManife
 from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.outbox import Outbox
 from protocol.roles.state_table import IllegalEvent, Rule, S, StateTable, on
+from protocol.status.role_status import RoleStatus
 from protocol.wire.announcements import Announcement, Beat, Drop, Hello, topic_all
 from protocol.wire.inbox import Inbox
 
@@ -31,6 +32,8 @@ class Machine(Generic[S]):
 
     state: S
     table: StateTable[S]
+    status: Callable[[float], RoleStatus]
+    """What people see of the role at a moment, in seconds since 1970."""
     _moments: Callable[[], Iterable[float]]
     _said: Callable[[Announcement, float], bool]
 
@@ -58,6 +61,7 @@ class Machine(Generic[S]):
         said: Callable[[Announcement, float], bool],
         present: Callable[[type[Hello] | type[Beat]], Hello | Beat],
         distrusts: Callable[[Member, CID, float], None],
+        status: Callable[[float], RoleStatus],
     ) -> None:
         """Take what the role does.
 
@@ -67,9 +71,10 @@ class Machine(Generic[S]):
             said: Takes a member's announcement that the inbox accepted; whether it may change anything for the role.
             present: What our hellos and beats say now.
             distrusts: Called when a member is not to be followed from now on, with the proof.
+            status: What people see of the role. It changes nothing.
         """
         self.table, self.state = table, table.first
-        self._moments, self._said = moments, said
+        self._moments, self._said, self.status = moments, said, status
         self.announcer.present, self.equivocations.distrusts = present, distrusts
 
     def common(self) -> list[Rule[Any]]:

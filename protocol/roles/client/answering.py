@@ -61,6 +61,8 @@ class MessageInHand:
     run: CatchUp
     message: OpenMessage
     stage: Stage = Stage.FETCHING
+    since: float = 0.0
+    """When it was taken in hand, in seconds since 1970."""
     own_key: OwnKey | None = None
     """What the reply is encrypted with; None: it is plain."""
     crashes: int = 0
@@ -90,6 +92,8 @@ class Answering:
         self._copies, self._newest, self._outbox = machine.copies, machine.newest, machine.outbox
         self._own_key: OwnKey | None = None
         self.in_hand: MessageInHand | None = None
+        self.round: int | None = None
+        """Of the newest message that was answered, if the app names its round."""
         self.outcomes: Counter[tuple[bool, bool]] = Counter()
         """Messages by whether they asked for training, and whether the answer was other than an error."""
 
@@ -99,13 +103,13 @@ class Answering:
         if run.is_behind:
             return
         if self.in_hand is None:
-            self._begin_next(run)
+            self._begin_next(run, now)
         elif self.in_hand.stage is Stage.READY:
             self._hand_over(self.in_hand)
 
     def leave(self) -> None:
         """The message in hand is not to be answered any more."""
-        self.in_hand = None
+        self.in_hand = self.round = None
 
     def moments(self) -> Iterator[float]:
         """When the content is to be fetched again."""
@@ -124,13 +128,13 @@ class Answering:
 
     # -- to the app -------------------------------------------------------------------------------------------------
 
-    def _begin_next(self, run: CatchUp) -> None:
+    def _begin_next(self, run: CatchUp, now: float) -> None:
         """Take the next message in hand, in chain order, once it is sure that no reply of ours to it is there."""
         following = next(iter(self._replies.owed), None)
         if following is None or not run.caught_up or not self._copies.may_sign:
             return
         if self._forgotten.may_answer(following):
-            self.in_hand = work = MessageInHand(run, self._replies.owed.pop(following))
+            self.in_hand = work = MessageInHand(run, self._replies.owed.pop(following), since=now)
             self._outbox.report(What.TASK_STARTED, message=following.hex(), type=work.message.type)
             self._fetch(work)
 
@@ -237,6 +241,7 @@ class Answering:
 
     def _tell(self, message: OpenMessage, reply: CID, answer: Answered) -> None:
         self.outcomes[is_update(message.type), answer.code is None] += 1
+        self.round = answer.round if answer.round is not None else self.round
         id, of = message.id.hex(), {"type": message.type, "round": answer.round}
         if answer.code is None:
             self._outbox.report(What.TASK_ANSWERED, message=id, reply=str(reply), **of)

@@ -62,6 +62,19 @@ class AppApproval:
             return None
         return Awaited.APP if self._wanted.bundle.app == self._process.app else Awaited.APP_FILES
 
+    @property
+    def wanted(self) -> RunPrivate | None:
+        """What the run record says of the app; None if there is no run, or it is not open to us."""
+        return None if self._wanted is None else self._wanted.private
+
+    @property
+    def is_unapproved(self) -> bool:
+        """Whether the run's app waits for the owner's approval."""
+        wanted, listens = self._wanted, self._machine.state is ClientState.LISTENING
+        if wanted is None or not listens or self._approved is None or self._may_run(wanted.bundle.app):
+            return False
+        return not self._plan.unfit(wanted.bundle.app, wanted.private.config)
+
     def leave(self) -> None:
         """The run is over, or another is followed: its app is not needed."""
         self._wanted = self._unpack_again = None

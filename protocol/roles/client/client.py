@@ -34,7 +34,7 @@ from protocol.roles.events import AppLost, AppsApproved, Due, Event, Started, St
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import StateTable, on, turn
-from protocol.roles.waiting import Awaited
+from protocol.status.client_status import ClientStatus
 from protocol.wire.announcements import (
     Announcement,
     Beat,
@@ -79,12 +79,14 @@ class Client:
         self._process = process = AppProcess(machine)
         self._app = AppApproval(plan, part, process, machine)
         self._answering = Answering(plan.secret, kept, replies, forgotten, acks, process, machine)
+        self._status = ClientStatus(part, servers, followed, forgotten, self._app, self._answering, machine)
         machine.wire(
             self._table(),
             moments=self._moments,
             said=self._said,
             present=self._present,
             distrusts=self._distrusts,
+            status=self._status.at,
         )
         self.handle = machine.handle
 
@@ -166,7 +168,7 @@ class Client:
             self._go_on(run, now)
         if self.machine.state is not ClientState.STOPPED:
             self.machine.outbox.tell_wait(
-                self._lacks() or self._answering.awaited, self.machine.newest.manifest.version, now
+                self._status.lacks() or self._answering.awaited, self.machine.newest.manifest.version, now
             )
 
     def _go_on(self, run: CatchUp, now: float) -> None:
@@ -177,21 +179,6 @@ class Client:
             self._answering.go_on(run, now)
         elif run.caught_up:
             self._app.decline_unread(run, now)
-
-    def _lacks(self) -> Awaited | None:
-        """What is not here for us to take part in a run; nothing if we do, or if why we do not was said."""
-        run = self._followed.run
-        if self._part.note:
-            return None
-        if not self._servers.here:
-            return Awaited.SERVER
-        if run is None or run.chain.closed:
-            return Awaited.RUN
-        if not run.caught_up:
-            return Awaited.RECORDS
-        if run.is_behind:
-            return Awaited.ROSTER
-        return self._app.awaited if self._forgotten.are_known else Awaited.PAST
 
     # -- hearing and saying -----------------------------------------------------------------------------------------
 

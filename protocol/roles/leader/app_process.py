@@ -74,6 +74,11 @@ class AppProcess:
         self._machine.take(Turn.PREPARES)
         self._outbox.emit(StartApp(self._plan.bundle.app))
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a process that has its imports waits for its run."""
+        return self._environment is not None
+
     def ready(self, event: AppReady, now: float) -> None:
         """It has its imports."""
         self._environment = event.environment

@@ -74,6 +74,16 @@ class EnoughClients:
         self._times += len(held)
         return held
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the app waits for more clients: its look is held, or it was said to do nothing but look."""
+        return bool(self._held) or self._told is not None
+
+    @property
+    def short_of(self) -> int | None:
+        """How many clients the held look waits for; None if the app alone knows."""
+        return (len(self._expected) or self.needed) if self._held else None
+
     def is_held_until(self) -> float | None:
         """When looks are answered whoever is here; None if that is not by time."""
         return self._until if self._held and not self._are_answered else None

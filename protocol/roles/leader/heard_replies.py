@@ -55,6 +55,8 @@ class HeardReplies:
         """The first good answer to an open message: another one is equivocation, and not fetched."""
         self._rounds: dict[bytes, int] = {}
         """Of open messages that this process has sent, if the app names their round: for people."""
+        self.round: int | None = None
+        """The newest of them."""
 
     def reply_of(self, by: bytes, message: bytes) -> tuple[CID | None, Block | None]:
         """A client's reply to a message, and its block if that is here."""
@@ -183,6 +185,7 @@ class HeardReplies:
     def sent(self, rounds: Mapping[bytes, int]) -> None:
         """Messages are dispatched, in those rounds of the app's."""
         self._rounds.update(rounds)
+        self.round = max(rounds.values(), default=self.round)
 
     def refused(self, message: bytes, why: str) -> None:
         """Tell that the reply to a message is refused."""

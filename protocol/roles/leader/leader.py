@@ -30,6 +30,7 @@ from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan
 from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.roles.state_table import Rule, StateTable, ignored, on, turn
+from protocol.status.leader_status import LeaderStatus
 from protocol.wire.announcements import (
     AckReady,
     Alive,
@@ -83,6 +84,9 @@ class Leader:
         self._requests = AppRequests(
             settings, enough, awaited, self._replies, self._clients, self._app, self._forgotten, writer, machine
         )
+        status = LeaderStatus(
+            plan, self._clients, awaited, self._replies, enough, self._app, self._forgotten, writer, machine
+        )
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._ending_since: float | None = None
@@ -94,6 +98,7 @@ class Leader:
             said=self._said,
             present=self._present,
             distrusts=self._distrusts,
+            status=status.at,
         )
         self.handle = machine.handle
 

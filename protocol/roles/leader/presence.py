@@ -69,6 +69,14 @@ class Presence:
         self._left[node] = now
         return self._seen.pop(node, None) is not None
 
+    def sighting(self, node: int) -> Sighting | None:
+        """The newest of a client that is here; None if it is not."""
+        return self._seen.get(node)
+
+    def last_heard(self, node: int) -> float | None:
+        """When a client was heard last, be it here or not; None if it never was."""
+        return self._last.get(node)
+
     def left_at(self, node: int) -> float | None:
         """When a client said goodbye; None if it did not, or is back."""
         return self._left.get(node)
@@ -105,7 +113,11 @@ class Presence:
 
     def all_have(self, head: CID, manifest: Manifest) -> bool:
         """Whether every listed client has verified ``head``."""
-        return all(self._seen[node].head == head for node in self.listed(manifest))
+        return not self.lacking(head, manifest)
+
+    def lacking(self, head: CID | None, manifest: Manifest) -> tuple[int, ...]:
+        """The listed clients that have not verified ``head``, in rising order."""
+        return tuple(node for node in self.listed(manifest) if self._seen[node].head != head)
 
     def next_fading(self, members: int) -> float | None:
         """When the next client fades, if it stays silent."""

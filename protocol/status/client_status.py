@@ -1,0 +1,111 @@
+"""The status of a client, from its parts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.federation.manifest import Manifest
+from protocol.records.bodies import Member, Role
+from protocol.roles.client.answering import Answering
+from protocol.roles.client.app_approval import AppApproval
+from protocol.roles.client.client_states import ClientState
+from protocol.roles.client.followed_run import FollowedRun
+from protocol.roles.client.forgotten_replies import ForgottenReplies
+from protocol.roles.client.servers import Servers
+from protocol.roles.client.taking_part import TakingPart
+from protocol.roles.machine import Machine
+from protocol.roles.waiting import Awaited
+from protocol.status.role_status import Doing, Lack, MemberStatus, RoleStatus, RunStatus, Wait, Work, rounds_of
+
+_LACKS: Final = {
+    Awaited.SERVER: Lack.SERVER,
+    Awaited.RUN: Lack.RUN,
+    Awaited.RECORDS: Lack.RECORDS,
+    Awaited.ROSTER: Lack.ROSTER,
+    Awaited.APP_FILES: Lack.APP_FILES,
+    Awaited.APP: Lack.APP,
+    Awaited.PAST: Lack.PAST,
+    Awaited.CONTENT: Lack.CONTENT,
+}
+
+
+class ClientStatus:
+    """Reads the status of a client, and changes nothing."""
+
+    def __init__(
+        self,
+        part: TakingPart,
+        servers: Servers,
+        followed: FollowedRun,
+        forgotten: ForgottenReplies,
+        app: AppApproval,
+        answering: Answering,
+        machine: Machine[ClientState],
+    ) -> None:
+        self._part = part
+        self._servers = servers
+        self._followed = followed
+        self._forgotten = forgotten
+        self._app = app
+        self._answering = answering
+        self._machine = machine
+
+    def at(self, now: float) -> RoleStatus:
+        """The status ``now``, in seconds since 1970."""
+        manifest = self._machine.newest.manifest
+        servers = [member for member in manifest.members.values() if Role.SERVER in member.roles]
+        work = self._answering.in_hand
+        return RoleStatus(
+            role=Role.CLIENT,
+            state=self._machine.state.name.lower(),
+            run=self._run(),
+            members=tuple(self._server(server, manifest) for server in servers),
+            waits=self._waits(),
+            work=None if work is None else Work(work.message.type, work.since),
+            refuses=self._part.note,
+            offline=self._machine.offline.is_offline,
+            manifest_version=manifest.version,
+        )
+
+    def lacks(self) -> Awaited | None:
+        """What is not here for us to take part in a run; nothing if we do, or if why we do not was said."""
+        run = self._followed.run
+        if self._part.note:
+            return None
+        if not self._servers.here:
+            return Awaited.SERVER
+        if run is None or run.chain.closed:
+            return Awaited.RUN
+        if not run.caught_up:
+            return Awaited.RECORDS
+        if run.is_behind:
+            return Awaited.ROSTER
+        return self._app.awaited if self._forgotten.are_known else Awaited.PAST
+
+    def _run(self) -> RunStatus | None:
+        run = self._followed.run
+        if run is None or run.chain.head is None:
+            return None
+        private = self._app.wanted
+        return RunStatus(
+            run=run.run,
+            head=run.chain.head,
+            height=run.chain.height,
+            closed=run.chain.closed,
+            app="" if private is None else private.name,
+            round=self._answering.round,
+            rounds=None if private is None else rounds_of(private.config),
+        )
+
+    def _server(self, server: Member, manifest: Manifest) -> MemberStatus:
+        heard = self._servers.here.get(server.id)
+        doing = Doing.AWAY if heard is None else Doing.HERE
+        if self._machine.equivocations.distrust.proof_against(server) is not None:
+            doing = Doing.DISTRUSTED
+        return MemberStatus(manifest.name_of(server.id), Role.SERVER, doing, heard)
+
+    def _waits(self) -> tuple[Wait, ...]:
+        if self._app.is_unapproved:
+            return (Wait(Lack.APPROVAL),)
+        lacking = self.lacks() or self._answering.awaited
+        return () if lacking is None else (Wait(_LACKS[lacking]),)

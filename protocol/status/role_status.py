@@ -1,0 +1,138 @@
+"""What people see of a running role. Times are in seconds since 1970."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from protocol.blocks.cid import CID
+from protocol.records.bodies import Role, RunConfig
+
+ROUNDS_KEY: Final = "num-server-rounds"
+"""The setting with which Flower's own apps name their number of rounds."""
+
+MAX_ROUNDS: Final = 1 << 53
+"""A larger number is no number of rounds: each app chooses its settings."""
+
+
+class Doing(StrEnum):
+    """What another member does, as far as this one has heard."""
+
+    HERE = "here"
+    WORKING = "working"
+    """It owes the answer to a message."""
+    REFUSING = "refusing"
+    """It is here, and takes no part."""
+    AWAY = "away"
+    """It has been silent for too long."""
+    LEFT = "left"
+    """It said goodbye."""
+    UNHEARD = "unheard"
+    """It was not heard since this peer started."""
+    DISTRUSTED = "distrusted"
+    """It has signed two different records at one place."""
+
+
+class Lack(StrEnum):
+    """What a role waits for."""
+
+    APP = "app"
+    """Its app process is not ready."""
+    APP_FILES = "app-files"
+    APPROVAL = "approval"
+    """The owner has not approved the run's app."""
+    PAST = "past"
+    """Others have not said yet what they have of ours."""
+    CLIENTS = "clients"
+    """Too few are here for the app."""
+    REPLIES = "replies"
+    CLOSE_HEARD = "close-heard"
+    """Not all clients have verified the last record."""
+    SERVER = "server"
+    """None is heard."""
+    RUN = "run"
+    """A server is heard, and leads none that is open."""
+    RECORDS = "records"
+    ROSTER = "roster"
+    """The run's leader has not taken up the newest manifest."""
+    CONTENT = "content"
+    """A message is for us, and what it holds is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something that a role waits for."""
+
+    lack: Lack
+    whom: tuple[str, ...] = ()
+    """The names of the members, if it is known whom it waits for."""
+    until: float | None = None
+    """When it goes on without that; None if never."""
+    here: int | None = None
+    """How many clients are here, if it waits for more of them."""
+    needed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStatus:
+    """Another member, as this one has heard of it."""
+
+    name: str
+    role: Role
+    doing: Doing
+    heard: float | None
+    """When it was heard last."""
+    why: str = ""
+    """Why it takes no part, in its own words: they are hostile until shown as `protocol.visible` shows them."""
+    answer_by: float | None = None
+    """When its answer is given up, if it owes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """The run that a role leads or follows."""
+
+    run: CID
+    head: CID
+    height: int
+    closed: bool
+    app: str
+    """The app's name; empty if it is not known here."""
+    round: int | None
+    """The newest round that is known here, if the app names its rounds."""
+    rounds: int | None
+    """How many the app was asked for, by the setting `ROUNDS_KEY`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The message that a client works on."""
+
+    type: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoleStatus:
+    """What a role is doing."""
+
+    role: Role
+    state: str
+    """The state of its machine, in lower case."""
+    run: RunStatus | None
+    members: tuple[MemberStatus, ...]
+    """The members whom it has to do with: of a server its clients, of a client the servers."""
+    waits: tuple[Wait, ...]
+    work: Work | None = None
+    refuses: str = ""
+    """Why this client takes no part in the run."""
+    offline: bool = False
+    """Whether its engine has not answered for some time, so that nobody can be heard."""
+    manifest_version: int = 1
+
+
+def rounds_of(config: RunConfig) -> int | None:
+    """How many rounds an app was asked for; None if its settings do not say."""
+    asked = dict(config).get(ROUNDS_KEY)
+    return asked if type(asked) is int and 0 < asked < MAX_ROUNDS else None

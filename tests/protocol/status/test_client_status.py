@@ -1,0 +1,45 @@
+"""What a client's owner sees, case by case."""
+
+from __future__ import annotations
+
+from a_client import AClient, plan
+from chains import APP
+
+from protocol.roles.events import AppsApproved
+from protocol.status.role_status import Doing, Lack, RoleStatus, Wait
+
+
+def status(client: AClient) -> RoleStatus:
+    return client.machine.machine.status(client.now)
+
+
+def test_a_client_that_hears_no_server_waits_for_one() -> None:
+    client = AClient(plan())
+    assert status(client).waits == (Wait(Lack.SERVER),)
+    assert {each.doing for each in status(client).members} == {Doing.AWAY}
+
+
+def test_a_client_names_the_run_that_it_follows_and_its_server() -> None:
+    client = AClient(plan(app=APP))
+    client.hear()
+    told = status(client)
+    assert told.run is not None
+    assert (told.state, told.run.run, told.run.height) == ("following", client.scribe.chain.run, 1)
+    assert told.members[0].doing is Doing.HERE
+    assert told.members[0].heard == client.now
+
+
+def test_an_app_that_nobody_approved_is_waited_for_until_the_owner_does() -> None:
+    client = AClient(plan())
+    client.hear()
+    assert status(client).waits == (Wait(Lack.APPROVAL),)
+    assert status(client).refuses.startswith("its owner has not approved")
+    client.feed(AppsApproved(frozenset({APP})))
+    assert status(client).waits == (Wait(Lack.APP_FILES),)
+
+
+def test_a_client_says_why_it_takes_no_part() -> None:
+    client = AClient(plan(approved=None))
+    client.hear()
+    assert "ours is" in status(client).refuses
+    assert status(client).waits == ()
