@@ -12,7 +12,7 @@ from protocol.blocks.cid import CID, BlockError, MalformedCid
 from strategy.apps.builtin_app import check_initial_model
 
 if TYPE_CHECKING:
-    from peer.run.start import Session
+    from peer.run.session import Session
     from strategy.models.initial_model import InitialModel
 
 _TIMEOUT: Final = 30.0

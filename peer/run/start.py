@@ -1,43 +1,32 @@
-"""Starts a peer of either role: from the owner's choices to a running machine."""
+"""Prepares either role: from the owner's choices to a machine that is ready to run."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from crypto.identity import Identity
 from crypto.symmetric import SymmetricKey
-from peer.apps.app_process import AppCommand
-from peer.apps.block_server import ServedEngine
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.base.errors import ExitCode, PeerError
-from peer.base.interrupts import Interrupts
-from peer.confinement.confined import Confiner
 from peer.engine.contents import EngineBlocks, EngineContents
 from peer.engine.interface import Engine, EngineError
 from peer.engine.own_blocks import FIRST_LOOK, OwnBlocks
 from peer.engine.sound_blocks import SoundBlocks
 from peer.history.run_to_resume import RunToResume, not_the_same, run_to_resume
-from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.home_location import location_of
-from peer.home.invitations import Invitations
 from peer.home.journal import Journal, RunHead
-from peer.home.key_watch import KeyWatch
 from peer.home.reader_choice import reader_of
-from peer.membership.changes import is_admin
-from peer.membership.joining import Inviter
-from peer.run.durable_effects import DurableEffects
-from peer.run.runner import Ending, Runner
+from peer.run.peer import Prepared
+from peer.run.runner import Ending
+from peer.run.session import Session
 from protocol.blocks.bundle import NamedBundle, difference_from, write_bundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.blocks.content import ContentForm, ContentKey
@@ -49,14 +38,11 @@ from protocol.records.equivocation import Equivocation, read_proof
 from protocol.records.signed_records import parse_record
 from protocol.roles.client.client import Client
 from protocol.roles.client.client_plan import ClientPlan
-from protocol.roles.client.client_states import ClientState
 from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import Report, StopCause, What
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan, first_content_key
-from protocol.roles.machine import Machine
 from protocol.roles.newest_manifest import Author, TrustedManifest
 from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
 from strategy.apps.bundling import AppFolder, read_folder
@@ -98,37 +84,6 @@ class ClosedRun:
     """The key of the model's content."""
     reason: str
     """Why the app raised; empty if it returned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computing:
-    """How the app process computes."""
-
-    threads: int
-    """Threads for each numerical library."""
-    python: tuple[str, ...]
-    """The command that starts its Python."""
-    numerics: Numerics
-    """For the ServerApp of a new run. An open run keeps its own, and a ClientApp is always native."""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What a peer of either role needs."""
-
-    home: Home
-    identity: Identity
-    keys: KeyWatch
-    stored: StoredFederation
-    engine: Engine
-    engine_name: str
-    journal: Journal
-    computing: Computing
-    on_report: Callable[[Report], None]
-    interrupts: Interrupts
-    """Has the interrupts from before there was an event loop."""
-    confiner: Confiner | None = None
-    """Confines the app; None lets it do whatever the peer may do."""
 
 
 def take_app(home: Home, folder: Path) -> App:
@@ -174,7 +129,19 @@ def _store_app(engine: Engine, app: App, key: ContentKey | None) -> NamedBundle:
     return NamedBundle(app.id, content, key)
 
 
-def lead(
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """A run that this peer leads."""
+
+    prepared: Prepared
+    leader: Leader
+
+    def closed(self) -> ClosedRun | None:
+        """How the run has ended; None if it is open. Call it after it was run."""
+        return _closed(self.prepared.session, self.leader)
+
+
+def leading(
     session: Session,
     app: App,
     run_config: RunConfig,
@@ -185,8 +152,8 @@ def lead(
     initial: InitialModel | None,
     new_run: bool,
     wait_for_members: bool | None,
-) -> tuple[ClosedRun | None, Ending]:
-    """Lead a run of ``app`` to its end. Returns None in place of the closed run if it stays open.
+) -> Leading:
+    """A run of ``app``, ready to be led to its end.
 
     If a run was left open, it goes on, unless ``new_run`` is set. ``seed`` (32 bytes) is the owner's; None takes the
     system's randomness. A new run begins with the model ``initial``. With ``wait_for_members``, the server signs
@@ -212,8 +179,7 @@ def lead(
     topics = [topic_all(federation), topic_leader(federation)]
     scratch = session.home.path / "scratch"
     environment = child_environment(plan.seed, threads, numerics)
-    ending = _run(session, leader.machine, Role.SERVER, topics, environment, scratch)
-    return _closed(session, leader), ending
+    return Leading(Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch), leader)
 
 
 def _waits_for_members(session: Session, asked: bool | None) -> bool:
@@ -280,7 +246,25 @@ def _closed(session: Session, leader: Leader) -> ClosedRun | None:
     )
 
 
-def serve(
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A client that trains in one run after the other."""
+
+    prepared: Prepared
+    client: Client
+
+    def ended(self, ending: Ending) -> Ending:
+        """Note that nothing is left to do for the runs that are closed. Returns the ending, with what the app failed
+        at. Call it after it was run."""
+        session = self.prepared.session
+        for head in _trained_in(session):
+            if head.closed:
+                session.journal.finish(head.run)
+        failure = self.client.failure
+        return ending if ending.why or not failure else replace(ending, why=failure, cause=StopCause.APP)
+
+
+def training(
     session: Session,
     app: App,
     node_config: RunConfig,
@@ -290,15 +274,16 @@ def serve(
     approvable: bool = False,
     unfit: str = "",
     unfit_for: Callable[[RunConfig], str] = lambda _: "",
-) -> Ending:
-    """Train in runs until stopped; with ``once``, until the first run closes.
+) -> Training | None:
+    """A client, ready to train in runs until it is stopped; with ``once``, until the first run closes. None if that run
+    closed as we were killed, so that nothing is left to do.
 
     These are runs of ``app`` and, if ``approvable``, runs of apps that the owner approves. Apps work in the folder
     ``works_in``. ``unfit`` says why ``app`` cannot run with this ``node_config``, and ``unfit_for`` why it cannot run
     with a run's settings; both are empty if it can.
     """
     if once and _closed_as_we_were_killed(session):
-        return Ending()
+        return None
     _tell_of_the_last_run(session)
     first_key = session.identity.signing_keys[-1]  # the same after each rotation, so that the app's replies are too
     secret = hashlib.sha256(first_key.sign(b"pollen client secret 1")).digest()
@@ -322,11 +307,8 @@ def serve(
     client = Client(_author(session), _trusted(session), plan, _kept_runs(session), _verified(session))
     environment = child_environment(secret, session.computing.threads, Numerics.NATIVE)
     _repair_replies(session)
-    ending = _run(session, client.machine, Role.CLIENT, [topic_all(session.stored.id)], environment, works_in)
-    for head in _trained_in(session):
-        if head.closed:
-            session.journal.finish(head.run)
-    return ending if ending.why or not client.failure else replace(ending, why=client.failure, cause=StopCause.APP)
+    topics = [topic_all(session.stored.id)]
+    return Training(Prepared(session, client.machine, Role.CLIENT, topics, environment, works_in), client)
 
 
 def _repair_replies(session: Session) -> None:
@@ -420,82 +402,6 @@ def _kept_run(session: Session, run: CID) -> KeptRun:
         if isinstance(body, Ack) and body.by == session.identity.id:
             kept.keep_ack(body)
     return kept
-
-
-def _run(
-    session: Session,
-    machine: Machine[LeaderState] | Machine[ClientState],
-    role: Role,
-    topics: Sequence[str],
-    environment: Mapping[str, str],
-    works_in: Path,
-) -> Ending:
-    log = session.home.app_log(role)
-    _try_log(log)
-    command = AppCommand(
-        role=role,
-        works_in=works_in,
-        contents=session.engine.address if session.confiner is None else ServedEngine(session.engine),
-        log=log,
-        environment=environment,
-        python=session.computing.python,
-        confiner=session.confiner,
-    )
-    durable = DurableEffects(
-        engine=session.engine,
-        journal=session.journal,
-        federations=FederationStore(session.home),
-        federation=session.stored.id,
-        role=role,
-        engine_name=session.engine_name,
-        place=location_of(session.home.path),
-    )
-    runner = Runner(
-        machine,
-        session.engine,
-        durable,
-        command,
-        topics,
-        home=session.home,
-        keys=session.keys,
-        addresses=session.stored.addresses,
-        max_content_bytes=session.stored.manifest.settings.max_content_bytes,
-        swarm_key=session.stored.swarm_key,
-        on_report=session.on_report,
-    )
-    with _letting_in(session):
-        return asyncio.run(_until_stopped(runner, session.interrupts))
-
-
-def _try_log(log: Path) -> None:
-    """Raise `PeerError` if the app's log cannot be written."""
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.open("ab").close()
-    except OSError as error:
-        raise PeerError(
-            f"the app's log {log} cannot be written: {error.strerror}",
-            fix=f"give the peer's user the right to write there, or remove {log.parent}",
-        ) from error
-
-
-def _letting_in(session: Session) -> AbstractContextManager[None]:
-    """Answer newcomers with tickets, if this home may have issued any."""
-    home, federation = session.home, session.stored
-    may_invite = is_admin(federation.manifest, session.identity.public)
-    if not may_invite and not Invitations(home, federation.id).all():
-        return nullcontext()
-    inviter = Inviter(home, federation.id, lambda: session.keys.identity, session.engine, session.on_report)
-    return inviter.listening()
-
-
-async def _until_stopped(runner: Runner, interrupts: Interrupts) -> Ending:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, runner.interrupt)
-    if interrupts.came:
-        runner.interrupt()
-    return await runner.run()
 
 
 def seed_of(chosen: int) -> bytes:

@@ -47,7 +47,8 @@ from strategy.apps.builtin_app import default_data_folder, model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
     from peer.run.runner import Ending
-    from peer.run.start import ClosedRun, Session
+    from peer.run.session import Session
+    from peer.run.start import ClosedRun
 
 app = new_app()
 
@@ -242,7 +243,7 @@ def start(
                 say(f"its app works in {works_in}, with the packages of {' '.join(python)}")
         engine = stack.enter_context(opened(home, name, stored, listen, collect=True))
         journal.remember_engine(name)
-        from peer.run.start import Computing, Session
+        from peer.run.session import Computing, Session
 
         computing = Computing(threads, python, numerics)
         watch = KeyWatch(KeyStore(home.path), person, passphrases)
@@ -311,14 +312,15 @@ def _lead(
     as_json: bool,
 ) -> ExitCode:
     from peer.run.initial_model import initial_model
-    from peer.run.start import lead, seed_of, take_app, tell_what_goes_along
+    from peer.run.peer import run_alone
+    from peer.run.start import leading, seed_of, take_app, tell_what_goes_along
 
     app = take_app(session.home, choice.app_folder)
     if choice.folder is not None:
         tell_what_goes_along(app, Role.SERVER, session.on_report)
     config = choice.server_config(app.config)
     named = choice.initial_model
-    closed, ending = lead(
+    led = leading(
         session,
         app,
         config,
@@ -329,6 +331,8 @@ def _lead(
         new_run=new_run or named is not None,
         wait_for_members=wait_for_members,
     )
+    ending = run_alone(led.prepared)
+    closed = led.closed()
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
     if closed.outcome is Outcome.RAISED and not as_json:  # first, because writing the model may fail
@@ -401,13 +405,14 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
 
 
 def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -> ExitCode:
-    from peer.run.start import serve, take_app, tell_what_goes_along
+    from peer.run.peer import run_alone
+    from peer.run.start import take_app, tell_what_goes_along, training
 
     config = choice.client_config()
     app = take_app(session.home, choice.app_folder)
     if choice.folder is not None:
         tell_what_goes_along(app, Role.CLIENT, session.on_report)
-    ending = serve(
+    trained = training(
         session,
         app,
         config,
@@ -417,6 +422,9 @@ def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -
         unfit=choice.unfit(config),
         unfit_for=lambda run_config: choice.unfit_for(run_config, config),
     )
+    if trained is None:
+        return ExitCode.DONE
+    ending = trained.ended(run_alone(trained.prepared))
     if ending.why:
         return _unfinished(session, ending, "all replies are kept: start again to go on")
     if ending.interrupted:

@@ -1,0 +1,79 @@
+"""What may be asked at the control socket: one JSON object on a line, answered by one JSON object on a line.
+
+A question names what it asks for in ``ask``. An answer has either ``done`` or an ``error`` with its ``fix`` and exit
+code. Only the owner of the home can ask, but the bytes are parsed as if anybody could.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from peer.base.errors import ExitCode, PeerError
+
+MAX_LINE: Final = 1 << 20
+"""Bytes of a question or an answer."""
+
+VERSION: Final = 1
+"""Of what `Status` answers. It grows if a field changes its meaning or goes; new fields may come at any time."""
+
+
+class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="status"):
+    """What the peer knows: see `peer.run.peer.Peer.status`."""
+
+
+Request = Status
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An answer: what was done, or an error for people."""
+
+    done: dict[str, Any] | None = None
+    error: str = ""
+    fix: str = ""
+    code: int = ExitCode.DONE
+
+    @classmethod
+    def of_error(cls, error: PeerError) -> Answer:
+        """An error as an answer."""
+        return cls(error=str(error), fix=error.fix, code=error.exit_code)
+
+    def result(self) -> dict[str, Any]:
+        """What was done.
+
+        Raises:
+            PeerError: if it was not.
+        """
+        if self.done is None:
+            raise PeerError(self.error or "the running peer gave no answer", fix=self.fix, code=ExitCode(self.code))
+        return self.done
+
+
+class BadRequest(Exception):
+    """Bytes that are no request, or no answer."""
+
+
+def parse_request(line: bytes) -> Request:
+    """The request in a line.
+
+    Raises:
+        BadRequest: if there is none.
+    """
+    try:
+        return msgspec.json.decode(line, type=Request)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(str(error)) from error
+
+
+def parse_answer(line: bytes) -> Answer:
+    """The answer in a line. Raises as `parse_request`."""
+    try:
+        return msgspec.json.decode(line, type=Answer)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(str(error)) from error
+
+
+def line_of(message: Request | Answer) -> bytes:
+    """The message as it goes over the socket."""
+    return msgspec.json.encode(message, enc_hook=str) + b"\n"

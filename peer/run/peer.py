@@ -1,0 +1,228 @@
+"""A running peer. It holds runs, one or many, and answers at its control socket.
+
+`peer start` is a peer with one run, `peer serve` one whose runs come and go. Both are this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from peer.apps.app_process import AppCommand
+from peer.apps.block_server import ServedEngine
+from peer.base.errors import PeerError
+from peer.base.interrupts import Interrupts
+from peer.control.answering import answering
+from peer.control.requests import VERSION, Request, Status
+from peer.engine import without_credentials
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.home_location import location_of
+from peer.home.invitations import Invitations
+from peer.membership.changes import is_admin
+from peer.membership.joining import Inviter
+from peer.run.durable_effects import DurableEffects
+from peer.run.runner import Ending, Runner
+from peer.run.session import Session
+from protocol.records.bodies import Role
+from protocol.roles.client.client_states import ClientState
+from protocol.roles.effects import Report, What
+from protocol.roles.leader.leader_states import LeaderState
+from protocol.roles.machine import Machine
+from protocol.wire.announcements import Beat
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A role of one member in one federation, ready to run."""
+
+    session: Session
+    machine: Machine[LeaderState] | Machine[ClientState]
+    role: Role
+    topics: Sequence[str]
+    environment: Mapping[str, str]
+    """Variables for the app process."""
+    works_in: Path
+    """Where the app works (`AppCommand`)."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A role that runs now."""
+
+    prepared: Prepared
+    runner: Runner
+    since: float
+    newest: dict[What, tuple[float, Report]] = field(default_factory=dict)
+    """The newest report of each kind, and when it came."""
+
+    def status(self) -> dict[str, Any]:
+        """What it does now, as `Peer.status` shows it."""
+        manifest = self.prepared.machine.newest.manifest
+        said = self.prepared.machine.announcer.present(Beat)
+        position = said.position
+        return {
+            "role": self.prepared.role.value,
+            "federation": {"id": str(manifest.federation), "name": manifest.name, "version": manifest.version},
+            "state": self.prepared.machine.state.name.lower(),
+            "doing": said.state.value,
+            "note": said.note,
+            "run": None if position is None else str(position.run),
+            "head": None if position is None else str(position.head),
+            "height": None if position is None else position.height,
+            "since": self.since,
+            "reports": {
+                what.value: {"time": at, **report.fields} for what, (at, report) in sorted(self.newest.items())
+            },
+        }
+
+
+class Peer:
+    """Holds what runs in this process, with one home."""
+
+    def __init__(self, home: Home, interrupts: Interrupts) -> None:
+        self._home = home
+        self._interrupts = interrupts
+        self._held: list[Held] = []
+        self._since = time.time()
+        self._is_stopping = False
+
+    @contextlib.asynccontextmanager
+    async def standing(self) -> AsyncIterator[None]:
+        """Be here, until the context ends: stop in order if a signal comes, and answer at the control socket."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.interrupt)
+        if self._interrupts.came:
+            self.interrupt()
+        async with answering(self._home, self._answer):
+            yield
+
+    async def hold(self, prepared: Prepared) -> Ending:
+        """Run a role to its end, or until the peer is interrupted.
+
+        Raises:
+            PeerError: if its app's log cannot be written.
+        """
+        held: Held
+
+        def reported(report: Report) -> None:
+            held.newest[report.what] = time.time(), report
+            prepared.session.on_report(report)
+
+        runner = self._runner(prepared, reported)
+        held = Held(prepared, runner, time.time())
+        with _letting_in(prepared.session):
+            self._held.append(held)
+            try:
+                if self._is_stopping:
+                    runner.interrupt()
+                return await runner.run()
+            finally:
+                self._held.remove(held)
+
+    def interrupt(self) -> None:
+        """Stop everything in order. Call this in the event loop, as a signal handler does."""
+        self._is_stopping = True
+        for held in self._held:
+            held.runner.interrupt()
+
+    # -- what others ask --------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: Request) -> dict[str, Any]:
+        match request:
+            case Status():
+                return self.status()
+
+    def status(self) -> dict[str, Any]:
+        """What this peer knows of itself, for JSON. Times are in seconds since 1970."""
+        engines = {held.prepared.session.engine_name for held in self._held}
+        return {
+            "version": VERSION,
+            "process": os.getpid(),
+            "home": str(self._home.path),
+            "since": self._since,
+            "now": time.time(),
+            "engines": sorted(map(without_credentials, engines)),
+            "stopping": self._is_stopping,
+            "runs": [held.status() for held in self._held],
+        }
+
+    # -- below ------------------------------------------------------------------------------------------------------
+
+    def _runner(self, prepared: Prepared, reported: Callable[[Report], None]) -> Runner:
+        session, role = prepared.session, prepared.role
+        log = session.home.app_log(role)
+        _try_log(log)
+        command = AppCommand(
+            role=role,
+            works_in=prepared.works_in,
+            contents=session.engine.address if session.confiner is None else ServedEngine(session.engine),
+            log=log,
+            environment=prepared.environment,
+            python=session.computing.python,
+            confiner=session.confiner,
+        )
+        durable = DurableEffects(
+            engine=session.engine,
+            journal=session.journal,
+            federations=FederationStore(session.home),
+            federation=session.stored.id,
+            role=role,
+            engine_name=session.engine_name,
+            place=location_of(session.home.path),
+        )
+        return Runner(
+            prepared.machine,
+            session.engine,
+            durable,
+            command,
+            prepared.topics,
+            home=session.home,
+            keys=session.keys,
+            addresses=session.stored.addresses,
+            max_content_bytes=session.stored.manifest.settings.max_content_bytes,
+            swarm_key=session.stored.swarm_key,
+            on_report=reported,
+        )
+
+
+def run_alone(prepared: Prepared) -> Ending:
+    """Run one role, and nothing else, to its end."""
+
+    async def alone() -> Ending:
+        peer = Peer(prepared.session.home, prepared.session.interrupts)
+        async with peer.standing():
+            return await peer.hold(prepared)
+
+    return asyncio.run(alone())
+
+
+def _try_log(log: Path) -> None:
+    """Raise `PeerError` if the app's log cannot be written."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        raise PeerError(
+            f"the app's log {log} cannot be written: {error.strerror}",
+            fix=f"give the peer's user the right to write there, or remove {log.parent}",
+        ) from error
+
+
+def _letting_in(session: Session) -> AbstractContextManager[None]:
+    """Answer newcomers with tickets, if this home may have issued any."""
+    home, federation = session.home, session.stored
+    may_invite = is_admin(federation.manifest, session.identity.public)
+    if not may_invite and not Invitations(home, federation.id).all():
+        return nullcontext()
+    inviter = Inviter(home, federation.id, lambda: session.keys.identity, session.engine, session.on_report)
+    return inviter.listening()

@@ -1,0 +1,102 @@
+"""`peer.control`: a running peer answers commands on its machine at a socket in its home."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from peer.base.errors import ExitCode, PeerError
+from peer.control.answering import answering
+from peer.control.asking import ask
+from peer.control.requests import MAX_LINE, Request, Status, parse_answer
+from peer.control.socket_file import NAME, bound, connected
+from peer.home.home import Home
+
+T = TypeVar("T")
+
+
+async def knows(request: Request) -> dict[str, Any]:
+    return {"asked": type(request).__name__}
+
+
+async def cannot(request: Request) -> dict[str, Any]:
+    raise PeerError("there is no such run", fix="peer ls", code=ExitCode.WRONG_USE)
+
+
+def while_answering(home: Home, question: Callable[[], T], answer: Any = knows) -> T:
+    async def both() -> T:
+        async with answering(home, answer):
+            return await asyncio.to_thread(question)
+
+    return asyncio.run(both())
+
+
+def said(home: Home, data: bytes) -> bytes:
+    connection = connected(home, 10)
+    assert connection is not None
+    with connection, connection.makefile("rb") as answers:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return answers.readline()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").create()
+
+
+def test_a_running_peer_answers(home: Home) -> None:
+    assert while_answering(home, lambda: ask(home, Status())) == {"asked": "Status"}
+
+
+def test_its_socket_is_for_its_owner_alone(home: Home) -> None:
+    mode = while_answering(home, lambda: stat.S_IMODE((home.path / NAME).stat().st_mode))
+    assert mode == 0o600
+
+
+def test_nobody_answers_if_no_peer_runs(home: Home) -> None:
+    assert ask(home, Status()) is None
+
+
+def test_nobody_answers_at_the_socket_of_a_killed_peer_and_the_next_peer_takes_its_place(home: Home) -> None:
+    bound(home).close()
+    assert (home.path / NAME).exists()
+    assert ask(home, Status()) is None
+    assert while_answering(home, lambda: ask(home, Status())) is not None
+
+
+def test_a_home_may_have_a_longer_path_than_a_socket(tmp_path: Path) -> None:
+    home = Home(tmp_path / ("long" * 30)).create()
+    assert while_answering(home, lambda: ask(home, Status())) is not None
+
+
+def test_an_error_reaches_whoever_asked_with_its_fix_and_its_code(home: Home) -> None:
+    with pytest.raises(PeerError, match="no such run") as error:
+        while_answering(home, lambda: ask(home, Status()), cannot)
+    assert (error.value.fix, error.value.exit_code) == ("peer ls", ExitCode.WRONG_USE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\n", b"status\n", b"[]\n", b'{"ask": "everything"}\n', b'{"ask": "status", "as": "root"}\n', b"\xff\n"],
+)
+def test_what_is_no_question_is_answered_as_wrong_use(home: Home, data: bytes) -> None:
+    answer = parse_answer(while_answering(home, lambda: said(home, data)))
+    assert (answer.done, answer.code) == (None, ExitCode.WRONG_USE)
+
+
+def test_a_question_without_an_end_is_cut_off(home: Home) -> None:
+    answer = parse_answer(while_answering(home, lambda: said(home, bytes(2 * MAX_LINE + 1))))
+    assert answer.code == ExitCode.WRONG_USE
+
+
+def test_a_file_in_the_place_of_the_socket_is_not_talked_to(home: Home) -> None:
+    (home.path / NAME).write_text("")
+    with pytest.raises(PeerError, match="not a socket"):
+        ask(home, Status())
