@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from peer.base.installed_versions import OF_TORCH_EXTRA
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("crypto", "protocol", "strategy", "peer")
 CLEAN = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -89,6 +91,24 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert output_of(sys.executable, "-c", code, cwd=ROOT) == "[]\n"
 
 
+def test_every_module_is_imported_without_what_the_built_in_app_trains_with() -> None:
+    """So whatever does not train works after ``pip install pollen-fl``."""
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if "builtin" not in path.parts and path.name not in {"__main__.py", "enter.py"}
+    ]
+    code = f"import sys; sys.modules.update(dict.fromkeys({OF_TORCH_EXTRA}))\nfor name in {modules}: __import__(name)"
+    output_of(sys.executable, "-c", code, cwd=ROOT)
+
+
+def test_what_is_said_names_no_file_that_only_a_checkout_has() -> None:
+    """An installed wheel has no ``scripts``."""
+    named = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "scripts/" in path.read_text()]
+    assert not named
+
+
 def pins(file: str) -> dict[str, set[str]]:
     """The versions that a requirements file pins, by name; several if they differ by platform."""
     found: dict[str, set[str]] = {}
@@ -102,6 +122,7 @@ def wanted(*groups: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = [
         *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["torch"],
         *(each for group in groups for each in project["dependency-groups"][group]),
     ]
     return [Requirement(line) for line in lines]

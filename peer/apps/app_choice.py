@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from peer.apps.app_python import OUR_PYTHON
 from peer.base.errors import ExitCode, PeerError
+from peer.base.installed_versions import require_torch_extra
 from strategy.apps.builtin_app import (
     DataUnavailable,
     builtin_app_folder,
@@ -100,16 +102,26 @@ class AppChoice:
             config.setdefault("model", model)
         return tuple(config.items())
 
-    def client_config(self) -> RunConfig:
+    def check_installed(self, python: tuple[str, ...]) -> None:
+        """Check that the built-in app can run, if it is chosen and our own Python runs it.
+
+        Raises:
+            PeerError: if what it trains with is not installed.
+        """
+        if self.folder is None and python == OUR_PYTHON:
+            require_torch_extra("the built-in app")
+
+    def client_config(self, python: tuple[str, ...]) -> RunConfig:
         """A client's node config: flags come before ``--node-config``.
 
         Raises:
             PeerError: if the node config cannot be read, or is for the built-in app and that cannot work with it.
         """
         config = self._node_config()
-        why = self.unfit(tuple(config.items()))
-        if why and (self.local or config.keys() >= _PARTITION):
-            raise _wrong(why)
+        if self.local or config.keys() >= _PARTITION:
+            if why := self.unfit(tuple(config.items())):
+                raise _wrong(why)
+            self.check_installed(python)
         self._prepare_data(config)
         return tuple(config.items())
 

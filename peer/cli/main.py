@@ -25,6 +25,7 @@ from peer.base import config, logs, terminal
 from peer.base.errors import ExitCode, PeerError
 from peer.base.interrupts import end_as_told
 from peer.base.secrecy import keep_memory_private
+from peer.cli.completion import answer, asked_for_words
 from peer.cli.options import verbose_option
 
 
@@ -61,6 +62,8 @@ COMMANDS: Final = {
     "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),
     "import": _Entry("peer.cli.runs.transfer", "Verify a run in a CAR file, and take it in.", "import_app"),
     "doctor": _Entry("peer.cli.doctor", "Check everything that a peer needs."),
+    "install-kubo": _Entry("peer.cli.install_kubo", "Find Kubo on this machine, or install it."),
+    "completion": _Entry("peer.cli.completion", "Print what your shell needs to complete `peer`."),
     "demo": _Entry("peer.cli.runs.demo", "Run one server and some clients on this machine, then audit the run."),
 }
 
@@ -111,7 +114,7 @@ def main() -> None:
     keep_memory_private()
     terminal.take_over()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until a peer handles it
-    code = run(sys.argv[1:])
+    code = answer(Commands()) if asked_for_words() else run(sys.argv[1:])
     end_as_told()
     sys.exit(code)
 
@@ -166,6 +169,7 @@ def _explain(error: Exception) -> ExitCode:
 def _explain_other(error: Exception) -> ExitCode:
     """Explain errors of the layers below, and those that nobody foresaw."""
     from crypto.errors import CryptoError
+    from peer.base.installed_versions import OF_TORCH_EXTRA, without_torch
     from peer.engine.interface import EngineError, WrongAddress
     from protocol.blocks.cid import BlockError, MissingBlock
 
@@ -182,6 +186,10 @@ def _explain_other(error: Exception) -> ExitCode:
         case BlockError():
             _tell(f"error: {error}")
             return ExitCode.VERIFICATION_FAILED
+        case ModuleNotFoundError(name=str() as module) if module in OF_TORCH_EXTRA:
+            missing = without_torch("this", module)
+            _tell(f"error: {missing}", missing.fix)
+            return missing.exit_code
         case OSError(errno=errno.ENOSPC):
             _tell("error: the disk is full; nothing half-written was left behind", "free some space and try again")
             return ExitCode.UNFINISHED

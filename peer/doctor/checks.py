@@ -15,6 +15,7 @@ from typing import Final
 
 from crypto.errors import CryptoError
 from peer.base.errors import PeerError
+from peer.base.installed_versions import PACKAGE, require_torch_extra
 from peer.confinement.landlock import interface
 from peer.confinement.means import INSTALL, tried
 from peer.doctor.pubsub import hearers, why_not_asked, why_refused
@@ -35,16 +36,12 @@ PACKAGES: Final = (
     "cbrrr",
     "cryptography",
     "flwr",
-    "flwr-datasets",
     "httpx",
     "ipfshttpclient",
     "msgpack",
     "msgspec",
     "numpy",
     "safetensors",
-    "scikit-learn",
-    "torch",
-    "torchvision",
 )
 FLOWER: Final = "1.41.0"
 """The only version of Flower with which replay is known to work."""
@@ -74,6 +71,7 @@ def all_checks(home: Home, ipfs: str | None) -> Iterator[Check]:
     checks: list[Callable[[], Check]] = [
         _python,
         _packages,
+        _torch,
         lambda: _home(home),
         lambda: _space(home),
         lambda: _keys(home),
@@ -104,11 +102,20 @@ def _python() -> Check:
 def _packages() -> Check:
     absent = [name for name in PACKAGES if _version(name) is None]
     if absent:
-        return Check("packages", State.FAIL, f"not installed: {', '.join(absent)}", "./scripts/setup")
+        return Check("packages", State.FAIL, f"not installed: {', '.join(absent)}", f"pip install {PACKAGE}")
     flower = _version("flwr")
     if flower != FLOWER:
         return Check("packages", State.FAIL, f"flwr {flower}, but {FLOWER} is needed", f"pip install flwr=={FLOWER}")
-    return Check("packages", State.OK, f"flwr {flower}, torch {_version('torch')}, numpy {_version('numpy')}")
+    return Check("packages", State.OK, f"flwr {flower}, numpy {_version('numpy')}")
+
+
+def _torch() -> Check:
+    """Only the built-in app needs it, so its absence is no fault."""
+    try:
+        require_torch_extra("the built-in app")
+    except PeerError as error:
+        return Check("built-in app", State.OK, f"{error}; other apps do without it. To have it: {error.fix}")
+    return Check("built-in app", State.OK, f"torch {_version('torch')}, torchvision {_version('torchvision')}")
 
 
 def _version(package: str) -> str | None:

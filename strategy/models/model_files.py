@@ -326,7 +326,7 @@ def _hostile(what: str) -> Iterator[None]:
     damaged file leads it to, such as an IndexError, a TokenError or a MemoryError."""
     try:
         yield
-    except NoModel:
+    except (NoModel, ModuleNotFoundError):  # torch may not be installed
         raise
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]

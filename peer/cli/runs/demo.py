@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peer.base.errors import ExitCode, PeerError
+from peer.base.installed_versions import require_torch_extra
 from peer.base.terminal import is_terminal, put, say
 from peer.cli.options import JsonOption, new_app
 from peer.cli.output import bad, good, put_fields, put_json
@@ -58,6 +59,7 @@ def demo(
         check_names(dataset=dataset, model=model)
     except ValueError as error:
         raise PeerError(str(error)) from error
+    require_torch_extra("the built-in app, which a demo runs,")
     plan = DemoPlan(
         folder=_folder(home),
         dataset=dataset,

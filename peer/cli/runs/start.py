@@ -228,6 +228,8 @@ def start(
     person, stored = options.unlocked(passphrases)
     require_role(stored.manifest, person.public, role)
     python = command_of_python(app_python)
+    if role is Role.SERVER:
+        choice.check_installed(python)
     narrator = Narrator(None if json else say, home.app_log(role.value))
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
@@ -408,7 +410,7 @@ def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -
     from peer.run.peer import run_alone
     from peer.run.start import take_app, tell_what_goes_along, training
 
-    config = choice.client_config()
+    config = choice.client_config(session.computing.python)
     app = take_app(session.home, choice.app_folder)
     if choice.folder is not None:
         tell_what_goes_along(app, Role.CLIENT, session.on_report)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachable
 from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
-from peer.engine.kubo.program import OLDEST, numbers_of
+from peer.engine.kubo.program import INSTALL, OLDEST, numbers_of
 from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo.streams import KuboStreams
 from peer.engine.linked_blocks import complete
@@ -238,7 +238,7 @@ class KuboEngine:
             oldest = ".".join(map(str, OLDEST))
             raise EngineError(
                 f"the Kubo node at {self._api.shown} has version {version}, older than {oldest}",
-                "./scripts/install-kubo",
+                INSTALL,
             )
         return version
 

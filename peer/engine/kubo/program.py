@@ -21,17 +21,23 @@ FLOOR: Final = (0, 43)
 WHY_FLOOR: Final = "in such a node, any peer can make pubsub use up all memory (CVE-2026-46679)"
 
 BUILT_VERSION: Final = "0.43.0"
-"""The version that ``scripts/install-kubo`` installs."""
+"""The version that ``peer install-kubo`` installs. 0.43.1 cannot be built by ``go build``: its go.mod replaces a
+module."""
 
-UPDATE: Final = "update that node, and start it again: ./scripts/install-kubo has a newer program"
+INSTALL: Final = "peer install-kubo"
+
+UPDATE: Final = f"update that node, and start it again: {INSTALL} prints where a newer program is"
 """The fix for an outdated node of the user's."""
 
-WAYS_OUT: Final = "./scripts/install-kubo, or do without IPFS: --ipfs local:DIR"
+WAYS_OUT: Final = f"{INSTALL}, or do without IPFS: --ipfs local:DIR"
+
+_SHARED: Final = Path("/usr/local/lib/pollen/kubo")
+"""Where ``peer install-kubo --all-users`` puts it."""
 
 
 def find_ipfs() -> Path:
     """The ``ipfs`` program: the one that ``POLLEN_KUBO`` names. If that is not set, the first that is new enough, on
-    the ``PATH`` or where ``scripts/install-kubo`` puts it.
+    the ``PATH`` or where ``peer install-kubo`` puts it.
 
     Raises:
         EngineError: if there is none that can be used.
@@ -41,22 +47,32 @@ def find_ipfs() -> Path:
         if not Path(named).is_file():
             raise EngineError(f"POLLEN_KUBO names {named}, which is no file", "unset POLLEN_KUBO, or correct it")
         try:
-            return _new_enough(Path(named))
+            return new_enough(Path(named))
         except EngineError as error:
             raise EngineError(str(error), f"unset POLLEN_KUBO, which names it, then {WAYS_OUT}") from error
     on_path = shutil.which("ipfs")
     failure = EngineError("there is no ipfs program: not on the PATH, nor in the cache", WAYS_OUT)
-    for program in (Path(on_path) if on_path else None, cached_ipfs()):
+    for program in (Path(on_path) if on_path else None, cached_ipfs(), shared_ipfs()):
         if program is not None and program.is_file():
             try:
-                return _new_enough(program)
+                return new_enough(program)
             except EngineError as error:
                 failure = error
     raise failure
 
 
+def is_named() -> bool:
+    """Whether the owner said with ``POLLEN_KUBO`` which program it is."""
+    return bool(os.environ.get("POLLEN_KUBO"))
+
+
+def shared_ipfs() -> Path:
+    """Where ``peer install-kubo --all-users`` puts the program."""
+    return _SHARED / BUILT_VERSION / "ipfs"
+
+
 def cached_ipfs() -> Path:
-    """Where ``scripts/install-kubo`` puts the program."""
+    """Where ``peer install-kubo`` puts the program."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "pollen" / "kubo" / BUILT_VERSION / "ipfs"
 
@@ -80,7 +96,12 @@ def version_of(program: Path) -> tuple[int, ...]:
     return tuple(map(int, numbers.groups()))
 
 
-def _new_enough(program: Path) -> Path:
+def new_enough(program: Path) -> Path:
+    """The program, if it is a Kubo that may be started.
+
+    Raises:
+        EngineError: if it is none, or too old.
+    """
     version = version_of(program)
     if version < FLOOR:
         found, floor = (".".join(map(str, numbers)) for numbers in (version, FLOOR))

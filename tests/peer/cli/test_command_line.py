@@ -22,6 +22,7 @@ from command_line import Peer
 from peer.base import config, logs, terminal
 from peer.base.errors import ExitCode, PeerError
 from peer.cli import main, output
+from peer.cli.completion import answer, asked_for_words
 from peer.cli.options import DEFAULT_HOME, HomeOption, Whole
 from peer.engine.interface import EngineUnavailable
 from protocol.blocks.cid import BlockMismatch, MissingBlock, raw_block
@@ -43,6 +44,40 @@ def printed_with_nothing_heavy_imported(option: str) -> str:
 def test_help_imports_nothing_heavy() -> None:
     printed = printed_with_nothing_heavy_imported("--help")
     assert all(name in printed for name in [*main.COMMANDS, "--version"])
+
+
+@pytest.mark.parametrize(
+    ("words", "last", "completed"),
+    [("peer ke", 1, "keys"), ("peer keys i", 2, "init"), ("peer start --ro", 2, "--role")],
+)
+def test_a_shell_that_asks_how_a_line_goes_on_is_told(
+    words: str, last: int, completed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_PEER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(last))
+    assert asked_for_words()
+    assert answer(main.Commands()) == 0
+    assert f"plain,{completed}" in capsys.readouterr().out.splitlines()
+
+
+def test_the_completion_script_is_one_that_bash_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["completion", "bash"]) == 0
+    done = subprocess.run(
+        ["bash", "-c", f"{capsys.readouterr().out}\ncomplete -p peer"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith(" peer\n")
+
+
+def test_what_comes_to_torch_without_it_names_the_extra(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model.pt").write_bytes(b"PK")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    outcome = peers("a")("diff", tmp_path / "model.pt", tmp_path / "model.pt")
+    assert outcome.code == ExitCode.UNFINISHED
+    assert "needs torch" in outcome.err
+    assert "pip install 'pollen-fl[torch]'" in outcome.err
 
 
 def test_the_version_names_what_a_report_of_a_fault_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

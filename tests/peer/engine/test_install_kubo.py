@@ -1,23 +1,20 @@
-"""``scripts/install-kubo``: what it finds, builds, downloads and refuses. Go and the releases are stood in for."""
+"""``peer install-kubo``: what it finds, builds, downloads and refuses. Go and the releases are stood in for."""
 
 import hashlib
-import importlib.machinery
-import importlib.util
 import io
 import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from peer.engine.kubo.program import BUILT_VERSION, FLOOR, cached_ipfs
+from peer.cli import main
+from peer.engine.kubo import install, program
+from peer.engine.kubo.program import cached_ipfs
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "install-kubo"
 WORKING = "#!/bin/sh\necho 0.43.0\n"
 GO = """#!/bin/sh
 echo "$@" >> "{log}"
@@ -46,18 +43,16 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def script(environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script as a module, its releases in two folders instead of on two servers."""
-    loader = importlib.machinery.SourceFileLoader("install_kubo", str(SCRIPT))
-    spec = importlib.util.spec_from_loader("install_kubo", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader.exec_module(module)
-    module.RELEASES = tuple((tmp_path / place).as_uri() for place in ("one", "two"))
-    monkeypatch.setattr(module.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
-    return module
+def releases(environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases for a common machine, in two folders instead of on two servers."""
+    monkeypatch.setattr(install, "RELEASES", tuple((tmp_path / place).as_uri() for place in ("one", "two")))
+    monkeypatch.setattr(install.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(install.platform, "machine", lambda: "x86_64")
+
+
+def run(*options: str) -> int:
+    """``peer install-kubo``. Returns its exit code."""
+    return main.run(["install-kubo", *options])
 
 
 def install_go(environment: Path, tmp_path: Path, build: str) -> Path:
@@ -88,57 +83,52 @@ def publish(tmp_path: Path, places: tuple[str, ...] = ("one", "two"), program: s
 BUILDS = '/bin/echo "#!/bin/sh\necho 0.43.0" > "$4"; /bin/chmod 755 "$4"'
 
 
-def test_the_script_and_the_product_look_in_the_same_places(script: ModuleType) -> None:
-    assert script.cached() == cached_ipfs()
-    assert (script.VERSION, script.FLOOR) == (BUILT_VERSION, FLOOR)
-
-
-def test_what_is_here_is_printed_and_nothing_done(environment: Path) -> None:
+def test_what_is_here_is_printed_and_nothing_done(environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ipfs = executable(environment / "ipfs", WORKING)
-    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (f"{ipfs}\n", "")
+    assert run() == 0
+    assert capsys.readouterr() == (f"{ipfs}\n", "")
 
 
-def test_with_go_it_is_built_and_kept(script: ModuleType, environment: Path, tmp_path: Path) -> None:
+def test_with_go_it_is_built_and_kept(releases: None, environment: Path, tmp_path: Path) -> None:
     log = install_go(environment, tmp_path, BUILDS)
-    assert script.main() == 0
+    assert run() == 0
     assert subprocess.run([cached_ipfs()], capture_output=True, text=True, check=True).stdout == "0.43.0\n"
     assert "mod download -json github.com/ipfs/kubo@v0.43.0" in log.read_text()
 
 
-def test_the_second_time_it_is_found(script: ModuleType, environment: Path, tmp_path: Path) -> None:
+def test_the_second_time_it_is_found(releases: None, environment: Path, tmp_path: Path) -> None:
     log = install_go(environment, tmp_path, BUILDS)
-    script.main()
+    run()
     calls = log.read_text()
-    assert script.main() == 0
+    assert run() == 0
     assert log.read_text() == calls
 
 
-def test_two_at_once_build_once(script: ModuleType, environment: Path, tmp_path: Path) -> None:
+def test_two_at_once_build_once(releases: None, environment: Path, tmp_path: Path) -> None:
     log = install_go(environment, tmp_path, BUILDS)
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(script.install, [cached_ipfs()] * 2)) == [cached_ipfs()] * 2
+        assert list(pool.map(install.install, [cached_ipfs()] * 2)) == [None] * 2
     assert log.read_text().count("./cmd/ipfs") == 1
 
 
-def test_without_go_the_release_is_downloaded(script: ModuleType, tmp_path: Path) -> None:
+def test_without_go_the_release_is_downloaded(releases: None, tmp_path: Path) -> None:
     publish(tmp_path)
-    assert script.main() == 0
+    assert run() == 0
     assert os.access(cached_ipfs(), os.X_OK)
 
 
 def test_where_the_build_fails_the_release_is_downloaded(
-    script: ModuleType, environment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    releases: None, environment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install_go(environment, tmp_path, "echo 'out of luck' >&2; exit 1")
     publish(tmp_path)
-    assert script.main() == 0
+    assert run() == 0
     assert "go build failed: out of luck" in capsys.readouterr().err
 
 
-def test_one_place_that_is_down_is_enough(script: ModuleType, tmp_path: Path) -> None:
+def test_one_place_that_is_down_is_enough(releases: None, tmp_path: Path) -> None:
     publish(tmp_path, places=("two",))
-    assert script.main() == 0
+    assert run() == 0
 
 
 def spoil_the_archive(tmp_path: Path) -> None:
@@ -171,14 +161,14 @@ def publish_what_does_not_run(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_had_or_trusted_is_not_installed(
-    script: ModuleType,
+    releases: None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     trouble: Callable[[Path], object],
     why: str,
 ) -> None:
     trouble(tmp_path)
-    assert script.main() == 3
+    assert run() == 3
     said = capsys.readouterr()
     assert why in said.err
     assert "POLLEN_KUBO" in said.err
@@ -188,16 +178,29 @@ def test_what_cannot_be_had_or_trusted_is_not_installed(
 
 
 def test_a_machine_without_releases_is_told_so(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    releases: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(script.platform, "machine", lambda: "sparc64")
-    assert script.main() == 3
+    monkeypatch.setattr(install.platform, "machine", lambda: "sparc64")
+    assert run() == 3
     assert "no official Kubo for Linux on sparc64" in capsys.readouterr().err
 
 
 def test_pollen_ipfs_that_will_not_do_is_an_error(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    releases: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POLLEN_KUBO", "/nowhere/ipfs")
-    assert script.main() == 3
+    assert run() == 3
     assert "POLLEN_KUBO names /nowhere/ipfs" in capsys.readouterr().err
+
+
+def test_for_all_users_it_is_not_left_in_the_cache_of_one(
+    releases: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(program, "_SHARED", tmp_path / "shared")
+    publish(tmp_path)
+    run()
+    assert capsys.readouterr().out == f"{cached_ipfs()}\n"
+    run("--all-users")
+    assert capsys.readouterr().out == f"{program.shared_ipfs()}\n"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user's"))
+    assert program.find_ipfs() == program.shared_ipfs()

@@ -26,7 +26,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_no_program_at_all_names_both_ways_out() -> None:
     with pytest.raises(EngineError, match="there is no ipfs program") as raised:
         find_ipfs()
-    assert "./scripts/install-kubo" in raised.value.fix
+    assert "peer install-kubo" in raised.value.fix
     assert "--ipfs local:DIR" in raised.value.fix
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import Peer
 
+from peer.base import installed_versions
 from peer.base.errors import ExitCode
 from peer.home.home import Home
 
@@ -51,6 +52,16 @@ def refuse(peer: Peer, code: ExitCode, *words: str, options: list[str]) -> None:
     assert re.search("fix: .", outcome.err)
     with Home(peer.home).lock():
         """What was refused holds nothing."""
+
+
+def test_the_built_in_app_without_torch_names_the_extra(
+    server: Peer, client: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installed_versions, "find_spec", lambda name: None)
+    refuse(server, ExitCode.UNFINISHED, "needs torch", "pip install 'pollen-fl[torch]'", options=["--role", "server"])
+    trains = ["--role", "client", "--ipfs", f"local:{client.home}/engine", "--data-dir", "/tmp"]
+    trains += ["--node-config", "partition-id=0 num-partitions=2"]
+    refuse(client, ExitCode.UNFINISHED, "needs torch", "pip install 'pollen-fl[torch]'", options=trains)
 
 
 def test_without_an_ipfs_program_both_ways_out_are_named(
