@@ -23,7 +23,6 @@ from typing import BinaryIO, Final
 from peer.apps.child_processes import MARK, kill_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE, open_contents
 from peer.apps.reply_examination import Examiner, examine_in_threads
-from peer.confinement.bounds import LIMITS_VARIABLE, limit_this_process
 from peer.engine.contents import RecordedContents
 from peer.engine.interface import EngineError
 from protocol.app.calls import (
@@ -153,7 +152,6 @@ def _leave_main() -> None:
 
 
 if __name__ == "__main__":
-    limit_this_process(os.environ.pop(LIMITS_VARIABLE, ""))
     contents_at = os.environ.pop(CONTENTS_VARIABLE)  # the app's child processes must not have it
     code = main(Role(sys.argv[1]), Path(sys.argv[2]), contents_at, Path(sys.argv[3]))
     sys.stderr.flush()

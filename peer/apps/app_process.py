@@ -16,9 +16,10 @@ from peer.apps.app_python import OUR_PYTHON, folders_of
 from peer.apps.block_server import BlockServer, Contents
 from peer.apps.child_processes import MARK, lives, new_mark, signal_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE
-from peer.confinement.bounds import LIMITS_VARIABLE, Watch, limits_of
+from peer.confinement.bounds import Watch
 from peer.confinement.confined import Confiner
 from peer.confinement.folders import temporary_folder
+from peer.confinement.means import words_before
 from peer.confinement.rules import TEMPORARY, Confinement, variables_of
 from peer.home.passphrase import without_passphrases
 from protocol.app.calls import FromApp, ToApp, contents_named
@@ -152,9 +153,9 @@ class AppProcess:
     ) -> tuple[list[str], dict[str, str]]:
         """The command and its environment, confined."""
         temporary = self._belongings.enter_context(temporary_folder("pollen-app-"))
-        own = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY), LIMITS_VARIABLE: limits_of(confinement)}
+        own = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY)}
         environment = {**variables_of(without_passphrases(os.environ), confiner.grants.variables), **own, **environment}
-        return [*confiner.means.prefix(confinement, temporary, self._command.works_in), *words], environment
+        return [*words_before(confiner.means, confinement, temporary, self._command.works_in), *words], environment
 
     async def _watch(self, process: asyncio.subprocess.Process, confinement: Confinement) -> None:
         """End a process that takes more than it may."""

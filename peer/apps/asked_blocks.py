@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Final, NoReturn
 
 from peer.engine.interface import EngineError, EngineUnavailable, TooLarge
-from protocol.app.calls import (
+from protocol.app.block_calls import (
     BlockAnswer,
     BlockCall,
     BlockRead,
-    FetchContent,
-    NotDone,
+    CallFailed,
+    MakeLocal,
     Obstacle,
     ReadBlock,
     SentBlock,
@@ -62,7 +62,7 @@ class AskedBlocks:
             self._waiting.pop(call.call, None)
         if found is None:
             raise EngineUnavailable(self._is_over)
-        if isinstance(found, NotDone):
+        if isinstance(found, CallFailed):
             _refuse(found)
         return found
 
@@ -93,7 +93,7 @@ class AskedBlocks:
         self._sending = threading.Lock()  # which the parent may have held
 
 
-def _refuse(answer: NotDone) -> NoReturn:
+def _refuse(answer: CallFailed) -> NoReturn:
     match answer.obstacle:
         case Obstacle.TOO_LARGE:
             raise TooLarge(answer.why, answer.fix)
@@ -146,7 +146,7 @@ class AskedContents:
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """Make a content local, and pin it; raises as `peer.engine.interface.Engine.fetch` does."""
-        self._asked.ask(FetchContent(self._asked.next_number(), root, float(timeout), limit))
+        self._asked.ask(MakeLocal(self._asked.next_number(), root, float(timeout), limit))
 
     def _store(self, root: CID, batch: list[SentBlock], *, ends: bool) -> None:
         self._asked.ask(StoreBlocks(self._asked.next_number(), root, tuple(batch), ends))

@@ -19,13 +19,13 @@ from peer.engine.contents import EngineContents
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError, TooLarge
 from peer.engine.linked_blocks import links_of
-from protocol.app.calls import (
+from protocol.app.block_calls import (
     BlockAnswer,
     BlockCall,
     BlockRead,
-    Done,
-    FetchContent,
-    NotDone,
+    CallDone,
+    CallFailed,
+    MakeLocal,
     Obstacle,
     ReadBlock,
     StoreBlocks,
@@ -178,15 +178,15 @@ class BlockServer:
         try:
             return self._done(call)
         except _NotNamed as error:
-            return NotDone(call.call, Obstacle.NOT_NAMED, str(error), "")
+            return CallFailed(call.call, Obstacle.NOT_NAMED, str(error), "")
         except TooLarge as error:
-            return NotDone(call.call, Obstacle.TOO_LARGE, str(error), error.fix)
+            return CallFailed(call.call, Obstacle.TOO_LARGE, str(error), error.fix)
         except EngineError as error:
-            return NotDone(call.call, Obstacle.ENGINE, str(error), error.fix)
+            return CallFailed(call.call, Obstacle.ENGINE, str(error), error.fix)
         except BlockError as error:
-            return NotDone(call.call, Obstacle.BLOCK, str(error), "")
+            return CallFailed(call.call, Obstacle.BLOCK, str(error), "")
         except OSError as error:
-            return NotDone(call.call, Obstacle.ENGINE, str(error), "")
+            return CallFailed(call.call, Obstacle.ENGINE, str(error), "")
 
     def _done(self, call: BlockCall) -> BlockAnswer:
         match call:
@@ -196,7 +196,7 @@ class BlockServer:
                 if block not in links:
                     raise _NotNamed(f"{block} is not a block of the content {root}")
                 return BlockRead(call.call, content.get(block))
-            case FetchContent(root=root, timeout=timeout, limit=limit):
+            case MakeLocal(root=root, timeout=timeout, limit=limit):
                 self._check_named(root)
                 within = timeout if 0 <= timeout <= MAX_TIMEOUT else MAX_TIMEOUT
                 self._contents.fetch(root, timeout=within, limit=limit)
@@ -208,7 +208,7 @@ class BlockServer:
                 self._contents.store(root, blocks, ends=ends)
                 if ends:
                     self.name([root])
-        return Done(call.call)
+        return CallDone(call.call)
 
     def _check_named(self, root: CID) -> None:
         with self._naming:

@@ -8,39 +8,30 @@ emulator reserve without using it. The watch bounds the sum, and the number of p
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from peer.confinement.keyrings import leave_session_keyring
-from peer.confinement.landlock import keep_to_itself
 from peer.confinement.rules import Confinement
 
-LIMITS_VARIABLE: Final = "POLLEN_LIMITS"
-"""The variable that tells an app process its bounds, before the app is loaded."""
+MAX_OPEN: Final = 4096
+"""Files, sockets and pipes that one process may have open."""
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-def limits_of(confinement: Confinement) -> str:
-    """The word for `LIMITS_VARIABLE`. The bound of processes counts all those of this user, on old kernels at least."""
-    return f"{confinement.memory} {confinement.processes + _tasks_of_user()}"
-
-
-def limit_this_process(word: str) -> None:
-    """Take the bounds that the word says, for good, and keep to oneself; nothing of that if it is empty."""
-    if not word:
-        return
-    memory, processes = map(int, word.split())
-    for what, most in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_NPROC, processes), (resource.RLIMIT_CORE, 0)):
-        _, hard = resource.getrlimit(what)
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (least, least))
-    leave_session_keyring()
-    keep_to_itself()
+def bounds_of(confinement: Confinement) -> str:
+    """What `peer.confinement.restrict` sets. That of processes counts all those of this user, on old kernels at
+    least."""
+    bounds = {
+        "DATA": confinement.memory,
+        "NPROC": confinement.processes + _tasks_of_user(),
+        "NOFILE": MAX_OPEN,
+        "CORE": 0,
+    }
+    return ",".join(f"{name}={most}" for name, most in bounds.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from peer.base.errors import ExitCode, PeerError
-from peer.confinement.means import Means, existing, required
+from peer.confinement.machine import existing, gpus, machine_memory, python_places
+from peer.confinement.means import Means, required
 from peer.confinement.rules import (
     FOR_NETWORK,
     SYSTEM,
@@ -19,11 +18,6 @@ from peer.confinement.rules import (
     holds,
 )
 from peer.home.home import Home
-
-OUR_ROOT = Path(__file__).resolve().parents[2]
-"""The folder that Pollen's packages are in."""
-
-OUR_PACKAGES = ("crypto", "peer", "protocol", "strategy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +34,12 @@ class Confiner:
         grants = self.grants
         network = existing(FOR_NETWORK) if grants.network else ()
         return Confinement(
-            read=tuple(dict.fromkeys([*existing(SYSTEM), *network, *self._of_python(), *grants.read, *read])),
+            read=tuple(dict.fromkeys([*existing(SYSTEM), *network, *python_places(self.kept), *grants.read, *read])),
             write=tuple(dict.fromkeys([*grants.write, *write])),
             memory=grants.memory or default_memory(machine_memory()),
             network=grants.network,
-            devices=_gpus() if grants.gpu else (),
+            devices=gpus() if grants.gpu else (),
         )
-
-    def _of_python(self) -> list[Path]:
-        """What this Python has, and what is installed for it."""
-        ours = [OUR_ROOT / name for name in OUR_PACKAGES]
-        return [*ours, *(place for place in _python() if place.exists() and holds(place, self.kept) is None)]
 
 
 def confiner(grants: Grants, home: Home, model: str | None = None) -> Confiner:
@@ -83,30 +72,3 @@ def _of_model(model: str | None, kept: Sequence[Path]) -> tuple[Path, ...]:
     name = model.partition(":")[0].partition(".")[0]
     found = existing((here / f"{name}.py", here / name))
     return found if holds(here.resolve(), kept) is not None or not found else (here,)
-
-
-def _python() -> list[Path]:
-    prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
-    # the first entry is where the script lies that was started, or where it was started: what is there is no package
-    paths = sys.path if sys.flags.safe_path else sys.path[1:]
-    installed = [entry for entry in paths if entry and Path(entry).resolve() not in (Path.cwd(), OUR_ROOT)]
-    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    places = [Path(entry).absolute() for entry in (*prefixes, *installed, *libraries, *given) if entry]
-    return list(dict.fromkeys([*places, *(place.resolve() for place in places)]))
-
-
-def _gpus() -> tuple[Path, ...]:
-    """The devices of graphics processors, and what tells of them."""
-    devices = Path("/dev")
-    found = [*devices.glob("nvidia*"), *existing((devices / "dri", devices / "kfd", devices / "dxg"))]
-    return tuple(sorted(found))
-
-
-def machine_memory() -> int:
-    """The bytes of memory that this machine, or the container that we are in, has."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # there is no bound but the machine's
-        return machine

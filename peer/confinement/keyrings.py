@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 from typing import Final
 
 _KEYCTL: Final = {"x86_64": 250, "aarch64": 219}
@@ -19,7 +18,7 @@ def leave_session_keyring() -> None:
     Raises:
         OSError: if the kernel has keyrings, and refuses.
     """
-    number = _KEYCTL.get(platform.machine())
+    number = _KEYCTL.get(os.uname().machine)
     if number is None:
         return
     if ctypes.CDLL(None, use_errno=True).syscall(number, _JOIN_SESSION_KEYRING, None) < 0:

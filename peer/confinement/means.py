@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from peer.base.errors import ExitCode, PeerError
+from peer.confinement.bounds import bounds_of
 from peer.confinement.bubblewrap import Bubblewrap
+from peer.confinement.machine import existing, python_places
 from peer.confinement.namespaces import Namespaces
 from peer.confinement.rules import SYSTEM, Confinement
+
+_RESTRICT: Final = Path(__file__).with_name("restrict.py")
 
 _TRIAL_SECONDS: Final = 20.0
 """How long a machine has to run nothing, confined."""
@@ -30,7 +34,7 @@ class Means(Protocol):
         """Why it need not be tried here; empty if it may work."""
 
     def prefix(self, confinement: Confinement, temporary: Path, works_in: Path) -> list[str]:
-        """The words before a command that is to run confined, in ``works_in``; ``temporary`` is its ``/tmp``."""
+        """The words that confine a command, for `words_before`."""
 
 
 ALL: Final[tuple[Means, ...]] = (Bubblewrap(), Namespaces())
@@ -66,8 +70,8 @@ def works_not(means: Means) -> str:
     if why := means.why_absent():
         return why
     with tempfile.TemporaryDirectory(prefix="pollen-trial-") as folder:
-        nothing = Confinement(existing(SYSTEM), (), memory=64 << 20)
-        command = [*means.prefix(nothing, Path(folder), Path("/")), "true"]
+        nothing = Confinement((*existing(SYSTEM), *python_places()), (), memory=1 << 30)
+        command = [*words_before(means, nothing, Path(folder), Path("/")), "true"]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_TRIAL_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -78,9 +82,10 @@ def works_not(means: Means) -> str:
     return f"{means.name} does not work: {said[-1]}"
 
 
-def existing(places: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Those that are there."""
-    return tuple(place for place in places if place.exists())
+def words_before(means: Means, confinement: Confinement, temporary: Path, works_in: Path) -> list[str]:
+    """The words before a command that is to run confined, in ``works_in``; ``temporary`` is its ``/tmp``."""
+    restricted = [sys.executable, "-I", "-S", str(_RESTRICT), bounds_of(confinement)]
+    return [*means.prefix(confinement, temporary, works_in), *restricted]
 
 
 def required() -> Means:

@@ -3,14 +3,14 @@
 The app process asks (`ServerCall`), and the peer answers (`ServerAnswer`) or, for a ClientApp, gives work (`Task`).
 Contents do not go through here: both sides name them by CID, and the app process reads and writes them in the engine.
 So a leader has its app process examine replies (`Examine`): the process that needs them reads them, once. An app
-process that is given no engine asks its peer for blocks, over a socket of their own (`BlockCall`).
+process that is given no engine asks its peer for blocks, over a socket of their own (`protocol.app.block_calls`).
 `protocol.app.pipe` turns these values into bytes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 
 from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey, KeyedContent
@@ -395,93 +395,12 @@ class Examine:
     """Whether to measure the norm of the update's change."""
 
 
-# -- the blocks of an app process without an engine, on a socket of their own ----------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ReadBlock:
-    """A block of the content ``root``."""
-
-    call: int
-    root: CID
-    block: CID
-
-
-@dataclass(frozen=True, slots=True)
-class FetchContent:
-    """Make the content ``root`` local and pin it (`peer.engine.interface.Engine.fetch`)."""
-
-    call: int
-    root: CID
-    timeout: float
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class SentBlock:
-    """A block of a content that the app process stores."""
-
-    cid: CID
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreBlocks:
-    """Store some blocks of the content ``root``, its last ones if it ``ends``: then it is whole, and is pinned."""
-
-    call: int
-    root: CID
-    blocks: tuple[SentBlock, ...]
-    ends: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Answers `FetchContent` and `StoreBlocks`."""
-
-    call: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlockRead:
-    """Answers `ReadBlock`."""
-
-    call: int
-    data: bytes = field(repr=False)
-
-
-class Obstacle(StrEnum):
-    """What kept a `BlockCall` from being done."""
-
-    ENGINE = "engine"
-    """The engine cannot do it now."""
-    TOO_LARGE = "too-large"
-    """The content is over the limit."""
-    BLOCK = "block"
-    """A block is missing or damaged."""
-    NOT_NAMED = "not-named"
-    """The peer has not named that content to its app process."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotDone:
-    """Answers any `BlockCall` that cannot be done."""
-
-    call: int
-    obstacle: Obstacle
-    why: str
-    fix: str
-
-
 ScriptEntry = DispatchEntry | CollectEntry | QuietEntry | CloseEntry | ScriptEnd
 GridCall = GetNodes | Push | Pull | Wait | NextEntry | Finished
 ServerCall = GridCall | Compared | Diverged
 ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | PushRefused | ScriptEntry
 FromApp = AppReady | ServerCall | Replayed | Answered | Examined | Failed | Progress | Halted
 ToApp = Start | ServerAnswer | Task | Examine
-BlockCall = ReadBlock | FetchContent | StoreBlocks
-BlockAnswer = BlockRead | Done | NotDone
-Framed = FromApp | ToApp | BlockCall | BlockAnswer
 
 
 def contents_named(value: ToApp) -> tuple[CID, ...]:

@@ -1,5 +1,5 @@
-"""The values of `protocol.app.calls` as frames on the pipe between the peer and its app process, and on the
-socket for blocks.
+"""The values of `protocol.app.calls` as frames on the pipe between the peer and its app process, and those of
+`protocol.app.block_calls` on the socket for blocks.
 
 A frame is the msgpack array ``[type name, value]``; the value is packed by itself (`protocol.blocks.packing`), as bytes
 in it. So frames can follow one another, and a value that is not written in the one way is refused.
@@ -12,8 +12,11 @@ from typing import Final, get_args
 
 import msgpack
 
-from protocol.app.calls import Framed
+from protocol.app.block_calls import BlockAnswer, BlockCall
+from protocol.app.calls import FromApp, ToApp
 from protocol.blocks.packing import NotPacked, packed, unpacked
+
+Framed = FromApp | ToApp | BlockCall | BlockAnswer
 
 MAX_FRAME: Final = 64 << 20
 """Bytes. A push to ten thousand nodes has some 2 MB."""

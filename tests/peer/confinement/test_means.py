@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,8 +17,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from peer.confinement.means import ALL, Means, existing, works_not
+from peer.confinement.machine import OUR_ROOT, existing
+from peer.confinement.means import ALL, Means, words_before, works_not
 from peer.confinement.rules import SYSTEM, Confinement
+from peer.confinement.system_calls import ABSENT, FORBIDDEN, PROCESSORS
 
 ATTACK = Path(__file__).with_name("attack.py")
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
@@ -71,11 +74,13 @@ def world() -> Iterator[World]:
         stack.callback(victim.wait)
         stack.callback(victim.kill)
         places = {"port": listener.getsockname()[1], "abstract": folder, "socket": str(root / "home" / "socket")}
-        yield World(root, {**places, "home": f"{root}/home", "read": f"{root}/read", "peer": victim.pid}, victim)
+        yield World(
+            root, {**places, "calls": {}, "home": f"{root}/home", "read": f"{root}/read", "peer": victim.pid}, victim
+        )
 
 
 def confinement(world: World, *, network: bool = False) -> Confinement:
-    read = (*existing(SYSTEM), world.root / "read", ATTACK, *map(Path, (sys.prefix, sys.base_prefix)))
+    read = (*existing(SYSTEM), world.root / "read", ATTACK, OUR_ROOT, *map(Path, (sys.prefix, sys.base_prefix)))
     return Confinement(read, (world.own[1],), memory=1 << 30, network=network)
 
 
@@ -87,6 +92,18 @@ def attacked(world: World, before: list[str], python: str = sys.executable) -> d
     return json.loads(done.stdout)
 
 
+def calls() -> dict[str, int]:
+    """The number of each call that is refused."""
+    column = PROCESSORS[os.uname().machine].column
+    return {name: number for name, both in (FORBIDDEN | ABSENT).items() if (number := both[column]) is not None}
+
+
+def assert_is_confined(found: dict[str, str]) -> None:
+    assert {name for name, said in found.items() if said == "done"} == ALLOWED, found
+    assert {found[name] for name in calls() if name in FORBIDDEN} == {f"refused: {os.strerror(errno.EPERM)}"}, found
+    assert {found[name] for name in calls() if name in ABSENT} == {f"refused: {os.strerror(errno.ENOSYS)}"}, found
+
+
 def skip_unless(means: Means) -> None:
     if why := works_not(means):
         pytest.skip(why)
@@ -96,9 +113,11 @@ def skip_unless(means: Means) -> None:
 def test_a_confined_process_reaches_what_it_is_granted_and_nothing_else(means: Means, world: World) -> None:
     skip_unless(means)
 
-    found = attacked(world, means.prefix(confinement(world), *world.own))
+    world.places["calls"] = calls()
 
-    assert {name for name, said in found.items() if said == "done"} == ALLOWED, found
+    found = attacked(world, words_before(means, confinement(world), *world.own))
+
+    assert_is_confined(found)
     assert world.victim.poll() is None
 
 
@@ -107,19 +126,22 @@ def test_one_that_another_user_runs_neither(means: Means, world: World) -> None:
     skip_unless(means)
     if os.getuid() != 0 or shutil.which("setpriv") is None or not Path(SYSTEM_PYTHON).exists():
         pytest.skip("takes root, setpriv and a Python that all may run")
-    allowed = Confinement((*existing(SYSTEM), world.root / "read", world.root / "attack.py"), (world.own[1],), 1 << 30)
+    world.places["calls"] = calls()
+    readable = tuple(world.root / name for name in ("read", "attack.py", "peer"))
+    allowed = Confinement((*existing(SYSTEM), *readable), (world.own[1],), 1 << 30)
     shutil.copy(ATTACK, world.root / "attack.py")
-    before = [SYSTEM_PYTHON if word == sys.executable else word for word in means.prefix(allowed, *world.own)]
-    enter = Path(sys.modules["peer.confinement.namespaces"].__file__ or "").with_name("enter.py")
-    shutil.copy(enter, world.root / "enter.py")
-    before = [word.replace(str(enter), str(world.root / "enter.py")) for word in before]
+    for source in (OUR_ROOT / "peer" / "__init__.py", *(OUR_ROOT / "peer" / "confinement").glob("*.py")):
+        copy = world.root / source.relative_to(OUR_ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, copy)
+    before = [SYSTEM_PYTHON if word == sys.executable else word for word in words_before(means, allowed, *world.own)]
+    before = [word.replace(str(OUR_ROOT), str(world.root)) for word in before]
 
     command = [*NOBODY, *before, SYSTEM_PYTHON, "-I", str(world.root / "attack.py"), json.dumps(world.places)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=world.own[1], check=False, timeout=60)
 
     assert done.stdout, done.stderr
-    found = json.loads(done.stdout)
-    assert {name for name, said in found.items() if said == "done"} == ALLOWED, found
+    assert_is_confined(json.loads(done.stdout))
 
 
 def test_without_confinement_the_same_process_does_all_that_its_user_may(world: World) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.app.calls import Finished, Framed, GetNodes, Nodes, Outgoing, Push, Start
-from protocol.app.pipe import FrameReader, PipeError, encode
+from protocol.app.calls import Finished, GetNodes, Nodes, Outgoing, Push, Start
+from protocol.app.pipe import Framed, FrameReader, PipeError, encode
 from protocol.blocks.cid import CID, raw_block
 from protocol.records.bodies import Look
 from protocol.records.environment import Environment
