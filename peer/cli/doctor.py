@@ -8,10 +8,20 @@ import typer
 
 from peer.base.errors import ExitCode
 from peer.base.terminal import put
-from peer.cli.options import DEFAULT_HOME, EngineOption, FederationOption, HomeOption, JsonOption, ListenOption, new_app
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    FederationOption,
+    HomeOption,
+    JsonOption,
+    ReachOptions,
+    grouped,
+    new_app,
+)
 from peer.cli.output import bad, doubtful, good, put_json
 from peer.doctor.checks import Check, State, all_checks
-from peer.engine.chosen_engine import MANAGED, running_node
+from peer.engine.chosen_engine import MANAGED, is_running, refuse_other_reach, started_node
+from peer.engine.kubo.reach import AskedReach
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 
@@ -19,19 +29,21 @@ app = new_app()
 
 
 @app.command("doctor")
+@grouped
 def doctor(
     start_daemon: Annotated[
         bool, typer.Option("--start-daemon", help="First start this home's Kubo node, and leave it running.")
     ] = False,
     ipfs: EngineOption = None,
-    listen: ListenOption = "127.0.0.1",
     federation: FederationOption = None,
     home: HomeOption = DEFAULT_HOME,
+    *,
+    reach: ReachOptions,
     json: JsonOption = False,
 ) -> ExitCode:
     """Check everything that a peer needs, and say how to fix what is wrong."""
     place = Home(home)
-    started = _start(place, federation, listen) if start_daemon else None
+    started = _start(place, federation, reach.asked()) if start_daemon else None
     checks = list(all_checks(place, MANAGED if start_daemon else ipfs))
     failed = any(check.state is State.FAIL for check in checks)
     if json:
@@ -44,16 +56,12 @@ def doctor(
     return ExitCode.UNFINISHED if failed else ExitCode.DONE
 
 
-def _start(home: Home, federation: str | None, listen: str) -> int | None:
+def _start(home: Home, federation: str | None, asked: AskedReach) -> int | None:
     """Start the node in the home and leave it running. Returns its process id, or None if it ran already."""
-    running = running_node(home)
-    if running is not None:
-        running.close()
+    if is_running(home):
+        refuse_other_reach(home, asked)
         return None
-    from peer.engine.kubo.node import KuboNode
-
-    stored = FederationStore(home).current(federation)
-    with home.lock(), KuboNode(home.path, stored.swarm_key, listen=listen) as node:
+    with home.lock(), started_node(home, FederationStore(home).current(federation), asked) as node:
         return node.leave_running()
 
 

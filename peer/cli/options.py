@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from peer.audit.replay import AuditedApp
     from peer.audit.run_lookup import RunLookup
     from peer.confinement.confined import Confiner
+    from peer.engine.kubo.reach import AskedReach
     from peer.home.federations import StoredFederation
     from peer.home.home import Home
     from peer.home.keystore import KeyStore
@@ -112,9 +113,13 @@ EngineOption = Annotated[
         show_default="the last one that this home used, or kubo",
     ),
 ]
-ListenOption = Annotated[
-    str,
-    typer.Option("--listen", metavar="IP", help="With kubo: where the node listens for other members' nodes."),
+AddressOption = Annotated[
+    list[str],
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="How others reach your engine, this time; repeat it for more addresses. See --announce.",
+    ),
 ]
 
 AllowReadOption = Annotated[
@@ -373,6 +378,59 @@ class ConfineOptions:
             memory=bytes_of(self.max_memory),
         )
         return confiner(grants, home, model)
+
+
+@dataclass(frozen=True, slots=True)
+class ReachOptions:
+    """Where the home's own node is reached."""
+
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--listen",
+            metavar="IP[:PORT]",
+            help="Where this home's own node listens for other members' nodes, from now on: IP:PORT, or ws://IP:PORT "
+            "for WebSocket. Repeat it for more. Without a port it is a free one.",
+            show_default="as before; 127.0.0.1 in a new home",
+        ),
+    ] = None
+    announce: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--announce",
+            metavar="HOST:PORT",
+            help="Where others reach your node, from now on, if that is not where it listens: HOST:PORT, "
+            "ws://HOST:PORT, wss://HOST (port 443), or a multiaddr. Repeat it for more; none takes all back.",
+            show_default="as before; in a new home where it listens",
+        ),
+    ] = None
+    announce_internal: Annotated[
+        bool | None,
+        typer.Option(
+            "--announce-internal/--no-announce-internal",
+            help="Tell others also the addresses that only your own network or machine can reach.",
+            show_default="as before; no in a new home",
+        ),
+    ] = None
+
+    def asked(self) -> AskedReach:
+        """What the options say.
+
+        Raises:
+            PeerError: if an option is no address.
+        """
+        from peer.base.errors import PeerError
+        from peer.engine.kubo.reach import AskedReach
+        from protocol.wire.node_address import BadAddress
+
+        try:
+            return AskedReach.parse(self.listen or (), self.announce or (), self.announce_internal)
+        except BadAddress as error:
+            raise PeerError(
+                f"that is no place to listen or to be reached: {error}",
+                fix="give them as here: --listen 0.0.0.0:4001 --announce peers.hospital.org:4001, or with a web server "
+                "in front: --listen ws://127.0.0.1:4002 --announce wss://peers.hospital.org",
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peer.engine.interface import Engine, WrongAddress
+
+if TYPE_CHECKING:
+    from peer.engine.kubo.reach import Reach
 
 __all__ = ["open_engine", "without_credentials"]
 
 
-def open_engine(address: str, *, managed: bool = False) -> Engine:
+def open_engine(address: str, *, managed: bool = False, reach: Reach | None = None) -> Engine:
     """The engine at ``address``: ``local:DIR``, or the address of a Kubo node's RPC API, such as
     ``http://127.0.0.1:5001``, ``https://user:password@host/path`` or ``unix:/run/ipfs.sock``. A node is ``managed`` if
-    it is this peer's own.
+    it is this peer's own. ``reach`` says which of a node's addresses others are told (None: those that
+    reach farthest).
 
     Raises:
         WrongAddress: if ``address`` is neither.
@@ -26,8 +31,9 @@ def open_engine(address: str, *, managed: bool = False) -> Engine:
         return LocalEngine(Path(rest).expanduser())
     if kind in ("http", "https", "unix"):
         from peer.engine.kubo.engine import KuboEngine  # heavy: httpx, requests
+        from peer.engine.kubo.reach import ANYWHERE
 
-        return KuboEngine(address, managed=managed)
+        return KuboEngine(address, managed=managed, reach=ANYWHERE if reach is None else reach)
     fix = "give --ipfs kubo, --ipfs http://127.0.0.1:5001 or --ipfs local:DIR"
     raise WrongAddress(f"{without_credentials(address)!r} is no engine", fix)
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 from peer.base import logs
 from peer.base.errors import PeerError
-from peer.engine import open_engine
-from peer.engine.interface import Engine, EngineError, EngineUnavailable
+from peer.engine import open_engine, without_credentials
+from peer.engine.interface import Engine, EngineUnavailable
 from peer.engine.kubo.node_watch import NodeWatch
 from peer.engine.kubo.program import UPDATE, why_outdated
-from peer.home.federations import FederationStore, StoredFederation
+from peer.engine.kubo.reach import ANYWHERE, AskedReach, Reach
+from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal
+from protocol.wire.node_address import BadAddress
+
+if TYPE_CHECKING:  # it imports slowly, and `--ipfs local:DIR` does not need it
+    from peer.engine.kubo.node import KuboNode
 
 
 class InSwarm(Protocol):
@@ -28,6 +34,9 @@ class InSwarm(Protocol):
 
 MANAGED: Final = "kubo"
 """How ``--ipfs`` names the home's own node."""
+
+_AS_BEFORE: Final = AskedReach()
+"""What a command says of the node's reach if it says nothing."""
 
 
 def chosen(home: Home, named: str | None) -> str:
@@ -51,39 +60,39 @@ def opened(
     home: Home,
     named: str | None,
     federation: InSwarm | None = None,
-    listen: str = "127.0.0.1",
+    asked: AskedReach = _AS_BEFORE,
     *,
     collect: bool = False,
 ) -> Iterator[Engine]:
     """The chosen engine, closed afterwards. If the home's own node does not run, it runs for as long as this does.
 
-    ``listen`` is the IP address on which a node that is started here listens for other members' nodes. With ``collect``
-    it first deletes what nobody pinned.
+    ``asked`` says where the node is reached from now on, and the home remembers it. With ``collect`` a node that is
+    started here first deletes what nobody pinned.
 
     Raises:
         EngineError: if it cannot be used; it says what fixes it.
     """
     address = chosen(home, named)
     if address != MANAGED:
-        with contextlib.closing(open_engine(address)) as engine:
+        with contextlib.closing(_owners(home, address, asked)) as engine:
             if engine.kind == MANAGED and (why := why_outdated(engine.version)):
                 logs.event("node-outdated", logging.WARNING, why=why, fix=UPDATE)
             yield engine
         return
-    with _managed(home, federation, listen, collect=collect) as engine:
+    with _managed(home, federation, asked, collect=collect) as engine:
         yield engine
 
 
 @contextlib.contextmanager
 def borrowed(
-    home: Home, named: str | None, federation: InSwarm | None = None, listen: str = "127.0.0.1"
+    home: Home, named: str | None, federation: InSwarm | None = None, asked: AskedReach = _AS_BEFORE
 ) -> Iterator[Engine]:
     """`opened`, for a short command. If it has to start the home's node, it also locks the home, so that no peer starts
     to use that node."""
     with contextlib.ExitStack() as stack:
         if chosen(home, named) == MANAGED and not is_running(home):
             stack.enter_context(home.lock())
-        yield stack.enter_context(opened(home, named, federation, listen))
+        yield stack.enter_context(opened(home, named, federation, asked))
 
 
 def is_running(home: Home) -> bool:
@@ -102,24 +111,92 @@ def running_node(home: Home) -> Engine | None:
 
     try:
         address = running_at(home.path / "ipfs")
-        return None if address is None else open_engine(address, managed=True)
+        return None if address is None else open_engine(address, managed=True, reach=known_reach(home))
     except EngineUnavailable:  # a node that was killed leaves its file behind
         return None
 
 
 @contextlib.contextmanager
-def _managed(home: Home, federation: InSwarm | None, listen: str, *, collect: bool = False) -> Iterator[Engine]:
+def _managed(home: Home, federation: InSwarm | None, asked: AskedReach, *, collect: bool = False) -> Iterator[Engine]:
     engine = running_node(home)
     if engine is not None:
         with contextlib.closing(engine):
+            refuse_other_reach(home, asked)
             yield engine
         return
+    with started_node(home, federation, asked, collect=collect) as node:
+        opened = open_engine(node.api, managed=True, reach=known_reach(home))
+        with contextlib.closing(opened) as engine, NodeWatch(node).watching():
+            yield engine
+
+
+@contextlib.contextmanager
+def started_node(
+    home: Home, federation: InSwarm | None, asked: AskedReach, *, collect: bool = False
+) -> Iterator[KuboNode]:
+    """The home's own node, which does not run yet, until the context ends. Once it runs, the home remembers where it is
+    reached."""
     from peer.engine.kubo.node import KuboNode
 
-    node = KuboNode(home.path, _swarm_key(home, federation), listen=listen)
-    node.start(collect=collect)
-    with node, contextlib.closing(open_engine(node.api, managed=True)) as engine, NodeWatch(node).watching():
-        yield engine
+    reach = asked.over(known_reach(home))
+    with KuboNode(home.path, _swarm_key(home, federation), reach).started(collect=collect) as node:
+        _remember_reach(home, reach)
+        yield node
+
+
+def known_reach(home: Home) -> Reach:
+    """Where the home's node is reached, as the home remembers it.
+
+    Raises:
+        PeerError: if that cannot be read.
+    """
+    if not home.journal.exists():
+        return Reach()
+    with Journal(home.journal) as journal:
+        kept = journal.reach()
+    try:
+        return Reach() if kept is None else Reach.from_text(kept)
+    except BadAddress as error:
+        raise PeerError(str(error), fix="say it again: --listen IP:PORT --announce HOST:PORT") from error
+
+
+def refuse_other_reach(home: Home, asked: AskedReach) -> None:
+    """Refuse what would need a start of a node that runs.
+
+    Raises:
+        PeerError: if ``asked`` is not how the running node is reached.
+    """
+    known = known_reach(home)
+    if asked.over(known) != known:
+        listens = ", ".join(listen.text for listen in known.listen)
+        told = f", and is announced at {', '.join(each.text for each in known.announce)}" if known.announce else ""
+        raise PeerError(
+            f"this home's Kubo node runs already: it listens at {listens}{told}",
+            fix="leave out --listen and --announce, or stop what runs with this home and start it with them",
+        )
+
+
+def _remember_reach(home: Home, reach: Reach) -> None:
+    if reach != known_reach(home):
+        with Journal(home.journal) as journal:
+            journal.remember_reach(reach.to_text())
+
+
+def _owners(home: Home, address: str, asked: AskedReach) -> Engine:
+    """The engine at ``address``, which is not the home's own node.
+
+    Raises:
+        PeerError: if it is asked to listen elsewhere, which is its owner's to decide.
+    """
+    if asked.listen:
+        raise PeerError(
+            f"--listen is for a node of this home's own, and the engine is {without_credentials(address)}",
+            fix="leave it out, and say in that node where it listens: ipfs config --json Addresses.Swarm '[...]'",
+        )
+    known = known_reach(home)
+    if (reach := asked.over(known)) != known:
+        _remember_reach(home, reach)
+    return open_engine(address, reach=replace(reach, listen=ANYWHERE.listen))
 
 
 def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
@@ -133,26 +210,3 @@ def _swarm_key(home: Home, federation: InSwarm | None) -> bytes:
             )
         federation = known[0]
     return federation.swarm_key
-
-
-def addresses_for_others(home: Home, federation: StoredFederation, named: str | None, listen: str) -> tuple[str, ...]:
-    """The addresses at which others reach the engine that this home will use; none if nobody named an engine, and
-    there is no ``ipfs`` program.
-
-    Raises:
-        EngineError: if the engine that was named cannot be used.
-    """
-    address = chosen(home, named)
-    if address != MANAGED:
-        with contextlib.closing(open_engine(address)) as engine:
-            return engine.addresses()
-    try:
-        with contextlib.ExitStack() as stack:
-            if not is_running(home):
-                stack.enter_context(home.lock())
-            # a node keeps its port, so these addresses stay true
-            return stack.enter_context(_managed(home, federation, listen)).addresses()
-    except EngineError:
-        if named is not None:
-            raise
-        return ()

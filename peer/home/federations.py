@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -256,11 +256,12 @@ class FederationStore:
             yield
 
     def add_addresses(self, federation: CID, addresses: Iterable[str]) -> None:
-        """Add addresses of engines, so that the next export tells others."""
+        """Add addresses of engines, before those that are known, so that the next export tells others. A node that has
+        new addresses does not have its old ones any more."""
         with self.changing():
             stored = self.get(federation)
             if stored is not None:
-                merged = _merged(stored.addresses, addresses)
+                merged = _with_newer(stored.addresses, tuple(addresses))
                 if merged != stored.addresses:
                     self.save(replace(stored, addresses=merged))
 
@@ -322,6 +323,16 @@ class FederationStore:
 
 def _merged(known: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*known, *more]))
+
+
+def _with_newer(known: Iterable[str], newer: Sequence[str]) -> tuple[str, ...]:
+    moved = {node for node in map(_node, newer) if node}
+    return _merged(newer, (each for each in known if _node(each) not in moved))
+
+
+def _node(address: str) -> str:
+    """The node that an address names; empty if it names none."""
+    return address.rpartition("/p2p/")[2] if "/p2p/" in address else ""
 
 
 def newer_of(ours: StoredFederation, theirs: StoredFederation) -> StoredFederation:

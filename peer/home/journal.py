@@ -134,6 +134,14 @@ class Journal:
         """The engine that was used last."""
         return self._fact("engine")
 
+    def remember_reach(self, reach: str) -> None:
+        """Remember where this home's node is reached (`peer.engine.kubo.reach`)."""
+        self._keep_fact("reach", reach)
+
+    def reach(self) -> str | None:
+        """What was remembered last of where this home's node is reached."""
+        return self._fact("reach")
+
     def keep_place(self, place: str) -> None:
         """Remember where this home is (`peer.home.home_location`), once the members have told what it may have
         forgotten."""

@@ -20,6 +20,7 @@ from peer.engine import open_engine
 from peer.engine.interface import Engine, EngineError, EngineUnavailable, PublishRefused, StorageFull, Unreachable
 from peer.engine.kubo.config import configure, environment, prepare
 from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.reach import Reach
 from protocol.blocks.cid import BlockMismatch, cbor_block, raw_block
 
 KEY = bytes(range(32))
@@ -222,7 +223,7 @@ def test_a_managed_node_that_has_heard_itself_with_a_higher_number_is_fixed(
 def users_node(program: Path, repository: Path, changes: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
     """A node as a user has it, its RPC API on a TCP port; its URL."""
     prepare(program, repository, KEY)
-    configure(repository, listen="127.0.0.1", swarm_port=0, api="/ip4/127.0.0.1/tcp/0")
+    configure(repository, Reach(), swarm_port=0, api="/ip4/127.0.0.1/tcp/0")
     config = json.loads((repository / "config").read_text())
     for section, values in changes.items():
         config[section] |= values

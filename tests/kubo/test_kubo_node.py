@@ -18,6 +18,7 @@ from peer.engine import open_engine
 from peer.engine.interface import EngineError, EngineUnavailable
 from peer.engine.kubo.config import environment
 from peer.engine.kubo.node import KuboNode
+from peer.engine.kubo.reach import AskedReach, Reach
 from protocol.blocks.cid import cbor_block, raw_block
 
 pytestmark = [pytest.mark.kubo, pytest.mark.usefixtures("ipfs_program")]
@@ -240,7 +241,7 @@ def test_a_repository_in_use_is_an_error(node: KuboNode, tmp_path: Path) -> None
 
 def test_an_address_that_is_not_this_machines_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"cannot listen on 192\.0\.2\.1 for other Kubo nodes: Cannot") as refused:
-        KuboNode(tmp_path, KEY, listen="192.0.2.1").start()
+        KuboNode(tmp_path, KEY, AskedReach.parse(["192.0.2.1"], [], None).over(Reach())).start()
     assert "--listen" in refused.value.fix
 
 

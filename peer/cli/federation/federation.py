@@ -11,7 +11,7 @@ import typer
 
 from crypto.identity import PublicIdentity
 from peer.base.errors import PeerError
-from peer.base.terminal import put
+from peer.base.terminal import put, say
 from peer.cli.federation import grant, invite, proposals
 from peer.cli.federation.federation_output import (
     federation_value,
@@ -23,21 +23,23 @@ from peer.cli.federation.federation_output import (
 from peer.cli.federation.proposals import change
 from peer.cli.options import (
     DEFAULT_HOME,
+    AddressOption,
     EngineOption,
     FederationOption,
     HomeOption,
     IdentityOption,
     JsonOption,
-    ListenOption,
     MemberArgument,
     MemberOptions,
     PassphraseFileOption,
+    ReachOptions,
     grouped,
     load_identity,
     new_app,
 )
 from peer.cli.output import put_fields, put_json, put_result
-from peer.engine.chosen_engine import addresses_for_others
+from peer.engine.addresses_for_others import ONLY_HERE, addresses_for_others, is_only_here
+from peer.engine.interface import EngineError
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
 from peer.home.home import Home, place_for, replace_file
 from peer.home.keystore import KeyStore
@@ -219,32 +221,38 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
 
 
 @app.command("export")
+@grouped
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
-    address: Annotated[
-        list[str],
-        typer.Option("--address", help="How others reach your engine; repeat it for more addresses."),
-    ] = [],  # noqa: B006  # typer copies it
+    address: AddressOption = [],  # noqa: B006  # typer copies it
     ipfs: EngineOption = None,
-    listen: ListenOption = "127.0.0.1",
     federation: FederationOption = None,
     home: HomeOption = DEFAULT_HOME,
+    *,
+    reach: ReachOptions,
     json: JsonOption = False,
 ) -> None:
     """Write the federation's file for members. It has the manifest, the swarm key, and the addresses of engines."""
     place = place_for(file)
     store = FederationStore(Home(home))
     stored = store.current(federation)
-    store.add_addresses(stored.id, address or addresses_for_others(Home(home), stored, ipfs, listen))
+    try:
+        store.add_addresses(stored.id, addresses_for_others(Home(home), stored, ipfs, reach.asked(), address))
+    except EngineError as error:
+        if ipfs is not None or address:
+            raise
+        say(f"its addresses are those of before, because the engine cannot be used: {error}")
     stored = store.current(federation)
     replace_file(place, [stored.to_hand_over()])
-    unnamed = "it names no engine: name one with --address, or let all members use one with --ipfs local:DIR"
+    warning = ONLY_HERE if is_only_here(stored.addresses) else ""
+    if not stored.addresses:
+        warning = "it names no engine: name one with --address, or let all members use one with --ipfs local:DIR"
     put_result(
         federation_value(stored) | {"file": str(place)},
         json,
         f"{file} holds version {stored.manifest.version} of {stored.manifest.title}, and the swarm key.",
         "Give it to members only, because it lets others reach the members' Kubo nodes. (Its mode is 0600.)",
-        *([] if stored.addresses else [unnamed]),
+        *([warning] if warning else []),
         f"next, on each member's machine: peer federation join {file.name}",
     )
 

@@ -15,9 +15,10 @@ from crypto.symmetric import KEY_SIZE
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_code, say
 from peer.cli.federation.proposals import at_work, put_proposal
-from peer.cli.options import JsonOption, ListenOption, MemberOptions, load_identity
+from peer.cli.options import AddressOption, JsonOption, MemberOptions, ReachOptions, load_identity
 from peer.cli.output import Table, moment, put_json, put_list, put_result
-from peer.engine.chosen_engine import addresses_for_others, borrowed
+from peer.engine.addresses_for_others import ONLY_HERE, addresses_for_others, is_only_here
+from peer.engine.chosen_engine import borrowed
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.invitations import Invitations
@@ -62,26 +63,24 @@ def invite(
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until the ticket is used. For a home without a running peer.")
     ] = False,
-    address: Annotated[
-        list[str],
-        typer.Option("--address", help="How the newcomer reaches your engine; repeat it for more addresses."),
-    ] = [],  # noqa: B006  # typer copies it
-    listen: ListenOption = "127.0.0.1",
+    address: AddressOption = [],  # noqa: B006  # typer copies it
     *,
     options: MemberOptions,
+    reach: ReachOptions,
     json: JsonOption = False,
 ) -> None:
     """Print a ticket with which one newcomer can join as NAME. Admins only.
 
     A running peer of this home lets the newcomer in. The ticket is a secret, so send it like one.
     """
-    seconds, home = _duration(expires), Home(options.home)
+    seconds, home, asked = _duration(expires), Home(options.home), reach.asked()
     store, stored = FederationStore(home), options.stored()
     _require_admin(stored.manifest, KeyStore(home.path), options.identity)
     _refuse_name(stored.manifest, name)
     inviter = load_identity(home.path, options.identity, options.passphrase_file) if wait else None
-    store.add_addresses(stored.id, address or addresses_for_others(home, stored, options.ipfs, listen))
+    store.add_addresses(stored.id, addresses_for_others(home, stored, options.ipfs, asked, address))
     stored = store.current(str(stored.id))
+    _refuse_unreachable(stored)
     secret, now = secrets.token_bytes(KEY_SIZE), time.time()
     ticket = Ticket(
         federation=stored.id,
@@ -97,7 +96,7 @@ def invite(
         Invitations(home, stored.id).issue(invitation, now)
     _print(ticket, invitation, json=json)
     if inviter is not None:
-        with borrowed(home, options.ipfs, stored, listen) as engine:
+        with borrowed(home, options.ipfs, stored, asked) as engine:
             _serve(invitation, Inviter(home, stored.id, lambda: inviter, engine, Narrator(say).tell))
 
 
@@ -170,17 +169,26 @@ def _refuse_name(manifest: Manifest, name: str) -> None:
         )
 
 
+def _refuse_unreachable(stored: StoredFederation) -> None:
+    if not stored.addresses:
+        raise PeerError(
+            "nobody could use this ticket, because it would name no engine: yours does not listen for others",
+            fix="say where it listens, --listen IP:PORT (a node of yours: ipfs config Addresses.Swarm), or how others "
+            "reach it: --address HOST:PORT",
+        )
+
+
 def _print(ticket: Ticket, invitation: Invitation, *, json: bool) -> None:
-    text = ticket.text()
+    text, only_here = ticket.text(), is_only_here(ticket.addresses)
     if json:
-        put_json(_facts(invitation) | {"ticket": text, "addresses": list(ticket.addresses)})
+        put_json(_facts(invitation) | {"ticket": text, "addresses": list(ticket.addresses), "only_here": only_here})
         return
     put_code(text)
     put(text)
     until = time.strftime("%Y-%m-%d %H:%M", time.localtime(ticket.expires))
     say(f"valid for one newcomer, {named(invitation.name)}, until {until}; it is a secret: anybody who has it can join")
-    if not ticket.addresses:
-        say("it names no engine: name one with --address, or let all members use one with --ipfs local:DIR")
+    if only_here:
+        say(ONLY_HERE)
     say("next, on the newcomer's machine: peer join, then paste the ticket")
     say("a peer that runs with this home lets the newcomer in (peer start, or peer federation invite ... --wait)")
 

@@ -18,9 +18,10 @@ from peer.cli.options import (
     HomeOption,
     IdentityOption,
     JsonOption,
-    ListenOption,
     NoPassphraseOption,
     PassphraseFileOption,
+    ReachOptions,
+    grouped,
     new_app,
 )
 from peer.cli.output import put_json
@@ -50,6 +51,7 @@ _WHY: Final = {
 
 
 @app.command()
+@grouped
 def join(
     ticket: Annotated[
         list[str],
@@ -66,16 +68,18 @@ def join(
     wait: Annotated[float, typer.Option("--wait", min=0.1, help="Seconds to wait until you are let in.")] = 60.0,
     no_passphrase: NoPassphraseOption = False,
     ipfs: EngineOption = None,
-    listen: ListenOption = "127.0.0.1",
     identity: IdentityOption = None,
     passphrase_file: PassphraseFileOption = None,
     home: HomeOption = DEFAULT_HOME,
+    *,
+    reach: ReachOptions,
     json: JsonOption = False,
 ) -> None:
     """Join a federation with a ticket, as this home's identity. A home without one gets a new identity.
 
     If you have to wait, or are cut off, run it again: it goes on.
     """
+    asked = reach.asked()
     parsed = _parse(" ".join(ticket))  # a list, so that no error about arguments prints a part of the ticket
     own_home = Home(home).create()
     person = _identity(own_home, name, identity, Passphrases.of_process(passphrase_file), parsed, no_passphrase)
@@ -84,7 +88,7 @@ def join(
     if known is not None and person.id not in known.manifest.members:
         known = None
     engine_name = _engine(chosen(own_home, ipfs), parsed)
-    with borrowed(own_home, engine_name, parsed, listen) as engine:
+    with borrowed(own_home, engine_name, parsed, asked) as engine:
         join = Join(person.public_for(bytes(parsed.federation)))
         patience = wait if known is None else min(wait, _WAIT_AS_MEMBER)
         answer = ask_to_join(parsed, join, engine, patience, lambda: say(f"{_WAITING}; waiting"))

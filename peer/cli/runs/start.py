@@ -19,8 +19,8 @@ from peer.cli.options import (
     AppPythonOption,
     ConfineOptions,
     JsonOption,
-    ListenOption,
     MemberOptions,
+    ReachOptions,
     Whole,
     grouped,
     new_app,
@@ -57,6 +57,7 @@ app = new_app()
 @grouped
 def start(
     options: MemberOptions,
+    reach: ReachOptions,
     confining: ConfineOptions,
     role: Annotated[
         Role, typer.Option("--role", metavar="server|client", help="server: lead a run. client: train in one.")
@@ -187,7 +188,6 @@ def start(
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
-    listen: ListenOption = "127.0.0.1",
     json: JsonOption = False,
 ) -> None:
     """Run a peer: a server until its run is closed, a client until Ctrl-C.
@@ -214,6 +214,7 @@ def start(
         initial_model=initial_model,
     )
     choice.check()
+    asked = reach.asked()
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
     admitted = _admission(admission, max_update_norm)
     approved = _approved(approve_app, role, app_dir)
@@ -243,7 +244,7 @@ def start(
             say(f"{person.name} starts as a {role} of {over}; Ctrl-C stops it")
             if role is Role.CLIENT:
                 say(f"its app works in {works_in}, with the packages of {' '.join(python)}")
-        engine = stack.enter_context(opened(home, name, stored, listen, collect=True))
+        engine = stack.enter_context(opened(home, name, stored, asked, collect=True))
         journal.remember_engine(name)
         from peer.run.session import Computing, Session
 

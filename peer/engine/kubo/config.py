@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peer.engine.interface import EngineError
+from peer.engine.kubo.reach import Reach
 from peer.engine.local.block_files import translated
 from peer.home.home import PRIVATE_FOLDER, replace_file
 from peer.home.passphrase import without_passphrases
@@ -27,6 +28,7 @@ def environment(repository: Path) -> dict[str, str]:
     return kept | {
         "IPFS_PATH": str(repository),
         "LIBP2P_FORCE_PNET": "1",
+        "LIBP2P_TCP_MUX": "false",  # in a private network, TCP and WebSocket cannot share a port
         "IPFS_TELEMETRY": "off",
         "DO_NOT_TRACK": "1",
     }
@@ -64,15 +66,16 @@ def prepare(program: Path, repository: Path, swarm_key: bytes) -> None:
             raise EngineError(f"ipfs init failed: {failure}", f"rm -r {repository}")
 
 
-def configure(repository: Path, *, listen: str, swarm_port: int, api: str) -> None:
-    """Make the node private. It listens on the given port, and for RPC calls at the multiaddr ``api``.
+def configure(repository: Path, reach: Reach, *, swarm_port: int, api: str) -> None:
+    """Make the node private. It is reached as ``reach`` says, at ``swarm_port`` if that names no port, and it listens
+    for RPC calls at the multiaddr ``api``.
 
     Raises:
         EngineError: if the file is not a configuration, and as `translated` says.
     """
     config = read_config(repository)
     try:
-        _overlay(config, _private(config["Datastore"]["Spec"], listen, swarm_port, api))
+        _overlay(config, _private(config["Datastore"]["Spec"], reach, swarm_port, api))
     except (KeyError, TypeError) as error:
         raise broken(repository, error) from error
     write_config(repository, config)
@@ -84,7 +87,8 @@ def earlier_port(repository: Path) -> int:
     try:
         if config["AutoConf"].get("Enabled", True):
             return 0  # ``ipfs init`` wrote it: the same port for every node
-        return int(config["Addresses"]["Swarm"][0].split("/")[4])
+        plain = (each for each in config["Addresses"]["Swarm"] if not each.endswith("/ws"))
+        return int(next(plain, "/ip4//tcp/0").split("/")[4])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise broken(repository, error) from error
 
@@ -126,14 +130,16 @@ def _overlay(config: dict[str, Any], changes: dict[str, Any]) -> None:
             config[name] = value
 
 
-def _private(spec: dict[str, Any], listen: str, swarm_port: int, api: str) -> dict[str, Any]:
-    protocol = "ip6" if ":" in listen else "ip4"
+def _private(spec: dict[str, Any], reach: Reach, swarm_port: int, api: str) -> dict[str, Any]:
+    announced = [address.text for address in reach.announce]
     return {
         "Addresses": {
             "API": api,
             "Gateway": [],
-            # Only TCP: libp2p has private networks over no other transport.
-            "Swarm": [f"/{protocol}/{listen}/tcp/{swarm_port}"],
+            # TCP and WebSocket: libp2p has private networks over no other transport.
+            "Swarm": [listen.multiaddr(swarm_port) for listen in reach.listen],
+            "Announce": [] if reach.internal else announced,
+            "AppendAnnounce": announced if reach.internal else [],
         },
         # Kubo refuses to start with "auto" anywhere once AutoConf is off.
         "AutoConf": {"Enabled": False},
@@ -171,7 +177,7 @@ def _private(spec: dict[str, Any], listen: str, swarm_port: int, api: str) -> di
                     "Relay": False,
                     "WebRTCDirect": False,
                     "WebTransport": False,
-                    "Websocket": False,
+                    "Websocket": True,
                 }
             },
             # The members are few and known: never drop one to keep the number of connections down.

@@ -15,6 +15,7 @@ from peer.engine.interface import EngineError, EngineStatus, TooLarge, Unreachab
 from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, PubsubOff
 from peer.engine.kubo.program import INSTALL, OLDEST, numbers_of
 from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
+from peer.engine.kubo.reach import ANYWHERE, Reach
 from peer.engine.kubo.streams import KuboStreams
 from peer.engine.linked_blocks import complete
 from protocol.blocks.car import CarCutShort, read_car, write_car
@@ -49,10 +50,12 @@ _FIRST_TRY: Final = 0.5
 
 
 class KuboEngine:
-    """The node whose RPC API is at ``address``. If it is ``managed``, only this peer uses it."""
+    """The node whose RPC API is at ``address``. If it is ``managed``, only this peer uses it. Others are told of it
+    what ``reach`` lets them be told."""
 
-    def __init__(self, address: str, *, managed: bool = False) -> None:
+    def __init__(self, address: str, *, managed: bool = False, reach: Reach = ANYWHERE) -> None:
         self._api = KuboApi(address)
+        self._reach = reach
         self._publisher = KuboPublisher(self._api, may_reset=managed)
         self.streams = KuboStreams(self._api, managed=managed)
         self._subscriptions: list[KuboSubscription] = []
@@ -196,7 +199,7 @@ class KuboEngine:
             list(pool.map(self._dial, routes.values()))
 
     def addresses(self) -> tuple[str, ...]:
-        return tuple(sorted(self._api.identity()[1], key=_is_loopback))
+        return self._reach.told(*self._api.identity())
 
     def status(self) -> EngineStatus:
         with self._api.translated():
@@ -393,7 +396,3 @@ def _ask_until(cid: CID, deadline: float, ask: Callable[[float], _T]) -> _T:
                     raise
                 raise Unreachable(cid, f"nobody within reach has {cid}: {error}") from error
         patience *= 2
-
-
-def _is_loopback(address: str) -> bool:
-    return address.startswith(("/ip4/127.", "/ip6/::1/"))

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -21,8 +22,10 @@ from peer.engine.kubo.api import KuboApi
 from peer.engine.kubo.config import configure, earlier_port, environment, prepare, run_ipfs
 from peer.engine.kubo.peer_id import former_addresses, identify
 from peer.engine.kubo.program import find_ipfs
+from peer.engine.kubo.reach import Listen, Reach
 from peer.engine.local.block_files import translated
 from peer.home.home import PRIVATE_FILE, PRIVATE_FOLDER
+from protocol.wire.node_address import HostKind
 
 _STEP: Final = 0.005
 """Seconds between two looks at a node that starts or stops."""
@@ -38,6 +41,8 @@ _STOP_SECONDS: Final = 1.0
 
 _LOG_LIMIT: Final = 10 << 20
 """A log with more bytes is begun anew at the next start."""
+
+_LOOPBACK: Final = Reach()
 
 _log = logging.getLogger(__name__)
 
@@ -57,17 +62,17 @@ kill -KILL "$1" 2>/dev/null
 class KuboNode:
     """One private node, its repository in ``home/ipfs``. Not safe from several threads.
 
-    ``swarm_key`` (32 bytes) makes the network private: nodes with another key cannot connect. ``listen`` is the IP
-    address for other nodes: loopback, unless members live on other machines. The port is any free one, the same at each
-    start if it can be, so that known addresses stay true. The RPC API is a Unix socket in a folder that only the owner
-    can open. Over TCP every user of the machine could read, unpin and stop the node, and even with
+    ``swarm_key`` (32 bytes) makes the network private: nodes with another key cannot connect. ``reach`` says where
+    other nodes reach it: on loopback, unless members live on other machines. If it names no port, that is any free one,
+    the same at each start if it can be, so that known addresses stay true. The RPC API is a Unix socket in a folder
+    that only the owner can open. Over TCP every user of the machine could read, unpin and stop the node, and even with
     ``API.Authorizations`` Kubo serves profiles and logs to all.
     """
 
-    def __init__(self, home: Path, swarm_key: bytes, *, listen: str = "127.0.0.1") -> None:
+    def __init__(self, home: Path, swarm_key: bytes, reach: Reach = _LOOPBACK) -> None:
         self.repository = home.absolute() / "ipfs"
         self._swarm_key = swarm_key
-        self._listen = listen
+        self._reach = reach
 
         self._daemon: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
@@ -97,7 +102,7 @@ class KuboNode:
         stored that are still to be pinned, and Kubo's own collecting does not wait for those.
 
         Raises:
-            EngineError: if there is no usable ``ipfs``, a port is taken, or another process uses the repository.
+            EngineError: if there is no usable ``ipfs``, it cannot listen there, or another process uses the repository.
             EngineUnavailable: if it ends, or does not answer within ``timeout`` seconds; with its last words.
         """
         if self.is_running:
@@ -107,10 +112,10 @@ class KuboNode:
         prepare(program, self.repository, self._swarm_key)
         self._await_unlocked(deadline)
         identify(program, self.repository)
-        swarm_port = _port_for(self._listen, earlier_port(self.repository))
+        swarm_port = _port_for(self._reach.listen, earlier_port(self.repository))
         api = _socket_for(self.repository)
         api.unlink(missing_ok=True)  # a killed node leaves it, and Kubo would find it taken
-        configure(self.repository, listen=self._listen, swarm_port=swarm_port, api=f"/unix{api}")
+        configure(self.repository, self._reach, swarm_port=swarm_port, api=f"/unix{api}")
         if collect:
             self._collect(program)
         self._spawn(program)
@@ -150,6 +155,13 @@ class KuboNode:
         pid = self._daemon.pid
         self._daemon = self._watch = None
         return pid
+
+    @contextlib.contextmanager
+    def started(self, *, collect: bool = False) -> Iterator[Self]:
+        """The node, which runs until the context ends; with ``collect`` as in `start`."""
+        self.start(collect=collect)
+        with self:
+            yield self
 
     def __enter__(self) -> Self:
         self.start()
@@ -286,21 +298,41 @@ def _socket_for(repository: Path) -> Path:
     return folder / "api.sock"
 
 
-def _port_for(host: str, before: int) -> int:
-    """The port for other nodes: the one used ``before`` if it is free, otherwise any free one.
+def _port_for(listens: Sequence[Listen], before: int) -> int:
+    """The port of those that name none: the one used ``before`` if it is free, otherwise any free one.
 
     Raises:
-        EngineError: if ``host`` is not an address of this machine.
+        EngineError: if a node cannot listen at one of them.
     """
-    refusal = ""
-    for port in (before, 0):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kubo's own listener does
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                refusal = str(error.strerror)
-            else:
-                return int(probe.getsockname()[1])
+    chosen = 0
+    for listen in listens:
+        ports = (before, 0) if listen.port is None else (listen.port,)
+        found = [_bound(listen, port) for port in ports]
+        port = next((each for each in found if isinstance(each, int)), None)
+        if port is None:
+            raise _cannot_listen(listen, str(found[-1]))
+        if listen.port is None:
+            chosen = chosen or port
+    return chosen
+
+
+def _bound(listen: Listen, port: int) -> int | str:
+    """The port at which a node can listen, or why it cannot."""
+    with socket.socket(socket.AF_INET6 if listen.kind is HostKind.IP6 else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kubo's own listener does
+        try:
+            probe.bind((listen.ip, port))
+            probe.listen(1)  # for a port that somebody listens on, only this fails
+        except OSError as error:
+            return str(error.strerror)
+        return int(probe.getsockname()[1])
+
+
+def _cannot_listen(listen: Listen, why: str) -> EngineError:
     fix = "give an IP address of this machine: --listen IP"
-    raise EngineError(f"cannot listen on {host} for other Kubo nodes: {refusal}", fix)
+    if listen.port is not None:
+        fix = (
+            "give an IP address of this machine and a free port, --listen IP:PORT; "
+            f"what has this port: ss -ltnp sport = :{listen.port}"
+        )
+    return EngineError(f"cannot listen on {listen.text} for other Kubo nodes: {why}", fix)
