@@ -94,11 +94,15 @@ def put_json_part(part: str) -> None:
 
 
 def put_code(text: str) -> None:
-    """Print ``text`` as a QR code, if this is a terminal."""
-    if is_terminal():
-        import segno
+    """Print ``text`` as a QR code, if this is a terminal on which all of it can be seen."""
+    if not is_terminal():
+        return
+    import segno
 
-        segno.make(text, error="l", micro=False).terminal(compact=True)
+    code, screen = segno.make(text, error="l", micro=False), shutil.get_terminal_size()
+    columns, rows = code.symbol_size()
+    if columns <= screen.columns and (rows + 1) // 2 < screen.lines:  # two rows of it are a line
+        code.terminal(compact=True)
 
 
 def put_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -139,6 +143,41 @@ class LiveTable:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+
+
+class LiveLines:
+    """Lines that change in place on a terminal, cut where it ends. A context."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(file=sys.stdout), auto_refresh=False, vertical_overflow="crop")
+
+    def say(self, line: str) -> None:
+        """Print a line above them."""
+        from rich.text import Text as RichText
+
+        self._live.console.print(RichText(visible(line)))
+
+    def show(self, lines: Iterable[Sequence[Text]]) -> None:
+        """Show these lines from now on."""
+        from rich.console import Group
+        from rich.text import Text as RichText
+
+        shown = [RichText.assemble(*map(_rich_part, line), no_wrap=True, overflow="ellipsis") for line in lines]
+        self._live.update(Group(*shown), refresh=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+
+def _rich_part(part: Text) -> str | tuple[str, str]:
+    return visible(part) if isinstance(part, str) else (visible(part.text), part.colour.value)
 
 
 def confirm(question: str) -> bool:

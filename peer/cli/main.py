@@ -50,6 +50,7 @@ COMMANDS: Final = {
     "federation": _Entry("peer.cli.federation.federation", "Found a federation, change its members, and join one."),
     "join": _Entry("peer.cli.federation.join", "Join a federation with a ticket."),
     "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
+    "status": _Entry("peer.cli.seeing.status", "Show what the running peer of this home does now."),
     "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
     "log": _Entry("peer.cli.reading.log", "Show the runs of this home, or the rounds of one."),
     "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),

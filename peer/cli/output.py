@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -87,6 +88,34 @@ def moment(seconds: float) -> str:
         return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
     except (ValueError, OverflowError, OSError):  # the author of a record may write any number
         return f"{seconds!r} (no date)"
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds since 1970 as the local time of a day near today."""
+    import datetime
+
+    try:
+        then = datetime.datetime.fromtimestamp(seconds)
+    except (ValueError, OverflowError, OSError):  # as for `moment`
+        return f"{seconds!r}"
+    near = abs(seconds - datetime.datetime.now().timestamp()) < _NEAR
+    return f"{then:%H:%M:%S}" if near else f"{then:%Y-%m-%d %H:%M}"
+
+
+_NEAR: Final = 12 * 3600
+"""Seconds within which a time of day needs no date."""
+
+
+def duration(seconds: float) -> str:
+    """A time as people read it: ``4 s``, ``3 min``, ``2 h 5 min``, ``12 d``."""
+    whole = max(0, round(seconds)) if math.isfinite(seconds) else 0
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 2 * 3600:
+        return f"{whole // 60} min"
+    if whole < 2 * 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d"
 
 
 def _plain(value: object) -> str:

@@ -15,12 +15,9 @@ from peer.base.errors import ExitCode, PeerError
 MAX_LINE: Final = 1 << 20
 """Bytes of a question or an answer."""
 
-VERSION: Final = 1
-"""Of what `Status` answers. It grows if a field changes its meaning or goes; new fields may come at any time."""
-
 
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="status"):
-    """What the peer knows: see `peer.run.peer.Peer.status`."""
+    """What the peer does: a `peer.status.peer_status.PeerStatus` as JSON."""
 
 
 Request = Status

@@ -11,6 +11,7 @@ from peer.base import logs
 from peer.base.logs import Field
 from protocol.app.calls import ErrorCode
 from protocol.app.errors import parse_raised
+from protocol.blocks.cid import LABEL
 from protocol.records.bodies import Outcome
 from protocol.records.environment import Numerics
 from protocol.roles.effects import Report, What
@@ -41,7 +42,6 @@ _LINES: Final[Mapping[What, str]] = {
     What.DISPATCHED: "messages out: {messages} (height {height})",
     What.COLLECTED: "replies in: {replies}, of which errors: {errors} (height {height})",
     What.TASK_STARTED: "working on a message: {type}",
-    What.TASK_ANSWERED: "answered it",
     What.APP_UNAPPROVED: (
         "run {run} waits until you approve its app {name}; read it with `peer app show {app}`, "
         "let it run here with `peer app approve {app}`"
@@ -68,6 +68,9 @@ _LINES: Final[Mapping[What, str]] = {
 
 _NAMES: Final = {"name", "app", "type", "last", "whom"}
 """The fields with names that others have given."""
+
+_LABELLED: Final = frozenset({"run", "head"})
+"""The fields with CIDs of which a label is enough."""
 
 _LACKING: Final[Mapping[Awaited, str]] = {
     Awaited.SERVER: "waiting for a server: none is heard",
@@ -115,9 +118,13 @@ class _LastTold:
 class Narrator:
     """Logs reports, and tells people."""
 
-    def __init__(self, say: Callable[[str], None] | None, app_log: Path | None = None) -> None:
-        """``say`` takes a line for people; None if only logs are wanted. ``app_log`` has the app's output."""
+    def __init__(
+        self, say: Callable[[str], None] | None, app_log: Path | None = None, *, whole_ids: bool = False
+    ) -> None:
+        """``say`` takes a line for people; None if only logs are wanted. ``app_log`` has the app's output. With
+        ``whole_ids``, runs and records are named by whole CIDs in place of labels."""
         self._say = say
+        self._whole_ids = whole_ids
         self._app_log = app_log
         self._last = ""
         self._last_told = _LastTold()
@@ -127,23 +134,28 @@ class Narrator:
         logs.report(report.what.value, report.fields)
         if not self._last_told.is_news(report):
             return
-        line = line_of(report, self._app_log)
+        line = line_of(report, self._app_log, whole_ids=self._whole_ids)
         if self._say is not None and line and line != self._last:
             self._last = line
             self._say(line)
 
 
-def line_of(report: Report, app_log: Path | None = None) -> str:
-    """The report in words; empty if it is only for the log. Names that others have given are quoted if needed."""
-    told = Report(report.what, {key: _told(key, value) for key, value in report.fields.items()})
+def line_of(report: Report, app_log: Path | None = None, *, whole_ids: bool = False) -> str:
+    """The report in words; empty if it is only for the log. Names that others have given are quoted if needed. A CID
+    that is no part of a command is shown by its label, unless ``whole_ids``."""
+    labels = frozenset() if whole_ids else _LABELLED
+    told = Report(
+        report.what,
+        {key: str(value)[:LABEL] if key in labels else _told(key, value) for key, value in report.fields.items()},
+    )
     return _line(told, "" if app_log is None else f"; the app's log is {app_log}")
 
 
 def _line(report: Report, see_log: str) -> str:
     fields = report.fields
+    if (words := _WORDS.get(report.what)) is not None:
+        return words(fields)
     match report.what:
-        case What.RUN_OPENED | What.RUN_CLOSED:
-            return _opened(fields) if report.what is What.RUN_OPENED else _closed(fields)
         case What.TASK_FAILED | What.REPLY_FAILED | What.APP_LOST:
             return _of_an_app(report, see_log)
         case What.MESSAGE_GIVEN_UP:
@@ -155,8 +167,6 @@ def _line(report: Report, see_log: str) -> str:
             return f"the server gave the app an error instead of our answer: {quoted(str(fields['why']))}"
         case What.PEER_AWAY | What.PEER_LEFT:
             return _away(fields, "is away" if report.what is What.PEER_AWAY else "has left")
-        case What.APP_WAITS_FOR_CLIENTS:
-            return _few(fields)
         case What.WAITING:
             return _LACKING[Awaited(str(fields["lacking"]))].format_map(
                 {**fields, "whom": fields.get("whom") or "others"}
@@ -170,6 +180,12 @@ def _opened(fields: Fields) -> str:
     native = fields["numerics"] == Numerics.NATIVE
     cost = f"; its numerics are native: {AUDITED_HERE_ONLY}" if native else ""
     return f"run {fields['run']} is open: app {fields['app']}{cost}"
+
+
+def _answered(fields: Fields) -> str:
+    of_round = "" if fields["round"] is None else f", round {fields['round']}"
+    measured = f": {fields['metrics']}" if fields["metrics"] else ""
+    return f"answered it after {fields['seconds']:.1f} s{of_round}{measured}"
 
 
 def _closed(fields: Fields) -> str:
@@ -287,3 +303,12 @@ def _few(fields: Fields) -> str:
             "add members, or ask for fewer"
         )
     return f"the app waits for clients: {fields['here']} of the federation's {fields['clients']} are here{but}{heard}"
+
+
+_WORDS: Final[Mapping[What, Callable[[Fields], str]]] = {
+    What.RUN_OPENED: _opened,
+    What.RUN_CLOSED: _closed,
+    What.TASK_ANSWERED: _answered,
+    What.APP_WAITS_FOR_CLIENTS: _few,
+}
+"""The reports whose words hang on more than one field."""

@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from peer.apps.app_process import AppCommand
 from peer.apps.block_server import ServedEngine
 from peer.base.errors import PeerError
 from peer.base.interrupts import Interrupts
 from peer.control.answering import answering
-from peer.control.requests import VERSION, Request, Status
+from peer.control.requests import Request, Status
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
@@ -32,12 +32,17 @@ from peer.membership.joining import Inviter
 from peer.run.durable_effects import DurableEffects
 from peer.run.runner import Ending, Runner
 from peer.run.session import Session
+from peer.status.health_watch import HealthWatch
+from peer.status.peer_status import FederationStatus, Part, PeerStatus, status_value
+from peer.status.recent_trouble import RecentTrouble
 from protocol.records.bodies import Role
 from protocol.roles.client.client_states import ClientState
-from protocol.roles.effects import Report, What
+from protocol.roles.effects import Report
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
-from protocol.wire.announcements import Beat
+
+SHOWN_EVERY: Final = 1.0
+"""Seconds between two statuses on a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +66,20 @@ class Held:
     prepared: Prepared
     runner: Runner
     since: float
-    newest: dict[What, tuple[float, Report]] = field(default_factory=dict)
-    """The newest report of each kind, and when it came."""
+    health: HealthWatch
+    trouble: RecentTrouble = field(default_factory=RecentTrouble)
 
-    def status(self) -> dict[str, Any]:
-        """What it does now, as `Peer.status` shows it."""
-        manifest = self.prepared.machine.newest.manifest
-        said = self.prepared.machine.announcer.present(Beat)
-        position = said.position
-        return {
-            "role": self.prepared.role.value,
-            "federation": {"id": str(manifest.federation), "name": manifest.name, "version": manifest.version},
-            "state": self.prepared.machine.state.name.lower(),
-            "doing": said.state.value,
-            "note": said.note,
-            "run": None if position is None else str(position.run),
-            "head": None if position is None else str(position.head),
-            "height": None if position is None else position.height,
-            "since": self.since,
-            "reports": {
-                what.value: {"time": at, **report.fields} for what, (at, report) in sorted(self.newest.items())
-            },
-        }
+    def part(self, now: float) -> Part:
+        """What it does ``now``. Call it in the event loop."""
+        machine, session = self.prepared.machine, self.prepared.session
+        manifest = machine.newest.manifest
+        return Part(
+            identity=session.identity.name,
+            federation=FederationStatus(manifest.federation, manifest.name, manifest.version),
+            role=machine.status(now),
+            since=self.since,
+            trouble=self.trouble.newest(),
+        )
 
 
 class Peer:
@@ -94,17 +91,30 @@ class Peer:
         self._held: list[Held] = []
         self._since = time.time()
         self._is_stopping = False
+        self._show: Callable[[PeerStatus], None] | None = None
 
     @contextlib.asynccontextmanager
-    async def standing(self) -> AsyncIterator[None]:
-        """Be here, until the context ends: stop in order if a signal comes, and answer at the control socket."""
+    async def standing(self, show: Callable[[PeerStatus], None] | None = None) -> AsyncIterator[None]:
+        """Be here, until the context ends: stop in order if a signal comes, and answer at the control socket. ``show``
+        is called each second with the status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.interrupt)
         if self._interrupts.came:
             self.interrupt()
-        async with answering(self._home, self._answer):
-            yield
+        self._show = show
+        showing = None if show is None else loop.create_task(self._keep_showing(show))
+        try:
+            async with answering(self._home, self._answer):
+                yield
+        finally:
+            if showing is not None:
+                showing.cancel()
+
+    async def _keep_showing(self, show: Callable[[PeerStatus], None]) -> None:
+        while True:
+            show(self.status())
+            await asyncio.sleep(SHOWN_EVERY)
 
     async def hold(self, prepared: Prepared) -> Ending:
         """Run a role to its end, or until the peer is interrupted.
@@ -115,18 +125,21 @@ class Peer:
         held: Held
 
         def reported(report: Report) -> None:
-            held.newest[report.what] = time.time(), report
+            held.trouble.take(report, time.time())
             prepared.session.on_report(report)
 
         runner = self._runner(prepared, reported)
-        held = Held(prepared, runner, time.time())
-        with _letting_in(prepared.session):
+        health = HealthWatch(prepared.session.engine, self._home.path)
+        held = Held(prepared, runner, time.time(), health)
+        with _letting_in(prepared.session), health.watching():
             self._held.append(held)
             try:
                 if self._is_stopping:
                     runner.interrupt()
                 return await runner.run()
             finally:
+                if self._show is not None:
+                    self._show(self.status())  # how it ended
                 self._held.remove(held)
 
     def interrupt(self) -> None:
@@ -140,21 +153,22 @@ class Peer:
     async def _answer(self, request: Request) -> dict[str, Any]:
         match request:
             case Status():
-                return self.status()
+                return status_value(self.status())
 
-    def status(self) -> dict[str, Any]:
-        """What this peer knows of itself, for JSON. Times are in seconds since 1970."""
-        engines = {held.prepared.session.engine_name for held in self._held}
-        return {
-            "version": VERSION,
-            "process": os.getpid(),
-            "home": str(self._home.path),
-            "since": self._since,
-            "now": time.time(),
-            "engines": sorted(map(without_credentials, engines)),
-            "stopping": self._is_stopping,
-            "runs": [held.status() for held in self._held],
-        }
+    def status(self) -> PeerStatus:
+        """What this peer does now. Call it in the event loop."""
+        now = time.time()
+        engines = sorted({without_credentials(held.prepared.session.engine_name) for held in self._held})
+        return PeerStatus(
+            home=str(self._home.path),
+            at=now,
+            running=True,
+            pid=os.getpid(),
+            since=self._since,
+            engine=", ".join(engines),
+            parts=tuple(held.part(now) for held in self._held),
+            health=next((held.health.newest for held in self._held), None),
+        )
 
     # -- below ------------------------------------------------------------------------------------------------------
 
@@ -195,12 +209,12 @@ class Peer:
         )
 
 
-def run_alone(prepared: Prepared) -> Ending:
-    """Run one role, and nothing else, to its end."""
+def run_alone(prepared: Prepared, show: Callable[[PeerStatus], None] | None = None) -> Ending:
+    """Run one role, and nothing else, to its end. ``show`` is called each second with the status."""
 
     async def alone() -> Ending:
         peer = Peer(prepared.session.home, prepared.session.interrupts)
-        async with peer.standing():
+        async with peer.standing(show):
             return await peer.hold(prepared)
 
     return asyncio.run(alone())

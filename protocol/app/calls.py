@@ -175,6 +175,8 @@ class Answered:
     reason: str = ""
     round: int | None = None
     """The task's round, if the app names it. Only for people."""
+    metrics: tuple[tuple[str, float], ...] = ()
+    """What the app measured (`protocol.status.measures`). Only for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,10 @@ class MissingBlock(BlockError):
         self.cid = cid
 
 
+LABEL: Final = 14
+"""Characters of a CID's label: 35 bits of its digest."""
+
+
 class CID(cbrrr.CID):
     """A content identifier of one of Pollen's two kinds; anything else does not construct."""
 
@@ -89,6 +93,11 @@ class CID(cbrrr.CID):
     def digest(self) -> bytes:
         """The sha2-256 digest, 32 bytes."""
         return bytes(self)[4:]
+
+    @property
+    def label(self) -> str:
+        """Its first characters, for people: 7 are the same in all CIDs of records, and 7 tell them apart."""
+        return self.encode()[:LABEL]
 
     def __str__(self) -> str:
         return self.encode()

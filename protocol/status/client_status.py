@@ -15,7 +15,17 @@ from protocol.roles.client.servers import Servers
 from protocol.roles.client.taking_part import TakingPart
 from protocol.roles.machine import Machine
 from protocol.roles.waiting import Awaited
-from protocol.status.role_status import Doing, Lack, MemberStatus, RoleStatus, RunStatus, Wait, Work, rounds_of
+from protocol.status.role_status import (
+    Doing,
+    Lack,
+    MemberStatus,
+    RoleStatus,
+    RunStatus,
+    Wait,
+    Work,
+    most_urgent,
+    rounds_of,
+)
 
 _LACKS: Final = {
     Awaited.SERVER: Lack.SERVER,
@@ -53,16 +63,20 @@ class ClientStatus:
     def at(self, now: float) -> RoleStatus:
         """The status ``now``, in seconds since 1970."""
         manifest = self._machine.newest.manifest
-        servers = [member for member in manifest.members.values() if Role.SERVER in member.roles]
+        members = [member for member in manifest.members.values() if Role.SERVER in member.roles]
+        servers = [self._server(server, manifest) for server in members]
         work = self._answering.in_hand
         return RoleStatus(
             role=Role.CLIENT,
             state=self._machine.state.name.lower(),
             run=self._run(),
-            members=tuple(self._server(server, manifest) for server in servers),
+            members=most_urgent(servers),
             waits=self._waits(),
             work=None if work is None else Work(work.message.type, work.since),
+            answers=self._answering.answers,
             refuses=self._part.note,
+            here=sum(each.doing.is_here for each in servers),
+            of=len(servers),
             offline=self._machine.offline.is_offline,
             manifest_version=manifest.version,
         )

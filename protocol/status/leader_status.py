@@ -16,7 +16,8 @@ from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.leader.run_plan import RunPlan
 from protocol.roles.machine import Machine
-from protocol.status.role_status import Doing, Lack, MemberStatus, RoleStatus, RunStatus, Wait, rounds_of
+from protocol.status.measures import mean_of
+from protocol.status.role_status import Doing, Lack, MemberStatus, RoleStatus, RunStatus, Wait, most_urgent, rounds_of
 from protocol.wire.announcements import PeerState
 
 
@@ -49,13 +50,17 @@ class LeaderStatus:
         """The status ``now``, in seconds since 1970."""
         manifest = self._machine.newest.manifest
         answer_by = self._answer_by()
-        clients = [member for member in manifest.members.values() if Role.CLIENT in member.roles]
+        members = [member for member in manifest.members.values() if Role.CLIENT in member.roles]
+        clients = [self._member(member, manifest, answer_by) for member in members]
         return RoleStatus(
             role=Role.SERVER,
             state=self._machine.state.name.lower(),
             run=self._run(),
-            members=tuple(self._member(member, manifest, answer_by) for member in clients),
+            members=most_urgent(clients),
             waits=tuple(self._waits(manifest, answer_by)),
+            means=mean_of([each.metrics for each in self._replies.answers.values() if each.metrics]),
+            here=sum(each.doing.is_here for each in clients),
+            of=len(clients),
             offline=self._machine.offline.is_offline,
             manifest_version=manifest.version,
         )
@@ -93,6 +98,7 @@ class LeaderStatus:
             heard=presence.last_heard(node),
             why=why,
             answer_by=answer_by.get(node),
+            answers=self._replies.answers.get(node),
         )
 
     def _doing(self, member: Member, *, owes: bool) -> Doing:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Role, RunConfig
+from protocol.status.measures import Measures
 
 ROUNDS_KEY: Final = "num-server-rounds"
 """The setting with which Flower's own apps name their number of rounds."""
@@ -32,6 +34,11 @@ class Doing(StrEnum):
     """It was not heard since this peer started."""
     DISTRUSTED = "distrusted"
     """It has signed two different records at one place."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the member is here and takes part."""
+        return self in (Doing.HERE, Doing.WORKING)
 
 
 class Lack(StrEnum):
@@ -75,6 +82,20 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers that a client has given since the peer started."""
+
+    count: int
+    seconds: float
+    """How long the newest took: at a server, from the record that sent the message to the reply's being examined."""
+    metrics: Measures
+    """The newest number of each name. Names are the app's, and hostile until shown as `protocol.visible` shows them."""
+
+
+NO_ANSWERS: Final = Answers(0, 0.0, ())
+
+
+@dataclass(frozen=True, slots=True)
 class MemberStatus:
     """Another member, as this one has heard of it."""
 
@@ -87,6 +108,8 @@ class MemberStatus:
     """Why it takes no part, in its own words: they are hostile until shown as `protocol.visible` shows them."""
     answer_by: float | None = None
     """When its answer is given up, if it owes one."""
+    answers: Answers | None = None
+    """A client's; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +136,24 @@ class Work:
     since: float
 
 
+MOST_MEMBERS: Final = 200
+
+_URGENT: Final = (
+    Doing.DISTRUSTED,
+    Doing.REFUSING,
+    Doing.WORKING,
+    Doing.AWAY,
+    Doing.LEFT,
+    Doing.UNHEARD,
+    Doing.HERE,
+)
+
+
+def most_urgent(members: Iterable[MemberStatus]) -> tuple[MemberStatus, ...]:
+    """The members to show, those that need a look first."""
+    return tuple(sorted(members, key=lambda member: (_URGENT.index(member.doing), member.name))[:MOST_MEMBERS])
+
+
 @dataclass(frozen=True, slots=True)
 class RoleStatus:
     """What a role is doing."""
@@ -122,11 +163,19 @@ class RoleStatus:
     """The state of its machine, in lower case."""
     run: RunStatus | None
     members: tuple[MemberStatus, ...]
-    """The members whom it has to do with: of a server its clients, of a client the servers."""
+    """The members whom it has to do with: of a server its clients, of a client the servers. `most_urgent` chose."""
     waits: tuple[Wait, ...]
     work: Work | None = None
+    answers: Answers | None = None
+    """Of this client; None if there are none."""
+    means: Measures = ()
+    """At a server: of what its clients measured last."""
     refuses: str = ""
     """Why this client takes no part in the run."""
+    here: int = 0
+    """How many of all those are here."""
+    of: int = 0
+    """How many those are."""
     offline: bool = False
     """Whether its engine has not answered for some time, so that nobody can be heard."""
     manifest_version: int = 1

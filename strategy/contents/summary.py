@@ -11,6 +11,7 @@ from flwr.app import RecordDict
 
 from protocol.blocks.cid import CID, BlockSource
 from protocol.blocks.content import ContentKey
+from protocol.status.measures import Measures, kept
 from strategy.contents.codec import decode
 from strategy.flower_compat import SECAGG_RECORD
 
@@ -71,6 +72,12 @@ def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> Records
 def metrics_of(records: RecordDict) -> dict[str, Shown]:
     """All metrics of decoded records."""
     return _flat({name: dict(record) for name, record in records.metric_records.items()})
+
+
+def measures_of(records: RecordDict) -> Measures:
+    """The numbers among the metrics of decoded records, for people to see while the run goes on."""
+    numbers = ((name, _number(value)) for name, value in metrics_of(records).items())
+    return kept((name, value) for name, value in numbers if value is not None)
 
 
 def round_of(records: RecordDict, group: str) -> int | None:

@@ -17,7 +17,7 @@ from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentError, ContentKey
 from strategy.apps.config import read_app
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
-from strategy.contents.summary import round_of
+from strategy.contents.summary import measures_of, round_of
 from strategy.flower_compat import (
     SUPERLINK_NODE_ID,
     load_app,
@@ -99,7 +99,8 @@ class ClientHost:
         except _AnswerError as error:
             reason = _text(error.reason)
             return Answered(task.message, timestamp(), state=state, code=error.code, reason=reason, round=number)
-        return Answered(task.message, created, content=content, state=state, round=number)
+        metrics = measures_of(reply.content)
+        return Answered(task.message, created, content=content, state=state, round=number, metrics=metrics)
 
     def _run(self, message: Message, context: Context) -> Message | _AnswerError:
         if isinstance(self._app, _AnswerError):

@@ -7,6 +7,18 @@ import signal
 import pytest
 from federation import GATED, Federation, Gate, until
 
+from peer.control.asking import ask
+from peer.control.requests import Status
+from peer.status.peer_status import PeerStatus, parse_status
+from protocol.status.role_status import Doing
+
+
+def status(federation: Federation, name: str) -> PeerStatus:
+    """What a running peer says of itself at its socket."""
+    told = ask(federation.home(name), Status())
+    assert told is not None
+    return parse_status(told)
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.all)])
 def test_peers_stopped_in_a_round_leave_it_to_be_resumed(
@@ -18,6 +30,9 @@ def test_peers_stopped_in_a_round_leave_it_to_be_resumed(
     clients = [federation.client(name, GATED, config) for name in federation.names]
     for client in clients:
         client.wait_for("task-started")
+    said = {name: status(federation, name).parts[0].role for name in ("server", *federation.names)}
+    assert [each.doing for each in said.pop("server").members] == [Doing.WORKING] * 2
+    assert [each.work is not None for each in said.values()] == [True] * 2
     for peer in (server, *clients):
         peer.signal(number)
 

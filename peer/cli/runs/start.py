@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ from peer.cli.options import (
 )
 from peer.cli.output import put_json
 from peer.cli.reading.model_file import model_file
+from peer.cli.seeing.live_status import Live, live_status
 from peer.engine import without_credentials
 from peer.engine.chosen_engine import chosen, opened
 from peer.history.named_runs import app_cid
@@ -188,6 +190,7 @@ def start(
         ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Client: stop when the run has closed.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Show whole ids in place of their first characters.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Run a peer: a server until its run is closed, a client until Ctrl-C.
@@ -231,7 +234,8 @@ def start(
     python = command_of_python(app_python)
     if role is Role.SERVER:
         choice.check_installed(python)
-    narrator = Narrator(None if json else say, home.app_log(role.value))
+    narrator = Narrator(None if json else say, home.app_log(role.value), whole_ids=full)
+    live = partial(live_status, wanted=not json, full=full)
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         stack.enter_context(home.lock())
@@ -265,12 +269,13 @@ def start(
                 settings,
                 seed,
                 destination,
+                live,
                 new_run=new_run,
                 wait_for_members=wait_for_members,
                 as_json=json,
             )
         else:
-            code = _serve(session, choice, works_in, once=once)
+            code = _serve(session, choice, works_in, live, once=once)
     _leave(code)
 
 
@@ -309,6 +314,7 @@ def _lead(
     settings: LeaderSettings,
     seed: int | None,
     save_path: Path | None,
+    live: Live,
     *,
     new_run: bool,
     wait_for_members: bool | None,
@@ -334,7 +340,8 @@ def _lead(
         new_run=new_run or named is not None,
         wait_for_members=wait_for_members,
     )
-    ending = run_alone(led.prepared)
+    with live() as show:
+        ending = run_alone(led.prepared, show)
     closed = led.closed()
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
@@ -407,7 +414,7 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
     return saved
 
 
-def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -> ExitCode:
+def _serve(session: Session, choice: AppChoice, works_in: Path, live: Live, *, once: bool) -> ExitCode:
     from peer.run.peer import run_alone
     from peer.run.start import take_app, tell_what_goes_along, training
 
@@ -427,7 +434,8 @@ def _serve(session: Session, choice: AppChoice, works_in: Path, *, once: bool) -
     )
     if trained is None:
         return ExitCode.DONE
-    ending = trained.ended(run_alone(trained.prepared))
+    with live() as show:
+        ending = trained.ended(run_alone(trained.prepared, show))
     if ending.why:
         return _unfinished(session, ending, "all replies are kept: start again to go on")
     if ending.interrupted:

@@ -34,6 +34,8 @@ from protocol.roles.events import AppLost
 from protocol.roles.machine import Machine
 from protocol.roles.state_table import IllegalEvent
 from protocol.roles.waiting import Awaited
+from protocol.status.measures import in_words, kept, renewed
+from protocol.status.role_status import NO_ANSWERS, Answers
 
 CRASHES: Final = 2
 """How often the app process may be lost over one message before that is its answer."""
@@ -94,6 +96,8 @@ class Answering:
         self.in_hand: MessageInHand | None = None
         self.round: int | None = None
         """Of the newest message that was answered, if the app names its round."""
+        self.answers: Answers | None = None
+        """What was answered in the run, for people."""
         self.outcomes: Counter[tuple[bool, bool]] = Counter()
         """Messages by whether they asked for training, and whether the answer was other than an error."""
 
@@ -109,7 +113,7 @@ class Answering:
 
     def leave(self) -> None:
         """The message in hand is not to be answered any more."""
-        self.in_hand = self.round = None
+        self.in_hand = self.round = self.answers = None
 
     def moments(self) -> Iterator[float]:
         """When the content is to be fetched again."""
@@ -233,18 +237,21 @@ class Answering:
         kept = self._kept[work.run.run]
         kept.replies[work.message.id] = block.cid
         kept.state = answer.state or kept.state
-        self._tell(work.message, block.cid, answer)
+        self._tell(work, block.cid, answer, now)
         if work is self.in_hand:
             self.in_hand = None
             self._replies.add(work.run, work.message.id, block, now)
             self._acks.ack(work.run, now)
 
-    def _tell(self, message: OpenMessage, reply: CID, answer: Answered) -> None:
+    def _tell(self, work: MessageInHand, reply: CID, answer: Answered, now: float) -> None:
+        message, seconds = work.message, max(0.0, now - work.since)
         self.outcomes[is_update(message.type), answer.code is None] += 1
         self.round = answer.round if answer.round is not None else self.round
-        id, of = message.id.hex(), {"type": message.type, "round": answer.round}
+        before, measured = self.answers or NO_ANSWERS, kept(answer.metrics)
+        self.answers = Answers(before.count + 1, seconds, renewed(before.metrics, measured))
+        id, of = message.id.hex(), {"type": message.type, "round": answer.round, "seconds": round(seconds, 3)}
         if answer.code is None:
-            self._outbox.report(What.TASK_ANSWERED, message=id, reply=str(reply), **of)
+            self._outbox.report(What.TASK_ANSWERED, message=id, reply=str(reply), metrics=in_words(measured), **of)
         else:
             name, why = self._newest.manifest.name_of(self._newest.author.member), answer.reason
             self._outbox.report(

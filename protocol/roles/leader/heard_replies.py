@@ -9,7 +9,7 @@ from typing import Final
 
 from protocol.app.calls import Examine, Handed
 from protocol.blocks.cid import CID, Block, BlockError
-from protocol.chain.chain import check_reply
+from protocol.chain.chain import OpenMessage, check_reply
 from protocol.chain.replay_script import hand_over
 from protocol.federation.manifest import node_id
 from protocol.pacing.backoff import SLOWEST_RETRY
@@ -24,6 +24,8 @@ from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.leader.record_writer import RecordWriter
 from protocol.roles.machine import Machine
 from protocol.roles.unchecked_claims import UncheckedClaims
+from protocol.status.measures import measures_in, renewed
+from protocol.status.role_status import NO_ANSWERS, Answers
 from protocol.wire.announcements import ReplyReady
 
 REPLIES_SIDE_BY_SIDE: Final = 2
@@ -57,6 +59,8 @@ class HeardReplies:
         """Of open messages that this process has sent, if the app names their round: for people."""
         self.round: int | None = None
         """The newest of them."""
+        self.answers: dict[int, Answers] = {}
+        """What each client has answered so far, by node, for people."""
 
     def reply_of(self, by: bytes, message: bytes) -> tuple[CID | None, Block | None]:
         """A client's reply to a message, and its block if that is here."""
@@ -172,6 +176,7 @@ class HeardReplies:
         self._awaited_replies.arrived(message, arrived)
         name = self._newest.manifest.name_of(arrived.body.by)
         self._outbox.report(What.REPLY_ARRIVED, name=name, message=message.hex())
+        self._count(self._writer.chain.open[message], arrived, now)
         if arrived.body.code is not None:
             handed = hand_over(arrived.record.cid, arrived.body, self._writer.chain.keys)
             self._outbox.report(What.REPLY_FAILED, **self._named(message), code=arrived.body.code, why=handed.reason)
@@ -186,6 +191,11 @@ class HeardReplies:
         """Messages are dispatched, in those rounds of the app's."""
         self._rounds.update(rounds)
         self.round = max(rounds.values(), default=self.round)
+
+    def _count(self, asked: OpenMessage, arrived: Arrived, now: float) -> None:
+        before = self.answers.get(asked.node, NO_ANSWERS)
+        metrics = renewed(before.metrics, measures_in(arrived.found.layout))
+        self.answers[asked.node] = Answers(before.count + 1, max(0.0, now - asked.created), metrics)
 
     def refused(self, message: bytes, why: str) -> None:
         """Tell that the reply to a message is refused."""

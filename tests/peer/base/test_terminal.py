@@ -7,6 +7,7 @@ import ast
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -250,3 +251,17 @@ def test_a_wrong_argument_is_said_in_our_colours_alone() -> None:
     assert obeyed(printed) == set()
     assert not re.search("^verified", unstyled(printed), re.MULTILINE)
     assert "error" in printed
+
+
+# -- what does not fit ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("columns", "lines", "is_shown"), [(80, 40, True), (40, 40, False), (80, 20, False)])
+def test_a_code_is_shown_only_if_all_of_it_can_be_seen(
+    columns: int, lines: int, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((columns, lines)))
+    terminal.put_code("x" * 200)  # 53 columns, 27 lines and what frames it
+    assert bool(screen.getvalue()) is is_shown

@@ -117,5 +117,6 @@ def test_a_newcomer_that_asks_again_and_again_is_told_of_once() -> None:
 
 
 def test_what_happens_again_is_told_again() -> None:
-    tasks = [Report(What.TASK_STARTED, {"type": "train"}), Report(What.TASK_ANSWERED, {})]
+    answered = {"round": 2, "seconds": 1.5, "metrics": "loss 0.1"}
+    tasks = [Report(What.TASK_STARTED, {"type": "train"}), Report(What.TASK_ANSWERED, answered)]
     assert len(said_of(*(tasks * 3))) == 6

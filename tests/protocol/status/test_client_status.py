@@ -25,8 +25,10 @@ def test_a_client_names_the_run_that_it_follows_and_its_server() -> None:
     told = status(client)
     assert told.run is not None
     assert (told.state, told.run.run, told.run.height) == ("following", client.scribe.chain.run, 1)
-    assert told.members[0].doing is Doing.HERE
-    assert told.members[0].heard == client.now
+    assert {each.name: (each.doing, each.heard) for each in told.members} == {
+        "server": (Doing.HERE, client.now),
+        "second server": (Doing.AWAY, None),
+    }
 
 
 def test_an_app_that_nobody_approved_is_waited_for_until_the_owner_does() -> None:

@@ -1,0 +1,183 @@
+"""A status in words, in at most 80 columns unless a name is long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from peer.base.terminal import Text
+from peer.cli.output import bad, clock_time, doubtful, duration, good, size
+from peer.status.peer_status import Health, Part, PeerStatus
+from protocol.blocks.cid import CID
+from protocol.records.bodies import Role
+from protocol.status.measures import in_words
+from protocol.status.role_status import Answers, Doing, Lack, MemberStatus, RoleStatus, RunStatus, Wait
+from protocol.visible import named, quoted
+
+Line = tuple[Text, ...]
+
+MEMBERS_SHOWN: Final = 30
+"""Lines of members. Those that need a look come first."""
+
+_WHY_SHOWN: Final = 120
+
+_LACKS: Final = {
+    Lack.APP: "its app process to start",
+    Lack.APP_FILES: "the files of the run's app",
+    Lack.APPROVAL: "you to approve the run's app: peer app list",
+    Lack.PAST: "others to say what they have of ours",
+    Lack.SERVER: "a server: none is heard",
+    Lack.RUN: "a server to begin a run",
+    Lack.RECORDS: "the run's records: they were announced, but cannot be fetched yet",
+    Lack.ROSTER: "the run's leader to take up the newest manifest",
+    Lack.CONTENT: "the content of a message: it was announced, but cannot be fetched yet",
+}
+
+
+def status_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:
+    """The lines of a status. ``full``: with whole ids in place of labels."""
+    if not status.running:
+        yield (doubtful("no peer runs"), f" with the home {status.home}")
+    if not status.parts:
+        yield (
+            ("it has taken part in no run yet; start a peer: peer start --role client",)
+            if not status.running
+            else ("the peer has no run",)
+        )
+    for part in status.parts:
+        yield from _part_lines(status, part, full=full)
+    if status.health is not None:
+        yield from _health_lines(status, status.health)
+    elif status.engine:
+        yield (f"engine      {status.engine}",)
+    for part in status.parts:
+        for each in part.trouble:
+            yield (f"{clock_time(each.at)}  ", doubtful(each.text))
+
+
+def live_lines(status: PeerStatus, *, full: bool) -> Iterator[Line]:
+    """The lines of a status that change below what a running peer tells: trouble is told above."""
+    yield ("",)
+    for part in status.parts:
+        yield from _part_lines(status, part, full=full)
+    if status.health is not None:
+        yield from _health_lines(status, status.health)
+
+
+def _part_lines(status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]:
+    role, federation = part.role, part.federation
+    who = f"{named(part.identity)}, " if part.identity else ""
+    named_federation = named(federation.name) if federation.name else _shown(federation.id, full=full)
+    for_so_long = f", for {duration(status.at - part.since)}" if status.running else ""
+    yield (f"{role.role.value:<12}{who}{named_federation} (manifest {federation.version}){for_so_long}",)
+    if role.run is not None:
+        yield from _run_lines(role.run, status, part, full=full)
+    if role.offline:
+        yield ("offline     ", bad("the engine does not answer, so nobody can be heard"))
+    if role.refuses:
+        yield ("no part     ", bad(quoted(role.refuses, _WHY_SHOWN * 3)))
+    if role.work is not None:
+        yield (f"works       on a {named(role.work.type)} message, for {duration(status.at - role.work.since)}",)
+    if role.answers is not None:
+        yield (f"gave        {_answered(role.answers)}",)
+    for wait in role.waits:
+        yield (f"waits for   {_wait(wait, status.at)}",)
+    yield from _member_lines(role, status.at)
+
+
+def _run_lines(run: RunStatus, status: PeerStatus, part: Part, *, full: bool) -> Iterator[Line]:
+    state = "closed" if run.closed else "open"
+    app = f"app {named(run.app)}, " if run.app else ""
+    yield (f"run         {_shown(run.run, full=full)}: {app}{state} at height {run.height}",)
+    if full:
+        yield (f"head        {run.head}",)
+    if not status.running:
+        yield (f"changed     {duration(status.at - part.since)} ago",)
+    if run.round is not None:
+        of = "" if run.rounds is None else f" of {run.rounds}"
+        means = in_words(part.role.means)
+        yield (f"round       {run.round}{of}{f': {means} (mean)' if means else ''}",)
+
+
+def _wait(wait: Wait, now: float) -> str:
+    match wait.lack:
+        case Lack.CLIENTS if wait.needed is not None:
+            what = f"clients: {wait.here} of {wait.needed} are here"
+        case Lack.CLIENTS:
+            what = f"more clients than the {wait.here} that are here, as its app asks"
+        case Lack.REPLIES:
+            what = f"the answers of {_some(wait.whom)}"
+        case Lack.CLOSE_HEARD:
+            what = f"{_some(wait.whom) or 'clients'} to verify the last record"
+        case Lack.PAST if wait.whom:
+            what = f"{_some(wait.whom)} to say what they have of ours"
+        case _:
+            what = _LACKS[wait.lack]
+    until = "" if wait.until is None else f", until {clock_time(wait.until)} ({duration(wait.until - now)} more)"
+    return what + until
+
+
+_NAMED: Final = 5
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(named, names[:_NAMED])) + more
+
+
+def _member_lines(role: RoleStatus, now: float) -> Iterator[Line]:
+    if not role.members:
+        return
+    kind = "clients" if role.role is Role.SERVER else "servers"
+    yield (f"{kind:<12}{role.here} of {role.of} here",)
+    shown = role.members[:MEMBERS_SHOWN]
+    width = min(max(len(named(member.name)) for member in shown), 30)
+    for member in shown:
+        doing = f"{member.doing.value:<11}"
+        coloured: Text = doing
+        if member.doing.is_here:
+            coloured = good(doing)
+        elif member.doing is not Doing.UNHEARD:
+            coloured = doubtful(doing) if member.doing in (Doing.AWAY, Doing.LEFT) else bad(doing)
+        yield (f"  {named(member.name):<{width}}  ", coloured, _about(member, now))
+    if role.of > len(shown):
+        yield (f"  and {role.of - len(shown)} more",)
+
+
+def _about(member: MemberStatus, now: float) -> str:
+    """What matters of a member: why it takes no part, since when it is silent, or what it has answered."""
+    if member.why:
+        return quoted(member.why, _WHY_SHOWN)
+    parts = [] if member.heard is None else [f"heard {duration(now - member.heard)} ago"]
+    if member.doing.is_here:
+        parts = [] if member.answers is None else [_answered(member.answers)]
+    elif member.answer_by is not None:
+        parts.append(f"owes an answer until {clock_time(member.answer_by)}")
+    return ", ".join(parts)
+
+
+def _answered(answers: Answers) -> str:
+    measured = in_words(answers.metrics)
+    times = "1 answer" if answers.count == 1 else f"{answers.count} answers"
+    return f"{times}, last in {answers.seconds:.3g} s{f': {measured}' if measured else ''}"
+
+
+def _health_lines(status: PeerStatus, health: Health) -> Iterator[Line]:
+    if health.engine is None:
+        yield ("engine      ", bad(f"{status.engine} does not answer: {health.trouble}"))
+    else:
+        engine = health.engine
+        yield (
+            f"engine      {status.engine}, {engine.kind} {engine.version}: {engine.peers} other engines, "
+            f"{size(engine.bytes_sent)} sent",
+        )
+        lasted = health.at - health.since
+        rate = f", {size(round(health.grown * 3600 / lasted))}/h" if lasted >= 60 and health.grown > 0 else ""
+        grown = f", {size(max(health.grown, 0))} more in {duration(lasted)}{rate}"
+        yield (f"disk        {size(engine.bytes_stored)} stored{grown}; {size(health.free)} free",)
+        return
+    yield (f"disk        {size(health.free)} free",)
+
+
+def _shown(cid: CID, *, full: bool) -> str:
+    return str(cid) if full else cid.label

@@ -1,0 +1,83 @@
+"""`peer status`: asks the running peer at its socket, or reads the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from command_line import Peer
+
+from peer.base.errors import ExitCode
+from peer.control.answering import answering
+from peer.control.requests import Request
+from peer.home.home import Home
+
+
+@contextmanager
+def a_peer_that_tells(home: Home, status: dict[str, Any]) -> Iterator[None]:
+    """Something that answers at the socket of ``home``."""
+    loop = asyncio.new_event_loop()
+    listens, over = threading.Event(), asyncio.Event()
+
+    async def tell(_request: Request) -> dict[str, Any]:
+        return status
+
+    async def serve() -> None:
+        async with answering(home, tell):
+            listens.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert listens.wait(30)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
+
+
+TOLD = {
+    "home": "/home",
+    "at": 5.0,
+    "running": True,
+    "pid": 7,
+    "since": 1.0,
+    "engine": "kubo",
+    "parts": [],
+    "health": None,
+    "schema": "pollen/status/1",
+}
+
+
+def test_a_running_peer_is_asked(peers: Callable[[str], Peer]) -> None:
+    peer = peers("alice").named("alice")
+    with a_peer_that_tells(Home(peer.home), TOLD):
+        assert peer("status", "--json").json == TOLD
+        assert "the peer has no run" in peer("status").out
+
+
+def test_a_peer_of_another_version_is_told_apart(peers: Callable[[str], Peer]) -> None:
+    peer = peers("alice").named("alice")
+    with a_peer_that_tells(Home(peer.home), {**TOLD, "schema": "pollen/status/9"}):
+        outcome = peer("status")
+    assert (outcome.code, outcome.out) == (ExitCode.UNFINISHED, "")
+    assert "restart it" in outcome.err
+
+
+def test_without_a_running_peer_the_journal_is_read(peers: Callable[[str], Peer]) -> None:
+    outcome = peers("nobody")("status", "--json")
+    assert (outcome.code, outcome.json["running"], outcome.json["parts"]) == (ExitCode.DONE, False, [])
+
+
+def test_asking_imports_nothing_slow() -> None:
+    code = (
+        "import sys, peer.cli.seeing.status; print([m for m in ('flwr', 'numpy', 'torch', 'rich') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,77 @@
+"""The status of a home as JSON, and as lines for people."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from statuses import HEAD, NOW, RUN, a_status, client
+
+from peer.base.terminal import Coloured
+from peer.cli.seeing.status_output import status_lines
+from peer.status.peer_status import NotAStatus, PeerStatus, parse_status, status_value
+from protocol.status.role_status import Doing, Lack, Wait
+
+
+def lines(status: PeerStatus, *, full: bool = False) -> list[str]:
+    return [
+        "".join(part.text if isinstance(part, Coloured) else part for part in line)
+        for line in status_lines(status, full=full)
+    ]
+
+
+def line_with(status: PeerStatus, text: str) -> str:
+    return next(line for line in lines(status) if text in line)
+
+
+def test_what_json_says_is_read_as_the_same_status() -> None:
+    assert parse_status(status_value(a_status())) == a_status()
+
+
+@pytest.mark.parametrize("spoiled", [{"schema": "pollen/status/2"}, {"at": "now"}, {"parts": [{}]}])
+def test_what_is_no_status_is_refused(spoiled: dict[str, object]) -> None:
+    with pytest.raises(NotAStatus):
+        parse_status({**status_value(a_status()), **spoiled})
+
+
+def test_lines_say_the_round_who_works_and_until_when() -> None:
+    status = a_status()
+    assert line_with(status, "round") == "round       2 of 5: loss 0.25 (mean)"
+    assert line_with(status, "waits for").startswith("waits for   the answers of alice, until ")
+    assert line_with(status, "  alice") == "  alice  working    2 answers, last in 1.5 s: loss 0.25"
+    assert "230 kB sent" in line_with(status, "engine")
+    assert "1 MB stored, 500 kB more in 60 min, 500 kB/h; 12 GB free" in line_with(status, "disk")
+    assert lines(status)[-1].endswith("a reply of bob is not taken: no")
+
+
+def test_ids_are_labels_unless_whole_ones_are_asked_for() -> None:
+    assert str(RUN) not in "\n".join(lines(a_status()))
+    assert RUN.label in line_with(a_status(), "run  ")
+    assert {str(RUN), str(HEAD)} <= set(" ".join(lines(a_status(), full=True)).replace(":", " ").split())
+
+
+def test_lines_fit_into_80_columns() -> None:
+    members = [client(f"hospital-{n}", doing) for n, doing in enumerate(Doing)]
+    assert max(map(len, lines(a_status(*members)))) <= 80
+
+
+def test_why_a_member_takes_no_part_cannot_break_its_quotation() -> None:
+    status = a_status(client("bob", Doing.REFUSING, why='no"\nverified: \x1b[2Jall'))
+    assert line_with(status, "bob").endswith('"no\\"\\nverified: \\x1b[2Jall"')
+
+
+def test_a_home_without_a_running_peer_says_so_first() -> None:
+    status = a_status(running=False, health=None)
+    assert lines(status)[0] == "no peer runs with the home /home"
+
+
+def test_an_engine_that_does_not_answer_is_told_with_its_reason() -> None:
+    health = a_status().health
+    assert health is not None
+    silent = dataclasses.replace(health, engine=None, trouble="connection refused")
+    assert line_with(a_status(health=silent), "engine").endswith("kubo does not answer: connection refused")
+
+
+@pytest.mark.parametrize("lack", Lack)
+def test_every_wait_has_words(lack: Lack) -> None:
+    assert line_with(a_status(waits=(Wait(lack, until=NOW + 5),)), "waits for").endswith("(5 s more)")
