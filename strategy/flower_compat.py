@@ -6,6 +6,7 @@ that moves one of these names fails in ``tests/strategy/test_flower_compat.py``,
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import stat
@@ -302,8 +303,9 @@ def replace_legacy_machinery(
     legacy_server.evaluate_clients = evaluate_clients
 
 
-Using = Callable[[object], AbstractContextManager[None]]
-"""Entered while a strategy runs."""
+Using = Callable[[object, Mapping[str, object]], AbstractContextManager[None]]
+"""Entered while a strategy runs, with what its ``start`` was given, by the names that Flower's has for it. Nothing, if
+another way runs it."""
 
 
 @contextmanager
@@ -318,14 +320,14 @@ def strategy_hooks(report: Callable[[ArrayRecord], None], using: Using) -> Itera
 
     @wraps(run_fl)
     def hooked_run_fl(server: legacy_server.Server, config: Any) -> Any:
-        with using(server.strategy):
+        with using(server.strategy, {}):
             history = run_fl(server, config)
         report(recorddict_compat.parameters_to_arrayrecord(server.parameters, keep_input=True))
         return history
 
     @wraps(workflow)
     def hooked_workflow(self: DefaultWorkflow, grid: Grid, context: Context) -> None:
-        with using(getattr(context, "strategy", None)):
+        with using(getattr(context, "strategy", None), {}):
             workflow(self, grid, context)
         report(context.state.array_records[MAIN_PARAMS_RECORD])
 
@@ -342,11 +344,12 @@ def strategy_hooks(report: Callable[[ArrayRecord], None], using: Using) -> Itera
 @contextmanager
 def _hooked_starts(report: Callable[[ArrayRecord], None], using: Using) -> Iterator[None]:
     """The same for ``Strategy.start``, even if an app's own strategy has another ``start``."""
+    plain = Strategy.start
 
     def hooked(start: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(start)
         def hooked_start(self: Strategy, *args: Any, **kwargs: Any) -> Any:
-            with using(self):
+            with using(self, _arguments(plain, args, kwargs)):
                 result = start(self, *args, **kwargs)
             if isinstance(result, Result):  # an app's own ``start`` may return anything
                 report(result.arrays)
@@ -360,7 +363,6 @@ def _hooked_starts(report: Callable[[ArrayRecord], None], using: Using) -> Itera
         if owner is strategy or not issubclass(owner, Strategy):  # a mixin's
             strategy.start = hooked(strategy.start)  # type: ignore[method-assign]
 
-    plain = Strategy.start
     Strategy.start = hooked(plain)  # type: ignore[method-assign]
     Strategy.__init_subclass__ = classmethod(wrap_own)  # type: ignore[assignment]
     try:
@@ -368,3 +370,9 @@ def _hooked_starts(report: Callable[[ArrayRecord], None], using: Using) -> Itera
     finally:
         Strategy.start = plain  # type: ignore[method-assign]
         del Strategy.__init_subclass__
+
+
+def _arguments(start: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
+    """What ``start`` is given, by the names of its parameters; as much as has one, if it is for another ``start``."""
+    names = list(inspect.signature(start).parameters)[1:]
+    return dict(zip(names, args, strict=False)) | dict(kwargs)

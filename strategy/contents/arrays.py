@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flwr.app import Array
+from flwr.app import Array, ArrayRecord
 
 
 class LazyArray(Array):
@@ -55,6 +56,11 @@ class LazyArray(Array):
             for name in ("_load", "_begin", "_stream", "_size"):
                 attributes.pop(name, None)
         return self
+
+
+def as_it_is(arrays: ArrayRecord) -> ArrayRecord:
+    """The same arrays, whatever is done later to the record or to one of them. Their bytes are shared."""
+    return ArrayRecord({name: copy.copy(array) for name, array in arrays.items()})
 
 
 def beginning(array: Array) -> bytes:

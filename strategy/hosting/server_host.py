@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from protocol.blocks.cid import CID
 from protocol.blocks.content import ContentKey
 from protocol.replay.differences import Cause
 from strategy.apps.config import read_app
+from strategy.contents.arrays import as_it_is
 from strategy.contents.codec import DEFAULT_LIMITS, ContentStore, ContentWriter, Limits, decode
 from strategy.contents.difference import difference
 from strategy.contents.kept_replies import KeptReplies
@@ -28,6 +29,7 @@ from strategy.hosting.seeds import seed_generators
 from strategy.models.initial_model import initial_state
 from strategy.models.outgoing_model import SpoiledModel
 from strategy.replay.anchoring import Anchoring
+from strategy.replay.own_code import FlowersCode
 from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, ScriptOver
 from strategy.replies.strategies_in_use import StrategiesInUse
 
@@ -65,9 +67,12 @@ def run_server_app(
     anchoring = Anchoring(script, guarded, limits, start.may_differ) if script is not None and may_differ else None
 
     @contextmanager
-    def using(strategy: object) -> Iterator[None]:
-        with strategies.using(strategy), anchoring.watching(strategy) if anchoring else nullcontext():
+    def using(strategy: object, arguments: Mapping[str, object]) -> Iterator[None]:
+        with strategies.using(strategy), anchoring.watching(strategy, arguments) if anchoring else nullcontext():
             yield
+
+    def ended(model: ArrayRecord) -> None:
+        models[:] = [as_it_is(model)]  # what the app does to it later has no part in it
 
     def tell(line: str) -> None:
         if script is None or script.is_over:
@@ -76,13 +81,15 @@ def run_server_app(
     with (
         out_of_sight(),
         working_in(set_aside(scratch)),
-        strategy_hooks(models.append, using),
+        strategy_hooks(ended, using),
         sleeping_only_if(lambda: script is None or script.is_over),
     ):
         install_legacy_shim()
         take_identity(number, start.node)
         grid = PollenGrid(server_run(number), script or live, guarded, limits, kept, tell, strategies, anchoring)
         context = _context(start, number, initial_state(start.initial_model, guarded, limits))
+        if anchoring is not None:
+            anchoring.look_at(FlowersCode(grid, app_dir))
         seed_generators(start.seed)
         try:
             error = _run(app_dir, grid, context)

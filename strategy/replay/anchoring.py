@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MessageType, RecordDict
 from flwr.serverapp.strategy import Strategy
 
 from protocol.app.calls import DispatchEntry, Outgoing
@@ -25,22 +25,22 @@ from protocol.replay.differences import Cause, Difference, Outcome, judged
 from strategy.contents.codec import ContentStore, Limits, decode
 from strategy.contents.difference import NO_BOUNDS, Bound, Bounds, NoBounds, difference
 from strategy.flower_compat import CLIPPING_NORM
-from strategy.replay.flower_rounding import (
-    OWN,
-    Derived,
-    FlowerRounding,
-    HeldReply,
-    NotDerived,
-    goes_as_flower,
-    held,
-    is_flowers,
-)
+from strategy.replay.flower_rounding import Derived, FlowerRounding, HeldReply, NotDerived, held
+from strategy.replay.own_code import PATCHED, FlowersCode, Part
 from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, digest
 
 FIRST: Final = "the app makes its first model itself"
 """Why there is no bound."""
 SETTING: Final = "the app's own code may compute a setting"
 """Why there is no bound."""
+IN_HAND: Final = "the app's own evaluate_fn had the model in hand, and may have changed it"
+"""Why there is no bound."""
+CHANGED: Final = "the app's own code changed the model that the strategy made"
+"""Why there is no bound."""
+DRAWS: Final = "the app's own code may draw from the generator that the strategy's noise is drawn from"
+"""Why there is no bound."""
+_OWN: Final = frozenset({FIRST, IN_HAND, CHANGED})
+"""Reasons for which the model as a whole may be the app's."""
 FLOWERS_SETTINGS: Final = frozenset({"server-round", CLIPPING_NORM})
 """The settings that Flower's own strategies send."""
 
@@ -56,9 +56,14 @@ class Anchoring:
         self._store = store
         self._limits = limits
         self._cause = cause
-        self._watched: dict[int, _Watched] = {}
+        self._code: FlowersCode | None = None
+        self._has_sent = False
         self._local = threading.local()
         self._last: _Watched | None = None
+
+    def look_at(self, code: FlowersCode) -> None:
+        """Take Flower's code as it is, before the app is loaded."""
+        self._code = code
 
     @property
     def _current(self) -> _Watched | None:
@@ -67,18 +72,18 @@ class Anchoring:
         return found
 
     @contextmanager
-    def watching(self, strategy: object) -> Iterator[None]:
-        """Look on while ``strategy`` runs. One of the older machinery has no bounds."""
-        if not isinstance(strategy, Strategy) or self._cause is Cause.NOTHING:
+    def watching(self, strategy: object, arguments: Mapping[str, object]) -> Iterator[None]:
+        """Look on while ``strategy`` runs, started with these ``arguments``. One of the older kind has no bounds."""
+        if not isinstance(strategy, Strategy) or self._cause is Cause.NOTHING or self._code is None:
             yield
             return
-        watched = self._watched.setdefault(id(strategy), _Watched(strategy))
-        watched.begin()
+        part = self._code.part(strategy, arguments, is_first=not self._has_sent and self._last is None)
+        self._last = watched = _Watched(strategy, part, self._code)
         outer, self._local.watched = self._current, watched
         own = vars(strategy)
         hooks = {
-            "configure_train": self._adopting(watched, strategy.configure_train),
-            "configure_evaluate": self._adopting(watched, strategy.configure_evaluate),
+            "configure_train": self._adopting(watched, strategy.configure_train, MessageType.TRAIN),
+            "configure_evaluate": self._adopting(watched, strategy.configure_evaluate, MessageType.EVALUATE),
             "aggregate_train": watched.noting(strategy.aggregate_train),
         }
         before = {name: own[name] for name in hooks if name in own}
@@ -86,23 +91,31 @@ class Anchoring:
         try:
             yield
         finally:
-            self._last, self._local.watched = watched, outer
+            self._local.watched = outer
             for name in hooks:
                 del own[name]
             own.update(before)
 
-    def _adopting(self, watched: _Watched, configure: Callable[..., Any]) -> Callable[..., Any]:
+    def _adopting(self, watched: _Watched, configure: Callable[..., Any], kind: str) -> Callable[..., Any]:
         def adopting(server_round: int, arrays: ArrayRecord, *args: Any, **kwargs: Any) -> Any:
-            self._adopt(watched, arrays)
+            if kind == MessageType.TRAIN:
+                watched.was_evaluated()
+            watched.looks_at(arrays)
+            self._adopt(watched, arrays, kind)
             return configure(server_round, arrays, *args, **kwargs)
 
         return adopting
 
-    def _adopt(self, watched: _Watched, arrays: ArrayRecord) -> None:
-        """Put the recorded model in the place of ``arrays``, if it differs as another machine may have it differ."""
+    def _adopt(self, watched: _Watched, arrays: ArrayRecord, kind: str) -> None:
+        """Put the recorded model in the place of ``arrays``, if it differs as another machine may have it differ.
+
+        Only if messages of this ``kind`` are recorded next: a strategy may send none, and then the app has the model.
+        """
         entry = self._script.next_dispatch()
-        recorded = None if entry is None else self._recorded(entry, entry.messages[0].message.content)
-        if entry is None or recorded is None:
+        if entry is None or entry.messages[0].message.type != kind:
+            return
+        recorded = self._recorded(entry, entry.messages[0].message.content)
+        if recorded is None:
             return
         fitting = [(key, each) for key, each in recorded.array_records.items() if list(each) == list(arrays)]
         if not fitting:
@@ -121,6 +134,9 @@ class Anchoring:
         self, outgoing: tuple[Outgoing, ...], messages: Sequence[Message], key: ContentKey | None
     ) -> tuple[Outgoing, ...]:
         """What the app sends: the recorded messages, if its own differ from them as another machine may have it."""
+        self._has_sent = True
+        if self._current is not None:
+            self._current.looks_at_messages(messages)
         entry = self._script.next_dispatch()
         if entry is None or entry.head.key != key:
             return outgoing
@@ -159,7 +175,7 @@ class Anchoring:
     def explain(self, divergence: Divergence, was: RecordDict | None, message: Message | None) -> None:
         """Say how a message differs that the app was not anchored to."""
         watched = self._current
-        divergence.flowers_own = watched is not None and watched.goes_as_flower
+        divergence.flowers_own = watched is not None and watched.goes_as_flower()
         if was is not None and message is not None:
             bounds = NO_BOUNDS if watched is None else watched.bounds()
             found = difference(was, message.content, bounds, watched.sent if watched else None)
@@ -170,6 +186,10 @@ class Anchoring:
     def of_final_model(self, was: RecordDict, model: RecordDict) -> tuple[Difference | None, bool]:
         """How the final model differs, and whether the app may go on to its end."""
         watched = self._last
+        if watched is not None:
+            watched.was_evaluated()
+            for arrays in model.array_records.values():
+                watched.looks_at(arrays)
         bounds = NO_BOUNDS if watched is None else watched.bounds()
         found = difference(was, model, bounds, watched.sent if watched else None)
         return found, found is not None and self._goes_on(found)
@@ -191,24 +211,38 @@ class Anchoring:
 class _Watched:
     """A strategy that runs, and what rounding can have done to its model since that was last known bit for bit."""
 
-    def __init__(self, strategy: Strategy) -> None:
-        self.strategy = strategy
-        self.goes_as_flower = goes_as_flower(strategy)
+    def __init__(self, strategy: Strategy, part: Part, code: FlowersCode) -> None:
+        self._part = part
+        self._code = code
         self.sent: dict[str, Array] | None = None
         """The model as it was sent last."""
         self._rounding = FlowerRounding(strategy)
         self._model: Derived | None = None
+        self._left: _Numbers | None = None
         self._why = FIRST
-        self._given_up = ""
-
-    def begin(self) -> None:
-        """The app runs the strategy, with a model of its own."""
-        self._model, self._why = None, FIRST
+        self._given_up = DRAWS if part.runs and self._rounding.draws else ""
 
     def settle(self, arrays: ArrayRecord) -> None:
         """The model is the recorded one, bit for bit."""
         self.sent = dict(arrays.items())
+        self._left = _numbers(arrays)
         self._model, self._why = None, ""
+
+    def was_evaluated(self) -> None:
+        """The app's own ``evaluate_fn``, if it has one, was called with the model since it was sent or made."""
+        if self._part.has_model and self._why != FIRST:
+            self._why = IN_HAND
+
+    def looks_at(self, arrays: ArrayRecord) -> None:
+        """See whether this is the model as the strategy made it, or as it was sent last."""
+        if self._left is not None and not self._why and _numbers(arrays) != self._left:
+            self._why = CHANGED
+
+    def looks_at_messages(self, messages: Sequence[Message]) -> None:
+        """The same for a model in the app's messages."""
+        for content in {id(message.content): message.content for message in messages}.values():
+            if len(content.array_records) == 1:
+                self.looks_at(next(iter(content.array_records.values())))
 
     def sent_out(self, messages: Sequence[Message]) -> None:
         """The app's messages are the recorded ones, bit for bit."""
@@ -227,8 +261,9 @@ class _Watched:
             except NotDerived as error:
                 kept, self._given_up = [], str(error)
             result = aggregate(server_round, messages)
-            if isinstance(result, tuple) and result and result[0] is not None:
+            if isinstance(result, tuple) and result and isinstance(result[0], ArrayRecord):
                 self._aggregated(server_round, kept, clipping_norm)
+                self._left = _numbers(result[0])
             return result
 
         return noting
@@ -248,16 +283,24 @@ class _Watched:
     def is_made_by_flower(self, found: Difference, recorded: RecordDict) -> bool:
         """Whether Flower's code alone made what differs, which is no number. The app's own makes the first model, and
         all settings but Flower's: it may compute them from numbers."""
-        if not self.goes_as_flower:
+        if self.not_flowers():
             return False
         if found.record in recorded.config_records:
             return found.tensor in FLOWERS_SETTINGS
-        return self._why != FIRST and is_flowers(self.strategy)
+        return self._why not in _OWN
+
+    def goes_as_flower(self) -> bool:
+        """Whether Flower's code alone decides what is sent to whom."""
+        return not self.not_flowers() and not self._part.runs
+
+    def not_flowers(self) -> str:
+        """Why nothing is Flower's alone; empty if something is."""
+        return self._part.why or ("" if self._code.is_as_it_was() else PATCHED)
 
     def bounds(self) -> Bounds:
         """What rounding can cause in what is sent next."""
-        if not self.goes_as_flower or self._why:
-            return NoBounds(self._why or OWN)
+        if why := self.not_flowers() or self._why:
+            return NoBounds(why)
         return _Derived(self._model, self._rounding)
 
 
@@ -315,6 +358,14 @@ def _pairs(
 
 def _kinds(content: RecordDict) -> list[tuple[str, type]]:
     return [(key, type(record)) for key, record in content.items()]
+
+
+_Numbers = list[tuple[str, str, tuple[int, ...], str, bytes]]
+"""A model's tensors. Their bytes are shared with it, and nobody can change them."""
+
+
+def _numbers(arrays: ArrayRecord) -> _Numbers:
+    return [(name, array.dtype, tuple(array.shape), array.stype, array.data) for name, array in arrays.items()]
 
 
 def _digest_of(arrays: ArrayRecord) -> bytes:

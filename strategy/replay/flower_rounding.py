@@ -1,7 +1,7 @@
 """What rounding can cause in the models that Flower's own strategies make.
 
-Each strategy's arithmetic is told once more here, on `Rounded` numbers, which carry their error: only that is used. A
-strategy of an app's own has no bound, and neither has what an app itself does with a model.
+Each strategy's arithmetic is told once more here, on `Rounded` numbers, which carry their error: only that is used.
+What an app's own code may have a part in has no bound (`strategy.replay.own_code`).
 """
 
 from __future__ import annotations
@@ -29,12 +29,6 @@ from strategy.replay.rounding import (
     weighted_mean,
 )
 
-OWN: Final = "the app's own code makes the model, not a strategy of Flower's alone"
-"""Why there is no bound."""
-_FREE: Final = frozenset(
-    {"__init__", "summary", "start", "configure_train", "configure_evaluate", "aggregate_evaluate"}
-)
-"""Methods of a strategy that have no part in what it makes of the replies."""
 _LIBRARY: Final = 16 * DOUBLE
 """The relative error of an ``exp``, ``log`` or ``pow``: 8 units in the last place. glibc's are within 1 (the manual's
 "Errors in Math Functions"), numpy's own for AVX-512 within 4 (SVML)."""
@@ -89,30 +83,6 @@ def held(messages: Iterable[Message]) -> list[HeldReply]:
     return found
 
 
-def is_flowers(strategy: object) -> bool:
-    """Whether Flower's own code alone decides what ``strategy`` makes of replies."""
-    inner = getattr(strategy, "strategy", None)
-    if inner is not None and not is_flowers(inner):
-        return False
-    flowers: set[str] = set()
-    for kind in reversed(type(strategy).__mro__):
-        if kind.__module__.partition(".")[0] == "flwr":
-            flowers |= vars(kind).keys()
-        elif not (vars(kind).keys() & flowers) - _FREE <= _DUNDER:
-            return False
-    return isinstance(strategy, flower.Strategy)
-
-
-def goes_as_flower(strategy: object) -> bool:
-    """Whether Flower's own loop runs ``strategy``, and its code alone decides what is sent to whom."""
-    apps = [kind for kind in type(strategy).__mro__ if kind.__module__.partition(".")[0] != "flwr"]
-    return isinstance(strategy, flower.Strategy) and not any(vars(kind).keys() & _LOOP for kind in apps)
-
-
-_LOOP: Final = frozenset({"start", "configure_train", "configure_evaluate", "_construct_messages", "_make_sampling"})
-_DUNDER: Final = frozenset({"__module__", "__doc__", "__qualname__", "__abstractmethods__", "_abc_impl", "__dict__"})
-
-
 Derived = Callable[[str], Rounded]
 """The model, tensor by tensor."""
 
@@ -129,6 +99,11 @@ class FlowerRounding:
         self._momenta: dict[str, Rounded] = {}
         self._seconds: dict[str, Rounded] = {}
         self._clipping_error = 0.0
+
+    @property
+    def draws(self) -> bool:
+        """Whether the strategy draws numbers at random for what it makes of replies."""
+        return isinstance(self._strategy, (*_SERVER_CLIPS, *_CLIENT_CLIPS))
 
     def clipping_error(self) -> float:
         """The relative error of the clipping norm, which an adaptive strategy keeps and sends."""
@@ -149,8 +124,6 @@ class FlowerRounding:
             ValueError: if an array holds no numbers.
         """
         strategy = self._strategy
-        if not is_flowers(strategy):
-            raise NotDerived(OWN)
         with np.errstate(all="ignore"):
             round_ = _Round(number, replies, sent)
             if isinstance(strategy, (*_SERVER_CLIPS, *_CLIENT_CLIPS)):
@@ -413,8 +386,6 @@ def _krum(strategy: flower.MultiKrum, round_: _Round, weights: Sequence[float]) 
 
 def _bulyan(strategy: flower.Bulyan, round_: _Round, _: Sequence[float]) -> Derived:
     malicious, clients = strategy.num_malicious_nodes, len(round_.replies)
-    if strategy.selection_rule.__module__.partition(".")[0] != "flwr":
-        raise NotDerived(OWN)
     selected = _selected(round_, malicious, clients - 2 * malicious)
     count = clients - 4 * malicious
 

@@ -9,7 +9,7 @@ Format 3 is this order in an app process, whichever of the four jobs it does:
 4. Pollen's own packages are hidden from the app, and the shim for ``server_fn`` apps is put in.
 5. `strategy.hosting.seeds.seed_generators` seeds every generator, as the last step.
 6. The app is imported from its unpacked bundle, in an empty scratch folder, and run. What ``start`` returns is its
-   final model, even if ``start`` is a strategy's own.
+   final model, as it is then, even if ``start`` is a strategy's own.
 
 Format 2 let each library choose its kernels for the processor. Format 1 kept the folder of an earlier process, and took
 the final model only from Flower's own ``start``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -16,7 +16,7 @@ USED: list[object] = []
 
 
 @contextmanager
-def used(strategy: object) -> Iterator[None]:
+def used(strategy: object, _: Mapping[str, object]) -> Iterator[None]:
     """Keep which strategies run."""
     USED.append(strategy)
     yield

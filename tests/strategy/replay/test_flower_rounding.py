@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Array, ArrayRecord
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy.bulyan import aggregate_n_closest_weights
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from recorded_app import run_of
 from protocol.replay.differences import Cause
 from strategy.contents.npy import opened
 from strategy.replay import anchoring
-from strategy.replay.flower_rounding import FlowerRounding, HeldReply, goes_as_flower, is_flowers
+from strategy.replay.flower_rounding import FlowerRounding, HeldReply
 from strategy.replay.rounding import Rounded, gamma, total, weighted_mean
 
 STRATEGIES = sorted(set(flower.__all__) - {"Result", "Strategy", "FedXgbBagging", "FedXgbCyclic"})
@@ -120,35 +120,6 @@ def test_a_cheat_below_the_bound_gains_next_to_nothing(
     assert len(of_model) == 3
     assert max(of_model) < (1e-2 if name == "Bulyan" else 1e-5)
     assert max(of_update) < (1e-1 if name == "Bulyan" else 1e-3)
-
-
-class CheckpointingAvg(flower.FedAvg):
-    """What it makes of replies is an app's."""
-
-    def aggregate_train(self, server_round: int, replies: list[Message]):  # type: ignore[no-untyped-def]
-        return super().aggregate_train(server_round, replies)
-
-
-class QuietAvg(flower.FedAvg):
-    """An app's, and Flower's code makes the model."""
-
-    def summary(self) -> None:
-        """Say nothing."""
-
-
-class SteeredAvg(flower.FedAvg):
-    """An app's code decides what is sent."""
-
-    def configure_train(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-        return super().configure_train(*args, **kwargs)
-
-
-def test_only_what_flowers_own_code_computes_has_a_bound() -> None:
-    private = flower.DifferentialPrivacyServerSideFixedClipping
-    assert [is_flowers(each) for each in (flower.FedAvg(), QuietAvg(), SteeredAvg())] == [True] * 3
-    assert not is_flowers(CheckpointingAvg())
-    assert not is_flowers(private(CheckpointingAvg(), 1.0, 1.0, 2))
-    assert [goes_as_flower(each) for each in (flower.FedAvg(), QuietAvg(), SteeredAvg())] == [True, True, False]
 
 
 def test_a_sum_that_loses_all_small_terms_is_within_its_bound() -> None:

@@ -76,6 +76,7 @@ def replays(runs: dict[str, RecordedApp], command: Sequence[str], switches: dict
     return json.loads(out.read_text())
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("command", "switches"), PROCESSORS)
 def test_an_honest_run_is_never_accused_and_a_cheat_is(
     command: list[str], switches: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest

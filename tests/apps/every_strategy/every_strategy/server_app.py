@@ -60,5 +60,5 @@ def main(grid: Grid, context: Context) -> None:
         num_rounds=config["num-server-rounds"],
         timeout=60,
         train_config=ConfigRecord({"lr": 0.01}),
-        evaluate_fn=evaluate,
+        evaluate_fn=evaluate if config["central-evaluation"] else None,
     )
