@@ -14,7 +14,7 @@ from peer.engine.interface import EngineError, EngineUnavailable, TooLarge
 from protocol.app.block_calls import (
     BlockAnswer,
     BlockCall,
-    BlockRead,
+    BlocksRead,
     CallFailed,
     MakeLocal,
     Obstacle,
@@ -23,7 +23,7 @@ from protocol.app.block_calls import (
     StoreBlocks,
 )
 from protocol.app.pipe import FrameReader, encode
-from protocol.blocks.cid import CID, Block, BlockError, BlockSource, checked_block
+from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 
 BATCH: Final = 8 << 20
 """The most bytes of a content in one message."""
@@ -104,18 +104,25 @@ def _refuse(answer: CallFailed) -> NoReturn:
 
 
 class AskedContent:
-    """One content. Its blocks are asked for when they are read."""
+    """One content. Its blocks are asked for when they are read, and the next ones come along, which are read soon."""
 
     def __init__(self, asked: AskedBlocks, root: CID) -> None:
         self._asked = asked
         self._root = root
+        self._came: dict[CID, bytes] = {}
+        """What came along, until it is read."""
 
     def get(self, cid: CID) -> bytes:
-        """One block, checked."""
-        answer = self._asked.ask(ReadBlock(self._asked.next_number(), self._root, cid))
-        if not isinstance(answer, BlockRead):
+        """One block. The peer has checked it: all its sources do."""
+        data = self._came.pop(cid, None)
+        if data is not None:
+            return data
+        ahead = 0 if self._came else BATCH  # none, if what came along is not what is read
+        answer = self._asked.ask(ReadBlock(self._asked.next_number(), self._root, cid, ahead))
+        if not isinstance(answer, BlocksRead):
             raise EngineError(f"the peer was asked for a block, and answered with a {type(answer).__name__}")
-        return checked_block(cid, answer.data).data
+        self._came.update((each.cid, each.data) for each in answer.ahead)
+        return answer.data
 
 
 class AskedContents:

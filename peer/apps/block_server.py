@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import Final, Protocol
 
 from peer.apps.contents_given import ASKED, RECORDED
-from peer.engine.contents import EngineContents
+from peer.engine.contents import READ_AHEAD, EngineContents
 from peer.engine.engine_retries import EngineRetries
 from peer.engine.interface import Engine, EngineError, TooLarge
-from peer.engine.linked_blocks import links_of
+from peer.engine.linked_blocks import links_of, reached
 from protocol.app.block_calls import (
     BlockAnswer,
     BlockCall,
-    BlockRead,
+    BlocksRead,
     CallDone,
     CallFailed,
     MakeLocal,
     Obstacle,
     ReadBlock,
+    SentBlock,
     StoreBlocks,
 )
 from protocol.app.pipe import FrameReader, PipeError, encode
@@ -42,6 +44,9 @@ MAX_NAMED: Final = 1 << 17
 MAX_CALL: Final = 16 << 20
 """Bytes of one call: twice what an app process puts into one (`peer.apps.asked_blocks.BATCH`)."""
 
+MAX_AHEAD: Final = READ_AHEAD
+"""Bytes of blocks that are sent before they are asked for, whatever the app process says."""
+
 MAX_TIMEOUT: Final = 600.0
 """The most seconds for which a content is waited for, whatever the app process says."""
 
@@ -53,6 +58,13 @@ class _NotNamed(Exception):
     """The app process may not read this block."""
 
 
+class OpenContent(BlockSource, Protocol):
+    """The blocks of one content."""
+
+    def at_hand(self, cid: CID) -> bytes | None:
+        """A block that is here and sound, without waiting for it; otherwise None."""
+
+
 class Contents(Protocol):
     """The source of the blocks."""
 
@@ -60,7 +72,7 @@ class Contents(Protocol):
     def given_as(self) -> str:
         """How an app process learns of the socket (`peer.apps.contents_given`)."""
 
-    def open(self, root: CID) -> BlockSource:
+    def open(self, root: CID) -> OpenContent:
         """The blocks of a content."""
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
@@ -80,7 +92,7 @@ class ServedEngine:
         self._contents = EngineContents(engine)
         self._retries = EngineRetries()
 
-    def open(self, root: CID) -> BlockSource:
+    def open(self, root: CID) -> OpenContent:
         """As `Contents`."""
         return self._contents.open(root)
 
@@ -103,9 +115,20 @@ class ServedRun:
     def __init__(self, source: BlockSource) -> None:
         self._source = source
 
-    def open(self, root: CID) -> BlockSource:
+    def open(self, root: CID) -> OpenContent:
         """As `Contents`."""
-        return self._source
+        return self
+
+    def get(self, cid: CID) -> bytes:
+        """As `OpenContent`."""
+        return self._source.get(cid)
+
+    def at_hand(self, cid: CID) -> bytes | None:
+        """As `OpenContent`."""
+        try:
+            return self._source.get(cid)
+        except BlockError:  # whoever needs the block will ask for it, and is told why it does not come
+            return None
 
     def fetch(self, root: CID, *, timeout: float, limit: int) -> None:
         """Nothing: the audit has checked that the whole content is here."""
@@ -190,12 +213,14 @@ class BlockServer:
 
     def _done(self, call: BlockCall) -> BlockAnswer:
         match call:
-            case ReadBlock(root=root, block=block):
+            case ReadBlock(root=root, block=block, ahead=ahead):
                 self._check_named(root)
-                content, links = self._opened(root)
-                if block not in links:
+                content, places = self._opened(root)
+                if block not in places:
                     raise _NotNamed(f"{block} is not a block of the content {root}")
-                return BlockRead(call.call, content.get(block))
+                data = content.get(block)
+                following = islice(places, places[block] + 1, None)
+                return BlocksRead(call.call, data, tuple(_at_hand(content, following, min(ahead, MAX_AHEAD))))
             case MakeLocal(root=root, timeout=timeout, limit=limit):
                 self._check_named(root)
                 within = timeout if 0 <= timeout <= MAX_TIMEOUT else MAX_TIMEOUT
@@ -223,23 +248,24 @@ class BlockServer:
                 raise MissingBlock(cid)
             return self._stored[cid]
 
-        self._stored.update(dict.fromkeys(_reached(root, sent_links), ()))
+        self._stored.update(dict.fromkeys(reached(root, sent_links), ()))
 
-    def _open(self, root: CID) -> tuple[BlockSource, frozenset[CID]]:
+    def _open(self, root: CID) -> tuple[OpenContent, dict[CID, int]]:
+        """A content, and the place of each of its blocks in it, in order."""
         content = self._contents.open(root)
         # chunks have no links, and are not read for them
-        return content, _reached(root, lambda cid: () if cid.is_raw else links_of(Block(cid, content.get(cid))))
+        blocks = reached(root, lambda cid: () if cid.is_raw else links_of(Block(cid, content.get(cid))))
+        return content, {cid: at for at, cid in enumerate(blocks)}
 
 
-def _reached(root: CID, links: Callable[[CID], Iterable[CID]]) -> frozenset[CID]:
-    """``root`` and all that it links to. Each is looked at once, however many ways lead to it."""
-    seen = {root}
-    pending = [root]
-    while pending:
-        fresh = set(links(pending.pop())) - seen
-        seen |= fresh
-        pending += fresh
-    return frozenset(seen)
+def _at_hand(content: OpenContent, cids: Iterable[CID], most: int) -> Iterator[SentBlock]:
+    """The blocks that come first, as long as they are at hand and have ``most`` bytes together."""
+    for cid in cids:
+        data = content.at_hand(cid) if most > 0 else None
+        if data is None or len(data) > most:
+            return
+        most -= len(data)
+        yield SentBlock(cid, data)
 
 
 def _shut(end: socket.socket) -> None:

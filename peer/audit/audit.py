@@ -287,8 +287,7 @@ class Audit:
             return
         size = 0
         try:
-            for block in self._source.content(root, manifest.settings.max_content_bytes):
-                size += len(block.data)
+            size = self._source.content_size(root, manifest.settings.max_content_bytes)
         except MissingBlock as error:
             what = f"{self._what_is(root, step, manifest)} (content {root}) is not whole: {error}"
             self._note(Finding(height, error.cid, MISSING_BLOCK, what))
@@ -349,9 +348,7 @@ class Audit:
     def _check_car(self, car: CarSource) -> None:
         """Check the rest of the file: for contradictions that the chain does not link, and for damage that nothing has
         met yet."""
-        for block in car.blocks():
-            if block.cid.is_raw:
-                continue
+        for block in car.blocks(chunks=False):
             with contextlib.suppress(BlockError):  # a content's manifest, a listing
                 self._check_contradiction(parse_record(block), None)
         for damage in car.damage:
@@ -471,4 +468,4 @@ class Audit:
         """The finding with the height of a damaged head, which only the records below it in a CAR tell."""
         if finding.cid != self.report.head or not isinstance(self._source, CarSource):
             return finding
-        return replace(finding, height=height_above(self._source.blocks()))
+        return replace(finding, height=height_above(self._source.blocks(chunks=False)))

@@ -53,7 +53,7 @@ class EngineContents:
 
         self._retries(put)
 
-    def open(self, root: CID) -> BlockSource:
+    def open(self, root: CID) -> BegunContent:
         """The blocks of a content that the peer has made local."""
         return BegunContent(dict(_beginning(self._engine, root)), self._blocks)
 
@@ -76,8 +76,12 @@ class BegunContent:
 
     def get(self, cid: CID) -> bytes:
         """One block, as `EngineBlocks` gives it."""
-        data = self._begun.pop(cid, None)
+        data = self.at_hand(cid)
         return self._others.get(cid) if data is None else data
+
+    def at_hand(self, cid: CID) -> bytes | None:
+        """A block that is in memory; it is not after that."""
+        return self._begun.pop(cid, None)
 
 
 def _beginning(engine: Engine, root: CID) -> Iterator[tuple[CID, bytes]]:

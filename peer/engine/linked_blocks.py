@@ -41,6 +41,17 @@ def walk(root: CID, read: Callable[[CID], Block]) -> Iterator[Block]:
         pending.extend(reversed(fresh))
 
 
+def reached(root: CID, links: Callable[[CID], Iterable[CID]]) -> list[CID]:
+    """``root`` and all that it links to, as they are met. Each is looked at once, however many ways lead to it."""
+    seen = {root: None}
+    pending = [root]
+    while pending:
+        fresh = [cid for cid in dict.fromkeys(links(pending.pop())) if cid not in seen]
+        seen |= dict.fromkeys(fresh)
+        pending.extend(reversed(fresh))
+    return list(seen)
+
+
 def complete(root: CID, blocks: Iterable[Block]) -> Iterator[Block]:
     """``blocks`` as they come, checked to be ``root`` and all that it links to.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 import threading
@@ -13,7 +14,7 @@ from typing import Final, Protocol
 
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine, Unreachable
-from peer.engine.linked_blocks import walk
+from peer.engine.linked_blocks import links_of, reached, walk
 from protocol.blocks.car import CarCutShort, CarError, Section, read_sections
 from protocol.blocks.cid import CID, Block, BlockMismatch, MalformedCid, MissingBlock, checked_block
 
@@ -32,6 +33,10 @@ class RunSource(Protocol):
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         """``root`` and all that it links to, one checked block at a time, of ``limit`` bytes in all at most."""
+
+    def content_size(self, root: CID, limit: int) -> int:
+        """The bytes of ``root`` and all that it links to, once each block of that has been checked. Raises as
+        `content`."""
 
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Say which blocks will be asked for soon."""
@@ -63,6 +68,10 @@ class EngineSource:
                 raise error.__cause__ from error
             raise
 
+    def content_size(self, root: CID, limit: int) -> int:
+        """As `RunSource` says."""
+        return sum(len(block.data) for block in self.content(root, limit))
+
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Fetch the blocks side by side if the node does not have them. What fails here fails again when it is read."""
         if self._is_local or not cids or self._engine.has(cids[0]):
@@ -88,7 +97,7 @@ class CarSource:
         self._reading = threading.Lock()  # an app under replay may read its replies in threads of its own
         self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._index.executescript(
-            "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER) WITHOUT ROWID;"
+            "CREATE TABLE blocks (cid BLOB PRIMARY KEY, at INTEGER, size INTEGER, sound INTEGER) WITHOUT ROWID;"
             "CREATE TABLE bad (digest BLOB PRIMARY KEY) WITHOUT ROWID; BEGIN"
         )
         self.damage: list[str] = []
@@ -116,29 +125,47 @@ class CarSource:
     def get(self, cid: CID) -> bytes:
         """As `RunSource` says."""
         with self._reading:
-            row = self._index.execute("SELECT at, size FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
-            if row is None:
-                if self._index.execute("SELECT 1 FROM bad WHERE digest = ?", (cid.digest,)).fetchone():
-                    raise BlockMismatch(cid, b"")  # its bytes are here under another CID: damaged, not missing
-                raise MissingBlock(cid)
-            self._file.seek(row[0])
-            data = self._file.read(row[1])
+            at, size, _ = self._place(cid)
+            self._file.seek(at)
+            data = self._file.read(size)
         return checked_block(cid, data).data
 
     def content(self, root: CID, limit: int) -> Iterator[Block]:
         """As `RunSource` says. The file is here already, so no limit is kept."""
         return walk(root, lambda cid: Block(cid, self.get(cid)))
 
+    def content_size(self, root: CID, limit: int) -> int:
+        """As `RunSource` says. Chunks are not read again for it: they were checked when the file was opened."""
+        return sum(map(self._checked_size, reached(root, self._links)))
+
     def prefetch(self, cids: Sequence[CID]) -> None:
         """Nothing to do."""
 
-    def blocks(self) -> Iterator[Block]:
-        """Every sound block in the file, once."""
-        for (cid,) in self._index.execute("SELECT cid FROM blocks ORDER BY at"):
-            try:
-                yield Block(CID(cid), self.get(CID(cid)))
-            except BlockMismatch:
-                continue  # it is in `damage`
+    def blocks(self, *, chunks: bool = True) -> Iterator[Block]:
+        """Every sound block in the file, once; without ``chunks`` those alone that have a structure."""
+        for (data,) in self._index.execute("SELECT cid FROM blocks WHERE sound ORDER BY at"):
+            cid = CID(data)
+            if cid.is_raw and not chunks:
+                continue
+            with contextlib.suppress(BlockMismatch):  # the file has changed since it was opened
+                yield Block(cid, self.get(cid))
+
+    def _links(self, cid: CID) -> Sequence[CID]:
+        return () if cid.is_raw else links_of(Block(cid, self.get(cid)))
+
+    def _checked_size(self, cid: CID) -> int:
+        with self._reading:
+            _, size, sound = self._place(cid)
+        return size if sound else len(self.get(cid))
+
+    def _place(self, cid: CID) -> tuple[int, int, bool]:
+        """Where a block is in the file, its size, and whether its bytes were its own when the file was opened."""
+        row = self._index.execute("SELECT at, size, sound FROM blocks WHERE cid = ?", (bytes(cid),)).fetchone()
+        if row is None:
+            if self._index.execute("SELECT 1 FROM bad WHERE digest = ?", (cid.digest,)).fetchone():
+                raise BlockMismatch(cid, b"")  # its bytes are here under another CID: damaged, not missing
+            raise MissingBlock(cid)
+        return int(row[0]), int(row[1]), bool(row[2])
 
     def _scan(self, sections: Iterable[Section]) -> None:
         try:
@@ -154,12 +181,12 @@ class CarSource:
         place = (section.cid, section.data_offset, len(section.data))
         try:
             checked_block(CID(section.cid), section.data)
-            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", place)
+            self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, 1)", place)
         except (MalformedCid, BlockMismatch) as error:
             self._damaged(f"the section at byte {section.offset}: {error}")
             self._index.execute("INSERT OR IGNORE INTO bad VALUES (?)", (hashlib.sha256(section.data).digest(),))
             if isinstance(error, BlockMismatch):
-                self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?)", place)
+                self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, 0)", place)
 
     def _damaged(self, what: str) -> None:
         if len(self.damage) < MAX_DAMAGE:

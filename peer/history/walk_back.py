@@ -64,10 +64,9 @@ def height_above(blocks: Iterable[Block]) -> int:
     """The height of the record after all records of a chain among ``blocks``."""
     highest = -1
     for block in blocks:
-        if not block.cid.is_raw:
-            with contextlib.suppress(BlockError):  # it is something else
-                body = parse_record(block).body
-                highest = max(highest, body.height if isinstance(body, Chained) else -1)
+        with contextlib.suppress(BlockError):  # it is something else
+            body = parse_record(block).body
+            highest = max(highest, body.height if isinstance(body, Chained) else -1)
     return highest + 1
 
 

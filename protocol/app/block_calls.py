@@ -11,11 +11,13 @@ from protocol.blocks.cid import CID
 
 @dataclass(frozen=True, slots=True)
 class ReadBlock:
-    """A block of the content ``root``."""
+    """A block of the content ``root``, and what comes after it in the content, if that is at hand: up to ``ahead``
+    bytes."""
 
     call: int
     root: CID
     block: CID
+    ahead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class MakeLocal:
 
 @dataclass(frozen=True, slots=True)
 class SentBlock:
-    """A block of a content that the app process stores."""
+    """A block of a content, which the app process stores or reads."""
 
     cid: CID
     data: bytes = field(repr=False)
@@ -54,11 +56,12 @@ class CallDone:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockRead:
+class BlocksRead:
     """Answers `ReadBlock`."""
 
     call: int
     data: bytes = field(repr=False)
+    ahead: tuple[SentBlock, ...] = ()
 
 
 class Obstacle(StrEnum):
@@ -85,4 +88,4 @@ class CallFailed:
 
 
 BlockCall = ReadBlock | MakeLocal | StoreBlocks
-BlockAnswer = BlockRead | CallDone | CallFailed
+BlockAnswer = BlocksRead | CallDone | CallFailed
