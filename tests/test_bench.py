@@ -95,7 +95,7 @@ def test_resume_tells_what_a_long_chain_costs_the_first_time_and_the_second(tmp_
     done = bench("resume", "--records", "20", "--simulate", "2", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]
-    assert [result["what"] for result in results] == ["resume", "resume", "log", "log", "simulate"]
+    assert [result["what"] for result in results] == ["resume", "resume", "history", "history", "simulate"]
     assert all(result["cpu_seconds"] > 0 for result in results)
 
 

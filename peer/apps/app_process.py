@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from peer.apps.app_log import LOOK, keep_short
+from peer.apps.app_log import AppLog
 from peer.apps.app_python import OUR_PYTHON, folders_of
 from peer.apps.block_server import BlockServer, Contents
 from peer.apps.child_processes import MARK, lives, new_mark, signal_marked
@@ -22,8 +22,9 @@ from peer.confinement.folders import temporary_folder
 from peer.confinement.means import words_before
 from peer.confinement.rules import TEMPORARY, Confinement, variables_of
 from peer.home.passphrase import without_passphrases
-from protocol.app.calls import FromApp, ToApp, contents_named
+from protocol.app.calls import FromApp, Start, ToApp, contents_named
 from protocol.app.pipe import FrameReader, PipeError, encode
+from protocol.blocks.cid import CID
 from protocol.records.bodies import Role
 
 _END_SECONDS: Final = 5.0
@@ -36,7 +37,10 @@ _SIGNALLED: Final = 128
 """An exit code over this is that of a process which a signal killed, as shells tell it."""
 
 _LAST_WORDS: Final = 2000
-"""Bytes at the end of the log in which the reason is looked for."""
+"""Characters of its last line, in which the reason may be."""
+
+_DRAIN_SECONDS: Final = 5.0
+"""How long the rest of its output may take, once the process and all that it started have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class AppCommand:
     """None: the process may do what the peer may."""
     python: tuple[str, ...] = OUR_PYTHON
     """The command of the Python that runs it."""
+    run_log: Callable[[CID], Path] | None = None
+    """Where the output of a run's app goes besides; None for nowhere."""
 
 
 class AppProcess:
@@ -74,6 +80,8 @@ class AppProcess:
         self._lost = lost
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._log: AppLog | None = None
+        self._logging: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         """What is looked at again and again as long as it runs."""
         self._blocks: BlockServer | None = None
@@ -100,7 +108,6 @@ class AppProcess:
         command = self._command
         self._mark = new_mark()
         command.log.parent.mkdir(parents=True, exist_ok=True)
-        keep_short(command.log)
         words = [
             *command.python,
             "-P",  # without it the current folder comes first, and a strategy.py there would hide ours
@@ -119,22 +126,29 @@ class AppProcess:
             command.works_in.mkdir(parents=True, exist_ok=True)  # it is mounted
             confinement = command.confiner.confinement(folders_of(command.python), [folder, command.works_in])
             words, environment = self._confined(command.confiner, confinement, words, environment)
-        with command.log.open("ab") as log:
-            self._log_start = log.tell()
+        ours, theirs = os.pipe()  # not asyncio's: its process would count as running while a child has this end
+        try:
             self._process = await asyncio.create_subprocess_exec(
                 *words,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=log,
+                stderr=theirs,
                 env=environment,
                 pass_fds=() if self._blocks is None else (self._blocks.theirs.fileno(),),
                 # its own process group, so that Ctrl-C reaches only the peer, which then ends the app in order
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self._log = AppLog(command.log)
+        self._logging = asyncio.create_task(_keep(self._log, ours))
         if self._blocks is not None:
             self._blocks.start()
         self._listening = asyncio.create_task(self._listen(self._process, self._mark))
-        self._watching = [asyncio.create_task(self._keep_log_short())]
+        self._watching = []
         if confinement is not None:
             self._watching.append(asyncio.create_task(self._watch(self._process, confinement)))
 
@@ -170,6 +184,8 @@ class AppProcess:
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             if self._blocks is not None:
                 self._blocks.name(contents_named(value))
+            if isinstance(value, Start) and self._log is not None and self._command.run_log is not None:
+                self._log.begin(self._command.run_log(value.run))
             self._process.stdin.write(encode(value))
 
     def may_end(self) -> None:
@@ -195,13 +211,15 @@ class AppProcess:
             process.kill()
             await process.wait()
         await _end_processes(process.pid, self._mark)
+        await self._logged()
         self._belongings.close()
 
-    async def _keep_log_short(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK)
-            if await asyncio.to_thread(keep_short, self._command.log):
-                self._log_start = 0
+    async def _logged(self) -> None:
+        """Take the rest of the output. Somebody who still has the other end of its pipe is not waited for."""
+        if self._logging is not None:
+            done, _ = await asyncio.wait([self._logging], timeout=_DRAIN_SECONDS)
+            if not done:
+                self._logging.cancel()
 
     async def _listen(self, process: asyncio.subprocess.Process, mark: str) -> None:
         assert process.stdout is not None
@@ -218,6 +236,7 @@ class AppProcess:
             process.kill()
         code = await process.wait()
         await _end_processes(process.pid, mark)
+        await self._logged()
         if not self._may_end:
             self._lost(self._exceeded or f"{why}{self._ending(code)}{self._last_words()}")
 
@@ -227,11 +246,23 @@ class AppProcess:
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
     def _last_words(self) -> str:
-        with self._command.log.open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, end - _LAST_WORDS))
-            lines = log.read().decode(errors="replace").strip().splitlines()
-        return f"; its last words: {lines[-1]}" if lines else ""
+        last = "" if self._log is None else self._log.last[-_LAST_WORDS:]
+        return f"; its last words: {last}" if last else ""
+
+
+async def _keep(log: AppLog, descriptor: int) -> None:
+    """Keep what is written to the other end of this pipe, until nobody has that end."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    try:
+        while data := await reader.read(1 << 16):
+            await asyncio.to_thread(log.write, data)
+    finally:
+        transport.close()
+        log.close()
 
 
 async def _end_processes(group: int, mark: str) -> None:

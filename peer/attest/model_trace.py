@@ -220,6 +220,6 @@ def not_found(file: ModelFile, result: NotTraced) -> PeerError:
     runs = f"{result.looked_into} runs that were" if result.looked_into else "runs here, since none could be"
     return PeerError(
         f"{what} is of none of the {runs} looked through",
-        fix="name the run: --in FILE.car, or --in HEAD with --ipfs ENGINE; in a home, peer log lists the runs",
+        fix="name the run: --in FILE.car, or --in HEAD with --ipfs ENGINE; in a home, peer ls lists the runs",
         code=ExitCode.UNFINISHED,
     )

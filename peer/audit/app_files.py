@@ -12,7 +12,7 @@ from peer.audit.audit import Audit
 from peer.audit.report import require_verified
 from peer.audit.run_lookup import RunLookup
 from peer.base.errors import ExitCode, PeerError
-from peer.history.named_runs import app_cid, is_car
+from peer.history.named_runs import app_cid, is_car, named_cid
 from peer.history.run_sources import EngineSource, RunSource
 from peer.history.scratch import Scratch
 from peer.home.federations import FederationStore
@@ -111,7 +111,7 @@ def named_app(text: str, lookup: RunLookup) -> Iterator[tuple[NamedBundle, RunSo
     """The bundle of the app that ``text`` names, and the source of its blocks."""
     run = _run_named(text, lookup.home)
     if run is None:
-        app_id = app_cid(text)
+        app_id = app_cid(str(named_cid(lookup.home, text)))
         with lookup.blocks() as source:
             if not _is_of_a_run(app_id, source):
                 yield NamedBundle(app_id, app_id, None), source
@@ -125,7 +125,7 @@ def _run_named(text: str, home: Home) -> str | None:
     run the app. None if the app can be read on its own."""
     if is_car(text):
         return text
-    app_id = app_cid(text)
+    app_id = named_cid(home, text)
     run = next((known.run for known in known_apps(home) if known.app == app_id), None)
     if run is None:
         return None

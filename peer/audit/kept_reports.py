@@ -1,4 +1,4 @@
-"""Reports of verified runs, kept in the home, so that ``peer log`` of the same run need not verify it again.
+"""Reports of verified runs, kept in the home, so that ``peer history`` of the same run need not verify it again.
 
 Only `verified` is kept: what was missing may be here the next time. The report holds for one head, which fixes its
 chain; for all else that the verdict rests on (`Basis`); and for the code that judged. If any of these has changed, the
@@ -192,7 +192,7 @@ def _kept(report: Report, scratch: Scratch) -> _Kept | None:
 
 
 def _without_sizes(row: str) -> str:
-    """An exchange as ``peer log`` shows it, which reads no contents."""
+    """An exchange as ``peer history`` shows it, which reads no contents."""
     exchange = json.loads(row)
     exchange["bytes_sent"] = exchange["bytes_received"] = None
     for answer in exchange["answers"]:

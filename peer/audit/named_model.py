@@ -11,7 +11,7 @@ from typing import Any
 from peer.audit.run_lookup import RunLookup
 from peer.audit.run_models import SERVER, RunModels
 from peer.base.errors import PeerError
-from peer.history.named_runs import cid_of, head_named, is_car
+from peer.history.named_runs import head_named, is_car, named_cid
 from peer.history.scratch import Scratch
 from protocol.blocks.cid import CID, Block, BlockError
 from protocol.records.signed_records import parse_record
@@ -70,7 +70,7 @@ def _content(text: str, lookup: RunLookup) -> CID | None:
     """The CID ``text``, if it is neither a run nor a record."""
     if is_car(text):
         return None
-    cid = cid_of(text)
+    cid = named_cid(lookup.home, text)
     if head_named(lookup.home, text)[1] is not None:
         return None
     with lookup.blocks() as source:

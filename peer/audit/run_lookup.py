@@ -13,7 +13,7 @@ from peer.audit.kept_reports import KeptReports
 from peer.audit.root_of_trust import given_root, trusted_federations
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.chosen_engine import borrowed
-from peer.history.named_runs import NoSuchRun, cid_of, head_named, is_car
+from peer.history.named_runs import NoSuchRun, head_named, is_car, named_cid
 from peer.history.run_sources import CarSource, EngineSource, RunSource
 from peer.history.scratch import Scratch
 from peer.home.acks_grants_proofs import AcksGrantsProofs, beside_head, beside_of, run_named
@@ -109,7 +109,7 @@ class RunLookup:
         """
         if is_car(named):
             return _proof_in_file(Path(named), known)
-        cid = cid_of(named)
+        cid = named_cid(self.home, named)
         if self.home.journal.exists():
             with Journal(self.home.journal) as journal:
                 if journal.head_of(cid) or journal.run_of(cid):
@@ -193,5 +193,5 @@ def _proof(cid: CID, source: BlockSource, known: Sequence[StoredFederation]) -> 
     except BlockError as error:
         raise PeerError(
             f"{cid} is no proof of equivocation: {error}",
-            fix="it shows nothing about anybody; to audit a run, name its head: peer log shows those of this home",
+            fix="it shows nothing about anybody; to audit a run, name its head: peer ls shows those of this home",
         ) from error

@@ -110,7 +110,7 @@ class RunModels:
         if not 0 <= number <= last:
             raise NoSuchModel(
                 f"the run has no round {number}: its rounds are 0, the initial model, to {last}",
-                fix=f"peer log {self._report.head} shows them",
+                fix=f"peer history {self._report.head} shows them",
             )
         return self._found(self._global(number), number, SERVER) if of == SERVER else self._update(of, number)
 
@@ -172,7 +172,7 @@ class RunModels:
         if number and not trained:
             raise NoSuchModel(
                 f"nothing was trained in round {number}",
-                fix=f"peer log {self._report.head} shows which messages are of type train",
+                fix=f"peer history {self._report.head} shows which messages are of type train",
             )
         found = self._after(dict.fromkeys(trained, number)).get(number) if number else self._first_dispatched()
         if isinstance(found, NotReadable):
@@ -288,7 +288,7 @@ class RunModels:
                 return found
         raise NoSuchModel(
             f"{name} gave no update in round {number}: {_why_no_update(name, rows, given)}",
-            fix=f"peer log {self._report.head} shows who answered in which round",
+            fix=f"peer history {self._report.head} shows who answered in which round",
             code=ExitCode.UNFINISHED if any(name in row["participants"] for row in rows) else ExitCode.WRONG_USE,
         )
 

@@ -52,7 +52,9 @@ COMMANDS: Final = {
     "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
     "status": _Entry("peer.cli.seeing.status", "Show what the running peer of this home does now."),
     "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
-    "log": _Entry("peer.cli.reading.log", "Show the runs of this home, or the rounds of one."),
+    "ls": _Entry("peer.cli.reading.ls", "List the runs of this home."),
+    "log": _Entry("peer.cli.reading.log", "Show what the app of a run prints."),
+    "history": _Entry("peer.cli.reading.history", "Show the rounds of a run."),
     "show": _Entry("peer.cli.reading.show", "Show any block: a record, a content, a manifest."),
     "report": _Entry("peer.cli.reading.report", "Audit a run, and write a report for people or programs."),
     "audit": _Entry("peer.cli.reading.audit", "Verify a run by every rule."),
@@ -226,6 +228,6 @@ def _tell(message: str, fix: str = "") -> None:
 
 
 def _reader_gone() -> ExitCode:
-    """The reader of our output has gone, as in ``peer log | head``. That is not an error."""
+    """The reader of our output has gone, as in ``peer ls | head``. That is not an error."""
     terminal.silence()
     return ExitCode.UNFINISHED

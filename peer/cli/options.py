@@ -79,8 +79,19 @@ NoPassphraseOption = Annotated[
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to look for one block.")
 ]
+OneRunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="latest, a run's name, or the first characters of its CID or head.")
+]
 HeadArgument = Annotated[
-    str, typer.Argument(metavar="HEAD|FILE.car", help="The newest record of a run, or a file with the run.")
+    str,
+    typer.Argument(
+        metavar="RUN|FILE.car",
+        help="latest, a run's name, the first characters of its CID or head, or a file with the run.",
+    ),
+]
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="[RUN|FILE.car]", help="latest, a run's name, or the first characters of its CID or head."),
 ]
 TrustOption = Annotated[
     str | None,

@@ -18,6 +18,11 @@ def put_json(value: object) -> None:
     put_json_part(json.dumps(value, default=_plain, indent=2 if is_terminal() else None) + "\n")
 
 
+def put_json_line(value: object) -> None:
+    """Print one object of a ``--json`` that has one a line."""
+    put_json_part(json.dumps(value, default=_plain) + "\n")
+
+
 def put_result(value: object, as_json: bool, *lines: str) -> None:
     """Print the result of a command: ``value`` with ``--json``, otherwise the lines for people."""
     if as_json:

@@ -50,7 +50,7 @@ def walk_back(head: CID, source: RunSource, scratch: Scratch, head_height: int |
 def _not_a_head(cid: CID, what: str) -> NoSuchRun:
     return NoSuchRun(
         f"{cid} is {what}, not one in the chain of a run",
-        fix="peer log shows the heads of this home's runs; peer show CID shows any block",
+        fix="peer ls shows this home's runs; peer show CID shows any block",
     )
 
 

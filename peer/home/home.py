@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peer.base.errors import PeerError
+from protocol.blocks.cid import CID
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -36,6 +37,10 @@ class Home:
     def app_log(self, role: str) -> Path:
         """The output of the apps of a peer with this role."""
         return self.path / "logs" / f"app-{role}.log"
+
+    def run_log(self, run: CID) -> Path:
+        """The output of the app in one run. The folder is there once a peer has run."""
+        return self.path / "logs" / "runs" / f"{run}.log"
 
     @property
     def federations(self) -> Path:

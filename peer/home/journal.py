@@ -21,6 +21,7 @@ from peer.home.journal_layouts import LAYOUTS
 from protocol.blocks.cid import CID, Block, cbor_data_block
 from protocol.records.bodies import Role
 from protocol.records.signed_records import WellSigned
+from protocol.run_names import name_after
 from protocol.wire.announcements import next_start
 
 LAYOUT: Final = len(LAYOUTS)
@@ -66,6 +67,23 @@ class KnownApp:
     noted: float
     """When it was approved, or when the run began to wait: seconds since 1970."""
     approved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """What this home tells people of a run, besides its head. The chain knows nothing of it."""
+
+    run: CID
+    name: str
+    """How the owner may call it here."""
+    app: str
+    """The app's own name, as its author chose it."""
+    began: float
+    """When this home first had to do with it: seconds since 1970."""
+    round: int | None = None
+    """The newest round that the app named."""
+    outcome: str | None = None
+    """How it ended (`protocol.records.bodies.Outcome`); None while it is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +217,35 @@ class Journal:
     def heads(self) -> list[RunHead]:
         """The heads of all runs, the last changed first."""
         return [_head(row) for row in self._rows("SELECT * FROM heads ORDER BY updated DESC, run")]
+
+    # -- what people are told of runs ------------------------------------------------------------------------------
+
+    def name_run(self, run: CID, app: str, now: float, wanted: str = "") -> KnownRun:
+        """Give a run a name in this home, unless it has one: the ``wanted`` one if no other run has it, otherwise one
+        made of its ``app``'s name."""
+        with self._transaction() as database:
+            row = database.execute("SELECT * FROM known_runs WHERE run = ?", (bytes(run),)).fetchone()
+            if row is not None:
+                return _known_run(row)
+            taken = {str(name) for (name,) in database.execute("SELECT name FROM known_runs")}
+            name = wanted if wanted and wanted not in taken else name_after(app, taken)
+            values = (bytes(run), name, app, now)
+            database.execute("INSERT INTO known_runs (run, name, app, began) VALUES (?, ?, ?, ?)", values)
+        return KnownRun(run, name, app, now)
+
+    def note_round(self, run: CID, round: int) -> None:
+        """Remember the newest round of a run that has a name."""
+        with self._transaction() as database:
+            database.execute("UPDATE known_runs SET round = ? WHERE run = ?", (round, bytes(run)))
+
+    def note_outcome(self, run: CID, outcome: str) -> None:
+        """Remember how a run that has a name has ended."""
+        with self._transaction() as database:
+            database.execute("UPDATE known_runs SET outcome = ? WHERE run = ?", (outcome, bytes(run)))
+
+    def known_runs(self) -> dict[CID, KnownRun]:
+        """The runs that have a name here."""
+        return {run.run: run for run in map(_known_run, self._rows("SELECT * FROM known_runs"))}
 
     # -- replies ---------------------------------------------------------------------------------------------------
 
@@ -457,6 +504,11 @@ def _explained(path: Path, code: int | None, error: Exception) -> PeerError:
         case _:
             what, fix = f"the journal {path} cannot be used: {error}", "check the home: peer doctor"
     return PeerError(what, fix=fix, code=ExitCode.UNFINISHED)
+
+
+def _known_run(row: Any) -> KnownRun:
+    run, name, app, began, round, outcome = row
+    return KnownRun(CID(run), name, app, began, round, outcome)
 
 
 def _head(row: Any) -> RunHead:

@@ -47,5 +47,10 @@ CREATE INDEX verified_heads ON verified (head);
     """
 CREATE TABLE well_signed (cid BLOB PRIMARY KEY) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE known_runs (
+    run BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, app TEXT NOT NULL, began REAL NOT NULL, round INTEGER, outcome TEXT
+) WITHOUT ROWID;
+""",
 )
 """What each layout adds to the one before. A journal with an older layout is upgraded when it is opened."""

@@ -93,7 +93,7 @@ def _head(named: str) -> CID:
         raise _unusable(
             named,
             "it is neither a CID nor the name of a .safetensors, .npz or .pt file",
-            "peer log shows the heads of this home's runs; peer model HEAD -o FILE writes a model to a file",
+            "peer ls shows this home's runs; peer model HEAD -o FILE writes a model to a file",
         ) from error
 
 

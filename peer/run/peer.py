@@ -30,6 +30,7 @@ from peer.home.invitations import Invitations
 from peer.membership.changes import is_admin
 from peer.membership.joining import Inviter
 from peer.run.durable_effects import DurableEffects
+from peer.run.run_book import RunBook
 from peer.run.runner import Ending, Runner
 from peer.run.session import Session
 from peer.status.health_watch import HealthWatch
@@ -57,6 +58,8 @@ class Prepared:
     """Variables for the app process."""
     works_in: Path
     """Where the app works (`AppCommand`)."""
+    name: str = ""
+    """How the owner calls the run; empty: it is called after its app."""
 
 
 @dataclass(slots=True)
@@ -124,8 +127,11 @@ class Peer:
         """
         held: Held
 
+        book = RunBook(prepared.session.journal, prepared.name)
+
         def reported(report: Report) -> None:
             held.trouble.take(report, time.time())
+            book.note(report)
             prepared.session.on_report(report)
 
         runner = self._runner(prepared, reported)
@@ -141,6 +147,7 @@ class Peer:
                 if self._show is not None:
                     self._show(self.status())  # how it ended
                 self._held.remove(held)
+                await asyncio.to_thread(book.close)
 
     def interrupt(self) -> None:
         """Stop everything in order. Call this in the event loop, as a signal handler does."""
@@ -181,6 +188,7 @@ class Peer:
             works_in=prepared.works_in,
             contents=session.engine.address if session.confiner is None else ServedEngine(session.engine),
             log=log,
+            run_log=session.home.run_log,
             environment=prepared.environment,
             python=session.computing.python,
             confiner=session.confiner,
@@ -223,7 +231,7 @@ def run_alone(prepared: Prepared, show: Callable[[PeerStatus], None] | None = No
 def _try_log(log: Path) -> None:
     """Raise `PeerError` if the app's log cannot be written."""
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        (log.parent / "runs").mkdir(parents=True, exist_ok=True)
         log.open("ab").close()
     except OSError as error:
         raise PeerError(

@@ -1,4 +1,4 @@
-"""Measures the processor time to resume a long run (`run_to_resume`) and to show it again (`peer log`).
+"""Measures the processor time to resume a long run (`run_to_resume`) and to show it again (`peer history`).
 
 The tests' scribe writes the chain into a local engine. Each exchange is one message to one client, and contents are
 only links. With ``--simulate``, simulated federations (tests/simulation) are measured too.
@@ -78,13 +78,13 @@ def _chain(folder: Path, records: int) -> list[Json]:
         told = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
         taken = float(told.stdout)
         results.append({"what": "resume", "time": number, "records": records, "cpu_seconds": taken})
-    words = [sys.executable, "-m", "peer", "log", str(chain.run), "--json"]
+    words = [sys.executable, "-m", "peer", "history", str(chain.run), "--json"]
     words += ["--home", str(home.path), "--ipfs", engine.address]
     for number in (1, 2):
         begin = os.times().children_user + os.times().children_system
         subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
         taken = os.times().children_user + os.times().children_system - begin
-        results.append({"what": "log", "time": number, "records": records, "cpu_seconds": round(taken, 3)})
+        results.append({"what": "history", "time": number, "records": records, "cpu_seconds": round(taken, 3)})
     engine.close()
     return results
 

@@ -1,95 +1,90 @@
-"""``peer log``: the runs of this home, or the rounds of one."""
+"""``peer log``: what the app of a run prints."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import time
+from typing import Annotated, Final
 
 import typer
 
-from peer.audit.kept_reports import KeptReports
-from peer.audit.report import Report
-from peer.base.errors import ExitCode
-from peer.cli.options import JsonOption, RunOptions, grouped, new_app
-from peer.cli.output import Table, moment, put_list
-from peer.cli.reading.audit_output import put_report, put_report_json, put_root
-from peer.engine import without_credentials
-from peer.history.named_runs import head_named, is_car
-from peer.history.scratch import Scratch
-from peer.home.federations import FederationStore
+from peer.apps.app_log import FollowedLog, before
+from peer.base.errors import ExitCode, PeerError
+from peer.base.terminal import put_foreign_line, say
+from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, new_app
+from peer.cli.output import put_json_line
+from peer.cli.reading.ls import put_runs
+from peer.history.named_runs import is_car, named_cid
 from peer.home.home import Home
-from peer.home.journal import Journal, RunHead
-from protocol.federation.manifest import Manifest
+from peer.home.journal import Journal
+from protocol.blocks.cid import CID
 
 app = new_app()
 
+LOOK: Final = 0.25
+"""Seconds between looks for more."""
+
 
 @app.command("log")
-@grouped
 def log(
-    run: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN|HEAD|FILE.car]", help="The run. Without it: list all runs.", show_default=False),
-    ] = None,
-    *,
-    options: RunOptions,
+    run: RunArgument = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what it prints, until the run is closed or Ctrl-C.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> ExitCode:
-    """List the runs of this home, or the rounds of one run. Verifies its chain, but not its models (peer audit does).
+    """Show what the app of a run has printed here, each line with the time. A server's app and a client's print in
+    their own homes.
 
-    A run that this home has verified before is not verified again. The last line says when it was.
+    Without RUN it lists the runs, as it did before there was `peer ls`. For the rounds of a run: peer history.
     """
-    place = Home(options.home)
-    if run is None:
-        _put_runs(place, json)
+    place = Home(home)
+    if not run:
+        say("`peer ls` lists the runs; `peer log RUN` shows what its app prints, `peer history RUN` its rounds")
+        put_runs(place, json, full=False)
         return ExitCode.DONE
-    reader = options.reader(needed=False)
-    with Scratch() as scratch:
-        kept = None if is_car(run) else KeptReports(place).find(head_named(place, run)[0], reader, scratch)
-        report = kept or _verified(run, options, scratch)
+    if is_car(run):
+        raise PeerError(f"{run} has no output of apps", fix=f"see its rounds: peer history {run}")
+    named = _run(place, named_cid(place, run))
+    file = place.run_log(named)
+    if not (file.exists() or before(file).exists() or (follow and not _is_closed(place, named))):
+        raise PeerError(
+            f"no app of the run {named} has printed anything here",
+            fix=f"see its rounds: peer history {named}",
+            code=ExitCode.UNFINISHED,
+        )
+    followed = FollowedLog(file)
+    _put(followed, json)
+    while follow:
+        is_closed = _is_closed(place, named)  # first: what it printed before it ended counts
+        _put(followed, json)
+        if is_closed:
+            break
+        time.sleep(LOOK)
+    return ExitCode.DONE
+
+
+def _put(followed: FollowedLog, json: bool) -> None:
+    for line in followed.lines():
+        at, _, text = line.partition(" ")
         if json:
-            put_report_json(report, scratch)
+            put_json_line({"time": at, "text": text})
         else:
-            put_root(report)
-            put_report(report, scratch, replay=False, contents=False)
-    return report.verdict.exit_code
+            put_foreign_line(line)
 
 
-def _verified(run: str, options: RunOptions, scratch: Scratch) -> Report:
-    lookup = options.lookup(needed=False)  # imports flwr, which is slow: a kept report needs none
-    with lookup.reading(run, scratch) as reading:
-        report = reading.run()
-        if not is_car(run):
-            KeptReports(lookup.home).keep(report, scratch, reading.basis, reading.reader)
-    return report
+def _run(home: Home, named: CID) -> CID:
+    """The run with this CID, or with this head."""
+    if not home.journal.exists():
+        return named
+    with Journal(home.journal) as journal:
+        known = journal.run_of(named)
+    return named if known is None else known.run
 
 
-def _put_runs(home: Home, json: bool) -> None:
-    heads: list[RunHead] = []
-    if home.journal.exists():
-        with Journal(home.journal) as journal:
-            heads = journal.heads()
-    known = {stored.id: stored.manifest for stored in FederationStore(home).all()}
-    header = ["run", "federation", "role", "height", "", "changed", "head"]
-    table = Table("runs", header, [_row(head, known.get(head.federation)) for head in heads])
-    values = [_value(head, known.get(head.federation)) for head in heads]
-    put_list(values, json, table, "no run here yet; begin one: peer start --role server, or peer demo")
-
-
-def _row(head: RunHead, federation: Manifest | None) -> list[str]:
-    state = "closed" if head.closed else "open"
-    title = federation.title if federation else ""
-    return [str(head.run), title, head.role.value, str(head.height), state, moment(head.updated), str(head.head)]
-
-
-def _value(head: RunHead, federation: Manifest | None) -> dict[str, Any]:
-    return {
-        "run": str(head.run),
-        "head": str(head.head),
-        "height": head.height,
-        "term": head.term,
-        "closed": head.closed,
-        "role": head.role.value,
-        "federation": {"id": str(head.federation), "name": federation.name if federation else ""},
-        "engine": without_credentials(head.engine),
-        "updated": head.updated,
-    }
+def _is_closed(home: Home, run: CID) -> bool:
+    if not home.journal.exists():
+        return False
+    with Journal(home.journal) as journal:
+        head = journal.head_of(run)
+    return head is not None and head.closed

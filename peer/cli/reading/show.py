@@ -15,7 +15,7 @@ from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption,
 from peer.cli.output import put_json
 from peer.engine.chosen_engine import borrowed
 from peer.history.describe import describe
-from peer.history.named_runs import cid_of, is_car
+from peer.history.named_runs import cid_of, is_car, named_cid
 from peer.history.run_sources import CarSource, EngineSource
 from peer.home.home import Home
 from protocol.blocks.cid import CID
@@ -41,7 +41,7 @@ def show(
     elif car is not None:
         described = _in_car(car, cid_of(cid))
     else:
-        wanted = cid_of(cid)
+        wanted = named_cid(Home(home), cid)
         with borrowed(Home(home), ipfs) as engine:
             described = describe(wanted, EngineSource(engine, timeout))
     if json:

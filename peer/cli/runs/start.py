@@ -410,7 +410,7 @@ def _save(session: Session, closed: ClosedRun, path: Path | None) -> Path | None
         why = "the app has no final model to write"
     session.journal.finish(closed.run)
     if why and closed.outcome is Outcome.RETURNED:  # a raised error was told before, and explains more
-        raise PeerError(why, fix=f"the run is done: peer log {closed.head}", code=ExitCode.APP_FAILED)
+        raise PeerError(why, fix=f"the run is done: peer history {closed.head}", code=ExitCode.APP_FAILED)
     return saved
 
 

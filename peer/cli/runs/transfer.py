@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from peer.audit.verified_import import take_in
-from peer.cli.options import DEFAULT_HOME, EngineOption, HomeOption, JsonOption, TimeoutOption, new_app
+from peer.cli.options import (
+    DEFAULT_HOME,
+    EngineOption,
+    HomeOption,
+    JsonOption,
+    OneRunArgument,
+    TimeoutOption,
+    new_app,
+)
 from peer.cli.output import put_result, size
 from peer.engine.chosen_engine import borrowed
 from peer.history.named_runs import head_named
@@ -27,7 +35,7 @@ import_app = new_app()
 
 @export_app.command("export")
 def export(
-    head: Annotated[str, typer.Argument(metavar="HEAD", help="The newest record of the run, or a run of this home.")],
+    head: OneRunArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE.car", help="The file to write.")],
     ipfs: EngineOption = None,
     timeout: TimeoutOption = 30.0,
@@ -67,7 +75,7 @@ def import_file(
         {"run": str(report.run), "head": str(report.head), "blocks": count, "verdict": report.verdict.value},
         json,
         f"run {report.run} is here, verified up to height {report.height}: {count} blocks",
-        f"next: peer log {report.run}",
+        f"next: peer history {report.run}",
     )
 
 

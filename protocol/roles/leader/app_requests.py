@@ -182,7 +182,10 @@ class AppRequests:
 
     def _pushed(self, answer: Pushed, now: float) -> None:
         height, head = self._writer.chain.height, str(self._writer.chain.head)
-        told = Report(What.DISPATCHED, {"height": height, "head": head, "messages": len(answer.messages)})
+        told = Report(
+            What.DISPATCHED,
+            {"height": height, "head": head, "messages": len(answer.messages), "round": self._replies.round},
+        )
         self._hand(answer, told)
 
     def _finish_a_wait(self, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""``peer log`` of a run that this home verified before: what is shown again without reading a block, and when not."""
+"""``peer history`` of a run that this home verified before: what is shown without reading a block, and when not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Place:
 
     def log(self, *options: str, head: CID | None = None) -> Outcome:
         name = str(head or self.written.head)
-        return self.peer("log", name, "--ipfs", f"local:{self.folder}", "--json", *options)
+        return self.peer("history", name, "--ipfs", f"local:{self.folder}", "--json", *options)
 
     def audit(self, *options: str | Path) -> Outcome:
         return self.peer("audit", str(self.written.head), "--ipfs", f"local:{self.folder}", "--json", *options)
@@ -122,7 +122,7 @@ def test_what_an_import_verified_is_shown_again(place: Place, peers: Peers, tmp_
 
 def test_people_are_told_when_it_was_and_what_verifies_it_again(place: Place) -> None:
     place.log()
-    *_, verdict, last = place.peer("log", str(place.written.head)).out.splitlines()
+    *_, verdict, last = place.peer("history", str(place.written.head)).out.splitlines()
     assert verdict.startswith("verified: ")
     assert "verified it at " in last
     assert f"peer audit {place.written.head}" in last
@@ -253,5 +253,5 @@ def test_what_is_kept_is_shown_without_flower(place: Place) -> None:
     """Importing flwr takes longer than all else."""
     place.log()
     shown = "import sys; from peer.cli.main import run; sys.exit(run(sys.argv[1:]) or 'flwr' in sys.modules)"
-    words = [sys.executable, "-c", shown, "log", str(place.written.head), "--home", str(place.peer.home)]
+    words = [sys.executable, "-c", shown, "history", str(place.written.head), "--home", str(place.peer.home)]
     assert subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode == 0

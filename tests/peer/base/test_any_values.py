@@ -49,7 +49,7 @@ def printed(file: Path, *command: str) -> tuple[int, str]:
 @few
 def test_a_run_of_any_values_is_verified_and_shown(as_json: list[str], made: AnyRun) -> None:
     with in_a_file(made.written()) as file:
-        for command in ("audit", "log"):
+        for command in ("audit", "history"):
             code, said = printed(file, command, str(file), *as_json)
             assert code == ExitCode.DONE, said
 

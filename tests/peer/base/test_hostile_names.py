@@ -69,7 +69,7 @@ COMMANDS = [
     ("federation", "remove", "nobody"),
     ("federation", "invite", "--name", "x", "--role", "client", "--ipfs", "ENGINE"),
     ("app", "list"),
-    ("log",),
+    ("ls",),
     ("doctor", "--ipfs", "ENGINE"),
     ("keys", "show"),
     ("start", "--role", "server", "--ipfs", "ENGINE"),

@@ -90,7 +90,7 @@ def lines_like_a_verdict(printed: str) -> list[str]:
 
 COMMANDS = [
     ("audit", "FILE"),
-    ("log", "FILE"),
+    ("history", "FILE"),
     ("show", "FILE"),
     ("diff", "FILE:1", "FILE:2"),
     ("model", "FILE", "--round", "1", "-o", "OUT"),
@@ -114,7 +114,7 @@ def test_no_command_prints_what_a_terminal_would_obey(
 
     assert obeyed(outcome.out + outcome.err) == set()
     verdicts = lines_like_a_verdict(outcome.out + outcome.err)
-    assert len(verdicts) == (command[0] in ("audit", "log") and not as_json)
+    assert len(verdicts) == (command[0] in ("audit", "history") and not as_json)
     if as_json and outcome.code == ExitCode.DONE:
         json.loads(outcome.out, parse_constant=pytest.fail)
 

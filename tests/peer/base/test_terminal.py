@@ -246,7 +246,7 @@ def test_nothing_but_the_terminal_prints() -> None:
 
 
 def test_a_wrong_argument_is_said_in_our_colours_alone() -> None:
-    printed = on_a_terminal(sys.executable, "-m", "peer", "log", "\x1b[32m\nverified: all\r", "-v").decode()
+    printed = on_a_terminal(sys.executable, "-m", "peer", "history", "\x1b[32m\nverified: all\r", "-v").decode()
 
     assert obeyed(printed) == set()
     assert not re.search("^verified", unstyled(printed), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""``peer export``, ``peer import``, ``peer log`` and ``peer show``: runs as files and on the screen."""
+"""``peer export``, ``peer import``, ``peer ls``, ``peer history`` and ``peer show``: runs in files and on screens."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_export_of_what_is_no_head_is_wrong_use(peer: Peer, engine: str, tmp_
 def test_an_imported_run_is_listed_and_whole(peer: Peer, exported: Path, written: WrittenRun, tmp_path: Path) -> None:
     fresh = f"local:{tmp_path / 'fresh'}"
     assert peer("import", exported, "--ipfs", fresh).code == ExitCode.DONE
-    (listed,) = peer("log", "--json").json["runs"]
+    (listed,) = peer("ls", "--json").json["runs"]
     assert (listed["run"], listed["head"], listed["closed"]) == (str(written.run), str(written.head), True)
     assert peer("audit", str(written.head), "--ipfs", fresh).code == ExitCode.DONE
 
@@ -121,7 +121,7 @@ def test_what_fails_is_not_taken_in(peer: Peer, exported: Path, written: Written
     outcome = peer("import", exported, "--ipfs", f"local:{tmp_path / 'fresh'}")
     assert outcome.code == ExitCode.VERIFICATION_FAILED
     assert "peer audit" in outcome.err
-    assert peer("log", "--json").json["runs"] == []
+    assert peer("ls", "--json").json["runs"] == []
     assert not (tmp_path / "fresh").exists()
 
 
@@ -152,7 +152,7 @@ def test_an_import_does_not_turn_back_a_run_that_is_known_further(
     older = tmp_path / "older.car"
     peer("export", str(previous_of(written)), older, "--ipfs", engine)
     assert peer("import", older, "--ipfs", engine).code == ExitCode.DONE
-    assert peer("log", "--json").json["runs"][0]["head"] == str(written.head)
+    assert peer("ls", "--json").json["runs"][0]["head"] == str(written.head)
 
 
 def previous_of(written: WrittenRun) -> CID:
@@ -166,15 +166,15 @@ def previous_of(written: WrittenRun) -> CID:
 
 
 def test_a_home_without_runs_says_how_to_start_one(peer: Peer) -> None:
-    assert "peer start" in peer("log").out
-    assert peer("log", "--json").json == {"runs": []}
+    assert "peer start" in peer("ls").out
+    assert peer("ls", "--json").json == {"runs": []}
 
 
 def test_the_log_of_a_run_says_that_it_has_not_looked_at_contents(
     peer: Peer, engine: str, exported: Path, written: WrittenRun
 ) -> None:
     peer("import", exported, "--ipfs", engine)
-    shown = peer("log", str(written.head), "--ipfs", engine).out
+    shown = peer("history", str(written.head), "--ipfs", engine).out
     assert "its contents were not checked" in shown
     assert "received" not in shown.splitlines()[0]
 
@@ -184,7 +184,7 @@ def test_a_runs_rounds_are_shown_by_its_run_or_its_head(
 ) -> None:
     peer("import", exported, "--ipfs", engine)
     for name in (written.run, written.head):
-        shown = peer("log", str(name), "--ipfs", engine, "--json").json
+        shown = peer("history", str(name), "--ipfs", engine, "--json").json
         assert [exchange["round"] for exchange in shown["exchanges"]] == [1, 2]
 
 
@@ -192,7 +192,7 @@ def test_the_rounds_are_shown_without_the_models(peer: Peer, written: WrittenRun
     part = LocalEngine(tmp_path / "part")
     part.put(block for block in written.blocks if not block.cid.is_raw)
     part.close()
-    outcome = peer("log", str(written.head), "--ipfs", part.address, "--json")
+    outcome = peer("history", str(written.head), "--ipfs", part.address, "--json")
     assert outcome.code == ExitCode.DONE
     assert outcome.json["exchanges"][0]["metrics"] == {"loss": 0.625}
     assert outcome.json["exchanges"][0]["bytes_sent"] is None

@@ -118,29 +118,29 @@ def test_only_what_a_run_grew_by_is_verified(place: Place) -> None:
 
 def test_a_log_of_a_run_that_was_led_here_verifies_no_signature_again(place: Place) -> None:
     place.resume()
-    assert place.command("log") == place.manifests
+    assert place.command("history") == place.manifests
 
 
 def test_a_log_of_a_head_that_grew_verifies_what_it_grew_by(place: Place) -> None:
-    place.command("log")
+    place.command("history")
     place.grow(HEIGHT + 2)
-    assert place.command("log") - place.manifests == 3
+    assert place.command("history") - place.manifests == 3
 
 
 def test_an_ack_is_verified_once_too(place: Place) -> None:
-    place.command("log")
+    place.command("history")
     chain = place.written.scribe.chain
     assert chain.head is not None
     body = Ack(by=id_of(ALICE), time=TIME, run=chain.run, term=1, height=HEIGHT, head=chain.head, replies=Listing(()))
     with place.journal() as journal:
         journal.keep_beside(chain.run, [sign_record(body, [ALICE])])
-    assert place.command("log") - place.manifests == 1
+    assert place.command("history") - place.manifests == 1
     with place.database() as database:
         database.execute("DELETE FROM verified")
-    assert place.command("log") == place.manifests
+    assert place.command("history") == place.manifests
 
 
-@pytest.mark.parametrize("before", ["resume", "log", "audit"])
+@pytest.mark.parametrize("before", ["resume", "history", "audit"])
 def test_an_audit_verifies_every_signature(place: Place, before: str) -> None:
     place.resume() if before == "resume" else place.command(before)
     assert place.command("audit") - place.manifests == SIGNED

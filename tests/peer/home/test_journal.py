@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from peer.base.errors import ExitCode, PeerError
-from peer.home.journal import Journal, KeptReply, RunHead
+from peer.home.journal import Journal, KeptReply, KnownRun, RunHead
 from protocol.blocks.cid import CID, cbor_block, raw_block
 from protocol.records.bodies import Role
 
@@ -224,3 +224,21 @@ def test_what_is_well_signed_is_seen_while_another_writes(path: Path, journal: J
     writing.execute("BEGIN EXCLUSIVE")
     assert cid("record") in journal.well_signed
     writing.close()
+
+
+def test_a_run_keeps_the_name_that_this_home_gave_it_first(tmp_path: Path) -> None:
+    one, other = (cbor_block(number).cid for number in (1, 2))
+    with Journal(tmp_path / "journal.db") as journal:
+        assert journal.name_run(one, "digits", 1.0).name == "digits-1"
+        assert journal.name_run(one, "digits", 2.0, "mine").name == "digits-1"
+        assert journal.name_run(other, "digits", 3.0, "digits-1").name == "digits-2"  # that one is taken
+
+
+def test_how_far_a_run_is_and_how_it_ended_is_kept(tmp_path: Path) -> None:
+    run = cbor_block(1).cid
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.name_run(run, "digits", 1.0)
+        journal.note_round(run, 7)
+        journal.note_outcome(run, "raised")
+    with Journal(tmp_path / "journal.db") as journal:
+        assert journal.known_runs()[run] == KnownRun(run, "digits-1", "digits", 1.0, 7, "raised")

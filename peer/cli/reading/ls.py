@@ -1,0 +1,71 @@
+"""``peer ls``: the runs of this home."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
+from peer.cli.output import Table, moment, put_list
+from peer.history.listed_runs import ListedRun, listed_runs
+from peer.home.home import Home
+from protocol.run_names import SHOWN
+
+app = new_app()
+
+FullOption = Annotated[bool, typer.Option("--full", help="Show whole CIDs, and the newest records.")]
+
+
+@app.command("ls")
+def ls(full: FullOption = False, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """List the runs of this home, the one that changed last first.
+
+    Other commands take a run's name, the first characters of its CID, or `latest`.
+    """
+    put_runs(Home(home), json, full=full)
+
+
+def put_runs(home: Home, json: bool, *, full: bool) -> None:
+    """Print the runs of a home."""
+    runs = listed_runs(home)
+    header = ["name", "run", "app", "role", "federation", "state", "round", "began", *(["head"] if full else [])]
+    table = Table("runs", header, [_row(run, full=full) for run in runs])
+    none = "no run here yet; begin one: peer start --role server, or peer demo"
+    put_list([_value(run) for run in runs], json, table, none)
+
+
+def _row(run: ListedRun, *, full: bool) -> list[str]:
+    cid = str(run.head.run)
+    return [
+        run.name,
+        cid if full else cid[:SHOWN],
+        run.app,
+        run.head.role.value,
+        run.federation,
+        run.state,
+        "" if run.round is None else str(run.round),
+        moment(run.began),
+        *([str(run.head.head)] if full else []),
+    ]
+
+
+def _value(run: ListedRun) -> dict[str, Any]:
+    head = run.head
+    return {
+        "run": str(head.run),
+        "name": run.name,
+        "app": run.app,
+        "head": str(head.head),
+        "height": head.height,
+        "term": head.term,
+        "closed": head.closed,
+        "state": run.state.value,
+        "outcome": run.outcome,
+        "round": run.round,
+        "role": head.role.value,
+        "federation": {"id": str(head.federation), "name": run.federation},
+        "engine": run.engine,
+        "began": run.began,
+        "updated": head.updated,
+    }

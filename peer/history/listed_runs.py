@@ -1,0 +1,99 @@
+"""The runs of a home, with what it tells its owner of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from peer.base.errors import PeerError
+from peer.control.asking import ask
+from peer.control.requests import Status
+from peer.engine import without_credentials
+from peer.home.federations import FederationStore
+from peer.home.home import Home
+from peer.home.journal import Journal, KnownRun, RunHead
+from protocol.records.bodies import Outcome
+
+SECONDS: float = 2.0
+"""How long the running peer may take to say what it does."""
+
+
+class RunState(StrEnum):
+    """How it stands with a run."""
+
+    RUNNING = "running"
+    """The peer that runs with this home takes part in it now."""
+    OPEN = "open"
+    CLOSED = "closed"
+    FAILED = "failed"
+    """It is closed, because its app raised an error or somebody stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """One run."""
+
+    head: RunHead
+    known: KnownRun | None
+    federation: str
+    """What the owner sees of the federation's name; empty if this home is not in it."""
+    is_running: bool
+
+    @property
+    def name(self) -> str:
+        """Its name here; empty if it has none, as runs of earlier versions and imported ones."""
+        return self.known.name if self.known else ""
+
+    @property
+    def app(self) -> str:
+        """Its app's name; empty if this home has not kept it."""
+        return self.known.app if self.known else ""
+
+    @property
+    def round(self) -> int | None:
+        """The newest round, if the app numbers them."""
+        return self.known.round if self.known else None
+
+    @property
+    def outcome(self) -> str | None:
+        """How it ended, if that is known without reading it."""
+        return self.known.outcome if self.known and self.head.closed else None
+
+    @property
+    def began(self) -> float:
+        """When this home first had to do with it, or when it last changed: seconds since 1970."""
+        return self.known.began if self.known else self.head.updated
+
+    @property
+    def engine(self) -> str:
+        """Where its blocks are."""
+        return without_credentials(self.head.engine)
+
+    @property
+    def state(self) -> RunState:
+        """How it stands with it."""
+        if self.head.closed:
+            return RunState.FAILED if self.outcome == Outcome.RAISED else RunState.CLOSED
+        return RunState.RUNNING if self.is_running else RunState.OPEN
+
+
+def listed_runs(home: Home) -> list[ListedRun]:
+    """The runs of a home, the one that changed last first."""
+    if not home.journal.exists():
+        return []
+    with Journal(home.journal) as journal:
+        heads, known = journal.heads(), journal.known_runs()
+    titles = {stored.id: stored.manifest.title for stored in FederationStore(home).all()}
+    running = _running(home) if any(not head.closed for head in heads) else frozenset()
+    return [
+        ListedRun(head, known.get(head.run), titles.get(head.federation, ""), str(head.run) in running)
+        for head in heads
+    ]
+
+
+def _running(home: Home) -> frozenset[str]:
+    try:
+        status = ask(home, Status(), SECONDS) or {}
+    except PeerError:
+        return frozenset()
+    return frozenset(str(run.get("run")) for run in status.get("runs", ()))

@@ -1,0 +1,71 @@
+"""``peer ls`` and ``peer log``: the runs of a home, and what their apps print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from command_line import Peer
+
+from peer.base.errors import ExitCode
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from protocol.blocks.cid import CID, cbor_block
+from protocol.records.bodies import Role
+
+RUN, OTHER = cbor_block(1).cid, cbor_block(2).cid
+
+
+def add(home: Home, run: CID, app: str, *, closed: bool, began: float) -> None:
+    federation, head = cbor_block(0).cid, cbor_block(str(run)).cid
+    with Journal(home.journal) as journal:
+        journal.keep_head(RunHead(run, federation, head, 3, 1, closed, Role.CLIENT, "local:x", began))
+        journal.name_run(run, app, began)
+
+
+@pytest.fixture
+def peer(peers: Callable[[str], Peer]) -> Peer:
+    """A home with a run of which an app printed something, and a newer one."""
+    peer = peers("one")
+    home = Home(peer.home).create()
+    add(home, RUN, "digits", closed=True, began=1.0)
+    add(home, OTHER, "\x1b[31mevil\x1b[0m", closed=False, began=2.0)
+    home.run_log(RUN).parent.mkdir(parents=True)
+    home.run_log(RUN).write_text("2026-01-01T00:00:00.000+00:00 \x1b[2Jloss 0.5\n")
+    return peer
+
+
+def test_runs_are_listed_by_name_and_state(peer: Peer) -> None:
+    runs = peer("ls", "--json").json["runs"]
+    assert [(run["name"], run["state"]) for run in runs] == [("31mevil-0m-1", "open"), ("digits-1", "closed")]
+
+
+def test_what_others_called_their_app_is_escaped(peer: Peer) -> None:
+    assert "\x1b" not in peer("ls").out
+
+
+def test_the_output_of_a_runs_app_is_shown_with_the_time_and_escaped(peer: Peer) -> None:
+    shown = peer("log", "digits-1", "--follow")  # it is closed, so there is nothing to wait for
+    assert (shown.code, shown.out) == (ExitCode.DONE, "| 2026-01-01T00:00:00.000+00:00 \\x1b[2Jloss 0.5\n")
+
+
+def test_a_run_that_nobody_printed_in_leads_to_its_rounds(peer: Peer) -> None:
+    shown = peer("log", "latest")
+    assert shown.code == ExitCode.UNFINISHED
+    assert f"peer history {OTHER}" in shown.err
+
+
+def test_the_old_word_lists_runs_and_says_the_new_one(peer: Peer) -> None:
+    listed = peer("log", "--json")
+    assert listed.json == peer("ls", "--json").json
+    assert "peer ls" in listed.err
+
+
+@pytest.mark.parametrize(
+    ("named", "why"), [("nothing", "no run of this home is called nothing"), ("bafyrei", "may be any of")]
+)
+def test_a_name_of_none_or_of_several_runs_is_refused(peer: Peer, named: str, why: str) -> None:
+    for command in ("log", "history", "audit"):
+        refused = peer(command, named)
+        assert refused.code == ExitCode.WRONG_USE
+        assert why in refused.err
