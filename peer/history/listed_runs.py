@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from peer.base.errors import PeerError
 from peer.control.asking import ask
@@ -12,9 +13,11 @@ from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.journal import Journal, KnownRun, RunHead
+from peer.status.peer_status import NotAStatus, parse_status
+from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome
 
-SECONDS: float = 2.0
+SECONDS: Final = 2.0
 """How long the running peer may take to say what it does."""
 
 
@@ -86,14 +89,14 @@ def listed_runs(home: Home) -> list[ListedRun]:
     titles = {stored.id: stored.manifest.title for stored in FederationStore(home).all()}
     running = _running(home) if any(not head.closed for head in heads) else frozenset()
     return [
-        ListedRun(head, known.get(head.run), titles.get(head.federation, ""), str(head.run) in running)
-        for head in heads
+        ListedRun(head, known.get(head.run), titles.get(head.federation, ""), head.run in running) for head in heads
     ]
 
 
-def _running(home: Home) -> frozenset[str]:
+def _running(home: Home) -> frozenset[CID]:
     try:
-        status = ask(home, Status(), SECONDS) or {}
-    except PeerError:
+        said = ask(home, Status(), SECONDS)
+        parts = () if said is None else parse_status(said).parts
+    except (PeerError, NotAStatus):
         return frozenset()
-    return frozenset(str(run.get("run")) for run in status.get("runs", ()))
+    return frozenset(part.role.run.run for part in parts if part.role.run is not None)
