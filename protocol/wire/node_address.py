@@ -84,6 +84,8 @@ class NodeAddress:
     over: Over = Over.TCP
     node: str = ""
     """The peer id of the node there; empty if the address does not say."""
+    name: str = ""
+    """The name of the web server at an IP address, for its certificate; empty if that is the host's name."""
 
     @classmethod
     def parse(cls, text: str) -> NodeAddress:
@@ -96,10 +98,14 @@ class NodeAddress:
         if len(parts) < 5 or parts[0] or parts[3] != "tcp":
             raise BadAddress(f"{text!r:.200} is not /ip4/IP/tcp/PORT, or another multiaddr with a host and a TCP port")
         node = parts[-1] if parts[-2] == "p2p" and len(parts) > 5 else ""
-        over = _OVER.get(tuple(parts[5 : -2 if node else None]))
+        ways = parts[5 : -2 if node else None]
+        name = ways.pop(2) if ways[:2] == ["tls", "sni"] and len(ways) == 4 else ""
+        over = _OVER.get(tuple(each for each in ways if each != "sni" or not name))
         if over is None or parts[1] not in _KINDS:
             raise BadAddress(f"{text!r:.200}: nodes of a private network talk over tcp, tcp/.../ws and tcp/.../tls/ws")
-        return cls(*_host(parts[1], parts[2]), _port(parts[4]), over, _node(node))
+        return cls(
+            *_host(parts[1], parts[2]), _port(parts[4]), over, _node(node), name and _host(HostKind.DNS, name)[1]
+        )
 
     @classmethod
     def of_owner(cls, text: str) -> NodeAddress:
@@ -120,7 +126,8 @@ class NodeAddress:
     def text(self) -> str:
         """The multiaddr."""
         ending = f"/p2p/{self.node}" if self.node else ""
-        return f"/{self.kind}/{self.host}/tcp/{self.port}{_ENDING[self.over]}{ending}"
+        over = f"/tls/sni/{self.name}/ws" if self.name else _ENDING[self.over]
+        return f"/{self.kind}/{self.host}/tcp/{self.port}{over}{ending}"
 
     def at(self, node: str) -> NodeAddress:
         """The address with the node's name, unless it has one."""

@@ -17,6 +17,7 @@ from peer.engine.kubo.program import INSTALL, OLDEST, numbers_of
 from peer.engine.kubo.pubsub import KuboPublisher, KuboSubscription
 from peer.engine.kubo.reach import ANYWHERE, Reach
 from peer.engine.kubo.streams import KuboStreams
+from peer.engine.kubo.web_proxy import dialled
 from peer.engine.linked_blocks import complete
 from protocol.blocks.car import CarCutShort, read_car, write_car
 from protocol.blocks.cid import CID, Block, BlockError, MissingBlock, checked_block
@@ -194,7 +195,7 @@ class KuboEngine:
             head, _, named = address.rpartition("/p2p/")
             peer = self._found_at.get(address, named)
             if head and peer not in known:
-                routes.setdefault(peer, []).append(address)
+                routes.setdefault(peer, []).extend(dialled(address))
         with ThreadPoolExecutor(_DIALS_AT_ONCE) as pool:
             list(pool.map(self._dial, routes.values()))
 

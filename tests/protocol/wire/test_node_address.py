@@ -18,6 +18,7 @@ RSA = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
         (f"/ip4/192.0.2.7/tcp/8081/ws/p2p/{NODE}", Over.WS),
         (f"/dns4/peers.hospital.org/tcp/443/tls/ws/p2p/{RSA}", Over.WSS),
         ("/dns/localhost/tcp/1/ws", Over.WS),
+        (f"/ip4/192.0.2.7/tcp/443/tls/sni/peers.hospital.org/ws/p2p/{NODE}", Over.WSS),
     ],
 )
 def test_a_multiaddr_of_a_kind_that_private_networks_have_is_read_and_written_the_same(text: str, over: Over) -> None:
@@ -55,6 +56,9 @@ def test_the_short_name_of_websocket_over_tls_is_written_in_full() -> None:
         f"/dns4/{'a.' * 130}org/tcp/4001",
         "/dnsaddr/a.org/tcp/4001",
         "/unix/run/a.sock/tcp/4001",
+        "/ip4/192.0.2.7/tcp/443/tls/sni/Peers.org/ws",
+        "/ip4/192.0.2.7/tcp/443/tls/sni/ws",
+        "/ip4/192.0.2.7/tcp/443/sni/a.org/tls/ws",
         "/ip4/192.0.2.7/tcp/0",
         "/ip4/192.0.2.7/tcp/65536",
         "/ip4/192.0.2.7/tcp/04001",
