@@ -36,6 +36,15 @@ MAX_PROOF_FILE = 4 * MAX_BLOCK_SIZE
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedRun:
+    """A run that was found: its head, its blocks, and who reads it."""
+
+    head: CID
+    source: RunSource
+    reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
 class RunLookup:
     """Where to look for runs, and whose keys open what is encrypted."""
 
@@ -95,6 +104,13 @@ class RunLookup:
             self.audit(named, scratch, root=root, with_contents=False, well_signed=well_signed) as audit,
         ):
             yield audit
+
+    @contextlib.contextmanager
+    def opened(self, named: str) -> Iterator[OpenedRun]:
+        """What ``named`` is, to read it record by record. Raises as `audit`."""
+        with self._opened(named, FederationStore(self.home).all()) as (head, _, source, in_file):
+            beside = in_file.and_of(beside_head(self.home, head, source))
+            yield OpenedRun(head, source, self._reader(head, source, beside))
 
     def known(self, root: str | None) -> list[StoredFederation]:
         """The federations that tell whose a key is: those of the home, or only the one that the auditor named."""

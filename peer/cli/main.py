@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "join": _Entry("peer.cli.federation.join", "Join a federation with a ticket."),
     "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
     "status": _Entry("peer.cli.seeing.status", "Show what the running peer of this home does now."),
+    "metrics": _Entry("peer.cli.seeing.metrics", "Hand on what clients measured in a run, for other tools."),
     "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
     "ls": _Entry("peer.cli.reading.ls", "List the runs of this home."),
     "log": _Entry("peer.cli.reading.log", "Show what the app of a run prints."),

@@ -25,7 +25,7 @@ from protocol.roles.effects import Report, What
 
 if TYPE_CHECKING:  # they import flwr, which is slow; the demo imports it while its processes do
     from peer.audit.report import Report as AuditReport
-    from peer.demo.chain_follower import ChainFollower
+    from peer.history.chain_follower import ChainFollower
     from peer.history.rounds import Exchange
 
 _NEWS: Final = frozenset({What.RUN_OPENED, What.WAITING_FOR_CLIENTS})
@@ -140,11 +140,13 @@ class _Course:
         for peer in self._plan.peers:
             self._processes.start(peer, self._plan.command(peer), engine_of(self._plan))
         self._display.show(self.progress)
-        from peer.demo.chain_follower import ChainFollower  # imports flwr, as the processes do now
+        # these import flwr, as the processes do now
+        from peer.history.chain_follower import FETCH_SECONDS, ChainFollower, content_sizes
+        from peer.history.run_sources import EngineSource
 
-        follower = ChainFollower(
-            federation.id, engine, federation.manifest.settings.max_content_bytes, server_reader(self._plan)
-        )
+        source = EngineSource(engine, FETCH_SECONDS)
+        size_of = content_sizes(source, federation.manifest.settings.max_content_bytes)
+        follower = ChainFollower(federation.id, source, server_reader(self._plan), size_of=size_of)
         while not self._is_over():
             time.sleep(_LOOK)
             self._interrupts.check()
@@ -218,7 +220,7 @@ def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: s
     from peer.confinement.confined import confiner
     from peer.confinement.means import tried
     from peer.confinement.rules import Grants
-    from peer.demo.chain_follower import FETCH_SECONDS
+    from peer.history.chain_follower import FETCH_SECONDS
     from peer.history.run_sources import EngineSource
     from peer.history.scratch import Scratch
     from peer.home.acks_grants_proofs import beside_head

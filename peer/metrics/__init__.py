@@ -1,0 +1,1 @@
+"""The numbers of a run, handed on to other tools, once or as they come."""
