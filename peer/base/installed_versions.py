@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Final
 
 from peer.base.errors import ExitCode, PeerError
+
+_ABSENT: Final = "not installed"
 
 PACKAGE: Final = "pollen-fl"
 """The name of Pollen's Python package."""
@@ -22,7 +25,20 @@ def installed(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return _ABSENT
+
+
+def unmet() -> Iterator[tuple[str, str]]:
+    """What our own package requires (extras aside) and does not find: the requirement, and what is there instead."""
+    from packaging.requirements import Requirement  # `peer --version` does without
+
+    for text in metadata.requires(PACKAGE) or ():
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        found = installed(wanted.name)
+        if found == _ABSENT or not wanted.specifier.contains(found, prereleases=True):
+            yield f"{wanted.name}{wanted.specifier}", found
 
 
 def require_torch_extra(what: str) -> None:

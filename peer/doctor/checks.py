@@ -10,12 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import metadata
 from typing import Final
 
 from crypto.errors import CryptoError
 from peer.base.errors import PeerError
-from peer.base.installed_versions import PACKAGE, require_torch_extra
+from peer.base.installed_versions import installed, require_torch_extra, unmet
 from peer.confinement.landlock import interface
 from peer.confinement.means import INSTALL, tried
 from peer.doctor.pubsub import hearers, why_not_asked, why_refused
@@ -31,20 +30,6 @@ LITTLE_SPACE: Final = 2 << 30
 """With fewer free bytes, a check warns."""
 NO_SPACE: Final = 100 << 20
 """With fewer free bytes, a check fails, because nothing works reliably."""
-
-PACKAGES: Final = (
-    "cbrrr",
-    "cryptography",
-    "flwr",
-    "httpx",
-    "ipfshttpclient",
-    "msgpack",
-    "msgspec",
-    "numpy",
-    "safetensors",
-)
-FLOWER: Final = "1.41.0"
-"""The only version of Flower with which replay is known to work."""
 
 
 class State(StrEnum):
@@ -100,13 +85,13 @@ def _python() -> Check:
 
 
 def _packages() -> Check:
-    absent = [name for name in PACKAGES if _version(name) is None]
-    if absent:
-        return Check("packages", State.FAIL, f"not installed: {', '.join(absent)}", f"pip install {PACKAGE}")
-    flower = _version("flwr")
-    if flower != FLOWER:
-        return Check("packages", State.FAIL, f"flwr {flower}, but {FLOWER} is needed", f"pip install flwr=={FLOWER}")
-    return Check("packages", State.OK, f"flwr {flower}, numpy {_version('numpy')}")
+    """What our own package requires, but for extras."""
+    wrong = list(unmet())
+    if wrong:
+        fix = "pip install " + " ".join(f"'{requirement}'" for requirement, _ in wrong)
+        what = ", ".join(f"{requirement} ({found})" for requirement, found in wrong)
+        return Check("packages", State.FAIL, f"Pollen needs {what}", fix)
+    return Check("packages", State.OK, f"flwr {installed('flwr')}, numpy {installed('numpy')}")
 
 
 def _torch() -> Check:
@@ -115,14 +100,7 @@ def _torch() -> Check:
         require_torch_extra("the built-in app")
     except PeerError as error:
         return Check("built-in app", State.OK, f"{error}; other apps do without it. To have it: {error.fix}")
-    return Check("built-in app", State.OK, f"torch {_version('torch')}, torchvision {_version('torchvision')}")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    return Check("built-in app", State.OK, f"torch {installed('torch')}, torchvision {installed('torchvision')}")
 
 
 def _home(home: Home) -> Check:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_line import Outcome, Peer
 
+from peer.base import installed_versions
 from peer.base.errors import ExitCode
 from peer.confinement.means import INSTALL, Tried
 from peer.doctor import checks
@@ -143,9 +143,11 @@ class Usage:
 
 
 def test_another_flower_is_a_failure(ready: Peer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real: Any = checks.metadata.version
-    monkeypatch.setattr(checks.metadata, "version", lambda name: "2.0.0" if name == "flwr" else real(name))
-    assert found(ready("doctor", *local(tmp_path)), "packages")[0] == "fail"
+    real = installed_versions.installed
+    monkeypatch.setattr(installed_versions, "installed", lambda name: "2.0.0" if name == "flwr" else real(name))
+    state, fix = found(ready("doctor", *local(tmp_path)), "packages")
+    assert state == "fail"
+    assert "pip install 'flwr" in fix
 
 
 @pytest.mark.kubo
