@@ -22,7 +22,7 @@ def run(**settings: object) -> Outcome:
 
 
 @pytest.mark.parametrize(
-    "model", ["cnn", *(pytest.param(name, marks=pytest.mark.all) for name in ("mlp", "custom_cnn"))]
+    "model", ["mlp", *(pytest.param(name, marks=pytest.mark.all) for name in ("cnn", "custom_cnn"))]
 )
 def test_digits_reach_nine_tenths_in_the_demo(model: str) -> None:
     outcome = run_federation(server, client, model=model)

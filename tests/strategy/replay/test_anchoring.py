@@ -52,7 +52,7 @@ def another_machine(seed: int = 1) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "strategy",
-    [pytest.param(name, marks=[] if number % 6 == 0 else [pytest.mark.all]) for number, name in enumerate(STRATEGIES)],
+    [pytest.param(name, marks=[] if number % 6 == 2 else [pytest.mark.all]) for number, name in enumerate(STRATEGIES)],
 )
 def test_an_honest_run_of_another_machine_is_never_accused(strategy: str, tmp_path: Path) -> None:
     recorded = run_of(strategy, tmp_path)

@@ -37,7 +37,7 @@ def test_there_are_eighteen_strategies() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if number % 4 == 0 else [pytest.mark.all]) for number, name in enumerate(STRATEGIES)],
+    [pytest.param(name, marks=[] if number % 4 == 3 else [pytest.mark.all]) for number, name in enumerate(STRATEGIES)],
 )
 def test_every_strategy_replays(name: str, tmp_path: Path) -> None:
     clients = 7 if name == "Bulyan" else 5  # it wants four more than thrice the malicious
