@@ -1,8 +1,8 @@
 """Audit by replay: the ServerApp of a verified run is run again, and must do what is recorded.
 
 The app process asks for the recorded replies entry by entry, and compares what it sends itself. Nothing is written to
-an engine, and a CAR file needs none. After a difference the app is run once more, up to there: what an app
-does not do twice on one machine says nothing about the server.
+an engine, and a CAR file needs none. After a difference the app is run once more, up to there, and told another time
+and place: what an app does not do twice on one machine says nothing about the server.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ from protocol.replay.other_environments import cause_of, settling
 from protocol.roles.leader.run_plan import SERVER_NODE, initial_content
 from strategy.apps.bundling import unpack_bundle
 from strategy.contents.summary import to_json
-from strategy.replay.format import REPLAY_FORMAT, REPLAYED_BY, child_environment
+from strategy.replay.format import REPLAY_FORMAT, REPLAYED_BY, server_environment
 
 _IN_WORDS: Final = {
     Reason.SERVER: "the server did not run this app on these replies",
-    Reason.APP: "the app does not do the same thing twice: it reads a clock or files that change, draws a uuid4, or "
-    "takes results in the order in which its own threads finish",
+    Reason.APP: "the app does not do the same thing twice: it reads a clock, the machine's name or files that change, "
+    "draws a uuid4, or takes results in the order in which its own threads finish",
+    Reason.UNRECORDED: "the app reads what is not recorded, such as a file or a variable that is another one here",
     Reason.MACHINE: "the recorded machine rounds differently from this one",
     Reason.VERSIONS: "the recorded versions compute something else than these",
 }
@@ -297,8 +298,8 @@ class RunReplay:
         return self._replay
 
     def _repeats(self) -> bool | None:
-        """Run the app again, up to the difference that decides. Returns whether it does the same as before; None if
-        that replay does not end."""
+        """Run the app again, as at another time and place, up to the difference that decides. Returns whether it does
+        the same as before; None if that replay does not end."""
         again = RunReplay(
             self._run,
             self._scratch,
@@ -345,7 +346,7 @@ class RunReplay:
             works_in=folder / "scratch",
             contents=ServedRun(self._source),
             log=folder / "app.log",
-            environment=child_environment(seed, recorded.environment.threads, recorded.environment.numerics),
+            environment=server_environment(seed, recorded.environment.threads, recorded.environment.numerics),
             python=self._app.python,
             confiner=self._app.confiner,
         )
@@ -356,6 +357,7 @@ class RunReplay:
             recorded.config,
             self._app.node_config,
             scripted=True,
+            elsewhere=self._until is not None,
             initial_model=initial_content(body, self._keys),
             key=self._keys.content(body.epoch),
         )

@@ -48,7 +48,7 @@ from protocol.wire.announcements import Position, first_counter, topic_all, topi
 from strategy.apps.bundling import AppFolder, read_folder
 from strategy.apps.config import AppConfig, AppError, read_app
 from strategy.models.initial_model import InitialModel
-from strategy.replay.format import REPLAY_FORMAT, child_environment
+from strategy.replay.format import REPLAY_FORMAT, child_environment, server_environment
 
 SHOWN_FILES: Final = 8
 """How many names of files a line shows."""
@@ -178,7 +178,7 @@ def leading(
     leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
     topics = [topic_all(federation), topic_leader(federation)]
     scratch = session.home.path / "scratch"
-    environment = child_environment(plan.seed, threads, numerics)
+    environment = server_environment(plan.seed, threads, numerics)
     return Leading(Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch), leader)
 
 

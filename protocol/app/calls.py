@@ -306,6 +306,8 @@ class Start:
     """What of a difference from the script may be this environment's doing: the app goes on after such a one."""
     any_model: bool = False
     """Whether a ServerApp may send out a model with NaN or infinities that its first model did not have."""
+    elsewhere: bool = False
+    """Whether a ServerApp is replayed once more, as at another time and place, to see if it does the same there."""
 
 
 @dataclass(frozen=True, slots=True)

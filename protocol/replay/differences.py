@@ -83,7 +83,9 @@ class Reason(StrEnum):
     SERVER = "server"
     """The server did not run this app on these replies."""
     APP = "app"
-    """The app does not do the same thing twice, or it uses something that is not recorded."""
+    """The app does not do the same thing twice."""
+    UNRECORDED = "unrecorded"
+    """The app reads something that is not recorded, and that is another one here."""
     MACHINE = "machine"
     """Another processor, other kernels or another C library round in another way."""
     VERSIONS = "versions"
@@ -93,16 +95,17 @@ class Reason(StrEnum):
 def ranked(outcome: Outcome, cause: Cause, *, repeats: bool | None) -> tuple[Reason, ...]:
     """What may have caused a difference, what the evidence speaks for most first.
 
-    ``repeats`` says whether the app, run again on this machine, did what it had done before; None if nobody tried.
+    ``repeats`` says whether the app, run again on this machine and told another time and place, did what it had done
+    before; None if nobody tried.
     """
     if repeats is False:
         return (Reason.APP,)
-    here = (Reason.APP,) if repeats is None or cause is Cause.NOTHING else ()
+    others = (Reason.UNRECORDED,) if repeats else (Reason.APP, Reason.UNRECORDED)
     match outcome, cause:
         case Outcome.EQUAL, _:
             return ()
         case Outcome.BEYOND, _:
-            return (Reason.SERVER, *here)
+            return (Reason.SERVER, *others)
         case _, Cause.ROUNDING:
-            return (Reason.MACHINE, Reason.SERVER, *here)
-    return (Reason.VERSIONS, Reason.MACHINE, Reason.SERVER, *here)
+            return (Reason.MACHINE, Reason.SERVER, *others)
+    return (Reason.VERSIONS, Reason.MACHINE, Reason.SERVER, *others)

@@ -29,6 +29,7 @@ from strategy.hosting.seeds import seed_generators
 from strategy.models.initial_model import initial_state
 from strategy.models.outgoing_model import SpoiledModel
 from strategy.replay.anchoring import Anchoring
+from strategy.replay.another_place import another_place
 from strategy.replay.own_code import FlowersCode
 from strategy.replay.scripted_answers import Divergence, ScriptedAnswers, ScriptOver
 from strategy.replies.strategies_in_use import StrategiesInUse
@@ -83,6 +84,7 @@ def run_server_app(
         working_in(set_aside(scratch)),
         strategy_hooks(ended, using),
         sleeping_only_if(lambda: script is None or script.is_over),
+        another_place() if start.elsewhere else nullcontext(),
     ):
         install_legacy_shim()
         take_identity(number, start.node)

@@ -2,7 +2,8 @@
 
 Format 3 is this order in an app process, whichever of the four jobs it does:
 
-1. `child_environment` is in force before Python starts. It pins the numerical libraries' kernels.
+1. `server_environment` is in force before Python starts. It pins the numerical libraries' kernels, the time zone and
+   the locale.
 2. `strategy.hosting.host.prepare` imports Pollen, flwr, rich, and torch if the app uses it. Importing draws random
    numbers (``rich.style`` does), so it comes before the seeds.
 3. `strategy.replay.numerics.settle_torch` says the rest of the baseline to torch, if the run's numerics are portable.
@@ -29,6 +30,19 @@ REPLAY_FORMAT: Final = 3
 
 REPLAYED_BY: Final = {1: "a version before 0.1", 2: "0.1"}
 """Which release replays a run of an earlier format."""
+
+
+_NOWHERE: Final = {
+    "TZ": "UTC",
+    "LC_ALL": "C",
+    "PYTHONUTF8": "1",  # text is UTF-8 all the same: PEP 540
+}
+"""What an app would otherwise see of the place where its machine stands."""
+
+
+def server_environment(seed: bytes, threads: int, numerics: Numerics) -> dict[str, str]:
+    """The variables of a ServerApp, which may be replayed at another place; the arguments are `child_environment`'s."""
+    return child_environment(seed, threads, numerics) | _NOWHERE
 
 
 def child_environment(seed: bytes, threads: int, numerics: Numerics) -> dict[str, str]:

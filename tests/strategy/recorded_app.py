@@ -135,13 +135,17 @@ class RecordedApp:
         return sum(reply.code is not None for entry in collects for reply in entry.replies)
 
     def replay(
-        self, entries: Sequence[ScriptEntry] | None = None, may_differ: Cause = Cause.NOTHING
+        self,
+        entries: Sequence[ScriptEntry] | None = None,
+        may_differ: Cause = Cause.NOTHING,
+        *,
+        elsewhere: bool = False,
     ) -> tuple[Finished | Diverged | Replayed, ScriptPipe]:
         """Replay it from what is recorded, or from ``entries``, with a heap that is in another disorder."""
         pipe = ScriptPipe(self.entries if entries is None else entries)
         junk = [bytearray(size % 977) for size in range(50_000)]
         del junk[::3]
-        start = replace(self.start, scripted=True, may_differ=may_differ)
+        start = replace(self.start, scripted=True, may_differ=may_differ, elsewhere=elsewhere)
         return run_server_app(self.app, start, pipe, ReadOnly(self.store), self.scratch), pipe
 
 

@@ -1,13 +1,14 @@
 """Asks each node in a thread of the app's own; by its mode, it does the same thing twice or it does not.
 
 map: takes the results in the order of the nodes. looks: each thread looks at the nodes first. pool: takes them in the
-order in which they come. clock, uuid: sends what it reads there.
+order in which they come. clock, uuid, day, name: sends what it reads there.
 """
 
 import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import date
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
@@ -29,7 +30,8 @@ def main(grid: Grid, context: Context) -> None:
     def ask(number, place, model):
         if mode == "looks":
             assert nodes[place] in grid.get_node_ids()
-        said = {"clock": time.time(), "uuid": uuid.uuid4().int % 1000}.get(mode, number)
+        day, name = date.today().isoformat(), os.uname().nodename
+        said = {"clock": time.time(), "uuid": uuid.uuid4().int % 1000, "day": day, "name": name}.get(mode, number)
         content = RecordDict({"arrays": ArrayRecord([model]), "config": ConfigRecord({"said": said})})
         (reply,) = grid.send_and_receive([Message(content, nodes[place], "train", group_id=str(number))])
         if mode == "pool":

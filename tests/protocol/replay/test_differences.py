@@ -50,20 +50,26 @@ def test_rounding_changes_no_shape_and_no_addressee_unless_an_app_decides_by_num
     assert judged(difference, Cause.ROUNDING, flowers_own=False) is UNDECIDED
 
 
-SERVER, APP, MACHINE, VERSIONS = Reason.SERVER, Reason.APP, Reason.MACHINE, Reason.VERSIONS
+SERVER, APP, OTHER, MACHINE, VERSIONS = (
+    Reason.SERVER,
+    Reason.APP,
+    Reason.UNRECORDED,
+    Reason.MACHINE,
+    Reason.VERSIONS,
+)
 
 
 @pytest.mark.parametrize(
     ("outcome", "cause", "repeats", "reasons"),
     [
-        (BEYOND, Cause.NOTHING, True, (SERVER, APP)),
-        (BEYOND, Cause.NOTHING, None, (SERVER, APP)),
-        (BEYOND, Cause.ROUNDING, True, (SERVER,)),
-        (BEYOND, Cause.ROUNDING, None, (SERVER, APP)),
-        (UNDECIDED, Cause.ROUNDING, True, (MACHINE, SERVER)),
-        (UNDECIDED, Cause.ROUNDING, None, (MACHINE, SERVER, APP)),
-        (UNDECIDED, Cause.ANYTHING, True, (VERSIONS, MACHINE, SERVER)),
-        (UNDECIDED, Cause.ANYTHING, None, (VERSIONS, MACHINE, SERVER, APP)),
+        (BEYOND, Cause.NOTHING, True, (SERVER, OTHER)),
+        (BEYOND, Cause.NOTHING, None, (SERVER, APP, OTHER)),
+        (BEYOND, Cause.ROUNDING, True, (SERVER, OTHER)),
+        (BEYOND, Cause.ROUNDING, None, (SERVER, APP, OTHER)),
+        (UNDECIDED, Cause.ROUNDING, True, (MACHINE, SERVER, OTHER)),
+        (UNDECIDED, Cause.ROUNDING, None, (MACHINE, SERVER, APP, OTHER)),
+        (UNDECIDED, Cause.ANYTHING, True, (VERSIONS, MACHINE, SERVER, OTHER)),
+        (UNDECIDED, Cause.ANYTHING, None, (VERSIONS, MACHINE, SERVER, APP, OTHER)),
         (UNDECIDED, Cause.NOTHING, False, (APP,)),
         (UNDECIDED, Cause.ANYTHING, False, (APP,)),
     ],
