@@ -46,7 +46,8 @@ from protocol.blocks.cid import CID, Block, BlockError, BlockSource
 from protocol.chain.replay_script import UnreadableRecord, script_entry
 from protocol.federation.epochs import read_seed
 from protocol.federation.run_keys import RunKeys, read_private
-from protocol.records.bodies import Role, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Close, Role, Run, RunConfig, RunPrivate
+from protocol.records.bodies import Outcome as RunOutcome
 from protocol.records.environment import Environment, differing, differing_versions
 from protocol.records.signed_records import read_record
 from protocol.replay.differences import Cause, Difference, Outcome, Reason, judged, ranked
@@ -68,6 +69,8 @@ _IN_WORDS: Final = {
 
 STILL_OPEN: Final = "what the app made of the last replies: the run is open, and no message shows it yet"
 """What is not checked of a run that goes on."""
+STOPPED: Final = "what the app made of the last replies: its run was stopped, and no message shows it"
+"""What is not checked of a run that was stopped."""
 NO_MODEL: Final = "what the app made of the replies after its last message: the run has no final model"
 """What is not checked of a run that closed without a model."""
 
@@ -487,7 +490,11 @@ class RunReplay:
             if not self._has_end:
                 self._replay.not_checked = STILL_OPEN
             return ScriptEnd(call, live=False)
-        entry = script_entry(read_record(cid, self._source), self._keys, self._source, call)
+        record = read_record(cid, self._source)
+        entry = script_entry(record, self._keys, self._source, call)
+        if isinstance(record.body, Close) and record.body.outcome is RunOutcome.STOPPED:
+            self._has_end = True
+            self._replay.not_checked = STOPPED
         if isinstance(entry, CloseEntry):
             self._has_end = True
             self._replay.not_checked = NO_MODEL if entry.model is None else ""

@@ -29,7 +29,12 @@ class RunState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     FAILED = "failed"
-    """It is closed, because its app raised an error or somebody stopped it."""
+    """It is closed, because its app raised an error."""
+    STOPPED = "stopped"
+    """It is closed, because the server's owner wanted that."""
+
+
+_ENDED: Final = {Outcome.RAISED.value: RunState.FAILED, Outcome.STOPPED.value: RunState.STOPPED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ class ListedRun:
     def state(self) -> RunState:
         """How it stands with it."""
         if self.head.closed:
-            return RunState.FAILED if self.outcome == Outcome.RAISED else RunState.CLOSED
+            return _ENDED.get(self.outcome or "", RunState.CLOSED)
         return RunState.RUNNING if self.is_running else RunState.OPEN
 
 

@@ -104,6 +104,9 @@ DIFFERENCE_HEADER: Final = (
 )
 """What the cells of `difference` are."""
 
+_ENDED: Final = {"returned": "returned", "raised": "raised", "stopped": "was stopped"}
+"""How a run's app ended."""
+
 _JUDGED: Final = {
     Outcome.EQUAL: "equal",
     Outcome.UNDECIDED: "this machine cannot tell",
@@ -190,7 +193,7 @@ def facts_of(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "began", moment(about.began)
         ended = moment(about.ended) if about.ended is not None else "still open"
         reason = f": {quoted(about.reason)}" if about.reason else ""
-        yield "ended", f"{ended}{f', the app {about.outcome}' if about.outcome else ''}{reason}"
+        yield "ended", f"{ended}{f', the app {_ENDED[about.outcome]}' if about.outcome else ''}{reason}"
     verified = 0 if about.verified_height is None else about.verified_height + 1
     rounds = f"{about.rounds} rounds, " if about.numbered else ""
     yield "size", f"{about.records} records, {verified} of them verified; {rounds}{about.exchanges} exchanges"

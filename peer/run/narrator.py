@@ -189,6 +189,9 @@ def _answered(fields: Fields) -> str:
 
 
 def _closed(fields: Fields) -> str:
+    if fields.get("outcome") == Outcome.STOPPED:
+        why = fields.get("why")
+        return f"run {fields['run']} was stopped{f': {quoted(str(why))}' if why else ''} (head {fields['head']})"
     if fields.get("outcome") != Outcome.RAISED:
         return f"run {fields['run']} is closed: head {fields['head']}"
     why = fields.get("why")

@@ -56,6 +56,8 @@ def script_entry(record: Record, keys: RunKeys, source: BlockSource, call: int) 
         case Collect():
             unanswered = tuple(typed_items(body.unanswered, MessageId, source))
             return CollectEntry(call, head, _replies(record.cid, body, keys, source), unanswered)
+        case Close(outcome=Outcome.STOPPED):  # the app did not end here: the script does
+            return QuietEntry(call, head)
         case Close():
             return CloseEntry(call, head, body.outcome is Outcome.RAISED, body.model)
         case _:

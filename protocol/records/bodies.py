@@ -60,6 +60,8 @@ class Outcome(StrEnum):
 
     RETURNED = "returned"
     RAISED = "raised"
+    STOPPED = "stopped"
+    """The server's owner closed the run before the app had ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,7 +357,7 @@ class Index(Chained):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close(Chained):
-    """The ServerApp returned or raised. Nothing follows this record."""
+    """The ServerApp returned or raised, or was stopped. Nothing follows this record."""
 
     TYPE: ClassVar[RecordType] = RecordType.CLOSE
 

@@ -273,6 +273,8 @@ class StopCause(Enum):
     """Its part in the federation: an admin took it away."""
     REPLAY = auto()
     """An app that does again what its chain says it did."""
+    OWNER = auto()
+    """The will of its owner, who stopped a run that had not begun."""
     COPY = auto()
     """Its key to itself: another process has it, or had."""
 

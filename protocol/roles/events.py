@@ -95,6 +95,13 @@ class KeysChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ToClose:
+    """The owner of a server wants its run closed now, although the app has not ended. ``why`` goes into the record."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The owner asked for a clean stop; the machine says goodbye and takes no further event."""
 
@@ -115,5 +122,6 @@ Event = (
     | Due
     | ManifestChanged
     | KeysChanged
+    | ToClose
     | Stopping
 )

@@ -20,9 +20,9 @@ from crypto.dsse import pae, sign
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import node_id
-from protocol.records.bodies import Body
+from protocol.records.bodies import Body, Outcome, ReasonPrivate
 from protocol.records.message_ids import message_id
-from protocol.records.signed_records import RECORD_TYPE, parse_record
+from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
 
@@ -31,6 +31,7 @@ def record_vectors() -> dict[str, object]:
     """What the file holds. Bytes are hexadecimal; ``data`` is a record's block, ``id`` the CID of its body alone."""
     scribe = Scribe()
     chain = _chain(scribe)
+    stopped = Scribe()
     replies = [parse_record(Block(cid, data)) for cid, data in scribe.source.items()]
     return {
         "keys": {name: {"seed": key.secret_bytes().hex(), "public": id_of(key).hex()} for name, key in SIGNERS.items()},
@@ -41,6 +42,7 @@ def record_vectors() -> dict[str, object]:
         "manifests": [_shown(scribe, scribe.first.cid), _shown(scribe, scribe.chain.manifest.cid)],
         "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
         "chain": [_shown(scribe, cid) for cid in chain],
+        "stopped": [_shown(stopped, cid) for cid in _stopped(stopped)],
     }
 
 
@@ -61,6 +63,13 @@ def _chain(scribe: Scribe) -> list[CID]:
     add(scribe.collect(scribe.taken(CAROL, content=None, code=2, reason="out of memory")))
     add(scribe.close())
     return records
+
+
+def _stopped(scribe: Scribe) -> list[CID]:
+    """A run that the server's owner closed before its app had ended."""
+    private = private_bytes(ReasonPrivate(reason="the server's owner stopped it"))
+    first = scribe.add(scribe.run()).record.cid
+    return [first, scribe.add(scribe.close(outcome=Outcome.STOPPED, model=None, private=private)).record.cid]
 
 
 def _dsse(key: SigningKey) -> dict[str, str]:

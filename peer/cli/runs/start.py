@@ -45,6 +45,7 @@ from protocol.records.environment import Numerics
 from protocol.replies.checks_and_limits import Admission
 from protocol.roles.effects import StopCause
 from protocol.roles.leader.run_plan import LEAVE_TIMEOUT, LeaderSettings
+from protocol.visible import quoted
 from strategy.apps.builtin_app import default_data_folder, model_class
 
 if TYPE_CHECKING:  # they import flwr, so they come after the checks of key and federation
@@ -345,6 +346,8 @@ def _lead(
     closed = led.closed()
     if closed is None:
         return _unfinished(session, ending, _stays_open(named, new_run=new_run))
+    if closed.outcome is Outcome.STOPPED and not as_json:
+        say(f"the run was stopped: {quoted(closed.reason)}")
     if closed.outcome is Outcome.RAISED and not as_json:  # first, because writing the model may fail
         say(f"error: {cause_in_words(closed.reason)}")
         say(f"  fix: see its log {session.home.app_log('server')}")
@@ -458,7 +461,7 @@ def _fix(ending: Ending, session: Session, stays: str) -> str:
     if ending.fix:
         return f"{ending.fix}; {stays}"
     match ending.cause:
-        case StopCause.MEANS:
+        case StopCause.MEANS | StopCause.OWNER:
             return f"remove the cause; {stays}"
         case StopCause.APP:
             return f"see its log in {session.home.path / 'logs'}; {stays}"

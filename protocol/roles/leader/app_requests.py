@@ -246,8 +246,16 @@ class AppRequests:
         private = ReasonPrivate(reason=call.error)
         self._writer.write(Close, now, then, private=private, outcome=outcome, model=call.model)
 
-    def _closed(self, outcome: Outcome, call: int, now: float) -> None:
-        self._hand(Ended(call))
+    def close_unfinished(self, why: str, now: float) -> None:
+        """Close the run, whatever its app still does, if a record may be signed now."""
+        if self._forgotten.may_append(now):
+            then = partial(self._closed, Outcome.STOPPED, None)
+            private = ReasonPrivate(reason=why)
+            self._writer.write(Close, now, then, private=private, outcome=Outcome.STOPPED, model=None)
+
+    def _closed(self, outcome: Outcome, call: int | None, now: float) -> None:
+        if call is not None:
+            self._hand(Ended(call))
         chain = self._writer.chain
         self._outbox.report(What.RUN_CLOSED, run=str(chain.run), head=str(chain.head), outcome=outcome.value)
         self._machine.take(Turn.ENDS)

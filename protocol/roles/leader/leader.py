@@ -14,7 +14,7 @@ from protocol.blocks.cid import CID
 from protocol.chain.chain import Chain
 from protocol.records.bodies import Member, Role
 from protocol.roles.effects import Effect, Stop, StopCause
-from protocol.roles.events import AppCalled, AppLost, Due, Event, Started, Stopping
+from protocol.roles.events import AppCalled, AppLost, Due, Event, Started, Stopping, ToClose
 from protocol.roles.leader.app_process import AppProcess
 from protocol.roles.leader.app_requests import AppRequests
 from protocol.roles.leader.awaited_replies import AwaitedReplies
@@ -90,6 +90,8 @@ class Leader:
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._ending_since: float | None = None
+        self._to_close: str | None = None
+        """Why the owner wants the run closed, if that is so."""
         self._forgotten.taken_up = self._taken_up
         machine.newest.left_out = self._left_out
         machine.wire(
@@ -109,6 +111,7 @@ class Leader:
             *self.machine.common(),
             on(Examined, self.machine.outbox.answered),
             on(Due, self._due),
+            on(ToClose, self._close_soon),
             on(Stopping, self._say_bye, stopped),
         ]
         starts, closed = turn(Turn.PREPARES, preparing), turn(Turn.ENDS, ending)
@@ -128,7 +131,7 @@ class Leader:
             ending: [*always, *passed_over, turn(Turn.STOPS, stopped)],
             stopped: [],
         }
-        settle = {preparing: app.prepare, leading: requests.go_on, ending: self._stop_when_heard}
+        settle = {preparing: self._prepare, leading: self._go_on, ending: self._stop_when_heard}
         return StateTable(new, stopped, rows, settle)
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -209,6 +212,26 @@ class Leader:
         stops at once."""
         if not self.machine.newest.manifest.readable:
             self.machine.outbox.cannot_go_on(why, now, StopCause.REMOVED)
+
+    # -- its owner ---------------------------------------------------------------------------------------------------
+
+    def _close_soon(self, event: ToClose, now: float) -> None:
+        """Close the run as soon as no record is on its way to disk. One that has not begun is not begun."""
+        self._to_close = event.why
+        if self.chain.head is None:
+            self.machine.outbox.cannot_go_on("it was stopped before it began", now, StopCause.OWNER)
+
+    def _prepare(self, now: float) -> None:
+        if self._to_close is None:
+            self._app.prepare(now)
+        else:
+            self._requests.close_unfinished(self._to_close, now)
+
+    def _go_on(self, now: float) -> None:
+        if self._to_close is None:
+            self._requests.go_on(now)
+        else:
+            self._requests.close_unfinished(self._to_close, now)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -27,11 +27,11 @@ from protocol.blocks.bundle import NamedBundle
 from protocol.blocks.cid import CID
 from protocol.federation.manifest import manifest_at
 from protocol.federation.unsigned_versions import with_revoked
-from protocol.records.bodies import ReasonPrivate, Reply
+from protocol.records.bodies import Outcome, ReasonPrivate, Reply
 from protocol.records.signed_records import parse_record, private_bytes, sign_record
 from protocol.replies.checks_and_limits import Examination
-from protocol.roles.effects import Effect, Hand, Report, Store, What, WriteHead
-from protocol.roles.events import AppCalled, Done, Event, ManifestChanged, Received, Started
+from protocol.roles.effects import Effect, Hand, PinRun, Report, Store, What, WriteHead
+from protocol.roles.events import AppCalled, Done, Event, ManifestChanged, Received, Started, ToClose
 from protocol.roles.leader.leader import Leader
 from protocol.roles.leader.run_plan import LeaderSettings, RunPlan
 from protocol.roles.newest_manifest import Author, TrustedManifest
@@ -54,6 +54,8 @@ class ALeader:
         trusted = TrustedManifest(self.manifest, self.source)
         self.machine = Leader(Author(id_of(SERVER), (SERVER,), 1), trusted, plan, settings)
         self.effects: list[Effect] = []
+        self.disk_is_done = True
+        self.undone: list[int] = []
         self.feed(Started(()), AppReady(ENVIRONMENT))
         self.feed(AppCalled(Push(1, (Outgoing(CONTENT, "train", "1", TTL, node_of(ALICE), round=3),))))
         (self.message,) = self.machine.chain.open.values()
@@ -62,8 +64,16 @@ class ALeader:
         for event in events:
             for effect in self.machine.handle(event, TIME):
                 self.effects.append(effect)
-                if isinstance(effect, Store | WriteHead):
-                    self.feed(Done(effect.id))
+                if isinstance(effect, Store | WriteHead | PinRun):
+                    self.undone.append(effect.id)
+        if self.disk_is_done and self.undone:
+            self.finish()
+
+    def finish(self) -> None:
+        """The disk has done what it was asked to."""
+        self.disk_is_done = True
+        while self.undone:
+            self.feed(Done(self.undone.pop(0)))
 
     def all(self, kind: type[E]) -> list[E]:
         return [effect for effect in self.effects if isinstance(effect, kind)]
@@ -133,3 +143,21 @@ def test_a_roster_goes_into_the_journal_with_the_manifest_that_it_brings() -> No
     records = [parse_record(block) for block in roster.blocks if b"sigs" in block.data]
     kinds = {record.body.TYPE for record in records}
     assert kinds == {"roster", "federation"}
+
+
+def test_a_run_that_its_owner_stops_is_closed_with_the_reason_whatever_its_app_still_does() -> None:
+    leader = ALeader()
+    leader.feed(ToClose("the server's owner stopped it"))
+    assert leader.machine.chain.closed
+    (closed,) = leader.reported(What.RUN_CLOSED)
+    assert closed["outcome"] == Outcome.STOPPED
+
+
+def test_a_stopped_run_is_not_closed_before_what_is_on_its_way_is_on_disk() -> None:
+    leader = ALeader()
+    leader.disk_is_done = False
+    leader.feed(AppCalled(Push(2, (Outgoing(CONTENT, "train", "2", TTL, node_of(ALICE), round=4),))))
+    leader.feed(ToClose("the server's owner stopped it"))
+    assert not leader.machine.chain.closed
+    leader.finish()
+    assert leader.machine.chain.closed
