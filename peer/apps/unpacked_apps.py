@@ -20,9 +20,10 @@ from strategy.apps.bundling import check_self_contained, unpack_bundle
 class UnpackedApps:
     """Unpacks each app once. Safe to use from several threads, except `to_run`."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, place: int = 1) -> None:
+        """``place`` tells apart what runs side by side."""
         self._folder = home.path / "apps"
-        self._running = home.path / "running"
+        self._running = home.path / "running" / str(place)
         self._unpacking = threading.Lock()
 
     def folder(self, app: CID) -> Path:

@@ -479,8 +479,8 @@ def absolute(places: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(place.expanduser().absolute() for place in places)
 
 
-def bytes_of(size: str | None) -> int | None:
-    """What ``--max-memory`` says.
+def bytes_of(size: str | None, option: str = "--max-memory") -> int | None:
+    """What an option says that takes a size.
 
     Raises:
         PeerError: if it is not a size.
@@ -491,7 +491,7 @@ def bytes_of(size: str | None) -> int | None:
     try:
         return None if size is None else parse_size(size)
     except ValueError as error:
-        raise PeerError(f"--max-memory: {error}", fix="--max-memory 8G", code=ExitCode.WRONG_USE) from error
+        raise PeerError(f"{option}: {error}", fix=f"{option} 8G", code=ExitCode.WRONG_USE) from error
 
 
 def load_identity(home: Path, name: str | None, passphrase_file: Path | None) -> Identity:

@@ -6,9 +6,10 @@ code. Only the owner of the home can ask, but the bytes are parsed as if anybody
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from peer.base.errors import ExitCode, PeerError
 
@@ -20,7 +21,45 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     """What the peer does: a `peer.status.peer_status.PeerStatus` as JSON."""
 
 
-Request = Status
+class StopRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="stop"):
+    """Close a run that this peer leads, in its chain."""
+
+    run: str
+    """Its CID."""
+
+
+class RunJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="run"):
+    """Take a job: a run of the app in a folder of this machine."""
+
+    key: str
+    """32 hexadecimal digits, random: asked twice with one key, it is one job."""
+    folder: str
+    run_config: list[str]
+    node_config: list[str]
+    name: str = ""
+    federation: str | None = None
+    """Its name or id; None if the peer serves one alone."""
+    min_clients: Annotated[int, Meta(ge=1)] = 2
+    seed: int | None = None
+    memory: Annotated[int, Meta(ge=0)] = 0
+    """Bytes that it may need: a hint."""
+    gpus: Annotated[int, Meta(ge=0)] = 0
+
+
+class CancelJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="cancel"):
+    """Give up a job that has no run yet."""
+
+    number: int
+
+
+class ResumeRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="ask", tag="resume"):
+    """Go on with a run that was left open."""
+
+    run: str
+    """Its CID."""
+
+
+Request = Status | StopRun | RunJob | CancelJob | ResumeRun
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -58,9 +97,10 @@ def parse_request(line: bytes) -> Request:
         BadRequest: if there is none.
     """
     try:
-        return msgspec.json.decode(line, type=Request)
+        request: Request = msgspec.json.decode(line, type=Request)
     except msgspec.MsgspecError as error:
         raise BadRequest(str(error)) from error
+    return request
 
 
 def parse_answer(line: bytes) -> Answer:

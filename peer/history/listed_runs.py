@@ -12,7 +12,7 @@ from peer.control.requests import Status
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
-from peer.home.journal import Journal, KnownRun, RunHead
+from peer.home.journal import Journal, KeptJob, KnownRun, RunHead
 from peer.status.peer_status import NotAStatus, parse_status
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Outcome
@@ -22,7 +22,12 @@ SECONDS: Final = 2.0
 
 
 class RunState(StrEnum):
-    """How it stands with a run."""
+    """How it stands with a run, or with a job."""
+
+    WAITING = "waiting"
+    """A job that has no run yet."""
+    GIVEN_UP = "given up"
+    """A job that has ended without a closed run."""
 
     RUNNING = "running"
     """The peer that runs with this home takes part in it now."""
@@ -95,6 +100,41 @@ def listed_runs(home: Home) -> list[ListedRun]:
     running = _running(home) if any(not head.closed for head in heads) else frozenset()
     return [
         ListedRun(head, known.get(head.run), titles.get(head.federation, ""), head.run in running) for head in heads
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A job: a run that was asked for."""
+
+    job: KeptJob
+    run: ListedRun | None
+    """Its run, if it has begun."""
+    federation: str
+    """As in `ListedRun`."""
+
+    @property
+    def state(self) -> RunState:
+        """How it stands with it."""
+        if self.run is not None and self.run.head.closed:
+            return self.run.state
+        if self.job.ended is not None:
+            return RunState.GIVEN_UP
+        return RunState.WAITING if self.run is None else self.run.state
+
+
+def listed_jobs(home: Home) -> list[ListedJob]:
+    """The jobs of a home, in the order of acceptance."""
+    if not home.journal.exists():
+        return []
+    with Journal(home.journal) as journal:
+        jobs = journal.jobs()
+    if not jobs:
+        return []
+    runs = {run.head.run: run for run in listed_runs(home)}
+    titles = {stored.id: stored.manifest.title for stored in FederationStore(home).all()}
+    return [
+        ListedJob(job, None if job.run is None else runs.get(job.run), titles.get(job.federation, "")) for job in jobs
     ]
 
 

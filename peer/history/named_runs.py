@@ -7,7 +7,7 @@ from typing import Final
 
 from peer.base.errors import PeerError
 from peer.home.home import Home
-from peer.home.journal import Journal
+from peer.home.journal import Journal, RunHead
 from protocol.blocks.cid import CID, MalformedCid
 from protocol.run_names import RunHere, named_by
 from protocol.visible import named
@@ -97,6 +97,27 @@ def head_named(home: Home, text: str) -> tuple[CID, int | None]:
         if known is not None:
             return known.head, known.height
     return cid, None
+
+
+def run_here(home: Home, text: str) -> RunHead:
+    """The run of this home that ``text`` names. Raises as `named_cid`, also for a CID that is no run here."""
+    cid = named_cid(home, text)
+    known = None
+    if home.journal.exists():
+        with Journal(home.journal) as journal:
+            known = journal.head_of(cid) or journal.run_of(cid)
+    if known is None:
+        raise NoSuchRun(f"this home has no part in a run {cid}", fix=_RUNS)
+    return known
+
+
+def waiting_job(home: Home, text: str) -> int | None:
+    """The number of the job that ``text`` names, if one of that name has no run yet."""
+    if not home.journal.exists():
+        return None
+    with Journal(home.journal) as journal:
+        waiting = (job for job in journal.jobs() if job.run is None and job.ended is None)
+        return next((job.number for job in waiting if job.name == text), None)
 
 
 def _runs_of(home: Home) -> list[RunHere]:

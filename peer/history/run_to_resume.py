@@ -68,8 +68,10 @@ class RunToResume:
         return "" if seed is None or seed == self.seed else "it has another seed than --seed gives"
 
 
-def run_to_resume(journal: Journal, federation: CID, reader: Reader, engine: Engine) -> RunToResume | None:
-    """The newest run that ``reader``'s peer led in the federation, if something is left to do for it.
+def run_to_resume(
+    journal: Journal, federation: CID, reader: Reader, engine: Engine, run: CID | None = None
+) -> RunToResume | None:
+    """The newest run that ``reader``'s peer led in the federation, or this ``run``, if something is left to do for it.
 
     Its chain is verified by every rule. Records that the engine lost come from the journal. Each signature is verified
     once in the life of the home.
@@ -77,7 +79,11 @@ def run_to_resume(journal: Journal, federation: CID, reader: Reader, engine: Eng
     Raises:
         PeerError: if its chain cannot be read, or is not sound.
     """
-    led = (head for head in journal.heads() if head.role is Role.SERVER and head.federation == federation)
+    led = (
+        head
+        for head in journal.heads()
+        if head.role is Role.SERVER and head.federation == federation and run in (None, head.run)
+    )
     head = next(led, None)
     if head is None or (head.closed and journal.is_finished(head.run)):
         return None

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from peer.base.errors import ExitCode, PeerError
 from peer.home.home import PRIVATE_FILE, Home
@@ -84,6 +84,34 @@ class KnownRun:
     """The newest round that the app named."""
     outcome: str | None = None
     """How it ended (`protocol.records.bodies.Outcome`); None while it is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptJob:
+    """A run that was asked for (`protocol.jobs.queue`)."""
+
+    number: int
+    """In the order of acceptance."""
+    key: bytes
+    """Random, from whoever asked: asked twice with one key, it is one job."""
+    asked: float
+    """When it was accepted: seconds since 1970."""
+    asker: bytes
+    """The member's id."""
+    federation: CID
+    app: CID
+    """The app's id. The app is unpacked in the home."""
+    app_name: str
+    name: str
+    """How the run is called here."""
+    settings: bytes
+    """A `peer.jobs.settings.JobSettings`."""
+    run: CID | None
+    """The run, once its first record is on disk."""
+    ended: float | None
+    """When nothing was left to do for it; None before."""
+    why: str
+    """Why it ended without its run's being closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +215,9 @@ class Journal:
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
-    def keep_head(self, head: RunHead, well_signed: Iterable[CID] = ()) -> None:
-        """Replace the run's head, and keep which records were found `well_signed`."""
+    def keep_head(self, head: RunHead, well_signed: Iterable[CID] = (), job: int | None = None) -> None:
+        """Replace the run's head, and keep which records were found `well_signed`. If it is the run of a ``job``, that
+        is kept with its first head: a job has a run or none, and never a second one."""
         values = (
             bytes(head.run),
             bytes(head.federation),
@@ -203,6 +232,8 @@ class Journal:
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             _add_well_signed(database, well_signed)
+            if job is not None:
+                database.execute("UPDATE jobs SET run = ? WHERE number = ? AND run IS NULL", (bytes(head.run), job))
 
     def head_of(self, run: CID) -> RunHead | None:
         """The head of one run."""
@@ -218,6 +249,69 @@ class Journal:
         """The heads of all runs, the last changed first."""
         return [_head(row) for row in self._rows("SELECT * FROM heads ORDER BY updated DESC, run")]
 
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    def accept_job(
+        self,
+        key: bytes,
+        asker: bytes,
+        federation: CID,
+        app: CID,
+        app_name: str,
+        wanted: str,
+        settings: bytes,
+        now: float,
+    ) -> KeptJob:
+        """Keep a job. One with this key is kept already: that is returned. ``wanted`` is its name; empty: it is called
+        after its app.
+
+        Raises:
+            PeerError: if another run has that name.
+        """
+        with self._transaction() as database:
+            row = database.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                taken = _names(database, "known_runs") | _names(database, "jobs")
+                if wanted in taken:
+                    raise PeerError(f"another run is called {wanted}", fix="give this one another name: --name NAME")
+                name = wanted or name_after(app_name, taken)
+                values = (key, now, asker, bytes(federation), bytes(app), app_name, name, settings)
+                database.execute(
+                    "INSERT INTO jobs (key, asked, asker, federation, app, app_name, name, settings) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+                row = database.execute("SELECT * FROM jobs WHERE key = ?", (key,)).fetchone()
+        return _job(row)
+
+    def adopt_run(self, head: RunHead, asker: bytes, app_name: str, settings: bytes, now: float) -> KeptJob:
+        """Keep a job for a run that began without one. It is called after its app, whatever the run is called."""
+        with self._transaction() as database:
+            taken = _names(database, "known_runs") | _names(database, "jobs")
+            run, name = bytes(head.run), name_after(app_name, taken)
+            values = (run[-16:], now, asker, bytes(head.federation), run, app_name, name, settings, run)
+            database.execute(
+                "INSERT INTO jobs (key, asked, asker, federation, app, app_name, name, settings, run) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            row = database.execute("SELECT * FROM jobs WHERE run = ?", (bytes(head.run),)).fetchone()
+        return _job(row)
+
+    def end_job(self, number: int, now: float, why: str = "") -> None:
+        """Remember that nothing is left to do for a job, and ``why``, if its run is not closed."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET ended = ?, why = ? WHERE number = ?", (now, why, number))
+
+    def take_up_job(self, number: int) -> None:
+        """Have a job that ended without its run's being closed go on."""
+        with self._transaction() as database:
+            database.execute("UPDATE jobs SET ended = NULL, why = '' WHERE number = ?", (number,))
+
+    def jobs(self) -> list[KeptJob]:
+        """All jobs, in the order of acceptance."""
+        return list(map(_job, self._rows("SELECT * FROM jobs ORDER BY number")))
+
     # -- what people are told of runs ------------------------------------------------------------------------------
 
     def name_run(self, run: CID, app: str, now: float, wanted: str = "") -> KnownRun:
@@ -227,8 +321,8 @@ class Journal:
             row = database.execute("SELECT * FROM known_runs WHERE run = ?", (bytes(run),)).fetchone()
             if row is not None:
                 return _known_run(row)
-            taken = {str(name) for (name,) in database.execute("SELECT name FROM known_runs")}
-            name = wanted if wanted and wanted not in taken else name_after(app, taken)
+            taken = _names(database, "known_runs")
+            name = wanted if wanted and wanted not in taken else name_after(app, taken | _names(database, "jobs"))
             values = (bytes(run), name, app, now)
             database.execute("INSERT INTO known_runs (run, name, app, began) VALUES (?, ?, ?, ?)", values)
         return KnownRun(run, name, app, now)
@@ -504,6 +598,17 @@ def _explained(path: Path, code: int | None, error: Exception) -> PeerError:
         case _:
             what, fix = f"the journal {path} cannot be used: {error}", "check the home: peer doctor"
     return PeerError(what, fix=fix, code=ExitCode.UNFINISHED)
+
+
+def _job(row: Any) -> KeptJob:
+    number, key, asked, asker, federation, app, app_name, name, settings, run, ended, why = row
+    of_run = None if run is None else CID(run)
+    federation, app = CID(federation), CID(app)
+    return KeptJob(number, key, asked, asker, federation, app, app_name, name, settings, of_run, ended, why)
+
+
+def _names(database: sqlite3.Connection, table: Literal["known_runs", "jobs"]) -> set[str]:
+    return {str(name) for (name,) in database.execute(f"SELECT name FROM {table}")}
 
 
 def _known_run(row: Any) -> KnownRun:

@@ -52,5 +52,12 @@ CREATE TABLE known_runs (
     run BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, app TEXT NOT NULL, began REAL NOT NULL, round INTEGER, outcome TEXT
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB NOT NULL UNIQUE, asked REAL NOT NULL, asker BLOB NOT NULL,
+    federation BLOB NOT NULL, app BLOB NOT NULL, app_name TEXT NOT NULL, name TEXT NOT NULL UNIQUE,
+    settings BLOB NOT NULL, run BLOB UNIQUE, ended REAL, why TEXT NOT NULL DEFAULT ''
+);
+""",
 )
 """What each layout adds to the one before. A journal with an older layout is upgraded when it is opened."""

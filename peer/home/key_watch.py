@@ -25,6 +25,10 @@ class KeyWatch:
         self._passphrases = passphrases.unattended()
         self._stamp = store.stamp(identity.name)
 
+    def again(self) -> KeyWatch:
+        """Another watch of the same file, for another run: each is told of new keys once."""
+        return KeyWatch(self._store, self._identity, self._passphrases)
+
     @property
     def identity(self) -> Identity:
         """The identity, as `newer` found it last."""

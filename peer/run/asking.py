@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from peer.base import logs
@@ -196,6 +196,70 @@ class Asking:
             self._told_fixes.add(node)
             fix = self._streams.how_to_hear(node)
             self._on_report(Report(What.PUBSUB_NOT_HEARING, {"node": node, "fix": fix}))
+
+
+@dataclass(frozen=True, slots=True)
+class Talker:
+    """A run that takes part in asking."""
+
+    servers: Callable[[], Sequence[bytes]]
+    receive: Callable[[bytes], bool]
+    on_report: Callable[[Report], None]
+
+
+class SharedAsking:
+    """`Asking` for all runs of one member in one federation: others ask the member, not a run. It asks and answers as
+    long as there is a run. Safe to use from several threads."""
+
+    def __init__(self, streams: Streams, own: Channel) -> None:
+        self._streams = streams
+        self._own = own
+        self._talkers: dict[int, Talker] = {}
+        self._asking: Asking | None = None
+        self._lock = threading.Lock()
+
+    def join(self, place: int, talker: Talker) -> None:
+        """Take part, as the run at this ``place`` of the process."""
+        with self._lock:
+            self._talkers[place] = talker
+            if self._asking is None:
+                self._asking = Asking(
+                    self._streams,
+                    self._own,
+                    servers=self._servers,
+                    receive=self._receive,
+                    on_report=self._report,
+                )
+                self._asking.start()
+
+    def leave(self, place: int) -> None:
+        """Take part no more."""
+        with self._lock:
+            del self._talkers[place]
+            last, self._asking = (None, self._asking) if self._talkers else (self._asking, None)
+        if last is not None:
+            last.close()
+
+    def said(self, place: int, subject: str, data: bytes) -> None:
+        """As `Asking.said`. Two runs may say something about the same subject."""
+        with self._lock:
+            asking = self._asking
+        if asking is not None:
+            asking.said(f"{place} {subject}", data)
+
+    def _servers(self) -> Sequence[bytes]:
+        return next((talker.servers() for talker in self._now()), ())
+
+    def _receive(self, data: bytes) -> bool:
+        news = [talker.receive(data) for talker in self._now()]
+        return any(news)
+
+    def _report(self, report: Report) -> None:
+        for talker in self._now()[:1]:
+            talker.on_report(report)
+
+    def _now(self) -> list[Talker]:
+        return list(self._talkers.copy().values())
 
 
 def _log_bug(done: Future[None]) -> None:

@@ -29,6 +29,8 @@ class DurableEffects:
     """As ``--ipfs`` has it, for later commands with this home."""
     place: str
     """Where the home is (`peer.home.home_location`)."""
+    job: int | None = None
+    """The number of the job whose run this is, if it is one's."""
 
     def carry_out(self, effect: Durable) -> None:
         """Carry out one effect. When this returns, the result is on disk.
@@ -42,7 +44,7 @@ class DurableEffects:
                     self.journal.keep_own(effect.blocks)
                 self.engine.put(effect.blocks, pin=[block.cid for block in effect.blocks])
             case WriteHead():
-                self.journal.keep_head(self._head(effect), effect.well_signed)
+                self.journal.keep_head(self._head(effect), effect.well_signed, self.job)
             case KeepReply():
                 self.journal.keep_reply(effect.run, effect.message, effect.reply, effect.state)
             case KeepProof(found=found):

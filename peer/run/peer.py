@@ -10,25 +10,28 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from crypto.symmetric import SymmetricKey
 from peer.apps.app_process import AppCommand
 from peer.apps.block_server import ServedEngine
 from peer.base.errors import PeerError
 from peer.base.interrupts import Interrupts
 from peer.control.answering import answering
-from peer.control.requests import Request, Status
+from peer.control.requests import CancelJob, Request, ResumeRun, RunJob, Status, StopRun
 from peer.engine import without_credentials
 from peer.home.federations import FederationStore
 from peer.home.home import Home
 from peer.home.home_location import location_of
 from peer.home.invitations import Invitations
+from peer.home.key_watch import KeyWatch
 from peer.membership.changes import is_admin
 from peer.membership.joining import Inviter
+from peer.run.asking import SharedAsking
 from peer.run.durable_effects import DurableEffects
 from peer.run.run_book import RunBook
 from peer.run.runner import Ending, Runner
@@ -36,11 +39,13 @@ from peer.run.session import Session
 from peer.status.health_watch import HealthWatch
 from peer.status.peer_status import FederationStatus, Part, PeerStatus, status_value
 from peer.status.recent_trouble import RecentTrouble
+from protocol.blocks.cid import CID
 from protocol.records.bodies import Role
 from protocol.roles.client.client_states import ClientState
 from protocol.roles.effects import Report
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
+from protocol.wire.asking import Channel
 
 SHOWN_EVERY: Final = 1.0
 """Seconds between two statuses on a terminal."""
@@ -60,6 +65,8 @@ class Prepared:
     """Where the app works (`AppCommand`)."""
     name: str = ""
     """How the owner calls the run; empty: it is called after its app."""
+    job: int | None = None
+    """The number of the job whose run it is."""
 
 
 @dataclass(slots=True)
@@ -68,6 +75,8 @@ class Held:
 
     prepared: Prepared
     runner: Runner
+    place: int
+    """Tells it from what runs beside it."""
     since: float
     health: HealthWatch
     trouble: RecentTrouble = field(default_factory=RecentTrouble)
@@ -85,6 +94,13 @@ class Held:
         )
 
 
+class JobDesk(Protocol):
+    """Takes jobs (`peer.jobs.job_server`)."""
+
+    async def asked(self, request: RunJob | CancelJob | ResumeRun) -> dict[str, Any]:
+        """Do what is asked about a job, and tell the result. Raises PeerError."""
+
+
 class Peer:
     """Holds what runs in this process, with one home."""
 
@@ -94,6 +110,12 @@ class Peer:
         self._held: list[Held] = []
         self._since = time.time()
         self._is_stopping = False
+        self._askings: dict[tuple[CID, bytes], SharedAsking] = {}
+        self._letting_in: set[CID] = set()
+        self.jobs: JobDesk | None = None
+        """What takes jobs, if this peer does."""
+        self.stopped = asyncio.Event()
+        """Set once the peer is to stop."""
         self._show: Callable[[PeerStatus], None] | None = None
 
     @contextlib.asynccontextmanager
@@ -134,10 +156,11 @@ class Peer:
             book.note(report)
             prepared.session.on_report(report)
 
-        runner = self._runner(prepared, reported)
+        keys, place = prepared.session.keys.again(), self._free_place()
+        runner = self._runner(prepared, keys, place, reported)
         health = HealthWatch(prepared.session.engine, self._home.path)
-        held = Held(prepared, runner, time.time(), health)
-        with _letting_in(prepared.session), health.watching():
+        held = Held(prepared, runner, place, time.time(), health)
+        with self.letting_in(prepared.session, keys), health.watching():
             self._held.append(held)
             try:
                 if self._is_stopping:
@@ -152,6 +175,7 @@ class Peer:
     def interrupt(self) -> None:
         """Stop everything in order. Call this in the event loop, as a signal handler does."""
         self._is_stopping = True
+        self.stopped.set()
         for held in self._held:
             held.runner.interrupt()
 
@@ -161,6 +185,27 @@ class Peer:
         match request:
             case Status():
                 return status_value(self.status())
+            case StopRun(run=run):
+                return self._stop_run(run)
+            case RunJob() | CancelJob() | ResumeRun() if self.jobs is not None:
+                return await self.jobs.asked(request)
+            case _:
+                raise PeerError(
+                    f"the peer that runs with the home {self._home.path} takes no jobs",
+                    fix="stop it, and start one that does: peer serve",
+                )
+
+    def _stop_run(self, run: str) -> dict[str, Any]:
+        """Close a run that is led here."""
+        for held in self._held:
+            theirs = held.prepared.machine.status(time.time()).run
+            if theirs is not None and str(theirs.run) == run and held.prepared.role is Role.SERVER:
+                held.runner.close_run("the owner of the server stopped it")
+                return {"run": run}
+        raise PeerError(
+            f"the peer that runs with the home {self._home.path} does not lead the run {run}",
+            fix="only its server closes a run; to go on with one that was left open: peer resume RUN",
+        )
 
     def status(self) -> PeerStatus:
         """What this peer does now. Call it in the event loop."""
@@ -179,7 +224,38 @@ class Peer:
 
     # -- below ------------------------------------------------------------------------------------------------------
 
-    def _runner(self, prepared: Prepared, reported: Callable[[Report], None]) -> Runner:
+    def _free_place(self) -> int:
+        taken = {held.place for held in self._held}
+        return next(place for place in count(1) if place not in taken)
+
+    @contextlib.contextmanager
+    def letting_in(self, session: Session, keys: KeyWatch) -> Iterator[None]:
+        """Answer newcomers with tickets, if this home may have issued any and nothing here does yet."""
+        home, federation = session.home, session.stored
+        may_invite = is_admin(federation.manifest, session.identity.public)
+        nobody = not may_invite and not Invitations(home, federation.id).all()
+        if nobody or federation.id in self._letting_in:
+            yield
+            return
+        inviter = Inviter(home, federation.id, lambda: keys.identity, session.engine, session.on_report)
+        self._letting_in.add(federation.id)
+        try:
+            with inviter.listening():
+                yield
+        finally:
+            self._letting_in.discard(federation.id)
+
+    def _asking(self, session: Session) -> SharedAsking | None:
+        """What asks members; None if the engine loses no announcements."""
+        streams, member, federation = session.engine.streams, session.identity.id, session.stored.id
+        if streams is None:
+            return None
+        if (federation, member) not in self._askings:
+            own = Channel(federation, member, SymmetricKey(session.stored.swarm_key))
+            self._askings[federation, member] = SharedAsking(streams, own)
+        return self._askings[federation, member]
+
+    def _runner(self, prepared: Prepared, keys: KeyWatch, place: int, reported: Callable[[Report], None]) -> Runner:
         session, role = prepared.session, prepared.role
         log = session.home.app_log(role)
         _try_log(log)
@@ -201,6 +277,7 @@ class Peer:
             role=role,
             engine_name=session.engine_name,
             place=location_of(session.home.path),
+            job=prepared.job,
         )
         return Runner(
             prepared.machine,
@@ -209,10 +286,11 @@ class Peer:
             command,
             prepared.topics,
             home=session.home,
-            keys=session.keys,
+            keys=keys,
             addresses=session.stored.addresses,
             max_content_bytes=session.stored.manifest.settings.max_content_bytes,
-            swarm_key=session.stored.swarm_key,
+            asking=self._asking(session),
+            place=place,
             on_report=reported,
         )
 
@@ -238,13 +316,3 @@ def _try_log(log: Path) -> None:
             f"the app's log {log} cannot be written: {error.strerror}",
             fix=f"give the peer's user the right to write there, or remove {log.parent}",
         ) from error
-
-
-def _letting_in(session: Session) -> AbstractContextManager[None]:
-    """Answer newcomers with tickets, if this home may have issued any."""
-    home, federation = session.home, session.stored
-    may_invite = is_admin(federation.manifest, session.identity.public)
-    if not may_invite and not Invitations(home, federation.id).all():
-        return nullcontext()
-    inviter = Inviter(home, federation.id, lambda: session.keys.identity, session.engine, session.on_report)
-    return inviter.listening()

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crypto.symmetric import SymmetricKey
 from peer.apps.app_process import AppCommand, AppProcess
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.base import logs
@@ -28,7 +27,7 @@ from peer.engine.sound_blocks import SoundBlocks
 from peer.home.home import Home
 from peer.home.key_watch import KeyWatch
 from peer.run.announcement_queue import AnnouncementQueue
-from peer.run.asking import Asking
+from peer.run.asking import SharedAsking, Talker
 from peer.run.durable_effects import Durable, DurableEffects
 from peer.run.effect_threads import BackgroundEffect, EffectThreads
 from peer.run.event_queue import EventQueue
@@ -87,10 +86,10 @@ from protocol.roles.events import (
     Received,
     Started,
     Stopping,
+    ToClose,
 )
 from protocol.roles.leader.leader_states import LeaderState
 from protocol.roles.machine import Machine
-from protocol.wire.asking import Channel
 from strategy.apps.dependencies import lacking
 
 CONTENT_TIMEOUT: Final = 120.0
@@ -144,7 +143,8 @@ class Runner:
         keys: KeyWatch,
         addresses: Sequence[str],
         max_content_bytes: int,
-        swarm_key: bytes,
+        asking: SharedAsking | None,
+        place: int,
         on_report: Callable[[Report], None],
     ) -> None:
         self._machine = machine
@@ -158,7 +158,7 @@ class Runner:
         self._clock = Clock()
         self._events: EventQueue[Event | _FromApp] = EventQueue()
         self._app = AppProcess(command, self._heard, self._lost)
-        self._apps = UnpackedApps(home)
+        self._apps = UnpackedApps(home, place)
         self._looked_at: set[CID] = set()
         """The apps whose dependencies were checked."""
         self._faults = Faults(home.path, lambda: self._app.pid)
@@ -173,7 +173,8 @@ class Runner:
         self._durable_failure: Exception | None = None
         self._threads = EffectThreads()
         self._intake = AnnouncementQueue(self._received)
-        self._asking = self._asks(swarm_key)
+        self._asking = asking
+        self._place = place
         self._is_refused = False
         """Whether the engine refuses to publish."""
 
@@ -182,7 +183,7 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         subscriptions = [self._engine.subscribe(topic, self._intake.receive) for topic in self._topics]
         if self._asking is not None:
-            self._asking.start()
+            await asyncio.to_thread(self._asking.join, self._place, self._talker())
         kept_up = self._watch_home(), self._stay_connected(), self._listen()
         watching = [asyncio.create_task(each) for each in kept_up]
         try:
@@ -222,20 +223,15 @@ class Runner:
         if (newer := await asyncio.to_thread(self._keys.newer)) is not None:
             await self._hand_in(KeysChanged(newer.signing_keys, newer.decryption_keys))
 
-    def _asks(self, swarm_key: bytes) -> Asking | None:
-        """What asks members; None if the engine loses no announcements."""
-        streams, machine = self._engine.streams, self._machine
-        if streams is None:
-            return None
-
-        own_id = machine.newest.author.member
+    def _talker(self) -> Talker:
+        """What asks members and hears their answers for this run."""
+        newest = self._machine.newest
 
         def servers() -> list[bytes]:
-            members = machine.newest.manifest.members.values()
-            return [each.id for each in members if Role.SERVER in each.roles and each.id != own_id]
+            members = newest.manifest.members.values()
+            return [each.id for each in members if Role.SERVER in each.roles and each.id != newest.author.member]
 
-        own = Channel(machine.newest.manifest.federation, own_id, SymmetricKey(swarm_key))
-        return Asking(streams, own, servers=servers, receive=self._intake.told, on_report=self._report)
+        return Talker(servers, self._intake.told, self._report)
 
     def _report(self, report: Report) -> None:
         """Report from any thread, in the event loop."""
@@ -255,6 +251,10 @@ class Runner:
             return event
         return event.event if event.generation == self._app.generation else None
 
+    def close_run(self, why: str) -> None:
+        """Have the leader close its run. Call this in the event loop."""
+        self._events.put(ToClose(why))
+
     def interrupt(self) -> None:
         """Ask for a clean stop. Call this in the event loop, as a signal handler does."""
         if not self._interrupted:
@@ -267,7 +267,7 @@ class Runner:
         impatience = threading.Timer(STOP_SECONDS, self._engine.hang_up)
         impatience.start()
         if self._asking is not None:
-            self._asking.close()
+            self._asking.leave(self._place)
         for subscription in subscriptions:
             subscription.close()
         self._records.close()
@@ -324,7 +324,7 @@ class Runner:
                 self._in_background(effect, partial(self._pin_run, id, head), id)
             case Publish(topic, data, subject):
                 if self._asking is not None:
-                    self._asking.said(subject, data)
+                    self._asking.said(self._place, subject, data)
                 self._in_background(effect, partial(self._publish, topic, data), None)
             case Connect(addresses):
                 self._in_background(effect, partial(self._connect, addresses), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from peer.home.journal import Journal, RunHead
 from peer.home.reader_choice import reader_of
 from peer.run.peer import Prepared
 from peer.run.runner import Ending
-from peer.run.session import Session
+from peer.run.session import Computing, Session
 from protocol.blocks.bundle import NamedBundle, difference_from, write_bundle
 from protocol.blocks.cid import CID, Block, BlockError, MemoryBlocks
 from protocol.blocks.content import ContentForm, ContentKey
@@ -42,9 +41,9 @@ from protocol.roles.client.followed_run import Verified
 from protocol.roles.client.kept_run import KeptRun
 from protocol.roles.effects import Report, StopCause, What
 from protocol.roles.leader.leader import Leader
-from protocol.roles.leader.run_plan import LeaderSettings, RunPlan, first_content_key
+from protocol.roles.leader.run_plan import LeaderSettings, ResumedRun, RunPlan, first_content_key
 from protocol.roles.newest_manifest import Author, TrustedManifest
-from protocol.wire.announcements import Position, first_counter, topic_all, topic_leader
+from protocol.wire.announcements import Position, topic_all, topic_leader
 from strategy.apps.bundling import AppFolder, read_folder
 from strategy.apps.config import AppConfig, AppError, read_app
 from strategy.models.initial_model import InitialModel
@@ -152,34 +151,97 @@ def leading(
     initial: InitialModel | None,
     new_run: bool,
     wait_for_members: bool | None,
+    name: str = "",
+    job: int | None = None,
 ) -> Leading:
     """A run of ``app``, ready to be led to its end.
 
     If a run was left open, it goes on, unless ``new_run`` is set. ``seed`` (32 bytes) is the owner's; None takes the
     system's randomness. A new run begins with the model ``initial``. With ``wait_for_members``, the server signs
     nothing in an open run until all its clients have said what they have of it. None means: only if the home was moved.
+    ``name`` is what the owner calls the run, and ``job`` the number of the job whose run it is.
 
     Raises:
         PeerError: if a run was left open, but with another app or other settings.
     """
-    federation = session.stored.id
     left = None if new_run else _left_open(session, app, run_config, seed)
     if left is not None:
-        plan, threads, numerics = left.plan(node_config), left.environment.threads, left.environment.numerics
-        _store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
-    else:
-        plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial)
-        threads, numerics = session.computing.threads, session.computing.numerics
+        return _going_on(session, left, app, node_config, settings, name, job, wait_for_members)
+    session.journal.keep_place(location_of(session.home.path))
+    plan = _new_plan(session, app, run_config, node_config, seed or os.urandom(32), initial)
+    return _leading(session, plan, settings, None, session.computing, name, job)
+
+
+def resuming(
+    session: Session, run: CID, settings: LeaderSettings, *, name: str = "", job: int | None = None
+) -> Leading | None:
+    """A run that this peer led and left open, ready to go on as it began. None if nothing is left to do for it.
+
+    Raises:
+        PeerError: if it cannot be verified, or this home no longer has its app.
+    """
+    left = run_to_resume(session.journal, session.stored.id, reader_of(session.identity), session.engine, run)
     if left is None:
-        session.journal.keep_place(location_of(session.home.path))
-    elif _waits_for_members(session, wait_for_members):
+        return None
+    folder = UnpackedApps(session.home).folder(left.bundle.app)
+    app = kept_app(session.home, left.bundle.app) if folder.is_dir() else None
+    if app is None:
+        raise PeerError(
+            f"this home no longer has the app of the run {run}, in {folder}",
+            fix="go on with it by the command that began it: peer start --role server --app DIR",
+            code=ExitCode.UNFINISHED,
+        )
+    return _going_on(session, left, app, (), settings, name, job, None)
+
+
+def kept_app(home: Home, app: CID) -> App:
+    """An app that was taken before, from where it is unpacked in the home.
+
+    Raises:
+        PeerError: if it is not there, or its files are not those any more.
+    """
+    found = take_app(home, UnpackedApps(home).folder(app))
+    if found.id != app:
+        why = f"the files in {found.folder} are not those of the app {app} any more"
+        raise PeerError(why, fix=f"rm -r {found.folder}, and give the job again")
+    return found
+
+
+def _going_on(
+    session: Session,
+    left: RunToResume,
+    app: App,
+    node_config: RunConfig,
+    settings: LeaderSettings,
+    name: str,
+    job: int | None,
+    wait_for_members: bool | None,
+) -> Leading:
+    """A run that was left open, ready to go on."""
+    plan = left.plan(node_config)
+    _store_app(session.engine, app, plan.bundle.key)  # the engine may have lost it
+    if _waits_for_members(session, wait_for_members):
         settings = replace(settings, waits_for_members=True)
+    as_begun = replace(session.computing, threads=left.environment.threads, numerics=left.environment.numerics)
+    return _leading(session, plan, settings, left.resumed, as_begun, name, job)
+
+
+def _leading(
+    session: Session,
+    plan: RunPlan,
+    settings: LeaderSettings,
+    resumed: ResumedRun | None,
+    computing: Computing,
+    name: str,
+    job: int | None,
+) -> Leading:
     settings = replace(settings, known_runs=frozenset(head.run for head in session.journal.heads()))
-    leader = Leader(_author(session), _trusted(session), plan, settings, left.resumed if left else None)
-    topics = [topic_all(federation), topic_leader(federation)]
+    leader = Leader(_author(session), _trusted(session), plan, settings, resumed)
+    topics = [topic_all(session.stored.id), topic_leader(session.stored.id)]
     scratch = session.home.path / "scratch"
-    environment = server_environment(plan.seed, threads, numerics)
-    return Leading(Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch), leader)
+    environment = server_environment(plan.seed, computing.threads, computing.numerics)
+    prepared = Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch, name, job)
+    return Leading(prepared, leader)
 
 
 def _waits_for_members(session: Session, asked: bool | None) -> bool:
@@ -348,8 +410,9 @@ def _closed_as_we_were_killed(session: Session) -> bool:
 
 
 def _author(session: Session) -> Author:
-    identity, first = session.identity, first_counter(session.journal.next_start(time.time()))
-    return Author(identity.id, identity.signing_keys, first, reader_of(identity), os.urandom(16))
+    identity, ours = session.keys.identity, session.acting
+    reader = reader_of(identity)
+    return Author(identity.id, identity.signing_keys, ours.first_counter, reader, ours.session, ours.acting)
 
 
 def _trusted(session: Session) -> TrustedManifest:

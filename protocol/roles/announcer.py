@@ -13,6 +13,7 @@ from protocol.blocks.cid import Block
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.pacing.backoff import FIRST_RETRY
 from protocol.records.bodies import Member
+from protocol.roles.acting import Acting
 from protocol.roles.copied_homes import CopiedHomes
 from protocol.roles.effects import Publish, StopCause, What
 from protocol.roles.newest_manifest import NewestManifest
@@ -40,12 +41,12 @@ class Announcer:
     present: Callable[[type[Hello] | type[Beat]], Hello | Beat]
     """What our hellos and beats say now. The role sets it."""
 
-    def __init__(self, newest: NewestManifest, copies: CopiedHomes, topic: str, outbox: Outbox) -> None:
+    def __init__(self, newest: NewestManifest, copies: CopiedHomes, topic: str, outbox: Outbox, acting: Acting) -> None:
         self._newest = newest
         self._copies = copies
         self.topic = topic
         self._outbox = outbox
-        self._counter = newest.author.first_counter
+        self._acting = acting
         self.addresses: tuple[str, ...] = ()
         """Where other engines reach ours."""
         self.next_beat = 0.0
@@ -84,12 +85,12 @@ class Announcer:
         announcement = Announcement(
             federation=self._newest.manifest.federation,
             by=self._newest.author.member,
-            counter=self._counter,
+            counter=self._acting.counter,
             body=body,
             addresses=self.addresses,
             blocks=tuple(blocks),
         )
-        self._counter += 1
+        self._acting.counter += 1
         return sign_announcement(announcement, key)
 
     # -- to one -----------------------------------------------------------------------------------------------------
@@ -138,6 +139,6 @@ class Announcer:
             )
         elif (answer := self._copies.answer(announcement.body, now)) is not None:
             self.announce(answer)
-        self._copies.doubt(announcement.counter, self._counter, now)
-        if announcement.counter >= self._counter:  # others drop what counts lower, and would hear us no more
-            self._counter = counter_above(announcement.counter)
+        self._copies.doubt(announcement.counter, self._acting.counter, now)
+        if announcement.counter >= self._acting.counter:  # others drop what counts lower, and would hear us no more
+            self._acting.counter = counter_above(announcement.counter)

@@ -10,17 +10,28 @@ from protocol.app.calls import Failed
 from protocol.blocks.cid import CID
 from protocol.pacing.at_most_every import AtMostEvery
 from protocol.records.bodies import Member, Role
+from protocol.roles.acting import Acting
 from protocol.roles.announcer import Announcer
 from protocol.roles.copied_homes import CopiedHomes
 from protocol.roles.effects import Connect, Effect, Publish, WakeAt
 from protocol.roles.equivocations import Equivocations
-from protocol.roles.events import Done, Due, EngineAnswered, Event, Fetched, KeysChanged, ManifestChanged, Received
+from protocol.roles.events import (
+    Done,
+    Due,
+    EngineAnswered,
+    Event,
+    Fetched,
+    KeysChanged,
+    ManifestChanged,
+    Received,
+    Started,
+)
 from protocol.roles.newest_manifest import Author, NewestManifest, TrustedManifest
 from protocol.roles.offline_times import OfflineTimes
 from protocol.roles.outbox import Outbox
 from protocol.roles.state_table import IllegalEvent, Rule, S, StateTable, on
 from protocol.status.role_status import RoleStatus
-from protocol.wire.announcements import Announcement, Beat, Drop, Hello, topic_all
+from protocol.wire.announcements import Announcement, Beat, Bye, Drop, Hello, topic_all
 from protocol.wire.inbox import Inbox
 
 CONNECT_AGAIN: Final = 5.0
@@ -43,7 +54,9 @@ class Machine(Generic[S]):
         self.newest = NewestManifest(author, trusted, role, self.outbox)
         self.offline = OfflineTimes()
         self.copies = CopiedHomes(author.session, author.first_counter, self.offline)
-        self.announcer = Announcer(self.newest, self.copies, topic, self.outbox)
+        self.acting = author.acting or Acting(author.first_counter)
+        """What it shares with other machines of its author."""
+        self.announcer = Announcer(self.newest, self.copies, topic, self.outbox, self.acting)
         self.equivocations = Equivocations(trusted.proofs, self.newest, self.announcer, self.outbox)
         self.inbox = Inbox(trusted.manifest.federation, self.newest.seals, author.member)
         self._addresses: dict[bytes, tuple[str, ...]] = {}
@@ -105,9 +118,13 @@ class Machine(Generic[S]):
         if rule.do is not None:
             rule.do(event, now)
         self.state = rule.to or self.state
+        if isinstance(event, Started):
+            self.acting.come(self)
         if not self._unchanged:  # else what is possible and what is due are as before: most that is heard is for others
             self._settle(now)
             self._set_alarm(now)
+        if self.state is self.table.last:
+            self.acting.leave(self)
         return self.outbox.take(now)
 
     def _settle(self, now: float) -> None:
@@ -134,6 +151,11 @@ class Machine(Generic[S]):
         if soonest is not None and (soonest != self._wake_at or soonest <= now):
             self.outbox.emit(WakeAt(max(soonest, now)))
             self._wake_at = soonest
+
+    def say_goodbye(self) -> None:
+        """Say that the member leaves, unless another machine still acts for it."""
+        if self.acting.is_alone(self):
+            self.announcer.announce(Bye(), topic=self.announcer.topic)
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 

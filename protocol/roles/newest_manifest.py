@@ -15,6 +15,7 @@ from protocol.federation.readers import Reader
 from protocol.records.bodies import Body, Federation, Role
 from protocol.records.equivocation import Equivocation
 from protocol.records.signed_records import parse_record
+from protocol.roles.acting import Acting
 from protocol.roles.effects import FetchRecord, KeepManifest, StopCause, What
 from protocol.roles.events import KeysChanged, ManifestChanged
 from protocol.roles.outbox import Outbox
@@ -38,6 +39,8 @@ class Author:
     """The member with its decryption keys."""
     session: bytes = b""
     """Random, 16 bytes, of this process alone. Empty: the member's keys are nowhere else, and never were."""
+    acting: Acting | None = None
+    """What its machines share; None if there is one machine alone."""
 
     def key_in(self, manifest: Manifest) -> SigningKey:
         """The key that ``manifest`` gives to the member; the newest, if it gives it none of these."""

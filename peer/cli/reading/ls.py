@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from peer.cli.options import DEFAULT_HOME, HomeOption, JsonOption, new_app
-from peer.cli.output import Table, moment, put_list
-from peer.history.listed_runs import ListedRun, listed_runs
+from peer.cli.output import Table, moment, put_json, put_list
+from peer.history.listed_runs import ListedJob, ListedRun, RunState, listed_jobs, listed_runs
 from peer.home.home import Home
+from protocol.records.bodies import Role
 from protocol.run_names import SHOWN
 
 app = new_app()
@@ -29,10 +30,32 @@ def ls(full: FullOption = False, home: HomeOption = DEFAULT_HOME, json: JsonOpti
 def put_runs(home: Home, json: bool, *, full: bool) -> None:
     """Print the runs of a home."""
     runs = listed_runs(home)
+    jobs = [job for job in listed_jobs(home) if job.run is None and job.state is RunState.WAITING]
     header = ["name", "run", "app", "role", "federation", "state", "round", "began", *(["head"] if full else [])]
-    table = Table("runs", header, [_row(run, full=full) for run in runs])
+    table = Table("runs", header, [*map(_waiting_row, jobs), *(_row(run, full=full) for run in runs)])
     none = "no run here yet; begin one: peer start --role server, or peer demo"
-    put_list([_value(run) for run in runs], json, table, none)
+    if json:
+        put_json({"runs": [_value(run) for run in runs], "waiting": [_waiting_value(job) for job in jobs]})
+    else:
+        put_list([], False, table, none)
+
+
+def _waiting_row(job: ListedJob) -> list[str]:
+    kept = job.job
+    return [kept.name, "", kept.app_name, Role.SERVER.value, job.federation, job.state, "", moment(kept.asked)]
+
+
+def _waiting_value(job: ListedJob) -> dict[str, Any]:
+    kept = job.job
+    federation = {"id": str(kept.federation), "name": job.federation}
+    return {
+        "number": kept.number,
+        "name": kept.name,
+        "app": kept.app_name,
+        "state": job.state.value,
+        "federation": federation,
+        "asked": kept.asked,
+    }
 
 
 def _row(run: ListedRun, *, full: bool) -> list[str]:

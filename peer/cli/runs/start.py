@@ -220,10 +220,10 @@ def start(
     choice.check()
     asked = reach.asked()
     destination = model_file("--save-path", save_path) if save_path is not None and role is Role.SERVER else None
-    admitted = _admission(admission, max_update_norm)
+    admitted = admission_of(admission, max_update_norm)
     approved = _approved(approve_app, role, app_dir)
     home, passphrases = Home(options.home), Passphrases.of_process(options.passphrase_file)
-    works_in = _working_folder(work_dir, home if confining.confine else None)
+    works_in = working_folder(work_dir, home if confining.confine else None)
     confiner = confining.confiner(
         home,
         read=() if data_dir is None else (data_dir,),
@@ -251,12 +251,24 @@ def start(
                 say(f"its app works in {works_in}, with the packages of {' '.join(python)}")
         engine = stack.enter_context(opened(home, name, stored, asked, collect=True))
         journal.remember_engine(name)
-        from peer.run.session import Computing, Session
+        from peer.run.session import ActingAuthor, Computing, Session
 
         computing = Computing(threads, python, numerics)
         watch = KeyWatch(KeyStore(home.path), person, passphrases)
-        told = narrator.tell
-        session = Session(home, person, watch, stored, engine, name, journal, computing, told, interrupts, confiner)
+        session = Session(
+            home=home,
+            identity=person,
+            keys=watch,
+            stored=stored,
+            engine=engine,
+            engine_name=name,
+            journal=journal,
+            computing=computing,
+            on_report=narrator.tell,
+            interrupts=interrupts,
+            acting=ActingAuthor.of(journal),
+            confiner=confiner,
+        )
         if role is Role.SERVER:
             settings = LeaderSettings(
                 min_clients=min_clients,
@@ -277,10 +289,10 @@ def start(
             )
         else:
             code = _serve(session, choice, works_in, live, once=once)
-    _leave(code)
+    leave(code)
 
 
-def _admission(checks: str, max_update_norm: str | None) -> Admission:
+def admission_of(checks: str, max_update_norm: str | None) -> Admission:
     try:
         return Admission.parse(checks, max_update_norm)
     except ValueError as error:
@@ -296,7 +308,7 @@ def _approved(texts: list[str], role: Role, app_dir: Path | None) -> list[CID]:
     return [app_cid(text) for text in texts]
 
 
-def _working_folder(given: Path | None, confined_in: Home | None) -> Path:
+def working_folder(given: Path | None, confined_in: Home | None) -> Path:
     """Where a ClientApp works: the folder that we were started in, unless it is confined in a home."""
     if given is None and confined_in is not None:
         return confined_in.path / "work"
@@ -480,7 +492,7 @@ def _fix(ending: Ending, session: Session, stays: str) -> str:
             )
 
 
-def _leave(code: ExitCode) -> None:
+def leave(code: ExitCode) -> None:
     """End at once: all is kept and closed, but a thread may still wait for a block that nobody has."""
     flush()
     os._exit(code)

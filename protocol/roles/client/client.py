@@ -38,7 +38,6 @@ from protocol.status.client_status import ClientStatus
 from protocol.wire.announcements import (
     Announcement,
     Beat,
-    Bye,
     Head,
     Hello,
     PeerState,
@@ -231,7 +230,7 @@ class Client:
         return kind(self.machine.newest.ref, PeerState.REFUSED if note else state, self._followed.position, note)
 
     def _say_bye(self, event: Stopping, now: float) -> None:
-        self.machine.announcer.announce(Bye(), topic=self.machine.announcer.topic)
+        self.machine.say_goodbye()
 
     # -- the run ----------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,8 @@ class AppRequests:
         self._calls: deque[ServerCall] = deque()
         self._waits: list[tuple[Wait, float | None]] = []
         self._said_unbounded = False
+        self.to_close: str | None = None
+        """Why the owner wants the run closed although its app has not ended, if that is so."""
 
     def called(self, event: AppCalled, now: float) -> None:
         """The app asks for something."""
@@ -81,7 +83,9 @@ class AppRequests:
         """Do what is due, until a record is on its way to disk or nothing is left to do."""
         may_append, chain = self._forgotten.may_append(now), self._writer.chain
         while may_append and self._machine.state is LeaderState.LEADING:
-            if self._app.is_lost:
+            if self.to_close is not None:
+                self.close_unfinished(now)
+            elif self._app.is_lost:
                 self._begin_again()
             elif chain.index_due:
                 self._writer.write(Index, now, records=chain.recent)
@@ -246,11 +250,11 @@ class AppRequests:
         private = ReasonPrivate(reason=call.error)
         self._writer.write(Close, now, then, private=private, outcome=outcome, model=call.model)
 
-    def close_unfinished(self, why: str, now: float) -> None:
+    def close_unfinished(self, now: float) -> None:
         """Close the run, whatever its app still does, if a record may be signed now."""
-        if self._forgotten.may_append(now):
+        if self.to_close is not None and self._forgotten.may_append(now):
             then = partial(self._closed, Outcome.STOPPED, None)
-            private = ReasonPrivate(reason=why)
+            private = ReasonPrivate(reason=self.to_close)
             self._writer.write(Close, now, then, private=private, outcome=Outcome.STOPPED, model=None)
 
     def _closed(self, outcome: Outcome, call: int | None, now: float) -> None:

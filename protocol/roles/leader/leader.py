@@ -90,8 +90,6 @@ class Leader:
         self._to_hear: frozenset[int] = frozenset()
         """Clients to hear before a run that was closed by an earlier process of ours is left."""
         self._ending_since: float | None = None
-        self._to_close: str | None = None
-        """Why the owner wants the run closed, if that is so."""
         self._forgotten.taken_up = self._taken_up
         machine.newest.left_out = self._left_out
         machine.wire(
@@ -131,7 +129,7 @@ class Leader:
             ending: [*always, *passed_over, turn(Turn.STOPS, stopped)],
             stopped: [],
         }
-        settle = {preparing: self._prepare, leading: self._go_on, ending: self._stop_when_heard}
+        settle = {preparing: self._prepare, leading: requests.go_on, ending: self._stop_when_heard}
         return StateTable(new, stopped, rows, settle)
 
     # -- time -------------------------------------------------------------------------------------------------------
@@ -217,21 +215,15 @@ class Leader:
 
     def _close_soon(self, event: ToClose, now: float) -> None:
         """Close the run as soon as no record is on its way to disk. One that has not begun is not begun."""
-        self._to_close = event.why
+        self._requests.to_close = event.why
         if self.chain.head is None:
             self.machine.outbox.cannot_go_on("it was stopped before it began", now, StopCause.OWNER)
 
     def _prepare(self, now: float) -> None:
-        if self._to_close is None:
+        if self._requests.to_close is None:
             self._app.prepare(now)
         else:
-            self._requests.close_unfinished(self._to_close, now)
-
-    def _go_on(self, now: float) -> None:
-        if self._to_close is None:
-            self._requests.go_on(now)
-        else:
-            self._requests.close_unfinished(self._to_close, now)
+            self._requests.close_unfinished(now)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -262,4 +254,4 @@ class Leader:
 
     def _say_bye(self, event: Stopping, now: float) -> None:
         self._acks.keep()
-        self.machine.announcer.announce(Bye())
+        self.machine.say_goodbye()

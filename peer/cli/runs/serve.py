@@ -1,0 +1,331 @@
+"""``peer serve``: a peer that stands, with whatever roles its member has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peer.apps.app_choice import AppChoice, given
+from peer.apps.app_python import command_of_python
+from peer.base.errors import ExitCode, PeerError
+from peer.base.interrupts import Interrupts
+from peer.base.terminal import say
+from peer.cli.options import (
+    DEFAULT_HOME,
+    AppPythonOption,
+    ConfineOptions,
+    EngineOption,
+    HomeOption,
+    IdentityOption,
+    JsonOption,
+    PassphraseFileOption,
+    ReachOptions,
+    Whole,
+    bytes_of,
+    grouped,
+    new_app,
+)
+from peer.cli.runs.start import admission_of, leave, working_folder
+from peer.engine import without_credentials
+from peer.engine.chosen_engine import MANAGED, chosen, opened
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal
+from peer.home.key_watch import KeyWatch
+from peer.home.keystore import KeyStore
+from peer.home.passphrase import Passphrases
+from peer.home.reader_choice import reader_of
+from peer.membership.changes import is_admin
+from peer.run.narrator import Narrator
+from protocol.jobs.queue import Limits
+from protocol.records.bodies import Role
+from protocol.records.environment import Numerics
+from protocol.roles.leader.run_plan import LEAVE_TIMEOUT
+from strategy.apps.builtin_app import model_class
+
+if TYPE_CHECKING:  # they import flwr
+    from crypto.identity import Identity
+    from peer.jobs.job_server import JobServer
+    from peer.run.peer import Peer
+    from peer.run.runner import Ending
+    from peer.run.session import Session
+    from peer.run.start import Training
+
+app = new_app()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What holds for each run that this peer leads."""
+
+    max_runs: Annotated[
+        int, typer.Option("--max-runs", min=1, help="Server: how many runs it leads side by side; others wait.")
+    ] = 1
+    run_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--run-memory",
+            metavar="SIZE",
+            help="Server: the memory for all runs, such as 64G, as far as jobs say what they need.",
+            show_default="not counted",
+        ),
+    ] = None
+    run_gpus: Annotated[
+        int | None, typer.Option("--run-gpus", min=0, help="Server: the GPUs for all runs.", show_default="not counted")
+    ] = None
+    client_timeout: Annotated[
+        float, typer.Option("--client-timeout", min=0.1, help="Server: seconds a client has for one message.")
+    ] = 3600.0
+    leave_timeout: Annotated[
+        float,
+        typer.Option("--leave-timeout", min=0.0, help="Server: seconds a client that said goodbye has to come back."),
+    ] = LEAVE_TIMEOUT
+    admission: Annotated[str, typer.Option("--admission", metavar="CHECKS", help="Server: as for `peer start`.")] = (
+        "all"
+    )
+    max_update_norm: Annotated[
+        str | None,
+        typer.Option("--max-update-norm", metavar="NORM|Nx", help="Server: as for `peer start`.", show_default="none"),
+    ] = None
+    numerics: Annotated[
+        Numerics, typer.Option("--numerics", help="Server: portable or native, as for `peer start`.")
+    ] = Numerics.PORTABLE
+
+    def limits(self) -> Limits:
+        """What runs side by side."""
+        return Limits(self.max_runs, bytes_of(self.run_memory, "--run-memory"), self.run_gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """With which app and data this peer trains."""
+
+    app_dir: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="DIR", help="Client: the one app to allow.", show_default="what you approve"),
+    ] = None
+    node_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--node-config",
+            metavar='"K=V ..."',
+            click_type=Whole(),
+            help="Client: the app's settings for this node. Pairs, or one TOML file. May be repeated with pairs.",
+        ),
+    ] = None
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Client, built-in app: as for `peer start`.")] = None
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Client, built-in app: where the dataset is.")
+    ] = None
+    model: Annotated[str | None, typer.Option("--model", help="Client, built-in app: the class to allow here.")] = None
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Client, built-in app: examples per training step.")
+    ] = None
+    work_dir: Annotated[
+        Path | None,
+        typer.Option("--work-dir", metavar="DIR", help="Client: the app's working folder.", show_default="this one"),
+    ] = None
+
+    def choice(self) -> AppChoice:
+        """The app and its settings."""
+        data = None if self.data_dir is None else str(self.data_dir.expanduser().absolute())
+        settings = {"data-dir": data, "batch-size": self.batch_size, "dataset": self.dataset, "model": self.model}
+        choice = AppChoice(
+            folder=self.app_dir, shared={}, local=given(settings), run_config=[], node_config=self.node_config or []
+        )
+        choice.check()
+        return choice
+
+
+@app.command()
+@grouped
+def serve(
+    confining: ConfineOptions,
+    reach: ReachOptions,
+    server: ServerOptions,
+    training: TrainingOptions,
+    role: Annotated[
+        list[Role] | None,
+        typer.Option("--role", metavar="server|client", help="Only this role; may be repeated.", show_default="all"),
+    ] = None,
+    federation: Annotated[
+        list[str] | None,
+        typer.Option("--federation", metavar="NAME", help="Only this one; may be repeated.", show_default="all"),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads for each numerical library of an app.")] = 1,
+    app_python: AppPythonOption = None,
+    ipfs: EngineOption = None,
+    identity: IdentityOption = None,
+    passphrase_file: PassphraseFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Run a peer that stands until Ctrl-C, in all its federations, with all roles of its member.
+
+    As a server it leads the runs that `peer run` hands to it. As a client it trains in one run after another. An
+    admin's peer answers newcomers with tickets. Runs that are open when it stops go on when it starts again.
+    """
+    place, passphrases = Home(home), Passphrases.of_process(passphrase_file)
+    asked, limits, choice = reach.asked(), server.limits(), training.choice()
+    admitted = admission_of(server.admission, server.max_update_norm)
+    works_in = working_folder(training.work_dir, place if confining.confine else None)
+    confiner = confining.confiner(
+        place,
+        read=() if training.data_dir is None else (training.data_dir,),
+        write=() if training.work_dir is None else (works_in,),
+        model=model_class({"model": training.model}),
+    )
+    person = KeyStore(place.path).load(identity, passphrases)
+    served = _served(place, person, federation, role or [Role.SERVER, Role.CLIENT])
+    python = command_of_python(app_python)
+    with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
+        stack.enter_context(place.lock())
+        journal = stack.enter_context(Journal(place.journal))
+        name = chosen(place, ipfs)
+        _check_one_network(name, [each.stored for each in served])
+        for each in served:
+            if not json:
+                over = f"{each.stored.manifest.title} over {without_credentials(name)}"
+                say(f"{person.name} stands as {each.title} of {over}; Ctrl-C stops it")
+        engine = stack.enter_context(opened(place, name, served[0].stored, asked, collect=True))
+        journal.remember_engine(name)
+        from peer.jobs.job_server import JobServer, ServerDefaults
+        from peer.run.peer import Peer
+        from peer.run.session import ActingAuthor, Computing, Session
+
+        def session(each: _Served, role: Role) -> Session:
+            narrator = Narrator(None if json else say, place.app_log(role.value))
+            return replace(sessions[each.stored.id], on_report=narrator.tell)
+
+        base = Session(
+            home=place,
+            identity=person,
+            keys=KeyWatch(KeyStore(place.path), person, passphrases),
+            stored=served[0].stored,
+            engine=engine,
+            engine_name=name,
+            journal=journal,
+            computing=Computing(threads, python, server.numerics),
+            on_report=Narrator(None if json else say).tell,
+            interrupts=interrupts,
+            acting=ActingAuthor.of(journal),
+            confiner=confiner,
+        )
+        sessions = {
+            each.stored.id: replace(base, stored=each.stored, acting=ActingAuthor.of(journal)) for each in served
+        }
+
+        async def stand() -> list[Ending]:
+            peer = Peer(place, interrupts)
+            leads = {each.stored.id: session(each, Role.SERVER) for each in served if Role.SERVER in each.roles}
+            tell = (lambda _: None) if json else say
+            defaults = ServerDefaults(server.client_timeout, server.leave_timeout, admitted)
+            jobs = JobServer(peer, place, journal, leads, limits, defaults, tell)
+            peer.jobs = jobs if leads else None
+            async with peer.standing():
+                with contextlib.ExitStack() as desks:
+                    for each in sessions.values():
+                        desks.enter_context(peer.letting_in(each, each.keys.again()))
+                    clients = [
+                        await asyncio.to_thread(_training, session(each, Role.CLIENT), choice, works_in)
+                        for each in served
+                        if Role.CLIENT in each.roles
+                    ]
+                    return await _until_stopped(peer, jobs if leads else None, clients)
+
+        endings = asyncio.run(stand())
+        for ending in endings:
+            say(f"error: {ending.why}")
+            if ending.fix:
+                say(f"  fix: {ending.fix}")
+        say("stopped; runs that are open go on when it starts again")
+    leave(ExitCode.UNFINISHED if endings else ExitCode.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    stored: StoredFederation
+    roles: Sequence[Role]
+    is_admin: bool
+
+    @property
+    def title(self) -> str:
+        parts = [role.value for role in self.roles] + (["admin"] if self.is_admin else [])
+        return " and ".join(f"a {part}" if part != "admin" else "an admin" for part in parts)
+
+
+def _served(home: Home, person: Identity, named: list[str] | None, wanted: Sequence[Role]) -> list[_Served]:
+    """The federations in which the member has a part here.
+
+    Raises:
+        PeerError: if there is none.
+    """
+    store = FederationStore(home)
+    known = [store.current(name) for name in named] if named else store.all()
+    found: list[_Served] = []
+    for each in known:
+        stored = store.opened(each, reader_of(person))
+        member = stored.manifest.members.get(person.id)
+        roles = [role for role in wanted if member is not None and role in member.roles]
+        admin = member is not None and is_admin(stored.manifest, person.public)
+        if roles or admin:
+            found.append(_Served(stored, roles, admin))
+    if not found:
+        raise PeerError(
+            f"{person.name} is neither a server nor a client nor an admin in a federation of this home",
+            fix="peer federation show; join one with a ticket: peer join",
+        )
+    return found
+
+
+def _check_one_network(engine: str, served: Sequence[StoredFederation]) -> None:
+    """Raise `PeerError` if the home's own node would have to be in two private networks."""
+    if engine == MANAGED and len({each.swarm_key for each in served}) > 1:
+        titles = ", ".join(each.manifest.title for each in served)
+        raise PeerError(
+            f"this home is in several federations ({titles}), and its own node can be in the network of one alone",
+            fix="name one with --federation NAME, and give the others homes of their own; or name a node of yours that "
+            "all their members reach: --ipfs http://HOST:PORT",
+        )
+
+
+def _training(session: Session, choice: AppChoice, works_in: Path) -> Training | None:
+    from peer.run.start import take_app, tell_what_goes_along, training
+
+    config = choice.client_config(session.computing.python)
+    taken = take_app(session.home, choice.app_folder)
+    if choice.folder is not None:
+        tell_what_goes_along(taken, Role.CLIENT, session.on_report)
+    return training(
+        session,
+        taken,
+        config,
+        works_in=works_in,
+        once=False,
+        approvable=choice.folder is None,
+        unfit=choice.unfit(config),
+        unfit_for=partial(choice.unfit_for, node_config=config),
+    )
+
+
+async def _until_stopped(peer: Peer, jobs: JobServer | None, clients: Sequence[Training | None]) -> list[Ending]:
+    """Run everything until the peer is stopped, or nothing is left that runs. Returns what could not go on."""
+
+    async def trains(client: Training) -> Ending:
+        return client.ended(await peer.hold(client.prepared))
+
+    parts = [asyncio.create_task(trains(client)) for client in clients if client is not None]
+    queue = [] if jobs is None else [asyncio.create_task(jobs.keep_going())]
+    if not parts and not queue:  # an admin's desk
+        await peer.stopped.wait()
+    await asyncio.gather(*queue)
+    endings = await asyncio.gather(*parts)
+    return [ending for ending in endings if ending.why]

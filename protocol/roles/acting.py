@@ -1,0 +1,37 @@
+"""What the machines of one process share that act for one member in one federation: several runs, or two roles.
+
+To everybody else they are one author. So they count their announcements together, and only the last of them says
+goodbye.
+"""
+
+from __future__ import annotations
+
+from protocol.blocks.cid import CID
+
+
+class Acting:
+    """Shared by the machines of one author."""
+
+    def __init__(self, first_counter: int) -> None:
+        self.counter = first_counter
+        """Of the next announcement."""
+        self.runs: dict[object, CID] = {}
+        """The runs that are led or followed now, by the machine that does."""
+        self._machines: set[object] = set()
+
+    def come(self, machine: object) -> None:
+        """A machine can be heard from now on."""
+        self._machines.add(machine)
+
+    def leave(self, machine: object) -> None:
+        """A machine has stopped."""
+        self._machines.discard(machine)
+        self.runs.pop(machine, None)
+
+    def is_alone(self, machine: object) -> bool:
+        """Whether no other machine acts for the member."""
+        return self._machines <= {machine}
+
+    def is_of_another(self, run: CID, machine: object) -> bool:
+        """Whether another machine leads or follows this run."""
+        return any(other is not machine and theirs == run for other, theirs in self.runs.items())

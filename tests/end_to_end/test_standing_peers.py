@@ -1,0 +1,104 @@
+"""``peer serve`` and ``peer run``: a peer that stands, and runs that come and go."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from federation import GATED, Federation, Gate, PeerProcess, until
+
+from peer.control.asking import ask
+from peer.control.requests import Status
+from peer.home.journal import Journal, KeptJob
+from peer.status.peer_status import parse_status
+
+
+class Standing:
+    """A server and two clients that stand."""
+
+    def __init__(self, federation: Federation, gate: Gate) -> None:
+        self.federation = federation
+        self.home = federation.home("server")
+        self.gate = gate
+        self.server = self.serve("server")
+        for number, name in enumerate(federation.names):
+            config = f'partition-id={number} num-partitions=2 gate="{gate.folder}"'
+            self.serve(name, "--app", GATED, "--node-config", config)
+
+    def serve(self, name: str, *arguments: str | Path) -> PeerProcess:
+        home = self.federation.home(name).path
+        return self.federation.run(
+            name, "serve", *arguments, "--home", home, "--ipfs", self.federation.engine, "-v", "--json"
+        )
+
+    def peer(self, *arguments: str | Path) -> Any:
+        """What a short command prints."""
+        words = [sys.executable, "-P", "-m", "peer", *map(str, arguments), "--home", str(self.home.path), "--json"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def run(self, name: str) -> Any:
+        """Hand a job over, once the server stands."""
+        until(lambda: ask(self.home, Status()), lambda: f"it never stands:\n{self.server.said}")
+        config = f'rounds=1 gate="{self.gate.folder}"'
+        return self.peer("run", GATED, "--run-config", config, "--seed", "1", "--name", name)
+
+    def jobs(self) -> list[KeptJob]:
+        with Journal(self.home.journal) as journal:
+            return journal.jobs()
+
+    def wait(self, count: int) -> list[KeptJob]:
+        """The jobs, once so many have ended."""
+
+        def ended() -> list[KeptJob] | None:
+            jobs = self.jobs()
+            return jobs if len([job for job in jobs if job.ended is not None]) >= count else None
+
+        return until(ended, lambda: f"they never end:\n{self.server.said}")
+
+
+def test_a_standing_server_that_is_killed_loses_no_job_and_begins_none_twice(
+    federation: Federation, gate: Gate
+) -> None:
+    standing = Standing(federation, gate)
+    standing.run("first")
+    standing.run("second")
+    standing.server.wait_for("run-opened")
+    standing.server.kill()
+    gate.open("round-1", "train-1")
+    standing.server = standing.serve("server")
+
+    first, second = standing.wait(2)
+    assert (first.why, second.why) == ("", "")
+    with Journal(standing.home.journal) as journal:
+        heads = {head.run: head for head in journal.heads()}
+    assert heads.keys() == {first.run, second.run}
+    assert all(head.closed for head in heads.values())
+    assert [run["state"] for run in standing.peer("ls")["runs"]] == ["closed", "closed"]
+
+    standing.server.signal(signal.SIGTERM)
+    assert standing.server.code() == 0, standing.server.said
+
+
+def test_a_run_is_stopped_and_what_waits_is_given_up(federation: Federation, gate: Gate) -> None:
+    standing = Standing(federation, gate)
+    standing.run("first")
+    standing.run("second")
+    standing.server.wait_for("run-opened")
+    said = ask(standing.home, Status())
+    assert said is not None
+    assert [part.role.run is not None for part in parse_status(said).parts] == [True]
+    standing.peer("stop", "second")
+    standing.peer("stop", "first")
+
+    first, second = standing.wait(2)
+    assert second.run is None
+    (run,) = standing.peer("ls")["runs"]
+    assert (run["name"], run["state"]) == ("first", "stopped")
+    assert federation.audit()["verdict"] == "verified"
+    assert first.run is not None

@@ -1,0 +1,67 @@
+"""The jobs in a journal: accepted once, with one run each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.base.errors import PeerError
+from peer.home.journal import Journal, KeptJob, RunHead
+from protocol.blocks.cid import CID, cbor_block
+from protocol.records.bodies import Role
+
+FEDERATION, APP, RUN, OTHER = (cbor_block(number).cid for number in range(4))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as journal:
+        yield journal
+
+
+def accept(journal: Journal, key: int, name: str = "") -> KeptJob:
+    return journal.accept_job(bytes([key]) * 16, b"o" * 32, FEDERATION, APP, "digits", name, b"{}", 1.0)
+
+
+def head(run: CID, height: int) -> RunHead:
+    return RunHead(run, FEDERATION, cbor_block([str(run), height]).cid, height, 1, False, Role.SERVER, "local:x", 2.0)
+
+
+def test_a_job_that_is_asked_for_twice_is_one_job(journal: Journal) -> None:
+    assert accept(journal, 1) == accept(journal, 1)
+    assert [job.name for job in journal.jobs()] == ["digits-1"]
+
+
+def test_jobs_have_numbers_in_their_order_and_names_of_their_own(journal: Journal) -> None:
+    jobs = [accept(journal, key) for key in (1, 2)]
+    assert [(job.number, job.name) for job in jobs] == [(1, "digits-1"), (2, "digits-2")]
+
+
+def test_a_name_that_another_run_has_is_refused(journal: Journal) -> None:
+    accept(journal, 1, "mine")
+    journal.name_run(RUN, "theirs", 1.0, "theirs")
+    for name in ("mine", "theirs"):
+        with pytest.raises(PeerError, match="another run is called"):
+            accept(journal, 2, name)
+
+
+def test_a_job_keeps_the_first_run_that_it_has(journal: Journal) -> None:
+    job = accept(journal, 1)
+    journal.keep_head(head(RUN, 0), job=job.number)
+    journal.keep_head(head(OTHER, 0), job=job.number)
+    assert [each.run for each in journal.jobs()] == [RUN]
+
+
+def test_a_job_that_ended_may_be_taken_up_again(journal: Journal) -> None:
+    job = accept(journal, 1)
+    journal.end_job(job.number, 3.0, "the disk is full")
+    assert [(each.ended, each.why) for each in journal.jobs()] == [(3.0, "the disk is full")]
+    journal.take_up_job(job.number)
+    assert journal.jobs() == [job]
+
+
+def test_a_run_that_began_without_a_job_gets_one(journal: Journal) -> None:
+    journal.keep_head(head(RUN, 3))
+    assert journal.adopt_run(head(RUN, 3), b"o" * 32, "digits", b"{}", 1.0).run == RUN
