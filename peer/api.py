@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from peer.attest.audit_signing import attest_audit
 from peer.attest.model_trace import find_model, model_file_named
 from peer.audit import report as audited
 from peer.audit.audit import Audit
-from peer.audit.replay import ComparedExchange
+from peer.audit.replay import AuditedApp, ComparedExchange, Conditions, ReplayToCome
 from peer.audit.report import NotVerified, require_verified
 from peer.audit.root_of_trust import Root, trusted_federations
 from peer.audit.run_lookup import SECONDS_A_BLOCK, RunLookup
@@ -325,18 +326,18 @@ class AuditedRun:
         data = [] if data_dir is None else [data_dir]
         grants = Grants(read=tuple(Path(place).expanduser().absolute() for place in (*allow_read, *data)))
         confined = None if unconfined else confiner(grants, self._home, model)
-        require_verified(self._audit.run())
+        conditions = Conditions(confined, command_of_python(app_python))
         config = local_config(None if data_dir is None else Path(data_dir), model)
-        python = command_of_python(app_python)
-        audit, approved = self._audit, approved_apps(self._home)
-        chosen = (
-            trusted_app(
-                audit.bundle(), self._named, audit.source, confined, config, approved, audit.run_config(), python
-            )
-            if app is None
-            else own_app(Path(app), confined, config, python)
-        )
-        audit.replay(chosen, to_round=to_round, on_compared=on_compared)
+        audit = self._audit
+
+        @cache
+        def chosen() -> AuditedApp:
+            if app is not None:
+                return own_app(Path(app), conditions, config)
+            return trusted_app(audit, self._named, conditions, config, approved_apps(self._home))
+
+        require_verified(audit.run(ReplayToCome(conditions, chosen)))
+        audit.replay(chosen(), to_round=to_round, on_compared=on_compared)
         return _report(audit.report)
 
     def write_report(self, path: Path | str) -> int:

@@ -32,6 +32,7 @@ from protocol.app.calls import (
     FromApp,
     GridCall,
     Halted,
+    Prepare,
     ServerAnswer,
     Start,
     Task,
@@ -56,6 +57,7 @@ class Pipe:
         self._outgoing = outgoing
         self._sending = threading.Lock()
         self._waiting: dict[int, queue.SimpleQueue[ServerAnswer]] = {}
+        self._prepares: queue.SimpleQueue[Prepare] = queue.SimpleQueue()
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self.to_examine: queue.SimpleQueue[Examine] = queue.SimpleQueue()
@@ -76,6 +78,10 @@ class Pipe:
         self.send(call)
         return answer.get()
 
+    def prepare(self) -> None:
+        """Wait until the app's folder is whole."""
+        self._prepares.get()
+
     def start(self) -> Start:
         """Wait until the peer says what to run."""
         return self._starts.get()
@@ -90,6 +96,8 @@ class Pipe:
         while data := os.read(self._incoming.fileno(), 1 << 16):
             for value in reader.feed(data):
                 match value:
+                    case Prepare():
+                        self._prepares.put(value)
                     case Start():
                         self._starts.put(value)
                     case Task():
@@ -113,6 +121,7 @@ def main(role: Role, app_dir: Path, where: str, works_in: Path) -> int:
     os.register_at_fork(after_in_child=lambda: _let_go(outgoing.fileno(), os.O_WRONLY))
     _leave_main()
     pipe = Pipe(incoming, outgoing)
+    pipe.prepare()
     environment = prepare(app_dir)
     contents = open_contents(where)  # it imports, so it comes before the app's folder is on the path
     kept = KeptReplies()

@@ -22,7 +22,7 @@ from peer.confinement.folders import temporary_folder
 from peer.confinement.means import words_before
 from peer.confinement.rules import TEMPORARY, Confinement, variables_of
 from peer.home.passphrase import without_passphrases
-from protocol.app.calls import FromApp, Start, ToApp, contents_named
+from protocol.app.calls import FromApp, Prepare, Start, ToApp, contents_named
 from protocol.app.pipe import FrameReader, PipeError, encode
 from protocol.blocks.cid import CID
 from protocol.records.bodies import Role
@@ -99,8 +99,11 @@ class AppProcess:
         """The process id, if a process runs."""
         return self._process.pid if self._process is not None else None
 
-    async def start(self, folder: Path) -> None:
-        """Start a new process for the app in ``folder``, after ending the old one."""
+    async def start(self, folder: Path, *, is_whole: bool = True) -> None:
+        """Start a new process for the app in ``folder``, after ending the old one.
+
+        If the folder is not whole yet, the process waits for `Prepare`, and the folder is alone in its parent.
+        """
         await self.stop()
         self.generation += 1
         self._may_end = False
@@ -124,7 +127,8 @@ class AppProcess:
             environment = {**without_passphrases(os.environ), **environment}
         else:
             command.works_in.mkdir(parents=True, exist_ok=True)  # it is mounted
-            confinement = command.confiner.confinement(folders_of(command.python), [folder, command.works_in])
+            written = [folder if is_whole else folder.parent, command.works_in]
+            confinement = command.confiner.confinement(folders_of(command.python), written)
             words, environment = self._confined(command.confiner, confinement, words, environment)
         ours, theirs = os.pipe()  # not asyncio's: its process would count as running while a child has this end
         try:
@@ -151,6 +155,8 @@ class AppProcess:
         self._watching = []
         if confinement is not None:
             self._watching.append(asyncio.create_task(self._watch(self._process, confinement)))
+        if is_whole:
+            self.hand(Prepare())
 
     def _contents(self) -> str:
         """What contents the process is given (`peer.apps.contents_given`)."""

@@ -16,10 +16,11 @@ from crypto.dsse import BadSignature
 from peer.audit.confirmations import Confirmations
 from peer.audit.kept_reports import Basis
 from peer.audit.key_history import KeyHistory
-from peer.audit.replay import AuditedApp, ComparedExchange, RunReplay, Versions
+from peer.audit.replay import AuditedApp, ComparedExchange, ReplayToCome, RunReplay, Versions
 from peer.audit.report import Report
 from peer.audit.revocations import Revocations
 from peer.audit.root_of_trust import Root
+from peer.base.errors import PeerError
 from peer.history.rounds import Exchange, Rounds, exchange_value
 from peer.history.run_sources import CarSource, RunSource
 from peer.history.scratch import Scratch
@@ -98,6 +99,9 @@ class Audit:
         self._contradictions: list[tuple[Equivocation, CID, int | None]] = []
         """Two records that one key signed at one place. Whose key it was is known once the chain is read."""
         self._rules: set[str] = set()
+        self._to_come: ReplayToCome | None = None
+        self._begun: RunReplay | None = None
+        """The replay to come, if its app process has been started."""
         self._is_done = False
         self.report = Report(head)
 
@@ -111,8 +115,17 @@ class Audit:
         """Where the run is read from."""
         return self._source
 
-    def run(self) -> Report:
+    def close(self) -> None:
+        """End what was started for a replay."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.close()
+
+    def run(self, to_come: ReplayToCome | None = None) -> Report:
         """Audit, and report what was found. Later calls return the same report.
+
+        If a replay is ``to_come``, its app process starts as soon as the run record is verified, because imports take
+        long. It gets nothing to run before `replay`. `close` ends it.
 
         Raises:
             PeerError: if the head is not a record of a chain.
@@ -120,6 +133,7 @@ class Audit:
         """
         if self._is_done:
             return self.report
+        self._to_come = to_come
         finding = walk_back(self.report.head, self._source, self._scratch, self._head_height)
         self._tell_start()
         if finding is None:
@@ -133,6 +147,8 @@ class Audit:
         for found, cid, height in self._contradictions:
             self._note_equivocation(found, cid, height)
         self.report.verdict = verdict_of(self._rules)
+        if self.report.verdict is not Verdict.VERIFIED:
+            self.close()
         self._is_done = True
         return self.report
 
@@ -202,21 +218,40 @@ class Audit:
                 what += f": {difference_from(bundle, self._source, files).in_words()}"
             self._note(Finding(0, self.report.run, OTHER_APP, what))
         else:
-            replay = RunReplay(
-                self.report.run,
-                self._scratch,
-                self._source,
-                app,
-                self.keys,
-                to_round=to_round,
-                numbered=self.report.numbered,
-                on_compared=on_compared,
-                on_versions=on_versions,
-            ).run()
+            with contextlib.closing(self._replay_of(self.report.run, app)) as begun:
+                replay = begun.run(
+                    self.keys,
+                    to_round=to_round,
+                    numbered=self.report.numbered,
+                    on_compared=on_compared,
+                    on_versions=on_versions,
+                )
             self.report.replay = replay
             for finding in replay.findings():
                 self._note(finding)
         self.report.verdict = verdict_of(self._rules)
+
+    def _replay_of(self, run: CID, app: AuditedApp) -> RunReplay:
+        """The replay with ``app``, whose process may have been started already."""
+        begun, self._begun = self._begun, None
+        if begun is not None and begun.app is app:
+            return begun
+        if begun is not None:
+            begun.close()
+        begun = RunReplay(run, self._scratch, self._source, self.keys, app.conditions)
+        begun.start()
+        begun.give(app)
+        return begun
+
+    def _begin_replay(self, to_come: ReplayToCome) -> None:
+        """Start the app process of the replay to come, which imports while the run is verified."""
+        assert self._chain is not None  # the run record is verified
+        self._begun = RunReplay(self._chain.run, self._scratch, self._source, self.keys, to_come.conditions)
+        self._begun.start()
+        try:
+            self._begun.give(to_come.app())
+        except (PeerError, BlockError):  # whoever wants the replay asks for the app again, if the run is verified
+            self.close()
 
     # -- forward ---------------------------------------------------------------------------------------------------
 
@@ -244,6 +279,8 @@ class Audit:
                 self._note_broken(height, cid, error)
                 break
             self._take(height, step)
+            if height == 0 and self._to_come is not None:
+                self._begin_replay(self._to_come)
         for exchange in self._rounds.finish():
             self._put(exchange)
         if self._with_contents:

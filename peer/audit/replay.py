@@ -11,9 +11,9 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 from peer.apps.app_process import AppCommand, AppProcess
@@ -35,6 +35,7 @@ from protocol.app.calls import (
     FromApp,
     Halted,
     NextEntry,
+    Prepare,
     Progress,
     Replayed,
     ScriptEnd,
@@ -79,6 +80,16 @@ Versions = Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under which conditions an app runs here, whichever it is."""
+
+    confiner: Confiner | None
+    """What confines it; None if it may do all that the auditor may."""
+    python: tuple[str, ...] = OUR_PYTHON
+    """The command of the Python that runs it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditedApp:
     """An app that the auditor lets run."""
 
@@ -88,12 +99,19 @@ class AuditedApp:
     files: Sequence[BundledFile]
     source: BlockSource
     """Where the files' chunks are."""
-    confiner: Confiner | None
-    """What confines it; None if it may do all that the auditor may."""
+    conditions: Conditions
     node_config: RunConfig = ()
     """Settings of this machine, such as the folder with its data."""
-    python: tuple[str, ...] = OUR_PYTHON
-    """The command of the Python that runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayToCome:
+    """The replay that will follow an audit."""
+
+    conditions: Conditions
+    app: Callable[[], AuditedApp]
+    """Chooses the app, once the run record is verified; the same one each time. Raises PeerError or BlockError if it
+    cannot run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +190,9 @@ class Replay:
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """What differs between the environments: the recorded value, and the one here."""
     seconds: float = 0.0
-    """How long the replay took, from the start of the app process, with the second run of the app if there was one."""
+    """How long the replay took once the run was verified, with the second run of the app if there was one."""
     import_seconds: float = 0.0
-    """How much of that went by before the app process had done its imports."""
+    """How much of that went by before the app process had done its imports, which it begins earlier."""
 
     @property
     def mismatches(self) -> int:
@@ -247,37 +265,68 @@ class Replay:
         }
 
 
-class RunReplay:
-    """One replay of a run that an audit has verified."""
+class _ReplayProcess:
+    """The app process of one replay, the loop in which it is listened to, and its folder. The loop may rest."""
 
     def __init__(
         self,
-        run: CID,
-        scratch: Scratch,
-        source: RunSource,
-        app: AuditedApp,
-        keys: RunKeys,
-        *,
-        to_round: int | None = None,
-        numbered: bool = True,
-        on_compared: Callable[[ComparedExchange], None] = lambda _: None,
-        on_versions: Callable[[Versions], None] = lambda _: None,
+        conditions: Conditions,
+        contents: ServedRun,
+        environment: Mapping[str, str],
+        start: Start,
+        recorded: Environment,
     ) -> None:
-        """``scratch`` has the audit's records and rows, ``keys`` are the run's.
+        """``recorded`` is the environment that the run had."""
+        self.start = start
+        self.recorded = recorded
+        self.said: asyncio.Queue[FromApp | str] = asyncio.Queue()
+        self._belongings = ExitStack()
+        with ExitStack() as stack:
+            place = stack.enter_context(temporary_folder("pollen-replay-"))
+            self.folder = place / "app" / "files"
+            """The app's, which is made when the app is given."""
+            self.folder.parent.mkdir()
+            command = AppCommand(
+                role=Role.SERVER,
+                works_in=place / "scratch",
+                contents=contents,
+                log=place / "app.log",
+                environment=environment,
+                python=conditions.python,
+                confiner=conditions.confiner,
+            )
+            self.link = AppProcess(command, self.said.put_nowait, self.said.put_nowait)
+            self.loop = stack.enter_context(asyncio.Runner())
+            stack.callback(lambda: self.loop.run(self.link.stop()))
+            self.loop.run(self.link.start(self.folder, is_whole=False))
+            self._belongings = stack.pop_all()
 
-        ``to_round`` is the last round to replay: one of Flower's if the app's messages are ``numbered``, otherwise an
-        exchange. ``on_versions`` is told, before the app starts, which packages have other versions here.
-        """
+    def close(self) -> None:
+        """End the process, and remove its folder."""
+        self._belongings.close()
+
+
+class RunReplay:
+    """One replay of a run.
+
+    Its app process may be started (`start`), and be given the app (`give`), while an audit verifies the run: it imports
+    meanwhile. Nothing of the app runs before `run`, which is for a run that is verified. `close` ends the process.
+    """
+
+    def __init__(self, run: CID, scratch: Scratch, source: RunSource, keys: RunKeys, conditions: Conditions) -> None:
+        """``scratch`` has the audit's records and rows, ``keys`` open the run record."""
         self._run = run
-        self._records: Iterator[CID] = islice(scratch.oldest_first(), 1, None)  # `Start` says what the run record does
         self._scratch = scratch
         self._source = source
-        self._app = app
         self._keys = keys
-        self._to_round = to_round
-        self._numbered = numbered
-        self._on_compared = on_compared
-        self._on_versions = on_versions
+        self._conditions = conditions
+        self._process: _ReplayProcess | None = None
+        self._app: AuditedApp | None = None
+        self._records: Iterator[CID] = iter(())
+        self._to_round: int | None = None
+        self._numbered = True
+        self._on_compared: Callable[[ComparedExchange], None] = lambda _: None
+        self._on_versions: Callable[[Versions], None] = lambda _: None
         self._dispatches = 0
         self._ahead: dict[int, tuple[int, int | None]] = {}
         """The number and round of each exchange that was handed over and is not compared yet, by height."""
@@ -291,8 +340,62 @@ class RunReplay:
         self._began = 0.0
         self._replay = Replay()
 
-    def run(self) -> Replay:
-        """Replay to the end, or to the first difference after which the app cannot go on."""
+    @property
+    def app(self) -> AuditedApp | None:
+        """The app that it was given."""
+        return self._app
+
+    def start(self) -> None:
+        """Start the app process. What of the run record cannot be read, or is too old, `run` tells.
+
+        Raises:
+            PeerError: if the process cannot be confined.
+        """
+        try:
+            self._process = self._started()
+        except UnreadableRecord as error:
+            self._unfinished(str(error))
+        except BlockError as error:
+            self._unfinished(f"what is recorded cannot be read: {error}")
+
+    def give(self, app: AuditedApp) -> None:
+        """Have the process import what this app will import.
+
+        Raises:
+            OSError: if its files cannot be written.
+        """
+        self._app = app
+        try:
+            if self._process is not None:
+                unpack_bundle(app.files, app.source, self._process.folder)
+                self._process.link.hand(Prepare())
+        except BlockError as error:
+            self._unfinished(f"the app cannot be read: {error}")
+
+    def close(self) -> None:
+        """End the app process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+    def run(
+        self,
+        keys: RunKeys,
+        *,
+        to_round: int | None = None,
+        numbered: bool = True,
+        on_compared: Callable[[ComparedExchange], None] = lambda _: None,
+        on_versions: Callable[[Versions], None] = lambda _: None,
+    ) -> Replay:
+        """Replay to the end, or to the first difference after which the app cannot go on. The process has been started,
+        and given the app.
+
+        ``keys`` are the run's, now that all its records are verified. ``to_round`` is the last round to replay: one of
+        Flower's if the app's messages are ``numbered``, otherwise an exchange. ``on_versions`` is told, before the app
+        runs, which packages have other versions here.
+        """
+        self._keys, self._to_round, self._numbered = keys, to_round, numbered
+        self._on_compared, self._on_versions = on_compared, on_versions
         self._began = time.monotonic()
         self._run_once()
         if self._ours and not self._replay.app_raised:
@@ -303,30 +406,32 @@ class RunReplay:
     def _repeats(self) -> bool | None:
         """Run the app again, as at another time and place, up to the difference that decides. Returns whether it does
         the same as before; None if that replay does not end."""
-        again = RunReplay(
-            self._run,
-            self._scratch,
-            self._source,
-            self._app,
-            self._keys,
-            to_round=self._to_round,
-            numbered=self._numbered,
-        )
+        assert self._app is not None  # it has run
+        again = RunReplay(self._run, self._scratch, self._source, self._keys, self._conditions)
         again._until = max(self._ours)
+        again._to_round, again._numbered = self._to_round, self._numbered
         again._began = time.monotonic()
-        again._run_once()
+        with closing(again):
+            again.start()
+            again.give(self._app)
+            again._run_once()
         return None if again._replay.unfinished else again._ours == self._ours
 
     def _run_once(self) -> None:
+        if self._process is None or self._replay.unfinished:
+            return
+        self._records = islice(self._scratch.oldest_first(), 1, None)  # `Start` says what the run record does
         try:
-            with temporary_folder("pollen-replay-") as folder:
-                self._run_in(folder)
+            self._process.loop.run(self._drive(self._process))
         except UnreadableRecord as error:
             self._unfinished(str(error))
         except BlockError as error:
             self._unfinished(f"what is recorded cannot be read: {error}")
+        finally:
+            self.close()
 
-    def _run_in(self, folder: Path) -> None:
+    def _started(self) -> _ReplayProcess | None:
+        """The process, which waits for its app; None if another version of Pollen replays the run."""
         body = read_record(self._run, self._source).body
         assert isinstance(body, Run)  # the audit has verified it
         recorded = read_private(body, RunPrivate, self._keys)
@@ -340,62 +445,48 @@ class RunReplay:
             self._unfinished(
                 f"it is in replay format {recorded.replay_format}, which {by} replays; this version has {REPLAY_FORMAT}"
             )
-            return
+            return None
         seed = read_seed(Block(body.seed, self._source.get(body.seed)), self._keys)
-        app = folder / "app"
-        unpack_bundle(self._app.files, self._app.source, app)
-        command = AppCommand(
-            role=Role.SERVER,
-            works_in=folder / "scratch",
-            contents=ServedRun(self._source),
-            log=folder / "app.log",
-            environment=server_environment(seed, recorded.environment.threads, recorded.environment.numerics),
-            python=self._app.python,
-            confiner=self._app.confiner,
-        )
         start = Start(
             self._run,
             SERVER_NODE,
             seed,
             recorded.config,
-            self._app.node_config,
+            (),  # the app's own, once it is given
             scripted=True,
             elsewhere=self._until is not None,
             initial_model=initial_content(body, self._keys),
             key=self._keys.content(body.epoch),
         )
-        asyncio.run(self._drive(command, app, start, recorded.environment))
+        environment = server_environment(seed, recorded.environment.threads, recorded.environment.numerics)
+        return _ReplayProcess(self._conditions, ServedRun(self._source), environment, start, recorded.environment)
 
-    async def _drive(self, command: AppCommand, app: Path, start: Start, environment: Environment) -> None:
-        said: asyncio.Queue[FromApp | str] = asyncio.Queue()
-        link = AppProcess(command, said.put_nowait, said.put_nowait)
-        await link.start(app)
-        try:
-            is_over = False
-            until = self._patience_ends()
-            while not is_over:
-                match await self._heard(said, until):
-                    case AppReady(environment=now):
-                        self._replay.import_seconds = time.monotonic() - self._began
-                        self._replay.environment = differing(environment, now)
-                        if others := differing_versions(environment, now):
-                            self._on_versions(others)
-                        self._replay.cause = cause_of(environment, now)
-                        self._replay.settling = settling(environment, now)
-                        link.hand(replace(start, may_differ=self._replay.cause))
-                    case NextEntry(call):
-                        entry = self._next_entry(call)
-                        if not isinstance(entry, ScriptEnd):  # the script has an end, so an app cannot go on for ever
-                            until = self._patience_ends()
-                        link.hand(entry)
-                    case value:
-                        is_over = self._take(value)
-        finally:
-            await link.stop()
+    async def _drive(self, process: _ReplayProcess) -> None:
+        assert self._app is not None  # it was given
+        link, start = process.link, replace(process.start, node_config=self._app.node_config)
+        is_over = False
+        until = self._patience_ends()
+        while not is_over:
+            match await self._heard(process.said, until):
+                case AppReady(environment=now):
+                    self._replay.import_seconds = time.monotonic() - self._began
+                    self._replay.environment = differing(process.recorded, now)
+                    if others := differing_versions(process.recorded, now):
+                        self._on_versions(others)
+                    self._replay.cause = cause_of(process.recorded, now)
+                    self._replay.settling = settling(process.recorded, now)
+                    link.hand(replace(start, may_differ=self._replay.cause))
+                case NextEntry(call):
+                    entry = self._next_entry(call)
+                    if not isinstance(entry, ScriptEnd):  # the script has an end, so an app cannot go on for ever
+                        until = self._patience_ends()
+                    link.hand(entry)
+                case value:
+                    is_over = self._take(value)
 
     def _patience_ends(self) -> float | None:
         """When the app has to have taken its next step, in the loop's time; None if it may do what the auditor may."""
-        confiner = self._app.confiner
+        confiner = self._conditions.confiner
         return None if confiner is None else asyncio.get_running_loop().time() + confiner.grants.patience
 
     async def _heard(self, said: asyncio.Queue[FromApp | str], until: float | None) -> FromApp | str:
@@ -444,7 +535,7 @@ class RunReplay:
         number, round_number = self._ahead.get(value.height, (None, self._last_round))
         if value.raised:
             self._replay.app_raised = True
-            hint = "" if self._app.confiner is None else hint_for(value.raised)
+            hint = "" if self._conditions.confiner is None else hint_for(value.raised)
             self._unfinished(f"{value.what}: nobody can tell if it would have done what is recorded{hint}")
             return
         outcome = judged(value.difference, self._replay.cause, flowers_own=value.flowers_own)

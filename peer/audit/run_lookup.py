@@ -82,7 +82,7 @@ class RunLookup:
         given = None if root is None else given_root(root, joined)
         with self._opened(named, joined) as (head, height, source, in_file):
             beside = in_file.and_of(beside_head(self.home, head, source))
-            yield Audit(
+            audit = Audit(
                 head,
                 source,
                 scratch,
@@ -94,6 +94,8 @@ class RunLookup:
                 with_contents=with_contents,
                 well_signed=well_signed,
             )
+            with contextlib.closing(audit):
+                yield audit
 
     @contextlib.contextmanager
     def reading(self, named: str, scratch: Scratch, *, root: str | None = None) -> Iterator[Audit]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peer.apps.app_python import OUR_PYTHON
-from peer.audit.replay import AuditedApp
+from peer.audit.audit import Audit
+from peer.audit.replay import AuditedApp, Conditions
 from peer.base.errors import PeerError
-from peer.confinement.confined import Confiner
-from peer.history.run_sources import RunSource
-from protocol.blocks.bundle import NamedBundle, read_bundle, read_named_bundle
+from protocol.blocks.bundle import read_bundle, read_named_bundle
 from protocol.blocks.cid import CID, BlockError, MemoryBlocks
 from protocol.records.bodies import RunConfig
 from strategy.apps.builtin_app import builtin_app_folder, check_named, default_data_folder, model_class
-from strategy.apps.bundling import bundle_folder, check_self_contained
+from strategy.apps.bundling import bundle_folder, check_is_folder, check_self_contained
 
 
 def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
@@ -22,9 +20,19 @@ def local_config(data_dir: Path | None, model: str | None = None) -> RunConfig:
     return folder if model is None else (*folder, ("model", model))
 
 
-def own_app(
-    folder: Path, confiner: Confiner | None, node_config: RunConfig = (), python: tuple[str, ...] = OUR_PYTHON
-) -> AuditedApp:
+def check_folder(folder: Path) -> None:
+    """Check that ``folder`` is one, before anything is done for the app in it.
+
+    Raises:
+        PeerError: if it is not.
+    """
+    try:
+        check_is_folder(folder)
+    except BlockError as error:
+        raise _not_usable(folder, error) from error
+
+
+def own_app(folder: Path, conditions: Conditions, node_config: RunConfig = ()) -> AuditedApp:
     """The app in the auditor's ``folder``.
 
     Raises:
@@ -34,42 +42,43 @@ def own_app(
     try:
         app, blocks = bundle_folder(place)
     except (BlockError, OSError) as error:
-        raise PeerError(
-            f"the app in {place} cannot be used: {error}",
-            fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
-        ) from error
+        raise _not_usable(place, error) from error
     source = MemoryBlocks({block.cid: block.data for block in blocks})
-    return AuditedApp(str(place), app, read_bundle(app, source), source, confiner, node_config, python)
+    return AuditedApp(str(place), app, read_bundle(app, source), source, conditions, node_config)
+
+
+def _not_usable(place: Path, error: Exception) -> PeerError:
+    return PeerError(
+        f"the app in {place} cannot be used: {error}",
+        fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
+    )
 
 
 def trusted_app(
-    bundle: NamedBundle | None,
+    audit: Audit,
     named: str,
-    source: RunSource,
-    confiner: Confiner | None,
+    conditions: Conditions,
     node_config: RunConfig = (),
     approved: frozenset[CID] = frozenset(),
-    run_config: RunConfig | None = None,
-    python: tuple[str, ...] = OUR_PYTHON,
 ) -> AuditedApp:
-    """The app of the ``bundle`` that a run records, if it is the built-in app or one that is ``approved``.
+    """The app that the run of ``audit`` records, if it is the built-in app or one that is ``approved``.
 
-    An approved app is read from ``source``. ``named`` is the run, as the auditor named it. ``bundle`` and
-    ``run_config``, the run's settings, are None if this reader cannot read them: nothing is replayed then.
-
-    ``python`` is the command of the Python that runs it.
+    The run record is verified, and ``named`` as the auditor named the run. An approved app is read from the run's
+    blocks. If this reader cannot read which app it is, it is the built-in one: nothing is replayed then.
 
     Raises:
         PeerError: if the app is neither, or would import a model class that nobody named here.
         protocol.blocks.cid.BlockError: if an approved app cannot be read.
     """
+    bundle, source, run_config = audit.bundle(), audit.source, audit.run_config()
     if bundle is not None and bundle.app in approved:
         files = read_named_bundle(bundle, source)
         check_self_contained(files, source)
-        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, confiner, node_config, python)
-    if confiner is not None and "data-dir" not in dict(node_config):  # in its own home the app would look in vain
+        return AuditedApp(f"the bundle {bundle.content}", bundle.app, files, source, conditions, node_config)
+    if conditions.confiner is not None and "data-dir" not in dict(node_config):
+        # in its own home the app would look in vain
         node_config = (*node_config, ("data-dir", str(default_data_folder())))
-    built_in = own_app(builtin_app_folder(), confiner, node_config, python)
+    built_in = own_app(builtin_app_folder(), conditions, node_config)
     if bundle is not None and built_in.id != bundle.app:
         raise PeerError(
             f"the run is of the app {bundle.app}, which is not the built-in app of this version",

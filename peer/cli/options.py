@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 
@@ -22,7 +22,7 @@ from peer.base import config, logs
 if TYPE_CHECKING:  # they import slowly, and `peer --help` does not need them
     from crypto.identity import Identity
     from peer.audit.audit import Audit
-    from peer.audit.replay import AuditedApp
+    from peer.audit.replay import AuditedApp, Conditions, ReplayToCome
     from peer.audit.run_lookup import RunLookup
     from peer.confinement.confined import Confiner
     from peer.engine.kubo.reach import AskedReach
@@ -272,42 +272,37 @@ class ReplayOptions:
                     yield flags[field.name]
                     yield from () if each is True else (str(each),)
 
-    def own_app(self, home: Home) -> AuditedApp | None:
-        """The app in the folder after ``--app``; None without that option.
+    def conditions(self, home: Home) -> Conditions:
+        """Under which conditions the app runs.
 
         Raises:
-            PeerError: if the app cannot be used or confined.
+            PeerError: if the app cannot be confined, or is in no folder.
         """
         from peer.apps.app_python import command_of_python
-        from peer.audit.trusted_app import local_config, own_app
+        from peer.audit.replay import Conditions
+        from peer.audit.trusted_app import check_folder
 
-        confiner, python = self.confiner(home), command_of_python(self.app_python)
-        if self.app_dir is None:
-            return None
-        return own_app(self.app_dir, confiner, local_config(self.data_dir, self.model), python)
+        conditions = Conditions(self.confiner(home), command_of_python(self.app_python))
+        if self.app_dir is not None:
+            check_folder(self.app_dir.expanduser().absolute())
+        return conditions
 
-    def trusted_app(self, audit: Audit, named: str, home: Home) -> AuditedApp:
-        """The app of the run ``named``, if it may run in ``home``. Call it after ``audit`` was run.
-
-        Raises:
-            PeerError: if the app may not run here, or cannot be confined.
-            protocol.blocks.cid.BlockError: if it cannot be read.
-        """
-        from peer.apps.app_python import command_of_python
-        from peer.audit.trusted_app import local_config, trusted_app
+    def to_come(self, audit: Audit, named: str, home: Home, conditions: Conditions) -> ReplayToCome:
+        """The replay of the run ``named`` that follows its ``audit``: of the app in the folder after ``--app``; without
+        that option, of the app that the run records, if it may run in ``home``."""
+        from peer.audit.replay import ReplayToCome
+        from peer.audit.trusted_app import local_config, own_app, trusted_app
         from peer.home.journal import approved_apps
 
         config = local_config(self.data_dir, self.model)
-        return trusted_app(
-            audit.bundle(),
-            named,
-            audit.source,
-            self.confiner(home),
-            config,
-            approved_apps(home),
-            audit.run_config(),
-            command_of_python(self.app_python),
-        )
+
+        @cache
+        def app() -> AuditedApp:
+            if self.app_dir is not None:
+                return own_app(self.app_dir, conditions, config)
+            return trusted_app(audit, named, conditions, config, approved_apps(home))
+
+        return ReplayToCome(conditions, app)
 
     def confiner(self, home: Home) -> Confiner | None:
         """What confines the app; None with ``--unconfined``.

@@ -216,6 +216,7 @@ def _first_line(text: str) -> str:
 def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: str) -> AuditReport:
     """The audit that ``peer report`` does, and its page. The app is our own: it runs even if nothing confines it."""
     from peer.audit.audit import Audit
+    from peer.audit.replay import Conditions
     from peer.audit.trusted_app import trusted_app
     from peer.confinement.confined import confiner
     from peer.confinement.means import tried
@@ -231,8 +232,8 @@ def _audit(plan: DemoPlan, engine: Engine, federation: StoredFederation, head: s
         beside = beside_head(home, newest, source)
         audit = Audit(newest, source, scratch, known=[federation], reader=server_reader(plan), beside=beside)
         audit.run()
-        confined = confiner(Grants(), home) if tried().found else None
-        audit.replay(trusted_app(audit.bundle(), head, audit.source, confined))
+        conditions = Conditions(confiner(Grants(), home) if tried().found else None)
+        audit.replay(trusted_app(audit, head, conditions))
         with report_of(audit, scratch, f"peer report {head} -o {plan.report.name}") as report:
             write_report(report, plan.report)
         return audit.report

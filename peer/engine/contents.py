@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import tee
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from peer.base import logs
 from peer.engine.engine_retries import EngineRetries
@@ -16,7 +16,9 @@ from peer.engine.interface import Engine, EngineError
 from peer.engine.record_fetcher import Blocks
 from peer.engine.sound_blocks import SoundBlocks
 from protocol.blocks.cid import CID, Block, BlockError, BlockSource
-from strategy.contents.codec import ContentStore
+
+if TYPE_CHECKING:  # it imports flwr, which is slow
+    from strategy.contents.codec import ContentStore
 
 READ_AHEAD: Final = 8 << 20
 """Bytes of a content that are read when it is opened. The rest is read as it is needed."""

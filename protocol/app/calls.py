@@ -286,6 +286,11 @@ class ScriptEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """The app's folder is whole: import what the app will import. `AppReady` answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Load the app and, for a ServerApp, run it."""
 
@@ -404,7 +409,7 @@ GridCall = GetNodes | Push | Pull | Wait | NextEntry | Finished
 ServerCall = GridCall | Compared | Diverged
 ServerAnswer = Nodes | Pushed | Renewed | Ended | Replies | PushRefused | ScriptEntry
 FromApp = AppReady | ServerCall | Replayed | Answered | Examined | Failed | Progress | Halted
-ToApp = Start | ServerAnswer | Task | Examine
+ToApp = Prepare | Start | ServerAnswer | Task | Examine
 
 
 def contents_named(value: ToApp) -> tuple[CID, ...]:

@@ -18,8 +18,6 @@ from typing import Final
 
 from protocol.blocks.bundle import MAX_FILES, MAX_SIZE, BundledFile, BundleError, write_bundle
 from protocol.blocks.cid import CID, Block, BlockSource
-from strategy.apps.config import AppError, check_components
-from strategy.flower_compat import fab_contents
 
 _IGNORE_FILE: Final = ".gitignore"
 _NO_PART_OF_AN_APP: Final = frozenset(
@@ -52,7 +50,9 @@ def read_folder(app_dir: Path) -> AppFolder:
         BundleError: if the folder holds what a bundle does not take, or is no app's.
         OSError: if a file cannot be read.
     """
-    _check_is_folder(app_dir)
+    from strategy.flower_compat import fab_contents  # it imports flwr, which is slow, and unpacking needs none
+
+    check_is_folder(app_dir)
     _check_ignore_file(app_dir / _IGNORE_FILE)
     try:
         contents = fab_contents(app_dir)
@@ -73,7 +73,7 @@ def read_folder(app_dir: Path) -> AppFolder:
     return AppFolder(tuple(files), tuple(path for path in contents.left if _may_be_missed(path)))
 
 
-def _check_is_folder(place: Path) -> None:
+def check_is_folder(place: Path) -> None:
     """Check that ``place`` is a folder. If it is Flower's bundle (FAB), which `flwr run` takes, say how to unpack it.
 
     Raises:
@@ -133,6 +133,8 @@ def check_self_contained(files: Sequence[BundledFile], source: BlockSource) -> N
         BundleError: if it does not.
         ContentError, MissingBlock: if its pyproject.toml cannot be read from ``source``.
     """
+    from strategy.apps.config import AppError, check_components
+
     for file in files:
         if file.path.casefold() == "pyproject.toml":  # case makes no difference on some systems
             try:

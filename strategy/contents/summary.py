@@ -1,4 +1,7 @@
-"""The summary of a content for people: metrics, settings and the shapes of arrays. No array's bytes are read."""
+"""The summary of a content for people: metrics, settings and the shapes of arrays. No array's bytes are read.
+
+Importing this does not import flwr: an audit has its app process begin first, which takes as long.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from flwr.app import RecordDict
+from typing import TYPE_CHECKING
 
 from protocol.blocks.cid import CID, BlockSource
 from protocol.blocks.content import ContentKey
 from protocol.status.measures import Measures, kept
-from strategy.contents.codec import decode
-from strategy.flower_compat import SECAGG_RECORD
+
+if TYPE_CHECKING:
+    from flwr.app import RecordDict
 
 Shown = bool | int | float | str | bytes | list[bool] | list[int] | list[float] | list[str] | list[bytes]
 """What Flower's metrics and configs hold."""
@@ -21,8 +24,9 @@ Shown = bool | int | float | str | bytes | list[bool] | list[int] | list[float] 
 ROUND_KEY = "server-round"
 """The key under which Flower's strategies name the round of a message."""
 
-_OLDER = ("fitins.", "evaluateins.", SECAGG_RECORD)
-"""How the names of an older app's records begin. Such an app names the round in the message's group."""
+_OLDER = ("fitins.", "evaluateins.", "secaggplus_configs")
+"""How the names of an older app's records begin; the last one is `strategy.flower_compat.SECAGG_RECORD`. Such an app
+names the round in the message's group."""
 _DIGITS = 16
 _SHOWN_BITS = 4096
 """Bits of the largest integer that is shown. Python refuses to write more than 4,300 digits."""
@@ -60,6 +64,8 @@ def summarise(root: CID, source: BlockSource, key: ContentKey | None) -> Records
         protocol.blocks.content.ContentError: if it is no content of Flower records, or not encrypted with ``key``.
         protocol.blocks.cid.MissingBlock: if ``source`` lacks a block of its manifest.
     """
+    from strategy.contents.codec import decode
+
     records = decode(root, source, key)
     arrays = tuple(
         ArraySummary(name, key, array.dtype, tuple(array.shape))

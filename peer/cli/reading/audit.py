@@ -58,17 +58,17 @@ def audit(
     proof = lookup.proof(head, lookup.known(federation))
     if proof is not None:
         return _put_proof(proof, json=json, signed=signed)
-    own = replaying.own_app(lookup.home) if replay else None
+    conditions = replaying.conditions(lookup.home) if replay else None
     with Scratch() as scratch, lookup.audit(head, scratch, root=federation) as prepared:
-        report = prepared.run()
+        to_come = None if conditions is None else replaying.to_come(prepared, head, lookup.home, conditions)
+        report = prepared.run(to_come)
         if not is_car(head):
             KeptReports(lookup.home).keep(report, scratch, prepared.basis, prepared.reader)
         if not json:
             put_root(report)
-        if replay and report.verdict is Verdict.VERIFIED:
-            chosen = own or replaying.trusted_app(prepared, head, lookup.home)
+        if to_come is not None and report.verdict is Verdict.VERIFIED:
             prepared.replay(
-                chosen,
+                to_come.app(),
                 to_round=replaying.to_round,
                 on_compared=_nothing if json else put_compared,
                 on_versions=_nothing if json else put_versions,

@@ -11,7 +11,7 @@ import typer
 
 from peer.audit.audit import Audit
 from peer.audit.kept_reports import KeptReports
-from peer.audit.replay import AuditedApp
+from peer.audit.replay import ReplayToCome
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put
 from peer.cli.options import HeadArgument, JsonOption, ReplayOptions, RunOptions, TrustOption, grouped, new_app
@@ -21,7 +21,7 @@ from peer.engine import without_credentials
 from peer.history.named_runs import is_car
 from peer.history.scratch import Scratch
 from peer.history.verdict import Verdict
-from peer.home.home import Home, place_for
+from peer.home.home import place_for
 from peer.home.keystore import KeyStore
 from peer.report.writing import ReportFormat, report_of, write_report
 
@@ -62,19 +62,16 @@ def report(
         )
     has_identity = bool(KeyStore(options.home).names())
     lookup = options.lookup(needed=replay is True or (replay is None and has_identity))
-    own = None if replay is False else replaying.own_app(lookup.home)
+    conditions = None if replay is False else replaying.conditions(lookup.home)
     command = shlex.join(_command(head, output, options, replay, replaying, federation))
     with Scratch() as scratch, lookup.audit(head, scratch, root=federation) as prepared:
-        audited = prepared.run()
+        to_come = None if conditions is None else replaying.to_come(prepared, head, lookup.home, conditions)
+        audited = prepared.run(to_come)
         if not is_car(head):
             KeptReports(lookup.home).keep(audited, scratch, prepared.basis, prepared.reader)
-        why_not = _why_not(audited.verdict, replay)
-        if not why_not:
-            chosen = own or _app(prepared, head, lookup.home, replaying, must=replay is True)
-            if isinstance(chosen, str):
-                why_not = chosen
-            else:
-                prepared.replay(chosen, to_round=replaying.to_round)
+        why_not = "as --no-replay says" if to_come is None else ""
+        if to_come is not None:
+            why_not = _replayed(prepared, to_come, replaying.to_round, must=replay is True)
         with report_of(prepared, scratch, command, why_not) as gathered:
             count = write_report(gathered, path)
     if json:
@@ -87,23 +84,20 @@ def report(
     return audited.exit_code
 
 
-def _why_not(verdict: Verdict, replay: bool | None) -> str:
-    """Why the app does not run again; empty if it may."""
-    if replay is False:
-        return "as --no-replay says"
-    return "" if verdict is Verdict.VERIFIED else "because of the findings"
-
-
-def _app(audit: Audit, named: str, home: Home, replaying: ReplayOptions, *, must: bool) -> AuditedApp | str:
-    """The app to run again, or why it may not run here. If ``must``, that is an error."""
+def _replayed(audit: Audit, to_come: ReplayToCome, to_round: int | None, *, must: bool) -> str:
+    """Run the app again. Returns why it may not run here, empty if it did. If it ``must``, that is an error."""
+    if audit.report.verdict is not Verdict.VERIFIED:
+        return "because of the findings"
     if audit.bundle() is None and not must:
         return "no key opens the app"
     try:
-        return replaying.trusted_app(audit, named, home)
+        app = to_come.app()
     except PeerError as error:
         if must:
             raise
         return str(error)
+    audit.replay(app, to_round=to_round)
+    return ""
 
 
 def _command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import shutil
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from peer.apps.app_process import AppCommand, AppProcess
 from peer.apps.block_server import ServedRun
 from peer.history.run_sources import CarSource
-from protocol.app.calls import AppReady, FromApp, Halted, Start, Task
+from protocol.app.calls import AppReady, FromApp, Halted, Prepare, Start, Task
 from protocol.blocks.car import write_car
 from protocol.blocks.cid import raw_block
 from protocol.records.bodies import Role
@@ -44,6 +45,34 @@ def test_a_peer_started_in_a_folder_with_a_strategy_py_starts_its_app(
             await link.stop()
 
     assert isinstance(asyncio.run(first_words()), AppReady)
+
+
+def test_a_process_that_starts_before_its_app_is_there_runs_nothing_of_it_when_it_is_given(tmp_path: Path) -> None:
+    folder, ran = tmp_path / "app" / "files", tmp_path / "ran"
+    folder.parent.mkdir()
+    contents, environment = f"local:{tmp_path / 'engine'}", child_environment(bytes(32), 1, Numerics.NATIVE)
+    command = AppCommand(Role.SERVER, tmp_path / "scratch", contents, tmp_path / "app.log", environment)
+
+    async def told() -> tuple[FromApp | str, bool, FromApp | str]:
+        said: asyncio.Queue[FromApp | str] = asyncio.Queue()
+        link = AppProcess(command, said.put_nowait, said.put_nowait)
+        await link.start(folder, is_whole=False)
+        try:
+            shutil.copytree(APPS / "own_modules", folder)
+            for module in folder.rglob("*.py"):
+                module.write_text(f"open({str(ran)!r}, 'w').close()\n")
+            link.hand(Prepare())
+            ready = await asyncio.wait_for(said.get(), 60)
+            before = ran.exists()
+            link.hand(Start(raw_block(b"run").cid, 1, bytes(32), ()))
+            return ready, before, await asyncio.wait_for(said.get(), 60)
+        finally:
+            await link.stop()
+
+    ready, before, _ = asyncio.run(told())
+    assert isinstance(ready, AppReady)
+    assert not before
+    assert ran.exists()
 
 
 def test_where_contents_are_is_not_on_a_command_line_that_all_users_see(tmp_path: Path) -> None:

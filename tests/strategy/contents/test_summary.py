@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from strategy.contents.codec import encode
 from strategy.contents.summary import mean_metrics, metrics_of, round_of, summarise, to_json
+from strategy.flower_compat import SECAGG_RECORD
 
 any_value = st.one_of(
     values, st.integers(), st.sampled_from([10**400, -(10**5000), [10**5000], 5e-324, -0.0, "\ud800"])
@@ -72,3 +73,8 @@ def test_many_metrics_are_compared_a_few_times_each() -> None:
     assert len(metrics_of(sent)) == 2 * count
     assert round_of(sent, "7") is None
     assert Counted.comparisons < 20 * count
+
+
+def test_an_older_secure_aggregation_names_its_records_as_flower_does() -> None:
+    records = RecordDict({SECAGG_RECORD: ConfigRecord({"stage": "setup"})})
+    assert round_of(records, "7") == 7
