@@ -22,9 +22,12 @@ from peer.engine import open_engine, without_credentials
 from peer.engine.chosen_engine import MANAGED, chosen, running_node
 from peer.engine.interface import Engine, EngineError, EngineStatus, Streams
 from peer.engine.kubo.program import UPDATE, find_ipfs, version_of, why_outdated
-from peer.home.federations import FederationStore
+from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
+from peer.reach.reachability import both_ways, channels_to
+from peer.reach.words import inward_words, outward_words
+from protocol.records.bodies import Role
 
 LITTLE_SPACE: Final = 2 << 30
 """With fewer free bytes, a check warns."""
@@ -185,6 +188,7 @@ def _engine_checks(home: Home, engine: str) -> Iterator[Check]:
             yield _engine_status(engine, opened.status())
             if opened.streams is not None:
                 yield _pubsub(home, opened, opened.streams, is_own=engine == MANAGED)
+                yield from _reach(home, opened, opened.streams)
     except EngineError as error:
         yield Check("engine", State.FAIL, str(error), error.fix)
 
@@ -203,6 +207,29 @@ def _pubsub(home: Home, engine: Engine, streams: Streams, *, is_own: bool) -> Ch
         fix = "" if is_own else f", or on the machines of their nodes: {streams.how_to_hear(streams.own_name)}"
         return Check("pubsub", State.WARN, what, f"wait a minute, because managed nodes fix that by themselves{fix}")
     return Check("pubsub", State.OK, f"heard by {sum(heard)} of the {len(heard)} members that answer")
+
+
+def _reach(home: Home, engine: Engine, streams: Streams) -> Iterator[Check]:
+    """Whether this node reaches those of members, and they reach this one."""
+    try:
+        keys, known = KeyStore(home.path), FederationStore(home).all()
+        own = frozenset(keys.public(name).public.id for name in keys.names())
+    except (PeerError, CryptoError):  # other checks show these
+        return
+    channels = [channel for stored in known for channel in channels_to(stored, own)]
+    found = both_ways(streams, engine.addresses(), dict.fromkeys(each for s in known for each in s.addresses), channels)
+    what, fix = outward_words(found)
+    yield Check("reaching members", State.OK if found.gets_out else State.WARN, what, fix)
+    what, fix = inward_words(found)
+    dials_out = not found.inward and not any(_awaits_others(stored, own) for stored in known)
+    yield Check("reached by members", State.OK if found.is_reached or dials_out else State.WARN, what, fix)
+
+
+def _awaits_others(stored: StoredFederation, own: frozenset[bytes]) -> bool:
+    """Whether others dial a member of this home: a server, or an admin, whose peer lets newcomers in."""
+    members = stored.manifest.members
+    ours = [members[each] for each in own if each in members]
+    return any(Role.SERVER in each.roles or each.signing in stored.manifest.admins for each in ours)
 
 
 def _heard_by(home: Home, streams: Streams) -> list[bool]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from protocol.blocks.cid import CID, Block
+from protocol.wire.calling_back import Call
 
 
 class EngineError(Exception):
@@ -106,6 +107,16 @@ class Streams(Protocol):
 
     def nodes(self) -> tuple[str, ...]:
         """The names of the engines that ours is connected to."""
+
+    def dial(self, address: str) -> Call:
+        """What comes of connecting to another engine at ``address``. If it is connected already, nothing is tried.
+
+        Raises:
+            EngineError: if our own engine cannot be used.
+        """
+
+    def seen_at(self, node: str) -> str | None:
+        """The address from which, or at which, the engine ``node`` is connected to ours."""
 
     def heard_ago(self, node: str) -> float | None:
         """Seconds since a subscription of ours heard that engine; None if none did."""

@@ -12,17 +12,19 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 from peer.base import logs
 from peer.engine.interface import AskingOff, EngineError, Streams, Subscription, Unanswered
+from peer.reach.calling_back import called_back
 from protocol.pacing.token_bucket import TokenBucket
 from protocol.roles.effects import Report, What
 from protocol.wire.asking import Answer, BadMessage, Board, Channel, Place, Question
 from protocol.wire.asking_schedule import AT_ONCE, AskingSchedule, Target
+from protocol.wire.calling_back import CallBack, CalledBack
 from protocol.wire.unheard_nodes import HEARD_LATELY, UnheardNodes
 
 _TICK: Final = 0.25
@@ -54,14 +56,16 @@ class Asking:
         *,
         servers: Callable[[], Sequence[bytes]],
         receive: Callable[[bytes], bool],
+        call_back: Callable[[str, CallBack], CalledBack],
         on_report: Callable[[Report], None],
     ) -> None:
         """``own`` is the channel on which we are asked, ``servers`` are the members to ask. ``receive`` takes an
-        announcement and returns whether it is news."""
+        announcement and returns whether it is news. ``call_back`` calls addresses for a node."""
         self._streams = streams
         self._own = own
         self._servers = servers
         self._receive = receive
+        self._call_back = call_back
         self._on_report = on_report
         self._board = Board(os.urandom(8))
         self._schedule = AskingSchedule()
@@ -106,14 +110,21 @@ class Asking:
         try:
             question = self._own.read(data, Question)
         except BadMessage as error:
-            logs.event("question-dropped", logging.DEBUG, why=str(error))
-            return None
+            return self._answer_call(node, data, error)
         with self._lock:
             announcements, place = self._board.since(Place(*question.read), now)
         news = self._take(question.announcements)
         answer = Answer((place.board, place.number), announcements, self._hears(node))
         self._heard_from(node, news=news, hears=question.hears)
         return self._own.write(answer)
+
+    def _answer_call(self, node: str, data: bytes, no_question: BadMessage) -> bytes | None:
+        try:
+            request = self._own.read(data, CallBack)
+        except BadMessage:
+            logs.event("question-dropped", logging.DEBUG, why=str(no_question))
+            return None
+        return self._own.write(self._call_back(node, request))
 
     def ask(self, target: Target) -> None:
         """Ask once."""
@@ -205,6 +216,8 @@ class Talker:
     servers: Callable[[], Sequence[bytes]]
     receive: Callable[[bytes], bool]
     on_report: Callable[[Report], None]
+    dialled: Callable[[], Collection[str]]
+    """The addresses that it dials."""
 
 
 class SharedAsking:
@@ -228,6 +241,7 @@ class SharedAsking:
                     self._own,
                     servers=self._servers,
                     receive=self._receive,
+                    call_back=self._call_back,
                     on_report=self._report,
                 )
                 self._asking.start()
@@ -253,6 +267,10 @@ class SharedAsking:
     def _receive(self, data: bytes) -> bool:
         news = [talker.receive(data) for talker in self._now()]
         return any(news)
+
+    def _call_back(self, node: str, request: CallBack) -> CalledBack:
+        known = {address for talker in self._now() for address in talker.dialled()}
+        return called_back(self._streams, node, request, known)
 
     def _report(self, report: Report) -> None:
         for talker in self._now()[:1]:

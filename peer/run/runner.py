@@ -153,6 +153,7 @@ class Runner:
         self._topics = topics
         self._keys = keys
         self._addresses = addresses
+        self._dialled: tuple[str, ...] = ()
         self._max_content_bytes = max_content_bytes
         self._on_report = on_report
         self._clock = Clock()
@@ -231,7 +232,7 @@ class Runner:
             members = newest.manifest.members.values()
             return [each.id for each in members if Role.SERVER in each.roles and each.id != newest.author.member]
 
-        return Talker(servers, self._intake.told, self._report)
+        return Talker(servers, self._intake.told, self._report, lambda: self._dialled)
 
     def _report(self, report: Report) -> None:
         """Report from any thread, in the event loop."""
@@ -414,7 +415,7 @@ class Runner:
 
     async def _stay_connected(self) -> None:
         while True:
-            addresses = (*self._addresses, *self._machine.known_addresses)
+            self._dialled = addresses = (*self._addresses, *self._machine.known_addresses)
             await self._loop.run_in_executor(self._threads.staying_connected, self._connect, addresses)
             await asyncio.sleep(STAY_CONNECTED)
 

@@ -9,6 +9,7 @@ them. (Kubo's does not if a node's clock was set back.) These announcements are 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
@@ -33,6 +34,7 @@ from protocol.wire.announcements import (
     ReplyReady,
     Said,
 )
+from protocol.wire.calling_back import CallBack, CalledBack
 
 MAX_MESSAGE: Final = 1 << 20
 """Bytes of a question or an answer."""
@@ -84,9 +86,16 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """Whether the asked peer has heard the asking node by pubsub lately."""
 
 
-_T = TypeVar("_T", Question, Answer)
+Message = Question | Answer | CallBack | CalledBack
 
-_SIDES: Final = {Question: AskingSide.ASKING, Answer: AskingSide.ASKED}
+_T = TypeVar("_T", Question, Answer, CallBack, CalledBack)
+
+_SIDES: Final[Mapping[type[Message], AskingSide]] = {
+    Question: AskingSide.ASKING,
+    CallBack: AskingSide.ASKING,
+    Answer: AskingSide.ASKED,
+    CalledBack: AskingSide.ASKED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ class Channel:
         """The channel's name in the engine."""
         return f"pollen/1/{self.federation}/{self.member.hex()}"
 
-    def write(self, message: Question | Answer) -> bytes:
+    def write(self, message: Message) -> bytes:
         """The message as it goes over the channel."""
         return encrypt(self.swarm_key, msgspec.msgpack.encode(message), self._context(type(message)))
 
@@ -121,7 +130,7 @@ class Channel:
         except (CannotDecrypt, msgspec.DecodeError) as error:
             raise BadMessage(str(error)) from error
 
-    def _context(self, kind: type[Question] | type[Answer]) -> AskingMessage:
+    def _context(self, kind: type[Message]) -> AskingMessage:
         return AskingMessage(self.federation, self.member, _SIDES[kind])
 
 

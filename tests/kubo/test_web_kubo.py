@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,10 @@ class Member:
         return process.returncode, out, err
 
 
+_WEB = ("--listen", "ws://127.0.0.1:4002", "--announce", f"wss://{NAME}")
+"""Behind nginx."""
+
+
 @dataclass(frozen=True)
 class Network:
     """A hospital whose node is behind nginx, a clinic, and a host for a web proxy."""
@@ -72,17 +76,17 @@ class Network:
         """A new home at the clinic."""
         return Member(self.clinic, self.folder / name, self.hospital.variables | variables)
 
-    def let_in(self, newcomer: Member) -> tuple[int, str, str]:
-        """Invite somebody who then joins. What ``peer join`` did."""
+    def let_in(self, newcomer: Member, *options: str, reach: Sequence[str] = _WEB) -> tuple[int, str, str]:
+        """Invite somebody who then joins, with these ``options``. What ``peer join`` did. ``reach`` says how the
+        inviter's node is reached."""
         called = newcomer.home.name
         inviting = self.hospital.start(
-            "federation", "invite", "--name", called, "--role", "client", "--wait", "--json",
-            "--listen", "ws://127.0.0.1:4002", "--announce", f"wss://{NAME}",
-        )  # fmt: skip
+            "federation", "invite", "--name", called, "--role", "client", "--wait", "--json", *reach
+        )
         try:
             assert inviting.stdout is not None
             text = json.loads(inviting.stdout.readline())["ticket"]
-            return newcomer.peer("join", "-", "--no-passphrase", "--wait", "20", stdin=text)
+            return newcomer.peer("join", "-", "--no-passphrase", "--wait", "20", *options, stdin=text)
         finally:
             inviting.terminate()
             inviting.communicate()
@@ -106,6 +110,7 @@ def network(ipfs_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Network(hospital, at["clinic"], at["proxy"], authority, folder)
 
 
+@pytest.mark.all  # that test has all of this, and a proxy
 def test_a_member_joins_through_a_firewall_that_lets_port_443_out_alone(network: Network) -> None:
     network.clinic.lets_out_only(443)
     (Path("/etc/netns") / network.clinic.name / "hosts").write_text(f"{network.hospital.host.ip} {NAME}\n")
@@ -121,3 +126,12 @@ def test_a_member_joins_through_a_web_proxy_alone_and_without_any_name_server(ne
         code, _, err = network.let_in(network.newcomer("hospital-c", HTTPS_PROXY=proxy))
         assert code == 0, err
         assert f"CONNECT {NAME}:443" in log.read_text()
+
+
+def test_a_newcomer_behind_a_firewall_is_told_that_its_own_side_is_in_the_way(network: Network) -> None:
+    network.clinic.lets_out_only(4001)
+    reach = ["--listen", f"{network.hospital.host.ip}:4001", "--announce", "none"]
+    listen = ["--listen", f"{network.clinic.ip}:4005"]
+    code, _, err = network.let_in(network.newcomer("hospital-d"), *listen, reach=reach)
+    assert code == 0, err
+    assert "a firewall or router on this side lets no TCP to port 4005 in" in err

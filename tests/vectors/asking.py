@@ -1,4 +1,4 @@
-"""The asking vectors: a question, an answer, and what is neither (``make.py`` writes asking.json)."""
+"""The asking vectors: a question, an answer, a call back, and what is none of them (``make.py`` writes asking.json)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import msgpack
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import cbor_block
 from protocol.records.contexts import AskingMessage, AskingSide, encrypt
+from protocol.wire.announcements import MAX_ADDRESS
 from protocol.wire.asking import MAX_ANNOUNCEMENTS, Answer, Channel, Question
+from protocol.wire.calling_back import MAX_CALLED, Call, CallBack, CalledBack
+
+_CALLED = ["/ip4/9.9.9.9/tcp/4001", "/dns4/peers.org/tcp/443/tls/ws"]
 
 
 def asking_vectors() -> dict[str, object]:
@@ -22,6 +26,19 @@ def asking_vectors() -> dict[str, object]:
         "name": channel.name,
         "question": {"clear": _clear(question), "sealed": channel.write(question).hex()},
         "answer": {"clear": _clear(answer), "sealed": channel.write(answer).hex()},
+        "call back": {"clear": _packed([_CALLED]), "sealed": channel.write(CallBack(_CALLED)).hex()},
+        "called back": {
+            "clear": _packed([[Call.OPEN.value, Call.DROPPED.value]]),
+            "sealed": channel.write(CalledBack([Call.OPEN, Call.DROPPED])).hex(),
+        },
+        "no calls": {
+            "no address": _sealed(channel, [[]]),
+            "too many addresses": _sealed(channel, [["/ip4/9.9.9.9/tcp/1"] * (MAX_CALLED + 1)]),
+            "an address that is too long": _sealed(channel, [["a" * (MAX_ADDRESS + 1)]]),
+            "bytes for an address": _sealed(channel, [[b"/ip4/9.9.9.9/tcp/1"]]),
+            "an element more": _sealed(channel, [_CALLED, None]),
+            "an answer": channel.write(CalledBack([Call.OPEN])).hex(),
+        },
         "no questions": {
             "an answer": channel.write(answer).hex(),
             "a name of a board that is too short": _sealed(channel, [[b"board 1", 0], [], True]),
@@ -36,7 +53,11 @@ def asking_vectors() -> dict[str, object]:
 
 
 def _clear(message: Question | Answer) -> str:
-    return msgpack.packb([[*message.read], message.announcements, message.hears]).hex()
+    return _packed([[*message.read], message.announcements, message.hears])
+
+
+def _packed(value: object) -> str:
+    return bytes(msgpack.packb(value)).hex()
 
 
 def _sealed(channel: Channel, value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from crypto.identity import Identity
-from crypto.symmetric import KEY_SIZE
+from crypto.symmetric import KEY_SIZE, SymmetricKey
 from peer.base.errors import ExitCode, PeerError
 from peer.base.terminal import put, put_code, say
 from peer.cli.federation.proposals import at_work, put_proposal
@@ -26,6 +26,7 @@ from peer.home.keystore import KeyStore
 from peer.home.reader_choice import reader_of
 from peer.membership.changes import add_member, is_admin
 from peer.membership.joining import Inviter, decision_on
+from peer.reach.calling_back import answering
 from peer.run.narrator import Narrator
 from protocol.federation.manifest import Manifest, is_name
 from protocol.federation.proposals import Proposal
@@ -34,6 +35,7 @@ from protocol.joining.tickets import Invitation, InvitationState, Ticket
 from protocol.records.bodies import Role
 from protocol.visible import named
 from protocol.wire.announcements import MAX_ADDRESSES
+from protocol.wire.asking import Channel
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 24 * 3600}
 _LONGEST: Final = 365 * 24 * 3600
@@ -96,7 +98,11 @@ def invite(
         Invitations(home, stored.id).issue(invitation, now)
     _print(ticket, invitation, json=json)
     if inviter is not None:
-        with borrowed(home, options.ipfs, stored, asked) as engine:
+        own = Channel(stored.id, inviter.id, SymmetricKey(stored.swarm_key))
+        with (
+            borrowed(home, options.ipfs, stored, asked) as engine,
+            answering(engine.streams, own, ticket.addresses),
+        ):
             _serve(invitation, Inviter(home, stored.id, lambda: inviter, engine, Narrator(say).tell))
 
 

@@ -26,11 +26,14 @@ from peer.cli.options import (
 )
 from peer.cli.output import put_json
 from peer.engine.chosen_engine import MANAGED, borrowed, chosen, remember
+from peer.engine.interface import Engine
 from peer.home.federations import FederationStore, StoredFederation
 from peer.home.home import Home
 from peer.home.keystore import KeyStore
 from peer.home.passphrase import Passphrases
 from peer.membership.joining import accept, ask_to_join
+from peer.reach.reachability import Reachability, both_ways, channels_to
+from peer.reach.words import inward_words, outward_words
 from protocol.joining.messages import Answer, Join, Pending, Refused, Welcomed, WhyRefused
 from protocol.joining.tickets import BadTicket, Ticket
 from protocol.visible import quoted
@@ -98,9 +101,12 @@ def join(
             )
             stored = known
         else:
-            stored = store.join(accept(parsed, _welcomed(answer, wait), person, engine))
+            if answer is None:
+                raise _nobody_answered(engine, parsed, wait)
+            stored = store.join(accept(parsed, _welcomed(answer), person, engine))
+        reached = _reached(engine, stored, person)
     remember(own_home, engine_name)
-    _report(stored, person, json=json)
+    _report(stored, person, reached, json=json)
 
 
 _WAIT_AS_MEMBER: Final = 5.0
@@ -161,7 +167,28 @@ def _identity_name(ticket: Ticket) -> str:
         ) from error
 
 
-def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
+def _nobody_answered(engine: Engine, ticket: Ticket, wait: float) -> PeerError:
+    """The error, which says whose firewall is in the way if one is."""
+    found, fix = Reachability(), ""
+    what = f"nobody answered within {wait:g} s"
+    if engine.streams is not None and ticket.addresses:
+        found = both_ways(engine.streams, (), ticket.addresses, ())
+        words, fix = outward_words(found)
+        what = f"{what}: {words}"
+    if found.gets_out or not fix:
+        fix = "an admin's peer has to run (peer start, or peer federation invite --wait)"
+        fix += "" if found.outward else "; check that its addresses can be reached, or name the engine with --ipfs"
+    return PeerError(what, fix=fix, code=ExitCode.UNFINISHED)
+
+
+def _reached(engine: Engine, stored: StoredFederation, person: Identity) -> Reachability:
+    """Whether other members reach this one. Nothing is tested if it tells nobody an address that they could reach."""
+    if engine.streams is None:
+        return Reachability()
+    return both_ways(engine.streams, engine.addresses(), (), channels_to(stored, {person.id}))
+
+
+def _welcomed(answer: Answer) -> Welcomed:
     match answer:
         case Welcomed():
             return answer
@@ -176,19 +203,18 @@ def _welcomed(answer: Answer | None, wait: float) -> Welcomed:
                 fix="run this again with the same ticket after that, or wait longer: --wait 3600",
                 code=ExitCode.UNFINISHED,
             )
-    raise PeerError(
-        f"nobody answered within {wait:g} s",
-        fix="an admin's peer has to run (peer start, or peer federation invite --wait); "
-        "check that its addresses can be reached from here, or name the engine with --ipfs",
-        code=ExitCode.UNFINISHED,
-    )
 
 
-def _report(stored: StoredFederation, person: Identity, *, json: bool) -> None:
+def _report(stored: StoredFederation, person: Identity, reached: Reachability, *, json: bool) -> None:
     manifest = stored.manifest
     member = manifest.members[person.id]
+    words, fix = inward_words(reached) if reached.asked else ("", "")
     if not json:
         put_joined(manifest, [member])
+        if words:
+            say(f"others reach this node: {words}" if reached.is_reached else f"others do not reach this node: {words}")
+        if fix:
+            say(f"  it can train all the same, because it dials out; to be reached: {fix}")
         return
     put_json(
         {
@@ -199,5 +225,6 @@ def _report(stored: StoredFederation, person: Identity, *, json: bool) -> None:
             "did": person.signing.verify_key.did,
             "name": manifest.name_of(person.id),
             "roles": [role.value for role in member.roles],
+            "reached": reached.is_reached if words else None,
         }
     )

@@ -216,10 +216,14 @@ class KuboApi:
 
     def peers(self) -> list[str]:
         """The peer ids of the nodes that the node is connected to."""
+        return list(self.places())
+
+    def places(self) -> dict[str, str]:
+        """The nodes that the node is connected to, by peer id, with the address of the other end."""
         with self.translated():
             answer = self.client.swarm.peers()
         try:
-            return [str(peer["Peer"]) for peer in (answer or {}).get("Peers") or []]
+            return {str(peer["Peer"]): str(peer["Addr"]) for peer in (answer or {}).get("Peers") or []}
         except (KeyError, TypeError, AttributeError) as error:
             raise self.no_kubo() from error
 

@@ -23,10 +23,13 @@ from typing import Final
 import httpx
 
 from peer.engine.interface import AskingOff, EngineError, Unanswered
-from peer.engine.kubo.api import KuboApi, shut_down
+from peer.engine.kubo.api import KuboApi, KuboRefused, KuboSilent, KuboTimeout, shut_down
+from peer.engine.kubo.dial_errors import outcome_of, outcome_through_proxy
 from peer.engine.kubo.pubsub import forget_highest
 from peer.engine.kubo.standing_call import StandingCall
+from peer.engine.kubo.web_proxy import dialled
 from protocol.wire.asking import MAX_MESSAGE
+from protocol.wire.calling_back import Call
 
 _LOOPBACK: Final = "127.0.0.1"
 _PREFIX: Final = "/x/"
@@ -40,6 +43,8 @@ _WAITING: Final = 32
 
 _SECONDS: Final = 10.0
 """Seconds that a node has to ask its question, and to take the answer."""
+
+_DIAL_SECONDS: Final = 10.0
 
 _LONGEST_NAME: Final = 128
 """Bytes of a node's name at most. Kubo says the name first."""
@@ -72,6 +77,26 @@ class KuboStreams:
     def nodes(self) -> tuple[str, ...]:
         """A node of the user's may be another peer's as well."""
         return (*self._api.peers(), *(() if self._managed else (self.own_name,)))
+
+    def dial(self, address: str) -> Call:
+        """What comes of connecting to another node at ``address``."""
+        first, *rest = dialled(address)
+        outcome = self._dial(first)
+        if not rest or outcome is Call.OPEN:
+            return outcome
+        return Call.OPEN if self._dial(address) is Call.OPEN else outcome_through_proxy(outcome)
+
+    def _dial(self, address: str) -> Call:
+        try:
+            self._api.call("swarm/connect", address, within=_DIAL_SECONDS)
+        except KuboRefused as error:
+            return outcome_of(str(error), address)
+        except (KuboTimeout, KuboSilent):
+            return Call.DROPPED
+        return Call.OPEN
+
+    def seen_at(self, node: str) -> str | None:
+        return self._api.places().get(node)
 
     def heard(self, node: str) -> None:
         """Note that something came from ``node`` by pubsub."""

@@ -15,6 +15,7 @@ from protocol.roles.effects import Report, What
 from protocol.roles.events import Received
 from protocol.wire.asking import Answer, Channel, Question
 from protocol.wire.asking_schedule import Target
+from protocol.wire.calling_back import Call, CallBack, CalledBack
 from protocol.wire.unheard_nodes import UNHEARD_AFTER
 
 SERVER, CLIENT = b"s" * 32, b"c" * 32
@@ -48,6 +49,12 @@ class Wire:
     def nodes(self) -> tuple[str, ...]:
         return ("server node",)
 
+    def dial(self, address: str) -> Call:
+        return Call.NOT_TRIED
+
+    def seen_at(self, node: str) -> str | None:
+        return None
+
     def heard_ago(self, node: str) -> float | None:
         return None
 
@@ -70,6 +77,7 @@ class Peer:
             Channel(CHANNEL.federation, member, CHANNEL.swarm_key),
             servers=lambda: [SERVER],
             receive=self.queue.told,
+            call_back=lambda _node, request: CalledBack([Call.DROPPED] * len(request.addresses)),
             on_report=self.reports.append,
         )
 
@@ -181,3 +189,11 @@ def test_an_answer_that_is_none_is_asked_for_again_later(pair: tuple[Peer, Peer]
     server.asking.said("head", b"head 1")
     client.ask()
     assert client.texts == [b"head 1"]
+
+
+def test_a_member_that_asks_for_it_is_called_back_over_the_same_channel(pair: tuple[Peer, Peer]) -> None:
+    server, _ = pair
+    channel = Channel(CHANNEL.federation, SERVER, CHANNEL.swarm_key)
+    answer = server.asking.answer("client node", channel.write(CallBack(["/ip4/9.9.9.9/tcp/1"])))
+    assert answer is not None
+    assert channel.read(answer, CalledBack).outcomes == [Call.DROPPED]

@@ -11,6 +11,7 @@ import pytest
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID
 from protocol.wire.asking import Answer, BadMessage, Channel, Question
+from protocol.wire.calling_back import Call, CallBack, CalledBack
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "asking.json").read_text())
 CHANNEL = Channel(
@@ -36,3 +37,24 @@ def test_a_message_is_what_its_clear_text_says(name: str, kind: type[Question] |
 def test_what_is_no_question_is_refused(what: str) -> None:
     with pytest.raises(BadMessage):
         CHANNEL.read(bytes.fromhex(VECTORS["no questions"][what]), Question)
+
+
+def test_a_call_back_and_its_answer_are_written_as_the_vectors_say() -> None:
+    asked = CallBack(["/ip4/9.9.9.9/tcp/4001", "/dns4/peers.org/tcp/443/tls/ws"])
+    assert CHANNEL.write(asked).hex() == VECTORS["call back"]["sealed"]
+    assert CHANNEL.read(bytes.fromhex(VECTORS["call back"]["sealed"]), CallBack) == asked
+    answer = CHANNEL.read(bytes.fromhex(VECTORS["called back"]["sealed"]), CalledBack)
+    assert answer.outcomes == [Call.OPEN, Call.DROPPED]
+
+
+@pytest.mark.parametrize("what", VECTORS["no calls"])
+def test_what_is_no_call_back_is_refused(what: str) -> None:
+    with pytest.raises(BadMessage):
+        CHANNEL.read(bytes.fromhex(VECTORS["no calls"][what]), CallBack)
+
+
+def test_a_question_is_no_call_back_and_a_call_back_no_question() -> None:
+    with pytest.raises(BadMessage):
+        CHANNEL.read(bytes.fromhex(VECTORS["question"]["sealed"]), CallBack)
+    with pytest.raises(BadMessage):
+        CHANNEL.read(bytes.fromhex(VECTORS["call back"]["sealed"]), Question)

@@ -1,0 +1,165 @@
+"""Whether members reach each other: what is called for others, and what a test's results say about whose side it is."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import pytest
+
+from crypto.symmetric import SymmetricKey
+from peer.engine.interface import Subscription, Unanswered
+from peer.engine.kubo.dial_errors import outcome_of
+from peer.reach.calling_back import called_back
+from peer.reach.reachability import Inward, Outward, Reachability, both_ways
+from peer.reach.words import inward_words, outward_words
+from protocol.blocks.cid import raw_block
+from protocol.wire.asking import Channel
+from protocol.wire.calling_back import MAX_CALLED, Call, CallBack, CalledBack, may_call
+
+NODE = "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
+HERE = "/ip4/10.0.0.5/tcp/4001"
+THERE = "/ip4/9.9.9.9/tcp/4001"
+WEB = "/dns4/peers.org/tcp/443/tls/ws"
+CHANNEL = Channel(raw_block(b"federation").cid, bytes(32), SymmetricKey(bytes(32)))
+
+
+class Wire:
+    """Streams to one member, which answers ``answered`` if it is asked, and to whose addresses dials come to this."""
+
+    own_name = "ours"
+
+    def __init__(self, dials: dict[str, Call], answered: list[Call] | None, seen: str | None = None) -> None:
+        self.dials, self.answered, self.seen = dials, answered, seen
+
+    def dial(self, address: str) -> Call:
+        return self.dials[address]
+
+    def ask(self, node: str, name: str, question: bytes) -> bytes:
+        if self.answered is None:
+            raise Unanswered("no")
+        return CHANNEL.write(CalledBack(self.answered[: len(CHANNEL.read(question, CallBack).addresses)]))
+
+    def nodes(self) -> tuple[str, ...]:
+        return ("theirs",)
+
+    def seen_at(self, node: str) -> str | None:
+        return self.seen
+
+    def listen(self, name: str, answer: Callable[[str, bytes], bytes | None]) -> Subscription:
+        raise NotImplementedError
+
+    def heard_ago(self, node: str) -> float | None:
+        return None
+
+    def hear(self, node: str) -> bool:
+        return True
+
+    def how_to_hear(self, node: str) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("ip", "asker", "is_known", "may"),
+    [
+        ("9.9.9.9", None, False, True),
+        ("10.0.0.5", None, False, False),
+        ("10.0.0.5", "10.0.0.6", False, False),
+        ("10.0.0.5", "10.0.0.5", False, True),
+        ("10.0.0.5", None, True, True),
+        ("127.0.0.1", "127.0.0.1", True, False),
+        ("169.254.169.254", "169.254.169.254", True, False),
+        ("::1", None, True, False),
+    ],
+)
+def test_nobody_becomes_a_scanner_of_its_own_network(ip: str, asker: str | None, is_known: bool, may: bool) -> None:
+    assert may_call(ip_address(ip), ip_address(asker) if asker else None, is_known=is_known) == may
+
+
+def test_what_listens_on_the_asked_machine_is_not_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        asked = CallBack([f"/ip4/127.0.0.1/tcp/{port}", f"/dns4/localhost/tcp/{port}", "nonsense"])
+        outcomes = called_back(Wire({}, None, f"/ip4/127.0.0.1/tcp/{port}"), NODE, asked, asked.addresses).outcomes
+    assert outcomes == [Call.NOT_TRIED] * 3
+
+
+def test_an_asker_behind_a_web_server_does_not_make_that_server_one_to_call() -> None:
+    wire = Wire({}, None, "/ip4/10.255.255.1/tcp/50000/ws")
+    assert called_back(wire, NODE, CallBack(["/ip4/10.255.255.1/tcp/22"]), ()).outcomes == [Call.NOT_TRIED]
+
+
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        (f"all dials failed\n  * [{THERE}] dial tcp4 9.9.9.9:4001: connect: connection refused\n", Call.REFUSED),
+        (f"all dials failed\n  * [{THERE}] dial tcp4 9.9.9.9:4001: i/o timeout\n  * [{HERE}] x: EOF", Call.DROPPED),
+        (f"all dials failed\n  * [{HERE}] x: i/o timeout\n  * [{THERE}] failed to negotiate: EOF", Call.STRANGER),
+        (f"  * [{THERE}] tls: failed to verify certificate: x509: signed by unknown authority", Call.CERTIFICATE),
+        (f"  * [{THERE}] websocket: bad handshake", Call.NO_WEBSOCKET),
+        (f"  * [{THERE}] dial tcp4 9.9.9.9:4001: connect: no route to host", Call.NO_ROUTE),
+        ("failed to dial: no good addresses", Call.NO_NAME),
+        ("something new", Call.NOT_TRIED),
+    ],
+)
+def test_kubos_words_about_an_address_are_understood(message: str, outcome: Call) -> None:
+    assert outcome_of(message, f"{THERE}/p2p/{NODE}") is outcome
+
+
+def outward(outcome: Call, others: Call = Call.NOT_TRIED, *more: Outward) -> str:
+    return " ".join(outward_words(Reachability((Outward(THERE, outcome, others), *more))))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (outward(Call.DROPPED, Call.OPEN), "a firewall on this side lets no TCP to port 4001 out"),
+        (outward(Call.REFUSED, Call.OPEN), "a firewall on this side"),
+        (outward(Call.DROPPED, Call.DROPPED), "a firewall on that side"),
+        (outward(Call.DROPPED, Call.NOT_TRIED, Outward(HERE, Call.OPEN)), "a firewall on that side"),
+        (outward(Call.DROPPED), "this side's if it lets no TCP to port 4001 out, that side's if it lets none in"),
+        (outward(Call.REFUSED), "nothing listens at that port"),
+        (outward(Call.CERTIFICATE), "SSL_CERT_FILE"),
+        (outward(Call.NO_NAME), "HTTPS_PROXY"),
+        (outward(Call.OPEN), "1 of 1 addresses of members answer"),
+    ],
+)
+def test_a_failed_dial_says_whose_side_is_in_the_way(said: str, words: str) -> None:
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("address", "outcomes", "words"),
+    [
+        (HERE, [Call.DROPPED, Call.DROPPED], "a firewall or router on this side lets no TCP to port 4001 in"),
+        (HERE, [Call.REFUSED], "forward it"),
+        (HERE, [Call.NO_ROUTE], "--announce"),
+        (WEB, [Call.NO_WEBSOCKET], "compare the web server"),
+        (WEB, [Call.CERTIFICATE], "certificate"),
+        (HERE, [Call.OPEN, Call.DROPPED], "reached by 1 of 2 members"),
+        (HERE, [], "no member that answers could try"),
+    ],
+)
+def test_what_others_could_not_reach_says_what_this_side_has_to_do(
+    address: str, outcomes: list[Call], words: str
+) -> None:
+    found = Reachability(inward=(Inward(address, tuple(outcomes)),))
+    assert words in " ".join(inward_words(found))
+
+
+def test_both_ways_are_tested_and_another_member_is_asked_about_what_does_not_answer() -> None:
+    wire = Wire({THERE: Call.DROPPED, WEB: Call.OPEN}, [Call.OPEN])
+    loopback = "/ip4/127.0.0.1/tcp/1"
+    found = both_ways(wire, [HERE, loopback], [THERE, WEB, f"{HERE}/p2p/ours", "/ip4/9.9.9.9/udp/1"], [CHANNEL])
+    assert found.outward == (Outward(THERE, Call.DROPPED, Call.OPEN), Outward(WEB, Call.OPEN))
+    assert found.inward == (Inward(HERE, (Call.OPEN,)),)
+    assert (found.gets_out, found.is_reached) == (True, True)
+
+
+def test_a_member_that_does_not_answer_or_answers_nonsense_shows_nothing() -> None:
+    for answered in (None, [Call.OPEN] * MAX_CALLED):
+        found = both_ways(Wire({}, answered), [HERE], [], [CHANNEL])
+        assert found.is_reached is (answered is not None)
+    silent = both_ways(Wire({}, None), [HERE], [], [CHANNEL])
+    assert inward_words(silent)[0] == "no member that answers could try to reach this node"
