@@ -70,7 +70,10 @@ def test_a_wheel_holds_every_file_of_the_built_in_app(wheel: Path) -> None:
 
 @of_a_wheel
 def test_a_wheel_holds_the_page_of_a_report(wheel: Path) -> None:
-    assert "_pollen/peer/report/page.html" in zipfile.ZipFile(wheel).namelist()
+    shipped = zipfile.ZipFile(wheel).namelist()
+    assert "_pollen/peer/report/page.html" in shipped
+    for file in ("index.html", "app.js", "style.css", "uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE"):
+        assert f"_pollen/peer/web/static/{file}" in shipped
 
 
 @of_a_wheel

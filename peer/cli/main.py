@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "join": _Entry("peer.cli.federation.join", "Join a federation with a ticket."),
     "start": _Entry("peer.cli.runs.start", "Run a peer: lead a run, or train in one."),
     "status": _Entry("peer.cli.seeing.status", "Show what the running peer of this home does now."),
+    "web": _Entry("peer.cli.seeing.web", "Show this home in a browser."),
     "metrics": _Entry("peer.cli.seeing.metrics", "Hand on what clients measured in a run, for other tools."),
     "serve": _Entry("peer.cli.runs.serve", "Run a peer that stands: runs come and go."),
     "run": _Entry("peer.cli.runs.run", "Hand a run to the standing server of this home."),

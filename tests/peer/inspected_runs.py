@@ -32,12 +32,16 @@ class WrittenRun:
     def exchange(self, number: int, *, bob_answers: bool = True) -> None:
         """One round."""
         scribe = self.scribe
-        config = RecordDict({"config": ConfigRecord({"server-round": number})})
+        config = RecordDict({"config": self.round_config(number)})
         self.sent.append(self.model(number, config))
         scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=self.sent[-1])))
         alice = scribe.taken(ALICE, content=self.answer(loss=0.5, examples=30))
         bob = scribe.taken(BOB, content=self.answer(loss=1.0, examples=10)) if bob_answers else scribe.error(BOB)
         scribe.add(scribe.collect(alice, bob))
+
+    def round_config(self, number: int) -> ConfigRecord:
+        """How Flower's strategies name a round."""
+        return ConfigRecord({"server-round": number})
 
     def lengthen(self, height: int) -> None:
         """Exchanges of one small message to Alice, until the head has ``height``."""

@@ -1,0 +1,297 @@
+"""What the page shows, kept up to date in a thread: the status, the runs of the home, and those that somebody reads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from peer.base.errors import PeerError
+from peer.cli.output import size
+from peer.control.asking import ask
+from peer.control.requests import Status
+from peer.engine import open_engine, without_credentials
+from peer.engine.chosen_engine import MANAGED, chosen, running_node
+from peer.engine.interface import Engine, EngineError
+from peer.history.chain_follower import ChainFollower
+from peer.history.rounds import Exchange
+from peer.home.acks_grants_proofs import beside_here
+from peer.home.federations import FederationStore, StoredFederation
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from peer.home.reader_choice import ReaderChoice, with_names
+from peer.status.journal_status import journal_status
+from peer.status.peer_status import status_value
+from peer.web.here import BlocksHere
+from peer.web.run_view import RunView
+from protocol.blocks.cid import CID, Block, BlockError
+from protocol.federation.manifest import Manifest
+from protocol.federation.run_keys import read_private
+from protocol.records.bodies import Ack, Run, RunPrivate
+from protocol.records.signed_records import WellSigned, parse_record
+from protocol.visible import visible
+
+EVERY: Final = 1.0
+"""Seconds between two looks at the home."""
+
+RUNS: Final = 200
+"""Runs that the page lists."""
+
+OPEN_AT_ONCE: Final = 8
+"""Runs that are kept in memory. The one read longest ago is forgotten first."""
+
+READS_AT_ONCE: Final = 64
+"""Exchanges that are read between two looks at the home, so that a long run does not hold up the rest."""
+
+
+class NotHere(Exception):
+    """What is asked for is not in this home, or cannot be read now. The message says why."""
+
+
+class _Reading:
+    """A run that somebody looks at."""
+
+    def __init__(self, view: RunView, follower: ChainFollower) -> None:
+        self.view = view
+        self.follower = follower
+        self.used = time.monotonic()
+        self.coming: Iterator[Exchange] | None = None
+        """What is to be read up to the newest head; None if all of it was."""
+        self.failed_at: CID | None = None
+        """The head up to which the run could not be read: it is tried again once there is another."""
+
+
+class Board:
+    """Everything that the page shows. Safe to use from several threads; `watching` keeps it up to date."""
+
+    def __init__(self, home: Home, ipfs: str | None, readers: ReaderChoice) -> None:
+        self.home = home
+        self.ipfs = ipfs
+        self.readers = readers
+        self._engine: Engine | None = None
+        self._journal: Journal | None = None
+        self._why_no_engine = ""
+        self._status: dict[str, Any] = {}
+        self._heads: list[RunHead] = []
+        self._readings: dict[CID, _Reading] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._changed = 0
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[Board]:
+        """Keep up to date until the context ends."""
+        self._look()
+        thread = threading.Thread(target=self._run, name="board", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            thread.join(5.0)
+            for opened in (self._engine, self._journal):
+                if opened is not None:
+                    opened.close()
+
+    # -- what the page asks for -------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._changed
+
+    def status(self) -> dict[str, Any]:
+        """The status of the peer, as ``peer status --json``."""
+        return self._status
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs of the home, the last changed first."""
+        names = {stored.id: stored.manifest.name for stored in FederationStore(self.home).all()}
+        return [
+            {
+                "run": str(head.run),
+                "head": str(head.head),
+                "height": head.height,
+                "closed": head.closed,
+                "role": head.role.value,
+                "federation": visible(names.get(head.federation, "")),
+                "updated": head.updated,
+            }
+            for head in self._heads[:RUNS]
+        ]
+
+    def federations(self) -> list[dict[str, Any]]:
+        """The federations of the home, with their members."""
+        return [_federation(stored) for stored in FederationStore(self.home).all()]
+
+    def view(self, run: CID) -> RunView:
+        """A run, which is read from now on.
+
+        Raises:
+            NotHere: if it is no run of this home, or its blocks cannot be read.
+        """
+        with self._lock:
+            if (reading := self._readings.get(run)) is not None:
+                reading.used = time.monotonic()
+                return reading.view
+        head = next((head for head in self._heads if head.run == run), None)
+        if head is None:
+            raise NotHere("this home has no such run")
+        return self._opened(head).view
+
+    def blocks(self) -> BlocksHere:
+        """The blocks that are here.
+
+        Raises:
+            NotHere: if the engine cannot be used.
+        """
+        if self._engine is None:
+            raise NotHere(self._why_no_engine or "the engine is not open yet")
+        return BlocksHere(self._engine)
+
+    def disk(self) -> dict[str, Any]:
+        """How much of the disk the home and its engine take."""
+        health = self._status.get("health") or {}
+        engine = health.get("engine") or {}
+        return {
+            "home": _bytes_in(self.home.path),
+            "stored": engine.get("bytes_stored"),
+            "free": health.get("free"),
+            "grown": health.get("grown"),
+            "since": health.get("since"),
+            "words": size(_bytes_in(self.home.path)),
+        }
+
+    # -- below ------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._over.wait(EVERY if self._look() else 0.0):
+            pass
+
+    def _look(self) -> bool:
+        """Look at the home once, and read on. Returns whether nothing more is to be read at once."""
+        before = (self._status, self._heads)
+        self._status, self._heads = self._status_now(), self._heads_now()
+        self._open_engine()
+        read = self._read_on()
+        if read or _without_time(before[0]) != _without_time(self._status) or before[1] != self._heads:
+            self._changed += 1
+        return not read
+
+    def _status_now(self) -> dict[str, Any]:
+        try:
+            value = ask(self.home, Status(), 5.0)
+            return status_value(journal_status(self.home)) if value is None else value
+        except PeerError as error:
+            return {"trouble": str(error), "fix": error.fix, "parts": []}
+
+    def _heads_now(self) -> list[RunHead]:
+        try:
+            if self._journal is None and self.home.journal.exists():
+                self._journal = Journal(self.home.journal)
+            return [] if self._journal is None else self._journal.heads()
+        except PeerError:  # the status says so
+            return self._heads
+
+    def _open_engine(self) -> None:
+        """Open the engine if it can be used; a node that is not running is not started."""
+        if self._engine is not None:
+            return
+        try:
+            name = chosen(self.home, self.ipfs)
+            self._engine = running_node(self.home) if name == MANAGED else open_engine(name)
+            stands = f"{without_credentials(name)}: this home's node does not run; peer start starts it"
+            self._why_no_engine = "" if self._engine is not None else stands
+        except (EngineError, PeerError) as error:
+            self._why_no_engine = str(error)
+
+    def _opened(self, head: RunHead) -> _Reading:
+        source = self.blocks()
+        beside = beside_here(self.home, head.run)
+        try:
+            body = parse_record(Block(head.run, source.get(head.run))).body
+            assert isinstance(body, Run)
+            reader = with_names(self.readers.open(self.home.path, beside.grants), source)
+            view = RunView(head.run)
+            known: WellSigned = frozenset() if self._journal is None else self._journal.well_signed
+            follower = ChainFollower(head.federation, source, reader, well_signed=known, on_step=view.stepped)
+            list(follower.follow(head.run))
+        except (BlockError, EngineError, PeerError) as error:
+            raise NotHere(str(error)) from error
+        private = read_private(body, RunPrivate, follower.chain.keys)
+        view.app = "" if private is None else private.name
+        manifest = follower.chain.manifest
+        view.federation, view.leader = manifest.title, manifest.name_of(follower.chain.by)
+        reading = _Reading(view, follower)
+        with self._lock:
+            reading = self._readings.setdefault(head.run, reading)
+            for run in sorted(self._readings, key=lambda each: self._readings[each].used)[:-OPEN_AT_ONCE]:
+                del self._readings[run]
+        return reading
+
+    def _read_on(self) -> bool:
+        """Read a part of what is new of the runs that somebody looks at. Returns whether there was anything."""
+        with self._lock:
+            readings = list(self._readings.values())
+        return sum(self._read(reading) for reading in readings) > 0  # a part of each
+
+    def _read(self, reading: _Reading) -> bool:
+        view, chain = reading.view, reading.follower.chain
+        head = next((head.head for head in self._heads if head.run == view.run), None)
+        if reading.coming is None:
+            if head is None or head in (chain.head, reading.failed_at):
+                view.confirmed = _confirmed(self.home, view.run, chain.manifest)
+                return False
+            reading.coming = reading.follower.follow(head)
+        try:
+            some = list(islice(reading.coming, READS_AT_ONCE))
+            for exchange in some:
+                view.take(exchange)
+            view.trouble, reading.failed_at = "", None
+            if len(some) < READS_AT_ONCE:
+                reading.coming, view.closed = None, chain.closed
+        except (BlockError, EngineError, PeerError) as error:
+            view.trouble, reading.failed_at, reading.coming = str(error), head, None
+        return True
+
+
+def _confirmed(home: Home, run: CID, manifest: Manifest) -> dict[str, int]:
+    """The height up to which each member has confirmed the run with an ack."""
+    heights: dict[str, int] = {}
+    for block in beside_here(home, run).acks:
+        body = parse_record(block).body
+        if isinstance(body, Ack):
+            name = manifest.name_of(body.by)
+            heights[name] = max(heights.get(name, -1), body.height)
+    return dict(sorted(heights.items()))
+
+
+def _federation(stored: StoredFederation) -> dict[str, Any]:
+    manifest = stored.manifest
+    return {
+        "id": str(stored.id),
+        "name": visible(manifest.name),
+        "version": manifest.version,
+        "manifest": str(manifest.cid),
+        "encrypted": manifest.encrypted,
+        "members": [
+            {"name": visible(manifest.name_of(member.id)), "roles": sorted(role.value for role in member.roles)}
+            for member in manifest.members.values()
+        ],
+    }
+
+
+def _without_time(status: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in status.items() if name != "at"}
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for each in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # files come and go
+            total += each.lstat().st_size
+    return total

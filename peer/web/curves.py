@@ -1,0 +1,112 @@
+"""The numbers of a run as aligned columns, and fewer of them for a chart."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from peer.metrics.points import Point
+from protocol.visible import visible
+
+MAX_CURVES: Final = 4000
+"""Curves of a run that are kept: apps choose how many metrics there are."""
+
+MAX_SHOWN: Final = 64
+"""Curves of one metric that are shown."""
+
+BUCKETS: Final = 500
+"""Parts of a long curve. Of each, its least and its greatest value are shown, so that no peak is lost."""
+
+LONGEST: Final = 80
+"""Characters of a name that are kept."""
+
+
+@dataclass(slots=True)
+class Metric:
+    """One metric, by step. NaN stands for what is not there."""
+
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    curves: dict[str, array[float]] = field(default_factory=dict)
+    """By participant; the mean is under the empty name."""
+
+    def add(self, step: int, who: str, value: float) -> None:
+        """Add a value. Steps do not fall."""
+        if not self.steps or step > self.steps[-1]:
+            self.steps.append(step)
+        curve = self.curves.setdefault(who, array("d"))
+        curve.extend(math.nan for _ in range(len(self.steps) - len(curve)))
+        curve[-1] = value
+
+
+class Curves:
+    """All metrics of a run."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+        self._count = 0
+
+    def take(self, point: Point) -> None:
+        """Take in a number. Once there are too many curves, no new one begins."""
+        name = visible(f"{point.type or 'exchange'}/{point.metric}"[:LONGEST])
+        who = "" if point.node is None else visible(point.participant[:LONGEST])
+        metric = self._metrics.get(name)
+        if metric is None or who not in metric.curves:
+            if self._count >= MAX_CURVES:
+                return
+            self._count += 1
+            metric = self._metrics.setdefault(name, Metric())
+        metric.add(point.step, who, point.value)
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Each metric for a chart: ``x``, and ``y`` of each curve, as long as ``x``; None where there is no number."""
+        return [_shown(name, metric) for name, metric in self._metrics.items()]
+
+
+def _shown(name: str, metric: Metric) -> dict[str, Any]:
+    steps = metric.steps
+    curves = sorted(metric.curves.items())[:MAX_SHOWN]
+    return {
+        "name": name,
+        "x": list(fewer_steps(steps)),
+        "curves": [{"who": who, "y": [_number(each) for each in fewer(steps, curve)]} for who, curve in curves],
+        "left_out": len(metric.curves) - len(curves),
+        "points": len(steps),
+    }
+
+
+def fewer_steps(steps: Sequence[int], buckets: int = BUCKETS) -> Iterator[float]:
+    """The steps of what `fewer` gives: two for each bucket."""
+    if len(steps) <= 2 * buckets:
+        yield from steps
+        return
+    for begin, end in _buckets(len(steps), buckets):
+        yield steps[begin]
+        yield steps[end - 1] if end - begin > 1 else steps[begin] + 0.5
+
+
+def fewer(steps: Sequence[int], values: Sequence[float], buckets: int = BUCKETS) -> Iterator[float]:
+    """A curve with at most two values in each bucket: the least and the greatest, in the order in which they come."""
+    count = len(steps)
+    if count <= 2 * buckets:
+        yield from values
+        yield from (math.nan for _ in range(count - len(values)))
+        return
+    for begin, end in _buckets(count, buckets):
+        there = [(value, at) for at, value in enumerate(values[begin:end]) if not math.isnan(value)]
+        if not there:
+            yield from (math.nan, math.nan)
+            continue
+        (first, _), (second, _) = sorted((min(there), max(there)), key=lambda each: each[1])
+        yield from (first, second)
+
+
+def _buckets(count: int, buckets: int) -> Iterator[tuple[int, int]]:
+    for number in range(buckets):
+        yield number * count // buckets, (number + 1) * count // buckets
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,162 @@
+"""A run as the page shows it: its rounds, who refused what, its records. It grows as the run is read."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from peer.history.rounds import Exchange
+from peer.metrics.points import points_of
+from peer.web.curves import Curves
+from protocol.blocks.cid import CID
+from protocol.chain.chain import Step
+from protocol.visible import visible
+
+MAX_FAILURES: Final = 500
+"""Errors and refused replies that are kept, the newest."""
+
+MAX_REASON: Final = 500
+"""Characters of a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A row of the table of rounds."""
+
+    number: int
+    round: int | None
+    time: float
+    ended: float | None
+    types: str
+    asked: int
+    answered: int
+    failed: int
+    dispatch: CID
+    means: tuple[tuple[str, float], ...]
+
+    def value(self) -> dict[str, Any]:
+        """The row for JSON."""
+        return {
+            "number": self.number,
+            "round": self.round,
+            "time": self.time,
+            "ended": self.ended,
+            "types": self.types,
+            "asked": self.asked,
+            "answered": self.answered,
+            "failed": self.failed,
+            "dispatch": str(self.dispatch),
+            "means": {visible(name): value for name, value in self.means},
+        }
+
+
+@dataclass(slots=True)
+class RunView:
+    """What was read of a run. Safe to use from several threads."""
+
+    run: CID
+    rounds: list[Round] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    curves: Curves = field(default_factory=Curves)
+    confirmed: dict[str, int] = field(default_factory=dict)
+    """The height up to which each member has confirmed the chain."""
+    app: str = ""
+    federation: str = ""
+    leader: str = ""
+    closed: bool = False
+    trouble: str = ""
+    """Why no more of it can be read."""
+    _records: list[CID] = field(default_factory=list)
+    _types: list[str] = field(default_factory=list)
+    _times: array[float] = field(default_factory=lambda: array("d"))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stepped(self, step: Step) -> None:
+        """A record more is verified."""
+        with self._lock:
+            self._records.append(step.record.cid)
+            self._types.append(step.record.body.TYPE.value)
+            self._times.append(step.record.body.time)
+
+    def take(self, exchange: Exchange) -> None:
+        """An exchange is complete."""
+        means = tuple(exchange.mean_metrics().items())[:12]
+        failed = [answer for answer in exchange.answers if answer.code is not None]
+        row = Round(
+            exchange.number,
+            exchange.round,
+            exchange.time,
+            exchange.ended,
+            visible("+".join(exchange.types)[:80]),
+            len(exchange.asked),
+            len(exchange.answers) - len(failed),
+            len(failed),
+            exchange.dispatch,
+            means,
+        )
+        with self._lock:
+            self.rounds.append(row)
+            for point in points_of(exchange):
+                self.curves.take(point)
+            for answer in failed:
+                refused = answer.refused or answer.reply
+                self.failures.append(
+                    {
+                        "exchange": exchange.number,
+                        "round": exchange.round,
+                        "who": visible(answer.name),
+                        "reason": visible(answer.reason.strip()[:MAX_REASON]),
+                        "refused": answer.refused is not None,
+                        "reply": None if refused is None else str(refused),
+                    }
+                )
+            del self.failures[:-MAX_FAILURES]
+
+    @property
+    def height(self) -> int:
+        """Of the newest record that is verified; -1 if none is."""
+        return len(self._records) - 1
+
+    def summary(self) -> dict[str, Any]:
+        """The head of the page."""
+        with self._lock:
+            newest = self.rounds[-1].value() if self.rounds else None
+            return {
+                "run": str(self.run),
+                "head": str(self._records[-1]) if self._records else None,
+                "height": len(self._records) - 1,
+                "app": visible(self.app),
+                "federation": visible(self.federation),
+                "leader": visible(self.leader),
+                "closed": self.closed,
+                "exchanges": len(self.rounds),
+                "newest": newest,
+                "trouble": self.trouble,
+                "confirmed": [{"who": visible(who), "height": height} for who, height in self.confirmed.items()],
+                "failures": self.failures[-50:][::-1],
+            }
+
+    def rows(self, before: int | None, count: int) -> dict[str, Any]:
+        """Rows of the table of rounds, the newest first: those with a number under ``before``."""
+        with self._lock:
+            end = len(self.rounds) if before is None else max(0, min(before - 1, len(self.rounds)))
+            rows = self.rounds[max(0, end - count) : end][::-1]
+        return {"rows": [row.value() for row in rows], "more": end > count}
+
+    def records(self, before: int | None, count: int) -> dict[str, Any]:
+        """Records, the newest first: those under the height ``before``."""
+        with self._lock:
+            end = len(self._records) if before is None else max(0, min(before, len(self._records)))
+            heights = range(end - 1, max(-1, end - count - 1), -1)
+            rows = [
+                {"height": at, "cid": str(self._records[at]), "type": self._types[at], "time": self._times[at]}
+                for at in heights
+            ]
+        return {"rows": rows, "more": end > count}
+
+    def charts(self) -> list[dict[str, Any]]:
+        """The curves."""
+        with self._lock:
+            return self.curves.shown()

@@ -1,0 +1,394 @@
+// The page of `peer web`. Whatever others chose (names, metrics, reasons) becomes text nodes, never markup.
+"use strict";
+
+const main = document.getElementById("main");
+const link = document.getElementById("link");
+const CID = /^baf[a-z2-7]{56}$/;
+let shown = null;       // what is on the page: {path, update}
+let busy = false;       // whether an update is on its way
+let again = false;      // whether something has changed meanwhile
+
+// -- making elements ------------------------------------------------------------------------------------------------
+
+function el(name, attributes, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes || {})) {
+    if (value === true) element.setAttribute(key, "");
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value);
+  }
+  for (const child of children.flat()) {
+    if (child !== null && child !== undefined) element.append(child);
+  }
+  return element;
+}
+
+const bdi = (text) => el("bdi", {}, String(text));
+const label = (cid) => cid.slice(0, 14);
+const cidLink = (cid) => el("a", { class: "cid", href: `#/block/${cid}`, title: cid }, label(cid));
+
+function facts(pairs) {
+  const list = el("dl", { class: "facts" });
+  for (const [name, value] of pairs) {
+    if (value === null || value === undefined || value === "") continue;
+    list.append(el("dt", {}, name), el("dd", {}, value));
+  }
+  return list;
+}
+
+function table(caption, header, rows) {
+  const head = el("tr", {}, header.map((name) => el("th", { scope: "col" }, name)));
+  const body = rows.map((row) => el("tr", {}, row.map((cell) => (cell instanceof HTMLTableCellElement ? cell : el("td", {}, cell)))));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el("table", {}, el("caption", {}, caption), el("thead", {}, head), el("tbody", {}, body)));
+}
+
+// Put newer content in a place, if it differs, and leave the keyboard where it was.
+function swap(place, ...nodes) {
+  const newer = el("div", {}, nodes);
+  if (newer.innerHTML === place.innerHTML) return;
+  const inside = () => [...place.querySelectorAll("a, button, [tabindex]")];
+  const at = inside().indexOf(document.activeElement);
+  place.replaceChildren(...newer.childNodes);
+  if (at >= 0) inside()[at]?.focus({ preventScroll: true });
+}
+
+// -- words ----------------------------------------------------------------------------------------------------------
+
+function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 120) return `${whole} s`;
+  if (whole < 7200) return `${Math.floor(whole / 60)} min`;
+  if (whole < 172800) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86400)} d`;
+}
+
+function size(bytes) {
+  if (bytes === null || bytes === undefined) return "";
+  let number = bytes;
+  for (const unit of ["B", "kB", "MB", "GB"]) {
+    if (Math.abs(number) < 999.5) return `${Number(number.toPrecision(3))} ${unit}`;
+    number /= 1000;
+  }
+  return `${Number(number.toPrecision(3))} TB`;
+}
+
+const moment = (seconds) => {
+  const date = new Date(seconds * 1000);
+  return Number.isNaN(date.getTime()) ? String(seconds) : date.toLocaleString();
+};
+const number = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : "");
+const measured = (pairs) => pairs.filter(([name]) => name !== "num-examples").map(([name, value]) => `${name} ${number(value)}`).join(", ");
+
+const LACKS = {
+  "app": "its app process to start", "app-files": "the files of the run's app", "approval": "its owner to approve the run's app",
+  "past": "others to say what they have of ours", "clients": "more clients", "replies": "answers", "close-heard": "the last record to be verified by",
+  "server": "a server", "run": "a server to begin a run", "records": "the run's records", "roster": "the leader to take up the newest manifest",
+  "content": "the content of a message",
+};
+
+function waiting(wait, now) {
+  let what = LACKS[wait.lack] || wait.lack;
+  if (wait.lack === "clients" && wait.needed !== null) what = `clients: ${wait.here} of ${wait.needed} are here`;
+  else if (wait.whom.length) what += ` of ${wait.whom.slice(0, 5).join(", ")}${wait.whom.length > 5 ? ` and ${wait.whom.length - 5} more` : ""}`;
+  if (wait.until !== null) what += `, at most ${duration(wait.until - now)} more`;
+  return what;
+}
+
+// -- asking ---------------------------------------------------------------------------------------------------------
+
+async function ask(path) {
+  const response = await fetch(path, { credentials: "same-origin" });
+  if (response.status === 403) throw new Error("this page may not ask any more: open the newest link that peer web printed");
+  const value = await response.json();
+  if (!response.ok) throw new Error(value.fix ? `${value.error}; fix: ${value.fix}` : value.error);
+  return value;
+}
+
+// -- now ------------------------------------------------------------------------------------------------------------
+
+const DOING = { here: "good", working: "good", away: "warn", left: "warn", unheard: "quiet", refusing: "bad", distrusted: "bad" };
+
+function partPanel(part, status) {
+  const role = part.role, run = role.run, federation = part.federation;
+  const panel = el("section", { class: "panel" });
+  panel.append(el("h2", {}, `${role.role} in `, bdi(federation.name || label(federation.id))));
+  let progress = null;
+  if (run && run.round !== null) {
+    const of = run.rounds === null ? "" : ` of ${run.rounds}`;
+    progress = [`${run.round}${of}`, run.rounds ? el("progress", { max: run.rounds, value: Math.min(run.round, run.rounds), "aria-label": "rounds" }) : null];
+  }
+  panel.append(facts([
+    ["run", run ? [el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), run.app ? [" ", bdi(run.app)] : null, `, ${run.closed ? "closed" : "open"} at height ${run.height}`].flat(2) : null],
+    ["round", progress],
+    ["mean", role.means.length ? bdi(measured(role.means)) : null],
+    ["gave", role.answers ? bdi(`${role.answers.count} answers, last in ${number(role.answers.seconds)} s: ${measured(role.answers.metrics)}`) : null],
+    ["works", role.work ? bdi(`on a ${role.work.type} message, for ${duration(status.at - role.work.since)}`) : null],
+    ["waits for", role.waits.length ? role.waits.map((wait) => el("div", {}, bdi(waiting(wait, status.at)))) : null],
+    ["no part", role.refuses ? el("span", { class: "bad" }, bdi(role.refuses)) : null],
+    ["offline", role.offline ? el("span", { class: "bad" }, "the engine does not answer") : null],
+  ]));
+  if (role.members.length) {
+    const rows = role.members.map((member) => [
+      bdi(member.name), el("span", { class: DOING[member.doing] }, member.doing),
+      member.heard === null ? "" : `${duration(status.at - member.heard)} ago`,
+      member.answers ? `${member.answers.count}` : "", member.answers ? `${number(member.answers.seconds)} s` : "",
+      el("td", { class: "reason" }, bdi(member.why || (member.answers ? measured(member.answers.metrics) : ""))),
+    ]);
+    panel.append(table(`${role.here} of ${role.of} ${role.role === "server" ? "clients" : "servers"} are here`,
+      ["member", "does", "heard", "answers", "last took", "measured, or why not"], rows));
+  }
+  if (part.trouble.length) {
+    panel.append(table("Trouble lately", ["when", "what"], part.trouble.slice().reverse().map((each) => [moment(each.at), el("td", { class: "reason" }, bdi(each.text))])));
+  }
+  return panel;
+}
+
+async function now() {
+  const status = await ask("/api/status");
+  const page = [el("h1", {}, status.running ? "A peer runs with this home" : "No peer runs with this home")];
+  if (status.trouble) page.push(el("p", { class: "bad" }, bdi(`${status.trouble}; fix: ${status.fix}`)));
+  for (const part of status.parts) page.push(partPanel(part, status));
+  if (!status.parts.length) page.push(el("p", {}, "It has no run."));
+  const health = status.health;
+  if (health) {
+    page.push(el("section", { class: "panel" }, el("h2", {}, "Engine"), facts([
+      ["engine", health.engine ? bdi(`${status.engine}: ${health.engine.kind} ${health.engine.version}`) : el("span", { class: "bad" }, bdi(`does not answer: ${health.trouble}`))],
+      ["others", health.engine ? `connected to ${health.engine.peers} engines, ${size(health.engine.bytes_sent)} sent` : null],
+      ["disk", `${health.engine ? `${size(health.engine.bytes_stored)} stored, ` : ""}${size(health.grown)} more in ${duration(health.at - health.since)}, ${size(health.free)} free`],
+    ])));
+  }
+  return page;
+}
+
+// -- runs -----------------------------------------------------------------------------------------------------------
+
+async function runs() {
+  const found = await ask("/api/runs");
+  const rows = found.runs.map((run) => [
+    el("a", { href: `#/run/${run.run}`, class: "cid", title: run.run }, label(run.run)), bdi(run.federation), run.role,
+    run.closed ? "closed" : el("span", { class: "good" }, "open"), String(run.height), moment(run.updated),
+  ]);
+  return [el("h1", {}, "Runs of this home"), rows.length ? table("The last changed first", ["run", "federation", "role", "state", "height", "changed"], rows)
+    : el("p", {}, "There is no run here yet.")];
+}
+
+const COLOURS = ["#0b5cad", "#b3261e", "#17703b", "#8a5300", "#6a3fa0", "#00838f", "#ad1457", "#5d7a00", "#455a64", "#d84315"];
+const DARK = ["#7db7f5", "#f28b82", "#6fce94", "#e9b25c", "#c3a6f0", "#5fd3dd", "#f48fb1", "#c5d96a", "#b0bec5", "#ffab91"];
+
+const STEPS = [1, 2, 5].flatMap((each) => [0, 1, 2, 3, 4, 5, 6, 7].map((power) => each * 10 ** power)).sort((a, b) => a - b);
+
+class Chart {
+  constructor(metric) {
+    this.figure = el("figure", {}, el("figcaption", {}, bdi(metric.name)));
+    this.latest = el("p", { class: "quiet" });
+    this.box = el("div", { role: "img" });
+    this.figure.append(this.box, this.latest);
+    this.plot = null;
+    this.key = "";
+  }
+
+  show(metric) {
+    const names = metric.curves.map((curve) => curve.who);
+    const key = JSON.stringify(names);
+    const data = [metric.x, ...metric.curves.map((curve) => curve.y)];
+    if (this.plot === null || this.key !== key) {
+      if (this.plot) this.plot.destroy();
+      const colours = matchMedia("(prefers-color-scheme: dark)").matches ? DARK : COLOURS;
+      const axis = { stroke: getComputedStyle(document.documentElement).getPropertyValue("--quiet"), grid: { stroke: getComputedStyle(document.documentElement).getPropertyValue("--line") } };
+      const series = names.map((who, at) => ({
+        label: who === "" ? "mean" : who, stroke: colours[at % colours.length], width: who === "" ? 2.5 : 1,
+        spanGaps: true, points: { show: metric.x.length < 60, size: 5 },
+        value: (_, value) => (value === null ? "" : number(value)),
+      }));
+      this.plot = new uPlot({
+        width: this.width(), height: 240, scales: { x: { time: false } }, axes: [{ ...axis, incrs: STEPS }, { ...axis, size: 64 }],
+        series: [{ label: "round" }, ...series], legend: { show: names.length <= 12 }, cursor: { drag: { x: true, y: false } },
+      }, data, this.box);
+      this.key = key;
+    } else {
+      this.plot.setData(data);
+    }
+    const last = metric.curves.map((curve) => {
+      const at = curve.y.findLastIndex((value) => value !== null);
+      return at < 0 ? null : `${curve.who === "" ? "mean" : curve.who} ${number(curve.y[at])}`;
+    }).filter((text) => text !== null);
+    const words = `latest: ${last.slice(0, 8).join(", ")}${metric.left_out ? ` (${metric.left_out} curves are left out)` : ""}`;
+    this.latest.replaceChildren(bdi(words));
+    this.box.setAttribute("aria-label", `Curves of ${metric.name} over ${metric.points} rounds; ${words}`);
+  }
+
+  width() { return Math.max(240, (this.figure.clientWidth || 420) - 18); }
+  fit() { if (this.plot) this.plot.setSize({ width: this.width(), height: 240 }); }
+}
+
+class RunPage {
+  constructor(run) {
+    this.run = run;
+    this.charts = new Map();
+    this.before = { rounds: null, records: null };
+    this.parts = Object.fromEntries(["head", "charts", "failures", "rounds", "records"].map((name) => [name, el("div", name === "charts" ? { class: "charts" } : {})]));
+    this.title = el("h1", {}, "Run ", el("span", { class: "cid" }, label(run)));
+    this.empty = el("p", { class: "quiet" }, "No numbers yet.");
+    addEventListener("resize", () => this.charts.forEach((chart) => chart.fit()));
+  }
+
+  async first() {
+    await this.update(true);
+    return [this.title, this.parts.head, el("h2", {}, "Curves"), this.empty, this.parts.charts, el("h2", {}, "Refused and failed"), this.parts.failures,
+      el("h2", {}, "Rounds"), this.parts.rounds, el("h2", {}, "Chain"), this.parts.records];
+  }
+
+  async update(all) {
+    const path = `/api/runs/${this.run}`;
+    const [about, curves] = await Promise.all([ask(path), ask(`${path}/curves`)]);
+    swap(this.parts.head, this.head(about));
+    const worthIt = curves.metrics.filter((metric) => !metric.name.endsWith("/num-examples"));
+    this.empty.hidden = worthIt.length > 0;
+    const draw = () => worthIt.slice(0, 40).forEach((metric) => {
+      let chart = this.charts.get(metric.name);
+      if (!chart) {
+        chart = new Chart(metric);
+        this.charts.set(metric.name, chart);
+        this.parts.charts.append(chart.figure);
+      }
+      chart.show(metric);
+    });
+    if (all) requestAnimationFrame(draw); else draw();
+    swap(this.parts.failures, this.failures(about.failures));
+    if (all || this.before.rounds === null) await this.page("rounds");
+    if (all || this.before.records === null) await this.page("records");
+  }
+
+  head(about) {
+    const confirmed = about.confirmed.length ? table("Who has confirmed the chain, and up to which record", ["member", "height"],
+      about.confirmed.map((each) => [bdi(each.who), `${each.height} of ${about.height}`])) : null;
+    return el("section", { class: "panel" }, facts([
+      ["app", bdi(about.app)], ["federation", bdi(about.federation)], ["server", bdi(about.leader)],
+      ["state", about.closed ? "closed" : el("span", { class: "good" }, "open")],
+      ["exchanges", about.newest ? `${about.exchanges}${about.newest.round === null ? "" : `, round ${about.newest.round}`}` : "none is complete yet"],
+      ["mean", about.newest ? bdi(measured(Object.entries(about.newest.means))) : null],
+      ["head", about.head ? cidLink(about.head) : null], ["run", cidLink(about.run)],
+      ["trouble", about.trouble ? el("span", { class: "bad" }, bdi(about.trouble)) : null],
+      ["report", el("a", { href: `/runs/${this.run}/report` }, "the report of this run")],
+    ]), confirmed);
+  }
+
+  failures(failures) {
+    if (!failures.length) return el("p", { class: "quiet" }, "Nothing was refused, and nothing has failed.");
+    return table("The newest first", ["round", "member", "what", "reason", "reply"], failures.map((each) => [
+      each.round === null ? `exchange ${each.exchange}` : String(each.round), bdi(each.who),
+      each.refused ? el("span", { class: "bad" }, "refused") : "failed", el("td", { class: "reason" }, bdi(each.reason)), each.reply ? cidLink(each.reply) : "",
+    ]));
+  }
+
+  async page(what) {
+    const before = this.before[what];
+    const found = await ask(`/api/runs/${this.run}/${what}${before === null ? "" : `?before=${before}`}`);
+    const rows = what === "rounds" ? found.rows.map((row) => [
+      String(row.number), row.round === null ? "" : String(row.round), moment(row.time), row.types, `${row.answered} of ${row.asked}`,
+      row.failed ? el("span", { class: "bad" }, String(row.failed)) : "", el("td", { class: "reason" }, bdi(measured(Object.entries(row.means)))), cidLink(row.dispatch),
+    ]) : found.rows.map((row) => [String(row.height), row.type, moment(row.time), cidLink(row.cid)]);
+    const header = what === "rounds" ? ["exchange", "round", "sent", "type", "answered", "failed", "mean", "record"] : ["height", "type", "time", "record"];
+    const last = found.rows.length ? (what === "rounds" ? found.rows[found.rows.length - 1].number : found.rows[found.rows.length - 1].height) : null;
+    const newest = el("button", { type: "button", disabled: before === null }, "Newest");
+    const older = el("button", { type: "button", disabled: !found.more }, "Older");
+    newest.addEventListener("click", () => { this.before[what] = null; this.page(what).catch(fail); });
+    older.addEventListener("click", () => { this.before[what] = last; this.page(what).catch(fail); });
+    swap(this.parts[what], table("The newest first", header, rows), el("div", { class: "pager" }, newest, older));
+  }
+}
+
+// -- blocks, federation, disk ---------------------------------------------------------------------------------------
+
+function tree(value) {
+  if (value === null) return el("span", { class: "quiet" }, "none");
+  if (typeof value === "string") return CID.test(value) ? cidLink(value) : el("code", {}, bdi(value));
+  if (typeof value !== "object") return el("code", {}, String(value));
+  const entries = Array.isArray(value) ? value.map((each, at) => [String(at), each]) : Object.entries(value);
+  if (!entries.length) return el("span", { class: "quiet" }, "nothing");
+  return el("ul", { class: "tree" }, entries.map(([name, each]) => el("li", {}, el("span", { class: "quiet" }, bdi(name), ": "), tree(each))));
+}
+
+async function block(cid) {
+  const found = await ask(`/api/blocks/${cid}`);
+  return [el("h1", {}, "Block ", el("span", { class: "cid" }, cid)), el("section", { class: "panel" }, tree(found.block))];
+}
+
+async function federation() {
+  const found = await ask("/api/federations");
+  const page = [el("h1", {}, "Federation")];
+  for (const each of found.federations) {
+    page.push(el("section", { class: "panel" }, el("h2", {}, bdi(each.name || label(each.id))), facts([
+      ["id", el("code", {}, each.id)], ["manifest", [`version ${each.version}, `, cidLink(each.manifest)]], ["encrypted", each.encrypted ? "yes" : "no"],
+    ]), table(`${each.members.length} members`, ["member", "roles"], each.members.map((member) => [bdi(member.name), member.roles.join(", ")]))));
+  }
+  if (!found.federations.length) page.push(el("p", {}, "This home is in no federation."));
+  return page;
+}
+
+async function disk() {
+  const found = await ask("/api/disk");
+  return [el("h1", {}, "Disk"), el("section", { class: "panel" }, facts([
+    ["home", size(found.home)], ["engine's blocks", size(found.stored)], ["grown", found.grown === undefined || found.grown === null ? "" : size(found.grown)], ["free", size(found.free)],
+  ]))];
+}
+
+// -- going from page to page ----------------------------------------------------------------------------------------
+
+function fail(error) {
+  link.textContent = "";
+  main.replaceChildren(el("h1", {}, "That cannot be shown"), el("p", { class: "bad" }, bdi(error.message)));
+}
+
+async function go() {
+  const path = location.hash.slice(1) || "/";
+  const [, where, what] = path.split("/");
+  document.querySelectorAll("nav a").forEach((each) => {
+    const is = each.getAttribute("href").slice(1) === (where === "run" ? "/runs" : path);
+    if (is) each.setAttribute("aria-current", "page"); else each.removeAttribute("aria-current");
+  });
+  const pages = { "": now, runs, federation, disk };
+  const mine = shown = { path, update: null };
+  try {
+    let content;
+    if (where === "run") {
+      const page = new RunPage(what);
+      content = await page.first();
+      mine.update = () => page.update(false);
+    } else if (where === "block") {
+      content = await block(what);
+    } else {
+      const page = pages[where] || now;
+      content = await page();
+      if (page === now || page === runs) mine.update = async () => { const newer = await page(); if (shown === mine) swap(main, ...newer); };
+    }
+    if (shown !== mine) return;
+    main.replaceChildren(...content);
+    document.title = `${main.querySelector("h1").textContent} - Pollen`;
+    scrollTo(0, 0);
+    if (document.readyState === "complete" && document.activeElement !== document.body) main.focus();
+  } catch (error) {
+    if (shown === mine) fail(error);
+  }
+}
+
+async function changed() {
+  if (busy) { again = true; return; }
+  busy = true;
+  try {
+    do {
+      again = false;
+      if (shown && shown.update) await shown.update();
+    } while (again);
+  } catch (error) {
+    link.textContent = error.message;
+  } finally {
+    busy = false;
+  }
+}
+
+const events = new EventSource("/events");
+events.onmessage = () => { link.textContent = "live"; changed(); };
+events.onerror = () => { link.textContent = "peer web does not answer"; };
+addEventListener("hashchange", go);
+go();

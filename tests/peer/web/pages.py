@@ -1,0 +1,98 @@
+"""A home with a run that grows, and the page that shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chains import ALICE, BOB
+from flwr.app import MetricRecord, RecordDict
+from inspected_runs import WrittenRun
+
+from peer.engine.local.engine import LocalEngine
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
+from peer.home.passphrase import Passphrases
+from peer.home.reader_choice import ReaderChoice
+from peer.web.access import Sessions, metrics_token
+from peer.web.board import Board
+from peer.web.running import serve
+from protocol.records.bodies import Role
+
+
+class Growing:
+    """A run in a home and its engine. `keep` lets the home know how far it has come."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder / "home").create()
+        self.engine = LocalEngine(folder / "engine")
+        self.written = WrittenRun()
+        self.keep()
+
+    def exchange(self, number: int, **metrics: float) -> None:
+        """One round, in which Bob's answer is an error, and Alice measures ``metrics``."""
+        written, scribe = self.written, self.written.scribe
+        sent = written.model(number, RecordDict({"config": written.round_config(number)}))
+        scribe.add(scribe.dispatch(scribe.group(ALICE, BOB, content=sent)))
+        answer = written.store(RecordDict({"metrics": MetricRecord(dict(metrics))}))
+        scribe.add(scribe.collect(scribe.taken(ALICE, content=answer), scribe.error(BOB)))
+
+    def keep(self) -> None:
+        """All that was written is in the engine, and the journal has the head."""
+        chain, written = self.written.scribe.chain, self.written
+        self.engine.put(written.blocks)
+        head = RunHead(
+            chain.run, chain.federation, written.head, chain.height, 1, chain.closed, Role.SERVER, "", time.time()
+        )
+        with Journal(self.home.journal) as journal:
+            journal.keep_head(head)
+            journal.remember_engine(self.engine.address)
+
+
+class Served:
+    """A page that is served."""
+
+    def __init__(self, home: Home, sessions: Sessions, board: Board, port: int) -> None:
+        self.home = home
+        self.sessions = sessions
+        self.board = board
+        self.port = port
+        self.entered = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def link(self) -> str:
+        """A link that works once."""
+        return f"{self.address}/enter?token={self.sessions.new_link()}"
+
+
+@contextmanager
+def served(home: Home) -> Iterator[Served]:
+    """The page of a home, until the context ends."""
+    readers = ReaderChoice(None, Passphrases.of_process(None), needed=False)
+    listening = socket.create_server(("127.0.0.1", 0))
+    sessions, loop = Sessions(), asyncio.new_event_loop()
+    with listening, Board(home, None, readers).watching() as board:
+        page = Served(home, sessions, board, listening.getsockname()[1])
+
+        def entered() -> None:
+            page.entered += 1
+
+        over = asyncio.Event()
+        serving = serve(board, sessions, listening, metrics_token(home), entered, over)
+        thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
+        thread.start()
+        try:
+            yield page
+        finally:
+            loop.call_soon_threadsafe(over.set)
+            thread.join(60)
+            loop.close()

@@ -1,0 +1,116 @@
+"""The server of the page: what it answers to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pages import Growing, Served, served
+
+from peer.web.access import metrics_token
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Growing:
+    made = Growing(tmp_path_factory.mktemp("web"))
+    made.exchange(1, loss=0.5)
+    made.exchange(2, loss=0.25)
+    made.keep()
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(growing: Growing) -> Iterator[Served]:
+    with served(growing.home) as one:
+        yield one
+
+
+@pytest.fixture
+def stranger(page: Served) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=page.address, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def visitor(page: Served, stranger: httpx.Client) -> httpx.Client:
+    stranger.get(page.link, follow_redirects=True).raise_for_status()
+    return stranger
+
+
+def read(visitor: httpx.Client, path: str) -> Any:
+    return visitor.get(path).raise_for_status().json()
+
+
+def until_read(visitor: httpx.Client, growing: Growing) -> Any:
+    """The run, once both exchanges are read."""
+    for _ in range(2000):
+        about = read(visitor, f"/api/runs/{growing.written.run}")
+        if about["exchanges"] == 2 or about["trouble"]:
+            return about
+    raise AssertionError(about)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/status", "/static/app.js", "/events", "/nothing"])
+def test_whoever_has_no_cookie_gets_nothing(path: str, stranger: httpx.Client) -> None:
+    assert stranger.get(path).status_code == 403
+
+
+def test_a_link_gives_a_cookie_that_no_script_and_no_other_page_has(page: Served, stranger: httpx.Client) -> None:
+    link, before = page.link, page.entered
+    answer = stranger.get(link)
+    cookie = answer.headers["set-cookie"].lower()
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert page.entered == before + 1
+    assert stranger.get("/").status_code == 200
+    assert httpx.get(link, trust_env=False).status_code == 403
+
+
+def test_each_answer_has_the_policy(visitor: httpx.Client) -> None:
+    for path in ("/", "/api/status", "/nothing"):
+        assert "default-src 'none'; script-src 'self'" in visitor.get(path).headers["content-security-policy"]
+
+
+def test_another_host_is_refused_even_with_the_cookie(visitor: httpx.Client) -> None:
+    assert visitor.get("/", headers={"host": "evil.example"}).status_code == 403
+
+
+def test_a_run_is_read_with_its_curves_failures_and_records(visitor: httpx.Client, growing: Growing) -> None:
+    about = until_read(visitor, growing)
+    assert (about["trouble"], about["closed"], about["height"]) == ("", False, 4)
+    assert [(each["who"], each["round"]) for each in about["failures"]] == [("bob", 2), ("bob", 1)]
+    run = growing.written.run
+    (metric,) = read(visitor, f"/api/runs/{run}/curves")["metrics"]
+    assert (metric["name"], metric["x"]) == ("train/loss", [1, 2])
+    assert [row["round"] for row in read(visitor, f"/api/runs/{run}/rounds")["rows"]] == [2, 1]
+    assert [row["height"] for row in read(visitor, f"/api/runs/{run}/records?before=3")["rows"]] == [2, 1, 0]
+
+
+def test_every_record_opens(visitor: httpx.Client, growing: Growing) -> None:
+    until_read(visitor, growing)
+    for row in read(visitor, f"/api/runs/{growing.written.run}/records")["rows"]:
+        assert read(visitor, f"/api/blocks/{row['cid']}")["block"]["type"] == row["type"]
+
+
+@pytest.mark.parametrize("path", ["/api/blocks/x", "/api/runs/bafyx", "/api/runs/../../etc/passwd"])
+def test_what_is_not_here_is_said(path: str, visitor: httpx.Client) -> None:
+    assert visitor.get(path).status_code == 404
+
+
+def test_the_report_is_a_page_without_any_script(visitor: httpx.Client, growing: Growing) -> None:
+    answer = visitor.get(f"/runs/{growing.written.run}/report", timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "<script" not in answer.text
+    assert "trial" in answer.text
+
+
+def test_prometheus_has_a_token_of_its_own(stranger: httpx.Client, page: Served) -> None:
+    assert stranger.get("/metrics").status_code == 401
+    token = metrics_token(page.home)
+    answer = stranger.get("/metrics", headers={"authorization": f"Bearer {token}"})
+    assert "pollen_up 0\n" in answer.text
+    assert stranger.get("/api/status", headers={"authorization": f"Bearer {token}"}).status_code == 403
