@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from crypto.symmetric import SymmetricKey
+from peer.apps.app_folder import unusable_app
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.contents import EngineBlocks, EngineContents
@@ -97,10 +98,7 @@ def take_app(home: Home, folder: Path) -> App:
         app = apps.take(bundled.files)
         return App(app, folder, read_app(apps.folder(app)), bundled)
     except (AppError, BlockError, OSError) as error:
-        raise PeerError(
-            f"the app cannot be used: {error}",
-            fix="name a Flower app's folder (with a pyproject.toml that has [tool.flwr.app]) with --app DIR",
-        ) from error
+        raise unusable_app(error) from error
 
 
 def tell_what_goes_along(app: App, role: Role, on_report: Callable[[Report], None]) -> None:

@@ -36,8 +36,12 @@ class Peer:
         self._capsys = capsys
 
     def __call__(self, *arguments: str | Path) -> Outcome:
+        return self.without_home(*arguments, "--home", self.home)
+
+    def without_home(self, *arguments: str | Path) -> Outcome:
+        """A command that is about no home."""
         self._capsys.readouterr()
-        code = run([*map(str, arguments), "--home", str(self.home)])
+        code = run([*map(str, arguments)])
         captured = self._capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

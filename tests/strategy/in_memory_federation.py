@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -79,10 +80,17 @@ class InMemoryGrid(Grid):
 
 
 def run_federation(
-    server: ServerApp, client: ClientApp, *, clients: int = 3, seed: int = 1, node: UserConfig | None = None, **config
+    server: ServerApp,
+    client: ClientApp,
+    *,
+    clients: int = 3,
+    seed: int = 1,
+    node: UserConfig | None = None,
+    folder: Path | None = None,
+    **config,
 ) -> Outcome:
-    """Run the built-in app with its own defaults but for ``config`` (``num_server_rounds=2``)."""
-    run = run_config(**config)
+    """Run the app in ``folder`` (the built-in one) with its defaults but for ``config`` (``num_server_rounds=2``)."""
+    run = run_config(folder, **config)
     contexts = [
         Context(1, n, {"partition-id": n, "num-partitions": clients, **(node or {})}, RecordDict(), run)
         for n in range(clients)
@@ -96,10 +104,10 @@ def run_federation(
     return grid.outcome
 
 
-def run_config(**config: bool | int | float | str) -> UserConfig:
-    """The built-in app's run config, as Flower makes it from pyproject.toml and ``--run-config``."""
+def run_config(folder: Path | None = None, **config: bool | int | float | str) -> UserConfig:
+    """The run config of an app (the built-in one), as Flower makes it from pyproject.toml and ``--run-config``."""
     return get_fused_config_from_dir(
-        builtin_app_folder(), {key.replace("_", "-"): value for key, value in config.items()}
+        folder or builtin_app_folder(), {key.replace("_", "-"): value for key, value in config.items()}
     )
 
 

@@ -23,7 +23,9 @@ from protocol.visible import named
 
 app = new_app("app", "Read the app of a run, and decide whether it may run here.")
 
-AppArgument = Annotated[str, typer.Argument(metavar="CID", help="The app's id, as in peer app list.")]
+AppArgument = Annotated[
+    str, typer.Argument(metavar="CID|DIR", help="The app's id, as in peer app list, or a folder that has the app.")
+]
 
 
 @app.command("show")
@@ -69,10 +71,37 @@ def show(
         say(f"its files are in {into}")
 
 
+@app.command("cid")
+def cid(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A Flower app's folder.")], json: JsonOption = False
+) -> None:
+    """Print the id that the app in a folder has, and the files that it is made from.
+
+    A run with this app has the same id, whoever's folder it is from.
+    """
+    from peer.apps.app_folder import read_owned
+
+    app_id, bundled = read_owned(folder)
+    if json:
+        put_json(
+            {
+                "app": str(app_id),
+                "files": [{"path": path, "size": len(data)} for path, data in bundled.files],
+                "missed": list(bundled.missed),
+            }
+        )
+        return
+    put(str(app_id))
+    for path, data in bundled.files:
+        say(f"  {named(path)}  {size(len(data))}")
+    for path in bundled.missed:
+        say(f"stays here, although the app may need it: {named(path)}")
+
+
 @app.command("approve")
 def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """Allow an app to run here. A client that waits for it takes part at once."""
-    approved = app_cid(cid)
+    approved = _named(cid)
     with Journal(Home(home).create().journal) as journal:
         was_named = any(known.app == approved and known.run for known in journal.apps())
         journal.approve_app(approved)
@@ -84,7 +113,7 @@ def approve(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
 @app.command("forget")
 def forget(cid: AppArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """Take an approval back. A run that has begun goes on until its client is stopped."""
-    forgotten = app_cid(cid)
+    forgotten = _named(cid)
     if not any(known.app == forgotten for known in known_apps(Home(home))):
         raise PeerError(f"this home knows no app {forgotten}", fix="peer app list shows those it knows")
     with Journal(Home(home).journal) as journal:
@@ -102,6 +131,15 @@ def list_apps(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None
     known = known_apps(Home(home))
     table = Table("apps", ["app", "", "since", "name", "run"], [_known_row(each) for each in known])
     put_list([_known_value(each) for each in known], json, table, "no app is approved here, and no run waits for one")
+
+
+def _named(text: str) -> CID:
+    """The app that was named by its id, or by a folder that has it."""
+    if not Path(text).is_dir():
+        return app_cid(text)
+    from peer.apps.app_folder import read_owned
+
+    return read_owned(Path(text))[0]
 
 
 def _known_value(known: KnownApp) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from peer.engine import open_engine
 from peer.home.journal import Journal
 from protocol.blocks.bundle import write_bundle
 from protocol.blocks.cid import CID, Block, cbor_block, raw_block
+from strategy.apps.bundling import bundle_folder
 
 Peers = Callable[[str], Peer]
 SOURCE = "def app():\n\treturn 'gr\u00fc\u00df'\n"
@@ -155,3 +156,21 @@ def test_list_shows_what_runs_wait_for_and_no_name_moves_the_cursor(peer: Peer) 
 def test_approving_goes_with_no_app_of_ones_own(options: list[str], peer: Peer) -> None:
     refused = peer("start", *options, "--approve-app", str(cbor_block("app").cid))
     assert (refused.code, "--approve-app" in refused.err) == (ExitCode.WRONG_USE, True)
+
+
+def test_an_app_is_named_by_its_folder_before_any_run(peer: Peer, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert peer.without_home("new", folder).code == ExitCode.DONE
+    (printed,) = peer.without_home("app", "cid", folder).out.split()
+    assert printed == str(bundle_folder(folder)[0])
+
+    assert peer("app", "approve", folder).code == ExitCode.DONE
+    assert [known["app"] for known in peer("app", "list", "--json").json["apps"]] == [printed]
+    assert peer("app", "forget", folder).code == ExitCode.DONE
+    assert peer("app", "list", "--json").json["apps"] == []
+
+
+def test_a_folder_without_an_app_has_no_id(peer: Peer, tmp_path: Path) -> None:
+    refused = peer.without_home("app", "cid", tmp_path)
+    assert refused.code == ExitCode.WRONG_USE
+    assert "peer new DIR" in refused.err

@@ -1,0 +1,1 @@
+"""A Flower app: softmax regression, in numpy alone."""
