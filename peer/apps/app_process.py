@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,11 +16,11 @@ from peer.apps.app_python import OUR_PYTHON, folders_of
 from peer.apps.block_server import BlockServer, Contents
 from peer.apps.child_processes import MARK, lives, new_mark, signal_marked
 from peer.apps.contents_given import CONTENTS_VARIABLE
-from peer.confinement.bounds import Watch
 from peer.confinement.confined import Confiner
 from peer.confinement.folders import temporary_folder
 from peer.confinement.means import words_before
 from peer.confinement.rules import TEMPORARY, Confinement, variables_of
+from peer.confinement.watch import Watch
 from peer.home.passphrase import without_passphrases
 from protocol.app.calls import FromApp, Prepare, Start, ToApp, contents_named
 from protocol.app.pipe import FrameReader, PipeError, encode
@@ -127,9 +127,11 @@ class AppProcess:
             environment = {**without_passphrases(os.environ), **environment}
         else:
             command.works_in.mkdir(parents=True, exist_ok=True)  # it is mounted
-            written = [folder if is_whole else folder.parent, command.works_in]
-            confinement = command.confiner.confinement(folders_of(command.python), written)
-            words, environment = self._confined(command.confiner, confinement, words, environment)
+            temporary = self._belongings.enter_context(temporary_folder("pollen-app-"))
+            own = [folder if is_whole else folder.parent, command.works_in]
+            confinement = command.confiner.confinement(folders_of(command.python), own, temporary)
+            words = [*words_before(command.confiner.means, confinement, temporary, command.works_in), *words]
+            environment = _of_confined(command.confiner.grants.variables, environment)
         ours, theirs = os.pipe()  # not asyncio's: its process would count as running while a child has this end
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -168,20 +170,14 @@ class AppProcess:
         self._belongings.callback(self._blocks.close)
         return f"{contents.given_as}{self._blocks.theirs.fileno()}"
 
-    def _confined(
-        self, confiner: Confiner, confinement: Confinement, words: list[str], environment: dict[str, str]
-    ) -> tuple[list[str], dict[str, str]]:
-        """The command and its environment, confined."""
-        temporary = self._belongings.enter_context(temporary_folder("pollen-app-"))
-        own = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY)}
-        environment = {**variables_of(without_passphrases(os.environ), confiner.grants.variables), **own, **environment}
-        return [*words_before(confiner.means, confinement, temporary, self._command.works_in), *words], environment
-
     async def _watch(self, process: asyncio.subprocess.Process, confinement: Confinement) -> None:
         """End a process that takes more than it may."""
-        watch = Watch(process.pid, confinement)
-        while not (why := await asyncio.to_thread(watch.exceeded)):
-            await asyncio.sleep(watch.interval)
+        try:
+            watch = await asyncio.to_thread(Watch, process.pid, confinement)
+            while not (why := await asyncio.to_thread(watch.exceeded)):
+                await asyncio.sleep(watch.interval)
+        except OSError as error:
+            why = f"it was ended, as nobody could see how much it takes: {error}"
         self._exceeded = why
         process.kill()
 
@@ -296,6 +292,12 @@ def _signal_group(group: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):  # macOS raises the second if they have ended
         return False
     return lives(group)
+
+
+def _of_confined(granted: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a confined process: what is granted of ours, and its own."""
+    places = {"HOME": str(TEMPORARY), "TMPDIR": str(TEMPORARY)}
+    return {**variables_of(without_passphrases(os.environ), granted), **places, **own}
 
 
 def _python_path() -> str:

@@ -156,6 +156,15 @@ MaxMemoryOption = Annotated[
         show_default="half of the machine's",
     ),
 ]
+MaxDiskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-disk",
+        metavar="SIZE",
+        help="The space for all files of a confined app, such as 20G.",
+        show_default="half of what is free",
+    ),
+]
 AppPythonOption = Annotated[
     str | None,
     typer.Option(
@@ -246,6 +255,7 @@ class ReplayOptions:
     allow_env: AllowEnvOption = None
     allow_gpu: AllowGpuOption = False
     max_memory: MaxMemoryOption = None
+    max_disk: MaxDiskOption = None
     patience: Annotated[
         float | None,
         typer.Option(
@@ -315,10 +325,11 @@ class ReplayOptions:
         from peer.confinement.rules import PATIENCE, Grants
 
         if self.unconfined:
-            if self.allow_read or self.allow_env or self.allow_gpu or self.max_memory or self.patience:
+            bounds = self.max_memory or self.max_disk or self.patience
+            if self.allow_read or self.allow_env or self.allow_gpu or bounds:
                 raise PeerError(
                     "an app that is not confined needs nothing allowed, and has no bounds",
-                    fix="leave out --unconfined, or the options --allow-..., --max-memory and --patience",
+                    fix="leave out --unconfined, or the options --allow-..., --max-... and --patience",
                 )
             return None
         from strategy.apps.builtin_app import default_data_folder
@@ -329,7 +340,8 @@ class ReplayOptions:
             read=absolute([*(self.allow_read or []), *data]),
             gpu=self.allow_gpu,
             variables=tuple(self.allow_env or ()),
-            memory=bytes_of(self.max_memory),
+            memory=bytes_of(self.max_memory, "--max-memory"),
+            disk=bytes_of(self.max_disk, "--max-disk"),
             patience=PATIENCE if self.patience is None else self.patience,
         )
         return confiner(grants, home, self.model)
@@ -355,6 +367,7 @@ class ConfineOptions:
     allow_env: AllowEnvOption = None
     allow_gpu: AllowGpuOption = False
     max_memory: MaxMemoryOption = None
+    max_disk: MaxDiskOption = None
 
     def confiner(
         self, home: Home, *, read: Sequence[Path], write: Sequence[Path], model: str | None
@@ -371,7 +384,7 @@ class ConfineOptions:
         if not self.confine:
             if any(getattr(self, field.name) != field.default for field in dataclasses.fields(self)):
                 raise PeerError(
-                    "--allow-... and --max-memory are for a confined app, but this one may do whatever you may do",
+                    "--allow-... and --max-... are for a confined app, but this one may do whatever you may do",
                     fix="add --confine",
                 )
             return None
@@ -381,7 +394,8 @@ class ConfineOptions:
             network=self.allow_network,
             gpu=self.allow_gpu,
             variables=tuple(self.allow_env or ()),
-            memory=bytes_of(self.max_memory),
+            memory=bytes_of(self.max_memory, "--max-memory"),
+            disk=bytes_of(self.max_disk, "--max-disk"),
         )
         return confiner(grants, home, model)
 
@@ -474,7 +488,7 @@ def absolute(places: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(place.expanduser().absolute() for place in places)
 
 
-def bytes_of(size: str | None, option: str = "--max-memory") -> int | None:
+def bytes_of(size: str | None, option: str) -> int | None:
     """What an option says that takes a size.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from peer.confinement.rules import (
     SYSTEM,
     Confinement,
     Grants,
+    default_disk,
     default_memory,
     holds,
 )
@@ -29,14 +31,17 @@ class Confiner:
     kept: tuple[Path, ...]
     """Places that no granted folder may hold: the user's home folder, with its keys, and the peer's."""
 
-    def confinement(self, read: Iterable[Path], write: Iterable[Path]) -> Confinement:
-        """What a process may use that needs to ``read`` and ``write`` these."""
-        grants = self.grants
+    def confinement(self, read: Iterable[Path], write: Sequence[Path], temporary: Path) -> Confinement:
+        """What a process may use that needs to ``read`` these places, and has these folders of its own: some to
+        ``write``, and the ``temporary`` one as its ``/tmp``."""
+        grants, own = self.grants, (*write, temporary)
         network = existing(FOR_NETWORK) if grants.network else ()
         return Confinement(
             read=tuple(dict.fromkeys([*existing(SYSTEM), *network, *python_places(self.kept), *grants.read, *read])),
             write=tuple(dict.fromkeys([*grants.write, *write])),
             memory=grants.memory or default_memory(machine_memory()),
+            disk=grants.disk or default_disk(min(shutil.disk_usage(place).free for place in own)),
+            own=own,
             network=grants.network,
             devices=gpus() if grants.gpu else (),
         )

@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from peer.confinement.rules import holds
 
 OUR_ROOT = Path(__file__).resolve().parents[2]
 """The folder that Pollen's packages are in."""
+
+_CONTAINER: Final = "/sys/fs/cgroup"
 
 OUR_PACKAGES = ("crypto", "peer", "protocol", "strategy")
 
@@ -48,7 +51,31 @@ def gpus() -> tuple[Path, ...]:
 def machine_memory() -> int:
     """The bytes of memory that this machine, or the container that we are in, has."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, _of_container("memory.max") or machine)
+
+
+def memory_left() -> int:
+    """The bytes of it that are free, or can be made free at once."""
+    found = [int(line.split()[1]) << 10 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
+    most, taken = _of_container("memory.max"), _of_container("memory.current")
+    if most is not None and taken is not None:
+        cached = [
+            int(line.split()[1]) for line in _lines(f"{_CONTAINER}/memory.stat") if line.startswith("inactive_file")
+        ]
+        found.append(most - taken + sum(cached))
+    return min(found, default=machine_memory())
+
+
+def _of_container(name: str) -> int | None:
+    """A number of bytes that the container's group has; None if there is none."""
     try:
-        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return int(Path(_CONTAINER, name).read_text())
     except (OSError, ValueError):  # there is no bound but the machine's
-        return machine
+        return None
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return Path(file).read_text().splitlines()
+    except OSError:
+        return []

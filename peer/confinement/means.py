@@ -70,7 +70,7 @@ def works_not(means: Means) -> str:
     if why := means.why_absent():
         return why
     with tempfile.TemporaryDirectory(prefix="pollen-trial-") as folder:
-        nothing = Confinement((*existing(SYSTEM), *python_places()), (), memory=1 << 30)
+        nothing = Confinement((*existing(SYSTEM), *python_places()), (), memory=1 << 30, disk=1 << 20)
         command = [*words_before(means, nothing, Path(folder), Path("/")), "true"]
         try:
             done = subprocess.run(command, capture_output=True, timeout=_TRIAL_SECONDS, check=False)

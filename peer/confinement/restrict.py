@@ -7,16 +7,21 @@ it by itself: an emulator passes on neither bounds nor filters. BOUNDS are as ``
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import resource
 import sys
+from typing import Final
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from peer.confinement.keyrings import leave_session_keyring
 from peer.confinement.landlock import keep_to_itself
 from peer.confinement.system_calls import refuse_calls
+
+_KEYCTL: Final = {"x86_64": 250, "aarch64": 219}
+_JOIN_SESSION_KEYRING: Final = 1  # linux/keyctl.h
 
 
 def restrict_this_process(bounds: str) -> None:
@@ -33,6 +38,24 @@ def restrict_this_process(bounds: str) -> None:
     leave_session_keyring()
     refuse_calls()  # and new privileges, which Landlock asks for
     keep_to_itself()
+
+
+def leave_session_keyring() -> None:
+    """Take a new and empty keyring for the session of this process and of those that it starts.
+
+    No namespace hides the kernel's keyrings: a process inherits that of its session, with what is in it, such as the
+    tickets of Kerberos. The man pages are session-keyring(7) and keyctl_join_session_keyring(3).
+
+    Raises:
+        OSError: if the kernel has keyrings, and refuses.
+    """
+    number = _KEYCTL.get(os.uname().machine)
+    if number is None:
+        return
+    if ctypes.CDLL(None, use_errno=True).syscall(number, _JOIN_SESSION_KEYRING, None) < 0:
+        code = ctypes.get_errno()
+        if code not in (errno.ENOSYS, errno.EPERM):  # by a call that it may not make, an app reads no key either
+            raise OSError(code, f"the keyring of the session: {os.strerror(code)}")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ _REFUSALS: Final = (
         "--max-memory SIZE lets it take more",
     ),
     (
+        re.compile(r"File too large|No space left on device"),
+        "--max-disk SIZE lets its files take more",
+    ),
+    (
         re.compile(r"ModuleNotFoundError"),
         "--allow-read DIR lets it read a folder in which more is installed",
     ),
@@ -78,6 +82,8 @@ class Grants:
     variables: tuple[str, ...] = ()
     memory: int | None = None
     """Bytes for all its processes together; None for `default_memory`."""
+    disk: int | None = None
+    """Bytes for all files in its own folders; None for `default_disk`."""
     patience: float = PATIENCE
     """Seconds that an app under audit may take for its imports, or for one step of its run."""
 
@@ -89,6 +95,9 @@ class Confinement:
     read: tuple[Path, ...]
     write: tuple[Path, ...]
     memory: int
+    disk: int
+    own: tuple[Path, ...] = ()
+    """The folders that are its own, ``/tmp`` among them. What is in them counts as its files."""
     network: bool = False
     devices: tuple[Path, ...] = ()
     processes: int = MAX_PROCESSES
@@ -107,6 +116,11 @@ class Confinement:
 def default_memory(machine: int) -> int:
     """What an app may use, unless its owner says otherwise, on a machine with so many bytes: half of them."""
     return machine // 2
+
+
+def default_disk(free: int) -> int:
+    """What an app's files may take, unless its owner says otherwise, with so many bytes free: half of them."""
+    return free // 2
 
 
 def hint_for(raised: str) -> str:

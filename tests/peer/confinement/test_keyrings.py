@@ -1,4 +1,4 @@
-"""`peer.confinement.keyrings`: an app has no key of the session in which its peer was started."""
+"""`peer.confinement.restrict`: an app has no key of the session in which its peer was started."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 FINDS = """
 import ctypes, sys
-from peer.confinement.keyrings import leave_session_keyring
+from peer.confinement.restrict import leave_session_keyring
 SESSION, SEARCH, JOIN = -3, 10, 1
 syscall = ctypes.CDLL(None, use_errno=True).syscall
 if syscall(250, JOIN, None) < 0 or syscall(248, b"user", b"secret", b"x", 1, SESSION) < 0:

@@ -81,7 +81,7 @@ def world() -> Iterator[World]:
 
 def confinement(world: World, *, network: bool = False) -> Confinement:
     read = (*existing(SYSTEM), world.root / "read", ATTACK, OUR_ROOT, *map(Path, (sys.prefix, sys.base_prefix)))
-    return Confinement(read, (world.own[1],), memory=1 << 30, network=network)
+    return Confinement(read, (world.own[1],), memory=1 << 30, disk=1 << 30, network=network)
 
 
 def attacked(world: World, before: list[str], python: str = sys.executable) -> dict[str, str]:
@@ -128,7 +128,7 @@ def test_one_that_another_user_runs_neither(means: Means, world: World) -> None:
         pytest.skip("takes root, setpriv and a Python that all may run")
     world.places["calls"] = calls()
     readable = tuple(world.root / name for name in ("read", "attack.py", "peer"))
-    allowed = Confinement((*existing(SYSTEM), *readable), (world.own[1],), 1 << 30)
+    allowed = Confinement((*existing(SYSTEM), *readable), (world.own[1],), memory=1 << 30, disk=1 << 30)
     shutil.copy(ATTACK, world.root / "attack.py")
     for source in (OUR_ROOT / "peer" / "__init__.py", *(OUR_ROOT / "peer" / "confinement").glob("*.py")):
         copy = world.root / source.relative_to(OUR_ROOT)

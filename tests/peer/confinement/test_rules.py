@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from peer.confinement.bounds import Usage, exceeded
+from peer.confinement.bounds import MAX_ALL_OPEN, MAX_FILES, Usage, exceeded
 from peer.confinement.rules import Confinement, hint_for, holds, parse_size, variables_of
 
 
 def test_a_folder_comes_before_what_is_in_it_and_writing_wins() -> None:
-    places = Confinement((Path("/a/b"), Path("/a"), Path("/c")), (Path("/a/b"),), memory=1).places()
+    places = Confinement((Path("/a/b"), Path("/a"), Path("/c")), (Path("/a/b"),), memory=1, disk=1).places()
 
     assert places == [(Path("/a"), False), (Path("/a/b"), True), (Path("/c"), False)]
 
@@ -43,10 +43,18 @@ def test_of_the_environment_an_app_has_the_locale_and_what_is_granted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "why"), [(Usage(5, 100), ""), (Usage(6, 100), "processes"), (Usage(5, 101), "--max-memory")]
+    ("usage", "why"),
+    [
+        (Usage(5, 100, MAX_ALL_OPEN, 100, MAX_FILES), ""),
+        (Usage(processes=6), "processes"),
+        (Usage(memory=101), "--max-memory"),
+        (Usage(descriptors=MAX_ALL_OPEN + 1), "open"),
+        (Usage(disk=101), "--max-disk"),
+        (Usage(files=MAX_FILES + 1), "files"),
+    ],
 )
 def test_what_is_more_than_allowed_has_a_reason(usage: Usage, why: str) -> None:
-    said = exceeded(usage, Confinement((), (), memory=100, processes=5))
+    said = exceeded(usage, Confinement((), (), memory=100, disk=100, processes=5))
 
     assert (why in said) if why else (said == "")
 

@@ -1,0 +1,126 @@
+"""`peer.confinement.watch`: whatever way a confined process has to take more than it may, it is seen.
+
+Some of them take what no process's share of memory shows, or hide it behind a thread that has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peer.confinement.folders import temporary_folder
+from peer.confinement.machine import OUR_ROOT, existing
+from peer.confinement.means import ALL, Means, words_before, works_not
+from peer.confinement.rules import SYSTEM, Confinement
+from peer.confinement.watch import Watch
+
+MEMORY, DISK = 192 << 20, 48 << 20
+
+PRELUDE = """
+import ctypes, mmap, os, socket, sys, threading, time
+libc = ctypes.CDLL(None)
+def stay():
+    while True: time.sleep(600)
+"""
+
+SHARED = "held = mmap.mmap(-1, 400 << 20)\nfor at in range(0, len(held), 4096): held[at] = 1"
+
+TOO_MUCH = {
+    "memory that two share": (f"{SHARED}\nos.fork(); stay()", "--max-memory"),
+    "memory, once the first thread has ended": (
+        f"def take():\n time.sleep(0.2)\n {SHARED.replace(chr(10), chr(10) + ' ')}\n stay()\n"
+        "threading.Thread(target=take).start(); libc.syscall(EXIT, 0)",
+        "--max-memory",
+    ),
+    "tables of pages": (
+        "libc.mmap.restype = ctypes.c_size_t\n"
+        "libc.mmap.argtypes = [ctypes.c_size_t] * 6\n"
+        "size = 1 << 38\n"
+        "at = libc.mmap(0, size, 1, 0x4022, 2**64 - 1, 0)\n"  # for reading, private, no memory set aside
+        "libc.madvise(ctypes.c_size_t(at), ctypes.c_size_t(size), 15)\n"  # no huge pages
+        "for place in range(at, at + size, 2 << 20): ctypes.string_at(place, 1)\nstay()",
+        "--max-memory",
+    ),
+    "buffers of sockets": (
+        "held = []\nwhile True:\n"
+        " one, other = socket.socketpair(); held += [one, other]\n"
+        " one.setblocking(False)\n"
+        " try:\n  while True: one.send(bytes(1 << 16))\n except OSError: pass\n"
+        " if len(held) > 2000: stay()",
+        "--max-memory",
+    ),
+    "files in memory": (
+        "for name in range(1 << 20): os.close(os.open(f'/dev/shm/{name}', os.O_CREAT))\nstay()",
+        "--max-memory",
+    ),
+    "open files": (
+        "for _ in range(40):\n if os.fork() == 0:\n  held = [os.dup(0) for _ in range(4000)]; stay()\nstay()",
+        "files, sockets and pipes open",
+    ),
+    "processes": ("while True:\n if os.fork() == 0: stay()", "processes"),
+    "disk": (
+        "for name in range(1000): open(f'/tmp/{name}', 'wb').write(bytes(1 << 20))\nstay()",
+        "--max-disk",
+    ),
+    "disk, by files without a name": (
+        "held = []\nfor name in range(200):\n"
+        " file = open('/tmp/x', 'wb'); held.append(file); os.unlink('/tmp/x')\n"
+        " file.write(bytes(1 << 20)); file.flush()\n"
+        "stay()",
+        "--max-disk",
+    ),
+    "disk, deeper than a path is long": (
+        "for _ in range(30): os.mkdir('d' * 200); os.chdir('d' * 200)\n"
+        "for name in range(200): open(str(name), 'wb').write(bytes(1 << 20))\nstay()",
+        "--max-disk",
+    ),
+    "disk, where nobody looks": (
+        "os.mkdir('/tmp/closed'); within = os.open('/tmp/closed', os.O_RDONLY)\n"
+        "os.mkdir('in', dir_fd=within); further = os.open('in', os.O_RDONLY, dir_fd=within)\n"
+        "os.chmod('/tmp/closed', 0)\n"
+        "for name in range(200):\n"
+        " file = os.open(str(name), os.O_CREAT | os.O_WRONLY, dir_fd=further); os.write(file, bytes(1 << 20))\n"
+        " os.close(file)\nstay()",
+        "--max-disk",
+    ),
+}
+EXIT = {"x86_64": 60, "aarch64": 93}.get(os.uname().machine, 0)
+
+
+@pytest.fixture
+def own() -> Iterator[tuple[Path, Path]]:
+    """Its ``/tmp``, and where it works."""
+    with temporary_folder("pollen-test-") as temporary, temporary_folder("pollen-test-") as work:
+        yield temporary, work
+
+
+def watched(means: Means, source: str, temporary: Path, work: Path) -> str:
+    read = (*existing(SYSTEM), OUR_ROOT, *map(Path, (sys.prefix, sys.base_prefix)))
+    confinement = Confinement(read, (work,), memory=MEMORY, disk=DISK, own=(work, temporary), processes=64)
+    command = [sys.executable, "-I", "-S", "-c", f"EXIT = {EXIT}\n{PRELUDE}\n{source}"]
+    with subprocess.Popen(
+        [*words_before(means, confinement, temporary, work), *command], stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            watch = Watch(process.pid, confinement)
+            while not (why := watch.exceeded()):
+                assert process.poll() is None, process.stderr and process.stderr.read().decode()
+                time.sleep(0.02)
+        finally:
+            process.kill()
+    return why
+
+
+@pytest.mark.parametrize("means", ALL, ids=[means.name for means in ALL])
+@pytest.mark.parametrize(("source", "why"), TOO_MUCH.values(), ids=TOO_MUCH)
+def test_what_is_taken_is_seen(means: Means, source: str, why: str, own: tuple[Path, Path]) -> None:
+    if absent := works_not(means):
+        pytest.skip(absent)
+
+    assert why in watched(means, source, *own)
