@@ -41,6 +41,11 @@ def addresses_for_others(
         return tuple(each if isinstance(each, str) else each.at(_node(engine)).text for each in read)
 
 
+def shared_directory(addresses: Sequence[str]) -> str:
+    """The engine of all, as ``--ipfs`` takes it, if that is a directory; empty if it is a network."""
+    return addresses[0] if addresses and all(each.startswith(_LOCAL) for each in addresses) else ""
+
+
 def is_only_here(addresses: Sequence[str]) -> bool:
     """Whether all ``addresses`` can be reached from this machine alone. A directory is no address in that sense: it may
     be shared."""

@@ -38,7 +38,8 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import put_fields, put_json, put_result
-from peer.engine.addresses_for_others import ONLY_HERE, addresses_for_others, is_only_here
+from peer.engine.addresses_for_others import ONLY_HERE, addresses_for_others, is_only_here, shared_directory
+from peer.engine.chosen_engine import MANAGED, chosen
 from peer.engine.interface import EngineError
 from peer.home.federations import SWARM_KEY_SIZE, FederationStore, StoredFederation, read_federation
 from peer.home.home import Home, place_for, replace_file
@@ -276,7 +277,8 @@ def join(
     if json:
         put_json(federation_value(stored) | {"you": [member_value(stored.manifest, member) for member in members]})
         return
-    put_joined(stored.manifest, members)
+    directory = shared_directory(stored.addresses) if chosen(Home(home), None) == MANAGED else ""
+    put_joined(stored.manifest, members, f" --ipfs {directory}" if directory else "")
     if not members:
         put("none of this home's identities is a member yet: send an admin what this prints:")
         put(f"peer keys show --federation {stored.id}")

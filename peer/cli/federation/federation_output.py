@@ -53,11 +53,11 @@ def roles_of(manifest: Manifest, member: Member) -> str:
     return ", ".join([*member.roles, *(["admin"] if member.signing in manifest.admins else [])])
 
 
-def put_joined(manifest: Manifest, members: Sequence[Member]) -> None:
-    """Print which federation this home has joined, as which ``members``, and what to do next."""
+def put_joined(manifest: Manifest, members: Sequence[Member], options: str = "") -> None:
+    """Print which federation this home has joined, as which ``members``, and what to do next, with which options."""
     put(f"joined {manifest.title}, version {manifest.version}: {manifest.federation}")
     for member in members:
         put(f"you are {manifest.called(member.id)}: {', '.join(member.roles)}")
     if members:
         role = members[0].roles[0]
-        put("next: peer audit HEAD" if role is Role.AUDITOR else f"next: peer start --role {role}")
+        put("next: peer audit HEAD" if role is Role.AUDITOR else f"next: peer start --role {role}{options}")

@@ -25,6 +25,7 @@ from peer.cli.options import (
     new_app,
 )
 from peer.cli.output import put_json
+from peer.engine.addresses_for_others import shared_directory
 from peer.engine.chosen_engine import MANAGED, borrowed, chosen, remember
 from peer.engine.interface import Engine
 from peer.home.federations import FederationStore, StoredFederation
@@ -40,8 +41,6 @@ from protocol.visible import quoted
 
 app = new_app()
 
-_LOCAL: Final = "local:"
-"""The beginning of an engine's address if that is a directory."""
 
 _WHY: Final = {
     WhyRefused.EXPIRED: "the ticket has expired",
@@ -134,10 +133,10 @@ def _parse(text: str) -> Ticket:
 
 def _engine(named: str, ticket: Ticket) -> str:
     """The engine, unless it cannot reach the engines in the ticket."""
-    if named == MANAGED and ticket.addresses and all(each.startswith(_LOCAL) for each in ticket.addresses):
+    if named == MANAGED and (directory := shared_directory(ticket.addresses)):
         raise PeerError(
-            f"the members use a directory as their engine, {ticket.addresses[0].removeprefix(_LOCAL)}, and no network",
-            fix=f"use it too, on that machine: --ipfs {ticket.addresses[0]}",
+            f"the members use a directory as their engine, {directory.partition(':')[2]}, and no network",
+            fix=f"use it too, on that machine: --ipfs {directory}",
         )
     return named
 

@@ -150,6 +150,16 @@ def test_a_member_that_joins_has_all_the_admin_has(admin: Peer, member: Peer, tm
     assert stored(member).addresses == ("local:/engine",)
 
 
+def test_a_member_that_joins_where_all_use_a_directory_is_told_to_start_with_it(
+    admin: Peer, member: Peer, tmp_path: Path
+) -> None:
+    admin("federation", "add", member.key_for(admin), "--name", "b", "--role", "client")
+
+    said = member("federation", "join", export(admin, tmp_path / "file")).out
+
+    assert "next: peer start --role client --ipfs local:/engine" in said
+
+
 def test_joining_before_being_added_says_what_to_do(admin: Peer, member: Peer, tmp_path: Path) -> None:
     outcome = member("federation", "join", export(admin, tmp_path / "file"))
     assert outcome.code == 0
