@@ -58,6 +58,7 @@ COMMANDS: Final = {
     "stop": _Entry("peer.cli.runs.stop", "Close a run, or give up a job that waits."),
     "resume": _Entry("peer.cli.runs.resume", "Go on with a run that was left open."),
     "new": _Entry("peer.cli.apps.new", "Write a small Flower app to begin with."),
+    "pull": _Entry("peer.cli.runs.pull", "Write the model of a run, and the files its app left, to a folder."),
     "app": _Entry("peer.cli.apps.app", "Read the app of a run, and decide whether it may run here."),
     "ls": _Entry("peer.cli.reading.ls", "List the runs of this home."),
     "log": _Entry("peer.cli.reading.log", "Show what the app of a run prints."),

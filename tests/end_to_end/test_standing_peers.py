@@ -20,14 +20,16 @@ from peer.status.peer_status import parse_status
 class Standing:
     """A server and two clients that stand."""
 
-    def __init__(self, federation: Federation, gate: Gate) -> None:
+    def __init__(self, federation: Federation, gate: Gate, side_by_side: int = 1) -> None:
         self.federation = federation
         self.home = federation.home("server")
         self.gate = gate
-        self.server = self.serve("server")
+        self.server = self.serve("server", "--max-runs", str(side_by_side))
+        self.clients: list[PeerProcess] = []
         for number, name in enumerate(federation.names):
             config = f'partition-id={number} num-partitions=2 gate="{gate.folder}"'
-            self.serve(name, "--app", GATED, "--node-config", config)
+            options = ["--app", GATED, "--node-config", config, "--train-runs", str(side_by_side)]
+            self.clients.append(self.serve(name, *options))
 
     def serve(self, name: str, *arguments: str | Path) -> PeerProcess:
         home = self.federation.home(name).path
@@ -102,3 +104,18 @@ def test_a_run_is_stopped_and_what_waits_is_given_up(federation: Federation, gat
     assert (run["name"], run["state"]) == ("first", "stopped")
     assert federation.audit()["verdict"] == "verified"
     assert first.run is not None
+
+
+def test_two_runs_of_one_server_go_on_side_by_side_with_the_same_clients(federation: Federation, gate: Gate) -> None:
+    standing = Standing(federation, gate, side_by_side=2)
+    gate.open("round-1")
+    standing.run("first")
+    standing.run("second")
+    standing.server.wait_for("dispatched", 2)  # both wait for their clients, which wait for the gate
+    for client in standing.clients:
+        client.wait_for("task-started", 2)
+    gate.open("train-1")
+
+    first, second = standing.wait(2)
+    assert (first.why, second.why) == ("", "")
+    assert [run["state"] for run in standing.peer("ls")["runs"]] == ["closed", "closed"]

@@ -40,11 +40,8 @@ class TwoFaced:
     def say(self, body: Said, block: Block, topic: str, to: Iterable[Peer]) -> None:
         key = key_of(self.who.name)
         assert self.who._machine is not None
-        announcer = self.who._machine.machine.announcer
-        counter, announcer._counter = (
-            announcer._counter,
-            announcer._counter + 1,
-        )  # or the honest half would not be heard
+        acting = self.who._machine.machine.acting
+        counter, acting.counter = acting.counter, acting.counter + 1  # or the honest half would not be heard
         said = Announcement(self.run.federation, key.verify_key.raw, counter, body, (), (block,))
         for peer in to:
             self.run.timeline.after(0.01, lambda peer=peer: peer._hear(sign_announcement(said, key)))

@@ -132,6 +132,9 @@ class TrainingOptions:
         Path | None,
         typer.Option("--work-dir", metavar="DIR", help="Client: the app's working folder.", show_default="this one"),
     ] = None
+    train_runs: Annotated[
+        int, typer.Option("--train-runs", min=1, help="Client: in how many runs it trains side by side.")
+    ] = 1
 
     def choice(self) -> AppChoice:
         """The app and its settings."""
@@ -238,6 +241,7 @@ def serve(
                         await asyncio.to_thread(_training, session(each, Role.CLIENT), choice, works_in)
                         for each in served
                         if Role.CLIENT in each.roles
+                        for _ in range(training.train_runs)
                     ]
                     return await _until_stopped(peer, jobs if leads else None, clients)
 

@@ -38,6 +38,7 @@ from protocol.status.client_status import ClientStatus
 from protocol.wire.announcements import (
     Announcement,
     Beat,
+    Bye,
     Head,
     Hello,
     PeerState,
@@ -199,6 +200,8 @@ class Client:
 
     def _heard_server(self, server: Member, said: Announcement, now: float) -> None:
         self._servers.heard(server.id, said.body, now)
+        if isinstance(said.body, Bye):
+            self._followed.left(server.id)
         match said.body:
             case Hello() | Beat() as body:
                 self._heard_position(server, said, body.position, now)

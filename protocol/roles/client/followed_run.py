@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,12 +43,17 @@ class FollowedRun:
         self._servers = servers
         self._outbox, self._newest = machine.outbox, machine.newest
         self._announcer, self._equivocations = machine.announcer, machine.equivocations
+        self._machine = machine
         self.run: CatchUp | None = None
         """The run that is followed."""
         self._before = next(iter(verified.heads.values()), None)
         self._fetching: set[CID] = set()
         self._led: dict[bytes, float] = {}
         """When each server last said that it leads a run."""
+        self._ours_led = -math.inf
+        """When the leader of the run followed last said that it leads that one. It may lead others beside it."""
+        self._processes: dict[bytes, bytes] = {}
+        """The process of each server that asked last (`Recall.session`)."""
         self._lost: Counter[bytes] = Counter()
         """How often in a row nothing came of what a server said."""
         self._may_answer = AtMostEvery(FIRST_RETRY)
@@ -67,8 +73,16 @@ class FollowedRun:
             return before
         return Position(chain.run, head, chain.height, chain.term)
 
+    def left(self, server: bytes) -> None:
+        """A server has said goodbye, or another process of it has begun: what was led may be led no more."""
+        if self.run is not None and self.run.leader == server:
+            self._ours_led = -math.inf
+
     def answer(self, server: bytes, asked: Recall, now: float) -> None:
         """Say to a server that has started how far we know its run, so that it forgets none of it."""
+        if self._processes.get(server, asked.session) != asked.session:
+            self.left(server)
+        self._processes[server] = asked.session
         if asked.run is None or not self._may_answer.take(server, now):
             return
         told = Recalled(server, asked.session, self._newest_of(asked.run))
@@ -88,32 +102,38 @@ class FollowedRun:
         server, run, newest = said.by, self.run, self._newest
         self._led[server] = now
         begins = False
-        if run is None or self._may_leave(run, position.run, server):
+        if self._machine.acting.is_of_another(position.run, self._machine):
+            return False  # another machine of ours follows it
+        if run is None or self._may_leave(run, position.run, server, now):
             if self._another_is_better(server, now):
                 return False
             if run is None or run.run != position.run:
                 chain = Chain(newest.manifest.federation, newest.author.reader, self._verified.well_signed)
                 self.run = run = CatchUp(position.run, server, newest.manifest, newest.blocks, chain)
+                self._machine.acting.take_up(position.run, self._machine)
                 begins = True
             run.server = server
         if run.run != position.run:
             return False
+        if run.leader == server:
+            self._ours_led = now
         if (ours := run.rival(position)) is not None:
             self._equivocations.compare(ours, position.head, said.blocks, now)
         if run.leader == server:
             run.hear(position, said.blocks)
         return begins
 
-    def _may_leave(self, run: CatchUp, other: CID, server: bytes) -> bool:
+    def _may_leave(self, run: CatchUp, other: CID, server: bytes, now: float) -> bool:
         """Whether the run followed is over, or its leader has turned to another or is not followed any more, or nothing
-        of it could be had yet."""
+        of it could be had yet. A leader may lead several runs: it has turned from one if it speaks of it no more."""
+        turned = run.leader == server and now >= self._servers.silent_until(self._ours_led)
         if run.chain.head is None:
-            return run.leader == server or run.is_idle
+            return turned or run.is_idle
         if run.run == other:
             return False
         leader = self._newest.manifest.members.get(run.leader)
         distrusted = self._equivocations.distrust.proof_against(leader) is not None
-        return run.chain.closed or run.leader == server or distrusted
+        return run.chain.closed or turned or distrusted
 
     def _another_is_better(self, server: bytes, now: float) -> bool:
         """Whether a server speaks whose runs could be had more often: otherwise one that says what is not so would have

@@ -37,6 +37,7 @@ class ClientsHere:
         self._awaited_replies = awaited_replies
         self._writer = writer
         self._newest, self._outbox, self._distrust = machine.newest, machine.outbox, machine.equivocations.distrust
+        self._machine = machine
 
     def listed(self) -> tuple[int, ...]:
         """The nodes that the app is told of."""
@@ -51,20 +52,31 @@ class ClientsHere:
         return self.presence.all_have(chain.head, chain.manifest) and nodes <= set(self.listed())
 
     def heard(self, by: bytes, body: Hello | Beat, now: float) -> None:
-        """A client says that it is here."""
-        name = self._newest.manifest.name_of(by)
-        if self.presence.heard(by, Sighting(now, body.state, body.position.head if body.position else None, body.note)):
+        """A client says that it is here. What it says of a run that we lead beside ours is only a sign of life."""
+        name, position = self._newest.manifest.name_of(by), body.position
+        if position is not None and self._machine.acting.is_of_another(position.run, self._machine):
+            self.presence.still_here(by, now)
+            return
+        head = position.head if position is not None and self._is_ours(position.run) else self.presence.head_of(by)
+        if self.presence.heard(by, Sighting(now, body.state, head, body.note)):
             self._outbox.report(What.PEER_HERE, name=name)
             self._look_for_an_unknown_run(name, body.position)
         elif body.state is PeerState.REFUSED:
             self._outbox.report(What.RUN_REFUSED, name=name, why=body.note)
+
+    def _knows(self, run: CID) -> bool:
+        return run in self._known_runs or self._machine.acting.knows(run)
+
+    def _is_ours(self, run: CID) -> bool:
+        chain = self._writer.chain
+        return chain.head is not None and chain.run == run
 
     def _look_for_an_unknown_run(self, name: str, position: Position | None) -> None:
         """Say so if a client was in a run that this home does not know: it may be put back from before that run of
         ours, and what we begin is another one."""
         chain = self._writer.chain
         ours = None if chain.head is None else chain.run
-        if position is None or position.run == ours or position.run in self._known_runs:
+        if position is None or position.run == ours or self._knows(position.run):
             return
         if position.run not in self._unknown_runs and len(self._unknown_runs) < MAX_UNKNOWN_RUNS:
             self._unknown_runs.add(position.run)

@@ -23,6 +23,7 @@ class Sighting:
     at: float
     state: PeerState
     head: CID | None
+    """Of our run."""
     note: str
 
 
@@ -54,6 +55,11 @@ class Presence:
         self._seen[node], self._last[node] = sighting, sighting.at
         self._left.pop(node, None)
         return not before and sighting.state is not PeerState.REFUSED
+
+    def head_of(self, member: bytes) -> CID | None:
+        """The newest head of our run that a client here has verified, as far as it has said."""
+        seen = self._seen.get(node_id(member))
+        return None if seen is None else seen.head
 
     def still_here(self, member: bytes, now: float) -> None:
         """A client gave a sign of life that says nothing of its state."""

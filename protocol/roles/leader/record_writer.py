@@ -49,6 +49,7 @@ class RecordWriter:
         self._retry = Backoff(0.0)
         self._announced_at = 0.0
         if chain.head is not None:
+            machine.acting.take_up(chain.run, machine)
             self.durable = Position(chain.run, chain.head, chain.height, chain.term)
 
     @property
@@ -127,6 +128,7 @@ class RecordWriter:
         source = MemoryBlocks({block.cid: block.data for block in own}, self._newest.blocks)
         self._well_signed += self.chain.append(parse_record(record), source).well_signed
         self.records.append(record.cid)
+        self._machine.acting.take_up(self.chain.run, self._machine)
         self.has_signed = True
         self._machine.take(Turn.APPENDS)
 

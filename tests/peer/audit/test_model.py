@@ -21,7 +21,10 @@ from safetensors.numpy import load_file
 from crypto.keys import VerifyKey
 from peer.base.errors import ExitCode
 from peer.engine.local.engine import LocalEngine
+from peer.home.home import Home
+from peer.home.journal import Journal, RunHead
 from protocol.blocks.cid import CID
+from protocol.records.bodies import Role
 
 
 def weights(value: float, round_number: int | None = None) -> RecordDict:
@@ -281,3 +284,41 @@ def test_an_altered_block_of_the_model_gives_no_file(
     done = peers("peer")("model", str(run.head), "--round", "1", "-o", tmp_path / "m.pt", "--ipfs", engine.address)
     assert done.code == ExitCode.VERIFICATION_FAILED
     assert not (tmp_path / "m.pt").exists()
+
+
+# -- peer pull -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def led(peers: Callable[[str], Peer], tmp_path: Path, run: Training) -> tuple[Peer, str]:
+    """A home that has led the run, and the engine that has its blocks."""
+    peer = peers("peer")
+    engine = LocalEngine(tmp_path / "engine")
+    engine.put(run.blocks)
+    engine.close()
+    with Journal(Home(peer.home).create().journal) as journal:
+        federation = run.scribe.first.cid
+        journal.keep_head(RunHead(run.run, federation, run.head, 9, 1, True, Role.SERVER, engine.address, 1.0))
+        journal.name_run(run.run, "digits", 1.0)
+    left = Path(peer.home) / "scratch" / str(run.run)
+    left.mkdir(parents=True)
+    (left / "loss.csv").write_text("1,0.5\n")
+    return peer, engine.address
+
+
+def test_a_run_is_pulled_by_its_name_with_its_model_and_the_files_that_its_app_left(
+    led: tuple[Peer, str], tmp_path: Path
+) -> None:
+    peer, engine = led
+    pulled = peer("pull", "digits-1", "-o", tmp_path / "out", "--ipfs", engine, "--json").json
+    assert (pulled["files"], pulled["model"]["of"]) == (1, "server")
+    assert value_in(tmp_path / "out" / "model.safetensors") == 2
+    assert (tmp_path / "out" / "files" / "loss.csv").read_text() == "1,0.5\n"
+
+
+def test_nothing_is_pulled_over_what_is_there(led: tuple[Peer, str], tmp_path: Path) -> None:
+    peer, engine = led
+    (tmp_path / "out").mkdir()
+    refused = peer("pull", "latest", "-o", tmp_path / "out", "--ipfs", engine)
+    assert refused.code == ExitCode.WRONG_USE
+    assert list((tmp_path / "out").iterdir()) == []
