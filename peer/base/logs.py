@@ -58,12 +58,12 @@ def _set_level(level: int) -> None:
 
 
 class _PlainLine(logging.Formatter):
-    """``12:34:56 info reply-arrived client=hospital-a bytes=1024``"""
+    """``2026-11-27 12:34:56+0100 info reply-arrived client=hospital-a bytes=1024``"""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {key}={_plain(value)}" for key, value in _fields(record).items())
         message = visible(record.getMessage())  # other packages may write several lines
-        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower()} {message}{fields}"
+        line = f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S%z')} {record.levelname.lower()} {message}{fields}"
         return line if record.exc_info is None else f"{line}\n{self.formatException(record.exc_info)}"
 
 

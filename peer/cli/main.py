@@ -73,6 +73,7 @@ COMMANDS: Final = {
     "export": _Entry("peer.cli.runs.transfer", "Write a run to a CAR file.", "export_app"),
     "import": _Entry("peer.cli.runs.transfer", "Verify a run in a CAR file, and take it in.", "import_app"),
     "doctor": _Entry("peer.cli.doctor", "Check everything that a peer needs."),
+    "service": _Entry("peer.cli.service", "Have systemd run a peer."),
     "install-kubo": _Entry("peer.cli.install_kubo", "Find Kubo on this machine, or install it."),
     "completion": _Entry("peer.cli.completion", "Print what your shell needs to complete `peer`."),
     "demo": _Entry("peer.cli.runs.demo", "Run one server and some clients on this machine, then audit the run."),

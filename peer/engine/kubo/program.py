@@ -72,8 +72,11 @@ def shared_ipfs() -> Path:
 
 
 def cached_ipfs() -> Path:
-    """Where ``peer install-kubo`` puts the program."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Where ``peer install-kubo`` puts the program: in the user's cache, or for all if this user has no home."""
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # neither HOME nor an entry in the list of users, as in some containers
+        return shared_ipfs()
     return Path(cache) / "pollen" / "kubo" / BUILT_VERSION / "ipfs"
 
 

@@ -1,0 +1,1 @@
+"""A peer that systemd starts, watches and stops."""
