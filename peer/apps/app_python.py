@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from peer.base.errors import PeerError
+from peer.home.passphrase import without_passphrases
+from strategy.replay.format import THIS_MACHINE
 
 OUR_PYTHON: Final = (sys.executable,)
 """The command of the Python that runs this process."""
+
+_SAYS_ITS_MACHINE: Final = ("-I", "-S", "-c", "import os; print(os.uname().machine)")
+_ANSWER_SECONDS: Final = 60
+"""An emulated Python takes a second to start, more on a machine that is busy."""
 
 
 def command_of_python(text: str | None) -> tuple[str, ...]:
@@ -34,6 +43,38 @@ def command_of_python(text: str | None) -> tuple[str, ...]:
     if shutil.which(words[0]) is None:
         raise _unusable(text, f"there is no program {words[0]} here")
     return words
+
+
+@cache
+def machine_of(python: tuple[str, ...]) -> str:
+    """The architecture of the processor that ``python`` runs on, as `platform.machine` says it. That Python is asked,
+    because an emulated processor may be of another one than ours.
+
+    Raises:
+        PeerError: if it does not answer.
+    """
+    if python == OUR_PYTHON:
+        return THIS_MACHINE
+    try:
+        said = subprocess.run(
+            [*python, *_SAYS_ITS_MACHINE],
+            env=without_passphrases(os.environ),
+            stdin=subprocess.DEVNULL,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_SECONDS,
+        )
+    except subprocess.CalledProcessError as error:
+        last = [line for line in error.stderr.splitlines() if line.strip()][-1:]
+        raise _unusable(shlex.join(python), f"it ends with code {error.returncode}{_after(last)}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _unusable(shlex.join(python), str(error)) from error
+    return said.stdout.strip()
+
+
+def _after(lines: list[str]) -> str:
+    return f" and says {lines[0]!r}" if lines else ""
 
 
 def folders_of(python: tuple[str, ...]) -> list[Path]:

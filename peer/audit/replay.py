@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, Final
 
 from peer.apps.app_process import AppCommand, AppProcess
-from peer.apps.app_python import OUR_PYTHON
+from peer.apps.app_python import OUR_PYTHON, machine_of
 from peer.apps.block_server import ServedRun
 from peer.confinement.confined import Confiner
 from peer.confinement.folders import temporary_folder
@@ -458,7 +458,8 @@ class RunReplay:
             initial_model=initial_content(body, self._keys),
             key=self._keys.content(body.epoch),
         )
-        environment = server_environment(seed, recorded.environment.threads, recorded.environment.numerics)
+        as_recorded, machine = recorded.environment, machine_of(self._conditions.python)
+        environment = server_environment(seed, as_recorded.threads, as_recorded.numerics, machine)
         return _ReplayProcess(self._conditions, ServedRun(self._source), environment, start, recorded.environment)
 
     async def _drive(self, process: _ReplayProcess) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from crypto.symmetric import SymmetricKey
 from peer.apps.app_folder import unusable_app
+from peer.apps.app_python import machine_of
 from peer.apps.unpacked_apps import UnpackedApps
 from peer.base.errors import ExitCode, PeerError
 from peer.engine.contents import EngineBlocks, EngineContents
@@ -237,7 +238,7 @@ def _leading(
     leader = Leader(_author(session), _trusted(session), plan, settings, resumed)
     topics = [topic_all(session.stored.id), topic_leader(session.stored.id)]
     scratch = session.home.path / "scratch"
-    environment = server_environment(plan.seed, computing.threads, computing.numerics)
+    environment = server_environment(plan.seed, computing.threads, computing.numerics, machine_of(computing.python))
     prepared = Prepared(session, leader.machine, Role.SERVER, topics, environment, scratch, name, job)
     return Leading(prepared, leader)
 

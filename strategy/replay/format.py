@@ -40,12 +40,16 @@ _NOWHERE: Final = {
 """What an app would otherwise see of the place where its machine stands."""
 
 
-def server_environment(seed: bytes, threads: int, numerics: Numerics) -> dict[str, str]:
+THIS_MACHINE: Final = platform.machine()
+"""The architecture of the processor that runs this process."""
+
+
+def server_environment(seed: bytes, threads: int, numerics: Numerics, machine: str) -> dict[str, str]:
     """The variables of a ServerApp, which may be replayed at another place; the arguments are `child_environment`'s."""
-    return child_environment(seed, threads, numerics) | _NOWHERE
+    return child_environment(seed, threads, numerics, machine) | _NOWHERE
 
 
-def child_environment(seed: bytes, threads: int, numerics: Numerics) -> dict[str, str]:
+def child_environment(seed: bytes, threads: int, numerics: Numerics, machine: str = THIS_MACHINE) -> dict[str, str]:
     """The environment variables that an app process needs besides those that it inherits.
 
     Args:
@@ -53,8 +57,9 @@ def child_environment(seed: bytes, threads: int, numerics: Numerics) -> dict[str
         threads: How many threads each numerical library may use. The number changes the bits of sums.
         numerics: Which kernels they may use: for a ServerApp, what its run record says or is to say. A ClientApp is not
             replayed, and is native.
+        machine: The architecture of the processor that will run it, which an emulated one need not share with ours.
     """
-    return numeric_variables(numerics, threads, platform.machine()) | {
+    return numeric_variables(numerics, threads, machine) | {
         "PYTHONHASHSEED": str(int.from_bytes(seed[:4], "big")),  # sets of strings; Python takes 32 bits
         "FLWR_TELEMETRY_ENABLED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",  # an app's folder stays as its owner left it
