@@ -37,7 +37,11 @@ NOT_FOLLOWED: Final = ("flwr", "torch", "torchvision")
 
 _IMPORT: Final = re.compile(r"^[ \t]*(?:from[ \t]+(\w+)|import[ \t]+(\w[^\n#;]*))", re.MULTILINE)
 
-_SETTINGS: Final = (("mkl of torch", "MKL_CBWR"), ("onednn of torch", "ONEDNN_MAX_CPU_ISA"))
+_SETTINGS: Final = (
+    ("mkl of torch", "MKL_CBWR"),
+    ("nvpl of torch", "NVPL_BLAS_DEBUG_CPU_TYPE"),
+    ("onednn of torch", "ONEDNN_MAX_CPU_ISA"),
+)
 """Libraries inside torch that tell nobody what they chose, and the variables that say it to them."""
 
 
@@ -64,11 +68,27 @@ def measure_environment(app_dir: Path, numerics: Numerics) -> Environment:
 def _processor() -> str:
     """The processor as the operating system names it: Linux in ``/proc``, others in ``platform``."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())
+    return named_processor(text) or platform.processor()
+
+
+def named_processor(cpuinfo: str) -> str:
+    """The processor that ``/proc/cpuinfo`` tells of, empty if it names none.
+
+    On aarch64 Linux gives no name, only who made each core and its part number (Arm's Main ID Register), and cores may
+    be of several kinds.
+    """
+    fields = [
+        (name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in cpuinfo.splitlines())
+    ]
+    models = [value for name, value in fields if name == "model name"]
+    if models:
+        return models[0]
+    makers = [value for name, value in fields if name == "CPU implementer"]
+    parts = [value for name, value in fields if name == "CPU part"]
+    return ", ".join(dict.fromkeys(f"{maker} part {part}" for maker, part in zip(makers, parts, strict=False)))
 
 
 # -- kernels -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ Nehalem on (`tests/strategy/replay/test_portable_numerics.py`).
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -69,8 +70,12 @@ _X86_64: Final = {
 }
 
 _AARCH64: Final = {
-    "NPY_DISABLE_CPU_FEATURES": "ASIMDHP ASIMDDP ASIMDFHM SVE",
+    # The C library needs nothing here: FMA is in every aarch64 processor, and glibc has one variant of each function.
+    "NPY_DISABLE_CPU_FEATURES": "ASIMDHP ASIMDDP ASIMDFHM SVE",  # all that numpy 2.4 has beyond its baseline
     "OPENBLAS_CORETYPE": "ARMV8",
+    # torch's BLAS is NVIDIA's NVPL here, which documents no setting for its kernels. This one picks "Generic ASIMD".
+    "NVPL_BLAS_DEBUG_CPU_TYPE": "1",
+    "ONEDNN_MAX_CPU_ISA": "ADVANCED_SIMD",  # oneDNN: src/cpu/aarch64/cpu_isa_traits.hpp
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
 }
 
@@ -108,3 +113,7 @@ def settle_torch() -> None:
     if torch is not None:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.nnpack.set_flags(False)  # NNPACK takes part only if the processor has AVX2
+        if platform.machine() == "aarch64":
+            # oneDNN has Arm's Compute Library do the work there, which looks at the processor and takes no setting:
+            # float32 dot products differ, and float16 matrices multiply on some processors alone.
+            torch.backends.mkldnn.set_flags(False)

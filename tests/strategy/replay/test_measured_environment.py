@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from protocol.records.environment import Numerics
-from strategy.replay.measured_environment import measure_environment
+from strategy.replay.measured_environment import measure_environment, named_processor
 
 APP = Path(__file__).parents[2] / "apps" / "numpy_fedavg"
 
@@ -22,6 +22,15 @@ def test_the_environment_names_what_changes_bits() -> None:
     assert environment.version("flwr") == metadata.version("flwr")
     assert {"numpy", "openblas of numpy"} <= {kernel.library for kernel in environment.kernels}
     assert environment.threads >= 1
+
+
+def test_a_processor_has_its_name_or_on_aarch64_the_numbers_of_its_kinds_of_core() -> None:
+    arm = "processor\t: {}\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: {}\n\n"
+    big_and_little = arm.format(0, "0xd03") + arm.format(1, "0xd03") + arm.format(2, "0xd08")
+
+    assert named_processor("processor\t: 0\nmodel name\t: Intel Xeon\nstepping\t: 7\n\n" * 2) == "Intel Xeon"
+    assert named_processor(big_and_little) == "0x41 part 0xd03, 0x41 part 0xd08"
+    assert named_processor("") == ""
 
 
 def test_what_an_app_says_it_needs_is_named_with_what_that_needs(tmp_path: Path) -> None:

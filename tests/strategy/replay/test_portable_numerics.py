@@ -100,6 +100,16 @@ def test_the_libraries_choose_the_baseline_whatever_an_auditors_variables_say() 
         assert kernels["mkl of torch"] == "COMPATIBLE"
 
 
+def test_each_architecture_has_its_own_kernels() -> None:
+    x86, arm = (numeric_variables(Numerics.PORTABLE, 1, machine) for machine in ("x86_64", "aarch64"))
+
+    assert (x86["OPENBLAS_CORETYPE"], arm["OPENBLAS_CORETYPE"]) == ("Nehalem", "ARMV8")
+    assert (x86["ONEDNN_MAX_CPU_ISA"], arm["ONEDNN_MAX_CPU_ISA"]) == ("SSE41", "ADVANCED_SIMD")
+    assert arm["NVPL_BLAS_DEBUG_CPU_TYPE"] == "1"
+    assert not {"MKL_CBWR", "GLIBC_TUNABLES"} & set(arm)
+    assert "NVPL_BLAS_DEBUG_CPU_TYPE" not in x86
+
+
 def test_another_machine_has_what_holds_for_any() -> None:
     variables = numeric_variables(Numerics.PORTABLE, 2, "riscv64")
 
