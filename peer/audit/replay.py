@@ -539,6 +539,12 @@ class RunReplay:
             hint = "" if self._conditions.confiner is None else hint_for(value.raised)
             self._unfinished(f"{value.what}: nobody can tell if it would have done what is recorded{hint}")
             return
+        if value.raised_there:
+            self._unfinished(
+                f"{value.what}: the app raised there, and here it does not. It may have met what is not recorded, such "
+                "as a full disk, so nobody can tell if the server is why"
+            )
+            return
         outcome = judged(value.difference, self._replay.cause, flowers_own=value.flowers_own)
         self._differs(
             ComparedExchange(

@@ -145,6 +145,8 @@ class Diverged:
     """A digest of what the app did."""
     raised: str = ""
     """What the app raised, if that is the difference: then there is no result to compare."""
+    raised_there: bool = False
+    """Whether the difference is that the app raised at this place when it was recorded, and did not now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Divergence(BaseException):
         """The push that differs."""
         self.raised = ""
         """What the app raised, if that is the difference."""
+        self.raised_there = False
+        """Whether the app raised here when it was recorded, and did not now."""
         self._ours = digest(ours)
         self._tell = tell
 
@@ -80,7 +82,14 @@ class Divergence(BaseException):
         """What to tell the peer."""
         what = self.what if self.difference is None else f"{self.what}: {self.difference.what}"
         return Diverged(
-            self.height, what, self.index, self.difference, self.flowers_own, self._ours, raised=self.raised
+            self.height,
+            what,
+            self.index,
+            self.difference,
+            self.flowers_own,
+            self._ours,
+            raised=self.raised,
+            raised_there=self.raised_there,
         )
 
 
@@ -345,6 +354,7 @@ class ScriptedAnswers:
         height = pending.entry.head.height
         told = f"at height {height}, {what}"
         self._divergence = Divergence(height, told, self._pipe.send, ours or what, index, recorded)
+        self._divergence.raised_there = isinstance(pending.entry, CloseEntry) and pending.entry.raised
         return self._divergence
 
     # -- the script -------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def ran(root: Path, cheat: str, rounds: int) -> Path:
     config = f"num-server-rounds={rounds}"
     server = federation.server(APP, "--run-config", config, clients=3, CHEAT=cheat)
     clients = [federation.client(name, APP) for name in federation.names]
-    assert [peer.code() for peer in (server, *clients)] == [0] * 4, server.said
+    assert [peer.code() for peer in (server, *clients)] == [4 if cheat == "raise" else 0, 0, 0, 0], server.said
     car = root / "run.car"
     home = str(federation.home("server").path)
     assert federation.run("server", "export", str(federation.head("server").head), car, "--home", home).code() == 0
@@ -167,6 +167,16 @@ def test_a_replay_whose_app_breaks_is_no_accusation_and_one_that_hangs_ends(
 
     assert (code, report["verdict"]) == (expected, "failed" if expected == 1 else "incomplete")
     assert says in report["findings"][0]["message"]
+
+
+@pytest.mark.all
+def test_a_server_whose_app_raised_for_a_reason_of_its_machine_is_not_accused(
+    federation: Federation, recorded: Recorded
+) -> None:
+    code, report = found(federation, recorded("raise"))
+
+    assert (code, report["verdict"]) == (3, "incomplete"), report["findings"]
+    assert "the app raised there, and here it does not" in report["findings"][0]["message"]
 
 
 def test_an_app_under_audit_reads_what_the_auditor_allows(

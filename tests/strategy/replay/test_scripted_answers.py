@@ -133,13 +133,17 @@ def test_a_difference_says_where_and_what(doing: Doing, height: int, what: str) 
     verdict = raised.value.verdict()
     assert verdict.height == height
     assert what in verdict.what
+    assert not verdict.raised_there
 
 
 def test_an_app_that_raised_raises_again_or_differs() -> None:
     raised = CloseEntry(0, head(1), raised=True, model=None)
     assert replaying(raised)[0].finish(None, "KeyError") is None
-    with pytest.raises(Divergence, match="raised when it was recorded and returned now"):
+    with pytest.raises(Divergence, match="raised when it was recorded and returned now") as returned:
         replaying(raised)[0].finish(None, "")
+    with pytest.raises(Divergence, match="but its end is recorded") as goes_on:
+        replaying(raised)[0].push((TO_ONE,), None)
+    assert [each.value.verdict().raised_there for each in (returned, goes_on)] == [True, True]
 
 
 def test_a_difference_is_sticky_and_told_once_and_at_once() -> None:
