@@ -217,7 +217,9 @@ def _reach(home: Home, engine: Engine, streams: Streams) -> Iterator[Check]:
     except (PeerError, CryptoError):  # other checks show these
         return
     channels = [channel for stored in known for channel in channels_to(stored, own)]
-    found = both_ways(streams, engine.addresses(), dict.fromkeys(each for s in known for each in s.addresses), channels)
+    found = both_ways(
+        streams, engine.addresses(), dict.fromkeys(each for s in known for each in s.reached_at), channels
+    )
     what, fix = outward_words(found)
     yield Check("reaching members", State.OK if found.gets_out else State.WARN, what, fix)
     what, fix = inward_words(found)

@@ -52,6 +52,15 @@ def is_only_here(addresses: Sequence[str]) -> bool:
     return bool(addresses) and all(not each.startswith(_LOCAL) and _scope(each) is Scope.MACHINE for each in addresses)
 
 
+def parsed_addresses(given: Sequence[str]) -> tuple[str, ...]:
+    """Addresses of nodes that an owner gives, as multiaddrs.
+
+    Raises:
+        PeerError: if one is none.
+    """
+    return tuple(each if isinstance(each, str) else each.text for each in map(_read, given))
+
+
 def _read(text: str) -> NodeAddress | str:
     if text.startswith(_LOCAL):
         return text

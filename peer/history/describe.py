@@ -19,11 +19,13 @@ from protocol.records.bodies import (
     Collect,
     CollectPrivate,
     DispatchPrivate,
+    Federation,
     FederationPrivate,
     ReasonPrivate,
     RecordType,
     RunPrivate,
 )
+from protocol.records.private_parts import parse_federation_private
 from protocol.records.signed_records import Record, body_value, parse_record
 from strategy.contents.summary import summarise, to_json
 
@@ -86,7 +88,10 @@ def _private(body: Body, source: BlockSource) -> object:
     kind = _PRIVATE.get(body.TYPE)
     if kind is None or not body.private:
         return None
-    private = read_private(body, kind)
+    if isinstance(body, Federation):
+        private = None if body.epoch is not None else parse_federation_private(body.private)
+    else:
+        private = read_private(body, kind)
     return "encrypted" if private is None else _shown(to_plain(private), source)
 
 

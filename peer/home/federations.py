@@ -63,7 +63,7 @@ class StoredFederation:
     swarm_key: bytes = field(repr=False)
     """The key of the members' private Kubo network, 32 bytes."""
     addresses: tuple[str, ...]
-    """Where other members' engines are."""
+    """Where other members' engines are, as this home has heard; see `reached_at`."""
     manifest_keys: tuple[SymmetricKey, ...] = field(default=(), repr=False, compare=False)
     """The manifest keys that this home's identities were given."""
 
@@ -71,6 +71,11 @@ class StoredFederation:
     def id(self) -> CID:
         """The federation's id: the CID of version 1 of its manifest."""
         return self.manifest.federation
+
+    @property
+    def reached_at(self) -> tuple[str, ...]:
+        """Where other members' engines may be: as the manifest says, and as this home has heard."""
+        return _merged(self.manifest.addresses, self.addresses)
 
     def versions(self) -> Iterator[CID]:
         """The ids of the manifest's versions, newest first (`protocol.federation.manifest.Manifest.id`)."""

@@ -24,7 +24,7 @@ from protocol.federation.unsigned_versions import (
     with_revoked,
     without_member,
 )
-from protocol.records.bodies import EncryptionKeyText, Handover, Member, Role
+from protocol.records.bodies import MAX_ADDRESSES, EncryptionKeyText, Handover, Member, Role
 from protocol.records.signed_records import parse_record, sign_record
 
 
@@ -140,6 +140,31 @@ def change_threshold(stored: StoredFederation, admin: Identity, count: int, *, t
             fix="name more admins first: peer federation admin NAME",
         )
     return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, threshold=count))
+
+
+def change_addresses(
+    stored: StoredFederation, admin: Identity, *, add: Iterable[str] = (), remove: Iterable[str] = (), time: float
+) -> StoredFederation:
+    """The federation in whose manifest more, or fewer, addresses of members' nodes are.
+
+    Raises:
+        PeerError: if ``admin`` is not one, if nothing would change, or if there would be too many.
+    """
+    by, before = _admin_key(stored.manifest, admin), set(stored.manifest.addresses)
+    if unknown := sorted(set(remove) - before):
+        raise PeerError(
+            f"the manifest of {stored.manifest.title} does not have the address {unknown[0]}",
+            fix="peer federation bootstrap lists those that it has",
+        )
+    after = before.difference(remove).union(add)
+    if after == before:
+        raise PeerError("that would change nothing: the manifest has these addresses already", fix="")
+    if len(after) > MAX_ADDRESSES:
+        raise PeerError(
+            f"that would be {len(after)} addresses, and a manifest has {MAX_ADDRESSES} at most",
+            fix="take out those that nobody uses any more: peer federation bootstrap --remove ADDRESS",
+        )
+    return _advance(stored, admin, next_version(stored.manifest, by=by, time=time, addresses=after))
 
 
 def may_rotate_in(manifest: Manifest, owner: Identity) -> bool:
@@ -340,6 +365,8 @@ def _refused(error: ManifestError) -> PeerError:
     match error.rule:
         case ManifestRule.NAMES:
             fix = "choose a name of 1 to 64 printable characters that nobody in the federation has"
+        case ManifestRule.ADDRESSES:
+            fix = "name addresses that other machines can reach, with the node's name: /dns4/HOST/tcp/PORT/p2p/PEERID"
         case ManifestRule.OLD_SIGNERS | ManifestRule.AUTHOR | ManifestRule.SIGNERS:
             fix = "only an admin may do that: use the identity that founded the federation, with --identity NAME"
         case ManifestRule.REVOKED:

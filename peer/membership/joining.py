@@ -162,7 +162,7 @@ class Inviter:
         blocks = inline_blocks(tuple(stored.blocks.values()))
         if not blocks:
             self._engine.put((Block(cid, data) for cid, data in stored.blocks.items()), pin=list(stored.blocks))
-        addresses = (*self._engine.addresses(), *stored.addresses)
+        addresses = (*self._engine.addresses(), *stored.reached_at)
         return Welcomed(join.public.id, stored.manifest.cid, blocks, tuple(dict.fromkeys(addresses)))
 
     def _told(self, invitation: Invitation, answer: Pending | Refused) -> Answer:

@@ -214,7 +214,7 @@ class Proposing:
 
     def _fetch(self, cid: CID) -> Blocks:
         engine = self.engine()
-        engine.connect(self.stored.addresses)
+        engine.connect(self.stored.reached_at)
         try:
             blocks = {cid: SoundBlocks(engine).get(cid)}
         except Unreachable as error:

@@ -287,7 +287,7 @@ class Peer:
             prepared.topics,
             home=session.home,
             keys=keys,
-            addresses=session.stored.addresses,
+            addresses=session.stored.reached_at,
             max_content_bytes=session.stored.manifest.settings.max_content_bytes,
             asking=self._asking(session),
             place=place,

@@ -415,7 +415,11 @@ class Runner:
 
     async def _stay_connected(self) -> None:
         while True:
-            self._dialled = addresses = (*self._addresses, *self._machine.known_addresses)
+            self._dialled = addresses = (
+                *self._machine.newest.manifest.addresses,
+                *self._addresses,
+                *self._machine.known_addresses,
+            )
             await self._loop.run_in_executor(self._threads.staying_connected, self._connect, addresses)
             await asyncio.sleep(STAY_CONNECTED)
 

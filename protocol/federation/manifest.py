@@ -26,9 +26,10 @@ from protocol.federation.manifest_rules import ManifestRule as ManifestRule
 from protocol.federation.member_rules import check_key, read_members, read_revoked
 from protocol.federation.quorum import check_quorum
 from protocol.federation.readers import Reader, read_manifest_private
-from protocol.records.bodies import Federation, FederationPrivate, Member, Role, Wrap
+from protocol.records.bodies import AddressedFederationPrivate, Federation, Member, Role, Wrap
 from protocol.records.signed_records import Record, checked_record, typed_items
 from protocol.visible import named
+from protocol.wire.node_address import BadAddress, NodeAddress, Scope
 
 PUBLIC: Final = Reader()
 """Reads what is plain."""
@@ -94,9 +95,12 @@ class Manifest:
     members: Mapping[bytes, Member]
     """By id, in rising order."""
     name: str
-    """If this reader cannot read the private part, ``name`` and ``names`` are empty and ``settings`` the defaults."""
+    """If this reader cannot read the private part, it, ``names`` and ``addresses`` are empty and ``settings`` the
+    defaults."""
     names: Mapping[bytes, str]
     settings: Settings
+    addresses: tuple[str, ...]
+    """Where members' nodes are reached, for whoever has lost all others: multiaddrs in rising order."""
     revoked: tuple[bytes, ...]
     """Signing keys that never count again, in rising order."""
     revoked_encryption: frozenset[bytes] = field(repr=False, compare=False)
@@ -341,7 +345,7 @@ def _parse(
     _check_key_readers(body, members, before, source)
     listed = members.get(reader.member)
     key = reader.manifest_key(body, listed, source)
-    name, names, settings = _private(body, members, key)
+    name, names, settings, addresses = _private(body, members, key)
     return Manifest(
         cid=record.cid,
         id=record.id,
@@ -353,6 +357,7 @@ def _parse(
         name=name,
         names=MappingProxyType(names),
         settings=settings,
+        addresses=addresses,
         revoked=revoked,
         revoked_encryption=unread,
         key=key,
@@ -401,20 +406,35 @@ def _left(member: Member, members: Mapping[bytes, Member]) -> bool:
 
 def _private(
     body: Federation, members: Mapping[bytes, Member], key: SymmetricKey | None
-) -> tuple[str, dict[bytes, str], Settings]:
+) -> tuple[str, dict[bytes, str], Settings, tuple[str, ...]]:
     try:
-        private = read_manifest_private(body, FederationPrivate, key)
+        private = read_manifest_private(body, key)
     except BlockError as error:
         raise ManifestError(ManifestRule.PRIVATE, str(error)) from error
     if private is None:
-        return "", {}, Settings()
+        return "", {}, Settings(), ()
     ids = [member_id for member_id, _ in private.names]
     if ids != sorted(set(ids)) or not members.keys() >= set(ids):
         raise ManifestError(ManifestRule.NAMES, "names are not in rising order of id, one for a member")
     names = [name for _, name in private.names]
     if len(set(names)) != len(names) or not all(map(is_name, [private.name, *names])):
         raise ManifestError(ManifestRule.NAMES, f"names are printable, up to {MAX_NAME} characters, no two alike")
-    return private.name, dict(private.names), Settings.parse(private.settings)
+    addresses = private.addresses if isinstance(private, AddressedFederationPrivate) else ()
+    return private.name, dict(private.names), Settings.parse(private.settings), _checked_addresses(addresses)
+
+
+def _checked_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    if list(addresses) != sorted(set(addresses)):
+        raise ManifestError(ManifestRule.ADDRESSES, "the addresses are not in rising order, each once")
+    for text in addresses:
+        try:
+            address = NodeAddress.parse(text)
+        except BadAddress as error:
+            raise ManifestError(ManifestRule.ADDRESSES, str(error)) from error
+        if address.text != text or not address.node or address.scope <= Scope.LINK:
+            why = "is not written in the one way, names no node, or can be reached by nobody else"
+            raise ManifestError(ManifestRule.ADDRESSES, f"{text} {why}")
+    return addresses
 
 
 def is_name(text: str) -> bool:

@@ -42,6 +42,8 @@ class ManifestRule(StrEnum):
     """The federation has a name; members' names are in rising order of id; all printable, not empty, no two alike."""
     SETTINGS = "manifest-settings"
     """Settings are known, positive, in rising order of name, each once."""
+    ADDRESSES = "manifest-addresses"
+    """Addresses are of nodes, each with its name, that others could reach; in rising order, each once."""
     PRIVATE = "manifest-private"
     """The private part, if it can be read, is a manifest's."""
     ENCRYPTION = "manifest-encryption"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from protocol.blocks.cid import BlockSource
 from protocol.federation.manifest import Manifest
 from protocol.federation.readers import Reader, read_manifest_private
-from protocol.records.bodies import Federation, FederationPrivate, Member
+from protocol.records.bodies import Federation, Member
 from protocol.records.signed_records import read_record, typed_items
 
 
@@ -42,7 +42,7 @@ def listed_since(manifest: Manifest, version: int, source: BlockSource, reader: 
         ids.update(members)
         encryption.update(member.encryption.key for member in members.values())
         key = reader.manifest_key(body, members.get(reader.member), source)
-        private = read_manifest_private(body, FederationPrivate, key)
+        private = read_manifest_private(body, key)
         if private is not None:
             names.update(name for _, name in private.names)
         if body.prev is None or body.version <= version:

@@ -107,7 +107,9 @@ def together(one: Record, other: Record) -> Block:
 def _changes(before: Manifest, after: Manifest) -> Iterator[Change]:
     if not after.readable:  # what is hidden has not become empty
         yield Change("names and settings", "", "encrypted: peer federation sign shows them to an admin")
-        after = replace(after, name=before.name, names=before.names, settings=before.settings)
+        after = replace(
+            after, name=before.name, names=before.names, settings=before.settings, addresses=before.addresses
+        )
     if before.name != after.name:
         yield Change("name", before.title, after.title)
     if (before.threshold, len(before.admins)) != (after.threshold, len(after.admins)):
@@ -124,6 +126,9 @@ def _changes(before: Manifest, after: Manifest) -> Iterator[Change]:
         was, becomes = (str(getattr(manifest.settings, name)) for manifest in (before, after))
         if was != becomes:
             yield Change(f"setting {name}", was, becomes)
+    for address in sorted({*before.addresses} ^ {*after.addresses}):
+        was, becomes = ("dialled" if address in manifest.addresses else "" for manifest in (before, after))
+        yield Change(f"address {address}", was, becomes)
 
 
 def _member_changes(before: Manifest, after: Manifest) -> Iterator[Change]:

@@ -7,7 +7,6 @@ the rules about them. `protocol.federation.epochs` makes the keys, `crypto` does
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 from crypto.errors import BadKey, CannotDecrypt
 from crypto.keys import DecryptionKey, EncryptionKey
@@ -15,7 +14,9 @@ from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import CID, BlockError, BlockSource
 from protocol.blocks.listing import Listing
 from protocol.records.bodies import (
+    AddressedFederationPrivate,
     Federation,
+    FederationPrivate,
     Grant,
     Keys,
     Member,
@@ -35,10 +36,8 @@ from protocol.records.contexts import (
     unseal,
     version_place,
 )
-from protocol.records.private_parts import open_private, parse_private
+from protocol.records.private_parts import open_private, parse_federation_private
 from protocol.records.signed_records import typed_items
-
-P = TypeVar("P")
 
 
 class WrongKey(BlockError):
@@ -259,14 +258,16 @@ def _secret_before(secret: bytes | None, sealed: bytes, context: SecretBefore) -
         raise WrongKey(f"the keys of the epoch before: {error}") from error
 
 
-def read_manifest_private(body: Federation, kind: type[P], key: SymmetricKey | None) -> P | None:
+def read_manifest_private(
+    body: Federation, key: SymmetricKey | None
+) -> FederationPrivate | AddressedFederationPrivate | None:
     """The private part of a manifest, opened with its manifest key; None if it is encrypted and there is no key.
 
     Raises:
-        RecordError: as `read_private`.
+        RecordError: if it does not open, or holds something else.
     """
     if body.epoch is None:
-        return parse_private(body.private, kind)
+        return parse_federation_private(body.private)
     if key is None:
         return None
-    return parse_private(open_private(body, key, ManifestPrivate(version_place(body))), kind)
+    return parse_federation_private(open_private(body, key, ManifestPrivate(version_place(body))))

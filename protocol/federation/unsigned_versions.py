@@ -11,7 +11,7 @@ from protocol.blocks.listing import pack
 from protocol.blocks.typed import to_plain
 from protocol.federation.epochs import manifest_wraps
 from protocol.federation.manifest import Manifest, Settings
-from protocol.records.bodies import Federation, FederationPrivate, Member
+from protocol.records.bodies import AddressedFederationPrivate, Federation, FederationPrivate, Member
 from protocol.records.contexts import ManifestPrivate, version_place
 from protocol.records.private_parts import private_part
 from protocol.records.signed_records import private_bytes
@@ -42,6 +42,7 @@ def new_federation(
     time: float,
     threshold: int = 1,
     settings: Settings | None = None,
+    addresses: Iterable[str] = (),
     revoked: Iterable[bytes] = (),
     key: SymmetricKey | None = None,
     version: int = 1,
@@ -53,9 +54,7 @@ def new_federation(
     ``admins`` are signing keys, and ``by`` is one of them. ``names`` is by member id. ``key`` is the manifest key,
     which version ``key_epoch`` brought; None if the federation does not encrypt.
     """
-    private = FederationPrivate(
-        name=name, names=tuple(sorted(names.items())), settings=(settings or Settings()).pairs()
-    )
+    private = _private(name, names, settings or Settings(), tuple(sorted(set(addresses))))
     in_order = sorted(members, key=lambda member: member.id)
     listing, blocks = pack(to_plain(in_order))
     never_again, more = pack(sorted(revoked))
@@ -90,6 +89,7 @@ def next_version(
     members: Iterable[Member] | None = None,
     names: Mapping[bytes, str] | None = None,
     settings: Settings | None = None,
+    addresses: Iterable[str] | None = None,
     revoked: Iterable[bytes] | None = None,
 ) -> UnsignedVersion:
     """The version after ``manifest``. What is not given stays as it is. If fewer admins are left than have to sign,
@@ -116,12 +116,22 @@ def next_version(
         time=time,
         threshold=max(1, min(manifest.threshold, len(admins))) if threshold is None else threshold,
         settings=settings or manifest.settings,
+        addresses=manifest.addresses if addresses is None else addresses,
         revoked=manifest.revoked if revoked is None else revoked,
         key=key,
         version=manifest.version + 1,
         prev=manifest.cid,
         key_epoch=key_epoch or 1,
     )
+
+
+def _private(
+    name: str, names: Mapping[bytes, str], settings: Settings, addresses: tuple[str, ...]
+) -> FederationPrivate | AddressedFederationPrivate:
+    in_order, limits = tuple(sorted(names.items())), settings.pairs()
+    if not addresses:
+        return FederationPrivate(name=name, names=in_order, settings=limits)
+    return AddressedFederationPrivate(name=name, names=in_order, settings=limits, addresses=addresses)
 
 
 def _all_stay(manifest: Manifest, listed: Iterable[Member]) -> bool:

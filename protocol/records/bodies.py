@@ -15,6 +15,10 @@ from protocol.records.environment import EarlierEnvironment, Environment
 VERSION: Final = 1
 
 MAX_ADMINS: Final = 64
+MAX_ADDRESSES: Final = 16
+"""Addresses in a manifest, an announcement or a ticket."""
+MAX_ADDRESS: Final = 256
+"""Characters of one of them."""
 """How many admins a federation may have. All may have to sign a version, and every reader verifies every signature."""
 
 INDEX_EVERY: Final = 256
@@ -158,6 +162,20 @@ class FederationPrivate:
     """Member id and name, in rising order of id."""
     settings: tuple[tuple[str, int], ...]
     """See `protocol.federation.manifest.Settings`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressedFederationPrivate:
+    """`FederationPrivate` of a manifest that also says where members' nodes are reached. One that does not is written
+    without the field, as all were before there was one."""
+
+    name: str
+    names: tuple[tuple[Key, str], ...]
+    settings: tuple[tuple[str, int], ...]
+    addresses: Annotated[
+        tuple[Annotated[str, Meta(max_length=MAX_ADDRESS)], ...], Meta(min_length=1, max_length=MAX_ADDRESSES)
+    ]
+    """Multiaddrs in rising order (`protocol.wire.node_address`)."""
 
 
 # -- the chain of a run --------------------------------------------------------------------------------------------

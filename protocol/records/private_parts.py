@@ -9,7 +9,14 @@ from crypto.errors import CannotDecrypt
 from crypto.symmetric import SymmetricKey
 from protocol.blocks.cid import decode_cbor
 from protocol.blocks.typed import ShapeError, from_plain
-from protocol.records.bodies import EARLIER_FORMATS, Body, EarlierRunPrivate, RunPrivate
+from protocol.records.bodies import (
+    EARLIER_FORMATS,
+    AddressedFederationPrivate,
+    Body,
+    EarlierRunPrivate,
+    FederationPrivate,
+    RunPrivate,
+)
 from protocol.records.contexts import ManifestPrivate, RecordPrivate, ReplyPrivate, decrypt, encrypt
 from protocol.records.signed_records import RecordError, private_bytes
 
@@ -48,6 +55,18 @@ def parse_private(plain: bytes, kind: type[P]) -> P:
     parsed = _parsed_small(plain, key) if len(plain) <= MAX_KNOWN else _parsed(plain, kind)
     assert isinstance(parsed, kind)
     return parsed
+
+
+def parse_federation_private(plain: bytes) -> FederationPrivate | AddressedFederationPrivate:
+    """The private part of a manifest, with addresses or without.
+
+    Raises:
+        RecordError: if it holds something else.
+    """
+    try:
+        return parse_private(plain, AddressedFederationPrivate)
+    except RecordError:
+        return parse_private(plain, FederationPrivate)
 
 
 def _parsed(plain: bytes, kind: type[object]) -> object:

@@ -21,6 +21,8 @@ from crypto.dsse import sign as dsse_sign
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block, MalformedCid, cbor_data_block
 from protocol.blocks.packing import NotPacked, packed, unpacked
+from protocol.records.bodies import MAX_ADDRESS as MAX_ADDRESS  # exported here too, beside what it bounds
+from protocol.records.bodies import MAX_ADDRESSES as MAX_ADDRESSES
 from protocol.records.bodies import Key, MessageId, Natural, SignatureBytes
 
 ANNOUNCEMENT_TYPE: Final = "application/vnd.pollen.announcement+msgpack"
@@ -36,9 +38,6 @@ PROOF_BUDGET: Final = 448 << 10
 """As `INLINE_BUDGET`, for a `Proof`: proofs are rare, and nobody fetches what they name."""
 
 MAX_BLOCKS: Final = 64
-MAX_ADDRESSES: Final = 16
-MAX_ADDRESS: Final = 256
-"""Characters of one address."""
 MAX_NOTE: Final = 500
 """Characters of a note."""
 MAX_ASKED: Final = 32

@@ -33,6 +33,7 @@ from protocol.federation.manifest import manifest_at
 from protocol.federation.run_keys import RunKeys
 from protocol.records.bodies import (
     EARLIER_FORMATS,
+    AddressedFederationPrivate,
     CollectPrivate,
     DispatchPrivate,
     FederationPrivate,
@@ -51,7 +52,14 @@ KEY: Final = ContentKey(1, bytes(32))
 APP: Final = write_bundle([])[0]
 """The app without files."""
 LIMITS: Final = Limits(body=1 << 20, arrays=1 << 20)
-_PRIVATE: Final = (FederationPrivate, RunPrivate, DispatchPrivate, CollectPrivate, ReasonPrivate)
+_PRIVATE: Final = (
+    FederationPrivate,
+    AddressedFederationPrivate,
+    RunPrivate,
+    DispatchPrivate,
+    CollectPrivate,
+    ReasonPrivate,
+)
 
 
 def cid(data: bytes) -> None:

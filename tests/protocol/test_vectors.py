@@ -30,7 +30,7 @@ from protocol.blocks.cid import (
 from protocol.blocks.listing import Listing, pack
 from protocol.chain.chain import Chain
 from protocol.chain.rules import RULES, BrokenRule
-from protocol.federation.manifest import PUBLIC, first_manifest, next_manifest, node_id
+from protocol.federation.manifest import PUBLIC, first_manifest, manifest_at, next_manifest, node_id
 from protocol.federation.readers import Reader
 from protocol.federation.run_keys import read_private
 from protocol.records.bodies import Body, Keys, RecordType, Reply, Run, RunPrivate
@@ -150,6 +150,14 @@ def test_the_manifests_follow():
     first = first_manifest(parse_record(block_in(RECORDS["manifests"][0])), source)
     assert str(first.cid) == RECORDS["federation"]
     assert next_manifest(first, parse_record(block_in(RECORDS["manifests"][1])), source).version == 2
+
+
+def test_a_manifest_says_where_members_are_reached():
+    source, shown = records_source(), RECORDS["addressed"]
+    block = Block(CID.parse(shown["cid"]), bytes.fromhex(shown["data"]))
+    source.add(block)
+    manifest = manifest_at(block.cid, CID.parse(RECORDS["federation"]), source)
+    assert list(manifest.addresses) == shown["addresses"]
 
 
 def test_the_chain_is_verified():

@@ -11,6 +11,7 @@ from chains import (
     CONTENT,
     MEMBERS,
     SERVER,
+    TIME,
     Scribe,
     id_of,
     node_of,
@@ -20,9 +21,10 @@ from crypto.dsse import pae, sign
 from crypto.keys import SigningKey
 from protocol.blocks.cid import CID, Block
 from protocol.federation.manifest import node_id
+from protocol.federation.unsigned_versions import next_version
 from protocol.records.bodies import Body, Outcome, ReasonPrivate
 from protocol.records.message_ids import message_id
-from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes
+from protocol.records.signed_records import RECORD_TYPE, parse_record, private_bytes, sign_record
 
 SIGNERS = {"admin": ADMIN, "server": SERVER, "alice": ALICE, "bob": BOB, "carol": CAROL}
 
@@ -40,10 +42,24 @@ def record_vectors() -> dict[str, object]:
         "message_ids": _message_ids(scribe),
         "federation": str(scribe.first.cid),
         "manifests": [_shown(scribe, scribe.first.cid), _shown(scribe, scribe.chain.manifest.cid)],
+        "addressed": _addressed(scribe),
         "replies": [_shown(scribe, each.cid) for each in replies if each.body.TYPE == "reply"],
         "chain": [_shown(scribe, cid) for cid in chain],
         "stopped": [_shown(stopped, cid) for cid in _stopped(stopped)],
     }
+
+
+ADDRESSES = (
+    "/dns4/peers.hospital.org/tcp/443/tls/ws/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X",
+    "/ip4/10.0.0.5/tcp/4001/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+)
+
+
+def _addressed(scribe: Scribe) -> dict[str, object]:
+    """The version after the newest, with addresses in it."""
+    unsigned = next_version(scribe.chain.manifest, by=id_of(ADMIN), time=TIME, addresses=ADDRESSES)
+    block = sign_record(unsigned.body, [ADMIN])
+    return {"cid": str(block.cid), "data": block.data.hex(), "addresses": list(ADDRESSES)}
 
 
 def _chain(scribe: Scribe) -> list[CID]:

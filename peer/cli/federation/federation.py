@@ -12,7 +12,7 @@ import typer
 from crypto.identity import PublicIdentity
 from peer.base.errors import PeerError
 from peer.base.terminal import put, say
-from peer.cli.federation import grant, invite, proposals
+from peer.cli.federation import bootstrap, grant, invite, proposals
 from peer.cli.federation.federation_output import (
     federation_value,
     member_value,
@@ -183,6 +183,7 @@ def threshold(
     )
 
 
+app.command("bootstrap")(grouped(bootstrap.bootstrap))
 app.command("sign")(grouped(proposals.sign))
 app.command("proposals")(proposals.list_proposals)
 
@@ -215,6 +216,7 @@ def show(federation: FederationOption = None, home: HomeOption = DEFAULT_HOME, j
             ("manifest", str(manifest.cid)),
             ("admins", f"{manifest.threshold} of {len(manifest.admins)} must sign"),
             *([("revoked keys", f"{len(manifest.revoked)}, which never count again")] if manifest.revoked else []),
+            *(("bootstrap", address) for address in manifest.addresses),
             *(("address", address) for address in stored.addresses),
         ]
     )

@@ -25,6 +25,7 @@ def federation_value(stored: StoredFederation) -> dict[str, object]:
         "revoked": [VerifyKey(key).did for key in manifest.revoked],
         "members": [member_value(manifest, member) for member in manifest.members.values()],
         "addresses": list(stored.addresses),
+        "bootstrap": list(manifest.addresses),
     }
 
 

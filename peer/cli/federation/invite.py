@@ -80,14 +80,15 @@ def invite(
     _require_admin(stored.manifest, KeyStore(home.path), options.identity)
     _refuse_name(stored.manifest, name)
     inviter = load_identity(home.path, options.identity, options.passphrase_file) if wait else None
-    store.add_addresses(stored.id, addresses_for_others(home, stored, options.ipfs, asked, address))
+    own = addresses_for_others(home, stored, options.ipfs, asked, address)
+    store.add_addresses(stored.id, own)
     stored = store.current(str(stored.id))
     _refuse_unreachable(stored)
     secret, now = secrets.token_bytes(KEY_SIZE), time.time()
     ticket = Ticket(
         federation=stored.id,
         name=name,
-        addresses=stored.addresses[:MAX_ADDRESSES],
+        addresses=tuple(dict.fromkeys([*own, *stored.reached_at]))[:MAX_ADDRESSES],
         swarm_key=stored.swarm_key,
         secret=secret,
         expires=int(now) + seconds,
@@ -98,10 +99,10 @@ def invite(
         Invitations(home, stored.id).issue(invitation, now)
     _print(ticket, invitation, json=json)
     if inviter is not None:
-        own = Channel(stored.id, inviter.id, SymmetricKey(stored.swarm_key))
+        channel = Channel(stored.id, inviter.id, SymmetricKey(stored.swarm_key))
         with (
             borrowed(home, options.ipfs, stored, asked) as engine,
-            answering(engine.streams, own, ticket.addresses),
+            answering(engine.streams, channel, ticket.addresses),
         ):
             _serve(invitation, Inviter(home, stored.id, lambda: inviter, engine, Narrator(say).tell))
 
@@ -176,7 +177,7 @@ def _refuse_name(manifest: Manifest, name: str) -> None:
 
 
 def _refuse_unreachable(stored: StoredFederation) -> None:
-    if not stored.addresses:
+    if not stored.reached_at:
         raise PeerError(
             "nobody could use this ticket, because it would name no engine: yours does not listen for others",
             fix="say where it listens, --listen IP:PORT (a node of yours: ipfs config Addresses.Swarm), or how others "

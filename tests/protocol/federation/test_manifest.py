@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from crypto.keys import SigningKey
 from crypto.symmetric import SymmetricKey
-from protocol.blocks.cid import Block, MissingBlock, raw_block
+from protocol.blocks.cid import Block, MissingBlock, encode_cbor, raw_block
 from protocol.blocks.listing import Listing, pack
 from protocol.blocks.typed import to_plain
 from protocol.federation.manifest import (
@@ -45,7 +45,7 @@ from protocol.federation.manifest import (
     node_id,
 )
 from protocol.federation.unsigned_versions import next_version, with_member, without_member
-from protocol.records.bodies import EncryptionKeyText, Federation, FederationPrivate, Role
+from protocol.records.bodies import MAX_ADDRESS, MAX_ADDRESSES, EncryptionKeyText, Federation, FederationPrivate, Role
 from protocol.records.signed_records import Record, parse_record, private_bytes, sign_record
 
 SECOND_ADMIN, THIRD_ADMIN = key("second admin"), key("third admin")
@@ -201,6 +201,22 @@ def private(name: str = "trial", names: tuple = (), settings: tuple = ()) -> byt
     return private_bytes(FederationPrivate(name=name, names=names, settings=settings))
 
 
+NODE, OTHER_NODE = (
+    "12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X",
+    "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+)
+ADDRESSES = (
+    f"/dns4/peers.hospital.org/tcp/443/tls/ws/p2p/{NODE}",
+    f"/ip4/10.0.0.5/tcp/4001/p2p/{OTHER_NODE}",
+)
+
+
+def addressed(*addresses: object) -> Federation:
+    """A version with these addresses, written whatever they are."""
+    value = {"name": "trial", "names": [], "settings": [], "addresses": list(addresses)}
+    return replace(BODY, private=encode_cbor(value))
+
+
 ALICE_MEMBER, BOB_MEMBER = MEMBERS["alice"], MEMBERS["bob"]
 IN_ORDER = tuple(sorted([(id_of(ALICE), "alice"), (id_of(BOB), "bob")]))
 
@@ -273,6 +289,28 @@ BROKEN_FIRSTS = {
         ManifestRule.SETTINGS,
         replace(BODY, private=private(settings=(("max_reason_chars", 0),))),
     ),
+    "addresses out of order": (ManifestRule.ADDRESSES, addressed(*ADDRESSES[::-1])),
+    "an address twice": (ManifestRule.ADDRESSES, addressed(ADDRESSES[0], ADDRESSES[0])),
+    "an address without a node": (ManifestRule.ADDRESSES, addressed("/ip4/10.0.0.5/tcp/4001")),
+    "an address that is written in another way": (
+        ManifestRule.ADDRESSES,
+        addressed(f"/dns4/a.org/tcp/1/wss/p2p/{NODE}"),
+    ),
+    "an address of each member's own machine": (ManifestRule.ADDRESSES, addressed(f"/ip4/127.0.0.1/tcp/22/p2p/{NODE}")),
+    "an address of whoever is near": (ManifestRule.ADDRESSES, addressed(f"/ip4/169.254.169.254/tcp/80/p2p/{NODE}")),
+    "an address over what private networks lack": (
+        ManifestRule.ADDRESSES,
+        addressed(f"/ip4/10.0.0.5/udp/4001/quic-v1/p2p/{NODE}"),
+    ),
+    "an address that moves the cursor": (ManifestRule.ADDRESSES, addressed(f"/dns4/a\x1b[2J/tcp/1/p2p/{NODE}")),
+    "a directory for an address": (ManifestRule.ADDRESSES, addressed("local:/etc")),
+    "no address where there must be one": (ManifestRule.PRIVATE, addressed()),
+    "a number for an address": (ManifestRule.PRIVATE, addressed(7)),
+    "an address that is too long": (ManifestRule.PRIVATE, addressed("/" * (MAX_ADDRESS + 1))),
+    "too many addresses": (
+        ManifestRule.PRIVATE,
+        addressed(*(f"/ip4/10.0.0.{n}/tcp/1/p2p/{NODE}" for n in range(MAX_ADDRESSES + 1))),
+    ),
     "no private part": (ManifestRule.PRIVATE, replace(BODY, private=b"")),
 }
 
@@ -280,6 +318,19 @@ BROKEN_FIRSTS = {
 @pytest.mark.parametrize(("rule", "body"), BROKEN_FIRSTS.values(), ids=BROKEN_FIRSTS.keys())
 def test_a_first_version_that_breaks_a_rule_is_refused(rule: ManifestRule, body: Federation):
     assert broken(lambda: first(body)) == rule
+
+
+def test_a_manifest_says_where_members_are_reached_and_the_next_one_says_so_too() -> None:
+    told = first(addressed(*ADDRESSES))
+    after = next_manifest(told, signed(next_version(told, **NEXT).body), Blocks())
+    assert told.addresses == after.addresses == ADDRESSES
+
+
+def test_a_manifest_without_addresses_is_the_same_bytes_as_before_there_were_any() -> None:
+    assert unsigned_federation(addresses=[]).body == BODY
+    assert b"addresses" not in BODY.private
+    with_one = first(unsigned_federation(addresses=ADDRESSES).body)
+    assert b"addresses" not in next_version(with_one, addresses=[], **NEXT).body.private
 
 
 BROKEN_NEXTS = {

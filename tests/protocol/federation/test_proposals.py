@@ -139,6 +139,18 @@ def test_all_that_changes_is_told():
     )
 
 
+def test_addresses_that_members_would_dial_are_told():
+    kept_one, left, new = (
+        f"/dns4/{name}.org/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N" for name in "abc"
+    )
+    first = proposal(FIRST, next_version(FIRST, addresses=[kept_one, left], **BY_ADMIN), ADMIN).next
+    after = proposal(FIRST, next_version(FIRST, addresses=[kept_one, new], **BY_ADMIN), ADMIN)
+    assert replace(after, base=first).changes() == (
+        Change(f"address {left}", "dialled", ""),
+        Change(f"address {new}", "", "dialled"),
+    )
+
+
 def test_names_that_a_reader_cannot_have_are_not_told_as_changed():
     """If a member leaves, there is a new manifest key: `peer federation proposals` unlocks none that would open it."""
     told = proposal(FIRST, without_member(FIRST, MEMBERS["alice"].id, **BY_ADMIN), ADMIN)
