@@ -16,7 +16,11 @@ from peer.base.errors import ExitCode, PeerError
 from peer.engine.interface import Engine, Unreachable
 from peer.engine.linked_blocks import links_of, reached, walk
 from protocol.blocks.car import CarCutShort, CarError, Section, read_sections
-from protocol.blocks.cid import CID, Block, BlockMismatch, MalformedCid, MissingBlock, checked_block
+from protocol.blocks.cid import CID, Block, BlockError, BlockMismatch, MalformedCid, MissingBlock, checked_block
+from strategy.contents.side_by_side import side_by_side
+
+BATCH: Final = 1 << 20
+"""Bytes of a file's blocks that one thread checks at a time."""
 
 MAX_DAMAGE: Final = 100
 """How many broken sections of a CAR are listed one by one."""
@@ -88,7 +92,10 @@ class EngineSource:
 
 
 class CarSource:
-    """A CAR file. Its index is on disk. Each block is checked when the file is opened, and again when it is read."""
+    """A CAR file. Its index is on disk. Each block is checked when the file is opened, and again when it is read.
+
+    Memory does not grow with the file: some blocks are in it while they are checked side by side.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises:
@@ -102,6 +109,8 @@ class CarSource:
         )
         self.damage: list[str] = []
         """What is wrong with the file, up to `MAX_DAMAGE` broken sections."""
+        self._broken = ""
+        """Why no section follows that can be told from the others, if one is broken."""
         self.cut_short = ""
         """Where the file ends, if it ends in the middle of something."""
         try:
@@ -168,26 +177,53 @@ class CarSource:
         return int(row[0]), int(row[1]), bool(row[2])
 
     def _scan(self, sections: Iterable[Section]) -> None:
+        for checked in side_by_side(_checked, self._batches(sections)):
+            for section, error in checked:
+                self._add(section, error)
+        if self._broken:
+            self._damaged(self._broken)
+
+    def _batches(self, sections: Iterable[Section]) -> Iterator[list[Section]]:
+        """The sections up to where the file is cut short or broken, some at a time."""
+        batch: list[Section] = []
+        size = 0
         try:
             for section in sections:
-                self._add(section)
+                batch.append(section)
+                size += len(section.data)
+                if size >= BATCH:
+                    yield batch
+                    batch, size = [], 0
         except CarCutShort as error:
             self.cut_short = str(error)
         except CarError as error:
-            self._damaged(str(error))
+            self._broken = str(error)
+        yield batch
 
-    def _add(self, section: Section) -> None:
+    def _add(self, section: Section, error: BlockError | None) -> None:
         """Index a section. A damaged one is indexed too, unless a sound one has its CID."""
         place = (section.cid, section.data_offset, len(section.data))
-        try:
-            checked_block(CID(section.cid), section.data)
+        if error is None:
             self._index.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, 1)", place)
-        except (MalformedCid, BlockMismatch) as error:
-            self._damaged(f"the section at byte {section.offset}: {error}")
-            self._index.execute("INSERT OR IGNORE INTO bad VALUES (?)", (hashlib.sha256(section.data).digest(),))
-            if isinstance(error, BlockMismatch):
-                self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, 0)", place)
+            return
+        self._damaged(f"the section at byte {section.offset}: {error}")
+        self._index.execute("INSERT OR IGNORE INTO bad VALUES (?)", (hashlib.sha256(section.data).digest(),))
+        if isinstance(error, BlockMismatch):
+            self._index.execute("INSERT OR IGNORE INTO blocks VALUES (?, ?, ?, 0)", place)
 
     def _damaged(self, what: str) -> None:
         if len(self.damage) < MAX_DAMAGE:
             self.damage.append(what)
+
+
+def _checked(sections: Sequence[Section]) -> list[tuple[Section, BlockError | None]]:
+    """Each section, and what is wrong with it."""
+
+    def wrong(section: Section) -> BlockError | None:
+        try:
+            checked_block(CID(section.cid), section.data)
+        except (MalformedCid, BlockMismatch) as error:
+            return error
+        return None
+
+    return [(section, wrong(section)) for section in sections]

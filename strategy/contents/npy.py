@@ -131,9 +131,9 @@ def _is_bfloat16(array: Array, what: Stored) -> bool:
     return array.dtype == "bfloat16" and what.dtype.kind == "V" and what.dtype.itemsize == 2 and not what.dtype.names
 
 
-def number_pieces(array: Array, what: Stored, count: int) -> Iterator[NDArray[np.float64]]:
-    """The numbers of ``array``, ``count`` at a time, as float64 (complex ones as pairs of them). A lazy array is read a
-    chunk at a time, and nothing of it is kept.
+def number_pieces(array: Array, what: Stored, count: int) -> Iterator[Numbers]:
+    """The numbers of ``array``, ``count`` at a time: those of float32 as they are, others as float64 (complex ones as
+    pairs of them). A lazy array is read a chunk at a time, and nothing of it is kept.
 
     Raises:
         ValueError: if they are no numbers, or not all of them are there.
@@ -155,7 +155,9 @@ def number_pieces(array: Array, what: Stored, count: int) -> Iterator[NDArray[np
         raise ValueError("an array has fewer bytes than it says")
 
 
-def _wide(flat: Numbers) -> NDArray[np.float64]:
+def _wide(flat: Numbers) -> Numbers:
+    if flat.dtype == np.float32:  # numpy widens it as it computes, which takes less than a copy
+        return flat
     if flat.dtype.kind == "V":
         flat = _readable(flat.view(np.uint16).view(_BFLOAT16))
     if flat.dtype.kind == "c":

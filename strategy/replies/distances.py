@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from protocol.blocks.cid import CID, BlockSource
 from protocol.blocks.content import ContentKey
 from strategy.contents.codec import decode
-from strategy.contents.npy import Stored, declared, number_pieces
+from strategy.contents.npy import Numbers, Stored, declared, number_pieces
+from strategy.contents.side_by_side import side_by_side
 from strategy.replies.examination import counterpart
 
 _NUMBERS: Final = 1 << 18
@@ -81,7 +82,9 @@ def update_distances(updates: Sequence[Update], source: BlockSource) -> tuple[fl
     beside = [update.sent.root for update in updates]
     sums = _Sums([update.weight for update in updates])
     for record, key in _places(opened):
-        arrays = [_numbers(each.array_records[record].pop(key), record) for each in opened]
+        arrays = list(
+            side_by_side(partial(_numbers, record=record), [each.array_records[record].pop(key) for each in opened])
+        )
         if len({each.stored.shape for each in arrays}) > 1:
             raise NotMeasured("the updates have different shapes")
         before = {root: _sent(records, record, key, arrays[0].stored, opened[0]) for root, records in sent.items()}
@@ -108,7 +111,7 @@ class _Numbers:
     array: Array
     stored: Stored
 
-    def pieces(self, count: int, *, mixed: bool) -> Iterator[Matrix]:
+    def pieces(self, count: int, *, mixed: bool) -> Iterator[Numbers]:
         """Its numbers, ``count`` at a time. ``mixed`` says whether others store theirs in another order; then one that
         is stored by columns is read as a whole."""
         pieces = number_pieces(self.array, self.stored, count)
@@ -166,18 +169,17 @@ class _Sums:
 
 
 def _changes(
-    streams: Sequence[Iterator[Matrix]], before: dict[CID, Iterator[Matrix] | None], beside: Sequence[CID]
+    streams: Sequence[Iterator[Numbers]], before: dict[CID, Iterator[Numbers] | None], beside: Sequence[CID]
 ) -> Iterator[Matrix]:
     """The changes of all updates, some numbers of each at a time. The next ones take their place."""
     room: Matrix | None = None
     try:
         for pieces in zip(*streams, strict=True):
-            sent = {root: None if stream is None else next(stream) for root, stream in before.items()}
+            sent = {root: 0.0 if stream is None else next(stream).astype(float) for root, stream in before.items()}
             room = np.empty((len(pieces), len(pieces[0]))) if room is None else room
             changes = room[:, : len(pieces[0])]
             for row, piece, root in zip(changes, pieces, beside, strict=True):
-                start = sent[root]
-                np.subtract(piece, 0.0 if start is None else start, out=row)
+                np.subtract(piece, sent[root], out=row, dtype=float)
             yield changes
     except ValueError as error:
         raise NotMeasured(str(error)) from error
