@@ -510,7 +510,7 @@ class Journal:
         if layout > LAYOUT:
             raise PeerError(
                 f"{self._path} was written by a newer Pollen (layout {layout}, this one knows {LAYOUT})",
-                fix="use that version, or another home with --home DIR",
+                fix="pip install --upgrade pollen-fl, or another home with --home DIR",
             )
 
     @contextmanager
