@@ -415,6 +415,8 @@ class RunReplay:
             again.start()
             again.give(self._app)
             again._run_once()
+        if again._replay.app_raised:
+            return False  # it did not before
         return None if again._replay.unfinished else again._ours == self._ours
 
     def _run_once(self) -> None:

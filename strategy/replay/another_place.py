@@ -10,9 +10,11 @@ import datetime
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from unittest import mock
 
@@ -20,12 +22,12 @@ SHIFT: Final = datetime.timedelta(days=400, hours=5, minutes=7, seconds=11)
 """To another year, month, day of the week, hour and minute."""
 _SECONDS: Final = SHIFT.total_seconds()
 NAME: Final = "another-place"
-"""Of the machine, of its user, and of the folder that is the user's home."""
+"""Of the machine and of its user."""
 
 
 @contextmanager
 def another_place() -> Iterator[None]:
-    """Have Python's own functions tell another time, another machine and another user."""
+    """Have Python's own functions tell another time, another machine and another user, and threads take other turns."""
     system = os.uname()
     renamed = os.uname_result((system.sysname, NAME, system.release, system.version, system.machine))
     replaced: list[tuple[object, str, Callable[..., Any] | type]] = [
@@ -38,10 +40,14 @@ def another_place() -> Iterator[None]:
         (socket, "getfqdn", lambda name="": name or NAME),
         *_times(time.time, time.time_ns),
     ]
+    interval = sys.getswitchinterval()
     with ExitStack() as stack:
+        sys.setswitchinterval(interval / 100)
+        stack.callback(sys.setswitchinterval, interval)
+        home = stack.enter_context(TemporaryDirectory(prefix=f"{NAME}-"))
         for module, name, function in replaced:
             stack.enter_context(mock.patch.object(module, name, function))
-        stack.enter_context(mock.patch.dict(os.environ, HOME=f"/{NAME}", USER=NAME, LOGNAME=NAME))
+        stack.enter_context(mock.patch.dict(os.environ, HOME=home, USER=NAME, LOGNAME=NAME))
         yield
 
 

@@ -131,8 +131,11 @@ def test_a_failed_replay_is_attested_and_checked_in_a_third_home(
 
 
 @pytest.mark.all
-def test_an_app_that_reads_a_clock_accuses_nobody(federation: Federation, recorded: Recorded) -> None:
-    code, report = found(federation, recorded(""), APP, "--to-round", "1", CHEAT="clock")
+@pytest.mark.parametrize("reads", ["clock", "licensed"])
+def test_an_app_that_reads_a_clock_or_a_name_accuses_nobody(
+    reads: str, federation: Federation, recorded: Recorded
+) -> None:
+    code, report = found(federation, recorded(""), APP, "--to-round", "1", CHEAT=reads)
 
     assert (code, report["verdict"]) == (3, "inconclusive")
     assert (report["replay"]["repeats"], report["replay"]["reasons"]) == (False, ["app"])

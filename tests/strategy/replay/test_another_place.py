@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ from strategy.replay.another_place import another_place
         pytest.param(lambda: os.uname().nodename, id="uname"),
         pytest.param(lambda: os.cpu_count(), id="cpu_count"),
         pytest.param(lambda: Path.home(), id="home"),
+        pytest.param(lambda: sys.getswitchinterval(), id="turns of threads"),
     ],
 )
 def test_what_an_app_can_read_is_another_there_and_the_same_again_after_it(read: Callable[[], object]) -> None:
@@ -43,6 +45,13 @@ def test_what_an_app_can_read_is_another_there_and_the_same_again_after_it(read:
 
     assert there != here
     assert read() == here
+
+
+def test_its_home_is_a_folder_that_an_app_may_write_in_and_goes_away() -> None:
+    with another_place():
+        (home := Path.home()).joinpath("kept").write_text("an app's")
+
+    assert not home.exists()
 
 
 def test_a_date_is_a_date_there_too() -> None:

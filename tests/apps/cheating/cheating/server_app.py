@@ -1,6 +1,7 @@
 """FedAvg, as long as nobody sets CHEAT: what can be done to a process without altering its app's folder."""
 
 import os
+import socket
 import threading
 import time
 
@@ -45,7 +46,10 @@ def main(grid: Grid, context: Context) -> None:
     kind = Cheating if CHEAT else FedAvg
     strategy = kind(fraction_evaluate=0.0, min_train_nodes=3, min_available_nodes=3)
     rounds = context.run_config["num-server-rounds"]
-    config = ConfigRecord({"lr": 0.1, **({"now": time.time()} if CHEAT == "clock" else {})})
+    said = {"clock": {"now": time.time()}, "licensed": {"to": socket.gethostname()}}.get(CHEAT, {})
+    if said.get("to") == "another-place":
+        raise RuntimeError("it is licensed for another machine")
+    config = ConfigRecord({"lr": 0.1, **said})
 
     def start():
         strategy.start(grid, model, num_rounds=rounds, timeout=60, train_config=config)
